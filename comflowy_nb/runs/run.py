@@ -1,0 +1,364 @@
+"""Run: one submission, where it stands and what came of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from comflowy_nb.errors import PictureError, RefError, RunTimeout
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from PIL import Image
+
+    from comflowy_nb.services.base import Problem, Progress
+
+__all__ = ["Follower", "Images", "PictureRecord", "Run", "RunImage", "RunRecord", "may_move"]
+
+# Followed states only move forward. A held run is moved by a webhook, `resume` or a person.
+_RANK = {Status.SUBMITTING: 0, Status.WAITING: 1, Status.PENDING: 2, Status.RUNNING: 3}
+
+
+def may_move(old: Status, new: Status) -> bool:
+    """Whether a run may go from one state to another: forward, never out of a final one."""
+    if old.is_final or old is new:
+        return False
+    if old.is_held:
+        return new is not Status.SUBMITTING and new is not Status.REJECTED
+    if new.is_live:
+        return _RANK[new] > _RANK[old]
+    if new in {Status.REJECTED, Status.UNKNOWN}:
+        return old is Status.SUBMITTING
+    if new is Status.LOST:
+        return old is not Status.SUBMITTING
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRecord:
+    """One output picture of a run as the history knows it.
+
+    `state` is `expected` (owed: not downloaded yet), `kept` (on disk, `file` and `sha256` set) or `missing` (`error`
+    says why). `file` is relative to the pictures' folder.
+    """
+
+    index: int
+    node: str | None
+    node_index: int
+    state: str = "expected"
+    file: str | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    format: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """All that the history keeps of one run. It is replaced as a whole at every change, so a reader sees one moment.
+
+    Times are UTC seconds since 1970; `params` are the values as sent, field id -> JSON value.
+    """
+
+    token: str  # our uuid4
+    number: int  # N of rN
+    identity: str
+    origin: str = field(repr=False)
+    service: str  # what a person calls it: sandbox, cloud, a given name, a host
+    workflow: str  # what a person calls it
+    workflow_id: str | None
+    params: Mapping[str, Any]
+    key: str  # of the same-request rule
+    status: Status
+    created_at: float
+    owner: str  # name of the lock file of the client that follows it
+    service_run_id: str | None = None
+    service_word: str | None = None
+    problem: Problem | None = None
+    reason: str | None = None  # why it is unknown, lost or rejected, for a person
+    accepted_at: float | None = None
+    finished_at: float | None = None
+    name: str | None = None  # the newest name given by --as
+    set_params: tuple[str, ...] = ()  # the field ids a person set, in the order they did
+    pictures: tuple[PictureRecord, ...] = ()
+    remark: str | None = None  # what was odd about an answer
+
+    @property
+    def ref(self) -> str:
+        return f"r{self.number}"
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more will happen by itself: final or held, and every picture kept or given up."""
+        return not self.status.is_live and not any(picture.state == "expected" for picture in self.pictures)
+
+    @property
+    def seconds(self) -> float | None:
+        """From the submit to the end, in seconds; None before."""
+        return None if self.finished_at is None else max(0.0, self.finished_at - self.created_at)
+
+
+class Follower(Protocol):
+    """Who acts for a run: the client that owns or watches it."""
+
+    def cancel(self, run: Run) -> None: ...
+
+    def save(self, run: Run, folder: Path) -> list[Path]: ...
+
+    def picture_path(self, picture: PictureRecord) -> Path: ...
+
+
+class RunImage:
+    """One picture of a run, read from disk when asked for."""
+
+    def __init__(self, run: Run, record: PictureRecord, path: Path | None) -> None:
+        self._run = run
+        self.record = record
+        self._path = path
+
+    @property
+    def path(self) -> Path:
+        """The original on disk.
+
+        Raises
+        ------
+        PictureError
+            If it isn't there; the text says what to type next.
+        """
+        if self._path is None or not self._path.exists():
+            why = f" ({self.record.error})" if self.record.error else ""
+            ref = f"{self._run.ref}[{self.record.index}]"
+            raise PictureError(
+                f"the picture {ref} is not on disk{why}; %comflowy show {self._run.ref} fetches it again"
+            )
+        return self._path
+
+    @property
+    def bytes(self) -> bytes:
+        return self.path.read_bytes()
+
+    @property
+    def node(self) -> str | None:
+        return self.record.node
+
+    def pil(self) -> Image.Image:
+        """The picture as a PIL image, decoded."""
+        from PIL import Image  # noqa: PLC0415 - heavy
+
+        image = Image.open(self.path)
+        image.load()
+        return image
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """The picture as an array, height x width x channels, uint8."""
+        import numpy as np  # noqa: PLC0415 - heavy
+
+        return np.asarray(self.pil())
+
+    def __repr__(self) -> str:
+        size = f" {self.record.width_px}x{self.record.height_px}" if self.record.width_px else ""
+        return f"<RunImage {self._run.ref}[{self.record.index}]{size} {self.record.state}>"
+
+
+class Images:
+    """The pictures of a run: `images[0]`, `len(images)`, iteration, and `images.of("9")` for one node's."""
+
+    def __init__(self, run: Run, images: list[RunImage]) -> None:
+        self._run = run
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __iter__(self) -> Iterator[RunImage]:
+        return iter(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> RunImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[RunImage]: ...
+    def __getitem__(self, index: int | slice) -> RunImage | list[RunImage]:
+        try:
+            return self._images[index]
+        except IndexError:
+            count = len(self._images)
+            raise RefError(f"{self._run.ref} has {count} picture{'s' * (count != 1)}, so no [{index}]") from None
+
+    def of(self, node: str) -> list[RunImage]:
+        """The pictures of one node."""
+        return [image for image in self._images if image.node == node]
+
+    def __repr__(self) -> str:
+        return f"<Images of {self._run.ref}: {len(self)}>"
+
+
+class Run:
+    """One submission. `record` is its state now; everything else reads from it.
+
+    A run without a follower is one read from the history: it can be looked at, not waited for.
+    """
+
+    def __init__(self, record: RunRecord, follower: Follower | None = None) -> None:
+        self._record = record
+        self._follower = follower
+        self._progress: Progress | None = None
+        self._trouble: str | None = None
+        self._changed = threading.Condition()
+        self._listeners: list[Callable[[Run], None]] = []
+        self.started_clock_s = time.monotonic()  # for elapsed time while live
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> RunRecord:
+        return self._record
+
+    @property
+    def token(self) -> str:
+        return self._record.token
+
+    @property
+    def number(self) -> int:
+        return self._record.number
+
+    @property
+    def ref(self) -> str:
+        return self._record.ref
+
+    @property
+    def status(self) -> Status:
+        return self._record.status
+
+    @property
+    def service_word(self) -> str | None:
+        """The status as the service wrote it."""
+        return self._record.service_word
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The values as sent, field id -> value."""
+        return dict(self._record.params)
+
+    @property
+    def workflow(self) -> str:
+        return self._record.workflow
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong, in one line, or None."""
+        if self._record.problem is not None:
+            return str(self._record.problem)
+        return self._record.reason
+
+    @property
+    def progress(self) -> Progress | None:
+        return self._progress
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the service from answering at the moment, while the run is live."""
+        return self._trouble
+
+    @property
+    def images(self) -> Images:
+        follower = self._follower
+        found = []
+        for picture in self._record.pictures:
+            path = follower.picture_path(picture) if follower is not None and picture.file else None
+            found.append(RunImage(self, picture, path))
+        return Images(self, found)
+
+    # -- what can be done ---------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Block until nothing more will happen by itself: final or held, pictures on disk.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever. An interrupt only stops waiting.
+
+        Raises
+        ------
+        RunTimeout
+            If it takes longer. The run goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.wait_change(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise RunTimeout(
+                    f"{self.ref} is not done after {timeout:g} s ({self.status}) and goes on; %comflowy resume {self.ref}",
+                    self,
+                )
+        return self
+
+    def wait_change(self, timeout: float) -> bool:
+        """Wait at most so many seconds for a change; whether the run is settled."""
+        with self._changed:
+            if not self._record.is_settled and timeout > 0:
+                self._changed.wait(timeout)
+            return self._record.is_settled
+
+    def cancel(self) -> None:
+        """Ask the service for an end of this run; `status` becomes `cancelled` only when the service confirmed it."""
+        if self._follower is None:
+            raise RefError(f"{self.ref} comes from the history alone; connect first, then %comflowy cancel {self.ref}")
+        self._follower.cancel(self)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write copies of the pictures with readable names, the params in their text chunks; the paths written."""
+        from pathlib import Path as Folder  # noqa: PLC0415
+
+        if self._follower is None:
+            raise RefError(f"{self.ref} has no pictures' folder")
+        return self._follower.save(self, Folder(folder))
+
+    def listen(self, listener: Callable[[Run], None]) -> Callable[[], None]:
+        """Call `listener` at every change, on the thread that made it: it only sets a flag. Returns the way to stop."""
+        self._listeners.append(listener)
+
+        def stop() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return stop
+
+    # -- for the tracker ----------------------------------------------------------------------------------------
+
+    def update(self, record: RunRecord) -> None:
+        self._record = record
+        self._trouble = None
+        self._tell()
+
+    def report(self, *, progress: Progress | None = None, trouble: str | None = None) -> None:
+        if progress is not None:
+            self._progress = progress
+        self._trouble = trouble
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+        for listener in list(self._listeners):
+            listener(self)
+
+    def __repr__(self) -> str:
+        record = self._record
+        parts = [record.ref, repr(record.name or record.workflow), str(record.status)]
+        progress = self._progress
+        if record.status is Status.RUNNING and progress and progress.max:
+            parts.append(f"{progress.value or 0:g}/{progress.max:g}")
+        seconds = record.seconds
+        if seconds is None and record.status.is_live:
+            seconds = time.monotonic() - self.started_clock_s
+        if seconds is not None:
+            parts.append(f"{seconds:.1f} s")
+        return f"<Run {' '.join(parts)}>"

@@ -1,0 +1,303 @@
+"""What every service is to the rest of the package: how a run is sent, asked about, cancelled and its pictures read.
+
+A service speaks HTTP and nothing else: it keeps no state of runs, writes nothing to disk and waits for nothing but
+an answer. Its methods are called on the tracker's threads, several at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from comflowy_nb.errors import ServiceError
+    from comflowy_nb.workflow.fields import Field
+
+__all__ = [
+    "Accepted",
+    "Event",
+    "Outcome",
+    "Output",
+    "PictureStream",
+    "Problem",
+    "Progress",
+    "Published",
+    "Rejected",
+    "Service",
+    "Snapshot",
+    "Status",
+    "Submission",
+    "Unknown",
+]
+
+
+class Status(StrEnum):
+    """The states of a run; five of them are the API's own words."""
+
+    SUBMITTING = "submitting"  # the intent is written, the answer not yet read
+    WAITING = "waiting"
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    REJECTED = "rejected"  # the service surely did not take it
+    CANCELLED = "cancelled"  # only when the service confirmed it
+    UNKNOWN = "unknown"  # the answer to the submit was lost
+    LOST = "lost"  # taken once, and the service no longer knows it
+
+    @property
+    def is_final(self) -> bool:
+        return self in _FINAL
+
+    @property
+    def is_held(self) -> bool:
+        """Neither final nor followed: only a person, a webhook or `resume` moves it."""
+        return self in _HELD
+
+    @property
+    def is_live(self) -> bool:
+        return not (self.is_final or self.is_held)
+
+
+_FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.CANCELLED})
+_HELD = frozenset({Status.UNKNOWN, Status.LOST})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a run failed, as far as the service said.
+
+    `message` is one plain line without HTML meaning; `field` is a field id such as `3::cfg`.
+    """
+
+    message: str
+    node: str | None = None
+    node_type: str | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        where = f"node {self.node}" if self.node else ""
+        if self.node_type:
+            where = f"{where} ({self.node_type})" if where else self.node_type
+        return f"{where}: {self.message}" if where else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output picture as the service names it.
+
+    `url` may be signed: it is never stored, shown or put into an error. `node` is None for a picture that only
+    `output_images` lists.
+    """
+
+    index: int  # position within the run, from 0, the same at every check
+    node: str | None
+    node_index: int  # position within its node, from 0
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The answer to one check."""
+
+    status: Status
+    service_word: str  # the status as the service wrote it
+    problem: Problem | None = None
+    outputs: tuple[Output, ...] = ()
+    remark: str | None = None  # what was odd about the answer, for a person
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running run is, as far as the service says; None where it does not."""
+
+    node: str | None = None
+    title: str | None = None
+    value: float | None = None  # steps done within the node
+    max: float | None = None
+    nodes_done: int | None = None
+    nodes_total: int | None = None
+    message: str | None = None
+    preview: bytes | None = field(default=None, repr=False)  # a JPEG or PNG
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something the service said by itself about the run with our `token`. It is a hint, never the truth."""
+
+    token: str
+    status: Status | None = None  # None: only progress or a message
+    service_run_id: str | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is sent for one run. `token` is our uuid4 for it."""
+
+    token: str
+    workflow_id: str | None
+    params: Mapping[str, Any]  # field id -> JSON value, as sent
+    callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    graph: Mapping[str, Any] | None = None  # for services that run graphs
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The service took the run under this id."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The service surely did not take the run.
+
+    `again` says that sending it once more may help (a refused connection, 429); `error.retry_after_s` of a
+    RateLimitError then says when. `stops` says that no other run will fare better (a refused key, no credit).
+    """
+
+    error: ServiceError
+    again: bool = False
+    stops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody can tell whether the service took the run; `reason` says what happened to the answer."""
+
+    reason: str
+
+
+Outcome = Accepted | Rejected | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A workflow the service lists."""
+
+    id: str
+    name: str
+
+
+class PictureStream(Protocol):
+    """The bytes of one picture, as they arrive."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes to expect, where the service said so and the number can be trusted."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, in pieces of at most 64 KiB.
+
+        Raises
+        ------
+        ServiceError
+            If the connection breaks, the deadline passes or the picture trickles in too slowly.
+        """
+
+
+class Service(Protocol):
+    """One place that runs workflows."""
+
+    @property
+    def kind(self) -> str:
+        """`sandbox`, `comflowy` ..., for messages."""
+
+    @property
+    def identity(self) -> str:
+        """What the same-request rule counts as one service: a given name, `sandbox`, or the origin."""
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port that is asked. Never shown in an output."""
+
+    @property
+    def label(self) -> str:
+        """The short name a person sees: the given name, `sandbox`, or the host."""
+
+    @property
+    def costs_money(self) -> bool: ...
+
+    @property
+    def can_cancel(self) -> bool: ...
+
+    @property
+    def runs_graphs(self) -> bool: ...
+
+    @property
+    def on_loopback(self) -> bool: ...
+
+    def greet(self) -> None:
+        """Ask for whatever shows that the service is there and takes our key.
+
+        Raises
+        ------
+        ServiceError
+            If it isn't, or doesn't.
+        """
+
+    def submit(self, submission: Submission) -> Outcome:
+        """Send one run once. Never raises for anything the network or the service does."""
+
+    def check(self, run_id: str) -> Snapshot:
+        """Ask for a run's state, once.
+
+        Raises
+        ------
+        NotFoundError
+            If the service knows no such run.
+        ServiceError
+            If there was no usable answer; the run's state stays what it was.
+        """
+
+    def cancel(self, run_id: str) -> bool:
+        """Ask for an end of the run; True once the service confirmed that it was cancelled or will be.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable answer.
+        """
+
+    def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
+        """Open one output picture for reading.
+
+        Raises
+        ------
+        ServiceError
+            If the address is not one that may be asked (the host is named), or there was no picture.
+        """
+
+    def upload(self, name: str, content: bytes) -> str | None:
+        """Hand over an input picture; the value to send for it, or None where the service takes none.
+
+        Raises
+        ------
+        ServiceError
+            If the service refused it or there was no usable answer.
+        """
+
+    def workflows(self) -> Sequence[Published] | None:
+        """The workflows the service lists, or None where it lists none.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable answer.
+        """
+
+    def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
+        """Field id -> field of a workflow, or None where the service publishes none.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable answer.
+        """
+
+    def close(self) -> None: ...

@@ -1,0 +1,42 @@
+"""What every test has: a home folder of its own, default settings, and a network that ends at loopback."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import pytest
+
+from comflowy_nb.settings import settings
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """An empty COMFLOWY_HOME; no key, no target and no proxy from the machine."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("COMFLOWY_HOME", str(folder))
+    for name in ("COMFLOWY_API_KEY", "COMFLOWY_URL", "COMFLOWY_TARGET", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False) if name.islower() else None
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+    settings.reset()
+    yield folder
+    settings.reset()
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch):
+    """A connection to anywhere but loopback fails the test that made it."""
+    real = socket.socket.connect
+
+    def connect(self, address):
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            try:
+                loopback = ipaddress.ip_address(address[0].split("%")[0]).is_loopback
+            except ValueError:
+                loopback = address[0] == "localhost"
+            if not loopback:
+                raise ConnectionRefusedError(f"a test asked {address!r}, which is not loopback")
+        return real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
