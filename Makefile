@@ -1,0 +1,73 @@
+# make demo   run notebooks/quickstart.ipynb on the sandbox; leaves an HTML page and the grid under build/demo/
+# make lab    open the same notebook in JupyterLab
+# make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
+# make check  ruff, formatting, mypy
+# make notebooks  execute the tutorials again, to commit them
+# make clean  remove what these commands made, .venv too
+#
+# PYTHON=... chooses the Python, 3.11 or newer; without it the newest suitable one on the path is taken.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+# A machine may have a python3.12 that is only a pyenv shim, or a python3 without venv: each is tried, not just found.
+define FIND_PYTHON
+for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python3.14 python); do \
+  if ! "$$python" -c '' >/dev/null 2>&1; then continue; fi; \
+  if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then old="$$python"; continue; fi; \
+  if ! "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then bare="$$python"; continue; fi; \
+  found="$$python"; break; \
+done; \
+if [ -z "$$found" ]; then \
+  if [ -n "$$bare" ]; then echo "$$bare cannot make virtual environments. Install its venv package (Debian, Ubuntu: apt-get install python3-venv) or name another Python: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.11" >&2; \
+  elif [ -n "$$old" ]; then echo "$$old is older than 3.11. Name a newer Python: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.11" >&2; \
+  else echo "No Python 3.11 or newer found$(if $(PYTHON), at $(PYTHON)). Install one, or name it: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.11" >&2; fi; \
+  exit 1; \
+fi
+endef
+
+.PHONY: demo lab test check notebooks clean
+
+demo: $(VENV)/.installed-demo
+	@$(BIN)/comflowy-nb demo
+
+lab: $(VENV)/.installed-lab
+	@$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: $(VENV)/.installed-demo
+	@$(BIN)/python notebooks/execute.py
+
+clean:
+	rm -rf $(VENV) build dist
+
+# One stamp for each set of packages; pyproject.toml says what is in it.
+$(VENV)/.installed-%: pyproject.toml $(VENV)/.made
+	@echo "Installing comflowy_nb[$*] into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' || \
+	  { echo "The packages could not be installed; pip says why above (no network, no room?). make $(MAKECMDGOALS) tries again." >&2; exit 1; }
+	@touch $@
+
+# A .venv whose Python has gone, or whose making was broken off, is made anew; one that works is kept.
+VENV_WORKS := $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+ifneq ($(shell $(VENV_WORKS) && echo yes),yes)
+$(VENV)/.made: FORCE
+endif
+
+$(VENV)/.made:
+	@if $(VENV_WORKS); then touch $@; exit; fi; \
+	$(FIND_PYTHON); \
+	echo "Making $(VENV) with $$("$$found" -c 'import sys; print("Python", sys.version.split()[0], "from", sys.executable)') ..."; \
+	"$$found" -m venv --clear $(VENV) && touch $@
+
+.PHONY: FORCE
+.DELETE_ON_ERROR:
+.SUFFIXES:
