@@ -1,0 +1,48 @@
+"""What a module says it exports is what it has, and the public names are all there."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+import comflowy_nb
+
+NAMES = sorted(module.name for module in pkgutil.walk_packages(comflowy_nb.__path__, "comflowy_nb."))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exported_names_exist(name):
+    module = importlib.import_module(name)
+    exported = getattr(module, "__all__", None)
+    if exported is None:
+        assert module.__file__.endswith("__init__.py"), f"{name} has no __all__"
+        return
+    assert len(set(exported)) == len(exported), f"{name}.__all__ names something twice"
+    for exported_name in exported:
+        assert hasattr(module, exported_name), f"{name}.__all__ names {exported_name}, which is not there"
+
+
+def test_public_names_are_those_of_all():
+    exported = set(comflowy_nb.__all__)
+    for name in exported:
+        assert getattr(comflowy_nb, name) is not None
+    assert exported <= set(dir(comflowy_nb))
+
+
+def test_public_names_hold_what_the_readme_uses():
+    assert {"connect", "history", "Run", "Client", "ComflowyError"} <= set(comflowy_nb.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nonsense"):
+        comflowy_nb.nonsense  # noqa: B018 - the look-up is the test
+
+
+def test_every_error_is_a_comflowy_error():
+    from comflowy_nb import errors
+
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.ComflowyError)
+        assert name in errors.__doc__, f"{name} is missing from the tree in errors.py"

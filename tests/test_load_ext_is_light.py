@@ -1,0 +1,51 @@
+"""What `%load_ext comflowy_nb` imports: an extension that costs half a second is one people take out again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["matplotlib", "numpy", "requests", "ipywidgets", "anywidget", "PIL", "pandas"]
+
+SCRIPT = """
+import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+before = set(sys.modules)
+{code}
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def newly_imported(code, home):
+    answer = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(code=code)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert answer.returncode == 0, answer.stderr
+    *said, modules = answer.stdout.splitlines()
+    return said, json.loads(modules)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import comflowy_nb", "import comflowy_nb.notebook.magics", "shell.run_line_magic('load_ext', 'comflowy_nb')"],
+)
+def test_nothing_heavy_is_imported(code, home):
+    said, modules = newly_imported(code, home)
+    heavy = [name for name in modules if name.split(".")[0] in HEAVY]
+    assert not heavy
+    assert "comflowy_nb" in modules
+    assert not said, "loading says nothing"
+
+
+def test_the_test_sees_what_is_imported(home):
+    _, modules = newly_imported("import PIL.Image", home)
+    assert "PIL" in modules
+
+
+def test_loading_writes_nothing(home):
+    newly_imported("shell.run_line_magic('load_ext', 'comflowy_nb')", home)
+    assert not home.exists()

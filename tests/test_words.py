@@ -1,0 +1,62 @@
+"""Nothing that is kept in the repository says on which machine it was made, or holds a key."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A home folder or a working folder of some machine. `/path/to/...` and `~` are how a page names a place.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/-])/(?:home|Users|root|tmp|var/folders|work|workspace|mnt)/[\w.-]+|[A-Z]:\\Users\\\w+"
+)
+TEXT = {".py", ".md", ".toml", ".json", ".ipynb", ".yaml", ".yml", ".cfg", ".txt", ".js", ".css", ""}
+
+
+def tracked():
+    """The files of the repository; those on disk where there is no git, as in an unpacked source archive."""
+    answer = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if answer.returncode == 0 and answer.stdout:
+        names = answer.stdout.decode().split("\0")[:-1]
+    else:
+        names = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and ".venv" not in p.parts]
+    own = Path(__file__).name  # it holds examples of what it looks for
+    return [n for n in names if (ROOT / n).is_file() and Path(n).suffix in TEXT and Path(n).name != own]
+
+
+@pytest.mark.parametrize("name", tracked())
+def test_no_file_names_a_place_on_a_machine(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    if name.endswith(".ipynb"):
+        text = "\n".join(_strings(json.loads(text)))  # paths stand escaped in JSON
+    found = [match.group() for match in MACHINE_PATH.finditer(text)]
+    assert not found, f"{name}: {found[:3]}"
+
+
+def _strings(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not key.startswith("image/"):
+                yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
+
+
+@pytest.mark.parametrize("bad", ["see /home/ada/x", "'/root/.cache'", "C:\\Users\\ada"])
+def test_the_search_finds_a_machine_path(bad):
+    assert MACHINE_PATH.search(bad)
+
+
+@pytest.mark.parametrize(
+    "good", ["https://x.org/home/page", "make demo PYTHON=/path/to/python3.11", "~/notes", "api/v0"]
+)
+def test_the_search_leaves_other_paths_alone(good):
+    assert not MACHINE_PATH.search(good)
