@@ -1,3 +1,43 @@
 """Run ComfyUI workflows from a notebook: `%load_ext comflowy_nb`, then `%comflowy`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
 __version__ = "0.1.0"
+
+# Where each public name lives; its module is imported when the name is first used, so that loading is quick.
+_PLACES = {
+    "Client": "comflowy_nb.client",
+    "ComflowyError": "comflowy_nb.errors",
+    "Run": "comflowy_nb.runs.run",
+    "connect": "comflowy_nb.client",
+    "grid": "comflowy_nb.notebook.grid",
+    "history": "comflowy_nb.runs.library",
+    "settings": "comflowy_nb.settings",
+    "show": "comflowy_nb.notebook.showing",
+}
+__all__ = [*sorted(_PLACES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(name)
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    from comflowy_nb.notebook.magics import load  # noqa: PLC0415
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    from comflowy_nb.notebook.magics import unload  # noqa: PLC0415
+
+    unload(shell)

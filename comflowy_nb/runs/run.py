@@ -212,6 +212,7 @@ class Run:
         self._progress: Progress | None = None
         self._trouble: str | None = None
         self._changed = threading.Condition()
+        self.guard = threading.RLock()  # held from a write to the history to the update that tells of it
         self._listeners: list[Callable[[Run], None]] = []
         self.started_clock_s = time.monotonic()  # for elapsed time while live
 

@@ -1,0 +1,338 @@
+"""Following: one run on its way, from the submit to the pictures. Each step runs on a tracker thread.
+
+Every change is written to the history first and then told to the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError
+from comflowy_nb.runs.downloads import expected
+from comflowy_nb.runs.pace import live_wait_s
+from comflowy_nb.runs.run import may_move
+from comflowy_nb.services.base import Accepted, Rejected, Status, Submission, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comflowy_nb.runs.downloads import Downloads
+    from comflowy_nb.runs.history import History
+    from comflowy_nb.runs.pace import Pace
+    from comflowy_nb.runs.run import Run
+    from comflowy_nb.runs.timetable import Timetable
+    from comflowy_nb.services.base import Service, Snapshot
+    from comflowy_nb.settings import Settings
+
+__all__ = ["Desk", "Following"]
+
+_log = logging.getLogger(__name__)
+
+LOST_AFTER = 3  # answers "no such run", `lost_gap_s` apart
+AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
+IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still asked about this often
+FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
+
+
+class Desk(Protocol):
+    """What the runs of one tracker share."""
+
+    service: Service
+    history: History
+    settings: Settings
+    times: Timetable
+    downloads: Downloads
+    callback_urls: Callable[[str], dict[str, str]] | None
+    closed: bool
+
+    def is_scout(self, following: Following) -> bool:
+        """Whether a run of a workflow of which nothing is known is asked about."""
+
+    def live_runs(self) -> int: ...
+
+    def first_end(self, following: Following) -> None:
+        """A run of a workflow ended: its pace is known now, those that waited for it can be timed."""
+
+    def release(self, following: Following, *, forget: bool) -> None: ...
+
+
+class Following:
+    """One live run.
+
+    Parameters
+    ----------
+    submission
+        What to send; None for a run that the service took earlier.
+    """
+
+    def __init__(self, desk: Desk, run: Run, pace: Pace, workflow_key: str, submission: Submission | None) -> None:
+        self.run = run
+        self.pace = pace
+        self.workflow_key = workflow_key
+        self.rule_due_s: float | None = None  # when the pace's rule asks next; None: it waits for a first end
+        self.answered_s = desk.times.clock()  # when the submit's answer arrived
+        self.cancel_wanted = False
+        self.hinted_id: str | None = None  # the id a webhook told before the submit's answer did
+        self._desk = desk
+        self._submission = submission
+        self._missed_age_s: float | None = None
+        self._misses = 0
+        self._tries = 0  # of the submit
+        self._failures = 0  # of checks, in a row
+        self._not_found = 0
+        self._cancel_confirmed = False
+        self._unwritten: dict[str, Any] = {}  # a change the history could not take yet
+        self._appointment = 0  # the newest; older ones are void
+
+    # -- called from anywhere -----------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self._desk.times.soon(lambda: self._act(self._submit))
+
+    def ask(self, due_s: float) -> None:
+        """Check at a time; an earlier appointment is void."""
+        self._appointment += 1
+        number = self._appointment
+
+        def check() -> None:
+            if self._appointment == number:
+                self._act(self._check)
+
+        self._desk.times.at(due_s, check)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._appointment += 1
+        self.rule_due_s = None
+
+    def cancel(self) -> None:
+        self._desk.times.soon(lambda: self._act(self._cancel))
+
+    def drop(self) -> None:
+        """End a run that was never sent."""
+        self._desk.times.soon(lambda: self._act(self._drop_unsent))
+
+    def adopt(self) -> None:
+        """An unknown run whose id a webhook told: the service did take it."""
+        self._desk.times.soon(lambda: self._act(self._adopt))
+
+    def next_due_s(self, now_s: float) -> float:
+        """When to check next: by the pace's rule, and often enough to look live while few runs are."""
+        wait_s = live_wait_s(max(0.0, now_s - self.answered_s), live_runs=self._desk.live_runs())
+        live_due_s = None if wait_s is None else now_s + wait_s
+        return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
+
+    # -- the steps, one at a time -------------------------------------------------------------------------------
+
+    def _act(self, step: Callable[[], None]) -> None:
+        with self.run.guard:
+            if self._desk.closed:
+                return
+            try:
+                step()
+            except Exception as error:
+                # A step that breaks must not leave the run unfollowed, nor a submit without an outcome.
+                _log.exception("following %s failed", self.run.ref)
+                if self.run.status is Status.SUBMITTING:
+                    self._record(Status.UNKNOWN, reason=f"{type(error).__name__}: {error}")
+                    self._release(forget=False)
+                else:
+                    self.run.report(trouble=f"{type(error).__name__}: {error}")
+                    self._ask_later()
+
+    def _submit(self) -> None:
+        if self.cancel_wanted:
+            self._drop_unsent()
+            return
+        submission = self._submission
+        assert submission is not None
+        if self._desk.callback_urls is not None:
+            submission = replace(submission, callback_urls=self._desk.callback_urls(submission.token))
+        outcome = self._desk.service.submit(submission)
+        self.answered_s = self._desk.times.clock()
+        if isinstance(outcome, Unknown) and self.hinted_id:
+            outcome = Accepted(self.hinted_id)
+        if isinstance(outcome, Accepted):
+            self._taken(outcome.run_id)
+        elif isinstance(outcome, Rejected):
+            self._rejected(outcome)
+        else:
+            self._record(Status.UNKNOWN, reason=outcome.reason)
+            self._release(forget=False)
+
+    def _taken(self, service_run_id: str) -> None:
+        self._record(Status.WAITING, service_run_id=service_run_id, accepted_at=time.time())
+        if self.cancel_wanted:
+            self._cancel()
+            return
+        if self.pace.estimate_s is not None or self._desk.is_scout(self):
+            self.rule_due_s = self.answered_s + self.pace.first_wait_s()
+        self.ask(self.next_due_s(self.answered_s))
+
+    def _rejected(self, outcome: Rejected) -> None:
+        self._tries += 1
+        if outcome.again and self._tries <= self._desk.settings.retries:
+            wait_s = self._backoff(self._tries)
+            if isinstance(outcome.error, RateLimitError):
+                wait_s = wait_s if outcome.error.retry_after_s is None else outcome.error.retry_after_s
+                self._desk.times.pause(wait_s)
+            self.run.report(trouble=f"{outcome.error}; trying again in {wait_s:.0f} s")
+            self._desk.times.at(self._desk.times.clock() + wait_s, lambda: self._act(self._submit))
+            return
+        self._record(Status.REJECTED, reason=str(outcome.error), finished_at=time.time())
+        self._release()
+
+    def _drop_unsent(self) -> None:
+        self._record(Status.CANCELLED, reason="it was cancelled before it was sent", finished_at=time.time())
+        self._release()
+
+    def _adopt(self) -> None:
+        if self.run.status is Status.UNKNOWN and self.hinted_id:
+            self._taken(self.hinted_id)
+
+    def _cancel(self) -> None:
+        service, service_run_id = self._desk.service, self.run.record.service_run_id
+        if service_run_id is None or not self.run.status.is_live or self._cancel_confirmed:
+            return
+        if not service.can_cancel:
+            self.run.report(trouble=f"{service.label} can't cancel a run; it goes on")
+            return
+        try:
+            self._cancel_confirmed = service.cancel(service_run_id)
+        except ServiceError as error:
+            self.run.report(trouble=f"the cancel did not get through: {error}")
+        self.ask(self._desk.times.clock())
+
+    def _check(self) -> None:
+        desk, record = self._desk, self.run.record
+        if self._unwritten:
+            self._record(record.status)
+        if record.service_run_id is None or (record.is_settled and not record.status.is_held):
+            self._release(forget=record.status is not Status.UNKNOWN)
+            return
+        sent_s = desk.times.clock()
+        try:
+            snapshot = desk.service.check(record.service_run_id)
+        except NotFoundError:
+            self._is_not_found()
+        except RateLimitError as error:
+            wait_s = self._backoff(self._failures + 1) if error.retry_after_s is None else error.retry_after_s
+            desk.times.pause(wait_s)
+            self.run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
+            self.ask(desk.times.clock() + wait_s)
+        except ServiceError as error:
+            self._has_no_answer(error)
+        else:
+            self._failures = self._not_found = 0
+            self._understand(snapshot, sent_s - self.answered_s)
+
+    def _understand(self, snapshot: Snapshot, age_s: float) -> None:
+        desk, run = self._desk, self.run
+        if run.status is Status.SUCCESS:  # its pictures are fetched once more
+            desk.downloads.fetch(run, snapshot.outputs)
+            self._release()
+        elif snapshot.status.is_live:
+            self._is_still_live(snapshot, age_s)
+        elif snapshot.status is Status.SUCCESS:
+            if self._submission is not None:  # the age of a run taken up is not known
+                self._learn(self.pace.add(done_age_s=age_s, missed_age_s=self._missed_age_s))
+            self._finish(snapshot, pictures=expected(snapshot))
+            desk.downloads.fetch(run, snapshot.outputs)
+        else:
+            self._finish(snapshot, problem=snapshot.problem)
+
+    def _finish(self, snapshot: Snapshot, **changes: Any) -> None:
+        self._record(
+            snapshot.status,
+            service_word=snapshot.service_word,
+            remark=snapshot.remark,
+            finished_at=time.time(),
+            **changes,
+        )
+        self._release()
+
+    def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
+        run, desk, now_s = self.run, self._desk, self._desk.times.clock()
+        self._missed_age_s = age_s
+        if may_move(run.status, snapshot.status) or snapshot.service_word != run.service_word:
+            self._record(snapshot.status, service_word=snapshot.service_word, remark=snapshot.remark)
+        if run.status in {Status.WAITING, Status.PENDING} and age_s > desk.settings.stall_s:
+            run.report(trouble=f"{desk.service.label} took it {age_s:.0f} s ago and has not started it yet")
+        elif run.trouble and not self._unwritten:
+            run.report()
+        if self.rule_due_s is not None and now_s >= self.rule_due_s:
+            self._misses += 1
+            self.rule_due_s = now_s + self.pace.next_wait_s(misses=self._misses, age_s=age_s)
+        self.ask(self.next_due_s(now_s))
+
+    def _is_not_found(self) -> None:
+        run, label = self.run, self._desk.service.label
+        self._not_found += 1
+        if run.status is Status.SUCCESS:
+            self._desk.downloads.give_up(run, f"{label} no longer has it")
+            self._release()
+        elif self._not_found < LOST_AFTER:
+            run.report(trouble=f"{label} says it knows no such run; asking again")
+            self.ask(self._desk.times.clock() + self._desk.settings.lost_gap_s)
+        else:
+            self._record(Status.LOST, reason=f"{label} took it but no longer knows it")
+            self._release(forget=False)
+
+    def _has_no_answer(self, error: ServiceError) -> None:
+        """The run stays what it was; pictures asked for once more are given up after a few tries."""
+        run = self.run
+        if run.status is Status.SUCCESS and self._failures >= self._desk.settings.retries:
+            self._desk.downloads.give_up(run, str(error))
+            self._release()
+            return
+        run.report(trouble=str(error))
+        if isinstance(error, AuthError) and run.status is not Status.SUCCESS:
+            self.ask(self._desk.times.clock() + AUTH_PAUSE_S)
+        else:
+            self._ask_later()
+
+    # -- bookkeeping --------------------------------------------------------------------------------------------
+
+    def _record(self, status: Status, **changes: Any) -> None:
+        """Write a change to the history, then tell it; one the history can't take is kept and tried again."""
+        run, history = self.run, self._desk.history
+        changes = {**self._unwritten, **{name: value for name, value in changes.items() if value is not None}}
+        try:
+            record = history.move(run.token, status, **changes)
+            if record is None:  # another kernel moved it, or it stood there already
+                record = history.get(run.token)
+        except HistoryError as error:
+            self._unwritten = changes
+            run.update(replace(run.record, status=status, **changes))
+            run.report(trouble=f"the history can't be written: {error}")
+            self.ask(self._desk.times.clock() + FLUSH_WAIT_S)
+            return
+        self._unwritten = {}
+        if record is not None:
+            run.update(record)
+
+    def _learn(self, sample_s: float) -> None:
+        try:
+            self._desk.history.add_sample(self._desk.service.identity, self.workflow_key, sample_s)
+        except HistoryError as error:
+            _log.debug("a sample was not kept: %s", error)
+        self._desk.first_end(self)
+
+    def _release(self, *, forget: bool = True) -> None:
+        """Follow it no longer. A held run is still heard of, and what could not be written is tried again."""
+        if not self._unwritten:
+            self.stop()
+            self._desk.release(self, forget=forget)
+
+    def _ask_later(self) -> None:
+        self._failures += 1
+        self.ask(self._desk.times.clock() + self._backoff(self._failures))
+
+    def _backoff(self, failures: int) -> float:
+        settings = self._desk.settings
+        longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
+        return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

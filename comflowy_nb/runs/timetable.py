@@ -1,0 +1,118 @@
+"""A few daemon threads that do what is due: at once what must go first, the rest at its time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Timetable"]
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Timetable:
+    """Actions and the time each is due, on a monotonic clock in seconds.
+
+    Parameters
+    ----------
+    name
+        Of the threads, for whoever looks at a process.
+    workers
+        How many actions run at a time. Threads begin with the first action.
+    """
+
+    def __init__(self, name: str, *, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._name = name
+        self._workers = workers
+        self._changed = threading.Condition()
+        self._now: deque[Callable[[], None]] = deque()
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._paused_until_s = 0.0
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Do it before anything that is merely due."""
+        with self._changed:
+            self._now.append(action)
+            self._wake()
+
+    def at(self, due_s: float, action: Callable[[], None]) -> None:
+        """Do it at a time, or as soon after it as a thread is free."""
+        with self._changed:
+            heapq.heappush(self._later, (due_s, next(self._order), action))
+            self._wake()
+
+    def call(self, function: Callable[[], T]) -> Future[T]:
+        """Do it on one of the threads; the future holds what it returned or raised."""
+        future: Future[T] = Future()
+
+        def action() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function()
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.soon(action)
+        return future
+
+    def pause(self, seconds: float) -> None:
+        """Begin nothing for so long: the service asked everyone to wait."""
+        with self._changed:
+            self._paused_until_s = max(self._paused_until_s, self.clock() + seconds)
+
+    @property
+    def pause_left_s(self) -> float:
+        return max(0.0, self._paused_until_s - self.clock())
+
+    def close(self) -> None:
+        """Begin nothing more. What runs ends by itself: its threads are daemons."""
+        with self._changed:
+            self._closed = True
+            self._now.clear()
+            self._later.clear()
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        if not self._closed and len(self._threads) < self._workers:
+            thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._changed.notify()
+
+    def _work(self) -> None:
+        while (action := self._take()) is not None:
+            try:
+                action()
+            except Exception:
+                _log.exception("an action of %s failed", self._name)
+
+    def _take(self) -> Callable[[], None] | None:
+        with self._changed:
+            while not self._closed:
+                now_s = self.clock()
+                if now_s < self._paused_until_s:
+                    self._changed.wait(self._paused_until_s - now_s)
+                elif self._now:
+                    return self._now.popleft()
+                elif self._later and self._later[0][0] <= now_s:
+                    return heapq.heappop(self._later)[2]
+                else:
+                    self._changed.wait(self._later[0][0] - now_s if self._later else None)
+            return None

@@ -1,0 +1,215 @@
+"""Follows every live run of one client: who is sent when, who waits, who is heard of by a webhook.
+
+All HTTP happens on the tracker's threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from comflowy_nb.runs.downloads import Downloads
+from comflowy_nb.runs.following import Following
+from comflowy_nb.runs.owners import is_alive
+from comflowy_nb.runs.pace import SCOUTS, Pace
+from comflowy_nb.runs.run import may_move
+from comflowy_nb.runs.timetable import Timetable
+from comflowy_nb.services.base import Event, Service, Status, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from comflowy_nb.runs.history import History
+    from comflowy_nb.runs.run import Run
+    from comflowy_nb.settings import Settings
+
+__all__ = ["Tracker"]
+
+T = TypeVar("T")
+
+WATCH_S = 0.3  # how often a run that another kernel follows is read from the history
+OWNER_S = 2.0  # how often that kernel is looked for
+
+
+class Tracker:
+    """Sends and follows the runs of one client.
+
+    Parameters
+    ----------
+    owner
+        Name of the client's lock file in the folder `owners`: only the owner of a run follows it.
+    pictures
+        Where pictures are kept.
+    callback_urls
+        Token of a run -> the addresses at which we hear of it; None where nobody listens.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        history: History,
+        *,
+        owner: str,
+        owners: Path,
+        pictures: Path,
+        settings: Settings,
+        callback_urls: Callable[[str], dict[str, str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.service = service
+        self.history = history
+        self.settings = settings
+        self.callback_urls = callback_urls
+        self.times = Timetable("comflowy-tracker", workers=settings.workers, clock=clock)
+        self.downloads = Downloads(service, history, pictures, settings, service.check)
+        self.closed = False
+        self._owner = owner
+        self._owners = owners
+        self._lock = threading.RLock()
+        self._followed: dict[str, Following] = {}
+        self._outside: list[Following] = []  # of the window, in order
+        self._paces: dict[str, Pace] = {}
+
+    # -- what a client asks for ---------------------------------------------------------------------------------
+
+    def call(self, function: Callable[[], T]) -> Future[T]:
+        """Do one piece of HTTP on the tracker's threads."""
+        return self.times.call(function)
+
+    def live(self) -> list[Run]:
+        with self._lock:
+            return [following.run for following in self._followed.values() if not following.run.record.is_settled]
+
+    def pace(self, workflow_key: str) -> Pace:
+        """What is known of a workflow's time here, with what earlier kernels learned."""
+        with self._lock:
+            known = self._paces.get(workflow_key)
+            if known is None:
+                known = self._paces[workflow_key] = Pace(self.history.samples(self.service.identity, workflow_key))
+            return known
+
+    def submit(self, run: Run, submission: Submission, workflow_key: str) -> None:
+        """Send a run whose intent is in the history, and follow it."""
+        following = Following(self, run, self.pace(workflow_key), workflow_key, submission)
+        with self._lock:
+            fits = self.live_runs() < self.settings.window
+            self._followed[run.token] = following
+            if not fits:
+                self._outside.append(following)
+        if fits:
+            following.begin()
+
+    def follow(self, run: Run, workflow_key: str) -> None:
+        """Ask about a run the service took earlier: taken over, lost, or a success whose pictures are owed."""
+        with self._lock:
+            following = self._followed.get(run.token)
+            if following is None or not following.run.status.is_live:
+                following = Following(self, run, self.pace(workflow_key), workflow_key, None)
+                self._followed[run.token] = following
+            following.rule_due_s = self.times.clock()
+        following.ask(self.times.clock())
+
+    def watch(self, run: Run, workflow_key: str) -> None:
+        """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
+        now_s = self.times.clock()
+        self.times.at(now_s, lambda: self._watch(run, workflow_key, now_s - OWNER_S))
+
+    def cancel(self, run: Run) -> None:
+        """Ask the service for an end; a submit in flight is awaited first, one not begun is not sent."""
+        with self._lock:
+            following = self._followed.get(run.token)
+            if following is None:
+                following = Following(self, run, Pace(), "", None)
+                self._followed[run.token] = following
+            following.cancel_wanted = True
+            unsent = following in self._outside
+            if unsent:
+                self._outside.remove(following)
+        if unsent:
+            following.drop()
+        elif run.status is not Status.SUBMITTING:
+            following.cancel()
+
+    def hear(self, event: Event) -> None:
+        """A webhook's word: progress goes to the display, anything else means ask now."""
+        with self._lock:
+            following = self._followed.get(event.token)
+        if following is None or self.closed:
+            return
+        run = following.run
+        if event.service_run_id:
+            following.hinted_id = event.service_run_id
+            if run.status is Status.UNKNOWN:
+                following.adopt()
+                return
+        if event.progress is not None and run.status.is_live:
+            run.report(progress=event.progress)
+        if event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
+            following.ask(self.times.clock())
+
+    def close(self) -> None:
+        """Stop following. Live runs stay live in the history: the next client takes them up."""
+        self.closed = True
+        self.times.close()
+        self.downloads.close()
+
+    # -- what the followed runs share (`following.Desk`) --------------------------------------------------------
+
+    def live_runs(self) -> int:
+        with self._lock:
+            live = sum(following.run.status.is_live for following in self._followed.values())
+            return live - len(self._outside)
+
+    def is_scout(self, following: Following) -> bool:
+        with self._lock:
+            others = [other for other in self._followed.values() if other is not following]
+        return sum(other.pace is following.pace and other.rule_due_s is not None for other in others) < SCOUTS
+
+    def first_end(self, following: Following) -> None:
+        with self._lock:
+            waiting = [
+                other
+                for other in self._followed.values()
+                if other.pace is following.pace and other is not following and other.rule_due_s is None
+            ]
+        now_s = self.times.clock()
+        for other in waiting:
+            if other.run.status.is_live and other.run.record.service_run_id:
+                other.rule_due_s = max(now_s, other.answered_s + other.pace.first_wait_s())
+                other.ask(other.next_due_s(now_s))
+
+    def release(self, following: Following, *, forget: bool) -> None:
+        with self._lock:
+            if forget and self._followed.get(following.run.token) is following:
+                del self._followed[following.run.token]
+            ready = []
+            while self._outside and self.live_runs() < self.settings.window:
+                ready.append(self._outside.pop(0))
+        for other in ready:
+            other.begin()
+
+    # -- a run that another kernel follows ----------------------------------------------------------------------
+
+    def _watch(self, run: Run, workflow_key: str, looked_s: float) -> None:
+        if self.closed:
+            return
+        now_s = self.times.clock()
+        with run.guard:
+            record = self.history.get(run.token)
+            if record is not None and record != run.record:
+                run.update(record)
+            if run.record.is_settled:
+                return
+            if now_s - looked_s >= OWNER_S:
+                looked_s = now_s
+                taken = None
+                if not is_alive(self._owners, run.record.owner):
+                    taken = self.history.take_over(run.token, self._owner)
+                if taken is not None:
+                    run.update(taken)
+                    self.follow(run, workflow_key)
+                    return
+        self.times.at(now_s + WATCH_S, lambda: self._watch(run, workflow_key, looked_s))

@@ -1,0 +1,77 @@
+import threading
+import time
+
+import pytest
+
+from comflowy_nb.runs.timetable import Timetable
+
+
+@pytest.fixture
+def times():
+    table = Timetable("test", workers=2)
+    yield table
+    table.close()
+
+
+def test_what_must_go_first_goes_before_what_is_due():
+    done = []
+    finished = threading.Event()
+    table = Timetable("test", workers=1)
+    hold = threading.Event()
+    table.soon(lambda: hold.wait(5))
+    table.at(0.0, lambda: (done.append("due"), finished.set()))
+    table.soon(lambda: done.append("first"))
+    hold.set()
+    assert finished.wait(5)
+    assert done == ["first", "due"]
+    table.close()
+
+
+def test_due_actions_keep_their_order(times):
+    done = []
+    finished = threading.Event()
+    start_s = time.monotonic()
+    times.at(start_s + 0.10, lambda: (done.append("late"), finished.set()))
+    times.at(start_s + 0.02, lambda: done.append("early"))
+    assert finished.wait(5)
+    assert done == ["early", "late"]
+    assert time.monotonic() - start_s >= 0.10
+
+
+def test_a_call_returns_or_raises_what_the_function_did(times):
+    assert times.call(lambda: 6 * 7).result(5) == 42
+
+    def fail():
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        times.call(fail).result(5)
+
+
+def test_an_action_that_raises_does_not_end_its_thread(times):
+    for _ in range(5):
+        times.soon(lambda: 1 / 0)
+    assert times.call(lambda: "alive").result(5) == "alive"
+
+
+def test_a_pause_holds_everything(times):
+    times.pause(0.2)
+    start_s = time.monotonic()
+    times.call(lambda: None).result(5)
+    assert time.monotonic() - start_s >= 0.19
+    assert times.pause_left_s == 0.0
+
+
+def test_close_drops_what_was_not_begun():
+    table = Timetable("test", workers=1)
+    hold, began = threading.Event(), threading.Event()
+    done = []
+    table.soon(lambda: (began.set(), hold.wait(5)))
+    assert began.wait(5)
+    table.soon(lambda: done.append("never"))
+    table.close()
+    hold.set()
+    for thread in table._threads:
+        thread.join(5)
+        assert not thread.is_alive()
+    assert done == []
