@@ -1,0 +1,229 @@
+"""The runs a sandbox accepted and what came of them, in one SQLite file.
+
+An acceptance is on the disk before its answer is sent, so that the next sandbox can finish what this one could not.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["Made", "Picture", "SavedRun", "State", "Store", "StoreError"]
+
+_VERSION = 1
+
+_TABLES = """
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL UNIQUE,
+    workflow_id TEXT NOT NULL,
+    params TEXT NOT NULL,
+    callbacks TEXT NOT NULL,
+    state TEXT NOT NULL,
+    error TEXT,
+    starts INTEGER NOT NULL DEFAULT 0,
+    cancel_asked INTEGER NOT NULL DEFAULT 0,
+    accepted_at REAL NOT NULL,
+    ended_at REAL
+);
+CREATE INDEX runs_state ON runs (state);
+CREATE TABLE pictures (
+    run_id TEXT NOT NULL REFERENCES runs (run_id),
+    position INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    file TEXT NOT NULL,
+    secret TEXT NOT NULL UNIQUE,
+    PRIMARY KEY (run_id, position)
+);
+"""
+
+
+class StoreError(Exception):
+    """The file can't be used; the text says why."""
+
+
+class State(StrEnum):
+    """The API's five words."""
+
+    WAITING = "waiting"
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in {State.SUCCESS, State.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRun:
+    """A run as it was accepted, and its end. One that has not ended is `waiting` here, whatever it was doing."""
+
+    run_id: str
+    workflow_id: str
+    params: Mapping[str, Any]
+    callbacks: Mapping[str, str] = field(repr=False)  # they hold the client's secret
+    state: State = State.WAITING
+    error: str | None = None
+    starts: int = 0  # how often a worker began it
+    cancel_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A picture a worker wrote: which node made it, `output` or `temp`, and its file's name in the pictures' folder."""
+
+    node: str
+    kind: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that can be asked for by its secret."""
+
+    node: str
+    kind: str
+    file: str
+    secret: str = field(repr=False)
+
+
+class Store:
+    """The file, open. It belongs to one process, the holder of the sandbox's lock, and to its main thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open or make the file; a damaged one is set aside under another name, never deleted.
+
+        Raises
+        ------
+        StoreError
+            If it was written by a newer version, or the folder can't be written.
+        """
+        try:
+            return cls._checked(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, read-only, full: the file itself may be sound
+                raise StoreError(f"the sandbox can't use its file {path.name}: {error}") from error
+            aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+            path.replace(aside)
+            for journal in ("-wal", "-shm"):
+                path.with_name(path.name + journal).unlink(missing_ok=True)
+            return cls._checked(path)
+
+    @classmethod
+    def _checked(cls, path: Path) -> Store:
+        connection = _connect(path)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            connection.close()
+            raise StoreError(f"{path.name} was written by a newer version of comflowy_nb; this one can't read it")
+        return cls(connection)
+
+    def accept(self, run: SavedRun) -> None:
+        with self._connection:
+            self._connection.execute(
+                "INSERT INTO runs (run_id, workflow_id, params, callbacks, state, accepted_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    run.run_id,
+                    run.workflow_id,
+                    json.dumps(run.params),
+                    json.dumps(run.callbacks),
+                    run.state.value,
+                    time.time(),
+                ),
+            )
+
+    def count_start(self, run_id: str) -> None:
+        with self._connection:
+            self._connection.execute("UPDATE runs SET starts = starts + 1 WHERE run_id = ?", (run_id,))
+
+    def ask_cancel(self, run_id: str) -> None:
+        with self._connection:
+            self._connection.execute("UPDATE runs SET cancel_asked = 1 WHERE run_id = ?", (run_id,))
+
+    def succeed(self, run_id: str, made: Sequence[Made]) -> None:
+        with self._connection:
+            self._end(run_id, State.SUCCESS, None)
+            self._connection.executemany(
+                "INSERT INTO pictures (run_id, position, node, kind, file, secret) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (run_id, position, each.node, each.kind, each.file, secrets.token_urlsafe(24))
+                    for position, each in enumerate(made)
+                ],
+            )
+
+    def fail(self, run_id: str, error: str) -> None:
+        with self._connection:
+            self._end(run_id, State.FAILED, error)
+
+    def _end(self, run_id: str, state: State, error: str | None) -> None:
+        self._connection.execute(
+            "UPDATE runs SET state = ?, error = ?, ended_at = ? WHERE run_id = ?",
+            (state.value, error, time.time(), run_id),
+        )
+
+    def get(self, run_id: str) -> SavedRun | None:
+        rows = self._runs("WHERE run_id = ?", run_id)
+        return rows[0] if rows else None
+
+    def unfinished(self) -> list[SavedRun]:
+        """Those without an end, in the order in which they were accepted."""
+        return self._runs("WHERE state NOT IN ('success', 'failed') ORDER BY number")
+
+    def _runs(self, where: str, *values: object) -> list[SavedRun]:
+        columns = "run_id, workflow_id, params, callbacks, state, error, starts, cancel_asked"
+        rows = self._connection.execute(f"SELECT {columns} FROM runs {where}", values)  # noqa: S608 - our own texts
+        return [
+            SavedRun(
+                row[0], row[1], json.loads(row[2]), json.loads(row[3]), State(row[4]), row[5], row[6], bool(row[7])
+            )
+            for row in rows
+        ]
+
+    def pictures(self, run_id: str) -> list[Picture]:
+        """The run's pictures, in the order in which they were made."""
+        rows = self._connection.execute(
+            "SELECT node, kind, file, secret FROM pictures WHERE run_id = ? ORDER BY position", (run_id,)
+        )
+        return [Picture(*row) for row in rows]
+
+    def picture(self, secret: str) -> Picture | None:
+        row = self._connection.execute(
+            "SELECT node, kind, file, secret FROM pictures WHERE secret = ?", (secret,)
+        ).fetchone()
+        return None if row is None else Picture(*row)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=2.0)
+    try:
+        # One process owns the file, so WAL needs no shared memory and works on network folders too.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+    except BaseException:
+        connection.close()
+        raise
+    path.chmod(0o600)
+    return connection
