@@ -1,0 +1,410 @@
+"""The history: everything ever submitted, in one SQLite file that several kernels use at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import keyword
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import HistoryError, RefError
+from comflowy_nb.runs import search
+from comflowy_nb.runs.claims import Claim, Intent, Retry, decide
+from comflowy_nb.runs.owners import clean_locks, is_alive
+from comflowy_nb.runs.rows import PICTURE_COLUMNS, clean, encode, encode_problem, picture_values, read_runs, words_of
+from comflowy_nb.runs.run import may_move
+from comflowy_nb.runs.store import Store
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from comflowy_nb.runs.run import PictureRecord, RunRecord
+    from comflowy_nb.services.base import Problem
+
+__all__ = ["KEPT_SAMPLES", "Claim", "History", "Intent", "Retry", "check_name"]
+
+KEPT_SAMPLES = 24  # the estimate of a workflow's time looks at no more
+ANSWER_LOST = "the kernel that sent it ended before the answer came"
+
+_LIVE = "('submitting', 'waiting', 'pending', 'running')"
+_RESERVED = re.compile(r"last|[rs][0-9]+")
+_PICTURE_MARKS = ", ".join("?" * (len(PICTURE_COLUMNS) + 1))
+_PUT_PICTURE = f"INSERT OR REPLACE INTO pictures (run, {', '.join(PICTURE_COLUMNS)}) VALUES ({_PICTURE_MARKS})"  # noqa: S608 - own names
+
+
+class History:
+    """Open it with `History.open(folder)`. Its methods may be called on any thread.
+
+    `remarks` holds what a person should hear about the opening: a damaged file set aside, a slower journal.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folder = store.folder
+        self.remarks = store.remarks
+
+    @classmethod
+    def open(cls, folder: Path) -> History:
+        """Open the history of a home folder, which is made if it isn't there.
+
+        Raises
+        ------
+        HistoryError
+            If the file is newer than this version, or can't be read and written.
+        """
+        history = cls(Store(folder))
+        clean_locks(folder, keep=history._owners())
+        return history
+
+    def close(self) -> None:
+        self._store.close()
+
+    # -- submitting ---------------------------------------------------------------------------------------------
+
+    def claim(self, intent: Intent, *, fresh: bool = False, retry: Retry = "failed") -> Claim:
+        """Write the intent of a run, or find the run that stands for it; of several who ask at once one gets `new`.
+
+        Raises
+        ------
+        HistoryError
+            If the intent can't be written. Nothing may be sent then.
+        RefError
+            If its name can't be one.
+        """
+        if intent.name is not None:
+            check_name(intent.name)
+        try:
+            with self._store.write(full=True) as connection:
+                self._bury(connection)
+                rows = connection.execute("SELECT * FROM runs WHERE key = ? ORDER BY number DESC", (intent.key,))
+                earlier = rows.fetchall()
+                kind, index = decide([Status(row["status"]) for row in earlier], fresh=fresh, retry=retry)
+                number = _insert(connection, intent) if index is None else earlier[index]["number"]
+                if intent.name is not None and kind != "held":
+                    _name(connection, number, intent.name)
+                record = _by_number(connection, number)
+                _put_words(connection, record)
+        except HistoryError as error:
+            raise HistoryError(f"{error}. Nothing was sent") from error
+        return Claim(kind, record)
+
+    def move(
+        self,
+        token: str,
+        status: Status,
+        *,
+        service_run_id: str | None = None,
+        service_word: str | None = None,
+        problem: Problem | None = None,
+        reason: str | None = None,
+        remark: str | None = None,
+        accepted_at: float | None = None,
+        finished_at: float | None = None,
+        pictures: Iterable[PictureRecord] | None = None,
+    ) -> RunRecord | None:
+        """Take a run to another state, if it may go there from the one it is in now; else None.
+
+        What isn't given stays, but for `reason` and `problem`, which tell of a state and go with it. Times are set to
+        now where they are due and not given. `pictures` are written together with the state.
+        """
+        now = time.time()
+        # The id is what a paid run is found by: the disk must have it.
+        with self._store.write(full=service_run_id is not None) as connection:
+            row = connection.execute("SELECT * FROM runs WHERE token = ?", (token,)).fetchone()
+            if row is None or not may_move(Status(row["status"]), status):
+                return None
+            accepted_at = accepted_at or row["accepted_at"] or (now if service_run_id is not None else None)
+            connection.execute(
+                "UPDATE runs SET status = ?, service_run_id = coalesce(?, service_run_id), "
+                "service_word = coalesce(?, service_word), problem = ?, reason = ?, remark = coalesce(?, remark), "
+                "accepted_at = ?, finished_at = ? WHERE number = ?",
+                (
+                    status,
+                    clean(service_run_id),
+                    clean(service_word),
+                    encode_problem(problem),
+                    clean(reason),
+                    clean(remark),
+                    accepted_at,
+                    (finished_at or now) if status.is_final else None,
+                    row["number"],
+                ),
+            )
+            for picture in pictures or ():
+                connection.execute(_PUT_PICTURE, (row["number"], *picture_values(picture)))
+            record = _by_number(connection, row["number"])
+            if service_run_id is not None or problem is not None or reason is not None:
+                _put_words(connection, record)
+        return record
+
+    def set_picture(self, token: str, picture: PictureRecord) -> RunRecord:
+        """Write what became of one picture. A picture that is on disk is not given up because somebody else failed.
+
+        Raises
+        ------
+        HistoryError
+            If there is no such run, or it can't be written.
+        """
+        with self._store.write() as connection:
+            row = connection.execute("SELECT number FROM runs WHERE token = ?", (token,)).fetchone()
+            if row is None:
+                raise HistoryError("the history knows no such run")
+            number = row["number"]
+            old = connection.execute(
+                "SELECT file FROM pictures WHERE run = ? AND position = ? AND state = 'kept'", (number, picture.index)
+            ).fetchone()
+            lost = picture.state != "kept" and old is not None and self._has_file(old["file"])
+            if not lost:
+                connection.execute(_PUT_PICTURE, (number, *picture_values(picture)))
+            return _by_number(connection, number)
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    def get(self, token: str) -> RunRecord | None:
+        return self._one("SELECT * FROM runs WHERE token = ?", token)
+
+    def by_number(self, number: int) -> RunRecord | None:
+        if number >= 2**63:  # more than a row's number can be
+            return None
+        return self._one("SELECT * FROM runs WHERE number = ?", number)
+
+    def by_name(self, name: str) -> RunRecord | None:
+        """The run that was given this name last."""
+        return self._one(
+            "SELECT runs.* FROM names JOIN runs ON runs.number = names.run WHERE names.name = ? "
+            "ORDER BY names.id DESC LIMIT 1",
+            name,
+        )
+
+    def newest(self, *, back: int = 0, without: Collection[str] = ()) -> RunRecord | None:
+        """The newest run, or the one so many before it, the tokens in `without` not counted."""
+        with self._store.read() as connection:
+            for row in connection.execute("SELECT * FROM runs ORDER BY number DESC"):
+                if row["token"] in without:
+                    continue
+                if back == 0:
+                    return read_runs(connection, [row])[0]
+                back -= 1
+        return None
+
+    def by_service_id(self, prefix: str) -> RunRecord | None:
+        """The run with this id of a service, or the only one whose id begins so.
+
+        Raises
+        ------
+        RefError
+            If there are several; it lists them.
+        """
+        if not prefix:
+            return None
+        with self._store.read() as connection:
+            rows = connection.execute(
+                "SELECT * FROM runs WHERE service_run_id = ? ORDER BY number DESC LIMIT 9", (prefix,)
+            ).fetchall()
+            rows = (
+                rows
+                or connection.execute(
+                    "SELECT * FROM runs WHERE service_run_id >= ? AND service_run_id < ? ORDER BY number DESC LIMIT 9",
+                    (prefix, prefix + "\U0010ffff"),
+                ).fetchall()
+            )
+            if len(rows) > 1:
+                shown = ", ".join(f"r{row['number']} ({row['service_run_id']})" for row in rows[:8])
+                more = " ..." if len(rows) > 8 else ""
+                raise RefError(f"{prefix} is not one run's id alone: {shown}{more}")
+            return read_runs(connection, rows)[0] if rows else None
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        since: float | None = None,
+        status: Status | str | None = None,
+        workflow: str | None = None,
+        limit: int | None = 20,
+    ) -> list[RunRecord]:
+        """Runs, newest first.
+
+        Parameters
+        ----------
+        text
+            Every word of it must stand somewhere in the values, the names, the error, the ids or the reference.
+        params
+            Field id or bare name -> the value it has; numbers are compared as numbers, all else as text.
+        since
+            UTC seconds since 1970.
+        """
+        query = search.Query(text=text, params=params or {}, since=since, status=status, workflow=workflow, limit=limit)
+        with self._store.read() as connection:
+            return read_runs(connection, search.find_rows(connection, query))
+
+    def name(self, token: str, name: str) -> RunRecord:
+        """Give a run a name; the newest holder of a name is who it means.
+
+        Raises
+        ------
+        RefError
+            If the name can't be one.
+        HistoryError
+            If there is no such run, or it can't be written.
+        """
+        check_name(name)
+        with self._store.write() as connection:
+            row = connection.execute("SELECT number FROM runs WHERE token = ?", (token,)).fetchone()
+            if row is None:
+                raise HistoryError("the history knows no such run")
+            _name(connection, row["number"], name)
+            record = _by_number(connection, row["number"])
+            _put_words(connection, record)
+        return record
+
+    # -- runs whose client is gone ------------------------------------------------------------------------------
+
+    def take_over(self, token: str, owner: str) -> RunRecord | None:
+        """Make `owner` the one who follows a run, if nobody living does; else None."""
+        with self._store.write() as connection:
+            row = connection.execute("SELECT number, owner FROM runs WHERE token = ?", (token,)).fetchone()
+            if row is None or (row["owner"] != owner and is_alive(self._folder, row["owner"])):
+                return None
+            if row["owner"] != owner:
+                self._bury(connection)
+                connection.execute("UPDATE runs SET owner = ? WHERE number = ?", (owner, row["number"]))
+            return _by_number(connection, row["number"])
+
+    def orphans(self, identity: str | None = None) -> list[RunRecord]:
+        """Runs that go on, or whose pictures are owed, though their client is gone; oldest first."""
+        with self._store.write() as connection:
+            self._bury(connection)
+            rows = connection.execute(
+                f"SELECT * FROM runs WHERE status IN {_LIVE} "  # noqa: S608 - own words
+                "OR number IN (SELECT run FROM pictures WHERE state = 'expected') ORDER BY number"
+            ).fetchall()
+            rows = [row for row in rows if identity is None or row["identity"] == identity]
+            dead = self._dead({row["owner"] for row in rows})
+            return read_runs(connection, [row for row in rows if row["owner"] in dead])
+
+    # -- times --------------------------------------------------------------------------------------------------
+
+    def samples(self, identity: str, workflow_key: str) -> list[float]:
+        """The last times of a workflow on a service, in seconds, newest last."""
+        with self._store.read() as connection:
+            rows = connection.execute(
+                "SELECT seconds FROM samples WHERE identity = ? AND workflow_key = ? ORDER BY id DESC LIMIT ?",
+                (identity, workflow_key, KEPT_SAMPLES),
+            ).fetchall()
+        return [row["seconds"] for row in reversed(rows)]
+
+    def add_sample(self, identity: str, workflow_key: str, seconds: float) -> None:
+        with self._store.write() as connection:
+            connection.execute(
+                "INSERT INTO samples (identity, workflow_key, seconds) VALUES (?, ?, ?)",
+                (identity, workflow_key, seconds),
+            )
+            connection.execute(
+                "DELETE FROM samples WHERE identity = ?1 AND workflow_key = ?2 AND id NOT IN (SELECT id FROM samples "
+                "WHERE identity = ?1 AND workflow_key = ?2 ORDER BY id DESC LIMIT ?3)",
+                (identity, workflow_key, KEPT_SAMPLES),
+            )
+
+    def graph(self, token: str) -> dict[str, Any] | None:
+        """The graph the run was made of, where it was made of one."""
+        with self._store.read() as connection:
+            row = connection.execute(
+                "SELECT content FROM runs JOIN graphs ON graphs.sha256 = runs.graph WHERE token = ?", (token,)
+            ).fetchone()
+        return None if row is None else dict(json.loads(row["content"]))
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _one(self, query: str, value: str | int) -> RunRecord | None:
+        with self._store.read() as connection:
+            row = connection.execute(query, (value,)).fetchone()
+            return None if row is None else read_runs(connection, [row])[0]
+
+    def _bury(self, connection: sqlite3.Connection) -> None:
+        """Nobody will ever read the answer to what a dead owner was sending."""
+        rows = connection.execute("SELECT * FROM runs WHERE status = 'submitting'").fetchall()
+        dead = self._dead({row["owner"] for row in rows})
+        buried = [row for row in rows if row["owner"] in dead]
+        for row in buried:
+            connection.execute(
+                "UPDATE runs SET status = 'unknown', reason = ? WHERE number = ?", (ANSWER_LOST, row["number"])
+            )
+        for record in read_runs(connection, buried):
+            _put_words(connection, replace(record, reason=ANSWER_LOST))
+
+    def _dead(self, owners: Iterable[str]) -> set[str]:
+        return {owner for owner in owners if not is_alive(self._folder, owner)}
+
+    def _owners(self) -> set[str]:
+        with self._store.read() as connection:
+            rows = connection.execute(
+                f"SELECT DISTINCT owner FROM runs WHERE status IN {_LIVE} "  # noqa: S608 - own words
+                "OR number IN (SELECT run FROM pictures WHERE state = 'expected')"
+            ).fetchall()
+        return {row["owner"] for row in rows}
+
+    def _has_file(self, file: str | None) -> bool:
+        return file is not None and (self._folder / "pictures" / file).is_file()
+
+
+def check_name(name: str) -> None:
+    """Whether `--as NAME` may stand.
+
+    Raises
+    ------
+    RefError
+        If it is no identifier, or means something else as a reference.
+    """
+    if _RESERVED.fullmatch(name):
+        raise RefError(f"{name} can't be a name: it already means a run or a sweep; take another word")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise RefError(f"{name!r} can't be a name: letters, digits and _ make one, not beginning with a digit")
+
+
+def _insert(connection: sqlite3.Connection, intent: Intent) -> int:
+    content = None if intent.graph is None else encode(intent.graph)
+    graph = None if content is None else hashlib.sha256(content.encode()).hexdigest()
+    if graph is not None:
+        connection.execute("INSERT OR IGNORE INTO graphs (sha256, content) VALUES (?, ?)", (graph, content))
+    cursor = connection.execute(
+        "INSERT INTO runs (token, identity, origin, service, workflow, workflow_id, graph, params, set_params, key, "
+        "status, owner, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            intent.token,
+            intent.identity,
+            intent.origin,
+            intent.service,
+            clean(intent.workflow),
+            clean(intent.workflow_id),
+            graph,
+            encode(dict(intent.params)),
+            encode(list(intent.set_params)),
+            intent.key,
+            Status.SUBMITTING,
+            intent.owner,
+            time.time(),
+        ),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _by_number(connection: sqlite3.Connection, number: int) -> RunRecord:
+    rows = connection.execute("SELECT * FROM runs WHERE number = ?", (number,)).fetchall()
+    return read_runs(connection, rows)[0]
+
+
+def _name(connection: sqlite3.Connection, number: int, name: str) -> None:
+    connection.execute("INSERT INTO names (name, run) VALUES (?, ?)", (name, number))
+    connection.execute("UPDATE runs SET name = ? WHERE number = ?", (name, number))
+
+
+def _put_words(connection: sqlite3.Connection, record: RunRecord) -> None:
+    connection.execute("INSERT OR REPLACE INTO words (run, text) VALUES (?, ?)", (record.number, words_of(record)))

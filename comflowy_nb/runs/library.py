@@ -1,0 +1,193 @@
+"""Library: the history and the pictures of one home folder, with no service in sight."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import RefError
+from comflowy_nb.runs.history import History
+from comflowy_nb.runs.refs import parse_ref
+from comflowy_nb.runs.run import Run
+from comflowy_nb.settings import home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from comflowy_nb.runs.refs import Ref
+    from comflowy_nb.runs.run import PictureRecord, RunImage, RunRecord
+    from comflowy_nb.services.base import Status
+
+__all__ = ["Found", "Library", "open_library"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reference names: a run, and one of its pictures if it says which."""
+
+    run: Run
+    image: RunImage | None = None
+
+
+class Library:
+    """Runs of the past, by reference or by search, with their pictures.
+
+    Parameters
+    ----------
+    folder
+        The home folder. Nothing is made or opened before it is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder
+        self.folder = folder / "pictures"
+        self.recent: list[str] = []  # tokens of this process's runs, newest last
+        self._history: History | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def history(self) -> History:
+        with self._lock:
+            if self._history is None:
+                self._history = History.open(self.home)
+            return self._history
+
+    def close(self) -> None:
+        with self._lock:
+            if self._history is not None:
+                self._history.close()
+                self._history = None
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    def run(self, record: RunRecord) -> Run:
+        """The run of a record, to be looked at."""
+        return Run(record, self)
+
+    def find(self, ref: str) -> Found:
+        """The run, and the picture if one is named, that a reference means.
+
+        Raises
+        ------
+        RefError
+            If it names nothing.
+        """
+        parsed = parse_ref(ref)
+        run = self.run(self._record(parsed))
+        return Found(run, pick_image(run, parsed))
+
+    def runs(
+        self,
+        text: str | None = None,
+        *,
+        since: float | None = None,
+        status: Status | str | None = None,
+        workflow: str | None = None,
+        limit: int | None = 20,
+        **params: Any,
+    ) -> list[Run]:
+        """Runs of the past, newest first: `runs("galaxy", cfg=7, status="success")`; see `search`."""
+        return self.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        since: float | None = None,
+        status: Status | str | None = None,
+        workflow: str | None = None,
+        limit: int | None = 20,
+    ) -> list[Run]:
+        """Runs of the past, newest first.
+
+        Parameters
+        ----------
+        text
+            Every word of it must stand somewhere in the values, the names, the error, the ids or the reference.
+        params
+            Field id or bare name -> value; a field may be called as one of the other parameters.
+        since
+            UTC seconds since 1970.
+        """
+        found = self.history.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
+        return [self.run(record) for record in found]
+
+    # -- what a run asks of its follower ------------------------------------------------------------------------
+
+    def picture_path(self, picture: PictureRecord) -> Path:
+        from comflowy_nb.runs.images import picture_path  # noqa: PLC0415 - loads Pillow
+
+        return picture_path(self.folder, picture)
+
+    def thumbnail_path(self, picture: PictureRecord, size_px: int) -> Path:
+        """A JPEG of the picture within 512 or 256 px."""
+        from comflowy_nb.runs.images import thumbnail_path  # noqa: PLC0415 - loads Pillow
+
+        return thumbnail_path(self.folder, picture, size_px)
+
+    def save(self, run: Run, folder: Path) -> list[Path]:
+        """Write copies of a run's pictures with readable names; see `runs.save`."""
+        from comflowy_nb.runs.save import save_run  # noqa: PLC0415 - loads Pillow
+
+        return save_run(run.record, self.folder, folder)
+
+    def cancel(self, run: Run) -> None:
+        raise RefError(f"{run.ref} is followed by no connection here; connect first, then %comflowy cancel {run.ref}")
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _record(self, ref: Ref) -> RunRecord:
+        history = self.history
+        record: RunRecord | None
+        if ref.run == "number":
+            record = history.by_number(ref.number)
+        elif ref.run == "last":
+            record = self._last(ref.back)
+        elif ref.run == "name":
+            record = history.by_name(ref.text) or history.by_service_id(ref.text)
+        else:
+            record = history.by_service_id(ref.text)
+        if record is None:
+            raise RefError(f"there is no run {ref.text}; %comflowy runs lists them")
+        return record
+
+    def _last(self, back: int) -> RunRecord | None:
+        recent = list(dict.fromkeys(reversed(self.recent)))
+        if back < len(recent):
+            return self.history.get(recent[back])
+        return self.history.newest(back=back - len(recent), without=recent)
+
+
+def pick_image(run: Run, ref: Ref) -> RunImage | None:
+    """The picture of a run that a reference names.
+
+    Raises
+    ------
+    RefError
+        If the run has no such picture.
+    """
+    if ref.picture is None:
+        return None
+    if ref.node is None:
+        return run.images[ref.picture]
+    images = run.images.of(ref.node)
+    if ref.picture >= len(images):
+        count = len(images)
+        raise RefError(f"node {ref.node} of {run.ref} has {count} picture{'s' * (count != 1)}, so no [{ref.picture}]")
+    return images[ref.picture]
+
+
+_libraries: dict[Path, Library] = {}
+_opening = threading.Lock()
+
+
+def open_library() -> Library:
+    """The library of the home folder, one for the process."""
+    folder = home().absolute()
+    with _opening:
+        if folder not in _libraries:
+            _libraries[folder] = Library(folder)
+        return _libraries[folder]

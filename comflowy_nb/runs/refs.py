@@ -1,0 +1,66 @@
+"""References: `r41`, a name, a service's id, `last`, `last~1`, and a picture of them, `r41[0]` or `r41:9[0]`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from comflowy_nb.errors import RefError
+
+__all__ = ["Ref", "parse_ref"]
+
+_PICTURE = re.compile(r"(?P<rest>.*?)\[(?P<picture>[0-9]{1,9})\]", re.DOTALL)
+_NUMBER = re.compile(r"r([0-9]{1,18})")
+_LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
+_SWEEP = re.compile(r"(s[0-9]{1,18})(?:\.[0-9]+)?")
+_HELP = "a run is r41, a name, its id, last or last~1; its first picture r41[0], the first of node 9 r41:9[0]"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """What a reference says; whether there is such a run is another matter."""
+
+    run: Literal["number", "name", "id", "last"]
+    text: str  # what stands for the run, as typed
+    number: int = 0  # of `r41`
+    back: int = 0  # of `last~1`
+    node: str | None = None
+    picture: int | None = None  # counted within the node if there is one, else within the run
+
+    @property
+    def is_picture(self) -> bool:
+        return self.picture is not None
+
+
+def parse_ref(text: str) -> Ref:
+    """Read a reference.
+
+    Raises
+    ------
+    RefError
+        If it can't be one.
+    """
+    whole = text.strip()
+    rest, picture = whole, None
+    found = _PICTURE.fullmatch(whole)
+    if found:
+        rest, picture = found["rest"], int(found["picture"])
+    run, colon, node = rest.partition(":")
+    if not run or any(mark in run for mark in "[] \t\n") or any(mark in node for mark in "[]") or (colon and not node):
+        raise RefError(f"{whole!r} is no reference: {_HELP}")
+    if node and picture is None:
+        raise RefError(f"{whole} names a node; its first picture is {whole}[0]")
+    return _of_run(run, node or None, picture)
+
+
+def _of_run(run: str, node: str | None, picture: int | None) -> Ref:
+    if number := _NUMBER.fullmatch(run):
+        return Ref("number", run, number=int(number[1]), node=node, picture=picture)
+    if last := _LAST.fullmatch(run):
+        return Ref("last", run, back=int(last[1] or 0), node=node, picture=picture)
+    if sweep := _SWEEP.fullmatch(run):
+        raise RefError(f"there is no sweep {sweep[1]}")
+    if run.startswith("last~"):
+        raise RefError(f"{run!r} is no reference: {_HELP}")
+    return Ref("name" if run.isidentifier() else "id", run, node=node, picture=picture)

@@ -1,0 +1,130 @@
+"""A run as rows of the history, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.runs.run import PictureRecord, RunRecord
+from comflowy_nb.services.base import Problem, Status
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["PICTURE_COLUMNS", "clean", "encode", "picture_values", "read_runs", "words_of"]
+
+PICTURE_COLUMNS = (
+    "position",
+    "node",
+    "node_index",
+    "state",
+    "file",
+    "sha256",
+    "size_bytes",
+    "width_px",
+    "height_px",
+    "format",
+    "error",
+)
+_AT_ONCE = 500  # placeholders in one statement; SQLite's own limit is 999 in old versions
+
+
+def clean(text: str | None) -> str | None:
+    """The text as SQLite can take it: half of a surrogate pair, which JSON may hold, is spelled out."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+
+
+def encode(value: object) -> str:
+    """A JSON value as text: readable where it can be, escaped where a text holds half of a surrogate pair."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+def encode_problem(problem: Problem | None) -> str | None:
+    if problem is None:
+        return None
+    return encode([problem.message, problem.node, problem.node_type, problem.field])
+
+
+def picture_values(picture: PictureRecord) -> tuple[Any, ...]:
+    """In the order of `PICTURE_COLUMNS`."""
+    return (
+        picture.index,
+        clean(picture.node),
+        picture.node_index,
+        picture.state,
+        picture.file,
+        picture.sha256,
+        picture.size_bytes,
+        picture.width_px,
+        picture.height_px,
+        picture.format,
+        clean(picture.error),
+    )
+
+
+def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[RunRecord]:
+    """The runs of these rows of table `runs`, each with its pictures, in the order of the rows."""
+    pictures: dict[int, list[PictureRecord]] = {}
+    # Only a success has pictures: most lists of live runs ask for none.
+    numbers = [row["number"] for row in rows if row["status"] == Status.SUCCESS]
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = numbers[start : start + _AT_ONCE]
+        columns = ", ".join(PICTURE_COLUMNS)
+        marks = ", ".join("?" * len(some))
+        found = connection.execute(
+            f"SELECT run, {columns} FROM pictures WHERE run IN ({marks}) ORDER BY run, position",  # noqa: S608 - own names
+            some,
+        )
+        for row in found:
+            pictures.setdefault(row[0], []).append(PictureRecord(*row[1:]))
+    return [_read_run(row, pictures.get(row["number"], ())) for row in rows]
+
+
+def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
+    problem = row["problem"]
+    return RunRecord(
+        token=row["token"],
+        number=row["number"],
+        identity=row["identity"],
+        origin=row["origin"],
+        service=row["service"],
+        workflow=row["workflow"],
+        workflow_id=row["workflow_id"],
+        params=json.loads(row["params"]),
+        key=row["key"],
+        status=Status(row["status"]),
+        created_at=row["created_at"],
+        owner=row["owner"],
+        service_run_id=row["service_run_id"],
+        service_word=row["service_word"],
+        problem=None if problem is None else Problem(*json.loads(problem)),
+        reason=row["reason"],
+        accepted_at=row["accepted_at"],
+        finished_at=row["finished_at"],
+        name=row["name"],
+        set_params=tuple(json.loads(row["set_params"])),
+        pictures=tuple(pictures),
+        remark=row["remark"],
+    )
+
+
+def words_of(record: RunRecord) -> str:
+    """All that a search by text looks through, case folded."""
+    parts = [
+        record.ref,
+        record.name or "",
+        record.workflow,
+        record.workflow_id or "",
+        record.service_run_id or "",
+        str(record.problem or ""),
+        record.reason or "",
+    ]
+    values = record.params.values()
+    parts += [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
+    return clean("\n".join(parts).casefold()) or ""

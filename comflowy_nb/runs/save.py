@@ -1,0 +1,169 @@
+"""Copies for a person: readable names, and what made the picture written into it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import unicodedata
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import PictureError
+from comflowy_nb.runs.decode import PNG_MAGIC, png_chunks
+from comflowy_nb.runs.images import picture_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from comflowy_nb.runs.run import PictureRecord, RunRecord
+
+__all__ = ["TEXT_CHUNK", "copy_with_params", "readable_name", "save_run"]
+
+TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
+_LONGEST_NAME = 120  # with a folder's path it stays below what every file system takes
+_LONGEST_VALUE = 24
+
+
+def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Path]:
+    """Write a copy of each picture of a run into `folder`, which is made if it isn't there.
+
+    Returns
+    -------
+    The pictures' paths, in their order. A copy that is there already is not written again; a different file of the
+    same name is left alone, and the copy gets a number.
+
+    Raises
+    ------
+    PictureError
+        If a picture is not on disk, after all others have been written; if the folder can't be written to.
+    """
+    if not record.pictures:
+        raise PictureError(f"{record.ref} has no pictures to save ({record.status})")
+    folder = Path(folder).expanduser()
+    written: list[Path] = []
+    missing: list[str] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in record.pictures:
+            source = picture_path(pictures_folder, picture) if picture.file else None
+            if source is None or not source.is_file():
+                why = f" ({picture.error})" if picture.error else ""
+                missing.append(f"{record.ref}[{picture.index}]{why}")
+                continue
+            target = folder / f"{readable_name(record, picture)}{source.suffix}"
+            written.append(copy_with_params(source, target, made_by(record)))
+    except OSError as error:
+        reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
+        raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {reason}") from error
+    if missing:
+        count = f"{len(written)} of {len(record.pictures)} pictures saved in {folder.name or folder}"
+        raise PictureError(
+            f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again"
+        )
+    return written
+
+
+def made_by(record: RunRecord) -> dict[str, Any]:
+    """What is written into a copy: enough to run it again."""
+    return {
+        "comflowy_nb": 1,
+        "workflow": record.workflow,
+        "workflow_id": record.workflow_id,
+        "params": dict(record.params),
+        "set_params": list(record.set_params),
+        "service": record.service,
+        "run": record.token,
+        "ref": record.ref,
+    }
+
+
+def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Path:
+    """Copy a picture under a name of its own: into a PNG `made` goes as a text chunk, beside others as a JSON file.
+
+    The pixels and all other chunks stay as they are, byte for byte.
+
+    Raises
+    ------
+    PictureError
+        If the source is damaged.
+    """
+    content = source.read_bytes()
+    note = json.dumps(made, ensure_ascii=True)
+    if content.startswith(PNG_MAGIC):
+        return _write_new(target, _with_text(content, TEXT_CHUNK, note.encode("ascii")))
+    path = _write_new(target, content)
+    _write_new(path.with_suffix(f"{path.suffix}.json"), note.encode("ascii"))
+    return path
+
+
+def readable_name(record: RunRecord, picture: PictureRecord) -> str:
+    """`r41_default_cfg-7_seed-42_0`: what was set, as far as it fits, between the reference and the picture's index."""
+    head, tail = f"{record.ref}_{_slug(record.name or record.workflow)}", f"_{picture.index}"
+    names = [_field_name(key) for key in record.set_params]
+    for key, name in zip(record.set_params, names, strict=True):
+        if key not in record.params:
+            continue
+        word = name if names.count(name) == 1 else f"{key.partition('::')[0]}-{name}"
+        part = f"_{_slug(word)}-{_slug(record.params[key])}"
+        if len(head) + len(part) + len(tail) <= _LONGEST_NAME:
+            head += part
+    return head + tail
+
+
+def _field_name(key: str) -> str:
+    return key.partition("::")[2] or key
+
+
+def _slug(value: Any) -> str:
+    """The value in letters, digits, `.`, `_` and `-`, cut at a word where it is long."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    text = unicodedata.normalize("NFC", value if isinstance(value, str) else json.dumps(value))
+    text = re.sub(r"[^\w.-]+", "-", text).strip("-._")
+    if len(text) > _LONGEST_VALUE:
+        cut = text[:_LONGEST_VALUE]
+        text = cut.rpartition("-")[0] or cut
+    return text.strip("-._") or "x"
+
+
+def _with_text(content: bytes, keyword: bytes, text: bytes) -> bytes:
+    """The PNG with one more text chunk, before its pixels, in place of an older one of the same keyword."""
+    body = b"tEXt" + keyword + b"\0" + text
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    parts, placed = [PNG_MAGIC], False
+    for kind, whole in png_chunks(content):
+        if kind in {b"tEXt", b"iTXt", b"zTXt"} and whole[8:].startswith(keyword + b"\0"):
+            continue
+        if kind == b"IDAT" and not placed:
+            parts.append(chunk)
+            placed = True
+        parts.append(whole)
+    return b"".join(parts)
+
+
+def _write_new(path: Path, content: bytes) -> Path:
+    """Write under that name, or with (2), (3) ... after it where another file has the name."""
+    for candidate in _candidates(path):
+        try:
+            with candidate.open("xb") as file:
+                try:
+                    file.write(content)
+                except BaseException:
+                    candidate.unlink(missing_ok=True)
+                    raise
+        except FileExistsError:
+            if candidate.is_file() and candidate.read_bytes() == content:
+                return candidate
+            continue
+        return candidate
+    raise AssertionError("there is always another number")
+
+
+def _candidates(path: Path) -> Iterable[Path]:
+    yield path
+    n = 2
+    while True:
+        yield path.with_stem(f"{path.stem} ({n})")
+        n += 1
