@@ -1,0 +1,328 @@
+"""The labelled grid of a run's pictures, drawn with matplotlib.
+
+The only module that imports matplotlib, and itself imported when the first picture is drawn: matplotlib costs half a
+second. `Figure` with the Agg canvas and never pyplot: no global state, and nothing that shows a figure twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import FancyBboxPatch
+from PIL import Image
+
+from comflowy_nb.errors import ComflowyError, PictureError
+from comflowy_nb.runs.captions import Part, Sheet, seeds_of, sheet_of_run, sheet_of_runs
+from comflowy_nb.runs.layout import LINE_PX, Page, arrange, wrap
+from comflowy_nb.runs.run import Run
+from comflowy_nb.runs.thumbnails import flatten
+from comflowy_nb.settings import settings
+from comflowy_nb.workflow.graph import graph_of_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from comflowy_nb.runs.captions import Tile, Tone
+    from comflowy_nb.runs.layout import Box
+
+__all__ = ["Grid", "grid"]
+
+# matplotlib is not thread-safe (its text parser: ipympl issue 610), and a view thread draws beside the cells.
+_DRAWING = threading.RLock()
+
+_DPI = 100  # of a layout pixel; twice that for a dense screen
+_FINE = 2
+_TWICE_BELOW_BYTES = 740_000  # as base64 in the notebook that is just under 1 MB
+_INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size in pixels
+    "text": ("#4a4f57", "normal", 12),
+    "muted": ("#8d939c", "normal", 12),
+    "strong": ("#1f2329", "bold", 12),
+    "title": ("#1f2329", "bold", 12.5),
+    "error": ("#b3261e", "normal", 12),
+}
+_BASE_FONT = "DejaVu Sans"  # comes with matplotlib, so it is always there
+_OTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Heiti SC",
+    "Microsoft YaHei", "SimHei", "Yu Gothic", "Meiryo", "MS Gothic", "Malgun Gothic", "Apple SD Gothic Neo",
+    "Arial Unicode MS", "Noto Sans", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Apple Symbols", "Symbola",
+)  # fmt: skip
+_NO_GLYPH = "\N{WHITE SQUARE}"
+
+
+class Grid:
+    """The pictures of runs, with captions. It is drawn when first looked at.
+
+    Parameters
+    ----------
+    runs
+        The runs to show, in order.
+    only
+        For a single run: the indices of its pictures to show; None shows all.
+    label
+        Field ids for the captions instead of those that were set.
+    """
+
+    def __init__(
+        self, runs: Sequence[Run], *, only: Sequence[int] | None = None, label: Sequence[str] | None = None
+    ) -> None:
+        self._runs = list(runs)
+        self._only = only
+        self._label = label
+        self._drawn: tuple[Figure, bytes, Page] | None = None
+
+    @property
+    def figure(self) -> Figure:
+        """The matplotlib figure, on an Agg canvas."""
+        return self._draw()[0]
+
+    @property
+    def jpeg(self) -> bytes:
+        """The grid as a JPEG, as a notebook shows it."""
+        return self._draw()[1]
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height at which a notebook shows it, in CSS pixels."""
+        page = self._draw()[2]
+        return int(page.width), int(page.height)
+
+    def files(self) -> list[str]:
+        """The names of the pictures' files."""
+        shown = [picture for run in self._runs for picture in run.record.pictures if self._shows(picture.index)]
+        return [picture.file.rsplit("/", 1)[-1] for picture in shown if picture.file]
+
+    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Data and metadata for a notebook: a JPEG, and the files' names as text."""
+        width, height = self.size_px
+        data = {"text/plain": str(self), "image/jpeg": base64.b64encode(self.jpeg).decode("ascii")}
+        return data, {"image/jpeg": {"width": width, "height": height}}
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        del include, exclude  # IPython asks with both; there is one way to show a grid
+        return self.bundle()
+
+    def __str__(self) -> str:
+        refs = ", ".join(run.ref for run in self._runs)
+        files = self.files()
+        count = f"{len(files)} picture{'s' * (len(files) != 1)}"
+        return "\n".join([f"{refs}: {count}", *(f"  {name}" for name in files)])
+
+    def __repr__(self) -> str:
+        return f"<Grid of {', '.join(run.ref for run in self._runs)}>"
+
+    def _shows(self, index: int) -> bool:
+        return self._only is None or index in self._only
+
+    def _draw(self) -> tuple[Figure, bytes, Page]:
+        with _DRAWING:
+            if self._drawn is None:
+                page = arrange(self._sheet(), width_px=settings.grid_width_px, measure=_measure)
+                figure, jpeg = self._render(page, 2)
+                if len(jpeg) > _TWICE_BELOW_BYTES:
+                    figure, jpeg = self._render(page, 1)
+                self._drawn = figure, jpeg, page
+            return self._drawn
+
+    def _sheet(self) -> Sheet:
+        if len(self._runs) == 1:
+            run = self._runs[0]
+            seeds, titles = _read_graph(run)
+            return sheet_of_run(run.record, titles=titles, seeds=seeds, only=self._only, label=self._label)
+        seeds_by_run = [_read_graph(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
+        return sheet_of_runs([run.record for run in self._runs], seeds=seeds_by_run, label=self._label)
+
+    def _render(self, page: Page, scale: int) -> tuple[Figure, bytes]:
+        width, height = int(page.width), int(page.height)
+        paper = Image.new("RGB", (width * scale, height * scale), "white")
+        notes = []
+        for box in page.boxes:
+            if box.tile.note is not None:
+                notes.append((box, box.tile.note))
+                continue
+            try:
+                size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
+                picture = _read_picture(self._path(box.tile, max(box.width, box.height), len(page.boxes)), size)
+            except (ComflowyError, OSError) as error:
+                notes.append((box, str(error) if isinstance(error, ComflowyError) else "the file can't be read"))
+                continue
+            paper.paste(picture, (round(box.x * scale), round(box.y * scale)))
+        figure = Figure(
+            figsize=(width / _DPI, height / _DPI), dpi=_DPI * scale, facecolor="white", edgecolor="white", layout="none"
+        )
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        # One mosaic for all pictures: an axes for each costs several times as much.
+        axes.imshow(np.asarray(paper), extent=(0, width, height, 0), interpolation="none", aspect="auto")
+        for words in page.words:
+            _write(axes, words.x, words.y, words.text, words.tone)
+        for box, note in notes:
+            _write_note(axes, box, note)
+        canvas.draw()
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        stream = io.BytesIO()
+        drawn.save(stream, "JPEG", quality=settings.jpeg_quality, optimize=True)
+        return figure, stream.getvalue()
+
+    def _path(self, tile: Tile, side_px: float, count: int) -> Path:
+        """The file to draw from: the original for a few pictures, else the thumbnail made when it arrived."""
+        assert tile.picture is not None
+        images = {image.record.index: image for image in self._runs[tile.run].images}
+        path = images[tile.picture].path
+        if count <= 4:
+            return path
+        thumbnail = path.with_name(f"{path.stem}.t{512 if count <= 9 else 256}.jpg")
+        return thumbnail if thumbnail.exists() and side_px <= 512 else path
+
+
+def grid(runs: Run | Sequence[Run], *, label: Sequence[str] | None = None) -> Grid:
+    """The labelled grid of a run, or of several runs side by side.
+
+    Parameters
+    ----------
+    runs
+        One run: a picture each, in groups by node. Several: a cell for each run, with what differs beneath.
+    label
+        Field ids for the captions instead of those that were set.
+    """
+    return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
+
+
+def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
+    """Seeds and node titles, from the graph that ComfyUI's pictures carry: nothing else says what a default was."""
+    for image in run.images:
+        try:
+            graph = graph_of_picture(image.path)
+        except (ComflowyError, OSError):
+            continue
+        if graph is not None:
+            params = {
+                f"{node}::{name}": value
+                for node, entry in graph.nodes.items()
+                for name, value in entry.get("inputs", {}).items()
+            }
+            titles = {node: graph.title(node) or "" for node in graph.nodes}
+            return seeds_of(params), titles
+    return {}, {}
+
+
+def _read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
+    """The picture in this size, alpha on white.
+
+    Raises
+    ------
+    PictureError
+        If it can't be decoded.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.draft("RGB", size)
+            return flatten(opened).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise PictureError(f"the picture {path.name} can't be read") from error
+
+
+def _write(axes: Any, x: float, y: float, text: str, tone: Tone) -> None:
+    colour, weight, size_px = _INK[tone]
+    axes.text(
+        x,
+        y + LINE_PX * 0.76,
+        _writable(text),
+        color=colour,
+        fontproperties=_font(text, weight, size_px),
+        va="baseline",
+        ha="left",
+        parse_math=False,  # `$5` is text
+        usetex=False,
+    )
+
+
+def _write_note(axes: Any, box: Box, note: str) -> None:
+    """A quiet panel in a picture's place, saying why there is none."""
+    tone: Tone = "error" if box.tile.is_error else "muted"
+    frame = FancyBboxPatch(
+        (box.x + 1, box.y + 1),
+        box.width - 2,
+        box.height - 2,
+        boxstyle="round,pad=0,rounding_size=6",
+        facecolor="#fdf3f2" if box.tile.is_error else "#f6f7f9",
+        edgecolor="#f0cfcc" if box.tile.is_error else "#dfe3e8",
+        linewidth=0.8,
+    )
+    axes.add_patch(frame)
+    pad = min(14.0, box.width / 8)
+    most = max(1, int((box.height - 2 * pad) // LINE_PX))
+    lines = wrap([Part(note, tone)], box.width - 2 * pad, _measure, max_lines=most)
+    y = box.y + max(pad, (box.height - len(lines) * LINE_PX) / 2)
+    for line in lines:
+        for x, text, _ in line:
+            _write(axes, box.x + pad + x, y, text, tone)
+        y += LINE_PX
+
+
+@cache
+def _renderer() -> RendererAgg:
+    return RendererAgg(8, 8, _DPI * _FINE)  # hinting widens letters: measured at the density that is usually drawn
+
+
+def _measure(text: str, tone: Tone) -> float:
+    _, weight, size_px = _INK[tone]
+    # Spaces at the ends count here, unlike in a text's inked width: dots close them in, and are taken off again.
+    font = _font(text, weight, size_px)
+    closed, _, _ = _renderer().get_text_width_height_descent(f".{_writable(text)}.", font, ismath=False)
+    dots, _, _ = _renderer().get_text_width_height_descent("..", font, ismath=False)
+    return (closed - dots) / _FINE
+
+
+def _font(text: str, weight: str, size_px: float) -> FontProperties:
+    names = set() if text.isascii() else {_font_for(letter) for letter in text}
+    return _properties(tuple(sorted(name for name in names if name and name != _BASE_FONT)), weight, size_px)
+
+
+@cache
+def _properties(others: tuple[str, ...], weight: str, size_px: float) -> FontProperties:
+    return FontProperties(family=[_BASE_FONT, *others], weight=weight, size=size_px * 72 / _DPI)
+
+
+def _writable(text: str) -> str:
+    """The text with a small square for each letter no font here can draw; matplotlib would warn about it."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        " " if letter.isspace() else letter if _font_for(letter) else _NO_GLYPH
+        for letter in text
+        if letter.isspace() or letter.isprintable()
+    )
+
+
+@cache
+def _font_for(letter: str) -> str | None:
+    """The font family that can draw a letter, or None."""
+    return next((name for name, letters in _charmaps() if ord(letter) in letters), None)
+
+
+@cache
+def _charmaps() -> list[tuple[str, frozenset[int]]]:
+    """Family -> what it can draw, the base font first, then those of the list that are installed."""
+    installed = {entry.name: entry.fname for entry in reversed(font_manager.fontManager.ttflist)}
+    found = []
+    for name in (_BASE_FONT, *(name for name in _OTHER_FONTS if name in installed)):
+        try:
+            path = font_manager.findfont(FontProperties(family=[name]), fallback_to_default=False)
+            found.append((name, frozenset(font_manager.get_font(path).get_charmap())))
+        except (OSError, RuntimeError, ValueError):
+            continue  # a font that FreeType can't scale, such as one of colour bitmaps
+    return found
