@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
 from comflowy_nb.runs.run import PictureRecord
+from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
 from comflowy_nb.settings import settings as default_settings
 
@@ -65,7 +66,7 @@ def keep_picture(
     stem = _stem(token, output.index)
     with _plain_disk_errors():
         month = folder / time.strftime("%Y-%m", time.gmtime())
-        month.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(month)
         # Another process may be receiving the same picture: it is waited for, and what it made is taken.
         with _only_one(folder / f"{stem}.lock", settings.picture_deadline_s):
             kept = adopt_picture(folder=folder, token=token, output=output, settings=settings, length=stream.length)

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from comflowy_nb.errors import HistoryError
+from comflowy_nb.runs.store import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["Owner", "clean_locks", "is_alive", "locks_folder"]
+__all__ = ["Owner", "clean_locks", "is_alive"]
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _PROBES = 2
@@ -35,8 +36,8 @@ class Owner:
 
     Parameters
     ----------
-    home
-        The folder of the history; the locks are in `home/locks`.
+    folder
+        Where the lock files are: `locks` in the home folder.
 
     Raises
     ------
@@ -44,12 +45,11 @@ class Owner:
         If no lock can be made there.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.name = uuid.uuid4().hex
-        folder = locks_folder(home)
         self._path = folder / f"{self.name}.lock"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
             self._lock = _hold(self._path)
         except (OSError, NotImplementedError) as error:
             raise HistoryError(f"no lock file can be made in the home folder: {_why(error)}") from error
@@ -69,17 +69,13 @@ class Owner:
         return f"<Owner {self.name[:8]}>"
 
 
-def locks_folder(home: Path) -> Path:
-    return home / "locks"
-
-
-def is_alive(home: Path, name: str) -> bool:
+def is_alive(folder: Path, name: str) -> bool:
     """Whether the owner of that name still holds its lock."""
     if not _NAME.fullmatch(name):
         return False
     if _ours.get(name) == os.getpid():
         return True
-    path = locks_folder(home) / f"{name}.lock"
+    path = folder / f"{name}.lock"
     # Two that ask about a dead owner at one moment see each other's hold of its lock: so a held lock is looked at
     # again, and the first to get it removes the file.
     for probe in range(_PROBES):
@@ -99,12 +95,12 @@ def is_alive(home: Path, name: str) -> bool:
     return True
 
 
-def clean_locks(home: Path, keep: Collection[str]) -> None:
+def clean_locks(folder: Path, keep: Collection[str]) -> None:
     """Remove the lock files of owners that are gone, but for those named in `keep`."""
     with contextlib.suppress(OSError):
-        for path in locks_folder(home).glob("*.lock"):
+        for path in folder.glob("*.lock"):
             if path.stem not in keep and _NAME.fullmatch(path.stem):
-                is_alive(home, path.stem)
+                is_alive(folder, path.stem)
 
 
 def _hold(path: Path) -> FileLock:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["FILE_NAME", "VERSION", "Store"]
+__all__ = ["FILE_NAME", "VERSION", "Store", "make_folder"]
 
 FILE_NAME = "history.sqlite"
 VERSION = 1  # PRAGMA user_version of the tables below
@@ -97,6 +97,13 @@ _WORDS = {
 }
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this person alone."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 class Store:
     """One SQLite file, used by any number of threads and processes at once.
 
@@ -122,7 +129,7 @@ class Store:
         self._process = os.getpid()
         self._closed = False
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
             # One process at a time looks at the file and sets it aside if it is damaged: the second finds a good one.
             with FileLock(folder / f"{FILE_NAME}.lock", timeout=2 * BUSY_S):
                 self._begin()
