@@ -16,7 +16,7 @@ _PLACES = {
     "Run": "comflowy_nb.runs.run",
     "connect": "comflowy_nb.client",
     "grid": "comflowy_nb.notebook.grid",
-    "history": "comflowy_nb.runs.library",
+    "history": "comflowy_nb.runs.library",  # the library of the home folder
     "settings": "comflowy_nb.settings",
     "show": "comflowy_nb.notebook.showing",
 }
@@ -28,7 +28,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     from importlib import import_module  # noqa: PLC0415
 
-    return getattr(import_module(_PLACES[name]), name)
+    module = import_module(_PLACES[name])
+    return module.open_library() if name == "history" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PLACES]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -5,22 +5,13 @@ from __future__ import annotations
 import threading
 import uuid
 import weakref
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from comflowy_nb.errors import (
-    ComflowyError,
-    RefError,
-    RunCancelled,
-    RunError,
-    RunFailed,
-    RunHeld,
-    RunRejected,
-    ServiceError,
-    WorkflowError,
-)
-from comflowy_nb.runs.history import Intent
+from comflowy_nb.errors import RefError, WorkflowError
+from comflowy_nb.runs.claims import Intent
+from comflowy_nb.runs.ends import error_of
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
 from comflowy_nb.runs.run import Run
@@ -31,20 +22,23 @@ from comflowy_nb.services.webhooks import Receiver
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.finding import Finder
-from comflowy_nb.workflow.pictures import PictureInput
-from comflowy_nb.workflow.values import Resolved, Setting, resolve, settings_from_mapping
-from comflowy_nb.workflow.workflow import Workflow
+from comflowy_nb.workflow.pictures import PictureInput, open_picture
+from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Self
 
+    from comflowy_nb.runs.claims import Retry
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.run import PictureRecord, RunRecord
-    from comflowy_nb.services.base import Published, Service
+    from comflowy_nb.services.base import Event, Service
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Client", "Submitted", "connect", "error_of"]
+__all__ = ["Client", "Submitted", "connect"]
 
 T = TypeVar("T")
 How = Literal["new", "same", "joined", "ended"]
@@ -77,7 +71,7 @@ def connect(
     target
         `sandbox`, `cloud` or an address, with an optional `NAME=` before it; None takes `COMFLOWY_TARGET`.
     key
-        The API key for this service alone; else it is looked for where DESIGN says: the sandbox's own file,
+        The API key for this service alone; else it is looked for in the usual places: the sandbox's own file,
         `COMFLOWY_API_KEY`, the keyring.
     name
         The service's identity for the history; the same as `NAME=` in the target.
@@ -94,36 +88,13 @@ def connect(
         If the service can't be reached, or is none that can be used.
     """
     library = open_library()
-    owner = Owner(library.locks)  # held first: the sandbox ends when nobody holds one
+    owner = Owner(library.home)  # held first: the sandbox ends when nobody holds one
     try:
         service = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
         return Client(service, library, owner)
     except BaseException:
         owner.release()
         raise
-
-
-def error_of(run: Run) -> RunError | None:
-    """What a blocking run raises once it is settled; None for a success."""
-    record, status = run.record, run.status
-    if status is Status.FAILED:
-        return RunFailed(f"{run.ref} failed: {run.error or 'the service gave no reason'}", run)
-    if status is Status.REJECTED:
-        return RunRejected(f"{run.ref} was not taken: {run.error}", run)
-    if status is Status.CANCELLED:
-        return RunCancelled(f"{run.ref} was cancelled", run)
-    if status is Status.UNKNOWN:
-        return RunHeld(
-            f"{run.ref}: we can't tell whether {record.service} took it ({record.reason}), so nothing is sent again; "
-            f"%comflowy run ... --retry unknown sends it once more",
-            run,
-        )
-    if status is Status.LOST:
-        return RunHeld(
-            f"{run.ref} is lost: {record.reason}; %comflowy resume {run.ref} asks again, --retry unknown sends it again",
-            run,
-        )
-    return None
 
 
 class Client:
@@ -143,7 +114,7 @@ class Client:
             service,
             library.history,
             owner=owner.name,
-            owners=library.locks,
+            owners=library.home,
             pictures=library.folder,
             settings=settings,
             callback_urls=self._receiver.urls if self._receiver else None,
@@ -201,7 +172,7 @@ class Client:
         *,
         wait: bool = True,
         fresh: bool = False,
-        retry: str = "failed",
+        retry: Retry = "failed",
         name: str | None = None,
         timeout: float | None = None,
         save: str | Path | None = None,
@@ -249,7 +220,7 @@ class Client:
         *,
         namespace: Mapping[str, Any] | None = None,
         fresh: bool = False,
-        retry: str = "failed",
+        retry: Retry = "failed",
         name: str | None = None,
         from_run: Run | None = None,
     ) -> Submitted:
@@ -286,7 +257,7 @@ class Client:
         )
         claim = self.library.history.claim(intent, fresh=fresh, retry=retry)
         run = self._known(claim.record)
-        self.library.touch(run)
+        self.library.recent.append(run.token)
         if claim.kind == "held":
             error = error_of(run)
             assert error is not None
@@ -327,13 +298,27 @@ class Client:
         return runs
 
     def refresh(self, run: Run) -> bool:
-        """Fetch pictures of a success that are not on disk through a fresh check; whether any were wanting."""
-        if run.status is not Status.SUCCESS or run.record.origin != self._origin:
+        """Bring a run up to date: watch one that another kernel follows, fetch pictures that are not on disk.
+
+        Returns
+        -------
+        Whether pictures were wanting and are fetched now, through a fresh check.
+        """
+        record = run.record
+        if record.origin != self._origin:
             return False
-        lost = self.library.expect_missing(run)
-        if lost:
-            self._tracker.follow(run, _record_key(run.record))
-        return lost
+        if record.status.is_live:
+            self._watch_foreign(run)
+            return False
+        wanting = [picture for picture in record.pictures if not self._is_on_disk(picture)]
+        if record.status is not Status.SUCCESS or not wanting:
+            return False
+        with run.guard:
+            for picture in wanting:
+                owed = replace(picture, state="expected", error=None)
+                run.update(self.library.history.set_picture(run.token, owed))
+        self._tracker.follow(run, _record_key(record))
+        return True
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -345,7 +330,10 @@ class Client:
         """What a reference names, with the live run where this client follows it."""
         found = self.library.find(ref)
         run = self._known(found.run.record)
-        return Found(run, None if found.image is None else run.images[found.image.record.index])
+        if found.image is None:
+            return Found(run)
+        index = found.image.record.index
+        return Found(run, next(image for image in run.images if image.record.index == index))
 
     def live(self) -> list[Run]:
         """The runs this client follows now."""
@@ -389,11 +377,12 @@ class Client:
                 run.update(record)
             return run
 
-    def _hear(self, event: Any) -> None:
+    def _hear(self, event: Event) -> None:
         self._tracker.hear(event)
 
-    def _published(self) -> Sequence[Published] | None:
-        return self._wait_for(self.service.workflows)
+    def _published(self) -> Mapping[str, str] | None:
+        listed = self._wait_for(self.service.workflows)
+        return None if listed is None else {workflow.id: workflow.name for workflow in listed}
 
     def _described(self, workflow_id: str) -> Mapping[str, Field] | None:
         return self._wait_for(lambda: self.service.fields(workflow_id))
@@ -404,7 +393,7 @@ class Client:
     def _open_run(self, ref: str) -> PictureInput:
         found = self.library.find(ref)
         image = found.image if found.image is not None else found.run.images[0]
-        return PictureInput.from_path(image.path)
+        return open_picture(image.path, name=image.path.name)
 
     def _upload_pictures(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as sent: an input picture is handed over once and stands for what the service calls it."""
@@ -412,14 +401,17 @@ class Client:
         for field, value in values.items():
             if not isinstance(value, PictureInput):
                 continue
-            known = self._uploaded.get(value.sha256)
+            known = self._uploaded.get(value.content_sha256)
             if known is None:
-                known = self._wait_for(lambda value=value: self.service.upload(value.name, value.load()))
+                known = self._wait_for(partial(self._upload, value))
                 if known is None:
                     raise WorkflowError(f"{self.label} takes no uploads: give {field} the https address of a picture")
-                self._uploaded[value.sha256] = known
+                self._uploaded[value.content_sha256] = known
             sent[field] = known
         return sent
+
+    def _upload(self, picture: PictureInput) -> str | None:
+        return self.service.upload(picture.name, picture.load())
 
     def _check_place(self, run: Run) -> None:
         if run.record.origin != self._origin:
@@ -427,6 +419,9 @@ class Client:
                 f"{run.ref} was sent to {run.record.service}, and {self.label} knows nothing of it; "
                 f"connect to {run.record.service} first"
             )
+
+    def _is_on_disk(self, picture: PictureRecord) -> bool:
+        return picture.state == "kept" and self.library.picture_path(picture).is_file()
 
     def _watch_foreign(self, run: Run) -> None:
         if run.record.owner != self._owner.name:
@@ -465,7 +460,7 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.label}>"
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -474,7 +469,7 @@ class Client:
 
 def _workflow_key(workflow: Workflow) -> str:
     """What the time a run takes is remembered under."""
-    return workflow.id or request_key("", workflow.content, {})
+    return workflow.id or workflow.name
 
 
 def _record_key(record: RunRecord) -> str:

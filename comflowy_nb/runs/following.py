@@ -134,8 +134,7 @@ class Following:
                 return
             try:
                 step()
-            except Exception as error:
-                # A step that breaks must not leave the run unfollowed, nor a submit without an outcome.
+            except Exception as error:  # noqa: BLE001 - a broken step must not leave the run unfollowed
                 _log.exception("following %s failed", self.run.ref)
                 if self.run.status is Status.SUBMITTING:
                     self._record(Status.UNKNOWN, reason=f"{type(error).__name__}: {error}")
@@ -258,8 +257,10 @@ class Following:
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, desk, now_s = self.run, self._desk, self._desk.times.clock()
         self._missed_age_s = age_s
-        if may_move(run.status, snapshot.status) or snapshot.service_word != run.service_word:
+        if may_move(run.status, snapshot.status):
             self._record(snapshot.status, service_word=snapshot.service_word, remark=snapshot.remark)
+        elif snapshot.service_word != run.service_word:  # another word for the same state: for the display alone
+            run.update(replace(run.record, service_word=snapshot.service_word))
         if run.status in {Status.WAITING, Status.PENDING} and age_s > desk.settings.stall_s:
             run.report(trouble=f"{desk.service.label} took it {age_s:.0f} s ago and has not started it yet")
         elif run.trouble and not self._unwritten:

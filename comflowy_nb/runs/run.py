@@ -296,7 +296,7 @@ class Run:
         while not self.wait_change(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
             if deadline is not None and time.monotonic() >= deadline:
                 raise RunTimeout(
-                    f"{self.ref} is not done after {timeout:g} s ({self.status}) and goes on; %comflowy resume {self.ref}",
+                    f"{self.ref} is {self.status} after {timeout:g} s and goes on: %comflowy show {self.ref}",
                     self,
                 )
         return self

@@ -100,7 +100,7 @@ class Timetable:
         while (action := self._take()) is not None:
             try:
                 action()
-            except Exception:
+            except Exception:  # noqa: BLE001 - a thread outlives what it did
                 _log.exception("an action of %s failed", self._name)
 
     def _take(self) -> Callable[[], None] | None:

@@ -9,14 +9,13 @@ from comflowy_nb.runs.pace import FACTOR, FIRST_HIT, SAMPLES, Pace, live_wait_s
 def ask_until_done(pace: Pace, takes_s: float) -> tuple[int, float]:
     """Follow one run by the rule; how many checks it took and how late the end was seen."""
     age_s = pace.first_wait_s()
-    missed_age_s, misses = None, 0
-    for checks in itertools.count(1):
+    missed_age_s = None
+    for misses in itertools.count():
         if age_s >= takes_s:
             pace.add(done_age_s=age_s, missed_age_s=missed_age_s)
-            return checks, age_s - takes_s
-        misses += 1
+            return misses + 1, age_s - takes_s
         missed_age_s = age_s
-        age_s += pace.next_wait_s(misses=misses, age_s=age_s)
+        age_s += pace.next_wait_s(misses=misses + 1, age_s=age_s)
     raise AssertionError
 
 

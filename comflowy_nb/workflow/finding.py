@@ -1,0 +1,220 @@
+"""From the word a person typed for a workflow to the workflow itself, on one service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from comflowy_nb.errors import WorkflowError
+from comflowy_nb.workflow.catalogue import Catalogue
+from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.workflow.graph import graph_of_picture, read_graph
+from comflowy_nb.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from comflowy_nb.workflow.catalogue import Entry
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
+
+__all__ = ["Finder", "Known"]
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A workflow that can be named, and whether the connected service can run it."""
+
+    name: str
+    place: str  # where the name comes from: the catalogue, the service
+    runs_here: bool
+    fields: int = 0  # how many fields are described, as far as was asked
+    aliases: Mapping[str, str] | None = None
+
+
+class Finder:
+    """The workflows that can be named on one service.
+
+    Parameters
+    ----------
+    home
+        Folder of the person's own catalogue.
+    identity, label
+        Of the service: what its ids are filed under, and what a person calls it.
+    runs_graphs
+        Whether the service runs graphs; else a workflow needs an id there.
+    published
+        Asks the service for its workflows, id -> name; None where it lists none.
+    described
+        Asks the service for the fields of an id; None where it publishes none.
+    project
+        Folder of the project's catalogue, beside the notebook.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        identity: str,
+        label: str,
+        runs_graphs: bool,
+        published: Callable[[], Mapping[str, str] | None],
+        described: Callable[[str], Mapping[str, Field] | None],
+        project: Path | None = None,
+    ) -> None:
+        self._home = home
+        self._project = project
+        self._identity = identity
+        self._label = label
+        self._runs_graphs = runs_graphs
+        self._ask_published = published
+        self._ask_described = described
+        self._published: Mapping[str, str] | None = None
+        self._described: dict[str, Mapping[str, Field]] = {}
+        self._found: dict[str, Workflow] = {}
+
+    def catalogue(self) -> Catalogue:
+        """The catalogue as it is on disk now.
+
+        Raises
+        ------
+        WorkflowError
+            If a file of it is damaged.
+        """
+        return Catalogue.open(self._project or Path.cwd(), self._home)
+
+    def find(self, ref: str) -> Workflow:
+        """The workflow that a person names, described where the service or the catalogue can.
+
+        Parameters
+        ----------
+        ref
+            A `.json` path, a picture that carries its graph, the editor's address, a name of the catalogue, or the
+            service's own name or id; tried in this order.
+
+        Raises
+        ------
+        WorkflowError
+            If there is none, or it can't run on this service.
+        ServiceError
+            If the service had to be asked and gave no usable answer.
+        """
+        found = self._find(ref)
+        self._found[ref] = found
+        return found
+
+    def recall(self, ref: str) -> Workflow | None:
+        """What `find` gave for this word before, without asking anybody."""
+        return self._found.get(ref)
+
+    def names(self) -> list[str]:
+        """The names known without asking anybody."""
+        return sorted({*self.catalogue().names(), *(self._published or {}).values()})
+
+    def known(self) -> list[Known]:
+        """All workflows that can be named: the catalogue's, then the service's own."""
+        catalogue, published = self.catalogue(), self._listed()
+        rows = []
+        for name in catalogue.names():
+            entry = catalogue.get(name)
+            assert entry is not None
+            here = self._id_of(entry, published) is not None or (self._runs_graphs and entry.graph is not None)
+            rows.append(Known(name, "catalogue", here, len(entry.fields), entry.aliases))
+        own = set(catalogue.names())
+        rows.extend(Known(name, self._label, runs_here=True) for name in published.values() if name not in own)
+        return rows
+
+    # -- within -------------------------------------------------------------------------------------------------
+
+    def _find(self, ref: str) -> Workflow:
+        if ref.lower().endswith(".json"):
+            return self._of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
+        if Path(ref).suffix.lower() in PICTURES:
+            return self._of_picture(Path(ref).expanduser())
+        if ref == "server:last":
+            raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not tell what it ran")
+        if "://" in ref:
+            return self._of_id(_id_in_url(ref), name=_id_in_url(ref))
+        entry = self.catalogue().get(ref)
+        if entry is not None:
+            return self._of_entry(entry)
+        return self._of_service(ref)
+
+    def _of_graph(self, name: str, graph: Graph) -> Workflow:
+        if not self._runs_graphs:
+            raise WorkflowError(
+                f"{self._label} runs workflows by id alone, and {name} has none there: open it in the editor, then "
+                f"%comflowy workflow add {name} <the editor's address>"
+            )
+        return Workflow(name, graph=graph, fields=graph.fields())
+
+    def _of_picture(self, path: Path) -> Workflow:
+        if not path.is_file():
+            raise WorkflowError(f"there is no picture {path.name} here")
+        graph = graph_of_picture(path)
+        if graph is None:
+            raise WorkflowError(f"{path.name} carries no workflow")
+        return self._of_graph(path.stem, graph)
+
+    def _of_entry(self, entry: Entry) -> Workflow:
+        workflow_id = self._id_of(entry, self._listed() if self._identity not in entry.ids else {})
+        if workflow_id is not None:
+            return self._of_id(workflow_id, name=entry.name, entry=entry)
+        if entry.graph is not None:
+            return replace(self._of_graph(entry.name, entry.graph), aliases=entry.aliases)
+        places = ", ".join(entry.ids) or "no service"
+        raise WorkflowError(
+            f"{entry.name} has no id on {self._label} (it has one on {places}): "
+            f"%comflowy workflow add {entry.name} <its id or the editor's address>"
+        )
+
+    def _id_of(self, entry: Entry, published: Mapping[str, str]) -> str | None:
+        known = entry.ids.get(self._identity)
+        if known is not None:
+            return known
+        # A service that names a workflow as the catalogue does runs its own: so `default` runs on the sandbox.
+        return next((own for own, name in published.items() if entry.name in {own, name}), None)
+
+    def _of_service(self, ref: str) -> Workflow:
+        published = self._listed()
+        for own, name in published.items():
+            if ref in {own, name}:
+                return self._of_id(own, name=name)
+        near = nearest(ref, self.names())
+        if published or near:
+            words = f"; nearest: {', '.join(near)}" if near else ""
+            raise WorkflowError(f"there is no workflow {ref!r} here{words}; %comflowy workflows lists them")
+        if "/" in ref or " " in ref or not ref:
+            raise WorkflowError(f"{ref!r} is no workflow: a name, an id, a .json file or the editor's address is one")
+        # A service that lists nothing knows its ids alone, and refuses one that is none.
+        return self._of_id(ref, name=ref)
+
+    def _of_id(self, workflow_id: str, *, name: str, entry: Entry | None = None) -> Workflow:
+        if workflow_id not in self._described:
+            described = self._ask_described(workflow_id)
+            if described is None:
+                fields = dict(entry.fields) if entry is not None else {}
+                aliases = dict(entry.aliases) if entry is not None else {}
+                return Workflow(name, workflow_id, fields=fields, aliases=aliases, is_partial=True)
+            self._described[workflow_id] = described
+        aliases = dict(entry.aliases) if entry is not None else {}
+        return Workflow(name, workflow_id, fields=self._described[workflow_id], aliases=aliases)
+
+    def _listed(self) -> Mapping[str, str]:
+        if self._published is None:
+            self._published = self._ask_published() or {}
+        return self._published
+
+
+def _id_in_url(url: str) -> str:
+    try:
+        given = parse_qs(urlsplit(url).query).get("id", [])
+    except ValueError:
+        given = []
+    if len(given) != 1 or not given[0]:
+        raise WorkflowError("the editor's address ends in ?id=<the workflow's id>; this one doesn't")
+    return given[0]
