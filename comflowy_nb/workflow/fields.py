@@ -1,0 +1,464 @@
+"""Fields: what can be set on a node, in ComfyUI's own terms, and the reading and checking of one value by its type.
+
+A field is named by its id `NodeId::name`, split at the first `::`: the ids of nodes may hold colons themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import numbers
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.pictures import PictureInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "Field",
+    "FieldType",
+    "nearest",
+    "plain",
+    "read_field",
+    "read_json_number",
+    "read_untyped",
+    "shown",
+    "split_id",
+]
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_FLOAT = re.compile(_JSON_NUMBER.pattern + r"|-?\.[0-9]+(?:[eE][+-]?[0-9]+)?")
+_LISTED = 8  # options named in an error; a service lists dozens
+
+
+class FieldType(StrEnum):
+    """The types of a field. CHOICE is ComfyUI's list of options in either of its forms."""
+
+    INT = "INT"
+    FLOAT = "FLOAT"
+    BOOLEAN = "BOOLEAN"
+    STRING = "STRING"
+    CHOICE = "CHOICE"
+    IMAGEUPLOAD = "IMAGEUPLOAD"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of one node: its type, its options or range, its default.
+
+    `extra` holds the options of the description that have no meaning here (`control_after_generate` ...), so that
+    `spec()` gives back all that came in.
+    """
+
+    id: str
+    type: FieldType = FieldType.UNKNOWN
+    options: tuple[Any, ...] = ()
+    default: Any = None
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    round: float | bool | None = None
+    multiline: bool = False
+    node_title: str | None = None
+    class_type: str | None = None
+    tooltip: str | None = None
+    label_on: str | None = None
+    label_off: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def node(self) -> str:
+        return split_id(self.id)[0]
+
+    @property
+    def name(self) -> str:
+        return split_id(self.id)[1]
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether `random` is a word here: the name contains `seed`."""
+        return "seed" in self.name.lower()
+
+    @property
+    def where(self) -> str:
+        """The field as an error names it: `node 3 (KSampler), cfg`."""
+        title = self.node_title or self.class_type
+        return f"node {self.node} ({title}), {self.name}" if title else f"node {self.node}, {self.name}"
+
+    @property
+    def takes_any_option(self) -> bool:
+        """A choice whose options only the service knows (`remote`)."""
+        return self.type is FieldType.CHOICE and not self.options and "remote" in self.extra
+
+    def read(self, text: str) -> Any:
+        """The value that a text means for this field's type.
+
+        Parameters
+        ----------
+        text
+            As typed, without quotes. STRING and IMAGEUPLOAD take it verbatim; INT `[+-]?digits`; FLOAT a JSON number
+            or `.5`, never nan or inf; BOOLEAN true or false in any case; a choice the option whose text it equals;
+            UNKNOWN a JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`, else the text.
+
+        Raises
+        ------
+        FieldError
+            If the text means nothing here, or a value out of range.
+        """
+        match self.type:
+            case FieldType.INT:
+                if not _WHOLE.fullmatch(text):
+                    self._refuse(text, "is not a whole number")
+                return self.check(self._whole(text))
+            case FieldType.FLOAT:
+                if not _FLOAT.fullmatch(text):
+                    self._refuse(text, "is not a number")
+                return self.check(self._whole(text) if _WHOLE.fullmatch(text) else float(text))
+            case FieldType.BOOLEAN:
+                if text.lower() not in {"true", "false"}:
+                    self._refuse(text, "is not true or false")
+                return text.lower() == "true"
+            case FieldType.CHOICE:
+                return self._choose(text)
+            case FieldType.UNKNOWN:
+                try:
+                    return read_untyped(text)
+                except ValueError as error:
+                    raise FieldError(f"{self.where}: {error}") from None
+            case _:
+                return text
+
+    def check(self, value: object) -> Any:
+        """A Python or JSON value as it is sent: of this field's type, one of its options, within its range.
+
+        Parameters
+        ----------
+        value
+            A JSON value, a number of numpy's, or a `PictureInput` (IMAGEUPLOAD and UNKNOWN). A number becomes text
+            for STRING, a whole float an integer for INT.
+
+        Raises
+        ------
+        FieldError
+            If it is none of that.
+        """
+        value = plain(value)
+        match self.type:
+            case FieldType.INT:
+                return self._check_int(value)
+            case FieldType.FLOAT:
+                return self._check_float(value)
+            case FieldType.CHOICE:
+                return self._choose(value)
+            case FieldType.UNKNOWN if not isinstance(value, PictureInput):
+                try:
+                    return _as_json(value)
+                except ValueError as error:
+                    self._refuse(value, str(error))
+            case FieldType.STRING if _is_number(value):
+                return str(value)
+        kinds, why = _KINDS[self.type]
+        if not isinstance(value, kinds):
+            self._refuse(value, why)
+        return value
+
+    def _check_int(self, value: object) -> float:
+        if not _is_number(value) or not (isinstance(value, int) or value.is_integer()):
+            self._refuse(value, "is not a whole number")
+        return self._in_range(int(value))
+
+    def _check_float(self, value: object) -> float:
+        if not _is_number(value) or not math.isfinite(value):
+            self._refuse(value, "is not a number")
+        return self._in_range(_as_float(value))
+
+    def spec(self) -> list[Any]:
+        """The field in ComfyUI's own form: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
+        known = {
+            "default": self.default,
+            "min": self.min,
+            "max": self.max,
+            "step": self.step,
+            "round": self.round,
+            "multiline": self.multiline or None,
+            "tooltip": self.tooltip,
+            "label_on": self.label_on,
+            "label_off": self.label_off,
+        }
+        given = {name: value for name, value in known.items() if value is not None} | dict(self.extra)
+        kind: Any = self.type.value
+        if self.type is FieldType.CHOICE or (self.type is FieldType.IMAGEUPLOAD and self.options):
+            kind = "COMBO" if self.takes_any_option else list(self.options)
+        if self.type is FieldType.IMAGEUPLOAD and self.options:
+            given["image_upload"] = True
+        return [kind, given]
+
+    def _whole(self, text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:  # Python reads at most 4300 digits
+            raise FieldError(f"{self.where}: a number of {len(text)} digits is too large") from None
+
+    def _in_range(self, value: float) -> float:
+        if self.min is not None and value < self.min:
+            raise FieldError(f"{self.where}: {value} is below {_number(self.min)}, the smallest it may be")
+        if self.max is not None and value > self.max:
+            raise FieldError(f"{self.where}: {value} is above {_number(self.max)}, the largest it may be")
+        return value
+
+    def _choose(self, value: object) -> Any:
+        text = _text_of(value)
+        same = [option for option in self.options if text in {_text_of(option), str(option)}]
+        if same:
+            return next((option for option in same if type(option) is type(value)), same[0])
+        return self._choose_unlisted(value, text)
+
+    def _choose_unlisted(self, value: object, text: str) -> str:
+        if self.takes_any_option and isinstance(value, str):
+            return value
+        if not self.options:
+            self._refuse(value, "can't be chosen: the service offers no options here")
+        texts = [_text_of(option) for option in self.options]
+        listed = ", ".join(texts[:_LISTED]) + (", ..." if len(texts) > _LISTED else "")
+        near = nearest(text, texts)
+        tip = f"; nearest: {', '.join(near)}" if near else ""
+        raise FieldError(f"{self.where}: {shown(value)} is not one of {listed}{tip}")
+
+    def _refuse(self, value: object, why: str) -> NoReturn:
+        raise FieldError(f"{self.where}: {shown(value)} {why}")
+
+
+_KINDS: dict[FieldType, tuple[type | tuple[type, ...], str]] = {
+    FieldType.BOOLEAN: (bool, "is not true or false"),
+    FieldType.STRING: (str, "is not a text"),
+    FieldType.IMAGEUPLOAD: ((str, PictureInput), "is neither a picture nor the name or address of one"),
+    FieldType.UNKNOWN: (PictureInput, "can't be sent"),
+}
+
+
+def split_id(field_id: str) -> tuple[str, str]:
+    """Node and name of a field id, split at the first `::`.
+
+    Raises
+    ------
+    FieldError
+        If it isn't `NodeId::name`.
+    """
+    node, colons, name = field_id.partition("::")
+    if not (colons and node and name):
+        raise FieldError(f"{field_id!r} is not a field id like 3::cfg")
+    return node, name
+
+
+def read_field(field_id: str, spec: object, *, node_title: str | None = None, class_type: str | None = None) -> Field:
+    """A field from ComfyUI's description of an input.
+
+    Parameters
+    ----------
+    field_id
+        `NodeId::name`.
+    spec
+        `["INT", {...}]`, `["STRING"]`, `[["euler", "heun"], {...}]`, `["COMBO", {"options": [...]}]`,
+        `["IMAGEUPLOAD", ...]`, or any of the choice forms with `{"image_upload": true}`. Types unknown here
+        (`MODEL` ...) make a field of type UNKNOWN.
+
+    Raises
+    ------
+    FieldError
+        If the id or the description is neither of these.
+    """
+    split_id(field_id)
+    if isinstance(spec, str):  # ComfyUI writes hidden inputs so
+        spec = [spec]
+    if not isinstance(spec, (list, tuple)) or not spec or not isinstance(spec[0], (str, list, tuple)):
+        raise FieldError(f'{field_id}: {shown(spec)} is not a description like ["FLOAT", {{"default": 8.0}}]')
+    kind = spec[0]
+    given: dict[str, Any] = dict(spec[1]) if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    options: tuple[Any, ...] = ()
+    if isinstance(kind, str):
+        word = kind.upper()
+        if word == "COMBO":
+            listed = given.pop("options", None)
+            options = tuple(listed) if isinstance(listed, (list, tuple)) else ()
+            type_ = FieldType.CHOICE
+        else:
+            type_ = FieldType(word) if word in FieldType.__members__ and word != "CHOICE" else FieldType.UNKNOWN
+    else:
+        options, type_ = tuple(kind), FieldType.CHOICE
+    if given.get("image_upload") is True:
+        given.pop("image_upload")
+        type_ = FieldType.IMAGEUPLOAD
+
+    def number(name: str) -> Any:
+        value = given.get(name)
+        usable = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return given.pop(name) if usable else None
+
+    def text(name: str) -> str | None:
+        return given.pop(name) if isinstance(given.get(name), str) else None
+
+    return Field(
+        field_id,
+        type_,
+        options,
+        default=given.pop("default", None),
+        min=number("min"),
+        max=number("max"),
+        step=number("step"),
+        round=given.pop("round") if isinstance(given.get("round"), (bool, int, float)) else None,
+        multiline=given.pop("multiline", False) is True,
+        node_title=node_title,
+        class_type=class_type,
+        tooltip=text("tooltip"),
+        label_on=text("label_on"),
+        label_off=text("label_off"),
+        extra=given,
+    )
+
+
+def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
+    """Those of `words` that `word` may have been meant for, the nearest first, at most `n`; case does not count."""
+    known = list(dict.fromkeys(words))
+    lower = word.lower()
+    order = {
+        one: score
+        for one in known
+        if (score := difflib.SequenceMatcher(None, one.lower(), lower).ratio()) >= 0.6
+        or (len(lower) > 1 and one.lower().startswith(lower))
+    }
+    return sorted(order, key=lambda one: (-order[one], known.index(one)))[:n]
+
+
+def plain(value: object) -> object:
+    """A value without its library's clothes: numpy's scalars, enums of text or numbers become Python's own."""
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        value = value.item()  # type: ignore[attr-defined]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return value
+
+
+def read_json_number(text: str) -> float | None:
+    """The number that a text is in JSON, whole numbers exactly; None if it is none.
+
+    Raises
+    ------
+    ValueError
+        If it is one that no double holds, or of too many digits.
+    """
+    if not _JSON_NUMBER.fullmatch(text):
+        return None
+    if _WHOLE.fullmatch(text):
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"a number of {len(text)} digits is too large; quote it to send it as text") from None
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{shown(text)} is too large for a number; quote it to send it as text")
+    return number
+
+
+def read_untyped(text: str) -> Any:
+    """What an unquoted text means where the type is not known.
+
+    A JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`; everything else is text.
+
+    Raises
+    ------
+    ValueError
+        If it is a number too large to be one.
+    """
+    number = read_json_number(text)
+    if number is not None:
+        return number
+    if text in {"true", "false", "null"}:
+        return {"true": True, "false": False, "null": None}[text]
+    if text[:1] in {"[", "{"}:
+        try:
+            return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as an error shows it: its repr, cut short."""
+    text = repr(value) if isinstance(value, (str, int, float, list, tuple, dict, type(None))) else type(value).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _as_float(value: Any) -> float:
+    """A float, but a whole number where a float would change it."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return int(value)
+    return number if number == value else int(value)
+
+
+def _as_json(value: object) -> Any:
+    """A JSON value made of Python's own types.
+
+    Raises
+    ------
+    ValueError
+        If it can't be sent as JSON.
+    """
+    value = plain(value)
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("is not a number that can be sent")
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("has keys that are not text")
+        return {str(key): _as_json(item) for key, item in value.items()}
+    raise ValueError("can't be sent as JSON")
+
+
+def _text_of(value: object) -> str:
+    """The text of an option: itself, or its JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)

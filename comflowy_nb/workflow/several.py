@@ -1,0 +1,43 @@
+"""The words that mean several values: a run takes one, and says where several are taken."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.fields import FieldType
+
+if TYPE_CHECKING:
+    from comflowy_nb.workflow.fields import Field
+
+__all__ = ["SEED_WORDS", "is_range", "is_several"]
+
+SEED_WORDS = re.compile(r"random|random#[0-9]+|each")
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_RANGE = re.compile(rf"{_NUMBER}\.\.{_NUMBER}(?:\.\.{_NUMBER}|#[0-9]+)?")
+
+
+def is_range(text: str) -> bool:
+    """Whether a text is `a..b`, `a..b..step` or `a..b#n`."""
+    return _RANGE.fullmatch(text) is not None
+
+
+def is_several(one: Field, text: str) -> bool:
+    """Whether a text that is no value of this field reads as several: a range, or a list each of whose items is one."""
+    if one.type in {FieldType.STRING, FieldType.IMAGEUPLOAD}:
+        return False
+    numeric = one.type in {FieldType.INT, FieldType.FLOAT}
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    items = [item.strip().strip("\"'") for item in re.split(r"\|\||,", bare)]
+    if len(items) == 1 and bare is text:
+        return numeric and is_range(text)
+    return all(item and (_reads(one, item) or (numeric and is_range(item))) for item in items)
+
+
+def _reads(one: Field, text: str) -> bool:
+    try:
+        one.read(text)
+    except FieldError:
+        return False
+    return True

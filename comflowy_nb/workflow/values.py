@@ -1,0 +1,241 @@
+"""From what was set to what is sent: every setting expanded, typed by its field, checked, its seed drawn.
+
+What is typed is what is sent. All problems are found before anything is, and told at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
+from comflowy_nb.workflow.expansion import expand, is_name
+from comflowy_nb.workflow.fields import Field, FieldType, plain, shown
+from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
+from comflowy_nb.workflow.several import SEED_WORDS, is_range, is_several
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from comflowy_nb.workflow.pictures import PictureInput
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["LARGEST_DRAWN_SEED", "Resolved", "Setting", "draw_seed", "resolve", "settings_from_mapping"]
+
+LARGEST_DRAWN_SEED = 2**53 - 1  # the largest whole number that JavaScript, and so the editor, holds exactly
+_SWEEP = "%comflowy sweep takes several"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One field as a person set it.
+
+    `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
+    quotes, `where` names the place for an error (`line 3`). Only in a body of lines: `plain` is the text, and whether
+    it was quoted, as types other than STRING read it, without comments; `is_list` says that it was written as a list
+    of lines that begin with `- `.
+    """
+
+    key: str
+    value: object
+    quoted: bool = False
+    where: str = ""
+    typed: bool = False
+    plain: tuple[str, bool] | None = None
+    is_list: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What is sent: `params` by field id, the ids in the order they were set, and the seeds drawn just now."""
+
+    params: dict[str, Any]
+    set_params: tuple[str, ...] = ()
+    drawn: dict[str, int] = field(default_factory=dict)
+
+
+def draw_seed(one: Field | None, field_id: str) -> int:  # noqa: ARG001 - others draw by the id
+    """A seed nobody has chosen, from 0 to 2**53 - 1 or the field's largest."""
+    low = max(0, int(one.min)) if one is not None and one.min is not None else 0
+    high = LARGEST_DRAWN_SEED
+    if one is not None and one.max is not None:
+        high = max(low, min(high, int(one.max)))
+    return low + secrets.randbelow(high - low + 1)
+
+
+def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
+    """Settings from the params of a Python call: the values are Python's own."""
+    return [Setting(str(key), value, typed=True) for key, value in params.items()]
+
+
+def resolve(
+    workflow: Workflow,
+    settings: Sequence[Setting],
+    *,
+    namespace: Mapping[str, Any] | None = None,
+    draw: Callable[[Field | None, str], int] = draw_seed,
+    open_run: Callable[[str], PictureInput] | None = None,
+) -> Resolved:
+    """The params of one run.
+
+    Parameters
+    ----------
+    workflow
+        Says what the keys mean and which types their fields have.
+    settings
+        In the order they were typed.
+    namespace
+        The names that `{name}` may mean; None where nothing expands.
+    draw
+        Draws a seed for `random`, once for all the fields of `all::seed`.
+    open_run
+        Gives the picture that a reference (`r41[0]`) names, or raises RefError; None where there are none.
+
+    Raises
+    ------
+    FieldError
+        For everything wrong at once: unknown fields, values their fields can't take, fields given twice, names that
+        are not defined, pictures that can't be read, and several values where a run takes one.
+    """
+    reader = _Reader(workflow, namespace, draw, open_run)
+    for setting in settings:
+        reader.take(setting)
+    if reader.problems:
+        raise FieldError(*dict.fromkeys(reader.problems))
+    return Resolved(reader.params, tuple(reader.params), reader.drawn)
+
+
+def _no_runs(ref: str) -> PictureInput:
+    raise RefError(f"run:{ref}: the pictures of runs can't be read here")
+
+
+class _Reader:
+    def __init__(
+        self,
+        workflow: Workflow,
+        namespace: Mapping[str, Any] | None,
+        draw: Callable[[Field | None, str], int],
+        open_run: Callable[[str], PictureInput] | None,
+    ) -> None:
+        self.workflow = workflow
+        self.namespace = namespace
+        self.draw = draw
+        self.open_run = open_run or _no_runs
+        self.params: dict[str, Any] = {}
+        self.drawn: dict[str, int] = {}
+        self.problems: list[str] = []
+        self._given: dict[str, Setting] = {}
+
+    def take(self, setting: Setting) -> None:
+        try:
+            field_ids = self.workflow.find(setting.key)
+        except FieldError as error:
+            self._report(setting, error)
+            return
+        for field_id in field_ids:
+            if field_id in self._given:
+                self._report_twice(field_id, setting)
+                continue
+            self._given[field_id] = setting
+            try:
+                self.params[field_id] = self._read(setting, field_id, field_ids)
+            except (FieldError, LineError, PictureError, RefError) as error:
+                self._report(setting, error, field_id)
+
+    def _report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
+        text = str(error)
+        if field_id is not None and not isinstance(error, FieldError):
+            text = f"{self._field(field_id).where}: {text}"
+        self.problems.append(f"{setting.where}: {text}" if setting.where.startswith("line ") else text)
+
+    def _report_twice(self, field_id: str, setting: Setting) -> None:
+        first = self._given[field_id]
+        places = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
+        self.problems.append(f"{self._field(field_id).where} is given twice: {' and '.join(places)}")
+
+    def _field(self, field_id: str) -> Field:
+        return self.workflow.fields.get(field_id) or Field(field_id)
+
+    def _read(self, setting: Setting, field_id: str, together: tuple[str, ...]) -> Any:
+        one = self._field(field_id)
+        value, quoted = setting.value, setting.quoted
+        if setting.plain is not None and one.type is not FieldType.STRING:
+            value, quoted = setting.plain
+            if setting.is_list:
+                raise FieldError(f"{one.where}: a list of values, but a run takes one; {_SWEEP}")
+        if not isinstance(value, str):
+            return self._read_object(one, value)
+        meaning = expand(value, self.namespace)
+        if self.namespace is not None and is_name(value):
+            return self._read_object(one, meaning, name=value)
+        if self._is_seed_word(one, meaning, quoted=quoted):
+            return self._draw_seed(one, meaning, together)
+        picture = self._read_picture(one, meaning)
+        if picture is not None:
+            return picture
+        if one.type is FieldType.UNKNOWN and (quoted or setting.typed):
+            return meaning
+        return self._read_text(one, meaning)
+
+    def _read_text(self, one: Field, text: str) -> Any:
+        if one.type is FieldType.UNKNOWN and is_range(text):
+            raise FieldError(f"{one.where}: {shown(text)} is a range, but a run takes one value; {_SWEEP}")
+        try:
+            return one.read(text)
+        except FieldError:
+            if not is_several(one, text):
+                raise
+        raise FieldError(f"{one.where}: {shown(text)} is several values, but a run takes one; {_SWEEP}")
+
+    def _read_object(self, one: Field, value: object, name: str | None = None) -> Any:
+        """A value of Python or JSON; `name` is the `{name}` it came from."""
+        value = plain(value)
+        takes_pictures = one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
+        if takes_pictures and is_picture(value):
+            return picture_of(value)
+        if takes_pictures and isinstance(value, str):
+            return self._read_picture(one, value) or value
+        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+        if several and (name is not None or one.type is not FieldType.UNKNOWN):
+            what = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
+            raise FieldError(f"{one.where}: {what}, but a run takes one value; {_SWEEP}")
+        return one.check(value)
+
+    def _is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
+        if not one.is_seed or not SEED_WORDS.fullmatch(text):
+            return False
+        if one.type is FieldType.UNKNOWN:
+            return not quoted  # quoted is text; the strings of a payload are no more quoted than its numbers
+        return one.type in {FieldType.INT, FieldType.FLOAT}
+
+    def _draw_seed(self, one: Field, word: str, together: tuple[str, ...]) -> int:
+        if word != "random":
+            tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
+            raise FieldError(f"{one.where}: {word} draws several seeds, but a run takes one; {tip}")
+        seed = next((self.drawn[other] for other in together if other in self.drawn), None)
+        if seed is None:
+            fields = [self.workflow.fields[other] for other in together if other in self.workflow.fields]
+            tightest = min(
+                fields, key=lambda other: LARGEST_DRAWN_SEED if other.max is None else other.max, default=None
+            )
+            seed = self.draw(tightest, one.id)
+        self.drawn[one.id] = seed
+        return seed
+
+    def _read_picture(self, one: Field, text: str) -> PictureInput | None:
+        """The picture that `file:PATH` or `run:REF[0]` names, where that is what the text means."""
+        if one.type not in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
+            return None
+        kind, colon, rest = text.partition(":")
+        if not colon or not rest or kind not in {"file", "run"}:
+            return None
+        try:
+            if kind == "file":
+                return open_picture(rest)
+            return self.open_run(rest)
+        except (PictureError, RefError):
+            if one.type is FieldType.UNKNOWN:  # a text that begins so
+                return None
+            raise
