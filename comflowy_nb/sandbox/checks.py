@@ -1,0 +1,342 @@
+"""Is this graph one that can be run? The answers have the shape of ComfyUI's 400.
+
+`{"error": {"type", "message", "details", "extra_info"}, "node_errors": {"3": {"errors": [...], "dependent_outputs",
+"class_type"}}}`. Unlike ComfyUI, an unknown input is an error, a number is never cut to fit (7.5 steps), and one wrong
+output fails the run, where ComfyUI leaves it out without a word.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from comflowy_nb.sandbox.nodes import MAX_BATCH, OBJECT_INFO, input_path
+from comflowy_nb.sandbox.pixels import MAX_AREA_PX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Graph: TypeAlias = "dict[str, dict[str, Any]]"
+Body: TypeAlias = "dict[str, Any]"
+
+MAX_NODES: Final = 1000
+MAX_TEXT: Final = 100_000  # characters of one value that an error repeats, and of one prompt
+_SHOWN: Final = 200  # characters of a received value that an error shows
+_MAX_DEPTH: Final = 200  # links in a row
+_LITERALS: Final = {"INT", "FLOAT", "STRING", "BOOLEAN"}
+
+
+def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
+    """What is wrong with a graph in API format, as ComfyUI's 400 body; None if it can be run.
+
+    Parameters
+    ----------
+    graph
+        Node id -> {"class_type", "inputs", "_meta"?}.
+    input_folder
+        Where LoadImage's files are; without it they are not looked for.
+    """
+    if not isinstance(graph, dict):
+        return _body("no_prompt", "No prompt provided", "No prompt provided")
+    if len(graph) > MAX_NODES:
+        return _body("invalid_prompt", f"A graph of {len(graph)} nodes; the sandbox runs up to {MAX_NODES}.")
+    for node_id, node in graph.items():
+        problem = _check_class(node_id, node)
+        if problem:
+            return problem
+    outputs = [node_id for node_id, node in graph.items() if OBJECT_INFO[node["class_type"]]["output_node"]]
+    if not outputs:
+        return _body("prompt_no_outputs", "Prompt has no outputs")
+    reached: dict[str, list[str]] = {}
+    for output in outputs:
+        order = reach(graph, output)
+        if order is None:
+            return _failed({})
+        for node_id in order:
+            reached.setdefault(node_id, []).append(output)
+    errors = {node_id: list(_node_errors(graph, node_id, input_folder)) for node_id in reached}
+    return _failed({k: _node_body(graph, k, found, reached[k]) for k, found in errors.items() if found}, or_none=True)
+
+
+def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Graph, Body | None]:
+    """The graph with `NodeId::field` values put in, and what is wrong with them (None if nothing).
+
+    Unknown nodes and fields and values of a wrong type are wrong here; ranges and choices are `validate`'s.
+    """
+    changed: Graph = copy.deepcopy(dict(graph))
+    found: dict[str, list[Body]] = {}
+    for field_id, value in params.items():
+        node_id, separator, name = field_id.partition("::")
+        node = changed.get(node_id)
+        if not separator or not name:
+            return changed, _body("invalid_prompt", f"{_short(field_id)} is no field: a field is written NodeId::name")
+        if not isinstance(node, dict) or node.get("class_type") not in OBJECT_INFO:
+            message = f"Cannot set {_short(field_id)} because node {_short(node_id)} does not exist."
+            return changed, _body("invalid_prompt", message, f"Node ID '#{_short(node_id)}'")
+        config = _inputs(node).get(name)
+        if config is None:
+            found.setdefault(node_id, []).append(_unknown_input(node, name, value))
+            continue
+        error = None
+        if not _is_link_like(value):
+            value, error = _read_literal(name, config, value)  # noqa: PLW2901  # the value as its type reads it
+        if error:
+            found.setdefault(node_id, []).append(error)
+        node.setdefault("inputs", {})[name] = value
+    if not found:
+        return changed, None
+    dependent = {node_id: [o for o in _outputs(changed) if node_id in (reach(changed, o) or [])] for node_id in found}
+    return changed, _failed({k: _node_body(changed, k, errors, dependent[k]) for k, errors in found.items()})
+
+
+def normalise(graph: Graph) -> Graph:
+    """A valid graph with every literal in the type of its input (8 -> 8.0), as ComfyUI does before it runs one."""
+    plain: Graph = copy.deepcopy(graph)
+    for node in plain.values():
+        for name, config in _inputs(node).items():
+            if name in node.get("inputs", {}) and not _is_link_like(node["inputs"][name]):
+                node["inputs"][name], _ = _read_literal(name, config, node["inputs"][name])
+    return plain
+
+
+def reach(graph: Mapping[str, Any], start: str) -> list[str] | None:
+    """The nodes that `start` needs, each after those it needs, `start` last; None if they form a circle."""
+    order: list[str] = []
+    open_nodes: set[str] = set()
+    stack: list[tuple[str, bool]] = [(start, False)]
+    done: set[str] = set()
+    while stack:
+        node_id, is_left = stack.pop()
+        if is_left:
+            open_nodes.discard(node_id)
+            done.add(node_id)
+            order.append(node_id)
+            continue
+        if node_id in done:
+            continue
+        if node_id in open_nodes:
+            return None
+        open_nodes.add(node_id)
+        stack.append((node_id, True))
+        needed = [linked for linked in linked_nodes(graph[node_id]) if linked in graph]
+        if any(linked in open_nodes for linked in needed):
+            return None
+        stack.extend((linked, False) for linked in needed if linked not in done)
+    return order
+
+
+def linked_nodes(node: Mapping[str, Any]) -> list[str]:
+    inputs = node.get("inputs")
+    values = inputs.values() if isinstance(inputs, dict) else ()
+    return [value[0] for value in values if _is_link(value)]
+
+
+def _outputs(graph: Graph) -> list[str]:
+    known = ((k, OBJECT_INFO.get(node.get("class_type", ""))) for k, node in graph.items() if isinstance(node, dict))
+    return [node_id for node_id, entry in known if entry and entry["output_node"]]
+
+
+def _check_class(node_id: str, node: Any) -> Body | None:
+    details = f"Node ID '#{_short(node_id)}'"
+    if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
+        message = "Cannot execute because a node is missing the class_type property."
+        return _body("invalid_prompt", message, details)
+    if node["class_type"] not in OBJECT_INFO:
+        message = f"Cannot execute because node {_short(node['class_type'])} does not exist."
+        return _body("invalid_prompt", message, details)
+    if not isinstance(node.get("inputs", {}), dict):
+        return _body("invalid_prompt", "Cannot execute because the inputs of a node are no mapping.", details)
+    return None
+
+
+def _node_errors(graph: Graph, node_id: str, input_folder: Path | None) -> Iterator[Body]:
+    node = graph[node_id]
+    given = node.get("inputs", {})
+    known = _inputs(node)
+    read: dict[str, Any] = {}
+    sound = True
+    for name, value in given.items():
+        if name not in known:
+            yield _unknown_input(node, name, value)
+    for name, config in known.items():
+        if name not in given:
+            error: Body | None = _error("required_input_missing", "Required input is missing", name, input_name=name)
+        elif _is_link_like(given[name]):
+            error = _check_link(graph, name, config, given[name])
+        else:
+            read[name], error = _read_literal(name, config, given[name])
+            error = error or _check_range(name, config, read[name])
+            if not error and name == "image" and node["class_type"] == "LoadImage":
+                error = _check_file(read[name], input_folder)
+        if error:
+            sound = False
+            yield error
+    if sound and {"width", "height", "batch_size"} <= read.keys():
+        area = read["width"] * read["height"] * read["batch_size"]
+        if area > MAX_AREA_PX:
+            details = (
+                f"width - {read['batch_size']} x {read['width']}x{read['height']} are {area / 1e6:.1f} million pixels; "
+                f"the sandbox makes up to {MAX_AREA_PX / 1e6:.1f} million in one batch of up to {MAX_BATCH}"
+            )
+            yield _error("custom_validation_failed", "Custom validation failed for node", details, input_name="width")
+
+
+def _check_link(graph: Graph, name: str, config: list[Any], value: list[Any]) -> Body | None:
+    if len(value) != 2:
+        message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
+        return _error(
+            "bad_linked_input", message, name, input_name=name, input_config=config, received_value=_short(value)
+        )
+    linked, slot = value
+    source = graph.get(linked) if isinstance(linked, str) else None
+    given_types = OBJECT_INFO[source["class_type"]]["output"] if source else []
+    if isinstance(slot, bool) or not isinstance(slot, int) or not 0 <= slot < len(given_types):
+        message = "Exception when validating inner node"
+        kind = "KeyError" if source is None else "IndexError"
+        return _error("exception_during_validation", message, f"{_short(linked)!r}", exception_type=kind, traceback=[])
+    if given_types[slot] == config[0]:
+        return None
+    details = f"{name}, received_type({given_types[slot]}) mismatch input_type({_type_name(config)})"
+    return _error(
+        "return_type_mismatch",
+        "Return type mismatch between linked nodes",
+        details,
+        input_name=name,
+        input_config=config,
+        received_type=given_types[slot],
+        linked_node=value,
+    )
+
+
+def _read_literal(name: str, config: list[Any], value: Any) -> tuple[Any, Body | None]:
+    """The value in the type of its input, or unchanged with the error that says why not."""
+    kind = config[0]
+    try:
+        if isinstance(kind, list):
+            return value, None
+        if kind not in _LITERALS:
+            raise ValueError(f"an input of type {kind} takes a link to another node")  # noqa: TRY301  # one way out
+        return _convert(kind, value), None
+    except (ValueError, TypeError, OverflowError) as error:
+        message = f"Failed to convert an input value to a {_type_name(config)} value"
+        return value, _error(
+            "invalid_input_type",
+            message,
+            f"{name}, {_short(value)}, {error}",
+            input_name=name,
+            input_config=config,
+            received_value=_short(value),
+            exception_message=str(error),
+        )
+
+
+def _convert(kind: str, value: Any) -> Any:
+    if value is None or isinstance(value, (list, dict)):
+        raise TypeError(f"not {'an' if kind == 'INT' else 'a'} {kind}")
+    if kind == "STRING":
+        text = str(value)
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"a text of {len(text)} characters; the sandbox takes up to {MAX_TEXT}")
+        return text
+    if kind == "BOOLEAN":
+        if not isinstance(value, bool):
+            raise TypeError("not true or false")
+        return value
+    if isinstance(value, bool):
+        raise TypeError("true and false are no numbers")
+    if isinstance(value, str) and len(value) > 400:
+        raise ValueError("too long for a number")
+    if kind == "INT":
+        if isinstance(value, float) and value != int(value):
+            raise ValueError("not a whole number")
+        return int(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
+
+
+def _check_range(name: str, config: list[Any], value: Any) -> Body | None:
+    facts = {"input_name": name, "input_config": config, "received_value": value}
+    if isinstance(config[0], list):
+        options = config[0]
+        is_upload = len(config) > 1 and config[1].get("image_upload")
+        if (isinstance(value, str) and value in options) or (is_upload and isinstance(value, str)):
+            return None
+        shown = f"{_short(value)!r}" if isinstance(value, str) else _short(value)
+        facts["received_value"] = _short(value)
+        return _error("value_not_in_list", "Value not in list", f"{name}: {shown} not in {options}", **facts)
+    limits = config[1] if len(config) > 1 else {}
+    if "min" in limits and value < limits["min"]:
+        message = f"Value {_short(value)} smaller than min of {limits['min']}"
+        return _error("value_smaller_than_min", message, name, **{**facts, "received_value": _bounded(value)})
+    if "max" in limits and value > limits["max"]:
+        message = f"Value {_short(value)} bigger than max of {limits['max']}"
+        return _error("value_bigger_than_max", message, name, **{**facts, "received_value": _bounded(value)})
+    return None
+
+
+def _check_file(name: str, input_folder: Path | None) -> Body | None:
+    if input_folder is None:
+        return None
+    try:
+        input_path(input_folder, name)
+    except ValueError:
+        details = f"image - Invalid image file: {_short(name)}"
+        return _error("custom_validation_failed", "Custom validation failed for node", details, input_name="image")
+    return None
+
+
+def _unknown_input(node: Mapping[str, Any], name: str, value: Any) -> Body:
+    known = ", ".join(_inputs(node))
+    details = f"{_short(name)}, {node['class_type']} has {known}"
+    return _error("unknown_input", "Unknown input", details, input_name=_short(name), received_value=_short(value))
+
+
+def _inputs(node: Mapping[str, Any]) -> dict[str, list[Any]]:
+    entry = OBJECT_INFO[node["class_type"]]["input"]
+    return {**entry["required"], **entry.get("optional", {})}
+
+
+def _is_link_like(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def _type_name(config: list[Any]) -> str:
+    return config[0] if isinstance(config[0], str) else "COMBO"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_SHOWN:
+        return "a number of more than 200 digits"
+    text = str(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _bounded(value: Any) -> Any:
+    return value if abs(value) < 10**_SHOWN else _short(value)
+
+
+def _error(kind: str, message: str, details: str, **extra_info: Any) -> Body:
+    return {"type": kind, "message": message, "details": details, "extra_info": extra_info}
+
+
+def _node_body(graph: Graph, node_id: str, errors: list[Body], outputs: list[str]) -> Body:
+    return {"errors": errors, "dependent_outputs": outputs, "class_type": graph[node_id]["class_type"]}
+
+
+def _body(kind: str, message: str, details: str = "") -> Body:
+    return {"error": _error(kind, message, details), "node_errors": {}}
+
+
+def _failed(node_errors: Body, *, or_none: bool = False) -> Body | None:
+    if or_none and not node_errors:
+        return None
+    body = _body("prompt_outputs_failed_validation", "Prompt outputs failed validation")
+    return {**body, "node_errors": node_errors}

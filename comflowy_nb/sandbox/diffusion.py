@@ -1,0 +1,228 @@
+"""Real diffusion sampling: noise schedules, a closed-form denoiser, samplers.
+
+The denoiser of a set of pictures y_i with weights c_i under white noise of level sigma is their softmax-weighted mean,
+`D(x; sigma) = sum_i w_i y_i`, `w_i ~ c_i exp(-|x - y_i|^2 / (2 sigma^2))` (Karras et al. 2022, arXiv 2206.00364,
+appendix B.3). `scenes.SceneSet` computes that mean over all its scenes. Here each scene is moreover a soft cloud, not
+a point: a Gaussian around the scene whose covariance is diagonal in the Fourier basis and falls off towards fine
+detail, so that the denoiser adds `W_sigma * (x - mean)`, a Wiener filter: the strokes and the light that make every
+seed's picture its own. The weights are those of the points; the clouds are thin, so that this hardly matters.
+
+Guidance is the usual one: `D = D_negative + cfg * (D_positive - D_negative)`, where the prompts set the c_i and the
+light. Since all of it is linear in the weights, both sides share one pass over the set.
+
+The noise levels are those of Stable Diffusion 1 (14.6 to 0.029 over 1000 timesteps), the samplers those of
+k-diffusion, as ComfyUI has them. Colours are scaled into that range (`latents.SCALE`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comflowy_nb.sandbox.latents import CLIP, spectrum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comflowy_nb.sandbox.prompts import Conditioning
+    from comflowy_nb.sandbox.scenes import SceneSet
+
+Array: TypeAlias = NDArray[np.float32]
+Levels: TypeAlias = NDArray[np.float64]
+
+SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lms")
+SCHEDULERS: Final = ("normal", "karras", "exponential", "simple")
+
+
+def sample(
+    scene_set: SceneSet,
+    samples: Array,
+    *,
+    positive: Conditioning,
+    negative: Conditioning,
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler: str,
+    scheduler: str,
+    denoise: float,
+    after_step: Callable[[int, int], None] | None = None,
+) -> Array:
+    """Noise the latents of (n, channels, h, w) to the level that `denoise` asks for, and sample them back.
+
+    The same arguments give the same bytes. Picture k of a batch has noise of its own; picture 0 is that of a batch of one.
+    """
+    levels = sigmas(scheduler, steps, denoise)
+    if len(levels) < 2:
+        return samples
+    rngs = [np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFF, seed >> 32, k])) for k in range(len(samples))]
+    guide = scene_set.guide(positive, negative, cfg)
+
+    def denoise_all(noisy: Array, sigma: float) -> Array:
+        return np.stack([_denoise(scene_set, picture, sigma, guide) for picture in noisy])
+
+    def noise() -> Array:
+        return np.stack([rng.standard_normal(samples.shape[1:], dtype=np.float32) for rng in rngs])
+
+    x = samples + noise() * np.float32(levels[0])
+    total = len(levels) - 1
+
+    def step_done(done: int) -> None:
+        if after_step:
+            after_step(done, total)
+
+    return _SAMPLERS[sampler](denoise_all, x, levels, noise, step_done)
+
+
+# -- noise levels -----------------------------------------------------------------------------------------------------
+
+
+def sigmas(scheduler: str, steps: int, denoise: float = 1.0) -> Levels:
+    """The noise levels of a run, falling, the last one 0: `steps` + 1 of them; none where nothing is to be done.
+
+    With `denoise` below 1 they are the last ones of a longer run of int(steps / denoise) steps, as in ComfyUI.
+    """
+    if denoise <= 0:
+        return np.zeros(0)
+    if denoise > 0.9999:
+        return _schedule(scheduler, steps)
+    return _schedule(scheduler, int(steps / denoise))[-(steps + 1) :]
+
+
+def _schedule(scheduler: str, steps: int) -> Levels:
+    table = _sigma_table()
+    low, high = table[0], table[-1]
+    ramp = np.linspace(0, 1, steps)
+    match scheduler:
+        case "karras":  # equation 5 of the paper, rho = 7
+            levels = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+        case "exponential":
+            levels = np.exp(np.log(high) + ramp * (np.log(low) - np.log(high)))
+        case "simple":
+            levels = table[[-(1 + int(k * len(table) / steps)) for k in range(steps)]]
+        case _:
+            levels = np.exp(np.interp(np.linspace(len(table) - 1, 0, steps), np.arange(len(table)), np.log(table)))
+    return np.append(levels, 0.0)
+
+
+@lru_cache(maxsize=1)
+def _sigma_table() -> Levels:
+    """Stable Diffusion's 1000 levels: betas linear in their root from 0.00085 to 0.012."""
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    kept = np.cumprod(1 - betas)
+    return np.sqrt((1 - kept) / kept)
+
+
+# -- the denoiser -----------------------------------------------------------------------------------------------------
+
+
+def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: object) -> Array:
+    mean = scene_set.mean(noisy, sigma, guide)  # type: ignore[arg-type]  # opaque here
+    _, height, width = noisy.shape
+    power = spectrum(height, width)
+    rest = np.fft.rfft2(noisy - mean)
+    rest *= power / (power + np.float32(sigma) ** 2)
+    return mean + np.fft.irfft2(rest, s=(height, width)).astype(np.float32)
+
+
+# -- samplers ---------------------------------------------------------------------------------------------------------
+
+Denoiser: TypeAlias = "Callable[[Array, float], Array]"
+Noise: TypeAlias = "Callable[[], Array]"
+Done: TypeAlias = "Callable[[int], None]"
+
+
+def _blend(x: Array, estimate: Array, kept: float) -> Array:
+    """Part of the way from the noisy picture to the estimate."""
+    return np.float32(kept) * x + np.float32(1 - kept) * estimate
+
+
+def _euler(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+    del noise
+    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        x = _blend(x, denoise(x, now), after / now)
+        done(k + 1)
+    return x
+
+
+def _ddim(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+    """Euler's step, but with every estimate held within the range of colours, as the authors' code clips it."""
+    del noise
+    limit = np.float32(CLIP)
+    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        x = _blend(x, np.clip(denoise(x, now), -limit, limit), after / now)
+        done(k + 1)
+    return x
+
+
+def _euler_ancestral(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        up = min(after, (after**2 * (now**2 - after**2) / now**2) ** 0.5)
+        down = (after**2 - up**2) ** 0.5
+        x = _blend(x, denoise(x, now), down / now)
+        if up:
+            x = x + noise() * np.float32(up)
+        done(k + 1)
+    return x
+
+
+def _heun(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+    del noise
+    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        slope = (x - denoise(x, now)) / np.float32(now)
+        step = np.float32(after - now)
+        ahead = x + slope * step
+        if after:
+            slope = (slope + (ahead - denoise(ahead, after)) / np.float32(after)) / 2
+            ahead = x + slope * step
+        x = ahead
+        done(k + 1)
+    return x
+
+
+def _dpmpp_2m(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095)."""
+    del noise
+    before: Array | None = None
+    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        estimate = denoise(x, now)
+        if not after:
+            x = estimate
+        else:
+            guess = estimate
+            if before is not None:
+                ratio = np.log(levels[k - 1] / now) / np.log(now / after)
+                guess = estimate + (estimate - before) * np.float32(1 / (2 * ratio))
+            x = _blend(x, guess, after / now)
+        before = estimate
+        done(k + 1)
+    return x
+
+
+def _lms(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+    """Linear multistep of order 4: the slopes of the last steps, each with its exact weight over this one."""
+    del noise
+    slopes: list[Array] = []
+    for k, now in enumerate(levels[:-1]):
+        slopes = [*slopes, (x - denoise(x, now)) / np.float32(now)][-4:]
+        known = levels[k - len(slopes) + 1 : k + 1]
+        for j, slope in enumerate(slopes):
+            others = np.delete(known, j)
+            weights = np.polynomial.Polynomial.fromroots(others) / np.prod(known[j] - others)
+            total = weights.integ()
+            x = x + slope * np.float32(total(levels[k + 1]) - total(now))
+        done(k + 1)
+    return x
+
+
+_SAMPLERS: Final[dict[str, Callable[[Denoiser, Array, Levels, Noise, Done], Array]]] = {
+    "euler": _euler,
+    "euler_ancestral": _euler_ancestral,
+    "heun": _heun,
+    "dpmpp_2m": _dpmpp_2m,
+    "ddim": _ddim,
+    "lms": _lms,
+}

@@ -1,0 +1,131 @@
+"""Pictures as arrays: reading, scaling, blurring, blending, and PNGs that carry their graph.
+
+An array of pictures has the shape (n, height, width, 3), float32, 0 to 1: ComfyUI's IMAGE.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, PngImagePlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Pixels: TypeAlias = NDArray[np.float32]
+
+MAX_SIDE_PX = 4096
+MAX_AREA_PX = 1 << 24  # of all pictures of one array together: 200 MB as float32
+
+RESAMPLING = {
+    "nearest-exact": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "area": Image.Resampling.BOX,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def read_picture(path: Path) -> tuple[Pixels, Pixels]:
+    """The first frame of a picture file as (1, h, w, 3), and its mask (1, h, w): 1 where it is transparent.
+
+    Raises
+    ------
+    ValueError
+        If it is no picture, damaged, or has more than `MAX_AREA_PX` pixels; the text names the file, not its folder.
+    """
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_AREA_PX:
+                size = f"{opened.width}x{opened.height}"
+                raise ValueError(
+                    f"{path.name} has {size} pixels; the sandbox takes up to {MAX_AREA_PX / 1e6:.1f} million"
+                )
+            turned = ImageOps.exif_transpose(opened)
+            rgba = np.asarray(turned.convert("RGBA"), dtype=np.float32) / np.float32(255)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot identify image file '{path.name}'") from error
+    return rgba[None, ..., :3].copy(), 1 - rgba[None, ..., 3]
+
+
+def resize_plane(plane: Pixels, width: int, height: int, how: Image.Resampling) -> Pixels:
+    """One (h, w) plane at another size, in float throughout so that soft gradients stay soft."""
+    image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+    return np.asarray(image.resize((width, height), how), dtype=np.float32)
+
+
+def scale(images: Pixels, width: int, height: int, method: str, crop: str) -> Pixels:
+    """Every picture at `width` x `height`; "center" crops to the new shape first. A side of 0 follows the other."""
+    _, old_height, old_width, _ = images.shape
+    if not width and not height:
+        return images
+    width = width or max(1, round(old_width * height / old_height))
+    height = height or max(1, round(old_height * width / old_width))
+    if crop == "center":
+        if old_width * height > width * old_height:
+            kept = max(1, round(old_height * width / height))
+            start = (old_width - kept) // 2
+            images = images[:, :, start : start + kept]
+        else:
+            kept = max(1, round(old_width * height / width))
+            start = (old_height - kept) // 2
+            images = images[:, start : start + kept]
+    planes = [[resize_plane(image[..., c], width, height, RESAMPLING[method]) for c in range(3)] for image in images]
+    return np.clip(np.asarray(planes, dtype=np.float32).transpose(0, 2, 3, 1), 0, 1)
+
+
+def blur(images: Pixels, radius_px: int, sigma: float) -> Pixels:
+    """A Gaussian of 2 * radius + 1 taps in both directions, edges mirrored. `sigma` counts in radii, as in ComfyUI."""
+    reach = np.linspace(-1, 1, 2 * radius_px + 1)
+    kernel = np.exp(-(reach**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    for axis in (1, 2):
+        padding = [(0, 0)] * 4
+        padding[axis] = (radius_px, radius_px)
+        mode = "reflect" if images.shape[axis] > radius_px else "edge"
+        padded = np.pad(images, padding, mode=mode)  # type: ignore[call-overload]  # a mode chosen at run time
+        size = images.shape[axis]
+        images = sum(
+            (tap * np.take(padded, range(i, i + size), axis=axis) for i, tap in enumerate(kernel)),
+            start=np.zeros_like(images),
+        )
+    return images
+
+
+def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
+    """ComfyUI's ImageBlend; `above` is brought to the size of `below`, and a shorter batch repeats its last picture."""
+    if above.shape[1:3] != below.shape[1:3]:
+        above = scale(above, below.shape[2], below.shape[1], "bicubic", "center")
+    count = max(len(below), len(above))
+    below, above = (np.concatenate([x, np.repeat(x[-1:], count - len(x), axis=0)]) for x in (below, above))
+    match mode:
+        case "multiply":
+            mixed = below * above
+        case "screen":
+            mixed = 1 - (1 - below) * (1 - above)
+        case "overlay":
+            mixed = np.where(below <= 0.5, 2 * below * above, 1 - 2 * (1 - below) * (1 - above))
+        case "soft_light":
+            curve = np.where(below <= 0.25, ((16 * below - 12) * below + 4) * below, np.sqrt(below))
+            darker = below - (1 - 2 * above) * below * (1 - below)
+            mixed = np.where(above <= 0.5, darker, below + (2 * above - 1) * (curve - below))
+        case "difference":
+            mixed = below - above
+        case _:
+            mixed = above
+    return np.clip(below * (1 - factor) + mixed * factor, 0, 1).astype(np.float32)
+
+
+def encode_png(pixels: Pixels, graph: Mapping[str, Any]) -> bytes:
+    """A PNG of one (h, w, 3) picture with the graph as JSON in its text chunk `prompt`, as ComfyUI writes it."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("prompt", json.dumps(graph))
+    buffer = io.BytesIO()
+    eight_bit = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
+    Image.fromarray(eight_bit).save(buffer, "PNG", pnginfo=chunks, compress_level=4)
+    return buffer.getvalue()

@@ -1,0 +1,160 @@
+"""What a prompt says to the painter: how strongly it asks for each of the things the scenes are made of.
+
+Words are looked up in a small vocabulary (galaxy, nebula and cosmos are one thing); every word, known or not, also
+has a small fixed leaning of its own, so that no word is without effect. `(word:1.3)` and `(word)` weigh as in ComfyUI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SYNONYMS: Final[dict[str, str]] = {
+    word: tag
+    for tag, words in {
+        "aurora": "aurora borealis polar northern lights emerald",
+        "balloon": "balloon airship zeppelin",
+        "blue": "blue azure cobalt",
+        "boat": "boat ship sail sailing sailboat yacht vessel",
+        "bottle": "bottle flask jar",
+        "bright": "bright luminous radiant light shining glowing",
+        "cabin": "cabin house hut cottage home chalet",
+        "castle": "castle fortress palace tower ruin fairytale",
+        "cat": "cat kitten kitty feline",
+        "cliffs": "cliff rock rocky stack arch island coast",
+        "clouds": "cloud cloudy cumulus overcast heaven",
+        "cold": "cold cool icy frozen frost",
+        "dark": "dark gloomy black shadow shadowy dim moody",
+        "dawn": "dawn morning sunrise pink rose pastel",
+        "day": "day daylight noon midday blue-sky sunny spring summer",
+        "desert": "desert dune sand sandy sahara",
+        "dusk": "dusk twilight evening violet blue-hour",
+        "firefly": "firefly fireflies lantern lights sparkle magic magical",
+        "flowers": "flower floral lavender poppy tulip rose bloom blossom field garden",
+        "fog": "fog foggy mist misty haze hazy",
+        "forest": "forest wood pine fir jungle grove",
+        "galaxy": "galaxy nebula cosmos cosmic space universe milky astral interstellar",
+        "glass": "glass crystal transparent",
+        "green": "green emerald jade",
+        "lake": "lake pond river water reflection mirror",
+        "landscape": "landscape scenery nature vista panorama scene outdoors countryside",
+        "lighthouse": "lighthouse beacon",
+        "meadow": "meadow hill grass grassy pasture valley prairie",
+        "moon": "moon moonlit moonlight crescent lunar",
+        "mountain": "mountain peak alp alpine summit ridge",
+        "night": "night nocturnal midnight nighttime",
+        "pale": "pale faded muted desaturated soft subtle minimal",
+        "purple": "purple violet magenta lilac amethyst",
+        "rainbow": "rainbow",
+        "red": "red crimson scarlet",
+        "sea": "sea ocean beach wave shore seaside marine",
+        "snow": "snow snowy winter ice glacier",
+        "star": "star starry constellation",
+        "storm": "storm stormy rain rainy grey gray overcast",
+        "sun": "sun sunshine",
+        "sunset": "sunset golden orange sundown autumn amber gold",
+        "tree": "tree oak willow maple",
+        "vase": "vase bouquet pot amphora",
+        "vivid": "vivid vibrant colourful colorful saturated intense rich neon",
+        "warm": "warm hot fire cosy cozy",
+    }.items()
+    for word in words.split()
+}
+
+_LIGHT: Final[dict[str, tuple[float, float, float]]] = {
+    # exposure (stops), warmth, saturation
+    "bright": (0.30, 0.0, 0.0),
+    "dark": (-0.45, 0.0, 0.0),
+    "vivid": (0.0, 0.0, 0.35),
+    "pale": (0.10, 0.0, -0.30),
+    "warm": (0.0, 0.25, 0.0),
+    "cold": (0.0, -0.25, 0.0),
+    "purple": (0.0, -0.04, 0.10),
+    "fog": (0.05, 0.0, -0.15),
+}
+_TOKEN: Final = re.compile(r"\\[()]|[()]|:\s*([-+]?\d*\.?\d+)\s*\)|[^\W\d_]+|\d+")
+_MAX_WEIGHT: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """A prompt as weights.
+
+    Parameters
+    ----------
+    tags
+        Thing -> how strongly it is asked for; 1 for a plain mention.
+    words
+        Every word -> its weight.
+    """
+
+    tags: Mapping[str, float]
+    words: Mapping[str, float]
+
+    def lean(self, names: Iterable[str]) -> np.ndarray:
+        """A fixed leaning of these words towards each name, of about +-1 in all."""
+        names = list(names)
+        total = np.zeros(len(names))
+        for word, weight in self.words.items():
+            total += weight * np.array([_lean(word, name) for name in names])
+        return total / np.sqrt(max(4, len(self.words)))
+
+    @property
+    def light(self) -> np.ndarray:
+        """The light asked for: exposure in stops, warmth, saturation."""
+        asked = np.zeros(3)
+        for tag, weight in self.tags.items():
+            asked += weight * np.array(_LIGHT.get(tag, (0.0, 0.0, 0.0)))
+        return np.clip(asked, -0.8, 0.8) + 0.06 * self.lean(("exposure", "warmth", "saturation"))
+
+
+def read_prompt(text: str) -> Conditioning:
+    """Words and weights of a prompt; a word said twice weighs half as much again, not double."""
+    words: dict[str, float] = {}
+    for word, weight in _weigh(text):
+        plain = word.lower()
+        before = words.get(plain)
+        words[plain] = weight if before is None else min(_MAX_WEIGHT, before + 0.5 * weight)
+    tags: dict[str, float] = {}
+    for word, weight in words.items():
+        tag = SYNONYMS.get(word) or SYNONYMS.get(_singular(word))
+        if tag:
+            tags[tag] = min(_MAX_WEIGHT, tags.get(tag, 0.0) * 0.5 + weight)
+    return Conditioning(tags, words)
+
+
+def _weigh(text: str) -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    opened: list[int] = []  # where in `found` each open bracket began
+    for token in _TOKEN.finditer(text):
+        match token[0]:
+            case "(":
+                opened.append(len(found))
+            case part if part.endswith(")") and not part.startswith("\\"):
+                factor = float(token[1]) if token[1] else 1.1
+                start = opened.pop() if opened else len(found)
+                factor = min(max(factor, -_MAX_WEIGHT), _MAX_WEIGHT)
+                found[start:] = [(word, weight * factor) for word, weight in found[start:]]
+            case part if part[0] != "\\":
+                found.append((part, 1.0))
+    return found
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith("s") and len(word) > 3:
+        return word[:-1]
+    return word
+
+
+def _lean(word: str, name: str) -> float:
+    digest = hashlib.blake2b(f"{word}\0{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**63 - 1
