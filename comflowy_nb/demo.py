@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import nbformat
+from filelock import FileLock, Timeout
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -24,12 +25,21 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.services.local_sandbox import find_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Teller", "execute", "find_quickstart", "kernel_environment", "pictures", "run_demo", "strip", "to_html"]
+__all__ = [
+    "Teller",
+    "await_end_of_sandbox",
+    "execute",
+    "find_quickstart",
+    "kernel_environment",
+    "pictures",
+    "run_demo",
+    "strip",
+    "to_html",
+]
 
 CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds; a stuck kernel must not keep the terminal for ever
 SANDBOX_END_S = 30.0  # the sandbox ends by itself soon after its last client
@@ -69,7 +79,7 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     try:
         execute(content, out, kernel_environment(home), teller)
     finally:
-        _await_end_of_sandbox(home, teller)
+        await_end_of_sandbox(home, teller)
 
     page = out / f"{source.stem}.html"
     page.write_text(to_html(content, title=source.stem), encoding="utf-8")
@@ -286,13 +296,15 @@ def _write_grid(content: nbformat.NotebookNode, path: Path) -> Path | None:
     return path
 
 
-def _await_end_of_sandbox(home: Path, teller: Teller) -> None:
-    deadline_s = time.monotonic() + SANDBOX_END_S
-    while find_sandbox(home) is not None:
-        if time.monotonic() > deadline_s:
-            teller.line("The sandbox is still running; it ends by itself once nothing uses it.")
-            return
-        time.sleep(0.1)
+def await_end_of_sandbox(home: Path, teller: Teller) -> None:
+    """Wait until the sandbox of a home folder has ended, as it does by itself soon after its last client."""
+    lock = home / "sandbox" / "sandbox.lock"  # held by the process for as long as it lives
+    if not lock.exists():
+        return
+    try:
+        FileLock(lock, timeout=SANDBOX_END_S).acquire().lock.release()
+    except Timeout:
+        teller.line("The sandbox is still running; it ends by itself once nothing uses it.")
 
 
 def _plain(text: str) -> str:

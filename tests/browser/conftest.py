@@ -1,0 +1,323 @@
+"""A JupyterLab server and a Chromium for the whole session; a notebook with a kernel and a home of its own per test.
+
+Everything is on loopback and in a temporary HOME. Nothing waits for a fixed time: every wait has a condition and one of
+the deadlines below.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+from filelock import FileLock, Timeout
+
+START_S = 90  # the server, on a machine busy with other tests
+CELL_MS = 90_000  # a cell's execution
+SHORT_MS = 30_000  # anything the page does by itself
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+TOKEN = "browser-tests"
+
+# Noise that JupyterLab itself writes to the console.
+NOT_OURS = ("favicon",)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def chromium_path():
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name)
+        if path:
+            return path
+    reason = "no Chromium on the path (Debian, Ubuntu: apt-get install chromium)"
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail(f"REQUIRE_BROWSER=1, and there is {reason}")
+    pytest.skip(reason)
+
+
+@dataclass
+class Lab:
+    """A JupyterLab server: its address, the folder it shows, and where kernels are described."""
+
+    origin: str
+    folder: Path
+    kernels: Path
+    homes: list[Path] = field(default_factory=list)
+
+    def request(self, path, method="GET"):
+        request = urllib.request.Request(f"{self.origin}{path}", method=method)
+        request.add_header("Authorization", f"token {TOKEN}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            return answer.read()
+
+
+@pytest.fixture(scope="session")
+def lab(chromium_path):
+    root = Path(tempfile.mkdtemp(prefix="comflowy-lab-"))
+    folders = {
+        "JUPYTER_CONFIG_DIR": root / "config",
+        "JUPYTER_DATA_DIR": root / "data",
+        "JUPYTER_RUNTIME_DIR": root / "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": root / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": root / "workspaces",
+        "IPYTHONDIR": root / "ipython",
+        "MPLCONFIGDIR": root / "matplotlib",
+    }
+    overrides = root / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    # The popup that offers news would lie over the page, and news would ask the internet.
+    plain = {"fetchNews": "false", "checkForUpdates": False}
+    overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": plain}))
+    shown = root / "notebooks"
+    shown.mkdir()
+    port = _free_port()
+    command = [
+        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
+        *("--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={shown}"),
+        "--LabApp.expose_app_in_browser=True",
+    ]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMFLOWY_", "JUPYTER"))}
+    environment = kept | {"HOME": str(root)} | {name: str(path) for name, path in folders.items()}
+    log = (root / "server.log").open("w")
+    server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    running = Lab(f"http://127.0.0.1:{port}", shown, root / "data" / "kernels")
+    try:
+        _await_server(running, server, root / "server.log")
+        yield running
+    finally:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        log.close()
+    left = _sandboxes_left(running.homes)
+    shutil.rmtree(root, ignore_errors=True)
+    assert not left, "a sandbox outlived its kernel"
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _await_server(lab, server, log):
+    deadline_s = time.monotonic() + START_S
+    while True:
+        try:
+            lab.request("/api/status")
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            assert server.poll() is None, f"JupyterLab ended at once:\n{log.read_text()[-2000:]}"
+            assert time.monotonic() < deadline_s, f"JupyterLab did not answer:\n{log.read_text()[-2000:]}"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _sandboxes_left(homes):
+    """The home folders whose sandbox still runs, after each had time to end by itself."""
+    left = []
+    for lock in (home / "sandbox" / "sandbox.lock" for home in homes):
+        try:
+            if lock.exists():
+                FileLock(lock, timeout=30).acquire().lock.release()
+        except Timeout:
+            left.append(lock)
+    return left
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as api:
+        quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        chromium = api.chromium.launch(
+            executable_path=chromium_path,
+            headless=True,
+            args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *quiet],
+        )
+        yield chromium
+        chromium.close()
+
+
+class Notebook:
+    """One notebook open in JupyterLab, handled as a person does: by typing and looking."""
+
+    def __init__(self, page, lab, name, home):
+        self.page = page
+        self.lab = lab
+        self.name = name
+        self.home = home
+        self.path = lab.folder / name
+        self.asked = set()  # the hosts that the page asked for anything
+        self.problems = []  # what went wrong on the console
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("websocket", lambda socket: self.asked.add(urlsplit(socket.url).netloc))
+        page.on("request", self._note)
+
+    def _hear(self, message):
+        if message.type == "error" and not any(word in message.text + message.location["url"] for word in NOT_OURS):
+            self.problems.append(f"{message.text} ({message.location['url']})")
+
+    def _note(self, request):
+        if request.url.startswith(("http:", "https:")):  # blob: and data: ask nobody
+            self.asked.add(urlsplit(request.url).netloc)
+
+    def open(self):
+        self.page.goto(f"{self.lab.origin}/lab/tree/{self.name}?token={TOKEN}&reset")
+        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=SHORT_MS * 2)
+        idle = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        self.page.wait_for_function(idle, timeout=CELL_MS)
+        self.page.evaluate(_WATCH)
+        return self
+
+    def cell(self, index):
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+
+    def type(self, index, text):
+        """Type a text into a cell, key by key."""
+        editor = self.cell(index).locator(".cm-content")
+        editor.click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.type(text)
+
+    def press_run(self, index):
+        """Start the cell as Shift+Enter does, and don't wait for it."""
+        self.cell(index).locator(".cm-content").click()
+        self.page.evaluate("index => window.watch(index)", index)
+        self.page.keyboard.press("Shift+Enter")
+
+    def await_idle(self, index):
+        """Wait for the end of the cell's execution: it then has a number."""
+        ended = "index => window.watched[index].before !== window.number(index) && window.number(index)"
+        self.page.wait_for_function(ended, arg=index, timeout=CELL_MS)
+
+    def run(self, index):
+        self.press_run(index)
+        self.await_idle(index)
+        return self.text(index)
+
+    def enter(self, index, text):
+        self.type(index, text)
+        return self.run(index)
+
+    def text(self, index):
+        """What the cell's output says."""
+        return self.page.evaluate("index => window.said(index)", index)
+
+    def await_text(self, index, text, timeout_ms=CELL_MS):
+        self.page.wait_for_function(
+            "([index, text]) => window.said(index).includes(text)", arg=[index, text], timeout=timeout_ms
+        )
+
+    def seen(self, index):
+        """Every text that the cell's output showed, in order, since it was started."""
+        return self.page.evaluate("index => window.watched[index].texts", index)
+
+    def most_pictures_seen(self, index):
+        return self.page.evaluate("index => window.watched[index].most", index)
+
+    def pictures(self, index):
+        """Width and height in pixels of the pictures in the cell's output, once they are decoded."""
+        return self.page.evaluate("index => window.pictures(index)", index)
+
+    def await_pictures(self, index, count):
+        self.page.wait_for_function(
+            "([index, count]) => window.pictures(index).filter(size => size[0]).length === count",
+            arg=[index, count],
+            timeout=CELL_MS,
+        )
+
+    def command(self, name, arguments=None):
+        self.page.evaluate(
+            "async ([name, args]) => { await jupyterapp.commands.execute(name, args) }", [name, arguments or {}]
+        )
+
+    def save(self):
+        self.command("docmanager:save")
+        return nbformat.read(self.path, as_version=4)
+
+    def screenshot(self, name):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+
+# Small helpers in the page: the panel's cells, what an output says, and a watch that notes each change of it.
+_WATCH = """
+() => {
+  window.cell = index => jupyterapp.shell.currentWidget.content.widgets[index]
+  window.area = index => window.cell(index).node.querySelector('.jp-Cell-outputArea')
+  window.said = index => (window.area(index)?.innerText ?? '').trim()
+  window.pictures = index => [...(window.area(index)?.querySelectorAll('img') ?? [])]
+    .map(image => [image.naturalWidth, image.naturalHeight])
+  window.number = index => Number(window.cell(index).node.querySelector('.jp-InputPrompt').innerText.match(/\\d+/))
+  window.watched = {}
+  window.watch = index => {
+    const seen = window.watched[index] = {texts: [], most: 0, before: window.number(index)}
+    const look = () => {
+      const text = window.said(index)
+      if (text && text !== seen.texts.at(-1)) seen.texts.push(text)
+      seen.most = Math.max(seen.most, window.pictures(index).length)
+    }
+    new MutationObserver(look).observe(window.cell(index).node, {childList: true, subtree: true, characterData: true})
+  }
+}
+"""
+
+
+@pytest.fixture
+def new_notebook(lab, browser, home):
+    """Makes a notebook of so many empty cells, opened, with a kernel whose COMFLOWY_HOME is this test's own."""
+    opened = []
+
+    def make(cells, *, name="test"):
+        name = f"{name}-{len(lab.homes)}"
+        spec = lab.kernels / name
+        spec.mkdir(parents=True)
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        own = {"COMFLOWY_HOME": str(home)}
+        described = {"argv": command, "display_name": "Python 3", "language": "python", "env": own}
+        (spec / "kernel.json").write_text(json.dumps(described))
+        lab.homes.append(home)
+        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell() for _ in range(cells)])
+        content.metadata.kernelspec = {"name": name, "display_name": "Python 3", "language": "python"}
+        nbformat.write(content, lab.folder / f"{name}.ipynb")
+        context = browser.new_context(viewport={"width": 1280, "height": 1000})
+        notebook = Notebook(context.new_page(), lab, f"{name}.ipynb", home)
+        opened.append((context, notebook))
+        return notebook.open()
+
+    yield make
+    for context, notebook in opened:
+        context.close()
+        for session in json.loads(lab.request("/api/sessions")):
+            if session["path"] == notebook.name:
+                lab.request(f"/api/sessions/{session['id']}", "DELETE")
+    for _, notebook in opened:
+        assert not notebook.problems
+        assert notebook.asked == {urlsplit(lab.origin).netloc}, "the page asked somebody else"

@@ -1,0 +1,201 @@
+"""The whole way as a person sees it: cells typed into JupyterLab, the sandbox behind them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+LOAD = "%load_ext comflowy_nb"
+CONNECT = "%comflowy connect sandbox"
+# The API page's own example.
+RUN = """%%comflowy run default
+"3::sampler_name": "euler",
+"6::text": "beautiful scenery nature glass bottle landscape, purple galaxy bottle,\""""
+LONG = "%comflowy run default 3::steps=2000 3::seed=5"
+
+
+@pytest.fixture
+def connected(new_notebook):
+    """A notebook of so many cells more, loaded and connected by its first two."""
+
+    def make(cells, **options):
+        notebook = new_notebook(cells + 2, **options)
+        notebook.enter(0, LOAD)
+        notebook.enter(1, CONNECT)
+        return notebook
+
+    return make
+
+
+def outputs_of(notebook_file, index):
+    return notebook_file.cells[index].outputs
+
+
+def key_of(home):
+    return json.loads((home / "sandbox" / "address.json").read_text())["key"]
+
+
+def test_three_cells_give_a_live_status_and_one_grid(connected):
+    notebook = connected(1)
+    assert "sandbox" in notebook.text(1)
+    said = notebook.enter(2, RUN)
+    notebook.await_pictures(2, 1)
+
+    assert "r1" in said
+    assert "success" in said
+    seen = notebook.seen(2)
+    states = [word for text in seen for word in re.findall("waiting|pending|running|success", text)[:1]]
+    assert states[-1] == "success"
+    assert "running" in states, f"only seen: {seen}"
+    assert states == sorted(states, key=["waiting", "pending", "running", "success"].index), "a status went back"
+    steps = {match for text in seen for match in re.findall(r"(\d+)/20", text)}
+    assert len(steps) >= 2, f"the steps were not counted live: {seen}"
+    assert notebook.most_pictures_seen(2) == 1, "the grid was drawn twice"
+    notebook.screenshot("three-cells-light")
+
+
+def test_running_again_sends_nothing_and_says_so(connected):
+    notebook = connected(2)
+    notebook.enter(2, RUN)
+    notebook.await_pictures(2, 1)
+    again = notebook.run(2)
+    assert "same as r1" in again
+    assert "nothing sent" in again
+    notebook.await_pictures(2, 1)
+    listed = notebook.enter(3, "%comflowy runs")
+    assert "r1" in listed
+    assert "r2" not in listed
+
+
+def test_background_run_lands_in_its_own_cell(connected):
+    notebook = connected(3)
+    notebook.enter(2, "%comflowy run default 3::steps=60 3::seed=3 --background")
+    assert notebook.pictures(2) == [], "the cell was to return before its picture is there"
+    assert notebook.enter(3, "6 * 7") == "42"
+    notebook.await_pictures(2, 1)
+    assert "success" in notebook.text(2)
+    assert notebook.text(3) == "42"
+    assert notebook.pictures(3) == []
+    shown = notebook.enter(4, "%comflowy show last")
+    notebook.await_pictures(4, 1)
+    assert "r1" in shown
+
+
+def test_interrupt_cancels_the_run_and_stops_the_queue(connected):
+    notebook = connected(2)
+    notebook.type(2, LONG)
+    notebook.type(3, "print('went on')")
+    notebook.press_run(2)
+    notebook.await_text(2, "running")
+    notebook.page.evaluate("index => window.watch(index)", 3)
+    notebook.press_run(3)  # waits behind the first
+    notebook.command("notebook:interrupt-kernel")
+    notebook.await_idle(2)
+    said = notebook.text(2)
+    assert "cancelled" in said
+    assert "KeyboardInterrupt" in said
+    assert "Traceback" not in said
+    assert notebook.pictures(2) == []
+    assert "went on" not in notebook.text(3)
+
+
+def test_an_error_is_one_plain_line(connected):
+    notebook = connected(1)
+    said = notebook.enter(2, "%comflowy run default stepps=3")
+    assert "steps" in said
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 2
+
+
+def test_tab_completes_a_field(connected):
+    notebook = connected(1)
+    notebook.type(2, "%comflowy run default sampler_n")
+    notebook.page.keyboard.press("Tab")
+    notebook.page.wait_for_function(
+        "document.querySelector('.jp-CodeCell.jp-mod-active .cm-content').innerText.includes('sampler_name')"
+    )
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_status_and_grid_can_be_read_in_both_themes(connected, theme):
+    notebook = connected(2)
+    notebook.command("apputils:change-theme", {"theme": theme})
+    notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+    notebook.enter(2, "%comflowy run default 3::seed=11")
+    notebook.await_pictures(2, 1)
+    ratio = notebook.page.evaluate(_CONTRAST, 2)
+    notebook.screenshot(f"status-{theme.split()[-1].lower()}")
+    assert ratio >= 4.5, f"the status is too faint in {theme}: {ratio:.1f}"
+
+
+# The smallest contrast (WCAG 2.1) of a text in the status against what lies behind it.
+_CONTRAST = """
+index => {
+  const lightness = ([r, g, b]) => {
+    const linear = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+  }
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number)
+  const behind = node => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = numbers(getComputedStyle(at).backgroundColor)
+      if ((colour[3] ?? 1) > 0.5) return colour
+    }
+    return [255, 255, 255]
+  }
+  const ratios = []
+  const html = window.area(index).querySelector('.jp-RenderedHTMLCommon')
+  for (const node of [html, ...html.querySelectorAll('*')]) {
+    if (![...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())) continue
+    const pair = [lightness(numbers(getComputedStyle(node).color)), lightness(behind(node))].sort((a, b) => b - a)
+    ratios.push((pair[0] + 0.05) / (pair[1] + 0.05))
+  }
+  return Math.min(...ratios)
+}
+"""
+
+
+def test_saved_notebook_is_small_keeps_no_secret_and_shows_all_without_javascript(connected, browser, tmp_path):
+    notebook = connected(1)
+    notebook.enter(2, RUN)
+    notebook.await_pictures(2, 1)
+    saved = notebook.save()
+
+    raw = notebook.path.read_text()
+    assert len(raw) < 1024 * 1024
+    assert key_of(notebook.home) not in raw
+    assert str(notebook.home) not in raw
+    assert "127.0.0.1" not in raw
+    assert "widgets" not in saved.metadata
+    assert "<script" not in "".join(str(output.get("data", {}).get("text/html")) for output in outputs_of(saved, 2))
+
+    body, _ = HTMLExporter().from_notebook_node(nbformat.from_dict(saved))
+    page_file = tmp_path / "saved.html"
+    page_file.write_text(body)
+    context = browser.new_context(java_script_enabled=False, offline=True, viewport={"width": 1280, "height": 1200})
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    outputs = page.locator(".jp-Cell").nth(2).locator(".jp-OutputArea-output")
+    texts = " ".join(outputs.all_inner_texts())
+    assert "r1" in texts
+    assert "success" in texts
+    picture = page.locator(".jp-Cell").nth(2).locator("img")
+    assert picture.count() == 1
+    box = picture.bounding_box()
+    assert box["width"] > 100
+    assert box["height"] > 100
+    context.close()
+
+
+def test_a_notebook_opened_again_shows_what_it_showed(connected):
+    notebook = connected(1)
+    notebook.enter(2, RUN)
+    notebook.await_pictures(2, 1)
+    notebook.save()
+    notebook.open()
+    notebook.await_pictures(2, 1)
+    notebook.await_text(2, "success")

@@ -1,0 +1,126 @@
+"""The tutorials: what is committed can be shown as it is, and executes in a real kernel and an empty HOME."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from comflowy_nb import demo
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MAX_BYTES = 1024 * 1024
+
+
+def code_cells(content):
+    return [cell for cell in content.cells if cell.cell_type == "code"]
+
+
+def cell_with(content, text):
+    return next(cell for cell in code_cells(content) if text in cell.source)
+
+
+def said(cell):
+    """All the text that a cell's outputs hold for a person."""
+    parts = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        parts += [output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")]
+    return "\n".join(parts)
+
+
+def picture_count(cell):
+    return sum(any(kind.startswith("image/") for kind in output.get("data", {})) for output in cell.outputs)
+
+
+def check_quickstart(content):
+    """What the quickstart shows a person, wherever it was executed."""
+    runs = [cell for cell in code_cells(content) if cell.source.startswith("%%comflowy run default")]
+    first, again = runs
+    assert "success" in said(first)
+    assert "r1" in said(first)
+    assert picture_count(first) == 1
+    assert "same as r1" in said(again)
+    assert picture_count(again) == 1
+    assert "sketch" in said(cell_with(content, "%comflowy runs"))
+    assert "sampler_name" in said(cell_with(content, "%comflowy fields default"))
+    slip = cell_with(content, "stepps")
+    assert [output.output_type for output in slip.outputs] == ["error"]
+    assert "steps" in slip.outputs[0].evalue
+    assert "euler" in slip.outputs[0].evalue
+    assert len(slip.outputs[0].traceback) <= 2
+
+
+def check_nothing_private(text):
+    assert "127.0.0.1" not in text
+    assert "localhost" not in text
+    assert "ppt=" not in text
+    assert not re.search(r"(?i)authorization|bearer ", text)
+    assert str(Path.home()) not in text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_committed_notebook_is_executed_small_and_clean(path):
+    raw = path.read_text(encoding="utf-8")
+    assert len(raw.encode()) < MAX_BYTES
+    check_nothing_private(raw)
+    content = nbformat.reads(raw, as_version=4)
+    assert "widgets" not in content.metadata
+    numbers = [cell.execution_count for cell in code_cells(content)]
+    assert numbers == list(range(1, len(numbers) + 1)), "execute it again: make notebooks"
+    for cell in code_cells(content):
+        assert not [output for output in cell.outputs if output.get("name") == "stderr"]
+        for output in cell.outputs:
+            assert "<script" not in output.get("data", {}).get("text/html", "")
+            assert not [kind for kind in output.get("data", {}) if "widget" in kind]
+
+
+def test_committed_quickstart_shows_what_it_tells_of():
+    check_quickstart(nbformat.read(FOLDER / "quickstart.ipynb", as_version=4))
+
+
+def test_quickstart_executes_in_an_empty_home(tmp_path, home, monkeypatch):
+    empty = tmp_path / "person"
+    empty.mkdir()
+    work = tmp_path / "work"
+    work.mkdir()
+    content = nbformat.read(FOLDER / "quickstart.ipynb", as_version=4)
+    for cell in code_cells(content):
+        cell.outputs, cell.execution_count = [], None
+    stream = io.StringIO()
+    teller = demo.Teller(stream)
+    environment = demo.kernel_environment(home) | {"HOME": str(empty), "XDG_CACHE_HOME": "", "XDG_DATA_HOME": ""}
+    demo.execute(content, work, environment, teller)
+    key = json.loads((home / "sandbox" / "address.json").read_text())["key"]
+    demo.await_end_of_sandbox(home, teller)
+    assert "still running" not in stream.getvalue()
+
+    check_quickstart(content)
+    raw = nbformat.writes(content)
+    assert len(raw.encode()) < MAX_BYTES
+    assert key not in raw
+    assert str(tmp_path) not in raw
+    check_nothing_private(raw)
+    assert "success" in stream.getvalue()
+
+    page = demo.to_html(content, title="quickstart")
+    assert "<script" not in page
+    assert "same as r1" in page
+
+
+def test_stripping_leaves_outputs_and_takes_the_noise():
+    cell = nbformat.v4.new_code_cell("1", execution_count=1, metadata={"execution": {"iopub.status.idle": "x"}})
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text="noise"),
+        nbformat.v4.new_output("stream", name="stdout", text="kept"),
+    ]
+    content = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"x": 1}})
+    demo.strip(content)
+    assert "widgets" not in content.metadata
+    assert "execution" not in cell.metadata
+    assert [output.text for output in cell.outputs] == ["kept"]
