@@ -1,0 +1,242 @@
+"""Graphs in ComfyUI's API format: reading them, from files and from the pictures they made, and applying params."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import FieldError, PictureError, WorkflowError
+from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Graph", "Made", "graph_of_picture", "made_of_picture", "read_graph"]
+
+_HOW_TO_EXPORT = "in ComfyUI choose Workflow > Export (API) and use that file"
+_KEPT = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
+
+# ComfyUI writes a float without a fraction as 8, so the value alone does not tell 8.0 from 8. These are surely whole.
+_WHOLE_NAMES = frozenset({"steps", "width", "height", "batch_size", "start_at_step", "end_at_step", "color", "length"})
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph: node id -> node, with `class_type`, `inputs` and at times `_meta`, as ComfyUI's API takes it."""
+
+    nodes: Mapping[str, Mapping[str, Any]]
+
+    def title(self, node: str) -> str | None:
+        """What a person calls a node: its title, else its class; None if there is no such node."""
+        if node not in self.nodes:
+            return None
+        meta = self.nodes[node].get("_meta")
+        title = meta.get("title") if isinstance(meta, dict) else None
+        return title if isinstance(title, str) and title else str(self.nodes[node]["class_type"])
+
+    def fields(self) -> dict[str, Field]:
+        """The fields that hold values, not links, with types told from the values.
+
+        A graph does not say what is allowed, so there are no options and no ranges, and a number without a fraction is
+        an INT only where its name leaves no doubt.
+        """
+        found = {}
+        for node, name, value in self._values():
+            class_type = str(self.nodes[node]["class_type"])
+            field_id = f"{node}::{name}"
+            one = Field(field_id, default=value, node_title=self.title(node), class_type=class_type)
+            type_ = _type_of(name, value, class_type)
+            found[field_id] = replace(one, type=type_, multiline=type_ is FieldType.STRING and "\n" in value)
+        return found
+
+    def apply(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The graph with params put into their nodes' inputs; this one stays as it is.
+
+        Parameters
+        ----------
+        params
+            Field id -> value.
+
+        Raises
+        ------
+        FieldError
+            If a node does not exist.
+        """
+        nodes = copy.deepcopy({node: dict(one) for node, one in self.nodes.items()})
+        problems = []
+        for field_id, value in params.items():
+            node, name = split_id(field_id)
+            if node in nodes:
+                nodes[node].setdefault("inputs", {})[name] = value
+            else:
+                near = nearest(node, nodes)
+                tip = f"; nearest: {', '.join(near)}" if near else ""
+                problems.append(f"{field_id}: the graph has no node {node!r}{tip}")
+        if problems:
+            raise FieldError(*problems)
+        return nodes
+
+    def _values(self) -> Iterator[tuple[str, str, Any]]:
+        for node, one in self.nodes.items():
+            for name, value in one["inputs"].items():
+                if not self._is_link(value):
+                    yield node, name, value
+
+    def _is_link(self, value: object) -> bool:
+        return (
+            isinstance(value, list)
+            and len(value) == 2
+            and str(value[0]) in self.nodes
+            and isinstance(value[1], int)
+            and not isinstance(value[1], bool)
+        )
+
+
+def read_graph(source: str | Path) -> Graph:
+    """A graph from the text of a file in API format, or from the file.
+
+    Parameters
+    ----------
+    source
+        JSON text (a str that begins with `{`), or a path. `{"prompt": {...}}`, the body of a request to ComfyUI, is
+        read as the graph within.
+
+    Raises
+    ------
+    WorkflowError
+        If there is no such file, or it holds no graph in API format: the text says what it holds instead, and for
+        the editor's own format how to export the other.
+    """
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
+        return _graph_of(source, "this text")
+    path = Path(source).expanduser()
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise WorkflowError(f"there is no file {str(source)!r}") from None
+    except UnicodeDecodeError:
+        raise WorkflowError(f"{path.name} is no text, so no graph; {_HOW_TO_EXPORT}") from None
+    except OSError as error:
+        raise WorkflowError(f"{path.name} can't be read: {error.strerror}") from error
+    return _graph_of(text, path.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a saved copy of a picture says about the run that made it."""
+
+    workflow: str
+    workflow_id: str | None
+    params: dict[str, Any]
+    set_params: tuple[str, ...]
+
+
+def graph_of_picture(path: str | Path) -> Graph | None:
+    """The graph that ComfyUI wrote into a picture (text chunk `prompt` of a PNG, Exif of a WebP or JPEG), or None.
+
+    Raises
+    ------
+    PictureError
+        If it can't be read or is no picture.
+    """
+    notes = _notes_of(Path(path))
+    text = notes.get("prompt")
+    if text is None:
+        return None
+    try:
+        return _graph_of(text, Path(path).name)
+    except WorkflowError:  # other programs write other things under that name
+        return None
+
+
+def made_of_picture(path: str | Path) -> Made | None:
+    """What `save` wrote into a copy, or into the JSON file beside it where the format holds no text; None if nothing.
+
+    Raises
+    ------
+    PictureError
+        If it can't be read or is no picture.
+    """
+    path = Path(path)
+    text = _notes_of(path).get("comflowy")
+    beside = path.with_suffix(f"{path.suffix}.json")
+    try:
+        if text is None and beside.is_file():
+            text = beside.read_text("utf-8")
+        made = json.loads(text) if text is not None else None
+    except (OSError, ValueError):  # somebody else's file or chunk
+        return None
+    if not isinstance(made, dict) or not isinstance(made.get("params"), dict):
+        return None
+    named, workflow_id, order = made.get("workflow"), made.get("workflow_id"), made.get("set_params")
+    return Made(
+        named if isinstance(named, str) else "",
+        workflow_id if isinstance(workflow_id, str) else None,
+        made["params"],
+        tuple(one for one in order if isinstance(one, str)) if isinstance(order, list) else (),
+    )
+
+
+def _notes_of(path: Path) -> dict[str, str]:
+    """The texts in a picture's header, by name. The pixels are not decoded."""
+    from PIL import Image  # noqa: PLC0415 - heavy, and only needed where a picture is asked
+
+    try:
+        with Image.open(path) as image:
+            notes = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
+            for value in image.getexif().values():  # ComfyUI writes `prompt:{...}` into Exif tags
+                if isinstance(value, str) and value.startswith("prompt:"):
+                    notes.setdefault("prompt", value.removeprefix("prompt:"))
+    except FileNotFoundError:
+        raise PictureError(f"there is no picture {path.name} here") from None
+    except Exception as error:  # Pillow raises many kinds for what is no picture
+        raise PictureError(f"{path.name} is no picture that can be read") from error
+    return notes
+
+
+def _graph_of(text: str, name: str) -> Graph:
+    try:
+        found = json.loads(text.lstrip("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
+    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
+        raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
+    if isinstance(found, dict) and isinstance(found.get("nodes"), list):
+        raise WorkflowError(f"{name} is in the editor's format, which can't be run; {_HOW_TO_EXPORT}")
+    if isinstance(found, dict) and isinstance(found.get("prompt"), dict) and "class_type" not in found["prompt"]:
+        found = found["prompt"]
+    if not isinstance(found, dict) or not found:
+        raise WorkflowError(f"{name} holds no graph; {_HOW_TO_EXPORT}")
+    nodes = {}
+    for node, one in found.items():
+        if not isinstance(one, dict) or not isinstance(one.get("class_type"), str):
+            raise WorkflowError(f"{name} holds no graph in API format: {node!r} is no node; {_HOW_TO_EXPORT}")
+        if not isinstance(one.setdefault("inputs", {}), dict):
+            raise WorkflowError(f"{name}: the inputs of node {node!r} are no mapping")
+        nodes[node] = {key: one[key] for key in _KEPT if key in one}
+        if not _is_finite(nodes[node]["inputs"]):
+            raise WorkflowError(f"{name}: node {node!r} holds a number that is none (NaN or Infinity)")
+    return Graph(nodes)
+
+
+def _type_of(name: str, value: object, class_type: str) -> FieldType:
+    if isinstance(value, bool):
+        return FieldType.BOOLEAN
+    if isinstance(value, str):
+        is_upload = class_type in {"LoadImage", "LoadImageMask"} and name == "image"
+        return FieldType.IMAGEUPLOAD if is_upload else FieldType.STRING
+    if isinstance(value, int) and ("seed" in name.lower() or name in _WHOLE_NAMES):
+        return FieldType.INT
+    return FieldType.FLOAT if isinstance(value, (int, float)) else FieldType.UNKNOWN
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_is_finite(item) for item in value.values())
+    return all(_is_finite(item) for item in value) if isinstance(value, list) else True
