@@ -143,8 +143,7 @@ class Crew:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
                     self._hear(worker, await receive_frame(process.stdout))
-            worker.kill()  # it closed its pipe: whatever it still does, nobody hears of it
-            why = _describe_end(await process.wait(), was_ready=worker.is_ready)
+            why = _describe_end(await _see_off(process), was_ready=worker.is_ready)
         self._workers.remove(worker)
         if not self._is_closing:
             self.on_loss(worker, why)
@@ -166,6 +165,16 @@ class Crew:
         if worker.run_id is None:
             self._workers.sort(key=lambda one: one is not worker)
             self.on_free()
+
+
+async def _see_off(process: asyncio.subprocess.Process) -> int:
+    """The exit status of one that closed its pipe; it is killed only if it stays on."""
+    # A kill while it ends by itself would make asyncio lose its exit status.
+    try:
+        return await asyncio.wait_for(process.wait(), _END_S)
+    except TimeoutError:
+        process.kill()
+        return await process.wait()
 
 
 def _describe_end(code: int, *, was_ready: bool) -> str:

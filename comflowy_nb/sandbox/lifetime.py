@@ -26,7 +26,7 @@ _LOCK_WAIT_S = 8.0
 _LOCK_POLL_S = 0.05
 _ASK_S = 2.0
 ARRIVAL_S = 15.0  # somebody who started a sandbox, or is about to connect, has so long to hold a lock
-UNUSED_S = 3.0
+UNUSED_S = 4.0
 
 
 class OneRunsAlready(Exception):
@@ -96,7 +96,7 @@ class Usage:
     def is_over(self) -> bool:
         """Whether no client has held a lock for a while."""
         if self._is_held():
-            self._ends_at = max(self._ends_at, self._clock() + UNUSED_S)
+            self._ends_at = self._clock() + UNUSED_S
         return self._clock() >= self._ends_at
 
     def _is_held(self) -> bool:

@@ -123,6 +123,8 @@ async def _await_unused(usage: Usage, ending: asyncio.Event) -> None:
     while not ending.is_set() and not usage.is_over():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), _LOOK_S)
+    if not ending.is_set():
+        _say("ended: no client is left")
 
 
 def _heed_signals(ending: asyncio.Event) -> None:

@@ -6,6 +6,7 @@ An acceptance is on the disk before its answer is sent, so that the next sandbox
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
 import time
@@ -214,6 +215,8 @@ class Store:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    # Made before SQLite does, for this person alone; its journals take the same mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=2.0)
     try:
         # One process owns the file, so WAL needs no shared memory and works on network folders too.
@@ -225,5 +228,4 @@ def _connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    path.chmod(0o600)
     return connection

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from comflowy_nb.sandbox.engine import Engine, NodeFailed, Stopped, apply_params, validate
+from comflowy_nb.sandbox.engine import Engine, NodeFailed, Stopped, apply_params
 from comflowy_nb.sandbox.frames import pack, read_frame
 from comflowy_nb.sandbox.nodes import OBJECT_INFO
 
@@ -75,7 +75,7 @@ def _run(engine: Engine, line: Line, order: Mapping[str, Any], folder: Path) -> 
     line.tell("started", run_id=run_id)
     try:
         graph, wrong = apply_params(order["graph"], order["params"])
-        wrong = wrong or validate(graph)
+        wrong = wrong or engine.validate(graph)
         if wrong:
             line.tell("failed", run_id=run_id, error=json.dumps(wrong))
             return
@@ -84,22 +84,18 @@ def _run(engine: Engine, line: Line, order: Mapping[str, Any], folder: Path) -> 
             on_progress=lambda payload: line.tell("progress", run_id=run_id, payload=payload),
             should_stop=lambda: line.is_stopped(run_id),
         )
+        pictures = [(node, picture) for node, images in outputs.items() for picture in images]
         made = [
-            {"node": node, "kind": picture.kind, "content": picture.content}
-            for node, pictures in outputs.items()
-            for picture in pictures
+            {"node": node, "kind": picture.kind, "file": _write(folder, f"{run_id}_{position}.png", picture.png)}
+            for position, (node, picture) in enumerate(pictures)
         ]
-        for position, each in enumerate(made):
-            each["file"] = _write(folder, f"{run_id}_{position}.png", each.pop("content"))
     except Stopped:
         line.tell("stopped", run_id=run_id)
     except NodeFailed as error:
-        line.tell(
-            "failed", run_id=run_id, error=_execution_error(error.node_id, error.node_type, str(error), error.type)
-        )
+        line.tell("failed", run_id=run_id, error=json.dumps(error.as_body))
     except Exception as error:  # noqa: BLE001 - a run's fault must not take the worker with it
         traceback.print_exc()
-        line.tell("failed", run_id=run_id, error=_execution_error("", "", _plain(error), type(error).__name__))
+        line.tell("failed", run_id=run_id, error=json.dumps(_describe(error)))
     else:
         line.tell("done", run_id=run_id, made=made)
 
@@ -114,23 +110,18 @@ def _write(folder: Path, name: str, content: bytes) -> str:
     return name
 
 
-def _plain(error: Exception) -> str:
+def _describe(error: Exception) -> dict[str, Any]:
+    """A fault that is no node's, in the words of ComfyUI's `execution_error`."""
+    message = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        return f"the sandbox can't write the picture: {error.strerror}"
-    return str(error) or type(error).__name__
-
-
-def _execution_error(node_id: str, node_type: str, message: str, kind: str) -> str:
-    """A run's failure in the words of ComfyUI's `execution_error`."""
-    return json.dumps(
-        {
-            "node_id": node_id,
-            "node_type": node_type,
-            "exception_message": message,
-            "exception_type": kind,
-            "traceback": [],
-        }
-    )
+        message = f"the sandbox can't write the picture: {error.strerror}"
+    return {
+        "node_id": "",
+        "node_type": "",
+        "exception_message": message,
+        "exception_type": type(error).__name__,
+        "traceback": [],
+    }
 
 
 if __name__ == "__main__":
