@@ -1,0 +1,79 @@
+"""Origins: the scheme, host and port that a key belongs to and a service is asked at."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from comflowy_nb.errors import SettingsError
+
+__all__ = ["WAYS", "is_loopback", "origin_of", "shortened"]
+
+WAYS = "sandbox, cloud, or an address such as https://app.comflowy.com"
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address; its path, query and the scheme's own port are left out.
+
+    Raises
+    ------
+    SettingsError
+        If it is no http or https address, or holds a user name or password.
+    """
+    text = url.strip()
+    if "@" in text.split("//", 1)[-1].split("/", 1)[0]:
+        raise SettingsError("an address with a user name or password in it is not used; %comflowy login asks for a key")
+    if "://" not in text:
+        raise SettingsError(_no_scheme(text))
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        reason = "its port is not a number from 0 to 65535" if "ort" in str(error) else str(error)
+        problem: str | None = f"{shortened(text)!r} is no address: {reason}"
+    else:
+        problem = _problem(text, parts.scheme, host)
+    if problem:
+        raise SettingsError(problem)
+    assert host is not None
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + ("" if port in {None, _PORTS[parts.scheme]} else f":{port}")
+
+
+def _problem(text: str, scheme: str, host: str | None) -> str | None:
+    if scheme not in _PORTS:
+        return f"{shortened(text)!r} is no http or https address"
+    if not host:
+        return f"{shortened(text)!r} names no host; an address looks like https://app.comflowy.com"
+    if any(sign.isspace() or not sign.isprintable() or sign in "\\<>\"'{}|^`" for sign in text):
+        return f"{shortened(text)!r} is no address: it holds a sign that no address has"
+    return None
+
+
+def _no_scheme(text: str) -> str:
+    host = re.split(r"[/?#]", text, maxsplit=1)[0]
+    if re.fullmatch(r"(localhost|[\w.-]+\.\w[\w-]*|\d+(\.\d+){3})(:\d+)?", host):
+        scheme = "http" if is_loopback(f"http://{host}") else "https"
+        return f"{shortened(text)!r} lacks its scheme; write {scheme}://{host}"
+    return f"{shortened(text)!r} is nothing to connect to; what works is {WAYS}"
+
+
+def shortened(text: str) -> str:
+    """A person's own words, no longer than a line."""
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def is_loopback(origin: str) -> bool:
+    """Whether an origin is this machine by its very address: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

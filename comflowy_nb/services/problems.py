@@ -1,0 +1,191 @@
+"""What a service says about a failure, as one plain line: JSON of several shapes, HTML, or text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+from comflowy_nb.services.base import Problem
+
+__all__ = ["read_problem", "said"]
+
+LONGEST = 400  # characters of a message; a traceback of a server is no help to a person
+_TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
+_PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
+
+
+def read_problem(answer: object) -> Problem:
+    """The problem in what a service gave as a run's error.
+
+    Parameters
+    ----------
+    answer
+        A text, which may be JSON or an HTML page, or a JSON value already read.
+
+    Returns
+    -------
+    Message, and node and field where the answer is one of ComfyUI's: the body of a 400 (`error`, `node_errors`), or an
+    `execution_error`.
+    """
+    value = _opened(answer)
+    if isinstance(value, dict):
+        problem = _executing(value) or _validation(value)
+        if problem is not None:
+            return problem
+    return Problem(_words(value) or "the service gave no reason")
+
+
+def said(body: bytes) -> str | None:
+    """The words in the body of an error answer, or None if there are none."""
+    text = body[:100_000].decode("utf-8", "replace")
+    value = _opened(text)
+    if isinstance(value, dict):
+        problem = _executing(value) or _validation(value)
+        if problem is not None:
+            return str(problem)
+        if isinstance(value.get("data"), dict):
+            return _words(value) or _words(value["data"])
+    return _words(value)
+
+
+def _opened(answer: object) -> object:
+    """JSON inside a text, however often it was wrapped, and HTML as text."""
+    for _ in range(3):
+        if isinstance(answer, bytes):
+            answer = answer.decode("utf-8", "replace")
+        if not isinstance(answer, str):
+            break
+        text = answer.strip()
+        if text[:1] not in {"{", "[", '"'}:
+            break
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            break
+    if isinstance(answer, str) and _PAGE.match(answer):
+        return _page_text(answer)
+    return answer
+
+
+def _executing(value: dict[str, Any]) -> Problem | None:
+    """ComfyUI's `execution_error`."""
+    if "exception_message" not in value and "node_type" not in value:
+        return None
+    message = _line(value.get("exception_message")) or _line(value.get("exception_type"))
+    return Problem(
+        message or "the node failed", node=_name(value.get("node_id")), node_type=_name(value.get("node_type"))
+    )
+
+
+def _validation(value: dict[str, Any]) -> Problem | None:
+    """ComfyUI's answer to a graph it would not run; the first node's first error is what a person mends first."""
+    nodes = value.get("node_errors")
+    if isinstance(nodes, dict):
+        for node, entry in nodes.items():
+            errors = entry.get("errors") if isinstance(entry, dict) else None
+            first = (
+                next((error for error in errors if isinstance(error, dict)), None) if isinstance(errors, list) else None
+            )
+            if first is None:
+                continue
+            extra = first.get("extra_info")
+            name = _name(extra.get("input_name")) if isinstance(extra, dict) else None
+            count = sum(len(other.get("errors") or ()) for other in nodes.values() if isinstance(other, dict)) - 1
+            more = f" (and {count} more)" if count > 0 else ""
+            return Problem(
+                _joined(first) + more,
+                node=str(node),
+                node_type=_name(entry.get("class_type")),
+                field=f"{node}::{name}" if name else None,
+            )
+    error = value.get("error")
+    if isinstance(error, dict) and "message" in error:
+        extra = error.get("extra_info")
+        node = _name(extra.get("node_id")) if isinstance(extra, dict) else None
+        kind = _name(extra.get("class_type")) if isinstance(extra, dict) else None
+        return Problem(_joined(error), node=node, node_type=kind)
+    return None
+
+
+def _joined(error: dict[str, Any]) -> str:
+    message, details = _line(error.get("message")), _line(error.get("details"))
+    if message and details and details not in message:
+        return _cut(f"{message}: {details}")
+    return message or details or _line(error.get("type")) or "the service gave no reason"
+
+
+def _words(value: object, depth: int = 0) -> str | None:
+    """The words in a JSON value that is of no shape we know."""
+    if isinstance(value, str):
+        return _line(value)
+    if depth > 3:
+        return None
+    if isinstance(value, dict):
+        for key in _TEXT_KEYS:
+            if key in value and (found := _words(value[key], depth + 1)):
+                return found
+        if isinstance(value.get("errors"), list | dict):
+            return _words(value["errors"], depth + 1)
+        return None
+    if isinstance(value, list):
+        found_all = [found for item in value[:3] if (found := _words(item, depth + 1))]
+        return _cut("; ".join(found_all)) or None
+    return None
+
+
+def _line(value: object) -> str:
+    """One line of printable text; the first paragraph of a long text."""
+    if not isinstance(value, str):
+        return ""
+    text = value[:20_000]
+    if "Traceback (most recent call last)" in text:
+        lines = [line for line in text.splitlines() if line.strip()]
+        text = lines[-1] if lines else text
+    return _cut(" ".join("".join(sign if sign.isprintable() else " " for sign in text).split()))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
+
+
+def _name(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return _line(str(value))[:80] or None
+
+
+class _Texts(HTMLParser):
+    """The texts of a page that a person would read."""
+
+    _hidden = frozenset({"script", "style", "noscript", "template", "svg"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.heads: list[str] = []
+        self._within: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the signature
+        if tag in self._hidden or tag in {"title", "h1"}:
+            self._within.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._within:
+            while self._within and self._within.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        text = " ".join(data.split())
+        if not text or any(tag in self._hidden for tag in self._within):
+            return
+        (self.heads if self._within else self.texts).append(text)
+
+
+def _page_text(page: str) -> str:
+    reader = _Texts()
+    reader.feed(page[:50_000])
+    reader.close()
+    words = list(dict.fromkeys(reader.heads)) or reader.texts[:3]
+    return "a web page" + (f" saying “{_cut(' - '.join(words))}”" if words else "")

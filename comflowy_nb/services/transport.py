@@ -1,0 +1,204 @@
+"""The requests session: limits that hold, no connection used when it is stale, no secret in a log."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import socket
+import time
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+from comflowy_nb.services.deadlines import TimedSocket, held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NotPublicError", "is_public", "make_session"]
+
+
+class _Timed:
+    """Mixed into urllib3's connections: limits, and no use of a connection that has been idle for too long."""
+
+    longest_idle_s = 4.0  # servers close idle connections, some after 5 s; a POST that meets the close is lost
+    _idle_from: float | None = None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self.sock: Any = TimedSocket(self.sock, held())
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if isinstance(getattr(self, "sock", None), TimedSocket):
+            self.sock.limit = held()
+        self._idle_from = time.monotonic()
+        super().request(*args, **options)  # type: ignore[misc]
+
+    def getresponse(self) -> Any:
+        response = super().getresponse()  # type: ignore[misc]
+        self._idle_from = time.monotonic()
+        return response
+
+    @property
+    def is_connected(self) -> bool:
+        if self._idle_from is not None and time.monotonic() - self._idle_from >= self.longest_idle_s:
+            return False
+        return bool(super().is_connected)  # type: ignore[misc]
+
+
+class _Http(_Timed, HTTPConnection):
+    pass
+
+
+class _Https(_Timed, HTTPSConnection):
+    pass
+
+
+class _FreshHttp(_Http):
+    longest_idle_s = 0.0
+
+
+class _FreshHttps(_Https):
+    longest_idle_s = 0.0
+
+
+class NotPublicError(NewConnectionError):
+    """The name stands for an address that is none of the public internet's."""
+
+
+class _PublicHttps(_Https):
+    """Connects to the very addresses it has checked, so that a name can't change its meaning in between."""
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+            raise NameResolutionError(self.host, self, reason) from error
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not all(is_public(address) for address in addresses):
+            raise NotPublicError(self, "not a public address")
+        name = self._dns_host
+        try:
+            for number, address in enumerate(addresses):
+                self._dns_host = address
+                try:
+                    return super()._new_conn()
+                except NewConnectionError:
+                    if number == len(addresses) - 1:
+                        raise
+            raise AssertionError("there was an address")
+        finally:
+            self._dns_host = name  # what the certificate must be for
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet, also inside IPv6's ways to carry an IPv4 one."""
+    try:
+        ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        carried = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if ip in _NAT64:
+            carried = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if carried and not is_public(str(carried)):
+            return False
+        if ip.ipv4_mapped:
+            return True
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _pools(http: type[HTTPConnection], https: type[HTTPSConnection]) -> dict[str, type[HTTPConnectionPool]]:
+    return {
+        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": http}),
+        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
+    }
+
+
+_KEPT = _pools(_Http, _Https)
+_FRESH = _pools(_FreshHttp, _FreshHttps)
+_PUBLIC = _pools(_Http, _PublicHttps)
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(
+        self, direct: dict[str, type[HTTPConnectionPool]], proxied: dict[str, type[HTTPConnectionPool]]
+    ) -> None:
+        self._direct = direct
+        self._proxied = proxied
+        super().__init__(pool_connections=8, pool_maxsize=32)  # and no retries: they are decided elsewhere
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = self._direct
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._proxied
+        return manager
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Stands where an auth object would: without one requests puts a ~/.netrc entry over our own header."""
+    return request
+
+
+def make_session(*, fresh: bool = False, public: bool = False) -> requests.Session:
+    """A session without cookies, netrc and retries.
+
+    Parameters
+    ----------
+    fresh
+        Never use a connection twice: for what must not be lost by a server that closes idle ones.
+    public
+        https to public addresses only; through a proxy it is the proxy that connects.
+    """
+    session = requests.Session()
+    direct, proxied = (_PUBLIC, _KEPT) if public else (_FRESH, _FRESH) if fresh else (_KEPT, _KEPT)
+    session.mount("http://", _Adapter(direct, proxied))
+    session.mount("https://", _Adapter(direct, proxied))
+    session.auth = _no_auth
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+# -- logs -------------------------------------------------------------------------------------------------------
+
+# urllib3 writes whole addresses to its log: the key of the token request, the signatures of pictures
+_SECRET_WORDS = re.compile(
+    r"(?i)([?&](?:ppt|sig|signature|token|access_token|policy|credential|security-token|key-pair-id|awsaccesskeyid"
+    r"|googleaccessid|x-[a-z]+-[a-z-]+)=)[^&\s\"'<>]*"
+)
+
+
+class _Masking(logging.Filter):
+    """Rewrites what must not be read in a log; a record without it passes untouched."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            return True
+        masked = _SECRET_WORDS.sub(r"\1***", text)
+        if masked != text:
+            record.msg, record.args = masked, ()
+        return True
+
+
+def _mask_logs() -> None:
+    masking: Callable[[logging.LogRecord], bool] = _Masking().filter
+    for name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.poolmanager", "urllib3.util.retry"):
+        logging.getLogger(name).addFilter(masking)
+
+
+_mask_logs()
