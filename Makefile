@@ -33,7 +33,7 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
 
 lab: $(VENV)/.installed-lab
-	@$(BIN)/jupyter lab notebooks/quickstart.ipynb
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(TESTS)
