@@ -89,10 +89,10 @@ def start_sandbox(home: Path) -> SandboxAddress:
 def _find(home: Path, *, stay: bool) -> SandboxAddress | None:
     try:
         note = json.loads((home / "sandbox" / "address.json").read_bytes())
-        url, key = note["url"], Secret(note["key"])
+        url, key = str(note["url"]), Secret(str(note["key"]))
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     # The note is ours alone to write, but nothing but loopback is asked whatever it says.
     if parts.scheme != "http" or host != "127.0.0.1" or port is None:
