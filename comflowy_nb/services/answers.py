@@ -110,8 +110,8 @@ def _proof(inner: BaseException) -> Failure | None:
 def _how_lost(error: BaseException, chain: list[BaseException], limit: Limit | None) -> str:
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema | UnicodeError):
         return "the address can't be asked"
-    if limit is not None and limit.is_spent:
-        return "its answer was not complete in time"
+    if limit is not None and limit.spent:
+        return limit.spent
     if any(isinstance(inner, TimeoutError | requests.Timeout | ReadTimeoutError) for inner in chain):
         return f"it fell silent for {settings.read_timeout_s:g} s"
     if any(isinstance(inner, ssl.SSLError) for inner in chain):

@@ -31,7 +31,7 @@ class Limit:
         self._window_s = window_s
         self._window_end: float | None = None
         self._got = 0
-        self.is_spent = False  # set when it was this limit that ended the exchange
+        self.spent: str | None = None  # why it was this limit that ended the exchange
 
     def begin_body(self) -> None:
         """The head is there: from now on the floor counts."""
@@ -49,11 +49,11 @@ class Limit:
         now = time.monotonic()
         if self._window_end is not None and now >= self._window_end:
             if self._got < self._floor:
-                self._spend("too slow")
+                self._spend("it came in too slowly")
             self._got = 0
             self._window_end = now + self._window_s
         if now >= self._end:
-            self._spend("not done in time")
+            self._spend("it was not complete in time")
         ends = [self._end] if self._window_end is None else [self._end, self._window_end]
         return max(0.001, min(ends) - now)
 
@@ -61,7 +61,7 @@ class Limit:
         self._got += count
 
     def _spend(self, why: str) -> None:
-        self.is_spent = True
+        self.spent = why
         raise TimeoutError(why)
 
 

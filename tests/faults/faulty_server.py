@@ -30,7 +30,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Answer = Callable[["Seen", "Wire"], str | None]
 
@@ -44,6 +44,7 @@ __all__ = [
     "choose",
     "close_after_reading",
     "closed_port",
+    "deaf_port",
     "html",
     "no_answer",
     "oversize",
@@ -431,6 +432,21 @@ def oversize(size_bytes: int, *, with_length: bool = True, status: int = 200, be
 def choose(decide: Callable[[Seen], Answer]) -> Answer:
     """Decide on the answer when the request is there."""
     return lambda seen, wire: decide(seen)(seen, wire)
+
+
+@contextlib.contextmanager
+def deaf_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """A port whose queue of connections is full: a new one is neither taken nor refused."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, 0))
+        listener.listen(0)
+        port: int = listener.getsockname()[1]
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield port
 
 
 def closed_port(host: str = "127.0.0.1") -> int:

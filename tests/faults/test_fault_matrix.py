@@ -1,0 +1,623 @@
+"""Every fault of the network, met by every request: for the token, a run, its check and its picture."""
+
+from __future__ import annotations
+
+import email.utils
+import io
+import socket
+import time
+from dataclasses import dataclass
+
+import pytest
+from faulty_server import (
+    FaultyServer,
+    close_after_reading,
+    closed_port,
+    deaf_port,
+    html,
+    no_answer,
+    oversize,
+    raw,
+    redirect,
+    reply,
+    reset_after_reading,
+    short,
+    slow,
+    trickle,
+)
+from PIL import Image
+
+from comflowy_nb.errors import (
+    AnswerError,
+    AuthError,
+    NotFoundError,
+    PictureError,
+    RateLimitError,
+    ServerError,
+    ServiceError,
+    UnreachableError,
+)
+from comflowy_nb.runs.images import keep_picture
+from comflowy_nb.services.base import Accepted, Output, Rejected, Status, Submission, Unknown
+from comflowy_nb.services.comflowy import Comflowy
+from comflowy_nb.settings import Secret, settings
+
+TOKEN = "GET /api/open/v0/auth/token"
+RUN = "POST /api/open/v0/run"
+CHECK = "POST /api/open/v0/check"
+PICTURE = "GET /pictures/1.png"
+
+RUN_ID = "5b2f"
+GOOD_TOKEN = {"access_token": "T" * 40}
+GOOD_RUN = {"success": True, "data": {"run_id": RUN_ID}}
+GOOD_CHECK = {"success": True, "data": {"status": "running", "output_images": None, "padding": "x" * 40}}
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+def png() -> bytes:
+    noise = Image.effect_noise((48, 48), 80)
+    buffer = io.BytesIO()
+    noise.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+GOOD_PICTURE = png()
+
+
+@pytest.fixture
+def service(faulty):
+    service = connect(faulty.url)
+    yield service
+    service.close()
+
+
+def connect(origin, *, token="old"):
+    service = Comflowy(origin, key=Secret("the-key"), identity="test", label="test")
+    if token:
+        service._tokens._current = Secret(token)
+    return service
+
+
+def submit(service):
+    return service.submit(Submission("t1", "w1", {"3::cfg": 7.0, "6::text": "a prompt of one's own"}))
+
+
+def fetch(service, folder, url="/pictures/1.png"):
+    output = Output(0, "9", 0, url)
+    with service.open_picture(output) as stream:
+        return keep_picture(stream, folder=folder, token="t1", output=output, settings=settings)
+
+
+def raised(call):
+    """The error a call raised, whose text must hold no address and no key."""
+    with pytest.raises((ServiceError, PictureError)) as caught:
+        call()
+    text = str(caught.value)
+    assert "the-key" not in text
+    assert "://" not in text
+    if isinstance(caught.value, ServiceError):
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
+    return caught.value
+
+
+@dataclass
+class Fault:
+    """What a server does, and what must come of it.
+
+    `token` and `check` are the class of the error; `again` says whether the token is asked for once more. `run` is
+    `unknown`, `rejected` (never again), `again` (surely not taken, another try may help) or `stops`. `picture` is the
+    class of the error.
+    """
+
+    name: str
+    answer: object
+    token: type
+    run: str
+    check: type
+    picture: type
+    again: bool = True
+    no_picture: object = None  # the same fault where the body is one of a picture
+
+
+def status(code, token, run, check, picture, *, again=True):
+    answer = reply({"success": False, "error": "because of it"}, code)
+    return Fault(str(code), answer, token, run, check, picture, again=again)
+
+
+FAULTS = [
+    Fault("close after reading", close_after_reading(), AnswerError, "unknown", AnswerError, AnswerError),
+    Fault("reset after reading", reset_after_reading(), AnswerError, "unknown", AnswerError, AnswerError),
+    Fault("no answer", no_answer(), AnswerError, "unknown", AnswerError, AnswerError),
+    Fault(
+        "short, length named",
+        short({"success": True, "padding": "x" * 2000}),
+        AnswerError,
+        "unknown",
+        AnswerError,
+        AnswerError,
+        no_picture=short(GOOD_PICTURE),
+    ),
+    Fault(
+        "short, no length",
+        short({"success": True, "padding": "x" * 2000}, with_length=False),
+        AnswerError,
+        "unknown",
+        AnswerError,
+        PictureError,
+        no_picture=short(GOOD_PICTURE, with_length=False),
+    ),
+    Fault("html", html(), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("empty", reply(b""), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("no json", reply(b"\xff\xfe{"), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("a list", reply([1, 2]), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("missing data", reply({"success": True}), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("data null", reply({"success": True, "data": None}), AnswerError, "unknown", AnswerError, PictureError),
+    Fault(
+        "wrong types",
+        reply({"success": "yes", "access_token": 5, "data": {"run_id": {}, "status": 3}}),
+        AnswerError,
+        "unknown",
+        AnswerError,
+        PictureError,
+    ),
+    Fault("deep json", reply(b"[" * 100_000), AnswerError, "unknown", AnswerError, PictureError),
+    Fault(
+        "success false",
+        reply({"success": False, "error": "no credit left"}),
+        AuthError,
+        "rejected",
+        AnswerError,
+        PictureError,
+        again=False,
+    ),
+    Fault("no http", raw(b"SSH-2.0-OpenSSH_9.2\r\n"), AnswerError, "unknown", AnswerError, AnswerError),
+    Fault("status line only", raw(b"HTTP/1.1 200 OK\r\n"), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("head cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), AnswerError, "unknown", AnswerError, PictureError),
+    Fault(
+        "broken gzip",
+        reply(b"no gzip", headers={"Content-Encoding": "gzip"}),
+        AnswerError,
+        "unknown",
+        AnswerError,
+        AnswerError,
+    ),
+    status(400, AnswerError, "rejected", AnswerError, AnswerError),
+    status(402, AuthError, "stops", AuthError, AuthError, again=False),
+    status(403, AuthError, "stops", AuthError, AuthError, again=False),
+    status(404, ServiceError, "rejected", NotFoundError, NotFoundError, again=False),
+    status(405, AnswerError, "unknown", AnswerError, AnswerError),
+    status(408, ServerError, "unknown", ServerError, ServerError),
+    status(409, AnswerError, "unknown", AnswerError, AnswerError),
+    status(422, AnswerError, "rejected", AnswerError, AnswerError),
+    status(429, RateLimitError, "again", RateLimitError, RateLimitError),
+    status(500, ServerError, "unknown", ServerError, ServerError),
+    status(502, ServerError, "unknown", ServerError, ServerError),
+    status(503, ServerError, "unknown", ServerError, ServerError),
+    status(504, ServerError, "unknown", ServerError, ServerError),
+    Fault("500 html", html(500), ServerError, "unknown", ServerError, ServerError),
+    Fault(
+        "trickle",
+        trickle({"success": True, "data": {"run_id": "1", "status": "running"}, "access_token": "t"}, every_s=0.3),
+        AnswerError,
+        "unknown",
+        AnswerError,
+        AnswerError,
+        no_picture=trickle(GOOD_PICTURE, every_s=0.1),
+    ),
+    Fault(
+        "trickle of the head",
+        trickle({"success": True}, every_s=0.2, head_too=True),
+        AnswerError,
+        "unknown",
+        AnswerError,
+        AnswerError,
+    ),
+    Fault("oversize", oversize(1_200_000), AnswerError, "unknown", AnswerError, PictureError),
+    Fault(
+        "oversize, no length", oversize(1_200_000, with_length=False), AnswerError, "unknown", AnswerError, PictureError
+    ),
+]
+BY_NAME = [pytest.param(fault, id=fault.name) for fault in FAULTS]
+
+
+@pytest.mark.parametrize("fault", BY_NAME)
+def test_token(faulty, fault):
+    faulty.on(TOKEN, fault.answer)
+    service = connect(faulty.url, token=None)
+    error = raised(service.greet)
+    assert type(error) is fault.token
+    assert faulty.count(TOKEN) == (2 if fault.again else 1)
+    assert faulty.count() == faulty.count(TOKEN)
+
+
+@pytest.mark.parametrize("fault", BY_NAME)
+def test_token_that_comes_at_the_second_try(faulty, fault):
+    faulty.on(TOKEN, fault.answer, reply(GOOD_TOKEN))
+    service = connect(faulty.url, token=None)
+    if fault.again:
+        service.greet()
+        assert faulty.count(TOKEN) == 2
+    else:
+        raised(service.greet)
+        assert faulty.count(TOKEN) == 1
+
+
+@pytest.mark.parametrize("fault", BY_NAME)
+def test_run(faulty, service, fault):
+    faulty.on(RUN, fault.answer)
+    outcome = submit(service)
+    assert faulty.count(RUN) == 1, "sent once, whatever came"
+    if fault.run == "unknown":
+        assert type(outcome) is Unknown
+        assert "://" not in outcome.reason
+    else:
+        assert type(outcome) is Rejected
+        assert (outcome.again, outcome.stops) == (fault.run == "again", fault.run == "stops")
+        assert "://" not in str(outcome.error)
+
+
+@pytest.mark.parametrize("fault", BY_NAME)
+def test_run_without_a_token_is_not_sent(faulty, fault):
+    """No token, no run: whatever is wrong with the token, the run was surely not taken."""
+    faulty.on(TOKEN, fault.answer)
+    outcome = submit(connect(faulty.url, token=None))
+    assert type(outcome) is Rejected
+    assert outcome.stops == (fault.token is AuthError)
+    assert faulty.count(RUN) == 0
+
+
+@pytest.mark.parametrize("fault", BY_NAME)
+def test_check(faulty, service, fault):
+    faulty.on(CHECK, fault.answer, reply(GOOD_CHECK))
+    error = raised(lambda: service.check(RUN_ID))
+    assert type(error) is fault.check
+    assert faulty.count(CHECK) == 1, "tries are the tracker's business"
+    assert service.check(RUN_ID).status is Status.RUNNING
+
+
+@pytest.mark.parametrize("fault", BY_NAME)
+def test_picture(faulty, service, fault, tmp_path):
+    settings.picture_max_bytes = 1_000_000
+    faulty.on(PICTURE, fault.no_picture or fault.answer, reply(GOOD_PICTURE))
+    error = raised(lambda: fetch(service, tmp_path))
+    assert type(error) is fault.picture
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "nothing is left of it"
+    kept = fetch(service, tmp_path)
+    assert (tmp_path / kept.file).read_bytes() == GOOD_PICTURE
+    assert all("authorization" not in seen.headers for seen in faulty.seen(PICTURE))
+
+
+# -- no connection ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["refused", "no such name", "connect timeout", "dead proxy"])
+def unreachable(request, monkeypatch):
+    """The origin of a service to which no connection is made."""
+    if request.param == "refused":
+        yield f"http://127.0.0.1:{closed_port()}"
+    elif request.param == "connect timeout":
+        with deaf_port() as port:
+            yield f"http://127.0.0.1:{port}"
+    elif request.param == "dead proxy":
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
+        yield "http://service.example"
+    else:
+        real = socket.getaddrinfo
+
+        def resolve(host, *args, **options):
+            if host == "nowhere.example":
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return real(host, *args, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        yield "http://nowhere.example"
+
+
+def test_token_without_a_connection(unreachable):
+    assert type(raised(connect(unreachable, token=None).greet)) is UnreachableError
+
+
+def test_run_without_a_connection_was_not_taken(unreachable):
+    outcome = submit(connect(unreachable))
+    assert type(outcome) is Rejected
+    assert type(outcome.error) is UnreachableError
+    assert (outcome.again, outcome.stops) == (True, False)
+
+
+def test_check_without_a_connection(unreachable):
+    assert type(raised(lambda: connect(unreachable).check(RUN_ID))) is UnreachableError
+
+
+def test_picture_without_a_connection(unreachable, tmp_path):
+    assert type(raised(lambda: fetch(connect(unreachable), tmp_path))) is UnreachableError
+
+
+def test_server_that_comes_back_is_used_again(faulty, service):
+    faulty.on(CHECK, reply(GOOD_CHECK))
+    service.check(RUN_ID)
+    faulty.refuse()
+    assert type(raised(lambda: service.check(RUN_ID))) is UnreachableError
+    faulty.listen()
+    assert service.check(RUN_ID).status is Status.RUNNING
+
+
+def test_proxy_that_dies_after_reading_leaves_a_run_unknown(faulty, monkeypatch):
+    monkeypatch.setenv("http_proxy", faulty.url)
+    faulty.on(RUN, close_after_reading())
+    assert type(submit(connect("http://service.example"))) is Unknown
+    assert faulty.count(RUN) == 1
+
+
+# -- certificates -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secure(authority):
+    with FaultyServer(tls=authority.server("127.0.0.1")) as server:
+        yield server
+
+
+def test_certificate_that_is_not_trusted(secure, tmp_path):
+    for route in (TOKEN, RUN, CHECK, PICTURE):
+        secure.on(route, reply(GOOD_TOKEN))
+    assert type(raised(connect(secure.url, token=None).greet)) is ServiceError
+    outcome = submit(connect(secure.url))
+    assert type(outcome) is Rejected
+    assert (outcome.again, outcome.stops) == (False, False)
+    assert "certificate" in str(outcome.error)
+    assert type(raised(lambda: connect(secure.url).check(RUN_ID))) is ServiceError
+    assert type(raised(lambda: fetch(connect(secure.url), tmp_path))) is ServiceError
+    assert secure.count() == 0
+
+
+def test_certificate_of_another_name(authority, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
+    with FaultyServer(tls=authority.server("other.example")) as server:
+        outcome = submit(connect(server.url))
+        assert type(outcome) is Rejected
+        assert "certificate" in str(outcome.error)
+        assert server.count() == 0
+
+
+def test_trusted_certificate(secure, authority, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
+    secure.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply(GOOD_RUN))
+    assert submit(connect(secure.url, token=None)) == Accepted(RUN_ID)
+
+
+def test_encryption_that_breaks_after_reading_leaves_a_run_unknown(secure, authority, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
+
+    def babble(_, wire):
+        socket.socket.send(wire.sock, b"this is no record of TLS, it is plain text")
+
+    secure.on(RUN, reset_after_reading(), close_after_reading(), babble)
+    service = connect(secure.url)
+    for count in (1, 2, 3):
+        assert type(submit(service)) is Unknown
+        assert secure.count(RUN) == count
+
+
+def test_server_that_speaks_no_tls_leaves_a_run_unknown(faulty):
+    """An SSLError without an inner verification error proves nothing, so it counts as unknown."""
+    assert type(submit(connect(faulty.url.replace("http:", "https:")))) is Unknown
+
+
+# -- 401 --------------------------------------------------------------------------------------------------------
+
+
+def test_token_refused(faulty):
+    faulty.on(TOKEN, reply({"success": False, "error": "bad key"}, 401))
+    error = raised(connect(faulty.url, token=None).greet)
+    assert type(error) is AuthError
+    assert "bad key" in str(error)
+    assert "%comflowy login" in str(error)
+    assert faulty.count(TOKEN) == 1
+
+
+def test_run_after_one_401_is_sent_once_more(faulty, service):
+    faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401), reply(GOOD_RUN))
+    assert submit(service) == Accepted(RUN_ID)
+    first, second = faulty.seen(RUN)
+    assert first.headers["authorization"] == "Bearer old"
+    assert second.headers["authorization"] == f"Bearer {GOOD_TOKEN['access_token']}"
+    assert first.body == second.body
+    assert faulty.count(TOKEN) == 1
+
+
+def test_run_after_two_401s_stops(faulty, service):
+    faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401))
+    outcome = submit(service)
+    assert type(outcome) is Rejected
+    assert type(outcome.error) is AuthError
+    assert outcome.stops
+    assert (faulty.count(RUN), faulty.count(TOKEN)) == (2, 1)
+
+
+def test_run_whose_second_answer_is_lost_is_unknown(faulty, service):
+    faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401), close_after_reading())
+    assert type(submit(service)) is Unknown
+    assert faulty.count(RUN) == 2
+
+
+def test_run_whose_token_can_not_be_renewed_was_not_taken(faulty, service):
+    faulty.on(TOKEN, reply({}, 500)).on(RUN, reply({}, 401))
+    outcome = submit(service)
+    assert type(outcome) is Rejected
+    assert outcome.again
+    assert faulty.count(RUN) == 1
+
+
+def test_check_after_401s(faulty, service):
+    faulty.on(TOKEN, reply(GOOD_TOKEN)).on(CHECK, reply({}, 401), reply(GOOD_CHECK))
+    assert service.check(RUN_ID).status is Status.RUNNING
+    faulty.on(CHECK, reply({}, 401))
+    assert type(raised(lambda: service.check(RUN_ID))) is AuthError
+    assert faulty.count(CHECK) == 4
+
+
+def test_picture_refused_gets_no_token(faulty, service, tmp_path):
+    faulty.on(PICTURE, reply({}, 401))
+    assert type(raised(lambda: fetch(service, tmp_path))) is AuthError
+    assert [seen.headers.get("authorization") for seen in faulty.seen()] == [None]
+
+
+# -- Retry-After ------------------------------------------------------------------------------------------------
+
+IN_A_MINUTE = "date"
+PAUSES = [
+    ("7", 7.0),
+    ("0.25", 0.25),
+    ("-3", 0.0),
+    (IN_A_MINUTE, 60.0),
+    ("soon", None),
+    ("nan", None),
+    ("1000000", 120.0),
+]
+
+
+def pause_of(text):
+    if text == IN_A_MINUTE:
+        text = email.utils.formatdate(time.time() + 60, usegmt=True)
+    return {"Retry-After": text}
+
+
+@pytest.mark.parametrize(("text", "expected_s"), PAUSES)
+@pytest.mark.parametrize("code", [429, 503])
+def test_pause_asked_of_a_check(faulty, service, text, expected_s, code):
+    faulty.on(CHECK, reply({}, code, pause_of(text)))
+    error = raised(lambda: service.check(RUN_ID))
+    if code == 503 and expected_s is None:
+        assert type(error) is ServerError
+    else:
+        assert type(error) is RateLimitError
+        assert error.retry_after_s == (None if expected_s is None else pytest.approx(expected_s, abs=2))
+
+
+@pytest.mark.parametrize(("text", "expected_s"), PAUSES)
+def test_pause_asked_of_a_run(faulty, service, text, expected_s):
+    faulty.on(RUN, reply({}, 429, pause_of(text)))
+    outcome = submit(service)
+    assert type(outcome) is Rejected
+    assert outcome.error.retry_after_s == (None if expected_s is None else pytest.approx(expected_s, abs=2))
+    assert outcome.again == (expected_s != 120.0)
+    if expected_s == 120.0:
+        assert "278 h" in str(outcome.error)
+
+
+@pytest.mark.parametrize(("text", "expected_s"), PAUSES)
+def test_pause_asked_of_a_picture(faulty, service, text, expected_s, tmp_path):
+    faulty.on(PICTURE, reply({}, 429, pause_of(text)))
+    error = raised(lambda: fetch(service, tmp_path))
+    assert error.retry_after_s == (None if expected_s is None else pytest.approx(expected_s, abs=2))
+
+
+def test_pause_asked_of_a_token_is_kept(faulty):
+    faulty.on(TOKEN, reply({}, 429, {"Retry-After": "0.4"}), reply(GOOD_TOKEN))
+    connect(faulty.url, token=None).greet()
+    first, second = faulty.seen(TOKEN)
+    assert second.at_s - first.at_s >= 0.4
+
+
+def test_pause_that_is_too_long_gives_the_token_up(faulty):
+    faulty.on(TOKEN, reply({}, 429, {"Retry-After": "1000000"}))
+    error = raised(connect(faulty.url, token=None).greet)
+    assert "278 h" in str(error)
+    assert faulty.count(TOKEN) == 1
+
+
+def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
+    faulty.on(RUN, reply({}, 503, {"Retry-After": "1"}))
+    assert type(submit(service)) is Unknown
+
+
+# -- slow but sound ---------------------------------------------------------------------------------------------
+
+
+def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
+    settings.picture_deadline_s = 5.0
+    faulty.on(TOKEN, reply(GOOD_TOKEN, latency_s=0.2))
+    faulty.on(RUN, reply(GOOD_RUN, latency_s=0.25))
+    faulty.on(CHECK, slow(GOOD_CHECK, bytes_per_s=400))
+    faulty.on(PICTURE, slow(GOOD_PICTURE, bytes_per_s=3000))
+    service = connect(faulty.url, token=None)
+    assert submit(service) == Accepted(RUN_ID)
+    assert service.check(RUN_ID).status is Status.RUNNING
+    kept = fetch(service, tmp_path)
+    assert kept.size_bytes == len(GOOD_PICTURE)
+
+
+def test_deadline_ends_a_trickle_soon(faulty, service):
+    """10 bytes trickled over 3 s passed a timeout of 0.5 s: requests' timeouts are of each read."""
+    faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))
+    started_s = time.monotonic()
+    assert type(submit(service)) is Unknown
+    assert 0.8 < time.monotonic() - started_s < 2.5
+
+
+def test_floor_of_throughput_ends_a_picture_before_its_deadline(faulty, service, tmp_path):
+    settings.picture_deadline_s = 60.0
+    faulty.on(PICTURE, trickle(GOOD_PICTURE, every_s=0.1))
+    started_s = time.monotonic()
+    error = raised(lambda: fetch(service, tmp_path))
+    assert "slow" in str(error)
+    assert time.monotonic() - started_s < 3
+
+
+# -- redirects --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirect_to_another_host_is_not_followed(faulty, service, code):
+    """On 307 and 308 requests re-sends a POST, with its body, to the other host."""
+    with FaultyServer() as other:
+        other.on("* /*", reply(GOOD_RUN))
+        for route in (TOKEN, RUN, CHECK):
+            faulty.on(route, redirect(f"{other.url}/elsewhere", code))
+        assert type(raised(connect(faulty.url, token=None).greet)) is AnswerError
+        assert type(submit(service)) is Unknown
+        assert type(raised(lambda: service.check(RUN_ID))) is AnswerError
+        assert faulty.count(RUN) == 1
+        assert other.count() == 0
+
+
+# -- what is accepted -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "run_id"),
+    [
+        (GOOD_RUN, 200, RUN_ID),
+        (GOOD_RUN, 201, RUN_ID),
+        (GOOD_RUN, 202, RUN_ID),
+        ({"success": True, "data": {"run_id": 41}}, 200, "41"),
+        ({"success": True, "data": {"run_id": 41.0}}, 200, "41"),
+        ({"success": True, "data": {"run_id": 2**70}}, 200, str(2**70)),
+        ({"success": "maybe", "data": {"run_id": RUN_ID, "more": [1]}, "extra": {}}, 200, RUN_ID),
+        ({"data": {"run_id": RUN_ID}}, 200, RUN_ID),
+        ({"success": False, "error": "odd", "data": {"run_id": RUN_ID}}, 200, RUN_ID),
+        ({"run_id": RUN_ID}, 200, RUN_ID),
+    ],
+)
+def test_2xx_with_a_run_id_is_accepted(faulty, service, body, code, run_id):
+    faulty.on(RUN, reply(body, code))
+    assert submit(service) == Accepted(run_id)
+
+
+@pytest.mark.parametrize("run_id", [None, "", "  ", True, [], {}, float("nan")])
+def test_2xx_without_a_run_id_is_unknown(faulty, service, run_id):
+    faulty.on(RUN, reply({"success": True, "data": {"run_id": run_id}}))
+    assert type(submit(service)) is Unknown
+
+
+def test_success_false_without_a_word_is_unknown(faulty, service):
+    faulty.on(RUN, reply({"success": False}))
+    assert type(submit(service)) is Unknown
+
+
+def test_rejection_repeats_the_words_of_the_service(faulty, service):
+    faulty.on(RUN, reply({"success": False, "error": "workflow is private"}))
+    outcome = submit(service)
+    assert "workflow is private" in str(outcome.error)
