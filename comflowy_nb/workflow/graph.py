@@ -15,7 +15,7 @@ from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Graph", "Made", "graph_of_picture", "made_of_picture", "read_graph"]
+__all__ = ["Graph", "Made", "graph_of_picture", "made_of_picture", "parse_graph", "read_graph"]
 
 _HOW_TO_EXPORT = "in ComfyUI choose Workflow > Export (API) and use that file"
 _KEPT = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
@@ -112,7 +112,7 @@ def read_graph(source: str | Path) -> Graph:
         the editor's own format how to export the other.
     """
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
-        return _graph_of(source, "this text")
+        return parse_graph(source, "this text")
     path = Path(source).expanduser()
     try:
         text = path.read_text("utf-8-sig")
@@ -122,7 +122,7 @@ def read_graph(source: str | Path) -> Graph:
         raise WorkflowError(f"{path.name} is no text, so no graph; {_HOW_TO_EXPORT}") from None
     except OSError as error:
         raise WorkflowError(f"{path.name} can't be read: {error.strerror}") from error
-    return _graph_of(text, path.name)
+    return parse_graph(text, path.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def graph_of_picture(path: str | Path) -> Graph | None:
     if text is None:
         return None
     try:
-        return _graph_of(text, Path(path).name)
+        return parse_graph(text, Path(path).name)
     except WorkflowError:  # other programs write other things under that name
         return None
 
@@ -198,7 +198,14 @@ def _notes_of(path: Path) -> dict[str, str]:
     return notes
 
 
-def _graph_of(text: str, name: str) -> Graph:
+def parse_graph(text: str, name: str) -> Graph:
+    """A graph from JSON text; `name` is what errors call it.
+
+    Raises
+    ------
+    WorkflowError
+        If it is no graph in API format.
+    """
     try:
         found = json.loads(text.lstrip("\ufeff"))
     except json.JSONDecodeError as error:

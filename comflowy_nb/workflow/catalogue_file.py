@@ -1,0 +1,242 @@
+"""One `comflowy.yaml`: read as a whole, checked, changed in place, written at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from filelock import FileLock, Timeout
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from comflowy_nb.errors import FieldError, WorkflowError
+from comflowy_nb.workflow.fields import Field, read_field
+from comflowy_nb.workflow.graph import Graph, parse_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from importlib.resources.abc import Traversable
+
+__all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under", "write_whole"]
+
+FILE_NAME = "comflowy.yaml"
+_LOCK_S = 10.0  # a change takes milliseconds; longer means that something holds the lock for good
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the catalogue knows of one workflow.
+
+    `ids` maps the identity of a service to the workflow's id there. `fields` are those the editor's console printed.
+    """
+
+    name: str
+    ids: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    graph_file: Path | Traversable | None = None
+
+    @property
+    def graph(self) -> Graph | None:
+        """The workflow's graph, read now.
+
+        Raises
+        ------
+        WorkflowError
+            If the file that the catalogue names is missing or holds no graph.
+        """
+        if self.graph_file is None:
+            return None
+        try:
+            text = self.graph_file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise WorkflowError(f"the graph of {self.name}, {self.graph_file.name}, can't be read") from error
+        return parse_graph(text, f"{self.graph_file.name}, the graph of {self.name},")
+
+
+class CatalogueFile:
+    """The entries of one file; a file that isn't there has none.
+
+    Parameters
+    ----------
+    folder
+        Where the file is; graphs are relative to it.
+    place
+        What a person calls the folder, for errors: a path is nobody's business in a notebook's output.
+
+    Raises
+    ------
+    WorkflowError
+        If the file is damaged; the text names the line. Such a file is never written to.
+    """
+
+    def __init__(self, folder: Path, place: str) -> None:
+        self.folder = folder
+        self.path = folder / FILE_NAME
+        self._called = f"{FILE_NAME} of the {place}"
+        self.entries = self._entries(self._load(YAML(typ="safe", pure=True), self._text()))
+
+    def change(self, name: str, change: Callable[[CommentedMap], None], *, lock: Path) -> None:
+        """Change one entry, made if it isn't there; everything else in the file stays as it is, comments too.
+
+        Raises
+        ------
+        WorkflowError
+            If the file is damaged or can't be written; it is then as it was.
+        """
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock, timeout=_LOCK_S):
+                text = self._text()
+                self._entries(self._load(YAML(typ="safe", pure=True), text))
+                yaml = YAML(typ="rt")
+                yaml.width = 4096
+                root = self._load(yaml, text)
+                buffer = io.StringIO()
+                if not isinstance(root, CommentedMap):  # nothing but comments
+                    root = CommentedMap()
+                    buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
+                change(under(under(root, "workflows"), name))
+                yaml.dump(root, buffer)
+                entries = self._entries(self._load(YAML(typ="safe", pure=True), buffer.getvalue()))
+                write_whole(self.path, buffer.getvalue())
+        except Timeout:
+            raise WorkflowError(f"{self._called} is being written by another kernel; try again") from None
+        except OSError as error:
+            raise WorkflowError(f"{self._called} can't be written: {error.strerror}") from error
+        self.entries = entries
+
+    def _text(self) -> str:
+        try:
+            return self.path.read_text("utf-8-sig")
+        except FileNotFoundError:
+            return ""
+        except UnicodeDecodeError as error:
+            raise WorkflowError(f"{self._called} is no UTF-8 text; nothing was changed") from error
+        except OSError as error:
+            raise WorkflowError(f"{self._called} can't be read: {error.strerror}") from error
+
+    def _load(self, yaml: YAML, text: str) -> Any:
+        try:
+            return yaml.load(text)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = f", line {mark.line + 1}" if mark is not None else ""
+            raise WorkflowError(f"{self._called}{line}: {error.problem or error.context}; mend it by hand") from None
+        except (YAMLError, ValueError, RecursionError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise WorkflowError(f"{self._called}: {first or 'not YAML'}; mend it by hand") from None
+
+    def _entries(self, root: Any) -> dict[str, Entry]:
+        if root is None:
+            return {}
+        workflows = self._mapping(self._mapping(root, "the file").get("workflows"), "workflows")
+        return {str(name): self._entry(str(name), value) for name, value in workflows.items()}
+
+    def _entry(self, name: str, value: Any) -> Entry:
+        given = self._mapping(value, name)
+        graph = given.get("graph")
+        if graph is not None and not isinstance(graph, str):
+            self._refuse(f"{name}.graph", "the name of a file")
+        fields = {}
+        for field_id, described in self._mapping(given.get("fields"), f"{name}.fields").items():
+            try:
+                fields[str(field_id)] = _read_described(str(field_id), described)
+            except FieldError as error:
+                raise WorkflowError(f"{self._called}, {name}.fields: {error}") from None
+        return Entry(
+            name,
+            self._texts(given.get("ids"), f"{name}.ids"),
+            self._texts(given.get("aliases"), f"{name}.aliases"),
+            fields,
+            self.folder / graph if graph else None,
+        )
+
+    def _mapping(self, value: Any, what: str) -> dict[Any, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self._refuse(what, "a mapping")
+        return value
+
+    def _texts(self, value: Any, what: str) -> dict[str, str]:
+        found = self._mapping(value, what)
+        if any(isinstance(item, (dict, list)) or item is None for item in found.values()):
+            self._refuse(what, "a mapping of texts")
+        return {str(key): str(item) for key, item in found.items()}
+
+    def _refuse(self, what: str, wanted: str) -> NoReturn:
+        raise WorkflowError(f"{self._called}: {what} must be {wanted}; mend it by hand")
+
+
+def field_node(one: Field) -> Any:
+    """A field as the file holds it: ComfyUI's form in one line, with the node's title where it is known."""
+    info = _flow(one.spec())
+    if one.node_title is None and one.class_type is None:
+        return info
+    known = {"info": info, "title": one.node_title, "class": one.class_type}
+    return CommentedMap({key: value for key, value in known.items() if value is not None})
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file at once or not at all: a reader sees the old or the new one.
+
+    Raises
+    ------
+    OSError
+        If it can't be written; the old one is as it was.
+    """
+    path = path.resolve()  # a link stays a link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def _read_described(field_id: str, described: Any) -> Field:
+    if not isinstance(described, dict):
+        return read_field(field_id, described)
+    title, class_type = described.get("title"), described.get("class")
+    return read_field(
+        field_id,
+        described.get("info"),
+        node_title=None if title is None else str(title),
+        class_type=None if class_type is None else str(class_type),
+    )
+
+
+def under(node: CommentedMap, key: str) -> CommentedMap:
+    """The mapping under a key, made if there is none."""
+    found = node.get(key)
+    if not isinstance(found, CommentedMap):
+        found = CommentedMap()
+        node[key] = found
+    return found
+
+
+def _flow(value: Any) -> Any:
+    if isinstance(value, dict):
+        mapping = CommentedMap({key: _flow(item) for key, item in value.items()})
+        mapping.fa.set_flow_style()
+        return mapping
+    if isinstance(value, (list, tuple)):
+        sequence = CommentedSeq([_flow(item) for item in value])
+        sequence.fa.set_flow_style()
+        return sequence
+    return value
