@@ -79,12 +79,12 @@ def keep_picture(
                 image, kind = decode_picture(part, max_px=settings.picture_max_px)
                 path = month / f"{stem}.{_EXTENSIONS[kind]}"
                 _assert_inside(path, folder)
-                make_thumbnails(image, path, quality=settings.jpeg_quality)
                 size_bytes = part.stat().st_size
                 part.replace(path)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
+            _add_thumbnails(image, path, settings)
     return _record(output, folder, path, image=image, kind=kind, sha256=digest, size_bytes=size_bytes)
 
 
@@ -103,7 +103,7 @@ def adopt_picture(
             image, kind = decode_picture(path, max_px=settings.picture_max_px)
             if path.suffix != f".{_EXTENSIONS[kind]}":
                 continue
-            make_thumbnails(image, path, quality=settings.jpeg_quality)
+            _add_thumbnails(image, path, settings)
         except (PictureError, FileNotFoundError):
             continue
         sha256 = hashlib.sha256(content).hexdigest()
@@ -206,6 +206,12 @@ def _write_all(file: Any, chunk: bytes) -> None:
     left = memoryview(chunk)
     while left:
         left = left[file.write(left) :]
+
+
+def _add_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
+    # The picture is there, and that counts: a thumbnail that finds no room is made when it is asked for.
+    with contextlib.suppress(OSError):
+        make_thumbnails(image, path, quality=settings.jpeg_quality)
 
 
 def _too_large(max_bytes: int) -> str:

@@ -6,6 +6,7 @@ All SQLite errors end here, as `HistoryError` in plain words.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -99,9 +100,14 @@ _WORDS = {
 
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it that are missing, for this person alone."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 class Store:
@@ -131,7 +137,7 @@ class Store:
         try:
             make_folder(folder)
             # One process at a time looks at the file and sets it aside if it is damaged: the second finds a good one.
-            with FileLock(folder / f"{FILE_NAME}.lock", timeout=2 * BUSY_S):
+            with FileLock(folder / "history.lock", timeout=2 * BUSY_S):
                 self._begin()
         except (OSError, NotImplementedError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
@@ -172,32 +178,34 @@ class Store:
     # -- opening ------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        try:
-            connection = self._open_checked()
-        except sqlite3.DatabaseError as error:
-            if _code(error) not in _DAMAGED:
-                raise _plain(error, "opened") from error
-            self._set_aside()
+        for _ in range(2):
+            # Made with the person's rights alone; the files SQLite adds beside it take after it.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             try:
-                connection = self._open_checked()
-            except sqlite3.Error as second:
-                raise _plain(second, "opened") from second
-        self._idle.append(connection)
+                connection = _connect(self.path)
+            except sqlite3.Error as error:
+                raise _plain(error, "opened") from error
+            try:
+                self._prepare(connection)
+            except sqlite3.Error as error:
+                if _code(error) in _DAMAGED:
+                    self._set_aside(connection)
+                    continue
+                connection.close()
+                raise _plain(error, "opened") from error
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
+            return
+        raise HistoryError("the history can't be opened: a new file in the home folder is damaged at once")
 
-    def _open_checked(self) -> sqlite3.Connection:
-        # Made with the person's rights alone; the files SQLite adds beside it take after it.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        connection = _connect(self.path)
-        try:
-            version = _check(connection)
-            self._set_journal(connection)
-            if version == 0:
-                connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        version = _check(connection)
+        self._set_journal(connection)
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         try:
@@ -212,20 +220,29 @@ class Store:
                 "the home folder's disk takes no write-ahead log: the history uses SQLite's slower journal",
             )
 
-    def _set_aside(self) -> None:
+    def _set_aside(self, connection: sqlite3.Connection) -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name, n = f"{FILE_NAME}.damaged-{stamp}", 1
         while (self.folder / name).exists():
             n += 1
             name = f"{FILE_NAME}.damaged-{stamp}-{n}"
-        for tail in ("-wal", "-shm", "-journal", ""):
-            with contextlib.suppress(FileNotFoundError):
-                (self.folder / f"{FILE_NAME}{tail}").rename(self.folder / f"{name}{tail}")
+        # Before the connection is closed, for that removes the log; where an open file can't be renamed, after it.
+        try:
+            self._rename(name)
+        except PermissionError:
+            connection.close()
+            self._rename(name)
+        connection.close()
         remark = (
             f"the history was damaged: it is set aside as {name} in the home folder and a new one is begun. The "
             "pictures are still there, but what was run before is not known any more"
         )
         self.remarks += (remark,)
+
+    def _rename(self, name: str) -> None:
+        for tail in ("-wal", "-shm", "-journal", ""):
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / f"{FILE_NAME}{tail}").rename(self.folder / f"{name}{tail}")
 
     # -- connections --------------------------------------------------------------------------------------------
 
