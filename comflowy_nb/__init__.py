@@ -16,7 +16,7 @@ _PLACES = {
     "Run": "comflowy_nb.runs.run",
     "connect": "comflowy_nb.client",
     "grid": "comflowy_nb.notebook.grid",
-    "history": "comflowy_nb.runs.library",  # the library of the home folder
+    "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
     "settings": "comflowy_nb.settings",
     "show": "comflowy_nb.notebook.showing",
 }
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module  # noqa: PLC0415
 
     module = import_module(_PLACES[name])
-    return module.open_library() if name == "history" else getattr(module, name)
+    return module if name == "history" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

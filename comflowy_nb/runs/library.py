@@ -228,3 +228,13 @@ class _Past:
 
 
 history = _Past()
+
+
+def find(ref: str) -> Found:
+    """What a reference names in the home folder's history, with no connection; see `Library.find`."""
+    return open_library().find(ref)
+
+
+def runs(text: str | None = None, **filters: Any) -> list[Run]:
+    """Runs of the home folder's history, newest first, with no connection; see `Library.runs`."""
+    return open_library().runs(text, **filters)

@@ -1,0 +1,391 @@
+"""The client against a scripted service: what is sent how often, and what is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from faulty_server import choose, close_after_reading, no_answer, reply
+from scripted_api import CHECK, RUN, ScriptedApi, png
+
+from comflowy_nb import connect, history
+from comflowy_nb.errors import (
+    AuthError,
+    FieldError,
+    RefError,
+    RunCancelled,
+    RunFailed,
+    RunHeld,
+    RunRejected,
+    RunTimeout,
+    SettingsError,
+    UnreachableError,
+    WorkflowError,
+)
+from comflowy_nb.settings import settings
+
+
+@pytest.fixture
+def api():
+    with ScriptedApi() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    settings.retry_base_s = 0.02
+    settings.retry_max_s = 0.1
+    settings.lost_gap_s = 0.02
+
+
+@pytest.fixture
+def client(api):
+    with connect(f"test={api.url}", key="the-key") as connected:
+        yield connected
+
+
+def wait_until(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+
+
+def test_a_run_is_sent_followed_and_its_picture_kept(client, api):
+    run = client.run("wf-1", {"3::cfg": 7, "6::text": "a bottle"}, timeout=10)
+    assert run.status == "success"
+    assert run.images[0].bytes == png()
+    assert run.images[0].node == "9"
+    assert run.images[0].array().shape == (48, 64, 3)
+    sent = api.seen(RUN)[0].json
+    assert sent["workflow_id"] == "wf-1"
+    assert sent["params"] == {"3::cfg": 7, "6::text": "a bottle"}
+    assert api.seen(RUN)[0].headers["authorization"] == "Bearer token-of-the-service"
+    assert "authorization" not in api.seen("GET /pictures/a.png")[0].headers
+
+
+def test_the_same_request_again_sends_nothing(client, api):
+    first = client.run("wf-1", {"3::cfg": 7}, timeout=10)
+    again = client.submit("wf-1", {"3::cfg": 7.0})
+    assert again.how == "same"
+    assert again.run.number == first.number
+    assert api.count(RUN) == 1
+    assert client.submit("wf-1", {"3::cfg": 8}).how == "new"
+
+
+def test_fresh_sends_again(client, api):
+    first = client.run("wf-1", {"3::cfg": 7}, timeout=10)
+    second = client.run("wf-1", {"3::cfg": 7}, fresh=True, timeout=10)
+    assert second.number == first.number + 1
+    assert api.count(RUN) == 2
+
+
+def test_a_live_run_is_joined_by_the_same_request(client, api):
+    api.words = ["running"] * 3
+    first = client.submit("wf-1", {"3::cfg": 7})
+    second = client.submit("wf-1", {"3::cfg": 7}, fresh=True)
+    assert second.how == "joined"
+    assert second.run is first.run
+    first.run.wait(10)
+    assert api.count(RUN) == 1
+
+
+def test_a_lost_answer_is_held_and_never_sent_again_by_itself(client, api):
+    api.on(RUN, close_after_reading())
+    with pytest.raises(RunHeld, match="can't tell whether"):
+        client.run("wf-1", {"3::cfg": 7}, timeout=10)
+    assert api.count(RUN) == 1
+    for options in ({}, {"fresh": True}, {"retry": "none"}, {"retry": "failed"}):
+        with pytest.raises(RunHeld):
+            client.run("wf-1", {"3::cfg": 7}, timeout=10, **options)
+    assert api.count(RUN) == 1
+    api.on(RUN, reply({"success": True, "data": {"run_id": 77}}))
+    run = client.run("wf-1", {"3::cfg": 7}, retry="unknown", timeout=10)
+    assert run.status == "success"
+    assert run.record.service_run_id == "77"
+    assert api.count(RUN) == 2
+
+
+def test_a_failed_run_raises_and_is_tried_again(client, api):
+    api.finished = {"status": "failed", "error": "node 3: out of memory"}
+    with pytest.raises(RunFailed, match="out of memory") as caught:
+        client.run("wf-1", timeout=10)
+    assert caught.value.run.status == "failed"
+    assert client.submit("wf-1", {}, retry="none").how == "ended"
+    api.finished = None
+    assert client.run("wf-1", timeout=10).status == "success"
+    assert api.count(RUN) == 2
+
+
+def test_success_false_is_a_refusal_with_its_text(client, api):
+    api.on(RUN, reply({"success": False, "error": "no credit left"}))
+    with pytest.raises(RunRejected, match="no credit left"):
+        client.run("wf-1", timeout=10)
+    assert api.count(RUN) == 1
+
+
+def test_a_429_is_waited_for_and_sent_again(client, api):
+    api.on(
+        RUN,
+        reply({"error": "slow down"}, status=429, headers={"Retry-After": "0.05"}),
+        reply({"success": True, "data": {"run_id": "x"}}),
+    )
+    assert client.run("wf-1", timeout=10).status == "success"
+    assert api.count(RUN) == 2
+
+
+def test_a_run_the_service_forgets_is_lost_after_three_answers(client, api):
+    api.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
+    with pytest.raises(RunHeld, match="lost"):
+        client.run("wf-1", timeout=10)
+    assert api.count(CHECK) == 3
+    api.on(CHECK, choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})))
+    (run,) = client.resume("last")
+    wait_until(lambda: run.status == "success" and run.record.is_settled)
+    assert api.count(RUN) == 1
+
+
+def test_odd_answers_end_nothing(client, api):
+    api.on(
+        CHECK,
+        reply("<html>maintenance</html>"),
+        reply({"success": False, "error": "busy"}),
+        reply({"success": True, "data": {"status": 7}}),
+        reply({}, status=500),
+        close_after_reading(),
+        choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})),
+    )
+    api.words = []
+    assert client.run("wf-1", timeout=20).status == "success"
+    assert api.count(RUN) == 1
+
+
+def test_a_timeout_cancels_nothing(client, api):
+    api.words = ["running"] * 100
+    with pytest.raises(RunTimeout) as caught:
+        client.run("wf-1", timeout=0.3)
+    run = caught.value.run
+    assert run.status.is_live
+    api.words = []
+    run.wait(10)
+    assert run.status == "success"
+
+
+def test_cancel_of_a_service_that_cannot_is_said_and_the_run_goes_on(client, api):
+    api.words = ["running"] * 4
+    run = client.submit("wf-1", {}).run
+    wait_until(lambda: run.status == "running")
+    told = []
+    run.listen(lambda changed: told.append(changed.trouble))
+    run.cancel()
+    run.wait(10)
+    assert run.status == "success"
+    assert any("can't cancel" in (text or "") for text in told)
+
+
+def test_what_waits_outside_the_window_is_cancelled_unsent(client, api):
+    settings.window = 1
+    api.words = ["running"] * 20
+    first = client.submit("wf-1", {"3::cfg": 1}).run
+    second = client.submit("wf-1", {"3::cfg": 2}).run
+    wait_until(lambda: first.status == "running")
+    second.cancel()
+    second.wait(10)
+    assert second.status == "cancelled"
+    assert api.count(RUN) == 1
+    api.words = []
+    first.wait(10)
+
+
+def test_the_window_lets_the_next_one_in(client, api):
+    settings.window = 2
+    runs = [client.submit("wf-1", {"3::cfg": number}).run for number in range(6)]
+    for run in runs:
+        run.wait(20)
+    assert [run.status for run in runs] == ["success"] * 6
+    assert api.count(RUN) == 6
+
+
+def test_a_picture_that_fails_leaves_a_success_and_is_fetched_again(client, api):
+    api.outputs = {"9": ["/pictures/a.png", "/pictures/b.png"]}
+    api.on("GET /pictures/b.png", reply(b"<html>not a picture</html>"))
+    run = client.run("wf-1", timeout=20)
+    assert run.status == "success"
+    assert [image.record.state for image in run.images] == ["kept", "missing"]
+    assert run.images[1].record.error
+    api.on("GET /pictures/b.png", reply(png("red")))
+    assert client.refresh(run)
+    run.wait(10)
+    assert run.images[1].bytes == png("red")
+    assert api.count("GET /pictures/a.png") == 1, "what is on disk is not fetched again"
+
+
+def test_a_lost_file_is_fetched_by_the_same_request(client, api):
+    run = client.run("wf-1", timeout=10)
+    run.images[0].path.unlink()
+    again = client.run("wf-1", timeout=10)
+    assert again.images[0].bytes == png()
+    assert api.count(RUN) == 1
+
+
+def test_a_picture_the_service_no_longer_has_is_said(client, api):
+    run = client.run("wf-1", timeout=10)
+    run.images[0].path.unlink()
+    api.on(CHECK, reply({"success": False, "error": "gone"}, status=404))
+    client.run("wf-1", timeout=10)
+    assert "no longer has it" in run.images[0].record.error
+
+
+def test_a_dead_kernels_run_is_taken_up_on_connect(api, home):
+    """Only the id was known when the kernel died; the next one asks on and fetches the picture."""
+    api.words = ["running"] * 10_000
+    script = (
+        "import os, sys, time\n"
+        "from comflowy_nb import connect\n"
+        f"run = connect('test={api.url}', key='the-key').submit('wf-1', {{'3::cfg': 7}}).run\n"
+        "while run.record.service_run_id is None: time.sleep(0.01)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False, timeout=60)
+    api.words = []
+    with connect(f"test={api.url}", key="the-key") as client:
+        wait_until(client.news)
+    run = history.find("r1").run
+    assert run.status == "success"
+    assert run.images[0].bytes == png()
+    assert api.count(RUN) == 1
+
+
+def test_a_kernel_that_dies_before_the_answer_leaves_an_unknown_run(api):
+    api.on(RUN, no_answer())
+    script = (
+        "import os, time, threading\n"
+        "from comflowy_nb import connect\n"
+        f"client = connect('test={api.url}', key='the-key')\n"
+        "client.submit('wf-1', {'3::cfg': 7})\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ})
+    api.wait_for(RUN, 1, 30)
+    process.kill()
+    process.wait(10)
+    with connect(f"test={api.url}", key="the-key") as client, pytest.raises(RunHeld):
+        client.run("wf-1", {"3::cfg": 7})
+    assert api.count(RUN) == 1
+
+
+def test_another_kernels_live_run_is_joined_and_taken_over_when_it_dies(api):
+    api.words = ["running"] * 10_000
+    script = (
+        "import time\n"
+        "from comflowy_nb import connect\n"
+        f"run = connect('test={api.url}', key='the-key').submit('wf-1', {{'3::cfg': 7}}).run\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ})
+    try:
+        wait_until(lambda: any(run.status == "running" for run in history.runs()), 30)
+        with connect(f"test={api.url}", key="the-key") as client:
+            joined = client.submit("wf-1", {"3::cfg": 7})
+            assert joined.how == "joined"
+            process.kill()
+            process.wait(10)
+            api.words = []
+            joined.run.wait(20)
+            assert joined.run.status == "success"
+    finally:
+        process.kill()
+    assert api.count(RUN) == 1
+
+
+def test_history_reads_without_a_connection(api, client):
+    client.run("wf-1", {"6::text": "a galaxy in a bottle"}, name="night", timeout=10)
+    client.close()
+    (found,) = history.runs("galaxy")
+    assert found.record.name == "night"
+    assert found.images[0].bytes == png()
+    assert history.find("night").run.number == found.number
+    with pytest.raises(RefError, match="connect first"):
+        found.cancel()
+
+
+def test_nothing_connected_names_the_ways():
+    with pytest.raises(SettingsError, match="connect sandbox"):
+        connect()
+
+
+def test_no_key_names_the_ways(api):
+    with pytest.raises(AuthError, match="login"):
+        connect(api.url)
+
+
+def test_a_wrong_key_is_refused_before_anything_is_sent(api):
+    api.on("GET /api/open/v0/auth/token", reply({"success": False, "error": "bad key"}, status=401))
+    with pytest.raises(AuthError):
+        connect(api.url, key="wrong")
+    assert api.count(RUN) == 0
+
+
+def test_no_network_is_said_plainly(api):
+    api.refuse()
+    with pytest.raises(UnreachableError):
+        connect(api.url, key="the-key")
+
+
+def test_an_unknown_field_of_an_undescribed_workflow_needs_its_id(client, api):
+    with pytest.raises(FieldError, match="cfg"):
+        client.run("wf-1", {"cfg": 7})
+    assert api.count(RUN) == 0
+
+
+def test_a_workflow_that_is_no_word_is_refused_before_a_request(client, api):
+    with pytest.raises(WorkflowError):
+        client.run("no such workflow")
+    with pytest.raises(WorkflowError):
+        client.run("missing.json")
+    assert api.count(RUN) == 0
+
+
+def test_default_has_no_id_on_a_service_of_ids(client, api):
+    with pytest.raises(WorkflowError, match="workflow add default"):
+        client.run("default")
+    assert api.count(RUN) == 0
+
+
+def test_a_run_of_another_service_is_not_asked_about_here(api, client):
+    run = client.run("wf-1", timeout=10)
+    with ScriptedApi() as other, connect(f"other={other.url}", key="k") as stranger:
+        with pytest.raises(RefError, match="test"):
+            stranger.resume(run.ref)
+        assert other.count(CHECK) == 0
+
+
+def test_sixteen_threads_share_one_token(client, api):
+    api.forget()
+    api.on("GET /api/open/v0/auth/token", reply({"access_token": "second"}))
+    threads = [
+        threading.Thread(target=lambda n=number: client.submit("wf-1", {"3::cfg": n}).run.wait(20))
+        for number in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert api.count(RUN) == 16
+    assert api.count("GET /api/open/v0/auth/token") == 0
+
+
+def test_cancelled_is_raised_as_such(client, api):
+    api.words = ["running"] * 50
+    settings.window = 1
+    client.submit("wf-1", {"3::cfg": 1})
+    run = client.submit("wf-1", {"3::cfg": 2}).run
+    run.cancel()
+    run.wait(10)
+    from comflowy_nb.runs.ends import error_of
+
+    assert isinstance(error_of(run), RunCancelled)
