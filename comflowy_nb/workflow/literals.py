@@ -14,9 +14,9 @@ from comflowy_nb.errors import LineError
 from comflowy_nb.workflow.fields import read_json_number, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Literals", "Pair", "Pairs"]
+__all__ = ["WORDS", "Literals", "Pair", "Pairs"]
 
 _KEY = re.compile(r"""(?:[^\s"'`,;:{}\[\]()]|::)+""")
 _TOKEN = re.compile(r"""[^\s"'`,;:{}\[\]()]+""")
@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0", "\n": ""} | {
     one: one for one in "\"'`\\/$"
 }
-_WORDS = {"true": True, "false": False, "null": None}
+WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,10 @@ class Literals:
     Every method raises LineError, with the number of the line, where the text is not what it asks for.
     """
 
-    def __init__(self, text: str, at: int = 0) -> None:
+    def __init__(self, text: str, at: int = 0, *, words: Mapping[str, Any] | None = None) -> None:
         self.text = text
         self.at = at
+        self._words = words or WORDS  # bare words that are values
 
     @property
     def line(self) -> int:
@@ -187,10 +188,10 @@ class Literals:
             self.fail(f"a value is missing before {shown(self._ahead())}" if self._ahead() else "a value is missing")
         token = found[0]
         number = self._number(token)
-        if number is None and token not in _WORDS:
+        if number is None and token not in self._words:
             self.fail(f"{shown(self._ahead())} is no value; a text stands in quotes")
         self.at = found.end()
-        return number if number is not None else _WORDS[token]
+        return number if number is not None else self._words[token]
 
     def _number(self, token: str) -> float | None:
         if re.match(r"-?\.[0-9]", token):
