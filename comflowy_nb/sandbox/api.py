@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
 
 from comflowy_nb.sandbox.inputs import keep_input
@@ -146,7 +147,7 @@ class _Route(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         # Tornado's own would write the request with its address, and so the key, into the log.
-        if not isinstance(value, HTTPError):
+        if not isinstance(value, HTTPError | StreamClosedError):
             sys.stderr.write(f"{self.request.method} {type(self).__name__}\n")
             traceback.print_exception(typ, value, tb)
 

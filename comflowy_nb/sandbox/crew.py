@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.sandbox.frames import pack, receive_frame
@@ -155,13 +156,19 @@ class Crew:
             self.on_free()
 
     def _hear(self, worker: Worker, news: Mapping[str, Any]) -> None:
-        if news["what"] == "ready":
-            worker.is_ready = True
+        if news["what"] == "loaded":
             if not self._object_info.done():
                 self._object_info.set_result(news["object_info"])
+            return
+        if news["what"] == "ready":
+            worker.is_ready = True
             self.warm()
             return
-        self.on_news(worker, news)
+        try:
+            self.on_news(worker, news)
+        except Exception:  # noqa: BLE001 - a fault here must not leave its run without an end
+            traceback.print_exc()
+            worker.kill()
         if worker.run_id is None:
             self._workers.sort(key=lambda one: one is not worker)
             self.on_free()

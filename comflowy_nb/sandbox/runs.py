@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import uuid
 from collections import deque
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from comflowy_nb.sandbox.published import graph_of
 from comflowy_nb.sandbox.store import Made, SavedRun, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from comflowy_nb.sandbox.callbacks import Courier, Couriers
     from comflowy_nb.sandbox.crew import Crew, Worker
@@ -42,6 +44,7 @@ class _Live:
     state: State = State.WAITING
     worker: Worker | None = None
     cancel_asked: bool = False
+    error: str | None = None  # of one whose end could not be written
 
 
 class Runs:
@@ -100,7 +103,8 @@ class Runs:
         """The `data` of a check's answer; None for a run that is not known."""
         live = self._live.get(run_id)
         if live is not None:
-            return {"status": live.state.value, "output_images": [], "full_outputs": {}}
+            data: dict[str, Any] = {"status": live.state.value, "output_images": [], "full_outputs": {}}
+            return data if live.error is None else {**data, "error": live.error}
         saved = self._store.get(run_id)
         return None if saved is None else {"status": saved.state.value, **self._result(saved, base_url)}
 
@@ -112,6 +116,8 @@ class Runs:
             if saved is None:
                 return Cancelling.NO_SUCH_RUN
             return Cancelling.DONE if saved.error == CANCELLED else Cancelling.TOO_LATE
+        if live.state.is_final:
+            return Cancelling.TOO_LATE
         if live.cancel_asked:
             return Cancelling.DONE
         self._store.ask_cancel(run_id)
@@ -149,12 +155,13 @@ class Runs:
 
     def _hear(self, worker: Worker, news: Mapping[str, Any]) -> None:
         live = self._live.get(news["run_id"])
-        if live is None or live.worker is not worker:
+        if live is None or live.worker is not worker or live.state.is_final:
             return
         run_id = live.saved.run_id
         match news["what"]:
             case "started":
-                self._store.count_start(run_id)
+                with contextlib.suppress(sqlite3.Error):  # a full disk: the run itself may still be short of its end
+                    self._store.count_start(run_id)
                 live.state = State.RUNNING
                 live.courier.tell("running", _nothing_yet())
             case "progress":
@@ -171,7 +178,7 @@ class Runs:
 
     def _lose(self, worker: Worker, why: str) -> None:
         live = self._live.get(worker.run_id or "")
-        if live is not None:
+        if live is not None and not live.state.is_final:
             self._fail(live, CANCELLED if live.cancel_asked else why)
 
     def _kill_if_on(self, worker: Worker, run_id: str) -> None:
@@ -179,18 +186,25 @@ class Runs:
             worker.kill()
 
     def _succeed(self, live: _Live, made: list[Made]) -> None:
-        self._store.succeed(live.saved.run_id, made)
-        self._leave(live)
+        self._end(live, lambda run_id: self._store.succeed(run_id, made))
 
     def _fail(self, live: _Live, error: str) -> None:
-        self._store.fail(live.saved.run_id, error)
-        self._leave(live)
+        self._end(live, lambda run_id: self._store.fail(run_id, error))
 
-    def _leave(self, live: _Live) -> None:
-        del self._live[live.saved.run_id]
+    def _end(self, live: _Live, write: Callable[[str], None]) -> None:
+        run_id = live.saved.run_id
         if live.worker is not None:
             live.worker.run_id = None
-        saved = self._store.get(live.saved.run_id)
+        try:
+            write(run_id)
+        except sqlite3.Error as error:
+            # It stays unfinished on the disk, so the next sandbox takes it up; to this one's clients it failed.
+            live.state = State.FAILED
+            live.error = f"the sandbox could not write down how this run ended: {error}"
+            live.courier.finish({"type": "failed", "error": live.error, "output_images": [], "full_outputs": {}})
+            return
+        del self._live[run_id]
+        saved = self._store.get(run_id)
         assert saved is not None
         live.courier.finish({"type": saved.state.value, **self._result(saved, self._base_url)})
 

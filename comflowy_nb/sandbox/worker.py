@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from comflowy_nb.sandbox.engine import Engine, NodeFailed, Stopped, apply_params
 from comflowy_nb.sandbox.frames import pack, read_frame
 from comflowy_nb.sandbox.nodes import OBJECT_INFO
+from comflowy_nb.sandbox.published import graph_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,10 +65,24 @@ def main(inputs: str, pictures: str) -> None:
     line = Line(sys.stdin.buffer, news)
     threading.Thread(target=line.listen, name="orders", daemon=True).start()
     engine = Engine(input_folder=Path(inputs))
-    line.tell("ready", object_info=OBJECT_INFO)
+    line.tell("loaded", object_info=OBJECT_INFO)
+    if line.runs.empty():
+        _warm_up(engine, line)
+    line.tell("ready")
     while True:
         order = line.runs.get()
         _run(engine, line, order, Path(pictures))
+
+
+def _warm_up(engine: Engine, line: Line) -> None:
+    """Paint what the sampler knows of, which takes a second or two, before anybody waits for it."""
+    try:
+        graph, _ = apply_params(graph_of("default") or {}, {"3::steps": 1})
+        engine.run(graph, on_progress=lambda _payload: None, should_stop=lambda: not line.runs.empty())
+    except Stopped:  # a run has come, which warms as well
+        pass
+    except Exception:  # noqa: BLE001 - runs will say it in their own words
+        traceback.print_exc()
 
 
 def _run(engine: Engine, line: Line, order: Mapping[str, Any], folder: Path) -> None:
