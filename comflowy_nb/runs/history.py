@@ -46,7 +46,7 @@ class History:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._home = store.folder
+        self._locks = store.folder / "locks"
         self._pictures = store.folder / "pictures"
         self.remarks = store.remarks
 
@@ -60,7 +60,7 @@ class History:
             If the file is newer than this version, or can't be read and written.
         """
         history = cls(Store(folder))
-        clean_locks(folder, keep=history._owners())
+        clean_locks(history._locks, keep=history._owners())
         return history
 
     def close(self) -> None:
@@ -272,7 +272,7 @@ class History:
         """Make `owner` the one who follows a run, if nobody living does; else None."""
         with self._store.write() as connection:
             row = connection.execute("SELECT number, owner FROM runs WHERE token = ?", (token,)).fetchone()
-            if row is None or (row["owner"] != owner and is_alive(self._home, row["owner"])):
+            if row is None or (row["owner"] != owner and is_alive(self._locks, row["owner"])):
                 return None
             if row["owner"] != owner:
                 self._bury(connection)
@@ -342,7 +342,7 @@ class History:
             _put_words(connection, replace(record, reason=ANSWER_LOST))
 
     def _dead(self, owners: Iterable[str]) -> set[str]:
-        return {owner for owner in owners if not is_alive(self._home, owner)}
+        return {owner for owner in owners if not is_alive(self._locks, owner)}
 
     def _owners(self) -> set[str]:
         with self._store.read() as connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError
@@ -43,6 +43,7 @@ class Library:
     def __init__(self, folder: Path) -> None:
         self.home = folder
         self.folder = folder / "pictures"
+        self.locks = folder / "locks"
         self.recent: list[str] = []  # tokens of this process's runs, newest last
         self._history: History | None = None
         self._lock = threading.Lock()
@@ -59,6 +60,24 @@ class Library:
             if self._history is not None:
                 self._history.close()
                 self._history = None
+
+    def touch(self, run: Run) -> None:
+        """Make a run this process's newest: what `last` means."""
+        with self._lock:
+            self.recent = [*(token for token in self.recent if token != run.token), run.token]
+
+    def expect_missing(self, run: Run) -> bool:
+        """Mark the pictures of a success that are not on disk as expected again; whether there are any to fetch."""
+        with run.guard:
+            record = self.history.get(run.token) or run.record
+            for picture in record.pictures:
+                if picture.state == "expected" or (picture.file and self.picture_path(picture).is_file()):
+                    continue
+                wanted = replace(picture, state="expected", error=None)
+                record = self.history.set_picture(run.token, wanted)
+            if record != run.record:
+                run.update(record)
+            return any(picture.state == "expected" for picture in record.pictures)
 
     # -- finding ------------------------------------------------------------------------------------------------
 
@@ -155,7 +174,7 @@ class Library:
         return record
 
     def _last(self, back: int) -> RunRecord | None:
-        recent = list(dict.fromkeys(reversed(self.recent)))
+        recent = self.recent[::-1]
         if back < len(recent):
             return self.history.get(recent[back])
         return self.history.newest(back=back - len(recent), without=recent)

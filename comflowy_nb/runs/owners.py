@@ -36,8 +36,8 @@ class Owner:
 
     Parameters
     ----------
-    home
-        The home folder; the lock files are in its folder `locks`.
+    folder
+        Where the lock files are: `locks` in the home folder.
 
     Raises
     ------
@@ -45,11 +45,11 @@ class Owner:
         If no lock can be made there.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.name = uuid.uuid4().hex
-        self._path = _lock_path(home, self.name)
+        self._path = folder / f"{self.name}.lock"
         try:
-            make_folder(self._path.parent)
+            make_folder(folder)
             self._lock = _hold(self._path)
         except (OSError, NotImplementedError) as error:
             raise HistoryError(f"no lock file can be made in the home folder: {_why(error)}") from error
@@ -69,13 +69,13 @@ class Owner:
         return f"<Owner {self.name[:8]}>"
 
 
-def is_alive(home: Path, name: str) -> bool:
+def is_alive(folder: Path, name: str) -> bool:
     """Whether the owner of that name still holds its lock."""
     if not _NAME.fullmatch(name):
         return False
     if _ours.get(name) == os.getpid():
         return True
-    path = _lock_path(home, name)
+    path = folder / f"{name}.lock"
     # Two that ask about a dead owner at one moment see each other's hold of its lock: so a held lock is looked at
     # again, and the first to get it removes the file.
     for probe in range(_PROBES):
@@ -95,16 +95,12 @@ def is_alive(home: Path, name: str) -> bool:
     return True
 
 
-def clean_locks(home: Path, keep: Collection[str]) -> None:
+def clean_locks(folder: Path, keep: Collection[str]) -> None:
     """Remove the lock files of owners that are gone, but for those named in `keep`."""
     with contextlib.suppress(OSError):
-        for path in (home / "locks").glob("*.lock"):
+        for path in folder.glob("*.lock"):
             if path.stem not in keep and _NAME.fullmatch(path.stem):
-                is_alive(home, path.stem)
-
-
-def _lock_path(home: Path, name: str) -> Path:
-    return home / "locks" / f"{name}.lock"
+                is_alive(folder, path.stem)
 
 
 def _hold(path: Path) -> FileLock:

@@ -31,7 +31,7 @@ def library(home):
 
 @pytest.fixture
 def owner(home):
-    held = Owner(home)
+    held = Owner(home / "locks")
     yield held
     held.release()
 

@@ -194,7 +194,7 @@ def test_the_last_24_times_are_kept_by_workflow_and_service(history):
 
 
 def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, home):
-    gone = Owner(home)
+    gone = Owner(home / "locks")
     record = history.claim(intent(owner=gone.name)).record
     assert history.claim(intent()).kind == "joined"
     gone.release()
@@ -205,7 +205,7 @@ def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, 
 
 
 def test_orphans_are_what_nobody_living_follows(history, intent, home):
-    gone = Owner(home)
+    gone = Owner(home / "locks")
     live = add(history, intent("a", owner=gone.name), Status.RUNNING, service_run_id="1")
     owed = add(
         history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, pictures=(PictureRecord(0, "9", 0),)
@@ -224,7 +224,7 @@ def test_orphans_are_what_nobody_living_follows(history, intent, home):
 
 
 def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner):
-    gone, other = Owner(home), Owner(home)
+    gone, other = Owner(home / "locks"), Owner(home / "locks")
     record = add(history, intent(owner=gone.name), Status.RUNNING)
     assert history.take_over(record.token, owner.name) is None
     gone.release()
@@ -236,7 +236,7 @@ def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner
 
 
 def test_a_submit_taken_over_is_unknown(history, intent, home, owner):
-    gone = Owner(home)
+    gone = Owner(home / "locks")
     record = history.claim(intent(owner=gone.name)).record
     gone.release()
     taken = history.take_over(record.token, owner.name)

@@ -21,7 +21,7 @@ from comflowy_nb.runs.run import PictureRecord
 from comflowy_nb.services.base import Status
 
 home = Path(sys.argv[1])
-owner = Owner(home)
+owner = Owner(home / "locks")
 history = History.open(home)
 
 def intent(key):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import comflowy_nb
-from comflowy_nb.errors import RefError
+from comflowy_nb.errors import PictureError, RefError
 from comflowy_nb.runs.images import keep_picture
 from comflowy_nb.runs.library import Library, open_library
 from comflowy_nb.runs.run import PictureRecord
@@ -78,9 +78,11 @@ def test_a_name_precedes_an_id_that_begins_so(library, runs):
 
 def test_last_means_this_process_first_and_then_the_history(library, runs):
     one, _, three = runs
-    library.recent += [three.token, one.token]
+    library.touch(library.run(three))
+    library.touch(library.run(one))
     assert [library.find(f"last~{back}").run.number for back in range(3)] == [1, 3, 2]
-    library.recent.append(three.token)  # it was asked for again
+    library.touch(library.run(three))  # it was asked for again
+    assert library.recent == [one.token, three.token]
     assert [library.find(f"last~{back}").run.number for back in range(3)] == [3, 1, 2]
 
 
@@ -109,6 +111,21 @@ def test_a_run_of_the_past_can_be_looked_at_but_not_cancelled(library, runs):
 def test_thumbnails_are_at_hand(library, runs):
     picture = library.find("r1[0]").image.record
     assert library.thumbnail_path(picture, 256).name.endswith("_0.t256.jpg")
+
+
+def test_pictures_that_are_gone_are_expected_again(library, runs):
+    run = library.find("r1").run
+    assert not library.expect_missing(run)
+    run.images[1].path.unlink()
+    assert library.expect_missing(run)
+    assert [picture.state for picture in run.record.pictures] == ["kept", "expected", "kept"]
+    assert library.history.get(run.token) == run.record
+    with pytest.raises(PictureError, match="not on disk"):
+        _ = run.images[1].path
+    missing = replace(run.record.pictures[1], state="missing", file=None, error="gone from the service")
+    run.update(library.history.set_picture(run.token, missing))
+    assert library.expect_missing(run)
+    assert run.record.pictures[1].error is None
 
 
 def test_nothing_is_made_before_it_is_needed(tmp_path):

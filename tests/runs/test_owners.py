@@ -31,48 +31,48 @@ def locks(home):
 
 
 @pytest.fixture
-def other(home):
+def other(locks):
     """Another process that holds a lock: its name, and the process."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(locks)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     yield process.stdout.readline().strip(), process
     process.kill()
     process.communicate()
 
 
-def test_an_owner_lives_until_it_lets_go(home, locks):
-    owner = Owner(home)
-    assert is_alive(home, owner.name)
+def test_an_owner_lives_until_it_lets_go(locks):
+    owner = Owner(locks)
+    assert is_alive(locks, owner.name)
     owner.release()
-    assert not is_alive(home, owner.name)
+    assert not is_alive(locks, owner.name)
     assert list(locks.iterdir()) == []
 
 
-def test_another_process_is_alive_until_it_is_killed(home, locks, other):
+def test_another_process_is_alive_until_it_is_killed(locks, other):
     name, process = other
-    assert is_alive(home, name)
+    assert is_alive(locks, name)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert not is_alive(home, name)
+    assert not is_alive(locks, name)
     assert not (locks / f"{name}.lock").exists()
 
 
-def test_a_lock_let_go_on_another_thread_is_free(home):
-    owner = Owner(home)
+def test_a_lock_let_go_on_another_thread_is_free(locks):
+    owner = Owner(locks)
     thread = threading.Thread(target=owner.release)
     thread.start()
     thread.join()
-    assert not is_alive(home, owner.name)
+    assert not is_alive(locks, owner.name)
 
 
 @pytest.mark.parametrize("name", ["", "x", "../history", "0" * 31, uuid.uuid4().hex])
-def test_a_name_without_a_lock_is_dead(home, locks, name):
-    assert not is_alive(home, name)
+def test_a_name_without_a_lock_is_dead(locks, name):
+    assert not is_alive(locks, name)
     assert not locks.exists() or list(locks.iterdir()) == []
 
 
-def test_many_who_ask_about_the_dead_at_once_all_hear_it(home, other):
+def test_many_who_ask_about_the_dead_at_once_all_hear_it(locks, other):
     name, process = other
     process.kill()
     process.wait()
@@ -80,7 +80,7 @@ def test_many_who_ask_about_the_dead_at_once_all_hear_it(home, other):
 
     def ask():
         start.wait()
-        answers.append(is_alive(home, name))
+        answers.append(is_alive(locks, name))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -90,7 +90,7 @@ def test_many_who_ask_about_the_dead_at_once_all_hear_it(home, other):
     assert answers == [False] * 8
 
 
-def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_end(home, monkeypatch):
+def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_end(locks, monkeypatch):
     """A lock file exists for a moment before it is held; one who cleans up then removes it."""
     real, removed = owners.FileLock, []
 
@@ -103,12 +103,12 @@ def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_e
             return held
 
     monkeypatch.setattr(owners, "FileLock", Robbed)
-    owner = Owner(home)
+    owner = Owner(locks)
     assert removed == [str(owner._path)]
     assert owner._path.exists()
     monkeypatch.undo()
     monkeypatch.setattr(owners, "_ours", {})
-    assert is_alive(home, owner.name)
+    assert is_alive(locks, owner.name)
     owner.release()
 
 
@@ -131,11 +131,11 @@ def test_stale_files_go_when_the_history_opens_but_for_those_of_runs(home, locks
     second.close()
 
 
-def test_cleaning_leaves_the_living(home, locks, other):
+def test_cleaning_leaves_the_living(locks, other):
     name, _ = other
-    clean_locks(home, keep=())
+    clean_locks(locks, keep=())
     assert (locks / f"{name}.lock").exists()
-    assert is_alive(home, name)
+    assert is_alive(locks, name)
 
 
 def test_no_place_for_a_lock_is_told_plainly(tmp_path):
