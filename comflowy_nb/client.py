@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
-import weakref
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from comflowy_nb.errors import RefError, WorkflowError
 from comflowy_nb.runs.claims import Intent
 from comflowy_nb.runs.ends import error_of
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
-from comflowy_nb.runs.run import Run
+from comflowy_nb.runs.roster import Roster, workflow_key
 from comflowy_nb.runs.tracker import Tracker
-from comflowy_nb.services.base import Status, Submission
+from comflowy_nb.runs.uploads import Uploads
+from comflowy_nb.services.base import Submission
 from comflowy_nb.services.connecting import open_service
 from comflowy_nb.services.webhooks import Receiver
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.finding import Finder
-from comflowy_nb.workflow.pictures import PictureInput, open_picture
+from comflowy_nb.workflow.pictures import open_picture
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Self
 
     from comflowy_nb.runs.claims import Retry
     from comflowy_nb.runs.library import Library
-    from comflowy_nb.runs.run import PictureRecord, RunRecord
+    from comflowy_nb.runs.run import PictureRecord, Run
     from comflowy_nb.services.base import Event, Service
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.pictures import PictureInput
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Client", "Submitted", "connect"]
@@ -88,7 +87,7 @@ def connect(
         If the service can't be reached, or is none that can be used.
     """
     library = open_library()
-    owner = Owner(library.home)  # held first: the sandbox ends when nobody holds one
+    owner = Owner(library.locks)  # held first: the sandbox ends when nobody holds one
     try:
         service = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
         return Client(service, library, owner)
@@ -114,14 +113,15 @@ class Client:
             service,
             library.history,
             owner=owner.name,
-            owners=library.home,
+            owners=library.locks,
             pictures=library.folder,
             settings=settings,
             callback_urls=self._receiver.urls if self._receiver else None,
         )
-        self._runs: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
-        self._runs_lock = threading.Lock()
-        self._uploaded: dict[str, str] = {}  # sha256 -> the value to send
+        # The sandbox of a home folder is one place, whatever port it has today.
+        origin = "sandbox" if service.kind == "sandbox" else service.origin
+        self._roster = Roster(library, self._tracker, origin=origin, owner=owner.name, follower=self)
+        self._uploads = Uploads(self._tracker)
         self._finder = Finder(
             home=library.home,
             identity=service.identity,
@@ -130,7 +130,7 @@ class Client:
             published=self._published,
             described=self._described,
         )
-        self._taken_up = self._take_up()
+        self._taken_up = self._roster.take_up()
 
     # -- what it is connected to --------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Client:
 
     def usual_seconds(self, workflow: Workflow) -> float | None:
         """How long a run of this workflow usually takes here, in seconds; None while nothing is known."""
-        return self._tracker.pace(_workflow_key(workflow)).usual_s
+        return self._tracker.pace(workflow.id or workflow.name).usual_s
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -235,17 +235,17 @@ class Client:
         """
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
-        given = settings_from_mapping(params) if not isinstance(params, (list, tuple)) else params
+        given = settings_from_mapping(params) if isinstance(params, Mapping) else params
         resolved = resolve(workflow, given, namespace=namespace, open_run=self._open_run)
         base = from_run.params if from_run is not None else {}
         values = {**base, **resolved.params}
         set_params = tuple(dict.fromkeys((*(from_run.record.set_params if from_run else ()), *resolved.set_params)))
         key = request_key(self.identity, workflow.content, values)
-        sent = self._upload_pictures(values)
+        sent = self._uploads.replace(values)
         intent = Intent(
             token=str(uuid.uuid4()),
             identity=self.identity,
-            origin=self._origin,
+            origin=self._roster.origin,
             service=self.label,
             workflow=workflow.name,
             workflow_id=workflow.id,
@@ -256,20 +256,20 @@ class Client:
             name=name,
         )
         claim = self.library.history.claim(intent, fresh=fresh, retry=retry)
-        run = self._known(claim.record)
-        self.library.recent.append(run.token)
+        run = self._roster.run(claim.record)
+        self.library.touch(run)
         if claim.kind == "held":
             error = error_of(run)
             assert error is not None
             raise error
         if claim.kind == "new":
             submission = Submission(token=run.token, workflow_id=workflow.id, params=sent)
-            self._tracker.submit(run, submission, _workflow_key(workflow))
+            self._tracker.submit(run, submission, workflow_key(run.record))
             return Submitted(run, "new", resolved.drawn)
         if name is not None:
             run.update(self.library.history.name(run.token, name))
         if claim.kind == "joined":
-            self._watch_foreign(run)
+            self._roster.watch(run)
             return Submitted(run, "joined", resolved.drawn)
         if claim.kind == "same":
             self.refresh(run)
@@ -278,7 +278,7 @@ class Client:
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
-        self._check_place(run)
+        self._roster.check_place(run)
         if run.status.is_live:
             self._tracker.cancel(run)
 
@@ -290,11 +290,13 @@ class Client:
         RefError
             If a reference names no run, or one of another service.
         """
-        runs = [self._known(self.library.find(ref).run.record) for ref in refs] if refs else self._unfollowed()
+        if not refs:
+            return self._roster.resume_all()
+        runs = [self._roster.run(self.library.find(ref).run.record) for ref in refs]
         for run in runs:
-            self._check_place(run)
+            self._roster.check_place(run)
         for run in runs:
-            self._follow_again(run)
+            self._roster.resume(run)
         return runs
 
     def refresh(self, run: Run) -> bool:
@@ -304,32 +306,18 @@ class Client:
         -------
         Whether pictures were wanting and are fetched now, through a fresh check.
         """
-        record = run.record
-        if record.origin != self._origin:
-            return False
-        if record.status.is_live:
-            self._watch_foreign(run)
-            return False
-        wanting = [picture for picture in record.pictures if not self._is_on_disk(picture)]
-        if record.status is not Status.SUCCESS or not wanting:
-            return False
-        with run.guard:
-            for picture in wanting:
-                owed = replace(picture, state="expected", error=None)
-                run.update(self.library.history.set_picture(run.token, owed))
-        self._tracker.follow(run, _record_key(record))
-        return True
+        return self._roster.refresh(run)
 
     # -- looking ------------------------------------------------------------------------------------------------
 
     def runs(self, text: str | None = None, **filters: Any) -> list[Run]:
         """Earlier runs, newest first; the filters are those of `Library.runs`."""
-        return [self._known(run.record) for run in self.library.runs(text, **filters)]
+        return [self._roster.run(run.record) for run in self.library.runs(text, **filters)]
 
     def find(self, ref: str) -> Found:
         """What a reference names, with the live run where this client follows it."""
         found = self.library.find(ref)
-        run = self._known(found.run.record)
+        run = self._roster.run(found.run.record)
         if found.image is None:
             return Found(run)
         index = found.image.record.index
@@ -363,20 +351,6 @@ class Client:
 
     # -- within -------------------------------------------------------------------------------------------------
 
-    @property
-    def _origin(self) -> str:
-        """Where a run is asked about. The sandbox of a home folder is one place, whatever port it has today."""
-        return "sandbox" if self.service.kind == "sandbox" else self.service.origin
-
-    def _known(self, record: RunRecord) -> Run:
-        with self._runs_lock:
-            run = self._runs.get(record.token)
-            if run is None:
-                run = self._runs[record.token] = Run(record, self)
-            elif run.record.status is not record.status and not run.status.is_live:
-                run.update(record)
-            return run
-
     def _hear(self, event: Event) -> None:
         self._tracker.hear(event)
 
@@ -395,68 +369,6 @@ class Client:
         image = found.image if found.image is not None else found.run.images[0]
         return open_picture(image.path, name=image.path.name)
 
-    def _upload_pictures(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as sent: an input picture is handed over once and stands for what the service calls it."""
-        sent = dict(values)
-        for field, value in values.items():
-            if not isinstance(value, PictureInput):
-                continue
-            known = self._uploaded.get(value.content_sha256)
-            if known is None:
-                known = self._wait_for(partial(self._upload, value))
-                if known is None:
-                    raise WorkflowError(f"{self.label} takes no uploads: give {field} the https address of a picture")
-                self._uploaded[value.content_sha256] = known
-            sent[field] = known
-        return sent
-
-    def _upload(self, picture: PictureInput) -> str | None:
-        return self.service.upload(picture.name, picture.load())
-
-    def _check_place(self, run: Run) -> None:
-        if run.record.origin != self._origin:
-            raise RefError(
-                f"{run.ref} was sent to {run.record.service}, and {self.label} knows nothing of it; "
-                f"connect to {run.record.service} first"
-            )
-
-    def _is_on_disk(self, picture: PictureRecord) -> bool:
-        return picture.state == "kept" and self.library.picture_path(picture).is_file()
-
-    def _watch_foreign(self, run: Run) -> None:
-        if run.record.owner != self._owner.name:
-            self._tracker.watch(run, _record_key(run.record))
-
-    def _take_up(self) -> list[Run]:
-        """Follow what dead kernels left with this service."""
-        runs = []
-        for record in self.library.history.orphans(self.identity):
-            if record.origin != self._origin:
-                continue
-            taken = self.library.history.take_over(record.token, self._owner.name)
-            if taken is not None and taken.service_run_id is not None:
-                run = self._known(taken)
-                runs.append(run)
-                self._tracker.follow(run, _record_key(taken))
-        return runs
-
-    def _unfollowed(self) -> list[Run]:
-        lost = [self._known(run.record) for run in self.library.runs(status=Status.LOST, limit=1000)]
-        return [*self._take_up(), *(run for run in lost if run.record.origin == self._origin)]
-
-    def _follow_again(self, run: Run) -> None:
-        if run.status is Status.SUCCESS:
-            self.refresh(run)
-        elif run.status.is_live and run.record.owner != self._owner.name:
-            taken = self.library.history.take_over(run.token, self._owner.name)
-            if taken is None:
-                self._watch_foreign(run)
-                return
-            run.update(taken)
-            self._tracker.follow(run, _record_key(taken))
-        elif run.record.service_run_id is not None and not run.status.is_final:
-            self._tracker.follow(run, _record_key(run.record))
-
     def __repr__(self) -> str:
         return f"<Client {self.label}>"
 
@@ -465,12 +377,3 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _workflow_key(workflow: Workflow) -> str:
-    """What the time a run takes is remembered under."""
-    return workflow.id or workflow.name
-
-
-def _record_key(record: RunRecord) -> str:
-    return record.workflow_id or record.workflow

@@ -112,10 +112,10 @@ class Tracker:
             following.rule_due_s = self.times.clock()
         following.ask(self.times.clock())
 
-    def watch(self, run: Run, workflow_key: str) -> None:
+    def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
         """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
         now_s = self.times.clock()
-        self.times.at(now_s, lambda: self._watch(run, workflow_key, now_s - OWNER_S))
+        self.times.at(now_s, lambda: self._watch(run, workflow_key, now_s - OWNER_S, may_take_over))
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end; a submit in flight is awaited first, one not begun is not sent."""
@@ -193,7 +193,7 @@ class Tracker:
 
     # -- a run that another kernel follows ----------------------------------------------------------------------
 
-    def _watch(self, run: Run, workflow_key: str, looked_s: float) -> None:
+    def _watch(self, run: Run, workflow_key: str, looked_s: float, may_take_over: bool) -> None:  # noqa: FBT001
         if self.closed:
             return
         now_s = self.times.clock()
@@ -205,11 +205,17 @@ class Tracker:
                 return
             if now_s - looked_s >= OWNER_S:
                 looked_s = now_s
-                taken = None
-                if not is_alive(self._owners, run.record.owner):
-                    taken = self.history.take_over(run.token, self._owner)
-                if taken is not None:
-                    run.update(taken)
-                    self.follow(run, workflow_key)
+                if not is_alive(self._owners, run.record.owner) and self._take_over(run, workflow_key, may_take_over):
                     return
-        self.times.at(now_s + WATCH_S, lambda: self._watch(run, workflow_key, looked_s))
+        self.times.at(now_s + WATCH_S, lambda: self._watch(run, workflow_key, looked_s, may_take_over))
+
+    def _take_over(self, run: Run, workflow_key: str, may_take_over: bool) -> bool:  # noqa: FBT001
+        if not may_take_over:
+            run.report(trouble=f"the kernel that followed it has ended; connect to {run.record.service} to go on")
+            return False
+        taken = self.history.take_over(run.token, self._owner)
+        if taken is None:
+            return False
+        run.update(taken)
+        self.follow(run, workflow_key)
+        return True
