@@ -58,7 +58,7 @@ class Pictures:
 
     def open(self, url: str) -> _Opening:
         """Open an address inside `with`; it may be one relative to the service's origin."""
-        return _Opening(self, Secret(urljoin(self._origin + "/", url)))
+        return _Opening(self, _joined(self._origin + "/", url))
 
     def close(self) -> None:
         self._own.close()
@@ -201,10 +201,14 @@ def _redirected(address: Secret, answer: requests.Response) -> Secret | None:
     location = answer.headers.get("Location")
     if answer.status_code not in {301, 302, 303, 307, 308} or not location:
         return None
+    return _joined(address.reveal(), location)
+
+
+def _joined(base: str, url: str) -> Secret:
     try:
-        return Secret(urljoin(address.reveal(), location))
+        return Secret(urljoin(base, url))
     except ValueError:
-        return None
+        return Secret(url)  # it is refused as one that can't be read
 
 
 def _is_inside(host: str) -> bool:

@@ -119,7 +119,7 @@ def _joined(error: dict[str, Any]) -> str:
 def _words(value: object, depth: int = 0) -> str | None:
     """The words in a JSON value that is of no shape we know."""
     if isinstance(value, str):
-        return _line(value)
+        return _line(value) or None
     if depth > 3:
         return None
     if isinstance(value, dict):

@@ -236,6 +236,9 @@ class FaultyServer:
             with self._changed:
                 self._open.add(sock)
             with sock.makefile("rb") as reader:
+                if reader.peek(1)[:1] == b"\x16":  # TLS where there is none: answered in the clear, as servers do
+                    wire.send(_head(400, {"Connection": "close"}))
+                    return
                 while (seen := _read_request(reader, number)) is not None:
                     answer = self._record(seen)
                     if answer(seen, wire) != KEEP:

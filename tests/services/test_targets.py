@@ -1,0 +1,130 @@
+"""What a person connects to, and what is found there."""
+
+from __future__ import annotations
+
+import pytest
+from faulty_server import closed_port, html, redirect, reply
+
+from comflowy_nb.errors import AnswerError, ServerError, ServiceError, SettingsError, UnreachableError
+from comflowy_nb.services.origins import is_loopback, origin_of
+from comflowy_nb.services.targets import Target, parse_target, recognise
+
+TOKEN = "GET /api/open/v0/auth/token"
+STATS = "GET /system_stats"
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("sandbox", Target(None, "sandbox")),
+        (" cloud ", Target(None, "cloud")),
+        ("demo=sandbox", Target("demo", "sandbox")),
+        ("studio = cloud", Target("studio", "cloud")),
+        ("https://app.comflowy.com", Target(None, "url", "https://app.comflowy.com")),
+        ("lab-2=http://127.0.0.1:8000/", Target("lab-2", "url", "http://127.0.0.1:8000")),
+        ("https://app.comflowy.com/app?id=3fef&x=1#y", Target(None, "url", "https://app.comflowy.com")),
+        ("HTTPS://App.Comflowy.COM:443/api/open/v0", Target(None, "url", "https://app.comflowy.com")),
+        ("http://[::1]:8000", Target(None, "url", "http://[::1]:8000")),
+        ("http://localhost:80", Target(None, "url", "http://localhost")),
+        ("äther=sandbox", Target("äther", "sandbox")),
+    ],
+)
+def test_targets(text, target):
+    assert parse_target(text) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "connect to what?"),
+        ("x=", "connect to what?"),
+        ("sandpit", "nothing to connect to; what works is sandbox, cloud"),
+        ("Sandbox", "is written sandbox"),
+        ("comfyui", "can't be used yet"),
+        ("sandbox=https://a.example", "stands for itself"),
+        ("CLOUD=https://a.example", "stands for itself"),
+        ("2nd=cloud", "can't be a name"),
+        ("my lab=cloud", "can't be a name"),
+        ("=cloud", "can't be a name"),
+        ("app.comflowy.com", "lacks its scheme; write https://app.comflowy.com"),
+        ("127.0.0.1:8000/x", "lacks its scheme; write http://127.0.0.1:8000"),
+        ("localhost:8188", "lacks its scheme; write http://localhost:8188"),
+        ("ftp://a.example", "no http or https address"),
+        ("file:///etc/passwd", "no http or https address"),
+        ("https://", "names no host"),
+        ("https:///x", "names no host"),
+        ("https://a.example:port", "its port is not a number"),
+        ("https://a.example:99999", "its port is not a number"),
+        ("https://[::1", "is no address"),
+        ("https://a b.example", "a sign that no address has"),
+        ("https://a.example\\@b.example", "user name or password"),
+        ("lab=https://a.example,https://b.example", "give one address"),
+    ],
+)
+def test_what_is_no_target_is_said_plainly(text, words):
+    with pytest.raises(SettingsError) as caught:
+        parse_target(text)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://me:hunter2@a.example/x", "me:hunter2@a.example", "https://hunter2@a.example"]
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(text):
+    with pytest.raises(SettingsError, match="%comflowy login") as caught:
+        parse_target(text)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_loopback_is_this_machine_by_its_very_address():
+    for url in ("http://127.0.0.1:1", "http://127.9.9.9", "https://localhost", "http://[::1]:8"):
+        assert is_loopback(origin_of(url))
+    for url in ("http://128.0.0.1", "http://localhost.example", "http://127.0.0.1.example", "http://0.0.0.0"):
+        assert not is_loopback(origin_of(url))
+
+
+def test_a_comflowy_service_is_recognised_without_a_credential(faulty):
+    faulty.on(TOKEN, reply({"success": False, "error": "key missing"}, 401))
+    assert recognise(faulty.url) == "comflowy"
+    (seen,) = faulty.seen()
+    assert seen.query == {}
+    assert "authorization" not in seen.headers
+
+
+def test_a_comfyui_server_is_recognised(faulty):
+    faulty.on(TOKEN, reply("404: Not Found", 404))
+    faulty.on(STATS, reply({"system": {"comfyui_version": "0.3.64"}, "devices": []}))
+    assert recognise(faulty.url) == "comfyui"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (html(), AnswerError, "a web page (status 200)"),
+        (html(404), AnswerError, "a web page (status 404)"),
+        (reply(b""), AnswerError, "nothing (status 200)"),
+        (reply([]), AnswerError, "something else (status 200)"),
+        (reply("hello", 500), ServerError, "failed with status 500"),
+        (reply({"success": False}, 500), ServerError, "failed with status 500"),
+        (redirect("https://other.example/"), AnswerError, "points elsewhere"),
+    ],
+)
+def test_what_is_no_service_gets_one_sentence(faulty, answer, kind, words):
+    faulty.on("GET /*", answer)
+    with pytest.raises(ServiceError) as caught:
+        recognise(faulty.url)
+    assert type(caught.value) is kind
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_nobody_there():
+    with pytest.raises(UnreachableError, match="refused the connection"):
+        recognise(f"http://127.0.0.1:{closed_port()}")
+
+
+def test_no_tls_there(faulty):
+    with pytest.raises(ServiceError, match="encrypted connection failed"):
+        recognise(faulty.url.replace("http:", "https:"))
