@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 from comflowy_nb.sandbox.painting import rgb
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from comflowy_nb.sandbox.painting import Paint
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,10 @@ class Palette:
         What distance turns into.
     lamp
         Sun or moon.
+    lamp_y
+        Its height, in canvas heights from the top.
     is_night
-        Stars, galaxies and aurorae show.
+        Windows are lit, stars show.
     skies
         The kinds of sky that go with it.
     tags
@@ -35,74 +36,67 @@ class Palette:
     """
 
     name: str
-    zenith: NDArray[np.float32]
-    middle: NDArray[np.float32]
-    horizon: NDArray[np.float32]
-    light: NDArray[np.float32]
-    shade: NDArray[np.float32]
-    haze: NDArray[np.float32]
-    lamp: NDArray[np.float32]
+    zenith: Paint
+    middle: Paint
+    horizon: Paint
+    light: Paint
+    shade: Paint
+    haze: Paint
+    lamp: Paint
+    lamp_y: float
     is_night: bool
     skies: tuple[str, ...]
     tags: dict[str, float]
 
 
-def _palette(name: str, colours: str, skies: str, *, is_night: bool = False, **tags: float) -> Palette:
-    return Palette(name, *map(rgb, colours.split()), is_night, tuple(skies.split()), tags)
+def _palette(name: str, colours: str, lamp_y: float, skies: str, *, is_night: bool = False, **tags: float) -> Palette:
+    zenith, middle, horizon, light, shade, haze, lamp = map(rgb, colours.split())
+    kinds = tuple(skies.split())
+    return Palette(name, zenith, middle, horizon, light, shade, haze, lamp, lamp_y, is_night, kinds, tags)
 
 
-#        zenith middle horizon | light shade haze lamp
+_DAY = {"day": 1, "blue": 0.5, "sun": 0.4, "bright": 0.4, "green": 0.3}
+_DAWN = {"dawn": 1, "pale": 0.4, "warm": 0.3, "bright": 0.2}
+_SUNSET = {"sunset": 1, "red": 0.5, "warm": 0.6, "dusk": 0.3, "sun": 0.3}
+_DUSK = {"dusk": 1, "purple": 0.3, "dark": 0.2, "moon": 0.2}
+_NIGHT = {"night": 1, "dark": 0.6, "moon": 0.3, "star": 0.3, "blue": 0.5, "cold": 0.2}
+_GALAXY = {"purple": 1, "galaxy": 0.7, "night": 0.4, "star": 0.3, "vivid": 0.3}
+_EMERALD = {"aurora": 1, "green": 0.6, "night": 0.4, "cold": 0.3, "forest": 0.1}
+_MIST = {"fog": 1, "storm": 1, "pale": 0.5, "cold": 0.4}
+
+_DAY_SKIES = "sun clouds cirrus rainbow"
+
 PALETTES: Final = (
+    # zenith, middle, horizon; light, shade, haze, lamp
+    _palette("day", "2468c0 6bb0ec dff2fb fff4dc 62809c c2dcf0 fffbe6", 0.17, _DAY_SKIES, **_DAY),
+    _palette("dawn", "5873bf e3a5c2 ffe2b8 ffdcc4 77719e f1cbd2 fff2d4", 0.5, "sun clouds cirrus", **_DAWN),
+    _palette("sunset", "2b4288 dd6c5f ffc75f ffb065 54426e ee9c70 fff2b4", 0.52, "sun clouds cirrus", **_SUNSET),
     _palette(
-        "day",
-        "2a6cc4 6fb1ea dcf0fa fff6e0 6d86a8 c4def0 fffbe8",
-        "sun clouds cirrus rainbow",
-        day=1, blue=0.5, sun=0.4, bright=0.4, green=0.3,
-    ),
-    _palette(
-        "dawn",
-        "5a74bd e6a9c0 ffe3bd ffdcc8 7a76a0 f3cdd0 fff0d8",
-        "sun clouds cirrus",
-        dawn=1, pale=0.4, warm=0.3, bright=0.2,
-    ),
-    _palette(
-        "sunset",
-        "2d4686 e2755e ffc766 ffb46a 5c4a72 f0a074 fff0b0",
-        "sun clouds cirrus",
-        sunset=1, red=0.5, warm=0.6, dusk=0.3, sun=0.3,
-    ),
-    _palette(
-        "dusk",
-        "1b2358 6d4f97 f49a86 b58fb8 34305f 9d6f9c ffe9cf",
-        "moon stars clouds",
-        is_night=True,
-        dusk=1, purple=0.3, dark=0.2, moon=0.2,
+        "dusk", "1a2158 6b4d97 f79a84 b08cbc 302c5c 94699c ffe6c8", 0.26, "moon stars clouds", is_night=True, **_DUSK
     ),
     _palette(
         "night",
-        "040a22 0e2456 2f5c92 6f8fc4 14234a 29497e f2f4ff",
+        "030820 0c2254 2c5a94 7896c8 101e40 244676 f4f5ff",
+        0.24,
         "moon stars galaxy clouds",
         is_night=True,
-        night=1, dark=0.6, moon=0.3, star=0.3, blue=0.5, cold=0.2,
+        **_NIGHT,
     ),
     _palette(
         "galaxy",
-        "10042c 47167a d572c4 b184e0 2a1458 7a3fa0 ffe6ff",
+        "0e0328 451578 d873c4 b58ae8 26124e 7840a2 ffe8ff",
+        0.24,
         "galaxy nebula moon stars",
         is_night=True,
-        purple=1, galaxy=0.7, night=0.4, star=0.3, vivid=0.3,
+        **_GALAXY,
     ),
     _palette(
         "emerald",
-        "031018 083a48 3f9f8c 7cc4b0 0c2c38 256a6c eafff4",
+        "020e18 07364a 3a9c90 80c8b8 0a2630 22666a ecfff6",
+        0.24,
         "aurora stars moon",
         is_night=True,
-        aurora=1, green=0.6, night=0.4, cold=0.3, forest=0.1,
+        **_EMERALD,
     ),
-    _palette(
-        "mist",
-        "6f8492 a3b3b8 e4e6de e8e6dc 66767e cfd6d4 fbfaf0",
-        "clouds cirrus sun",
-        fog=1, storm=1, pale=0.5, cold=0.4,
-    ),
-)  # fmt: skip
+    _palette("mist", "64798a a0b2b9 e6e8e0 ebe9e0 626f78 ced6d5 fffdf2", 0.28, "clouds cirrus sun", **_MIST),
+)

@@ -25,8 +25,8 @@ from comflowy_nb.sandbox.lands import LANDS, paint_land
 from comflowy_nb.sandbox.latents import CHANNELS, SCALE
 from comflowy_nb.sandbox.painting import Easel, average_down
 from comflowy_nb.sandbox.palettes import PALETTES
-from comflowy_nb.sandbox.skies import paint_sky
-from comflowy_nb.sandbox.subjects import SUBJECTS, paint_subject
+from comflowy_nb.sandbox.skies import SKY_TAGS, paint_sky
+from comflowy_nb.sandbox.subjects import SUBJECTS, paint_subject, stand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,7 +179,7 @@ class SceneSet:
         looks = []
         for b, silhouette in enumerate(layers.silhouettes):
             subject = SUBJECTS[silhouette.subject]
-            likely = np.array([subject.lands.get(land.name, 0.0) for land in LANDS])
+            likely = np.array([subject.fits(land.name) for land in LANDS])
             places[:, b] = lands + subjects[silhouette.subject] + likely - np.log(len(subject.places))
             named = _ask(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
             looks.append(named - np.log(len(named)))
@@ -260,18 +260,6 @@ def _ask(prompt: Conditioning, things: Mapping[str, Mapping[str, float]]) -> Rea
 
 # -- painting the set -------------------------------------------------------------------------------------------------
 
-SKY_TAGS: Final[dict[str, dict[str, float]]] = {
-    "sun": {"sun": 1.0, "bright": 0.3},
-    "clouds": {"clouds": 1.0, "storm": 0.4},
-    "cirrus": {"clouds": 0.4},
-    "rainbow": {"rainbow": 1.5},
-    "moon": {"moon": 1.0},
-    "stars": {"star": 1.0},
-    "galaxy": {"galaxy": 1.0, "star": 0.3},
-    "nebula": {"galaxy": 0.9, "purple": 0.2},
-    "aurora": {"aurora": 1.0},
-}
-
 
 def paint_layers(canvas: tuple[int, int]) -> Layers:
     height, width = canvas
@@ -288,30 +276,32 @@ def paint_layers(canvas: tuple[int, int]) -> Layers:
         tuple(name for _, name, _ in skies),
         np.stack(lands),
         np.stack(covers),
-        tuple(_silhouette(easel, k, place) for k, subject in enumerate(SUBJECTS) for place in subject.places),
+        tuple(found for k in range(len(SUBJECTS)) for found in _silhouettes(easel, k, canvas)),
     )
 
 
-def _silhouette(easel: Easel, index: int, place: tuple[float, float, float]) -> Silhouette:
+def _silhouettes(easel: Easel, index: int, canvas: tuple[int, int]) -> list[Silhouette]:
+    """A subject, painted once for every look and light, at each of its places."""
     subject = SUBJECTS[index]
-    cover, pixels, looks = None, None, []
-    for look in subject.looks:
-        row = []
-        for palette in PALETTES:
-            alpha, paint = paint_subject(easel, subject, look, place, palette)
-            if cover is None or pixels is None:
-                cover = average_down(alpha).ravel()
-                pixels = np.flatnonzero(cover)
-            row.append(_flatten(paint)[:, pixels])
-        looks.append(np.stack(row))
-    assert cover is not None
-    assert pixels is not None
-    return Silhouette(index, cover, pixels, np.stack(looks))
+    part, (down, across) = stand(easel, subject)
+    painted = [[paint_subject(part, subject, look, palette) for palette in PALETTES] for look in subject.looks]
+    cover = average_down(painted[0][0][0])
+    looks = np.stack([[_flatten(paint) for _, paint in row] for row in painted])
+    row, column = np.mgrid[down, across]
+    found = []
+    for place in subject.places:
+        there = column + round(place * canvas[1])
+        seen = ((cover > 0) & (row >= 0) & (row < canvas[0]) & (there >= 0) & (there < canvas[1])).ravel()
+        pixels = (row * canvas[1] + there).ravel()[seen]
+        whole = np.zeros(canvas[0] * canvas[1], dtype=np.float32)
+        whole[pixels] = cover.ravel()[seen]
+        found.append(Silhouette(index, whole, pixels, np.ascontiguousarray(looks[..., seen])))
+    return found
 
 
 def _flatten(paint: Array) -> Array:
     """(3, P), scaled around mid-grey."""
-    small = np.clip(average_down(paint), 0, 1).reshape(-1, 3).T
+    small = np.clip(average_down(paint), 0, 1).reshape(3, -1)
     return np.ascontiguousarray((small - 0.5) * np.float32(SCALE))
 
 
