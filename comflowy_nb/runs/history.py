@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import keyword
-import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +11,16 @@ from comflowy_nb.errors import HistoryError, RefError
 from comflowy_nb.runs import search
 from comflowy_nb.runs.claims import Claim, Intent, Retry, decide
 from comflowy_nb.runs.owners import clean_locks, is_alive
-from comflowy_nb.runs.rows import PICTURE_COLUMNS, clean, encode, encode_problem, picture_values, read_runs, words_of
+from comflowy_nb.runs.refs import check_name
+from comflowy_nb.runs.rows import (
+    PICTURE_COLUMNS,
+    clean,
+    encode_problem,
+    insert_run,
+    picture_values,
+    read_runs,
+    words_of,
+)
 from comflowy_nb.runs.run import may_move
 from comflowy_nb.runs.store import Store
 from comflowy_nb.services.base import Status
@@ -27,13 +33,12 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import PictureRecord, RunRecord
     from comflowy_nb.services.base import Problem
 
-__all__ = ["KEPT_SAMPLES", "Claim", "History", "Intent", "Retry", "check_name"]
+__all__ = ["KEPT_SAMPLES", "Claim", "History", "Intent", "Retry"]
 
 KEPT_SAMPLES = 24  # the estimate of a workflow's time looks at no more
 ANSWER_LOST = "the kernel that sent it ended before the answer came"
 
 _LIVE = "('submitting', 'waiting', 'pending', 'running')"
-_RESERVED = re.compile(r"last|[rs][0-9]+")
 _PICTURE_MARKS = ", ".join("?" * (len(PICTURE_COLUMNS) + 1))
 _PUT_PICTURE = f"INSERT OR REPLACE INTO pictures (run, {', '.join(PICTURE_COLUMNS)}) VALUES ({_PICTURE_MARKS})"  # noqa: S608 - own names
 
@@ -86,7 +91,7 @@ class History:
                 rows = connection.execute("SELECT * FROM runs WHERE key = ? ORDER BY number DESC", (intent.key,))
                 earlier = rows.fetchall()
                 kind, index = decide([Status(row["status"]) for row in earlier], fresh=fresh, retry=retry)
-                number = _insert(connection, intent) if index is None else earlier[index]["number"]
+                number = insert_run(connection, intent) if index is None else earlier[index]["number"]
                 if intent.name is not None and kind != "held":
                     _name(connection, number, intent.name)
                 record = _by_number(connection, number)
@@ -140,7 +145,7 @@ class History:
             for picture in pictures or ():
                 connection.execute(_PUT_PICTURE, (row["number"], *picture_values(picture)))
             record = _by_number(connection, row["number"])
-            if service_run_id is not None or problem is not None or reason is not None:
+            if problem is not None or reason is not None:
                 _put_words(connection, record)
         return record
 
@@ -331,7 +336,9 @@ class History:
 
     def _bury(self, connection: sqlite3.Connection) -> None:
         """Nobody will ever read the answer to what a dead owner was sending."""
-        rows = connection.execute("SELECT * FROM runs WHERE status = 'submitting'").fetchall()
+        rows = connection.execute(
+            f"SELECT * FROM runs WHERE status IN {_LIVE} AND status = 'submitting'"  # noqa: S608 - own words
+        ).fetchall()
         dead = self._dead({row["owner"] for row in rows})
         buried = [row for row in rows if row["owner"] in dead]
         for row in buried:
@@ -354,47 +361,6 @@ class History:
 
     def _has_file(self, file: str | None) -> bool:
         return file is not None and (self._pictures / file).is_file()
-
-
-def check_name(name: str) -> None:
-    """Whether `--as NAME` may stand.
-
-    Raises
-    ------
-    RefError
-        If it is no identifier, or means something else as a reference.
-    """
-    if _RESERVED.fullmatch(name):
-        raise RefError(f"{name} can't be a name: it already means a run or a sweep; take another word")
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise RefError(f"{name!r} can't be a name: letters, digits and _ make one, not beginning with a digit")
-
-
-def _insert(connection: sqlite3.Connection, intent: Intent) -> int:
-    content = None if intent.graph is None else encode(intent.graph)
-    graph = None if content is None else hashlib.sha256(content.encode()).hexdigest()
-    if graph is not None:
-        connection.execute("INSERT OR IGNORE INTO graphs (sha256, content) VALUES (?, ?)", (graph, content))
-    cursor = connection.execute(
-        "INSERT INTO runs (token, identity, origin, service, workflow, workflow_id, graph, params, set_params, key, "
-        "status, owner, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            intent.token,
-            intent.identity,
-            intent.origin,
-            intent.service,
-            clean(intent.workflow),
-            clean(intent.workflow_id),
-            graph,
-            encode(dict(intent.params)),
-            encode(list(intent.set_params)),
-            intent.key,
-            Status.SUBMITTING,
-            intent.owner,
-            time.time(),
-        ),
-    )
-    return int(cursor.lastrowid or 0)
 
 
 def _by_number(connection: sqlite3.Connection, number: int) -> RunRecord:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["adopt_picture", "keep_picture", "picture_path", "thumbnail_path", "write_file", "write_sidecar"]
 
 _TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
+_MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
+_RANDOM = "[0-9a-f]" * 8
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 
 
@@ -72,8 +74,9 @@ def keep_picture(
             kept = adopt_picture(folder=folder, token=token, output=output, settings=settings, length=stream.length)
             if kept is not None:
                 return kept
-            part = month / f"{stem}.part"
-            part.unlink(missing_ok=True)  # of a download that was killed
+            for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part"):  # of a download that was killed
+                stale.unlink(missing_ok=True)
+            part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             try:
                 digest = _receive(stream, part, settings.picture_max_bytes)
                 image, kind = decode_picture(part, max_px=settings.picture_max_px)
@@ -93,7 +96,7 @@ def adopt_picture(
 ) -> PictureRecord | None:
     """The record of a picture that is on disk already, decoded in full; None if there is none, or a damaged one."""
     stem = _stem(token, output.index)
-    for path in sorted(folder.glob(f"[0-9][0-9][0-9][0-9]-[0-9][0-9]/{stem}.*")):
+    for path in sorted(folder.glob(f"{_MONTH}/{stem}.*")):
         if path.name not in {f"{stem}.{extension}" for extension in _EXTENSIONS.values()}:
             continue
         try:

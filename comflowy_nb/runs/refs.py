@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from comflowy_nb.errors import RefError
 
-__all__ = ["Ref", "parse_ref"]
+__all__ = ["Ref", "check_name", "parse_ref"]
 
 _PICTURE = re.compile(r"(?P<rest>.*?)\[(?P<picture>[0-9]{1,9})\]", re.DOTALL)
 _NUMBER = re.compile(r"r([0-9]{1,18})")
 _LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
 _SWEEP = re.compile(r"(s[0-9]{1,18})(?:\.[0-9]+)?")
+_RESERVED = re.compile(r"last|[rs][0-9]+")
 _HELP = "a run is r41, a name, its id, last or last~1; its first picture r41[0], the first of node 9 r41:9[0]"
 
 
@@ -64,3 +66,17 @@ def _of_run(run: str, node: str | None, picture: int | None) -> Ref:
     if run.startswith("last~"):
         raise RefError(f"{run!r} is no reference: {_HELP}")
     return Ref("name" if run.isidentifier() else "id", run, node=node, picture=picture)
+
+
+def check_name(name: str) -> None:
+    """Whether `--as NAME` may stand.
+
+    Raises
+    ------
+    RefError
+        If it is no identifier, or means something else as a reference.
+    """
+    if _RESERVED.fullmatch(name):
+        raise RefError(f"{name} can't be a name: it already means a run or a sweep; take another word")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise RefError(f"{name!r} can't be a name: letters, digits and _ make one, not beginning with a digit")

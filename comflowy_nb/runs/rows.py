@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.runs.run import PictureRecord, RunRecord
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-__all__ = ["PICTURE_COLUMNS", "clean", "encode", "picture_values", "read_runs", "words_of"]
+    from comflowy_nb.runs.claims import Intent
+
+__all__ = ["PICTURE_COLUMNS", "clean", "encode_problem", "insert_run", "picture_values", "read_runs", "words_of"]
 
 PICTURE_COLUMNS = (
     "position",
@@ -68,6 +72,34 @@ def picture_values(picture: PictureRecord) -> tuple[Any, ...]:
     )
 
 
+def insert_run(connection: sqlite3.Connection, intent: Intent) -> int:
+    """Write an intent, and its graph if no run has brought it before; the run's number."""
+    content = None if intent.graph is None else encode(intent.graph)
+    graph = None if content is None else hashlib.sha256(content.encode()).hexdigest()
+    if graph is not None:
+        connection.execute("INSERT OR IGNORE INTO graphs (sha256, content) VALUES (?, ?)", (graph, content))
+    cursor = connection.execute(
+        "INSERT INTO runs (token, identity, origin, service, workflow, workflow_id, graph, params, set_params, key, "
+        "status, owner, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            intent.token,
+            intent.identity,
+            intent.origin,
+            intent.service,
+            clean(intent.workflow),
+            clean(intent.workflow_id),
+            graph,
+            encode(dict(intent.params)),
+            encode(list(intent.set_params)),
+            intent.key,
+            Status.SUBMITTING,
+            intent.owner,
+            time.time(),
+        ),
+    )
+    return int(cursor.lastrowid or 0)
+
+
 def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[RunRecord]:
     """The runs of these rows of table `runs`, each with its pictures, in the order of the rows."""
     pictures: dict[int, list[PictureRecord]] = {}
@@ -115,13 +147,12 @@ def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
 
 
 def words_of(record: RunRecord) -> str:
-    """All that a search by text looks through, case folded."""
+    """What a search by text looks through besides the service's id, which comes later; case folded."""
     parts = [
         record.ref,
         record.name or "",
         record.workflow,
         record.workflow_id or "",
-        record.service_run_id or "",
         str(record.problem or ""),
         record.reason or "",
     ]

@@ -43,8 +43,8 @@ def find_rows(connection: sqlite3.Connection, query: Query) -> list[sqlite3.Row]
     words = (query.text or "").casefold().split()
     if words:
         tables = "runs JOIN words ON words.run = runs.number"
-        conditions += ["instr(words.text, ?) > 0"] * len(words)
-        values += words
+        conditions += ["(instr(words.text, ?) OR instr(lower(service_run_id), ?))"] * len(words)
+        values += [word for word in words for _ in range(2)]
     if query.since is not None:
         conditions.append("created_at >= ?")
         values.append(query.since)

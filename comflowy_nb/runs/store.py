@@ -56,7 +56,6 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_of_key ON runs (key, number);
 CREATE INDEX runs_of_service_id ON runs (service_run_id) WHERE service_run_id IS NOT NULL;
-CREATE INDEX runs_of_status ON runs (status, number);
 CREATE INDEX runs_alive ON runs (number) WHERE status IN {_LIVE};
 CREATE TABLE pictures (
     run INTEGER NOT NULL REFERENCES runs (number),
