@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
-import sys
-import traceback
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tornado.iostream import StreamClosedError
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application
 
 from comflowy_nb.sandbox.inputs import keep_input
 from comflowy_nb.sandbox.published import describe, graph_of, workflow_ids
+from comflowy_nb.sandbox.routes import MIB, Nowhere, Refusal, Route, read_json, read_object
 from comflowy_nb.sandbox.runs import Cancelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from comflowy_nb.sandbox.routes import House
 
-    from tornado.httputil import HTTPServerRequest
+__all__ = ["BODY_MAX_BYTES", "make_application"]
 
-    from comflowy_nb.sandbox.crew import Crew
-    from comflowy_nb.sandbox.door import Door
-    from comflowy_nb.sandbox.places import Places
-    from comflowy_nb.sandbox.runs import Runs
-    from comflowy_nb.sandbox.store import Store
-
-__all__ = ["BODY_MAX_BYTES", "House", "make_application"]
-
-_MIB = 1024 * 1024
-_JSON_MAX_BYTES = _MIB
-_UPLOAD_MAX_BYTES = 32 * _MIB
+_UPLOAD_MAX_BYTES = 32 * MIB
 BODY_MAX_BYTES = 2 * _UPLOAD_MAX_BYTES  # what is read before a size is refused in words
 _CHUNK_BYTES = 256 * 1024
 _NONCE_MAX = 200
 
 
-@dataclass(frozen=True, slots=True)
-class House:
-    """What the routes work with."""
-
-    door: Door
-    runs: Runs
-    crew: Crew
-    store: Store
-    places: Places
-    port: int
-    on_stay: Callable[[], None]  # somebody is about to connect
-
-
 def make_application(house: House) -> Application:
-    routes: list[tuple[str, type[_Route]]] = [
+    routes: list[tuple[str, type[Route]]] = [
         (r"/api/open/v0/ping", _Ping),
         (r"/api/open/v0/auth/token", _Token),
         (r"/api/open/v0/run", _Run),
@@ -68,105 +39,14 @@ def make_application(house: House) -> Application:
     ]
     return Application(
         [(path, route, {"house": house}) for path, route in routes],
-        default_handler_class=_Nowhere,
+        default_handler_class=Nowhere,
         default_handler_args={"house": house},
         # Addresses hold the key (`?ppt=`) and picture secrets: no request is written to the log.
         log_function=lambda _handler: None,
     )
 
 
-class _Refusal(HTTPError):
-    """An answer other than yes, in words."""
-
-    def __init__(self, code: HTTPStatus, words: str) -> None:
-        super().__init__(code)
-        self.words = words
-
-
-class _Route(RequestHandler):
-    needs_token = True
-    body_max_bytes = _JSON_MAX_BYTES
-
-    def initialize(self, house: House) -> None:
-        self.house = house
-
-    def set_default_headers(self) -> None:
-        self.set_header("Server", "comflowy_nb-sandbox")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Cache-Control", "no-store")
-
-    def compute_etag(self) -> None:
-        """None: no answer here is asked for again to find out whether it changed."""
-
-    @property
-    def base_url(self) -> str:
-        """The server as the asker names it, so that pictures are at the origin it knows."""
-        return f"http://{self.request.host}"
-
-    def prepare(self) -> None:
-        self._refuse_strangers()
-        if len(self.request.body) > self.body_max_bytes:
-            words = f"the body is larger than {self.body_max_bytes // _MIB} MiB"
-            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
-        if self.needs_token and not self.house.door.admits(self.request.headers.get("Authorization")):
-            self.set_header("WWW-Authenticate", "Bearer")
-            raise _Refusal(HTTPStatus.UNAUTHORIZED, "the access token is missing, wrong or has expired")
-
-    def _refuse_strangers(self) -> None:
-        """A page in a browser must not get in: neither by a name of its own for 127.0.0.1, nor from its own origin."""
-        port = self.house.port
-        if self.request.host not in {f"127.0.0.1:{port}", f"localhost:{port}"}:
-            raise _Refusal(HTTPStatus.FORBIDDEN, "the sandbox answers only to 127.0.0.1 and localhost")
-        origin = self.request.headers.get("Origin")
-        if origin is not None and origin != self.base_url:
-            raise _Refusal(HTTPStatus.FORBIDDEN, "the sandbox answers no page of another origin")
-
-    def answer(self, data: object) -> None:
-        self.finish({"success": True, "data": data})
-
-    def write_error(self, status_code: int, **options: Any) -> None:
-        kind, error, trace = options.get("exc_info", (None, None, None))
-        if isinstance(error, _Refusal):
-            words = error.words
-        elif isinstance(error, sqlite3.Error | OSError):
-            words = f"the sandbox can't use its folder: {getattr(error, 'strerror', None) or error}"
-        else:
-            words = HTTPStatus(status_code).phrase.lower()
-            if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-                self.set_header("Allow", ", ".join(m for m in ("GET", "HEAD", "POST") if self._has(m)))
-        del kind, trace
-        self.finish({"success": False, "error": words})
-
-    def _has(self, method: str) -> bool:
-        return getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
-
-    def log_exception(
-        self,
-        typ: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        # Tornado's own would write the request with its address, and so the key, into the log.
-        if not isinstance(value, HTTPError | StreamClosedError):
-            sys.stderr.write(f"{self.request.method} {type(self).__name__}\n")
-            traceback.print_exception(typ, value, tb)
-
-    def read_id(self) -> str:
-        run_id = self.get_query_argument("id", "")
-        if not run_id:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "the address needs ?id= with a run's id")
-        return run_id
-
-
-class _Nowhere(_Route):
-    needs_token = False
-
-    def prepare(self) -> None:
-        self._refuse_strangers()
-        raise _Refusal(HTTPStatus.NOT_FOUND, "there is nothing at this address")
-
-
-class _Ping(_Route):
+class _Ping(Route):
     """Whether this is the sandbox of a key, shown without the key: a stranger may have taken the port."""
 
     needs_token = False
@@ -174,75 +54,75 @@ class _Ping(_Route):
     def get(self) -> None:
         nonce = self.get_query_argument("nonce", "")
         if len(nonce) > _NONCE_MAX:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "the nonce is too long")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "the nonce is too long")
         if self.get_query_argument("stay", ""):
             self.house.on_stay()
         self.answer({"service": "comflowy_nb sandbox", "pid": os.getpid(), "proof": self.house.door.prove(nonce)})
 
 
-class _Token(_Route):
+class _Token(Route):
     needs_token = False
 
     def get(self) -> None:
         token = self.house.door.token_for(self.get_query_argument("ppt", "", strip=False))
         if token is None:
-            raise _Refusal(HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong")
+            raise Refusal(HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong")
         self.finish({"access_token": token})
 
 
-class _Run(_Route):
+class _Run(Route):
     def post(self) -> None:
-        body = _read_json(self.request)
+        body = read_json(self.request)
         workflow_id = body.get("workflow_id")
         if not isinstance(workflow_id, str):
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "workflow_id must be a text")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "workflow_id must be a text")
         if graph_of(workflow_id) is None:
             words = f"there is no workflow {workflow_id!r} here; there are {', '.join(workflow_ids())}"
-            raise _Refusal(HTTPStatus.NOT_FOUND, words)
-        params = _read_object(body, "params")
-        callbacks = _read_object(body, "callback_urls")
+            raise Refusal(HTTPStatus.NOT_FOUND, words)
+        params = read_object(body, "params")
+        callbacks = read_object(body, "callback_urls")
         if not all(isinstance(url, str) for url in callbacks.values()):
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "callback_urls must hold texts")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "callback_urls must hold texts")
         self.answer({"run_id": self.house.runs.accept(workflow_id, params, callbacks)})
 
 
-class _Check(_Route):
+class _Check(Route):
     def post(self) -> None:
         data = self.house.runs.check(self.read_id(), self.base_url)
         if data is None:
-            raise _Refusal(HTTPStatus.NOT_FOUND, "there is no such run")
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such run")
         self.answer(data)
 
 
-class _Cancel(_Route):
+class _Cancel(Route):
     def post(self) -> None:
         run_id = self.read_id()
         match self.house.runs.cancel(run_id):
             case Cancelling.DONE:
                 self.answer({"run_id": run_id, "cancelled": True})
             case Cancelling.TOO_LATE:
-                raise _Refusal(HTTPStatus.CONFLICT, "the run has ended already")
+                raise Refusal(HTTPStatus.CONFLICT, "the run has ended already")
             case Cancelling.NO_SUCH_RUN:
-                raise _Refusal(HTTPStatus.NOT_FOUND, "there is no such run")
+                raise Refusal(HTTPStatus.NOT_FOUND, "there is no such run")
 
 
-class _Workflows(_Route):
+class _Workflows(Route):
     def get(self) -> None:
         self.answer([{"id": name, "name": name} for name in workflow_ids()])
 
 
-class _Workflow(_Route):
+class _Workflow(Route):
     async def get(self, workflow_id: str) -> None:
         graph = graph_of(workflow_id)
         if graph is None:
-            raise _Refusal(HTTPStatus.NOT_FOUND, "there is no such workflow")
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such workflow")
         object_info = await self.house.crew.read_object_info()
         if object_info is None:
-            raise _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "no worker could start; sandbox.log says why")
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "no worker could start; sandbox.log says why")
         self.answer({"id": workflow_id, "name": workflow_id, **describe(graph, object_info)})
 
 
-class _Upload(_Route):
+class _Upload(Route):
     """As ComfyUI's route of the same name, but for the token, and its own choice of the name."""
 
     body_max_bytes = _UPLOAD_MAX_BYTES
@@ -250,13 +130,13 @@ class _Upload(_Route):
     def post(self) -> None:
         files = self.request.files.get("image", [])
         if len(files) != 1 or not files[0].body:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "the form needs one file named image")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "the form needs one file named image")
         if self.get_body_argument("type", "input") != "input" or self.get_body_argument("subfolder", ""):
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "the sandbox takes uploads of type input, without a subfolder")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "the sandbox takes uploads of type input, without a subfolder")
         self.finish({"name": keep_input(self.house.places.inputs, files[0].body), "subfolder": "", "type": "input"})
 
 
-class _Picture(_Route):
+class _Picture(Route):
     """A finished picture. Its address is its secret, so that it can be fetched without a token, as signed ones are."""
 
     needs_token = False
@@ -264,12 +144,12 @@ class _Picture(_Route):
     async def get(self, secret: str) -> None:
         picture = self.house.store.picture(secret)
         if picture is None:
-            raise _Refusal(HTTPStatus.NOT_FOUND, "there is no such picture")
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such picture")
         path = self.house.places.pictures / picture.file
         try:
             file = path.open("rb")
         except FileNotFoundError:
-            raise _Refusal(HTTPStatus.GONE, "the sandbox no longer has this picture") from None
+            raise Refusal(HTTPStatus.GONE, "the sandbox no longer has this picture") from None
         with file:
             self.set_header("Content-Type", "image/png")
             self.set_header("Content-Length", str(os.fstat(file.fileno()).st_size))
@@ -283,26 +163,3 @@ class _Picture(_Route):
         self.finish()
 
     head = get
-
-
-def _read_json(request: HTTPServerRequest) -> Mapping[str, Any]:
-    try:
-        body = json.loads(request.body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise _Refusal(HTTPStatus.BAD_REQUEST, "the body is no JSON") from None
-    if not isinstance(body, dict):
-        raise _Refusal(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
-    return body
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
-
-
-def _read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = body.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _Refusal(HTTPStatus.BAD_REQUEST, f"{name} must be an object")
-    return value

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from comflowy_nb.sandbox.api import BODY_MAX_BYTES, House, make_application
+from comflowy_nb.sandbox.api import BODY_MAX_BYTES, make_application
 from comflowy_nb.sandbox.callbacks import Couriers
 from comflowy_nb.sandbox.crew import Crew, count_cores
 from comflowy_nb.sandbox.door import Door, new_key
 from comflowy_nb.sandbox.lifetime import OneRunsAlready, Usage, hold_lock
 from comflowy_nb.sandbox.places import Address, Places, home_folder
+from comflowy_nb.sandbox.routes import House
 from comflowy_nb.sandbox.runs import Runs
 from comflowy_nb.sandbox.store import Store, StoreError
 
