@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["TEXT_CHUNK", "copy_with_params", "readable_name", "save_run"]
 
 TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
-_LONGEST_NAME = 120  # with a folder's path it stays below what every file system takes
-_LONGEST_VALUE = 24
+_LONGEST_NAME = 120  # bytes of UTF-8: with an ending it stays well below the 255 that file systems take
+_LONGEST_VALUE = 24  # characters
 
 
 def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Path]:
@@ -107,7 +107,7 @@ def readable_name(record: RunRecord, picture: PictureRecord) -> str:
             continue
         word = name if names.count(name) == 1 else f"{key.partition('::')[0]}-{name}"
         part = f"_{_slug(word)}-{_slug(record.params[key])}"
-        if len(head) + len(part) + len(tail) <= _LONGEST_NAME:
+        if len((head + part + tail).encode()) <= _LONGEST_NAME:
             head += part
     return head + tail
 
@@ -120,7 +120,7 @@ def _slug(value: Any) -> str:
     """The value in letters, digits, `.`, `_` and `-`, cut at a word where it is long."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    text = unicodedata.normalize("NFC", value if isinstance(value, str) else json.dumps(value))
+    text = unicodedata.normalize("NFC", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     text = re.sub(r"[^\w.-]+", "-", text).strip("-._")
     if len(text) > _LONGEST_VALUE:
         cut = text[:_LONGEST_VALUE]

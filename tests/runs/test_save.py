@@ -199,8 +199,8 @@ def test_a_name_is_of_what_was_set_and_what_the_run_is_called(history, intent):
 
 
 def test_a_name_is_never_too_long(history, intent):
-    params = {f"{n}::field{n}": "☃" * 100 for n in range(100)}
-    record = history.claim(intent(params=params, set_params=tuple(params), workflow="w" * 300)).record
+    params = {f"{n}::field{n}": "紫色の銀河" * 20 for n in range(100)}
+    record = history.claim(intent(params=params, set_params=tuple(params), workflow="絵" * 300)).record
     name = readable_name(record, PictureRecord(0, "9", 0))
-    assert len(name) <= 120
-    assert len(name.encode()) + len(" (99).webp.json") <= 255
+    assert name.startswith("r1_絵")
+    assert len(name.encode()) <= 120
