@@ -82,7 +82,7 @@ def _id(text: str, at: int) -> tuple[str, int]:
     if text[at : at + 1] in {'"', "'"}:
         return reader.string(), reader.at
     found = _BARE_ID.match(text, at)
-    if found is None:
+    if found is None or _MARK.match(text, at):
         reader.fail("Field_id is empty")
     return found[0], found.end()
 

@@ -176,7 +176,7 @@ class Field:
         return self._in_range(int(value))
 
     def _check_float(self, value: object) -> float:
-        if not _is_number(value) or not math.isfinite(value):
+        if not _is_number(value) or (isinstance(value, float) and not math.isfinite(value)):
             self._refuse(value, "is not a number")
         return self._in_range(_as_float(value))
 
@@ -209,9 +209,9 @@ class Field:
 
     def _in_range(self, value: float) -> float:
         if self.min is not None and value < self.min:
-            raise FieldError(f"{self.where}: {value} is below {_number(self.min)}, the smallest it may be")
+            raise FieldError(f"{self.where}: {_number(value)} is below {_number(self.min)}, the smallest it may be")
         if self.max is not None and value > self.max:
-            raise FieldError(f"{self.where}: {value} is above {_number(self.max)}, the largest it may be")
+            raise FieldError(f"{self.where}: {_number(value)} is above {_number(self.max)}, the largest it may be")
         return value
 
     def _choose(self, value: object) -> Any:
@@ -461,4 +461,4 @@ def _text_of(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else str(value)
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else str(value)

@@ -164,14 +164,15 @@ class Literals:
             if char == closing:
                 self.at += len(closing)
                 return
-            if not char:
-                self.fail(f"{closing!r} is missing, for what opens in line {opened}")
-            item()
-            char = self.peek()
+            if char:
+                item()
+                char = self.peek()
             if char and char in separators:
                 self.at += 1
+            elif not char and closing:
+                self.fail(f"{closing!r} is missing, for what opens in line {opened}")
             elif char != closing:
-                self.fail(f"a comma is missing before {shown(self._ahead())}" if char else f"{closing!r} is missing")
+                self.fail(f"a comma is missing before {shown(self._ahead())}")
 
     def _key(self) -> str:
         if self.peek() in {'"', "'"}:

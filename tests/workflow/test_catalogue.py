@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+
+import pytest
+
+from comflowy_nb.errors import WorkflowError
+from comflowy_nb.workflow.catalogue import Catalogue
+from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.graph import Graph
+
+GRAPH = Graph({"1": {"class_type": "X", "inputs": {"text": "naïve 🦊"}}})
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def write(folder, text):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "comflowy.yaml").write_text(text, "utf-8")
+
+
+def read(folder):
+    return (folder / "comflowy.yaml").read_text("utf-8")
+
+
+def test_default_is_always_there_and_nothing_is_made_by_looking(home, project):
+    catalogue = Catalogue.open(project, home)
+    assert catalogue.names() == ["default"]
+    entry = catalogue.get("default")
+    assert entry.graph.nodes["3"]["class_type"] == "KSampler"
+    assert (entry.ids, entry.aliases, entry.fields) == ({}, {}, {})
+    assert catalogue.get("other") is None
+    assert not home.exists()
+    assert list(project.iterdir()) == []
+
+
+def test_what_was_added_is_read_again(home, project):
+    catalogue = Catalogue.open(project, home)
+    catalogue.add("portrait", identity="sandbox", id="default")
+    catalogue.add("portrait", identity="https://app.comflowy.com", id="3fef208b")
+    catalogue.add("portrait", graph=GRAPH)
+    catalogue.alias("portrait", "prompt", "6::text")
+    described = {
+        "3::seed": read_field(
+            "3::seed", ["INT", {"max": 2**64 - 1, "control_after_generate": True}], node_title="KSampler"
+        ),
+        "3::x": read_field("3::x", [["yes", "no", "1", "null", "a: b #", "é"], {}], class_type="X"),
+        "6::text": read_field("6::text", ["STRING", {"default": "a\n  b: c\n", "multiline": True}]),
+    }
+    entry = catalogue.describe("portrait", described)
+    for found in (entry, Catalogue.open(project, home).get("portrait")):
+        assert found.ids == {"sandbox": "default", "https://app.comflowy.com": "3fef208b"}
+        assert found.aliases == {"prompt": "6::text"}
+        assert found.fields == described
+        assert found.graph == GRAPH
+    assert not (project / "comflowy.yaml").exists()
+
+
+def test_fields_described_before_stay(home):
+    catalogue = Catalogue.open(None, home)
+    catalogue.describe("default", {"3::a": read_field("3::a", ["INT"])})
+    catalogue.describe("default", {"3::b": read_field("3::b", ["INT"]), "3::a": read_field("3::a", ["FLOAT"])})
+    assert {key: str(one.type) for key, one in catalogue.get("default").fields.items()} == {
+        "3::a": "FLOAT",
+        "3::b": "INT",
+    }
+
+
+def test_default_keeps_its_graph_when_words_are_added(home):
+    catalogue = Catalogue.open(None, home)
+    catalogue.alias("default", "prompt", "6::text")
+    entry = Catalogue.open(None, home).get("default")
+    assert entry.aliases == {"prompt": "6::text"}
+    assert "3" in entry.graph.nodes
+
+
+def test_the_projects_file_is_read_first_and_written_where_the_name_is(home, project):
+    write(project, "workflows:\n  shared: {ids: {cloud: ours}}\n")
+    write(home, "workflows:\n  shared: {ids: {cloud: mine}}\n  own: {ids: {cloud: x}}\n")
+    catalogue = Catalogue.open(project, home)
+    assert catalogue.names() == ["shared", "own", "default"]
+    assert catalogue.get("shared").ids == {"cloud": "ours"}
+    catalogue.alias("shared", "prompt", "6::text")
+    catalogue.alias("own", "prompt", "6::text")
+    catalogue.add("new", identity="cloud", id="y")
+    assert "prompt" in read(project)
+    assert "new" not in read(project)
+    assert read(home).count("prompt") == 1
+    assert catalogue.get("new").ids == {"cloud": "y"}
+
+
+def test_one_folder_for_both_is_read_once(home):
+    write(home, "workflows:\n  own: {ids: {cloud: x}}\n")
+    assert Catalogue.open(home, home).names() == ["own", "default"]
+
+
+def test_paths_of_graphs_are_relative_to_their_file(home, project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(project, "workflows:\n  flow: {graph: graphs/flow.json}\n")
+    (project / "graphs").mkdir()
+    (project / "graphs" / "flow.json").write_text(json.dumps(dict(GRAPH.nodes)))
+    assert Catalogue.open(project, home).get("flow").graph == GRAPH
+
+
+def test_a_graph_that_is_missing_or_damaged_is_named_when_it_is_asked_for(home):
+    write(home, "workflows:\n  a: {graph: gone.json}\n  b: {graph: bad.json}\n")
+    (home / "bad.json").write_text("{")
+    catalogue = Catalogue.open(None, home)
+    assert catalogue.names() == ["a", "b", "default"]
+    for name, file in (("a", "gone.json"), ("b", "bad.json")):
+        with pytest.raises(WorkflowError, match=file) as caught:
+            _ = catalogue.get(name).graph
+        assert str(home) not in str(caught.value)
+
+
+def test_a_graph_never_takes_the_place_of_somebody_elses_file(home):
+    (home / "workflows").mkdir(parents=True)
+    (home / "workflows" / "flow.json").write_text("precious")
+    catalogue = Catalogue.open(None, home)
+    catalogue.add("flow", graph=GRAPH)
+    assert (home / "workflows" / "flow.json").read_text() == "precious"
+    assert catalogue.get("flow").graph == GRAPH
+    newer = Graph({"1": {"class_type": "Y", "inputs": {}}})
+    catalogue.add("flow", graph=newer)
+    assert catalogue.get("flow").graph == newer
+
+
+def test_what_is_not_known_is_kept_with_its_comments(home):
+    before = (
+        "# mine\nnotes: [a, b]\nworkflows:\n  own:  # the good one\n    ids: {cloud: x}\n    rating: 5\nlast: yes\n"
+    )
+    write(home, before)
+    Catalogue.open(None, home).alias("own", "prompt", "6::text")
+    after = read(home)
+    for line in before.splitlines():
+        assert line in after.splitlines()
+    assert "prompt: 6::text" in after
+
+
+def test_a_file_of_comments_alone_keeps_them(home):
+    write(home, "# my workflows\n# below\n")
+    Catalogue.open(None, home).add("own", identity="cloud", id="x")
+    assert read(home).startswith("# my workflows\n# below\n")
+    assert Catalogue.open(None, home).get("own").ids == {"cloud": "x"}
+
+
+def test_empty_parts_of_a_file_are_empty(home):
+    write(home, "workflows:\n  own:\n  other: {ids: , aliases: }\n")
+    catalogue = Catalogue.open(None, home)
+    assert catalogue.get("own").ids == {}
+    catalogue.alias("other", "a", "3::b")
+    catalogue.add("own", identity="cloud", id="x")
+    assert Catalogue.open(None, home).get("other").aliases == {"a": "3::b"}
+
+
+def test_names_and_ids_that_yaml_takes_for_numbers_are_texts(home):
+    write(home, "workflows:\n  2024: {ids: {cloud: 12}, aliases: {1: 3::a}}\n")
+    entry = Catalogue.open(None, home).get("2024")
+    assert (entry.ids, entry.aliases) == ({"cloud": "12"}, {"1": "3::a"})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("workflows:\n  a: [\n  b: }\n", "line 3"),
+        ("a: 1\na: 2\n", "line 2"),
+        ("workflows: [a]\n", "workflows must be a mapping"),
+        ("- a\n", "the file must be a mapping"),
+        ("workflows:\n  a: text\n", "a must be a mapping"),
+        ("workflows:\n  a: {ids: {x: [1]}}\n", "a.ids must be a mapping of texts"),
+        ("workflows:\n  a: {graph: 5}\n", "a.graph must be the name of a file"),
+        ("workflows:\n  a: {fields: {3::x: 5}}\n", "a.fields: 3::x"),
+        ("workflows:\n  a: {fields: {x: [INT]}}\n", "a.fields: 'x' is not a field id"),
+        ("a: \x07\n", "comflowy.yaml"),
+        ("a: !!python/object:os.system x\n", "comflowy.yaml"),
+        ("\tworkflows: 1\n", "line 1"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_line_and_never_written(home, text, why):
+    good = Catalogue.open(None, home)
+    write(home, text)
+    with pytest.raises(WorkflowError, match=why) as caught:
+        Catalogue.open(None, home)
+    assert "comflowy.yaml of the home folder" in str(caught.value)
+    for change in (lambda: good.add("x", identity="cloud", id="y"), lambda: good.alias("default", "a", "3::b")):
+        with pytest.raises(WorkflowError, match=why):
+            change()
+    assert read(home) == text
+
+
+def test_a_file_that_is_no_text_is_named(home):
+    home.mkdir()
+    (home / "comflowy.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(WorkflowError, match="UTF-8"):
+        Catalogue.open(None, home)
+
+
+def test_words_that_can_be_no_name_are_refused(home):
+    catalogue = Catalogue.open(None, home)
+    for name in ("", "a/b", "x?id=1", "a=b", "flow.json", "me.PNG", " a", "-x", "a:b", "a\nb", '"a"'):
+        with pytest.raises(WorkflowError, match="name of a workflow"):
+            catalogue.add(name, identity="cloud", id="x")
+    for word in ("", "a b", "3::cfg", "a=b", "-x", "#1", "a,b", "a||b"):
+        with pytest.raises(WorkflowError, match="alias"):
+            catalogue.alias("default", word, "3::cfg")
+    with pytest.raises(WorkflowError, match="not a field"):
+        catalogue.alias("default", "a", "")
+    assert not (home / "comflowy.yaml").exists()
+
+
+def test_words_for_a_workflow_that_is_not_there_name_the_nearest(home):
+    catalogue = Catalogue.open(None, home)
+    for call in (lambda: catalogue.alias("defalt", "a", "3::b"), lambda: catalogue.describe("defalt", {})):
+        with pytest.raises(WorkflowError, match="nearest: default"):
+            call()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(home):
+    home.parent.mkdir(exist_ok=True)
+    home.write_text("in the way")
+    with pytest.raises(WorkflowError, match=r"comflowy.yaml of the home folder can't be"):
+        Catalogue.open(None, home).add("a", identity="cloud", id="x")
+
+
+def test_a_write_that_breaks_off_leaves_the_file_as_it_was(home, monkeypatch):
+    write(home, "workflows: {}\n")
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(WorkflowError, match="No space left"):
+        Catalogue.open(None, home).add("a", identity="cloud", id="x")
+    assert read(home) == "workflows: {}\n"
+    assert not [path for path in home.iterdir() if path.name.startswith(".comflowy")]
+
+
+def test_a_linked_file_stays_linked(home, tmp_path):
+    target = tmp_path / "dotfiles" / "comflowy.yaml"
+    target.parent.mkdir()
+    target.write_text("workflows: {}\n")
+    home.mkdir()
+    (home / "comflowy.yaml").symlink_to(target)
+    Catalogue.open(None, home).add("a", identity="cloud", id="x")
+    assert (home / "comflowy.yaml").is_symlink()
+    assert "cloud: x" in target.read_text()
+
+
+def _add_some(home, who):
+    catalogue = Catalogue.open(None, home)
+    for n in range(5):
+        catalogue.add(f"{who}{n}", identity="cloud", id=str(n))
+
+
+def test_two_kernels_lose_nothing_of_each_other(home):
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=_add_some, args=(home, who)) for who in "ab"]
+    for one in others:
+        one.start()
+    for one in others:
+        one.join(60)
+    assert sorted(Catalogue.open(None, home).names()) == sorted(
+        [f"{who}{n}" for who in "ab" for n in range(5)] + ["default"]
+    )

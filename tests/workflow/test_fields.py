@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import json
+from enum import IntEnum, StrEnum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.fields import Field, FieldType, nearest, read_field, read_untyped, split_id
+
+
+def field(*spec, field_id="3::x", title="KSampler"):
+    return read_field(field_id, list(spec), node_title=title)
+
+
+INT = field("INT", {"min": 0, "max": 2**64 - 1})
+FLOAT = field("FLOAT", {"min": 0.0, "max": 100.0})
+ANY_FLOAT = field("FLOAT")
+
+
+def test_an_id_splits_at_its_first_double_colon():
+    assert split_id("3::cfg") == ("3", "cfg")
+    assert split_id("57:12::cfg") == ("57:12", "cfg")
+    assert split_id("3::a::b") == ("3", "a::b")
+    for wrong in ("cfg", "3:cfg", "::cfg", "3::", ""):
+        with pytest.raises(FieldError, match="3::cfg"):
+            split_id(wrong)
+
+
+@pytest.mark.parametrize(
+    ("spec", "type_"),
+    [
+        (["INT", {}], "INT"),
+        (["FLOAT"], "FLOAT"),
+        (["BOOLEAN", {"default": True}], "BOOLEAN"),
+        (["STRING", {"multiline": True}], "STRING"),
+        ([["euler", "heun"]], "CHOICE"),
+        ([["euler", "heun"], {}], "CHOICE"),
+        (["COMBO", {"options": ["a", "b"], "multiselect": False}], "CHOICE"),
+        (["COMBO", {"remote": {"route": "/x"}}], "CHOICE"),
+        ([["a.png"], {"image_upload": True}], "IMAGEUPLOAD"),
+        (["COMBO", {"options": ["a.png"], "image_upload": True}], "IMAGEUPLOAD"),
+        (["IMAGEUPLOAD", {}], "IMAGEUPLOAD"),
+        (["MODEL", {}], "UNKNOWN"),
+        ("PROMPT", "UNKNOWN"),
+    ],
+)
+def test_types_come_from_the_forms_of_comfyui(spec, type_):
+    assert read_field("3::x", spec).type == type_
+
+
+def test_a_description_gives_back_what_came_in():
+    for spec in (
+        ["INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}],
+        ["FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}],
+        ["STRING", {"multiline": True, "dynamicPrompts": True}],
+        [["euler", "heun"], {}],
+        [[], {}],
+        ["COMBO", {"remote": {"route": "/x"}}],
+        [["a.png"], {"image_upload": True}],
+        ["BOOLEAN", {"default": False, "label_on": "yes", "label_off": "no", "tooltip": "?"}],
+    ):
+        one = read_field("3::x", spec)
+        assert one.spec() == spec
+        assert read_field("3::x", one.spec()) == one
+        json.dumps(one.spec())
+
+
+@pytest.mark.parametrize("spec", [None, 5, [], {}, [5], [None, {}]])
+def test_what_is_no_description_is_an_error(spec):
+    with pytest.raises(FieldError, match="3::x"):
+        read_field("3::x", spec)
+
+
+def test_odd_options_of_a_description_are_kept_and_not_used():
+    one = read_field("3::x", ["INT", {"min": "low", "max": True, "default": None}])
+    assert (one.min, one.max) == (None, None)
+    assert one.read("5") == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("7", 7), ("+7", 7), ("-0", 0), ("007", 7), ("18446744073709551615", 2**64 - 1)]
+)
+def test_int_is_digits_with_a_sign(text, value):
+    assert INT.read(text) == value
+    assert type(INT.read(text)) is int
+
+
+@pytest.mark.parametrize("text", ["7.0", "1e3", "1_000", " 7", "0x7", "", "seven", "\u0667", "nan", "1,000", "--7"])
+def test_what_is_no_whole_number_is_refused(text):
+    with pytest.raises(FieldError, match=r"node 3 \(KSampler\), x: .* is not a whole number"):
+        INT.read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("7", 7), ("7.5", 7.5), (".5", 0.5), ("-.5", -0.5), ("1e2", 100), ("1.5E-1", 0.15), ("-0.0", 0)]
+)
+def test_float_is_a_json_number_or_begins_with_its_point(text, value):
+    assert ANY_FLOAT.read(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "-Infinity", "NaN", "1e999", "+7", "7.", "0x1p3", "1_0.0", "07", "", "7 ", "1,5"]
+)
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(FieldError, match="is not a number"):
+        ANY_FLOAT.read(text)
+
+
+def test_a_whole_number_too_large_for_a_float_keeps_its_digits():
+    assert ANY_FLOAT.read(str(2**53 + 1)) == 2**53 + 1
+
+
+def test_a_number_without_end_is_refused_plainly():
+    for one in (INT, ANY_FLOAT):
+        with pytest.raises(FieldError, match="too large"):
+            one.read("9" * 5000)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("True", True), ("FALSE", False), ("false", False)])
+def test_boolean_is_true_or_false_in_any_case(text, value):
+    assert field("BOOLEAN").read(text) is value
+
+
+@pytest.mark.parametrize("text", ["yes", "1", "0", "", "on", "t"])
+def test_other_words_are_no_boolean(text):
+    with pytest.raises(FieldError, match="true or false"):
+        field("BOOLEAN").read(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["bottle #1", "", "007", "null", " a ", '"red"', "1..5", "a||b", "🦊", "a\r\n\tb", "file:a.png"]
+)
+def test_string_takes_the_text_verbatim(text):
+    assert field("STRING").read(text) == text
+
+
+def test_a_choice_matches_the_option_whose_text_it_equals():
+    one = field([512, "1024", True, 0.5, "a, b"])
+    assert one.read("512") == 512
+    assert type(one.read("512")) is int
+    assert one.read("1024") == "1024"
+    assert one.read("true") is one.read("True") is True
+    assert one.read("0.5") == 0.5
+    assert one.read("a, b") == "a, b"
+    with pytest.raises(FieldError):
+        one.read("a")
+
+
+def test_a_wrong_choice_names_node_field_options_and_the_nearest():
+    one = field(["euler", "heun", "lms"], field_id="3::sampler_name")
+    with pytest.raises(FieldError) as caught:
+        one.read("eulr")
+    assert str(caught.value) == (
+        "node 3 (KSampler), sampler_name: 'eulr' is not one of euler, heun, lms; nearest: euler"
+    )
+    with pytest.raises(FieldError, match="nearest: euler"):
+        one.read("Euler")
+
+
+def test_a_long_list_of_options_is_cut():
+    one = field([f"lora{n:03}" for n in range(500)])
+    with pytest.raises(FieldError) as caught:
+        one.read("zebra")
+    assert len(str(caught.value)) < 200
+
+
+def test_an_empty_list_of_options_takes_nothing_and_a_remote_one_any_text():
+    with pytest.raises(FieldError, match="no options"):
+        field([]).read("x")
+    assert field("COMBO", {"remote": {}}).read("5") == "5"
+
+
+def test_out_of_range_names_the_bound():
+    with pytest.raises(FieldError, match=r"node 3 \(KSampler\), x: 100\.5 is above 100"):
+        FLOAT.read("100.5")
+    with pytest.raises(FieldError, match="-1 is below 0"):
+        INT.read("-1")
+    with pytest.raises(FieldError, match=f"above {2**64 - 1}"):
+        INT.read(str(2**64))
+    assert FLOAT.read("100") == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("-7.5", -7.5),
+        ("1e3", 1000.0),
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("[1, 2]", [1, 2]),
+        ('{"a": [true]}', {"a": [True]}),
+        ("18446744073709551615", 2**64 - 1),
+    ],
+)
+def test_an_unknown_type_reads_json(text, value):
+    assert read_untyped(text) == value
+    assert type(read_untyped(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a cat",
+        "True",
+        "None",
+        "NaN",
+        "Infinity",
+        "+7",
+        ".5",
+        "07",
+        "[a:b:0.5]",
+        "{day|night}",
+        '"a"',
+        "[NaN]",
+        "[1e999]",
+        "{'a': 1}",
+        "7 ",
+        "red, blue",
+        "[" * 100_000,
+    ],
+)
+def test_everything_else_of_unknown_type_is_text(text):
+    assert read_untyped(text) == text
+
+
+def test_a_number_of_unknown_type_that_is_none_says_to_quote_it():
+    for text in ("1e999", "9" * 5000):
+        with pytest.raises(FieldError, match="quote it"):
+            Field("3::x").read(text)
+
+
+def test_python_values_are_checked_by_type():
+    class Steps(IntEnum):
+        FEW = 4
+
+    class Sampler(StrEnum):
+        EULER = "euler"
+
+    assert (INT.check(Steps.FEW), type(INT.check(Steps.FEW))) == (4, int)
+    assert (INT.check(20.0), type(INT.check(20.0))) == (20, int)
+    assert FLOAT.check(7) == 7.0
+    assert field("STRING").check(7) == "7"
+    assert field("STRING").check(0.5) == "0.5"
+    choice = field(["euler"]).check(Sampler.EULER)
+    assert (choice, type(choice)) == ("euler", str)
+    assert Field("3::x").check((1, {"a": None})) == [1, {"a": None}]
+    for one, wrong in (
+        (INT, 7.5),
+        (INT, True),
+        (INT, "7"),
+        (INT, None),
+        (FLOAT, float("nan")),
+        (FLOAT, float("inf")),
+        (FLOAT, False),
+        (field("BOOLEAN"), 1),
+        (field("BOOLEAN"), "true"),
+        (field("STRING"), None),
+        (field("STRING"), True),
+        (field("STRING"), ["a"]),
+        (field("IMAGEUPLOAD"), 5),
+        (Field("3::x"), object()),
+        (Field("3::x"), {1: 2}),
+        (Field("3::x"), [float("nan")]),
+        (FLOAT, 10**400),
+    ):
+        with pytest.raises(FieldError, match="node 3"):
+            one.check(wrong)
+
+
+def test_numbers_of_numpy_are_numbers():
+    import numpy as np
+
+    assert type(INT.check(np.int64(7))) is int
+    assert type(FLOAT.check(np.float32(0.5))) is float
+    assert field("BOOLEAN").check(np.True_) is True
+    assert field("STRING").check(np.int8(3)) == "3"
+    assert type(Field("3::x").check(np.str_("a"))) is str
+
+
+def test_a_seed_is_a_field_whose_name_says_so():
+    assert Field("3::noise_seed").is_seed
+    assert Field("3::Seed").is_seed
+    assert not Field("seed::cfg").is_seed
+
+
+def test_the_nearest_words_come_best_first_whatever_their_case():
+    assert nearest("EULR", ["heun", "euler", "eular_x"])[0] == "euler"
+    assert nearest("dpm", ["dpm_2", "euler", "dpmpp_2m_sde_heun_gpu"]) == ["dpm_2", "dpmpp_2m_sde_heun_gpu"]
+    assert nearest("xyz", ["euler"]) == []
+    assert len(nearest("a", ["a1", "a2", "a3", "a4"])) <= 3
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_every_seed_keeps_all_its_digits(seed):
+    assert INT.read(str(seed)) == INT.check(seed) == read_untyped(str(seed)) == seed
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_that_json_writes_is_read_back(number):
+    assert ANY_FLOAT.read(json.dumps(number)) == number
+    assert read_untyped(json.dumps(number)) == number
+
+
+def test_the_field_types_are_texts():
+    assert FieldType("INT") is FieldType.INT
+    assert str(FieldType.CHOICE) == "CHOICE"

@@ -1,0 +1,435 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from comflowy_nb.errors import FieldError, RefError
+from comflowy_nb.workflow.body import read_body
+from comflowy_nb.workflow.pictures import PictureInput
+from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Setting, draw_seed, resolve, settings_from_mapping
+from comflowy_nb.workflow.words import split_line
+
+
+def line(workflow, text, **options):
+    """What a line sends."""
+    settings = [Setting(word.key, word.value, word.quoted, "the line") for word in split_line(text)]
+    return resolve(workflow, settings, **options).params
+
+
+def body(workflow, text, **options):
+    """What a body sends."""
+    return resolve(workflow, read_body(text).settings, **options).params
+
+
+def problems(call, *args, **options):
+    with pytest.raises(FieldError) as caught:
+        call(*args, **options)
+    return caught.value.problems
+
+
+# -- the examples of what is typed and sent ------------------------------------------------------------------------
+
+EXAMPLES = [
+    "bottle #1",
+    "a photo: of",
+    "[a:b:0.5]",
+    "{day|night}",
+    "don't",
+    "C:\\pics",
+    "$5",
+    '"red" and "blue"',
+    "1..5",
+]
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_a_text_in_a_body_is_sent_as_typed(workflow, text):
+    assert body(workflow, f"6::text: {text}\n", namespace={}) == {"6::text": text}
+
+
+@pytest.mark.parametrize(
+    "text", ["[a:b:0.5]", "{day|night}", "don't", "C:\\pics", "$5", "1..5", "a||b", "4,8", "null", ""]
+)
+def test_a_text_on_the_line_is_sent_as_typed(workflow, text):
+    assert line(workflow, f"6::text={text}", namespace={}) == {"6::text": text}
+
+
+def test_a_number_for_a_text_stays_as_typed(workflow):
+    assert line(workflow, "6::text=007 7::text=1.50") == {"6::text": "007", "7::text": "1.50"}
+
+
+def test_a_list_or_mapping_for_a_text_is_text(workflow):
+    assert body(workflow, '6::text: ["a", "b"]\n7::text: {soft: a, crisp: b}\n') == {
+        "6::text": '["a", "b"]',
+        "7::text": "{soft: a, crisp: b}",
+    }
+    assert body(workflow, "6::text:\n  - a\n  - b\n") == {"6::text": "- a - b"}
+
+
+def test_values_take_the_types_of_their_fields(workflow):
+    sent = line(workflow, "cfg=7 steps=+20 tiled=TRUE sampler_name=heun seed=18446744073709551615 denoise=.5")
+    assert sent == {
+        "3::cfg": 7.0,
+        "3::steps": 20,
+        "11::tiled": True,
+        "3::sampler_name": "heun",
+        "3::seed": 2**64 - 1,
+        "3::denoise": 0.5,
+    }
+    assert [type(value) for value in sent.values()] == [float, int, bool, str, int, float]
+
+
+def test_quotes_round_a_number_change_nothing_where_the_type_is_known(workflow):
+    assert line(workflow, 'cfg="7"') == body(workflow, 'cfg: "7"') == body(workflow, '"3::cfg": "7"') == {"3::cfg": 7}
+
+
+def test_where_the_type_is_unknown_quotes_make_text(undescribed):
+    assert line(undescribed, '1::a=7 1::b="7" 1::c=true 1::d="true" 1::e=[1,2] 1::f=cat 1::g=null') == {
+        "1::a": 7,
+        "1::b": "7",
+        "1::c": True,
+        "1::d": "true",
+        "1::e": [1, 2],
+        "1::f": "cat",
+        "1::g": None,
+    }
+    assert body(undescribed, "1::a: 7\n1::b: '7'\n1::c: bottle #1\n1::d: 7 # seven\n1::e: |\n  7\n") == {
+        "1::a": 7,
+        "1::b": "7",
+        "1::c": "bottle #1",
+        "1::d": 7,
+        "1::e": "7",
+    }
+    assert body(undescribed, '"1::a": 7, "1::b": "7", "1::c": [1]') == {"1::a": 7, "1::b": "7", "1::c": [1]}
+
+
+def test_a_comment_in_a_body_is_none_for_text(workflow):
+    assert body(workflow, "cfg: 7 # good\n6::text: a # b\n") == {"3::cfg": 7, "6::text": "a # b"}
+
+
+def test_the_order_of_setting_is_kept(workflow):
+    settings = [Setting("steps", "4"), Setting("all::text", "x"), Setting("cfg", "2")]
+    assert resolve(workflow, settings).set_params == ("3::steps", "6::text", "7::text", "3::cfg")
+
+
+# -- all problems at once ------------------------------------------------------------------------------------------
+
+
+def test_all_problems_are_told_at_once(workflow):
+    found = problems(
+        line,
+        workflow,
+        "cfg=101 sampler_name=eulr stpes=4 steps=few 6::text={gone} text=x 3::seed=1 seed=2",
+        namespace={},
+    )
+    assert len(found) == 7
+    told = "\n".join(found)
+    for part in (
+        "node 3 (KSampler), cfg: 101 is above 100",
+        "node 3 (KSampler), sampler_name: 'eulr' is not one of euler, euler_ancestral, heun, dpm_2, lms, dpmpp_2m,",
+        "uni_pc, ...; nearest: euler",
+        "'stpes'; nearest: steps (3::steps)",
+        "node 3 (KSampler), steps: 'few' is not a whole number",
+        "node 6 (CLIP Text Encode (Prompt)), text: {gone}: no variable is called gone",
+        "'text' is the name of 2 fields",
+        "node 3 (KSampler), seed is given twice: 3::seed (the line) and seed (the line)",
+    ):
+        assert part in told
+
+
+def test_a_problem_in_a_body_names_its_line(workflow):
+    assert problems(body, workflow, "\n6::text: a\ncfg: hot\n")[0].startswith("line 3: node 3 (KSampler), cfg: 'hot'")
+    assert problems(body, workflow, "nope: a\n")[0].startswith("line 1: default has no field 'nope'")
+
+
+def test_a_field_given_twice_is_an_error_whatever_it_is_called(workflow):
+    for first, second in (("cfg", "3::cfg"), ("prompt", "6::text"), ("all::text", "7::text"), ("cfg", "cfg")):
+        found = problems(
+            resolve, workflow, [Setting(first, "1", where="the line"), Setting(second, "1", where="line 2")]
+        )
+        assert found == tuple(one for one in found if "given twice" in one)
+        assert f"{first} (the line)" in found[0]
+        assert f"{second} (line 2)" in found[0]
+
+
+# -- several values ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["cfg=4,8", "cfg=4||8", "cfg=1..5", "cfg=1..5..0.5", "cfg=1..5#3", "cfg=[4,8]", "cfg=1..3,8", "steps=10..30..10",
+     "sampler_name=euler,heun", "sampler_name=euler||heun", "sampler_name=[euler,heun]", "tiled=true,false"],
+)  # fmt: skip
+def test_several_values_name_sweep(workflow, typed):
+    (problem,) = problems(line, workflow, typed)
+    assert "sweep" in problem
+
+
+@pytest.mark.parametrize("typed", ["1::a=1..5", "1::a=.5..2", "1::a=1..5..0.5", "1::a=1..5#3", "1::a=-1..1"])
+def test_a_range_of_unknown_type_names_sweep(undescribed, typed):
+    (problem,) = problems(line, undescribed, typed)
+    assert "sweep" in problem
+
+
+@pytest.mark.parametrize("text", ["1...", "a..b", "1..", "..5", "4,8", "a||b", "1..5x", "v1..2"])
+def test_what_is_no_range_is_text_where_the_type_is_unknown(undescribed, text):
+    assert line(undescribed, f"1::a={text}") == {"1::a": text}
+
+
+def test_a_range_in_quotes_is_text_where_the_type_is_unknown(undescribed):
+    assert line(undescribed, '1::a="1..5"') == {"1::a": "1..5"}
+
+
+def test_a_block_list_names_sweep(workflow, undescribed):
+    for one, key in ((workflow, "cfg"), (workflow, "sampler_name"), (undescribed, "3::cfg")):
+        (problem,) = problems(body, one, f"{key}:\n  - 4\n  - 8\n")
+        assert "sweep" in problem
+
+
+def test_a_list_of_a_payload_names_sweep_where_the_type_is_known(workflow):
+    for key in ("3::cfg", "6::text", "3::sampler_name"):
+        (problem,) = problems(body, workflow, f'"{key}": [1, 2]')
+        assert "sweep" in problem
+
+
+def test_an_option_with_a_comma_is_one_value():
+    from comflowy_nb.workflow.fields import read_field
+    from comflowy_nb.workflow.workflow import Workflow
+
+    one = Workflow("w", fields={"1::x": read_field("1::x", [["a", "b", "a,b"]])})
+    assert line(one, "x=a,b") == {"1::x": "a,b"}
+    assert "is not one of" in problems(line, one, "x=a,c")[0]
+
+
+# -- expansion -----------------------------------------------------------------------------------------------------
+
+
+def test_exactly_a_name_is_the_python_value(workflow):
+    names = {"c": 7.5, "n": 20, "s": "heun", "flag": True, "p": "it's {n} # 1"}
+    assert line(
+        workflow, "cfg={c} steps={n} sampler_name={s} tiled={flag} 6::text={p} 7::text={n}", namespace=names
+    ) == {
+        "3::cfg": 7.5,
+        "3::steps": 20,
+        "3::sampler_name": "heun",
+        "11::tiled": True,
+        "6::text": "it's {n} # 1",
+        "7::text": "20",
+    }
+
+
+def test_a_name_is_expanded_in_each_kind_of_body(workflow):
+    names = {"subject": "a fox", "n": 4}
+    assert body(workflow, "6::text: {subject}, {n} of it\nsteps: {n} # few\n", namespace=names) == {
+        "6::text": "a fox, 4 of it",
+        "3::steps": 4,
+    }
+    assert body(workflow, '"6::text": "{subject}, {n}", "3::steps": {n}, "3::cfg": "{n}"', namespace=names) == {
+        "6::text": "a fox, 4",
+        "3::steps": 4,
+        "3::cfg": 4,
+    }
+    assert body(workflow, "6::text: |\n  {subject}\n  {{n}}\n", namespace=names) == {"6::text": "a fox\n{n}"}
+
+
+def test_a_number_is_expanded_and_then_parsed(workflow):
+    assert line(workflow, "seed=1{n} cfg={n}.5", namespace={"n": 4}) == {"3::seed": 14, "3::cfg": 4.5}
+
+
+def test_what_is_put_in_is_never_split_or_parsed(workflow, undescribed):
+    names = {"x": "4,8", "t": "007", "n": "1..5", "s": "20"}
+    assert line(undescribed, "1::a={x} 1::b={t} 1::c={n} 1::d={s}", namespace=names) == {
+        "1::a": "4,8",
+        "1::b": "007",
+        "1::c": "1..5",
+        "1::d": "20",
+    }
+    assert "is not a whole number" in problems(line, workflow, "steps={s}", namespace=names)[0]
+
+
+def test_double_braces_send_the_name_itself(workflow):
+    assert line(workflow, "6::text={{day}}", namespace={"day": 1}) == {"6::text": "{day}"}
+
+
+def test_a_list_of_python_names_sweep(workflow, undescribed):
+    import numpy as np
+
+    names = {"l": [1, 2], "t": (1, 2), "r": range(3), "a": np.arange(3), "g": (n for n in [1])}
+    for name in names:
+        for one, key in ((workflow, "cfg"), (workflow, "6::text"), (workflow, "sampler_name"), (undescribed, "1::x")):
+            (problem,) = problems(line, one, f"{key}={{{name}}}", namespace=names)
+            assert f"{{{name}}}" in problem
+            assert "sweep" in problem
+
+
+def test_an_undefined_name_mentions_the_literal(workflow):
+    (problem,) = problems(line, workflow, "6::text={gone}", namespace={})
+    assert "{{gone}}" in problem
+
+
+def test_without_a_namespace_braces_are_text(workflow):
+    assert line(workflow, "6::text={gone}") == {"6::text": "{gone}"}
+
+
+# -- seeds ---------------------------------------------------------------------------------------------------------
+
+
+def test_random_draws_a_seed_and_tells_it(workflow):
+    found = resolve(workflow, [Setting("seed", "random")])
+    assert found.params == found.drawn
+    assert 0 <= found.drawn["3::seed"] <= 2**53 - 1
+
+
+def test_a_drawn_seed_is_within_its_field_and_what_a_browser_holds(workflow):
+    assert LARGEST_DRAWN_SEED == 2**53 - 1
+    small = workflow.fields["12::noise_seed"]
+    assert all(0 <= draw_seed(small, small.id) <= 1000 for _ in range(200))
+    assert len({draw_seed(None, "3::seed") for _ in range(20)}) == 20
+    assert all(draw_seed(None, "3::seed") <= 2**53 - 1 for _ in range(200))
+
+
+def test_every_execution_draws_anew(workflow):
+    assert len({line(workflow, "seed=random")["3::seed"] for _ in range(8)}) == 8
+
+
+def test_all_seeds_share_one_draw(undescribed):
+    from comflowy_nb.workflow.fields import read_field
+    from comflowy_nb.workflow.workflow import Workflow
+
+    specs = {"1::seed": ["INT", {"max": 2**64 - 1}], "2::seed": ["INT", {"max": 9}], "3::seed": ["INT", {}]}
+    many = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})
+    found = resolve(many, [Setting("all::seed", "random")])
+    assert len(set(found.drawn.values())) == 1
+    assert found.drawn["1::seed"] <= 9
+
+
+def test_fields_set_apart_draw_apart(undescribed):
+    drawn = iter([1, 2])
+    found = resolve(
+        undescribed, [Setting("1::seed", "random"), Setting("2::noise_seed", "random")], draw=lambda *_: next(drawn)
+    )
+    assert found.drawn == found.params == {"1::seed": 1, "2::noise_seed": 2}
+
+
+def test_random_is_a_plain_word_elsewhere(workflow, undescribed):
+    assert line(workflow, "6::text=random") == {"6::text": "random"}
+    assert line(undescribed, "1::cfg=random 1::x=each") == {"1::cfg": "random", "1::x": "each"}
+    assert "is not a number" in problems(line, workflow, "cfg=random")[0]
+
+
+def test_random_in_a_payload_draws_and_in_quotes_of_unknown_type_is_text(workflow, undescribed):
+    seed = {"draw": lambda *_: 5}
+    assert body(workflow, '"3::seed": "random"', **seed) == {"3::seed": 5}
+    assert body(undescribed, '"3::seed": "random"', **seed) == {"3::seed": 5}
+    assert resolve(undescribed, settings_from_mapping({"3::seed": "random"}), **seed).params == {"3::seed": 5}
+    assert line(workflow, 'seed="random"', **seed) == {"3::seed": 5}
+    assert line(undescribed, '3::seed="random"', **seed) == {"3::seed": "random"}
+
+
+@pytest.mark.parametrize(("word", "tip"), [("random#4", "--count"), ("each", "sweep")])
+def test_words_for_several_seeds_say_where_they_go(workflow, undescribed, word, tip):
+    for one, key in ((workflow, "seed"), (undescribed, "3::seed")):
+        (problem,) = problems(line, one, f"{key}={word}")
+        assert tip in problem
+
+
+def test_a_typed_seed_goes_up_to_the_largest_of_its_field(workflow):
+    assert line(workflow, f"seed={2**64 - 1}") == {"3::seed": 2**64 - 1}
+    assert "above" in problems(line, workflow, f"seed={2**64}")[0]
+
+
+# -- pictures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photo(tmp_path, monkeypatch):
+    path = tmp_path / "my photo.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def test_a_file_is_a_picture_where_pictures_go(workflow, undescribed, photo):
+    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    for one in (workflow, undescribed):
+        for typed in ('10::image="file:my photo.png"', f"10::image='file:{photo}'"):
+            picture = line(one, typed)["10::image"]
+            assert isinstance(picture, PictureInput)
+            assert (picture.name, picture.content_sha256, picture.load()) == (
+                "my photo.png",
+                digest,
+                photo.read_bytes(),
+            )
+
+
+def test_a_file_is_a_text_in_a_text(workflow, photo):
+    assert line(workflow, '6::text="file:my photo.png"') == {"6::text": "file:my photo.png"}
+    assert "text" in problems(line, workflow, "6::text={p}", namespace={"p": photo})[0]
+
+
+def test_a_file_that_is_not_there_is_a_text_only_where_the_type_is_unknown(workflow, undescribed):
+    assert line(undescribed, "1::x=file:gone.png 1::y=run:r99 1::z=run:") == {
+        "1::x": "file:gone.png",
+        "1::y": "run:r99",
+        "1::z": "run:",
+    }
+    assert "gone.png" in problems(line, workflow, "image=file:gone.png")[0]
+
+
+def test_a_run_gives_its_picture(workflow, undescribed):
+    picture = PictureInput("r41_0.png", "0" * 64, lambda: b"")
+
+    def open_run(ref):
+        if ref != "r41[0]":
+            raise RefError(f"there is no run {ref}")
+        return picture
+
+    for one in (workflow, undescribed):
+        assert line(one, "10::image=run:r41[0]", open_run=open_run) == {"10::image": picture}
+    assert "no run r7" in problems(line, workflow, "image=run:r7", open_run=open_run)[0]
+    assert line(undescribed, "10::image=run:r7", open_run=open_run) == {"10::image": "run:r7"}
+    assert "run:r7" in problems(line, workflow, "image=run:r7")[0]
+
+
+def test_an_address_and_a_name_on_the_server_are_sent_as_they_are(workflow):
+    for text in ("https://example.com/a.png?x=1", "example.png", "other.png"):
+        assert line(workflow, f"image={text}") == {"10::image": text}
+
+
+def test_pictures_of_python_are_inputs(workflow, undescribed, photo):
+    names = {"path": photo, "image": Image.open(photo)}
+    for one in (workflow, undescribed):
+        for name in names:
+            assert isinstance(line(one, f"10::image={{{name}}}", namespace=names)["10::image"], PictureInput)
+        assert isinstance(resolve(one, settings_from_mapping({"10::image": photo})).params["10::image"], PictureInput)
+    assert "is not a number" in problems(line, workflow, "cfg={image}", namespace=names)[0]
+
+
+# -- Python's own params -------------------------------------------------------------------------------------------
+
+
+def test_params_of_python_are_python_values(workflow, undescribed):
+    given = {"cfg": 7, "6::text": "{not expanded} 'a' # 1", "steps": 20.0, "sampler_name": "heun"}
+    assert resolve(workflow, settings_from_mapping(given)).params == {
+        "3::cfg": 7.0,
+        "6::text": "{not expanded} 'a' # 1",
+        "3::steps": 20,
+        "3::sampler_name": "heun",
+    }
+    assert resolve(undescribed, settings_from_mapping({"1::a": "7", "1::b": [1, {"c": None}]})).params == {
+        "1::a": "7",
+        "1::b": [1, {"c": None}],
+    }
+    assert "sweep" in problems(resolve, workflow, settings_from_mapping({"cfg": [4, 8]}))[0]
+    assert "JSON" in problems(resolve, undescribed, settings_from_mapping({"1::a": object()}))[0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_of_python_is_sent_byte_for_byte(workflow, text):
+    assert resolve(workflow, settings_from_mapping({"6::text": text})).params == {"6::text": text}
+    assert line(workflow, "6::text={t}", namespace={"t": text}) == {"6::text": text}
