@@ -12,6 +12,7 @@ from comflowy_nb.runs.ends import error_of
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
 from comflowy_nb.runs.roster import Roster, workflow_key
+from comflowy_nb.runs.timetable import Interrupted, unbroken
 from comflowy_nb.runs.tracker import Tracker
 from comflowy_nb.runs.uploads import Uploads
 from comflowy_nb.services.base import Submission
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from comflowy_nb.runs.claims import Retry
+    from comflowy_nb.runs.claims import Claim, Retry
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.run import PictureRecord, Run
     from comflowy_nb.services.base import Event, Service
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Submitted", "connect"]
 
 T = TypeVar("T")
-How = Literal["new", "same", "joined", "ended"]
+How = Literal["new", "same", "joined", "held", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Submitted:
     """What became of a request.
 
     `how` is `new` (it is sent), `same` (a success that was there), `joined` (it runs already) or `ended` (it failed
-    before and was not to be tried again).
+    before and was not to be tried again). What is held is raised as RunHeld instead.
     """
 
     run: Run
@@ -255,26 +256,22 @@ class Client:
             set_params=set_params,
             name=name,
         )
-        claim = self.library.history.claim(intent, fresh=fresh, retry=retry)
-        run = self._roster.run(claim.record)
-        self.library.touch(run)
+        try:
+            claim, run = unbroken(lambda: self._enter(intent, fresh=fresh, retry=retry))
+        except Interrupted as interrupt:
+            claim, run = interrupt.result
+            if claim.kind == "new":
+                self.cancel(run)
+            raise KeyboardInterrupt from None
         if claim.kind == "held":
             error = error_of(run)
             assert error is not None
             raise error
-        if claim.kind == "new":
-            submission = Submission(token=run.token, workflow_id=workflow.id, params=sent)
-            self._tracker.submit(run, submission, workflow_key(run.record))
-            return Submitted(run, "new", resolved.drawn)
-        if name is not None:
-            run.update(self.library.history.name(run.token, name))
         if claim.kind == "joined":
             self._roster.watch(run)
-            return Submitted(run, "joined", resolved.drawn)
-        if claim.kind == "same":
+        elif claim.kind == "same":
             self.refresh(run)
-            return Submitted(run, "same", resolved.drawn)
-        return Submitted(run, "ended", resolved.drawn)
+        return Submitted(run, claim.kind, resolved.drawn)
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
@@ -350,6 +347,16 @@ class Client:
         return self.library.picture_path(picture)
 
     # -- within -------------------------------------------------------------------------------------------------
+
+    def _enter(self, intent: Intent, *, fresh: bool, retry: Retry) -> tuple[Claim, Run]:
+        """Write the intent and hand the run to the tracker, or find the run that stands for it."""
+        claim = self.library.history.claim(intent, fresh=fresh, retry=retry)
+        run = self._roster.run(claim.record)
+        self.library.touch(run)
+        if claim.kind == "new":
+            submission = Submission(token=run.token, workflow_id=intent.workflow_id, params=intent.params)
+            self._tracker.submit(run, submission, workflow_key(run.record))
+        return claim, run
 
     def _hear(self, event: Event) -> None:
         self._tracker.hear(event)

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, ServiceError
+from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
 from comflowy_nb.runs.images import keep_picture, write_sidecar
 from comflowy_nb.runs.run import PictureRecord
 from comflowy_nb.runs.timetable import Timetable
@@ -94,8 +94,9 @@ class Downloads:
             self._settle(run, picture)
 
     def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
-        # A plain ServiceError is a refusal of the address: no second try will see it otherwise.
-        hopeless = type(error) is ServiceError or tries >= TRIES
+        # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no picture
+        # may have been cut on the way once, hardly twice.
+        hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, PictureError) else TRIES)
         if hopeless:
             self._settle(run, _missing(output, str(error)))
             return

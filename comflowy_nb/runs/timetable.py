@@ -9,15 +9,50 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Timetable"]
+__all__ = ["Interrupted", "Timetable", "unbroken"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt that came while something had to be done to its end; `result` is what that gave."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+
+def unbroken(function: Callable[[], T]) -> T:
+    """Do it to its end even if an interrupt comes: only the main thread gets one, so another thread does it.
+
+    Raises
+    ------
+    Interrupted
+        After its end, if an interrupt came meanwhile.
+    """
+    future: Future[T] = Future()
+    threading.Thread(target=_settle, args=(future, function), daemon=True).start()
+    try:
+        return future.result()
+    except KeyboardInterrupt:
+        if not future.done() or future.exception() is None:
+            raise Interrupted(future.result()) from None
+        raise
+
+
+def _settle(future: Future[T], function: Callable[[], T]) -> None:
+    try:
+        result = function()
+    except BaseException as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 class Timetable:
@@ -60,14 +95,8 @@ class Timetable:
         future: Future[T] = Future()
 
         def action() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = function()
-            except BaseException as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            if future.set_running_or_notify_cancel():
+                _settle(future, function)
 
         self.soon(action)
         return future

@@ -1,9 +1,10 @@
+import signal
 import threading
 import time
 
 import pytest
 
-from comflowy_nb.runs.timetable import Timetable
+from comflowy_nb.runs.timetable import Interrupted, Timetable, unbroken
 
 
 @pytest.fixture
@@ -75,3 +76,23 @@ def test_close_drops_what_was_not_begun():
         thread.join(5)
         assert not thread.is_alive()
     assert done == []
+
+
+def test_what_must_not_break_ends_before_an_interrupt_is_told():
+    done = []
+
+    def work():
+        signal.raise_signal(signal.SIGINT)  # reaches the main thread, which waits
+        time.sleep(0.2)
+        done.append("to its end")
+        return 42
+
+    with pytest.raises(Interrupted) as caught:
+        unbroken(work)
+    assert done == ["to its end"]
+    assert caught.value.result == 42
+
+
+def test_what_must_not_break_raises_its_own_error():
+    with pytest.raises(KeyError):
+        unbroken(lambda: {}["no"])
