@@ -233,7 +233,7 @@ def _add(parts: list[Part], name: str, text: str, *, tone: Tone = "text") -> Non
         parts.append(Part(_SEPARATOR, "muted"))
     if name:
         parts.append(Part(f"{name} ", "muted"))
-    parts.append(Part(text if text else '""', tone))
+    parts.append(Part(text or '""', tone))
 
 
 def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:

@@ -123,7 +123,7 @@ def arrange(sheet: Sheet, *, width_px: float, measure: Measure) -> Page:
     return page
 
 
-def _place(
+def _place(  # noqa: PLR0917 - a place on a page is made of many numbers
     page: Page,
     section: Section,
     mosaics: dict[int, list[Box]],

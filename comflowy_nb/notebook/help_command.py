@@ -1,0 +1,123 @@
+"""`%comflowy help`: by example, the options from the same table the line is read by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.notebook.bundles import preformatted
+from comflowy_nb.notebook.commands import COMMANDS
+from comflowy_nb.workflow.fields import nearest
+
+if TYPE_CHECKING:
+    from comflowy_nb.notebook.commands import Command, Request
+    from comflowy_nb.notebook.session import Session
+
+__all__ = ["show_help"]
+
+_START = """\
+Start here:
+  %comflowy connect sandbox           a server on this machine: no key, no GPU, no network
+  %comflowy run default cfg=7         run a workflow; 'default' is always there
+  %comflowy fields default            what can be set
+
+A request that succeeded is not sent again: its pictures come from your disk. --fresh sends it anew."""
+
+_MORE = {
+    "connect": """\
+  %comflowy connect sandbox                       no key needed; starts by itself
+  %comflowy connect cloud                         asks for your key, or takes COMFLOWY_API_KEY
+  %comflowy connect studio=https://example.com    another server, under a name of your own
+
+With COMFLOWY_TARGET set, the first run connects by itself.""",
+    "login": """\
+  %comflowy login
+
+Asks for the API key of the connected service (else of the cloud), without echo. It is kept in the keyring where there
+is one, and never in the notebook: no command takes a key.""",
+    "logout": """\
+  %comflowy logout""",
+    "workflows": """\
+  %comflowy workflows""",
+    "workflow": """\
+  %comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234    an id of the connected service
+  %comflowy workflow add portrait "https://app.comflowy.com/app?id=3fef208b-7d25-4d9a-8ec9-c79eb2153234"
+  %comflowy workflow add mine my-graph.json                               a graph saved in API format
+  %comflowy workflow add mine picture.png                                 the graph that a picture carries
+  %comflowy workflow alias default prompt=6::text                         now: %comflowy run default prompt=...""",
+    "fields": """\
+  %comflowy fields default
+
+Where a service doesn't publish its fields, paste what the editor's console prints (right-click a field twice):
+  %%comflowy fields portrait
+  Field_id: 3::sampler_name
+  Field_info: [["euler", "heun"]]""",
+    "run": """\
+  %comflowy run default
+  %comflowy run default cfg=7 steps=30 seed=random
+  %comflowy run default 6::text="a glass bottle, purple galaxy" --as bottle
+  %comflowy run --from bottle cfg=4
+  r = %comflowy run default seed={my_seed}
+
+  %%comflowy run default
+  6::text: a photo of a bottle #1, "red" and 'blue'
+  cfg: 7
+
+FIELD is 3::cfg; cfg where one field is called so; an alias; or all::seed for every field of that name.
+A text with spaces stands in quotes on the line; in the body below %% everything behind `FIELD: ` is the text.
+Quote a text that ends in ?, as in 6::text="who is there?": IPython takes a line that ends in ? for a request for help.
+{name} is the value of a Python variable, {{name}} the text {name}. seed=random draws a new seed each time.
+r1 is the reference of a run: %comflowy show r1. A final ; hides the return value, never the pictures.
+An interrupt (the stop button) cancels the run where the service can.""",
+    "runs": """\
+  %comflowy runs
+  %comflowy runs galaxy                      a word of the values
+  %comflowy runs cfg=7 --since 30d --status success""",
+    "show": """\
+  %comflowy show r41           by number
+  %comflowy show bottle        by a name given with --as
+  %comflowy show last          this kernel's newest; last~1 the one before
+  %comflowy show r41[0]        its first picture;  r41:9[0] the first of node 9
+  %comflowy show r40 r41       side by side""",
+    "save": """\
+  %comflowy save r41 my-pictures       copies with readable names; PNG files carry what made them""",
+    "cancel": """\
+  %comflowy cancel r41
+  %comflowy cancel last""",
+    "resume": """\
+  %comflowy resume             all runs of this service that nobody follows any more
+  %comflowy resume r41""",
+    "help": """\
+  %comflowy help run""",
+}
+
+
+def show_help(session: Session, request: Request) -> None:
+    """Help on everything, or on one command."""
+    if not request.words:
+        session.say(preformatted(_all()))
+        return
+    name = request.words[0].text
+    command = COMMANDS.get(name)
+    if command is None:
+        near = nearest(name, COMMANDS)
+        tip = f"; nearest: {', '.join(near)}" if near else ""
+        raise UsageError(f"there is no command {name!r}{tip}. %comflowy help lists them")
+    session.say(preformatted(_one(command)))
+
+
+def _all() -> str:
+    width = max(len(name) for name in COMMANDS)
+    listed = [f"  {name.ljust(width)}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join([_START, "", "Commands:", *listed, "", "%comflowy help run says more of one."])
+
+
+def _one(command: Command) -> str:
+    lines = [f"%comflowy {command.usage}", f"  {command.summary}", "", _MORE[command.name]]
+    if command.options:
+        heads = [f"  {option.name}{f' {option.value}' if option.value else ''}" for option in command.options]
+        width = max(len(head) for head in heads)
+        lines += ["", "Options:"]
+        lines += [f"{head.ljust(width)}  {option.help}" for head, option in zip(heads, command.options, strict=True)]
+    return "\n".join(lines)

@@ -1,0 +1,134 @@
+"""`%comflowy` and `%%comflowy`: thin, everything they do is elsewhere."""
+
+from __future__ import annotations
+
+import warnings
+from collections import ChainMap
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
+from traitlets import Bool, TraitError, TraitType
+
+from comflowy_nb.errors import ComflowyError, SettingsError
+from comflowy_nb.notebook.commands import execute, read_line
+from comflowy_nb.notebook.completion import Completions
+from comflowy_nb.notebook.plain import shorten
+from comflowy_nb.notebook.session import Session
+from comflowy_nb.notebook.showing import register_formatters, unregister_formatters
+from comflowy_nb.settings import OPTIONS, settings
+from comflowy_nb.workflow.words import split_silencer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["Comflowy", "load", "unload"]
+
+_BROKEN_KERNELS = {"7.0.0", "7.0.1"}
+
+
+class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy here
+    """A trait that is one of `settings`, so that `%config Comflowy` and Python show and set the same."""
+
+    def get(self, obj: Any, cls: Any = None) -> Any:
+        del obj, cls
+        return getattr(settings, self.name)
+
+    def set(self, obj: Any, value: Any) -> None:
+        try:
+            setattr(settings, self.name, value)
+        except SettingsError as error:
+            if obj.is_loaded:
+                raise TraitError(str(error)) from None
+            # From a file, or from a `%config` that was refused and that IPython remembers all the same.
+            warnings.warn(f"c.{type(obj).__name__}.{error}; it stays {getattr(settings, self.name)!r}", stacklevel=2)
+
+
+def _traits() -> dict[str, Setting]:
+    return {
+        option.name: Setting(option.default, allow_none=True, help=option.help).tag(config=True)
+        for option in OPTIONS.values()
+    }
+
+
+@magics_class
+class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy here
+    """Run ComfyUI workflows and see their pictures. `%comflowy help` says how."""
+
+    tracebacks = Bool(False, help="Show full tracebacks instead of one or two plain lines.").tag(config=True)
+    is_loaded = False
+    vars().update(_traits())
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self.is_loaded = True
+        self.session = Session(shell)
+
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    def comflowy(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
+        """Run ComfyUI workflows and see their pictures.
+
+        %comflowy                          connection, what is running, recent runs
+        %comflowy connect sandbox          a server on this machine: no key, no GPU
+        %comflowy run default cfg=7        run a workflow and show its pictures
+        %%comflowy run default             the same, the fields in the lines below
+        %comflowy help [COMMAND]           everything else
+        """
+        text, is_silent = split_silencer(line)
+        namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)
+        try:
+            result = execute(self.session, read_line(text, cell, namespace))
+        except (ComflowyError, KeyboardInterrupt) as error:
+            if not self.tracebacks:
+                shorten(error)
+            raise
+        return None if is_silent else result
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics, the completion and the formatters; a second time does nothing."""
+    if _find(shell) is not None:
+        return
+    _warn_of_broken_kernel()
+    magics = Comflowy(shell)
+    shell.register_magics(magics)
+    shell.events.register("pre_execute", magics.session.begin_execution)
+    magics.completions = Completions(magics.session)
+    magics.completions.add()
+    register_formatters(magics.session)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take away all that `load` brought, and stop its threads."""
+    magics = _find(shell)
+    if magics is None:
+        return
+    magics.completions.remove()
+    unregister_formatters(shell)
+    shell.events.unregister("pre_execute", magics.session.begin_execution)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("comflowy", None)
+    shell.magics_manager.registry.pop(Comflowy.__name__, None)
+    if magics in shell.configurables:
+        shell.configurables.remove(magics)
+    magics.session.close()
+
+
+def _find(shell: InteractiveShell) -> Comflowy | None:
+    found = shell.magics_manager.registry.get(Comflowy.__name__)
+    return found if isinstance(found, Comflowy) else None
+
+
+def _warn_of_broken_kernel() -> None:
+    import sys  # noqa: PLC0415
+
+    version = getattr(sys.modules.get("ipykernel"), "__version__", None)
+    if version in _BROKEN_KERNELS:
+        warnings.warn(
+            f"ipykernel {version} loses what threads display; status from --background will not show. "
+            "pip install -U ipykernel",
+            stacklevel=4,
+        )

@@ -1,0 +1,145 @@
+"""`%comflowy run` and `%%comflowy run`: from the words to the pictures, and what an interrupt does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.client import error_of
+from comflowy_nb.errors import ComflowyError, RunHeld, WorkflowError
+from comflowy_nb.notebook.bundles import paragraph
+from comflowy_nb.notebook.views import wait_drawing
+from comflowy_nb.runs.run import Run, RunRecord
+from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.body import read_body
+from comflowy_nb.workflow.finding import PICTURES
+from comflowy_nb.workflow.graph import made_of_picture
+from comflowy_nb.workflow.values import Setting
+
+if TYPE_CHECKING:
+    from comflowy_nb.client import Client
+    from comflowy_nb.notebook.commands import Request
+    from comflowy_nb.notebook.session import Session
+    from comflowy_nb.notebook.views import RunView
+
+__all__ = ["run", "save_named"]
+
+
+def run(session: Session, request: Request) -> Run:
+    """Submit, show live until the pictures are there, raise what went wrong."""
+    body = read_body(request.body) if request.body is not None else None
+    client = session.connected()
+    named, base = _start(session, client, request)
+    workflow = client.workflow(named)
+    if body is not None:
+        body.check_workflow(workflow)
+    given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
+    label = [field_id for word in request.options.get("label", ()) for field_id in workflow.find(word)]
+    usual_s = client.usual_seconds(workflow)
+    try:
+        submitted = client.submit(
+            workflow,
+            [*given, *(body.settings if body is not None else ())],
+            namespace=request.namespace,
+            fresh=request.options.get("fresh", False),
+            retry=request.options.get("retry", "failed"),
+            name=request.options.get("as"),
+            from_run=base,
+        )
+    except RunHeld as held:
+        session.view(held.run, how="shown").finish()
+        raise
+    view = session.view(submitted.run, how=submitted.how, drawn=submitted.drawn, usual_s=usual_s, label=label or None)
+    if "as" in request.options:
+        session.shell.push({request.options["as"]: submitted.run})
+    if request.options.get("background") and session.can_answer:
+        if "save" in request.options:
+            view.note(f"--save is not done in the background: %comflowy save {submitted.run.ref} DIR")
+        session.viewer.follow(view)
+        return submitted.run
+    _wait(session, client, view, request.options.get("timeout"))
+    if "save" in request.options and submitted.run.status is Status.SUCCESS:
+        save_named(session, submitted.run, request.options["save"])
+    error = error_of(submitted.run)
+    if error is not None:
+        raise error
+    return submitted.run
+
+
+def save_named(session: Session, run: Run, folder: str) -> None:
+    """Write the copies and say their names; never where the folder is, which may be somebody's home."""
+    paths = run.save(Path(folder).expanduser())
+    names = ", ".join(path.name for path in paths)
+    session.say(paragraph(f"saved in {Path(folder).name or folder}: {names}"))
+
+
+def _start(session: Session, client: Client, request: Request) -> tuple[str, Run | None]:
+    """The workflow's word, and the run to start from."""
+    source = request.options.get("from")
+    if source is None:
+        if not request.words:
+            raise UsageError(f"run needs a WORKFLOW: %comflowy {request.command.usage}; %comflowy workflows lists them")
+        return request.text(request.words[0]), None
+    if request.words:
+        raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
+    path = Path(source).expanduser()
+    if path.suffix.lower() in PICTURES and path.is_file():
+        return _start_from_picture(path)
+    base = session.find(source).run
+    record = base.record
+    here = record.workflow_id if record.identity == client.identity else None
+    return (record.workflow if record.workflow in client.finder.names() else here or record.workflow), base
+
+
+def _start_from_picture(path: Path) -> tuple[str, Run | None]:
+    made = made_of_picture(path)
+    if made is None:
+        return str(path), None  # its graph is the workflow, values and all
+    named = made.workflow or made.workflow_id
+    if not named:
+        raise WorkflowError(f"{path.name} doesn't say which workflow made it")
+    told = RunRecord(
+        token="", number=0, identity="", origin="", service="", workflow=named, workflow_id=made.workflow_id,
+        params=made.params, key="", status=Status.SUCCESS, created_at=time.time(), owner="", set_params=made.set_params,
+    )  # fmt: skip
+    return named, Run(told)
+
+
+def _wait(session: Session, client: Client, view: RunView, timeout_s: float | None) -> None:
+    try:
+        wait_drawing([view], timeout_s)
+    except KeyboardInterrupt as interrupt:
+        try:
+            _stop(session, client, view)
+        except KeyboardInterrupt:
+            view.note("stopped waiting; it goes on")
+            session.viewer.follow(view)
+        status = view.run.status
+        interrupt.args = (f"{view.run.ref} goes on" if status.is_live else f"{view.run.ref}: {status}",)
+        raise
+    except ComflowyError:  # a time-out: it goes on, and still lands in this cell
+        session.viewer.follow(view)
+        raise
+
+
+def _stop(session: Session, client: Client, view: RunView) -> None:
+    """Cancel the run where that can be, wait until it is confirmed, and say so; else let it go on."""
+    run = view.run
+    if not run.status.is_live:
+        session.viewer.follow(view)  # its pictures are on the way
+        return
+    if not client.service.can_cancel:
+        view.note(f"{client.label} can't cancel: it goes on")
+        session.viewer.follow(view)
+        return
+    if run not in client.live():
+        view.note("another kernel's run: it goes on")
+        session.viewer.follow(view)
+        return
+    view.note("cancelling")
+    client.cancel(run)  # a submit in flight is awaited first
+    wait_drawing([view])
+    view.clear_note()

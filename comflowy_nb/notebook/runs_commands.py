@@ -1,0 +1,163 @@
+"""`runs`, `show`, `save`, `cancel` and `resume`: what one does with runs that are there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import RefError
+from comflowy_nb.notebook.bundles import Table, paragraph, table
+from comflowy_nb.notebook.run_command import save_named
+from comflowy_nb.notebook.showing import RunList
+from comflowy_nb.notebook.status import day, plain_line, time_text
+from comflowy_nb.notebook.views import show_bundle, wait_drawing
+from comflowy_nb.runs.captions import name_fields, write_value
+from comflowy_nb.runs.refs import parse_ref
+from comflowy_nb.workflow.expansion import expand
+from comflowy_nb.workflow.fields import read_untyped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.notebook.commands import Request
+    from comflowy_nb.notebook.session import Session
+    from comflowy_nb.notebook.views import RunView
+    from comflowy_nb.runs.library import Found
+    from comflowy_nb.runs.run import Run
+
+__all__ = ["as_table", "cancel", "resume", "runs", "save", "show"]
+
+_CONFIRM_S = 15.0  # a service that confirms a cancel does so at once; what takes longer is told later
+
+
+def runs(session: Session, request: Request) -> RunList:
+    """Earlier runs, newest first."""
+    options = request.options
+    params = {}
+    for word in request.fields:
+        value = expand(word.value or "", request.namespace)
+        params[word.key or ""] = read_untyped(value) if isinstance(value, str) and not word.quoted else value
+    since = time.time() - options["since"] if "since" in options else None
+    found = session.library.search(
+        " ".join(request.text(word) for word in request.words) or None,
+        params=params,
+        since=since,
+        status=options.get("status"),
+        workflow=options.get("workflow"),
+        limit=options.get("limit", 20),
+    )
+    if found:
+        session.say(table(as_table(found)))
+    else:
+        session.say(paragraph("no runs yet: %comflowy run default" if not _narrows(request) else "no run is like that"))
+    return _shown(session, found)
+
+
+def show(session: Session, request: Request) -> Run | RunList:
+    """Runs again, with their pictures; what is missing is fetched, what is running is waited for."""
+    found = [session.find(request.ref(word)) for word in request.words]
+    for each in found:
+        if session.client is not None:
+            session.client.refresh(each.run)
+    together = len(found) > 1 and session.in_kernel and all(each.run.record.is_settled for each in found)
+    views = [_view(session, each, with_pictures=not together) for each in found]
+    _wait(session, views)
+    if together and any(each.run.record.pictures for each in found):
+        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+
+        show_bundle(*Grid([each.run for each in found]).bundle())
+    return found[0].run if len(found) == 1 else _shown(session, [each.run for each in found])
+
+
+def save(session: Session, request: Request) -> None:
+    """Copies of a run's pictures, or of one, under readable names."""
+    found = session.find(request.ref(request.words[0]))
+    save_named(session, found.run, request.text(request.words[1]))
+
+
+def cancel(session: Session, request: Request) -> None:
+    """End runs that are not done, where the service can."""
+    client = session.connected()
+    found = []
+    for word in request.words:
+        ref = request.ref(word)
+        if (
+            isinstance(ref, str)
+            and parse_ref(ref).run == "last"
+            and parse_ref(ref).back >= len(set(client.library.recent))
+        ):
+            raise RefError(f"this kernel has run nothing that {ref} could mean; name the run: %comflowy cancel r41")
+        found.append(session.find(ref).run)
+    lines = []
+    for run in found:
+        if not run.status.is_live:
+            lines.append(f"{run.ref} is not running: {run.status}")
+        elif not client.service.can_cancel:
+            lines.append(f"{client.label} can't cancel: {run.ref} goes on")
+        else:
+            client.cancel(run)
+            run_end_s = time.monotonic() + _CONFIRM_S
+            while not run.wait_change(0.25) and time.monotonic() < run_end_s:
+                pass
+            lines.append(plain_line(run) if not run.status.is_live else f"{run.ref}: asked to end, not confirmed yet")
+    session.say(paragraph(*lines))
+
+
+def resume(session: Session, request: Request) -> Run | RunList:
+    """Follow the named runs again, else all of this service that nobody follows, and show what becomes of them."""
+    client = session.connected()
+    refs = [request.ref(word) for word in request.words]
+    taken = client.resume(*(ref if isinstance(ref, str) else ref.ref for ref in refs))
+    if not taken:
+        session.say(paragraph("there is nothing to take up"))
+        return _shown(session, [])
+    _wait(session, [session.view(run, how="shown") for run in taken])
+    return taken[0] if len(taken) == 1 else _shown(session, taken)
+
+
+def as_table(found: Sequence[Run]) -> Table:
+    """Runs as rows: reference, name, workflow, how it stands, when, how long, what was set."""
+    rows = []
+    for run in found:
+        record = run.record
+        names = name_fields(record.set_params)
+        values = [
+            f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params
+        ]
+        status = str(record.status) if record.status.is_live or not run.error else f"{record.status}: {run.error}"
+        took = time_text(record.seconds) if record.seconds is not None else ""
+        started = day(record.created_at)
+        rows.append(
+            (record.ref, record.name or "", record.workflow, record.service, status, started, took, " ".join(values))
+        )
+    services = {row[3] for row in rows}
+    if len(services) == 1:
+        rows = [(*row[:3], "", *row[4:]) for row in rows]
+    return Table(("run", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+
+
+def _narrows(request: Request) -> bool:
+    return bool(request.words or request.fields or request.options)
+
+
+def _view(session: Session, found: Found, *, with_pictures: bool) -> RunView:
+    only = [found.image.record.index] if found.image is not None else None
+    return session.view(found.run, how="shown", only=only, with_pictures=with_pictures)
+
+
+def _wait(session: Session, views: Sequence[RunView]) -> None:
+    """Wait for the ends; an interrupt only stops the waiting."""
+    try:
+        wait_drawing(views)
+    except KeyboardInterrupt as interrupt:
+        for view in views:
+            session.viewer.follow(view)
+        interrupt.args = ("stopped waiting; the runs go on",)
+        raise
+
+
+def _shown(session: Session, found: Sequence[Any]) -> RunList:
+    """The runs as a list that does not show itself again in this execution."""
+    found = RunList(found)
+    session.drawn.add(found.token)
+    return found

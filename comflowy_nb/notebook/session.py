@@ -1,0 +1,150 @@
+"""What a kernel has of comflowy_nb: its shell, the connected client, and what has been drawn in this execution."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.notebook.views import RunView, Viewer, show_bundle
+from comflowy_nb.settings import Secret, home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from comflowy_nb.client import Client
+    from comflowy_nb.runs.library import Found, Library
+    from comflowy_nb.runs.run import Run
+    from comflowy_nb.workflow.catalogue import Catalogue
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One for each kernel that loaded the extension."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.shell = shell
+        self.client: Client | None = None
+        self.target: str | None = None  # as typed in `connect`
+        self.viewer = Viewer()
+        self._before: list[Client] = []  # earlier clients whose runs are not done
+        self.drawn: set[str] = set()  # tokens of the runs that this execution has drawn
+
+    @property
+    def in_kernel(self) -> bool:
+        """Whether there are display handles; else it is a terminal or a script."""
+        return getattr(self.shell, "kernel", None) is not None
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether somebody can be asked: not under nbclient or papermill, nor with stdin closed."""
+        kernel = getattr(self.shell, "kernel", None)
+        if kernel is not None:
+            return bool(getattr(kernel, "_allow_stdin", False))
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    # -- the service --------------------------------------------------------------------------------------------
+
+    def connected(self) -> Client:
+        """The connected client; connects to `COMFLOWY_TARGET` where nothing is.
+
+        Raises
+        ------
+        SettingsError
+            If nothing is connected and no target is set: it names the ways.
+        """
+        return self.client if self.client is not None else self.connect(None)
+
+    def connect(self, target: str | None, *, key: Secret | None = None) -> Client:
+        """Connect, and leave what was connected before: its runs go on and are shown to their end."""
+        from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
+
+        client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None)
+        if self.client is not None:
+            self._before.append(self.client)
+        self.client, self.target = client, target
+        for before in [each for each in self._before if not each.live()]:
+            self._before.remove(before)
+            before.close()
+        return client
+
+    def disconnect(self) -> None:
+        """Close the clients; their live runs go on at the service, and the next client takes them up."""
+        clients = [*self._before, *([self.client] if self.client is not None else [])]
+        self._before, self.client = [], None
+        for client in clients:
+            client.close()
+
+    def ask_key(self, label: str) -> Secret | None:
+        """Ask for a key without echo; None where nobody answers."""
+        if not self.can_answer:
+            return None
+        try:
+            text = getpass.getpass(f"API key for {label}: ").strip()
+        except (EOFError, NotImplementedError):
+            return None
+        except Exception as error:
+            if type(error).__name__ == "StdinNotImplementedError":  # of ipykernel, which need not be there
+                return None
+            raise
+        return Secret(text) if text else None
+
+    # -- the past -----------------------------------------------------------------------------------------------
+
+    @property
+    def library(self) -> Library:
+        if self.client is not None:
+            return self.client.library
+        from comflowy_nb.runs.library import open_library  # noqa: PLC0415 - opens the history
+
+        return open_library()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        from comflowy_nb.workflow.catalogue import Catalogue  # noqa: PLC0415 - loads YAML
+
+        return Catalogue.open(Path.cwd(), home())
+
+    def find(self, ref: Any) -> Found:
+        """What a reference names, which may be a Run or one of its pictures instead of a text.
+
+        Raises
+        ------
+        RefError
+            If it names nothing.
+        """
+        from comflowy_nb.runs.library import Found  # noqa: PLC0415
+        from comflowy_nb.runs.run import Run  # noqa: PLC0415
+
+        text = ref.ref if isinstance(ref, Run) else str(ref)
+        found = self.client.find(text) if self.client is not None else self.library.find(text)
+        return Found(ref) if isinstance(ref, Run) and found.run.status is ref.status else found
+
+    # -- drawing ------------------------------------------------------------------------------------------------
+
+    def view(self, run: Run, **options: Any) -> RunView:
+        """Show a run in the cell that runs now, and remember that it is drawn."""
+        self.drawn.add(run.token)
+        return RunView(run, in_kernel=self.in_kernel, **options)
+
+    def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        """Display a bundle; in a terminal its text."""
+        if self.in_kernel:
+            show_bundle(data, metadata)
+        else:
+            print(data["text/plain"])  # noqa: T201 - a terminal has no handles
+
+    def begin_execution(self) -> None:
+        """Nothing is drawn yet in the cell that begins."""
+        self.drawn.clear()
+
+    def close(self) -> None:
+        """Stop all that runs here: the thread that draws and the client."""
+        self.viewer.close()
+        with suppress(OSError):  # a history on a full disk can't take the last word; the extension still goes
+            self.disconnect()

@@ -1,0 +1,90 @@
+"""`show`, and how IPython shows a run: not twice in one execution, else its grid from disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.notebook.status import plain_line, status_line
+from comflowy_nb.notebook.views import print_paths, show_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from comflowy_nb.notebook.grid import Grid
+    from comflowy_nb.notebook.session import Session
+    from comflowy_nb.runs.run import Run
+
+__all__ = ["RunList", "register_formatters", "show", "unregister_formatters"]
+
+
+class RunList(list[Any]):
+    """Runs as a command gives them. In a cell that has shown them already it shows nothing more."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        super().__init__(runs)
+        self.token = f"list {id(self)}"
+
+
+def show(what: Run | Grid | Sequence[Run]) -> None:
+    """Display a run, several runs together, or a grid, in the cell that runs now.
+
+    Outside a notebook it prints a line for each run, and where the pictures are.
+    """
+    from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.runs.run import Run  # noqa: PLC0415
+
+    if isinstance(what, Grid):
+        show_bundle(*what.bundle())
+        return
+    _show_runs([what] if isinstance(what, Run) else list(what), in_kernel=_in_kernel())
+
+
+def register_formatters(session: Session) -> None:
+    """Tell IPython how to show a Run and a list of them; the types are imported only when one is shown."""
+    formatter = session.shell.display_formatter.ipython_display_formatter
+
+    def show_run(run: Run) -> None:
+        if run.token not in session.drawn:
+            session.drawn.add(run.token)
+            _show_runs([run], in_kernel=session.in_kernel)
+        elif not session.in_kernel:
+            print(repr(run))  # noqa: T201 - the prompt `Out[3]:` is there already
+
+    def show_list(runs: RunList) -> None:
+        if runs.token not in session.drawn and runs:
+            _show_runs(runs, in_kernel=session.in_kernel)
+        elif not session.in_kernel:
+            print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - as above
+
+    formatter.for_type_by_name("comflowy_nb.runs.run", "Run", show_run)
+    formatter.for_type(RunList, show_list)
+
+
+def unregister_formatters(shell: InteractiveShell) -> None:
+    """Back to IPython's own ways."""
+    formatter = shell.display_formatter.ipython_display_formatter
+    formatter.pop("comflowy_nb.runs.run.Run", None)
+    formatter.pop(RunList, None)
+
+
+def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
+    if not in_kernel:
+        for run in runs:
+            print(plain_line(run))  # noqa: T201 - a terminal has no handles
+            print_paths(run)
+        return
+    for run in runs:
+        line = status_line(run, how="shown")
+        show_bundle({"text/plain": line.text, "text/html": line.html})
+    if any(run.record.pictures for run in runs):
+        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+
+        show_bundle(*Grid(runs).bundle())
+
+
+def _in_kernel() -> bool:
+    from IPython import get_ipython  # noqa: PLC0415
+
+    return getattr(get_ipython(), "kernel", None) is not None

@@ -1,0 +1,216 @@
+"""Where a run is shown: two display handles in its cell, and the one thread that draws when no cell waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import ComflowyError, RunTimeout
+from comflowy_nb.notebook.status import StatusLine, status_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from comflowy_nb.runs.run import Run
+
+__all__ = ["UPDATE_S", "RunView", "Viewer", "print_paths", "show_bundle", "wait_drawing"]
+
+UPDATE_S = 0.25  # at most four updates a second for a handle
+
+
+def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+    """Display a ready bundle once."""
+    from IPython.display import display  # noqa: PLC0415 - costs time at load
+
+    display(dict(data), metadata=dict(metadata or {}), raw=True)
+
+
+class RunView:
+    """One run in one cell: a handle for its status, and one for its pictures, made at once and then only updated.
+
+    Parameters
+    ----------
+    in_kernel
+        False in a terminal, where each change is printed as a line, and the files' paths at the end.
+    only
+        Indices of the pictures to show; None shows all.
+    with_pictures
+        False where the pictures of several runs are drawn together elsewhere.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        in_kernel: bool,
+        how: str = "new",
+        drawn: Mapping[str, int] | None = None,
+        usual_s: float | None = None,
+        label: Sequence[str] | None = None,
+        only: Sequence[int] | None = None,
+        with_pictures: bool = True,
+    ) -> None:
+        self.run = run
+        self._in_kernel = in_kernel
+        self._words = {"how": how, "drawn": drawn, "usual_s": usual_s}
+        self._label = label
+        self._only = only
+        self._note: str | None = None
+        self._lock = threading.Lock()  # the waiting cell's thread hands over to the view thread
+        self._last: StatusLine | None = None
+        self._last_s = float("-inf")
+        self._finished = False
+        self._status: Any = None
+        self._pictures: Any = None
+        self._with_pictures = with_pictures
+        if in_kernel:
+            from IPython.display import display  # noqa: PLC0415 - costs time at load
+
+            line = self._line()
+            self._status = display(_bundle(line), raw=True, display_id=True)
+            self._remember(line)
+            if with_pictures:
+                self._pictures = display({"text/plain": ""}, raw=True, display_id=True)
+        else:
+            self.draw(force=True)
+
+    def note(self, text: str) -> None:
+        """Say something more at the end of the status line."""
+        self._note = text
+        self.draw(force=True)
+
+    def clear_note(self) -> None:
+        """Say no more than the run itself."""
+        self._note = None
+        self.draw(force=True)
+
+    def draw(self, *, force: bool = False) -> None:
+        """Bring the status line up to date; no oftener than four times a second unless forced."""
+        with self._lock:
+            self._draw(force=force)
+
+    def finish(self) -> None:
+        """Draw the last status and the pictures. Once is enough."""
+        with self._lock:
+            if self._finished:
+                return
+            self._draw(force=True)
+            if not self._with_pictures or not self.run.record.pictures:
+                pass
+            elif self._in_kernel:
+                from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+
+                data, metadata = Grid([self.run], only=self._only, label=self._label).bundle()
+                self._pictures.update(data, metadata=metadata, raw=True)
+            else:
+                print_paths(self.run, self._only)
+            self._finished = True  # at the end: an interrupted drawing is done again
+
+    def _draw(self, *, force: bool) -> None:
+        if not force and time.monotonic() - self._last_s < UPDATE_S:
+            return
+        line = self._line()
+        if self._in_kernel:
+            if line != self._last:
+                self._status.update(_bundle(line), raw=True)
+        elif self._last is None or line.news != self._last.news:
+            print(line.text)  # noqa: T201 - a terminal has no handles
+        self._remember(line)
+
+    def _line(self) -> StatusLine:
+        return status_line(self.run, note=self._note, **self._words)  # type: ignore[arg-type]  # as given to __init__
+
+    def _remember(self, line: StatusLine) -> None:
+        self._last, self._last_s = line, time.monotonic()
+
+
+class Viewer:
+    """Keeps the views up to date that no cell waits for. One thread for the kernel, alive while there is a view."""
+
+    def __init__(self) -> None:
+        self._views: list[RunView] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def follow(self, view: RunView) -> None:
+        """Draw this view from now on, in its own cell."""
+        with self._lock:
+            if self._stop.is_set():
+                return
+            self._views.append(view)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="comflowy views", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop drawing; the runs go on."""
+        with self._lock:
+            self._stop.set()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(5)
+
+    def _loop(self) -> None:
+        while not self._stop.wait(UPDATE_S):
+            with self._lock:
+                views = list(self._views)
+                if not views:
+                    self._thread = None
+                    return
+            for view in views:
+                if self._tend(view):
+                    with self._lock:
+                        self._views.remove(view)
+
+    def _tend(self, view: RunView) -> bool:
+        """Draw one view; whether nothing more will happen to it."""
+        settled = view.run.record.is_settled
+        try:
+            if settled:
+                view.finish()
+            else:
+                view.draw()
+        except Exception as error:  # noqa: BLE001 - a view that can't be drawn must not end the thread of the others
+            why = str(error) if isinstance(error, ComflowyError) else type(error).__name__
+            view.note(f"the pictures can't be drawn ({why}); %comflowy show {view.run.ref}")
+            return True
+        return settled
+
+
+def wait_drawing(views: Sequence[RunView], timeout_s: float | None = None) -> None:
+    """Draw on this thread until every run is settled, and then the pictures.
+
+    Raises
+    ------
+    RunTimeout
+        If it takes longer. The runs go on.
+    """
+    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    for position, view in enumerate(views):
+        while True:
+            pause_s = UPDATE_S if deadline_s is None else max(0.001, min(UPDATE_S, deadline_s - time.monotonic()))
+            settled = view.run.wait_change(pause_s)
+            for other in views[position:]:
+                other.draw()
+            if settled:
+                break
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                ref = view.run.ref
+                raise RunTimeout(
+                    f"{ref} is not done after {timeout_s:g} s ({view.run.status}) and goes on; %comflowy show {ref}",
+                    view.run,
+                )
+        view.finish()
+
+
+def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
+    """Where the pictures are: what a terminal shows in their stead."""
+    for image in run.images:
+        if image.record.state == "kept" and (only is None or image.record.index in only):
+            print(f"  {image.path}")  # noqa: T201 - a terminal has no handles
+
+
+def _bundle(line: StatusLine) -> dict[str, str]:
+    return {"text/plain": line.text, "text/html": line.html}
