@@ -61,8 +61,8 @@ class Comflowy:
     identity, label
         What the same-request rule and a person call it.
     kind
-        `sandbox` has more routes: cancel, upload, workflows, fields. Elsewhere the last two are asked for, and a 404
-        says that there are none.
+        `sandbox` has more routes: cancel, upload, workflows, fields. Elsewhere the last two are asked for, and any
+        answer but the right one says that there are none.
     """
 
     def __init__(self, origin: str, *, key: Secret, identity: str, label: str, kind: str = "comflowy") -> None:
@@ -140,16 +140,7 @@ class Comflowy:
             answer = send(self._tokens.renew(token))
         return answer
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        read: Callable[[bytes], T | wire.Flaw],
-        *,
-        what: str,
-        query: Mapping[str, str | Secret] | None = None,
-        files: Mapping[str, tuple[str, bytes]] | None = None,
-    ) -> T:
+    def _ask(self, method: str, path: str, read: Callable[[bytes], T | wire.Flaw], *, what: str, **options: Any) -> T:
         """One read: one attempt, but for a token renewed once.
 
         Raises
@@ -157,11 +148,15 @@ class Comflowy:
         ServiceError
             If there was no usable answer; its kind says which try may help.
         """
-        answer = self._with_token(
-            lambda token: self._http.exchange(method, path, query=query, token=token, files=files)
-        )
+        return self._read(self._answer(method, path, **options), read, what=what)
+
+    def _answer(self, method: str, path: str, **options: Any) -> Answer:
+        answer = self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
         if isinstance(answer, Failure):
             raise error_of(answer, self.label)
+        return answer
+
+    def _read(self, answer: Answer, read: Callable[[bytes], T | wire.Flaw], *, what: str) -> T:
         if not answer.is_ok:
             raise self._error_of_status(answer, what)
         found = _flaw_of(answer) or read(answer.body)
@@ -273,20 +268,10 @@ class Comflowy:
         """
         if not self.can_cancel:
             return False
-        confirmed = False
-        answer = self._with_token(
-            lambda token: self._http.exchange("POST", f"{_API}/cancel", query={"id": run_id}, token=token)
-        )
-        if isinstance(answer, Failure):
-            raise error_of(answer, self.label)
+        answer = self._answer("POST", f"{_API}/cancel", query={"id": run_id})
         if answer.status == 409:  # it has ended already
             return False
-        if not answer.is_ok:
-            raise self._error_of_status(answer, "run")
-        found = _flaw_of(answer) or wire.read_confirmed(answer.body)
-        if isinstance(found, wire.Flaw):
-            raise AnswerError(f"{self.label} gave no usable answer: {masked(found.text, self._secrets)}")
-        confirmed = found
+        confirmed = self._read(answer, wire.read_confirmed, what="run")
         if confirmed:
             self._cancelled.add(run_id)
         return confirmed
@@ -317,15 +302,23 @@ class Comflowy:
         }
 
     def _published(self, path: str, read: Callable[[bytes], T | wire.Flaw]) -> T | None:
+        """What a service publishes of its own accord; None where it does not.
+
+        Elsewhere than on the sandbox the route is not documented: a web page, a 401 or a 500 there describes no
+        workflow, and must not keep anybody from running one.
+        """
+        if self.kind != "sandbox":
+            return retried(lambda: self._found(self._answer("GET", f"{_API}/{path}"), read), self._closing)
         try:
             return self._patiently("GET", f"{_API}/{path}", read, what="workflow")
         except NotFoundError:
             return None
-        except AnswerError:
-            # elsewhere the route is not documented: whatever comes there (a web page, a 405) describes no workflow
-            if self.kind == "sandbox":
-                raise
-            return None
+
+    def _found(self, answer: Answer, read: Callable[[bytes], T | wire.Flaw]) -> T | None:
+        if answer.status == 429:
+            raise self._error_of_status(answer, "workflow")
+        found = read(answer.body) if answer.is_ok and not answer.flaw else None
+        return None if isinstance(found, wire.Flaw) else found
 
     def _patiently(self, method: str, path: str, read: Callable[[bytes], T | wire.Flaw], **options: Any) -> T:
         return retried(lambda: self._ask(method, path, read, **options), self._closing)

@@ -13,6 +13,7 @@ __all__ = ["read_problem", "said"]
 
 LONGEST = 400  # characters of a message; a traceback of a server is no help to a person
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
+_QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # an address may be signed
 _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
 
 
@@ -143,7 +144,8 @@ def _line(value: object) -> str:
     if "Traceback (most recent call last)" in text:
         lines = [line for line in text.splitlines() if line.strip()]
         text = lines[-1] if lines else text
-    return _cut(" ".join("".join(sign if sign.isprintable() else " " for sign in text).split()))
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return _cut(_QUERY.sub(r"\1?…", line))
 
 
 def _cut(text: str) -> str:

@@ -22,6 +22,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.base import Event, Progress, Status
 
 if TYPE_CHECKING:
@@ -44,12 +45,20 @@ class Receiver:
         Called with each event, one after the other, on a thread of the receiver. What it raises is dropped.
     public_url
         An address that leads here, for services that can't reach 127.0.0.1.
+
+    Raises
+    ------
+    ServiceError
+        If no port can be opened.
     """
 
     def __init__(self, on_event: Callable[[Event], None], *, public_url: str | None = None) -> None:
         self._on_event = on_event
         self._secrets: dict[str, str] = {}  # token of a run -> the word in its path
-        self._sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
+        try:
+            self._sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
+        except OSError as error:
+            raise ServiceError(f"no port could be opened for callbacks: {error.strerror}") from error
         self.port: int = self._sockets[0].getsockname()[1]
         self._base = (public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
         self._hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
@@ -62,6 +71,10 @@ class Receiver:
         self._thread = threading.Thread(target=self._run, daemon=True, name="comflowy-webhooks")
         self._thread.start()
         self._ready.wait()
+        if self._loop is None:
+            raise ServiceError(
+                "the receiver of callbacks could not start; %config Comflowy.webhooks = 'off' does without"
+            )
 
     def __repr__(self) -> str:
         return f"<Receiver of {len(self._secrets)} runs>"  # no path
@@ -107,11 +120,15 @@ class Receiver:
             _log.debug("an event of a service was dropped", exc_info=True)
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         routes = Application(
-            [(r"/([^/]+)/([^/]+)/(?:result|progress)", _Route, {"receiver": self})],
+            # a public address may have a path before ours
+            [(r"(?:/.*)?/([^/]+)/([^/]+)/(?:result|progress)", _Route, {"receiver": self})],
             default_handler_class=_Nowhere,
             log_function=lambda _: None,  # a line of the log would hold the path
         )

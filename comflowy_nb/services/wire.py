@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,17 +17,27 @@ from comflowy_nb.services.base import Published
 from comflowy_nb.services.problems import said
 from comflowy_nb.settings import Secret
 
-__all__ = ["CheckData", "Flaw", "read_check", "read_confirmed", "read_described", "read_name", "read_published"]
-__all__ += ["read_run_id", "read_token", "refusal"]
+__all__ = [
+    "CheckData",
+    "Flaw",
+    "read_check",
+    "read_confirmed",
+    "read_described",
+    "read_name",
+    "read_published",
+    "read_run_id",
+    "read_token",
+    "refusal",
+]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What was wrong with an answer, in words."""
+    """What was wrong with an answer, in words; the service's own may repeat a secret, so they are not in the repr."""
 
-    text: str
+    text: str = field(repr=False)
     said_no: bool = False  # it was the service that said `success: false`
 
 

@@ -537,7 +537,8 @@ def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
 
 
 def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
-    settings.picture_deadline_s = 5.0
+    settings.read_timeout_s = 2.0
+    settings.answer_deadline_s = settings.picture_deadline_s = 8.0
     faulty.on(TOKEN, reply(GOOD_TOKEN, latency_s=0.2))
     faulty.on(RUN, reply(GOOD_RUN, latency_s=0.25))
     faulty.on(CHECK, slow(GOOD_CHECK, bytes_per_s=400))

@@ -6,7 +6,7 @@ import json
 import threading
 
 import pytest
-from faulty_server import choose, html, redirect, reply
+from faulty_server import choose, close_after_reading, html, redirect, reply, short
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -312,12 +312,28 @@ def test_published_fields(faulty, sandbox):
 
 
 @pytest.mark.parametrize(
-    "answer", [reply({}, 404), reply({}, 405), html(), redirect("/login"), reply({"success": False})]
+    "answer",
+    [
+        *(reply({"success": False}, status) for status in (200, 400, 401, 403, 404, 405, 500, 503)),
+        html(),
+        redirect("/login"),
+        short({"success": True, "data": []}),
+        reply({"success": True, "data": [{"id": 5}]}),
+    ],
 )
 def test_a_service_that_publishes_nothing(faulty, service, answer):
+    """The route is not documented there: whatever it answers must not keep anybody from running a workflow."""
     faulty.on("GET /api/open/v0/workflows*", answer)
     assert service.workflows() is None
     assert service.fields("w") is None
+    assert faulty.count("GET /api/open/v0/workflows") <= 2
+
+
+def test_no_connection_is_not_taken_for_nothing_published(faulty, service):
+    faulty.on("GET /api/open/v0/workflows*", close_after_reading())
+    with pytest.raises(AnswerError):
+        service.workflows()
+    assert faulty.count("GET /api/open/v0/workflows") == 2
 
 
 def test_a_sandbox_whose_list_is_odd_says_so(faulty, sandbox):

@@ -98,9 +98,16 @@ def test_a_comfyui_server_is_recognised(faulty):
     assert recognise(faulty.url) == "comfyui"
 
 
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429])
+def test_the_apis_own_words_are_recognised_whatever_the_status(faulty, status):
+    faulty.on(TOKEN, reply({"success": False, "error": "?"}, status))
+    assert recognise(faulty.url) == "comflowy"
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
+        (reply({"detail": "Not Found"}, 404), AnswerError, "something else (status 404)"),
         (html(), AnswerError, "a web page (status 200)"),
         (html(404), AnswerError, "a web page (status 404)"),
         (reply(b""), AnswerError, "nothing (status 200)"),

@@ -139,9 +139,10 @@ def test_a_public_address_leads_here(heard):
     try:
         url = receiver.urls("t1")["on_result_url"]
         assert url.startswith("https://hooks.example/comflowy/t1/")
-        path = urlsplit(url).path.removeprefix("/comflowy")
-        assert post(receiver, path, {"type": "failed"}, headers={"Host": "hooks.example"}) == 204
-        assert heard.wait_for(1) == [Event("t1", Status.FAILED)]
+        whole = urlsplit(url).path  # as it arrives depends on the tunnel
+        for path in (whole, whole.removeprefix("/comflowy")):
+            assert post(receiver, path, {"type": "failed"}, headers={"Host": "hooks.example"}) == 204
+        assert heard.wait_for(2) == [Event("t1", Status.FAILED)] * 2
     finally:
         receiver.close()
 
@@ -176,7 +177,7 @@ def raw_exchange(receiver, *pieces):
 
 
 def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard):
-    monkeypatch.setattr(webhooks, "SLOWEST_S", 0.5)
+    monkeypatch.setattr(webhooks, "SLOWEST_S", 1.5)
     receiver = Receiver(heard)
     try:
         path = path_of(receiver)
@@ -187,10 +188,10 @@ def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard):
                 in_the_head.sendall(b"POST")
                 started_s = time.monotonic()
                 assert post(receiver, path) == 204
-                assert time.monotonic() - started_s < 0.45
+                assert time.monotonic() - started_s < 1.2
                 in_the_head.recv(1)
                 in_the_body.recv(1)
-                assert time.monotonic() - started_s < 5
+                assert time.monotonic() - started_s < 8
         heard.wait_for(1)
     finally:
         receiver.close()

@@ -1,0 +1,277 @@
+"""Canaries: a key, a token, a signature and a webhook's path, in every way to fail, must be found nowhere."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+import traceback
+
+import pytest
+import requests
+from faulty_server import (
+    FaultyServer,
+    choose,
+    close_after_reading,
+    html,
+    no_answer,
+    oversize,
+    raw,
+    redirect,
+    reply,
+    reset_after_reading,
+    short,
+    trickle,
+)
+
+from comflowy_nb.errors import ServiceError
+from comflowy_nb.services.base import Output, Submission
+from comflowy_nb.services.comflowy import Comflowy
+from comflowy_nb.services.http import Http
+from comflowy_nb.services.keys import find_key
+from comflowy_nb.services.targets import recognise
+from comflowy_nb.services.webhooks import Receiver
+from comflowy_nb.settings import Secret
+
+KEY = "canary-key+/9"
+TOKEN = "canary-token-7"
+SIGNATURE = "canary-signature-5"
+PATH = "canary-path-3"
+CANARIES = (KEY, "canary-key", TOKEN, SIGNATURE, PATH)
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+def echo(status):
+    """An answer that repeats all it was sent, as debug pages do."""
+
+    def decide(seen):
+        page = f"<html><title>{seen.query} {seen.headers} {seen.body!r}</title>"
+        body = {"success": False, "error": f"bad {seen.query} {seen.headers.get('authorization')}", "page": page}
+        return reply(body, status)
+
+    return choose(decide)
+
+
+FAULTS = {
+    "close": close_after_reading(),
+    "reset": reset_after_reading(),
+    "silence": no_answer(),
+    "short": short({"success": True, "data": {"access_token": TOKEN}, "x": "y" * 500}),
+    "html": html(),
+    "empty": reply(b""),
+    "wrong types": reply({"success": True, "access_token": [TOKEN], "data": {"status": [SIGNATURE], "run_id": []}}),
+    "token twice": reply({"success": "x", "access_token": f"{TOKEN} {TOKEN}", "data": {"access_token": 5}}),
+    "success false": reply({"success": False, "error": "no"}),
+    "trickle": trickle({"success": True}, every_s=0.2, head_too=True),
+    "oversize": oversize(1_200_000, begin=TOKEN.encode()),
+    "no http": raw(b"garbage\r\n\r\n"),
+    "bad head": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n broken\x00head\r\n: x\r\n\r\n{}"),
+    "redirect": redirect(f"https://elsewhere.example/?ppt={KEY}&sig={SIGNATURE}"),
+    "redirect to nowhere": redirect("http://[::1"),
+    "gzip": reply(b"no gzip", headers={"Content-Encoding": "gzip"}),
+    "too slow down": reply({}, 429, {"Retry-After": "1000000"}),
+    "echo 200": echo(200),
+    **{f"echo {status}": echo(status) for status in (400, 401, 402, 403, 404, 422, 429, 500, 503)},
+}
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="urllib3")
+    return caplog
+
+
+def assert_clean(text, where):
+    for canary in CANARIES:
+        assert canary not in text, f"{canary} in {where}"
+
+
+def assert_error_is_clean(error):
+    shown = [str(error), repr(error), repr(error.args), repr(vars(error))]
+    told = traceback.TracebackException(type(error), error, error.__traceback__, capture_locals=True)
+    shown.append("".join(told.format()))
+    for text in shown:
+        # the frames of the test itself hold the canaries; those of the package come after them
+        assert_clean(text.split("comflowy_nb/services", 1)[-1] if "Traceback" in text else text, "an error")
+    assert_clean(repr(pickle.dumps(str(error))), "a pickle")
+    assert error.__context__ is None
+    assert error.__cause__ is None
+
+
+def assert_log_is_clean(log):
+    formatter = logging.Formatter("%(name)s %(message)s %(exc_text)s")
+    for record in log.records:
+        if not record.name.startswith(("asyncio", "faulty")):
+            assert_clean(f"{formatter.format(record)} {record.msg} {record.args!r}", f"the log of {record.name}")
+
+
+def connect(origin, *, token=TOKEN):
+    service = Comflowy(origin, key=Secret(KEY), identity="test", label="test", kind="sandbox")
+    service._tokens._current = Secret(token) if token else None
+    return service
+
+
+def calls(service):
+    """Each request of a service, as a call that may raise."""
+    urls = {"on_result_url": f"http://127.0.0.1:1/{PATH}"}
+    picture = Output(0, "9", 0, f"/p.png?sig={SIGNATURE}")
+
+    def read_picture():
+        with service.open_picture(picture) as stream:
+            b"".join(stream.chunks())
+
+    return {
+        "submit": lambda: service.submit(Submission("t", "w", {"3::cfg": 1}, urls)),
+        "check": lambda: service.check("1"),
+        "cancel": lambda: service.cancel("1"),
+        "workflows": service.workflows,
+        "fields": lambda: service.fields("w"),
+        "upload": lambda: service.upload("x.png", b"x"),
+        "picture": read_picture,
+    }
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_secret_when_the_token_is_refused(faulty, log, name):
+    faulty.on("* /*", FAULTS[name])
+    service = connect(faulty.url, token=None)
+    with pytest.raises(ServiceError) as caught:
+        service.greet()
+    assert_error_is_clean(caught.value)
+    outcome = service.submit(Submission("t", "w", {}))
+    assert_clean(f"{outcome!r} {outcome}", "an outcome")
+    assert_error_is_clean(outcome.error)
+    assert_clean(repr(service), "a repr")
+    assert_log_is_clean(log)
+
+
+@pytest.mark.parametrize("call", ["submit", "check", "cancel", "workflows", "fields", "upload", "picture"])
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_secret_when_a_request_fails(faulty, log, name, call):
+    faulty.on("* /*", FAULTS[name])
+    faulty.on("GET /api/open/v0/auth/token", reply({"access_token": TOKEN + "b"}))
+    try:
+        result = calls(connect(faulty.url))[call]()
+    except ServiceError as error:
+        assert_error_is_clean(error)
+    else:
+        assert_clean(f"{result!r}", "a result")
+        if getattr(result, "error", None) is not None:
+            assert_error_is_clean(result.error)
+    assert_log_is_clean(log)
+
+
+@pytest.mark.parametrize("call", ["greet", "submit", "check", "picture"])
+@pytest.mark.parametrize(
+    "origin", ["refused", "http://nowhere.invalid", "http://a..b", "http://" + "a" * 70 + ".x", "https://127.0.0.1:1"]
+)
+def test_no_secret_when_nobody_is_there(log, origin, call, monkeypatch):
+    if origin == "refused":
+        with FaultyServer() as server:
+            origin = server.url
+    if "invalid" in origin:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    service = connect(origin, token=None if call == "greet" else TOKEN)
+    try:
+        result = {**calls(service), "greet": service.greet}[call]()
+    except ServiceError as error:
+        assert_error_is_clean(error)
+    else:
+        assert_clean(repr(result), "an outcome")
+    assert_log_is_clean(log)
+
+
+def test_no_secret_when_a_certificate_is_refused(log, authority):
+    with FaultyServer(tls=authority.server("127.0.0.1")) as server, pytest.raises(ServiceError) as caught:
+        connect(server.url, token=None).greet()
+    assert_error_is_clean(caught.value)
+    assert_log_is_clean(log)
+
+
+def test_no_secret_in_a_run_that_failed_with_it(faulty):
+    """A service may repeat its request in the error of a run."""
+    error = f"HTTP 400 for GET https://x/?ppt={KEY} with {TOKEN}"
+    faulty.on("* /*", reply({"success": True, "data": {"status": "failed", "error": error}}))
+    snapshot = connect(faulty.url).check("1")
+    assert_clean(repr(snapshot), "a snapshot")
+    assert "HTTP 400" in snapshot.problem.message
+
+
+def test_no_secret_in_an_interrupt(faulty, monkeypatch):
+    """Ctrl-C while the token is fetched: its traceback, with locals, held the address with the key."""
+    import http.client
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", interrupt)
+    service = connect(faulty.url, token=None)
+    for call in (service.greet, lambda: Http(faulty.url).exchange("POST", "/x", body={"u": PATH}, token=Secret(TOKEN))):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            call()
+        told = traceback.TracebackException(
+            type(caught.value), caught.value, caught.value.__traceback__, capture_locals=True
+        )
+        frames = "".join(told.format())
+        assert "comflowy_nb/services/http.py" in frames
+        assert_clean(frames.split("comflowy_nb/services", 1)[-1], "an interrupt")
+        assert caught.value.__context__ is None
+
+
+def test_the_check_of_this_file_finds_a_leak():
+    """What requests raises by itself does leak, so the check above can fail."""
+    with pytest.raises(requests.ConnectionError) as caught:
+        requests.get("http://127.0.0.1:1/token", params={"ppt": KEY}, timeout=1)
+    with pytest.raises(AssertionError):
+        assert_error_is_clean(caught.value)
+
+
+def test_a_secret_shows_itself_nowhere():
+    secret = Secret(KEY)
+    assert_clean(f"{secret} {secret!r} {[secret]} {secret!s:>20}", "a text")
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+
+
+def test_no_key_in_the_search_for_one(monkeypatch):
+    monkeypatch.setenv("COMFLOWY_API_KEY", f"{KEY} {KEY}")
+    with pytest.raises(ServiceError) as caught:
+        find_key("https://app.comflowy.com")
+    assert_error_is_clean(caught.value)
+    monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
+    with pytest.raises(ServiceError) as caught:
+        find_key("https://other.example")
+    assert_error_is_clean(caught.value)
+
+
+def test_recognising_sends_no_key(faulty, monkeypatch):
+    monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
+    monkeypatch.setenv("COMFLOWY_URL", faulty.url)
+    faulty.on("* /*", html())
+    with pytest.raises(ServiceError):
+        recognise(faulty.url)
+    assert_clean(repr(faulty.seen()), "a request")
+
+
+def test_no_path_of_the_receiver_in_its_log(log):
+    """Tornado's access log, and its log of exceptions, hold the path."""
+    heard = threading.Event()
+
+    def listen(_):
+        heard.set()
+        raise RuntimeError("broke")
+
+    receiver = Receiver(listen)
+    try:
+        url = receiver.urls("t1")["on_result_url"]
+        for path, body in ((url, b"{}"), (url, b"["), (url + "x", b"{}"), (url.replace("/t1/", "/%FF/"), b"{}")):
+            requests.post(path, data=body, timeout=5)
+        assert heard.wait(5)
+    finally:
+        receiver.close()
+    word = url.split("/")[4]
+    lines = [record.getMessage() for record in log.records if not record.name.startswith("urllib3")]
+    assert not any(word in line for line in lines), lines
+    assert word not in repr(receiver)
