@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import LineError, WorkflowError
-from comflowy_nb.workflow.fields import shown
+from comflowy_nb.workflow.json_values import shown
 from comflowy_nb.workflow.payload import is_payload, read_payload
 from comflowy_nb.workflow.values import Setting
 from comflowy_nb.workflow.words import closing_quote

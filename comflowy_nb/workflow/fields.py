@@ -6,35 +6,24 @@ A field is named by its id `NodeId::name`, split at the first `::`: the ids of n
 from __future__ import annotations
 
 import difflib
-import json
 import math
-import numbers
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.json_values import as_json, plain, read_untyped, shown, text_of
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = [
-    "Field",
-    "FieldType",
-    "nearest",
-    "plain",
-    "read_field",
-    "read_json_number",
-    "read_untyped",
-    "shown",
-    "split_id",
-]
+__all__ = ["Field", "FieldType", "nearest", "read_field", "read_untyped", "split_id"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_FLOAT = re.compile(_JSON_NUMBER.pattern + r"|-?\.[0-9]+(?:[eE][+-]?[0-9]+)?")
+_FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NEAR = 0.6  # difflib's own bound for a word that may have been meant
 _LISTED = 8  # options named in an error; a service lists dozens
 
 
@@ -160,7 +149,7 @@ class Field:
                 return self._choose(value)
             case FieldType.UNKNOWN if not isinstance(value, PictureInput):
                 try:
-                    return _as_json(value)
+                    return as_json(value)
                 except ValueError as error:
                     self._refuse(value, str(error))
             case FieldType.STRING if _is_number(value):
@@ -215,8 +204,8 @@ class Field:
         return value
 
     def _choose(self, value: object) -> Any:
-        text = _text_of(value)
-        same = [option for option in self.options if text in {_text_of(option), str(option)}]
+        text = text_of(value)
+        same = [option for option in self.options if text in {text_of(option), str(option)}]
         if same:
             return next((option for option in same if type(option) is type(value)), same[0])
         return self._choose_unlisted(value, text)
@@ -226,7 +215,7 @@ class Field:
             return value
         if not self.options:
             self._refuse(value, "can't be chosen: the service offers no options here")
-        texts = [_text_of(option) for option in self.options]
+        texts = [text_of(option) for option in self.options]
         listed = ", ".join(texts[:_LISTED]) + (", ..." if len(texts) > _LISTED else "")
         near = nearest(text, texts)
         tip = f"; nearest: {', '.join(near)}" if near else ""
@@ -328,89 +317,17 @@ def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
     """Those of `words` that `word` may have been meant for, the nearest first, at most `n`; case does not count."""
     known = list(dict.fromkeys(words))
     lower = word.lower()
-    order = {
-        one: score
-        for one in known
-        if (score := difflib.SequenceMatcher(None, one.lower(), lower).ratio()) >= 0.6
-        or (len(lower) > 1 and one.lower().startswith(lower))
-    }
-    return sorted(order, key=lambda one: (-order[one], known.index(one)))[:n]
-
-
-def plain(value: object) -> object:
-    """A value without its library's clothes: numpy's scalars, enums of text or numbers become Python's own."""
-    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
-        value = value.item()  # type: ignore[attr-defined]
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value)
-    return value
-
-
-def read_json_number(text: str) -> float | None:
-    """The number that a text is in JSON, whole numbers exactly; None if it is none.
-
-    Raises
-    ------
-    ValueError
-        If it is one that no double holds, or of too many digits.
-    """
-    if not _JSON_NUMBER.fullmatch(text):
-        return None
-    if _WHOLE.fullmatch(text):
-        try:
-            return int(text)
-        except ValueError:
-            raise ValueError(f"a number of {len(text)} digits is too large; quote it to send it as text") from None
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{shown(text)} is too large for a number; quote it to send it as text")
-    return number
-
-
-def read_untyped(text: str) -> Any:
-    """What an unquoted text means where the type is not known.
-
-    A JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`; everything else is text.
-
-    Raises
-    ------
-    ValueError
-        If it is a number too large to be one.
-    """
-    number = read_json_number(text)
-    if number is not None:
-        return number
-    if text in {"true", "false", "null"}:
-        return {"true": True, "false": False, "null": None}[text]
-    if text[:1] in {"[", "{"}:
-        try:
-            return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-        except (ValueError, RecursionError):
-            return text
-    return text
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """A value as an error shows it: its repr, cut short."""
-    text = repr(value) if isinstance(value, (str, int, float, list, tuple, dict, type(None))) else type(value).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text} is too large")
-    return number
+    matcher = difflib.SequenceMatcher(b=lower)
+    scores: dict[str, float] = {}
+    for one in known:
+        matcher.set_seq1(one.lower())
+        begins = len(lower) > 1 and one.lower().startswith(lower)
+        # the two quick ratios are upper bounds: most of a long list ends at them
+        if begins or (matcher.real_quick_ratio() >= _NEAR and matcher.quick_ratio() >= _NEAR):
+            score = matcher.ratio()
+            if begins or score >= _NEAR:
+                scores[one] = score
+    return sorted(scores, key=lambda one: (-scores[one], known.index(one)))[:n]
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
@@ -424,40 +341,6 @@ def _as_float(value: Any) -> float:
     except OverflowError:
         return int(value)
     return number if number == value else int(value)
-
-
-def _as_json(value: object) -> Any:
-    """A JSON value made of Python's own types.
-
-    Raises
-    ------
-    ValueError
-        If it can't be sent as JSON.
-    """
-    value = plain(value)
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("is not a number that can be sent")
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_as_json(item) for item in value]
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("has keys that are not text")
-        return {str(key): _as_json(item) for key, item in value.items()}
-    raise ValueError("can't be sent as JSON")
-
-
-def _text_of(value: object) -> str:
-    """The text of an option: itself, or its JSON."""
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError):
-        return str(value)
 
 
 def _number(value: float) -> str:

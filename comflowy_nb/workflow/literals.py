@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.workflow.fields import read_json_number, shown
+from comflowy_nb.workflow.json_values import read_json_number, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,10 +11,11 @@ from comflowy_nb.workflow.fields import FieldType
 if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["SEED_WORDS", "is_range", "is_several"]
+__all__ = ["SEED_WORDS", "has_range", "is_range", "is_several"]
 
 SEED_WORDS = re.compile(r"random|random#[0-9]+|each")
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_ONE = re.compile(_NUMBER)
 _RANGE = re.compile(rf"{_NUMBER}\.\.{_NUMBER}(?:\.\.{_NUMBER}|#[0-9]+)?")
 
 
@@ -23,16 +24,26 @@ def is_range(text: str) -> bool:
     return _RANGE.fullmatch(text) is not None
 
 
+def has_range(text: str) -> bool:
+    """Whether a text is a range, or a list of numbers and ranges with at least one range in it."""
+    items = _items(text)
+    return any(map(is_range, items)) and all(is_range(item) or _ONE.fullmatch(item) for item in items)
+
+
 def is_several(one: Field, text: str) -> bool:
     """Whether a text that is no value of this field reads as several: a range, or a list each of whose items is one."""
     if one.type in {FieldType.STRING, FieldType.IMAGEUPLOAD}:
         return False
     numeric = one.type in {FieldType.INT, FieldType.FLOAT}
-    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    items = [item.strip().strip("\"'") for item in re.split(r"\|\||,", bare)]
-    if len(items) == 1 and bare is text:
+    items = _items(text)
+    if items == [text]:
         return numeric and is_range(text)
     return all(item and (_reads(one, item) or (numeric and is_range(item))) for item in items)
+
+
+def _items(text: str) -> list[str]:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    return [item.strip().strip("\"'") for item in re.split(r"\|\||,", bare)]
 
 
 def _reads(one: Field, text: str) -> bool:

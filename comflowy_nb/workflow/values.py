@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
 from comflowy_nb.workflow.expansion import expand, is_name
-from comflowy_nb.workflow.fields import Field, FieldType, plain, shown
+from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.json_values import plain, shown
 from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
-from comflowy_nb.workflow.several import SEED_WORDS, is_range, is_several
+from comflowy_nb.workflow.several import SEED_WORDS, has_range, is_several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -180,7 +181,7 @@ class _Reader:
         return self._read_text(one, meaning)
 
     def _read_text(self, one: Field, text: str) -> Any:
-        if one.type is FieldType.UNKNOWN and is_range(text):
+        if one.type is FieldType.UNKNOWN and has_range(text):
             raise FieldError(f"{one.where}: {shown(text)} is a range, but a run takes one value; {_SWEEP}")
         try:
             return one.read(text)

@@ -183,52 +183,6 @@ def test_out_of_range_names_the_bound():
     assert FLOAT.read("100") == 100
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("7", 7),
-        ("-7.5", -7.5),
-        ("1e3", 1000.0),
-        ("true", True),
-        ("false", False),
-        ("null", None),
-        ("[1, 2]", [1, 2]),
-        ('{"a": [true]}', {"a": [True]}),
-        ("18446744073709551615", 2**64 - 1),
-    ],
-)
-def test_an_unknown_type_reads_json(text, value):
-    assert read_untyped(text) == value
-    assert type(read_untyped(text)) is type(value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a cat",
-        "True",
-        "None",
-        "NaN",
-        "Infinity",
-        "+7",
-        ".5",
-        "07",
-        "[a:b:0.5]",
-        "{day|night}",
-        '"a"',
-        "[NaN]",
-        "[1e999]",
-        "{'a': 1}",
-        "7 ",
-        "red, blue",
-        "[" * 100_000,
-    ],
-)
-def test_everything_else_of_unknown_type_is_text(text):
-    assert read_untyped(text) == text
-
-
 def test_a_number_of_unknown_type_that_is_none_says_to_quote_it():
     for text in ("1e999", "9" * 5000):
         with pytest.raises(FieldError, match="quote it"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.workflow.fields import read_field
-from comflowy_nb.workflow.several import SEED_WORDS, is_range, is_several
+from comflowy_nb.workflow.several import SEED_WORDS, has_range, is_range, is_several
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,10 @@ def test_seed_words():
         assert SEED_WORDS.fullmatch(word)
     for word in ("Random", "random#", "random#-1", "randomly", "random 3"):
         assert not SEED_WORDS.fullmatch(word)
+
+
+def test_a_range_may_stand_in_a_list():
+    for text in ("1..5", "1..3,8", "0.5, 1..3", "[1..3, 8]", "1..3||4..6#2"):
+        assert has_range(text), text
+    for text in ("1,2", "a, 1..3", "1..3 and more", "[1, 2]", "", "1..3,"):
+        assert not has_range(text), text

@@ -169,7 +169,9 @@ def test_several_values_name_sweep(workflow, typed):
     assert "sweep" in problem
 
 
-@pytest.mark.parametrize("typed", ["1::a=1..5", "1::a=.5..2", "1::a=1..5..0.5", "1::a=1..5#3", "1::a=-1..1"])
+@pytest.mark.parametrize(
+    "typed", ["1::a=1..5", "1::a=.5..2", "1::a=1..5..0.5", "1::a=1..5#3", "1::a=-1..1", "1::a=1..3,8", "1::a=[1..3]"]
+)
 def test_a_range_of_unknown_type_names_sweep(undescribed, typed):
     (problem,) = problems(line, undescribed, typed)
     assert "sweep" in problem
