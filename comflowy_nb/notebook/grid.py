@@ -159,9 +159,8 @@ class Grid:
                 notes.append((box, str(error) if isinstance(error, ComflowyError) else "the file can't be read"))
                 continue
             paper.paste(picture, (round(box.x * scale), round(box.y * scale)))
-        figure = Figure(
-            figsize=(width / _DPI, height / _DPI), dpi=_DPI * scale, facecolor="white", edgecolor="white", layout="none"
-        )
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI * scale, facecolor="white", edgecolor="white")
+        figure.set_layout_engine("none")  # whatever the person's rcParams ask for
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
@@ -171,8 +170,8 @@ class Grid:
             _write(axes, words.x, words.y, words.text, words.tone)
         for box, note in notes:
             _write_note(axes, box, note)
-        canvas.draw()
-        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib types its public names only
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
         stream = io.BytesIO()
         drawn.save(stream, "JPEG", quality=settings.jpeg_quality, optimize=True)
         return figure, stream.getvalue()
@@ -275,16 +274,20 @@ def _write_note(axes: Any, box: Box, note: str) -> None:
 
 @cache
 def _renderer() -> RendererAgg:
-    return RendererAgg(8, 8, _DPI * _FINE)  # hinting widens letters: measured at the density that is usually drawn
+    # Hinting widens letters: they are measured at the density at which they are usually drawn.
+    return RendererAgg(8, 8, _DPI * _FINE)  # type: ignore[no-untyped-call]
 
 
 def _measure(text: str, tone: Tone) -> float:
     _, weight, size_px = _INK[tone]
     # Spaces at the ends count here, unlike in a text's inked width: dots close them in, and are taken off again.
     font = _font(text, weight, size_px)
-    closed, _, _ = _renderer().get_text_width_height_descent(f".{_writable(text)}.", font, ismath=False)
-    dots, _, _ = _renderer().get_text_width_height_descent("..", font, ismath=False)
-    return (closed - dots) / _FINE
+    return (_width(f".{_writable(text)}.", font) - _width("..", font)) / _FINE
+
+
+def _width(text: str, font: FontProperties) -> float:
+    width, _, _ = _renderer().get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
+    return float(width)
 
 
 def _font(text: str, weight: str, size_px: float) -> FontProperties:

@@ -65,9 +65,9 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         self.is_loaded = True
         self.session = Session(shell)
 
-    @no_var_expand
-    @needs_local_scope
-    @line_cell_magic
+    @no_var_expand  # type: ignore[untyped-decorator]  # as above
+    @needs_local_scope  # type: ignore[untyped-decorator]
+    @line_cell_magic  # type: ignore[untyped-decorator]
     def comflowy(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run ComfyUI workflows and see their pictures.
 

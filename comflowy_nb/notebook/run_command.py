@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.client import error_of
 from comflowy_nb.errors import ComflowyError, RunHeld, WorkflowError
 from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.notebook.views import wait_drawing
+from comflowy_nb.runs.ends import error_of
 from comflowy_nb.runs.run import Run, RunRecord
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body

@@ -35,11 +35,9 @@ def workflows(session: Session, request: Request) -> None:
     """The workflows that can be named, and which of them run on the connected service."""
     del request
     if session.client is None:
-        rows = [(name, "catalogue", "") for name in session.catalogue.names()]
+        listed = [(name, "catalogue") for name in session.catalogue.names()]
         session.say(
-            join(
-                table(Table(("workflow", "from", ""), rows)), paragraph("nothing is connected: a service may have more")
-            )
+            join(table(Table(("workflow", "from"), listed)), paragraph("nothing is connected: a service may have more"))
         )
         return
     client = session.client
