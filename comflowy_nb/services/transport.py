@@ -151,6 +151,15 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No redirect is requests' business.
+
+        Even with `allow_redirects=False` it prepares the next request, and for that reads the whole body, however
+        large, outside every limit of ours.
+        """
+
+
 def make_session(*, fresh: bool = False, public: bool = False) -> requests.Session:
     """A session without cookies, netrc and retries.
 
@@ -161,7 +170,7 @@ def make_session(*, fresh: bool = False, public: bool = False) -> requests.Sessi
     public
         https to public addresses only; through a proxy it is the proxy that connects.
     """
-    session = requests.Session()
+    session = _Session()
     direct, proxied = (_PUBLIC, _KEPT) if public else (_FRESH, _FRESH) if fresh else (_KEPT, _KEPT)
     session.mount("http://", _Adapter(direct, proxied))
     session.mount("https://", _Adapter(direct, proxied))

@@ -210,6 +210,21 @@ def test_at_most_three_redirects(faulty, pictures):
     assert (kind, "more than 3 times" in text) == (ServiceError, True)
 
 
+def test_the_body_of_a_redirect_is_not_read(faulty, pictures):
+    """Without being asked to follow, requests read the whole body of a redirect, however large."""
+    sent = []
+
+    def endless(_, wire):
+        wire.send(b"HTTP/1.1 302 X\r\nLocation: /end\r\nContent-Length: 1000000000000\r\n\r\n")
+        while len(sent) < 4000 and not wire.closing.is_set():
+            wire.send(b"x" * 65536)
+            sent.append(1)
+
+    faulty.on("GET /start", endless).on("GET /end", reply(b"bytes"))
+    assert read(pictures, "/start") == b"bytes"
+    assert len(sent) < 400
+
+
 def test_a_redirect_to_nowhere(faulty, pictures):
     faulty.on("GET /1", reply(b"", 302))
     assert "status 302" in refused(pictures, "/1")[1]

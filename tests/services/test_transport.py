@@ -87,6 +87,14 @@ def test_an_answer_to_a_connection_that_closes_is_read_whole(faulty, http):
     assert http.exchange("GET", "/x").body == body
 
 
+@pytest.mark.parametrize("location", ["/elsewhere", "http://[::1", "//", "ftp://x/", "\u00e9"])
+def test_a_redirect_is_an_answer_like_any_other(faulty, http, location):
+    faulty.on("POST /x", reply(b"0" * 2_000_000, 307, {"Location": location}))
+    answer = http.exchange("POST", "/x")
+    assert (answer.status, answer.flaw) == (307, "the answer is larger than 1 MiB")
+    assert faulty.count() == 1
+
+
 def test_a_name_that_can_not_be_asked(http):
     for origin in ("http://" + "a" * 70 + ".example", "http://..", "http://a..b"):
         outcome = Http(origin).exchange("GET", "/")
