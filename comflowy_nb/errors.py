@@ -25,10 +25,7 @@ ComflowyError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from comflowy_nb.runs.run import Run
+from typing import Any
 
 __all__ = [
     "AnswerError",
@@ -136,9 +133,9 @@ class AnswerError(ServiceError):
 
 
 class RunError(ComflowyError):
-    """Something about one run, which it carries as `.run`."""
+    """Something about one run, which it carries as `.run` (a `comflowy_nb.Run`; the errors know nothing above them)."""
 
-    def __init__(self, message: str, run: Run) -> None:
+    def __init__(self, message: str, run: Any) -> None:
         super().__init__(message)
         self.run = run
 
