@@ -19,16 +19,28 @@ _OUTLINE: Final = (
     (-0.935, 0.088), (-0.9, 0.09), (-0.893, 0.07), (-0.74, 0.073), (-0.69, 0.095), (-0.63, 0.165), (-0.57, 0.225),
     (-0.5, 0.257), (-0.4, 0.268), (-0.15, 0.268), (-0.06, 0.258), (-0.02, 0.235), (0.0, 0.2),
 )  # fmt: skip
-_LEVEL: Final = -0.6  # how far up it is filled
-_MIDDLE: Final = -0.31
+_FLASK: Final = (
+    (-0.935, 0.083), (-0.9, 0.085), (-0.893, 0.066), (-0.74, 0.068), (-0.7, 0.085), (-0.66, 0.15), (-0.6, 0.24),
+    (-0.52, 0.307), (-0.42, 0.343), (-0.32, 0.35), (-0.22, 0.335), (-0.12, 0.293), (-0.05, 0.237), (-0.01, 0.17), (0.0, 0.13),
+)  # fmt: skip
 
 
-def paint(figure: Figure, look: str) -> None:
-    """A corked bottle: its shadow, the world in it, then the glass."""
+def paint_bottle(figure: Figure, look: str) -> None:
+    """A corked bottle with straight walls."""
+    _paint(figure, look, _OUTLINE, level=-0.6)
+
+
+def paint_flask(figure: Figure, look: str) -> None:
+    """A round one."""
+    _paint(figure, look, _FLASK, level=-0.56)
+
+
+def _paint(figure: Figure, look: str, points: tuple[tuple[float, float], ...], *, level: float) -> None:
+    """A bottle filled up to a level: its shadow, the world in it, then the glass."""
     palette, u, v = figure.palette, figure.u, figure.v
-    outline, half = figure.profile(_OUTLINE)
+    outline, half = figure.profile(points)
     across = u / half  # -1 to 1 from wall to wall
-    world = figure.easel.keep(("bottle", look), lambda: np.clip(_WORLDS[look](figure), 0, 1))
+    world = figure.easel.keep(("world", look), lambda: np.clip(_WORLDS[look](figure), 0, 1))
     figure.shadow(0.34, 0.05, 0.55)
     shine = np.percentile(world[:, world.shape[1] // 2 :: 4, ::4], 85, axis=(1, 2)).astype(np.float32).reshape(3, 1, 1)
     figure.wash(0.42 * np.exp(-(((u + 0.05) / 0.3) ** 2) - ((v - 0.005) / 0.035) ** 2), shine)
@@ -37,7 +49,7 @@ def paint(figure: Figure, look: str) -> None:
     figure.lay(outline, empty, opacity=0.6)
     inside = cover(outline + 0.014, figure.pixel * 2)
     # the edge of a liquid in a round bottle is an ellipse seen from above
-    rim = _LEVEL + 0.018 * np.sqrt(np.clip(1 - across**2, 0, 1))
+    rim = level + 0.018 * np.sqrt(np.clip(1 - across**2, 0, 1))
     filled = inside * smooth(-0.008, 0.008, v - rim)
     figure.wash(filled * 0.98, world)
     surface = np.exp(-(((v - rim) / 0.012) ** 2)) * inside
@@ -77,23 +89,56 @@ def _cork(figure: Figure) -> None:
     figure.lay(cork, figure.lit(rgb("c89a66"), light))
 
 
-def _galaxy(figure: Figure) -> Paint:
+def _gas(figure: Figure, seed: int, ground: str, glows: str) -> Paint:
+    """Glowing clouds among stars."""
     easel = figure.easel
-    height = (figure.v + 0.6) / 0.6
-    gas = easel.noise(411, 3.2, octaves=6, gain=0.6)
-    fold = easel.noise(412, 4.2, octaves=5, gain=0.58)
-    world = ramp(
-        [(0, rgb("1b0648")), (0.35, rgb("3b0f86")), (0.65, rgb("7a24b8")), (1, rgb("c646c8"))],
-        np.clip(height + 0.16 * gas, 0, 1),
-    )
-    world = glow(world, rgb("ff5fd0"), 0.55 * smooth(0.0, 1.5, gas))
-    world = glow(world, rgb("3f7bff"), 0.55 * smooth(0.1, 1.6, -gas))
-    filaments = np.clip(1 - np.abs(fold) * 1.5, 0, 1) ** 2
-    world = glow(world, rgb("ffb8ee"), 0.4 * filaments)
-    scale = 1 / figure.pixel * easel.pixel
-    place = (float(easel.x[0, 0] - figure.u[0, 0] * scale), float(easel.y[0, 0] - (figure.v[0, 0] - _MIDDLE) * scale))
-    world = spiral(easel, world, (place[0], place[1], 0.29 * scale), rgb("fff4ff"))
-    return glow(world, rgb("ffffff"), stars(easel, 415, 120, size=0.9))
+    gas = easel.noise(seed, 3.2, octaves=6, gain=0.6)
+    fold = easel.noise(seed + 1, 4.2, octaves=5, gain=0.58)
+    stops = [(k / 3, rgb(colour)) for k, colour in enumerate(ground.split())]
+    world = ramp(stops, np.clip((figure.v + 0.6) / 0.6 + 0.16 * gas, 0, 1))
+    first, second, threads = (rgb(colour) for colour in glows.split())
+    world = glow(world, first, 0.5 * smooth(0.0, 1.5, gas))
+    world = glow(world, second, 0.5 * smooth(0.1, 1.6, -gas))
+    return glow(world, threads, 0.32 * np.clip(1 - np.abs(fold) * 1.5, 0, 1) ** 2)
+
+
+def _galaxy(figure: Figure) -> Paint:
+    """A spiral galaxy in violet gas."""
+    easel = figure.easel
+    world = _gas(figure, 411, "16053c 34107c 6a1fae b03cc4", "f05ad0 3f74ff ffb8ee")
+    return glow(_spiral(figure, world, -0.31, 0.3), rgb("ffffff"), stars(easel, 415, 120, size=0.9))
+
+
+def _nebula(figure: Figure) -> Paint:
+    """A pillar of gas, blue outside and rosy within."""
+    easel, u, v = figure.easel, figure.u, figure.v
+    world = _gas(figure, 417, "0a0a34 231a7a 5a24a8 8a3ac8", "7a4aff 18a0e8 c8b4ff")
+    bend = 0.05 * easel.noise(419, 4, octaves=4)
+    pillar = np.exp(-(((u + bend + 0.1 * np.sin(v * 7)) / 0.1) ** 2)) * smooth(-0.62, -0.5, v)
+    world = glow(world, rgb("ff6ab0"), 0.7 * pillar)
+    world = glow(world, rgb("ffe0c0"), 0.75 * pillar**4)
+    return glow(world, rgb("ffffff"), stars(easel, 421, 150, size=0.9))
+
+
+def _night(figure: Figure) -> Paint:
+    """A purple night with its galaxy over small mountains."""
+    easel, u, v = figure.easel, figure.u, figure.v
+    world = _gas(figure, 423, "12052e 3c127a 8a30b8 f088c8", "c060f0 4a60f0 ffc8f0")
+    world = _spiral(figure, world, -0.42, 0.24)
+    world = glow(world, rgb("ffffff"), stars(easel, 427, 130, size=0.9))
+    for k, (level, tall, colour) in enumerate(
+        ((-0.2, 0.1, "6a2f9a"), (-0.13, 0.07, "3c1a6a"), (-0.06, 0.04, "1c0c3c"))
+    ):
+        crest = level - tall * (np.abs((u * (4 + k) + 0.3 * k) % 1 - 0.5) * 2 - 0.5) + 0.012 * np.sin(u * 40 + k)
+        world = mix(world, rgb(colour), smooth(-0.006, 0.006, v - crest))
+    return world
+
+
+def _spiral(figure: Figure, world: Paint, v: float, size: float) -> Paint:
+    scale = figure.easel.pixel / figure.pixel
+    x = float(figure.easel.x[0, 0] - figure.u[0, 0] * scale)
+    y = float(figure.easel.y[0, 0] - (figure.v[0, 0] - v) * scale)
+    return spiral(figure.easel, world, (x, y, size * scale), rgb("fff4ff"))
 
 
 def _sea(figure: Figure) -> Paint:
@@ -180,6 +225,8 @@ def _potion(figure: Figure) -> Paint:
 
 _WORLDS: Final[dict[str, Callable[[Figure], Paint]]] = {
     "a galaxy": _galaxy,
+    "a nebula": _nebula,
+    "a purple night": _night,
     "the sea": _sea,
     "a forest": _forest,
     "fireflies": _fireflies,

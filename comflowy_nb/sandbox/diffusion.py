@@ -17,24 +17,27 @@ k-diffusion, as ComfyUI has them. Colours are scaled into that range (`latents.S
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from comflowy_nb.sandbox.latents import CLIP, spectrum
+from comflowy_nb.sandbox.pixels import soften
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from comflowy_nb.sandbox.prompts import Conditioning
-    from comflowy_nb.sandbox.scenes import SceneSet
+    from comflowy_nb.sandbox.scenes import Guide, SceneSet
 
 Array: TypeAlias = NDArray[np.float32]
 Levels: TypeAlias = NDArray[np.float64]
 
 SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lms")
 SCHEDULERS: Final = ("normal", "karras", "exponential", "simple")
+_NATS_AGAINST_SOURCE: Final = 2.5
 
 
 def sample(
@@ -53,7 +56,8 @@ def sample(
 ) -> Array:
     """Noise the latents of (n, channels, h, w) to the level that `denoise` asks for, and sample them back.
 
-    The same arguments give the same bytes. Picture k of a batch has noise of its own; picture 0 is that of a batch of one.
+    The same arguments give the same bytes. Every picture of a batch has noise of its own, the first that of a batch of
+    one.
     """
     levels = sigmas(scheduler, steps, denoise)
     if len(levels) < 2:
@@ -61,8 +65,11 @@ def sample(
     rngs = [np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFF, seed >> 32, k])) for k in range(len(samples))]
     guide = scene_set.guide(positive, negative, cfg)
 
+    sources = [picture[:3] if picture.any() else None for picture in samples]
+
     def denoise_all(noisy: Array, sigma: float) -> Array:
-        return np.stack([_denoise(scene_set, picture, sigma, guide) for picture in noisy])
+        pairs = zip(noisy, sources, strict=True)
+        return np.stack([_denoise(scene_set, picture, sigma, guide, source) for picture, source in pairs])
 
     def noise() -> Array:
         return np.stack([rng.standard_normal(samples.shape[1:], dtype=np.float32) for rng in rngs])
@@ -119,13 +126,29 @@ def _sigma_table() -> Levels:
 # -- the denoiser -----------------------------------------------------------------------------------------------------
 
 
-def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: object) -> Array:
-    mean = scene_set.mean(noisy, sigma, guide)  # type: ignore[arg-type]  # opaque here
+def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: Guide, source: Array | None) -> Array:
+    mean = scene_set.mean(noisy, sigma, guide)
+    if source is not None:
+        mean[:3] = _keep_source(mean[:3], source, noisy[:3], sigma)
     _, height, width = noisy.shape
     power = spectrum(height, width)
     rest = np.fft.rfft2(noisy - mean)
     rest *= power / (power + np.float32(sigma) ** 2)
     return mean + np.fft.irfft2(rest, s=(height, width)).astype(np.float32)
+
+
+def _keep_source(mean: Array, source: Array, noisy: Array, sigma: float) -> Array:
+    """Where a picture is painted over, that picture is in the set as well: part by part, not only as a whole.
+
+    Around every point the evidence for it and for the scenes is weighed, as a denoiser with a limited field of view
+    does (Kamb and Ganguli 2024, arXiv 2412.20292). So little noise keeps its forms, and much noise gives them up.
+    """
+    reach = max(1, min(noisy.shape[1:]) // 8)
+    gap = ((noisy - mean) ** 2 - (noisy - source) ** 2).sum(axis=0, keepdims=True)
+    points = (2 * reach + 1) ** 2
+    odds = soften(gap, reach) * np.float32(points / (2 * sigma**2)) - np.float32(_NATS_AGAINST_SOURCE)
+    share = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    return np.asarray(mean + (source - mean) * share, dtype=np.float32)
 
 
 # -- samplers ---------------------------------------------------------------------------------------------------------
@@ -142,7 +165,7 @@ def _blend(x: Array, estimate: Array, kept: float) -> Array:
 
 def _euler(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
     del noise
-    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for k, (now, after) in enumerate(pairwise(levels)):
         x = _blend(x, denoise(x, now), after / now)
         done(k + 1)
     return x
@@ -152,14 +175,14 @@ def _ddim(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done)
     """Euler's step, but with every estimate held within the range of colours, as the authors' code clips it."""
     del noise
     limit = np.float32(CLIP)
-    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for k, (now, after) in enumerate(pairwise(levels)):
         x = _blend(x, np.clip(denoise(x, now), -limit, limit), after / now)
         done(k + 1)
     return x
 
 
 def _euler_ancestral(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
-    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for k, (now, after) in enumerate(pairwise(levels)):
         up = min(after, (after**2 * (now**2 - after**2) / now**2) ** 0.5)
         down = (after**2 - up**2) ** 0.5
         x = _blend(x, denoise(x, now), down / now)
@@ -171,7 +194,7 @@ def _euler_ancestral(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, 
 
 def _heun(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
     del noise
-    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for k, (now, after) in enumerate(pairwise(levels)):
         slope = (x - denoise(x, now)) / np.float32(now)
         step = np.float32(after - now)
         ahead = x + slope * step
@@ -187,7 +210,7 @@ def _dpmpp_2m(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: D
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095)."""
     del noise
     before: Array | None = None
-    for k, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for k, (now, after) in enumerate(pairwise(levels)):
         estimate = denoise(x, now)
         if not after:
             x = estimate

@@ -190,7 +190,7 @@ def cat(figure: Figure, look: str) -> None:
 
 def tree(figure: Figure, look: str) -> None:
     """An old tree by itself."""
-    u, v = figure.u, figure.v
+    u = figure.u
     figure.shadow(0.42, 0.05, 0.5)
     bark = figure.lit(rgb("6a4a36"), np.clip(0.45 + 6 * u, 0.05, 1))
     trunk, _ = figure.profile(((-0.6, 0.03), (-0.3, 0.04), (-0.08, 0.055), (-0.02, 0.085), (0.0, 0.12)))

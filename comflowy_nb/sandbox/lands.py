@@ -166,7 +166,7 @@ def _sea(scene: _Ground) -> None:
     scene.water(0.62)
     shore = 0.895 + 0.03 * np.sin(easel.x[:1] * 4.3 + 0.6) + 0.008 * easel.ridge(215, 5)
     wet = smooth(0.05, 0.0, easel.y - shore)
-    sand = scene.lit(rgb("e8cfa0"), np.clip(0.75 + 0.16 * easel.noise(217, 36, octaves=2), 0, 1))
+    sand = scene.lit(rgb("e8cfa0"), np.clip(0.78 + 0.07 * easel.noise(217, 30, octaves=3, stretch=2.5), 0, 1))
     scene.lay(scene.below(shore), mix(sand, sand * 0.72, wet))
     foam = np.exp(-(((easel.y - shore) / 0.006) ** 2)) * np.clip(0.75 + 0.4 * easel.noise(219, 20, octaves=2), 0, 1)
     scene.paint = mix(scene.paint, scene.lit(rgb("ffffff"), 0.9), foam)

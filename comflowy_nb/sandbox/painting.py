@@ -7,7 +7,7 @@ paintings as in single colours: numpy is several times faster with long rows tha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Plane: TypeAlias = NDArray[np.float32]  # (h, w)
-Paint: TypeAlias = NDArray[np.float32]  # (3, h, w), or (3, 1, 1) for a single colour
+Plane: TypeAlias = NDArray[np.floating[Any]]  # (h, w), float32 but where a sum is wider on its way
+Paint: TypeAlias = NDArray[np.floating[Any]]  # (3, h, w), or (3, 1, 1) for a single colour
 
 OVERSAMPLING: Final = 2  # painted at twice the canvas and averaged down: the antialiasing
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-Pixels: TypeAlias = NDArray[np.float32]
+Pixels: TypeAlias = NDArray[np.floating[Any]]  # float32
 
 MAX_SIDE_PX = 4096
 MAX_AREA_PX = 1 << 24  # of all pictures of one array together: 200 MB as float32
@@ -129,3 +129,58 @@ def encode_png(pixels: Pixels, graph: Mapping[str, Any]) -> bytes:
     eight_bit = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
     Image.fromarray(eight_bit).save(buffer, "PNG", pnginfo=chunks, compress_level=4)
     return buffer.getvalue()
+
+
+def soften(planes: Pixels, reach_px: int) -> Pixels:
+    """(c, h, w) planes averaged over about `reach_px` pixels to all sides, twice, which is nearly a Gaussian."""
+    for axis in (1, 2):
+        for _ in range(2):
+            planes = _average(planes, min(reach_px, planes.shape[axis] - 1), axis)
+    return planes
+
+
+def _average(planes: Pixels, reach: int, axis: int) -> Pixels:
+    padding = [(0, 0)] * 3
+    padding[axis] = (reach + 1, reach)
+    sums = np.cumsum(np.pad(planes, padding, mode="edge"), axis=axis, dtype=np.float64)
+    high = np.take(sums, range(2 * reach + 1, sums.shape[axis]), axis=axis)
+    low = np.take(sums, range(sums.shape[axis] - 2 * reach - 1), axis=axis)
+    return ((high - low) / (2 * reach + 1)).astype(np.float32)
+
+
+def sharpen(planes: Pixels, amount: float) -> Pixels:
+    """(c, h, w) planes with steeper edges, but none brighter or darker than what is beside it: no halos."""
+    low = high = planes
+    for axis in (1, 2):
+        low = np.minimum(low, np.minimum(_shift(low, 1, axis), _shift(low, -1, axis)))
+        high = np.maximum(high, np.maximum(_shift(high, 1, axis), _shift(high, -1, axis)))
+    return np.clip(planes + np.float32(amount) * (planes - soften(planes, 1)), low, high)
+
+
+def _shift(planes: Pixels, by: int, axis: int) -> Pixels:
+    """Moved by one pixel, the edge repeated."""
+    moved = np.roll(planes, by, axis)
+    edge = [slice(None)] * 3
+    edge[axis] = slice(0, 1) if by > 0 else slice(-1, None)
+    moved[tuple(edge)] = planes[tuple(edge)]
+    return moved
+
+
+def warp(planes: Pixels, right: Pixels, down: Pixels) -> Pixels:
+    """(c, h, w) planes, each point taken from so many pixels to the right and further down."""
+    _, rows, columns = planes.shape
+    x = np.clip(np.arange(columns, dtype=np.float32)[None] + right, 0, columns - 1.001)
+    y = np.clip(np.arange(rows, dtype=np.float32)[:, None] + down, 0, rows - 1.001)
+    column, row = x.astype(np.intp), y.astype(np.intp)
+    part_x, part_y = (x - column).astype(np.float32), (y - row).astype(np.float32)
+    flat = planes.reshape(len(planes), -1)
+    corner = row * columns + column
+    upper = flat[:, corner] * (1 - part_x) + flat[:, corner + 1] * part_x
+    lower = flat[:, corner + columns] * (1 - part_x) + flat[:, corner + columns + 1] * part_x
+    return upper * (1 - part_y) + lower * part_y
+
+
+def grain(rows: int, columns: int) -> Pixels:
+    """Noise of spread 1, (rows, columns): always the same, for the picture must be the same."""
+    tile = np.random.Generator(np.random.PCG64(1)).standard_normal((251, 257), dtype=np.float32)
+    return np.tile(tile, (rows // 251 + 1, columns // 257 + 1))[:rows, :columns]

@@ -69,15 +69,14 @@ SYNONYMS: Final[dict[str, str]] = {
 }
 
 _LIGHT: Final[dict[str, tuple[float, float, float]]] = {
-    # exposure (stops), warmth, saturation
-    "bright": (0.30, 0.0, 0.0),
-    "dark": (-0.45, 0.0, 0.0),
-    "vivid": (0.0, 0.0, 0.35),
-    "pale": (0.10, 0.0, -0.30),
-    "warm": (0.0, 0.25, 0.0),
-    "cold": (0.0, -0.25, 0.0),
-    "purple": (0.0, -0.04, 0.10),
-    "fog": (0.05, 0.0, -0.15),
+    # stops of exposure, warmth, saturation: each from about -0.5 to 0.5
+    "bright": (0.12, 0.0, 0.0),
+    "dark": (-0.18, 0.0, 0.0),
+    "vivid": (0.0, 0.0, 0.14),
+    "pale": (0.04, 0.0, -0.12),
+    "warm": (0.0, 0.08, 0.0),
+    "cold": (0.0, -0.08, 0.0),
+    "fog": (0.0, 0.0, -0.06),
 }
 _TOKEN: Final = re.compile(r"\\[()]|[()]|:\s*([-+]?\d*\.?\d+)\s*\)|[^\W\d_]+|\d+")
 _MAX_WEIGHT: Final = 3.0
@@ -104,7 +103,7 @@ class Conditioning:
         total = np.zeros(len(names))
         for word, weight in self.words.items():
             total += weight * np.array([_lean(word, name) for name in names])
-        return total / np.sqrt(max(4, len(self.words)))
+        return np.asarray(total / max(4, len(self.words)) ** 0.5)
 
     @property
     def light(self) -> np.ndarray:
@@ -112,7 +111,7 @@ class Conditioning:
         asked = np.zeros(3)
         for tag, weight in self.tags.items():
             asked += weight * np.array(_LIGHT.get(tag, (0.0, 0.0, 0.0)))
-        return np.clip(asked, -0.8, 0.8) + 0.06 * self.lean(("exposure", "warmth", "saturation"))
+        return np.clip(asked, -0.8, 0.8) + 0.02 * self.lean(("exposure", "warmth", "saturation"))
 
 
 def read_prompt(text: str) -> Conditioning:

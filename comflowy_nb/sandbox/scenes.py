@@ -12,6 +12,7 @@ exactly. That is the one place where the weights are not those of the scenes as 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from comflowy_nb.sandbox.lands import LANDS, paint_land
 from comflowy_nb.sandbox.latents import CHANNELS, SCALE
-from comflowy_nb.sandbox.painting import Easel, average_down
+from comflowy_nb.sandbox.painting import Easel, average_down, mix
 from comflowy_nb.sandbox.palettes import PALETTES
 from comflowy_nb.sandbox.skies import SKY_TAGS, paint_sky
+from comflowy_nb.sandbox.styles import STYLES
 from comflowy_nb.sandbox.subjects import SUBJECTS, paint_subject, stand
 
 if TYPE_CHECKING:
@@ -33,15 +36,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.sandbox.prompts import Conditioning
+    from comflowy_nb.sandbox.styles import Style
 
 Array: TypeAlias = NDArray[np.float32]
 Real: TypeAlias = NDArray[np.float64]
 
-CHECKPOINTS: Final = ("v1-5-pruned-emaonly-fp16.safetensors", "watercolour.safetensors", "night-ink.safetensors")
+CHECKPOINTS: Final = tuple(STYLES)
 _KEPT_SETS: Final = 4  # canvases and styles in memory, some 40 MB each
 _NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
-_NATS_OF_LEANING: Final = 0.4
-_NEGLIGIBLE: Final = 1e-7
+_NATS_OF_LEANING: Final = 0.25
+_NATS_FOR_NOTHING: Final = 2.0  # most landscapes have nobody in them
+_NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class SceneSet:
         return Guide(self._weigh(positive), self._weigh(negative), cfg)
 
     def mean(self, noisy: Array, sigma: float, guide: Guide) -> Array:
-        """The guided mean of all scenes, given a noisy latent (channels, h, w); the other channels have the light's mean."""
+        """The guided mean of all scenes given a noisy latent, (channels, h, w); beyond the colours, that of the light."""
         evidence = self._evidence(noisy[:3].reshape(3, -1), sigma)
         shares = [_share(evidence, side, self.layers.sky_palettes) for side in (guide.negative, guide.positive)]
         shares_mixed = _extrapolate(shares[0], shares[1], guide.cfg)
@@ -155,16 +160,18 @@ class SceneSet:
         """The weighted sum of all scenes, (3, P)."""
         layers = self.layers
         total = np.zeros((3, self._bare.shape[1]), dtype=np.float32)
-        flat = shares.skies.reshape(len(layers.skies), -1)
-        columns = np.flatnonzero(np.abs(flat).max(axis=0) > _NEGLIGIBLE)
-        for sky in np.flatnonzero(np.abs(flat).max(axis=1) > _NEGLIGIBLE):
-            total += layers.skies[sky] * (flat[sky, columns].astype(np.float32) @ self._sky_shows[columns])
-        for land, palette in zip(*np.nonzero(np.abs(shares.lands).max(axis=2) > _NEGLIGIBLE), strict=True):
-            amount = (shares.lands[land, palette].astype(np.float32) @ self._bare) * self._shown[land]
-            total += layers.lands[land, palette] * amount
+        skies = shares.skies.reshape(len(layers.skies), -1).astype(np.float32)
+        used, behind = np.abs(skies).max(axis=1) > _NEGLIGIBLE, np.abs(skies).max(axis=0) > _NEGLIGIBLE
+        for sky, amount in zip(
+            np.flatnonzero(used), skies[np.ix_(used, behind)] @ self._sky_shows[behind], strict=True
+        ):
+            total += layers.skies[sky] * amount
+        lands = shares.lands.astype(np.float32)
+        seen = np.argwhere(np.abs(lands).max(axis=2) > _NEGLIGIBLE)
+        for (land, palette), amount in zip(seen, lands[tuple(seen.T)] @ self._bare, strict=True):
+            total += layers.lands[land, palette] * (amount * self._shown[land])
         for silhouette, share in zip(layers.silhouettes, shares.looks, strict=True):
-            used = np.argwhere(np.abs(share) > _NEGLIGIBLE)
-            for look, palette in used:
+            for look, palette in np.argwhere(np.abs(share) > _NEGLIGIBLE):
                 amount = np.float32(share[look, palette]) * silhouette.cover[silhouette.pixels]
                 total[:, silhouette.pixels] += silhouette.looks[look, palette] * amount
         return total
@@ -175,6 +182,7 @@ class SceneSet:
         skies = _ask(prompt, {f"{name} sky": SKY_TAGS[name] for name in layers.sky_names})
         lands = _ask(prompt, {land.name: land.tags for land in LANDS})
         subjects = _ask(prompt, {s.name: s.tags for s in SUBJECTS})
+        subjects[0] += _NATS_FOR_NOTHING
         places = np.zeros((len(LANDS), len(layers.silhouettes)))
         looks = []
         for b, silhouette in enumerate(layers.silhouettes):
@@ -182,7 +190,7 @@ class SceneSet:
             likely = np.array([subject.fits(land.name) for land in LANDS])
             places[:, b] = lands + subjects[silhouette.subject] + likely - np.log(len(subject.places))
             named = _ask(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
-            looks.append(named - np.log(len(named)))
+            looks.append(named - _ln_sum_exp(named))  # what is in a bottle does not call for a bottle
         light = np.zeros((CHANNELS, 1, 1), dtype=np.float32)
         light[3:6, 0, 0] = prompt.light * SCALE
         sky_weights = np.array([skies[list(dict.fromkeys(layers.sky_names)).index(n)] for n in layers.sky_names])
@@ -244,16 +252,16 @@ def _ln_sum_exp(values: Real) -> Real:
 
 
 def _half_square(pictures: Array) -> Array:
-    return 0.5 * np.einsum("...cp,...cp->...p", pictures, pictures)
+    return np.asarray(0.5 * np.einsum("...cp,...cp->...p", pictures, pictures), dtype=np.float32)
 
 
 def _earn(pictures: Array, halves: Array, colours: Array) -> Array:
-    """x . y - |y|^2 / 2 for every pixel of every picture."""
-    return np.einsum("...cp,cp->...p", pictures, colours) - halves
+    """What each picture earns at each pixel: x . y - |y|^2 / 2."""
+    return np.asarray(np.einsum("...cp,cp->...p", pictures, colours) - halves)
 
 
 def _ask(prompt: Conditioning, things: Mapping[str, Mapping[str, float]]) -> Real:
-    """ln c of things, from how well their tags fit the prompt."""
+    """How likely things are, as ln c, from how well their tags fit the prompt."""
     fits = [sum(prompt.tags.get(tag, 0.0) * fit for tag, fit in tags.items()) for tags in things.values()]
     return _NATS_PER_TAG * np.array(fits) + _NATS_OF_LEANING * prompt.lean(things)
 
@@ -261,7 +269,8 @@ def _ask(prompt: Conditioning, things: Mapping[str, Mapping[str, float]]) -> Rea
 # -- painting the set -------------------------------------------------------------------------------------------------
 
 
-def paint_layers(canvas: tuple[int, int]) -> Layers:
+def paint_layers(canvas: tuple[int, int], style: Style) -> Layers:
+    """Paint everything there is on a canvas of some height and width."""
     height, width = canvas
     easel = Easel.of(height, width)
     skies = [(k, name, paint_sky(easel, name, p)) for k, p in enumerate(PALETTES) for name in p.skies]
@@ -269,24 +278,24 @@ def paint_layers(canvas: tuple[int, int]) -> Layers:
     for land in LANDS:
         painted = [paint_land(easel, land, palette) for palette in PALETTES]
         covers.append(average_down(painted[0][0]).ravel())
-        lands.append(np.stack([_flatten(paint) for _, paint in painted]))
+        lands.append(np.stack([_flatten(paint, style) for _, paint in painted]))
     return Layers(
-        np.stack([_flatten(paint) for _, _, paint in skies]),
+        np.stack([_flatten(paint, style) for _, _, paint in skies]),
         np.array([k for k, _, _ in skies]),
         tuple(name for _, name, _ in skies),
         np.stack(lands),
         np.stack(covers),
-        tuple(found for k in range(len(SUBJECTS)) for found in _silhouettes(easel, k, canvas)),
+        tuple(found for k in range(len(SUBJECTS)) for found in _silhouettes(easel, k, canvas, style)),
     )
 
 
-def _silhouettes(easel: Easel, index: int, canvas: tuple[int, int]) -> list[Silhouette]:
+def _silhouettes(easel: Easel, index: int, canvas: tuple[int, int], style: Style) -> list[Silhouette]:
     """A subject, painted once for every look and light, at each of its places."""
     subject = SUBJECTS[index]
     part, (down, across) = stand(easel, subject)
     painted = [[paint_subject(part, subject, look, palette) for palette in PALETTES] for look in subject.looks]
     cover = average_down(painted[0][0][0])
-    looks = np.stack([[_flatten(paint) for _, paint in row] for row in painted])
+    looks = np.stack([[_flatten(paint, style) for _, paint in row] for row in painted])
     row, column = np.mgrid[down, across]
     found = []
     for place in subject.places:
@@ -299,9 +308,9 @@ def _silhouettes(easel: Easel, index: int, canvas: tuple[int, int]) -> list[Silh
     return found
 
 
-def _flatten(paint: Array) -> Array:
+def _flatten(paint: Array, style: Style) -> Array:
     """(3, P), scaled around mid-grey."""
-    small = np.clip(average_down(paint), 0, 1).reshape(3, -1)
+    small = np.clip(style.recolour(np.clip(average_down(paint), 0, 1)), 0, 1).reshape(3, -1)
     return np.ascontiguousarray((small - 0.5) * np.float32(SCALE))
 
 
@@ -314,7 +323,7 @@ def scene_set(checkpoint: str, canvas: tuple[int, int]) -> SceneSet:
     key = (checkpoint, canvas)
     with _painting:
         if key not in _sets:
-            _sets[key] = SceneSet(paint_layers(canvas), canvas)
+            _sets[key] = SceneSet(paint_layers(canvas, STYLES[checkpoint]), canvas)
             while len(_sets) > _KEPT_SETS:
                 _sets.popitem(last=False)
         _sets.move_to_end(key)
@@ -322,5 +331,22 @@ def scene_set(checkpoint: str, canvas: tuple[int, int]) -> SceneSet:
 
 
 def paint_example(path: Path) -> None:
-    """Paint the picture that is always there to load."""
-    raise FileNotFoundError(path.name)
+    """Paint the picture that is always there to load: a balloon over the sea, 512x512."""
+    easel = Easel.of(256, 256)
+    palette = PALETTES[0]
+    land = next(land for land in LANDS if land.name == "cliffs")
+    subject = next(subject for subject in SUBJECTS if subject.name == "balloon")
+    picture = paint_sky(easel, "clouds", palette)
+    alpha, paint = paint_land(easel, land, palette)
+    picture = mix(picture, paint, alpha)
+    part, _ = stand(easel, subject)
+    alpha, paint = paint_subject(part, subject, "red", palette)
+    rows = np.s_[round(part.y[0, 0] * 512) : round(part.y[0, 0] * 512) + part.shape[0]]
+    left = 256 + round(part.x[0, 0] * 512) - 40
+    there = np.s_[:, rows, left : left + part.shape[1]]
+    picture[there] = mix(picture[there], paint, alpha)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    eight_bit = np.clip(picture.transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    Image.fromarray(eight_bit).save(beside, "PNG")
+    beside.replace(path)

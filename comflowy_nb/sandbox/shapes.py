@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +97,7 @@ class Figure:
         """A line of round brush marks along points, as thick as its widths."""
         widths = [width] * len(points) if isinstance(width, float) else list(width)
         distance = np.full(self.easel.shape, 9, dtype=np.float32)
-        for k, ((u0, v0), (u1, v1)) in enumerate(zip(points[:-1], points[1:], strict=True)):
+        for k, ((u0, v0), (u1, v1)) in enumerate(pairwise(points)):
             du, dv = u1 - u0, v1 - v0
             square = max(1e-9, du * du + dv * dv)
             t = np.clip(((self.u - u0) * du + (self.v - v0) * dv) / np.float32(square), 0, 1)

@@ -64,9 +64,11 @@ SUBJECTS: Final = (
     Subject(
         "bottle",
         {"bottle": 1.6, "glass": 0.6},
-        bottles.paint,
+        bottles.paint_bottle,
         {
             "a galaxy": {"galaxy": 1.0, "purple": 0.5, "star": 0.5},
+            "a nebula": {"galaxy": 1.0, "purple": 0.5, "star": 0.5},
+            "a purple night": {"galaxy": 1.0, "purple": 0.5, "star": 0.4, "mountain": 0.5, "landscape": 0.1},
             "the sea": {"sea": 0.9, "boat": 1.2, "blue": 0.5},
             "a forest": {"forest": 0.9, "tree": 0.8, "green": 0.5, "moon": 0.3, "mountain": 0.4},
             "fireflies": {"firefly": 1.2, "warm": 0.3},
@@ -76,6 +78,20 @@ SUBJECTS: Final = (
         places=(0.0, -0.2, 0.2),
         size=0.78,
         reach=(0.42, 1.04, 0.07),
+    ),
+    Subject(
+        "flask",
+        {"bottle": 1.5, "glass": 0.6},
+        bottles.paint_flask,
+        {
+            "a galaxy": {"galaxy": 1.0, "purple": 0.5, "star": 0.5},
+            "a nebula": {"galaxy": 1.0, "purple": 0.5, "star": 0.5},
+            "the sea": {"sea": 0.9, "boat": 1.2, "blue": 0.5},
+            "fireflies": {"firefly": 1.2, "warm": 0.3},
+        },
+        places=(-0.16, 0.16),
+        size=0.7,
+        reach=(0.45, 1.04, 0.07),
     ),
     Subject(
         "vase",
