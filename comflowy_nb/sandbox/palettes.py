@@ -68,7 +68,7 @@ _MIST = {"fog": 1.0, "storm": 1.0, "pale": 0.5, "cold": 0.4}
 
 PALETTES: Final = (
     # zenith, middle, horizon; light, shade, haze, lamp
-    _palette("day", "2468c0 6bb0ec dff2fb fff4dc 62809c c2dcf0 fffbe6", 0.17, _DAY_SKIES, tags=_DAY),
+    _palette("day", "2468c0 6bb0ec dff2fb fff4dc 62809c c2dcf0 fffbe6", 0.17, "sun clouds cirrus rainbow", tags=_DAY),
     _palette("dawn", "5873bf e3a5c2 ffe2b8 ffdcc4 77719e f1cbd2 fff2d4", 0.5, "sun clouds cirrus", tags=_DAWN),
     _palette("sunset", "2b4288 dd6c5f ffc75f ffb065 54426e ee9c70 fff2b4", 0.52, "sun clouds cirrus", tags=_SUNSET),
     _palette(
