@@ -8,23 +8,22 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, RateLimitError, ServiceError
+from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServiceError
 from comflowy_nb.services import wire
 from comflowy_nb.services.answers import (
-    MAX_PAUSE_S,
     Answer,
     Failure,
-    Trouble,
     error_of,
     error_of_status,
     masked,
 )
-from comflowy_nb.services.base import Accepted, Problem, Rejected, Snapshot, Status, Unknown
+from comflowy_nb.services.base import Problem, Rejected, Snapshot, Status
 from comflowy_nb.services.http import Http, retried
 from comflowy_nb.services.origins import is_loopback
+from comflowy_nb.services.outcomes import outcome_of_refusal, read_outcome
 from comflowy_nb.services.outputs import read_outputs
 from comflowy_nb.services.picture_urls import Pictures
-from comflowy_nb.services.problems import read_problem, said
+from comflowy_nb.services.problems import read_problem
 from comflowy_nb.services.token import Tokens
 from comflowy_nb.workflow.fields import read_field
 
@@ -42,9 +41,6 @@ _API = "/api/open/v0"
 _WORDS = {
     str(status): status for status in (Status.WAITING, Status.PENDING, Status.RUNNING, Status.SUCCESS, Status.FAILED)
 }
-
-# After these the service surely did not take the run. Any other status that is not 2xx leaves it open.
-_NOT_TAKEN = frozenset({400, 401, 402, 403, 404, 422, 429})
 
 T = TypeVar("T")
 
@@ -190,8 +186,8 @@ class Comflowy:
             answer = self._with_token(lambda token: self._post_run(submission, token))
         except ServiceError as error:
             # no token, so nothing was sent: at first, or again after the 401
-            return _not_sent(copy.copy(error))
-        return self._outcome(answer)
+            return outcome_of_refusal(copy.copy(error))
+        return read_outcome(answer, self.label, hide=self._secrets)
 
     def _post_run(self, submission: Submission, token: Secret) -> Answer | Failure:
         return self._http.exchange(
@@ -205,28 +201,6 @@ class Comflowy:
             },
             fresh=True,  # a kept connection may be closed under the request, and nobody could tell
         )
-
-    def _outcome(self, answer: Answer | Failure) -> Outcome:
-        if isinstance(answer, Failure):
-            if answer.trouble is Trouble.LOST:
-                return Unknown(f"{self.label} gave no answer: {answer.text}")
-            return Rejected(error_of(answer, self.label), again=answer.trouble is Trouble.NOT_SENT)
-        if answer.is_ok:
-            run_id = wire.read_run_id(answer.body)
-            if run_id is not None:
-                return Accepted(run_id)
-            if answer.flaw:
-                return Unknown(f"{self.label}'s answer was cut off: {answer.flaw}")
-            words = masked(wire.refusal(answer.body), self._secrets)
-            if words is not None:
-                return Rejected(ServiceError(f"{self.label} refused it: {words}"))
-            return Unknown(f"{self.label} answered without a run id")
-        if answer.status not in _NOT_TAKEN:
-            return Unknown(f"{self.label} answered with status {answer.status}")
-        if answer.status in {400, 422}:
-            problem = masked(said(answer.body), self._secrets)
-            return Rejected(ServiceError(f"{self.label} refused it: {problem or f'status {answer.status}'}"))
-        return _not_sent(self._error_of_status(answer, "workflow"))
 
     def check(self, run_id: str) -> Snapshot:
         """Ask for a run's state, once.
@@ -326,14 +300,3 @@ class Comflowy:
 
 def _flaw_of(answer: Answer) -> wire.Flaw | None:
     return wire.Flaw(answer.flaw) if answer.flaw else None
-
-
-def _not_sent(error: ServiceError) -> Rejected:
-    """The outcome for an error that says by itself that no run was taken."""
-    if isinstance(error, RateLimitError):
-        return Rejected(error, again=error.retry_after_s is None or error.retry_after_s < MAX_PAUSE_S)
-    if isinstance(error, AuthError):
-        return Rejected(error, stops=True)
-    if isinstance(error, NotFoundError) or type(error) is ServiceError:
-        return Rejected(error)
-    return Rejected(error, again=True)
