@@ -244,6 +244,10 @@ def _convert(kind: str, value: Any) -> Any:
         if not isinstance(value, bool):
             raise TypeError("not true or false")
         return value
+    return _convert_number(kind, value)
+
+
+def _convert_number(kind: str, value: Any) -> int | float:
     if isinstance(value, bool):
         raise TypeError("true and false are no numbers")
     if isinstance(value, str) and len(value) > 400:

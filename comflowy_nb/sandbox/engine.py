@@ -9,6 +9,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -21,7 +22,7 @@ from comflowy_nb.sandbox.nodes import FUNCTIONS, OBJECT_INFO, Context, input_pat
 from comflowy_nb.sandbox.pixels import encode_png
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["Engine", "NodeFailed", "PngImage", "Stopped", "apply_params", "validate"]
@@ -131,7 +132,7 @@ class Engine:
             if should_stop():
                 raise Stopped
             progress.tell(0, 1)
-            try:
+            with _named(node_id, node["class_type"]):
                 keys[node_id] = self._key(node, keys, text)
                 outputs = self._recall(keys[node_id])
                 if outputs is None:
@@ -139,13 +140,6 @@ class Engine:
                     if node["class_type"] in _OUTPUT_KINDS:
                         outputs = (_make_files(node, outputs[0], graph),)
                     self._remember(keys[node_id], outputs)
-            except Stopped:
-                raise
-            except MemoryError as error:
-                message = "the picture is too large for the memory of this machine"
-                raise NodeFailed(node_id, node["class_type"], message, "MemoryError") from error
-            except Exception as error:
-                raise NodeFailed(node_id, node["class_type"], str(error), type(error).__name__) from error
             values[node_id] = outputs
             if node["class_type"] in _OUTPUT_KINDS:
                 images[node_id] = outputs[0]
@@ -227,6 +221,20 @@ class _Progress:
 
     def _send(self, value: int, done: int) -> None:
         self._told({**self._fixed, "value": value, "max": self._max, "nodes_done": done, "nodes_total": self._total})
+
+
+@contextmanager
+def _named(node_id: str, node_type: str) -> Iterator[None]:
+    """Whatever a node raises becomes NodeFailed; a stop stays a stop."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except MemoryError as error:
+        message = "the picture is too large for the memory of this machine"
+        raise NodeFailed(node_id, node_type, message, "MemoryError") from error
+    except Exception as error:
+        raise NodeFailed(node_id, node_type, str(error), type(error).__name__) from error
 
 
 def _order(graph: Mapping[str, Any]) -> list[str]:

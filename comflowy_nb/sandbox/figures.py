@@ -9,6 +9,7 @@ import numpy as np
 from comflowy_nb.sandbox.painting import WHITE, cover, mix, rgb, smooth
 
 if TYPE_CHECKING:
+    from comflowy_nb.sandbox.painting import Plane
     from comflowy_nb.sandbox.shapes import Drawing, Figure
 
 _WARM: Final = rgb("ffd88a")
@@ -27,9 +28,9 @@ def nothing(figure: Figure, look: str) -> None:
     del figure, look
 
 
-def _round(figure: Figure, middle: float, half: float) -> np.ndarray:
+def _round(figure: Figure, middle: float, half: float) -> Plane:
     """The light on a round wall, from the right."""
-    return np.clip(0.55 + 0.45 * (figure.u - np.float32(middle)) / np.float32(half), 0.05, 1)
+    return np.asarray(np.clip(0.55 + 0.45 * (figure.u - np.float32(middle)) / np.float32(half), 0.05, 1))
 
 
 def _window(figure: Figure, u: float, v: float, half: float, tall: float) -> None:
@@ -169,7 +170,7 @@ def cat(figure: Figure, look: str) -> None:
         for s in (-1, 1)
     ]
     whole = np.minimum.reduce([body, head, tail, *ears])
-    stripes = 0.0
+    stripes: Plane | float = 0.0
     if look == "ginger":
         stripes = 0.35 * smooth(0.5, 0.95, np.sin(v * 46 + 5 * np.abs(u))) * smooth(0.3, 0.05, np.abs(u))
     tufts = figure.easel.noise(521, 16, octaves=3)
@@ -289,7 +290,7 @@ def _bouquet(drawing: Drawing, look: str) -> None:
     drawing.lay(np.minimum.reduce(stems), rgb("4f7f3c"), 0.5)
     for k in range(12):
         angle = np.pi * (0.02 + 0.96 * ((k * 0.618 + 0.3) % 1))
-        x, y = np.float32(0.3 * np.cos(angle)), np.float32(-0.54 - 0.24 * np.sin(angle))
+        x, y = float(0.3 * np.cos(angle)), float(-0.54 - 0.24 * np.sin(angle))
         leaf = figure.disc(x, y, 0.1, 0.035) + np.float32(0.12 * np.sin(angle)) * np.abs(u - x)
         drawing.lay(leaf, rgb("5c9a48"), np.clip(0.5 + u, 0, 1))
     for k, (x, y, size) in enumerate(heads):

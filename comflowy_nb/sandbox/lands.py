@@ -133,7 +133,7 @@ class _Ground:
         flat = easel.noise(207, 26, octaves=3, stretch=5, gain=0.7)
         near = np.clip((easel.y[:, 0] - top) / (1 - top), 0, 1)
         rows = np.clip((near**0.42 * (easel.shape[0] - 1)).astype(int), 0, easel.shape[0] - 1)
-        return flat[rows]
+        return np.asarray(flat[rows])
 
     def grass(self, line: Plane, albedo: Paint, seed: int, *, far: float = 0.0) -> None:
         """A hill of grass below a line, its crest in the light."""

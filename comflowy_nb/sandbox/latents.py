@@ -95,7 +95,7 @@ def _resize(planes: Pixels, width: int, height: int) -> Pixels:
 
 def _drift(planes: Pixels) -> Pixels:
     """How far each point is moved, in pixels; not at the edges, beyond which there is nothing to show."""
-    _, rows, columns = planes.shape
+    rows = planes.shape[1]
     down, across = (
         np.clip(np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.2 * n), 0, 1) for n in planes.shape[1:]
     )
@@ -107,7 +107,7 @@ def _light(colour: Pixels, light: Pixels) -> Pixels:
     exposure, warmth, saturation = light
     grey = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
     colour = (grey + (colour - grey) * (1 + 0.9 * saturation)) * np.exp2(exposure)
-    return colour * np.stack([1 + 0.3 * warmth, np.ones_like(warmth), 1 - 0.3 * warmth])
+    return np.asarray(colour * np.stack([1 + 0.3 * warmth, np.ones_like(warmth), 1 - 0.3 * warmth]))
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,6 @@ nodes (SaveImage, PreviewImage) return their pictures as a single value; the eng
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from comflowy_nb.sandbox.prompts import Conditioning, read_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from comflowy_nb.sandbox.pixels import Pixels
 

@@ -71,7 +71,7 @@ class Easel:
     def vignette(self) -> Plane:
         """1, but fading to 0 along the edges, so that no shadow ends at a straight line."""
         rows, columns = (np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.05 * n) for n in self.shape)
-        return np.clip(np.minimum(rows[:, None], columns[None, :]), 0, 1).astype(np.float32)
+        return np.asarray(np.clip(np.minimum(rows[:, None], columns[None, :]), 0, 1), dtype=np.float32)
 
     def keep(self, key: object, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         """What `make` gives, made once for a key; not to be changed in place."""
@@ -137,12 +137,12 @@ WHITE: Final = rgb("ffffff")
 def smooth(low: float, high: float, value: Plane) -> Plane:
     """0 below `low`, 1 above `high`, soft between (or falling, if `low` > `high`)."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def cover(distance: Plane, soft: float) -> Plane:
     """How much of a point a shape covers, from its signed distance (inside negative)."""
-    return np.clip(0.5 - distance / np.float32(soft), 0, 1)
+    return np.asarray(np.clip(0.5 - distance / np.float32(soft), 0, 1))
 
 
 def mix(below: Paint, above: Paint, amount: Plane | float) -> Paint:

@@ -103,6 +103,7 @@ def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
         above = scale(above, below.shape[2], below.shape[1], "bicubic", "center")
     count = max(len(below), len(above))
     below, above = (np.concatenate([x, np.repeat(x[-1:], count - len(x), axis=0)]) for x in (below, above))
+    mixed: Pixels
     match mode:
         case "multiply":
             mixed = below * above

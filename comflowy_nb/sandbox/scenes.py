@@ -124,7 +124,7 @@ class SceneSet:
         return Guide(self._weigh(positive), self._weigh(negative), cfg)
 
     def mean(self, noisy: Array, sigma: float, guide: Guide) -> Array:
-        """The guided mean of all scenes given a noisy latent, (channels, h, w); beyond the colours, that of the light."""
+        """The guided mean of all scenes given a noisy latent, (channels, h, w); the light's beyond the colours."""
         evidence = self._evidence(noisy[:3].reshape(3, -1), sigma)
         shares = [_share(evidence, side, self.layers.sky_palettes) for side in (guide.negative, guide.positive)]
         shares_mixed = _extrapolate(shares[0], shares[1], guide.cfg)

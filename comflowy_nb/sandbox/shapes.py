@@ -75,13 +75,13 @@ class Figure:
     def disc(self, u: float, v: float, rx: float, ry: float | None = None) -> Plane:
         ry = rx if ry is None else ry
         reach = np.hypot((self.u - np.float32(u)) / np.float32(rx), (self.v - np.float32(v)) / np.float32(ry))
-        return (reach - 1) * np.float32(min(rx, ry))
+        return np.asarray((reach - 1) * np.float32(min(rx, ry)))
 
     def box(self, left: float, right: float, top: float, bottom: float, *, rounding: float = 0.0) -> Plane:
         aside = np.abs(self.u - np.float32((left + right) / 2)) - np.float32((right - left) / 2 - rounding)
         along = np.abs(self.v - np.float32((top + bottom) / 2)) - np.float32((bottom - top) / 2 - rounding)
         outside = np.hypot(np.maximum(aside, 0), np.maximum(along, 0))
-        return outside + np.minimum(np.maximum(aside, along), 0) - np.float32(rounding)
+        return np.asarray(outside + np.minimum(np.maximum(aside, along), 0) - np.float32(rounding))
 
     def polygon(self, corners: Sequence[tuple[float, float]]) -> Plane:
         """A convex polygon, its corners clockwise as seen."""

@@ -72,7 +72,7 @@ def _high(easel: Easel) -> Plane:
 
 
 def _lamp(easel: Easel, palette: Palette) -> Plane:
-    return np.hypot(easel.x - LAMP_X * easel.aspect, easel.y - palette.lamp_y)
+    return np.asarray(np.hypot(easel.x - LAMP_X * easel.aspect, easel.y - palette.lamp_y))
 
 
 def _cloud(easel: Easel, seed: int, cells: float, stretch: float, amount: float) -> tuple[Plane, Plane]:

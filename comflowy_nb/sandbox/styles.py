@@ -1,4 +1,4 @@
-"""What makes the checkpoints differ: how their scenes are coloured, and how their pictures are finished at full size."""
+"""What makes the checkpoints differ: how scenes are coloured, and how pictures are finished at full size."""
 
 from __future__ import annotations
 
