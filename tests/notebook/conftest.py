@@ -1,0 +1,141 @@
+"""A shell in this process, with or without display handles, and runs as the history would give them."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from IPython.testing.globalipapp import get_ipython, start_ipython
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from comflowy_nb.runs.run import PictureRecord, Run, RunRecord
+from comflowy_nb.runs.thumbnails import make_thumbnails
+from comflowy_nb.services.base import Status
+
+PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
+
+
+class Cell:
+    """What one executed cell gave: its value, its error, and the bundles of its displays in order."""
+
+    def __init__(self, shell, source):
+        with capture_output() as captured:
+            result = shell.run_cell(source)
+        self.value = result.result
+        self.error = result.error_before_exec or result.error_in_exec
+        self.stdout, self.stderr = captured.stdout, captured.stderr
+        self.sent = [output.__dict__ if hasattr(output, "__dict__") else output for output in captured._outputs]
+
+    @property
+    def handles(self):
+        """Display id -> the bundles it showed, in the order in which the handles were made."""
+        found = {}
+        for number, output in enumerate(self.sent):
+            name = (output.get("transient") or {}).get("display_id", f"alone {number}")
+            if output.get("update"):
+                assert name in found, "an update before its display"
+            found.setdefault(name, []).append(output)
+        return found
+
+    @property
+    def last(self):
+        """The last bundle of each handle: what a saved notebook has."""
+        return [shown[-1]["data"] for shown in self.handles.values()]
+
+    @property
+    def lines(self):
+        """The lines of the error as IPython shows them."""
+        return self.error._render_traceback_() if hasattr(self.error, "_render_traceback_") else None
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """IPython with the extension loaded, and unloaded afterwards."""
+    shell = get_ipython() or start_ipython()
+    for name in list(shell.user_ns):
+        if not name.startswith("_") and name not in {"In", "Out", "exit", "quit", "get_ipython", "open"}:
+            del shell.user_ns[name]
+    shell.run_line_magic("load_ext", "comflowy_nb")
+    yield shell
+    shell.run_line_magic("unload_ext", "comflowy_nb")
+
+
+@pytest.fixture
+def cell(shell):
+    """Execute a source as a terminal would."""
+    return lambda source: Cell(shell, source)
+
+
+@pytest.fixture
+def handles(shell, monkeypatch):
+    """The shell has a kernel: there are display handles, and nobody answers."""
+    monkeypatch.setattr(shell, "kernel", object(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared") / "home"
+
+
+@pytest.fixture
+def sandbox(shell, shared_home, monkeypatch, cell, handles):
+    """Connected to one sandbox that the tests of this folder share; each test runs something of its own."""
+    monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
+    connected = cell("%comflowy connect sandbox")
+    assert connected.error is None
+    return cell
+
+
+class Folder:
+    """A pictures' folder that runs can be made in."""
+
+    def __init__(self, root):
+        self.root = root
+        self.count = 0
+
+    def picture_path(self, picture):
+        return self.root / picture.file
+
+    def run(self, *pictures, params=None, set_params=None, status=Status.SUCCESS, missing=None, **changes):
+        """A run with pictures (node, width, height); `missing` maps an index to why."""
+        self.count += 1
+        number = changes.pop("number", self.count)
+        params = {"6::text": PROMPT} if params is None else params
+        records = []
+        for index, (node, width, height) in enumerate(pictures):
+            if missing and index in missing:
+                records.append(PictureRecord(index, node, 0, "missing", error=missing[index]))
+                continue
+            name = f"token{number}_{index}.png"
+            wave = np.linspace(0, 255, width * height * 3).reshape(height, width, 3).astype("uint8")
+            image = Image.fromarray(wave)
+            image.save(self.root / name)
+            make_thumbnails(image, self.root / name, quality=85)
+            records.append(PictureRecord(index, node, 0, "kept", name, "0" * 64, 1, width, height, "PNG"))
+        now = time.time()
+        record = RunRecord(
+            token=f"token{number}",
+            number=number,
+            identity="sandbox",
+            origin="http://127.0.0.1:1",
+            service="sandbox",
+            workflow=changes.pop("workflow", "default"),
+            workflow_id="default",
+            params=params,
+            key="key",
+            status=status,
+            created_at=changes.pop("created_at", now - 5.2),
+            finished_at=changes.pop("finished_at", None if status.is_live else now),
+            owner="me",
+            set_params=tuple(params if set_params is None else set_params),
+            pictures=tuple(records),
+            **changes,
+        )
+        return Run(record, self)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
