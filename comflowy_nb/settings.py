@@ -109,7 +109,7 @@ OPTIONS: Mapping[str, Option] = {
         Option("lost_gap_s", 10.0, _number(0.01, 3600), "Pause between the three 404s that make a run lost."),
         Option("stall_s", 60.0, _number(0.1, 86400), "A run not started after so many seconds is remarked on."),
         Option("workers", 4, _number(1, 32, whole=True), "Threads that speak HTTP for a client."),
-        Option("window", 8, _number(1, 1000, whole=True), "Runs in flight at the start; it grows by itself."),
+        Option("window", 8, _number(1, 1000, whole=True), "Runs in flight at once; more wait their turn."),
         Option(
             "picture_max_bytes", 64 * _MIB, _number(1024, 4096 * _MIB, whole=True), "Largest picture file, in bytes."
         ),
