@@ -88,3 +88,5 @@ STYLES: Final[dict[str, Style]] = {
     "watercolour.safetensors": Style(_dilute, _paper),
     "night-ink.safetensors": Style(_ink, _hatch),
 }
+
+CHECKPOINTS: Final = tuple(STYLES)
