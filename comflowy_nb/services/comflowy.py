@@ -213,7 +213,7 @@ class Comflowy:
             If there was no usable answer: the run's state stays what it was.
         """
         found = self._ask("POST", f"{_API}/check", wire.read_check, what="run", query={"id": run_id})
-        word = masked(found.status, self._secrets) or ""
+        word = (masked(found.status, self._secrets) or "")[:100]
         status = _WORDS.get(word, Status.RUNNING)
         remark = None if word in _WORDS else f"{self.label} calls its state {word[:40]!r}"
         problem: Problem | None = None
