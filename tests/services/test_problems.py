@@ -51,7 +51,7 @@ def test_validation_without_nodes():
 
 def test_execution_error():
     error = {"node_id": 3, "node_type": "KSampler", "exception_message": "CUDA out of memory\n  tried 2 GB\n",
-             "exception_type": "torch.OutOfMemoryError", "traceback": ["  File /home/who/x.py"]}  # fmt: skip
+             "exception_type": "torch.OutOfMemoryError", "traceback": ["  File nodes.py"]}  # fmt: skip
     assert read_problem(error) == Problem("CUDA out of memory tried 2 GB", node="3", node_type="KSampler")
 
 
