@@ -193,6 +193,7 @@ class Teller:
     """
 
     GAP_S = 1.0
+    LINES = 8
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -210,6 +211,15 @@ class Teller:
         self.position = f"{index} of {count}"
         first, *rest = source.strip().splitlines()
         self.line(f"[{index}/{count}] {first}{' ...' if rest else ''}")
+
+    def output(self, text: str) -> None:
+        """What a cell printed or returned, its first lines."""
+        width = shutil.get_terminal_size().columns - 8
+        lines = _plain(text).splitlines()
+        for line in lines[: self.LINES]:
+            self.line(f"      {line[:width]}")
+        if len(lines) > self.LINES:
+            self.line(f"      ... {len(lines) - self.LINES} lines more")
 
     def status(self, text: str) -> None:
         """The newest state of something live."""
@@ -270,10 +280,13 @@ class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is looked at wi
     def process_message(self, msg: dict[str, Any], cell: nbformat.NotebookNode, cell_index: int) -> Any:
         content = msg["content"]
         if msg["msg_type"] == "stream" and content["name"] == "stdout":
-            for line in content["text"].splitlines():
-                self._teller.line(f"      {_plain(line)}")
+            self._teller.output(content["text"])
+        elif msg["msg_type"] == "error":
+            self._teller.output("\n".join(content["traceback"]))
         elif "data" in content and not any(kind.startswith("image/") for kind in content["data"]):
-            self._teller.status(content["data"].get("text/plain", ""))
+            text = content["data"].get("text/plain", "")
+            tell = self._teller.output if "\n" in text else self._teller.status
+            tell(text)
         return super().process_message(msg, cell, cell_index)
 
 

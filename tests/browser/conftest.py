@@ -25,7 +25,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 START_S = 90  # the server, on a machine busy with other tests
-CELL_MS = 90_000  # a cell's execution
+CELL_MS = 60_000  # a cell's execution
 SHORT_MS = 30_000  # anything the page does by itself
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
@@ -212,7 +212,7 @@ class Notebook:
     def await_idle(self, index):
         """Wait for the end of the cell's execution: it then has a number."""
         ended = "index => window.watched[index].before !== window.number(index) && window.number(index)"
-        self.page.wait_for_function(ended, arg=index, timeout=CELL_MS)
+        self._await(ended, index, index)
 
     def run(self, index):
         self.press_run(index)
@@ -227,10 +227,8 @@ class Notebook:
         """What the cell's output says."""
         return self.page.evaluate("index => window.said(index)", index)
 
-    def await_text(self, index, text, timeout_ms=CELL_MS):
-        self.page.wait_for_function(
-            "([index, text]) => window.said(index).includes(text)", arg=[index, text], timeout=timeout_ms
-        )
+    def await_text(self, index, text):
+        self._await("([index, text]) => window.said(index).includes(text)", [index, text], index)
 
     def seen(self, index):
         """Every text that the cell's output showed, in order, since it was started."""
@@ -244,11 +242,17 @@ class Notebook:
         return self.page.evaluate("index => window.pictures(index)", index)
 
     def await_pictures(self, index, count):
-        self.page.wait_for_function(
-            "([index, count]) => window.pictures(index).filter(size => size[0]).length === count",
-            arg=[index, count],
-            timeout=CELL_MS,
-        )
+        decoded = "([index, count]) => window.pictures(index).filter(size => size[0]).length === count"
+        self._await(decoded, [index, count], index)
+
+    def _await(self, condition, argument, index):
+        from playwright.sync_api import TimeoutError as TooLate
+
+        try:
+            self.page.wait_for_function(condition, arg=argument, timeout=CELL_MS)
+        except TooLate:  # what is there says more than what did not come
+            self.screenshot(f"timeout-{self.path.stem}")
+            pytest.fail(f"{condition} {argument} did not come; cell {index} says {self.text(index)!r}")
 
     def command(self, name, arguments=None):
         self.page.evaluate(
@@ -259,11 +263,16 @@ class Notebook:
         self.command("docmanager:save")
         return nbformat.read(self.path, as_version=4)
 
-    def screenshot(self, name):
+    def screenshot(self, name, *, cells=None):
+        """Keep a picture of the notebook without what lies around it, or of its first cells alone."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        path = SCREENSHOTS / f"{name}.png"
-        self.page.screenshot(path=path)
-        return path
+        clip = None
+        if cells is not None:
+            first, last = self.cell(0).bounding_box(), self.cell(cells - 1).bounding_box()
+            bottom = last["y"] + last["height"]
+            clip = {"x": first["x"], "y": first["y"], "width": first["width"], "height": bottom - first["y"]}
+        box = clip or self.page.locator(".jp-NotebookPanel").bounding_box()
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", clip=box)
 
 
 # Small helpers in the page: the panel's cells, what an output says, and a watch that notes each change of it.

@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
+SHORT_MS = 30_000  # anything the page does by itself
+
 LOAD = "%load_ext comflowy_nb"
 CONNECT = "%comflowy connect sandbox"
 # The API page's own example.
@@ -55,7 +57,7 @@ def test_three_cells_give_a_live_status_and_one_grid(connected):
     steps = {match for text in seen for match in re.findall(r"(\d+)/20", text)}
     assert len(steps) >= 2, f"the steps were not counted live: {seen}"
     assert notebook.most_pictures_seen(2) == 1, "the grid was drawn twice"
-    notebook.screenshot("three-cells-light")
+    notebook.screenshot("three-cells-light", cells=3)
 
 
 def test_running_again_sends_nothing_and_says_so(connected):
@@ -75,7 +77,7 @@ def test_background_run_lands_in_its_own_cell(connected):
     notebook = connected(3)
     notebook.enter(2, "%comflowy run default 3::steps=60 3::seed=3 --background")
     assert notebook.pictures(2) == [], "the cell was to return before its picture is there"
-    assert notebook.enter(3, "6 * 7") == "42"
+    assert notebook.enter(3, "print(6 * 7)") == "42"
     notebook.await_pictures(2, 1)
     assert "success" in notebook.text(2)
     assert notebook.text(3) == "42"
@@ -115,9 +117,22 @@ def test_tab_completes_a_field(connected):
     notebook = connected(1)
     notebook.type(2, "%comflowy run default sampler_n")
     notebook.page.keyboard.press("Tab")
-    notebook.page.wait_for_function(
-        "document.querySelector('.jp-CodeCell.jp-mod-active .cm-content').innerText.includes('sampler_name')"
-    )
+    # JupyterLab puts a single offer in at once, or opens a list of one.
+    typed = "window.cell(2).model.sharedModel.source.endsWith('sampler_name=')"
+    listed = "document.querySelector('.jp-Completer:not(.lm-mod-hidden) .jp-mod-active')?.dataset.value"
+    notebook.page.wait_for_function(f"{typed} || {listed} === 'sampler_name='", timeout=SHORT_MS)
+    if not notebook.page.evaluate(typed):
+        notebook.page.keyboard.press("Enter")
+    notebook.page.wait_for_function(typed, timeout=SHORT_MS)
+
+
+def test_the_same_in_notebook_7(connected):
+    notebook = connected(1, within="notebooks")
+    assert "success" in notebook.enter(2, RUN)
+    notebook.await_pictures(2, 1)
+    assert notebook.most_pictures_seen(2) == 1
+    assert "same as r1" in notebook.run(2)
+    notebook.screenshot("notebook-7")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
@@ -147,11 +162,18 @@ index => {
     }
     return [255, 255, 255]
   }
+  const opacity = node => {
+    let whole = 1
+    for (let at = node; at; at = at.parentElement) whole *= Number(getComputedStyle(at).opacity)
+    return whole
+  }
   const ratios = []
   const html = window.area(index).querySelector('.jp-RenderedHTMLCommon')
   for (const node of [html, ...html.querySelectorAll('*')]) {
-    if (![...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())) continue
-    const pair = [lightness(numbers(getComputedStyle(node).color)), lightness(behind(node))].sort((a, b) => b - a)
+    if (![...node.childNodes].some(child => child.nodeType === 3 && /\\w/.test(child.textContent))) continue
+    const [ground, share] = [behind(node), opacity(node)]
+    const ink = numbers(getComputedStyle(node).color).slice(0, 3).map((v, i) => v * share + ground[i] * (1 - share))
+    const pair = [lightness(ink), lightness(ground)].sort((a, b) => b - a)
     ratios.push((pair[0] + 0.05) / (pair[1] + 0.05))
   }
   return Math.min(...ratios)
