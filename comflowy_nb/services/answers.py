@@ -49,6 +49,9 @@ __all__ = [
 MAX_PAUSE_S = 120.0  # a `retry_after_s` of this stands for any longer one: it is given up, and that is said
 
 
+BROKE = "the connection broke"  # so begins the text of a failure that was neither silence nor TLS
+
+
 class Trouble(StrEnum):
     """Why there is no answer; all but `LOST` prove that the request was never read."""
 
@@ -116,7 +119,7 @@ def _how_lost(error: BaseException, chain: list[BaseException], limit: Limit | N
         return "it fell silent for too long"
     if any(isinstance(inner, ssl.SSLError) for inner in chain):
         return "the encrypted connection failed"
-    return f"the connection broke ({type(error).__name__})"
+    return f"{BROKE} ({type(error).__name__})"
 
 
 def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from comflowy_nb.errors import AnswerError, ServerError, SettingsError
+from comflowy_nb.errors import AnswerError, SettingsError
 from comflowy_nb.services.origins import WAYS, is_loopback, origin_of, shortened
 
 __all__ = ["Target", "is_loopback", "origin_of", "parse_target", "recognise"]
@@ -71,17 +71,22 @@ def recognise(origin: str) -> str:
     ServiceError
         If nothing answers there, or nothing we know: one plain sentence.
     """
-    from comflowy_nb.services.answers import Failure, error_of  # noqa: PLC0415 - requests is heavy
+    from comflowy_nb.services.answers import BROKE, Failure, error_of  # noqa: PLC0415 - requests is heavy
     from comflowy_nb.services.http import Http  # noqa: PLC0415 - as above
 
     http = Http(origin)
     try:
         answer = http.exchange("GET", "/api/open/v0/auth/token")
         if isinstance(answer, Failure):
+            if answer.text.startswith(BROKE):
+                return "comflowy"
             raise error_of(answer, "the server")
         found = _json(answer.body)
         # many servers answer 404 in JSON; the API's own answers say `success`
         if isinstance(found, dict) and answer.status < 500 and (answer.status != 404 or "success" in found):
+            return "comflowy"
+        # A service that stumbles over a request for a token without a key is judged by its answer to one with a key.
+        if answer.status in {400, 401, 403, 422} or answer.status >= 500:
             return "comflowy"
         stats = http.exchange("GET", "/system_stats")
     finally:
@@ -92,8 +97,6 @@ def recognise(origin: str) -> str:
             return "comfyui"
     if answer.flaw:
         raise AnswerError(f"the server's answer can't be used: {answer.flaw}")
-    if answer.status >= 500:
-        raise ServerError(f"the server answers, but failed with status {answer.status}; try again later")
     if 300 <= answer.status < 400:
         raise AnswerError("the server points elsewhere, which is not followed; connect to the address it shows")
     if not answer.body.strip():
