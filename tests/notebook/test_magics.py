@@ -1,0 +1,378 @@
+"""The magic as a person types it, against the real sandbox."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+
+import pytest
+from IPython.core.error import UsageError
+
+from comflowy_nb.errors import FieldError, LineError, RefError, RunFailed, RunTimeout, SettingsError, WorkflowError
+from comflowy_nb.services.base import Status
+from comflowy_nb.settings import settings
+
+SLOW = "3::steps=2000"  # long enough to be interrupted
+
+
+def status_of(cell):
+    return cell.last[0]["text/plain"]
+
+
+def test_the_api_page_s_example_gives_status_and_one_picture(sandbox):
+    cell = sandbox(
+        "%%comflowy run default\n"
+        '"3::sampler_name": "euler",\n'
+        '"6::text": "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"\n'
+    )
+    assert cell.error is None
+    assert len(cell.handles) == 2, "status and pictures, and nothing by the value the cell ends in"
+    status, pictures = cell.last
+    ref = re.fullmatch(r"(r\d+) default - success in \d+\.?\d* s", status["text/plain"])
+    assert ref
+    assert set(status) == {"text/plain", "text/html"}
+    assert set(pictures) == {"text/plain", "image/jpeg"}
+    assert cell.value.ref == ref[1]
+    assert cell.value.params == {
+        "3::sampler_name": "euler",
+        "6::text": "beautiful scenery nature glass bottle landscape, purple galaxy bottle,",
+    }
+
+    again = sandbox(
+        "%%comflowy run default\n6::text: beautiful scenery nature glass bottle landscape, purple galaxy bottle,\n"
+        "sampler_name: euler\n"
+    )
+    assert status_of(again) == f"same as {ref[1]}, nothing sent; --fresh runs it again"
+    assert again.last[1]["image/jpeg"] == pictures["image/jpeg"]
+
+
+def test_a_result_is_drawn_once_whether_assigned_or_not(sandbox):
+    line = "%comflowy run default 3::steps=2 3::seed=11"
+    plain, assigned = sandbox(line), sandbox(f"r = {line}\nr")
+    named = sandbox(f"{line} --as here\nhere")
+    silent = sandbox(f"{line};")
+    for cell in (plain, assigned, named, silent):
+        assert cell.error is None
+        assert sum("image/jpeg" in data for data in cell.last) == 1
+    assert silent.value is None
+    assert assigned.value.ref == plain.value.ref == named.value.ref
+    later = sandbox("here")
+    assert "success" in later.last[0]["text/plain"]
+    assert "image/jpeg" in later.last[1], "another execution shows it again, from disk"
+
+
+def test_a_prompt_that_ends_in_a_semicolon_returns_its_run(sandbox):
+    """`%%comflowy run p` gave None when the prompt ended in `;`.
+
+    IPython's output_can_be_silenced looks at the body of a cell magic, so a prompt's punctuation silenced the run.
+    """
+    cell = sandbox("%%comflowy run default\n3::steps: 2\n6::text: a cat;")
+    assert cell.value.params["6::text"] == "a cat;"
+
+
+def test_random_draws_each_time_and_the_line_shows_it(sandbox):
+    first, second = (sandbox("%comflowy run default 3::steps=2 seed=random") for _ in range(2))
+    assert first.value.params["3::seed"] != second.value.params["3::seed"]
+    assert f"seed {first.value.params['3::seed']} (drawn)" in status_of(first)
+
+
+def test_from_starts_with_the_values_of_a_run_or_of_a_saved_picture(sandbox, tmp_path):
+    sandbox('%comflowy run default 3::steps=3 6::text="a sailing boat" seed=12 --as boat')
+    changed = sandbox("%comflowy run --from boat steps=2")
+    assert changed.value.params == {"3::steps": 2, "6::text": "a sailing boat", "3::seed": 12}
+    saved = sandbox(f"%comflowy save boat {tmp_path}/out")
+    (name,) = [path.name for path in (tmp_path / "out").iterdir()]
+    assert name in saved.last[0]["text/plain"]
+    assert str(tmp_path) not in str(saved.last)
+    from_picture = sandbox(f"%comflowy run --from {tmp_path}/out/{name} steps=2")
+    assert from_picture.value.ref == changed.value.ref, "the same request, so nothing new"
+
+
+def test_names_of_python_are_expanded_by_the_magic_alone(sandbox, shell):
+    shell.user_ns.update(steps=2, what="a {cat} costs $5", which="default")
+    cell = sandbox("%comflowy run {which} steps={steps} 6::text={what}")
+    assert cell.value.params == {"3::steps": 2, "6::text": "a {cat} costs $5"}
+    within = sandbox(
+        "def f(inner):\n    return get_ipython().run_line_magic('comflowy', 'run default steps={inner}')\nf(3)"
+    )
+    assert within.error is None
+    undefined = sandbox("%%comflowy run default\n6::text: a {nonsense} b")
+    assert isinstance(undefined.error, FieldError | LineError)
+    assert "{nonsense}" in undefined.lines[0]
+    assert "{{nonsense}}" in " ".join(undefined.lines)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "told"),
+    [
+        ("%comflowy run default stepps=3", FieldError, "steps"),
+        ("%comflowy run defualt", WorkflowError, "default"),
+        ("%comflowy run default steps=soon", FieldError, "whole number"),
+        ("%comflowy run default 6::text='unclosed", LineError, "never closes"),
+        ("%%comflowy run default\nsteps 3", LineError, "line"),
+        ("%comflowy run default cfg=1..3", FieldError, "sweep"),
+        ("%%comflowy run default\n" + '{"workflow_id": "other", "params": {}}', WorkflowError, "other"),
+        ("%comflowy show r9999", RefError, "r9999"),
+        ("%comflowy run --from nobody", RefError, "nobody"),
+        ("%comflowy fields nothing", WorkflowError, "nothing"),
+    ],
+)
+def test_what_is_wrong_is_plain_lines_and_still_catchable(sandbox, source, kind, told):
+    cell = sandbox(source)
+    assert isinstance(cell.error, kind)
+    assert told in "\n".join(cell.lines)
+    assert cell.lines[0].startswith(f"{type(cell.error).__name__}: ")
+    assert not cell.handles, "nothing is drawn for what was never sent"
+    call = (
+        f"run_cell_magic('comflowy', *{_split(source)!r})"
+        if source.startswith("%%")
+        else (f"run_line_magic('comflowy', {source[10:]!r})")
+    )
+    caught = sandbox(
+        "from comflowy_nb import ComflowyError\n"
+        f"try:\n    get_ipython().{call}\nexcept ComflowyError:\n    seen = True\nseen"
+    )
+    assert caught.value is True
+
+
+def _split(source):
+    line, _, body = source.partition("\n")
+    return line[11:], body
+
+
+def test_wrong_usage_is_ipython_s_own_error(sandbox):
+    for source in (
+        "%comflowy rnu default",
+        "%comflowy run default --freh",
+        "%comflowy run",
+        "%comflowy workflow ad x y",
+    ):
+        cell = sandbox(source)
+        assert type(cell.error) is UsageError
+        assert "UsageError" in cell.stderr
+        assert "Traceback" not in cell.stderr
+
+
+def test_full_tracebacks_on_demand_and_errors_of_others_keep_theirs(sandbox):
+    try:
+        sandbox("%config Comflowy.tracebacks = True")
+        assert sandbox("%comflowy run default stepps=3").lines is None
+    finally:
+        sandbox("%config Comflowy.tracebacks = False")
+    assert sandbox("from comflowy_nb.errors import RunFailed\nraise RunFailed('mine', None)").lines is None
+
+
+def test_config_shows_and_checks_the_settings(sandbox, shell):
+    listed = sandbox("%config Comflowy").stdout
+    assert "Comflowy.window=" in listed
+    assert "Comflowy.tracebacks=" in listed
+    sandbox("%config Comflowy.window = 5")
+    assert settings.window == 5
+    assert sandbox("%config Comflowy.window").value == 5
+    sandbox("%config Comflowy.window = -5")
+    assert settings.window == 5
+    with pytest.warns(UserWarning, match="it stays 5"):  # IPython remembers what it was refused
+        shell.run_line_magic("reload_ext", "comflowy_nb")
+    del shell.config["Comflowy"]
+
+
+def test_a_failing_run_is_drawn_and_then_raised(sandbox):
+    cell = sandbox("%comflowy run img2img image=never-uploaded.png")
+    assert isinstance(cell.error, RunFailed)
+    assert "failed" in status_of(cell)
+    assert cell.lines[0].startswith("RunFailed: r")
+    assert len(cell.lines) <= 2
+    assert cell.error.run.status is Status.FAILED
+
+
+def test_a_time_out_cancels_nothing(sandbox):
+    cell = sandbox("%comflowy run default 3::steps=60 3::seed=77 --timeout 0.05")
+    assert isinstance(cell.error, RunTimeout)
+    assert cell.error.run.status is not Status.CANCELLED
+    cell.error.run.wait(60)
+    assert cell.error.run.status is Status.SUCCESS
+
+
+def interrupt_in(seconds):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def test_an_interrupt_cancels_the_run_says_so_and_is_raised_again_as_one_line(sandbox):
+    interrupt_in(1.5)
+    cell = sandbox(f"%comflowy run default {SLOW} 3::seed=501 --as stopped\nwent_on = True")
+    assert type(cell.error) is KeyboardInterrupt
+    assert len(cell.lines) == 1
+    assert cell.lines[0].startswith("KeyboardInterrupt: r")
+    assert " - cancelled" in status_of(cell)
+    assert sandbox("stopped.status").value is Status.CANCELLED
+    assert sandbox("'went_on' in globals()").value is False
+
+
+def test_an_interrupt_of_show_only_stops_the_waiting(sandbox, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.notebook.session.Session.can_answer", True)
+    begun = sandbox(f"%comflowy run default {SLOW} 3::seed=502 --background --as going")
+    assert begun.error is None
+    interrupt_in(1.0)
+    cell = sandbox("%comflowy show going")
+    assert type(cell.error) is KeyboardInterrupt
+    assert begun.value.status.is_live
+    ended = sandbox("%comflowy cancel going")
+    assert "cancelled" in ended.last[0]["text/plain"]
+
+
+def test_background_returns_at_once_and_waits_where_nobody_can_answer(sandbox, monkeypatch):
+    waited = sandbox("%comflowy run default 3::steps=2 3::seed=503 --background")
+    assert waited.value.status is Status.SUCCESS
+    assert "image/jpeg" in waited.last[1]
+    monkeypatch.setattr("comflowy_nb.notebook.session.Session.can_answer", True)
+    began = time.monotonic()
+    cell = sandbox("%comflowy run default 3::steps=2000 3::seed=504 --background")
+    assert time.monotonic() - began < 5
+    assert cell.value.status.is_live
+    assert len(cell.handles) == 2
+    cell.value.cancel()
+    cell.value.wait(60)
+
+
+def test_runs_are_listed_and_searched(sandbox):
+    made = sandbox('%comflowy run default 3::steps=2 6::text="a lighthouse at night" 3::cfg=3.5 --as tower').value
+    for search in ("lighthouse", "cfg=3.5", "tower", "--since 1h --status success --limit 50 lighthouse night"):
+        cell = sandbox(f"%comflowy runs {search}")
+        assert [run.ref for run in cell.value] == [made.ref]
+        assert made.ref in cell.last[0]["text/plain"]
+        assert len(cell.handles) == 1
+    assert "no run is like that" in sandbox("%comflowy runs cfg=99").last[0]["text/plain"]
+
+
+def test_show_draws_one_run_several_or_one_picture(sandbox):
+    first = sandbox("%comflowy run default 3::steps=2 3::seed=21 5::batch_size=2").value
+    second = sandbox("%comflowy run default 3::steps=2 3::seed=22").value
+    one = sandbox(f"%comflowy show {first.ref}[1]")
+    assert one.last[1]["text/plain"].startswith(f"{first.ref}: 1 picture")
+    both = sandbox(f"%comflowy show {first.ref} {second.ref}")
+    assert len(both.handles) == 3, "a status each, and one grid"
+    assert both.last[2]["text/plain"].startswith(f"{first.ref}, {second.ref}: 3 pictures")
+    assert [run.ref for run in both.value] == [first.ref, second.ref]
+
+
+def test_a_picture_lost_from_disk_is_fetched_again_by_show(sandbox):
+    run = sandbox("%comflowy run default 3::steps=2 3::seed=31").value
+    content = run.images[0].bytes
+    run.images[0].path.unlink()
+    cell = sandbox(f"%comflowy show {run.ref}")
+    assert cell.error is None
+    assert cell.value.images[0].bytes == content
+
+
+def test_cancel_and_resume_of_what_is_done_say_so(sandbox):
+    run = sandbox("%comflowy run default 3::steps=2 3::seed=41").value
+    assert "is not running: success" in sandbox(f"%comflowy cancel {run.ref}").last[0]["text/plain"]
+    assert sandbox("%comflowy resume").error is None
+
+
+def test_workflows_aliases_and_fields(sandbox, tmp_path):
+    aliased = sandbox("%comflowy workflow alias default prompt=6::text")
+    assert aliased.error is None
+    assert sandbox('%comflowy run default prompt="by alias" steps=2').value.params["6::text"] == "by alias"
+    listed = sandbox("%comflowy fields default").last[0]["text/plain"]
+    assert re.search(r"6::text +prompt +STRING", listed)
+    assert re.search(r"3::sampler_name +CHOICE +euler +euler, ", listed)
+    assert sandbox("%comflowy workflow add mine default").error is None
+    assert "mine" in sandbox("%comflowy workflows").last[0]["text/plain"]
+    assert sandbox("%comflowy run mine steps=2 3::seed=61").error is None
+
+
+def test_fields_keeps_what_the_console_prints(sandbox):
+    sandbox("%comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234")
+    cell = sandbox(
+        '%%comflowy fields portrait\nField_id: 3::sampler_name\nField_info: [["euler", "heun"]]\n'
+        'Field_id: 6::text\nField_info: ["STRING", {"multiline": true}]'
+    )
+    assert cell.error is None
+    assert "kept: 3::sampler_name, 6::text" in cell.last[0]["text/plain"]
+
+
+def test_help_is_there_for_everything(sandbox):
+    whole = sandbox("%comflowy help").last[0]["text/plain"]
+    for command in ("connect", "run", "runs", "show", "resume"):
+        assert command in whole
+        one = sandbox(f"%comflowy help {command}").last[0]["text/plain"]
+        assert f"%comflowy {command}" in one
+    told = sandbox("%comflowy help run").last[0]["text/plain"]
+    assert "--fresh" in told
+    assert "ends in ?" in told
+
+
+def test_bare_shows_where_things_stand(sandbox):
+    text = sandbox("%comflowy").last[0]["text/plain"]
+    assert text.startswith("connected to sandbox")
+    assert "%comflowy run default" in text
+
+
+def test_nothing_connected_names_the_ways(cell):
+    found = cell("%comflowy run default")
+    assert isinstance(found.error, SettingsError)
+    assert "%comflowy connect sandbox" in found.lines[0]
+    assert "nothing is connected" in cell("%comflowy").stdout
+
+
+def test_comflowy_target_connects_by_itself(cell, monkeypatch, shared_home):
+    monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
+    monkeypatch.setenv("COMFLOWY_TARGET", "sandbox")
+    assert cell("%comflowy run default 3::steps=2 3::seed=71").error is None
+
+
+def test_a_terminal_sees_lines_and_paths(sandbox, shell, monkeypatch):
+    monkeypatch.setattr(shell, "kernel", None, raising=False)
+    cell = sandbox("%comflowy run default 3::steps=2 3::seed=81")
+    lines = cell.stdout.splitlines()
+    assert any(" - success in " in line for line in lines)
+    assert f"  {cell.value.images[0].path}" in lines
+    assert "<Run r" in lines[-1]
+
+
+def test_no_output_names_an_address_or_the_home_folder(sandbox, shared_home):
+    sources = ["%comflowy", "%comflowy runs", "%comflowy show last", "%comflowy workflows", "%comflowy fields default",
+               "%comflowy connect sandbox"]  # fmt: skip
+    shown = "".join(str(sandbox(source).sent) + sandbox(source).stdout for source in sources)
+    assert str(shared_home) not in shown
+    assert "127.0.0.1" not in shown
+    assert "Bearer" not in shown
+
+
+def test_unloading_takes_everything_away(shell, cell, folder):
+    magics = shell.magics_manager.registry["Comflowy"]
+    shell.run_line_magic("unload_ext", "comflowy_nb")
+    try:
+        assert "comflowy" not in shell.magics_manager.magics["line"]
+        assert "comflowy" not in shell.magics_manager.magics["cell"]
+        assert magics not in shell.configurables
+        assert not any("comflowy" in each.__qualname__ for each in shell.Completer.custom_matchers)
+        assert magics.session.begin_execution not in shell.events.callbacks["pre_execute"]
+        text = shell.display_formatter.format(folder.run())
+        assert "<Run r1" in text[0]["text/plain"]
+    finally:
+        shell.run_line_magic("load_ext", "comflowy_nb")
+
+
+def test_reloading_doubles_nothing(shell):
+    shell.run_line_magic("reload_ext", "comflowy_nb")
+    shell.run_line_magic("reload_ext", "comflowy_nb")
+    mine = [each for each in shell.configurables if type(each).__name__ == "Comflowy"]
+    assert len(mine) == 1
+    registered = [each for each in shell.events.callbacks["pre_execute"] if "Session" in each.__qualname__]
+    assert len(registered) == 1
+
+
+def test_a_kernel_that_loses_output_is_warned_of_once(shell, monkeypatch):
+    import sys
+    import types
+
+    shell.run_line_magic("unload_ext", "comflowy_nb")
+    monkeypatch.setitem(sys.modules, "ipykernel", types.SimpleNamespace(__version__="7.0.1"))
+    with pytest.warns(UserWarning, match="ipykernel 7.0.1") as warned:
+        shell.run_line_magic("load_ext", "comflowy_nb")
+    assert sum("ipykernel" in str(warning.message) for warning in warned) == 1
