@@ -17,7 +17,6 @@ _PLACES = {
     "connect": "comflowy_nb.client",
     "grid": "comflowy_nb.notebook.grid",
     "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
-    "settings": "comflowy_nb.settings",
     "show": "comflowy_nb.notebook.showing",
 }
 __all__ = [*sorted(_PLACES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all
