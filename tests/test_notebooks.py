@@ -47,7 +47,7 @@ def check_quickstart(content):
     assert picture_count(first) == 1
     assert "same as r1" in said(again)
     assert picture_count(again) == 1
-    assert "sketch" in said(cell_with(content, "%comflowy runs"))
+    assert "aquarelle" in said(cell_with(content, "%comflowy runs"))
     assert "sampler_name" in said(cell_with(content, "%comflowy fields default"))
     slip = cell_with(content, "stepps")
     assert [output.output_type for output in slip.outputs] == ["error"]
