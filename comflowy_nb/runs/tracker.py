@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from comflowy_nb.runs.downloads import Downloads
 from comflowy_nb.runs.following import Following
@@ -15,6 +15,7 @@ from comflowy_nb.runs.owners import is_alive
 from comflowy_nb.runs.pace import SCOUTS, Pace
 from comflowy_nb.runs.run import may_move
 from comflowy_nb.runs.timetable import Timetable
+from comflowy_nb.runs.window import Window
 from comflowy_nb.services.base import Event, Service, Status, Submission
 
 if TYPE_CHECKING:
@@ -26,12 +27,19 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import Run
     from comflowy_nb.settings import Settings
 
-__all__ = ["Tracker"]
+__all__ = ["Feed", "Tracker"]
 
 T = TypeVar("T")
 
 WATCH_S = 0.3  # how often a run that another kernel follows is read from the history
 OWNER_S = 2.0  # how often that kernel is looked for
+
+
+class Feed(Protocol):
+    """Where runs come from while there is room in the window: a sweep."""
+
+    def send_next(self) -> bool:
+        """Send one more, on a tracker thread; False when there is no more to send."""
 
 
 class Tracker:
@@ -71,6 +79,9 @@ class Tracker:
         self._lock = threading.RLock()
         self._followed: dict[str, Following] = {}
         self._outside: list[Following] = []  # of the window, in order
+        self._feeds: list[Feed] = []
+        self._feeding = 0  # threads that ask a feed right now
+        self._window = Window(settings.window)
         self._paces: dict[str, Pace] = {}
 
     # -- what a client asks for ---------------------------------------------------------------------------------
@@ -95,12 +106,27 @@ class Tracker:
         """Send a run whose intent is in the history, and follow it."""
         following = Following(self, run, self.pace(workflow_key), workflow_key, submission)
         with self._lock:
-            fits = self.live_runs() < self.settings.window
+            fits = self.live_runs() < self.window.size
             self._followed[run.token] = following
             if not fits:
                 self._outside.append(following)
+            if fits:
+                self.window.begin(self.times.clock())
         if fits:
             following.begin()
+
+    @property
+    def window(self) -> Window:
+        """How many runs are in flight at once; begun anew when the setting is changed."""
+        if self._window.start != self.settings.window:
+            self._window = Window(self.settings.window)
+        return self._window
+
+    def feed(self, feed: Feed) -> None:
+        """Take runs from here while there is room in the window."""
+        with self._lock:
+            self._feeds.append(feed)
+        self._fill()
 
     def follow(self, run: Run, workflow_key: str) -> None:
         """Ask about a run the service took earlier: taken over, lost, or a success whose pictures are owed."""
@@ -185,11 +211,41 @@ class Tracker:
         with self._lock:
             if forget and self._followed.get(following.run.token) is following:
                 del self._followed[following.run.token]
+            if following.run.status is Status.SUCCESS:
+                self.window.end(self.times.clock())
             ready = []
-            while self._outside and self.live_runs() < self.settings.window:
+            while self._outside and self.live_runs() < self.window.size:
                 ready.append(self._outside.pop(0))
         for other in ready:
             other.begin()
+        self._fill()
+
+    # -- feeds --------------------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Ask the feeds for as many runs as there is room for."""
+        with self._lock:
+            room = self.window.size - self.live_runs() - self._feeding if self._feeds and not self.closed else 0
+            self._feeding += max(0, room)
+        for _ in range(room):
+            self.times.soon(self._feed_one)
+
+    def _feed_one(self) -> None:
+        with self._lock:
+            feed = self._feeds[0] if self._feeds else None
+        sent = False
+        try:
+            sent = feed is not None and feed.send_next()
+        finally:
+            with self._lock:
+                self._feeding -= 1
+                if feed is not None and not sent and feed in self._feeds:
+                    self._feeds.remove(feed)
+                elif len(self._feeds) > 1:
+                    self._feeds.append(self._feeds.pop(0))  # several sweeps take turns
+                others = bool(self._feeds) and not sent
+        if others:
+            self._fill()
 
     # -- a run that another kernel follows ----------------------------------------------------------------------
 

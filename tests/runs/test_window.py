@@ -1,0 +1,54 @@
+import heapq
+
+import pytest
+
+from comflowy_nb.runs.window import LARGEST, Window
+
+
+def drive(window, *, places, takes_s, count):
+    """Run `count` runs on a server with so many places, first come first served; how long it took."""
+    now_s, sent, ends = 0.0, 0, []
+    free = [0.0] * places
+    heapq.heapify(free)
+    done = 0
+    while done < count:
+        while sent < count and sent - done < window.size:
+            window.begin(now_s)
+            end_s = max(now_s, heapq.heappop(free)) + takes_s
+            heapq.heappush(free, end_s)
+            heapq.heappush(ends, end_s)
+            sent += 1
+        now_s = heapq.heappop(ends)
+        done += 1
+        window.end(now_s)
+    return now_s
+
+
+@pytest.mark.parametrize("places", [8, 16, 32, 64])
+def test_it_grows_to_twice_the_places_and_stops(places):
+    window = Window(8)
+    drive(window, places=places, takes_s=0.2, count=1500)
+    assert 2 * places <= window.size <= 4 * places
+
+
+def test_a_service_with_few_places_is_not_flooded():
+    window = Window(8)
+    drive(window, places=2, takes_s=1.0, count=300)
+    assert window.size <= 16
+
+
+def test_it_costs_little_that_it_starts_small():
+    took_s = drive(Window(8), places=16, takes_s=0.2, count=512)
+    assert took_s <= 1.05 * 512 * 0.2 / 16
+
+
+def test_a_fixed_window_stays():
+    window = Window(3, grows=False)
+    drive(window, places=64, takes_s=0.2, count=200)
+    assert window.size == 3
+
+
+def test_it_has_an_end():
+    window = Window(8)
+    drive(window, places=10_000, takes_s=0.2, count=5000)
+    assert window.size == LARGEST
