@@ -90,29 +90,32 @@ def sample(
 def sigmas(scheduler: str, steps: int, denoise: float = 1.0) -> Levels:
     """The noise levels of a run, falling, the last one 0: `steps` + 1 of them; none where nothing is to be done.
 
-    With `denoise` below 1 they are the last ones of a longer run of int(steps / denoise) steps, as in ComfyUI.
+    With `denoise` below 1 they are the last ones of a longer run of steps / denoise steps, as in ComfyUI. There that
+    number is cut to a whole one, so that 0.96 may be the same as 1; here it is not.
     """
     if denoise <= 0:
         return np.zeros(0)
-    if denoise > 0.9999:
-        return _schedule(scheduler, steps)
-    return _schedule(scheduler, int(steps / denoise))[-(steps + 1) :]
-
-
-def _schedule(scheduler: str, steps: int) -> Levels:
+    total = steps / denoise
+    start = (total - steps) / max(total - 1, 1e-9)
     table = _sigma_table()
     low, high = table[0], table[-1]
-    ramp = np.linspace(0, 1, steps)
+    ramp = np.linspace(min(start, 1.0), 1, steps)
     match scheduler:
         case "karras":  # equation 5 of the paper, rho = 7
             levels = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
         case "exponential":
             levels = np.exp(np.log(high) + ramp * (np.log(low) - np.log(high)))
-        case "simple":
-            levels = table[[-(1 + int(k * len(table) / steps)) for k in range(steps)]]
+        case "simple":  # every so many timesteps, never the very last
+            skipped = (np.arange(steps) + total - steps) * len(table) / total
+            levels = _at(table, len(table) - 1 - skipped)
         case _:
-            levels = np.exp(np.interp(np.linspace(len(table) - 1, 0, steps), np.arange(len(table)), np.log(table)))
+            levels = _at(table, (1 - ramp) * (len(table) - 1))
     return np.append(levels, 0.0)
+
+
+def _at(table: Levels, timesteps: Levels) -> Levels:
+    """Levels between timesteps, straight in the logarithm, as ComfyUI has them."""
+    return np.exp(np.interp(timesteps, np.arange(len(table)), np.log(table)))
 
 
 @lru_cache(maxsize=1)
@@ -233,12 +236,19 @@ def _lms(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) 
         slopes = [*slopes, (x - denoise(x, now)) / np.float32(now)][-4:]
         known = levels[k - len(slopes) + 1 : k + 1]
         for j, slope in enumerate(slopes):
-            others = np.delete(known, j)
-            weights = np.polynomial.Polynomial.fromroots(others) / np.prod(known[j] - others)
-            total = weights.integ()
-            x = x + slope * np.float32(total(levels[k + 1]) - total(now))
+            x = x + slope * np.float32(_lagrange_area(known, j, now, levels[k + 1]))
         done(k + 1)
     return x
+
+
+def _lagrange_area(known: Levels, j: int, now: float, after: float) -> float:
+    """The integral from `now` to `after` of the polynomial that is 1 at the j-th known level and 0 at the others."""
+    polynomial = np.polynomial.Polynomial([1.0])
+    for i, level in enumerate(known):
+        if i != j:
+            polynomial *= np.polynomial.Polynomial([-level, 1.0]) / (known[j] - level)
+    total = polynomial.integ()
+    return float(total(after) - total(now))
 
 
 _SAMPLERS: Final[dict[str, Callable[[Denoiser, Array, Levels, Noise, Done], Array]]] = {

@@ -134,20 +134,25 @@ class SceneSet:
         """The weighted sum of all scenes, (3, P)."""
         layers = self.layers
         total = np.zeros((3, self._bare.shape[1]), dtype=np.float32)
-        skies = shares.skies.reshape(len(layers.skies), -1).astype(np.float32)
+        skies = _flush(shares.skies.reshape(len(layers.skies), -1))
         used, behind = np.abs(skies).max(axis=1) > _NEGLIGIBLE, np.abs(skies).max(axis=0) > _NEGLIGIBLE
         for sky, amount in zip(
             np.flatnonzero(used), skies[np.ix_(used, behind)] @ self._sky_shows[behind], strict=True
         ):
             total += layers.skies[sky] * amount
-        lands = shares.lands.astype(np.float32)
+        lands = _flush(shares.lands)
         seen = np.argwhere(np.abs(lands).max(axis=2) > _NEGLIGIBLE)
         for (land, palette), amount in zip(seen, lands[tuple(seen.T)] @ self._bare, strict=True):
             total += layers.lands[land, palette] * (amount * self._shown[land])
         for silhouette, share in zip(layers.silhouettes, shares.looks, strict=True):
-            for look, palette in np.argwhere(np.abs(share) > _NEGLIGIBLE):
-                amount = np.float32(share[look, palette]) * silhouette.cover[silhouette.pixels]
-                total[:, silhouette.pixels] += silhouette.looks[look, palette] * amount
+            used = np.abs(share) > _NEGLIGIBLE
+            if used.any():
+                looks = silhouette.looks.reshape(share.size, -1)
+                if used.sum() < share.size / 4:  # else picking them out costs more than it spares
+                    seen_looks = share[used].astype(np.float32) @ looks[used.ravel()]
+                else:
+                    seen_looks = _flush(share).ravel() @ looks
+                total[:, silhouette.pixels] += seen_looks.reshape(3, -1) * silhouette.cover[silhouette.pixels]
         return total
 
     def _weigh(self, prompt: Conditioning) -> Weights:
@@ -218,6 +223,11 @@ def _extrapolate(negative: Shares, positive: Shares, cfg: float) -> Shares:
         negative.lands + cfg * (positive.lands - negative.lands),
         [n + cfg * (p - n) for n, p in zip(negative.looks, positive.looks, strict=True)],
     )
+
+
+def _flush(shares: Real) -> Array:
+    """Without the tiniest shares: numbers too small for float32's usual form are many times slower to multiply."""
+    return np.where(np.abs(shares) > _NEGLIGIBLE * 1e-6, shares, 0).astype(np.float32)
 
 
 def _ln_sum_exp(values: Real) -> Real:
