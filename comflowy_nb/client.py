@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from comflowy_nb.runs.claims import Intent
 from comflowy_nb.runs.ends import error_of
+from comflowy_nb.runs.entrance import Entrance
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
-from comflowy_nb.runs.roster import Roster, workflow_key
+from comflowy_nb.runs.roster import Roster
 from comflowy_nb.runs.timetable import Interrupted, unbroken
 from comflowy_nb.runs.tracker import Tracker
 from comflowy_nb.runs.uploads import Uploads
-from comflowy_nb.services.base import Submission
 from comflowy_nb.services.connecting import open_service
 from comflowy_nb.services.webhooks import Receiver
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.finding import Finder
 from comflowy_nb.workflow.pictures import open_picture
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from comflowy_nb.runs.claims import Claim, Retry
+    from comflowy_nb.runs.claims import Retry
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.run import PictureRecord, Run
     from comflowy_nb.services.base import Event, Service
@@ -122,7 +119,8 @@ class Client:
         # The sandbox of a home folder is one place, whatever port it has today.
         origin = "sandbox" if service.kind == "sandbox" else service.origin
         self._roster = Roster(library, self._tracker, origin=origin, owner=owner.name, follower=self)
-        self._uploads = Uploads(self._tracker)
+        uploads = Uploads(self._tracker)
+        self._entrance = Entrance(library, self._tracker, self._roster, uploads, owner=owner.name)
         self._finder = Finder(
             home=library.home,
             identity=service.identity,
@@ -241,36 +239,19 @@ class Client:
         base = from_run.params if from_run is not None else {}
         values = {**base, **resolved.params}
         set_params = tuple(dict.fromkeys((*(from_run.record.set_params if from_run else ()), *resolved.set_params)))
-        key = request_key(self.identity, workflow.content, values)
-        sent = self._uploads.replace(values)
-        intent = Intent(
-            token=str(uuid.uuid4()),
-            identity=self.identity,
-            origin=self._roster.origin,
-            service=self.label,
-            workflow=workflow.name,
-            workflow_id=workflow.id,
-            params=sent,
-            key=key,
-            owner=self._owner.name,
-            set_params=set_params,
-            name=name,
-        )
+        intent = self._entrance.intent(workflow, values, set_params=set_params, name=name)
         try:
-            claim, run = unbroken(lambda: self._enter(intent, fresh=fresh, retry=retry))
+            claim, run = unbroken(lambda: self._entrance.enter(intent, fresh=fresh, retry=retry))
         except Interrupted as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
                 self.cancel(run)
             raise KeyboardInterrupt from None
+        self.library.touch(run)
         if claim.kind == "held":
             error = error_of(run)
             assert error is not None
             raise error
-        if claim.kind == "joined":
-            self._roster.watch(run)
-        elif claim.kind == "same":
-            self.refresh(run)
         return Submitted(run, claim.kind, resolved.drawn)
 
     def cancel(self, run: Run) -> None:
@@ -347,16 +328,6 @@ class Client:
         return self.library.picture_path(picture)
 
     # -- within -------------------------------------------------------------------------------------------------
-
-    def _enter(self, intent: Intent, *, fresh: bool, retry: Retry) -> tuple[Claim, Run]:
-        """Write the intent and hand the run to the tracker, or find the run that stands for it."""
-        claim = self.library.history.claim(intent, fresh=fresh, retry=retry)
-        run = self._roster.run(claim.record)
-        self.library.touch(run)
-        if claim.kind == "new":
-            submission = Submission(token=run.token, workflow_id=intent.workflow_id, params=intent.params)
-            self._tracker.submit(run, submission, workflow_key(run.record))
-        return claim, run
 
     def _hear(self, event: Event) -> None:
         self._tracker.hear(event)

@@ -1,0 +1,83 @@
+"""Where a request comes in: its key, its pictures handed over, its intent written, and it is sent or found."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.runs.claims import Intent
+from comflowy_nb.runs.roster import workflow_key
+from comflowy_nb.services.base import Submission
+from comflowy_nb.workflow.canonical import request_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from comflowy_nb.runs.claims import Claim, Retry
+    from comflowy_nb.runs.library import Library
+    from comflowy_nb.runs.roster import Roster
+    from comflowy_nb.runs.run import Run
+    from comflowy_nb.runs.tracker import Tracker
+    from comflowy_nb.runs.uploads import Uploads
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["Entrance"]
+
+
+class Entrance:
+    """Of one client. `owner` is the name of its lock file."""
+
+    def __init__(self, library: Library, tracker: Tracker, roster: Roster, uploads: Uploads, *, owner: str) -> None:
+        self._library = library
+        self._tracker = tracker
+        self._roster = roster
+        self._uploads = uploads
+        self._owner = owner
+
+    def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
+        """What the same-request rule knows a request by: pictures count by their content."""
+        return request_key(self._tracker.service.identity, workflow.content, values)
+
+    def intent(
+        self, workflow: Workflow, values: Mapping[str, Any], *, set_params: Sequence[str], name: str | None = None
+    ) -> Intent:
+        """A request as it will be sent; input pictures are handed over now.
+
+        Raises
+        ------
+        WorkflowError, ServiceError
+            If a picture can't be handed over. Nothing was sent then.
+        """
+        service = self._tracker.service
+        return Intent(
+            token=str(uuid.uuid4()),
+            identity=service.identity,
+            origin=self._roster.origin,
+            service=service.label,
+            workflow=workflow.name,
+            workflow_id=workflow.id,
+            params=self._uploads.replace(values),
+            key=self.key(workflow, values),
+            owner=self._owner,
+            set_params=tuple(set_params),
+            name=name,
+        )
+
+    def enter(self, intent: Intent, *, fresh: bool, retry: Retry) -> tuple[Claim, Run]:
+        """Write the intent and hand the run to the tracker, or find the run that stands for it.
+
+        Raises
+        ------
+        HistoryError
+            If the intent can't be written. Nothing was sent then.
+        """
+        claim = self._library.history.claim(intent, fresh=fresh, retry=retry)
+        run = self._roster.run(claim.record)
+        if claim.kind == "new":
+            submission = Submission(token=run.token, workflow_id=intent.workflow_id, params=intent.params)
+            self._tracker.submit(run, submission, workflow_key(run.record))
+        elif claim.kind == "joined":
+            self._roster.watch(run)
+        elif claim.kind == "same":
+            self._roster.refresh(run)
+        return claim, run
