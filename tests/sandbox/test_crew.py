@@ -15,6 +15,7 @@ from comflowy_nb.sandbox.crew import Crew
 from comflowy_nb.sandbox.places import Places
 
 QUICK = {"3::steps": 1, "5::width": 64, "5::height": 64}
+LONG = {**QUICK, "3::steps": 10000, "5::batch_size": 4}
 LIMITED = pytest.mark.skipif(not hasattr(psutil, "RLIMIT_FSIZE"), reason="file sizes can be limited on Linux alone")
 
 
@@ -82,7 +83,7 @@ def test_full_disk_fails_the_run_in_words(start):
 @LIMITED
 def test_full_disk_takes_no_run_and_loses_none(start):
     sandbox = start()
-    run_id = sandbox.run({"3::steps": 10000})
+    run_id = sandbox.run(LONG)
     sandbox.await_status(run_id, "running")
     server = psutil.Process(sandbox.process.pid)
     server.rlimit(psutil.RLIMIT_FSIZE, (1, psutil.RLIM_INFINITY))
@@ -102,7 +103,7 @@ def test_full_disk_takes_no_run_and_loses_none(start):
 @pytest.mark.slow
 def test_worker_that_does_not_stop_is_killed(start):
     sandbox = start()
-    run_id = sandbox.run({"3::steps": 10000})
+    run_id = sandbox.run(LONG)
     sandbox.await_status(run_id, "running")
     workers = sandbox.workers()
     for worker in workers:
