@@ -85,5 +85,5 @@ def _as_html(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             weight = ";font-weight:600" if index == 0 else ""
             cells.append(f'<td style="{style}{weight}">{html.escape(cell)}</td>')
         body.append(f'<tr style="background:none">{"".join(cells)}</tr>')
-    style = f"{FONT};border-collapse:collapse;border:0;margin:2px 0;table-layout:auto"
+    style = f"{FONT};color:inherit;border-collapse:collapse;border:0;margin:2px 0;table-layout:auto"
     return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'

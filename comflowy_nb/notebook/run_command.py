@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import ComflowyError, RunHeld, WorkflowError
+from comflowy_nb.errors import ComflowyError, PictureError, RunHeld, WorkflowError
 from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
 from comflowy_nb.runs.run import Run, RunRecord
+from comflowy_nb.runs.save import copy_with_params, made_by, readable_name
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.finding import PICTURES
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.notebook.views import RunView
+    from comflowy_nb.runs.run import RunImage
 
 __all__ = ["run", "save_named"]
 
@@ -69,11 +71,21 @@ def run(session: Session, request: Request) -> Run:
     return submitted.run
 
 
-def save_named(session: Session, run: Run, folder: str) -> None:
-    """Write the copies and say their names; never where the folder is, which may be somebody's home."""
-    paths = run.save(Path(folder).expanduser())
+def save_named(session: Session, run: Run, folder: str, image: RunImage | None = None) -> None:
+    """Write the copies, or that of one picture, and say their names; never where, which may be somebody's home."""
+    target = Path(folder).expanduser()
+    paths = run.save(target) if image is None else [_save_one(run, image, target)]
     names = ", ".join(path.name for path in paths)
     session.say(paragraph(f"saved in {Path(folder).name or folder}: {names}"))
+
+
+def _save_one(run: Run, image: RunImage, folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{readable_name(run.record, image.record)}{image.path.suffix}"
+        return copy_with_params(image.path, target, made_by(run.record))
+    except OSError as error:
+        raise PictureError(f"{run.ref} can't be saved in {folder.name or folder}: {error.strerror}") from error
 
 
 def _start(session: Session, client: Client, request: Request) -> tuple[str, Run | None]:

@@ -72,7 +72,7 @@ def show(session: Session, request: Request) -> Run | RunList:
 def save(session: Session, request: Request) -> None:
     """Copies of a run's pictures, or of one, under readable names."""
     found = session.find(request.ref(request.words[0]))
-    save_named(session, found.run, request.text(request.words[1]))
+    save_named(session, found.run, request.text(request.words[1]), found.image)
 
 
 def cancel(session: Session, request: Request) -> None:

@@ -145,7 +145,6 @@ def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[tuple[
             phrases.append(((when, "muted"),))
     elif status is Status.UNKNOWN:
         phrases.append((("unknown: we can't tell whether the service took it", "odd"),))
-        phrases.append((("nothing is sent again by itself; --retry unknown sends it once more", "muted"),))
     elif status is Status.LOST:
         phrases.append((("lost: the service no longer knows it", "odd"),))
     else:
@@ -153,6 +152,8 @@ def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[tuple[
         phrases.append(((f"{status}{after}", "odd" if status is Status.CANCELLED else "bad"),))
     if why and status is not Status.SUCCESS:
         phrases.append(((why, "plain"),))
+    if status is Status.UNKNOWN:
+        phrases.append((("nothing is sent again by itself; --retry unknown sends it once more", "muted"),))
     if how == "ended":
         phrases.append((("nothing sent; --retry failed runs it again", "muted"),))
     if record.remark:

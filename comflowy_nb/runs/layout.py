@@ -152,7 +152,9 @@ def _place(  # noqa: PLR0917 - a place on a page is made of many numbers
     return y - ROW_GAP_PX
 
 
-def _write(page: Page, paragraphs: Iterable[Paragraph], x: float, y: float, width: float, measure: Measure) -> float:
+def _write(  # noqa: PLR0917 - as above
+    page: Page, paragraphs: Iterable[Paragraph], x: float, y: float, width: float, measure: Measure
+) -> float:
     """Put paragraphs under each other; the y below the last."""
     for paragraph in paragraphs:
         for line in wrap(paragraph.parts, width, measure, max_lines=paragraph.max_lines):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from IPython.core.error import UsageError
+from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError, RunFailed, RunTimeout, SettingsError, WorkflowError
 from comflowy_nb.services.base import Status
@@ -247,7 +248,7 @@ def test_runs_are_listed_and_searched(sandbox):
     assert "no run is like that" in sandbox("%comflowy runs cfg=99").last[0]["text/plain"]
 
 
-def test_show_draws_one_run_several_or_one_picture(sandbox):
+def test_show_and_save_take_one_run_several_or_one_picture(sandbox, tmp_path):
     first = sandbox("%comflowy run default 3::steps=2 3::seed=21 5::batch_size=2").value
     second = sandbox("%comflowy run default 3::steps=2 3::seed=22").value
     one = sandbox(f"%comflowy show {first.ref}[1]")
@@ -256,6 +257,9 @@ def test_show_draws_one_run_several_or_one_picture(sandbox):
     assert len(both.handles) == 3, "a status each, and one grid"
     assert both.last[2]["text/plain"].startswith(f"{first.ref}, {second.ref}: 3 pictures")
     assert [run.ref for run in both.value] == [first.ref, second.ref]
+    sandbox(f"%comflowy save {first.ref}[1] {tmp_path}/one")
+    (saved,) = (tmp_path / "one").iterdir()
+    assert Image.open(saved).tobytes() == first.images[1].pil().tobytes()
 
 
 def test_a_picture_lost_from_disk_is_fetched_again_by_show(sandbox):
