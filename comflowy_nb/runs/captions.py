@@ -11,7 +11,7 @@ from comflowy_nb.services.base import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from comflowy_nb.runs.run import PictureRecord, RunRecord
+    from comflowy_nb.runs.record import PictureRecord, RunRecord
 
 __all__ = [
     "Cell",

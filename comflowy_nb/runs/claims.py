@@ -10,7 +10,7 @@ from comflowy_nb.services.base import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.runs.run import RunRecord
+    from comflowy_nb.runs.record import RunRecord
 
 __all__ = ["Claim", "Intent", "Kind", "Retry", "decide"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
 from comflowy_nb.runs.images import keep_picture, write_sidecar
-from comflowy_nb.runs.run import PictureRecord
+from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.timetable import Timetable
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from comflowy_nb.runs.rows import (
     read_runs,
     words_of,
 )
-from comflowy_nb.runs.run import may_move
+from comflowy_nb.runs.record import may_move
 from comflowy_nb.runs.store import Store
 from comflowy_nb.services.base import Status
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from comflowy_nb.runs.run import PictureRecord, RunRecord
+    from comflowy_nb.runs.record import PictureRecord, RunRecord
     from comflowy_nb.services.base import Problem
 
 __all__ = ["KEPT_SAMPLES", "Claim", "History", "Intent", "Retry"]

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
-from comflowy_nb.runs.run import PictureRecord
+from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
 from comflowy_nb.settings import settings as default_settings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from comflowy_nb.runs.run import RunRecord
+    from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.services.base import Output, PictureStream
     from comflowy_nb.settings import Settings
 

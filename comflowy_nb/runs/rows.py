@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.runs.run import PictureRecord, RunRecord
+from comflowy_nb.runs.record import PictureRecord, RunRecord
 from comflowy_nb.services.base import Problem, Status
 
 if TYPE_CHECKING:

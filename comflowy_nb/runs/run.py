@@ -4,106 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from comflowy_nb.errors import PictureError, RefError, RunTimeout
+from comflowy_nb.runs.record import PictureRecord, RunRecord, may_move
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy as np
     from PIL import Image
 
-    from comflowy_nb.services.base import Problem, Progress
+    from comflowy_nb.services.base import Progress
 
 __all__ = ["Follower", "Images", "PictureRecord", "Run", "RunImage", "RunRecord", "may_move"]
-
-# Followed states only move forward. A held run is moved by a webhook, `resume` or a person.
-_RANK = {Status.SUBMITTING: 0, Status.WAITING: 1, Status.PENDING: 2, Status.RUNNING: 3}
-
-
-def may_move(old: Status, new: Status) -> bool:
-    """Whether a run may go from one state to another: forward, never out of a final one."""
-    if old.is_final or old is new:
-        return False
-    if old.is_held:
-        return new is not Status.SUBMITTING and new is not Status.REJECTED
-    if new.is_live:
-        return _RANK[new] > _RANK[old]
-    if new in {Status.REJECTED, Status.UNKNOWN}:
-        return old is Status.SUBMITTING
-    if new is Status.LOST:
-        return old is not Status.SUBMITTING
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class PictureRecord:
-    """One output picture of a run as the history knows it.
-
-    `state` is `expected` (owed: not downloaded yet), `kept` (on disk, `file` and `sha256` set) or `missing` (`error`
-    says why). `file` is relative to the pictures' folder.
-    """
-
-    index: int
-    node: str | None
-    node_index: int
-    state: str = "expected"
-    file: str | None = None
-    sha256: str | None = None
-    size_bytes: int | None = None
-    width_px: int | None = None
-    height_px: int | None = None
-    format: str | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """All that the history keeps of one run. It is replaced as a whole at every change, so a reader sees one moment.
-
-    Times are UTC seconds since 1970; `params` are the values as sent, field id -> JSON value.
-    """
-
-    token: str  # our uuid4
-    number: int  # N of rN
-    identity: str
-    origin: str = field(repr=False)
-    service: str  # what a person calls it: sandbox, cloud, a given name, a host
-    workflow: str  # what a person calls it
-    workflow_id: str | None
-    params: Mapping[str, Any]
-    key: str  # of the same-request rule
-    status: Status
-    created_at: float
-    owner: str  # name of the lock file of the client that follows it
-    service_run_id: str | None = None
-    service_word: str | None = None
-    problem: Problem | None = None
-    reason: str | None = None  # why it is unknown, lost or rejected, for a person
-    accepted_at: float | None = None
-    finished_at: float | None = None
-    name: str | None = None  # the newest name given by --as
-    set_params: tuple[str, ...] = ()  # the field ids a person set, in the order they did
-    pictures: tuple[PictureRecord, ...] = ()
-    remark: str | None = None  # what was odd about an answer
-
-    @property
-    def ref(self) -> str:
-        return f"r{self.number}"
-
-    @property
-    def is_settled(self) -> bool:
-        """Nothing more will happen by itself: final or held, and every picture kept or given up."""
-        return not self.status.is_live and not any(picture.state == "expected" for picture in self.pictures)
-
-    @property
-    def seconds(self) -> float | None:
-        """From the submit to the end, in seconds; None before."""
-        return None if self.finished_at is None else max(0.0, self.finished_at - self.created_at)
 
 
 class Follower(Protocol):
@@ -212,6 +128,7 @@ class Run:
         self._progress: Progress | None = None
         self._trouble: str | None = None
         self._changed = threading.Condition()
+        self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
         self.guard = threading.RLock()  # held from a write to the history to the update that tells of it
         self._listeners: list[Callable[[Run], None]] = []
         self.started_clock_s = time.monotonic()  # for elapsed time while live

@@ -17,7 +17,7 @@ from comflowy_nb.runs.images import picture_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from comflowy_nb.runs.run import PictureRecord, RunRecord
+    from comflowy_nb.runs.record import PictureRecord, RunRecord
 
 __all__ = ["TEXT_CHUNK", "copy_with_params", "readable_name", "save_run"]
 
