@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = NDArray[np.float32]
 Levels: TypeAlias = NDArray[np.float64]
+Source: TypeAlias = "tuple[Array, float]"  # the picture painted over, and the noise it was given
 
 SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lms")
 SCHEDULERS: Final = ("normal", "karras", "exponential", "simple")
-_NATS_AGAINST_SOURCE: Final = 2.5
+_NATS_AGAINST_SOURCE: Final = 1.6
+_DECIDEDNESS: Final = 4.0  # above 1, since half one picture and half the other pleases nobody
 
 
 def sample(
@@ -65,7 +67,7 @@ def sample(
     rngs = [np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFF, seed >> 32, k])) for k in range(len(samples))]
     guide = scene_set.guide(positive, negative, cfg)
 
-    sources = [picture[:3] if picture.any() else None for picture in samples]
+    sources = [(picture[:3], float(levels[0])) if picture.any() else None for picture in samples]
 
     def denoise_all(noisy: Array, sigma: float) -> Array:
         pairs = zip(noisy, sources, strict=True)
@@ -96,18 +98,18 @@ def sigmas(scheduler: str, steps: int, denoise: float = 1.0) -> Levels:
     if denoise <= 0:
         return np.zeros(0)
     total = steps / denoise
-    start = (total - steps) / max(total - 1, 1e-9)
+    start = min(1.0, (total - steps) / max(total - 1, 1e-9))
     table = _sigma_table()
     low, high = table[0], table[-1]
-    ramp = np.linspace(min(start, 1.0), 1, steps)
+    ramp: Levels = np.linspace(start, 1, steps)
     match scheduler:
         case "karras":  # equation 5 of the paper, rho = 7
             levels = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
         case "exponential":
             levels = np.exp(np.log(high) + ramp * (np.log(low) - np.log(high)))
         case "simple":  # every so many timesteps, never the very last
-            skipped = (np.arange(steps) + total - steps) * len(table) / total
-            levels = _at(table, len(table) - 1 - skipped)
+            skipped: Levels = np.arange(steps, dtype=np.float64) + (total - steps)
+            levels = _at(table, len(table) - 1 - skipped * (len(table) / total))
         case _:
             levels = _at(table, (1 - ramp) * (len(table) - 1))
     return np.append(levels, 0.0)
@@ -129,10 +131,10 @@ def _sigma_table() -> Levels:
 # -- the denoiser -----------------------------------------------------------------------------------------------------
 
 
-def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: Guide, source: Array | None) -> Array:
+def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: Guide, source: Source | None) -> Array:
     mean = scene_set.mean(noisy, sigma, guide)
     if source is not None:
-        mean[:3] = _keep_source(mean[:3], source, noisy[:3], sigma)
+        mean[:3] = _keep_source(mean[:3], *source)
     _, height, width = noisy.shape
     power = spectrum(height, width)
     rest = np.fft.rfft2(noisy - mean)
@@ -140,17 +142,17 @@ def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: Guide, sour
     return mean + np.fft.irfft2(rest, s=(height, width)).astype(np.float32)
 
 
-def _keep_source(mean: Array, source: Array, noisy: Array, sigma: float) -> Array:
+def _keep_source(mean: Array, source: Array, start: float) -> Array:
     """Where a picture is painted over, that picture is in the set as well: part by part, not only as a whole.
 
-    Around every point the evidence for it and for the scenes is weighed, as a denoiser with a limited field of view
-    does (Kamb and Ganguli 2024, arXiv 2412.20292). So little noise keeps its forms, and much noise gives them up.
+    Around every point it is weighed how surely the noise at the start, of level `start`, would have let the picture be
+    told from the scenes, as by a denoiser with a limited field of view (Kamb and Ganguli 2024, arXiv 2412.20292): what
+    little noise could not hide is kept, and under much noise all is painted anew.
     """
-    reach = max(1, min(noisy.shape[1:]) // 8)
-    gap = ((noisy - mean) ** 2 - (noisy - source) ** 2).sum(axis=0, keepdims=True)
+    reach = max(1, min(mean.shape[1:]) // 8)
     points = (2 * reach + 1) ** 2
-    odds = soften(gap, reach) * np.float32(points / (2 * sigma**2)) - np.float32(_NATS_AGAINST_SOURCE)
-    share = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    evidence = soften(((mean - source) ** 2).sum(axis=0, keepdims=True), reach) * (points / (2 * start**2))
+    share = 1 / (1 + np.exp(-np.clip(_DECIDEDNESS * (evidence - _NATS_AGAINST_SOURCE), -30, 30)))
     return np.asarray(mean + (source - mean) * share, dtype=np.float32)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sandbox.pixels import Pixels
 
 CHANNELS: Final = 8
-SCALE: Final = 0.2
+SCALE: Final = 0.14
 CLIP: Final = 0.5 * SCALE  # colours reach from -0.5 to 0.5
 CANVAS_PX: Final = 128 * 128
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 
 from comflowy_nb.sandbox.lands import LANDS, paint_land
 from comflowy_nb.sandbox.latents import SCALE
-from comflowy_nb.sandbox.painting import Easel, average_down, mix
+from comflowy_nb.sandbox.painting import OVERSAMPLING, Easel, average_down, mix
 from comflowy_nb.sandbox.palettes import PALETTES
 from comflowy_nb.sandbox.skies import paint_sky
 from comflowy_nb.sandbox.subjects import SUBJECTS, paint_subject, stand
@@ -93,22 +93,20 @@ def _flatten(paint: Array, style: Style) -> Array:
 
 
 def paint_example(path: Path) -> None:
-    """Paint the picture that is always there to load: a balloon over the sea, 512x512."""
+    """Paint the picture that is always there to load, 512x512: a balloon over the sea, in a light of its own."""
     easel = Easel.of(256, 256)
-    palette = PALETTES[0]
+    palette = replace(PALETTES[0], middle=PALETTES[1].middle, horizon=PALETTES[1].horizon, haze=PALETTES[1].haze)
     land = next(land for land in LANDS if land.name == "cliffs")
     subject = next(subject for subject in SUBJECTS if subject.name == "balloon")
-    picture = paint_sky(easel, "clouds", palette)
     alpha, paint = paint_land(easel, land, palette)
-    picture = mix(picture, paint, alpha)
-    part, _ = stand(easel, subject)
+    picture = mix(paint_sky(easel, "clouds", palette), paint, alpha)
+    part, (down, across) = stand(easel, subject)
     alpha, paint = paint_subject(part, subject, "red", palette)
-    rows = np.s_[round(part.y[0, 0] * 512) : round(part.y[0, 0] * 512) + part.shape[0]]
-    left = 256 + round(part.x[0, 0] * 512) - 40
-    there = np.s_[:, rows, left : left + part.shape[1]]
+    top, left = down.start * OVERSAMPLING, across.start * OVERSAMPLING - 60
+    there = np.s_[:, top : top + part.shape[0], left : left + part.shape[1]]
     picture[there] = mix(picture[there], paint, alpha)
+    eight_bit = np.clip(picture[:, :, ::-1].transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    eight_bit = np.clip(picture.transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     Image.fromarray(eight_bit).save(beside, "PNG")
     beside.replace(path)

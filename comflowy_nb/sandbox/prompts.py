@@ -107,10 +107,14 @@ class Conditioning:
 
     @property
     def light(self) -> np.ndarray:
-        """The light asked for: exposure in stops, warmth, saturation."""
+        """The light asked for: exposure in stops, warmth, saturation.
+
+        The more a prompt asks for, the more colourful: so high guidance burns colours in, as it does elsewhere.
+        """
         asked = np.zeros(3)
         for tag, weight in self.tags.items():
             asked += weight * np.array(_LIGHT.get(tag, (0.0, 0.0, 0.0)))
+        asked[2] += 0.07 * np.tanh(sum(map(abs, self.tags.values())) / 4)
         return np.clip(asked, -0.8, 0.8) + 0.02 * self.lean(("exposure", "warmth", "saturation"))
 
 
