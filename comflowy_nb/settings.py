@@ -108,6 +108,7 @@ OPTIONS: Mapping[str, Option] = {
         Option("retries", 4, _number(0, 100, whole=True), "How often a submit that was not taken is sent again."),
         Option("lost_gap_s", 10.0, _number(0.01, 3600), "Pause between the three 404s that make a run lost."),
         Option("stall_s", 60.0, _number(0.1, 86400), "A run not started after so many seconds is remarked on."),
+        Option("cost_per_run", None, _optional(_number(0, 1e6)), "What a run costs, for the plan of a sweep."),
         Option("workers", 4, _number(1, 32, whole=True), "Threads that speak HTTP for a client."),
         Option("window", 8, _number(1, 1000, whole=True), "Runs in flight at once; more wait their turn."),
         Option(

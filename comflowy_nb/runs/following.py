@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError
 from comflowy_nb.runs.downloads import expected
 from comflowy_nb.runs.pace import live_wait_s
-from comflowy_nb.runs.run import may_move
+from comflowy_nb.runs.record import may_move
 from comflowy_nb.services.base import Accepted, Rejected, Status, Submission, Unknown
 
 if TYPE_CHECKING:
@@ -182,6 +182,7 @@ class Following:
             self.run.report(trouble=f"{outcome.error}; trying again in {wait_s:.0f} s")
             self._desk.times.at(self._desk.times.clock() + wait_s, lambda: self._act(self._submit))
             return
+        self.run.refuses_all = outcome.stops
         self._record(Status.REJECTED, reason=str(outcome.error), finished_at=time.time())
         self._release()
 

@@ -1,0 +1,143 @@
+"""What a sweep will do, said before anything is sent. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import SettingsError
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.runs.claims import Kind
+    from comflowy_nb.runs.run import RunRecord
+
+__all__ = ["PAID_RUNS", "SweepPlan", "check_count", "make_plan"]
+
+PAID_RUNS = 64  # more than these to send want a word where they cost money
+_TRIED_AGAIN = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """Cells by what becomes of them, with the time and the cost of what is sent.
+
+    `again` counts those sent once more after a bad end, `left` the ended ones that are not to be tried again,
+    `done_when` says of the successes when and where they ran.
+    """
+
+    total: int
+    done: int = 0
+    running: int = 0
+    held: int = 0
+    again: int = 0
+    left: int = 0
+    new: int = 0
+    done_when: str = ""
+    seconds: float | None = None
+    cost: float | None = None
+
+    @property
+    def to_send(self) -> int:
+        return self.again + self.new
+
+    @property
+    def text(self) -> str:
+        """`45 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (left alone), 10 new, about 5 min`."""
+        parts = [
+            f"{self.done} done ({self.done_when})" if self.done_when else f"{self.done} done",
+            f"{self.running} running",
+            f"{self.held} unknown (left alone)",
+            f"{self.left} ended badly (left alone)",
+            f"{self.again} failed (tried again)",
+            f"{self.new} new",
+        ]
+        counts = (self.done, self.running, self.held, self.left, self.again, self.new)
+        said = [part for part, count in zip(parts, counts, strict=True) if count]
+        if self.to_send and self.seconds is not None:
+            said.append(f"about {_duration(self.seconds)}")
+        if self.to_send and self.cost is not None:
+            said.append(f"cost about {self.cost:g}")
+        return f"{self.total} cell{'s' * (self.total != 1)}: {', '.join(said)}"
+
+
+def make_plan(
+    found: Sequence[tuple[Kind, RunRecord | None]],
+    *,
+    now: datetime,
+    seconds_each: float | None,
+    cost_per_run: float | None,
+) -> SweepPlan:
+    """The plan for cells of which this was found, one entry for each cell.
+
+    Parameters
+    ----------
+    found
+        What a claim would say now, and the earlier run that stands for the request or ended badly.
+    seconds_each
+        How long one run adds to a sweep here, in seconds; None while nothing is known.
+    """
+    counts = dict.fromkeys(("same", "joined", "held", "ended", "again", "new"), 0)
+    done = []
+    for kind, record in found:
+        again = kind == "new" and record is not None and record.status in _TRIED_AGAIN
+        counts["again" if again else kind] += 1
+        if kind == "same" and record is not None:
+            done.append(record)
+    to_send = counts["again"] + counts["new"]
+    return SweepPlan(
+        total=len(found),
+        done=counts["same"],
+        running=counts["joined"],
+        held=counts["held"],
+        left=counts["ended"],
+        again=counts["again"],
+        new=counts["new"],
+        done_when=_when(done, now),
+        seconds=None if seconds_each is None else to_send * seconds_each,
+        cost=None if cost_per_run is None else to_send * cost_per_run,
+    )
+
+
+def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, label: str) -> None:
+    """Whether so many runs may be sent.
+
+    Raises
+    ------
+    SettingsError
+        If they are more than `max_runs`, or than 64 on a service that costs money without a word about it.
+    """
+    if max_runs is not None and plan.to_send > max_runs:
+        raise SettingsError(
+            f"{plan.to_send} runs to send, and --max-runs permits {max_runs}; nothing was sent ({plan.text})"
+        )
+    if max_runs is None and costs_money and plan.to_send > PAID_RUNS:
+        raise SettingsError(
+            f"{plan.to_send} runs to send on {label}, which may cost money: --max-runs {plan.to_send} permits them; "
+            f"nothing was sent ({plan.text})"
+        )
+
+
+def _when(records: Sequence[RunRecord], now: datetime) -> str:
+    """`today, sandbox` or `12 Oct, cloud`: the newest day, and the service where it is one."""
+    if not records:
+        return ""
+    newest = max(record.finished_at or record.created_at for record in records)
+    then = datetime.fromtimestamp(newest).astimezone()
+    if then.date() == now.date():
+        day = "today"
+    else:
+        day = f"{then.day} {then:%b}" if then.year == now.year else f"{then.day} {then:%b %Y}"
+    services = {record.service for record in records}
+    return f"{day}, {services.pop()}" if len(services) == 1 else day
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,255 @@
+"""Sweep: the cells of one or more axes, each with its run, and what came of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from comflowy_nb.runs.library import Library
+    from comflowy_nb.runs.plan import SweepPlan
+    from comflowy_nb.runs.run import Images, Run
+    from comflowy_nb.runs.sweep_rows import SweepRecord
+    from comflowy_nb.workflow.axes import Axes, Cell
+
+__all__ = ["Sender", "Sweep", "SweepCell"]
+
+
+class SweepCell:
+    """One cell: its place on the axes, its params, and its run once there is one."""
+
+    __slots__ = ("at", "key", "labels", "number", "params", "run", "sweep")
+
+    def __init__(self, sweep: Sweep, cell: Cell, key: str, run: Run | None = None) -> None:
+        self.sweep = sweep
+        self.number = cell.number
+        self.at = cell.at
+        self.labels: Mapping[str, str] = cell.labels
+        self.params: Mapping[str, Any] = cell.params
+        self.key = key
+        self.run = run
+
+    @property
+    def ref(self) -> str:
+        return f"{self.sweep.ref}.{self.number}"
+
+    @property
+    def status(self) -> Status | None:
+        """Of its run; None while nothing was sent."""
+        return None if self.run is None else self.run.status
+
+    @property
+    def error(self) -> str | None:
+        return None if self.run is None else self.run.error
+
+    @property
+    def images(self) -> Images | Sequence[Any]:
+        """The pictures of its run, none while there is none."""
+        return () if self.run is None else self.run.images
+
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{name}={label}" for name, label in self.labels.items())
+        return f"<SweepCell {self.ref} {labels} {self.status or 'not sent'}>"
+
+
+class Sender(Protocol):
+    """Who sends the cells of a sweep: the client that entered it."""
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether more cells may be sent by themselves."""
+
+    def cancel(self) -> None:
+        """Send no more, and cancel what this client sent."""
+
+
+class Sweep:
+    """The runs of a grid of values. Without a sender it is one of the history: to be looked at.
+
+    Cells are numbered from 1, the axis typed first varying slowest. `plan` says what was found when it was entered;
+    `stopped` says why it was given up early, or is None.
+    """
+
+    def __init__(
+        self,
+        axes: Axes,
+        cells: Sequence[tuple[Cell, str]],
+        *,
+        workflow: str,
+        service: str,
+        layout: Mapping[str, str | None],
+        library: Library,
+        record: SweepRecord | None = None,
+    ) -> None:
+        self.axes = axes
+        self.workflow = workflow
+        self.service = service
+        self.layout = dict(layout)
+        self.record = record
+        self.plan: SweepPlan | None = None
+        self.stopped: str | None = None
+        self.cells = [SweepCell(self, cell, key) for cell, key in cells]
+        self._library = library
+        self._sender: Sender | None = None
+        self._changed = threading.Condition()
+        self._open: set[int] = set()  # numbers of the cells whose runs are not settled
+        self._listeners: list[Callable[[SweepCell | None], None]] = []
+        self.started_clock_s = time.monotonic()
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def number(self) -> int | None:
+        return None if self.record is None else self.record.number
+
+    @property
+    def ref(self) -> str:
+        return "sweep" if self.record is None else self.record.ref
+
+    @property
+    def token(self) -> str | None:
+        return None if self.record is None else self.record.token
+
+    @property
+    def name(self) -> str | None:
+        return None if self.record is None else self.record.name
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more will happen by itself: nothing to send, and every run settled."""
+        return not self._open and (self._sender is None or not self._sender.is_sending)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What went wrong, by the reference of the cell (`s1.7`)."""
+        bad = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
+        return {cell.ref: cell.error or str(cell.status) for cell in self.cells if cell.status in bad}
+
+    def status_counts(self) -> dict[str, int]:
+        """How many cells are in each state, in the order a run goes through them; `not sent` last."""
+        counts = Counter("not sent" if cell.status is None else str(cell.status) for cell in self.cells)
+        return {word: counts[word] for word in (*map(str, Status), "not sent") if counts[word]}
+
+    def cell(self, number: int) -> SweepCell:
+        """The cell of this number, from 1."""
+        if not 1 <= number <= len(self.cells):
+            raise RefError(f"{self.ref} has {len(self.cells)} cells, so no {self.ref}.{number}")
+        return self.cells[number - 1]
+
+    def select(self, **wanted: Any) -> list[SweepCell]:
+        """The cells with these values: `select(cfg=4)`, or by an axis' label, `select(prompt="day")`.
+
+        Raises
+        ------
+        RefError
+            If a name is neither an axis nor a field of the cells.
+        """
+        found = self.cells
+        for name, value in wanted.items():
+            if not any(_has(cell, name) for cell in self.cells):
+                names = [axis.name for axis in self.axes.axes]
+                raise RefError(
+                    f"{self.ref} has no axis and no field {name!r}; its axes are {', '.join(names) or 'none'}"
+                )
+            found = [cell for cell in found if _fits(cell, name, value)]
+        return list(found)
+
+    # -- what can be done ---------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> Sweep:
+        """Block until it is settled. An interrupt only stops waiting.
+
+        Raises
+        ------
+        RunTimeout
+            If it takes longer than so many seconds. It goes on.
+        """
+        deadline_s = None if timeout is None else time.monotonic() + timeout
+        while not self.wait_change(1.0 if deadline_s is None else min(1.0, deadline_s - time.monotonic())):
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                raise RunTimeout(
+                    f"{self.ref} is not done after {timeout:g} s; it goes on: %comflowy show {self.ref}", self
+                )
+        return self
+
+    def wait_change(self, timeout: float) -> bool:
+        """Wait at most so many seconds for a change; whether the sweep is settled."""
+        with self._changed:
+            if timeout > 0 and not self.is_settled:
+                self._changed.wait(timeout)
+        return self.is_settled
+
+    def listen(self, listener: Callable[[SweepCell | None], None]) -> Callable[[], None]:
+        """Call at every change with the cell it happened to, None for the sweep; it only sets a flag."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def cancel(self) -> None:
+        """Send no more and cancel what was sent, where the service can."""
+        if self._sender is None:
+            raise RefError(f"{self.ref} comes from the history alone; run it again to go on with it")
+        self._sender.cancel()
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write copies with readable names, one contact sheet and a JSON of everything; the paths written."""
+        from pathlib import Path as Folder  # noqa: PLC0415
+
+        from comflowy_nb.runs.save_sweep import save_sweep  # noqa: PLC0415 - loads Pillow
+
+        return save_sweep(self.record, self.cells, self._library.folder, Folder(folder).expanduser())
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row for each cell: params, labels, status, seconds, reference, error, the path and a thumbnail.
+
+        Raises
+        ------
+        SettingsError
+            If pandas is not installed; it says how to get it.
+        """
+        from comflowy_nb.runs.table import to_dataframe  # noqa: PLC0415 - loads pandas
+
+        return to_dataframe(self.cells)
+
+    # -- for the sender -----------------------------------------------------------------------------------------
+
+    def send_by(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def attach(self, cell: SweepCell, run: Run) -> None:
+        """Give a cell its run; from now on the sweep changes with it."""
+        cell.run = run
+        run.listen(lambda _: self.tell(cell))
+        self.tell(cell)
+
+    def tell(self, cell: SweepCell | None = None) -> None:
+        with self._changed:
+            if cell is not None and cell.run is not None:
+                (self._open.discard if cell.run.record.is_settled else self._open.add)(cell.number)
+            self._changed.notify_all()
+        for listener in list(self._listeners):
+            listener(cell)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {word}" for word, count in self.status_counts().items())
+        return f"<Sweep {self.ref} {len(self.cells)} cells: {counts}>"
+
+
+def _has(cell: SweepCell, name: str) -> bool:
+    return name in cell.labels or name in cell.params or any(key.endswith(f"::{name}") for key in cell.params)
+
+
+def _fits(cell: SweepCell, name: str, value: Any) -> bool:
+    if name in cell.labels and cell.labels[name] == str(value):
+        return True
+    values = [own for key, own in cell.params.items() if key == name or key.endswith(f"::{name}")]
+    return any(own == value or (isinstance(value, str) and str(own) == value) for own in values)

@@ -1,0 +1,189 @@
+"""Sends the cells of a sweep while there is room for them, and stops when that is wiser."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import ComflowyError
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.runs.claims import Retry
+    from comflowy_nb.runs.entrance import Entrance
+    from comflowy_nb.runs.history import History
+    from comflowy_nb.runs.run import Run
+    from comflowy_nb.runs.sweep import Sweep, SweepCell
+    from comflowy_nb.runs.tracker import Tracker
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["UNKNOWNS", "Sending"]
+
+UNKNOWNS = 3  # lost answers in a row after which nothing more is risked
+_BAD = frozenset({Status.FAILED, Status.REJECTED})
+
+
+class Sending:
+    """The feed of one sweep.
+
+    Parameters
+    ----------
+    order
+        The cells to send, in the order in which they fill the grid evenly.
+    fresh, retry
+        As for a run.
+    stop_after
+        Failures in a row, while nothing has succeeded, after which the sweep is given up; 0 never gives up.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        workflow: Workflow,
+        order: Sequence[SweepCell],
+        *,
+        entrance: Entrance,
+        history: History,
+        tracker: Tracker,
+        owner: str,
+        fresh: bool,
+        retry: Retry,
+        stop_after: int,
+    ) -> None:
+        self._sweep = sweep
+        self._workflow = workflow
+        self._waiting = list(reversed(order))
+        self._entrance = entrance
+        self._history = history
+        self._tracker = tracker
+        self._owner = owner
+        self._fresh = fresh
+        self._retry: Retry = retry
+        self._stop_after = stop_after
+        self._lock = threading.Lock()
+        self._busy = 0  # threads between taking a cell and attaching its run
+        self._judged: set[int] = set()
+        self._failures = 0
+        self._unknowns = 0
+        self._succeeded = False
+        self._ended = False
+
+    @property
+    def is_sending(self) -> bool:
+        return bool(self._waiting) or self._busy > 0
+
+    def begin(self) -> None:
+        """Send from now on, while the tracker has room."""
+        self._sweep.send_by(self)
+        if self._waiting:
+            self._tracker.feed(self)
+        else:
+            self._end_if_done()
+
+    # -- the tracker's feed -------------------------------------------------------------------------------------
+
+    def send_next(self) -> bool:
+        """Send the next cell that nobody has sent meanwhile; False when there is none left."""
+        while (cell := self._take()) is not None:
+            try:
+                if self._send(cell):
+                    return True
+            except ComflowyError as error:
+                self._stop(f"stopped: {error}")
+            finally:
+                with self._lock:
+                    self._busy -= 1
+                self._sweep.tell()
+        return False
+
+    def _take(self) -> SweepCell | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            self._busy += 1
+            return self._waiting.pop()
+
+    def _send(self, cell: SweepCell) -> bool:
+        intent = self._entrance.intent(self._workflow, cell.params, set_params=self._sweep.axes.set_params)
+        token = self._sweep.token
+        if token is not None:
+            # Before the claim: a fresh cell must be found by its link, the same request may have older successes.
+            self._history.sweeps.set_cell(token, cell.number, intent.token)
+        claim, run = self._entrance.enter(intent, fresh=self._fresh, retry=self._retry)
+        if token is not None and run.token != intent.token:
+            self._history.sweeps.set_cell(token, cell.number, run.token)
+        self.attach(cell, run)
+        return claim.kind == "new"
+
+    # -- what becomes of the runs -------------------------------------------------------------------------------
+
+    def attach(self, cell: SweepCell, run: Run) -> None:
+        """Give a cell its run and judge the sweep by its end."""
+        run.listen(lambda changed: self._judge(cell, changed))
+        self._sweep.attach(cell, run)
+        self._judge(cell, run)
+
+    def _judge(self, cell: SweepCell, run: Run) -> None:
+        status = run.status
+        if status.is_live:
+            return
+        with self._lock:
+            if cell.number in self._judged:
+                new = False
+            else:
+                self._judged.add(cell.number)
+                new = run.record.owner == self._owner
+            if status is Status.SUCCESS:
+                self._succeeded, self._failures, self._unknowns = True, 0, 0
+            elif new and status in _BAD:
+                self._failures, self._unknowns = self._failures + 1, 0
+            elif new and status is Status.UNKNOWN:
+                self._unknowns += 1
+            failures, unknowns, succeeded = self._failures, self._unknowns, self._succeeded
+        if new and run.refuses_all:
+            self._stop(f"stopped: {run.error}")
+        elif unknowns >= UNKNOWNS:
+            self._stop(f"stopped after {unknowns} lost answers in a row: nobody can tell whether those were taken")
+        elif self._stop_after and failures >= self._stop_after and not succeeded:
+            self._stop(f"stopped after {failures} failures in a row ({run.error}); --stop-after 0 goes on all the same")
+        self._end_if_done()
+
+    def _stop(self, why: str) -> None:
+        with self._lock:
+            if not self._waiting:
+                return
+            left = len(self._waiting)
+            self._waiting.clear()
+        self._sweep.stopped = f"{why}; {left} cell{'s' * (left != 1)} not sent"
+        self._sweep.tell()
+
+    def _end_if_done(self) -> None:
+        """Note in the history that every cell came to an end: a fresh sweep is not taken up again."""
+        sweep = self._sweep
+        if self.is_sending or sweep.stopped or sweep.token is None:
+            return
+        if any(cell.run is None or not cell.run.status.is_final for cell in sweep.cells):
+            return
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        try:
+            self._history.sweeps.end(sweep.token)
+        except ComflowyError:  # a full disk: it is taken up again, which sends nothing twice
+            self._ended = False
+
+    def cancel(self) -> None:
+        """Send no more, and cancel the live runs of this client."""
+        with self._lock:
+            left = len(self._waiting)
+            self._waiting.clear()
+        if left:
+            self._sweep.stopped = f"cancelled; {left} cell{'s' * (left != 1)} not sent"
+        for cell in self._sweep.cells:
+            run = cell.run
+            if run is not None and run.status.is_live and run.record.owner == self._owner:
+                run.cancel()
+        self._sweep.tell()
