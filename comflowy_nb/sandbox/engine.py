@@ -17,12 +17,10 @@ import numpy as np
 
 from comflowy_nb.sandbox import checks
 from comflowy_nb.sandbox.checks import apply_params, validate
-from comflowy_nb.sandbox.latents import Latent, canvas_size
+from comflowy_nb.sandbox.latents import Latent
 from comflowy_nb.sandbox.nodes import OBJECT_INFO, input_path
 from comflowy_nb.sandbox.operations import FUNCTIONS, Context
 from comflowy_nb.sandbox.pixels import encode_png
-from comflowy_nb.sandbox.scenes import scene_set
-from comflowy_nb.sandbox.styles import CHECKPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -92,10 +90,6 @@ class Engine:
         self._cache: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
-
-    def prepare(self) -> None:
-        """Paint the scenes of a square picture, which the first run would otherwise wait for: two seconds or so."""
-        scene_set(CHECKPOINTS[0], canvas_size(512, 512))
 
     def validate(self, graph: Any) -> dict[str, Any] | None:
         """`validate` with this engine's input folder."""
