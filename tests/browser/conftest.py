@@ -1,4 +1,4 @@
-"""A JupyterLab server and a Chromium for the whole session; a notebook with a kernel and a home of its own per test.
+"""A JupyterLab server and a Chromium for each module; a notebook with a kernel and a home of its own per test.
 
 Everything is on loopback and in a temporary HOME. Nothing waits for a fixed time: every wait has a condition and one of
 the deadlines below.
@@ -68,7 +68,7 @@ class Lab:
             return answer.read()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(chromium_path):
     root = Path(tempfile.mkdtemp(prefix="comflowy-lab-"))
     folders = {
@@ -145,8 +145,9 @@ def _sandboxes_left(homes):
     return left
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_path):
+    # For the module, not the session: while Playwright's loop lives, no other test could call asyncio.run.
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as api:
         quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
