@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Event, Service
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Made
     from comflowy_nb.workflow.pictures import PictureInput
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -221,9 +222,14 @@ class Client:
         fresh: bool = False,
         retry: Retry = "failed",
         name: str | None = None,
-        from_run: Run | None = None,
+        base: Made | None = None,
     ) -> Submitted:
         """Write the intent and send it, unless the same request is there already. Returns at once.
+
+        Parameters
+        ----------
+        base
+            What an earlier run or a picture was made of: its params are sent where none are given.
 
         Raises
         ------
@@ -236,9 +242,8 @@ class Client:
             workflow = self.workflow(workflow)
         given = settings_from_mapping(params) if isinstance(params, Mapping) else params
         resolved = resolve(workflow, given, namespace=namespace, open_run=self._open_run)
-        base = from_run.params if from_run is not None else {}
-        values = {**base, **resolved.params}
-        set_params = tuple(dict.fromkeys((*(from_run.record.set_params if from_run else ()), *resolved.set_params)))
+        values = {**(base.params if base else {}), **resolved.params}
+        set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
         intent = self._entrance.intent(workflow, values, set_params=set_params, name=name)
         try:
             claim, run = unbroken(lambda: self._entrance.enter(intent, fresh=fresh, retry=retry))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from IPython.core.error import UsageError
-
-from comflowy_nb.errors import ComflowyError, PictureError, RunHeld, WorkflowError
+from comflowy_nb.errors import ComflowyError, PictureError, RunHeld
 from comflowy_nb.notebook.bundles import paragraph
+from comflowy_nb.notebook.starting import start
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
-from comflowy_nb.runs.run import Run, RunRecord
 from comflowy_nb.runs.save import copy_with_params, made_by, readable_name
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
-from comflowy_nb.workflow.finding import PICTURES
-from comflowy_nb.workflow.graph import made_of_picture
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
@@ -25,7 +20,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.notebook.views import RunView
-    from comflowy_nb.runs.run import RunImage
+    from comflowy_nb.runs.run import Run, RunImage
 
 __all__ = ["run", "save_named"]
 
@@ -34,7 +29,7 @@ def run(session: Session, request: Request) -> Run:
     """Submit, show live until the pictures are there, raise what went wrong."""
     body = read_body(request.body) if request.body is not None else None
     client = session.connected()
-    named, base = _start(session, client, request)
+    named, base = start(session, client, request)
     workflow = client.workflow(named)
     if body is not None:
         body.check_workflow(workflow)
@@ -49,7 +44,7 @@ def run(session: Session, request: Request) -> Run:
             fresh=request.options.get("fresh", False),
             retry=request.options.get("retry", "failed"),
             name=request.options.get("as"),
-            from_run=base,
+            base=base,
         )
     except RunHeld as held:
         session.view(held.run, how="shown").finish()
@@ -86,38 +81,6 @@ def _save_one(run: Run, image: RunImage, folder: Path) -> Path:
         return copy_with_params(image.path, target, made_by(run.record))
     except OSError as error:
         raise PictureError(f"{run.ref} can't be saved in {folder.name or folder}: {error.strerror}") from error
-
-
-def _start(session: Session, client: Client, request: Request) -> tuple[str, Run | None]:
-    """The workflow's word, and the run to start from."""
-    source = request.options.get("from")
-    if source is None:
-        if not request.words:
-            raise UsageError(f"run needs a WORKFLOW: %comflowy {request.command.usage}; %comflowy workflows lists them")
-        return request.text(request.words[0]), None
-    if request.words:
-        raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
-    path = Path(source).expanduser()
-    if path.suffix.lower() in PICTURES and path.is_file():
-        return _start_from_picture(path)
-    base = session.find(source).run
-    record = base.record
-    here = record.workflow_id if record.identity == client.identity else None
-    return (record.workflow if record.workflow in client.finder.names() else here or record.workflow), base
-
-
-def _start_from_picture(path: Path) -> tuple[str, Run | None]:
-    made = made_of_picture(path)
-    if made is None:
-        return str(path), None  # its graph is the workflow, values and all
-    named = made.workflow or made.workflow_id
-    if not named:
-        raise WorkflowError(f"{path.name} doesn't say which workflow made it")
-    told = RunRecord(
-        token="", number=0, identity="", origin="", service="", workflow=named, workflow_id=made.workflow_id,
-        params=made.params, key="", status=Status.SUCCESS, created_at=time.time(), owner="", set_params=made.set_params,
-    )  # fmt: skip
-    return named, Run(told)
 
 
 def _wait(session: Session, client: Client, view: RunView, timeout_s: float | None) -> None:

@@ -1,0 +1,48 @@
+"""What a run or a sweep begins with: the workflow that is named, or what `--from` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.errors import WorkflowError
+from comflowy_nb.workflow.finding import PICTURES
+from comflowy_nb.workflow.graph import Made, made_of_picture
+
+if TYPE_CHECKING:
+    from comflowy_nb.client import Client
+    from comflowy_nb.notebook.commands import Request
+    from comflowy_nb.notebook.session import Session
+
+__all__ = ["start"]
+
+
+def start(session: Session, client: Client, request: Request) -> tuple[str, Made | None]:
+    """The word for the workflow, and what to start from where `--from` was given."""
+    source = request.options.get("from")
+    if source is None:
+        if not request.words:
+            usage = f"{request.command.name} needs a WORKFLOW: %comflowy {request.command.usage}"
+            raise UsageError(f"{usage}; %comflowy workflows lists them")
+        return request.text(request.words[0]), None
+    if request.words:
+        raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
+    path = Path(source).expanduser()
+    if path.suffix.lower() in PICTURES and path.is_file():
+        return _start_from_picture(path)
+    record = session.find(source).run.record
+    here = record.workflow_id if record.identity == client.identity else None
+    named = record.workflow if record.workflow in client.finder.names() else here or record.workflow
+    return named, Made(record.workflow, record.workflow_id, dict(record.params), record.set_params)
+
+
+def _start_from_picture(path: Path) -> tuple[str, Made | None]:
+    made = made_of_picture(path)
+    if made is None:
+        return str(path), None  # its graph is the workflow, values and all
+    named = made.workflow or made.workflow_id
+    if not named:
+        raise WorkflowError(f"{path.name} doesn't say which workflow made it")
+    return named, made
