@@ -41,7 +41,7 @@ Real: TypeAlias = NDArray[np.float64]
 _KEPT_SETS: Final = 4  # canvases and styles in memory, some 40 MB each
 _NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
 _NATS_OF_LEANING: Final = 0.25
-_NATS_FOR_NOTHING: Final = 2.0  # most landscapes have nobody in them
+_NATS_FOR_NOTHING: Final = 3.0  # most landscapes have nobody in them
 _NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
 
 
