@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from comflowy_nb.runs.record import RunRecord
 
-__all__ = ["Claim", "Intent", "Kind", "Retry", "decide"]
+__all__ = ["ANSWER_LOST", "Claim", "Intent", "Kind", "Retry", "decide"]
+
+ANSWER_LOST = "the kernel that sent it ended before the answer came"
 
 Kind = Literal["new", "same", "joined", "held", "ended"]
 Retry = Literal["failed", "unknown", "all", "none"]
@@ -34,6 +36,7 @@ class Intent:
     set_params: Sequence[str] = ()
     name: str | None = None
     graph: Mapping[str, Any] | None = None
+    cell: tuple[str, int] | None = None  # token of the sweep and number of the cell that the run is to stand for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class Claim:
     record: RunRecord
 
 
-def decide(statuses: Sequence[Status], *, fresh: bool, retry: Retry) -> tuple[Kind, int | None]:
+def decide(
+    statuses: Sequence[Status], *, fresh: bool, retry: Retry, ours: Collection[int] = ()
+) -> tuple[Kind, int | None]:
     """What to do, and which of the earlier runs stands for the request.
 
     Parameters
@@ -55,6 +60,8 @@ def decide(statuses: Sequence[Status], *, fresh: bool, retry: Retry) -> tuple[Ki
         Whether earlier successes count for nothing. What is live or held is never sent again by it.
     retry
         Which ends are tried again: `failed` means failed, rejected and cancelled; `unknown` means unknown and lost.
+    ours
+        Indices of the successes that count all the same: those of the fresh sweep that is taken up.
 
     Returns
     -------
@@ -63,8 +70,9 @@ def decide(statuses: Sequence[Status], *, fresh: bool, retry: Retry) -> tuple[Ki
     for index, status in enumerate(statuses):
         if status.is_live:
             return "joined", index
-    if not fresh and Status.SUCCESS in statuses:
-        return "same", statuses.index(Status.SUCCESS)
+    for index, status in enumerate(statuses):
+        if status is Status.SUCCESS and (not fresh or index in ours):
+            return "same", index
     if not statuses or statuses[0] is Status.SUCCESS:
         return "new", None
     if statuses[0].is_held:

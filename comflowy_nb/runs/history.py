@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import time
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import HistoryError, RefError
+from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs import search
-from comflowy_nb.runs.claims import Claim, Intent, Retry, decide
+from comflowy_nb.runs.claims import ANSWER_LOST, Claim, Intent, Retry, decide
 from comflowy_nb.runs.owners import clean_locks, is_alive
+from comflowy_nb.runs.record import may_move
 from comflowy_nb.runs.refs import check_name
 from comflowy_nb.runs.rows import (
+    HELD_BY,
     PICTURE_COLUMNS,
     clean,
     encode_problem,
     insert_run,
     picture_values,
+    put_name,
     read_runs,
     words_of,
 )
-from comflowy_nb.runs.record import may_move
+from comflowy_nb.runs.seeds import Seeds
 from comflowy_nb.runs.store import Store
+from comflowy_nb.runs.sweep_rows import SELECT_SWEEP, read_sweep
+from comflowy_nb.runs.sweeps_store import Sweeps, link_cell, made_for
+from comflowy_nb.runs.tables import LIVE
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
@@ -31,14 +39,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
+    from comflowy_nb.runs.sweep_rows import SweepRecord
     from comflowy_nb.services.base import Problem
 
-__all__ = ["KEPT_SAMPLES", "Claim", "History", "Intent", "Retry"]
+__all__ = ["ANSWER_LOST", "KEPT_SAMPLES", "Claim", "History", "Intent", "Retry"]
 
 KEPT_SAMPLES = 24  # the estimate of a workflow's time looks at no more
-ANSWER_LOST = "the kernel that sent it ended before the answer came"
 
-_LIVE = "('submitting', 'waiting', 'pending', 'running')"
 _PICTURE_MARKS = ", ".join("?" * (len(PICTURE_COLUMNS) + 1))
 _PUT_PICTURE = f"INSERT OR REPLACE INTO pictures (run, {', '.join(PICTURE_COLUMNS)}) VALUES ({_PICTURE_MARKS})"  # noqa: S608 - own names
 
@@ -47,6 +54,7 @@ class History:
     """Open it with `History.open(folder)`. Its methods may be called on any thread.
 
     `remarks` holds what a person should hear about the opening: a damaged file set aside, a slower journal.
+    `sweeps` and `seeds` are parts of it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -54,6 +62,8 @@ class History:
         self._locks = store.folder / "locks"
         self._pictures = store.folder / "pictures"
         self.remarks = store.remarks
+        self.sweeps = Sweeps(store, self._dead)
+        self.seeds = Seeds(store)
 
     @classmethod
     def open(cls, folder: Path) -> History:
@@ -90,11 +100,15 @@ class History:
                 self._bury(connection)
                 rows = connection.execute("SELECT * FROM runs WHERE key = ? ORDER BY number DESC", (intent.key,))
                 earlier = rows.fetchall()
-                kind, index = decide([Status(row["status"]) for row in earlier], fresh=fresh, retry=retry)
+                made = made_for(connection, intent.cell[0], intent.key) if fresh and intent.cell else set()
+                ours = {index for index, row in enumerate(earlier) if row["token"] in made}
+                kind, index = decide([Status(row["status"]) for row in earlier], fresh=fresh, retry=retry, ours=ours)
                 number = insert_run(connection, intent) if index is None else earlier[index]["number"]
                 if intent.name is not None and kind != "held":
-                    _name(connection, number, intent.name)
+                    put_name(connection, intent.name, run=number)
                 record = _by_number(connection, number)
+                if intent.cell is not None:
+                    link_cell(connection, intent.cell, record.token)
                 _put_words(connection, record)
         except HistoryError as error:
             raise HistoryError(f"{error}. Nothing was sent") from error
@@ -181,12 +195,8 @@ class History:
         return self._one("SELECT * FROM runs WHERE number = ?", number)
 
     def by_name(self, name: str) -> RunRecord | None:
-        """The run that was given this name last."""
-        return self._one(
-            "SELECT runs.* FROM names JOIN runs ON runs.number = names.run WHERE names.name = ? "
-            "ORDER BY names.id DESC LIMIT 1",
-            name,
-        )
+        """The run that was given this name last, unless a sweep was given it since."""
+        return self._one(f"SELECT * FROM runs WHERE number = (SELECT run {HELD_BY})", name)  # noqa: S608 - own words
 
     def newest(self, *, back: int = 0, without: Collection[str] = ()) -> RunRecord | None:
         """The newest run, or the one so many before it, the tokens in `without` not counted."""
@@ -199,6 +209,17 @@ class History:
                 back -= 1
         return None
 
+    def last(self, *, back: int = 0, without: Collection[str] = ()) -> RunRecord | SweepRecord | None:
+        """The newest run or sweep, or the one so many before it; a run sent for a cell of a sweep is none."""
+        with self._store.read() as connection:
+            runs = connection.execute("SELECT * FROM runs WHERE sweep IS NULL ORDER BY number DESC")
+            sweeps = connection.execute(f"{SELECT_SWEEP} ORDER BY number DESC")
+            rows = heapq.merge(runs, sweeps, key=lambda row: row["created_at"], reverse=True)
+            row = next(islice((row for row in rows if row["token"] not in without), back, None), None)
+            if row is None:
+                return None
+            return read_sweep(row) if "spec" in row.keys() else read_runs(connection, [row])[0]  # noqa: SIM118 - `in row` looks through the values
+
     def by_service_id(self, prefix: str) -> RunRecord | None:
         """The run with this id of a service, or the only one whose id begins so.
 
@@ -207,23 +228,8 @@ class History:
         RefError
             If there are several; it lists them.
         """
-        if not prefix:
-            return None
         with self._store.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM runs WHERE service_run_id = ? ORDER BY number DESC LIMIT 9", (prefix,)
-            ).fetchall()
-            rows = (
-                rows
-                or connection.execute(
-                    "SELECT * FROM runs WHERE service_run_id >= ? AND service_run_id < ? ORDER BY number DESC LIMIT 9",
-                    (prefix, prefix + "\U0010ffff"),
-                ).fetchall()
-            )
-            if len(rows) > 1:
-                shown = ", ".join(f"r{row['number']} ({row['service_run_id']})" for row in rows[:8])
-                more = " ..." if len(rows) > 8 else ""
-                raise RefError(f"{prefix} is not one run's id alone: {shown}{more}")
+            rows = search.find_by_id(connection, prefix)
             return read_runs(connection, rows)[0] if rows else None
 
     def search(
@@ -266,7 +272,7 @@ class History:
             row = connection.execute("SELECT number FROM runs WHERE token = ?", (token,)).fetchone()
             if row is None:
                 raise HistoryError("the history knows no such run")
-            _name(connection, row["number"], name)
+            put_name(connection, name, run=row["number"])
             record = _by_number(connection, row["number"])
             _put_words(connection, record)
         return record
@@ -289,7 +295,7 @@ class History:
         with self._store.write() as connection:
             self._bury(connection)
             rows = connection.execute(
-                f"SELECT * FROM runs WHERE status IN {_LIVE} "  # noqa: S608 - own words
+                f"SELECT * FROM runs WHERE status IN {LIVE} "  # noqa: S608 - own words
                 "OR number IN (SELECT run FROM pictures WHERE state = 'expected') ORDER BY number"
             ).fetchall()
             rows = [row for row in rows if identity is None or row["identity"] == identity]
@@ -337,7 +343,7 @@ class History:
     def _bury(self, connection: sqlite3.Connection) -> None:
         """Nobody will ever read the answer to what a dead owner was sending."""
         rows = connection.execute(
-            f"SELECT * FROM runs WHERE status IN {_LIVE} AND status = 'submitting'"  # noqa: S608 - own words
+            f"SELECT * FROM runs WHERE status IN {LIVE} AND status = 'submitting'"  # noqa: S608 - own words
         ).fetchall()
         dead = self._dead({row["owner"] for row in rows})
         buried = [row for row in rows if row["owner"] in dead]
@@ -354,7 +360,7 @@ class History:
     def _owners(self) -> set[str]:
         with self._store.read() as connection:
             rows = connection.execute(
-                f"SELECT DISTINCT owner FROM runs WHERE status IN {_LIVE} "  # noqa: S608 - own words
+                f"SELECT DISTINCT owner FROM runs WHERE status IN {LIVE} "  # noqa: S608 - own words
                 "OR number IN (SELECT run FROM pictures WHERE state = 'expected')"
             ).fetchall()
         return {row["owner"] for row in rows}
@@ -366,11 +372,6 @@ class History:
 def _by_number(connection: sqlite3.Connection, number: int) -> RunRecord:
     rows = connection.execute("SELECT * FROM runs WHERE number = ?", (number,)).fetchall()
     return read_runs(connection, rows)[0]
-
-
-def _name(connection: sqlite3.Connection, number: int, name: str) -> None:
-    connection.execute("INSERT INTO names (name, run) VALUES (?, ?)", (name, number))
-    connection.execute("UPDATE runs SET name = ? WHERE number = ?", (name, number))
 
 
 def _put_words(connection: sqlite3.Connection, record: RunRecord) -> None:

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.claims import Intent
 
-__all__ = ["PICTURE_COLUMNS", "clean", "encode_problem", "insert_run", "picture_values", "read_runs", "words_of"]
+__all__ = [
+    "AT_ONCE",
+    "HELD_BY",
+    "PICTURE_COLUMNS",
+    "clean",
+    "encode",
+    "encode_problem",
+    "insert_run",
+    "picture_values",
+    "put_name",
+    "read_runs",
+    "words_of",
+]
 
 PICTURE_COLUMNS = (
     "position",
@@ -31,7 +43,8 @@ PICTURE_COLUMNS = (
     "format",
     "error",
 )
-_AT_ONCE = 500  # placeholders in one statement; SQLite's own limit is 999 in old versions
+AT_ONCE = 500  # placeholders in one statement; SQLite's own limit is 999 in old versions
+HELD_BY = "FROM names WHERE name = ? ORDER BY id DESC LIMIT 1"  # the run or the sweep that a name means
 
 
 def clean(text: str | None) -> str | None:
@@ -80,7 +93,8 @@ def insert_run(connection: sqlite3.Connection, intent: Intent) -> int:
         connection.execute("INSERT OR IGNORE INTO graphs (sha256, content) VALUES (?, ?)", (graph, content))
     cursor = connection.execute(
         "INSERT INTO runs (token, identity, origin, service, workflow, workflow_id, graph, params, set_params, key, "
-        "status, owner, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "status, owner, created_at, sweep) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT number FROM sweeps WHERE token = ?))",
         (
             intent.token,
             intent.identity,
@@ -95,9 +109,17 @@ def insert_run(connection: sqlite3.Connection, intent: Intent) -> int:
             Status.SUBMITTING,
             intent.owner,
             time.time(),
+            None if intent.cell is None else intent.cell[0],
         ),
     )
     return int(cursor.lastrowid or 0)
+
+
+def put_name(connection: sqlite3.Connection, name: str, *, run: int | None = None, sweep: int | None = None) -> None:
+    """Give a name to the run, or to the sweep, of that number."""
+    connection.execute("INSERT INTO names (name, run, sweep) VALUES (?, ?, ?)", (name, run, sweep))
+    connection.execute("UPDATE runs SET name = ? WHERE number = ?", (name, run))
+    connection.execute("UPDATE sweeps SET name = ? WHERE number = ?", (name, sweep))
 
 
 def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[RunRecord]:
@@ -105,8 +127,8 @@ def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> li
     pictures: dict[int, list[PictureRecord]] = {}
     # Only a success has pictures: most lists of live runs ask for none.
     numbers = [row["number"] for row in rows if row["status"] == Status.SUCCESS]
-    for start in range(0, len(numbers), _AT_ONCE):
-        some = numbers[start : start + _AT_ONCE]
+    for start in range(0, len(numbers), AT_ONCE):
+        some = numbers[start : start + AT_ONCE]
         columns = ", ".join(PICTURE_COLUMNS)
         marks = ", ".join("?" * len(some))
         found = connection.execute(

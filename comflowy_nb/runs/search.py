@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-__all__ = ["Query", "find_rows", "is_equal"]
+__all__ = ["Query", "find_by_id", "find_rows", "is_equal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,31 @@ def find_rows(connection: sqlite3.Connection, query: Query) -> list[sqlite3.Row]
         if all(_has(params, key, value) for key, value in query.params.items()):
             rows.append(row)
     return rows
+
+
+def find_by_id(connection: sqlite3.Connection, prefix: str) -> list[sqlite3.Row]:
+    """The row of the run with this id of a service, or of the only one whose id begins so; none, or one.
+
+    Raises
+    ------
+    RefError
+        If there are several; it lists them.
+    """
+    if not prefix:
+        return []
+    for condition, values in (
+        ("service_run_id = ?", (prefix,)),
+        ("service_run_id >= ? AND service_run_id < ?", (prefix, prefix + "\U0010ffff")),
+    ):
+        sql = f"SELECT * FROM runs WHERE {condition} ORDER BY number DESC LIMIT 9"  # noqa: S608 - own words
+        rows = connection.execute(sql, values).fetchall()
+        if len(rows) > 1:
+            shown = ", ".join(f"r{row['number']} ({row['service_run_id']})" for row in rows[:8])
+            more = " ..." if len(rows) > 8 else ""
+            raise RefError(f"{prefix} is not one run's id alone: {shown}{more}")
+        if rows:
+            return rows
+    return []
 
 
 def is_equal(stored: Any, wanted: Any) -> bool:

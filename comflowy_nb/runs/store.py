@@ -1,4 +1,4 @@
-"""The history's file: how it is opened, read and written, and what its tables are.
+"""The history's file: how it is opened, brought up to date, read and written.
 
 All SQLite errors end here, as `HistoryError` in plain words.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from comflowy_nb.errors import HistoryError
+from comflowy_nb.runs.tables import STEPS, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,64 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FILE_NAME", "VERSION", "Store", "make_folder"]
 
 FILE_NAME = "history.sqlite"
-VERSION = 1  # PRAGMA user_version of the tables below
 BUSY_S = 10.0  # longest wait for another process that writes
-
-_LIVE = "('submitting', 'waiting', 'pending', 'running')"
-
-_TABLES = f"""
-CREATE TABLE runs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    token TEXT NOT NULL UNIQUE,
-    identity TEXT NOT NULL,
-    origin TEXT NOT NULL,
-    service TEXT NOT NULL,
-    workflow TEXT NOT NULL,
-    workflow_id TEXT,
-    graph TEXT REFERENCES graphs (sha256),
-    params TEXT NOT NULL,
-    set_params TEXT NOT NULL,
-    key TEXT NOT NULL,
-    status TEXT NOT NULL,
-    owner TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    accepted_at REAL,
-    finished_at REAL,
-    service_run_id TEXT,
-    service_word TEXT,
-    problem TEXT,
-    reason TEXT,
-    remark TEXT,
-    name TEXT
-);
-CREATE INDEX runs_of_key ON runs (key, number);
-CREATE INDEX runs_of_service_id ON runs (service_run_id) WHERE service_run_id IS NOT NULL;
-CREATE INDEX runs_alive ON runs (number) WHERE status IN {_LIVE};
-CREATE TABLE pictures (
-    run INTEGER NOT NULL REFERENCES runs (number),
-    position INTEGER NOT NULL,
-    node TEXT,
-    node_index INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    file TEXT,
-    sha256 TEXT,
-    size_bytes INTEGER,
-    width_px INTEGER,
-    height_px INTEGER,
-    format TEXT,
-    error TEXT,
-    PRIMARY KEY (run, position)
-) WITHOUT ROWID;
-CREATE INDEX pictures_owed ON pictures (run) WHERE state = 'expected';
-CREATE TABLE names (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, run INTEGER NOT NULL);
-CREATE INDEX names_by_name ON names (name, id);
-CREATE TABLE words (run INTEGER PRIMARY KEY REFERENCES runs (number), text TEXT NOT NULL);
-CREATE TABLE graphs (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE samples (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL, workflow_key TEXT NOT NULL, seconds REAL NOT NULL
-);
-CREATE INDEX samples_of_workflow ON samples (identity, workflow_key, id);
-"""
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _WORDS = {
@@ -203,8 +147,9 @@ class Store:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         version = _check(connection)
         self._set_journal(connection)
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version < VERSION:
+            steps = "".join(STEPS[version:])
+            connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         try:

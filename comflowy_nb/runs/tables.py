@@ -1,0 +1,109 @@
+"""What the tables of the history are, from the first version on."""
+
+from __future__ import annotations
+
+__all__ = ["LIVE", "STEPS", "VERSION"]
+
+LIVE = "('submitting', 'waiting', 'pending', 'running')"
+
+_RUNS = f"""
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    token TEXT NOT NULL UNIQUE,
+    identity TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    service TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    workflow_id TEXT,
+    graph TEXT REFERENCES graphs (sha256),
+    params TEXT NOT NULL,
+    set_params TEXT NOT NULL,
+    key TEXT NOT NULL,
+    status TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    accepted_at REAL,
+    finished_at REAL,
+    service_run_id TEXT,
+    service_word TEXT,
+    problem TEXT,
+    reason TEXT,
+    remark TEXT,
+    name TEXT
+);
+CREATE INDEX runs_of_key ON runs (key, number);
+CREATE INDEX runs_of_service_id ON runs (service_run_id) WHERE service_run_id IS NOT NULL;
+CREATE INDEX runs_alive ON runs (number) WHERE status IN {LIVE};
+CREATE TABLE pictures (
+    run INTEGER NOT NULL REFERENCES runs (number),
+    position INTEGER NOT NULL,
+    node TEXT,
+    node_index INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    file TEXT,
+    sha256 TEXT,
+    size_bytes INTEGER,
+    width_px INTEGER,
+    height_px INTEGER,
+    format TEXT,
+    error TEXT,
+    PRIMARY KEY (run, position)
+) WITHOUT ROWID;
+CREATE INDEX pictures_owed ON pictures (run) WHERE state = 'expected';
+CREATE TABLE names (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, run INTEGER NOT NULL);
+CREATE INDEX names_by_name ON names (name, id);
+CREATE TABLE words (run INTEGER PRIMARY KEY REFERENCES runs (number), text TEXT NOT NULL);
+CREATE TABLE graphs (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE samples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL, workflow_key TEXT NOT NULL, seconds REAL NOT NULL
+);
+CREATE INDEX samples_of_workflow ON samples (identity, workflow_key, id);
+"""
+
+# `runs.sweep` is the sweep a run was sent for; `cells.run` the token of the run that stands for a cell, which may have
+# been sent for something else. A kernel with the version before can go on writing its runs and names.
+_SWEEPS = """
+CREATE TABLE sweeps (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    token TEXT NOT NULL UNIQUE,
+    identity TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    service TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    workflow_id TEXT,
+    key TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    fresh INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    ended_at REAL,
+    name TEXT
+);
+CREATE INDEX sweeps_of_key ON sweeps (key, number);
+CREATE TABLE cells (
+    sweep INTEGER NOT NULL REFERENCES sweeps (number),
+    number INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    params TEXT NOT NULL,
+    key TEXT NOT NULL,
+    run TEXT,
+    PRIMARY KEY (sweep, number)
+) WITHOUT ROWID;
+CREATE INDEX cells_of_key ON cells (sweep, key);
+CREATE TABLE seeds (draw_key TEXT PRIMARY KEY, seed INTEGER NOT NULL) WITHOUT ROWID;
+ALTER TABLE runs ADD COLUMN sweep INTEGER REFERENCES sweeps (number);
+ALTER TABLE names RENAME TO names_of_runs;
+DROP INDEX names_by_name;
+CREATE TABLE names (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    run INTEGER REFERENCES runs (number),
+    sweep INTEGER REFERENCES sweeps (number),
+    CHECK ((run IS NULL) <> (sweep IS NULL))
+);
+INSERT INTO names (id, name, run) SELECT id, name, run FROM names_of_runs;
+DROP TABLE names_of_runs;
+CREATE INDEX names_by_name ON names (name, id);
+"""
+
+STEPS = (_RUNS, _SWEEPS)  # a new file takes all of them, an older one those it has not had; none is ever changed
+VERSION = len(STEPS)  # PRAGMA user_version
