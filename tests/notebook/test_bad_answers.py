@@ -1,0 +1,215 @@
+"""What a person reads when a service misbehaves: one or two plain lines, no key, no address, and nothing lost."""
+
+from __future__ import annotations
+
+import pytest
+from faulty_server import close_after_reading, closed_port, html, reply
+from scripted_api import CHECK, RUN, TOKEN, ScriptedApi, png
+
+from comflowy_nb.settings import settings
+
+KEY = "canary-key-5521"
+
+
+@pytest.fixture
+def api(monkeypatch):
+    with ScriptedApi() as server:
+        monkeypatch.setenv("COMFLOWY_URL", server.url)
+        monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
+        settings.retry_base_s = settings.retry_max_s = 0.02
+        settings.lost_gap_s = 0.02
+        yield server
+
+
+@pytest.fixture
+def connected(api, cell, handles):
+    assert cell(f"%comflowy connect test={api.url}").error is None
+    return cell
+
+
+def plain(cell, api=None):
+    """The lines of a cell's error, after what holds for all of them was checked."""
+    lines = cell.lines
+    assert lines is not None, f"not rendered in plain lines: {cell.error!r}"
+    text = "\n".join(lines)
+    assert 1 <= len(text.splitlines()) <= 3
+    assert len(text) < 600
+    shown = text + "".join(str(data) for data in cell.last) + cell.stdout + cell.stderr
+    assert KEY not in shown
+    assert "token-of-the-service" not in shown
+    if api is not None:
+        assert api.netloc not in shown
+    return text
+
+
+def test_no_key(cell, monkeypatch):
+    with ScriptedApi() as api:
+        assert "login" in plain(cell(f"%comflowy connect {api.url}"), api)
+
+
+def test_a_wrong_key(cell, api):
+    api.on(TOKEN, reply({"success": False, "error": f"key {KEY} is wrong"}, 401))
+    text = plain(cell(f"%comflowy connect {api.url}"), api)
+    assert "key" in text
+    assert api.count(RUN) == 0
+
+
+def test_no_network(cell, api):
+    api.refuse()
+    assert "can't reach" in plain(cell(f"%comflowy connect {api.url}"), api)
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("htp://x", "no http or https address"),
+        ("localhost:8000", "write http://localhost:8000"),
+        ("nonsense", "sandbox, cloud, or an address"),
+        ("http://user:secret@127.0.0.1:1", "user name or password"),
+        ("http://127.0.0.1:99999", "port"),
+        ("http://example.org", "http"),  # no key goes over plain http
+    ],
+)
+def test_a_wrong_address(cell, monkeypatch, target, told):
+    monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
+    text = plain(cell(f"%comflowy connect {target}"))
+    assert told in text
+    assert "secret" not in text
+
+
+def test_nobody_at_the_port(cell):
+    assert "refused" in plain(cell(f"%comflowy connect http://127.0.0.1:{closed_port()}"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (html(), "web page"),
+        (reply(b""), "nothing"),
+        (reply({"success": False, "error": "closed for today"}), "closed for today"),
+        (reply("oops", 500), "status 500"),
+        (reply({}, 429, headers={"Retry-After": "900"}), "wait"),
+    ],
+)
+def test_a_service_that_gives_no_token(cell, api, answer, told):
+    api.on(TOKEN, answer)
+    assert told in plain(cell(f"%comflowy connect {api.url}"), api)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told", "sent"),
+    [
+        (html(), "can't tell", 1),
+        (reply(b""), "can't tell", 1),
+        (reply({"success": False, "error": "<b>no</b> credit"}), "credit", 1),
+        (reply({"success": False, "error": "no such workflow"}, 404), "workflow", 1),
+        (reply("oops", 500), "can't tell", 1),
+        (reply({}, 429, headers={"Retry-After": "900"}), "wait", 1),
+        (close_after_reading(), "can't tell", 1),
+        (reply({"success": False, "error": "pay first"}, 402), "pay first", 1),
+    ],
+)
+def test_a_submit_that_goes_wrong_is_never_repeated_by_itself(connected, api, answer, told, sent):
+    api.on(RUN, answer)
+    assert told in plain(connected("%comflowy run wf-1 3::cfg=7"), api)
+    assert api.count(RUN) == sent
+
+
+def test_a_429_with_a_short_pause_is_waited_for(connected, api):
+    good = reply({"success": True, "data": {"run_id": "x"}})
+    api.on(RUN, reply({}, 429, headers={"Retry-After": "0.1"}), good)
+    assert connected("%comflowy run wf-1").error is None
+    assert api.count(RUN) == 2
+
+
+def test_a_run_that_fails_names_the_node_and_its_html_is_text(connected, api):
+    problem = {
+        "node_id": "3",
+        "node_type": "KSampler",
+        "exception_message": "<script>alert(1)</script> out of memory",
+        "exception_type": "OutOfMemoryError",
+        "traceback": [],
+    }
+    import json
+
+    api.finished = {"status": "failed", "error": json.dumps(problem)}
+    cell = connected("%comflowy run wf-1")
+    text = plain(cell, api)
+    assert "node 3 (KSampler)" in text
+    assert "out of memory" in text
+    drawn = "".join(data["text/html"] for data in cell.last if "text/html" in data)
+    assert "<script" not in drawn
+    assert "out of memory" in drawn
+
+
+def test_checks_that_go_wrong_end_nothing(connected, api):
+    from faulty_server import choose
+
+    api.words = []
+    good = choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
+    api.on(CHECK, html(), reply(b""), reply({"success": False}), reply("x", 500), close_after_reading(), good)
+    cell = connected("%comflowy run wf-1")
+    assert cell.error is None
+    assert "success" in cell.last[0]["text/plain"]
+    assert api.count(RUN) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "told"),
+    [
+        ("/pictures/a.png", reply(png()[:60]), "missing"),
+        ("/pictures/a.png", html(), "missing"),
+        ("/pictures/a.png", reply(b"%!PS-Adobe EPSF"), "missing"),
+        ("/pictures/a.png", reply(b"", 404), "missing"),
+    ],
+)
+def test_a_picture_that_is_none_leaves_a_success_that_says_so(connected, api, path, answer, told):
+    api.on(f"GET {path}", answer)
+    cell = connected("%comflowy run wf-1")
+    assert cell.error is None
+    assert cell.value.status == "success"
+    assert told in cell.last[0]["text/plain"]
+    assert "%comflowy show r1" in cell.last[0]["text/plain"]
+    api.on(f"GET {path}", reply(png()))
+    shown = connected("%comflowy show r1")
+    assert any("image/jpeg" in data for data in shown.last)
+    assert api.count(RUN) == 1
+
+
+def test_a_huge_picture_is_refused(connected, api):
+    settings.picture_max_px = 100
+    cell = connected("%comflowy run wf-1")
+    assert cell.error is None
+    assert "missing" in cell.last[0]["text/plain"]
+
+
+def test_a_picture_on_a_file_address_is_not_fetched(connected, api, monkeypatch, tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png("black"))
+    state = {"status": "success", "output_images": [f"file://{secret}"], "full_outputs": {}}
+    api.on(CHECK, reply({"success": True, "data": state}))
+    cell = connected("%comflowy run wf-1")
+    assert cell.error is None
+    assert "missing" in cell.last[0]["text/plain"]
+    assert str(tmp_path) not in str(cell.last)
+
+
+def test_a_full_disk_sends_nothing(connected, api, home):
+    """The intent can't be written, so the request must not leave."""
+    from comflowy_nb.runs.library import open_library
+
+    connected("%comflowy runs")
+    for connection in open_library().history._store._pool:  # what SQLite says then is what a full disk gives
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+    text = plain(connected("%comflowy run wf-1 6::text=" + "x" * 60_000), api)
+    assert "full" in text
+    assert api.count(RUN) == 0
+
+
+def test_an_odd_status_word_is_shown_as_it_is(connected, api):
+    api.words = ["queued_for_gpu"] * 3
+    cell = connected("%comflowy run wf-1")
+    assert cell.error is None
+    shown = " ".join(output["data"]["text/plain"] for output in cell.sent)
+    assert "queued_for_gpu" in shown
