@@ -300,6 +300,8 @@ class Client:
     def find(self, ref: str) -> Found:
         """What a reference names, with the live run where this client follows it."""
         found = self.library.find(ref)
+        if found.sweep is not None:
+            return found
         run = self._roster.run(found.run.record)
         if found.image is None:
             return Found(run)

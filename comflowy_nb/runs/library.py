@@ -10,14 +10,16 @@ from comflowy_nb.errors import RefError
 from comflowy_nb.runs.history import History
 from comflowy_nb.runs.refs import parse_ref
 from comflowy_nb.runs.run import Run
+from comflowy_nb.runs.sweep_rows import SweepRecord
 from comflowy_nb.settings import home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from comflowy_nb.runs.record import PictureRecord, RunRecord
     from comflowy_nb.runs.refs import Ref
-    from comflowy_nb.runs.run import PictureRecord, RunImage, RunRecord
+    from comflowy_nb.runs.run import RunImage
     from comflowy_nb.services.base import Status
 
 __all__ = ["Found", "Library", "find", "open_library", "runs"]
@@ -25,14 +27,31 @@ __all__ = ["Found", "Library", "find", "open_library", "runs"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a reference names: a run, and one of its pictures if it says which."""
+    """What a reference names: a run, and one of its pictures if it says which; or a sweep."""
 
-    run: Run
+    what: Run | SweepRecord
     image: RunImage | None = None
+
+    @property
+    def sweep(self) -> SweepRecord | None:
+        return self.what if isinstance(self.what, SweepRecord) else None
+
+    @property
+    def run(self) -> Run:
+        """The run.
+
+        Raises
+        ------
+        RefError
+            If it is a sweep, for whoever can do something with a run alone.
+        """
+        if isinstance(self.what, SweepRecord):
+            raise RefError(f"{_describe(self.what)}; a run of it is {self.what.ref}.1")
+        return self.what
 
 
 class Library:
-    """Runs of the past, by reference or by search, with their pictures.
+    """Runs and sweeps of the past, by reference or by search, with their pictures.
 
     Parameters
     ----------
@@ -44,7 +63,7 @@ class Library:
         self.home = folder
         self.folder = folder / "pictures"
         self.locks = folder / "locks"
-        self.recent: list[str] = []  # tokens of this process's runs, newest last
+        self.recent: list[str] = []  # tokens of this process's runs and sweeps, newest last; of no cell
         self._history: History | None = None
         self._lock = threading.Lock()
 
@@ -61,10 +80,10 @@ class Library:
                 self._history.close()
                 self._history = None
 
-    def touch(self, run: Run) -> None:
-        """Make a run this process's newest: what `last` means."""
+    def touch(self, newest: Run | SweepRecord) -> None:
+        """Make a run or a sweep this process's newest: what `last` means."""
         with self._lock:
-            self.recent = [*(token for token in self.recent if token != run.token), run.token]
+            self.recent = [*(token for token in self.recent if token != newest.token), newest.token]
 
     def expect_missing(self, run: Run) -> bool:
         """Mark the pictures of a success that are not on disk as expected again; whether there are any to fetch."""
@@ -86,7 +105,7 @@ class Library:
         return Run(record, self)
 
     def find(self, ref: str) -> Found:
-        """The run, and the picture if one is named, that a reference means.
+        """The run, and the picture if one is named, or the sweep that a reference means.
 
         Raises
         ------
@@ -94,7 +113,12 @@ class Library:
             If it names nothing.
         """
         parsed = parse_ref(ref)
-        run = self.run(self._record(parsed))
+        record = self._record(parsed)
+        if isinstance(record, SweepRecord):
+            if parsed.is_picture:
+                raise RefError(f"{_describe(record)}; the first picture of one is {record.ref}.1[0]")
+            return Found(record)
+        run = self.run(record)
         return Found(run, pick_image(run, parsed))
 
     def runs(
@@ -158,26 +182,45 @@ class Library:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _record(self, ref: Ref) -> RunRecord:
+    def _record(self, ref: Ref) -> RunRecord | SweepRecord:
         history = self.history
-        record: RunRecord | None
+        record: RunRecord | SweepRecord | None
         if ref.run == "number":
             record = history.by_number(ref.number)
+        elif ref.run == "sweep":
+            record = self._of_sweep(ref)
         elif ref.run == "last":
             record = self._last(ref.back)
         elif ref.run == "name":
-            record = history.by_name(ref.text) or history.by_service_id(ref.text)
+            record = history.by_name(ref.text) or history.sweeps.by_name(ref.text) or history.by_service_id(ref.text)
         else:
             record = history.by_service_id(ref.text)
         if record is None:
             raise RefError(f"there is no run {ref.text}; %comflowy runs lists them")
         return record
 
-    def _last(self, back: int) -> RunRecord | None:
+    def _of_sweep(self, ref: Ref) -> RunRecord | SweepRecord:
+        sweep = self.history.sweeps.by_number(ref.number)
+        if sweep is None:
+            raise RefError(f"there is no sweep s{ref.number}")
+        if ref.cell is None:
+            return sweep
+        cell = self.history.sweeps.cell(sweep.token, ref.cell)
+        if cell is None:
+            raise RefError(f"{_describe(sweep)}, so there is no {sweep.ref}.{ref.cell}")
+        if cell.run is None:
+            raise RefError(f"{sweep.ref}.{ref.cell} was not sent; the sweep run again sends it")
+        return cell.run
+
+    def _last(self, back: int) -> RunRecord | SweepRecord | None:
         recent = self.recent[::-1]
         if back < len(recent):
-            return self.history.get(recent[back])
-        return self.history.newest(back=back - len(recent), without=recent)
+            return self.history.get(recent[back]) or self.history.sweeps.get(recent[back])
+        return self.history.last(back=back - len(recent), without=recent)
+
+
+def _describe(sweep: SweepRecord) -> str:
+    return f"{sweep.ref} is a sweep of {sweep.count} cell{'s' * (sweep.count != 1)}"
 
 
 def pick_image(run: Run, ref: Ref) -> RunImage | None:

@@ -1,4 +1,4 @@
-"""References: `r41`, a name, a service's id, `last`, `last~1`, and a picture of them, `r41[0]` or `r41:9[0]`."""
+"""References: `r41`, `s3`, `s3.12`, a name, a service's id, `last`, `last~1`, and a picture of a run, `r41:9[0]`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ __all__ = ["Ref", "check_name", "parse_ref"]
 _PICTURE = re.compile(r"(?P<rest>.*?)\[(?P<picture>[0-9]{1,9})\]", re.DOTALL)
 _NUMBER = re.compile(r"r([0-9]{1,18})")
 _LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
-_SWEEP = re.compile(r"(s[0-9]{1,18})(?:\.[0-9]+)?")
+_SWEEP = re.compile(r"s([0-9]{1,18})(?:\.([0-9]{1,9}))?")
 _RESERVED = re.compile(r"last|[rs][0-9]+")
-_HELP = "a run is r41, a name, its id, last or last~1; its first picture r41[0], the first of node 9 r41:9[0]"
+_HELP = (
+    "a run is r41, a name, its id, last or last~1; a sweep s3, a cell of it s3.12; "
+    "a run's first picture r41[0], the first of node 9 r41:9[0]"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """What a reference says; whether there is such a run is another matter."""
+    """What a reference says; whether there is such a run or sweep is another matter."""
 
-    run: Literal["number", "name", "id", "last"]
-    text: str  # what stands for the run, as typed
-    number: int = 0  # of `r41`
+    run: Literal["number", "name", "id", "last", "sweep"]
+    text: str  # what stands for the run or the sweep, as typed
+    number: int = 0  # of `r41`, and of `s3`
+    cell: int | None = None  # of `s3.12`
     back: int = 0  # of `last~1`
     node: str | None = None
     picture: int | None = None  # counted within the node if there is one, else within the run
@@ -62,7 +66,8 @@ def _of_run(run: str, node: str | None, picture: int | None) -> Ref:
     if last := _LAST.fullmatch(run):
         return Ref("last", run, back=int(last[1] or 0), node=node, picture=picture)
     if sweep := _SWEEP.fullmatch(run):
-        raise RefError(f"there is no sweep {sweep[1]}")
+        cell = None if sweep[2] is None else int(sweep[2])
+        return Ref("sweep", run, number=int(sweep[1]), cell=cell, node=node, picture=picture)
     if run.startswith("last~"):
         raise RefError(f"{run!r} is no reference: {_HELP}")
     return Ref("name" if run.isidentifier() else "id", run, node=node, picture=picture)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import RefError
-from comflowy_nb.runs.refs import Ref, parse_ref
+from comflowy_nb.runs.refs import Ref, check_name, parse_ref
 
 TABLE = {
     "r41": Ref("number", "r41", number=41),
@@ -28,6 +28,17 @@ TABLE = {
     "best:9[0]": Ref("name", "best", node="9", picture=0),
     "r41:12:3[1]": Ref("number", "r41", number=41, node="12:3", picture=1),
     "last~1:9[10]": Ref("last", "last~1", back=1, node="9", picture=10),
+    "s3": Ref("sweep", "s3", number=3),
+    "s3.12": Ref("sweep", "s3.12", number=3, cell=12),
+    "s3.12[0]": Ref("sweep", "s3.12", number=3, cell=12, picture=0),
+    "s3.12:9:1[2]": Ref("sweep", "s3.12", number=3, cell=12, node="9:1", picture=2),
+    "s3[0]": Ref("sweep", "s3", number=3, picture=0),
+    "s": Ref("name", "s"),
+    "sunset": Ref("name", "sunset"),
+    "s3x": Ref("name", "s3x"),
+    "s3.x": Ref("id", "s3.x"),
+    "s3.": Ref("id", "s3."),
+    "r41.2": Ref("id", "r41.2"),
 }
 
 
@@ -48,12 +59,6 @@ def test_a_wrong_count_after_last_is_no_id(text):
         parse_ref(text)
 
 
-@pytest.mark.parametrize("text", ["s3", "s3.12", "s3[0]", "s3.12:9[0]"])
-def test_there_are_no_sweeps_yet(text):
-    with pytest.raises(RefError, match="no sweep s3"):
-        parse_ref(text)
-
-
 def test_a_node_alone_is_told_how_its_picture_is_named():
     with pytest.raises(RefError, match=r"r41:9\[0\]"):
         parse_ref("r41:9")
@@ -62,14 +67,31 @@ def test_a_node_alone_is_told_how_its_picture_is_named():
 @given(st.text(max_size=30))
 def test_any_text_is_a_reference_or_a_plain_error(text):
     with contextlib.suppress(RefError):
-        assert parse_ref(text).run in {"number", "name", "id", "last"}
+        assert parse_ref(text).run in {"number", "name", "id", "last", "sweep"}
 
 
 @given(
-    run=st.one_of(st.integers(0, 10**17).map("r{}".format), st.just("last"), st.integers(0, 999).map("last~{}".format)),
+    run=st.one_of(
+        st.integers(0, 10**17).map("r{}".format),
+        st.integers(0, 10**17).map("s{}".format),
+        st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)).map("s{0[0]}.{0[1]}".format),
+        st.just("last"),
+        st.integers(0, 999).map("last~{}".format),
+    ),
     node=st.none() | st.from_regex(r"[A-Za-z0-9_]+(:[A-Za-z0-9_]+)*", fullmatch=True),
     picture=st.integers(0, 10**6),
 )
 def test_what_is_put_together_is_taken_apart(run, node, picture):
     ref = parse_ref(f"{run}:{node}[{picture}]" if node else f"{run}[{picture}]")
     assert (ref.text, ref.node, ref.picture) == (run, node, picture)
+
+
+@pytest.mark.parametrize("name", ["s3", "s0", "r41", "last"])
+def test_no_name_hides_a_number(name):
+    with pytest.raises(RefError, match="already means a run or a sweep"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["s", "s3x", "sweep", "bottles"])
+def test_other_words_beginning_so_are_names(name):
+    check_name(name)
