@@ -11,12 +11,17 @@ from comflowy_nb.workflow.fields import FieldType
 if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["SEED_WORDS", "has_range", "is_range", "is_several"]
+__all__ = ["SEED_WORDS", "has_range", "is_number", "is_range", "is_several"]
 
 SEED_WORDS = re.compile(r"random|random#[0-9]+|each")
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _ONE = re.compile(_NUMBER)
 _RANGE = re.compile(rf"{_NUMBER}\.\.{_NUMBER}(?:\.\.{_NUMBER}|#[0-9]+)?")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as ranges have them."""
+    return _ONE.fullmatch(text) is not None
 
 
 def is_range(text: str) -> bool:
@@ -27,7 +32,7 @@ def is_range(text: str) -> bool:
 def has_range(text: str) -> bool:
     """Whether a text is a range, or a list of numbers and ranges with at least one range in it."""
     items = _items(text)
-    return any(map(is_range, items)) and all(is_range(item) or _ONE.fullmatch(item) for item in items)
+    return any(map(is_range, items)) and all(is_range(item) or is_number(item) for item in items)
 
 
 def is_several(one: Field, text: str) -> bool:

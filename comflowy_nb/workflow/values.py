@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.pictures import PictureInput
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["LARGEST_DRAWN_SEED", "Resolved", "Setting", "draw_seed", "resolve", "settings_from_mapping"]
+__all__ = [
+    "LARGEST_DRAWN_SEED",
+    "Reader",
+    "Resolved",
+    "Setting",
+    "draw_seed",
+    "resolve",
+    "settings_from_mapping",
+    "tightest",
+]
 
 LARGEST_DRAWN_SEED = 2**53 - 1  # the largest whole number that JavaScript, and so the editor, holds exactly
 _SWEEP = "%comflowy sweep takes several"
@@ -36,7 +45,7 @@ class Setting:
     `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
     quotes, `where` names the place for an error (`line 3`). Only in a body of lines: `plain` is the text, and whether
     it was quoted, as types other than STRING read it, without comments; `is_list` says that it was written as a list
-    of lines that begin with `- `.
+    of lines that begin with `- `; `block` are the lines as they stand below the key, where nothing stands beside it.
     """
 
     key: str
@@ -46,6 +55,7 @@ class Setting:
     typed: bool = False
     plain: tuple[str, bool] | None = None
     is_list: bool = False
+    block: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,12 @@ def draw_seed(one: Field | None, field_id: str) -> int:  # noqa: ARG001 - others
     if one is not None and one.max is not None:
         high = max(low, min(high, int(one.max)))
     return low + secrets.randbelow(high - low + 1)
+
+
+def tightest(workflow: Workflow, field_ids: Sequence[str]) -> Field | None:
+    """The field whose seeds fit all of these; None where nothing describes them."""
+    fields = [workflow.fields[one] for one in field_ids if one in workflow.fields]
+    return min(fields, key=lambda one: LARGEST_DRAWN_SEED if one.max is None else one.max, default=None)
 
 
 def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
@@ -100,7 +116,7 @@ def resolve(
         For everything wrong at once: unknown fields, values their fields can't take, fields given twice, names that
         are not defined, pictures that can't be read, and several values where a run takes one.
     """
-    reader = _Reader(workflow, namespace, draw, open_run)
+    reader = Reader(workflow, namespace, draw, open_run)
     for setting in settings:
         reader.take(setting)
     if reader.problems:
@@ -112,7 +128,9 @@ def _no_runs(ref: str) -> PictureInput:
     raise RefError(f"run:{ref}: the pictures of runs can't be read here")
 
 
-class _Reader:
+class Reader:
+    """Reads settings one after another; what is wrong with them gathers in `problems`."""
+
     def __init__(
         self,
         workflow: Workflow,
@@ -133,34 +151,40 @@ class _Reader:
         try:
             field_ids = self.workflow.find(setting.key)
         except FieldError as error:
-            self._report(setting, error)
+            self.report(setting, error)
             return
         for field_id in field_ids:
-            if field_id in self._given:
-                self._report_twice(field_id, setting)
+            if not self.claim(field_id, setting):
                 continue
-            self._given[field_id] = setting
             try:
                 self.params[field_id] = self._read(setting, field_id, field_ids)
             except (FieldError, LineError, PictureError, RefError) as error:
-                self._report(setting, error, field_id)
+                self.report(setting, error, field_id)
 
-    def _report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
+    def claim(self, field_id: str, setting: Setting) -> bool:
+        """Whether this setting is the first for its field; a second one is a problem."""
+        if field_id in self._given:
+            self._report_twice(field_id, setting)
+            return False
+        self._given[field_id] = setting
+        return True
+
+    def report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
         text = str(error)
         if field_id is not None and not isinstance(error, FieldError):
-            text = f"{self._field(field_id).where}: {text}"
-        self.problems.append(f"{setting.where}: {text}" if setting.where.startswith("line ") else text)
+            text = f"{self.field(field_id).where}: {text}"
+        self.problems.append(f"{setting.where}: {text}" if "line " in setting.where else text)
 
     def _report_twice(self, field_id: str, setting: Setting) -> None:
         first = self._given[field_id]
         places = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
-        self.problems.append(f"{self._field(field_id).where} is given twice: {' and '.join(places)}")
+        self.problems.append(f"{self.field(field_id).where} is given twice: {' and '.join(places)}")
 
-    def _field(self, field_id: str) -> Field:
+    def field(self, field_id: str) -> Field:
         return self.workflow.fields.get(field_id) or Field(field_id)
 
     def _read(self, setting: Setting, field_id: str, together: tuple[str, ...]) -> Any:
-        one = self._field(field_id)
+        one = self.field(field_id)
         value, quoted = setting.value, setting.quoted
         if setting.plain is not None and one.type is not FieldType.STRING:
             value, quoted = setting.plain
@@ -171,7 +195,7 @@ class _Reader:
         meaning = expand(value, self.namespace)
         if self.namespace is not None and is_name(value):
             return self._read_object(one, meaning, name=value)
-        if self._is_seed_word(one, meaning, quoted=quoted):
+        if self.is_seed_word(one, meaning, quoted=quoted):
             return self._draw_seed(one, meaning, together)
         picture = self._read_picture(one, meaning)
         if picture is not None:
@@ -193,18 +217,32 @@ class _Reader:
     def _read_object(self, one: Field, value: object, name: str | None = None) -> Any:
         """A value of Python or JSON; `name` is the `{name}` it came from."""
         value = plain(value)
-        takes_pictures = one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
-        if takes_pictures and is_picture(value):
-            return picture_of(value)
-        if takes_pictures and isinstance(value, str):
-            return self._read_picture(one, value) or value
+        if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN} and (is_picture(value) or isinstance(value, str)):
+            return self.read_object(one, value)
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
         if several and (name is not None or one.type is not FieldType.UNKNOWN):
             what = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
             raise FieldError(f"{one.where}: {what}, but a run takes one value; {_SWEEP}")
+        return self.read_object(one, value)
+
+    def read_item(self, one: Field, text: str, *, as_text: bool) -> Any:
+        """One value from an expanded text; `as_text` where an unknown type takes it verbatim."""
+        picture = self._read_picture(one, text)
+        if picture is not None:
+            return picture
+        return text if one.type is FieldType.UNKNOWN and as_text else one.read(text)
+
+    def read_object(self, one: Field, value: object) -> Any:
+        """One value of Python or JSON."""
+        value = plain(value)
+        if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
+            if is_picture(value):
+                return picture_of(value)
+            if isinstance(value, str):
+                return self._read_picture(one, value) or value
         return one.check(value)
 
-    def _is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
+    def is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
         if not one.is_seed or not SEED_WORDS.fullmatch(text):
             return False
         if one.type is FieldType.UNKNOWN:
@@ -217,11 +255,7 @@ class _Reader:
             raise FieldError(f"{one.where}: {word} draws several seeds, but a run takes one; {tip}")
         seed = next((self.drawn[other] for other in together if other in self.drawn), None)
         if seed is None:
-            fields = [self.workflow.fields[other] for other in together if other in self.workflow.fields]
-            tightest = min(
-                fields, key=lambda other: LARGEST_DRAWN_SEED if other.max is None else other.max, default=None
-            )
-            seed = self.draw(tightest, one.id)
+            seed = self.draw(tightest(self.workflow, together), one.id)
         self.drawn[one.id] = seed
         return seed
 

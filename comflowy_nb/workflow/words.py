@@ -2,8 +2,9 @@
 
 The rules are our own, because a prompt is full of what a shell would take away. A quote opens only at a word's start
 or after its first `=`, and closes only at the same quote before white space, `||`, `,` or the end; every other quote,
-apostrophe and backslash is a character like any other. A `#` between white space begins a comment. White space is
-space, tab and the breaks of lines: a no-break space belongs to its word.
+apostrophe and backslash is a character like any other. In a sweep a quote also opens after a `||` or `,` that divides
+values. A `#` between white space begins a comment. White space is space, tab and the breaks of lines: a no-break space
+belongs to its word.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 from comflowy_nb.errors import LineError
 
-__all__ = ["SPACE", "Word", "closing_quote", "split_line", "split_silencer"]
+__all__ = ["SPACE", "Word", "closing_quote", "flow_end", "flow_quote_end", "split_line", "split_silencer"]
 
 SPACE = " \t\r\n\f\v"
 _TO_THE_BODY = "a text with quotes is easiest in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
@@ -40,13 +41,16 @@ class Word:
     raw: str
 
 
-def split_line(line: str) -> list[Word]:
+def split_line(line: str, *, sweep: bool = False) -> list[Word]:
     """The words of a line, without its comment.
 
     Parameters
     ----------
     line
         All that follows `%comflowy`, or a part of it; without a final `;`, which `split_silencer` takes away.
+    sweep
+        Whether a value may be several, each with quotes of its own: such a value keeps its quotes for whoever divides
+        it, and is not `quoted`; one quote round the whole of it is taken away as ever.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def split_line(line: str) -> list[Word]:
     words = []
     at = _skip(line, 0)
     while at < len(line):
-        end, quote_at = _end_of_word(line, at)
+        end, quote_at = _end_of_word(line, at, sweep=sweep)
         raw = line[at:end]
         if raw == "#":
             break
@@ -90,14 +94,57 @@ def _skip(line: str, at: int) -> int:
     return at
 
 
-def _end_of_word(line: str, start: int) -> tuple[int, int | None]:
-    """Where the word ends, and where in it a quote opens."""
+def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
+    """Where the list or mapping ends that opens at `start`, behind its bracket; None if it never does.
+
+    A quote opens behind a bracket, `,` or `:` and closes before one of them. Outside quotes there is no white space
+    but with `spaces`.
+    """
+    closing: list[str] = []
+    at, opens = start, True
+    while at < len(text):
+        char = text[at]
+        if opens and char in "\"'":
+            close = flow_quote_end(text, at)
+            if close is None:
+                opens = False
+            else:
+                at = close
+        elif char in "[{":
+            closing.append("]" if char == "[" else "}")
+        elif char in "]}":
+            if char != closing.pop():
+                return None
+            if not closing:
+                return at + 1
+        elif char in SPACE and not spaces:
+            return None
+        opens = char in "[{,:" or (opens and char in SPACE)
+        at += 1
+    return None
+
+
+def flow_quote_end(text: str, at: int) -> int | None:
+    """Where the quote closes that opens at `at` within a list or mapping: before `,`, `:`, a bracket or the end."""
+    close = text.find(text[at], at + 1)
+    while close >= 0:
+        rest = text[close + 1 :].lstrip(SPACE)
+        if not rest or rest[0] in ",:]}":
+            return close
+        close = text.find(text[at], close + 1)
+    return None
+
+
+def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None]:
+    """Where the word ends, and where in it the quote opens that holds the whole of it or of its value."""
     at = start
     if line[at] not in "\"'":
         while at < len(line) and line[at] not in SPACE and line[at] != "=":
             at += 1
         if line[at : at + 1] == "=":
             at += 1
+            if sweep:
+                return _end_of_values(line, at)
     quote_at = at if line[at : at + 1] in {'"', "'"} else None
     if quote_at is not None:
         named = _QUOTED_KEY.match(line, quote_at) if quote_at == start else None
@@ -118,6 +165,27 @@ def _end_of_word(line: str, start: int) -> tuple[int, int | None]:
     while at < len(line) and line[at] not in SPACE:
         at += 1
     return at, quote_at
+
+
+def _end_of_values(line: str, start: int) -> tuple[int, int | None]:
+    """Where a sweep's values end, and where the quote opens if one holds all of them."""
+    at, opens, holds = start, True, None
+    while at < len(line) and line[at] not in SPACE:
+        if opens and line[at] in "\"'":
+            close = closing_quote(line, at)
+            if close is None:
+                _refuse(line, at, f"the quote {line[at]} opens here and never closes", _TO_THE_BODY)
+            whole = at == start and line[close + 1 : close + 2] in {"", *SPACE}
+            at, holds, opens = close + 1, start if whole else None, False
+            continue
+        end = flow_end(line, at) if opens and line[at] in "[{" else None
+        if end is not None:
+            at, opens = end, False
+            continue
+        width = 2 if line.startswith("||", at) else 1
+        opens = width == 2 or line[at] == ","
+        at += width
+    return at, holds
 
 
 def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:

@@ -1,0 +1,83 @@
+"""What a sweep varies, and the cells that come of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWish"]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisValue:
+    """One value of an axis.
+
+    `params` are field ids with their values as they are sent; none for one of `random#N`, whose seed is drawn later.
+    `label` is what a header says: the person's own word (`is_named`), else the value's text or, for seeds, its number
+    from 1. `word` is what a searched word is replaced by: the text in `params` is then that with this word alone
+    replaced.
+    """
+
+    params: Mapping[str, Any]
+    label: str
+    is_named: bool = False
+    word: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Values that a sweep goes through.
+
+    `name` is as typed: a field, an alias, a preset's name, the word that is replaced. `fields` are the ids of all
+    fields that its values set.
+    """
+
+    name: str
+    kind: Literal["values", "preset", "replace", "seeds"]
+    fields: tuple[str, ...]
+    values: tuple[AxisValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedWish:
+    """Fields that share one drawn seed: one for the whole sweep (`random`) or one for each cell (`each`)."""
+
+    fields: tuple[str, ...]
+    word: Literal["random", "each"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """A whole sweep before its seeds are drawn.
+
+    The first axis varies slowest in the numbers of the cells. `set_params` are the ids of all fields set, in the order
+    typed. `texts` are the texts in which axes of kind `replace` replace their words, by field id.
+    """
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    axes: tuple[Axis, ...] = ()
+    seeds: tuple[SeedWish, ...] = ()
+    set_params: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(axis.values) for axis in self.axes)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a sweep: its number from 1, its index on each axis, all its params, and its label on each axis."""
+
+    number: int
+    at: tuple[int, ...]
+    params: dict[str, Any]
+    labels: Mapping[str, str]
