@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from comflowy_nb.runs.ends import error_of
+from comflowy_nb.runs.ends import error_of, raise_unless_whole
 from comflowy_nb.runs.entrance import Entrance
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
 from comflowy_nb.runs.roster import Roster
+from comflowy_nb.runs.sweep import Sweep, reopen
+from comflowy_nb.runs.sweeper import Draft, Sweeper
 from comflowy_nb.runs.timetable import Interrupted, unbroken
 from comflowy_nb.runs.tracker import Tracker
 from comflowy_nb.runs.uploads import Uploads
 from comflowy_nb.services.connecting import open_service
 from comflowy_nb.services.webhooks import Receiver
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.axes import read_axes
+from comflowy_nb.workflow.axis_types import Axes
 from comflowy_nb.workflow.finding import Finder
 from comflowy_nb.workflow.pictures import open_picture
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.claims import Retry
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.run import PictureRecord, Run
+    from comflowy_nb.runs.sweep_rows import SweepRecord
     from comflowy_nb.services.base import Event, Service
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
@@ -122,6 +127,9 @@ class Client:
         self._roster = Roster(library, self._tracker, origin=origin, owner=owner.name, follower=self)
         uploads = Uploads(self._tracker)
         self._entrance = Entrance(library, self._tracker, self._roster, uploads, owner=owner.name)
+        self._sweeper = Sweeper(
+            library, self._tracker, self._roster, self._entrance, owner=owner.name, settings=settings
+        )
         self._finder = Finder(
             home=library.home,
             identity=service.identity,
@@ -259,6 +267,98 @@ class Client:
             raise error
         return Submitted(run, claim.kind, resolved.drawn)
 
+    def sweep(
+        self,
+        ref: str | Workflow,
+        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        *,
+        wait: bool = True,
+        fresh: bool = False,
+        retry: Retry = "failed",
+        name: str | None = None,
+        max_runs: int | None = None,
+        stop_after: int = 3,
+        window: int | None = None,
+        x: str | None = None,
+        y: str | None = None,
+        z: str | None = None,
+        strict: bool = False,
+        timeout: float | None = None,
+        save: str | Path | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        base: Made | None = None,
+        on_plan: Callable[[Sweep], None] | None = None,
+    ) -> Sweep:
+        """Run a workflow for every combination of the axes' values; what succeeded before is not sent again.
+
+        Parameters
+        ----------
+        axes
+            Field -> values: a list, a range as text (`"2..8..2"`), `{label: value}`, a preset, a seed word; any other
+            value is fixed.
+        max_runs
+            Permits so many runs to be sent. More than 64 on a service that costs money need it.
+        stop_after
+            Failures in a row, while nothing has succeeded, that end it; 0 goes on.
+        window
+            Runs in flight at once; None lets it grow while that brings more.
+        x, y, z
+            Axes for the columns, rows and pages of the grid; in the order typed where not named.
+        strict
+            Whether a cell that did not succeed raises.
+        on_plan
+            Called with the laid-out sweep before anything is sent; what it raises keeps everything from being sent.
+
+        Raises
+        ------
+        WorkflowError, FieldError, SettingsError, HistoryError
+            Before anything is sent.
+        RunFailed, RunTimeout
+            With the sweep as `.run`.
+        """
+        workflow = self.workflow(ref) if isinstance(ref, str) else ref
+        layout = {"x": x, "y": y, "z": z}
+        draft = self._draft(workflow, axes, layout, fresh=fresh, retry=retry, name=name, namespace=namespace, base=base)
+        if on_plan is not None:
+            on_plan(draft.sweep)
+        self._tracker.limit(window)
+        sweep = self._sweeper.enter(draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after)
+        assert sweep.record is not None
+        self.library.touch(sweep.record)
+        if wait:
+            sweep.wait(timeout)
+            if save is not None:
+                sweep.save(save)
+            if strict:
+                raise_unless_whole(sweep)
+        return sweep
+
+    def plan_sweep(
+        self,
+        ref: str | Workflow,
+        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        *,
+        fresh: bool = False,
+        retry: Retry = "failed",
+        x: str | None = None,
+        y: str | None = None,
+        z: str | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        base: Made | None = None,
+    ) -> Sweep:
+        """The sweep as `sweep` would enter it, laid out and planned; nothing is written or sent."""
+        workflow = self.workflow(ref) if isinstance(ref, str) else ref
+        layout = {"x": x, "y": y, "z": z}
+        return self._draft(workflow, axes, layout, fresh=fresh, retry=retry, namespace=namespace, base=base).sweep
+
+    def reopen(self, record: SweepRecord) -> Sweep:
+        """A sweep of the history with its runs, the live ones followed; nothing is sent."""
+        sweep = reopen(record, self.library, self._roster.run)
+        for cell in sweep.cells:
+            if cell.run is not None and cell.run.record.origin == self._roster.origin:
+                self._roster.refresh(cell.run)
+        return sweep
+
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
         self._roster.check_place(run)
@@ -335,6 +435,25 @@ class Client:
         return self.library.picture_path(picture)
 
     # -- within -------------------------------------------------------------------------------------------------
+
+    def _draft(
+        self,
+        workflow: Workflow,
+        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        layout: Mapping[str, str | None],
+        *,
+        fresh: bool,
+        retry: Retry,
+        namespace: Mapping[str, Any] | None,
+        base: Made | None,
+        name: str | None = None,
+    ) -> Draft:
+        if not isinstance(axes, Axes):
+            given = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
+            axes = read_axes(workflow, given, namespace=namespace, open_run=self._open_run)
+        if base is not None:
+            axes = axes.on(base.params, base.set_params)
+        return self._sweeper.draft(workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name)
 
     def _hear(self, event: Event) -> None:
         self._tracker.hear(event)

@@ -9,8 +9,9 @@ from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
     from comflowy_nb.runs.run import Run
+    from comflowy_nb.runs.sweep import Sweep
 
-__all__ = ["error_of"]
+__all__ = ["error_of", "raise_unless_whole"]
 
 
 def error_of(run: Run) -> RunError | None:
@@ -34,3 +35,12 @@ def error_of(run: Run) -> RunError | None:
             run,
         )
     return None
+
+
+def raise_unless_whole(sweep: Sweep) -> None:
+    """Raise RunFailed, with the sweep as `.run`, if a cell did not succeed."""
+    bad = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
+    if not bad:
+        return
+    first = next((f": {text}" for text in sweep.errors.values()), "")
+    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}", sweep)

@@ -39,9 +39,17 @@ class Entrance:
         return request_key(self._tracker.service.identity, workflow.content, values)
 
     def intent(
-        self, workflow: Workflow, values: Mapping[str, Any], *, set_params: Sequence[str], name: str | None = None
+        self,
+        workflow: Workflow,
+        values: Mapping[str, Any],
+        *,
+        set_params: Sequence[str],
+        name: str | None = None,
+        cell: tuple[str, int] | None = None,
     ) -> Intent:
         """A request as it will be sent; input pictures are handed over now.
+
+        `cell` is the token of the sweep and the number of the cell that the run is to stand for.
 
         Raises
         ------
@@ -61,6 +69,7 @@ class Entrance:
             owner=self._owner,
             set_params=tuple(set_params),
             name=name,
+            cell=cell,
         )
 
     def enter(self, intent: Intent, *, fresh: bool, retry: Retry) -> tuple[Claim, Run]:

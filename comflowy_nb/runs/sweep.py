@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import RefError, RunTimeout
 from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.axes import axes_from_json
+from comflowy_nb.workflow.axis_types import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.plan import SweepPlan
+    from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.run import Images, Run
     from comflowy_nb.runs.sweep_rows import SweepRecord
-    from comflowy_nb.workflow.axes import Axes, Cell
+    from comflowy_nb.workflow.axis_types import Axes
 
-__all__ = ["Sender", "Sweep", "SweepCell"]
+__all__ = ["Sender", "Sweep", "SweepCell", "reopen"]
 
 
 class SweepCell:
@@ -242,6 +245,36 @@ class Sweep:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {word}" for word, count in self.status_counts().items())
         return f"<Sweep {self.ref} {len(self.cells)} cells: {counts}>"
+
+
+def reopen(record: SweepRecord, library: Library, run_of: Callable[[RunRecord], Run]) -> Sweep:
+    """A sweep of the history with its runs, nothing sent.
+
+    Parameters
+    ----------
+    run_of
+        Gives the run of a record: one to look at, or the live one of a client.
+    """
+    axes = axes_from_json(record.spec)
+    rows = library.history.sweeps.cells(record.token)
+    cells = [Cell(row.number, row.at, dict(row.params), _labels(axes, row.at)) for row in rows]
+    sweep = Sweep(
+        axes,
+        [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],
+        workflow=record.workflow,
+        service=record.service,
+        layout=record.spec.get("layout", {}),
+        library=library,
+        record=record,
+    )
+    for cell, row in zip(sweep.cells, rows, strict=True):
+        if row.run is not None:
+            sweep.attach(cell, run_of(row.run))
+    return sweep
+
+
+def _labels(axes: Axes, at: Sequence[int]) -> dict[str, str]:
+    return {axis.name: axis.values[index].label for axis, index in zip(axes.axes, at, strict=True)}  # noqa: PD011
 
 
 def _has(cell: SweepCell, name: str) -> bool:

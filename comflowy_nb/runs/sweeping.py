@@ -106,14 +106,12 @@ class Sending:
             return self._waiting.pop()
 
     def _send(self, cell: SweepCell) -> bool:
-        intent = self._entrance.intent(self._workflow, cell.params, set_params=self._sweep.axes.set_params)
         token = self._sweep.token
-        if token is not None:
-            # Before the claim: a fresh cell must be found by its link, the same request may have older successes.
-            self._history.sweeps.set_cell(token, cell.number, intent.token)
+        assert token is not None
+        intent = self._entrance.intent(
+            self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(token, cell.number)
+        )
         claim, run = self._entrance.enter(intent, fresh=self._fresh, retry=self._retry)
-        if token is not None and run.token != intent.token:
-            self._history.sweeps.set_cell(token, cell.number, run.token)
         self.attach(cell, run)
         return claim.kind == "new"
 

@@ -91,8 +91,14 @@ class Timetable:
             self._wake()
 
     def call(self, function: Callable[[], T]) -> Future[T]:
-        """Do it on one of the threads; the future holds what it returned or raised."""
+        """Do it on one of the threads; the future holds what it returned or raised.
+
+        On one of them already it is done at once: if all of them waited for another, none would be left to do it.
+        """
         future: Future[T] = Future()
+        if threading.current_thread() in self._threads:
+            _settle(future, function)
+            return future
 
         def action() -> None:
             if future.set_running_or_notify_cancel():

@@ -82,6 +82,7 @@ class Tracker:
         self._feeds: list[Feed] = []
         self._feeding = 0  # threads that ask a feed right now
         self._window = Window(settings.window)
+        self._limit: int | None = None  # a size of the window that a person fixed for a sweep
         self._paces: dict[str, Pace] = {}
 
     # -- what a client asks for ---------------------------------------------------------------------------------
@@ -118,9 +119,14 @@ class Tracker:
     @property
     def window(self) -> Window:
         """How many runs are in flight at once; begun anew when the setting is changed."""
-        if self._window.start != self.settings.window:
-            self._window = Window(self.settings.window)
+        start = self._limit or self.settings.window
+        if self._window.start != start:
+            self._window = Window(start, grows=self._limit is None)
         return self._window
+
+    def limit(self, size: int | None) -> None:
+        """Fix the size of the window from now on; None lets it grow again."""
+        self._limit = size
 
     def feed(self, feed: Feed) -> None:
         """Take runs from here while there is room in the window."""

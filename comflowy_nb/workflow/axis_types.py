@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -71,6 +71,13 @@ class Axes:
     @property
     def count(self) -> int:
         return math.prod(self.shape)
+
+    def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
+        """The same axes on top of other values: these hold where nothing else was given."""
+        order = tuple(dict.fromkeys((*set_params, *self.set_params)))
+        given = {name for name in self.set_params if name not in self.fixed}
+        below = {name: value for name, value in params.items() if name not in given}
+        return replace(self, fixed={**below, **self.fixed}, set_params=order)
 
 
 @dataclass(frozen=True, slots=True)

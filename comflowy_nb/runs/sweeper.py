@@ -1,0 +1,205 @@
+"""Plans, enters and reopens the sweeps of one client."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from comflowy_nb.runs.plan import check_count, make_plan
+from comflowy_nb.runs.sweep import Sweep
+from comflowy_nb.runs.sweep_rows import SweepIntent
+from comflowy_nb.runs.sweeping import Sending
+from comflowy_nb.workflow.axes import axes_to_json
+from comflowy_nb.workflow.canonical import canonical_json
+from comflowy_nb.workflow.cells import even_order, expand
+from comflowy_nb.workflow.values import draw_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from comflowy_nb.runs.claims import Claim, Retry
+    from comflowy_nb.runs.entrance import Entrance
+    from comflowy_nb.runs.library import Library
+    from comflowy_nb.runs.roster import Roster
+    from comflowy_nb.runs.sweep import SweepCell
+    from comflowy_nb.runs.tracker import Tracker
+    from comflowy_nb.settings import Settings
+    from comflowy_nb.workflow.axis_types import Axes
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["Draft", "Sweeper"]
+
+EACH = " each"  # behind a workflow's key: what one of its runs adds to the time of a sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A sweep that is laid out and planned, and not entered: nothing is written or sent.
+
+    `drawn` are seeds not yet remembered, `found` says by request key what stands for it.
+    """
+
+    sweep: Sweep
+    intent: SweepIntent
+    drawn: Mapping[str, int]
+    found: Mapping[str, Claim | None]
+
+
+class Sweeper:
+    """Of one client; `owner` is the name of its lock file."""
+
+    def __init__(
+        self,
+        library: Library,
+        tracker: Tracker,
+        roster: Roster,
+        entrance: Entrance,
+        *,
+        owner: str,
+        settings: Settings,
+    ) -> None:
+        self._library = library
+        self._tracker = tracker
+        self._roster = roster
+        self._entrance = entrance
+        self._owner = owner
+        self._settings = settings
+
+    def draft(
+        self,
+        workflow: Workflow,
+        axes: Axes,
+        *,
+        layout: Mapping[str, str | None],
+        fresh: bool = False,
+        retry: Retry = "failed",
+        name: str | None = None,
+    ) -> Draft:
+        """Lay a sweep out and say what it would do.
+
+        Seeds are those drawn before, but for a fresh sweep that is begun; one that did not reach its end is taken up.
+        """
+        service, history = self._tracker.service, self._library.history
+        key = hashlib.sha256(
+            canonical_json([service.identity, workflow.content, axes_to_json(axes)]).encode("utf-8", "surrogatepass")
+        ).hexdigest()
+        known = history.sweeps.same(service.identity, key, fresh=fresh)
+        drawn: dict[str, int] = {}
+
+        def seed_of(draw_key: str, fields: tuple[str, ...]) -> int:
+            if draw_key in drawn:
+                return drawn[draw_key]
+            before = None if fresh and known is None else history.seeds.get(draw_key)
+            if before is not None:
+                return before
+            drawn[draw_key] = draw_seed(workflow.fields.get(fields[0]), fields[0])
+            return drawn[draw_key]
+
+        cells = expand(axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of)
+        keyed = [(cell, self._entrance.key(workflow, cell.params)) for cell in cells]
+        intent = SweepIntent(
+            token=str(uuid.uuid4()),
+            identity=service.identity,
+            origin=self._roster.origin,
+            service=service.label,
+            workflow=workflow.name,
+            workflow_id=workflow.id,
+            key=key,
+            spec={**axes_to_json(axes), "layout": dict(layout)},
+            fresh=fresh,
+            name=name,
+        )
+        sweep = Sweep(axes, keyed, workflow=workflow.name, service=service.label, layout=layout, library=self._library)
+        taken_up = known.token if fresh and known is not None else None
+        keys = [request for _, request in keyed]
+        found = history.sweeps.peek(keys, fresh=fresh, retry=retry, sweep=taken_up)
+        claims = [found[request] for request in keys]
+        sweep.plan = make_plan(
+            [("new", None) if claim is None else (claim.kind, claim.record) for claim in claims],
+            now=datetime.now().astimezone(),
+            seconds_each=self._seconds_each(workflow),
+            cost_per_run=self._settings.cost_per_run,
+        )
+        return Draft(sweep, intent, drawn, found)
+
+    def enter(
+        self,
+        draft: Draft,
+        workflow: Workflow,
+        *,
+        retry: Retry,
+        max_runs: int | None,
+        stop_after: int,
+    ) -> Sweep:
+        """Write the sweep and send what is to be sent, while there is room.
+
+        Raises
+        ------
+        SettingsError
+            If it is more than may be sent.
+        HistoryError
+            If it can't be written. Nothing was sent then.
+        """
+        sweep, intent, service = draft.sweep, draft.intent, self._tracker.service
+        assert sweep.plan is not None
+        check_count(sweep.plan, max_runs=max_runs, costs_money=service.costs_money, label=service.label)
+        sweeps = self._library.history.sweeps
+        rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
+        if not intent.fresh:
+            self._library.history.seeds.keep(draft.drawn)
+        sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn)
+        standing = {
+            cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
+        }
+        sweeps.set_cells(sweep.record.token, {cell.number: claim.record.token for cell, claim in standing.items()})
+        sizes = sweep.axes.shape
+        order = [sweep.cells[index] for index in even_order(sizes)] if sizes else list(sweep.cells)
+        sending = Sending(
+            sweep,
+            workflow,
+            [cell for cell in order if cell not in standing],
+            entrance=self._entrance,
+            history=self._library.history,
+            tracker=self._tracker,
+            owner=self._owner,
+            fresh=intent.fresh,
+            retry=retry,
+            stop_after=stop_after,
+        )
+        for cell, claim in standing.items():
+            run = self._roster.run(claim.record)
+            sending.attach(cell, run)
+            self._roster.refresh(run)
+        sending.begin()
+        self._time(sweep, workflow)
+        return sweep
+
+    def _seconds_each(self, workflow: Workflow) -> float | None:
+        """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
+        key = workflow.id or workflow.name
+        known = self._library.history.samples(self._tracker.service.identity, key + EACH)
+        return sorted(known)[len(known) // 2] if known else self._tracker.pace(key).usual_s
+
+    def _time(self, sweep: Sweep, workflow: Workflow) -> None:
+        """Learn what each run added, at the end of a sweep that sent enough to tell."""
+        assert sweep.plan is not None
+        sent, began_s = sweep.plan.to_send, time.monotonic()
+        if sent < 4:
+            return
+        key = (workflow.id or workflow.name) + EACH
+
+        def learn(_: SweepCell | None) -> None:
+            if not sweep.is_settled:
+                return
+            stop()
+            if sweep.stopped is None:
+                each_s = (time.monotonic() - began_s) / sent
+                self._tracker.times.soon(
+                    lambda: self._library.history.add_sample(self._tracker.service.identity, key, each_s)
+                )
+
+        stop = sweep.listen(learn)
