@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -12,7 +14,32 @@ from comflowy_nb.runs.claims import Intent
 from comflowy_nb.runs.history import History
 from comflowy_nb.runs.library import Library
 from comflowy_nb.runs.owners import Owner
+from comflowy_nb.runs.sweep_rows import SweepIntent
 from comflowy_nb.services.base import Output
+
+BEGIN = """
+import json, os, signal, sys, uuid
+from pathlib import Path
+from comflowy_nb.runs.claims import Intent
+from comflowy_nb.runs.history import History
+from comflowy_nb.runs.owners import Owner
+from comflowy_nb.runs.record import PictureRecord
+from comflowy_nb.services.base import Status
+
+home = Path(sys.argv[1])
+owner = Owner(home / "locks")
+history = History.open(home)
+
+def intent(key):
+    return Intent(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
+                  workflow_id="w", params={"3::seed": 1}, key=key, owner=owner.name)
+
+def say(*words):
+    print(*words, flush=True)
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture
@@ -56,6 +83,54 @@ def intent(owner):
         return Intent(**(given | changes))
 
     return make
+
+
+@pytest.fixture
+def sweep_intent():
+    """`sweep_intent("key", ...)`: a sweep of the default workflow that this process wants."""
+
+    def make(key="sk", **changes):
+        given = {
+            "token": str(uuid.uuid4()),
+            "identity": "sandbox",
+            "origin": "http://127.0.0.1:1",
+            "service": "sandbox",
+            "workflow": "default",
+            "workflow_id": "default",
+            "key": key,
+            "spec": {"axes": [{"name": "cfg", "labels": ["4", "8"]}], "layout": {"x": "cfg"}},
+        }
+        return SweepIntent(**(given | changes))
+
+    return make
+
+
+@pytest.fixture
+def cells():
+    """`cells(3)`: cells 1 to 3 of one axis, with the request keys k1 to k3."""
+
+    def make(count, key="k"):
+        return [(n, (n - 1,), {"3::cfg": n, "6::text": "glass bottle"}, f"{key}{n}") for n in range(1, count + 1)]
+
+    return make
+
+
+@pytest.fixture
+def start(home):
+    """`start(code)`: a process that has a history, an owner and `intent`, ready and waiting for its standard input."""
+    processes = []
+
+    def begin(code):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BEGIN + code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 class Stream:

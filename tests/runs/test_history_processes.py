@@ -2,56 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import pytest
 
 from comflowy_nb.runs.history import ANSWER_LOST, History
 from comflowy_nb.services.base import Status
-
-BEGIN = """
-import json, os, signal, sys, uuid
-from pathlib import Path
-from comflowy_nb.runs.claims import Intent
-from comflowy_nb.runs.history import History
-from comflowy_nb.runs.owners import Owner
-from comflowy_nb.runs.run import PictureRecord
-from comflowy_nb.services.base import Status
-
-home = Path(sys.argv[1])
-owner = Owner(home / "locks")
-history = History.open(home)
-
-def intent(key):
-    return Intent(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
-                  workflow_id="w", params={"3::seed": 1}, key=key, owner=owner.name)
-
-def say(*words):
-    print(*words, flush=True)
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.fixture
-def start(home):
-    """`start(code)`: a process that has a history, an owner and `intent`, ready and waiting for its standard input."""
-    processes = []
-
-    def begin(code):
-        process = subprocess.Popen(
-            [sys.executable, "-c", BEGIN + code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        processes.append(process)
-        return process
-
-    yield begin
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def finish(process, text=""):
