@@ -32,6 +32,7 @@ __all__ = ["divide", "labelled"]
 
 _TEXTS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD})
 _NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
+_PICTURES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
 _AMBIGUOUS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})  # brackets may be a text's own
 
 
@@ -46,25 +47,41 @@ def divide(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = N
         If it is a list of more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        return of_python(setting.value, takes_pictures=one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
+        return _bracketed(of_python(setting.value, takes_pictures=one.type in _PICTURES), one)
     text, quoted = setting.value, setting.quoted
     if setting.plain is not None and one.type is not FieldType.STRING:
         text, quoted = setting.plain
-    if namespace is not None and is_name(text):
+    if (namespace is not None and is_name(text)) or (setting.typed and one.type in _AMBIGUOUS):
         return Item(text, quoted, typed=setting.typed)
+    found = _list_or_mapping(setting, one, text, quoted=quoted)
+    return found or _divide_text(text, one, namespace, quoted=quoted, in_body=setting.plain is not None)
+
+
+def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -> Written | None:
+    """What is written as one, in the lines below the key or in brackets; on a line there are no labels."""
     if setting.block is not None:
         block = read_block(setting.block, is_text=one.type is FieldType.STRING)
         if block is not None:
             return block
-    if setting.typed and one.type in _AMBIGUOUS:
-        return Item(text, typed=True)
-    if not quoted:
-        flow = read_flow(text)
-        if isinstance(flow, Labelled) and setting.plain is not None:
-            return flow
-        if isinstance(flow, Several):
-            return _checked(flow, text) if one.type in _AMBIGUOUS else flow
-    return _divide_text(text, one, namespace, quoted=quoted, in_body=setting.plain is not None)
+    flow = read_flow(text) if not quoted and (text[:1] == "[" or setting.plain is not None) else None
+    return _bracketed(flow, one) if flow is not None else None
+
+
+def _bracketed(written: Written, one: Field) -> Written:
+    """The same, if it can't be a text with brackets of its own: only numbers and quoted items make that a list."""
+    if not isinstance(written, Several) or written.text is None or one.type not in _AMBIGUOUS:
+        return written
+    for item in written.items:
+        sure = isinstance(item, Item) and (
+            item.quoted or item.typed or is_name(str(item.value)) or _is_numeric(str(item.value))
+        )
+        if not sure:
+            listed = ", ".join(f'"{one.value}"' if isinstance(one, Item) else '"..."' for one in written.items)
+            raise LineError(
+                f"{shown(written.text)} may be a list or a text with brackets: a list has its items in quotes, "
+                f'[{listed}]; a text stands in quotes as a whole, "{written.text}"'
+            )
+    return written
 
 
 def labelled(setting: Setting) -> Labelled | None:
@@ -83,25 +100,6 @@ def labelled(setting: Setting) -> Labelled | None:
         found = read_block(setting.block, is_text=False) if setting.block is not None else None
         found = found or read_flow(setting.value) or read_flow(setting.plain[0])
     return found if isinstance(found, Labelled) else None
-
-
-def _checked(flow: Several, text: str) -> Several:
-    """A list in brackets where brackets may be a text's own: only numbers and quoted items make it one."""
-    for item in flow.items:
-        sure = isinstance(item, Item) and (
-            item.quoted or is_name(str(item.value)) or is_number(str(item.value)) or is_range(str(item.value))
-        )
-        if not sure:
-            listed = ", ".join(f'"{_shown_item(item)}"' for item in flow.items)
-            raise LineError(
-                f"{shown(text)} may be a list or a text with brackets: a list has its items in quotes, [{listed}]; "
-                f'a text stands in quotes as a whole, "{text}"'
-            )
-    return flow
-
-
-def _shown_item(item: Written) -> str:
-    return str(item.value) if isinstance(item, Item) else "..."
 
 
 def _divide_text(text: str, one: Field, namespace: Mapping[str, Any] | None, *, quoted: bool, in_body: bool) -> Written:
@@ -162,14 +160,16 @@ def _untyped(text: str, *, in_body: bool) -> list[Item]:
         return bars
     parts = _split(text, ",")
     if in_body:
-        divides = all(not part.quoted and _is_plain(str(part.value)) for part in parts)
+        divides = all(
+            not part.quoted and (_is_numeric(str(part.value)) or part.value in {"true", "false"}) for part in parts
+        )
     else:  # quotes on the line are there to divide
         divides = all(part.quoted or not re.search(r"\s", str(part.value)) for part in parts)
     return parts if divides else [Item(text)]
 
 
-def _is_plain(text: str) -> bool:
-    return is_number(text) or is_range(text) or text in {"true", "false"}
+def _is_numeric(text: str) -> bool:
+    return is_number(text) or is_range(text)
 
 
 def _at_commas(text: str) -> list[Item]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
@@ -89,7 +89,7 @@ def of_python(value: object, *, takes_pictures: bool, exact: bool = False) -> Wr
     if takes_pictures and is_picture(value):
         return Item(value, typed=True, exact=exact)
     kind = type(value).__name__
-    count = len(value) if hasattr(value, "__len__") else 0
+    count = len(value) if isinstance(value, Sized) else 0
     if count > LARGEST_AXIS:
         raise ValueError(f"a {kind} of {count:,} values; an axis has at most {LARGEST_AXIS:,}")
     items = list(islice(value, LARGEST_AXIS + 1))  # some go on for ever
