@@ -6,23 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from comflowy_nb.runs.connection import Connection
 from comflowy_nb.runs.ends import error_of, raise_unless_whole
-from comflowy_nb.runs.entrance import Entrance
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
-from comflowy_nb.runs.roster import Roster
 from comflowy_nb.runs.sweep import Sweep, reopen
-from comflowy_nb.runs.sweeper import Draft, Sweeper
 from comflowy_nb.runs.timetable import Interrupted, unbroken
-from comflowy_nb.runs.tracker import Tracker
-from comflowy_nb.runs.uploads import Uploads
 from comflowy_nb.services.connecting import open_service
-from comflowy_nb.services.webhooks import Receiver
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.axes import read_axes
 from comflowy_nb.workflow.axis_types import Axes
-from comflowy_nb.workflow.finding import Finder
-from comflowy_nb.workflow.pictures import open_picture
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
@@ -34,11 +27,11 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.run import PictureRecord, Run
     from comflowy_nb.runs.sweep_rows import SweepRecord
-    from comflowy_nb.services.base import Event, Service
+    from comflowy_nb.runs.sweeper import Draft
+    from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
-    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.finding import Finder
     from comflowy_nb.workflow.graph import Made
-    from comflowy_nb.workflow.pictures import PictureInput
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Client", "Submitted", "connect"]
@@ -109,36 +102,8 @@ class Client:
     def __init__(self, service: Service, library: Library, owner: Owner) -> None:
         self.service = service
         self.library = library
-        self._owner = owner
-        self._receiver: Receiver | None = None
-        if settings.webhooks == "on" or settings.callback_url or (settings.webhooks == "auto" and service.on_loopback):
-            self._receiver = Receiver(self._hear, public_url=settings.callback_url)
-        self._tracker = Tracker(
-            service,
-            library.history,
-            owner=owner.name,
-            owners=library.locks,
-            pictures=library.folder,
-            settings=settings,
-            callback_urls=self._receiver.urls if self._receiver else None,
-        )
-        # The sandbox of a home folder is one place, whatever port it has today.
-        origin = "sandbox" if service.kind == "sandbox" else service.origin
-        self._roster = Roster(library, self._tracker, origin=origin, owner=owner.name, follower=self)
-        uploads = Uploads(self._tracker)
-        self._entrance = Entrance(library, self._tracker, self._roster, uploads, owner=owner.name)
-        self._sweeper = Sweeper(
-            library, self._tracker, self._roster, self._entrance, owner=owner.name, settings=settings
-        )
-        self._finder = Finder(
-            home=library.home,
-            identity=service.identity,
-            label=service.label,
-            runs_graphs=service.runs_graphs,
-            published=self._published,
-            described=self._described,
-        )
-        self._taken_up = self._roster.take_up()
+        self._connection = Connection(service, library, owner, follower=self, settings=settings)
+        self._taken_up = self._connection.roster.take_up()
 
     # -- what it is connected to --------------------------------------------------------------------------------
 
@@ -153,7 +118,7 @@ class Client:
     @property
     def finder(self) -> Finder:
         """The workflows that can be named here."""
-        return self._finder
+        return self._connection.finder
 
     def workflow(self, ref: str) -> Workflow:
         """The workflow a person names: a file, a picture, the editor's address, a name, or the service's own id.
@@ -165,11 +130,11 @@ class Client:
         ServiceError
             If the service had to be asked and gave no usable answer.
         """
-        return self._finder.find(ref)
+        return self._connection.finder.find(ref)
 
     def usual_seconds(self, workflow: Workflow) -> float | None:
         """How long a run of this workflow usually takes here, in seconds; None while nothing is known."""
-        return self._tracker.pace(workflow.id or workflow.name).usual_s
+        return self._connection.tracker.pace(workflow.id or workflow.name).usual_s
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -249,12 +214,12 @@ class Client:
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
         given = settings_from_mapping(params) if isinstance(params, Mapping) else params
-        resolved = resolve(workflow, given, namespace=namespace, open_run=self._open_run)
+        resolved = resolve(workflow, given, namespace=namespace, open_run=self._connection.picture_of_run)
         values = {**(base.params if base else {}), **resolved.params}
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
-        intent = self._entrance.intent(workflow, values, set_params=set_params, name=name)
+        intent = self._connection.entrance.intent(workflow, values, set_params=set_params, name=name)
         try:
-            claim, run = unbroken(lambda: self._entrance.enter(intent, fresh=fresh, retry=retry))
+            claim, run = unbroken(lambda: self._connection.entrance.enter(intent, fresh=fresh, retry=retry))
         except Interrupted as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
@@ -321,8 +286,8 @@ class Client:
         draft = self._draft(workflow, axes, layout, fresh=fresh, retry=retry, name=name, namespace=namespace, base=base)
         if on_plan is not None:
             on_plan(draft.sweep)
-        self._tracker.limit(window)
-        sweep = self._sweeper.enter(draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after)
+        self._connection.tracker.limit(window)
+        sweep = self._connection.sweeper.enter(draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after)
         assert sweep.record is not None
         self.library.touch(sweep.record)
         if wait:
@@ -353,17 +318,17 @@ class Client:
 
     def reopen(self, record: SweepRecord) -> Sweep:
         """A sweep of the history with its runs, the live ones followed; nothing is sent."""
-        sweep = reopen(record, self.library, self._roster.run)
+        sweep = reopen(record, self.library, self._connection.roster.run)
         for cell in sweep.cells:
-            if cell.run is not None and cell.run.record.origin == self._roster.origin:
-                self._roster.refresh(cell.run)
+            if cell.run is not None and cell.run.record.origin == self._connection.roster.origin:
+                self._connection.roster.refresh(cell.run)
         return sweep
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
-        self._roster.check_place(run)
+        self._connection.roster.check_place(run)
         if run.status.is_live:
-            self._tracker.cancel(run)
+            self._connection.tracker.cancel(run)
 
     def resume(self, *refs: str) -> list[Run]:
         """Follow runs again: the named ones, else all of this service that nobody follows or that are lost.
@@ -374,12 +339,12 @@ class Client:
             If a reference names no run, or one of another service.
         """
         if not refs:
-            return self._roster.resume_all()
-        runs = [self._roster.run(self.library.find(ref).run.record) for ref in refs]
+            return self._connection.roster.resume_all()
+        runs = [self._connection.roster.run(self.library.find(ref).run.record) for ref in refs]
         for run in runs:
-            self._roster.check_place(run)
+            self._connection.roster.check_place(run)
         for run in runs:
-            self._roster.resume(run)
+            self._connection.roster.resume(run)
         return runs
 
     def refresh(self, run: Run) -> bool:
@@ -389,20 +354,20 @@ class Client:
         -------
         Whether pictures were wanting and are fetched now, through a fresh check.
         """
-        return self._roster.refresh(run)
+        return self._connection.roster.refresh(run)
 
     # -- looking ------------------------------------------------------------------------------------------------
 
     def runs(self, text: str | None = None, **filters: Any) -> list[Run]:
         """Earlier runs, newest first; the filters are those of `Library.runs`."""
-        return [self._roster.run(run.record) for run in self.library.runs(text, **filters)]
+        return [self._connection.roster.run(run.record) for run in self.library.runs(text, **filters)]
 
     def find(self, ref: str) -> Found:
         """What a reference names, with the live run where this client follows it."""
         found = self.library.find(ref)
         if found.sweep is not None:
             return found
-        run = self._roster.run(found.run.record)
+        run = self._connection.roster.run(found.run.record)
         if found.image is None:
             return Found(run)
         index = found.image.record.index
@@ -410,7 +375,7 @@ class Client:
 
     def live(self) -> list[Run]:
         """The runs this client follows now."""
-        return self._tracker.live()
+        return self._connection.tracker.live()
 
     def news(self) -> list[Run]:
         """The runs of earlier kernels that this client took up and that have ended since; each is told once."""
@@ -420,11 +385,7 @@ class Client:
 
     def close(self) -> None:
         """Stop following and listening. Runs go on at the service; the next client takes them up."""
-        self._tracker.close()
-        if self._receiver is not None:
-            self._receiver.close()
-        self.service.close()
-        self._owner.release()
+        self._connection.close()
 
     # -- for its runs (`run.Follower`) --------------------------------------------------------------------------
 
@@ -450,28 +411,10 @@ class Client:
     ) -> Draft:
         if not isinstance(axes, Axes):
             given = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = read_axes(workflow, given, namespace=namespace, open_run=self._open_run)
+            axes = read_axes(workflow, given, namespace=namespace, open_run=self._connection.picture_of_run)
         if base is not None:
             axes = axes.on(base.params, base.set_params)
-        return self._sweeper.draft(workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name)
-
-    def _hear(self, event: Event) -> None:
-        self._tracker.hear(event)
-
-    def _published(self) -> Mapping[str, str] | None:
-        listed = self._wait_for(self.service.workflows)
-        return None if listed is None else {workflow.id: workflow.name for workflow in listed}
-
-    def _described(self, workflow_id: str) -> Mapping[str, Field] | None:
-        return self._wait_for(lambda: self.service.fields(workflow_id))
-
-    def _wait_for(self, function: Callable[[], T]) -> T:
-        return self._tracker.call(function).result()
-
-    def _open_run(self, ref: str) -> PictureInput:
-        found = self.library.find(ref)
-        image = found.image if found.image is not None else found.run.images[0]
-        return open_picture(image.path, name=image.path.name)
+        return self._connection.sweeper.draft(workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name)
 
     def __repr__(self) -> str:
         return f"<Client {self.label}>"
