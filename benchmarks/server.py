@@ -1,0 +1,156 @@
+"""A Comflowy service without pictures to paint: FIFO, so many slots, runs of a fixed time, every request counted.
+
+    python benchmarks/server.py        prints its address, serves until its stdin is closed
+
+It is a process of its own, so that its CPU is not the client's, and answers in one loop without a framework, so that
+it is no bottleneck. Times are of the monotonic clock, which all processes of a machine share on Linux.
+Beside the API: `POST /reset` takes `{"slots", "seconds", "pictures"}`, `GET /stats` gives what came in and what ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import json
+import sys
+import time
+from collections import Counter, deque
+from urllib.parse import parse_qs, urlsplit
+
+API = "/api/open/v0"
+
+
+class Service:
+    """The queue and the slots."""
+
+    def __init__(self) -> None:
+        self.origin = ""
+        self.reset({})
+
+    def reset(self, options: dict) -> None:
+        self.slots = options.get("slots", 16)
+        self.seconds = options.get("seconds", 0.2)
+        self.pictures = options.get("pictures", 0)
+        self.ids = (f"run-{number}" for number in itertools.count(1))
+        self.waiting: deque[str] = deque()
+        self.running = 0
+        self.states: dict[str, str] = {}
+        self.callbacks: dict[str, str] = {}
+        self.ends_s: dict[str, float] = {}
+        self.first_s: float | None = None
+        self.counts: Counter[str] = Counter()
+
+    def take(self, body: dict) -> str:
+        run_id = next(self.ids)
+        self.first_s = self.first_s or time.monotonic()
+        url = (body.get("callback_urls") or {}).get("on_result_url")
+        if url:
+            self.callbacks[run_id] = url
+        self.states[run_id] = "waiting"
+        self.waiting.append(run_id)
+        self.start()
+        return run_id
+
+    def start(self) -> None:
+        while self.waiting and self.running < self.slots:
+            self.running += 1
+            run_id = self.waiting.popleft()
+            self.states[run_id] = "running"
+            asyncio.get_running_loop().call_later(self.seconds, self.end, run_id)
+
+    def end(self, run_id: str) -> None:
+        self.running -= 1
+        self.states[run_id] = "success"
+        self.ends_s[run_id] = time.monotonic()
+        self.start()
+        if run_id in self.callbacks:
+            task = asyncio.ensure_future(self.tell(run_id, self.callbacks.pop(run_id)))
+            task.add_done_callback(lambda done: done.exception())
+
+    async def tell(self, run_id: str, url: str) -> None:
+        """The event of a result; its answer is read, as a service does."""
+        parts = urlsplit(url)
+        body = json.dumps({"type": "success", "run_id": run_id}).encode()
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        await reader.read()
+        writer.close()
+
+    def answer(self, method: str, target: str, body: bytes) -> tuple[int, object]:
+        parts = urlsplit(target)
+        route = f"{method} {parts.path.removeprefix(API)}"
+        if route == "GET /stats":
+            return 200, {"counts": self.counts, "ends_s": self.ends_s, "first_s": self.first_s}
+        if route == "POST /reset":
+            self.reset(json.loads(body or b"{}"))
+            return 200, {}
+        if parts.path.startswith("/pictures/"):
+            self.counts["GET /pictures"] += 1
+            return 200, PICTURE
+        self.counts[route] += 1
+        if route == "GET /auth/token":
+            return (200, {"access_token": "token"}) if parts.query else (401, {"success": False, "error": "no key"})
+        if route == "POST /run":
+            return 200, {"success": True, "data": {"run_id": self.take(json.loads(body))}}
+        if route == "POST /check":
+            run_id = parse_qs(parts.query)["id"][0]
+            if run_id not in self.states:
+                return 404, {"success": False, "error": "no such run"}
+            urls = [f"{self.origin}/pictures/{run_id}-{number}.png" for number in range(self.pictures)]
+            done = urls if self.states[run_id] == "success" else []
+            outputs = {"9": {"images": done}} if done else {}
+            data = {"status": self.states[run_id], "output_images": done, "full_outputs": outputs}
+            return 200, {"success": True, "data": data}
+        return 404, {"success": False, "error": "no such route"}
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 with Content-Length, as much as a client that we know needs."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.received = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        while (end := self.received.find(b"\r\n\r\n")) >= 0:
+            first, *lines = self.received[:end].decode("latin-1").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            whole = end + 4 + int(headers.get("content-length", 0))
+            if len(self.received) < whole:
+                return
+            body, self.received = self.received[end + 4 : whole], self.received[whole:]
+            method, target, _ = first.split(" ")
+            status, content = self.service.answer(method, target, body)
+            kind = "image/png" if isinstance(content, bytes) else "application/json"
+            raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+            head = f"HTTP/1.1 {status} OK\r\nContent-Type: {kind}\r\nContent-Length: {len(raw)}\r\n\r\n"
+            self.transport.write(head.encode() + raw)
+            if headers.get("connection", "").lower() == "close":
+                self.transport.close()
+
+
+def make_picture() -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.effect_noise((64, 64), 60).convert("RGB").save(out, "PNG")
+    return out.getvalue()
+
+
+async def main() -> None:
+    service, loop = Service(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=512)
+    service.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    print(service.origin, flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    PICTURE = make_picture()
+    asyncio.run(main())

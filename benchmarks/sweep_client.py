@@ -1,0 +1,211 @@
+"""A sweep of short runs: how soon its end is known, with how many requests and how much CPU of the client.
+
+    python benchmarks/sweep_client.py [--runs 512] [--seconds 0.2] [--slots 16] [--rounds 3] [--profile FILE]
+
+Each method has a process of its own, a home folder of its own and the server of `server.py` to itself; the rounds are
+shuffled. Ratios are to the ideal time, runs x seconds / slots. CPU is that of the client's process alone, from the
+call to the last result known, without imports. Latency is from the server's own end of a run to the client's knowing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TARGETS = "targets: ratio <= 1.05 on a quiet machine, 1.10 on a busy one; <= 2.6 requests; median <= 50 ms; CPU <= 3.5 ms"
+
+
+# -- the methods, each run in a process of its own: -> run id -> when it was known ------------------------------------
+
+
+def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, float, dict[str, float]]:
+    import comflowy_nb
+    from comflowy_nb.settings import settings
+
+    settings.webhooks = webhooks
+    known_s: dict[str, float] = {}
+
+    def note(cell) -> None:
+        run = cell.run if cell is not None else None
+        if run is not None and run.status == "success":
+            known_s.setdefault(run.record.service_run_id, time.monotonic())
+
+    with comflowy_nb.connect(f"bench={url}", key="key") as client:
+        client.sweep("warm-up", {"1::n": [1, 2]})  # imports, pools, the table of SQLite's statements
+        with urllib.request.urlopen(f"{url}/stats") as answer:
+            warm = json.load(answer)["counts"]
+        Path(os.environ["BENCH_WARM"]).write_text(json.dumps(warm))
+        began_s, cpu_s = time.monotonic(), time.process_time()
+        made = client.sweep(
+            "bench", {"1::n": list(range(args.runs))}, wait=False, on_plan=lambda planned: planned.listen(note)
+        )
+        made.wait(600)
+        while len(known_s) < args.runs:
+            time.sleep(0.001)
+        cpu_s = time.process_time() - cpu_s
+    return began_s, cpu_s, known_s
+
+
+def pool(url: str, args: argparse.Namespace, *, threads: int, kept: bool) -> tuple[float, float, dict[str, float]]:
+    """What is written in five minutes: a thread for each run in flight, a look every 0.25 s."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import requests
+
+    known_s: dict[str, float] = {}
+    local = threading.local()
+    api = f"{url}/api/open/v0"
+    Path(os.environ["BENCH_WARM"]).write_text("{}")
+    requests.get(f"{api}/auth/token", params={"ppt": "key"}, timeout=10)
+    head = {"Authorization": "Bearer token"}
+
+    def http():
+        if not kept:
+            return requests
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+        return local.session
+
+    def one(number: int) -> None:
+        body = {"workflow_id": "bench", "params": {"1::n": number}, "callback_urls": {}}
+        run_id = http().post(f"{api}/run", json=body, headers=head, timeout=30).json()["data"]["run_id"]
+        while True:
+            time.sleep(0.25)
+            answer = http().post(f"{api}/check", params={"id": run_id}, headers=head, timeout=30).json()
+            if answer["data"]["status"] == "success":
+                known_s[run_id] = time.monotonic()
+                return
+
+    began_s, cpu_s = time.monotonic(), time.process_time()
+    with ThreadPoolExecutor(threads) as executor:
+        list(executor.map(one, range(args.runs)))
+    return began_s, time.process_time() - cpu_s, known_s
+
+
+METHODS = {
+    "comflowy_nb, webhooks off": lambda url, args: sweep(url, args, webhooks="off"),
+    "comflowy_nb, webhooks on": lambda url, args: sweep(url, args, webhooks="on"),
+    "naive: pool of 16, 0.25 s": lambda url, args: pool(url, args, threads=16, kept=False),
+    "pool of 32, 0.25 s, sessions": lambda url, args: pool(url, args, threads=32, kept=True),
+}
+
+
+# -- one method in its process ----------------------------------------------------------------------------------------
+
+
+def measure(method: str, url: str, args: argparse.Namespace) -> dict:
+    if args.profile:
+        # All threads: the tracker's work is on its own.
+        import yappi
+
+        yappi.set_clock_type("cpu")
+        yappi.start()
+    began_s, cpu_s, known_s = METHODS[method](url, args)
+    if args.profile:
+        yappi.stop()
+        yappi.get_func_stats().save(args.profile, type="pstat")
+    with urllib.request.urlopen(f"{url}/stats") as answer:
+        stats = json.load(answer)
+    warm = json.loads(Path(os.environ["BENCH_WARM"]).read_text())
+    requests = {route: count - warm.get(route, 0) for route, count in stats["counts"].items()}
+    ours = [run_id for run_id in known_s if run_id in stats["ends_s"]]
+    latencies = sorted(known_s[run_id] - stats["ends_s"][run_id] for run_id in ours)
+    ideal_s = args.runs * args.seconds / args.slots
+    assert len(latencies) >= args.runs, "not every run is known"
+    return {
+        "ratio": (max(known_s.values()) - began_s) / ideal_s,
+        "server": (max(stats["ends_s"].values()) - began_s) / ideal_s,
+        "requests": sum(requests.values()) / args.runs,
+        "submits": requests.get("POST /run", 0),
+        "median_ms": 1000 * statistics.median(latencies),
+        "p95_ms": 1000 * latencies[int(0.95 * len(latencies))],
+        "cpu_ms": 1000 * cpu_s / args.runs,
+    }
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+
+def serve() -> tuple[subprocess.Popen, str]:
+    server = subprocess.Popen(
+        [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    return server, server.stdout.readline().strip()
+
+
+def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
+    options = {"slots": args.slots, "seconds": args.seconds, "pictures": args.pictures}
+    urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
+    with tempfile.TemporaryDirectory() as home:
+        own = {"COMFLOWY_HOME": home, "BENCH_WARM": f"{home}/warm.json", "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
+        command = [sys.executable, __file__, "--method", method, "--url", url]
+        for name in ("runs", "seconds", "slots", "pictures"):
+            command += [f"--{name}", str(getattr(args, name))]
+        if args.profile:
+            command += ["--profile", args.profile]
+        done = subprocess.run(command, env=kept | own, stdout=subprocess.PIPE, text=True, check=True, timeout=900)
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def show(method: str, found: list[dict]) -> None:
+    def middle(name: str) -> float:
+        return statistics.median(one[name] for one in found)
+
+    ratios = [one["ratio"] for one in found]
+    print(
+        f"{method:30} {middle('ratio'):6.3f} [{min(ratios):.3f}-{max(ratios):.3f}] {middle('requests'):9.2f} "
+        f"{middle('median_ms'):8.0f} {middle('p95_ms'):7.0f} {middle('cpu_ms'):8.2f} {found[0]['submits']:8d}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=512)
+    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=0, help="pictures of 64 x 64 that each run gives")
+    parser.add_argument("--only", help="a word in the names of the methods to run")
+    parser.add_argument("--profile", help="file for a profile of all threads, for pstats (wants yappi)")
+    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.method:
+        print(json.dumps(measure(args.method, args.url, args)))
+        return
+
+    methods = [method for method in METHODS if not args.only or args.only in method]
+    order = [method for _ in range(args.rounds) for method in random.sample(methods, len(methods))]
+    found: dict[str, list[dict]] = {method: [] for method in methods}
+    server, url = serve()
+    try:
+        for number, method in enumerate(order, start=1):
+            print(f"\r{number}/{len(order)} {method:40}", end="", file=sys.stderr, flush=True)
+            found[method].append(run_one(method, url, args))
+    finally:
+        print(file=sys.stderr)
+        server.stdin.close()
+        server.wait(10)
+    ideal_s = args.runs * args.seconds / args.slots
+    load = os.getloadavg()[0]
+    print(f"{args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s; load average {load:.1f} on {os.cpu_count()} cores")
+    print(f"{'':30} {'ratio':>6} {'':13} {'req./run':>9} {'median':>8} {'p95 ms':>7} {'CPU ms':>8} {'submits':>8}")
+    for method in methods:
+        show(method, found[method])
+    print(TARGETS)
+
+
+if __name__ == "__main__":
+    main()
