@@ -172,7 +172,7 @@ class Sweeper:
         )
         for cell, claim in standing.items():
             run = self._roster.run(claim.record)
-            sending.attach(cell, run)
+            sending.attach(cell, run, is_ours=False)
             self._roster.refresh(run)
         sending.begin()
         self._time(sweep, workflow)

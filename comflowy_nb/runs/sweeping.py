@@ -112,27 +112,24 @@ class Sending:
             self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(token, cell.number)
         )
         claim, run = self._entrance.enter(intent, fresh=self._fresh, retry=self._retry)
-        self.attach(cell, run)
+        self.attach(cell, run, is_ours=claim.kind == "new")
         return claim.kind == "new"
 
     # -- what becomes of the runs -------------------------------------------------------------------------------
 
-    def attach(self, cell: SweepCell, run: Run) -> None:
-        """Give a cell its run and judge the sweep by its end."""
-        run.listen(lambda changed: self._judge(cell, changed))
+    def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
+        """Give a cell its run; the sweep is judged by the ends of those sent by it."""
+        run.listen(lambda changed: self._judge(cell, changed, is_ours=is_ours))
         self._sweep.attach(cell, run)
-        self._judge(cell, run)
+        self._judge(cell, run, is_ours=is_ours)
 
-    def _judge(self, cell: SweepCell, run: Run) -> None:
+    def _judge(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         status = run.status
         if status.is_live:
             return
         with self._lock:
-            if cell.number in self._judged:
-                new = False
-            else:
-                self._judged.add(cell.number)
-                new = run.record.owner == self._owner
+            new = is_ours and cell.number not in self._judged
+            self._judged.add(cell.number)
             if status is Status.SUCCESS:
                 self._succeeded, self._failures, self._unknowns = True, 0, 0
             elif new and status in _BAD:

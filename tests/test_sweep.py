@@ -1,0 +1,288 @@
+"""Sweeps through the client against a scripted service: what is sent, what stops them, what they say."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from faulty_server import choose, close_after_reading, reply
+from scripted_api import CHECK, RUN, TOKEN, ScriptedApi
+
+from comflowy_nb import connect, history
+from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError
+from comflowy_nb.settings import settings
+from comflowy_nb.workflow.values import Setting
+
+AXES = {"3::cfg": [2, 4, 6], "3::sampler_name": ["euler", "heun"], "3::seed": 7}
+
+
+@pytest.fixture
+def api():
+    with ScriptedApi() as server:
+        server.words = []
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    settings.retry_base_s = 0.02
+    settings.retry_max_s = 0.1
+    settings.lost_gap_s = 0.02
+
+
+@pytest.fixture
+def client(api):
+    with connect(f"test={api.url}", key="the-key") as connected:
+        yield connected
+
+
+def sent(api):
+    return [seen.json["params"] for seen in api.seen(RUN)]
+
+
+def test_every_combination_is_sent_once_and_knows_its_cell(client, api):
+    sweep = client.sweep("wf-1", AXES, timeout=20)
+    assert repr(sweep) == "<Sweep s1 6 cells: 6 success>"
+    assert len(sweep.cells) == 6
+    assert [cell.number for cell in sweep.cells] == [1, 2, 3, 4, 5, 6]
+    assert [dict(cell.labels) for cell in sweep.cells[:2]] == [
+        {"3::cfg": "2", "3::sampler_name": "euler"},
+        {"3::cfg": "2", "3::sampler_name": "heun"},
+    ]
+    params = sent(api)
+    assert len(params) == 6
+    for cell in sweep.cells:
+        assert cell.params in params
+        assert cell.run.params == cell.params
+        assert cell.ref == f"s1.{cell.number}"
+        assert cell.images[0].path.exists()
+
+
+def test_again_sends_nothing_and_is_the_same_sweep(client, api):
+    plans = []
+    client.sweep("wf-1", AXES, timeout=20)
+    again = client.sweep("wf-1", AXES, timeout=20, on_plan=lambda sweep: plans.append(sweep.plan.text))
+    assert again.ref == "s1"
+    assert plans == ["6 cells: 6 done (today, test)"]
+    assert api.count(RUN) == 6
+
+
+def test_grown_by_what_is_new(client, api):
+    client.sweep("wf-1", AXES, timeout=20)
+    grown = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=20)
+    assert grown.plan.text.startswith("8 cells: 6 done (today, test), 2 new")
+    assert grown.ref == "s2"
+    assert api.count(RUN) == 8
+
+
+def test_a_single_run_counts_for_a_cell(client, api):
+    run = client.run("wf-1", {"3::cfg": 4, "3::sampler_name": "heun", "3::seed": 7}, timeout=20)
+    sweep = client.sweep("wf-1", AXES, timeout=20)
+    assert sweep.cells[3].run is run
+    assert api.count(RUN) == 6
+
+
+def test_planning_writes_and_sends_nothing(client, api):
+    sweep = client.plan_sweep("wf-1", AXES)
+    assert sweep.record is None
+    assert sweep.plan.text == "6 cells: 6 new"
+    assert [cell.status for cell in sweep.cells] == [None] * 6
+    assert api.count(RUN) == 0
+    assert history.runs() == []
+    with pytest.raises(RefError):
+        history.find("s1")
+
+
+def test_what_on_plan_raises_keeps_everything_from_being_sent(client, api):
+    def refuse(sweep):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.sweep("wf-1", AXES, on_plan=refuse)
+    assert api.count(RUN) == 0
+
+
+def test_more_than_permitted_is_not_cut(client, api):
+    with pytest.raises(SettingsError, match="permits 5"):
+        client.sweep("wf-1", AXES, max_runs=5)
+    assert api.count(RUN) == 0
+    assert client.sweep("wf-1", AXES, max_runs=6, timeout=20).status_counts() == {"success": 6}
+
+
+def test_everything_wrong_is_told_before_anything_is_sent(client, api):
+    with pytest.raises(FieldError) as caught:
+        client.sweep("wf-1", [Setting("3::cfg", "8..2"), Setting("3::steps", "1..5..0"), Setting("nope", "1")])
+    told = str(caught.value)
+    for word in ("8..2", "1..5..0", "nope"):
+        assert word in told
+    assert api.count(RUN) == 0
+
+
+def test_a_failing_cell_does_not_stop_the_others(client, api):
+    def state(seen):
+        number = int(seen.query["id"].removeprefix("run-"))
+        if number == 2:
+            return reply({"success": True, "data": {"status": "failed", "error": "node 3: out of memory"}})
+        return reply({"success": True, "data": api.state(seen.query["id"])})
+
+    api.on(CHECK, choose(state))
+    sweep = client.sweep("wf-1", AXES, timeout=20)
+    assert sweep.status_counts() == {"success": 5, "failed": 1}
+    ((ref, text),) = sweep.errors.items()
+    assert ref.startswith("s1.")
+    assert "out of memory" in text
+    with pytest.raises(RunFailed, match="1 of 6 cells"):
+        client.sweep("wf-1", AXES, retry="none", strict=True, timeout=20)
+    assert api.count(RUN) == 6
+    api.on(CHECK, choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})))
+    again = client.sweep("wf-1", AXES, timeout=20)
+    assert again.plan.text == "6 cells: 5 done (today, test), 1 failed (tried again), about 1 s"
+    assert api.count(RUN) == 7
+
+
+def test_three_failures_while_nothing_succeeded_stop_it(client, api):
+    settings.window = 1
+    api.finished = {"status": "failed", "error": "no model"}
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    assert "stopped after 3 failures in a row" in sweep.stopped
+    assert "no model" in sweep.stopped
+    assert 3 <= api.count(RUN) <= 5
+    assert sweep.status_counts()["not sent"] >= 15
+
+
+def test_stop_after_0_goes_on(client, api):
+    api.finished = {"status": "failed", "error": "no model"}
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 9)}, stop_after=0, timeout=20)
+    assert sweep.stopped is None
+    assert sweep.status_counts() == {"failed": 8}
+
+
+def test_three_lost_answers_in_a_row_stop_it_and_nothing_is_repeated(client, api):
+    settings.window = 1
+    api.on(RUN, close_after_reading())
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    assert "3 lost answers in a row" in sweep.stopped
+    count = api.count(RUN)
+    assert count <= 5
+    assert sweep.status_counts()["unknown"] == count
+    api.on(RUN, choose(lambda _: reply({"success": True, "data": {"run_id": f"again-{time.monotonic()}"}})))
+    again = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    assert f"{count} unknown (left alone)" in again.plan.text
+    assert again.status_counts() == {"success": 20 - count, "unknown": count}
+
+
+def test_a_refused_key_stops_it_at_once(client, api):
+    settings.window = 1
+    api.on(TOKEN, reply({"success": False, "error": "key revoked"}, 401))
+    api.on(RUN, reply({"success": False, "error": "who are you"}, 401))
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    assert sweep.stopped
+    assert sweep.status_counts()["rejected"] <= 2
+    assert sweep.status_counts()["not sent"] >= 18
+
+
+def test_cancel_sends_no_more(client, api):
+    settings.window = 2
+    api.words = ["running"] * 5
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 31)}, wait=False)
+    while not api.count(RUN):
+        time.sleep(0.01)
+    sweep.cancel()
+    sweep.wait(20)
+    count = api.count(RUN)
+    assert count < 8
+    assert "not sent" in sweep.stopped
+    assert sweep.status_counts()["not sent"] == 30 - count
+    api.words = []
+    again = client.sweep("wf-1", {"3::cfg": range(1, 31)}, timeout=30)
+    assert again.status_counts() == {"success": 30}
+    assert api.count(RUN) == 30
+
+
+def test_a_time_out_cancels_nothing(client, api):
+    api.words = ["running"] * 100
+    with pytest.raises(RunTimeout) as caught:
+        client.sweep("wf-1", AXES, timeout=0.3)
+    api.words = []
+    assert caught.value.run.wait(20).status_counts() == {"success": 6}
+
+
+def test_a_fixed_window_is_never_exceeded(client, api):
+    lock, live, most = threading.Lock(), set(), []
+
+    def submit(seen):
+        with lock:
+            live.add(str(seen.json["params"]))
+            most.append(len(live))
+        return reply({"success": True, "data": {"run_id": str(seen.json["params"])}})
+
+    def check(seen):
+        with lock:
+            live.discard(seen.query["id"])
+        return reply({"success": True, "data": {"status": "success", "output_images": [], "full_outputs": {}}})
+
+    api.on(RUN, choose(submit))
+    api.on(CHECK, choose(check))
+    client.sweep("wf-1", {"3::cfg": range(1, 41)}, window=3, timeout=30)
+    assert max(most) <= 3
+    assert api.count(RUN) == 40
+
+
+def test_select_and_the_sweep_of_the_history(client, api):
+    client.sweep("wf-1", {**AXES, "6::text": {"day": "noon", "night": "stars"}}, name="bottles", timeout=20)
+    client.close()
+    with connect(f"test={api.url}", key="the-key") as another:
+        found = another.find("bottles")
+        sweep = another.reopen(found.sweep)
+    assert len(sweep.cells) == 12
+    assert {cell.params["3::cfg"] for cell in sweep.select(cfg=4)} == {4}
+    assert len(sweep.select(cfg=4, sampler_name="heun")) == 2
+    assert all(cell.params["6::text"] == "stars" for cell in sweep.select(**{"6::text": "night"}))
+    with pytest.raises(RefError, match="no axis"):
+        sweep.select(color="red")
+    assert history.find("s1.12").run.params["6::text"] == "stars"
+    assert history.find("bottles").sweep.count == 12
+
+
+def test_the_grid_fills_evenly(client, api):
+    settings.window = 1
+    client.sweep("wf-1", {"3::cfg": range(1, 5), "3::steps": range(1, 5)}, timeout=20)
+    first = [(params["3::cfg"], params["3::steps"]) for params in sent(api)[:4]]
+    assert len({cfg for cfg, _ in first}) >= 2
+    assert len({steps for _, steps in first}) >= 2
+    quarters = {(cfg > 2, steps > 2) for cfg, steps in first}
+    assert len(quarters) == 4, "each quarter of the grid has a picture before any has two"
+
+
+def test_drawn_seeds_stay_until_fresh(client, api):
+    axes = {"3::seed": "random#3", "3::cfg": [1, 2]}
+    first = client.sweep("wf-1", axes, timeout=20)
+    seeds = {cell.params["3::seed"] for cell in first.cells}
+    assert len(seeds) == 3
+    grown = client.sweep("wf-1", {**axes, "3::cfg": [1, 2, 3]}, timeout=20)
+    assert {cell.params["3::seed"] for cell in grown.cells} == seeds
+    assert api.count(RUN) == 9
+    fresh = client.sweep("wf-1", axes, fresh=True, timeout=20)
+    assert {cell.params["3::seed"] for cell in fresh.cells}.isdisjoint(seeds)
+    assert api.count(RUN) == 15
+
+
+def test_a_fresh_sweep_that_did_not_reach_its_end_is_taken_up(client, api):
+    client.sweep("wf-1", AXES, timeout=20)
+    settings.window = 1
+    api.words = ["running"] * 3
+    sweep = client.sweep("wf-1", AXES, fresh=True, wait=False)
+    while api.count(RUN) < 8:
+        time.sleep(0.01)
+    sweep.cancel()
+    sweep.wait(20)
+    before = api.count(RUN)
+    api.words = []
+    taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=20)
+    assert taken_up.ref == sweep.ref
+    assert taken_up.status_counts() == {"success": 6}
+    assert api.count(RUN) == 12, f"{before - 6} of six were done, the others sent once"
+    begun_anew = client.sweep("wf-1", AXES, fresh=True, timeout=20)
+    assert begun_anew.ref != sweep.ref
+    assert api.count(RUN) == 18
