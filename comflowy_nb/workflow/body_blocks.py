@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["read_block"]
 
 
-def read_block(lines: Sequence[str], *, is_text: bool) -> Several | Labelled | None:
+def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False) -> Several | Labelled | None:
     """The list or the mapping that the lines below a key are; None if they are the lines of one value.
 
     Parameters
@@ -36,6 +36,8 @@ def read_block(lines: Sequence[str], *, is_text: bool) -> Several | Labelled | N
     is_text
         Whether ` # ...` is a part of the values and no comment, and the field takes a text: such lines are a mapping
         only if each value is in quotes or stands after `|` or `>`, or they are `in:` and `replace:`.
+    is_mapping
+        Whether a mapping is meant for sure.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def read_block(lines: Sequence[str], *, is_text: bool) -> Several | Labelled | N
                 "right); a text of several lines stands below a | or >"
             )
         return Several(tuple(_item(head[1:].strip(BLANK), below, is_text=is_text) for head, below in parts))
-    return _mapping(parts, is_text=is_text)
+    return _mapping(parts, is_text=is_text, is_mapping=is_mapping)
 
 
 def _parts(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -76,16 +78,19 @@ def _parts(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _mapping(parts: list[tuple[str, list[str]]], *, is_text: bool) -> Labelled | None:
+def _mapping(parts: list[tuple[str, list[str]]], *, is_text: bool, is_mapping: bool) -> Labelled | None:
     divided = [(head, KEY_END.search(head), below) for head, below in parts]
     pairs: list[tuple[str, Written]] = []
     for head, colon, below in divided:
         if colon is None:
             return None
         rest = head[colon.end() :].strip(BLANK)
-        pairs.append((unquote(head[: colon.start()].strip(BLANK))[0], _value(rest, below, is_text=is_text)))
+        label = unquote(head[: colon.start()].strip(BLANK))[0]
+        pairs.append((label, _value(rest, below, is_text=is_text, is_mapping=label == "replace")))
     labels = [label for label, _ in pairs]
-    sure = all(isinstance(value, Labelled) or (isinstance(value, Item) and value.quoted) for _, value in pairs)
+    sure = is_mapping or all(
+        isinstance(value, Labelled) or (isinstance(value, Item) and value.quoted) for _, value in pairs
+    )
     if not is_text or sure or ("replace" in labels and set(labels) <= {"in", "replace"}):
         return Labelled(tuple(pairs))
     if len(pairs) == 1:
@@ -101,12 +106,12 @@ def _item(rest: str, below: list[str], *, is_text: bool) -> Written:
     return _text(rest, below, is_text=is_text)
 
 
-def _value(rest: str, below: list[str], *, is_text: bool) -> Written:
+def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool) -> Written:
     """The value of a label, which may be a list or a mapping itself."""
     if rest in KEEP | FOLD and below:
         return _text(rest, below, is_text=is_text)
     if not rest and below:
-        block = read_block(below, is_text=is_text)
+        block = read_block(below, is_text=is_text, is_mapping=is_mapping)
         if block is not None:
             return block
     parts = [rest, *(line.strip(BLANK) for line in below)]

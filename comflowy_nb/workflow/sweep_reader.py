@@ -201,7 +201,7 @@ class SweepReader(Reader):
 
     def _read_one(self, one: Field, item: Item) -> Any:
         """The value of an item that stands alone, where nothing typed is the empty text."""
-        if item.value == "" and not item.exact:
+        if isinstance(item.value, str) and not item.value and not item.exact:
             return self.read_item(one, "", as_text=item.quoted or item.typed)
         return self._values(one, item)[0]
 
@@ -331,6 +331,7 @@ class SweepReader(Reader):
         values = []
         for label, fields in presets:
             params: dict[str, Any] = {}
+            told = len(self.problems)
             if not fields.pairs:
                 self.report(setting, FieldError(f"{setting.key}, preset {label!r}: it sets nothing"))
             for key, node in fields.pairs:
@@ -343,7 +344,8 @@ class SweepReader(Reader):
                         params[field_id] = self._read_labelled(self.field(field_id), node)[0]
                 except _TROUBLE as error:
                     self.report(setting, FieldError(*(f"{setting.key}, preset {label!r}: {error}".split("\n"))))
-            values.append(AxisValue(params, label, is_named=True))
+            if len(self.problems) == told:
+                values.append(AxisValue(params, label, is_named=True))
         self._add_axis(setting, Axis(setting.key, "preset", tuple(mine), tuple(values)), setting.key)
 
 
