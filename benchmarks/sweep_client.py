@@ -48,7 +48,11 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
         Path(os.environ["BENCH_WARM"]).write_text(json.dumps(warm))
         began_s, cpu_s = time.monotonic(), time.process_time()
         made = client.sweep(
-            "bench", {"1::n": list(range(args.runs))}, wait=False, on_plan=lambda planned: planned.listen(note)
+            "bench",
+            {"1::n": list(range(args.runs))},
+            wait=False,
+            window=args.window,
+            on_plan=lambda planned: planned.listen(note),
         )
         made.wait(600)
         while len(known_s) < args.runs:
@@ -153,8 +157,7 @@ def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
         command = [sys.executable, __file__, "--method", method, "--url", url]
         for name in ("runs", "seconds", "slots", "pictures"):
             command += [f"--{name}", str(getattr(args, name))]
-        if args.profile:
-            command += ["--profile", args.profile]
+        command += [word for name in ("window", "profile") if (value := getattr(args, name)) for word in (f"--{name}", str(value))]
         done = subprocess.run(command, env=kept | own, stdout=subprocess.PIPE, text=True, check=True, timeout=900)
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -177,6 +180,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=0, help="pictures of 64 x 64 that each run gives")
+    parser.add_argument("--window", type=int, help="runs in flight; without it the window finds its size")
     parser.add_argument("--only", help="a word in the names of the methods to run")
     parser.add_argument("--profile", help="file for a profile of all threads, for pstats (wants yappi)")
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)

@@ -60,11 +60,12 @@ class Status(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        return not (self.is_final or self.is_held)
+        return self not in _ENDED
 
 
 _FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.CANCELLED})
 _HELD = frozenset({Status.UNKNOWN, Status.LOST})
+_ENDED = _FINAL | _HELD
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, Service
 from comflowy_nb.services.answers import MAX_PAUSE_S, Answer, Failure, explain
 from comflowy_nb.services.deadlines import Limit, holding
 from comflowy_nb.services.origins import is_loopback
-from comflowy_nb.services.transport import make_session
+from comflowy_nb.services.transport import Session, make_session
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Http:
         self._kept = make_session()
         self._fresh = make_session(fresh=True)
         # a proxy named in the environment would get requests to this machine too, key included
-        self._proxies = NO_PROXY if is_loopback(origin) else None
+        self._direct = is_loopback(origin)
 
     def exchange(
         self,
@@ -96,7 +96,7 @@ class Http:
 
     def _perform(  # noqa: PLR0917 - called from one place
         self,
-        session: requests.Session,
+        session: Session,
         method: str,
         path: str,
         query: Mapping[str, str | Secret] | None,
@@ -104,14 +104,12 @@ class Http:
         options: dict[str, Any],
     ) -> Answer:
         shown = {name: value.reveal() if isinstance(value, Secret) else value for name, value in (query or {}).items()}
-        with session.request(
+        with session.once(
             method,
             self.origin + path,
             params=shown,
             timeout=(settings.connect_timeout_s, settings.read_timeout_s),
-            allow_redirects=False,
-            stream=True,
-            proxies=self._proxies,
+            direct=self._direct,
             **options,
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
