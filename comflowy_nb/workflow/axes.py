@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.axis_json import axes_from_json, axes_to_json
+from comflowy_nb.workflow.axis_reader import seed_values
 from comflowy_nb.workflow.axis_types import Axes, Axis, AxisValue, Cell, SeedWish
 from comflowy_nb.workflow.cells import even_order, expand
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.sweep_reader import LARGEST_SWEEP, SweepReader, seed_values
+from comflowy_nb.workflow.sweep_reader import LARGEST_SWEEP, SweepReader
 from comflowy_nb.workflow.values import resolve
 
 if TYPE_CHECKING:

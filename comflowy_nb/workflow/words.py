@@ -174,11 +174,14 @@ def _end_of_values(line: str, start: int) -> tuple[int, int | None]:
         if opens and line[at] in "\"'":
             close = closing_quote(line, at)
             if close is None:
-                _refuse(line, at, f"the quote {line[at]} opens here and never closes", _TO_THE_BODY)
+                tip = _TO_THE_BODY.replace("run", "sweep")
+                _refuse(line, at, f"the quote {line[at]} opens here and never closes", tip)
             whole = at == start and line[close + 1 : close + 2] in {"", *SPACE}
             at, holds, opens = close + 1, start if whole else None, False
             continue
         end = flow_end(line, at) if opens and line[at] in "[{" else None
+        if end is None and opens and line[at] == "[" and flow_end(line, at, spaces=True) is not None:
+            _refuse(line, at, "a list on the line has no spaces but in quotes", 'such as cfg=[4,8] or text=["a b","c"]')
         if end is not None:
             at, opens = end, False
             continue

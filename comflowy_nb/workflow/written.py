@@ -136,6 +136,8 @@ def _value(entry: str) -> Written | None:
             return Item(entry[1:close], quoted=True) if close == len(entry) - 1 else None
     if is_name(entry):
         return Item(entry)
+    if entry[:1] == "{" and not entry[1:-1].strip(SPACE):
+        return Labelled(())
     return read_flow(entry) or Item(entry)
 
 

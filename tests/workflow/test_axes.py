@@ -122,11 +122,12 @@ def test_a_text_in_a_body_is_the_rest_of_the_line(workflow, text):
         ("6::text: |\n  a\n  b\n  ||\n  c", ["a\nb", "c"]),
         ('6::text: ["a, #1", "b: c"]', ["a, #1", "b: c"]),
         ("6::text: ['it's', 'a \"b\" c']", ["it's", 'a "b" c']),
-        ("6::text:\n  [\"a\",\n   \"b\"]", ["a", "b"]),
-        ("6::text: [\n  \"a\",\n  \"b\",\n]\ncfg: 4", ["a", "b"]),
-        ("6::text:\n  - a cat\n  - [a:b:0.5] || x\n  - \" c\"", ["a cat", "[a:b:0.5] || x", " c"]),
-        ("6::text:\n  - a\n    long one\n\n  - >\n    folded\n    text\n  - |\n    kept\n      text", ["a long one", "folded text", "kept\n  text"]),
-        ("6::text:\n  - a # b\n  - \"\"", ["a # b", ""]),
+        ('6::text:\n  ["a",\n   "b"]', ["a", "b"]),
+        ('6::text: [\n  "a",\n  "b",\n]\ncfg: 4', ["a", "b"]),
+        ('6::text:\n  - a cat\n  - [a:b:0.5] || x\n  - " c"', ["a cat", "[a:b:0.5] || x", " c"]),
+        ("6::text:\n  - a\n    long one\n\n  - >\n    folded\n    text", ["a long one", "folded text"]),
+        ("6::text:\n  - |\n    kept\n      text\n  - a", ["kept\n  text", "a"]),
+        ('6::text:\n  - a # b\n  - ""', ["a # b", ""]),
     ],
 )  # fmt: skip
 def test_texts_in_a_body(workflow, text, expected):
@@ -242,7 +243,13 @@ def test_values_of_unknown_type_on_the_line(undescribed, typed, expected):
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [('1::x="a,b"', "a,b"), ('1::x="a||b"', "a||b"), ('1::x="1..3"', "1..3"), ('1::x={"a":[1,2]}', {"a": [1, 2]}), ("1::x=8", 8)],
+    [
+        ('1::x="a,b"', "a,b"),
+        ('1::x="a||b"', "a||b"),
+        ('1::x="1..3"', "1..3"),
+        ('1::x={"a":[1,2]}', {"a": [1, 2]}),
+        ("1::x=8", 8),
+    ],
 )  # fmt: skip
 def test_what_is_one_value_of_unknown_type_on_the_line(undescribed, typed, expected):
     assert line(undescribed, typed).fixed == {"1::x": expected}
@@ -250,7 +257,13 @@ def test_what_is_one_value_of_unknown_type_on_the_line(undescribed, typed, expec
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [("4, 8", [4, 8]), ("1..3, 8", [1, 2, 3, 8]), ("true, false", [True, False]), ("a, b || c", ["a, b", "c"]), ('"a" || "4" || 4', ["a", "4", 4])],
+    [
+        ("4, 8", [4, 8]),
+        ("1..3, 8", [1, 2, 3, 8]),
+        ("true, false", [True, False]),
+        ("a, b || c", ["a, b", "c"]),
+        ('"a" || "4" || 4', ["a", "4", 4]),
+    ],
 )  # fmt: skip
 def test_values_of_unknown_type_in_a_body(undescribed, typed, expected):
     assert values(body(undescribed, f"1::x: {typed}")) == expected
@@ -303,7 +316,8 @@ def test_all_problems_are_told_at_once(workflow):
     found = problems(
         body,
         workflow,
-        "cfg: 8..2\nsteps: 4, few, 0\nsampler_name: [euler, hun]\nlook: {a: {nope: 1}, b: {denoise: 2}}\nprompt: a || \n",
+        "cfg: 8..2\nsteps: 4, few, 0\nsampler_name: [euler, hun]\n"
+        "look: {a: {nope: 1}, b: {denoise: 2}}\nprompt: a || \n",
     )
     assert len(found) == 7
     assert [problem.partition(":")[0] for problem in found] == [
@@ -410,6 +424,7 @@ def test_presets_may_set_texts_and_different_fields(workflow):
         ("look: {a: {cfg: 1..3}}", ("preset 'a'", "range")),
         ("look: {a: {cfg: [1, 2]}}", ("preset 'a'", "list")),
         ("look: {a: {seed: random}}", ("preset 'a'", "random")),
+        ("look: {a: {}, b: {cfg: 5}}", ("preset 'a'", "sets nothing")),
         ("look: {a: 4, b: 5}", ("no field 'look'",)),
         ("lok: 4", ("no field 'lok'",)),
     ],
@@ -451,7 +466,8 @@ def test_words_are_replaced_in_the_workflow_s_own_text(workflow):
 def test_words_are_replaced_from_lines(workflow):
     axes = body(
         workflow,
-        "prompt:\n  in: a glass bottle, noon\n  replace:\n    bottle: [bottle, vase]\n    noon:\n      - noon\n      - dusk, late\n",
+        "prompt:\n  in: a glass bottle, noon\n  replace:\n    bottle: [bottle, vase]\n"
+        "    noon:\n      - noon\n      - dusk, late\n",
     )
     assert axes.shape == (2, 2)
     assert values(axes, "noon") == ["a glass bottle, noon", "a glass bottle, dusk, late"]
@@ -493,8 +509,8 @@ def test_the_same_word_twice_would_be_two_headers_of_one_name(workflow):
 def test_a_list_of_python_is_an_axis_never_divided_or_parsed(workflow, undescribed):
     import numpy as np
 
-    names = {"l": ["a||b", "{l}", "1..5"], "c": (4, 8.5), "r": range(1, 4), "a": np.linspace(0, 1, 3), "g": (n for n in "ab"),
-             "d": {"day": "x||y", "night": "z"}, "s": "a||b"}  # fmt: skip
+    names = {"l": ["a||b", "{l}", "1..5"], "c": (4, 8.5), "r": range(1, 4), "a": np.linspace(0, 1, 3),
+             "g": (n for n in "ab"), "d": {"day": "x||y", "night": "z"}, "s": "a||b"}  # fmt: skip
     assert values(line(workflow, "6::text={l}", namespace=names)) == names["l"]
     assert values(line(undescribed, "1::x={l}", namespace=names)) == names["l"]
     assert values(line(workflow, "cfg={c}", namespace=names)) == [4.0, 8.5]
@@ -676,3 +692,13 @@ def test_a_quote_that_never_closes_is_shown_on_a_sweep_s_line_too(text):
     lines = str(caught.value).split("\n")
     assert lines[1][lines[2].index("^")] in "\"'"
     assert "%%comflowy" in str(caught.value)
+
+
+def test_a_list_with_spaces_on_the_line_is_shown():
+    with pytest.raises(LineError, match="no spaces"):
+        split_line("default cfg=[4, 8]", sweep=True)
+    assert [word.raw for word in split_line("default 6::text=[a thing", sweep=True)] == [
+        "default",
+        "6::text=[a",
+        "thing",
+    ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from decimal import Decimal
 
@@ -98,7 +99,7 @@ def test_a_huge_range_is_refused_with_its_count_and_never_made(text):
 
 @pytest.mark.parametrize("text", ["1..1e999999999", "1e-999999999..1..1", f"1..{'9' * 5000}", "1..5#" + "9" * 5000])
 def test_numbers_nobody_can_reckon_with_are_refused_at_once(text):
-    with pytest.raises(ValueError, match="no range|too large"):
+    with pytest.raises(ValueError, match=r"no range|too large"):
         read_range(text)
 
 
@@ -122,7 +123,7 @@ def test_n_values_hold_both_ends_and_lie_evenly(first, last, count):
     assert len(found) == len(set(found)) == count
     assert (found[0], found[-1]) == (float(first), float(last))
     gap = float(last - first) / (count - 1)
-    assert all(abs(b - a - gap) < 1e-9 for a, b in zip(found, found[1:], strict=False))
+    assert all(abs(b - a - gap) < 1e-9 for a, b in itertools.pairwise(found))
 
 
 @given(st.text(alphabet="0123456789.-+#e", max_size=20))
