@@ -12,16 +12,22 @@ from PIL import Image
 
 from comflowy_nb.runs.claims import Intent
 from comflowy_nb.runs.history import History
+from comflowy_nb.runs.images import keep_picture
 from comflowy_nb.runs.library import Library
 from comflowy_nb.runs.owners import Owner
+from comflowy_nb.runs.record import PictureRecord
+from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.sweep_rows import SweepIntent
-from comflowy_nb.services.base import Output
+from comflowy_nb.services.base import Output, Status
+from comflowy_nb.workflow.axes import Axes, Axis, AxisValue, axes_to_json
+from comflowy_nb.workflow.cells import expand
 
 BEGIN = """
 import json, os, signal, sys, uuid
 from pathlib import Path
 from comflowy_nb.runs.claims import Intent
 from comflowy_nb.runs.history import History
+from comflowy_nb.runs.images import keep_picture
 from comflowy_nb.runs.owners import Owner
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.services.base import Status
@@ -168,3 +174,81 @@ def picture():
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture
+def axis():
+    """`axis("3::cfg", 4, 6)`: an axis of values; `axis("6::text", day="at noon")` one of labelled values."""
+
+    def make(name, *values, kind="values", field=None, **labelled):
+        found = [AxisValue({field or name: value}, str(value)) for value in values]
+        found += [AxisValue({field or name: value}, label, is_named=True) for label, value in labelled.items()]
+        return Axis(name, kind, (field or name,), tuple(found))
+
+    return make
+
+
+@pytest.fixture
+def swept(library, intent, sweep_intent, stream):
+    """`swept(axis, axis, pictures=.., ends=..)`: a sweep that was run, each cell with pictures of its own colour.
+
+    `pictures(cell)` gives the images of a cell that succeeds, `ends` the status of those that don't; None is not sent.
+    """
+
+    def make(*axes, fixed=None, pictures=None, ends=None, layout=None, seeds=(), **changes):
+        fixed = {} if fixed is None else fixed
+        set_params = tuple(dict.fromkeys([*(key for one in axes for key in one.fields), *fixed]))
+        whole = Axes(fixed, axes, seeds, set_params)
+        draws = iter(range(1000, 10**6))
+        cells = expand(whole, workflow_content="default", identity="sandbox", seed_of=lambda *_: next(draws))
+        keyed = [(cell, f"key{cell.number}") for cell in cells]
+        layout = layout or {}
+        wanted = sweep_intent(spec={**axes_to_json(whole), "layout": layout}, **changes)
+        rows = [(cell.number, cell.at, cell.params, key) for cell, key in keyed]
+        history = library.history
+        record = history.sweeps.enter(wanted, rows)
+        sweep = Sweep(
+            whole, keyed, workflow="default", service="sandbox", layout=layout, library=library, record=record
+        )
+        for cell in sweep.cells:
+            end = (ends or {}).get(cell.number, Status.SUCCESS)
+            if end is not None:
+                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, pictures or colour)))
+        return sweep
+
+    def run_of(cell, record, set_params, end, pictures):
+        history = library.history
+        given = {"params": dict(cell.params), "set_params": set_params, "cell": (record.token, cell.number)}
+        run = history.claim(intent(cell.key, **given)).record
+        if end is Status.SUBMITTING:
+            return run
+        if end is not Status.SUCCESS:
+            return history.move(run.token, end, reason=f"no luck with {cell.number}")
+        images = pictures(cell)
+        owed = [PictureRecord(index, "9", index) for index in range(len(images))]
+        run = history.move(run.token, Status.SUCCESS, service_run_id=f"id{cell.number}", pictures=owed)
+        for index, image in enumerate(images):
+            if image is None:
+                run = history.set_picture(run.token, PictureRecord(index, "9", index, "missing", error="refused"))
+                continue
+            content = io.BytesIO()
+            image.save(content, "PNG")
+            kept = keep_picture(
+                stream(content.getvalue()),
+                folder=library.folder,
+                token=run.token,
+                output=Output(index, "9", index, url=""),
+            )
+            run = history.set_picture(run.token, kept)
+        return run
+
+    return make
+
+
+def colour(cell):
+    """One picture of a colour that says which cell it is of."""
+    return [Image.new("RGB", (96, 64), colour_of(cell.number))]
+
+
+def colour_of(number):
+    return (number * 53 % 256, number * 101 % 256, number * 197 % 256)
