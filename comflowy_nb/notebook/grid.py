@@ -24,31 +24,45 @@ from comflowy_nb.errors import ComflowyError, PictureError
 from comflowy_nb.runs.captions import Part, Sheet, seeds_of, sheet_of_run, sheet_of_runs
 from comflowy_nb.runs.layout import LINE_PX, Page, arrange, wrap
 from comflowy_nb.runs.run import Run
+from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.graph import graph_of_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.runs.captions import Tile, Tone
-    from comflowy_nb.runs.layout import Box
+    from comflowy_nb.runs.layout import Box, Words
 
-__all__ = ["Grid", "grid"]
+__all__ = [
+    "DRAWING",
+    "INK",
+    "TWICE_BELOW_BYTES",
+    "Grid",
+    "draw_figure",
+    "encode",
+    "font_file",
+    "grid",
+    "measure",
+    "read_picture",
+    "writable",
+]
 
 # matplotlib is not thread-safe (its text parser: ipympl issue 610), and a view thread draws beside the cells.
-_DRAWING = threading.RLock()
+DRAWING = threading.RLock()
 
 _DPI = 100  # of a layout pixel; twice that for a dense screen
 _FINE = 2
-_TWICE_BELOW_BYTES = 740_000  # as base64 in the notebook that is just under 1 MB
-_INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size in pixels
+TWICE_BELOW_BYTES = 740_000  # as base64 in the notebook that is just under 1 MB
+INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size in pixels
     "text": ("#4a4f57", "normal", 12),
     "muted": ("#8d939c", "normal", 12),
     "strong": ("#1f2329", "bold", 12),
     "title": ("#1f2329", "bold", 12.5),
     "error": ("#b3261e", "normal", 12),
+    "small": ("#8d939c", "normal", 10),
 }
 _BASE_FONT = "DejaVu Sans"  # comes with matplotlib, so it is always there
 _OTHER_FONTS = (
@@ -127,11 +141,11 @@ class Grid:
         return self._only is None or index in self._only
 
     def _draw(self) -> tuple[Figure, bytes, Page]:
-        with _DRAWING:
+        with DRAWING:
             if self._drawn is None:
-                page = arrange(self._sheet(), width_px=settings.grid_width_px, measure=_measure)
+                page = arrange(self._sheet(), width_px=settings.grid_width_px, measure=measure)
                 figure, jpeg = self._render(page, 2)
-                if len(jpeg) > _TWICE_BELOW_BYTES:
+                if len(jpeg) > TWICE_BELOW_BYTES:
                     figure, jpeg = self._render(page, 1)
                 self._drawn = figure, jpeg, page
             return self._drawn
@@ -154,27 +168,13 @@ class Grid:
                 continue
             try:
                 size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
-                picture = _read_picture(self._path(box.tile, max(box.width, box.height), len(page.boxes)), size)
+                picture = read_picture(self._path(box.tile, max(box.width, box.height), len(page.boxes)), size)
             except (ComflowyError, OSError) as error:
                 notes.append((box, str(error) if isinstance(error, ComflowyError) else "the file can't be read"))
                 continue
             paper.paste(picture, (round(box.x * scale), round(box.y * scale)))
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI * scale, facecolor="white", edgecolor="white")
-        figure.set_layout_engine("none")  # whatever the person's rcParams ask for
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        # One mosaic for all pictures: an axes for each costs several times as much.
-        axes.imshow(np.asarray(paper), extent=(0, width, height, 0), interpolation="none", aspect="auto")
-        for words in page.words:
-            _write(axes, words.x, words.y, words.text, words.tone)
-        for box, note in notes:
-            _write_note(axes, box, note)
-        canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib types its public names only
-        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
-        stream = io.BytesIO()
-        drawn.save(stream, "JPEG", quality=settings.jpeg_quality, optimize=True)
-        return figure, stream.getvalue()
+        figure, drawn = draw_figure((width, height), page.words, scale=scale, paper=paper, notes=notes)
+        return figure, encode(drawn)
 
     def _path(self, tile: Tile, side_px: float, count: int) -> Path:
         """The file to draw from: the original for a few pictures, else the thumbnail made when it arrived."""
@@ -187,17 +187,81 @@ class Grid:
         return thumbnail if thumbnail.exists() and side_px <= 512 else path
 
 
-def grid(runs: Run | Sequence[Run], *, label: Sequence[str] | None = None) -> Grid:
-    """The labelled grid of a run, or of several runs side by side.
+def grid(
+    runs: Run | Sequence[Run] | Sweep,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    z: str | None = None,
+    label: Sequence[str] | None = None,
+    node: str | None = None,
+    image: int | None = None,
+    page: int = 1,
+) -> Grid:
+    """The labelled grid of a run, of several runs side by side, or of a sweep. Nothing is asked of a service.
 
     Parameters
     ----------
     runs
-        One run: a picture each, in groups by node. Several: a cell for each run, with what differs beneath.
+        One run: a picture each, in groups by node. Several: a cell for each run, with what differs beneath. A sweep:
+        its axes along the sides.
+    x, y, z
+        For a sweep: the axes of the columns and rows, and the one that tells several grids apart first.
     label
-        Field ids for the captions instead of those that were set.
+        Field ids for the captions instead of those that were set; for a sweep, of its title.
+    node, image
+        For a sweep: which of a cell's pictures; all of them side by side where neither is given.
+    page
+        For a sweep too large for one page.
+
+    Raises
+    ------
+    RefError
+        If a name is no axis.
     """
+    if isinstance(runs, Sweep):
+        from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - it draws with what is here
+
+        return SweepGrid(runs, x=x, y=y, z=z, label=label, node=node, image=image, page=page)
+    if (x, y, z, node, image, page) != (None, None, None, None, None, 1):
+        raise TypeError("x, y, z, node, image and page are for sweeps")
     return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
+
+
+def draw_figure(
+    size: tuple[int, int],
+    words: Iterable[Words],
+    *,
+    scale: int,  # 1 or 2
+    paper: Image.Image | None = None,
+    notes: Iterable[tuple[Box, str]] = (),
+) -> tuple[Figure, Image.Image]:
+    """A figure of this size in CSS pixels: the pixels of `paper`, and words on top; and how it looks at this scale."""
+    width, height = size
+    # Hinting makes letters of few pixels wider than they were measured: they are drawn fine, and reduced.
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI * _FINE, facecolor="white", edgecolor="white")
+    figure.set_layout_engine("none")  # whatever the person's rcParams ask for
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    if paper is not None:  # one mosaic for all pictures: an axes for each costs several times as much
+        axes.imshow(np.asarray(paper), extent=(0, width, height, 0), interpolation="none", aspect="auto")
+    for word in words:
+        _write(axes, word.x, word.y, word.text, word.tone)
+    for box, note in notes:
+        _write_note(axes, box, note)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib types its public names only
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+    return figure, drawn if scale == _FINE else drawn.reduce(_FINE // scale)
+
+
+def encode(drawn: Image.Image, *, quality: int | None = None) -> bytes:
+    """As JPEG."""
+    stream = io.BytesIO()
+    drawn.save(stream, "JPEG", quality=quality or settings.jpeg_quality, optimize=True)
+    return stream.getvalue()
 
 
 def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
@@ -218,7 +282,7 @@ def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
     return {}, {}
 
 
-def _read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
+def read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
     """The picture in this size, alpha on white.
 
     Raises
@@ -234,12 +298,18 @@ def _read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
         raise PictureError(f"the picture {path.name} can't be read") from error
 
 
+def font_file(letter: str, weight: str) -> str:
+    """The file of a font that can draw the letter, for whoever draws without matplotlib."""
+    name = _font_for(letter) or _BASE_FONT
+    return str(font_manager.findfont(FontProperties(family=[name], weight=weight)))
+
+
 def _write(axes: Any, x: float, y: float, text: str, tone: Tone) -> None:
-    colour, weight, size_px = _INK[tone]
+    colour, weight, size_px = INK[tone]
     axes.text(
         x,
         y + LINE_PX * 0.76,
-        _writable(text),
+        writable(text),
         color=colour,
         fontproperties=_font(text, weight, size_px),
         va="baseline",
@@ -264,7 +334,7 @@ def _write_note(axes: Any, box: Box, note: str) -> None:
     axes.add_patch(frame)
     pad = min(14.0, box.width / 8)
     most = max(1, int((box.height - 2 * pad) // LINE_PX))
-    lines = wrap([Part(note, tone)], box.width - 2 * pad, _measure, max_lines=most)
+    lines = wrap([Part(note, tone)], box.width - 2 * pad, measure, max_lines=most)
     y = box.y + max(pad, (box.height - len(lines) * LINE_PX) / 2)
     for line in lines:
         for x, text, _ in line:
@@ -278,11 +348,12 @@ def _renderer() -> RendererAgg:
     return RendererAgg(8, 8, _DPI * _FINE)  # type: ignore[no-untyped-call]
 
 
-def _measure(text: str, tone: Tone) -> float:
-    _, weight, size_px = _INK[tone]
+def measure(text: str, tone: Tone) -> float:
+    """The width of a text in CSS pixels, spaces at its ends and all."""
+    _, weight, size_px = INK[tone]
     # Spaces at the ends count here, unlike in a text's inked width: dots close them in, and are taken off again.
     font = _font(text, weight, size_px)
-    return (_width(f".{_writable(text)}.", font) - _width("..", font)) / _FINE
+    return (_width(f".{writable(text)}.", font) - _width("..", font)) / _FINE
 
 
 def _width(text: str, font: FontProperties) -> float:
@@ -300,7 +371,7 @@ def _properties(others: tuple[str, ...], weight: str, size_px: float) -> FontPro
     return FontProperties(family=[_BASE_FONT, *others], weight=weight, size=size_px * 72 / _DPI)
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
     """The text with a small square for each letter no font here can draw; matplotlib would warn about it."""
     if text.isascii() and text.isprintable():
         return text

@@ -21,14 +21,17 @@ __all__ = [
     "Sheet",
     "Tile",
     "Tone",
+    "add_part",
+    "letter_of",
     "name_fields",
     "seeds_of",
     "sheet_of_run",
     "sheet_of_runs",
+    "stand_out",
     "write_value",
 ]
 
-Tone = Literal["text", "muted", "strong", "title", "error"]
+Tone = Literal["text", "muted", "strong", "title", "error", "small"]
 
 LONG_TEXT = 28  # characters: a longer text gets a paragraph of its own, or a letter and a legend
 _SEPARATOR = " \N{MIDDLE DOT} "
@@ -184,12 +187,12 @@ def sheet_of_runs(
         for key in shown[record.token]:
             if key in record.params and key not in shared:
                 text = write_value(record.params[key])
-                _add(parts, names[key], letters.get((key, text), text))
+                add_part(parts, names[key], letters.get((key, text), text))
         last: list[Part] = []
         if len(workflows) > 1:
-            _add(last, "", record.workflow, tone="muted")
+            add_part(last, "", record.workflow, tone="muted")
         _add_seeds(last, seeds_of(record.params) or seeds[position])
-        _add(last, "", record.ref, tone="muted")
+        add_part(last, "", record.ref, tone="muted")
         tiles = tuple(_picture_tile(position, record, picture) for picture in record.pictures)
         caption = [Paragraph(tuple(parts), 3)] if parts else []
         caption.append(Paragraph(tuple(last), 2))
@@ -201,7 +204,7 @@ def sheet_of_runs(
         if len(text) > LONG_TEXT:
             paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), Part(text)), 3))
         else:
-            _add(head, names[key], text)
+            add_part(head, names[key], text)
     if head:
         paragraphs.insert(0, Paragraph(tuple(head), 2))
     return Sheet((Section(tuple(cells)),), head=tuple(paragraphs), legend=legend)
@@ -219,16 +222,17 @@ def _caption(
         if len(text) > LONG_TEXT:
             paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), Part(text)), 4))
         else:
-            _add(short, names[key], text)
+            add_part(short, names[key], text)
     if short:
         paragraphs.insert(0, Paragraph(tuple(short), 3))
     last: list[Part] = [Part(record.workflow, "muted")]
     _add_seeds(last, seeds_of(record.params) or seeds)
-    _add(last, "", ref or record.ref, tone="muted")
+    add_part(last, "", ref or record.ref, tone="muted")
     return (*paragraphs, Paragraph(tuple(last), 2))
 
 
-def _add(parts: list[Part], name: str, text: str, *, tone: Tone = "text") -> None:
+def add_part(parts: list[Part], name: str, text: str, *, tone: Tone = "text") -> None:
+    """`name text` behind what is there, with a dot between."""
     if parts:
         parts.append(Part(_SEPARATOR, "muted"))
     if name:
@@ -239,10 +243,10 @@ def _add(parts: list[Part], name: str, text: str, *, tone: Tone = "text") -> Non
 def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
     """One `seed N` where all seeds are the same, else each with its field; never more than four."""
     if len(set(seeds.values())) == 1:
-        _add(parts, "", f"seed {next(iter(seeds.values()))}", tone="muted")
+        add_part(parts, "", f"seed {next(iter(seeds.values()))}", tone="muted")
         return
     for key, value in list(seeds.items())[:4]:
-        _add(parts, "", f"{key} {value}", tone="muted")
+        add_part(parts, "", f"{key} {value}", tone="muted")
 
 
 def _letters(
@@ -256,15 +260,15 @@ def _letters(
         texts = list(dict.fromkeys(write_value(value) for value in values if isinstance(value, str)))
         if not any(len(text) > LONG_TEXT for text in texts):
             continue
-        for text, parts in zip(texts, _stand_out(texts), strict=True):
-            letter = _letter(len(letters))
+        for text, parts in zip(texts, stand_out(texts), strict=True):
+            letter = letter_of(len(letters))
             letters[key, text] = letter
             start = (Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted"))
             legend.append(Paragraph((*start, *parts), 6))
     return letters, tuple(legend)
 
 
-def _letter(position: int) -> str:
+def letter_of(position: int) -> str:
     """A, B ... Z, AA, AB ..."""
     word = ""
     position += 1
@@ -274,7 +278,7 @@ def _letter(position: int) -> str:
     return word
 
 
-def _stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
+def stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
     """The texts in parts: words that every text has are plain, the others strong."""
     common = set.intersection(*(set(text.split()) for text in texts)) if len(texts) > 1 else set()
     found = []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.claims import Kind
     from comflowy_nb.runs.run import RunRecord
 
-__all__ = ["PAID_RUNS", "SweepPlan", "check_count", "make_plan"]
+__all__ = ["PAID_RUNS", "SweepPlan", "check_count", "make_plan", "planned_word"]
 
 PAID_RUNS = 64  # more than these to send want a word where they cost money
 _TRIED_AGAIN = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
@@ -83,8 +83,7 @@ def make_plan(
     counts = dict.fromkeys(("same", "joined", "held", "ended", "again", "new"), 0)
     done = []
     for kind, record in found:
-        again = kind == "new" and record is not None and record.status in _TRIED_AGAIN
-        counts["again" if again else kind] += 1
+        counts["again" if _is_again(kind, record) else kind] += 1
         if kind == "same" and record is not None:
             done.append(record)
     to_send = counts["again"] + counts["new"]
@@ -100,6 +99,14 @@ def make_plan(
         seconds=None if seconds_each is None else to_send * seconds_each,
         cost=None if cost_per_run is None else to_send * cost_per_run,
     )
+
+
+def planned_word(kind: Kind, record: RunRecord | None) -> str:
+    """What a plan makes of one cell, for a person."""
+    if _is_again(kind, record):
+        assert record is not None
+        return f"{record.status}, tried again"
+    return {"same": "done", "joined": "running", "held": "unknown", "ended": "left alone"}.get(kind, "new")
 
 
 def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, label: str) -> None:
@@ -119,6 +126,10 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
             f"{plan.to_send} runs to send on {label}, which may cost money: --max-runs {plan.to_send} permits them; "
             f"nothing was sent ({plan.text})"
         )
+
+
+def _is_again(kind: Kind, record: RunRecord | None) -> bool:
+    return kind == "new" and record is not None and record.status in _TRIED_AGAIN
 
 
 def _when(records: Sequence[RunRecord], now: datetime) -> str:

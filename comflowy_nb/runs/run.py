@@ -57,6 +57,24 @@ class RunImage:
             )
         return self._path
 
+    def thumbnail(self, size_px: int) -> Path:
+        """A JPEG of it within 512 or 256 px, made again if it is gone.
+
+        Raises
+        ------
+        PictureError
+            If neither it nor the picture is on disk.
+        """
+        from comflowy_nb.runs.images import thumbnail_path  # noqa: PLC0415 - loads Pillow
+
+        if self._path is None or not self.record.file:
+            return self.path  # raises, and says what to type
+        folder = self._path.parents[self.record.file.count("/")]
+        try:
+            return thumbnail_path(folder, self.record, size_px)
+        except PictureError:  # no room for one, or nothing to make it from
+            return self.path
+
     @property
     def bytes(self) -> bytes:
         return self.path.read_bytes()

@@ -29,9 +29,12 @@ __all__ = ["Sender", "Sweep", "SweepCell", "reopen"]
 
 
 class SweepCell:
-    """One cell: its place on the axes, its params, and its run once there is one."""
+    """One cell: its place on the axes, its params, and its run once there is one.
 
-    __slots__ = ("at", "key", "labels", "number", "params", "run", "sweep")
+    `planned` says in a word what the plan makes of it; None where there was none.
+    """
+
+    __slots__ = ("at", "key", "labels", "number", "params", "planned", "run", "sweep")
 
     def __init__(self, sweep: Sweep, cell: Cell, key: str, run: Run | None = None) -> None:
         self.sweep = sweep
@@ -40,6 +43,7 @@ class SweepCell:
         self.labels: Mapping[str, str] = cell.labels
         self.params: Mapping[str, Any] = cell.params
         self.key = key
+        self.planned: str | None = None
         self.run = run
 
     @property
@@ -209,7 +213,7 @@ class Sweep:
 
         from comflowy_nb.runs.save_sweep import save_sweep  # noqa: PLC0415 - loads Pillow
 
-        return save_sweep(self.record, self.cells, self._library.folder, Folder(folder).expanduser())
+        return save_sweep(self, self._library.folder, Folder(folder))
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row for each cell: params, labels, status, seconds, reference, error, the path and a thumbnail.

@@ -9,21 +9,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from comflowy_nb.runs.plan import check_count, make_plan
+from comflowy_nb.runs.plan import check_count, make_plan, planned_word
 from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.sweep_rows import SweepIntent
 from comflowy_nb.runs.sweeping import Sending
 from comflowy_nb.workflow.axes import axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.cells import even_order, expand
-from comflowy_nb.workflow.values import draw_seed
+from comflowy_nb.workflow.values import draw_seed, tightest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.runs.claims import Claim, Retry
+    from comflowy_nb.runs.claims import Claim, Kind, Retry
     from comflowy_nb.runs.entrance import Entrance
     from comflowy_nb.runs.library import Library
+    from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.roster import Roster
     from comflowy_nb.runs.sweep import SweepCell
     from comflowy_nb.runs.tracker import Tracker
@@ -96,7 +97,7 @@ class Sweeper:
             before = None if fresh and known is None else history.seeds.get(draw_key)
             if before is not None:
                 return before
-            drawn[draw_key] = draw_seed(workflow.fields.get(fields[0]), fields[0])
+            drawn[draw_key] = draw_seed(tightest(workflow, fields), fields[0])
             return drawn[draw_key]
 
         cells = expand(axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of)
@@ -118,8 +119,13 @@ class Sweeper:
         keys = [request for _, request in keyed]
         found = history.sweeps.peek(keys, fresh=fresh, retry=retry, sweep=taken_up)
         claims = [found[request] for request in keys]
+        planned: list[tuple[Kind, RunRecord | None]] = [
+            ("new", None) if claim is None else (claim.kind, claim.record) for claim in claims
+        ]
+        for cell, (kind, record) in zip(sweep.cells, planned, strict=True):
+            cell.planned = planned_word(kind, record)
         sweep.plan = make_plan(
-            [("new", None) if claim is None else (claim.kind, claim.record) for claim in claims],
+            planned,
             now=datetime.now().astimezone(),
             seconds_each=self._seconds_each(workflow),
             cost_per_run=self._settings.cost_per_run,
