@@ -61,7 +61,8 @@ class Worker:
 
     async def start(self, places: Places) -> asyncio.subprocess.Process:
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "comflowy_nb.sandbox.worker", str(places.inputs), str(places.pictures)),
+            *(sys.executable, "-m", "comflowy_nb.sandbox.worker"),
+            *map(str, (places.inputs, places.pictures, places.painted)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=places.folder,

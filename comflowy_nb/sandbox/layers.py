@@ -39,12 +39,12 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Silhouette:
-    """A subject at one of its places: its coverage, and its looks within the box that holds it."""
+    """A subject with the p pixels it covers, and which of the canvas these are at each of its places."""
 
     subject: int
-    cover: Array  # (P,)
-    pixels: NDArray[np.int64]  # the p pixels it touches
     looks: Array  # (looks, palettes, 3, p)
+    cover: Array  # (places, p); 0 for what is beyond the canvas
+    pixels: NDArray[np.int64]  # (places, p); P for what is beyond the canvas
 
 
 def paint_layers(canvas: tuple[int, int], style: Style) -> Layers:
@@ -63,27 +63,24 @@ def paint_layers(canvas: tuple[int, int], style: Style) -> Layers:
         tuple(name for _, name, _ in skies),
         np.stack(lands),
         np.stack(covers),
-        tuple(found for k in range(len(SUBJECTS)) for found in _silhouettes(easel, k, canvas, style)),
+        tuple(_paint_silhouette(easel, k, canvas, style) for k in range(len(SUBJECTS))),
     )
 
 
-def _silhouettes(easel: Easel, index: int, canvas: tuple[int, int], style: Style) -> list[Silhouette]:
-    """A subject, painted once for every look and light, at each of its places."""
+def _paint_silhouette(easel: Easel, index: int, canvas: tuple[int, int], style: Style) -> Silhouette:
+    """A subject, painted once for every look and light."""
     subject = SUBJECTS[index]
     part, (down, across) = stand(easel, subject)
     painted = [[paint_subject(part, subject, look, palette) for palette in PALETTES] for look in subject.looks]
-    cover = average_down(painted[0][0][0])
-    looks = np.stack([[_flatten(paint, style) for _, paint in row] for row in painted])
-    row, column = np.mgrid[down, across]
-    found = []
-    for place in subject.places:
-        there = column + round(place * canvas[1])
-        seen = ((cover > 0) & (row >= 0) & (row < canvas[0]) & (there >= 0) & (there < canvas[1])).ravel()
-        pixels = (row * canvas[1] + there).ravel()[seen]
-        whole = np.zeros(canvas[0] * canvas[1], dtype=np.float32)
-        whole[pixels] = cover.ravel()[seen]
-        found.append(Silhouette(index, whole, pixels, np.ascontiguousarray(looks[..., seen])))
-    return found
+    cover = average_down(painted[0][0][0]).ravel()
+    row, column = (place.ravel() for place in np.mgrid[down, across])
+    columns = np.stack([column + round(place * canvas[1]) for place in subject.places])
+    seen = (cover > 0) & (row >= 0) & (row < canvas[0]) & (columns >= 0) & (columns < canvas[1])
+    kept = seen.any(axis=0)
+    seen, columns, row, cover = seen[:, kept], columns[:, kept], row[kept], cover[kept]
+    looks = np.stack([[_flatten(paint, style)[:, kept] for _, paint in row] for row in painted])
+    pixels = np.where(seen, row * canvas[1] + columns, canvas[0] * canvas[1])
+    return Silhouette(index, looks, np.where(seen, cover, 0).astype(np.float32), pixels)
 
 
 def _flatten(paint: Array, style: Style) -> Array:

@@ -37,11 +37,14 @@ class Context:
         Called with (steps done, steps in all).
     check_stop
         Raises if the run is to end.
+    shelf
+        Where painted layers are kept; None: nowhere.
     """
 
     input_folder: Path
     on_step: Callable[[int, int], None]
     check_stop: Callable[[], None]
+    shelf: Path | None = None
 
 
 def _require_area(width: int, height: int, count: int) -> None:
@@ -84,7 +87,7 @@ def _sample(
         context.check_stop()
 
     sampled = diffusion.sample(
-        scene_set(model, latent_image.canvas),
+        scene_set(model, latent_image.canvas, context.shelf),
         latent_image.samples,
         positive=positive,
         negative=negative,

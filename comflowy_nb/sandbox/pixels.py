@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = NDArray[np.floating[Any]]  # float32
 
 MAX_SIDE_PX = 4096
+_FEW = 3  # neighbours to a side that are added up sooner than running sums are made
 MAX_AREA_PX = 1 << 24  # of all pictures of one array together: 200 MB as float32
 
 RESAMPLING = {
@@ -142,29 +143,42 @@ def soften(planes: Pixels, reach_px: int) -> Pixels:
 
 def _average(planes: Pixels, reach: int, axis: int) -> Pixels:
     padding = [(0, 0)] * 3
-    padding[axis] = (reach + 1, reach)
-    sums = np.cumsum(np.pad(planes, padding, mode="edge"), axis=axis, dtype=np.float64)
-    high = np.take(sums, range(2 * reach + 1, sums.shape[axis]), axis=axis)
-    low = np.take(sums, range(sums.shape[axis] - 2 * reach - 1), axis=axis)
-    return ((high - low) / (2 * reach + 1)).astype(np.float32)
+    padding[axis] = (reach, reach)
+    padded = np.pad(planes, padding, mode="edge")
+    size, width = planes.shape[axis], 2 * reach + 1
+    if reach <= _FEW:
+        total = sum((_from(padded, k, size, axis) for k in range(1, width)), start=_from(padded, 0, size, axis))
+        return np.asarray(total * np.float32(1 / width))
+    sums = np.cumsum(padded, axis=axis, dtype=np.float64)
+    total = _from(sums, width - 1, size, axis).copy()
+    _from(total, 1, size - 1, axis)[...] -= _from(sums, 0, size - 1, axis)
+    return (total / width).astype(np.float32)
+
+
+def _from(planes: Pixels, start: int, size: int, axis: int) -> Pixels:
+    """A view of `size` rows or columns."""
+    part = [slice(None)] * 3
+    part[axis] = slice(start, start + size)
+    return planes[tuple(part)]
 
 
 def sharpen(planes: Pixels, amount: float) -> Pixels:
     """(c, h, w) planes with steeper edges, but none brighter or darker than what is beside it: no halos."""
     low = high = planes
     for axis in (1, 2):
-        low = np.minimum(low, np.minimum(_shift(low, 1, axis), _shift(low, -1, axis)))
-        high = np.maximum(high, np.maximum(_shift(high, 1, axis), _shift(high, -1, axis)))
+        low = _extreme(low, axis, np.minimum)
+        high = _extreme(high, axis, np.maximum)
     return np.clip(planes + np.float32(amount) * (planes - soften(planes, 1)), low, high)
 
 
-def _shift(planes: Pixels, by: int, axis: int) -> Pixels:
-    """Moved by one pixel, the edge repeated."""
-    moved = np.roll(planes, by, axis)
-    edge = [slice(None)] * 3
-    edge[axis] = slice(0, 1) if by > 0 else slice(-1, None)
-    moved[tuple(edge)] = planes[tuple(edge)]
-    return moved
+def _extreme(planes: Pixels, axis: int, least_or_most: np.ufunc) -> Pixels:
+    """The least or the most of every point and its two neighbours."""
+    found = planes.copy()
+    last = planes.shape[axis] - 1
+    for into, out_of in ((0, 1), (1, 0)):
+        here = _from(found, into, last, axis)
+        least_or_most(here, _from(planes, out_of, last, axis), out=here)
+    return found
 
 
 def warp(planes: Pixels, right: Pixels, down: Pixels) -> Pixels:

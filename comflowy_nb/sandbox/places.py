@@ -57,6 +57,10 @@ class Places:
         return self.folder / "pictures"
 
     @property
+    def painted(self) -> Path:
+        return self.folder / "painted"
+
+    @property
     def inputs(self) -> Path:
         return self.folder / "inputs"
 

@@ -25,12 +25,14 @@ from comflowy_nb.sandbox.lands import LANDS
 from comflowy_nb.sandbox.latents import CHANNELS, SCALE
 from comflowy_nb.sandbox.layers import paint_layers
 from comflowy_nb.sandbox.palettes import PALETTES
+from comflowy_nb.sandbox.shelf import fetch_layers
 from comflowy_nb.sandbox.skies import SKY_TAGS
 from comflowy_nb.sandbox.styles import STYLES
 from comflowy_nb.sandbox.subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from comflowy_nb.sandbox.layers import Layers
     from comflowy_nb.sandbox.prompts import Conditioning
@@ -51,8 +53,8 @@ class Weights:
 
     palettes: Real  # (palettes,)
     skies: Real  # (S,)
-    places: Real  # (L, B): land and silhouette together
-    looks: tuple[Real, ...]  # B of (looks,)
+    places: Real  # (L, B): land, and subject at one of its places, together
+    looks: tuple[Real, ...]  # of each subject, (looks,)
     light: Array  # (CHANNELS, 1, 1)
 
 
@@ -79,19 +81,29 @@ class SceneSet:
     def __init__(self, layers: Layers, canvas: tuple[int, int]) -> None:
         self.layers = layers
         self.canvas = canvas
-        self._shown = layers.land_cover  # (L, P)
-        covers = np.stack([s.cover for s in layers.silhouettes])  # (B, P)
-        self._bare = 1 - covers
-        lands, silhouettes = len(layers.land_cover), len(covers)
-        self._sky_shows = ((1 - layers.land_cover)[:, None] * self._bare[None]).reshape(lands * silhouettes, -1)
-        self._sky_halves = _half_square(layers.skies)
-        self._land_halves = _half_square(layers.lands)
-        self._look_halves = [_half_square(s.looks) for s in layers.silhouettes]
+        self._places = _slices([len(s.pixels) for s in layers.silhouettes])
+        self._bare = np.ones((self._places[-1].stop, canvas[0] * canvas[1]), dtype=np.float32)  # (B, P)
+        for silhouette, places in zip(layers.silhouettes, self._places, strict=True):
+            for bare, pixels, cover in zip(self._bare[places], silhouette.pixels, silhouette.cover, strict=True):
+                bare[pixels[cover > 0]] -= cover[cover > 0]
+        # Pixels are in rows: the sky shows in none from some row on, a land in none before another.
+        behind = 1 - layers.land_cover
+        self._sky_end = 1 + int(np.flatnonzero(behind.any(axis=0))[-1])
+        self._land_starts = [int(np.flatnonzero(cover)[0]) for cover in layers.land_cover]
+        sky_shows = behind[:, None, : self._sky_end] * self._bare[None, :, : self._sky_end]
+        self._sky_shows = sky_shows.reshape(-1, self._sky_end)  # (L * B, sky_end)
+        # What |y|^2 / 2 comes to where each layer shows.
+        self._sky_halves = _half_square(layers.skies[..., : self._sky_end]) @ self._sky_shows.T
+        self._land_halves = [
+            (_half_square(land) * cover) @ self._bare.T
+            for land, cover in zip(layers.lands, layers.land_cover, strict=True)
+        ]
+        self._look_halves = [np.einsum("ksp,bp->bks", _half_square(s.looks), s.cover) for s in layers.silhouettes]
 
     @cached_property
     def count(self) -> int:
         """How many scenes there are."""
-        looks = sum(len(s.looks) for s in self.layers.silhouettes)
+        looks = sum(len(s.looks) * len(s.pixels) for s in self.layers.silhouettes)
         return len(self.layers.skies) * len(self.layers.lands) * looks
 
     def guide(self, positive: Conditioning, negative: Conditioning, cfg: float) -> Guide:
@@ -109,50 +121,53 @@ class SceneSet:
         return result
 
     def _evidence(self, colours: Array, sigma: float) -> Evidence:
-        """What every layer earns where it shows. |x|^2 is left out: it is the same for all scenes."""
+        """What every layer earns where it shows, x . y - |y|^2 / 2. |x|^2 is left out: all scenes have the same."""
         layers = self.layers
-        lands, silhouettes = len(layers.land_cover), len(layers.silhouettes)
         scale = 1 / sigma**2
-        sky = _earn(layers.skies, self._sky_halves, colours) @ self._sky_shows.T
-        land = np.stack(
-            [
-                (_earn(layers.lands[k], self._land_halves[k], colours) * self._shown[k]) @ self._bare.T
-                for k in range(lands)
-            ]
-        )
+        end = self._sky_end
+        sky = np.einsum("scp,cp->sp", layers.skies[..., :end], colours[:, :end])
+        sky = (self._sky_shows @ sky.T).T - self._sky_halves
+        land = np.empty((len(layers.lands), len(PALETTES), len(self._bare)))
+        for k, start in enumerate(self._land_starts):
+            near = colours[:, start:] * layers.land_cover[k, start:]
+            earned = np.einsum("scp,cp->sp", layers.lands[k, ..., start:], near)
+            land[k] = (self._bare[:, start:] @ earned.T).T - self._land_halves[k]
         looks = []
+        within = np.append(colours, np.zeros((3, 1), dtype=np.float32), axis=1)  # and one pixel for all beyond
         for silhouette, half in zip(layers.silhouettes, self._look_halves, strict=True):
-            near = colours[:, silhouette.pixels]
-            looks.append(_earn(silhouette.looks, half, near) @ silhouette.cover[silhouette.pixels])
-        return Evidence(
-            sky.reshape(-1, lands, silhouettes).astype(np.float64) * scale,
-            land.astype(np.float64) * scale,
-            [look.astype(np.float64) * scale for look in looks],
-        )
+            near = (within.take(silhouette.pixels, axis=1) * silhouette.cover).transpose(1, 0, 2)
+            earned = near.reshape(len(near), -1) @ _in_rows(silhouette.looks).T
+            looks.append((earned.reshape(half.shape) - half).astype(np.float64) * scale)
+        sky = sky.astype(np.float64).reshape(len(sky), len(layers.lands), -1)
+        return Evidence(sky * scale, land * scale, looks)
 
     def _compose(self, shares: Shares) -> Array:
         """The weighted sum of all scenes, (3, P)."""
         layers = self.layers
-        total = np.zeros((3, self._bare.shape[1]), dtype=np.float32)
+        whole = np.zeros((3, self._bare.shape[1] + 1), dtype=np.float32)  # and one pixel for all beyond
+        total = whole[:, :-1]
+        end = self._sky_end
         skies = _flush(shares.skies.reshape(len(layers.skies), -1))
         used, behind = np.abs(skies).max(axis=1) > _NEGLIGIBLE, np.abs(skies).max(axis=0) > _NEGLIGIBLE
         for sky, amount in zip(
             np.flatnonzero(used), skies[np.ix_(used, behind)] @ self._sky_shows[behind], strict=True
         ):
-            total += layers.skies[sky] * amount
+            total[:, :end] += layers.skies[sky, :, :end] * amount
         lands = _flush(shares.lands)
-        seen = np.argwhere(np.abs(lands).max(axis=2) > _NEGLIGIBLE)
-        for (land, palette), amount in zip(seen, lands[tuple(seen.T)] @ self._bare, strict=True):
-            total += layers.lands[land, palette] * (amount * self._shown[land])
+        for k, start in enumerate(self._land_starts):
+            seen = np.abs(lands[k]).max(axis=1) > _NEGLIGIBLE
+            amounts = (lands[k, seen] @ self._bare[:, start:]) * layers.land_cover[k, start:]
+            for palette, amount in zip(np.flatnonzero(seen), amounts, strict=True):
+                total[:, start:] += layers.lands[k, palette, :, start:] * amount
         for silhouette, share in zip(layers.silhouettes, shares.looks, strict=True):
-            used = np.abs(share) > _NEGLIGIBLE
+            used = np.abs(share).max(axis=0).ravel() > _NEGLIGIBLE
             if used.any():
-                looks = silhouette.looks.reshape(share.size, -1)
-                if used.sum() < share.size / 4:  # else picking them out costs more than it spares
-                    seen_looks = share[used].astype(np.float32) @ looks[used.ravel()]
-                else:
-                    seen_looks = _flush(share).ravel() @ looks
-                total[:, silhouette.pixels] += seen_looks.reshape(3, -1) * silhouette.cover[silhouette.pixels]
+                amounts, looks = _flush(share).reshape(len(share), -1), _in_rows(silhouette.looks)
+                if used.mean() < 0.25:  # else picking them out costs more than it spares
+                    amounts, looks = amounts[:, used], looks[used]
+                there = (amounts @ looks).reshape(len(share), 3, -1) * silhouette.cover[:, None]
+                for pixels, colours in zip(silhouette.pixels, there, strict=True):
+                    whole[:, pixels] += colours
         return total
 
     def _weigh(self, prompt: Conditioning) -> Weights:
@@ -162,18 +177,17 @@ class SceneSet:
         lands = _ask(prompt, {land.name: land.tags for land in LANDS})
         subjects = _ask(prompt, {s.name: s.tags for s in SUBJECTS})
         subjects[0] += _NATS_FOR_NOTHING
-        places = np.zeros((len(LANDS), len(layers.silhouettes)))
-        looks = []
-        for b, silhouette in enumerate(layers.silhouettes):
+        at, looks = np.empty((len(LANDS), len(self._bare))), []
+        for silhouette, places in zip(layers.silhouettes, self._places, strict=True):
             subject = SUBJECTS[silhouette.subject]
             likely = np.array([subject.fits(land.name) for land in LANDS])
-            places[:, b] = lands + subjects[silhouette.subject] + likely - np.log(len(subject.places))
+            at[:, places] = (lands + subjects[silhouette.subject] + likely - np.log(len(subject.places)))[:, None]
             named = _ask(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
             looks.append(named - _ln_sum_exp(named))  # what is in a bottle does not call for a bottle
         light = np.zeros((CHANNELS, 1, 1), dtype=np.float32)
         light[3:6, 0, 0] = prompt.light * SCALE
         sky_weights = np.array([skies[list(dict.fromkeys(layers.sky_names)).index(n)] for n in layers.sky_names])
-        return Weights(palettes, sky_weights, places, tuple(looks), light)
+        return Weights(palettes, sky_weights, at, tuple(looks), light)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +196,7 @@ class Evidence:
 
     skies: Real  # (S, L, B)
     lands: Real  # (L, palettes, B)
-    looks: list[Real]  # B of (looks, palettes)
+    looks: list[Real]  # of each subject, (places, looks, palettes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,20 +214,22 @@ def _share(evidence: Evidence, weights: Weights, sky_palettes: NDArray[np.int64]
     skies = evidence.skies + weights.skies[:, None, None]
     by_palette = np.stack([_ln_sum_exp(skies[sky_palettes == p]) for p in range(palettes)])  # (palettes, L, B)
     looks = [found + weight[:, None] for found, weight in zip(evidence.looks, weights.looks, strict=True)]
-    by_look = np.stack([_ln_sum_exp(look) for look in looks], axis=-1)  # (palettes, B)
+    by_look = [_ln_sum_exp(look, axis=1) for look in looks]  # of each subject, (places, palettes)
     total = (
         by_palette
         + evidence.lands.transpose(1, 0, 2)
-        + by_look[:, None, :]
+        + np.concatenate(by_look).T[:, None, :]
         + weights.palettes[:, None, None]
         + weights.places[None]
     )
     scenes = np.exp(total - total.max())
     scenes /= scenes.sum()  # (palettes, L, B)
+    at = scenes.sum(axis=1).T  # (B, palettes)
+    places = _slices([len(look) for look in looks])
     return Shares(
         np.exp(skies - by_palette[sky_palettes]) * scenes[sky_palettes],
         scenes.transpose(1, 0, 2),
-        [np.exp(look - by_look[None, :, b]) * scenes[:, :, b].sum(axis=1)[None] for b, look in enumerate(looks)],
+        [np.exp(look - by[:, None]) * at[place, None] for look, by, place in zip(looks, by_look, places, strict=True)],
     )
 
 
@@ -230,18 +246,25 @@ def _flush(shares: Real) -> Array:
     return np.where(np.abs(shares) > _NEGLIGIBLE * 1e-6, shares, 0).astype(np.float32)
 
 
-def _ln_sum_exp(values: Real) -> Real:
-    top = values.max(axis=0)
-    return np.asarray(top + np.log(np.exp(values - top).sum(axis=0)))
+def _ln_sum_exp(values: Real, axis: int = 0) -> Real:
+    top = values.max(axis=axis, keepdims=True)
+    return np.asarray(top + np.log(np.exp(values - top).sum(axis=axis, keepdims=True))).squeeze(axis)
+
+
+def _slices(counts: list[int]) -> list[slice]:
+    """Where each of several things, side by side, is."""
+    ends = np.cumsum(counts).tolist()
+    return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
 
 def _half_square(pictures: Array) -> Array:
     return np.asarray(0.5 * np.einsum("...cp,...cp->...p", pictures, pictures), dtype=np.float32)
 
 
-def _earn(pictures: Array, halves: Array, colours: Array) -> Array:
-    """What each picture earns at each pixel: x . y - |y|^2 / 2."""
-    return np.asarray(np.einsum("...cp,cp->...p", pictures, colours) - halves)
+def _in_rows(looks: Array) -> Array:
+    """A row for every look in every light."""
+    count, palettes, channels, pixels = looks.shape
+    return looks.reshape(count * palettes, channels * pixels)
 
 
 def _ask(prompt: Conditioning, things: Mapping[str, Mapping[str, float]]) -> Real:
@@ -254,12 +277,13 @@ _sets: OrderedDict[tuple[str, tuple[int, int]], SceneSet] = OrderedDict()
 _painting = threading.Lock()
 
 
-def scene_set(checkpoint: str, canvas: tuple[int, int]) -> SceneSet:
-    """The scenes of a checkpoint on a canvas, painted when first asked for."""
+def scene_set(checkpoint: str, canvas: tuple[int, int], shelf: Path | None = None) -> SceneSet:
+    """The scenes of a checkpoint on a canvas, painted when first asked for, or taken from the folder `shelf`."""
     key = (checkpoint, canvas)
     with _painting:
         if key not in _sets:
-            _sets[key] = SceneSet(paint_layers(canvas, STYLES[checkpoint]), canvas)
+            layers = fetch_layers(checkpoint, canvas, shelf) if shelf else paint_layers(canvas, STYLES[checkpoint])
+            _sets[key] = SceneSet(layers, canvas)
             while len(_sets) > _KEPT_SETS:
                 _sets.popitem(last=False)
         _sets.move_to_end(key)

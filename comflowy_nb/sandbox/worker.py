@@ -57,14 +57,14 @@ class Line:
         return run_id in self._stopped
 
 
-def main(inputs: str, pictures: str) -> None:
+def main(inputs: str, pictures: str, painted: str) -> None:
     """Render what is ordered, for ever."""
     # What is printed by accident must not end up between the frames.
     news = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     line = Line(sys.stdin.buffer, news)
     threading.Thread(target=line.listen, name="orders", daemon=True).start()
-    engine = Engine(input_folder=Path(inputs))
+    engine = Engine(input_folder=Path(inputs), shelf=Path(painted))
     line.tell("loaded", object_info=OBJECT_INFO)
     if line.runs.empty():
         _warm_up(engine, line)
@@ -75,7 +75,7 @@ def main(inputs: str, pictures: str) -> None:
 
 
 def _warm_up(engine: Engine, line: Line) -> None:
-    """Paint what the sampler knows of, which takes a second or two, before anybody waits for it."""
+    """Have ready what the sampler knows of: the first time, to paint it takes a second or two."""
     try:
         graph, _ = apply_params(graph_of("default") or {}, {"3::steps": 1})
         engine.run(graph, on_progress=lambda _payload: None, should_stop=lambda: not line.runs.empty())
