@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Output, PictureStream
     from comflowy_nb.settings import Settings
 
-__all__ = ["adopt_picture", "keep_picture", "picture_path", "thumbnail_path", "write_file", "write_sidecar"]
+__all__ = ["adopt_picture", "keep_picture", "picture_path", "thumbnail_path", "utc", "write_file", "write_sidecar"]
 
 _TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
@@ -263,9 +263,9 @@ def _sidecar(record: RunRecord) -> dict[str, Any]:
         "set_params": list(record.set_params),
         "key": record.key,
         "status": str(record.status),
-        "created_at": _utc(record.created_at),
-        "accepted_at": _utc(record.accepted_at),
-        "finished_at": _utc(record.finished_at),
+        "created_at": utc(record.created_at),
+        "accepted_at": utc(record.accepted_at),
+        "finished_at": utc(record.finished_at),
         "pictures": [
             {
                 "index": picture.index,
@@ -283,7 +283,8 @@ def _sidecar(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _utc(seconds: float | None) -> str | None:
+def utc(seconds: float | None) -> str | None:
+    """Seconds since 1970 as `2026-01-31T12:00:00.123Z`."""
     if seconds is None:
         return None
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"

@@ -15,14 +15,24 @@ from comflowy_nb.runs.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.runs.images import picture_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
 
-__all__ = ["TEXT_CHUNK", "copy_with_params", "readable_name", "save_run"]
+__all__ = [
+    "LONGEST_NAME",
+    "TEXT_CHUNK",
+    "add_parts",
+    "copy_with_params",
+    "made_by",
+    "readable_name",
+    "save_run",
+    "slug",
+    "values_in_name",
+]
 
 TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
-_LONGEST_NAME = 120  # bytes of UTF-8: with an ending it stays well below the 255 that file systems take
+LONGEST_NAME = 120  # bytes of UTF-8: with an ending it stays well below the 255 that file systems take
 _LONGEST_VALUE = 24  # characters
 
 
@@ -100,15 +110,25 @@ def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Pat
 
 def readable_name(record: RunRecord, picture: PictureRecord) -> str:
     """`r41_default_cfg-7_seed-42_0`: what was set, as far as it fits, between the reference and the picture's index."""
-    head, tail = f"{record.ref}_{_slug(record.name or record.workflow)}", f"_{picture.index}"
-    names = [_field_name(key) for key in record.set_params]
-    for key, name in zip(record.set_params, names, strict=True):
-        if key not in record.params:
-            continue
-        word = name if names.count(name) == 1 else f"{key.partition('::')[0]}-{name}"
-        part = f"_{_slug(word)}-{_slug(record.params[key])}"
-        if len((head + part + tail).encode()) <= _LONGEST_NAME:
-            head += part
+    head = f"{record.ref}_{slug(record.name or record.workflow)}"
+    return add_parts(head, values_in_name(record.set_params, record.params), f"_{picture.index}")
+
+
+def values_in_name(keys: Sequence[str], params: Mapping[str, Any]) -> list[str]:
+    """`cfg-7` for each field that has a value, with its node before it where two are called the same."""
+    names = [_field_name(key) for key in keys]
+    words = [
+        name if names.count(name) == 1 else f"{key.partition('::')[0]}-{name}"
+        for key, name in zip(keys, names, strict=True)
+    ]
+    return [f"{slug(word)}-{slug(params[key])}" for key, word in zip(keys, words, strict=True) if key in params]
+
+
+def add_parts(head: str, parts: Iterable[str], tail: str) -> str:
+    """One name of them all; what would make it too long is left out."""
+    for part in parts:
+        if len(f"{head}_{part}{tail}".encode()) <= LONGEST_NAME:
+            head += f"_{part}"
     return head + tail
 
 
@@ -116,7 +136,7 @@ def _field_name(key: str) -> str:
     return key.partition("::")[2] or key
 
 
-def _slug(value: Any) -> str:
+def slug(value: Any) -> str:
     """The value in letters, digits, `.`, `_` and `-`, cut at a word where it is long."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)

@@ -201,7 +201,7 @@ def swept(library, intent, sweep_intent, stream):
         whole = Axes(fixed, axes, seeds, set_params)
         draws = iter(range(1000, 10**6))
         cells = expand(whole, workflow_content="default", identity="sandbox", seed_of=lambda *_: next(draws))
-        keyed = [(cell, f"key{cell.number}") for cell in cells]
+        keyed = [(cell, f"{changes.get('key', 'sk')}-{cell.number}") for cell in cells]
         layout = layout or {}
         wanted = sweep_intent(spec={**axes_to_json(whole), "layout": layout}, **changes)
         rows = [(cell.number, cell.at, cell.params, key) for cell, key in keyed]
