@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.downloads import Downloads
     from comflowy_nb.runs.history import History
     from comflowy_nb.runs.pace import Pace
+    from comflowy_nb.runs.paces import Paces
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.timetable import Timetable
     from comflowy_nb.services.base import Service, Snapshot
@@ -35,6 +36,7 @@ _log = logging.getLogger(__name__)
 LOST_AFTER = 3  # answers "no such run", `lost_gap_s` apart
 AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
 IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still asked about this often
+GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is asked about where webhooks come
 FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
 
 
@@ -45,9 +47,17 @@ class Desk(Protocol):
     history: History
     settings: Settings
     times: Timetable
+    paces: Paces
     downloads: Downloads
     callback_urls: Callable[[str], dict[str, str]] | None
     closed: bool
+
+    @property
+    def hears(self) -> bool:
+        """Whether the service tells of every end by a webhook, as far as can be seen."""
+
+    def note_end(self, *, heard: bool) -> None:
+        """A run ended; whether we were told before we asked."""
 
     def is_scout(self, following: Following) -> bool:
         """Whether a run of a workflow of which nothing is known is asked about."""
@@ -76,6 +86,7 @@ class Following:
         self.rule_due_s: float | None = None  # when the pace's rule asks next; None: it waits for a first end
         self.answered_s = desk.times.clock()  # when the submit's answer arrived
         self.cancel_wanted = False
+        self.heard_end = False  # a webhook told of its end
         self.hinted_id: str | None = None  # the id a webhook told before the submit's answer did
         self._desk = desk
         self._submission = submission
@@ -119,6 +130,13 @@ class Following:
     def adopt(self) -> None:
         """An unknown run whose id a webhook told: the service did take it."""
         self._desk.times.soon(lambda: self._act(self._adopt))
+
+    def first_due_s(self) -> float:
+        """When the pace's rule asks first; where every end is told of, that only guards against a lost word."""
+        wait_s = self.pace.first_wait_s()
+        if self._desk.hears:
+            wait_s = max(wait_s + GUARD_S, GUARD_FACTOR * wait_s)
+        return self.answered_s + wait_s
 
     def next_due_s(self, now_s: float) -> float:
         """When to check next: by the pace's rule, and often enough to look live while few runs are."""
@@ -169,7 +187,7 @@ class Following:
             self._cancel()
             return
         if self.pace.estimate_s is not None or self._desk.is_scout(self):
-            self.rule_due_s = self.answered_s + self.pace.first_wait_s()
+            self.rule_due_s = self.first_due_s()
         self.ask(self.next_due_s(self.answered_s))
 
     def _rejected(self, outcome: Rejected) -> None:
@@ -239,7 +257,9 @@ class Following:
             self._is_still_live(snapshot, age_s)
         elif snapshot.status is Status.SUCCESS:
             if self._submission is not None:  # the age of a run taken up is not known
-                self._learn(self.pace.add(done_age_s=age_s, missed_age_s=self._missed_age_s))
+                # Told of its end, we asked at once: its age is the time it took, and no bound of it.
+                missed_age_s = age_s if self.heard_end else self._missed_age_s
+                self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
             self._finish(snapshot, pictures=expected(snapshot))
             desk.downloads.fetch(run, snapshot.outputs)
         else:
@@ -318,10 +338,8 @@ class Following:
             run.update(record)
 
     def _learn(self, sample_s: float) -> None:
-        try:
-            self._desk.history.add_sample(self._desk.service.identity, self.workflow_key, sample_s)
-        except HistoryError as error:
-            _log.debug("a sample was not kept: %s", error)
+        self._desk.note_end(heard=self.heard_end)
+        self._desk.paces.keep(self.workflow_key, sample_s)
         self._desk.first_end(self)
 
     def _release(self, *, forget: bool = True) -> None:

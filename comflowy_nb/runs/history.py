@@ -35,7 +35,7 @@ from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
@@ -314,15 +314,21 @@ class History:
         return [row["seconds"] for row in reversed(rows)]
 
     def add_sample(self, identity: str, workflow_key: str, seconds: float) -> None:
+        self.add_samples(identity, [(workflow_key, seconds)])
+
+    def add_samples(self, identity: str, samples: Sequence[tuple[str, float]]) -> None:
+        """Several at once: workflow key and seconds, newest last."""
+        if not samples:
+            return
         with self._store.write() as connection:
-            connection.execute(
+            connection.executemany(
                 "INSERT INTO samples (identity, workflow_key, seconds) VALUES (?, ?, ?)",
-                (identity, workflow_key, seconds),
+                [(identity, workflow_key, seconds) for workflow_key, seconds in samples],
             )
-            connection.execute(
+            connection.executemany(
                 "DELETE FROM samples WHERE identity = ?1 AND workflow_key = ?2 AND id NOT IN (SELECT id FROM samples "
                 "WHERE identity = ?1 AND workflow_key = ?2 ORDER BY id DESC LIMIT ?3)",
-                (identity, workflow_key, KEPT_SAMPLES),
+                [(identity, workflow_key, KEPT_SAMPLES) for workflow_key in {key for key, _ in samples}],
             )
 
     def graph(self, token: str) -> dict[str, Any] | None:

@@ -108,7 +108,9 @@ class Sweep:
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
         self._library = library
         self._sender: Sender | None = None
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._at_rest = threading.Condition(lock)  # who waits for the end alone need not wake at every change
         self._open: set[int] = set()  # numbers of the cells whose runs are not settled
         self._listeners: list[Callable[[SweepCell | None], None]] = []
         self.started_clock_s = time.monotonic()
@@ -182,12 +184,18 @@ class Sweep:
             If it takes longer than so many seconds. It goes on.
         """
         deadline_s = None if timeout is None else time.monotonic() + timeout
-        while not self.wait_change(1.0 if deadline_s is None else min(1.0, deadline_s - time.monotonic())):
+        while not self._wait_end(1.0 if deadline_s is None else min(1.0, deadline_s - time.monotonic())):
             if deadline_s is not None and time.monotonic() >= deadline_s:
                 raise RunTimeout(
                     f"{self.ref} is not done after {timeout:g} s; it goes on: %comflowy show {self.ref}", self
                 )
         return self
+
+    def _wait_end(self, timeout: float) -> bool:
+        with self._at_rest:
+            if timeout > 0 and not self.is_settled:
+                self._at_rest.wait(timeout)
+        return self.is_settled
 
     def wait_change(self, timeout: float) -> bool:
         """Wait at most so many seconds for a change; whether the sweep is settled."""
@@ -243,6 +251,8 @@ class Sweep:
             if cell is not None and cell.run is not None:
                 (self._open.discard if cell.run.record.is_settled else self._open.add)(cell.number)
             self._changed.notify_all()
+            if self.is_settled:
+                self._at_rest.notify_all()
         for listener in list(self._listeners):
             listener(cell)
 

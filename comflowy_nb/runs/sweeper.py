@@ -204,8 +204,7 @@ class Sweeper:
             stop()
             if sweep.stopped is None:
                 each_s = (time.monotonic() - began_s) / sent
-                self._tracker.times.soon(
-                    lambda: self._library.history.add_sample(self._tracker.service.identity, key, each_s)
-                )
+                self._tracker.paces.keep(key, each_s)
+                self._tracker.times.soon(self._tracker.paces.write)  # the next plan may want it at once
 
         stop = sweep.listen(learn)

@@ -13,6 +13,7 @@ from comflowy_nb.runs.downloads import Downloads
 from comflowy_nb.runs.following import Following
 from comflowy_nb.runs.owners import is_alive
 from comflowy_nb.runs.pace import SCOUTS, Pace
+from comflowy_nb.runs.paces import Paces
 from comflowy_nb.runs.run import may_move
 from comflowy_nb.runs.timetable import Timetable
 from comflowy_nb.runs.window import Window
@@ -32,6 +33,7 @@ __all__ = ["Feed", "Tracker"]
 T = TypeVar("T")
 
 WATCH_S = 0.3  # how often a run that another kernel follows is read from the history
+HEARD = 3  # ends in a row that we were told of: then the next will be told as well
 OWNER_S = 2.0  # how often that kernel is looked for
 
 
@@ -72,6 +74,7 @@ class Tracker:
         self.settings = settings
         self.callback_urls = callback_urls
         self.times = Timetable("comflowy-tracker", workers=settings.workers, clock=clock)
+        self.paces = Paces(history, service.identity, self.times)
         self.downloads = Downloads(service, history, pictures, settings, service.check)
         self.closed = False
         self._owner = owner
@@ -83,7 +86,7 @@ class Tracker:
         self._feeding = 0  # threads that ask a feed right now
         self._window = Window(settings.window)
         self._limit: int | None = None  # a size of the window that a person fixed for a sweep
-        self._paces: dict[str, Pace] = {}
+        self._heard_in_a_row = 0  # ends that we were told of before we asked
 
     # -- what a client asks for ---------------------------------------------------------------------------------
 
@@ -97,11 +100,7 @@ class Tracker:
 
     def pace(self, workflow_key: str) -> Pace:
         """What is known of a workflow's time here, with what earlier kernels learned."""
-        with self._lock:
-            known = self._paces.get(workflow_key)
-            if known is None:
-                known = self._paces[workflow_key] = Pace(self.history.samples(self.service.identity, workflow_key))
-            return known
+        return self.paces.of(workflow_key)
 
     def submit(self, run: Run, submission: Submission, workflow_key: str) -> None:
         """Send a run whose intent is in the history, and follow it."""
@@ -179,6 +178,7 @@ class Tracker:
                 return
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
+        following.heard_end |= event.status is not None and event.status.is_final
         if event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
             following.ask(self.times.clock())
 
@@ -186,6 +186,7 @@ class Tracker:
         """Stop following. Live runs stay live in the history: the next client takes them up."""
         self.closed = True
         self.times.close()
+        self.paces.write()
         self.downloads.close()
 
     # -- what the followed runs share (`following.Desk`) --------------------------------------------------------
@@ -194,6 +195,13 @@ class Tracker:
         with self._lock:
             live = sum(following.run.status.is_live for following in self._followed.values())
             return live - len(self._outside)
+
+    @property
+    def hears(self) -> bool:
+        return self._heard_in_a_row >= HEARD
+
+    def note_end(self, *, heard: bool) -> None:
+        self._heard_in_a_row = self._heard_in_a_row + 1 if heard else 0
 
     def is_scout(self, following: Following) -> bool:
         with self._lock:
@@ -210,7 +218,7 @@ class Tracker:
         now_s = self.times.clock()
         for other in waiting:
             if other.run.status.is_live and other.run.record.service_run_id:
-                other.rule_due_s = max(now_s, other.answered_s + other.pace.first_wait_s())
+                other.rule_due_s = max(now_s, other.first_due_s())
                 other.ask(other.next_due_s(now_s))
 
     def release(self, following: Following, *, forget: bool) -> None:
@@ -218,7 +226,8 @@ class Tracker:
             if forget and self._followed.get(following.run.token) is following:
                 del self._followed[following.run.token]
             if following.run.status is Status.SUCCESS:
-                self.window.end(self.times.clock())
+                more = bool(self._feeds or self._outside)
+                self.window.end(self.times.clock()) if more else self.window.rest()
             ready = []
             while self._outside and self.live_runs() < self.window.size:
                 ready.append(self._outside.pop(0))

@@ -35,6 +35,10 @@ class Window:
         if self._since_s is None:
             self._since_s = now_s
 
+    def rest(self) -> None:
+        """There is nothing more to send: what ends now says nothing about how much the service can do."""
+        self._ends, self._since_s = 0, None
+
     def end(self, now_s: float) -> bool:
         """A run ended; whether the window is larger now."""
         if not self._grows or self._since_s is None:

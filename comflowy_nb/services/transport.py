@@ -9,9 +9,11 @@ import socket
 import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
@@ -174,8 +176,7 @@ class Session(requests.Session):
         parts
             `params`, `data`, `files` and `auth`, as for `request`.
         """
-        prepared = requests.PreparedRequest()
-        prepared.prepare(method, url, headers={**self.headers, **(headers or {})}, **parts)
+        prepared = self._prepare(method, url, headers={**self.headers, **(headers or {})}, **parts)
         assert prepared.url is not None
         if direct and prepared.url.startswith("http://"):
             options: Any = {"proxies": {}, "verify": True, "cert": None}
@@ -185,6 +186,31 @@ class Session(requests.Session):
             options.pop("stream")
         adapter = self.get_adapter(prepared.url)
         return adapter.send(prepared, stream=True, timeout=timeout, **options)
+
+    @staticmethod
+    def _prepare(
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, Any],
+        params: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        auth: Any = None,
+        files: Any = None,
+    ) -> requests.PreparedRequest:
+        prepared = requests.PreparedRequest()
+        if files is not None or not url.isascii():
+            prepared.prepare(method, url, headers=headers, params=params, data=data, auth=auth, files=files)
+            return prepared
+        # What `prepare` does to a request like this, a quarter of the CPU: our own addresses need no repair.
+        prepared.method = method
+        prepared.url = f"{url}?{urlencode(params)}" if params else url
+        prepared.headers = CaseInsensitiveDict(headers)
+        prepared.hooks = {"response": []}
+        prepared.body = data
+        if data is not None or method != "GET":
+            prepared.headers["Content-Length"] = str(len(data or b""))
+        return prepared if auth is None else auth(prepared)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """No redirect is requests' business.

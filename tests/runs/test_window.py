@@ -52,3 +52,17 @@ def test_it_has_an_end():
     window = Window(8)
     drive(window, places=10_000, takes_s=0.2, count=5000)
     assert window.size == LARGEST
+
+
+def test_a_slow_morning_says_nothing_of_what_the_service_can_do():
+    """Runs typed one by one counted as turns of the window, so that a sweep after them was kept at its start."""
+    window = Window(8)
+    for number in range(200):
+        window.begin(60.0 * number)
+        window.end(60.0 * number + 1.0)
+        window.rest()
+    assert window.size == 8
+    began = Window(8)
+    drive(began, places=32, takes_s=0.2, count=1500)
+    drive(window, places=32, takes_s=0.2, count=1500)
+    assert window.size == began.size
