@@ -14,7 +14,7 @@ from comflowy_nb.runs.sweep import Sweep, reopen
 from comflowy_nb.runs.timetable import Interrupted, unbroken
 from comflowy_nb.services.connecting import open_service
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.axes import read_axes
+from comflowy_nb.workflow.axes import count_axes, read_axes
 from comflowy_nb.workflow.axis_types import Axes
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
@@ -283,11 +283,21 @@ class Client:
         """
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
-        draft = self._draft(workflow, axes, layout, fresh=fresh, retry=retry, name=name, namespace=namespace, base=base)
+        draft = self._draft(
+            workflow, axes, layout, fresh=fresh, retry=retry, name=name, namespace=namespace, base=base, remember=True
+        )
         if on_plan is not None:
             on_plan(draft.sweep)
         self._connection.tracker.limit(window)
-        sweep = self._connection.sweeper.enter(draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after)
+        try:
+            sweep = unbroken(
+                lambda: self._connection.sweeper.enter(
+                    draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after
+                )
+            )
+        except Interrupted as interrupt:
+            interrupt.result.cancel()
+            raise KeyboardInterrupt from None
         assert sweep.record is not None
         self.library.touch(sweep.record)
         if wait:
@@ -323,6 +333,23 @@ class Client:
             if cell.run is not None and cell.run.record.origin == self._connection.roster.origin:
                 self._connection.roster.refresh(cell.run)
         return sweep
+
+    def count_axes(
+        self,
+        workflow: Workflow,
+        params: Sequence[Setting],
+        count: int,
+        *,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> Axes:
+        """The axes of a run so many times over, each with a seed of its own: for `sweep`.
+
+        Raises
+        ------
+        FieldError
+            If there is no seed to draw, or the params are wrong.
+        """
+        return count_axes(workflow, params, count, namespace=namespace, open_run=self._connection.picture_of_run)
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
@@ -408,13 +435,16 @@ class Client:
         namespace: Mapping[str, Any] | None,
         base: Made | None,
         name: str | None = None,
+        remember: bool = False,
     ) -> Draft:
         if not isinstance(axes, Axes):
             given = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
             axes = read_axes(workflow, given, namespace=namespace, open_run=self._connection.picture_of_run)
         if base is not None:
             axes = axes.on(base.params, base.set_params)
-        return self._connection.sweeper.draft(workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name)
+        return self._connection.sweeper.draft(
+            workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name, remember=remember
+        )
 
     def __repr__(self) -> str:
         return f"<Client {self.label}>"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs.plan import check_count, make_plan, planned_word
 from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.sweep_rows import SweepIntent
@@ -19,7 +20,7 @@ from comflowy_nb.workflow.cells import even_order, expand
 from comflowy_nb.workflow.values import draw_seed, tightest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.runs.claims import Claim, Kind, Retry
     from comflowy_nb.runs.entrance import Entrance
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.roster import Roster
     from comflowy_nb.runs.sweep import SweepCell
+    from comflowy_nb.runs.sweep_rows import CellRecord
     from comflowy_nb.runs.tracker import Tracker
     from comflowy_nb.settings import Settings
-    from comflowy_nb.workflow.axis_types import Axes
+    from comflowy_nb.workflow.axis_types import Axes, Cell
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Draft", "Sweeper"]
@@ -41,13 +43,15 @@ EACH = " each"  # behind a workflow's key: what one of its runs adds to the time
 class Draft:
     """A sweep that is laid out and planned, and not entered: nothing is written or sent.
 
-    `drawn` are seeds not yet remembered, `found` says by request key what stands for it.
+    `drawn` are seeds drawn now, `found` says by request key what stands for it, `takes_up` that a fresh sweep is
+    taken up which did not reach its end.
     """
 
     sweep: Sweep
     intent: SweepIntent
     drawn: Mapping[str, int]
     found: Mapping[str, Claim | None]
+    takes_up: bool = False
 
 
 class Sweeper:
@@ -79,10 +83,16 @@ class Sweeper:
         fresh: bool = False,
         retry: Retry = "failed",
         name: str | None = None,
+        remember: bool = False,
     ) -> Draft:
         """Lay a sweep out and say what it would do.
 
         Seeds are those drawn before, but for a fresh sweep that is begun; one that did not reach its end is taken up.
+
+        Parameters
+        ----------
+        remember
+            Whether seeds drawn now are remembered at once: of two kernels that draw for one sweep the first decides.
         """
         service, history = self._tracker.service, self._library.history
         key = hashlib.sha256(
@@ -92,15 +102,22 @@ class Sweeper:
         drawn: dict[str, int] = {}
 
         def seed_of(draw_key: str, fields: tuple[str, ...]) -> int:
-            if draw_key in drawn:
-                return drawn[draw_key]
             before = None if fresh and known is None else history.seeds.get(draw_key)
             if before is not None:
                 return before
+            if draw_key in drawn:
+                return drawn[draw_key]
             drawn[draw_key] = draw_seed(tightest(workflow, fields), fields[0])
             return drawn[draw_key]
 
-        cells = expand(axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of)
+        def lay_out() -> list[Cell]:
+            return expand(axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of)
+
+        cells = lay_out()
+        if remember and not fresh and drawn and history.seeds.settle(drawn) != drawn:
+            cells = lay_out()
+        if fresh and known is not None:
+            cells = _with_seeds(cells, history.sweeps.cells(known.token), axes)
         keyed = [(cell, self._entrance.key(workflow, cell.params)) for cell in cells]
         intent = SweepIntent(
             token=str(uuid.uuid4()),
@@ -130,7 +147,7 @@ class Sweeper:
             seconds_each=self._seconds_each(workflow),
             cost_per_run=self._settings.cost_per_run,
         )
-        return Draft(sweep, intent, drawn, found)
+        return Draft(sweep, intent, drawn, found, takes_up=taken_up is not None)
 
     def enter(
         self,
@@ -155,9 +172,12 @@ class Sweeper:
         check_count(sweep.plan, max_runs=max_runs, costs_money=service.costs_money, label=service.label)
         sweeps = self._library.history.sweeps
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
-        if not intent.fresh:
-            self._library.history.seeds.keep(draft.drawn)
-        sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn)
+        sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn if intent.fresh else None)
+        if intent.fresh and not draft.takes_up and sweep.record.token != intent.token:
+            ref = sweep.record.ref
+            raise HistoryError(
+                f"another kernel began this fresh sweep just now ({ref}); run the cell again to share it"
+            )
         standing = {
             cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
         }
@@ -208,3 +228,17 @@ class Sweeper:
                 self._tracker.times.soon(self._tracker.paces.write)  # the next plan may want it at once
 
         stop = sweep.listen(learn)
+
+
+def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:
+    """The cells with the seeds that were drawn for them when the sweep was begun."""
+    drawn = {name for wish in axes.seeds for name in wish.fields}
+    drawn |= {name for axis in axes.axes if axis.kind == "seeds" for name in axis.fields}
+    stored = {row.number: row.params for row in rows}
+    return [
+        replace(
+            cell,
+            params=cell.params | {name: value for name, value in stored.get(cell.number, {}).items() if name in drawn},
+        )
+        for cell in cells
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["UNKNOWNS", "Sending"]
+
+_log = logging.getLogger(__name__)
 
 UNKNOWNS = 3  # lost answers in a row after which nothing more is risked
 _BAD = frozenset({Status.FAILED, Status.REJECTED})
@@ -92,6 +95,9 @@ class Sending:
                     return True
             except ComflowyError as error:
                 self._stop(f"stopped: {error}")
+            except Exception as error:  # noqa: BLE001 - a sweep that breaks must end, not wait for ever
+                _log.exception("sending a cell of %s failed", self._sweep.ref)
+                self._stop(f"stopped: {type(error).__name__}: {error}")
             finally:
                 with self._lock:
                     self._busy -= 1

@@ -193,8 +193,8 @@ class Tracker:
 
     def live_runs(self) -> int:
         with self._lock:
-            live = sum(following.run.status.is_live for following in self._followed.values())
-            return live - len(self._outside)
+            live = [following for following in self._followed.values() if following.run.record.status.is_live]
+            return len(live) - len(self._outside)
 
     @property
     def hears(self) -> bool:
@@ -258,8 +258,8 @@ class Tracker:
                     self._feeds.remove(feed)
                 elif len(self._feeds) > 1:
                     self._feeds.append(self._feeds.pop(0))  # several sweeps take turns
-                others = bool(self._feeds) and not sent
-        if others:
+            # Always: while it was sent it counted twice, as asked for and as live, and an end that came in that moment
+            # saw no room.
             self._fill()
 
     # -- a run that another kernel follows ----------------------------------------------------------------------
