@@ -334,22 +334,25 @@ class Client:
                 self._connection.roster.refresh(cell.run)
         return sweep
 
-    def count_axes(
+    def axes(
         self,
         workflow: Workflow,
-        params: Sequence[Setting],
-        count: int,
+        given: Sequence[Setting],
         *,
+        count: int | None = None,
         namespace: Mapping[str, Any] | None = None,
     ) -> Axes:
-        """The axes of a run so many times over, each with a seed of its own: for `sweep`.
+        """What a sweep of these settings varies; with `count` those of a run, so many times with a seed of its own.
 
         Raises
         ------
         FieldError
-            If there is no seed to draw, or the params are wrong.
+            For everything that is wrong at once.
         """
-        return count_axes(workflow, params, count, namespace=namespace, open_run=self._connection.picture_of_run)
+        open_run = self._connection.picture_of_run
+        if count is not None:
+            return count_axes(workflow, given, count, namespace=namespace, open_run=open_run)
+        return read_axes(workflow, given, namespace=namespace, open_run=open_run)
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""

@@ -51,6 +51,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _count_or_none(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is no whole number from 0")
+    return int(text)
+
+
 def _name(text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text) or _TAKEN_NAME.fullmatch(text):
         raise ValueError(f"{text!r} can't be a name: a Python variable's name that is not last, r1 or s1 can")
@@ -92,6 +98,16 @@ class Command:
 _RETRY = ("failed", "unknown", "all", "none")
 _STATUSES = tuple(str(status) for status in Status)
 
+_AS = Option("--as", "NAME", "set this Python variable, and name it in the history", _name)
+_SENDING = (
+    Option("--from", "REF|PICTURE", "start from the workflow and values of a run or a picture"),
+    Option("--fresh", None, "run it again although there is a success"),
+    Option("--retry", "|".join(_RETRY), "what to run again after it ended badly (failed)", _choice(*_RETRY), _RETRY),
+    Option("--background", None, "return at once; status and pictures still come into this cell"),
+    Option("--timeout", "TIME", "wait no longer than 30, 30s, 5m, 2h; it goes on", duration_s),
+    Option("--save", "DIR", "also write copies with readable names"),
+)
+
 COMMANDS: Mapping[str, Command] = {
     command.name: command
     for command in (
@@ -118,15 +134,31 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "run", "run WORKFLOW [FIELD=VALUE ...]", "run a workflow and show its pictures", "run_command:run",
             (
-                Option("--as", "NAME", "set this Python variable, and name the run in the history", _name),
-                Option("--from", "REF|PICTURE", "start from the workflow and values of a run or a picture"),
-                Option("--fresh", None, "run it again although there is a success"),
-                Option("--retry", "|".join(_RETRY), "what to run again after it ended badly (failed)",
-                       _choice(*_RETRY), _RETRY),
-                Option("--background", None, "return at once; status and pictures still come into this cell"),
-                Option("--timeout", "TIME", "wait no longer than 30, 30s, 5m, 2h; the run goes on", duration_s),
-                Option("--save", "DIR", "also write copies with readable names"),
+                _AS,
+                *_SENDING,
                 Option("--label", "FIELDS", "fields for the captions, with commas between", _list),
+                Option("--count", "N", "run it N times, each with a seed of its own", _count),
+            ),
+            words=(0, 1), has_fields=True, has_body=True,
+        ),
+        Command(
+            "sweep", "sweep WORKFLOW [FIELD=VALUES ...]", "run it for all combinations of values, in a labelled grid",
+            "sweep_command:sweep",
+            (
+                _AS,
+                *_SENDING,
+                Option("--label", "FIELDS", "fields for the title, with commas between", _list),
+                Option("--x", "FIELD", "what goes across (the first)"),
+                Option("--y", "FIELD", "what goes down (the second)"),
+                Option("--z", "FIELD", "what each further grid stands for"),
+                Option("--dry-run", None, "say what it would do, and draw the grid; send nothing"),
+                Option("--max-runs", "N", "permit so many runs to be sent", _count_or_none),
+                Option("--stop-after", "N", "give up after so many failures in a row (3; 0 goes on)", _count_or_none),
+                Option("--window", "N", "at most so many runs at once", _count),
+                Option("--strict", None, "raise if a cell did not succeed"),
+                Option("--node", "ID", "show the pictures of this node"),
+                Option("--image", "K", "show only the picture of this number, from 0", _count_or_none),
+                Option("--export", "FILE", "write it to a file that comflowy-nb sweep runs; send nothing"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -140,7 +172,10 @@ COMMANDS: Mapping[str, Command] = {
             ),
             words=(0, None), has_fields=True,
         ),
-        Command("show", "show REF ...", "show runs again, with their pictures", "runs_commands:show", words=(1, None)),
+        Command(
+            "show", "show REF ...", "show runs and sweeps again, with their pictures", "runs_commands:show",
+            (Option("--page", "N", "this page of a sweep too large for one", _count),), words=(1, None),
+        ),
         Command("save", "save REF DIR", "write copies of the pictures", "runs_commands:save", words=(2, 2)),
         Command("cancel", "cancel REF ...", "end runs that are not done", "runs_commands:cancel", words=(1, None)),
         Command("resume", "resume [REF ...]", "follow runs again", "runs_commands:resume", words=(0, None)),
@@ -190,7 +225,8 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     LineError
         If the words themselves can't be read.
     """
-    words = split_line(line)
+    first = line.split(None, 1)[:1]
+    words = split_line(line, sweep=first == ["sweep"])
     if not words:
         if body is not None and body.strip():
             raise UsageError("%%comflowy needs a command on its line: %%comflowy run WORKFLOW")

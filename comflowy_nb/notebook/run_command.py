@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import ComflowyError, PictureError, RunHeld
 from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.notebook.starting import start
+from comflowy_nb.notebook.sweep_command import run_times
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
 from comflowy_nb.runs.save import copy_with_params, made_by, readable_name
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.notebook.views import RunView
     from comflowy_nb.runs.run import Run, RunImage
+    from comflowy_nb.runs.sweep import Sweep
 
 __all__ = ["run", "save_named"]
 
 
-def run(session: Session, request: Request) -> Run:
-    """Submit, show live until the pictures are there, raise what went wrong."""
+def run(session: Session, request: Request) -> Run | Sweep:
+    """Submit, show live until the pictures are there, raise what went wrong; with `--count` as a sweep of seeds."""
     body = read_body(request.body) if request.body is not None else None
     client = session.connected()
     named, base = start(session, client, request)
@@ -34,12 +36,15 @@ def run(session: Session, request: Request) -> Run:
     if body is not None:
         body.check_workflow(workflow)
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
+    settings = [*given, *(body.settings if body is not None else ())]
+    if "count" in request.options:
+        return run_times(session, client, request, workflow=workflow, settings=settings, base=base)
     label = [field_id for word in request.options.get("label", ()) for field_id in workflow.find(word)]
     usual_s = client.usual_seconds(workflow)
     try:
         submitted = client.submit(
             workflow,
-            [*given, *(body.settings if body is not None else ())],
+            settings,
             namespace=request.namespace,
             fresh=request.options.get("fresh", False),
             retry=request.options.get("retry", "failed"),

@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.error import UsageError
+
 from comflowy_nb.errors import RefError
-from comflowy_nb.notebook.bundles import Table, paragraph, table
+from comflowy_nb.notebook.bundles import Table, join, paragraph, table
 from comflowy_nb.notebook.run_command import save_named
 from comflowy_nb.notebook.showing import RunList
 from comflowy_nb.notebook.status import day, plain_line, time_text
+from comflowy_nb.notebook.sweep_command import save_sweep_named
+from comflowy_nb.notebook.sweep_status import plain_sweep_line
+from comflowy_nb.notebook.sweep_tables import cells_table, sweeps_table
 from comflowy_nb.notebook.views import show_bundle, wait_drawing
 from comflowy_nb.runs.captions import name_fields, write_value
 from comflowy_nb.runs.refs import parse_ref
@@ -21,18 +26,25 @@ if TYPE_CHECKING:
 
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
-    from comflowy_nb.notebook.views import RunView
+    from comflowy_nb.notebook.views import RunView, View
     from comflowy_nb.runs.library import Found
     from comflowy_nb.runs.run import Run
+    from comflowy_nb.runs.sweep import Sweep
 
 __all__ = ["as_table", "cancel", "resume", "runs", "save", "show"]
 
+_SWEEPS = 5  # listed below the newest runs
 _CONFIRM_S = 15.0  # a service that confirms a cancel does so at once; what takes longer is told later
 
 
 def runs(session: Session, request: Request) -> RunList:
     """Earlier runs, newest first."""
     options = request.options
+    if len(request.words) == 1 and not request.fields and not options:
+        named = _sweep_named(session, request.ref(request.words[0]))
+        if named is not None:
+            session.say(join(paragraph(plain_sweep_line(named)), table(cells_table(named))))
+            return _shown(session, [cell.run for cell in named.cells if cell.run is not None])
     params = {}
     for word in request.fields:
         value = expand(word.value or "", request.namespace)
@@ -46,16 +58,30 @@ def runs(session: Session, request: Request) -> RunList:
         workflow=options.get("workflow"),
         limit=options.get("limit", 20),
     )
+    sweeps = session.library.history.sweeps.recent(_SWEEPS) if not _narrows(request) else []
     if found:
-        session.say(table(as_table(found)))
+        session.say(join(table(as_table(found)), *([table(sweeps_table(sweeps))] if sweeps else [])))
     else:
         session.say(paragraph("no runs yet: %comflowy run default" if not _narrows(request) else "no run is like that"))
     return _shown(session, found)
 
 
-def show(session: Session, request: Request) -> Run | RunList:
-    """Runs again, with their pictures; what is missing is fetched, what is running is waited for."""
-    found = [session.find(request.ref(word)) for word in request.words]
+def show(session: Session, request: Request) -> Run | Sweep | RunList:
+    """Runs and sweeps again, with their pictures; what is missing is fetched, what is running is waited for."""
+    everything = [session.find(request.ref(word)) for word in request.words]
+    swept = [session.sweep(each.sweep) for each in everything if each.sweep is not None]
+    if swept:
+        page = request.options.get("page", 1)
+        runs_too = [session.view(each.run, how="shown") for each in everything if each.sweep is None]
+        _wait(session, [*(session.sweep_view(sweep, sent=False, page=page) for sweep in swept), *runs_too])
+        shown: list[Any] = [*swept, *(view.run for view in runs_too)]
+        return shown[0] if len(shown) == 1 else _shown(session, shown)
+    if "page" in request.options:
+        raise UsageError("--page is for a sweep: %comflowy show s1 --page 2")
+    return _show_runs(session, everything)
+
+
+def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     for each in found:
         if session.client is not None:
             session.client.refresh(each.run)
@@ -72,13 +98,17 @@ def show(session: Session, request: Request) -> Run | RunList:
 def save(session: Session, request: Request) -> None:
     """Copies of a run's pictures, or of one, under readable names."""
     found = session.find(request.ref(request.words[0]))
+    if found.sweep is not None:
+        save_sweep_named(session, session.sweep(found.sweep), request.text(request.words[1]))
+        return
     save_named(session, found.run, request.text(request.words[1]), found.image)
 
 
 def cancel(session: Session, request: Request) -> None:
     """End runs that are not done, where the service can."""
     client = session.connected()
-    found = []
+    found: list[Run] = []
+    lines: list[str] = []
     for word in request.words:
         ref = request.ref(word)
         if (
@@ -87,8 +117,11 @@ def cancel(session: Session, request: Request) -> None:
             and parse_ref(ref).back >= len(set(client.library.recent))
         ):
             raise RefError(f"this kernel has run nothing that {ref} could mean; name the run: %comflowy cancel r41")
-        found.append(session.find(ref).run)
-    lines = []
+        named = session.find(ref)
+        if named.sweep is None:
+            found.append(named.run)
+        else:
+            found += _stop_sweep(session.sweep(named.sweep), lines)
     for run in found:
         if not run.status.is_live:
             lines.append(f"{run.ref} is not running: {run.status}")
@@ -103,11 +136,26 @@ def cancel(session: Session, request: Request) -> None:
     session.say(paragraph(*lines))
 
 
-def resume(session: Session, request: Request) -> Run | RunList:
+def resume(session: Session, request: Request) -> Run | Sweep | RunList:
     """Follow the named runs again, else all of this service that nobody follows, and show what becomes of them."""
     client = session.connected()
-    refs = [request.ref(word) for word in request.words]
-    taken = client.resume(*(ref if isinstance(ref, str) else ref.ref for ref in refs))
+    refs: list[str] = []
+    swept = []
+    for ref in map(request.ref, request.words):
+        record = session.find(ref).sweep
+        if record is None:
+            refs.append(ref if isinstance(ref, str) else ref.ref)
+            continue
+        sweep = session.sweep(record)
+        swept.append(sweep)
+        refs += [cell.ref for cell in sweep.cells if cell.status is not None and not cell.status.is_final]
+    taken = client.resume(*refs) if refs or not swept else []
+    if swept:
+        views: list[Any] = [session.sweep_view(one, sent=False) for one in swept]
+        in_sweeps = {cell.run.token for one in swept for cell in one.cells if cell.run is not None}
+        views += [session.view(run, how="shown") for run in taken if run.token not in in_sweeps]
+        _wait(session, views)
+        return swept[0] if len(views) == 1 else _shown(session, [*swept, *taken])
     if not taken:
         session.say(paragraph("there is nothing to take up"))
         return _shown(session, [])
@@ -145,7 +193,27 @@ def _view(session: Session, found: Found, *, with_pictures: bool) -> RunView:
     return session.view(found.run, how="shown", only=only, with_pictures=with_pictures)
 
 
-def _wait(session: Session, views: Sequence[RunView]) -> None:
+def _stop_sweep(swept: Sweep, lines: list[str]) -> list[Run]:
+    """Let a sweep send no more; its runs that are to be cancelled."""
+    running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
+    if not running and swept.is_settled:
+        lines.append(f"{swept.ref} is not running: {plain_sweep_line(swept)}")
+    elif swept.is_sent_here:
+        swept.cancel()
+        lines.append(f"{swept.ref}: {swept.stopped or 'nothing more is sent'}")
+    return running
+
+
+def _sweep_named(session: Session, ref: Any) -> Sweep | None:
+    """The sweep that a word names, None where it is a word to search for."""
+    try:
+        record = session.find(ref).sweep
+    except RefError:
+        return None
+    return None if record is None else session.sweep(record)
+
+
+def _wait(session: Session, views: Sequence[View]) -> None:
     """Wait for the ends; an interrupt only stops the waiting."""
     try:
         wait_drawing(views)

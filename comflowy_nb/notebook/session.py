@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import sys
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.notebook.sweep_view import SweepView
 from comflowy_nb.notebook.views import RunView, Viewer, show_bundle
 from comflowy_nb.settings import Secret, home
 
@@ -19,9 +21,16 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.runs.library import Found, Library
     from comflowy_nb.runs.run import Run
+    from comflowy_nb.runs.sweep import Sweep
+    from comflowy_nb.runs.sweep_rows import SweepRecord
     from comflowy_nb.workflow.catalogue import Catalogue
 
-__all__ = ["Session"]
+__all__ = ["Session", "sweep_key"]
+
+
+def sweep_key(sweep: Sweep) -> str:
+    """What an execution remembers of a sweep it has drawn; a plan has no token."""
+    return sweep.token or f"plan {id(sweep)}"
 
 
 class Session:
@@ -33,7 +42,8 @@ class Session:
         self.target: str | None = None  # as typed in `connect`
         self.viewer = Viewer()
         self._before: list[Client] = []  # earlier clients whose runs are not done
-        self.drawn: set[str] = set()  # tokens of the runs that this execution has drawn
+        self.drawn: set[str] = set()  # tokens of the runs and sweeps that this execution has drawn
+        self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # sent from here
 
     @property
     def in_kernel(self) -> bool:
@@ -111,7 +121,7 @@ class Session:
         return Catalogue.open(Path.cwd(), home())
 
     def find(self, ref: Any) -> Found:
-        """What a reference names, which may be a Run or one of its pictures instead of a text.
+        """What a reference names, which may be a Run or a Sweep instead of a text.
 
         Raises
         ------
@@ -120,10 +130,20 @@ class Session:
         """
         from comflowy_nb.runs.library import Found  # noqa: PLC0415
         from comflowy_nb.runs.run import Run  # noqa: PLC0415
+        from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415
 
+        if isinstance(ref, Sweep) and ref.record is not None:
+            return Found(ref.record)
         text = ref.ref if isinstance(ref, Run) else str(ref)
         found = self.client.find(text) if self.client is not None else self.library.find(text)
         return Found(ref) if isinstance(ref, Run) and found.run.status is ref.status else found
+
+    def sweep(self, record: SweepRecord) -> Sweep:
+        """The sweep of a record: the very one that this kernel sends, else as the history has it."""
+        sweep = self._sweeps.get(record.token)
+        if sweep is not None:
+            return sweep
+        return self.client.reopen(record) if self.client is not None else self.library.sweep(record)
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
@@ -131,6 +151,13 @@ class Session:
         """Show a run in the cell that runs now, and remember that it is drawn."""
         self.drawn.add(run.token)
         return RunView(run, in_kernel=self.in_kernel, **options)
+
+    def sweep_view(self, sweep: Sweep, **options: Any) -> SweepView:
+        """Show a sweep in the cell that runs now, and remember that it is drawn."""
+        self.drawn.add(sweep_key(sweep))
+        if sweep.token is not None:
+            self._sweeps[sweep.token] = sweep
+        return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; in a terminal its text."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.notebook.status import plain_line, status_line
+from comflowy_nb.notebook.sweep_status import plain_sweep_line
 from comflowy_nb.notebook.views import print_paths, show_bundle
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.grid import Grid
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.runs.run import Run
+    from comflowy_nb.runs.sweep import Sweep
 
 __all__ = ["RunList", "register_formatters", "show", "unregister_formatters"]
 
@@ -27,16 +30,20 @@ class RunList(list[Any]):
         self.token = f"list {id(self)}"
 
 
-def show(what: Run | Grid | Sequence[Run]) -> None:
-    """Display a run, several runs together, or a grid, in the cell that runs now.
+def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
+    """Display a run, several runs together, a sweep, or a grid, in the cell that runs now.
 
     Outside a notebook it prints a line for each run, and where the pictures are.
     """
     from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.runs.run import Run  # noqa: PLC0415
+    from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415
 
     if isinstance(what, Grid):
         show_bundle(*what.bundle())
+        return
+    if isinstance(what, Sweep):
+        _show_sweep(what, in_kernel=_in_kernel())
         return
     _show_runs([what] if isinstance(what, Run) else list(what), in_kernel=_in_kernel())
 
@@ -58,7 +65,17 @@ def register_formatters(session: Session) -> None:
         elif not session.in_kernel:
             print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - as above
 
+    def show_sweep(sweep: Sweep) -> None:
+        from comflowy_nb.notebook.session import sweep_key  # noqa: PLC0415 - the session imports what shows
+
+        if sweep_key(sweep) not in session.drawn:
+            session.drawn.add(sweep_key(sweep))
+            _show_sweep(sweep, in_kernel=session.in_kernel)
+        elif not session.in_kernel:
+            print(repr(sweep))  # noqa: T201 - as above
+
     formatter.for_type_by_name("comflowy_nb.runs.run", "Run", show_run)
+    formatter.for_type_by_name("comflowy_nb.runs.sweep", "Sweep", show_sweep)
     formatter.for_type(RunList, show_list)
 
 
@@ -66,6 +83,7 @@ def unregister_formatters(shell: InteractiveShell) -> None:
     """Back to IPython's own ways."""
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.pop("comflowy_nb.runs.run.Run", None)
+    formatter.pop("comflowy_nb.runs.sweep.Sweep", None)
     formatter.pop(RunList, None)
 
 
@@ -82,6 +100,17 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
         from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
         show_bundle(*Grid(runs).bundle())
+
+
+def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
+    text = plain_sweep_line(sweep)
+    if not in_kernel:
+        print(text)  # noqa: T201 - a terminal has no handles
+        return
+    from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first picture
+
+    show_bundle(paragraph(text))
+    show_bundle(*SweepGrid(sweep).bundle())
 
 
 def _in_kernel() -> bool:

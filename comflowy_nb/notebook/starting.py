@@ -15,8 +15,20 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
+    from comflowy_nb.runs.sweep import Sweep
+    from comflowy_nb.workflow.axis_types import Axes
 
-__all__ = ["start"]
+__all__ = ["axes_to_start_from", "start"]
+
+
+def axes_to_start_from(session: Session, request: Request) -> Axes | None:
+    """What the sweep varied that `--from` names; None where it names a run or a picture."""
+    source = request.options.get("from")
+    path = Path(str(source)).expanduser()
+    if source is None or (path.suffix.lower() in PICTURES and path.is_file()):
+        return None
+    record = session.find(source).sweep
+    return None if record is None else session.sweep(record).axes
 
 
 def start(session: Session, client: Client, request: Request) -> tuple[str, Made | None]:
@@ -32,10 +44,24 @@ def start(session: Session, client: Client, request: Request) -> tuple[str, Made
     path = Path(source).expanduser()
     if path.suffix.lower() in PICTURES and path.is_file():
         return _start_from_picture(path)
-    record = session.find(source).run.record
+    found = session.find(source)
+    if found.sweep is not None:
+        return _start_from_sweep(client, session.sweep(found.sweep))
+    record = found.run.record
     here = record.workflow_id if record.identity == client.identity else None
     named = record.workflow if record.workflow in client.finder.names() else here or record.workflow
     return named, Made(record.workflow, record.workflow_id, dict(record.params), record.set_params)
+
+
+def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str, Made]:
+    """What all cells of a sweep have in common; its axes are left to whoever starts from it."""
+    record = swept.record
+    assert record is not None
+    here = record.workflow_id if record.identity == client.identity else None
+    named = record.workflow if record.workflow in client.finder.names() else here or record.workflow
+    fixed = dict(swept.axes.fixed)
+    shared = tuple(key for key in swept.axes.set_params if key in fixed)
+    return named, Made(record.workflow, record.workflow_id, fixed, shared)
 
 
 def _start_from_picture(path: Path) -> tuple[str, Made | None]:

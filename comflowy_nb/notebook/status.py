@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import Run, RunRecord
     from comflowy_nb.services.base import Progress
 
-__all__ = ["FONT", "StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
+__all__ = ["FONT", "Phrase", "StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
 
 Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
+
+Phrase = tuple[tuple[str, Tone], ...]  # some words, each in a tone
 
 # A state has a dot in its colour; the words keep the page's own colour, which can be read on white and on black.
 _DOTS: Mapping[Tone, str] = {
@@ -35,7 +37,7 @@ _SEPARATOR = " - "
 class StatusLine:
     """What is said about a run now: phrases, each of some words in a tone, and how far it is from 0 to 1."""
 
-    phrases: tuple[tuple[tuple[str, Tone], ...], ...]
+    phrases: tuple[Phrase, ...]
     fraction: float | None = None
     news: str = field(default="", compare=False)  # what counts as a change where each change is printed
 
@@ -84,7 +86,7 @@ def status_line(
         A last phrase of the view's own, such as what an interrupt did.
     """
     record = run.record
-    phrases: list[tuple[tuple[str, Tone], ...]]
+    phrases: list[Phrase]
     fraction = None
     if how == "same" and record.status is Status.SUCCESS:
         when = _when(record)
@@ -104,11 +106,11 @@ def status_line(
     return StatusLine(tuple(phrases), fraction, repr((*news, [picture.state for picture in record.pictures])))
 
 
-def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[tuple[tuple[str, Tone], ...]], float | None]:
+def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], float | None]:
     record, progress = run.record, run.progress
     word = record.service_word if record.service_word and record.status is Status.RUNNING else str(record.status)
     doing = f"{word} {_doing(progress)}".rstrip() if record.status is Status.RUNNING else word
-    phrases: list[tuple[tuple[str, Tone], ...]] = [
+    phrases: list[Phrase] = [
         (*_who(record), (f"on {record.service}", "muted")),
         ((doing, "live"),),
     ]
@@ -117,7 +119,7 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[tuple[tuple[s
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
     if how == "shown" or elapsed_s < time.time() - record.created_at - 60:  # taken up again: it is older than we know
         elapsed_s = max(elapsed_s, time.time() - record.created_at)
-    took: tuple[tuple[str, Tone], ...] = ((time_text(elapsed_s), "plain"),)
+    took: Phrase = ((time_text(elapsed_s), "plain"),)
     if usual_s is not None:
         took = (*took, (f"(usually {time_text(usual_s, roughly=True)})", "muted"))
     phrases.append(took)
@@ -131,8 +133,8 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[tuple[tuple[s
     return phrases, fraction
 
 
-def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[tuple[tuple[str, Tone], ...]]:
-    phrases: list[tuple[tuple[str, Tone], ...]] = [_who(record)]
+def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
+    phrases: list[Phrase] = [_who(record)]
     status = record.status
     seconds = record.seconds
     why = str(record.problem) if record.problem is not None else record.reason
@@ -186,8 +188,8 @@ def day(seconds: float) -> str:
     return f"{then.day} {then:%b}" if then.year == now.year else f"{then.day} {then:%b %Y}"
 
 
-def _who(record: RunRecord) -> tuple[tuple[str, Tone], ...]:
-    named: tuple[tuple[str, Tone], ...] = ((record.name, "plain"),) if record.name else ()
+def _who(record: RunRecord) -> Phrase:
+    named: Phrase = ((record.name, "plain"),) if record.name else ()
     workflow: tuple[str, Tone] = (f"({record.workflow})" if record.name else record.workflow, "plain")
     return ((record.ref, "ref"), *named, workflow)
 
@@ -219,7 +221,7 @@ def _fraction(progress: Progress | None) -> float | None:
     return within if progress.max else None
 
 
-def _seeds(drawn: Mapping[str, int]) -> list[tuple[tuple[str, Tone], ...]]:
+def _seeds(drawn: Mapping[str, int]) -> list[Phrase]:
     if not drawn:
         return []
     if len(set(drawn.values())) == 1:
@@ -227,7 +229,7 @@ def _seeds(drawn: Mapping[str, int]) -> list[tuple[tuple[str, Tone], ...]]:
     return [((", ".join(f"{key} {value}" for key, value in drawn.items()) + " (drawn)", "plain"),)]
 
 
-def _pictures(record: RunRecord) -> list[tuple[tuple[str, Tone], ...]]:
+def _pictures(record: RunRecord) -> list[Phrase]:
     """What is owed or wanting of the pictures; nothing where all are there."""
     total = len(record.pictures)
     expected = sum(picture.state == "expected" for picture in record.pictures)

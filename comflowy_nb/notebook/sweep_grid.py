@@ -243,6 +243,12 @@ class SweepGrid(Grid):
         """A painting of the same grid, for whoever brings it up to date."""
         return SweepPainting(self._sweep, scale=scale, **self._options)
 
+    def take(self, painting: SweepPainting) -> None:
+        """Use what was painted while the runs went, where it has all the pixels that this grid would have."""
+        if painting.page.width * painting.page.height > _TWICE_BELOW_PX:
+            painting.refresh()
+            self._painting, self._bytes = painting, painting.jpeg()
+
     @property
     def figure(self) -> Figure:
         return self._paint()[0].figure()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
 from comflowy_nb.notebook.status import StatusLine, status_line
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.run import Run
 
-__all__ = ["UPDATE_S", "RunView", "Viewer", "print_paths", "show_bundle", "wait_drawing"]
+__all__ = ["UPDATE_S", "RunView", "View", "Viewer", "print_paths", "show_bundle", "wait_drawing"]
 
 UPDATE_S = 0.25  # at most four updates a second for a handle
 
@@ -24,6 +24,30 @@ def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = No
     from IPython.display import display  # noqa: PLC0415 - costs time at load
 
     display(dict(data), metadata=dict(metadata or {}), raw=True)
+
+
+class View(Protocol):
+    """Where a run or a sweep is shown."""
+
+    @property
+    def ref(self) -> str: ...
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will happen by itself to what is shown."""
+
+    def wait_change(self, timeout: float) -> bool:
+        """Wait at most so many seconds for a change; whether it is settled."""
+
+    def draw(self, *, force: bool = False) -> None: ...
+
+    def finish(self) -> None:
+        """Draw the end of it. Once is enough."""
+
+    def note(self, text: str) -> None: ...
+
+    def timeout(self, timeout_s: float) -> RunTimeout:
+        """What to raise when it takes longer."""
 
 
 class RunView:
@@ -74,6 +98,25 @@ class RunView:
                 self._pictures = display({"text/plain": ""}, raw=True, display_id=True)
         else:
             self.draw(force=True)
+
+    @property
+    def ref(self) -> str:
+        return self.run.ref
+
+    @property
+    def is_settled(self) -> bool:
+        return self.run.record.is_settled
+
+    def wait_change(self, timeout: float) -> bool:
+        """Wait at most so many seconds for a change; whether the run is settled."""
+        return self.run.wait_change(timeout)
+
+    def timeout(self, timeout_s: float) -> RunTimeout:
+        """What to raise when it takes longer."""
+        run = self.run
+        return RunTimeout(
+            f"{run.ref} is not done after {timeout_s:g} s ({run.status}) and goes on; %comflowy show {run.ref}", run
+        )
 
     def note(self, text: str) -> None:
         """Say something more at the end of the status line."""
@@ -129,12 +172,12 @@ class Viewer:
     """Keeps the views up to date that no cell waits for. One thread for the kernel, alive while there is a view."""
 
     def __init__(self) -> None:
-        self._views: list[RunView] = []
+        self._views: list[View] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
-    def follow(self, view: RunView) -> None:
+    def follow(self, view: View) -> None:
         """Draw this view from now on, in its own cell."""
         with self._lock:
             if self._stop.is_set():
@@ -164,9 +207,9 @@ class Viewer:
                     with self._lock:
                         self._views.remove(view)
 
-    def _tend(self, view: RunView) -> bool:
+    def _tend(self, view: View) -> bool:
         """Draw one view; whether nothing more will happen to it."""
-        settled = view.run.record.is_settled
+        settled = view.is_settled
         try:
             if settled:
                 view.finish()
@@ -174,13 +217,13 @@ class Viewer:
                 view.draw()
         except Exception as error:  # noqa: BLE001 - a view that can't be drawn must not end the thread of the others
             why = str(error) if isinstance(error, ComflowyError) else type(error).__name__
-            view.note(f"the pictures can't be drawn ({why}); %comflowy show {view.run.ref}")
+            view.note(f"the pictures can't be drawn ({why}); %comflowy show {view.ref}")
             return True
         return settled
 
 
-def wait_drawing(views: Sequence[RunView], timeout_s: float | None = None) -> None:
-    """Draw on this thread until every run is settled, and then the pictures.
+def wait_drawing(views: Sequence[View], timeout_s: float | None = None) -> None:
+    """Draw on this thread until all is settled, and then the pictures.
 
     Raises
     ------
@@ -191,17 +234,14 @@ def wait_drawing(views: Sequence[RunView], timeout_s: float | None = None) -> No
     for position, view in enumerate(views):
         while True:
             pause_s = UPDATE_S if deadline_s is None else max(0.001, min(UPDATE_S, deadline_s - time.monotonic()))
-            settled = view.run.wait_change(pause_s)
+            settled = view.wait_change(pause_s)
             for other in views[position:]:
                 other.draw()
             if settled:
                 break
             if deadline_s is not None and time.monotonic() >= deadline_s:
-                ref = view.run.ref
-                raise RunTimeout(
-                    f"{ref} is not done after {timeout_s:g} s ({view.run.status}) and goes on; %comflowy show {ref}",
-                    view.run,
-                )
+                assert timeout_s is not None
+                raise view.timeout(timeout_s)
         view.finish()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.record import PictureRecord, RunRecord
     from comflowy_nb.runs.refs import Ref
     from comflowy_nb.runs.run import RunImage
+    from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.services.base import Status
 
 __all__ = ["Found", "Library", "find", "open_library", "runs"]
@@ -120,6 +121,12 @@ class Library:
             return Found(record)
         run = self.run(record)
         return Found(run, pick_image(run, parsed))
+
+    def sweep(self, record: SweepRecord) -> Sweep:
+        """The sweep of a record, to be looked at."""
+        from comflowy_nb.runs.sweep import reopen  # noqa: PLC0415 - only for sweeps
+
+        return reopen(record, self, self.run)
 
     def runs(
         self,

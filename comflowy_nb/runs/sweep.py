@@ -134,6 +134,11 @@ class Sweep:
         return None if self.record is None else self.record.name
 
     @property
+    def is_sent_here(self) -> bool:
+        """Whether a client of this process entered it, and may be sending it."""
+        return self._sender is not None
+
+    @property
     def is_settled(self) -> bool:
         """Nothing more will happen by itself: nothing to send, and every run settled."""
         return not self._open and (self._sender is None or not self._sender.is_sending)

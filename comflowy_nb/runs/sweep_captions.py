@@ -256,7 +256,7 @@ def _write_axis(
         headings.append(Heading(text, "" if is_lettered else notes[index]))
         if not is_lettered and (not value.is_named or not said[index]):
             continue
-        parts = [Part(f"{text}  ", "strong"), Part(f"{name} ", "muted")]
+        parts = [Part(f"{text}  ", "strong"), *([] if axis.kind == "preset" else [Part(f"{name} ", "muted")])]
         if is_lettered and (value.is_named or axis.kind == "seeds" or not said[index]):
             parts.append(Part(f"{label} {notes[index]} ".replace("  ", " "), "text" if said[index] else "strong"))
         legend.append((axis.name, index, Paragraph((*parts, *said[index]), most)))

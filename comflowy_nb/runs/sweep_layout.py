@@ -171,7 +171,7 @@ def _choose(sheet: SweepSheet, width_px: int, measure: Measure, pictures: Collec
                 side = min(side - 1, math.floor(side * 0.97))
             if side < smallest:
                 continue
-            score = side * math.sqrt(_filled(sheet, in_block, across))
+            score = side * _filled(sheet, in_block, across)
             if best is None or score > best[0]:
                 best = score, sizes
         if best is not None:

@@ -80,6 +80,27 @@ class Axes:
         return replace(self, fixed={**below, **self.fixed}, set_params=order)
 
 
+    def over(self, before: Axes) -> Axes:
+        """An earlier sweep with these changes: what was given anew stands in the place of what it replaces."""
+        given = set(self.set_params)
+        mine = list(self.axes)
+        axes: list[Axis] = []
+        for axis in before.axes:
+            new = next((one for one in mine if one.name == axis.name or set(one.fields) & set(axis.fields)), None)
+            if new is not None:
+                mine.remove(new)
+                axes.append(new)
+            elif not given & set(axis.fields):
+                axes.append(axis)
+        return Axes(
+            {**{key: value for key, value in before.fixed.items() if key not in given}, **self.fixed},
+            (*axes, *mine),
+            (*(wish for wish in before.seeds if not given & set(wish.fields)), *self.seeds),
+            tuple(dict.fromkeys((*before.set_params, *self.set_params))),
+            {**{key: text for key, text in before.texts.items() if key not in given}, **self.texts},
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One run of a sweep: its number from 1, its index on each axis, all its params, and its label on each axis."""

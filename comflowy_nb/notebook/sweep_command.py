@@ -1,0 +1,247 @@
+"""`%comflowy sweep`, `%%comflowy sweep` and `run --count`: from the words to the grid, and what an interrupt does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import ComflowyError
+from comflowy_nb.notebook.bundles import paragraph
+from comflowy_nb.notebook.session import sweep_key
+from comflowy_nb.notebook.starting import axes_to_start_from, start
+from comflowy_nb.notebook.views import wait_drawing
+from comflowy_nb.runs.ends import raise_unless_whole
+from comflowy_nb.runs.sweep_captions import choose_axes
+from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.body import read_body
+from comflowy_nb.workflow.values import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.client import Client
+    from comflowy_nb.notebook.commands import Request
+    from comflowy_nb.notebook.session import Session
+    from comflowy_nb.notebook.sweep_view import SweepView
+    from comflowy_nb.runs.sweep import Sweep
+    from comflowy_nb.workflow.axis_types import Axes
+    from comflowy_nb.workflow.graph import Made
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["run_times", "save_sweep_named", "sweep", "wait_for_sweep"]
+
+_NAMED = 4  # files named when a sweep is saved
+
+
+def sweep(session: Session, request: Request) -> Sweep | None:
+    """Say the plan, send what is to be sent, fill in the grid until all is there."""
+    body = read_body(request.body, sweep=True) if request.body is not None else None
+    client = session.connected()
+    named, base = start(session, client, request)
+    workflow = client.workflow(named)
+    if body is not None:
+        body.check_workflow(workflow)
+    given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
+    settings = [*given, *(body.settings if body is not None else ())]
+    axes = client.axes(workflow, settings, namespace=request.namespace)
+    before = axes_to_start_from(session, request)
+    if before is not None:
+        axes, base = axes.over(before), None
+    if "export" in request.options:
+        _export(session, client, request, named=named, workflow=workflow, axes=axes, base=base)
+        return None
+    if "dry-run" in request.options:
+        return _say_plan(session, client, request, workflow=workflow, axes=axes, base=base)
+    return _sweep(session, client, request, workflow=workflow, axes=axes, base=base)
+
+
+def run_times(
+    session: Session,
+    client: Client,
+    request: Request,
+    *,
+    workflow: Workflow,
+    settings: Sequence[Setting],
+    base: Made | None,
+) -> Sweep:
+    """`run --count N`: the same as a sweep over so many drawn seeds."""
+    axes = client.axes(workflow, settings, count=request.options["count"], namespace=request.namespace)
+    return _sweep(session, client, request, workflow=workflow, axes=axes, base=base)
+
+
+def save_sweep_named(session: Session, swept: Sweep, folder: str) -> None:
+    """Write the copies, and say their names; never where, which may be somebody's home."""
+    names = [path.name for path in swept.save(Path(folder).expanduser())]
+    some = ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[: _NAMED - 1])} ... {names[-1]}"
+    session.say(paragraph(f"saved in {Path(folder).name or folder}: {len(names)} files: {some}"))
+
+
+def wait_for_sweep(session: Session, view: SweepView, timeout_s: float | None = None) -> None:
+    """Wait for the end; an interrupt only stops the waiting."""
+    try:
+        wait_drawing([view], timeout_s)
+    except KeyboardInterrupt as interrupt:
+        session.viewer.follow(view)
+        interrupt.args = (f"stopped waiting; {view.ref} goes on",)
+        raise
+    except ComflowyError:  # a time-out: it goes on, and still lands in this cell
+        session.viewer.follow(view)
+        raise
+
+
+def _sweep(
+    session: Session,
+    client: Client,
+    request: Request,
+    *,
+    workflow: Workflow,
+    axes: Axes,
+    base: Made | None,
+) -> Sweep:
+    options = request.options
+    shown = _shown(workflow, request)
+
+    def say_plan(planned: Sweep) -> None:
+        choose_axes(planned.axes, planned.layout)  # a name that is no axis, before anything is sent
+        assert planned.plan is not None
+        session.say(paragraph(planned.plan.text))
+
+    swept = client.sweep(
+        workflow,
+        axes,
+        wait=False,
+        fresh=options.get("fresh", False),
+        retry=options.get("retry", "failed"),
+        name=options.get("as"),
+        max_runs=options.get("max-runs"),
+        stop_after=options.get("stop-after", 3),
+        window=options.get("window"),
+        x=options.get("x"),
+        y=options.get("y"),
+        z=options.get("z"),
+        base=base,
+        on_plan=say_plan,
+    )
+    view = session.sweep_view(swept, **shown)
+    if "as" in options:
+        session.shell.push({options["as"]: swept})
+    if options.get("background") and session.can_answer:
+        if "save" in options:
+            view.note(f"--save is not done in the background: %comflowy save {swept.ref} DIR")
+        session.viewer.follow(view)
+        return swept
+    _wait(session, client, view, options.get("timeout"))
+    if "save" in options and any(cell.status is Status.SUCCESS for cell in swept.cells):
+        save_sweep_named(session, swept, options["save"])
+    if options.get("strict"):
+        raise_unless_whole(swept)
+    return swept
+
+
+def _say_plan(
+    session: Session,
+    client: Client,
+    request: Request,
+    *,
+    workflow: Workflow,
+    axes: Axes,
+    base: Made | None,
+) -> Sweep:
+    """`--dry-run`: the plan, and the grid of what would become of each cell."""
+    shown = _shown(workflow, request)
+    planned = _plan(client, request, workflow=workflow, axes=axes, base=base)
+    assert planned.plan is not None
+    session.say(paragraph(planned.plan.text, "a dry run: nothing was sent"))
+    session.drawn.add(sweep_key(planned))
+    if session.in_kernel:
+        from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib
+
+        session.say(*SweepGrid(planned, **shown).bundle())
+    return planned
+
+
+def _export(
+    session: Session,
+    client: Client,
+    request: Request,
+    *,
+    named: str,
+    workflow: Workflow,
+    axes: Axes,
+    base: Made | None,
+) -> None:
+    """`--export FILE`: the sweep as a file for a terminal; nothing is sent."""
+    from comflowy_nb.workflow.sweep_export import write_sweep_file  # noqa: PLC0415 - loads YAML
+
+    options = request.options
+    planned = _plan(client, request, workflow=workflow, axes=axes, base=base)
+    path = options["export"]
+    given: dict[str, Any] = {"name": options.get("as")}
+    given |= {key: options.get(key) for key in ("x", "y", "z", "fresh", "retry", "window")}
+    given |= {"max_runs": options.get("max-runs"), "stop_after": options.get("stop-after")}
+    write_sweep_file(path, workflow=named, axes=planned.axes, options=given)
+    name = Path(path).name
+    session.say(paragraph(f"written to {name}, nothing sent; in a terminal: comflowy-nb sweep {name}"))
+
+
+def _plan(client: Client, request: Request, *, workflow: Workflow, axes: Axes, base: Made | None) -> Sweep:
+    options = request.options
+    planned = client.plan_sweep(
+        workflow,
+        axes,
+        fresh=options.get("fresh", False),
+        retry=options.get("retry", "failed"),
+        x=options.get("x"),
+        y=options.get("y"),
+        z=options.get("z"),
+        base=base,
+    )
+    choose_axes(planned.axes, planned.layout)
+    return planned
+
+
+def _shown(workflow: Workflow, request: Request) -> dict[str, Any]:
+    """The options of the grid."""
+    options = request.options
+    label = [field_id for word in options.get("label", ()) for field_id in workflow.find(word)]
+    return {"label": label or None, "node": options.get("node"), "image": options.get("image")}
+
+
+def _wait(session: Session, client: Client, view: SweepView, timeout_s: float | None) -> None:
+    """Wait for the end; an interrupt sends no more and cancels what can be cancelled."""
+    try:
+        wait_drawing([view], timeout_s)
+    except KeyboardInterrupt as interrupt:
+        try:
+            _stop(session, client, view)
+        except KeyboardInterrupt:
+            view.note("stopped waiting; what runs goes on")
+            session.viewer.follow(view)
+        swept = view.sweep
+        done = swept.status_counts().get(Status.SUCCESS, 0)
+        interrupt.args = (f"{swept.ref}: {done} of {len(swept.cells)} done; the same cell takes it up again",)
+        raise
+    except ComflowyError:  # a time-out: it goes on, and still lands in this cell
+        session.viewer.follow(view)
+        raise
+
+
+def _stop(session: Session, client: Client, view: SweepView) -> None:
+    """Send no more; wait for what is cancelled, and leave to the view thread what can't be."""
+    swept = view.sweep
+    swept.cancel()
+    own = {run.token for run in client.live()}
+    running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
+    if client.service.can_cancel:
+        view.note("cancelling")
+        mine = [run for run in running if run.token in own]
+        while any(run.status.is_live for run in mine):
+            swept.wait_change(0.25)
+            view.draw()
+        view.clear_note()
+    elif running:
+        view.note(f"{client.label} can't cancel: {len(running)} go on")
+    if swept.is_settled:
+        view.finish()
+    else:
+        session.viewer.follow(view)
