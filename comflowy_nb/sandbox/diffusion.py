@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from comflowy_nb.sandbox.latents import CLIP, spectrum
+from comflowy_nb.sandbox.latents import CLIP, SCALE, spectrum
 from comflowy_nb.sandbox.pixels import soften
 
 if TYPE_CHECKING:
@@ -38,8 +38,12 @@ Source: TypeAlias = "tuple[Array, float]"  # the picture painted over, and the n
 
 SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lms")
 SCHEDULERS: Final = ("normal", "karras", "exponential", "simple")
-_NATS_AGAINST_SOURCE: Final = 1.6
-_DECIDEDNESS: Final = 4.0  # above 1, since half one picture and half the other pleases nobody
+_NATS_AGAINST_SOURCE: Final = 3.0
+_DECIDEDNESS: Final = 14.0  # above 1, since half one picture and half the other pleases nobody
+_VIEW: Final = 0.2  # how far it is looked around a point, in canvas sides: about as far as things are wide
+_STRONGEST_STROKE: Final = np.float32(0.12 * SCALE)  # four times their spread
+_CALM_STRIDE: Final = 0.8  # in the logarithm of noise: what 9 steps take at a time
+_BLUR_PER_STRIDE: Final = 0.007  # of the canvas's shorter side
 
 
 def sample(
@@ -83,7 +87,21 @@ def sample(
         if after_step:
             after_step(done, total)
 
-    return _SAMPLERS[sampler](denoise_all, x, levels, noise, step_done)
+    sampled = _SAMPLERS[sampler](denoise_all, x, levels, noise, step_done)
+    return np.stack([_blur_strides(picture, levels) for picture in sampled])
+
+
+def _blur_strides(picture: Array, levels: Levels) -> Array:
+    """Wide strides leave detail undecided. This denoiser, which is exact, would find it in the very last one."""
+    if len(levels) < 3:
+        return picture
+    stride = np.log(levels[0] / levels[-2]) / (len(levels) - 2)
+    reach = _BLUR_PER_STRIDE * (stride - _CALM_STRIDE) * min(picture.shape[1:])
+    if reach <= 0:
+        return picture
+    whole = int(np.ceil(reach))
+    blurred = soften(picture[:3], whole)
+    return np.concatenate([picture[:3] + (blurred - picture[:3]) * np.float32(reach / whole), picture[3:]])
 
 
 # -- noise levels -----------------------------------------------------------------------------------------------------
@@ -139,7 +157,10 @@ def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: Guide, sour
     power = spectrum(height, width)
     rest = np.fft.rfft2(noisy - mean)
     rest *= power / (power + np.float32(sigma) ** 2)
-    return mean + np.fft.irfft2(rest, s=(height, width)).astype(np.float32)
+    strokes = np.fft.irfft2(rest, s=(height, width)).astype(np.float32)
+    # After very few steps what guidance exaggerated is left over, far beyond what any stroke is.
+    strokes[:3] = np.clip(strokes[:3], -_STRONGEST_STROKE, _STRONGEST_STROKE)
+    return np.asarray(mean + strokes)
 
 
 def _keep_source(mean: Array, source: Array, start: float) -> Array:
@@ -149,7 +170,7 @@ def _keep_source(mean: Array, source: Array, start: float) -> Array:
     told from the scenes, as by a denoiser with a limited field of view (Kamb and Ganguli 2024, arXiv 2412.20292): what
     little noise could not hide is kept, and under much noise all is painted anew.
     """
-    reach = max(1, min(mean.shape[1:]) // 8)
+    reach = max(1, round(min(mean.shape[1:]) * _VIEW))
     points = (2 * reach + 1) ** 2
     evidence = soften(((mean - source) ** 2).sum(axis=0, keepdims=True), reach) * (points / (2 * start**2))
     share = 1 / (1 + np.exp(-np.clip(_DECIDEDNESS * (evidence - _NATS_AGAINST_SOURCE), -30, 30)))

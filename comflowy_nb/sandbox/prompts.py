@@ -114,7 +114,7 @@ class Conditioning:
         asked = np.zeros(3)
         for tag, weight in self.tags.items():
             asked += weight * np.array(_LIGHT.get(tag, (0.0, 0.0, 0.0)))
-        asked[2] += 0.07 * np.tanh(sum(map(abs, self.tags.values())) / 4)
+        asked[2] += 0.1 * np.tanh(sum(map(abs, self.tags.values())) / 2)
         return np.clip(asked, -0.8, 0.8) + 0.02 * self.lean(("exposure", "warmth", "saturation"))
 
 

@@ -44,6 +44,7 @@ _KEPT_SETS: Final = 4  # canvases and styles in memory, some 40 MB each
 _NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
 _NATS_OF_LEANING: Final = 0.25
 _NATS_FOR_NOTHING: Final = 3.0  # most landscapes have nobody in them
+_FADED: Final = 0.45  # how pale pictures are that nothing guides
 _NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
 
 
@@ -118,6 +119,7 @@ class SceneSet:
         result[:3] = self._compose(shares_mixed).reshape(3, *self.canvas)
         light = guide.negative.light + np.float32(guide.cfg) * (guide.positive.light - guide.negative.light)
         result[3:] = light[3:]
+        result[5] -= _FADED * SCALE
         return result
 
     def _evidence(self, colours: Array, sigma: float) -> Evidence:

@@ -148,6 +148,30 @@ def test_the_prompt_decides_what_is_painted():
     assert purple[1] < min(purple[0], purple[2])
 
 
+def look(**changes):
+    return decode(Latent(run(**changes), 64, 64), 0, CHECKPOINTS[0])
+
+
+def test_guidance_makes_pale_pictures_colourful():
+    chroma = [np.ptp(look(cfg=cfg, positive="a lighthouse, sunset"), axis=-1).mean() for cfg in (2, 5, 8, 12)]
+    assert chroma == sorted(chroma)
+    assert chroma[-1] > 1.3 * chroma[0]
+
+
+def test_few_steps_leave_the_picture_blurred():
+    edges = [np.abs(np.diff(look(steps=steps), axis=0)).mean() for steps in (2, 4, 9)]
+    assert edges[0] < 0.75 * edges[1]
+    assert edges[1] < 0.95 * edges[2]
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_much_guidance_in_two_steps_does_not_burn_the_picture_out(sampler):
+    """Cells of two steps were white and yellow: what guidance exaggerated in the first was never taken back."""
+    picture = look(steps=2, cfg=12.0, positive="a lighthouse by the sea, sunset, clouds", sampler=sampler)
+    assert ((picture < 0.01) | (picture > 0.99)).all(axis=-1).mean() < 0.02
+    assert ((picture < 0.01) | (picture > 0.99)).mean() < 0.2
+
+
 def test_what_is_in_the_negative_prompt_is_avoided():
     def blue(negative):
         return np.mean([run(positive="a meadow", negative=negative, seed=k, steps=5)[0, :3].mean() for k in range(4)])
