@@ -26,6 +26,7 @@ class Service:
 
     def __init__(self) -> None:
         self.origin = ""
+        self.told: set[asyncio.Task] = set()
         self.reset({})
 
     def reset(self, options: dict) -> None:
@@ -66,7 +67,8 @@ class Service:
         self.start()
         if run_id in self.callbacks:
             task = asyncio.ensure_future(self.tell(run_id, self.callbacks.pop(run_id)))
-            task.add_done_callback(lambda done: done.exception())
+            self.told.add(task)  # the loop itself holds it only weakly
+            task.add_done_callback(self.told.discard)
 
     async def tell(self, run_id: str, url: str) -> None:
         """The event of a result; its answer is read, as a service does."""
