@@ -187,6 +187,15 @@ def test_cancel_of_a_service_that_cannot_is_said_and_the_run_goes_on(client, api
     assert any("can't cancel" in (text or "") for text in told)
 
 
+def test_a_cancel_before_the_answer_leaves_the_run_followed_where_the_service_cannot_cancel(client, api):
+    """A run cancelled while its submit was in flight was never asked about again, and waiting for it had no end."""
+    api.on(RUN, reply({"success": True, "data": {"run_id": "slow"}}, latency_s=0.3))
+    run = client.submit("wf-1", {}).run
+    run.cancel()
+    run.wait(10)
+    assert run.status == "success"
+
+
 def test_what_waits_outside_the_window_is_cancelled_unsent(client, api):
     settings.window = 1
     api.words = ["running"] * 20

@@ -183,12 +183,11 @@ class Following:
 
     def _taken(self, service_run_id: str) -> None:
         self._record(Status.WAITING, service_run_id=service_run_id, accepted_at=time.time())
-        if self.cancel_wanted:
-            self._cancel()
-            return
         if self.pace.estimate_s is not None or self._desk.is_scout(self):
             self.rule_due_s = self.first_due_s()
         self.ask(self.next_due_s(self.answered_s))
+        if self.cancel_wanted:  # where the service can't, it is followed on
+            self._cancel()
 
     def _rejected(self, outcome: Rejected) -> None:
         self._tries += 1
