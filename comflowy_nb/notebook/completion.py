@@ -26,6 +26,8 @@ _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud")
 _NUMBERED = 12  # references offered
 _REF_COMMANDS = {"show", "save", "cancel", "resume"}
+_RUNNING = {"run", "sweep"}
+_BEHIND_COMMA = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
 class Completions:
@@ -74,17 +76,18 @@ class Completions:
             return fragment, []
         pending = command.option(done[-1]) if len(done) > 1 else None
         if pending is not None and pending.value is not None:
-            return fragment, self._values_of(pending.name, pending.choices)
+            return fragment, self._values_of(command, pending.name, pending.choices, done[1:-1])
         name, sign, value = fragment.partition("=")
         if name.startswith("--"):
             option = command.option(name)
             if sign and option is not None:
-                return value, self._values_of(option.name, option.choices)
+                return value, self._values_of(command, option.name, option.choices, done[1:])
             used = {word.partition("=")[0] for word in done}
             return fragment, [f"{option.name} " for option in command.options if option.name not in used]
         plain = [word for word in _without_options(command, done[1:]) if "=" not in word.split("/")[0]]
         if sign:
-            return value, self._choices(self._workflow(command, plain), name)
+            value = _last_of(value) if command.name == "sweep" else value
+            return value, self._choices(self._workflow(command, plain), name, several=command.name == "sweep")
         return fragment, self._words(command, plain)
 
     def _words(self, command: Command, plain: list[str]) -> Iterable[str]:
@@ -97,9 +100,9 @@ class Completions:
                 return list(COMMANDS)
             case "workflow", 0:
                 return ["add ", "alias "]
-            case ("run" | "fields", 0) | ("workflow", 1):
+            case ("run" | "sweep" | "fields", 0) | ("workflow", 1):
                 return [f"{name} " for name in self._workflow_names()]
-            case "run", 1:
+            case "run" | "sweep", 1:
                 return [f"{key}=" for key in _keys(self._workflow(command, plain))]
         return []
 
@@ -107,12 +110,14 @@ class Completions:
         done, last = _split_last(rest + " ")
         done = [*done, last] if last else done
         command = COMMANDS.get(done[0]) if done else None
-        if command is None or command.name != "run":
+        if command is None or command.name not in _RUNNING:
             return "", []
         workflow = self._workflow(command, _without_options(command, done[1:]))
         key, colon, value = before.partition(": ")
         if colon:
-            return value.lstrip(" \"'"), self._choices(workflow, key.strip().strip("\"'"))
+            value = _last_of(value.lstrip(" [")) if command.name == "sweep" else value
+            choices = self._choices(workflow, key.strip().strip("\"'"), several=command.name == "sweep")
+            return value.lstrip(" \"'"), choices
         fragment = before.lstrip().lstrip("\"'")
         return fragment, _keys(workflow) if before.lstrip()[:1] in {'"', "'"} else [
             f"{key}: " for key in _keys(workflow)
@@ -120,7 +125,7 @@ class Completions:
 
     def _workflow(self, command: Command, plain: list[str]) -> Workflow | None:
         """The workflow of the line, if it has been looked at before."""
-        if command.name != "run" or not plain or self._session.client is None:
+        if command.name not in _RUNNING or not plain or self._session.client is None:
             return None
         return self._session.client.finder.recall(plain[0])
 
@@ -128,7 +133,7 @@ class Completions:
         client = self._session.client
         return client.finder.names() if client is not None else self._session.catalogue.names()
 
-    def _choices(self, workflow: Workflow | None, key: str) -> list[str]:
+    def _choices(self, workflow: Workflow | None, key: str, *, several: bool = False) -> list[str]:
         if workflow is None:
             return []
         try:
@@ -137,12 +142,16 @@ class Completions:
             return []
         words = [option if isinstance(option, str) else f"{option}" for one in fields for option in one.options]
         if any(one.is_seed for one in fields):
-            words.append("random")
+            words += ["random", "random#", "each"] if several else ["random"]
         if any(str(one.type) == "BOOLEAN" for one in fields):
             words += ["true", "false"]
         return words
 
-    def _values_of(self, option: str, choices: tuple[str, ...]) -> list[str]:
+    def _values_of(self, command: Command, option: str, choices: tuple[str, ...], before: list[str]) -> list[str]:
+        if option in {"--x", "--y", "--z"}:
+            plain = _without_options(command, before)
+            typed = [word.partition("=")[0] for word in plain if "=" in word]
+            return typed or _keys(self._workflow(command, plain))
         if option == "--from":
             return self._refs()
         if option == "--workflow":
@@ -150,9 +159,11 @@ class Completions:
         return list(choices)
 
     def _refs(self) -> list[str]:
-        """The newest runs, from the history on this machine."""
-        runs = self._session.library.runs(limit=_NUMBERED)
-        return [*(run.ref for run in runs), *(run.record.name for run in runs if run.record.name), "last"]
+        """The newest runs and sweeps, from the history on this machine."""
+        library = self._session.library
+        runs, sweeps = library.runs(limit=_NUMBERED), library.history.sweeps.recent(_NUMBERED)
+        names = [name for name in (*(run.record.name for run in runs), *(sweep.name for sweep in sweeps)) if name]
+        return [*(sweep.ref for sweep in sweeps), *(run.ref for run in runs), *names, "last"]
 
 
 def _keys(workflow: Workflow | None) -> list[str]:
@@ -163,6 +174,11 @@ def _keys(workflow: Workflow | None) -> list[str]:
     unique = [name for name in dict.fromkeys(names) if names.count(name) == 1]
     several = [f"all::{name}" for name in dict.fromkeys(names) if names.count(name) > 1]
     return [*workflow.aliases, *unique, *workflow.fields, *several]
+
+
+def _last_of(values: str) -> str:
+    """What is being typed of several values: what stands behind the last comma or `||`, without its quote."""
+    return _BEHIND_COMMA.sub("", values).lstrip("\"'")
 
 
 def _split_last(rest: str) -> tuple[list[str], str]:

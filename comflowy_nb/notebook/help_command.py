@@ -20,6 +20,7 @@ _START = """\
 Start here:
   %comflowy connect sandbox           a server on this machine: no key, no GPU, no network
   %comflowy run default cfg=7         run a workflow; 'default' is always there
+  %comflowy sweep default cfg=4..8    several values, in a grid
   %comflowy fields default            what can be set
 
 A request that succeeded is not sent again: its pictures come from your disk. --fresh sends it anew."""
@@ -69,25 +70,52 @@ A text with spaces stands in quotes on the line; in the body below %% everything
 Quote a text that ends in ?, as in 6::text="who is there?": IPython takes a line that ends in ? for a request for help.
 {name} is the value of a Python variable, {{name}} the text {name}. seed=random draws a new seed each time.
 r1 is the reference of a run: %comflowy show r1. A final ; hides the return value, never the pictures.
-An interrupt (the stop button) cancels the run where the service can.""",
+An interrupt (the stop button) cancels the run where the service can.
+  %comflowy run default cfg=7 --count 4      four times, each with a seed of its own""",
+    "sweep": """\
+  %comflowy sweep default cfg=2..8..2 sampler_name=euler,heun seed=7 --as bottles
+  %comflowy sweep default 6::text="a bottle"||"a vase" seed=random#3
+  %comflowy sweep --from bottles cfg=2..10..2        the same sweep, grown
+
+  %%comflowy sweep default --as night --x cfg --y sampler_name --z 6::text
+  cfg: 4..8
+  sampler_name: [euler, heun, dpmpp_2m]
+  6::text: {day: "beautiful scenery, glass bottle, noon", night: "the same at night, stars"}
+  seed: random
+
+The first field with several values goes across, the second down, each further one makes more grids.
+2..8..2 is 2 4 6 8, 4..8 whole steps, 0..1#5 five values. Texts are divided by ||, everything else by commas.
+seed=random is one seed for all cells, random#3 an axis of three, each one for each cell; they are kept until --fresh.
+In a body also:
+  look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}      several fields at once
+  6::text: {in: "a glass bottle at sea", replace: {bottle: [bottle, vase]}}             words of a text
+
+It says first what it will do. What succeeded before is not sent again, so the same cell takes up an interrupted sweep,
+and a longer range sends only what is new. s1 is the sweep, s1.7 the run of its seventh cell:
+  %comflowy show s1      %comflowy show s1.7      %comflowy save s1 DIR      %comflowy cancel s1""",
     "runs": """\
   %comflowy runs
   %comflowy runs galaxy                      a word of the values
-  %comflowy runs cfg=7 --since 30d --status success""",
+  %comflowy runs cfg=7 --since 30d --status success
+  %comflowy runs s3                          the cells of a sweep""",
     "show": """\
   %comflowy show r41           by number
   %comflowy show bottle        by a name given with --as
   %comflowy show last          this kernel's newest; last~1 the one before
   %comflowy show r41[0]        its first picture;  r41:9[0] the first of node 9
-  %comflowy show r40 r41       side by side""",
+  %comflowy show r40 r41       side by side
+  %comflowy show s3            a sweep as a grid; --page 2 where one page does not take it;  s3.12 one of its cells""",
     "save": """\
-  %comflowy save r41 my-pictures       copies with readable names; PNG files carry what made them""",
+  %comflowy save r41 my-pictures       copies with readable names; PNG files carry what made them
+  %comflowy save s3 my-sweep           all pictures of a sweep, a contact sheet and a JSON of everything""",
     "cancel": """\
   %comflowy cancel r41
-  %comflowy cancel last""",
+  %comflowy cancel last
+  %comflowy cancel s3          no more is sent, and what runs is ended""",
     "resume": """\
   %comflowy resume             all runs of this service that nobody follows any more
-  %comflowy resume r41""",
+  %comflowy resume r41
+  %comflowy resume s3          its runs; what was never sent the sweep itself sends, run again""",
     "help": """\
   %comflowy help run""",
 }
