@@ -191,6 +191,7 @@ def test_a_cancel_before_the_answer_leaves_the_run_followed_where_the_service_ca
     """A run cancelled while its submit was in flight was never asked about again, and waiting for it had no end."""
     api.on(RUN, reply({"success": True, "data": {"run_id": "slow"}}, latency_s=0.3))
     run = client.submit("wf-1", {}).run
+    api.wait_for(RUN)
     run.cancel()
     run.wait(10)
     assert run.status == "success"
