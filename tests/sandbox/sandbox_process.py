@@ -108,14 +108,14 @@ class Sandbox:
         return self.process.wait(20)
 
 
-def launch(home, *words):
+def launch(home, *words, program=("-m", "comflowy_nb.cli")):
     """Start a sandbox in that home folder and wait until it has said where it is, or has ended."""
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     begin = output.stat().st_size if output.exists() else 0
     with output.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "comflowy_nb.cli", "sandbox", *words],
+            [sys.executable, *program, "sandbox", *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -132,6 +132,8 @@ class Receiver:
         self.bodies = []
         self.times = []
         self.answers = []  # status codes to give first; 204 after these
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -140,6 +142,7 @@ class Receiver:
                 receiver.bodies.append((self.path, json.loads(body)))
                 receiver.times.append(time.monotonic())
                 time.sleep(pause_s)
+                receiver.may_answer.wait(60)
                 with contextlib.suppress(OSError):
                     self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
                     self.end_headers()
@@ -163,5 +166,6 @@ class Receiver:
         return [body for where, body in list(self.bodies) if where == path]
 
     def close(self):
+        self.may_answer.set()
         self._server.shutdown()
         self._server.server_close()

@@ -100,9 +100,9 @@ def test_full_disk_takes_no_run_and_loses_none(start):
     again.post("cancel", params={"id": run_id})
 
 
-@pytest.mark.slow
 def test_worker_that_does_not_stop_is_killed(start):
-    sandbox = start()
+    hasty = "from comflowy_nb.sandbox import runs; runs._STOP_S = 1.0; from comflowy_nb.cli import main; main()"
+    sandbox = start(program=("-c", hasty))
     run_id = sandbox.run(LONG)
     sandbox.await_status(run_id, "running")
     workers = sandbox.workers()

@@ -159,9 +159,9 @@ def test_guidance_makes_pale_pictures_colourful():
 
 
 def test_few_steps_leave_the_picture_blurred():
-    edges = [np.abs(np.diff(look(steps=steps), axis=0)).mean() for steps in (2, 4, 9)]
+    edges = [np.mean([np.abs(np.diff(look(steps=n, seed=k), axis=0)).mean() for k in range(1, 4)]) for n in (2, 4, 9)]
     assert edges[0] < 0.75 * edges[1]
-    assert edges[1] < 0.95 * edges[2]
+    assert edges[1] < 0.8 * edges[2]
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])

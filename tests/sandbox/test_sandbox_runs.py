@@ -132,13 +132,15 @@ def test_result_is_delivered_again_to_a_receiver_that_stumbles(sandbox, receiver
     assert sandbox.check(run_id)["status"] == "success"
 
 
-def test_slow_receiver_keeps_no_run_waiting(sandbox, slow_receiver):
-    runs = [sandbox.run({**QUICK, "3::steps": 5}, callbacks=slow_receiver.callbacks) for _ in range(6)]
+def test_slow_receiver_keeps_no_run_waiting(sandbox, receiver):
+    receiver.may_answer.clear()
+    runs = [sandbox.run({**QUICK, "3::steps": 5}, callbacks=receiver.callbacks) for _ in range(6)]
+    wait_for(lambda: receiver.bodies)
     for run_id in runs:
-        sandbox.await_status(run_id, "success")
-    assert not slow_receiver.got("/result")
+        sandbox.await_status(run_id, "success")  # and nothing was answered yet
+    receiver.may_answer.set()
     for run_id in runs:
-        wait_for(lambda run_id=run_id: [body for body in slow_receiver.got("/result") if body["run_id"] == run_id])
+        wait_for(lambda run_id=run_id: [body for body in receiver.got("/result") if body["run_id"] == run_id])
 
 
 def test_death_of_a_worker_fails_its_run_alone(start):
