@@ -1,4 +1,4 @@
-"""The commands of a terminal: `comflowy-nb demo` and `comflowy-nb sandbox`."""
+"""The commands of a terminal: `comflowy-nb demo`, `comflowy-nb sandbox` and `comflowy-nb sweep`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     args = _build_parser().parse_args(words)
     try:
-        return _demo(args) if args.command == "demo" else _sandbox(args)
+        return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep}[args.command](args)
     except ComflowyError as error:
         print(f"comflowy-nb {args.command}: {error}", file=sys.stderr)
         return 1
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="comflowy-nb", description="ComfyUI workflows in a notebook; these two commands need no notebook."
+        prog="comflowy-nb", description="ComfyUI workflows in a notebook; these commands need no notebook."
     )
     parser.add_argument("--version", action="version", version=f"comflowy_nb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -64,6 +64,18 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1; 0, the default, takes a free one")
     sandbox.add_argument("--until-unused", action="store_true", help="end by itself once no client is left")
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="run the sweep of a file",
+        description="Run the sweep of a file into the same history as a notebook's: what succeeded is not sent again, "
+        "and a sweep that was broken off goes on. `%%comflowy sweep ... --export FILE.yaml` writes such a file.",
+        epilog="It ends with 0 if every cell succeeded, 1 if one did not, 2 for wrong usage, 130 after an interrupt.",
+    )
+    sweep.add_argument("file", metavar="FILE.yaml", type=Path, help="workflow, fields and options, as YAML")
+    sweep.add_argument("--connect", metavar="TARGET", help="sandbox, cloud or [NAME=]URL; else COMFLOWY_TARGET")
+    sweep.add_argument("--as", dest="name", metavar="NAME", help="a name for the sweep, as in a notebook")
+    sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for copies, a contact sheet and a JSON")
     return parser
 
 
@@ -88,6 +100,12 @@ def _sandbox(args: argparse.Namespace) -> int:
     from comflowy_nb.sandbox import server  # noqa: PLC0415 - numpy and tornado, for this command alone
 
     return server.main(port=args.port, until_unused=args.until_unused) or 0
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from comflowy_nb import cli_sweep  # noqa: PLC0415 - HTTP and pictures, for this command alone
+
+    return cli_sweep.main(args)
 
 
 if __name__ == "__main__":
