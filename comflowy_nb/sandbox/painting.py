@@ -147,7 +147,9 @@ def cover(distance: Plane, soft: float) -> Plane:
 
 def mix(below: Paint, above: Paint, amount: Plane | float) -> Paint:
     """`amount` of the one over the other."""
-    return np.asarray(below + (above - below) * np.asarray(amount, dtype=np.float32))
+    mixed = (above - below) * np.asarray(amount, dtype=np.float32)
+    mixed += below
+    return np.asarray(mixed)
 
 
 def glow(below: Paint, light: Paint, amount: Plane) -> Paint:
@@ -164,6 +166,8 @@ def ramp(stops: Sequence[tuple[float, Paint]], value: Plane) -> Paint:
 
 def average_down(painted: NDArray[np.float32]) -> NDArray[np.float32]:
     """The canvas itself: ([3,] h, w) from the finer painting."""
-    *channels, rows, columns = painted.shape
-    grouped = painted.reshape(*channels, rows // OVERSAMPLING, OVERSAMPLING, columns // OVERSAMPLING, OVERSAMPLING)
-    return np.ascontiguousarray(grouped.mean(axis=(-3, -1)), dtype=np.float32)
+    rows = sum(
+        (painted[..., k::OVERSAMPLING, :] for k in range(1, OVERSAMPLING)), start=painted[..., ::OVERSAMPLING, :]
+    )
+    points = sum((rows[..., k::OVERSAMPLING] for k in range(1, OVERSAMPLING)), start=rows[..., ::OVERSAMPLING])
+    return np.asarray(points * np.float32(OVERSAMPLING**-2), dtype=np.float32)
