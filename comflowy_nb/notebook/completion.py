@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.notebook.commands import COMMANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from IPython.core.completer import CompletionContext
 
@@ -28,6 +27,12 @@ _NUMBERED = 12  # references offered
 _REF_COMMANDS = {"show", "save", "cancel", "resume"}
 _RUNNING = {"run", "sweep"}
 _BEHIND_COMMA = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
+
+
+def _commands() -> Mapping[str, Command]:
+    from comflowy_nb.notebook.commands import COMMANDS  # noqa: PLC0415 - not needed before the first Tab
+
+    return COMMANDS
 
 
 class Completions:
@@ -70,8 +75,8 @@ class Completions:
     def _on_line(self, rest: str) -> tuple[str, Iterable[str]]:
         done, fragment = _split_last(rest)
         if not done:
-            return fragment, [f"{name} " for name in COMMANDS]
-        command = COMMANDS.get(done[0])
+            return fragment, [f"{name} " for name in _commands()]
+        command = _commands().get(done[0])
         if command is None:
             return fragment, []
         pending = command.option(done[-1]) if len(done) > 1 else None
@@ -97,7 +102,7 @@ class Completions:
             case "connect", 0:
                 return _TARGETS
             case "help", 0:
-                return list(COMMANDS)
+                return list(_commands())
             case "workflow", 0:
                 return ["add ", "alias "]
             case ("run" | "sweep" | "fields", 0) | ("workflow", 1):
@@ -109,7 +114,7 @@ class Completions:
     def _in_body(self, rest: str, before: str) -> tuple[str, Iterable[str]]:
         done, last = _split_last(rest + " ")
         done = [*done, last] if last else done
-        command = COMMANDS.get(done[0]) if done else None
+        command = _commands().get(done[0]) if done else None
         if command is None or command.name not in _RUNNING:
             return "", []
         workflow = self._workflow(command, _without_options(command, done[1:]))

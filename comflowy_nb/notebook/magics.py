@@ -10,13 +10,10 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError
-from comflowy_nb.notebook.commands import execute, read_line
 from comflowy_nb.notebook.completion import Completions
-from comflowy_nb.notebook.plain import shorten
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.notebook.showing import register_formatters, unregister_formatters
 from comflowy_nb.settings import OPTIONS, settings
-from comflowy_nb.workflow.words import split_silencer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +74,10 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         %%comflowy run default             the same, the fields in the lines below
         %comflowy help [COMMAND]           everything else
         """
+        from comflowy_nb.notebook.commands import execute, read_line  # noqa: PLC0415 - not needed to load the extension
+        from comflowy_nb.notebook.plain import shorten  # noqa: PLC0415 - as above
+        from comflowy_nb.workflow.words import split_silencer  # noqa: PLC0415 - as above
+
         text, is_silent = split_silencer(line)
         namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)
         try:

@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.notebook.sweep_view import SweepView
-from comflowy_nb.notebook.views import RunView, Viewer, show_bundle
 from comflowy_nb.settings import Secret, home
 
 if TYPE_CHECKING:
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from comflowy_nb.client import Client
+    from comflowy_nb.notebook.sweep_view import SweepView
+    from comflowy_nb.notebook.views import RunView, Viewer
     from comflowy_nb.runs.library import Found, Library
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
@@ -40,10 +40,19 @@ class Session:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
-        self.viewer = Viewer()
+        self._viewer: Viewer | None = None
         self._before: list[Client] = []  # earlier clients whose runs are not done
         self.drawn: set[str] = set()  # tokens of the runs and sweeps that this execution has drawn
         self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # sent from here
+
+    @property
+    def viewer(self) -> Viewer:
+        """The one thread that draws what no cell waits for."""
+        if self._viewer is None:
+            from comflowy_nb.notebook.views import Viewer  # noqa: PLC0415 - not needed before something is drawn
+
+            self._viewer = Viewer()
+        return self._viewer
 
     @property
     def in_kernel(self) -> bool:
@@ -149,11 +158,15 @@ class Session:
 
     def view(self, run: Run, **options: Any) -> RunView:
         """Show a run in the cell that runs now, and remember that it is drawn."""
+        from comflowy_nb.notebook.views import RunView  # noqa: PLC0415 - not needed before something is drawn
+
         self.drawn.add(run.token)
         return RunView(run, in_kernel=self.in_kernel, **options)
 
     def sweep_view(self, sweep: Sweep, **options: Any) -> SweepView:
         """Show a sweep in the cell that runs now, and remember that it is drawn."""
+        from comflowy_nb.notebook.sweep_view import SweepView  # noqa: PLC0415 - as above
+
         self.drawn.add(sweep_key(sweep))
         if sweep.token is not None:
             self._sweeps[sweep.token] = sweep
@@ -162,6 +175,8 @@ class Session:
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; in a terminal its text."""
         if self.in_kernel:
+            from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - as above
+
             show_bundle(data, metadata)
         else:
             print(data["text/plain"])  # noqa: T201 - a terminal has no handles
@@ -172,6 +187,7 @@ class Session:
 
     def close(self) -> None:
         """Stop all that runs here: the thread that draws and the client."""
-        self.viewer.close()
+        if self._viewer is not None:
+            self._viewer.close()
         with suppress(OSError):  # a history on a full disk can't take the last word; the extension still goes
             self.disconnect()

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.notebook.bundles import paragraph
-from comflowy_nb.notebook.status import plain_line, status_line
-from comflowy_nb.notebook.sweep_status import plain_sweep_line
-from comflowy_nb.notebook.views import print_paths, show_bundle
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -36,6 +31,7 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
     Outside a notebook it prints a line for each run, and where the pictures are.
     """
     from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
     from comflowy_nb.runs.run import Run  # noqa: PLC0415
     from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415
 
@@ -88,6 +84,9 @@ def unregister_formatters(shell: InteractiveShell) -> None:
 
 
 def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
+    from comflowy_nb.notebook.status import plain_line, status_line  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.views import print_paths, show_bundle  # noqa: PLC0415 - as above
+
     if not in_kernel:
         for run in runs:
             print(plain_line(run))  # noqa: T201 - a terminal has no handles
@@ -103,6 +102,10 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 
 
 def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
+    from comflowy_nb.notebook.bundles import paragraph  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - as above
+
     text = plain_sweep_line(sweep)
     if not in_kernel:
         print(text)  # noqa: T201 - a terminal has no handles
