@@ -199,7 +199,7 @@ def test_a_full_disk_sends_nothing(connected, api, home):
     from comflowy_nb.runs.library import open_library
 
     connected("%comflowy runs")
-    for connection in open_library().history._store._pool:  # what SQLite says then is what a full disk gives
+    for connection in open_library().history._store._idle:  # what SQLite says then is what a full disk gives
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}")
     text = plain(connected("%comflowy run wf-1 6::text=" + "x" * 60_000), api)
