@@ -39,11 +39,9 @@ def test_what_is_no_duration_is_refused(text):
     ("line", "told"),
     [
         ("rnu default", "nearest: run"),
-        ("sweep default cfg=1..3", "there is no command 'sweep'"),
         ("form default", "there is no command 'form'"),
         ("compare r1 r2", "there is no command 'compare'"),
         ("run default --freh", "nearest: --fresh"),
-        ("run default --count 3", "has no option --count"),
         ("run default --back", "has no option --back"),
         ("run default --as", "--as needs a value: --as NAME"),
         ("run default --as --fresh", "--as needs a value"),
