@@ -48,9 +48,14 @@ class Roster:
                 run = self._runs[record.token] = Run(record, self._follower)
                 return run
         if run.record != record and not run.status.is_live:
-            with run.guard:
-                run.update(record)
+            self._read(run)  # `record` may have been read before what the run knows
         return run
+
+    def _read(self, run: Run) -> None:
+        with run.guard:
+            record = self._library.history.get(run.token)
+            if record is not None:
+                run.update(record)
 
     def check_place(self, run: Run) -> None:
         """Raise a RefError for a run that was sent elsewhere."""
@@ -111,6 +116,8 @@ class Roster:
         """Read a run of another kernel from the history, and take it over if that kernel ends."""
         if run.record.owner != self._owner:
             self._tracker.watch(run, workflow_key(run.record), may_take_over=run.record.origin == self.origin)
+        elif run.status.is_live and not self._tracker.is_following(run):
+            self._read(run)  # it ended after its record was read
 
     def _adopt(self, run: Run) -> None:
         if run.record.owner == self._owner:

@@ -98,6 +98,10 @@ class Tracker:
         with self._lock:
             return [following.run for following in self._followed.values() if not following.run.record.is_settled]
 
+    def is_following(self, run: Run) -> bool:
+        with self._lock:
+            return run.token in self._followed
+
     def pace(self, workflow_key: str) -> Pace:
         """What is known of a workflow's time here, with what earlier kernels learned."""
         return self.paces.of(workflow_key)
