@@ -10,7 +10,6 @@ from comflowy_nb.runs.connection import Connection
 from comflowy_nb.runs.ends import error_of, raise_unless_whole
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
-from comflowy_nb.runs.sweep import Sweep, reopen
 from comflowy_nb.runs.timetable import Interrupted, unbroken
 from comflowy_nb.services.connecting import open_service
 from comflowy_nb.settings import settings
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.claims import Retry
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.run import PictureRecord, Run
+    from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.runs.sweep_rows import SweepRecord
     from comflowy_nb.runs.sweeper import Draft
     from comflowy_nb.services.base import Service
@@ -328,7 +328,7 @@ class Client:
 
     def reopen(self, record: SweepRecord) -> Sweep:
         """A sweep of the history with its runs, the live ones followed; nothing is sent."""
-        sweep = reopen(record, self.library, self._connection.roster.run)
+        sweep = self.library.sweep(record, self._connection.roster.run)
         for cell in sweep.cells:
             if cell.run is not None and cell.run.record.origin == self._connection.roster.origin:
                 self._connection.roster.refresh(cell.run)

@@ -14,7 +14,7 @@ from comflowy_nb.runs.sweep_rows import SweepRecord
 from comflowy_nb.settings import home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
@@ -122,11 +122,11 @@ class Library:
         run = self.run(record)
         return Found(run, pick_image(run, parsed))
 
-    def sweep(self, record: SweepRecord) -> Sweep:
-        """The sweep of a record, to be looked at."""
-        from comflowy_nb.runs.sweep import reopen  # noqa: PLC0415 - only for sweeps
+    def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
+        """The sweep of a record, to be looked at; `run_of` gives the runs of its cells, else they are looked at too."""
+        from comflowy_nb.runs.sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
-        return reopen(record, self, self.run)
+        return sweep_of(record, self.history.sweeps.cells(record.token), library=self, run_of=run_of or self.run)
 
     def runs(
         self,
@@ -183,6 +183,12 @@ class Library:
         from comflowy_nb.runs.save import save_run  # noqa: PLC0415 - loads Pillow
 
         return save_run(run.record, self.folder, folder)
+
+    def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
+        """Write copies, a contact sheet and a JSON of a sweep; see `runs.save_sweep`."""
+        from comflowy_nb.runs.save_sweep import save_sweep  # noqa: PLC0415 - loads Pillow
+
+        return save_sweep(sweep, self.folder, folder)
 
     def cancel(self, run: Run) -> None:
         raise RefError(f"{run.ref} is followed by no connection here; connect first, then %comflowy cancel {run.ref}")

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.plan import SweepPlan
     from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.run import Images, Run
-    from comflowy_nb.runs.sweep_rows import SweepRecord
+    from comflowy_nb.runs.sweep_rows import CellRecord, SweepRecord
     from comflowy_nb.workflow.axis_types import Axes
 
-__all__ = ["Sender", "Sweep", "SweepCell", "reopen"]
+__all__ = ["Keeper", "Sender", "Sweep", "SweepCell", "sweep_of"]
 
 
 class SweepCell:
@@ -69,6 +68,12 @@ class SweepCell:
         return f"<SweepCell {self.ref} {labels} {self.status or 'not sent'}>"
 
 
+class Keeper(Protocol):
+    """Who has the pictures of a sweep: the library."""
+
+    def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]: ...
+
+
 class Sender(Protocol):
     """Who sends the cells of a sweep: the client that entered it."""
 
@@ -95,7 +100,7 @@ class Sweep:
         workflow: str,
         service: str,
         layout: Mapping[str, str | None],
-        library: Library,
+        library: Keeper,
         record: SweepRecord | None = None,
     ) -> None:
         self.axes = axes
@@ -106,7 +111,7 @@ class Sweep:
         self.plan: SweepPlan | None = None
         self.stopped: str | None = None
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
-        self._library = library
+        self._keeper = library
         self._sender: Sender | None = None
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
@@ -224,9 +229,7 @@ class Sweep:
         """Write copies with readable names, one contact sheet and a JSON of everything; the paths written."""
         from pathlib import Path as Folder  # noqa: PLC0415
 
-        from comflowy_nb.runs.save_sweep import save_sweep  # noqa: PLC0415 - loads Pillow
-
-        return save_sweep(self, self._library.folder, Folder(folder))
+        return self._keeper.save_sweep(self, Folder(folder).expanduser())
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row for each cell: params, labels, status, seconds, reference, error, the path and a thumbnail.
@@ -266,7 +269,9 @@ class Sweep:
         return f"<Sweep {self.ref} {len(self.cells)} cells: {counts}>"
 
 
-def reopen(record: SweepRecord, library: Library, run_of: Callable[[RunRecord], Run]) -> Sweep:
+def sweep_of(
+    record: SweepRecord, rows: Sequence[CellRecord], *, library: Keeper, run_of: Callable[[RunRecord], Run]
+) -> Sweep:
     """A sweep of the history with its runs, nothing sent.
 
     Parameters
@@ -275,7 +280,6 @@ def reopen(record: SweepRecord, library: Library, run_of: Callable[[RunRecord], 
         Gives the run of a record: one to look at, or the live one of a client.
     """
     axes = axes_from_json(record.spec)
-    rows = library.history.sweeps.cells(record.token)
     cells = [Cell(row.number, row.at, dict(row.params), _labels(axes, row.at)) for row in rows]
     sweep = Sweep(
         axes,

@@ -1,4 +1,4 @@
-"""Plans, enters and reopens the sweeps of one client."""
+"""Plans and enters the sweeps of one client."""
 
 from __future__ import annotations
 
