@@ -15,7 +15,7 @@ _PLACES = {
     "ComflowyError": "comflowy_nb.errors",
     "Run": "comflowy_nb.runs.run",
     "connect": "comflowy_nb.client",
-    "grid": "comflowy_nb.notebook.grid",
+    "grid": "comflowy_nb.notebook.showing",
     "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
     "show": "comflowy_nb.notebook.showing",
 }

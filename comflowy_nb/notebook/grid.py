@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from comflowy_nb.errors import ComflowyError, PictureError
 from comflowy_nb.runs.captions import Part, Sheet, seeds_of, sheet_of_run, sheet_of_runs
 from comflowy_nb.runs.layout import LINE_PX, Page, arrange, wrap
 from comflowy_nb.runs.run import Run
-from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.graph import graph_of_picture
@@ -44,7 +43,6 @@ __all__ = [
     "draw_figure",
     "encode",
     "font_file",
-    "grid",
     "measure",
     "read_picture",
     "writable",
@@ -187,47 +185,6 @@ class Grid:
         return thumbnail if thumbnail.exists() and side_px <= 512 else path
 
 
-def grid(
-    runs: Run | Sequence[Run] | Sweep,
-    *,
-    x: str | None = None,
-    y: str | None = None,
-    z: str | None = None,
-    label: Sequence[str] | None = None,
-    node: str | None = None,
-    image: int | None = None,
-    page: int = 1,
-) -> Grid:
-    """The labelled grid of a run, of several runs side by side, or of a sweep. Nothing is asked of a service.
-
-    Parameters
-    ----------
-    runs
-        One run: a picture each, in groups by node. Several: a cell for each run, with what differs beneath. A sweep:
-        its axes along the sides.
-    x, y, z
-        For a sweep: the axes of the columns and rows, and the one that tells several grids apart first.
-    label
-        Field ids for the captions instead of those that were set; for a sweep, of its title.
-    node, image
-        For a sweep: which of a cell's pictures; all of them side by side where neither is given.
-    page
-        For a sweep too large for one page.
-
-    Raises
-    ------
-    RefError
-        If a name is no axis.
-    """
-    if isinstance(runs, Sweep):
-        from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - it draws with what is here
-
-        return SweepGrid(runs, x=x, y=y, z=z, label=label, node=node, image=image, page=page)
-    if (x, y, z, node, image, page) != (None, None, None, None, None, 1):
-        raise TypeError("x, y, z, node, image and page are for sweeps")
-    return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
-
-
 def draw_figure(
     size: tuple[int, int],
     words: Iterable[Words],
@@ -348,6 +305,7 @@ def _renderer() -> RendererAgg:
     return RendererAgg(8, 8, _DPI * _FINE)  # type: ignore[no-untyped-call]
 
 
+@lru_cache(maxsize=100_000)  # a grid is tried in several sizes
 def measure(text: str, tone: Tone) -> float:
     """The width of a text in CSS pixels, spaces at its ends and all."""
     _, weight, size_px = INK[tone]

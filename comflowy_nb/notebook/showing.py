@@ -1,4 +1,4 @@
-"""`show`, and how IPython shows a run: not twice in one execution, else its grid from disk."""
+"""`show` and `grid`, and how IPython shows a run: not twice in one execution, else its grid from disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
 
-__all__ = ["RunList", "register_formatters", "show", "unregister_formatters"]
+__all__ = ["RunList", "grid", "register_formatters", "show", "unregister_formatters"]
 
 
 class RunList(list[Any]):
@@ -42,6 +42,50 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
         _show_sweep(what, in_kernel=_in_kernel())
         return
     _show_runs([what] if isinstance(what, Run) else list(what), in_kernel=_in_kernel())
+
+
+def grid(
+    runs: Run | Sequence[Run] | Sweep,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    z: str | None = None,
+    label: Sequence[str] | None = None,
+    node: str | None = None,
+    image: int | None = None,
+    page: int = 1,
+) -> Grid:
+    """The labelled grid of a run, of several runs side by side, or of a sweep. Nothing is asked of a service.
+
+    Parameters
+    ----------
+    runs
+        One run: a picture each, in groups by node. Several: a cell for each run, with what differs beneath. A sweep:
+        its axes along the sides.
+    x, y, z
+        For a sweep: the axes of the columns and rows, and the one that tells several grids apart first.
+    label
+        Field ids for the captions instead of those that were set; for a sweep, of its title.
+    node, image
+        For a sweep: which of a cell's pictures; all of them side by side where neither is given.
+    page
+        For a sweep too large for one page.
+
+    Raises
+    ------
+    RefError
+        If a name is no axis.
+    """
+    from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
+    from comflowy_nb.runs.run import Run  # noqa: PLC0415 - this module is loaded with the extension
+    from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415 - as above
+
+    if isinstance(runs, Sweep):
+        return SweepGrid(runs, x=x, y=y, z=z, label=label, node=node, image=image, page=page)
+    if (x, y, z, node, image, page) != (None, None, None, None, None, 1):
+        raise TypeError("x, y, z, node, image and page are for sweeps")
+    return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
 
 
 def register_formatters(session: Session) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comflowy_nb.notebook.grid import Grid, grid
+from comflowy_nb.notebook.grid import Grid
+from comflowy_nb.notebook.showing import grid
 from comflowy_nb.services.base import Problem, Status
 
 
