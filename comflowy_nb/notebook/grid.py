@@ -23,7 +23,6 @@ from PIL import Image
 from comflowy_nb.errors import ComflowyError, PictureError
 from comflowy_nb.runs.captions import Part, Sheet, seeds_of, sheet_of_run, sheet_of_runs
 from comflowy_nb.runs.layout import LINE_PX, Page, arrange, wrap
-from comflowy_nb.runs.run import Run
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.graph import graph_of_picture
@@ -34,11 +33,13 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.captions import Tile, Tone
     from comflowy_nb.runs.layout import Box, Words
+    from comflowy_nb.runs.run import Run
 
 __all__ = [
     "DRAWING",
     "INK",
     "TWICE_BELOW_BYTES",
+    "Figure",
     "Grid",
     "draw_figure",
     "encode",
@@ -309,9 +310,10 @@ def _renderer() -> RendererAgg:
 def measure(text: str, tone: Tone) -> float:
     """The width of a text in CSS pixels, spaces at its ends and all."""
     _, weight, size_px = INK[tone]
-    # Spaces at the ends count here, unlike in a text's inked width: dots close them in, and are taken off again.
+    # Spaces at the ends count here, unlike in a text's inked width: bars close them in, and are taken off again. Bars,
+    # since nothing moves closer to them, as it would to a dot.
     font = _font(text, weight, size_px)
-    return (_width(f".{writable(text)}.", font) - _width("..", font)) / _FINE
+    return (_width(f"|{writable(text)}|", font) - _width("||", font)) / _FINE
 
 
 def _width(text: str, font: FontProperties) -> float:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from matplotlib.figure import Figure
-
+    from comflowy_nb.notebook.grid import Figure
     from comflowy_nb.runs.run import RunImage
     from comflowy_nb.runs.sweep import Sweep, SweepCell
     from comflowy_nb.runs.sweep_captions import SweepSheet
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SweepGrid", "SweepPainting"]
 
-_TWICE_BELOW_PX = 800_000  # CSS pixels of a page; a larger one of twice the pixels would be beyond a megabyte
+_TWICE_BELOW_PX = 1_400_000  # CSS pixels of a page, and cells on it: twice the pixels of more is beyond a megabyte
+_TWICE_UP_TO = 40
 _QUALITIES = (75, 60, 45)  # where even once the pixels are too many bytes
 _NAMED = 40  # cells told of in the text that stands for the picture
 
@@ -155,7 +155,7 @@ class SweepPainting:
         """Write the labels, once, and paint every cell."""
         page = self._page = self._arrange(self._sizes)
         if self._chooses_scale:
-            self.scale = 2 if page.width * page.height <= _TWICE_BELOW_PX else 1
+            self.scale = 2 if _may_be_fine(page) else 1
         self._paper = draw_figure((page.width, page.height), page.words, scale=self.scale)[1]
         self._slots = {slot.number: slot for slot in page.slots}
         for number in self._slots:
@@ -245,7 +245,7 @@ class SweepGrid(Grid):
 
     def take(self, painting: SweepPainting) -> None:
         """Use what was painted while the runs went, where it has all the pixels that this grid would have."""
-        if painting.page.width * painting.page.height > _TWICE_BELOW_PX:
+        if not _may_be_fine(painting.page):
             painting.refresh()
             self._painting, self._bytes = painting, painting.jpeg()
 
@@ -291,6 +291,11 @@ class SweepGrid(Grid):
 
     def __repr__(self) -> str:
         return f"<Grid of {self._sweep!r}>"
+
+
+def _may_be_fine(page: SweepPage) -> bool:
+    """Whether twice the pixels may be less than a megabyte."""
+    return page.width * page.height <= _TWICE_BELOW_PX and len(page.slots) <= _TWICE_UP_TO
 
 
 def _size(image: RunImage) -> tuple[int, int] | None:
