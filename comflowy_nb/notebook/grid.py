@@ -40,6 +40,7 @@ __all__ = [
     "INK",
     "TWICE_BELOW_BYTES",
     "Figure",
+    "Figure",
     "Grid",
     "draw_figure",
     "encode",

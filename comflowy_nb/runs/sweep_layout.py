@@ -24,6 +24,7 @@ __all__ = ["PAGE_PX", "Slot", "SweepPage", "arrange_sweep", "cell_size", "wrap_h
 PAGE_PX = 2400  # highest page: what is larger goes on to another
 COMFORTABLE_PX = 1500  # a grid is made smaller before it grows beyond this
 SMALLEST_PX = 64
+PAGED_PX = 72  # where there are pages anyhow
 GOOD_PX = 96  # below this a higher page is better than smaller pictures
 NUMBER_PX = 15  # the line of `s1.7` below a picture
 ROW_LABEL_PX = 150
@@ -163,23 +164,40 @@ def _choose(sheet: SweepSheet, width_px: int, measure: Measure, pictures: Collec
         best: tuple[float, _Sizes] | None = None
         for in_block, across in _shapes(sheet, room, label, smallest):
             widest = (room - label - (across - 1) * PANEL_GAP_PX) / across
-            side = min(ideal, math.floor((widest + CELL_GAP_PX) / in_block) - CELL_GAP_PX)
-            while side >= smallest:
+            most = min(ideal, math.floor((widest + CELL_GAP_PX) / in_block) - CELL_GAP_PX)
+
+            def fits(side: int, in_block: int = in_block, across: int = across, limit: int = limit) -> bool:
                 sizes = _Sizes(cell_size(pictures, side), across, in_block, label)
-                if outside + _height(sheet, sizes, measure) <= limit:
-                    break
-                side = min(side - 1, math.floor(side * 0.97))
-            if side < smallest:
+                return outside + _height(sheet, sizes, measure, limit - outside) <= limit
+
+            side = _largest(smallest, most, fits)
+            if side is None:
                 continue
+            sizes = _Sizes(cell_size(pictures, side), across, in_block, label)
             score = side * _filled(sheet, in_block, across)
             if best is None or score > best[0]:
                 best = score, sizes
         if best is not None:
             return best[1]
-    in_block = min(columns, max(1, (room - label + CELL_GAP_PX) // (GOOD_PX + CELL_GAP_PX)))
-    side = min(ideal, math.floor((room - label + CELL_GAP_PX) / in_block) - CELL_GAP_PX, 128)
+    most = max(1, (room - label + CELL_GAP_PX) // (PAGED_PX + CELL_GAP_PX))
+    in_block = math.ceil(columns / math.ceil(columns / most))
+    side = min(ideal, math.floor((room - label + CELL_GAP_PX) / in_block) - CELL_GAP_PX, GOOD_PX)
     sizes = _Sizes(cell_size(pictures, side), 1, in_block, label)
     return replace(sizes, across=max(1, int((room - label + PANEL_GAP_PX) // (sizes.block + PANEL_GAP_PX))))
+
+
+def _largest(smallest: int, most: int, fits: Callable[[int], bool]) -> int | None:
+    """The largest size that fits, None if not even the smallest does."""
+    if most < smallest or not fits(smallest):
+        return None
+    low = smallest
+    while low < most:
+        middle = (low + most + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            most = middle - 1
+    return low
 
 
 def _filled(sheet: SweepSheet, in_block: int, across: int) -> float:
@@ -214,8 +232,12 @@ def _blocks(sheet: SweepSheet, sizes: _Sizes) -> list[list[_Block]]:
     return [blocks[start : start + sizes.across] for start in range(0, len(blocks), sizes.across)]
 
 
-def _height(sheet: SweepSheet, sizes: _Sizes, measure: Measure) -> float:
+def _height(sheet: SweepSheet, sizes: _Sizes, measure: Measure, limit: float) -> float:
+    """The height of all bands; at least it where that is beyond the limit already."""
     bands = _blocks(sheet, sizes)
+    least = sum(len(band[0].rows) for band in bands) * sizes.row
+    if least > limit:
+        return least
     gaps = sum(_gap(before, band) for before, band in pairwise(bands))
     return gaps + sum(_band_height(sheet, sizes, band, measure) for band in bands)
 
