@@ -2,6 +2,7 @@
 # make lab    open the same notebook in JupyterLab
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make check  ruff, formatting, mypy
+# make bench  the benchmarks; benchmarks/README.md says what they measure
 # make notebooks  execute the tutorials again, to commit them
 # make clean  remove what these commands made, .venv too
 #
@@ -27,7 +28,7 @@ if [ -z "$$found" ]; then \
 fi
 endef
 
-.PHONY: demo lab test check notebooks clean
+.PHONY: demo lab test check bench notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -42,6 +43,10 @@ check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python benchmarks/sweep_client.py
+	@$(BIN)/python benchmarks/grid.py
 
 notebooks: $(VENV)/.installed-demo
 	@$(BIN)/python notebooks/execute.py

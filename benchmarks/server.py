@@ -4,12 +4,14 @@
 
 It is a process of its own, so that its CPU is not the client's, and answers in one loop without a framework, so that
 it is no bottleneck. Times are of the monotonic clock, which all processes of a machine share on Linux.
-Beside the API: `POST /reset` takes `{"slots", "seconds", "pictures"}`, `GET /stats` gives what came in and what ended.
+Beside the API: `POST /reset` takes `{"slots", "seconds", "pictures", "picture_px"}`, and `GET /stats` gives what came
+in and what ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import itertools
 import json
@@ -19,6 +21,7 @@ from collections import Counter, deque
 from urllib.parse import parse_qs, urlsplit
 
 API = "/api/open/v0"
+DIFFERENT = 12  # pictures, over and over
 
 
 class Service:
@@ -33,6 +36,7 @@ class Service:
         self.slots = options.get("slots", 16)
         self.seconds = options.get("seconds", 0.2)
         self.pictures = options.get("pictures", 0)
+        self.picture_px = options.get("picture_px", 64)
         self.ids = (f"run-{number}" for number in itertools.count(1))
         self.waiting: deque[str] = deque()
         self.running = 0
@@ -90,7 +94,8 @@ class Service:
             return 200, {}
         if parts.path.startswith("/pictures/"):
             self.counts["GET /pictures"] += 1
-            return 200, PICTURE
+            number = int("".join(filter(str.isdecimal, parts.path.split("-")[1])))
+            return 200, make_picture(self.picture_px, number % DIFFERENT)
         self.counts[route] += 1
         if route == "GET /auth/token":
             return (200, {"access_token": "token"}) if parts.query else (401, {"success": False, "error": "no key"})
@@ -137,11 +142,16 @@ class Connection(asyncio.Protocol):
                 self.transport.close()
 
 
-def make_picture() -> bytes:
-    from PIL import Image
+@functools.cache
+def make_picture(size_px: int, number: int) -> bytes:
+    """A slope of colours with grain, which compresses like a photograph: about 1.2 MB at 1024 pixels."""
+    from PIL import Image, ImageChops
 
+    slope = Image.linear_gradient("L").resize((size_px, size_px)).rotate(360 * number / DIFFERENT)
+    colours = Image.merge("RGB", (slope, ImageChops.invert(slope), slope.rotate(90)))
+    grain = Image.effect_noise((size_px, size_px), 6).convert("RGB")
     out = io.BytesIO()
-    Image.effect_noise((64, 64), 60).convert("RGB").save(out, "PNG")
+    ImageChops.add(colours, grain, offset=-128).save(out, "PNG")
     return out.getvalue()
 
 
@@ -154,5 +164,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    PICTURE = make_picture()
     asyncio.run(main())

@@ -23,7 +23,9 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TARGETS = "targets: ratio <= 1.05 on a quiet machine, 1.10 on a busy one; <= 2.6 requests; median <= 50 ms; CPU <= 3.5 ms"
+TARGETS = (
+    "targets: ratio <= 1.05 on a quiet machine, 1.10 on a busy one; <= 2.6 requests; median <= 50 ms; CPU <= 3.5 ms"
+)
 
 
 # -- the methods, each run in a process of its own: -> run id -> when it was known ------------------------------------
@@ -152,12 +154,21 @@ def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
     options = {"slots": args.slots, "seconds": args.seconds, "pictures": args.pictures}
     urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
     with tempfile.TemporaryDirectory() as home:
-        own = {"COMFLOWY_HOME": home, "BENCH_WARM": f"{home}/warm.json", "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+        own = {
+            "COMFLOWY_HOME": home,
+            "BENCH_WARM": f"{home}/warm.json",
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
         command = [sys.executable, __file__, "--method", method, "--url", url]
         for name in ("runs", "seconds", "slots", "pictures"):
             command += [f"--{name}", str(getattr(args, name))]
-        command += [word for name in ("window", "profile") if (value := getattr(args, name)) for word in (f"--{name}", str(value))]
+        command += [
+            word
+            for name in ("window", "profile")
+            if (value := getattr(args, name))
+            for word in (f"--{name}", str(value))
+        ]
         done = subprocess.run(command, env=kept | own, stdout=subprocess.PIPE, text=True, check=True, timeout=900)
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -204,7 +215,9 @@ def main() -> None:
         server.wait(10)
     ideal_s = args.runs * args.seconds / args.slots
     load = os.getloadavg()[0]
-    print(f"{args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s; load average {load:.1f} on {os.cpu_count()} cores")
+    print(
+        f"{args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s; load average {load:.1f} on {os.cpu_count()} cores"
+    )
     print(f"{'':30} {'ratio':>6} {'':13} {'req./run':>9} {'median':>8} {'p95 ms':>7} {'CPU ms':>8} {'submits':>8}")
     for method in methods:
         show(method, found[method])

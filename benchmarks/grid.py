@@ -1,0 +1,149 @@
+"""A grid of 144 pictures of 1024 x 1024: the CPU of ours against decoding them once, and against plain plt.subplots.
+
+    python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
+
+Each method draws in a process of its own, after it has drawn a small grid, so that imports and fonts are not counted.
+The floor is Pillow's full decode of the same files on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+from sweep_client import serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGET = "target: ours <= 0.35 of the CPU of decoding once"
+
+
+def open_sweep(ref: str):
+    from comflowy_nb.runs.library import open_library
+
+    library = open_library()
+    return library.sweep(library.find(ref).sweep)
+
+
+def paths_of(ref: str) -> list[Path]:
+    return [cell.run.images[0].path for cell in open_sweep(ref).cells]
+
+
+def decode(ref: str) -> bytes:
+    from PIL import Image
+
+    for path in paths_of(ref):
+        Image.open(path).load()
+    return b""
+
+
+def ours(ref: str) -> bytes:
+    import comflowy_nb
+
+    return comflowy_nb.grid(open_sweep(ref)).jpeg
+
+
+def subplots(ref: str) -> bytes:
+    """What is written in five minutes."""
+    import io
+
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import numpy as np
+    from matplotlib import pyplot as plt
+    from PIL import Image
+
+    paths = paths_of(ref)
+    side = int(len(paths) ** 0.5)
+    figure, axes = plt.subplots(side, side, figsize=(12, 12), squeeze=False)
+    for path, place in zip(paths, axes.flat, strict=True):
+        place.imshow(np.asarray(Image.open(path)))
+        place.set_axis_off()
+        place.set_title(path.name[:8], fontsize=6)
+    out = io.BytesIO()
+    figure.savefig(out, dpi=100)
+    plt.close(figure)
+    return out.getvalue()
+
+
+METHODS = {"decode once (Pillow)": decode, "comflowy_nb, from thumbnails": ours, "plain plt.subplots": subplots}
+
+
+def measure(method: str) -> dict:
+    draw = METHODS[method]
+    draw("small")
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cpu_s, began_s = time.process_time(), time.monotonic()
+    drawn = draw("large")
+    cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - began_s
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
+    return {"cpu_s": cpu_s, "wall_s": wall_s, "mb": len(base64.b64encode(drawn)) / 1e6, "rss_mb": grown / 1024}
+
+
+def fill(args: argparse.Namespace) -> None:
+    """Two sweeps in a history of their own, their pictures and thumbnails on disk."""
+    import comflowy_nb
+
+    server, url = serve()
+    options = {"slots": 16, "seconds": 0.0, "pictures": 1, "picture_px": args.px}
+    urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
+    try:
+        with comflowy_nb.connect(f"bench={url}", key="key") as client:
+            for name, side in (("small", 2), ("large", args.side)):
+                axes = {"1::x": list(range(side)), "1::y": list(range(100, 100 + side))}
+                assert client.sweep("bench", axes, name=name).status_counts() == {"success": side**2}
+    finally:
+        server.stdin.close()
+        server.wait(30)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", type=int, default=12, help="pictures in a row and in a column")
+    parser.add_argument("--px", type=int, default=1024, help="width and height of a picture")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.method:
+        print(json.dumps(measure(args.method)))
+        return
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["COMFLOWY_HOME"] = home
+        fill(args)
+        size = sum(path.stat().st_size for path in paths_of("large")) / 1e6
+        found: dict[str, list[dict]] = {method: [] for method in METHODS}
+        for method in [one for _ in range(args.rounds) for one in random.sample(list(METHODS), len(METHODS))]:
+            print(f"\r{method:40}", end="", file=sys.stderr, flush=True)
+            command = [sys.executable, __file__, "--method", method]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
+            found[method].append(json.loads(done.stdout.splitlines()[-1]))
+        print(file=sys.stderr)
+    floor_s = statistics.median(one["cpu_s"] for one in found["decode once (Pillow)"])
+    count = args.side**2
+    print(f"{count} pictures of {args.px} x {args.px}, {size:.0f} MB; load average {os.getloadavg()[0]:.1f}")
+    print(f"{'':30} {'CPU s':>7} {'of decoding':>12} {'wall s':>7} {'notebook MB':>12} {'memory MB':>10}")
+    for method, each in found.items():
+        middle = {name: statistics.median(one[name] for one in each) for name in each[0]}
+        print(
+            f"{method:30} {middle['cpu_s']:7.2f} {middle['cpu_s'] / floor_s:12.2f} {middle['wall_s']:7.2f} "
+            f"{middle['mb']:12.2f} {middle['rss_mb']:10.0f}"
+        )
+    print(TARGET)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,421 @@
+"""Sweeps counted at the server: no cell is sent twice, and none is missing, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+
+import pytest
+from faulty_server import choose, close_after_reading, reply
+from scripted_api import CHECK, RUN, ScriptedApi
+
+from comflowy_nb import connect, history
+from comflowy_nb.errors import FieldError, SettingsError
+from comflowy_nb.settings import settings
+from comflowy_nb.workflow.values import Setting
+
+AXES = {"3::cfg": [2, 4, 6, 8], "3::sampler_name": ["euler", "heun", "dpmpp_2m"], "3::seed": 7}
+
+
+@pytest.fixture
+def api():
+    with ScriptedApi() as server:
+        server.words = []
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    settings.retry_base_s = 0.02
+    settings.retry_max_s = 0.1
+    settings.lost_gap_s = 0.02
+
+
+@pytest.fixture
+def client(api):
+    with connect(f"test={api.url}", key="the-key") as connected:
+        yield connected
+
+
+def wait_until(condition, timeout_s=30.0):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came"
+        time.sleep(0.01)
+
+
+def sent(api):
+    """Every request that was submitted, as a count of its params."""
+    return Counter(json.dumps(seen.json["params"], sort_keys=True) for seen in api.seen(RUN))
+
+
+def check_each_once(api, count):
+    submitted = sent(api)
+    assert not [params for params, times in submitted.items() if times > 1], "a cell was sent twice"
+    assert len(submitted) == count
+
+
+# -- first, second, grown, turned ----------------------------------------------------------------------------------
+
+
+def test_the_first_run_sends_each_cell_once_and_the_second_nothing(client, api):
+    first = client.sweep("wf-1", AXES, timeout=30)
+    check_each_once(api, 12)
+    assert first.status_counts() == {"success": 12}
+    second = client.sweep("wf-1", AXES, timeout=30)
+    check_each_once(api, 12)
+    assert second.ref == first.ref
+    assert second.plan.text.startswith("12 cells: 12 done (today, test)")
+    assert [cell.run.number for cell in second.cells] == [cell.run.number for cell in first.cells]
+
+
+def test_a_grown_axis_sends_only_what_is_new(client, api):
+    client.sweep("wf-1", AXES, timeout=30)
+    grown = client.sweep("wf-1", AXES | {"3::cfg": [2, 4, 6, 8, 10]}, timeout=30)
+    assert grown.plan.new == 3
+    check_each_once(api, 15)
+    shrunk = client.sweep("wf-1", AXES | {"3::cfg": [4, 10]}, timeout=30)
+    assert shrunk.plan.new == 0
+    check_each_once(api, 15)
+
+
+def test_the_order_of_axes_and_values_changes_nothing(client, api):
+    first = client.sweep("wf-1", AXES, timeout=30)
+    turned = client.sweep("wf-1", dict(reversed(AXES.items())) | {"3::cfg": [8, 6, 4, 2]}, timeout=30)
+    check_each_once(api, 12)
+    assert turned.ref != first.ref
+    for cell in first.cells:
+        (same,) = turned.select(**{"3::cfg": cell.params["3::cfg"], "3::sampler_name": cell.params["3::sampler_name"]})
+        assert same.run.number == cell.run.number
+
+
+def test_drawn_seeds_stay_while_an_axis_grows(client, api):
+    axes = {"3::cfg": [1, 2], "3::seed": "random#3"}
+    first = client.sweep("wf-1", axes, timeout=30)
+    grown = client.sweep("wf-1", axes | {"3::cfg": [1, 2, 3]}, timeout=30)
+    wider = client.sweep("wf-1", axes | {"3::seed": "random#4"}, timeout=30)
+    check_each_once(api, 6 + 3 + 2)
+    before = {(cell.params["3::cfg"], cell.params["3::seed"]) for cell in first.cells}
+    for later in (grown, wider):
+        assert before <= {(cell.params["3::cfg"], cell.params["3::seed"]) for cell in later.cells}
+    each = client.sweep("wf-1", {"3::cfg": [1, 2], "3::seed": "each"}, timeout=30)
+    assert len({cell.params["3::seed"] for cell in each.cells}) == 2
+    client.sweep("wf-1", {"3::cfg": [2, 1], "3::seed": "each"}, timeout=30)
+    check_each_once(api, 11 + 2)
+
+
+def test_a_run_typed_by_hand_is_a_cell_that_is_done(client, api):
+    run = client.run("wf-1", {"3::cfg": 4.0, "3::sampler_name": "heun", "3::seed": 7}, timeout=30)
+    swept = client.sweep("wf-1", AXES, timeout=30)
+    check_each_once(api, 12)
+    assert run.number in {cell.run.number for cell in swept.cells}
+
+
+def test_a_thousand_cells_go_out_once_each(client, api):
+    settings.window = 64
+    swept = client.sweep("wf-1", {"3::cfg": list(range(1, 41)), "3::steps": list(range(1, 26))}, timeout=100)
+    check_each_once(api, 1000)
+    assert swept.status_counts() == {"success": 1000}
+
+
+# -- processes -----------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import json, sys, time
+from comflowy_nb import connect
+from comflowy_nb.settings import settings
+url, axes, options = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+with connect("test=" + url, key="the-key") as client:
+    swept = client.sweep("wf-1", axes, timeout=60, **options)
+    print(json.dumps(swept.status_counts()))
+"""
+
+
+def start(api, axes=AXES, **options):
+    words = [sys.executable, "-c", SCRIPT, api.url, json.dumps(axes), json.dumps(options)]
+    return subprocess.Popen(words, env={**os.environ}, stdout=subprocess.PIPE, text=True)
+
+
+def taken_so_far(api):
+    return [run for run in history.runs(limit=None) if run.record.service_run_id is not None]
+
+
+def test_killed_in_the_middle_and_run_again(api):
+    """What was taken is joined, what was never sent is sent: the counts at the server are exact."""
+    api.words = ["running"] * 100_000
+    process = start(api)
+    wait_until(lambda: len(taken_so_far(api)) == 8)  # the window; nothing ends, so nothing more is sent
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    check_each_once(api, 8)
+    api.words = []
+    with connect(f"test={api.url}", key="the-key") as client:
+        swept = client.sweep("wf-1", AXES, timeout=60)
+        assert swept.status_counts() == {"success": 12}
+        assert swept.ref == "s1"
+    check_each_once(api, 12)
+
+
+def test_killed_over_and_over_while_it_runs(api):
+    """Kills at any moment: a submit that was on its way is held, never sent again by itself."""
+    api.words = ["running"]
+    axes = {"3::cfg": list(range(1, 41))}
+    for delay_s in (0.0, 0.02, 0.05, 0.1):
+        process = start(api, axes)
+        before = api.count(RUN)
+        wait_until(lambda before=before, process=process: api.count(RUN) > before or process.poll() is not None)
+        time.sleep(delay_s)  # any moment will do: the counts must hold at each
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    api.words = []
+    with connect(f"test={api.url}", key="the-key") as client:
+        swept = client.sweep("wf-1", axes, timeout=60)
+        counts = swept.status_counts()
+        assert set(counts) <= {"success", "unknown"}
+        assert sum(counts.values()) == 40
+        held = [cell for cell in swept.cells if cell.status == "unknown"]
+        assert len(sent(api)) >= 40 - len(held)
+        check_each_once(api, len(sent(api)))
+        again = client.sweep("wf-1", axes, retry="unknown", timeout=60)
+        assert again.status_counts() == {"success": 40}
+    assert len(sent(api)) == 40
+    assert sum(sent(api).values()) <= 40 + len(held)
+
+
+def test_two_kernels_at_once_share_the_work(api):
+    api.words = ["running"] * 3
+    axes = {"3::cfg": list(range(1, 61))}
+    processes = [start(api, axes) for _ in range(2)]
+    for process in processes:
+        said, _ = process.communicate(timeout=90)
+        assert json.loads(said) == {"success": 60}
+    check_each_once(api, 60)
+
+
+def test_two_kernels_that_draw_share_the_seeds(api):
+    axes = {"3::cfg": list(range(1, 11)), "3::seed": "random#3"}
+    processes = [start(api, axes) for _ in range(2)]
+    for process in processes:
+        said, _ = process.communicate(timeout=90)
+        assert json.loads(said) == {"success": 30}
+    check_each_once(api, 30)
+
+
+def test_one_of_two_kernels_dies_and_the_other_ends_it(api):
+    api.words = ["running"] * 100_000
+    first, second = start(api), start(api)
+    wait_until(lambda: len(taken_so_far(api)) == 12)
+    first.send_signal(signal.SIGKILL)
+    first.wait(10)
+    api.words = []
+    said, _ = second.communicate(timeout=90)
+    assert json.loads(said) == {"success": 12}
+    check_each_once(api, 12)
+
+
+def test_a_fresh_sweep_that_was_killed_is_taken_up_not_begun_again(api):
+    with connect(f"test={api.url}", key="the-key") as client:
+        client.sweep("wf-1", AXES, timeout=30)
+    assert api.count(RUN) == 12
+    api.words = ["running"] * 100_000
+    process = start(api, fresh=True)
+    wait_until(lambda: api.count(RUN) == 20 and len(taken_so_far(api)) == 20)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    api.words = []
+    with connect(f"test={api.url}", key="the-key") as client:
+        taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=60)
+        assert taken_up.status_counts() == {"success": 12}
+        assert taken_up.ref == "s2"
+        assert sorted(sent(api).values()) == [2] * 12, "a fresh sweep runs each cell once more, killed or not"
+        client.sweep("wf-1", AXES, fresh=True, timeout=60)
+        assert sorted(sent(api).values()) == [3] * 12, "one that reached its end is begun anew"
+
+
+def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
+    """A sweep never settled: its plan had found a run going on, which had ended when the sweep was entered.
+
+    The record of the plan put the run back to `running`, and nobody followed it any more.
+    """
+    api.words = ["running"] * 100_000
+    client.submit("wf-1", AXES | {"3::cfg": 2, "3::sampler_name": "euler"})
+    wait_until(lambda: history.runs()[0].status == "running")
+
+    def let_it_end(planned):
+        assert planned.plan.running == 1
+        api.words = []
+        wait_until(lambda: history.runs()[0].status == "success" and not client.live())
+
+    swept = client.sweep("wf-1", AXES, on_plan=let_it_end, timeout=30)
+    assert swept.status_counts() == {"success": 12}
+    check_each_once(api, 12)
+
+
+# -- what stops it, and what does not ------------------------------------------------------------------------------
+
+
+def test_an_interrupt_leaves_the_grid_and_the_same_sweep_goes_on(client, api):
+    api.words = ["running"] * 100_000
+    swept = client.sweep("wf-1", AXES, wait=False)
+    wait_until(lambda: len(taken_so_far(api)) == 8)
+    swept.cancel()
+    assert swept.status_counts()["not sent"] == 4
+    assert "4 cells not sent" in swept.stopped
+    api.words = []
+    swept.wait(30)  # this service can't cancel: what runs goes on
+    check_each_once(api, 8)
+    again = client.sweep("wf-1", AXES, timeout=30)
+    assert again.status_counts() == {"success": 12}
+    check_each_once(api, 12)
+
+
+def test_failing_cells_do_not_stop_the_others_and_are_tried_again(client, api):
+    bad = {"2": "heun is not what it was"}
+
+    def take(seen):
+        number = str(api.count(RUN))
+        return reply({"success": True, "data": {"run_id": f"{seen.json['params']['3::cfg']}-{number}"}})
+
+    def state(seen):
+        run_id = seen.query["id"]
+        problem = bad.get(run_id.split("-")[0])
+        data = {"status": "failed", "error": problem} if problem else api.state(run_id)
+        return reply({"success": True, "data": data})
+
+    api.on(RUN, choose(take))
+    api.on(CHECK, choose(state))
+    swept = client.sweep("wf-1", AXES, timeout=30, stop_after=0)
+    assert swept.status_counts() == {"success": 9, "failed": 3}
+    assert set(swept.errors.values()) == {bad["2"]}
+    kept = client.sweep("wf-1", AXES, timeout=30, retry="none")
+    assert kept.status_counts() == {"success": 9, "failed": 3}
+    assert api.count(RUN) == 12
+    bad.clear()
+    assert client.sweep("wf-1", AXES, timeout=30).status_counts() == {"success": 12}
+    assert api.count(RUN) == 15
+
+
+def test_three_failures_before_any_success_stop_it(client, api):
+    settings.window = 1
+    api.finished = {"status": "failed", "error": "no model"}
+    swept = client.sweep("wf-1", AXES, timeout=30)
+    assert swept.status_counts() == {"failed": 3, "not sent": 9}
+    assert "3 failures in a row" in swept.stopped
+    assert api.count(RUN) == 3
+
+
+def test_three_unknowns_in_a_row_stop_it_and_stay_held(client, api):
+    settings.window = 1
+    api.on(RUN, close_after_reading())
+    swept = client.sweep("wf-1", AXES, timeout=30)
+    assert swept.status_counts() == {"unknown": 3, "not sent": 9}
+    assert api.count(RUN) == 3
+    api.on(RUN, choose(lambda seen: reply({"success": True, "data": {"run_id": f"x-{api.count(RUN)}"}})))
+    again = client.sweep("wf-1", AXES, timeout=30)
+    assert again.plan.held == 3
+    assert again.status_counts() == {"success": 9, "unknown": 3}
+    check_each_once(api, 12)
+    last = client.sweep("wf-1", AXES, retry="unknown", timeout=30)
+    assert last.status_counts() == {"success": 12}
+    assert api.count(RUN) == 15
+
+
+def test_a_refused_key_stops_it_at_once(client, api):
+    settings.window = 1
+    refused = reply({"success": False, "error": "key revoked"}, status=401)
+    api.on("GET /api/open/v0/auth/token", refused)
+    api.on(RUN, refused)
+    swept = client.sweep("wf-1", AXES, timeout=30)
+    assert swept.status_counts() == {"rejected": 1, "not sent": 11}
+    assert api.count(RUN) <= 2, "one request, and none after the token could not be renewed"
+    assert "11 cells not sent" in swept.stopped
+
+
+def test_too_many_runs_are_refused_before_anything_is_sent(client, api):
+    with pytest.raises(SettingsError, match="--max-runs permits 5"):
+        client.sweep("wf-1", AXES, max_runs=5)
+    assert api.count(RUN) == 0
+    assert history.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("axes", "named"),
+    [
+        ({"3::cfg": []}, "cfg"),
+        ([Setting("3::cfg", "8..2")], "8..2"),
+        ([Setting("3::cfg", "1..5..0")], "1..5..0"),
+        ([Setting("3::cfg", "0.5..2")], "0.5..2"),
+        ({"3::cfg": [1, 2, 1]}, "cfg"),
+        ({"3::cfg": {"low": 1, "LOW": 1}}, "cfg"),
+        ({"cfg": [1, 2]}, "cfg"),
+    ],
+)
+def test_what_is_wrong_sends_nothing(client, api, axes, named):
+    with pytest.raises(FieldError, match=named):
+        client.sweep("wf-1", axes)
+    assert api.count(RUN) == 0
+
+
+# -- how often is asked --------------------------------------------------------------------------------------------
+
+
+def test_a_full_window_is_not_asked_about_for_show(client, api):
+    """Above eight live runs a check is made by the workflow's pace alone: else 16 runs meant 16 x 2 a second."""
+    settings.window = 16
+    release = threading.Event()
+
+    def state(seen):
+        done = release.is_set()
+        return reply({"success": True, "data": api.state(seen.query["id"]) if done else {"status": "running"}})
+
+    api.on(CHECK, choose(state))
+    swept = client.sweep("wf-1", {"3::cfg": list(range(1, 17))}, wait=False)
+    api.wait_for(RUN, 16)
+    wait_until(lambda: len(taken_so_far(api)) == 16)
+    api.forget()
+    time.sleep(2.5)
+    asked = Counter(seen.query["id"] for seen in api.seen(CHECK))
+    assert len(asked) <= 3, f"only the scouts of a workflow nobody knows are asked about: {asked}"
+    release.set()
+    swept.wait(30)
+
+
+def test_where_webhooks_come_each_run_is_asked_about_once(api):
+    """A run that is told of at its end was asked about several times more, by the pace of its workflow."""
+    settings.webhooks = "on"
+    settings.window = 16
+
+    def call(url):
+        body = json.dumps({"type": "success"}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=10).close()
+
+    ends = {}
+
+    def take(seen):
+        run_id = f"run-{api.count(RUN)}-{len(ends)}"
+        url = seen.json["callback_urls"]["on_result_url"]
+        ends[run_id] = time.monotonic() + 0.3
+        threading.Timer(0.3, call, (url,)).start()
+        return reply({"success": True, "data": {"run_id": run_id}})
+
+    def state(seen):
+        done = time.monotonic() >= ends[seen.query["id"]]
+        return reply({"success": True, "data": api.state(seen.query["id"]) if done else {"status": "running"}})
+
+    api.on(RUN, choose(take))
+    api.on(CHECK, choose(state))
+    with connect(f"test={api.url}", key="the-key") as client:
+        client.sweep("wf-1", {"3::cfg": list(range(1, 49))}, timeout=60)  # here it learns that they come
+        before = api.count(CHECK)
+        client.sweep("wf-1", {"3::cfg": list(range(101, 197))}, timeout=60)
+        asked = (api.count(CHECK) - before) / 96
+    check_each_once(api, 144)
+    assert asked <= 1.3, f"{asked:.2f} checks a run"
