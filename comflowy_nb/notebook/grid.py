@@ -40,7 +40,6 @@ __all__ = [
     "INK",
     "TWICE_BELOW_BYTES",
     "Figure",
-    "Figure",
     "Grid",
     "draw_figure",
     "encode",

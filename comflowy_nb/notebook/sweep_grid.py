@@ -12,7 +12,7 @@ from comflowy_nb.notebook.grid import DRAWING, TWICE_BELOW_BYTES, Grid, draw_fig
 from comflowy_nb.runs.captions import Tile
 from comflowy_nb.runs.layout import mosaic
 from comflowy_nb.runs.sweep_captions import Look, choose_axes, chosen_pictures, look_of, sheet_of_sweep
-from comflowy_nb.runs.sweep_layout import arrange_sweep
+from comflowy_nb.runs.sweep_layout import MOSAIC_GAP_PX, arrange_sweep
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class SweepPainting:
         self._image = image
         self._page_number = page
         self._page: SweepPage | None = None
-        self._sizes: set[tuple[int, int]] = set()
+        self._sizes: set[tuple[tuple[int, int], ...]] = set()  # of the pictures of a cell
         self._looks: dict[int, Look] = {}
         self._slots: dict[int, Slot] = {}
         self._paper = Image.new("RGB", (1, 1))
@@ -96,9 +96,8 @@ class SweepPainting:
             cells = self._sweep.cells
             changed = [cells[number - 1] for number in numbers] if numbers is not None else cells
             looks = {cell.number: look_of(cell, node=self._node, image=self._image) for cell in changed}
-            sizes = self._sizes | {
-                size for number, look in looks.items() if look.pictures for size in self._sizes_of(cells[number - 1])
-            }
+            found = {self._sizes_of(cells[number - 1]) for number, look in looks.items() if look.pictures}
+            sizes = self._sizes | {each for each in found if each}
             is_new = self._page is None or (sizes != self._sizes and self._outgrows(sizes))
             self._sizes = sizes
             if is_new:
@@ -142,12 +141,12 @@ class SweepPainting:
     def _write(self, lettered: Collection[str]) -> SweepSheet:
         return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered)
 
-    def _arrange(self, sizes: Collection[tuple[int, int]]) -> SweepPage:
+    def _arrange(self, sizes: Collection[tuple[tuple[int, int], ...]]) -> SweepPage:
         width_px = settings.grid_width_px
         found = arrange_sweep(self._write, width_px=width_px, measure=measure, pictures=sizes, page=self._page_number)
         return found[0]
 
-    def _outgrows(self, sizes: Collection[tuple[int, int]]) -> bool:
+    def _outgrows(self, sizes: Collection[tuple[tuple[int, int], ...]]) -> bool:
         """Whether pictures of these sizes need other places."""
         return self._page is None or self._arrange(sizes).slots != self._page.slots
 
@@ -163,12 +162,9 @@ class SweepPainting:
             look = self._looks.setdefault(number, look_of(cell, node=self._node, image=self._image))
             self._paint(cell, look)
 
-    def _sizes_of(self, cell: SweepCell) -> set[tuple[int, int]]:
-        pictures = self._pictures(cell)
-        if len(pictures) > 1:  # a mosaic fills whatever it is given
-            pictures = pictures[:1]
-        return {(one.record.width_px, one.record.height_px) for one in pictures
-                if one.record.width_px and one.record.height_px}  # fmt: skip
+    def _sizes_of(self, cell: SweepCell) -> tuple[tuple[int, int], ...]:
+        sizes = [_size(image) for image in self._pictures(cell)]
+        return tuple(size for size in sizes if size)
 
     def _pictures(self, cell: SweepCell) -> list[RunImage]:
         if cell.run is None:
@@ -186,7 +182,7 @@ class SweepPainting:
         self._paper.paste("white", (*corner, corner[0] + box[0] * scale, corner[1] + box[1] * scale))
         images = {image.record.index: image for image in self._pictures(cell)}
         tiles = [Tile(0, index, _size(images[index])) for index in images]
-        for part in mosaic(tiles, box, gap=2):
+        for part in mosaic(tiles, box, gap=MOSAIC_GAP_PX):
             at = (corner[0] + round(part.x * scale), corner[1] + round(part.y * scale))
             size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
             assert part.tile.picture is not None

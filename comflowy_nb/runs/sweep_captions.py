@@ -55,11 +55,12 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """One axis as it is written along a side. `key` is its name as typed."""
+    """One axis as it is written along a side. `key` is its name as typed, `note` the longest of its notes."""
 
     key: str
     name: str
     values: tuple[Heading, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +261,8 @@ def _write_axis(
         if is_lettered and (value.is_named or axis.kind == "seeds" or not said[index]):
             parts.append(Part(f"{label} {notes[index]} ".replace("  ", " "), "text" if said[index] else "strong"))
         legend.append((axis.name, index, Paragraph((*parts, *said[index]), most)))
-    return Headings(axis.name, name, tuple(headings)), legend
+    note = max((heading.note for heading in headings), key=len)
+    return Headings(axis.name, name, tuple(headings), note), legend
 
 
 def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]]]:

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.runs.captions import Paragraph, Part
-from comflowy_nb.runs.layout import GAP_PX, LINE_PX, MARGIN_PX, Words, fit, longest_side_px, wrap
+from comflowy_nb.runs.captions import Paragraph, Part, Tile
+from comflowy_nb.runs.layout import GAP_PX, LINE_PX, MARGIN_PX, Words, fit, longest_side_px, mosaic, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.layout import Measure
     from comflowy_nb.runs.sweep_captions import Heading, Headings, Panel, SweepSheet
 
-__all__ = ["PAGE_PX", "Slot", "SweepPage", "arrange_sweep", "cell_size", "wrap_header"]
+    Pictures = tuple[tuple[int, int], ...]  # width and height of each picture of one cell
+
+__all__ = ["MOSAIC_GAP_PX", "PAGE_PX", "Slot", "SweepPage", "arrange_sweep", "cell_size", "wrap_header"]
 
 PAGE_PX = 2400  # highest page: what is larger goes on to another
 COMFORTABLE_PX = 1500  # a grid is made smaller before it grows beyond this
@@ -29,6 +31,7 @@ GOOD_PX = 96  # below this a higher page is better than smaller pictures
 NUMBER_PX = 15  # the line of `s1.7` below a picture
 ROW_LABEL_PX = 150
 CELL_GAP_PX = 6
+MOSAIC_GAP_PX = 2
 PANEL_GAP_PX = 26
 HEADER_LINES = 4
 MIN_PAGE_PX = 420
@@ -86,11 +89,19 @@ class _Sizes:
         return self.columns * (self.box[0] + CELL_GAP_PX) - CELL_GAP_PX
 
 
-def cell_size(pictures: Collection[tuple[int, int]], side: float) -> tuple[int, int]:
-    """The rectangle of a cell whose pictures have these sizes, none side longer than `side`; a square for none."""
-    sizes = [fit(size, (side, side)) for size in pictures] or [(min(side, 256.0), min(side, 256.0))]
+def cell_size(pictures: Collection[Pictures], side: float) -> tuple[int, int]:
+    """The rectangle that is enough for each of these cells, no side longer than `side`; a square for none."""
+    sizes = [_extent(each, side) for each in pictures] or [(min(side, 256.0), min(side, 256.0))]
     width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
     return math.floor(max(width, min(side, GOOD_PX))), math.floor(max(height, min(side, SMALLEST_PX)))
+
+
+def _extent(pictures: Pictures, side: float) -> tuple[float, float]:
+    """What the pictures of one cell take: one alone, or several as a mosaic."""
+    if len(pictures) == 1:
+        return fit(pictures[0], (side, side))
+    boxes = mosaic([Tile(0, index, size) for index, size in enumerate(pictures)], (side, side), gap=MOSAIC_GAP_PX)
+    return max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
 
 
 def arrange_sweep(
@@ -98,7 +109,7 @@ def arrange_sweep(
     *,
     width_px: int,
     measure: Measure,
-    pictures: Collection[tuple[int, int]] = (),
+    pictures: Collection[Pictures] = (),
     page: int = 1,
 ) -> tuple[SweepPage, SweepSheet]:
     """One page of a sweep, at most `width_px` wide, nothing clipped, and the words it was made of.
@@ -108,7 +119,7 @@ def arrange_sweep(
     write
         Makes the words, with letters for the axes of these names: headers that find no room are asked for as letters.
     pictures
-        Sizes of the pictures that are known.
+        Sizes of the pictures, for each cell that has some; the same once is enough.
 
     Raises
     ------
@@ -153,7 +164,7 @@ def _is_number(text: str) -> bool:
 # -- how large ------------------------------------------------------------------------------------------------------
 
 
-def _choose(sheet: SweepSheet, width_px: int, measure: Measure, pictures: Collection[tuple[int, int]]) -> _Sizes:
+def _choose(sheet: SweepSheet, width_px: int, measure: Measure, pictures: Collection[Pictures]) -> _Sizes:
     """The largest cells with which a page is not too high; the smallest that are good where no size is enough."""
     label = _label_width(sheet, measure)
     columns = len(sheet.panels[0].cells[0])
@@ -268,7 +279,7 @@ def _title(block: _Block, sizes: _Sizes, measure: Measure) -> list[list[tuple[fl
 def _header_height(sheet: SweepSheet, sizes: _Sizes, block: _Block, measure: Measure) -> int:
     if sheet.x is None:
         return LINE_PX + 4 if sheet.y is not None else 0
-    lines = max(len(_lines(sheet.x.values[index], sizes.box[0], measure)) for index in block.columns)
+    lines = max(len(_lines(sheet.x, index, sizes.box[0], measure)) for index in block.columns)
     return (lines + _shows_name(sheet, block)) * LINE_PX + 4
 
 
@@ -277,14 +288,15 @@ def _shows_name(sheet: SweepSheet, block: _Block) -> bool:
     return sheet.x is not None and (sheet.y is not None or block.columns.start == 0)
 
 
-def _lines(heading: Heading, width: float, measure: Measure) -> list[tuple[str, Tone]]:
-    """A column's header; what no letter could help is broken anywhere."""
+def _lines(axis: Headings, index: int, width: float, measure: Measure) -> list[tuple[str, Tone]]:
+    """A column's header, with its note where all have room; what no letter could help is broken anywhere."""
+    heading = axis.values[index]
     wrapped = wrap_header(heading.text, width, measure, max_lines=HEADER_LINES)
     if wrapped is None:
         broken = wrap([Part(heading.text, "title")], width, measure, max_lines=HEADER_LINES)
         wrapped = ["".join(text for _, text, _ in line) for line in broken]
-    note = wrap_header(heading.note, width, measure, max_lines=1, tone="small") if heading.note else None
-    return [*((line, "title") for line in wrapped), *((line, "small") for line in note or ())]
+    has_note = heading.note and measure(axis.note, "small") <= width
+    return [*((line, "title") for line in wrapped), *([(heading.note, "small")] if has_note else [])]  # type: ignore[list-item]  # a Tone
 
 
 def _label_width(sheet: SweepSheet, measure: Measure) -> int:
@@ -418,7 +430,7 @@ class _Placing:
             line = wrap([Part(axis.name, "muted")], self._sizes.block, self._measure, max_lines=1)[0]
             page.words += [Words(text, tone, left + shift, top) for shift, text, tone in line]
         for place, index in enumerate(block.columns):
-            lines = _lines(axis.values[index], self._sizes.box[0], self._measure)
+            lines = _lines(axis, index, self._sizes.box[0], self._measure)
             x, y = left + place * (self._sizes.box[0] + CELL_GAP_PX), bottom - len(lines) * LINE_PX
             page.words += [Words(text, tone, x, y + n * LINE_PX) for n, (text, tone) in enumerate(lines)]
 
