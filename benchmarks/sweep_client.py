@@ -215,9 +215,8 @@ def main() -> None:
         server.wait(10)
     ideal_s = args.runs * args.seconds / args.slots
     load = os.getloadavg()[0]
-    print(
-        f"{args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s; load average {load:.1f} on {os.cpu_count()} cores"
-    )
+    busy = f"load average {load:.1f} on {os.cpu_count()} cores"
+    print(f"{args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s; {busy}")
     print(f"{'':30} {'ratio':>6} {'':13} {'req./run':>9} {'median':>8} {'p95 ms':>7} {'CPU ms':>8} {'submits':>8}")
     for method in methods:
         show(method, found[method])

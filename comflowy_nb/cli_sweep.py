@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from comflowy_nb.client import connect
-from comflowy_nb.errors import ComflowyError, PictureError, SettingsError
+from comflowy_nb.errors import ComflowyError, PictureError, RefError, SettingsError
 from comflowy_nb.runs.sweep_captions import choose_axes
 from comflowy_nb.runs.table import NOT_SENT
 from comflowy_nb.services.base import Status
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.client import Client
+    from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep, SweepCell
+    from comflowy_nb.workflow.sweep_file import SweepFile
 
 __all__ = ["INTERRUPTED", "main"]
 
@@ -54,8 +57,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.connect and default_target() is None:
         raise SettingsError("connect to what? --connect sandbox (no key needed), cloud or NAME=URL; or COMFLOWY_TARGET")
     with connect(args.connect, ask_key=_ask_key if sys.stdin.isatty() else None) as client:
-        sweep = client.sweep(swept.workflow, swept.settings, wait=False, on_plan=_say_plan, **options)
-        interrupted = not _watch(client, sweep)
+        sweep, interrupted = _sweep(client, swept, options)
         files, why = _save(sweep, args.out)
         _print_table(sweep, files)
         done = sweep.status_counts().get(Status.SUCCESS, 0)
@@ -68,6 +70,26 @@ def main(args: argparse.Namespace) -> int:
         if why is not None:
             raise ComflowyError(why)
         return 0 if done == len(sweep.cells) else 1
+
+
+def _sweep(client: Client, swept: SweepFile, options: dict[str, Any]) -> tuple[Sweep, bool]:
+    """The sweep at its end, or when it was interrupted; which of the two."""
+    begun: list[Sweep] = []
+
+    def say_plan(planned: Sweep) -> None:
+        _say_plan(planned)
+        begun.append(planned)
+
+    try:
+        sweep = client.sweep(swept.workflow, swept.settings, wait=False, on_plan=say_plan, **options)
+    except KeyboardInterrupt:
+        if not begun or begun[0].record is None:
+            raise  # nothing was sent
+        sweep = begun[0]
+        with _Progress(sweep) as progress, contextlib.suppress(RefError):  # it had not begun to send
+            _stop(client, sweep, progress)
+        return sweep, True
+    return sweep, not _watch(client, sweep)
 
 
 def _say_plan(planned: Sweep) -> None:
@@ -110,17 +132,23 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
     """Send no more and cancel, as in a notebook; a second interrupt stops waiting for that."""
     try:
         sweep.cancel()
-        mine = {run.token for run in client.live()}
-        live = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.token in mine]
-        if not client.service.can_cancel:
-            if live:
-                progress.say(f"{client.label} can't cancel: {len(live)} go on there")
-            live = []
-        while any(run.status.is_live for run in live):
+        can_cancel = client.service.can_cancel
+        # A submit on its way is awaited whether it can be cancelled or not: else nobody could tell what became of it.
+        while any(can_cancel or run.status is Status.SUBMITTING for run in _own(client, sweep)):
             sweep.wait_change(LOOK_S)
             progress.look()
+        left = len(_own(client, sweep))
+        if left:
+            progress.say(f"{client.label} can't cancel: {left} go on there")
     except KeyboardInterrupt:
         progress.say("stopped waiting; what runs goes on")
+
+
+def _own(client: Client, sweep: Sweep) -> list[Run]:
+    """The live runs of the sweep that this process follows."""
+    followed = {run.token for run in client.live()}
+    runs = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.token in followed]
+    return [run for run in runs if run.status.is_live]
 
 
 class _Progress:
