@@ -79,7 +79,6 @@ class Axes:
         below = {name: value for name, value in params.items() if name not in given}
         return replace(self, fixed={**below, **self.fixed}, set_params=order)
 
-
     def over(self, before: Axes) -> Axes:
         """An earlier sweep with these changes: what was given anew stands in the place of what it replaces."""
         given = set(self.set_params)
