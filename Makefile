@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/sweep_client.py
 	@$(BIN)/python benchmarks/grid.py
 
-notebooks: $(VENV)/.installed-demo
+notebooks: $(VENV)/.installed-test
 	@$(BIN)/python notebooks/execute.py
 
 clean:

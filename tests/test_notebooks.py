@@ -56,6 +56,27 @@ def check_quickstart(content):
     assert len(slip.outputs[0].traceback) <= 2
 
 
+def check_explore(content):
+    """What the tutorial of sweeps shows a person, wherever it was executed."""
+    sweeps = [cell for cell in code_cells(content) if "comflowy sweep default" in cell.source]
+    first, grown, night, dry, looks = sweeps[:5]
+    assert "8 cells: 8 new" in said(first)
+    assert "8 of 8 success" in said(first)
+    assert "10 cells: 8 done (today, sandbox), 2 new" in said(grown)
+    assert "12 of 12 success" in said(night)
+    assert "6 cells: 4 done (today, sandbox), 2 new" in said(dry)
+    assert "nothing was sent" in said(dry)
+    assert "6 of 6 success" in said(looks)
+    for cell in (*sweeps[:5], cell_with(content, "comflowy_nb.grid("), cell_with(content, "show s1.7")):
+        assert picture_count(cell) == 1
+    assert "contact_sheet.jpg" in said(cell_with(content, "iterdir"))
+    assert "euler" in said(cell_with(content, "to_dataframe"))
+    assert 'workflow: "default"' in said(cell_with(content, "read_text"))
+
+
+CHECKS = {"quickstart": check_quickstart, "explore": check_explore}
+
+
 def check_nothing_private(text):
     assert "127.0.0.1" not in text
     assert "localhost" not in text
@@ -80,16 +101,18 @@ def test_committed_notebook_is_executed_small_and_clean(path):
             assert not [kind for kind in output.get("data", {}) if "widget" in kind]
 
 
-def test_committed_quickstart_shows_what_it_tells_of():
-    check_quickstart(nbformat.read(FOLDER / "quickstart.ipynb", as_version=4))
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_committed_notebook_shows_what_it_tells_of(name):
+    CHECKS[name](nbformat.read(FOLDER / f"{name}.ipynb", as_version=4))
 
 
-def test_quickstart_executes_in_an_empty_home(tmp_path, home, monkeypatch):
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch):
     empty = tmp_path / "person"
     empty.mkdir()
     work = tmp_path / "work"
     work.mkdir()
-    content = nbformat.read(FOLDER / "quickstart.ipynb", as_version=4)
+    content = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     for cell in code_cells(content):
         cell.outputs, cell.execution_count = [], None
     stream = io.StringIO()
@@ -100,7 +123,7 @@ def test_quickstart_executes_in_an_empty_home(tmp_path, home, monkeypatch):
     demo.await_end_of_sandbox(home, teller)
     assert "still running" not in stream.getvalue()
 
-    check_quickstart(content)
+    CHECKS[name](content)
     raw = nbformat.writes(content)
     assert len(raw.encode()) < MAX_BYTES
     assert key not in raw
@@ -108,9 +131,9 @@ def test_quickstart_executes_in_an_empty_home(tmp_path, home, monkeypatch):
     check_nothing_private(raw)
     assert "success" in stream.getvalue()
 
-    page = demo.to_html(content, title="quickstart")
+    page = demo.to_html(content, title=name)
     assert "<script" not in page
-    assert "same as r1" in page
+    assert "success" in page
 
 
 def test_stripping_leaves_outputs_and_takes_the_noise():
