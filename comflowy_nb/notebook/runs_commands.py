@@ -24,6 +24,7 @@ from comflowy_nb.workflow.fields import read_untyped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.client import Client
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.notebook.views import RunView, View
@@ -121,7 +122,7 @@ def cancel(session: Session, request: Request) -> None:
         if named.sweep is None:
             found.append(named.run)
         else:
-            found += _stop_sweep(session.sweep(named.sweep), lines)
+            lines.append(_stop_sweep(client, session.sweep(named.sweep)))
     for run in found:
         if not run.status.is_live:
             lines.append(f"{run.ref} is not running: {run.status}")
@@ -193,15 +194,21 @@ def _view(session: Session, found: Found, *, with_pictures: bool) -> RunView:
     return session.view(found.run, how="shown", only=only, with_pictures=with_pictures)
 
 
-def _stop_sweep(swept: Sweep, lines: list[str]) -> list[Run]:
-    """Let a sweep send no more; its runs that are to be cancelled."""
+def _stop_sweep(client: Client, swept: Sweep) -> str:
+    """Let a sweep send no more and end what runs; how it stands then."""
     running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
     if not running and swept.is_settled:
-        lines.append(f"{swept.ref} is not running: {plain_sweep_line(swept)}")
-    elif swept.is_sent_here:
+        return f"{swept.ref} is not running: {plain_sweep_line(swept)}"
+    if swept.is_sent_here:
         swept.cancel()
-        lines.append(f"{swept.ref}: {swept.stopped or 'nothing more is sent'}")
-    return running
+    if not client.service.can_cancel:
+        return f"{client.label} can't cancel: {len(running)} of {swept.ref} go on, and nothing more is sent"
+    for run in running:
+        client.cancel(run)
+    end_s = time.monotonic() + _CONFIRM_S
+    while any(run.status.is_live for run in running) and time.monotonic() < end_s:
+        swept.wait_change(0.25)
+    return plain_sweep_line(swept)
 
 
 def _sweep_named(session: Session, ref: Any) -> Sweep | None:
