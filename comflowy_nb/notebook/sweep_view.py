@@ -52,6 +52,7 @@ class SweepView:
         self._grid: SweepGrid | None = None
         self._painting: SweepPainting | None = None
         self._changed: set[int] = set()
+        self._was_sending = sweep.is_sending
         self._noting = threading.Lock()
         self._status: Any = None
         self._pictures: Any = None
@@ -144,13 +145,17 @@ class SweepView:
     def _draw_grid(self) -> None:
         with self._noting:
             changed, self._changed = self._changed, set()
-        if self._painting is not None and not changed:
+        is_sending = self.sweep.is_sending
+        if self._painting is not None and not changed and is_sending == self._was_sending:
             return
         start_s = time.thread_time()
         is_first = self._painting is None
+        # What is not sent waits for as long as anything is being sent.
+        repaints_all = is_first or is_sending != self._was_sending
+        self._was_sending = is_sending
         if self._painting is None:
             self._painting = self._make_grid().paint(scale=1)
-        if self._painting.refresh(None if is_first else changed):
+        if self._painting.refresh(None if repaints_all else changed):
             page = self._painting.page
             data = {
                 "text/plain": f"{self.ref}: {len(self.sweep.cells)} cells",

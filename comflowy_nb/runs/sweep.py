@@ -144,6 +144,11 @@ class Sweep:
         return self._sender is not None
 
     @property
+    def is_sending(self) -> bool:
+        """Whether cells that have no run yet will get one by themselves."""
+        return self._sender is not None and self._sender.is_sending
+
+    @property
     def is_settled(self) -> bool:
         """Nothing more will happen by itself: nothing to send, and every run settled."""
         return not self._open and (self._sender is None or not self._sender.is_sending)

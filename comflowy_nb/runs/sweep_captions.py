@@ -169,7 +169,7 @@ def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = Non
     if run is None:
         if cell.sweep.record is None and cell.planned:  # nothing but a plan
             return Look("done" if cell.planned == "done" else "waiting", cell.planned)
-        return Look("waiting", "not sent" if cell.sweep.is_settled else "waiting")
+        return Look("waiting", "waiting" if cell.sweep.is_sending else "not sent")
     status = run.status
     why = " ".join((run.error or "").split())
     if status is Status.SUCCESS:

@@ -92,3 +92,16 @@ def test_a_damaged_catalogue_gives_nothing_and_raises_nothing(shell, home, damag
 def test_the_matcher_can_be_taken_away(shell):
     found = Completions(None)
     assert found._matcher not in shell.Completer.custom_matchers
+
+
+def test_sweeps_their_values_axes_and_references(sandbox, shell):
+    ref = sandbox("%comflowy sweep default 5::width=64 5::height=64 3::steps=2 cfg=2,3 seed=902 --as swept").value.ref
+    assert {"--x", "--dry-run", "--stop-after"} <= set(offered(shell, "%comflowy sweep default --"))
+    assert "euler" in offered(shell, "%comflowy sweep default sampler_name=")
+    assert "heun" in offered(shell, "%comflowy sweep default sampler_name=euler,")
+    assert {"random", "random#", "each"} <= set(offered(shell, "%comflowy sweep default seed="))
+    assert offered(shell, "%comflowy sweep default cfg=1,2 seed=3,4 --x ") == ["cfg", "seed"]
+    assert "default" in offered(shell, "%comflowy sweep d")
+    assert "heun" in offered(shell, "%%comflowy sweep default\nsampler_name: [euler, he")
+    assert {ref, "swept"} <= set(offered(shell, "%comflowy show "))
+    assert ref in offered(shell, f"%comflowy sweep --from {ref}")

@@ -68,6 +68,17 @@ def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
     assert "image/jpeg" in later.last[1], "another execution shows it again, from disk"
 
 
+def test_the_grid_fills_in_while_the_runs_go(sandbox):
+    cell = sandbox("%comflowy sweep default 5::width=64 5::height=64 steps=120 cfg=1..12 seed=77")
+    assert cell.error is None
+    _, status, pictures = cell.handles.values()
+    drawn = [output["data"]["image/jpeg"] for output in pictures if "image/jpeg" in output["data"]]
+    assert len(drawn) > 2
+    assert len(set(drawn)) == len(drawn), "nothing is sent twice"
+    first = status[0]["data"]["text/plain"]
+    assert re.match(r"s\d+ default on sandbox - \d+ of 12 done(, \d+ running)? - ", first)
+
+
 def test_each_cell_of_the_grid_is_the_picture_of_its_params(sandbox):
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,9 sampler_name=euler,heun seed=3..4")
     assert cell.error is None
