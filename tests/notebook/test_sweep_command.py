@@ -292,3 +292,22 @@ def test_in_a_terminal_lines_and_paths_are_printed(sandbox, shell, cell, monkeyp
     assert "2 of 2 success" in done.stdout
     assert ".png" in done.stdout
     assert not done.sent
+
+
+def test_in_the_background_the_view_thread_fills_the_same_cell(sandbox, shell, monkeypatch):
+    monkeypatch.setattr(shell, "kernel", type("Kernel", (), {"_allow_stdin": True})(), raising=False)
+    cell = sandbox(
+        "import time\n"
+        "s = %comflowy sweep default 5::width=64 5::height=64 steps=60 cfg=1..8 seed=78 --background\n"
+        "returned = s.is_settled\n"
+        "viewer = get_ipython().magics_manager.registry['Comflowy'].session.viewer\n"
+        "end = time.monotonic() + 60\n"
+        "while viewer._views and time.monotonic() < end: time.sleep(0.02)\n"
+        "s"
+    )
+    assert cell.error is None
+    assert shell.user_ns["returned"] is False
+    plan, status, drawn = texts(cell)
+    assert "8 of 8 success" in status
+    assert drawn.startswith(f"{cell.value.ref}: 8 cells, 8 pictures")
+    assert len(cell.handles) == 3, "and nothing by the value the cell ends in"
