@@ -307,7 +307,7 @@ def test_in_the_background_the_view_thread_fills_the_same_cell(sandbox, shell, m
     )
     assert cell.error is None
     assert shell.user_ns["returned"] is False
-    plan, status, drawn = texts(cell)
+    _, status, drawn = texts(cell)
     assert "8 of 8 success" in status
     assert drawn.startswith(f"{cell.value.ref}: 8 cells, 8 pictures")
     assert len(cell.handles) == 3, "and nothing by the value the cell ends in"
