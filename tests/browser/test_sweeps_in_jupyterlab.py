@@ -1,0 +1,161 @@
+"""A sweep as a person sees it in JupyterLab: the plan, the grid that fills in, and what an interrupt leaves."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+LOAD = "%load_ext comflowy_nb"
+CONNECT = "%comflowy connect sandbox"
+SWEEP = (
+    "%comflowy sweep default 3::cfg=2..8..2 3::sampler_name=euler,heun,dpmpp_2m 3::seed=7 5::width=192 5::height=192"
+)
+BODY = """%%comflowy sweep default --as bottles
+cfg: 2..8..2
+sampler_name: [euler, dpmpp_2m]
+seed: 7
+width: 256
+height: 256"""
+
+# Every picture that the cell's output showed since this was called, by its address: a grid that fills in is many.
+_WATCH_PICTURES = """
+index => {
+  const seen = window.grids = []
+  const look = () => {
+    for (const image of window.area(index)?.querySelectorAll('img') ?? []) {
+      if (seen.at(-1) !== image.src) seen.push(image.src)
+    }
+  }
+  new MutationObserver(look).observe(window.cell(index).node, {childList: true, subtree: true, attributes: true})
+}
+"""
+
+# How many cells of the grid hold a picture: a painted cell is colourful, an empty one grey or white.
+_COLOURED = """
+async ([index, which]) => {
+  const image = new Image()
+  image.src = which === null ? window.area(index).querySelector('img').src : window.grids[which]
+  await image.decode()
+  const canvas = document.createElement('canvas')
+  canvas.width = image.naturalWidth
+  canvas.height = image.naturalHeight
+  const paper = canvas.getContext('2d')
+  paper.drawImage(image, 0, 0)
+  const pixels = paper.getImageData(0, 0, canvas.width, canvas.height).data
+  let coloured = 0
+  for (let at = 0; at < pixels.length; at += 4) {
+    const [r, g, b] = [pixels[at], pixels[at + 1], pixels[at + 2]]
+    if (Math.max(r, g, b) - Math.min(r, g, b) > 40) coloured += 1
+  }
+  return coloured / (pixels.length / 4)
+}
+"""
+
+
+@pytest.fixture
+def connected(new_notebook):
+    """A notebook of so many cells more, loaded and connected by its first two."""
+
+    def make(cells):
+        notebook = new_notebook(cells + 2)
+        notebook.enter(0, LOAD)
+        notebook.enter(1, CONNECT)
+        return notebook
+
+    return make
+
+
+def await_done(notebook, index, counts):
+    """Wait until so many cells are done: a pattern, because the count may leap."""
+    met = "([index, counts]) => new RegExp(counts + ' done').test(window.said(index))"
+    notebook.page.wait_for_function(met, arg=[index, counts], timeout=60_000)
+
+
+def test_a_grid_fills_in_while_the_runs_go(connected):
+    notebook = connected(1)
+    notebook.type(2, BODY)
+    notebook.page.evaluate(_WATCH_PICTURES, 2)
+    notebook.press_run(2)
+    notebook.await_text(2, "of 8 done")
+    notebook.await_pictures(2, 1)
+    await_done(notebook, 2, "[3-7] of 8")
+    notebook.screenshot("sweep-half", cells=3)
+    notebook.await_idle(2)
+    notebook.await_text(2, "8 of 8 success")
+    notebook.await_pictures(2, 1)
+    notebook.screenshot("sweep-whole", cells=3)
+
+    assert "8 cells: 8 new" in notebook.text(2)
+    assert notebook.most_pictures_seen(2) == 1, "the grid was drawn twice"
+    count = notebook.page.evaluate("window.grids.length")
+    shares = [notebook.page.evaluate(_COLOURED, [2, number]) for number in range(count)]
+    assert len({round(share, 3) for share in shares}) >= 4, f"it did not fill in step by step: {shares}"
+    assert all(later >= earlier - 0.01 for earlier, later in itertools.pairwise(shares)), shares
+    assert shares[-1] > shares[0] + 0.2, shares
+    saved = notebook.save()
+    pictures = [output for output in saved.cells[2].outputs if "image/jpeg" in output.get("data", {})]
+    assert len(pictures) == 1
+    assert len(notebook.path.read_text()) < 1024 * 1024
+
+    again = notebook.run(2)
+    assert "8 done (today, sandbox)" in again
+    assert "new" not in again.splitlines()[0]
+    notebook.await_pictures(2, 1)
+
+
+def test_an_interrupt_keeps_the_grid_and_the_same_cell_goes_on(connected):
+    notebook = connected(1)
+    notebook.type(2, SWEEP.replace("192", "512"))
+    notebook.press_run(2)
+    await_done(notebook, 2, "[1-9] of 12")
+    notebook.command("notebook:interrupt-kernel")
+    notebook.await_idle(2)
+    said = notebook.text(2)
+    assert "KeyboardInterrupt" in said
+    assert "takes it up again" in said
+    assert "Traceback" not in said
+    notebook.await_pictures(2, 1)
+    notebook.screenshot("sweep-interrupted")
+    again = notebook.run(2)
+    assert "12 of 12 success" in again
+    assert " done (today, sandbox)" in again.splitlines()[0]
+    assert "(tried again)" in again.splitlines()[0]
+    notebook.await_pictures(2, 1)
+
+
+def test_a_sweep_in_the_background_lands_in_its_own_cell(connected):
+    notebook = connected(2)
+    notebook.enter(2, f"{SWEEP} --background --as back")
+    assert notebook.enter(3, "print(6 * 7)") == "42", "the kernel was to stay free"
+    notebook.await_text(2, "12 of 12 success")
+    notebook.await_pictures(2, 1)
+    assert notebook.pictures(3) == []
+    assert notebook.enter(3, "print(back.status_counts())") == "{'success': 12}"
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_a_sweep_can_be_read_in_both_themes(connected, theme):
+    notebook = connected(1)
+    notebook.command("apputils:change-theme", {"theme": theme})
+    notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+    said = notebook.enter(
+        2,
+        """%%comflowy sweep default --z prompt
+3::cfg: [3, 9]
+3::sampler_name: [euler, no-such-sampler]
+""",
+    )
+    assert "no-such-sampler" in said
+    notebook.enter(
+        2,
+        """%%comflowy sweep default
+3::cfg: [3, 9]
+6::text: {day: "a glass bottle at noon", night: "a glass bottle under stars"}
+3::seed: 7
+5::width: 128
+5::height: 128""",
+    )
+    notebook.await_text(2, "4 of 4 success")
+    notebook.await_pictures(2, 1)
+    notebook.screenshot(f"sweep-{theme.split()[-1].lower()}")
