@@ -14,6 +14,7 @@ _PLACES = {
     "Client": "comflowy_nb.client",
     "ComflowyError": "comflowy_nb.errors",
     "Run": "comflowy_nb.runs.run",
+    "Sweep": "comflowy_nb.runs.sweep",
     "connect": "comflowy_nb.client",
     "grid": "comflowy_nb.notebook.showing",
     "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
