@@ -127,4 +127,4 @@ def _file(letter: str, weight: str) -> str:
 @cache
 def _font(file: str, size_px: float) -> ImageFont.FreeTypeFont:
     # Basic layout: what Raqm would shape by HarfBuzz is one more library that may be missing.
-    return ImageFont.truetype(file, size_px, layout_engine=ImageFont.Layout.BASIC)  # type: ignore[arg-type]  # sizes may be broken
+    return ImageFont.truetype(file, size_px, layout_engine=ImageFont.Layout.BASIC)
