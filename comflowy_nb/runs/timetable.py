@@ -19,6 +19,8 @@ __all__ = ["Interrupted", "Timetable", "unbroken"]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
+START_S = 5.0  # longest time for a thread to begin; none does only if the interrupt came before it was started
+
 
 class Interrupted(KeyboardInterrupt):
     """An interrupt that came while something had to be done to its end; `result` is what that gave."""
@@ -37,13 +39,24 @@ def unbroken(function: Callable[[], T]) -> T:
         After its end, if an interrupt came meanwhile.
     """
     future: Future[T] = Future()
-    threading.Thread(target=_settle, args=(future, function), daemon=True).start()
+    thread = threading.Thread(target=_settle, args=(future, function), daemon=True)
     try:
+        thread.start()  # it waits for the thread to be there, and an interrupt may come in that wait
         return future.result()
     except KeyboardInterrupt:
+        if not _has_begun(thread):
+            raise
         if not future.done() or future.exception() is None:
             raise Interrupted(future.result()) from None
         raise
+
+
+def _has_begun(thread: threading.Thread) -> bool:
+    """Whether a thread runs or ran; one that was just started gets the time to show it."""
+    deadline_s = time.monotonic() + START_S
+    while thread.ident is None and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    return thread.ident is not None
 
 
 def _settle(future: Future[T], function: Callable[[], T]) -> None:

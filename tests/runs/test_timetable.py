@@ -96,3 +96,30 @@ def test_what_must_not_break_ends_before_an_interrupt_is_told():
 def test_what_must_not_break_raises_its_own_error():
     with pytest.raises(KeyError):
         unbroken(lambda: {}["no"])
+
+
+def test_an_interrupt_while_the_thread_starts_is_not_lost(monkeypatch):
+    """The interrupt came while the new thread was waited for: the work went on, and nobody was told of its result."""
+    real = threading.Thread.start
+
+    def start(self):
+        real(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(Interrupted) as caught:
+        unbroken(lambda: 42)
+    assert caught.value.result == 42
+
+
+def test_an_interrupt_before_anything_began_is_a_plain_one(monkeypatch):
+    def start(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr("comflowy_nb.runs.timetable.START_S", 0.01)
+    done = []
+    with pytest.raises(KeyboardInterrupt) as caught:
+        unbroken(lambda: done.append(1))
+    assert not isinstance(caught.value, Interrupted)
+    assert done == []
