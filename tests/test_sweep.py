@@ -246,8 +246,7 @@ def test_select_and_the_sweep_of_the_history(client, api):
 
 
 def test_the_grid_fills_evenly(client, api):
-    settings.window = 1
-    client.sweep("wf-1", {"3::cfg": range(1, 5), "3::steps": range(1, 5)}, timeout=20)
+    client.sweep("wf-1", {"3::cfg": range(1, 5), "3::steps": range(1, 5)}, window=1, timeout=20)
     first = [(params["3::cfg"], params["3::steps"]) for params in sent(api)[:4]]
     assert len({cfg for cfg, _ in first}) >= 2
     assert len({steps for _, steps in first}) >= 2
