@@ -259,7 +259,7 @@ class Client:
         Parameters
         ----------
         axes
-            Field -> values: a list, a range, an array, `{label: value}`, a preset, a seed word; any other value is fixed.
+            Field -> values: a list, a range, an array, `{label: value}`, a preset, a seed word; all else is fixed.
         max_runs
             Permits so many runs to be sent. More than 64 on a service that costs money need it.
         stop_after
