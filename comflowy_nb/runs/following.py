@@ -64,6 +64,15 @@ class Desk(Protocol):
 
     def live_runs(self) -> int: ...
 
+    def note_status(self, following: Following) -> None:
+        """Its run went to another state, for the count of the live ones."""
+
+    def look_wait_s(self, following: Following) -> float | None:
+        """The service took a run: how soon to look whether it has begun, in seconds; None where that tells nothing."""
+
+    def note_look(self, following: Following) -> None:
+        """A run was looked at for the first time and is live."""
+
     def first_end(self, following: Following) -> None:
         """A run of a workflow ended: its pace is known now, those that waited for it can be timed."""
 
@@ -185,7 +194,8 @@ class Following:
         self._record(Status.WAITING, service_run_id=service_run_id, accepted_at=time.time())
         if self.pace.estimate_s is not None or self._desk.is_scout(self):
             self.rule_due_s = self.first_due_s()
-        self.ask(self.next_due_s(self.answered_s))
+        due_s, look_s = self.next_due_s(self.answered_s), self._desk.look_wait_s(self)
+        self.ask(due_s if look_s is None else min(due_s, self.answered_s + look_s))
         if self.cancel_wanted:  # where the service can't, it is followed on
             self._cancel()
 
@@ -276,11 +286,13 @@ class Following:
 
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, desk, now_s = self.run, self._desk, self._desk.times.clock()
-        self._missed_age_s = age_s
+        is_first_look, self._missed_age_s = self._missed_age_s is None, age_s
         if may_move(run.status, snapshot.status):
             self._record(snapshot.status, service_word=snapshot.service_word, remark=snapshot.remark)
         elif snapshot.service_word != run.service_word:  # another word for the same state: for the display alone
             run.update(replace(run.record, service_word=snapshot.service_word))
+        if is_first_look:
+            desk.note_look(self)
         if run.status in {Status.WAITING, Status.PENDING} and age_s > desk.settings.stall_s:
             run.report(trouble=f"{desk.service.label} took it {age_s:.0f} s ago and has not started it yet")
         elif run.trouble and not self._unwritten:
@@ -329,12 +341,14 @@ class Following:
         except HistoryError as error:
             self._unwritten = changes
             run.update(replace(run.record, status=status, **changes))
+            self._desk.note_status(self)
             run.report(trouble=f"the history can't be written: {error}")
             self.ask(self._desk.times.clock() + FLUSH_WAIT_S)
             return
         self._unwritten = {}
         if record is not None:
             run.update(record)
+            self._desk.note_status(self)
 
     def _learn(self, sample_s: float) -> None:
         self._desk.note_end(heard=self.heard_end)

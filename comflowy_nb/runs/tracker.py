@@ -33,6 +33,7 @@ __all__ = ["Feed", "Tracker"]
 T = TypeVar("T")
 
 WATCH_S = 0.3  # how often a run that another kernel follows is read from the history
+LOOK_S, LOOK_SHARE = 0.05, 0.25  # when it is looked whether the newest run has begun: at this share of its usual time
 HEARD = 3  # ends in a row that we were told of: then the next will be told as well
 OWNER_S = 2.0  # how often that kernel is looked for
 
@@ -81,6 +82,8 @@ class Tracker:
         self._owners = owners
         self._lock = threading.RLock()
         self._followed: dict[str, Following] = {}
+        self._live: set[Following] = set()  # those of them whose runs are live, those outside the window too
+        self._newest: Following | None = None  # the one the service took last
         self._outside: list[Following] = []  # of the window, in order
         self._feeds: list[Feed] = []
         self._feeding = 0  # threads that ask a feed right now
@@ -112,6 +115,7 @@ class Tracker:
         with self._lock:
             fits = self.live_runs() < self.window.size
             self._followed[run.token] = following
+            self._live.add(following)
             if not fits:
                 self._outside.append(following)
             if fits:
@@ -144,6 +148,7 @@ class Tracker:
             if following is None or not following.run.status.is_live:
                 following = Following(self, run, self.pace(workflow_key), workflow_key, None)
                 self._followed[run.token] = following
+            self.note_status(following)
             following.rule_due_s = self.times.clock()
         following.ask(self.times.clock())
 
@@ -159,6 +164,7 @@ class Tracker:
             if following is None:
                 following = Following(self, run, Pace(), "", None)
                 self._followed[run.token] = following
+                self.note_status(following)
             following.cancel_wanted = True
             unsent = following in self._outside
             if unsent:
@@ -196,9 +202,37 @@ class Tracker:
     # -- what the followed runs share (`following.Desk`) --------------------------------------------------------
 
     def live_runs(self) -> int:
+        return len(self._live) - len(self._outside)
+
+    def note_status(self, following: Following) -> None:
         with self._lock:
-            live = [following for following in self._followed.values() if following.run.record.status.is_live]
-            return len(live) - len(self._outside)
+            (self._live.add if following.run.status.is_live else self._live.discard)(following)
+
+    def look_wait_s(self, following: Following) -> float | None:
+        with self._lock:
+            self._newest = following
+            sending = any(other.run.status is Status.SUBMITTING for other in self._live if other not in self._outside)
+            if sending or not self._tells_of_room(following):
+                return None
+        estimate_s = following.pace.estimate_s
+        return LOOK_S if estimate_s is None else min(1.0, LOOK_SHARE * estimate_s)
+
+    def note_look(self, following: Following) -> None:
+        with self._lock:
+            if not self._tells_of_room(following):
+                return
+            is_wider = self.window.look(running=following.run.status is Status.RUNNING, now_s=self.times.clock())
+        if is_wider:
+            self._fill()
+
+    def _tells_of_room(self, following: Following) -> bool:
+        """Whether it says something of the service that this run has begun: all in flight went before it."""
+        return (
+            bool(self._feeds)
+            and following is self._newest
+            and self.window.is_tried
+            and self.live_runs() >= self.window.size
+        )
 
     @property
     def hears(self) -> bool:
@@ -227,6 +261,7 @@ class Tracker:
 
     def release(self, following: Following, *, forget: bool) -> None:
         with self._lock:
+            self.note_status(following)
             if forget and self._followed.get(following.run.token) is following:
                 del self._followed[following.run.token]
             if following.run.status is Status.SUCCESS:

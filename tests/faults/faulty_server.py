@@ -287,7 +287,10 @@ def _read_request(reader: Any, number: int) -> Seen | None:
             reader.readline()
         reader.readline()
     else:
-        body = reader.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        body = reader.read(length)
+        if len(body) < length:  # who sent it is gone: a kernel was killed in the middle
+            return None
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return Seen(method, parts.path, query, headers, body, connection=number)

@@ -42,6 +42,48 @@ def test_it_costs_little_that_it_starts_small():
     assert took_s <= 1.05 * 512 * 0.2 / 16
 
 
+def look_until_it_stays(window, *, places):
+    """Look at the newest run each time the window is full, as a tracker does, before anything has ended."""
+    window.begin(0.0)
+    while window.look(running=window.size <= places, now_s=0.05):
+        pass
+
+
+def test_a_newest_run_that_has_begun_makes_it_wider_before_the_first_end():
+    window = Window(8)
+    look_until_it_stays(window, places=64)
+    assert window.size == 32, "not beyond what was tried: a service may call running what waits"
+
+
+def test_a_newest_run_that_waits_shows_that_it_holds_enough():
+    window = Window(8)
+    look_until_it_stays(window, places=16)
+    assert window.size == 32
+    assert not window.is_tried
+    drive(window, places=16, takes_s=0.2, count=1500)
+    assert window.size == 32, "two for each place"
+
+
+def test_a_service_that_begins_late_is_not_taken_for_a_full_one():
+    window = Window(8)
+    look_until_it_stays(window, places=0)
+    assert window.size == 8
+    drive(window, places=32, takes_s=0.2, count=1500)
+    assert window.size >= 64
+
+
+def test_looks_cost_less_than_a_turn():
+    begun = Window(8)
+    look_until_it_stays(begun, places=16)
+    assert drive(begun, places=16, takes_s=60, count=64) < drive(Window(8), places=16, takes_s=60, count=64)
+
+
+def test_a_fixed_window_is_not_made_wider_by_a_look():
+    window = Window(3, grows=False)
+    look_until_it_stays(window, places=64)
+    assert window.size == 3
+
+
 def test_a_fixed_window_stays():
     window = Window(3, grows=False)
     drive(window, places=64, takes_s=0.2, count=200)
