@@ -150,8 +150,8 @@ def taken_so_far(api):
 def test_killed_in_the_middle_and_run_again(api):
     """What was taken is joined, what was never sent is sent: the counts at the server are exact."""
     api.words = ["running"] * 100_000
-    process = start(api)
-    wait_until(lambda: len(taken_so_far(api)) == 8)  # the window; nothing ends, so nothing more is sent
+    process = start(api, window=8)
+    wait_until(lambda: len(taken_so_far(api)) == 8)  # nothing ends, so nothing more is sent
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     check_each_once(api, 8)
@@ -225,7 +225,7 @@ def test_a_fresh_sweep_that_was_killed_is_taken_up_not_begun_again(api):
         client.sweep("wf-1", AXES, timeout=30)
     assert api.count(RUN) == 12
     api.words = ["running"] * 100_000
-    process = start(api, fresh=True)
+    process = start(api, fresh=True, window=8)
     wait_until(lambda: api.count(RUN) == 20 and len(taken_so_far(api)) == 20)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
@@ -263,7 +263,7 @@ def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
 
 def test_an_interrupt_leaves_the_grid_and_the_same_sweep_goes_on(client, api):
     api.words = ["running"] * 100_000
-    swept = client.sweep("wf-1", AXES, wait=False)
+    swept = client.sweep("wf-1", AXES, wait=False, window=8)
     wait_until(lambda: len(taken_so_far(api)) == 8)
     swept.cancel()
     assert swept.status_counts()["not sent"] == 4
