@@ -1,0 +1,309 @@
+"""What stands for a field in a form: a text area, a slider, a number box, a dropdown ..., chosen by the field.
+
+A control never corrects what was typed: a value that can't be sent stays as it stands, with the reason beneath it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.notebook.plain import plain
+from comflowy_nb.runs.captions import LONG_TEXT
+from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.json_values import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Control", "control_for", "field_label", "tooltip_of"]
+
+EXACT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
+_MOST_PLACES = 200  # of a slider: more can't be told apart with a mouse
+_MOST_LISTED = 24  # options of a dropdown; more are found by typing
+
+
+class Control:
+    """One field in the form.
+
+    Parameters
+    ----------
+    label
+        What stands above it.
+    """
+
+    is_wide = False  # takes a line of its own
+
+    def __init__(self, field: Field, label: str) -> None:
+        self.field = field
+        self.problem: str | None = None
+        self._label = label
+        self._changed: Callable[[], None] | None = None
+        self._why = widgets.HTML(layout=widgets.Layout(display="none"))
+        self._why.add_class("cfy-why")
+        self.input = self._make()
+        self.input.add_class("cfy-input")
+        self.widget = widgets.VBox([*self._parts(), self._why])
+        self.widget.add_class("cfy-field")
+        if self.is_wide:
+            self.widget.add_class("cfy-wide")
+
+    # -- what a kind of control says of itself ------------------------------------------------------------------
+
+    def _make(self) -> Any:
+        """The widget that is typed into."""
+        raise NotImplementedError  # each kind has its own
+
+    def _parts(self) -> list[Any]:
+        return [self.input]
+
+    def _read(self) -> Any:
+        """What stands there, as it would be sent."""
+        return self.field.check(self.input.value)
+
+    def _show(self, value: Any) -> None:
+        self.input.value = value
+
+    # -- for the form -------------------------------------------------------------------------------------------
+
+    def read(self) -> Any:
+        """What stands there, as it would be sent; the reason why not stands beneath it.
+
+        Raises
+        ------
+        FieldError
+            If it can't be sent.
+        """
+        try:
+            value = self._read()
+        except FieldError as error:
+            self._say(str(error))
+            raise
+        self._say(None)
+        return value
+
+    def show(self, value: Any) -> None:
+        """Put a value there, whether it can be sent or not.
+
+        Raises
+        ------
+        FieldError
+            If the control has no place for such a value.
+        """
+        try:
+            self._show(value)
+        except (TypeError, ValueError) as error:  # of traitlets: a text where a number should be
+            self.field.check(value)
+            raise FieldError(f"{self.field.where}: {text_of(value)} can't stand in this form") from error
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Call at every change by a person or by `show`."""
+        self._changed = changed
+        for part in self._heard():
+            part.observe(self._hear, names="value")
+
+    def close(self) -> None:
+        self._changed = None
+        for part in self._heard():
+            part.unobserve_all()
+
+    def _heard(self) -> Sequence[Any]:
+        return [self.input]
+
+    def _hear(self, _: Any) -> None:
+        if self._changed is not None:
+            self._changed()
+
+    def _say(self, why: str | None) -> None:
+        if why == self.problem:
+            return
+        self.problem = why
+        # The field's place is plain here: what stands before the first colon says it.
+        text = "" if why is None else why.removeprefix(f"{self.field.where}: ")
+        self._why.value = f'<span role="alert">{html.escape(plain(text))}</span>' if text else ""
+        self._why.layout.display = "" if text else "none"
+        (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
+
+    def _options(self, **more: Any) -> dict[str, Any]:
+        return {"description": self._label, "tooltip": tooltip_of(self.field), **more}
+
+
+class TextControl(Control):
+    """A STRING, or a value of no known type: then a number, true, false and JSON are what they are on a line."""
+
+    @property
+    def is_long(self) -> bool:
+        default = self.field.default
+        return self.field.multiline or (isinstance(default, str) and ("\n" in default or len(default) > LONG_TEXT))
+
+    @property
+    def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return self.is_long
+
+    def _make(self) -> Any:
+        if not self.is_long:
+            return widgets.Text(**self._options(continuous_update=False))
+        return widgets.Textarea(**self._options(continuous_update=False, rows=3))
+
+    def _read(self) -> Any:
+        text = str(self.input.value)
+        return self.field.read(text) if self.field.type is FieldType.UNKNOWN else self.field.check(text)
+
+    def _show(self, value: Any) -> None:
+        self.input.value = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+class DigitsControl(TextControl):
+    """A whole number too large for the browser's own: typed and kept as digits."""
+
+    is_long = False  # type: ignore[assignment]
+
+    def _read(self) -> Any:
+        return self.field.read(str(self.input.value).strip())
+
+
+class NumberControl(Control):
+    """A number box, with arrows by the field's step."""
+
+    def _make(self) -> Any:
+        # No bounds here: a box with bounds would change what was typed without a word. For whole numbers too, since a
+        # box of whole numbers would cut 2.5 to 2.
+        step = self.field.step or (1 if self.field.type is FieldType.INT else None)
+        return widgets.FloatText(**self._options(step=step))
+
+    def _read(self) -> Any:
+        return self.field.check(_neat(self.input.value, self.field))
+
+
+class SliderControl(Control):
+    """A slider over the field's whole range, with the number beside it."""
+
+    def _make(self) -> Any:
+        one = self.field
+        assert one.min is not None
+        assert one.max is not None
+        bounds = {"min": one.min, "max": one.max, "value": one.min, "step": one.step or 1}
+        if one.type is FieldType.INT:
+            return widgets.IntSlider(**self._options(**{name: int(value) for name, value in bounds.items()}))
+        shape = f".{_digits(one)}f"
+        return widgets.FloatSlider(**self._options(**bounds, readout_format=shape))
+
+    def _read(self) -> Any:
+        return self.field.check(_neat(self.input.value, self.field))
+
+    def _show(self, value: Any) -> None:
+        self.field.check(value)  # a slider would move it into its range without a word
+        self.input.value = value
+
+
+class ChoiceControl(Control):
+    """A dropdown; without a choice where the value to begin with is none of the options."""
+
+    labels: tuple[str, ...] = ()
+
+    def _make(self) -> Any:
+        options = self.field.options
+        words = [text_of(option) for option in options]
+        return widgets.Dropdown(**self._options(options=list(zip(words, options, strict=True)), value=None))
+
+    def label(self, labels: Sequence[str]) -> None:
+        """Words to show in the place of the options."""
+        self.input.options = list(zip(labels, self.field.options, strict=True))
+
+    def _read(self) -> Any:
+        if self.input.value is None:
+            raise FieldError(f"{self.field.where}: nothing is chosen")
+        return self.field.check(self.input.value)
+
+    def _show(self, value: Any) -> None:
+        self.input.value = self.field.check(value)
+
+
+class SearchControl(Control):
+    """Many options: typed, with those that match below."""
+
+    def _make(self) -> Any:
+        words = [text_of(option) for option in self.field.options]
+        hint = f"type to search {len(words)} choices"
+        return widgets.Combobox(**self._options(options=words, continuous_update=False, placeholder=hint))
+
+    def _read(self) -> Any:
+        return self.field.read(str(self.input.value))
+
+    def _show(self, value: Any) -> None:
+        self.input.value = text_of(value)
+
+
+class SwitchControl(Control):
+    """A BOOLEAN: a checkbox, or its two labels where it has them."""
+
+    def _make(self) -> Any:
+        on, off = self.field.label_on, self.field.label_off
+        if on and off and on != off:
+            return widgets.RadioButtons(
+                **self._options(options=[(on, True), (off, False)], orientation="horizontal", value=None)
+            )
+        return widgets.Checkbox(**self._options(indent=False))
+
+    def _read(self) -> Any:
+        if self.input.value is None:
+            raise FieldError(f"{self.field.where}: nothing is chosen")
+        return bool(self.input.value)
+
+
+def control_for(field: Field, label: str) -> Control:
+    """The control that suits a field; pictures and seeds have their own elsewhere.
+
+    A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
+    one that may be larger than the browser's numbers are exact is typed as digits; any other has a box.
+    """
+    match field.type:
+        case FieldType.CHOICE if field.options:
+            return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label)
+        case FieldType.BOOLEAN:
+            return SwitchControl(field, label)
+        case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > EXACT:
+            return DigitsControl(field, label)
+        case FieldType.INT | FieldType.FLOAT:
+            return (SliderControl if _has_few_places(field) else NumberControl)(field, label)
+        case FieldType.UNKNOWN if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
+            return NumberControl(field, label)
+    return TextControl(field, label)
+
+
+def field_label(field: Field, aliases: Sequence[str] = ()) -> str:
+    """What stands above a field: the person's own word for it, else its name."""
+    return aliases[0] if aliases else field.name
+
+
+def tooltip_of(field: Field) -> str:
+    """More about a field than fits above it: its id, its range, its description."""
+    low, high = (None if end is None else f"{end:g}" if abs(end) < EXACT else str(int(end)) for end in (field.min, field.max))
+    reach = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
+    return plain(" - ".join(part for part in (field.id, reach, field.tooltip) if part))
+
+
+def _has_few_places(field: Field) -> bool:
+    if field.min is None or field.max is None or field.max <= field.min:
+        return False
+    step = field.step or (1 if field.type is FieldType.INT else 0)
+    return step > 0 and (field.max - field.min) / step <= _MOST_PLACES
+
+
+def _digits(field: Field) -> int:
+    """How many digits behind the point the field's steps have."""
+    exponent = Decimal(repr(float(field.step or 1))).normalize().as_tuple().exponent
+    return max(0, -int(exponent)) if isinstance(exponent, int) else 0
+
+
+def _neat(value: float, field: Field) -> float:
+    """Without the dust of binary fractions: 0.1 x 3 is 0.3. What was typed more finely than the steps stays."""
+    if value == int(value):
+        return int(value)
+    rounded = round(value, _digits(field) + 2)
+    return rounded if abs(rounded - value) < 1e-9 * max(1.0, abs(value)) else value
