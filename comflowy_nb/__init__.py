@@ -16,6 +16,7 @@ _PLACES = {
     "Run": "comflowy_nb.runs.run",
     "Sweep": "comflowy_nb.runs.sweep",
     "connect": "comflowy_nb.client",
+    "form": "comflowy_nb.notebook.form_making",
     "grid": "comflowy_nb.notebook.showing",
     "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
     "show": "comflowy_nb.notebook.showing",

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.finding import Finder
     from comflowy_nb.workflow.graph import Made
+    from comflowy_nb.workflow.pictures import PictureInput
+    from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Client", "Submitted", "connect"]
@@ -213,8 +215,7 @@ class Client:
         """
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
-        given = settings_from_mapping(params) if isinstance(params, Mapping) else params
-        resolved = resolve(workflow, given, namespace=namespace, open_run=self._connection.picture_of_run)
+        resolved = self.resolve(workflow, params, namespace=namespace)
         values = {**(base.params if base else {}), **resolved.params}
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
         intent = self._connection.entrance.intent(workflow, values, set_params=set_params, name=name)
@@ -231,6 +232,33 @@ class Client:
             assert error is not None
             raise error
         return Submitted(run, claim.kind, resolved.drawn)
+
+    def resolve(
+        self,
+        workflow: Workflow,
+        params: Sequence[Setting] | Mapping[str, Any],
+        *,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> Resolved:
+        """What would be sent for these: every value read and checked by its field, seeds drawn.
+
+        Raises
+        ------
+        FieldError
+            For everything that is wrong at once.
+        """
+        given = settings_from_mapping(params) if isinstance(params, Mapping) else params
+        return resolve(workflow, given, namespace=namespace, open_run=self.open_picture)
+
+    def open_picture(self, ref: str) -> PictureInput:
+        """The picture of an earlier run, as an input of a new one.
+
+        Raises
+        ------
+        RefError, PictureError
+            If there is none, or it is not on disk.
+        """
+        return self._connection.picture_of_run(ref)
 
     def sweep(
         self,

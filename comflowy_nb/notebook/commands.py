@@ -163,6 +163,10 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, 1), has_fields=True, has_body=True,
         ),
         Command(
+            "form", "form WORKFLOW [FIELD=VALUE ...]", "fill in a workflow's fields and run it, with a mouse or keys",
+            "form_command:form", (_AS, _SENDING[0]), words=(0, 1), has_fields=True,
+        ),
+        Command(
             "runs", "runs [TEXT] [FIELD=VALUE ...]", "search earlier runs", "runs_commands:runs",
             (
                 Option("--since", "TIME", "not older than 2h, 30d ...", duration_s),

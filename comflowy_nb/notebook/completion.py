@@ -25,7 +25,7 @@ _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud")
 _NUMBERED = 12  # references offered
 _REF_COMMANDS = {"show", "save", "cancel", "resume"}
-_RUNNING = {"run", "sweep"}
+_RUNNING = {"run", "sweep", "form"}
 _BEHIND_COMMA = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
@@ -105,9 +105,9 @@ class Completions:
                 return list(_commands())
             case "workflow", 0:
                 return ["add ", "alias "]
-            case ("run" | "sweep" | "fields", 0) | ("workflow", 1):
+            case ("run" | "sweep" | "form" | "fields", 0) | ("workflow", 1):
                 return [f"{name} " for name in self._workflow_names()]
-            case "run" | "sweep", 1:
+            case "run" | "sweep" | "form", 1:
                 return [f"{key}=" for key in _keys(self._workflow(command, plain))]
         return []
 

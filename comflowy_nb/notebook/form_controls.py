@@ -283,7 +283,9 @@ def field_label(field: Field, aliases: Sequence[str] = ()) -> str:
 
 def tooltip_of(field: Field) -> str:
     """More about a field than fits above it: its id, its range, its description."""
-    low, high = (None if end is None else f"{end:g}" if abs(end) < EXACT else str(int(end)) for end in (field.min, field.max))
+    low, high = (
+        None if end is None else f"{end:g}" if abs(end) < EXACT else str(int(end)) for end in (field.min, field.max)
+    )
     reach = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
     return plain(" - ".join(part for part in (field.id, reach, field.tooltip) if part))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Comflowy", "load", "unload"]
+__all__ = ["Comflowy", "current_session", "load", "unload"]
 
 _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
 
@@ -116,6 +116,15 @@ def unload(shell: InteractiveShell) -> None:
     if magics in shell.configurables:
         shell.configurables.remove(magics)
     magics.session.close()
+
+
+def current_session() -> Session | None:
+    """What the kernel of this process has of the extension; None where it is not loaded."""
+    from IPython import get_ipython  # noqa: PLC0415
+
+    shell = get_ipython()
+    magics = _find(shell) if shell is not None else None
+    return magics.session if magics is not None else None
 
 
 def _find(shell: InteractiveShell) -> Comflowy | None:

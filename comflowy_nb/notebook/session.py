@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from comflowy_nb.client import Client
+    from comflowy_nb.notebook.form import Form
     from comflowy_nb.notebook.sweep_view import SweepView
     from comflowy_nb.notebook.views import RunView, Viewer
     from comflowy_nb.runs.library import Found, Library
@@ -171,6 +172,14 @@ class Session:
         if sweep.token is not None:
             self._sweeps[sweep.token] = sweep
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
+
+    def show_form(self, form: Form) -> None:
+        """Show a form in the cell that runs now, its pictures in outputs below it that the saved notebook keeps."""
+        from comflowy_nb.notebook.form_screens import BelowScreen  # noqa: PLC0415 - loads ipywidgets
+
+        self.drawn.add(form.token)
+        self.say(*form.bundle())
+        form.show_on(BelowScreen(), BelowScreen())
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; in a terminal its text."""

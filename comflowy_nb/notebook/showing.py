@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from comflowy_nb.notebook.form import Form
     from comflowy_nb.notebook.grid import Grid
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.runs.run import Run
@@ -114,7 +115,15 @@ def register_formatters(session: Session) -> None:
         elif not session.in_kernel:
             print(repr(sweep))  # noqa: T201 - as above
 
+    def show_form(form: Form) -> None:
+        if form.token not in session.drawn:
+            if session.in_kernel:
+                session.show_form(form)
+            else:
+                print(repr(form))  # noqa: T201 - as above
+
     formatter.for_type_by_name("comflowy_nb.runs.run", "Run", show_run)
+    formatter.for_type_by_name("comflowy_nb.notebook.form", "Form", show_form)
     formatter.for_type_by_name("comflowy_nb.runs.sweep", "Sweep", show_sweep)
     formatter.for_type(RunList, show_list)
 
@@ -124,6 +133,7 @@ def unregister_formatters(shell: InteractiveShell) -> None:
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.pop("comflowy_nb.runs.run.Run", None)
     formatter.pop("comflowy_nb.runs.sweep.Sweep", None)
+    formatter.pop("comflowy_nb.notebook.form.Form", None)
     formatter.pop(RunList, None)
 
 

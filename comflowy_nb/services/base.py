@@ -228,6 +228,10 @@ class Service(Protocol):
     def can_cancel(self) -> bool: ...
 
     @property
+    def can_upload(self) -> bool:
+        """Whether it takes pictures; else their https addresses are given."""
+
+    @property
     def runs_graphs(self) -> bool: ...
 
     @property

@@ -85,6 +85,10 @@ class Comflowy:
         return self.kind == "sandbox"
 
     @property
+    def can_upload(self) -> bool:
+        return self.kind == "sandbox"
+
+    @property
     def runs_graphs(self) -> bool:
         return False
 
@@ -258,7 +262,7 @@ class Comflowy:
 
     def upload(self, name: str, content: bytes) -> str | None:
         """Hand over an input picture; None where the service takes none and a URL must be given instead."""
-        if self.kind != "sandbox":
+        if not self.can_upload:
             return None
         files = {"image": (name, content)}
         return self._patiently("POST", "/upload/image", wire.read_name, what="upload", files=files)

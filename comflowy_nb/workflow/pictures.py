@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["PictureInput", "is_picture", "open_picture", "picture_of"]
+__all__ = ["PictureInput", "is_picture", "open_picture", "picture_of", "picture_of_bytes"]
 
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
 
@@ -53,8 +53,21 @@ def open_picture(path: str | os.PathLike[str], *, name: str | None = None) -> Pi
         content = file.read_bytes()
     except OSError as error:
         raise PictureError(f"{file.name} can't be read: {error.strerror}") from error
-    _recognise(content, file.name)
-    return PictureInput(name or file.name, hashlib.sha256(content).hexdigest(), lambda: content)
+    return picture_of_bytes(content, name or file.name)
+
+
+def picture_of_bytes(content: bytes, name: str) -> PictureInput:
+    """The content of a picture file.
+
+    Raises
+    ------
+    PictureError
+        If it is too large or no picture.
+    """
+    if len(content) > settings.picture_max_bytes:
+        raise PictureError(f"{name} has {len(content)} bytes, more than picture_max_bytes allows")
+    _recognise(content, name)
+    return PictureInput(name, hashlib.sha256(content).hexdigest(), lambda: content)
 
 
 def is_picture(value: object) -> bool:

@@ -1,0 +1,159 @@
+// The runs of a form: a button with a thumbnail each, a mark beside it, and the cell that was copied.
+// One module without a build; nothing is fetched.
+
+const make = (tag, className, text) => {
+  const element = document.createElement(tag)
+  if (className) element.className = className
+  if (text !== undefined) element.textContent = text
+  return element
+}
+
+// JupyterLab takes Enter, Space and letters in an output for its own commands: within the form they belong to the form.
+const keepKeys = (el, signal) => {
+  const find = () => {
+    const form = el.closest('.cfy-form') ?? (el.isConnected ? el : null)
+    if (form === null) return requestAnimationFrame(find)
+    form.addEventListener('keydown', event => event.stopPropagation(), {signal})
+  }
+  find()
+}
+
+const copy = async text => {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    return false // no permission, or a page that is not secure: the text stands there to be copied by hand
+  }
+}
+
+class Frame {
+  constructor(model, token) {
+    this.model = model
+    this.token = token
+    this.element = make('li', 'cfy-frame')
+    this.button = make('button', 'cfy-frame-button')
+    this.button.type = 'button'
+    this.picture = make('img', 'cfy-thumb')
+    this.picture.alt = ''
+    this.blank = make('span', 'cfy-blank')
+    this.bar = make('span', 'cfy-bar')
+    this.bar.append(make('span'))
+    this.ref = make('strong')
+    this.word = make('span', 'cfy-word')
+    this.changed = make('span', 'cfy-changed')
+    const line = make('span', 'cfy-frame-line')
+    line.append(this.ref, this.word)
+    const box = make('span', 'cfy-thumb-box')
+    box.append(this.picture, this.blank, this.bar)
+    this.button.append(box, line, this.changed)
+    this.button.addEventListener('click', () => model.send({pick: token}))
+    const label = make('label', 'cfy-mark')
+    this.mark = make('input')
+    this.mark.type = 'checkbox'
+    this.mark.addEventListener('change', () => this.setMark())
+    this.markWord = make('span', '', 'compare')
+    label.append(this.mark, this.markWord)
+    this.element.append(this.button, label)
+  }
+
+  setMark() {
+    const others = this.model.get('marked').filter(token => token !== this.token)
+    this.model.set('marked', this.mark.checked ? [...others, this.token] : others)
+    this.model.save_changes()
+  }
+
+  draw(item) {
+    const thumb = this.model.get('thumbs')[this.token]
+    const isShown = this.model.get('shown') === this.token
+    const marked = this.model.get('marked')
+    if (thumb && this.picture.src !== thumb) this.picture.src = thumb
+    this.picture.hidden = !thumb
+    this.blank.hidden = Boolean(thumb)
+    this.blank.textContent = thumb ? '' : item.status
+    this.bar.hidden = item.fraction === null
+    this.bar.firstChild.style.width = `${100 * (item.fraction ?? 0)}%`
+    this.ref.textContent = item.ref
+    this.word.textContent = item.word
+    this.changed.textContent = item.changed
+    this.element.dataset.status = item.status
+    this.element.classList.toggle('cfy-shown', isShown)
+    this.button.setAttribute('aria-pressed', String(isShown))
+    this.button.title = `${item.changed}\nclick: back to these values`
+    this.button.setAttribute('aria-label', `${item.ref}, ${item.word || item.status}. ${item.changed}. Back to these values`)
+    this.mark.checked = marked.includes(this.token)
+    this.mark.disabled = !item.has_pictures || (!this.mark.checked && marked.length >= this.model.get('most_marked'))
+    this.mark.setAttribute('aria-label', `compare ${item.ref}`)
+  }
+}
+
+export default {
+  render({model, el}) {
+    const listening = new AbortController()
+    keepKeys(el, listening.signal)
+    const root = make('div', 'cfy-strip')
+    const copied = make('div', 'cfy-copied')
+    copied.hidden = true
+    copied.setAttribute('role', 'status')
+    const said = make('span', 'cfy-copied-word')
+    const hide = make('button', 'cfy-small-button', 'hide')
+    hide.type = 'button'
+    hide.addEventListener('click', () => { copied.hidden = true })
+    const text = make('pre')
+    text.tabIndex = 0
+    text.setAttribute('aria-label', 'the cell')
+    copied.append(said, hide, text)
+    const list = make('ol', 'cfy-frames')
+    list.setAttribute('aria-label', 'runs of this form')
+    const compare = make('button', 'cfy-small-button cfy-compare')
+    compare.type = 'button'
+    compare.addEventListener('click', () => model.send({compare: true}))
+    root.append(copied, list, compare)
+    el.append(root)
+
+    const frames = new Map()
+    const draw = () => {
+      const items = model.get('items')
+      const tokens = new Set(items.map(item => item.token))
+      for (const [token, frame] of frames) {
+        if (!tokens.has(token)) {
+          frame.element.remove()
+          frames.delete(token)
+        }
+      }
+      let isNew = false
+      for (const item of items) {
+        let frame = frames.get(item.token)
+        if (!frame) {
+          frame = new Frame(model, item.token)
+          frames.set(item.token, frame)
+          list.append(frame.element)
+          isNew = true
+        }
+        frame.draw(item)
+      }
+      list.hidden = items.length === 0
+      const count = model.get('marked').length
+      compare.hidden = items.length < 2
+      compare.disabled = count < 2
+      compare.textContent = count < 2 ? 'Mark two or more to compare' : `Compare ${count} marked`
+      if (isNew) list.scrollTo({left: list.scrollWidth})
+    }
+    const show = async () => {
+      const cell = model.get('cell')
+      if (!cell.text) return
+      text.textContent = cell.text
+      copied.hidden = false
+      said.textContent = (await copy(cell.text)) ? 'Copied: paste it into a cell' : 'Copy this into a cell'
+    }
+    const heard = ['items', 'thumbs', 'shown', 'marked'].map(name => `change:${name}`)
+    for (const name of heard) model.on(name, draw)
+    model.on('change:cell', show)
+    draw()
+    return () => {
+      listening.abort()
+      for (const name of heard) model.off(name, draw)
+      model.off('change:cell', show)
+    }
+  },
+}

@@ -1,0 +1,67 @@
+"""Filmstrip: the runs of a form as thumbnails, to be gone back to and marked for a comparison; the browser's half of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["MOST_MARKED", "Filmstrip"]
+
+SCRIPT = (Path(__file__).parent / "filmstrip.js").read_text("utf-8")
+STYLE = (Path(__file__).parent / "form.css").read_text("utf-8")
+MOST_MARKED = 9  # pictures in one comparison
+
+
+class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
+    """The runs of a form, oldest first.
+
+    Parameters
+    ----------
+    pick
+        Called with a run's token when its thumbnail is clicked.
+    compare
+        Called with the tokens of the marked runs, in the order of the strip.
+    """
+
+    _esm = SCRIPT  # as text: a path would keep a signal that holds every instance (anywidget issue 929)
+    _css = STYLE
+
+    items = traitlets.List().tag(sync=True)
+    """A run each: token, ref, status, words about it, what changed, how far it is (0 to 1, or None)."""
+    thumbs = traitlets.Dict().tag(sync=True)
+    """Token -> a small JPEG as a data address. Apart from `items`, which change several times a second."""
+    shown = traitlets.Unicode("").tag(sync=True)
+    """Token of the run whose pictures are shown."""
+    marked = traitlets.List().tag(sync=True)
+    """Tokens of the runs to be compared."""
+    cell = traitlets.Dict().tag(sync=True)
+    """The cell's text to be copied, and a number that makes every request a new one."""
+    most_marked = traitlets.Int(MOST_MARKED).tag(sync=True)
+
+    def __init__(self, *, pick: Callable[[str], None], compare: Callable[[list[str]], None]) -> None:
+        super().__init__()
+        self._pick = pick
+        self._compare = compare
+        self.on_msg(self._hear)
+
+    def copy(self, text: str) -> None:
+        """Have the browser put a text on the clipboard, and show it."""
+        self.cell = {"text": text, "number": int(self.cell.get("number", 0)) + 1}
+
+    def close(self) -> None:
+        self.on_msg(self._hear, remove=True)
+        super().close()
+
+    def _hear(self, _: object, said: Mapping[str, Any], __: object) -> None:
+        match said:
+            case {"pick": str(token)}:
+                self._pick(token)
+            case {"compare": True}:
+                marked = set(self.marked)
+                self._compare([item["token"] for item in self.items if item["token"] in marked])

@@ -1,0 +1,237 @@
+"""The fields of a form as widgets, in groups by node, with a box to find one where there are many."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.notebook.form_controls import ChoiceControl, Control, control_for
+from comflowy_nb.notebook.form_fields import group
+from comflowy_nb.notebook.form_pictures import PictureControl
+from comflowy_nb.notebook.form_seed import SeedControl
+from comflowy_nb.notebook.plain import plain
+from comflowy_nb.runs.captions import name_fields, write_value
+from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.pictures import PictureInput
+from comflowy_nb.workflow.values import draw_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from comflowy_nb.notebook.form_fields import FormField, Group
+    from comflowy_nb.services.base import Service
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["FormBody"]
+
+_MANY = 20  # fields; with more there is a box to find one
+
+
+class FormBody:
+    """Field by field: what stands there, and whether it is sent.
+
+    Parameters
+    ----------
+    changed
+        Called after every change of a field.
+    open_run
+        Gives the picture that a reference names.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[FormField],
+        *,
+        changed: Callable[[], None],
+        service: Service,
+        open_run: Callable[[str], PictureInput],
+    ) -> None:
+        self._service = service
+        self._open_run = open_run
+        self._fields = {one.field.id: one for one in fields}
+        self._controls: dict[str, Control] = {}
+        self._values: dict[str, Any] = {}  # of those that can be sent
+        self._problems: dict[str, str] = {}
+        self.given = {key for key, one in self._fields.items() if one.is_given}
+        self.names = {
+            key: one.alias or name
+            for (key, one), name in zip(self._fields.items(), name_fields(self._fields).values(), strict=True)
+        }
+        self._groups = [self._make_group(one) for one in group(fields)]
+        self._opening: dict[str, Any] = {}
+        for key, one in self._fields.items():
+            self._begin(key, one)
+        self.parts: list[Any] = [box for box, _ in self._groups]
+        self._search: Any = None
+        if len(fields) > _MANY:
+            self._search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
+            self._search.add_class("cfy-input")
+            self._search.observe(self._filter, names="value")
+            self.parts.insert(0, self._search)
+        for key, control in self._controls.items():
+            control.listen(lambda key=key: self._hear(key, changed))
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> list[str]:
+        """Ids of the fields that are sent: those that were given, and those that are not what they were at first."""
+        return [key for key in self._controls if key in self.given or self._standing(key) != self._opening[key]]
+
+    def look(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values that can be sent by field id, and why the others can't; of fields that would be sent alone."""
+        sent = set(self.sent)
+        return dict(self._values), {key: why for key, why in self._problems.items() if key in sent}
+
+    def read(self) -> dict[str, Any]:
+        """What stands in every field.
+
+        Raises
+        ------
+        FieldError
+            For all fields that would be sent and can't be.
+        """
+        for key in self._controls:
+            self._read(key)
+        values, problems = self.look()
+        if problems:
+            raise FieldError(*problems.values())
+        return values
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """What tells whether anything changed."""
+        return tuple(self._standing(key) for key in self._controls)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Node, name and value of each field, for a page without widgets."""
+        return [(self._title(one.field.id), self.names[key], self._written(key)) for key, one in self._fields.items()]
+
+    # -- setting ------------------------------------------------------------------------------------------------
+
+    def show(self, field_id: str, value: Any) -> None:
+        """Put a value into a field.
+
+        Raises
+        ------
+        FieldError
+            If the form has no such field, or no place for the value.
+        """
+        if field_id not in self._controls:
+            raise FieldError(f"this form has no field {field_id}")
+        self._controls[field_id].show(value)
+        self._read(field_id)
+
+    def restore(self, values: Mapping[str, Any], given: frozenset[str]) -> None:
+        """What stood in every field once."""
+        self.given = set(given)
+        for key, value in values.items():
+            if key in self._controls and self._values.get(key) != value:
+                self._controls[key].show(value)
+                self._read(key)
+
+    def advance_seeds(self, used: Mapping[str, Any], workflow: Workflow) -> None:
+        """Draw or count the seeds that are to change for the next run; `used` are the values of the run before."""
+        for key, control in self._controls.items():
+            if isinstance(control, SeedControl):
+                was_used = key in used and used[key] == self._values.get(key)
+                field = workflow.fields.get(key) or control.field
+                control.advance(was_used=was_used, draw=lambda field=field, key=key: draw_seed(field, key))
+                self._read(key)
+
+    def close(self) -> None:
+        for control in self._controls.values():
+            control.close()
+        if self._search is not None:
+            self._search.unobserve_all()
+
+    # -- within -------------------------------------------------------------------------------------------------
+
+    def _make_group(self, one: Group) -> tuple[Any, str]:
+        members = []
+        for form_field in one.fields:
+            control = self._make_control(form_field)
+            self._controls[form_field.field.id] = control
+            members.append(control.widget)
+        title = widgets.HTML(
+            f'<span class="cfy-group-title">{html.escape(plain(one.title))} '
+            f'<span class="cfy-quiet">{html.escape(plain(one.node))}</span></span>'
+        )
+        fields = widgets.Box(members)
+        fields.add_class("cfy-fields")
+        box = widgets.VBox([title, fields])
+        box.add_class("cfy-group")
+        words = " ".join(f"{each.field.id} {each.alias or ''}" for each in one.fields)
+        return box, f"{one.title} {words}".casefold()
+
+    def _make_control(self, one: FormField) -> Control:
+        field, label = one.field, one.alias or one.field.name
+        if field.type is FieldType.IMAGEUPLOAD:
+            return PictureControl(field, label, can_upload=self._service.can_upload, open_run=self._open_run)
+        if field.is_seed and field.type in {FieldType.INT, FieldType.UNKNOWN}:
+            return SeedControl(field, label)
+        control = control_for(field, label)
+        if one.labels and isinstance(control, ChoiceControl):
+            control.label(one.labels)
+        return control
+
+    def _begin(self, key: str, one: FormField) -> None:
+        """Let a field begin with its value; what can't stand there (a model this server lacks) is told, and sent as
+        it is only if it was given.
+        """
+        control = self._controls[key]
+        default = one.field.default
+        if default is not None:
+            self._try(control, default)
+        self._opening[key] = self._standing(key)
+        if one.value is not None and one.value is not default:
+            self._try(control, one.value)
+        if isinstance(control, SeedControl):
+            control.mode.value = one.seed_mode
+            self._opening[key] = (*self._opening[key][:1], "fixed")
+        self._read(key)
+
+    @staticmethod
+    def _try(control: Control, value: Any) -> None:
+        try:
+            control.show(value)
+        except FieldError:
+            pass  # the field stays empty, and reading it says so
+
+    def _hear(self, key: str, changed: Callable[[], None]) -> None:
+        self._read(key)
+        changed()
+
+    def _read(self, key: str) -> None:
+        try:
+            self._values[key] = self._controls[key].read()
+        except FieldError as error:
+            self._values.pop(key, None)
+            self._problems[key] = str(error)
+        else:
+            self._problems.pop(key, None)
+
+    def _standing(self, key: str) -> tuple[Any, ...]:
+        """What stands in a field, as the widgets have it."""
+        control = self._controls[key]
+        picture = getattr(control, "picture", None)
+        if isinstance(picture, PictureInput):
+            return (picture.content_sha256,)
+        if isinstance(control, SeedControl):
+            return (control.input.value, control.mode.value)
+        return (control.input.value,)
+
+    def _title(self, field_id: str) -> str:
+        one = self._fields[field_id].field
+        return one.node_title or one.class_type or one.node
+
+    def _written(self, key: str) -> str:
+        value = self._values.get(key, self._fields[key].value)
+        return value.name if isinstance(value, PictureInput) else "" if value is None else write_value(value)
+
+    def _filter(self, change: Any) -> None:
+        words = str(change["new"]).casefold().split()
+        for box, text in self._groups:
+            box.layout.display = "" if all(word in text for word in words) else "none"

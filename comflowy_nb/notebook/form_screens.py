@@ -1,0 +1,60 @@
+"""Where the pictures and comparisons of a form come: into the form itself, or into outputs below it that a saved notebook
+keeps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import ipywidgets as widgets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["BelowScreen", "InsideScreen", "Screen"]
+
+
+class Screen(Protocol):
+    """A place for one thing at a time."""
+
+    def show_picture(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None: ...
+
+    def show_widget(self, widget: Any) -> None: ...
+
+
+class InsideScreen:
+    """A box within the form."""
+
+    def __init__(self) -> None:
+        self.widget = widgets.VBox()
+        self.widget.add_class("cfy-screen")
+        self._picture: Any = None
+
+    def show_picture(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
+        width = metadata["image/jpeg"]["width"]
+        if self._picture is None:
+            self._picture = widgets.Image(value=jpeg, format="jpeg", width=width)
+            self.widget.children = (self._picture,)
+        else:
+            self._picture.value, self._picture.width = jpeg, str(width)
+        del data  # the words of it are in the status
+
+    def show_widget(self, widget: Any) -> None:
+        self.widget.children = (widget,)
+
+
+class BelowScreen:
+    """An output of the cell, empty at first, which is then only updated."""
+
+    def __init__(self) -> None:
+        from IPython.display import display  # noqa: PLC0415 - costs time at load
+
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def show_picture(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
+        del jpeg  # it is in the data
+        self._handle.update(dict(data), metadata=dict(metadata), raw=True)
+
+    def show_widget(self, widget: Any) -> None:
+        data, metadata = widget.bundle()
+        self._handle.update(data, metadata=metadata, raw=True)
