@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from comflowy_nb.notebook.compare import Comparison
     from comflowy_nb.notebook.grid import Grid
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
 
-__all__ = ["RunList", "grid", "register_formatters", "show", "unregister_formatters"]
+__all__ = ["RunList", "grid", "register_formatters", "show", "show_comparison", "unregister_formatters"]
 
 
 class RunList(list[Any]):
@@ -88,7 +89,7 @@ def grid(
     return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
 
 
-def register_formatters(session: Session) -> None:
+def register_formatters(session: Session) -> None:  # noqa: C901 - one small function for each type
     """Tell IPython how to show a Run and a list of them; the types are imported only when one is shown."""
     formatter = session.shell.display_formatter.ipython_display_formatter
 
@@ -114,8 +115,15 @@ def register_formatters(session: Session) -> None:
         elif not session.in_kernel:
             print(repr(sweep))  # noqa: T201 - as above
 
+    def show_made(made: Comparison) -> None:
+        if made.token not in session.drawn:
+            show_comparison(made, in_kernel=session.in_kernel)
+        elif not session.in_kernel:
+            print(repr(made))  # noqa: T201 - as above
+
     formatter.for_type_by_name("comflowy_nb.runs.run", "Run", show_run)
     formatter.for_type_by_name("comflowy_nb.runs.sweep", "Sweep", show_sweep)
+    formatter.for_type_by_name("comflowy_nb.notebook.compare", "Comparison", show_made)
     formatter.for_type(RunList, show_list)
 
 
@@ -124,6 +132,7 @@ def unregister_formatters(shell: InteractiveShell) -> None:
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.pop("comflowy_nb.runs.run.Run", None)
     formatter.pop("comflowy_nb.runs.sweep.Sweep", None)
+    formatter.pop("comflowy_nb.notebook.compare.Comparison", None)
     formatter.pop(RunList, None)
 
 
@@ -158,6 +167,16 @@ def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
 
     show_bundle(paragraph(text))
     show_bundle(*SweepGrid(sweep).bundle())
+
+
+def show_comparison(made: Comparison, *, in_kernel: bool) -> None:
+    """Display a comparison; in a terminal what differs, and where the pictures are."""
+    if not in_kernel:
+        print("\n".join([made.text, *(f"  {path}" for path in made.paths)]))  # noqa: T201 - a terminal has no handles
+        return
+    from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - loaded with the first picture
+
+    show_bundle(*made.bundle())
 
 
 def _in_kernel() -> bool:
