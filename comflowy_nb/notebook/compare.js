@@ -12,6 +12,7 @@ const KEPT_BYTES = 96e6; // of pictures that are not shown now, so that going ba
 const SLOW_MS = 1500; // after that a person is told what is waited for
 const LARGEST_SCALE = 32; // screen pixels for one of the picture
 const GAP_PX = 6;
+const CHIP_PX = 8; // between a name and the corner it stands in
 const GRIP_PX = 24; // from the slider's line: where a drag takes it even when the pictures could be panned
 const SAVE_MS = 80;
 const SVG = "http://www.w3.org/2000/svg";
@@ -458,7 +459,7 @@ class View {
   }
 
   positionAt(x) {
-    const [from, to] = this.reach;
+    const [from, to] = this.seen[0];
     return ((x - from) / Math.max(1, to - from)) * 100;
   }
 
@@ -538,8 +539,8 @@ class View {
     const [left, right] = this.two;
     const layer = (index, chip = "") => {
       const { name, caption } = this.pictures[index];
-      const words = make("span", { class: `cc-chip ${chip}` }, make("b", {}, name));
-      if (caption) words.append(` ${caption}`);
+      const words = make("span", { class: `cc-chip ${chip}`, "data-index": String(index) }, make("b", {}, name));
+      if (caption) words.append(make("span", {}, ` ${caption}`));
       return make("div", { class: "cc-layer" }, this.images[index], words);
     };
     const pane = (...children) => make("div", { class: "cc-pane" }, ...children);
@@ -580,7 +581,8 @@ class View {
     this.settle();
     const { scale } = this;
     const [width, height] = this.paneSize;
-    const origin = [width / 2 - this.centre[0] * this.canvas[0] * scale, height / 2 - this.centre[1] * this.canvas[1] * scale];
+    const origin = [width, height].map((size, axis) => size / 2 - this.centre[axis] * this.canvas[axis] * scale);
+    this.origin = origin;
     const put = (image, { x, y, width: w, height: h }) => {
       image.style.width = `${w * scale}px`;
       image.style.height = `${h * scale}px`;
@@ -591,7 +593,12 @@ class View {
     this.stage.classList.toggle("cc-pans", this.pans.some(Boolean));
     this.stage.classList.toggle("cc-pixels", scale >= 3);
     this.scaleText.textContent = `${scale < 0.1 ? (scale * 100).toFixed(1) : Math.round(scale * 100)}\u00a0%`;
-    if (this.mode === "slider") this.drawSlider(origin[0]);
+    this.seen = [0, 1].map((axis) => [
+      Math.max(0, origin[axis]),
+      Math.min(this.paneSize[axis], origin[axis] + this.canvas[axis] * scale),
+    ]);
+    this.drawChips();
+    if (this.mode === "slider") this.drawSlider();
     if (this.mode === "blink") {
       this.layers.forEach((layer, index) => layer.classList.toggle("cc-off", index !== this.shown));
     }
@@ -602,10 +609,11 @@ class View {
   measure() {
     const [canvasWidth, canvasHeight] = this.canvas;
     const width = this.stage.clientWidth;
-    const least = this.pictures.length > 4 ? 480 : 320;
     const most = clamp(window.innerHeight * 0.72, 280, 680);
-    const wanted = Math.max(Math.min(canvasHeight, most), Math.min(least, most));
-    const height = Math.round(Math.max(200, Math.min(wanted, (width * canvasHeight) / canvasWidth)));
+    const isMany = this.pictures.length > 4;
+    const wanted = Math.max(Math.min(canvasHeight, most), Math.min(isMany ? 480 : 320, most));
+    const least = isMany ? Math.min(400, most) : 200;
+    const height = Math.round(Math.max(least, Math.min(wanted, (width * canvasHeight) / canvasWidth)));
     this.stage.style.height = `${height}px`;
     const count = this.panes.length;
     let best = { scale: 0 };
@@ -625,11 +633,28 @@ class View {
     });
   }
 
-  drawSlider(left) {
+  /** The names, in the corners of what is seen of the pictures. */
+  drawChips() {
+    for (const chip of this.stage.querySelectorAll(".cc-chip")) {
+      const { at } = this.pictures[chip.dataset.index];
+      const left = Math.max(0, this.origin[0] + at.x * this.scale);
+      const right = Math.min(this.paneSize[0], this.origin[0] + (at.x + at.width) * this.scale);
+      const top = Math.max(0, this.origin[1] + at.y * this.scale);
+      const room = (right - left) * (this.mode === "slider" ? 0.5 : 1) - CHIP_PX * 2;
+      const isFar = chip.classList.contains("cc-far");
+      const x = isFar ? right - this.paneSize[0] - CHIP_PX : left + CHIP_PX;
+      chip.dataset.width ??= chip.offsetWidth; // with all its words
+      chip.classList.toggle("cc-brief", room < chip.dataset.width);
+      chip.style.transform = `translate(${x}px, ${top + CHIP_PX}px)`;
+      chip.style.maxWidth = `${Math.max(28, room)}px`;
+    }
+  }
+
+  drawSlider() {
     const [width] = this.paneSize;
     const position = this.model.get("position");
-    this.reach = [Math.max(0, left), Math.min(width, left + this.canvas[0] * this.scale)];
-    this.line = this.reach[0] + ((this.reach[1] - this.reach[0]) * position) / 100;
+    const [from, to] = this.seen[0];
+    this.line = from + ((to - from) * position) / 100;
     this.layers[0].style.clipPath = `inset(0 ${width - this.line}px 0 0)`;
     this.layers[1].style.clipPath = `inset(0 0 0 ${this.line}px)`;
     this.handle.style.transform = `translateX(${this.line}px)`;

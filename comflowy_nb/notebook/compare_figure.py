@@ -63,14 +63,15 @@ def draw_still(
         return Still(figure, jpeg, (int(page.width), int(page.height)))
 
 
-def _difference(pictures: Sequence[Compared]) -> tuple[Difference | None, str]:
+def _difference(pictures: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
     if len(pictures) != 2 or pictures[0].size != pictures[1].size:
-        return None, ""
+        return None, []
     try:
         found = find_difference(pictures[0].open(), pictures[1].open())
     except ComflowyError:
-        return None, ""
-    return found, " ".join(describe_difference(found, *pictures)).strip()
+        return None, []
+    numbers, word = describe_difference(found, *pictures)
+    return found, [numbers, f"Lightest: {found.top} of 255 and more. {word}"]
 
 
 def _sheet(
@@ -78,7 +79,7 @@ def _sheet(
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
-    words: str,
+    words: Sequence[str],
 ) -> Sheet:
     cells = []
     letters = _letters(differences) if captions is None else {}
@@ -89,11 +90,14 @@ def _sheet(
         values: list[Part] = [] if captions is None else [Part(captions[position])]
         for row in differences.rows if captions is None else ():
             text = row.texts[position]
+            if not row.is_known[position] and text == "?":
+                continue
             add_part(values, row.name, letters.get((row.name, text), text))
         caption = [Paragraph(tuple(head), 1), *([Paragraph(tuple(values), 4)] if values else [])]
         cells.append(Cell((Tile(position, 0, canvas),), tuple(caption)))
     if words:
-        caption = [Paragraph((Part("difference", "strong"),), 1), Paragraph((Part(words, "muted"),), 5)]
+        caption = [Paragraph((Part("difference", "strong"),), 1)]
+        caption += [Paragraph((Part(line, "muted"),), 4) for line in words if line]
         cells.append(Cell((Tile(len(pictures), 0, canvas),), tuple(caption)))
     shared: list[Part] = []
     for name, value in differences.shared:
@@ -107,7 +111,8 @@ def _letters(differences: Differences) -> dict[tuple[str, str], str]:
     letters: dict[tuple[str, str], str] = {}
     for row in differences.rows:
         if row.is_long:
-            for text in dict.fromkeys(row.texts):
+            known = [text for text, is_known in zip(row.texts, row.is_known, strict=True) if is_known]
+            for text in dict.fromkeys(known):
                 letters[row.name, text] = letter_of(len(letters))
     return letters
 
@@ -118,7 +123,7 @@ def _legend(differences: Differences, letters: dict[tuple[str, str], str]) -> tu
         for text, pieces in dict(zip(row.texts, row.values, strict=True)).items():
             if (row.name, text) not in letters:
                 continue
-            tones: list[Tone] = ["text" if piece.mark == "same" else "strong" for piece in pieces]
+            tones: list[Tone] = ["strong" if piece.mark == "only" else "text" for piece in pieces]
             parts = [Part(piece.text, tone) for piece, tone in zip(pieces, tones, strict=True)]
             start = (Part(f"{letters[row.name, text]}  ", "strong"), Part(f"{row.name} ", "muted"))
             legend.append(Paragraph((*start, *parts), 6))
