@@ -81,12 +81,12 @@ def save_page(comparison: Comparison, pictures: Sequence[Compared], path: Path) 
     PictureError
         If a picture is not there any more, or the file can't be written.
     """
+    if path.is_dir():
+        raise PictureError(f"{path.name} is a folder; name a file: {path.name}/comparison.html")
     if not path.suffix:
         path = path.with_suffix(".html")
     if path.suffix.lower() not in {".html", ".htm"}:
         raise PictureError(f"a comparison is saved as a page: {path.with_suffix('.html').name}, not {path.name}")
-    if path.is_dir():
-        raise PictureError(f"{path.name} is a folder; name a file: {path.name}/comparison.html")
     content = _page(comparison, pictures)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

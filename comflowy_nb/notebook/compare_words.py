@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _LONGEST_CAPTION = 44  # characters under a picture; the table has everything
+_LONGEST_VALUE = 20  # a longer one is a text, and says nothing in a caption
 _MOST_COLUMNS = 6  # more fields than that are written down the side, and the pictures across
 _DOT = " \N{MIDDLE DOT} "
 _CELL = "text-align:left;vertical-align:top;padding:4px 18px 4px 0;border:0;max-width:44em"
@@ -52,7 +53,7 @@ def captions_of(pictures: Sequence[Compared], differences: Differences, label: S
             )
             for each in pictures
         ]
-    short = [row for row in differences.rows if not row.is_long and row.name != "size"]
+    short = [row for row in differences.rows if row.name != "size" and max(map(len, row.texts)) <= _LONGEST_VALUE]
     return [
         _join([(row.name, row.texts[index]) for row in short if row.is_known[index]]) for index in range(len(pictures))
     ]
