@@ -132,34 +132,38 @@ class Supply {
 /** The fields that differ, as a table; narrow, each row becomes a card. */
 function buildTable({ table, pictures }) {
   if (!table.rows.length) return null;
+  // The roles stand there because a narrow table is laid out as cards, and browsers take that for no table any more.
+  const heading = (isColumn, ...words) =>
+    make("th", isColumn ? { scope: "col", role: "columnheader" } : { scope: "row", role: "rowheader" }, ...words);
+  const row = (...cells) => make("tr", { role: "row" }, ...cells);
   const names = pictures.map((picture) => {
-    const cell = make("th", { scope: table.tall ? "col" : "row" }, make("b", {}, picture.name));
+    const cell = heading(table.tall, make("b", {}, picture.name));
     if (picture.also) cell.append(make("span", { class: "cc-also" }, picture.also));
     return cell;
   });
-  const fields = table.rows.map((row) => make("th", { scope: table.tall ? "row" : "col" }, row.name));
-  const cell = (row, at) => {
-    const label = table.tall ? pictures[at].name : row.name;
-    const value = make("td", { "data-label": label, class: row.known[at] ? (row.long ? "cc-long" : "") : "cc-none" });
+  const fields = table.rows.map(({ name }) => heading(!table.tall, name));
+  const cell = ({ name, values, known, long }, at) => {
+    const kind = known[at] ? (long ? "cc-long" : "") : "cc-none";
+    const value = make("td", { role: "cell", "data-label": table.tall ? pictures[at].name : name, class: kind });
     const words = make("span", {});
-    for (const [text, mark] of row.values[at]) {
+    for (const [text, mark] of values[at]) {
       words.append(mark === "same" ? text : make(mark === "only" ? "mark" : "u", {}, text));
     }
     value.append(words);
     return value;
   };
-  const corner = make("td", {}, make("span", { class: "cc-unseen" }, table.tall ? "field" : "picture"));
+  const corner = make("td", { role: "columnheader" }, make("span", { class: "cc-unseen" }, table.tall ? "field" : "picture"));
   const body = table.tall
-    ? table.rows.map((row, index) => make("tr", {}, fields[index], ...pictures.map((_, at) => cell(row, at))))
-    : names.map((name, at) => make("tr", {}, name, ...table.rows.map((row) => cell(row, at))));
+    ? table.rows.map((field, index) => row(fields[index], ...pictures.map((_, at) => cell(field, at))))
+    : names.map((name, at) => row(name, ...table.rows.map((field) => cell(field, at))));
   return control(
     "div",
     { class: "cc-scroll", role: "region", tabindex: "0", "aria-label": "What differs" },
     make(
       "table",
-      { class: table.tall ? "cc-tall" : "" },
-      make("thead", {}, make("tr", {}, corner, ...(table.tall ? names : fields))),
-      make("tbody", {}, ...body),
+      { role: "table", class: table.tall ? "cc-tall" : "" },
+      make("thead", { role: "rowgroup" }, row(corner, ...(table.tall ? names : fields))),
+      make("tbody", { role: "rowgroup" }, ...body),
     ),
   );
 }

@@ -63,8 +63,7 @@ footer { margin-top: 20px; font-size: 12px; opacity: .65; }
 noscript img { max-width: 100%; }
 @media (prefers-color-scheme: dark) {
   body { background: #15171b; color: #e6e8eb;
-    --jp-layout-color1: #15171b; --jp-layout-color2: #22252b; --jp-ui-font-color1: #e6e8eb;
-    --jp-ui-font-color2: #a4abb5; --jp-border-color1: #4a505a; --jp-border-color2: #363b44;
+    --jp-layout-color1: #15171b; --jp-ui-font-color1: #e6e8eb; --jp-border-color2: #363b44;
     --jp-brand-color1: #6db3f2; }
 }
 """

@@ -11,24 +11,25 @@ from PIL import Image
 SHORT_MS = 30_000
 PROMPTS = ("beautiful scenery, glass bottle, purple galaxy", "beautiful scenery, wooden bottle, galaxy")
 RUN = '%comflowy run default 3::seed=7 3::cfg={cfg} 6::text="{text}"'
-SETUP = [
-    "%load_ext comflowy_nb",
-    "%comflowy connect sandbox",
-    RUN.format(cfg=7, text=PROMPTS[0]),
-    RUN.format(cfg=4, text=PROMPTS[1]),
-]
+SETUP = "\n".join(
+    [
+        "%load_ext comflowy_nb",
+        "%comflowy connect sandbox",
+        RUN.format(cfg=7, text=PROMPTS[0]),
+        RUN.format(cfg=4, text=PROMPTS[1]),
+    ]
+)
 SHOWN = ".comflowy-compare .cc-stage img[src]:not([hidden])"
 
 
 @pytest.fixture
 def compared(new_notebook):
-    """A notebook with two runs and, in cell 4, `c = %comflowy compare r1 r2`; so many empty cells follow."""
+    """A notebook with two runs and, in cell 1, `c = %comflowy compare r1 r2`; so many empty cells follow."""
 
     def make(more=1, line="%comflowy compare r1 r2", **options):
-        notebook = new_notebook(len(SETUP) + 1 + more, **options)
-        for index, text in enumerate(SETUP):
-            notebook.enter(index, text)
-        notebook.enter(4, f"c = {line}")
+        notebook = new_notebook(2 + more, **options)
+        notebook.enter(0, SETUP)
+        notebook.enter(1, f"c = {line}")
         notebook.page.wait_for_selector(SHOWN, timeout=SHORT_MS)
         await_decoded(notebook)
         return notebook
@@ -110,8 +111,8 @@ def test_the_slider_is_dragged_and_python_reads_where_it_stands(compared):
     mouse.up()
     x, left, width = line_x(notebook)
     assert x == pytest.approx(left + width * 0.25, abs=1.5)
-    assert float(notebook.enter(5, "print(c.position)")) == pytest.approx(25, abs=0.5)
-    notebook.enter(6, "c.position = 80")
+    assert float(notebook.enter(2, "print(c.position)")) == pytest.approx(25, abs=0.5)
+    notebook.enter(3, "c.position = 80")
     notebook.page.wait_for_function("document.querySelector('.cc-handle input').value === '80'", timeout=SHORT_MS)
     x, left, width = line_x(notebook)
     assert x == pytest.approx(left + width * 0.8, abs=1.5)
@@ -134,7 +135,7 @@ def test_arrow_keys_move_the_slider_and_nothing_else_in_the_notebook(compared):
     for key in "axdd":  # in JupyterLab's command mode: new cell, cut, delete
         press(key)
     assert notebook.page.locator(".jp-Notebook .jp-Cell").count() == cells
-    assert notebook.enter(5, "print(c.position, c.mode)") == "90.0 difference"
+    assert notebook.enter(2, "print(c.position, c.mode)") == "90.0 difference"
 
 
 def test_keys_choose_the_mode_and_focus_is_seen(compared):
@@ -156,7 +157,7 @@ def test_keys_choose_the_mode_and_focus_is_seen(compared):
         "(getComputedStyle(document.activeElement))"
     )
     assert focused == ["Blink", "solid", "2px"]
-    assert notebook.enter(5, "print(c.mode)") == "blink"
+    assert notebook.enter(2, "print(c.mode)") == "blink"
 
 
 def test_tab_goes_through_every_control_and_each_has_a_name(compared):
@@ -211,6 +212,17 @@ def test_side_by_side_zooms_and_pans_all_together(compared):
     notebook.screenshot("compare-zoomed")
     notebook.page.keyboard.press("0")
     assert places(notebook) == before
+    mouse.move(box["x"] + 100, box["y"] + 100)
+    notebook.page.keyboard.down("Control")
+    mouse.wheel(0, -60)
+    notebook.page.keyboard.up("Control")
+    notebook.page.wait_for_function(
+        "width => document.querySelector('.cc-pane img').getBoundingClientRect().width > width", arg=before[0][2] + 5
+    )
+    first, second = places(notebook)
+    assert first == second
+    # What lies under the pointer stays there.
+    assert (100 - first[0]) / first[2] == pytest.approx((100 - before[0][0]) / before[0][2], abs=0.01)
 
 
 def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compared, tmp_path):
@@ -220,7 +232,7 @@ def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compa
         wave = np.linspace(0, 255, 1500 * 1000 * 3).reshape(1000, 1500, 3).astype("uint8")
         Image.fromarray(wave if name == "one" else 255 - wave).save(notebook.home / f"{name}.png")
     notebook.page.evaluate(_COUNT_ADDRESSES)
-    notebook.enter(5, "import os; home = os.environ['COMFLOWY_HOME']\n"
+    notebook.enter(2, "import os; home = os.environ['COMFLOWY_HOME']\n"
                       "d = %comflowy compare {home}/one.png {home}/two.png --mode side\n"
                       "c.close()")  # fmt: skip
     own = notebook.page.locator(".comflowy-compare").last
@@ -231,7 +243,7 @@ def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compa
     own.get_by_role("button", name="Actual pixels").click()
     notebook.page.wait_for_function(f"{widths} === '1500,1500'", timeout=SHORT_MS)
     assert own.locator(".cc-zoom output").inner_text() == "100\u00a0%"
-    notebook.enter(6, "d.close()")
+    notebook.enter(3, "d.close()")
     notebook.page.wait_for_function("document.querySelectorAll('.comflowy-compare').length === 0", timeout=SHORT_MS)
     notebook.page.wait_for_function("window.addresses.size === 0", timeout=SHORT_MS)
     assert notebook.page.evaluate("window.most") >= 4
@@ -295,7 +307,10 @@ def test_every_mode_can_be_looked_at_in_both_themes(compared, theme):
 # Contrast (WCAG 2.1) of the words against what lies behind them.
 _CONTRASTS = """
 () => {
-  const numbers = colour => colour.match(/[\\d.]+/g).map(Number)
+  const numbers = colour => {  // `rgb(0, 0, 0)`, and `color(srgb 0 0 0 / 0.5)` of a mixture
+    const found = colour.match(/[\\d.]+/g).map(Number)
+    return colour.startsWith('color(') ? found.map((v, i) => i < 3 ? v * 255 : v) : found
+  }
   const light = rgb => rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0)
   const behind = node => {
@@ -351,7 +366,7 @@ def test_the_same_in_notebook_7(compared):
     notebook.page.keyboard.press("Shift+ArrowRight")
     choose(notebook, "Side by side")
     await_decoded(notebook)
-    assert notebook.enter(5, "print(c.position, c.mode)") == "60.0 side"
+    assert notebook.enter(2, "print(c.position, c.mode)") == "60.0 side"
     notebook.screenshot("compare-notebook-7")
 
 
@@ -364,7 +379,21 @@ def test_nine_pictures_and_choosing_two_of_them(compared):
     choose(notebook, "Slider")
     widget(notebook).get_by_role("combobox", name="Left picture").select_option("3")
     widget(notebook).get_by_role("button", name="Swap the two pictures").click()
-    assert notebook.enter(5, "print(c.left, c.right)") == "1 3"
+    assert notebook.enter(2, "print(c.left, c.right)") == "1 3"
+
+
+def test_a_busy_kernel_is_named_and_the_pictures_come_when_it_is_free(compared):
+    notebook = compared(more=2)
+    flag = notebook.home / "go on"
+    waits = f"import time, pathlib\nwhile not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.05)"
+    notebook.type(2, f"%comflowy compare r2 r1\n{waits}")
+    notebook.press_run(2)
+    note = notebook.page.locator(".comflowy-compare .cc-note").last
+    note.get_by_text("The kernel may be busy").wait_for(timeout=SHORT_MS)
+    flag.touch()
+    notebook.await_idle(2)
+    notebook.page.wait_for_function(f"document.querySelectorAll('{SHOWN}').length === 4", timeout=SHORT_MS)
+    assert note.inner_text() == ""
 
 
 def test_a_saved_notebook_is_small_and_shows_the_figure_without_widgets(compared):
@@ -374,7 +403,7 @@ def test_a_saved_notebook_is_small_and_shows_the_figure_without_widgets(compared
     assert len(raw) < 1_500_000
     assert str(notebook.home) not in raw
     assert "127.0.0.1" not in raw
-    (output,) = saved.cells[4].outputs
+    (output,) = saved.cells[1].outputs
     assert {"text/plain", "text/html", "image/jpeg", "application/vnd.jupyter.widget-view+json"} <= set(output.data)
     assert "wooden" in output.data["text/plain"]
     assert "<script" not in output.data["text/html"]
