@@ -15,6 +15,7 @@ _PLACES = {
     "ComflowyError": "comflowy_nb.errors",
     "Run": "comflowy_nb.runs.run",
     "Sweep": "comflowy_nb.runs.sweep",
+    "compare": "comflowy_nb.notebook.compare",
     "connect": "comflowy_nb.client",
     "form": "comflowy_nb.notebook.form_making",
     "grid": "comflowy_nb.notebook.showing",

@@ -95,6 +95,7 @@ class Command:
         return next((option for option in self.options if option.name == name), None)
 
 
+_MODES = ("slider", "blink", "side", "difference")
 _RETRY = ("failed", "unknown", "all", "none")
 _STATUSES = tuple(str(status) for status in Status)
 
@@ -179,6 +180,16 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "show", "show REF ...", "show runs and sweeps again, with their pictures", "runs_commands:show",
             (Option("--page", "N", "this page of a sweep too large for one", _count),), words=(1, None),
+        ),
+        Command(
+            "compare", "compare REF REF ...", "compare 2 to 9 pictures: slider, blink, side by side, difference",
+            "compare_command:compare",
+            (
+                Option("--mode", "|".join(_MODES), "how to begin", _choice(*_MODES), _MODES),
+                Option("--label", "FIELDS", "fields for the captions, with commas between", _list),
+                Option("--save", "FILE.html", "also write it as one page that needs no network"),
+            ),
+            words=(1, None),
         ),
         Command("save", "save REF DIR", "write copies of the pictures", "runs_commands:save", words=(2, 2)),
         Command("cancel", "cancel REF ...", "end runs that are not done", "runs_commands:cancel", words=(1, None)),

@@ -24,7 +24,7 @@ _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud")
 _NUMBERED = 12  # references offered
-_REF_COMMANDS = {"show", "save", "cancel", "resume"}
+_REF_COMMANDS = {"show", "compare", "save", "cancel", "resume"}
 _RUNNING = {"run", "sweep", "form"}
 _BEHIND_COMMA = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""Filmstrip: the runs of a form as thumbnails, to be gone back to and marked for a comparison; the browser's half of it."""
+"""Filmstrip: the runs of a form as thumbnails, to be gone back to, and to be marked for a comparison."""
 
 from __future__ import annotations
 

@@ -358,7 +358,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Data and metadata for a notebook: the widget, and beside it what stands in the form, as text and as HTML."""
-        found = widgets.VBox._repr_mimebundle_(self) or {}  # noqa: SLF001 - IPython's own name for it
+        found = widgets.VBox._repr_mimebundle_(self) or {}
         data, metadata = found if isinstance(found, tuple) else (found, {})
         return {**data, **static_form(self.workflow.name, self._body.rows())}, metadata
 

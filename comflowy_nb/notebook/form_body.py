@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -72,7 +74,7 @@ class FormBody:
             self._search.observe(self._filter, names="value")
             self.parts.insert(0, self._search)
         for key, control in self._controls.items():
-            control.listen(lambda key=key: self._hear(key, changed))
+            control.listen(partial(self._hear, key, changed))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -178,9 +180,7 @@ class FormBody:
         return control
 
     def _begin(self, key: str, one: FormField) -> None:
-        """Let a field begin with its value; what can't stand there (a model this server lacks) is told, and sent as
-        it is only if it was given.
-        """
+        """Let a field begin with its value. What can't stand there, such as a model this server lacks, is told."""
         control = self._controls[key]
         default = one.field.default
         if default is not None:
@@ -195,10 +195,8 @@ class FormBody:
 
     @staticmethod
     def _try(control: Control, value: Any) -> None:
-        try:
+        with suppress(FieldError):  # the field stays empty, and reading it says so
             control.show(value)
-        except FieldError:
-            pass  # the field stays empty, and reading it says so
 
     def _hear(self, key: str, changed: Callable[[], None]) -> None:
         self._read(key)

@@ -161,7 +161,7 @@ class TextControl(Control):
 class DigitsControl(TextControl):
     """A whole number too large for the browser's own: typed and kept as digits."""
 
-    is_long = False  # type: ignore[assignment]
+    is_long = False
 
     def _read(self) -> Any:
         return self.field.read(str(self.input.value).strip())

@@ -1,4 +1,4 @@
-"""What a form holds, before there are widgets: the fields, the value each begins with, and in which order and groups."""
+"""What a form holds, before there are widgets: the fields, in groups, and the value each begins with."""
 
 from __future__ import annotations
 

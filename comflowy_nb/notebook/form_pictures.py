@@ -23,7 +23,7 @@ _PREVIEW_PX = 96
 
 
 class PictureControl(Control):
-    """What is typed (`file:photo.jpg`, `run:r41[0]`, an https address, a name that the service knows), or a file chosen.
+    """What is typed (`file:photo.jpg`, `run:r41[0]`, an https address, a name the service knows), or a file chosen.
 
     Parameters
     ----------

@@ -1,6 +1,4 @@
-"""Where the pictures and comparisons of a form come: into the form itself, or into outputs below it that a saved notebook
-keeps.
-"""
+"""Where the pictures of a form come: into the form itself, or below it, where a saved notebook keeps them."""
 
 from __future__ import annotations
 

@@ -105,6 +105,16 @@ and a longer range sends only what is new. s1 is the sweep, s1.7 the run of its 
   %comflowy show r41[0]        its first picture;  r41:9[0] the first of node 9
   %comflowy show r40 r41       side by side
   %comflowy show s3            a sweep as a grid; --page 2 where one page does not take it;  s3.12 one of its cells""",
+    "compare": """\
+  %comflowy compare r41 r43                     two pictures under a slider; above them what differs
+  %comflowy compare r41[0] r41[1] s1.7 bottle   2 to 9 of them: runs, pictures of runs, cells of sweeps, names
+  %comflowy compare r41 photo.png {image}       files, and Python's images and arrays
+  %comflowy compare r41 r43 --mode difference
+  %comflowy compare r41 r43 --save why.html     also as one page for a colleague, which needs no network
+
+A run with several pictures means its first. With the comparison in focus: 1 to 4 (or s b g d) choose how to compare,
+arrows move the slider (Shift in larger steps, Home, End), + - 0 zoom, arrows move what is zoomed, space stops the
+blinking. r = %comflowy compare r41 r43 gives it to Python: r.mode, r.position, r.left, r.right, r.save("why.html").""",
     "save": """\
   %comflowy save r41 my-pictures       copies with readable names; PNG files carry what made them
   %comflowy save s3 my-sweep           all pictures of a sweep, a contact sheet and a JSON of everything""",

@@ -11,8 +11,8 @@ from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.notebook.completion import Completions
+from comflowy_nb.notebook.formatters import register_formatters, unregister_formatters
 from comflowy_nb.notebook.session import Session
-from comflowy_nb.notebook.showing import register_formatters, unregister_formatters
 from comflowy_nb.settings import OPTIONS, settings
 
 if TYPE_CHECKING:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from IPython.core.interactiveshell import InteractiveShell
-
-    from comflowy_nb.notebook.form import Form
+    from comflowy_nb.notebook.compare import Comparison
     from comflowy_nb.notebook.grid import Grid
-    from comflowy_nb.notebook.session import Session
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
 
-__all__ = ["RunList", "grid", "register_formatters", "show", "unregister_formatters"]
+__all__ = ["RunList", "grid", "show", "show_comparison", "show_runs", "show_sweep"]
 
 
 class RunList(list[Any]):
@@ -40,9 +37,9 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
         show_bundle(*what.bundle())
         return
     if isinstance(what, Sweep):
-        _show_sweep(what, in_kernel=_in_kernel())
+        show_sweep(what, in_kernel=_in_kernel())
         return
-    _show_runs([what] if isinstance(what, Run) else list(what), in_kernel=_in_kernel())
+    show_runs([what] if isinstance(what, Run) else list(what), in_kernel=_in_kernel())
 
 
 def grid(
@@ -89,55 +86,7 @@ def grid(
     return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
 
 
-def register_formatters(session: Session) -> None:
-    """Tell IPython how to show a Run and a list of them; the types are imported only when one is shown."""
-    formatter = session.shell.display_formatter.ipython_display_formatter
-
-    def show_run(run: Run) -> None:
-        if run.token not in session.drawn:
-            session.drawn.add(run.token)
-            _show_runs([run], in_kernel=session.in_kernel)
-        elif not session.in_kernel:
-            print(repr(run))  # noqa: T201 - the prompt `Out[3]:` is there already
-
-    def show_list(runs: RunList) -> None:
-        if runs.token not in session.drawn and runs:
-            _show_runs(runs, in_kernel=session.in_kernel)
-        elif not session.in_kernel:
-            print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - as above
-
-    def show_sweep(sweep: Sweep) -> None:
-        from comflowy_nb.notebook.session import sweep_key  # noqa: PLC0415 - the session imports what shows
-
-        if sweep_key(sweep) not in session.drawn:
-            session.drawn.add(sweep_key(sweep))
-            _show_sweep(sweep, in_kernel=session.in_kernel)
-        elif not session.in_kernel:
-            print(repr(sweep))  # noqa: T201 - as above
-
-    def show_form(form: Form) -> None:
-        if form.token not in session.drawn:
-            if session.in_kernel:
-                session.show_form(form)
-            else:
-                print(repr(form))  # noqa: T201 - as above
-
-    formatter.for_type_by_name("comflowy_nb.runs.run", "Run", show_run)
-    formatter.for_type_by_name("comflowy_nb.notebook.form", "Form", show_form)
-    formatter.for_type_by_name("comflowy_nb.runs.sweep", "Sweep", show_sweep)
-    formatter.for_type(RunList, show_list)
-
-
-def unregister_formatters(shell: InteractiveShell) -> None:
-    """Back to IPython's own ways."""
-    formatter = shell.display_formatter.ipython_display_formatter
-    formatter.pop("comflowy_nb.runs.run.Run", None)
-    formatter.pop("comflowy_nb.runs.sweep.Sweep", None)
-    formatter.pop("comflowy_nb.notebook.form.Form", None)
-    formatter.pop(RunList, None)
-
-
-def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
+def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.status import plain_line, status_line  # noqa: PLC0415 - loaded with the first picture
     from comflowy_nb.notebook.views import print_paths, show_bundle  # noqa: PLC0415 - as above
 
@@ -155,7 +104,7 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
         show_bundle(*Grid(runs).bundle())
 
 
-def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
+def show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.bundles import paragraph  # noqa: PLC0415 - loaded with the first picture
     from comflowy_nb.notebook.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
     from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - as above
@@ -168,6 +117,16 @@ def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
 
     show_bundle(paragraph(text))
     show_bundle(*SweepGrid(sweep).bundle())
+
+
+def show_comparison(made: Comparison, *, in_kernel: bool) -> None:
+    """Display a comparison; in a terminal what differs, and where the pictures are."""
+    if not in_kernel:
+        print("\n".join([made.text, *(f"  {path}" for path in made.paths)]))  # noqa: T201 - a terminal has no handles
+        return
+    from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - loaded with the first picture
+
+    show_bundle(*made.bundle())
 
 
 def _in_kernel() -> bool:

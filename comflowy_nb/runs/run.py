@@ -41,6 +41,11 @@ class RunImage:
         self._path = path
 
     @property
+    def run(self) -> Run:
+        """The run it is a picture of."""
+        return self._run
+
+    @property
     def path(self) -> Path:
         """The original on disk.
 

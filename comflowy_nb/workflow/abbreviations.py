@@ -1,4 +1,4 @@
-"""Fields described by a short example, as `ipywidgets.interact` takes them: `(1, 20)`, `["a", "b"]`, `True`, `"text"`."""
+"""Fields described by a short example, as `ipywidgets.interact` takes them: `(1, 20)`, `["a", "b"]`, `True`."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ _PLAIN_WORD = re.compile(r"""[^\s"'{}#=;?]+""")
 def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = "run") -> str:
     """A cell that sends these params to this workflow when it is executed, whatever they hold.
 
-    Each field has a line where the line would be read as the very value, and the API's own payload takes its place where
-    one would not (a text with line breaks and blanks at its ends, say).
+    Each field has a line, if every line is read as the very value; else the body is the API's own payload, for a text
+    with line breaks and blanks at its ends, say.
 
     Parameters
     ----------

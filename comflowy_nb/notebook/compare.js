@@ -1,0 +1,748 @@
+// A comparison in the browser. The notebook's model, or the small one of a saved page, gives words and state; pictures
+// come by message when they are shown, and their addresses are revoked when they are not. Nothing is ever fetched.
+
+const MODES = [
+  { name: "slider", label: ["Slider"], keys: ["1", "s"] },
+  { name: "blink", label: ["Blink"], keys: ["2", "b"] },
+  { name: "side", label: ["Side", " by side"], keys: ["3", "g"] },
+  { name: "difference", label: ["Difference"], keys: ["4", "d"] },
+];
+const PREVIEW_PX = 512; // the longest side of a preview
+const KEPT_BYTES = 96e6; // of pictures that are not shown now, so that going back and forth asks for nothing
+const SLOW_MS = 1500; // after that a person is told what is waited for
+const LARGEST_SCALE = 32; // screen pixels for one of the picture
+const GAP_PX = 6;
+const CHIP_PX = 8; // between a name and the corner it stands in
+const GRIP_PX = 24; // from the slider's line: where a drag takes it even when the pictures could be panned
+const SAVE_MS = 80;
+const SVG = "http://www.w3.org/2000/svg";
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
+const keyOf = (asked) => `${asked.ask}-${asked.pair ? asked.pair.join("-") : asked.index}`;
+
+/** An element with attributes and children; texts become text nodes, so nothing is ever read as HTML. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** A control: JupyterLab takes single keys for commands unless the focused element itself says otherwise. */
+const control = (tag, attributes, ...children) =>
+  make(tag, { "data-lm-suppress-shortcuts": "true", ...attributes }, ...children);
+
+function icon(path) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(SVG, "path");
+  line.setAttribute("d", path);
+  svg.append(line);
+  return svg;
+}
+
+const ICONS = {
+  swap: "M4 5.5h8M9.5 3 12 5.5 9.5 8M12 10.5H4M6.5 8 4 10.5 6.5 13",
+  minus: "M3.5 8h9",
+  plus: "M3.5 8h9M8 3.5v9",
+  grip: "M6 4.5 2.5 8 6 11.5M10 4.5 13.5 8 10 11.5",
+};
+
+/** What a picture of some size takes up on the common canvas: as large as it fits, in the middle. */
+function place([width, height], [canvasWidth, canvasHeight]) {
+  const scale = Math.min(canvasWidth / width, canvasHeight / height);
+  const [w, h] = [width * scale, height * scale];
+  return { x: (canvasWidth - w) / 2, y: (canvasHeight - h) / 2, width: w, height: h };
+}
+
+/** Asks for pictures, one at a time, and keeps the addresses of those that came. */
+class Supply {
+  constructor(model, onNews) {
+    this.model = model;
+    this.onNews = onNews;
+    this.view = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+    this.had = new Map();
+    this.needed = [];
+    this.pending = null;
+    this.isSlow = false;
+    this.hear = this.hear.bind(this);
+    model.on("msg:custom", this.hear);
+  }
+
+  /** What is shown from now on, the most urgent first. */
+  need(list) {
+    this.needed = list;
+    const keys = new Set(list.map(keyOf));
+    let idle = 0;
+    for (const [key, got] of [...this.had].reverse()) {
+      if (keys.has(key)) continue;
+      idle += got.bytes;
+      if (got.problem || idle > KEPT_BYTES) this.drop(key);
+    }
+    this.pump();
+  }
+
+  get(asked) {
+    return this.had.get(keyOf(asked));
+  }
+
+  pump() {
+    if (this.pending) return;
+    const next = this.needed.find((asked) => !this.had.has(keyOf(asked)));
+    if (!next) return;
+    this.pending = next;
+    this.timer = setTimeout(() => {
+      this.isSlow = true;
+      this.onNews();
+    }, SLOW_MS);
+    this.model.send({ ...next, view: this.view });
+  }
+
+  hear(said, buffers) {
+    if (said?.to?.view !== this.view) return;
+    clearTimeout(this.timer);
+    this.isSlow = false;
+    this.pending = null;
+    const { to, ...words } = said;
+    const [content] = buffers ?? [];
+    const url = content ? URL.createObjectURL(new Blob([content], { type: words.kind })) : null;
+    this.drop(keyOf(to));
+    this.had.set(keyOf(to), { ...words, url, bytes: content?.byteLength ?? 0 });
+    this.onNews();
+    this.pump();
+  }
+
+  drop(key) {
+    const got = this.had.get(key);
+    if (got?.url) URL.revokeObjectURL(got.url);
+    this.had.delete(key);
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.model.off("msg:custom", this.hear);
+    this.needed = [];
+    for (const key of [...this.had.keys()]) this.drop(key);
+  }
+}
+
+/** The fields that differ, as a table; narrow, each row becomes a card. */
+function buildTable({ table, pictures }) {
+  if (!table.rows.length) return null;
+  // The roles stand there because a narrow table is laid out as cards, and browsers take that for no table any more.
+  const heading = (isColumn, ...words) =>
+    make("th", isColumn ? { scope: "col", role: "columnheader" } : { scope: "row", role: "rowheader" }, ...words);
+  const row = (...cells) => make("tr", { role: "row" }, ...cells);
+  const names = pictures.map((picture) => {
+    const cell = heading(table.tall, make("b", {}, picture.name));
+    if (picture.also) cell.append(make("span", { class: "cc-also" }, picture.also));
+    return cell;
+  });
+  const fields = table.rows.map(({ name }) => heading(!table.tall, name));
+  const cell = ({ name, values, known, long }, at) => {
+    const kind = known[at] ? (long ? "cc-long" : "") : "cc-none";
+    const value = make("td", { role: "cell", "data-label": table.tall ? pictures[at].name : name, class: kind });
+    const words = make("span", {});
+    for (const [text, mark] of values[at]) {
+      words.append(mark === "same" ? text : make(mark === "only" ? "mark" : "u", {}, text));
+    }
+    value.append(words);
+    return value;
+  };
+  const corner = make("td", { role: "columnheader" }, make("span", { class: "cc-unseen" }, table.tall ? "field" : "picture"));
+  const body = table.tall
+    ? table.rows.map((field, index) => row(fields[index], ...pictures.map((_, at) => cell(field, at))))
+    : names.map((name, at) => row(name, ...table.rows.map((field) => cell(field, at))));
+  return control(
+    "div",
+    { class: "cc-scroll", role: "region", tabindex: "0", "aria-label": "What differs" },
+    make(
+      "table",
+      { role: "table", class: table.tall ? "cc-tall" : "" },
+      make("thead", { role: "rowgroup" }, row(corner, ...(table.tall ? names : fields))),
+      make("tbody", { role: "rowgroup" }, ...body),
+    ),
+  );
+}
+
+class View {
+  constructor(model, el) {
+    this.model = model;
+    this.content = model.get("_content");
+    this.canvas = this.content.canvas;
+    this.pictures = this.content.pictures.map((picture) => ({ ...picture, at: place(picture.size, this.canvas) }));
+    this.zoom = 1;
+    this.centre = [0.5, 0.5];
+    this.shown = 0; // which of the two that blink
+    this.isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.ended = new AbortController();
+    this.supply = new Supply(model, () => this.draw());
+    this.images = this.pictures.map(({ name, caption }) =>
+      make("img", { alt: caption ? `${name}: ${caption}` : name, draggable: "false", decoding: "async" }),
+    );
+    this.heat = make("img", { draggable: "false", decoding: "async", class: "cc-heat" });
+    this.root = this.build();
+    el.append(this.root);
+    this.listen();
+    this.arrange();
+  }
+
+  // -- building ------------------------------------------------------------------------------------------------
+
+  build() {
+    const { shared, remarks } = this.content;
+    this.stage = control("div", { class: "cc-stage", tabindex: "0", role: "group" });
+    this.note = make("div", { class: "cc-note", role: "status" });
+    this.spoken = make("div", { class: "cc-unseen", "aria-live": "polite" });
+    this.range = control("input", {
+      type: "range", min: "0", max: "100", step: "0.1", "aria-label": "Slider between the two pictures",
+    });
+    this.handle = make(
+      "div", { class: "cc-handle" }, this.range, make("div", { class: "cc-knob" }, icon(ICONS.grip)),
+    );
+    const table = buildTable(this.content);
+    return make(
+      "div",
+      { class: "comflowy-compare", role: "group", "aria-label": this.pictures.map(({ name }) => name).join(", ") },
+      ...(table ? [table] : []),
+      ...(shared ? [make("p", { class: "cc-quiet" }, `same in all: ${shared}`)] : []),
+      ...remarks.map((line) => make("p", { class: "cc-quiet" }, line)),
+      make("div", { class: "cc-bar" }, this.buildModes(), this.buildPair(), this.buildZoom()),
+      this.stage,
+      this.buildFoot(),
+      this.spoken,
+    );
+  }
+
+  buildModes() {
+    this.buttons = MODES.map(({ name, label: [first, rest], keys }) => {
+      const words = rest ? [first, make("span", { class: "cc-rest" }, rest)] : [first];
+      const title = `${labelOf(name)} (key ${keys.join(" or ")})`;
+      const button = control("button", { type: "button", role: "radio", title, "aria-label": labelOf(name) }, ...words);
+      button.addEventListener("click", () => this.choose(name));
+      return button;
+    });
+    return make("div", { class: "cc-modes", role: "radiogroup", "aria-label": "How to compare" }, ...this.buttons);
+  }
+
+  buildPair() {
+    const options = () =>
+      this.pictures.map(({ name, caption }, index) =>
+        make("option", { value: String(index) }, caption ? `${name} \u00b7 ${caption}` : name),
+      );
+    this.selects = ["left", "right"].map((side) => {
+      const select = control("select", { "aria-label": side === "left" ? "Left picture" : "Right picture" }, ...options());
+      select.addEventListener("change", () => this.pick(side, Number(select.value)));
+      return select;
+    });
+    const swap = control(
+      "button", { type: "button", class: "cc-icon", title: "Swap", "aria-label": "Swap the two pictures" },
+      icon(ICONS.swap),
+    );
+    swap.addEventListener("click", () => this.pick("left", this.model.get("right")));
+    this.pair = make("div", { class: "cc-pair" }, this.selects[0], swap, this.selects[1]);
+    return this.pair;
+  }
+
+  buildZoom() {
+    const button = (label, title, child, act) => {
+      const made = control("button", { type: "button", class: "cc-icon", title, "aria-label": label }, child);
+      made.addEventListener("click", act);
+      return made;
+    };
+    this.scaleText = make("output", { "aria-label": "Zoom" });
+    const actual = button("Actual pixels", "One pixel of the picture on one of the screen", "1:1", () => this.showActual());
+    const fit = button("Fit", "Fit (key 0)", "Fit", () => this.showAll());
+    return make(
+      "div", { class: "cc-zoom", role: "group", "aria-label": "Zoom" },
+      button("Zoom out", "Zoom out (key -)", icon(ICONS.minus), () => this.zoomBy(1 / 1.5)),
+      this.scaleText,
+      button("Zoom in", "Zoom in (key +)", icon(ICONS.plus), () => this.zoomBy(1.5)),
+      fit,
+      actual,
+    );
+  }
+
+  buildFoot() {
+    this.play = control("button", { type: "button", class: "cc-play" });
+    this.play.addEventListener("click", () => this.setStill(!this.isStill));
+    this.pace = control("input", {
+      type: "range", min: "0.4", max: "3", step: "0.1", "aria-label": "Seconds for each picture",
+    });
+    this.pace.addEventListener("input", () => this.sync("pace_s", Number(this.pace.value)));
+    this.paceText = make("output", {});
+    this.legend = make("div", { class: "cc-legend", role: "img" });
+    this.legendTop = make("span", {});
+    this.numbers = make("b", {});
+    this.word = make("span", {});
+    const stops = this.content.heat.map(([stop, colour]) => `rgb(${colour.join(" ")}) ${stop * 100}%`);
+    this.legend.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+    this.feet = {
+      slider: make("div", {}, "Drag the line, or press \u2190 \u2192; with Shift in larger steps."),
+      blink: make("div", {}, this.play, make("label", {}, "Pace", this.pace), this.paceText),
+      side: make("div", {}, "Drag to pan, + and \u2212 or Ctrl and the wheel to zoom: all move together."),
+      difference: make(
+        "div", {}, make("span", { class: "cc-scale" }, "0", this.legend, this.legendTop),
+        make("span", { class: "cc-numbers", "aria-live": "polite" }, this.numbers, " ", this.word),
+      ),
+    };
+    return make("div", { class: "cc-foot" }, ...MODES.map(({ name }) => this.feet[name]));
+  }
+
+  // -- what happens --------------------------------------------------------------------------------------------
+
+  listen() {
+    const signal = this.ended.signal;
+    const on = (target, name, act, options = {}) => target.addEventListener(name, act, { signal, ...options });
+    this.heard = {
+      "change:mode": () => this.arrange(),
+      "change:left": () => this.arrange(),
+      "change:right": () => this.arrange(),
+      "change:position": () => this.draw(),
+      "change:pace_s": () => this.beat(),
+    };
+    for (const [name, act] of Object.entries(this.heard)) this.model.on(name, act);
+    this.watch = new ResizeObserver(() => this.draw());
+    this.watch.observe(this.root);
+    on(window, "resize", () => this.draw());
+    on(document, "visibilitychange", () => this.beat());
+    on(this.root, "keydown", (event) => this.press(event));
+    // The keys above act on keydown; the native step of the range is not wanted besides.
+    on(this.range, "input", () => this.slide(Number(this.range.value)));
+    on(this.range, "change", () => this.flush());
+    on(this.stage, "pointerdown", (event) => this.grab(event));
+    on(this.stage, "dblclick", (event) => this.toggleActual(event));
+    on(this.stage, "wheel", (event) => this.wheel(event), { passive: false });
+    const motion = matchMedia("(prefers-reduced-motion: reduce)");
+    on(motion, "change", () => this.setStill(motion.matches));
+  }
+
+  get mode() {
+    return this.model.get("mode");
+  }
+
+  /** The indices of the two, the left one first. */
+  get two() {
+    return [this.model.get("left"), this.model.get("right")];
+  }
+
+  choose(mode) {
+    this.sync("mode", mode);
+    const [left, right] = this.two.map((index) => this.pictures[index].name);
+    this.spoken.textContent = mode === "side" ? labelOf(mode) : `${labelOf(mode)}: ${left}, ${right}`;
+  }
+
+  /** Choose one of the two; what was there goes to the other side if both would be the same. */
+  pick(side, index) {
+    const other = side === "left" ? "right" : "left";
+    const before = this.model.get(side);
+    if (this.model.get(other) === index) this.model.set(other, before);
+    this.sync(side, index);
+  }
+
+  sync(name, value) {
+    this.model.set(name, value);
+    this.flush();
+  }
+
+  flush() {
+    clearTimeout(this.saving);
+    this.saving = undefined;
+    this.model.save_changes();
+  }
+
+  /** Move the slider; Python is told often enough to follow, not at every pixel. */
+  slide(position) {
+    this.model.set("position", Math.round(clamp(position, 0, 100) * 10) / 10);
+    this.saving ??= setTimeout(() => this.flush(), SAVE_MS);
+  }
+
+  setStill(isStill) {
+    this.isStill = isStill;
+    this.beat();
+  }
+
+  flip() {
+    this.shown = 1 - this.shown;
+    this.draw();
+  }
+
+  /** Start or stop the blinking, as mode, button and page want it. */
+  beat() {
+    clearInterval(this.beating);
+    const pace = this.model.get("pace_s");
+    this.pace.value = String(pace);
+    this.paceText.textContent = `${pace.toFixed(1)} s`;
+    this.play.textContent = this.isStill ? "Play" : "Pause";
+    this.play.title = `${this.isStill ? "Play" : "Pause"} (space)`;
+    if (this.mode === "blink" && !this.isStill && !document.hidden) {
+      this.beating = setInterval(() => this.flip(), pace * 1000);
+    }
+  }
+
+  press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key;
+    // A letter typed here must not delete a cell: the notebook's own single keys end at this widget.
+    if (key.length === 1 || key.startsWith("Arrow") || /^(Home|End|Page)/.test(key)) event.stopPropagation();
+    if (event.target.tagName === "SELECT" || event.target === this.pace) return;
+    const act = this.keyOf(event);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  keyOf({ key, shiftKey, target }) {
+    const mode = MODES.find(({ keys }) => keys.includes(key.toLowerCase()));
+    if (mode) return () => this.choose(mode.name);
+    if (key === "+" || key === "=") return () => this.zoomBy(1.5);
+    if (key === "-" || key === "_") return () => this.zoomBy(1 / 1.5);
+    if (key === "0") return () => this.showAll();
+    const [across, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key] ?? [0, 0];
+    const steps = across || -down;
+    if (this.buttons.includes(target)) {
+      if (!across && !down) return null;
+      const at = (this.buttons.indexOf(target) + (across || down) + MODES.length) % MODES.length;
+      return () => (this.choose(MODES[at].name), this.buttons[at].focus());
+    }
+    const canPan = this.pans.some(Boolean);
+    if (target === this.range || (target === this.stage && this.mode === "slider" && !canPan)) {
+      const to = { Home: 0, End: 100 }[key];
+      if (to !== undefined) return () => (this.slide(to), this.flush());
+      const step = steps * (shiftKey ? 10 : 1) || { PageUp: 10, PageDown: -10 }[key];
+      return step ? () => (this.slide(this.model.get("position") + step), this.flush()) : null;
+    }
+    if (target !== this.stage) return null;
+    if (this.mode === "blink" && key === " ") return () => this.setStill(!this.isStill);
+    if (this.mode === "blink" && across && !canPan) return () => (this.setStill(true), this.flip());
+    const [width, height] = this.paneSize;
+    const share = shiftKey ? 0.5 : 0.1;
+    return across || down ? () => this.panBy(-across * width * share, -down * height * share) : null;
+  }
+
+  grab(event) {
+    if (event.button !== 0) return;
+    const box = this.stage.getBoundingClientRect();
+    const x = event.clientX - box.left;
+    const near = Math.abs(x - this.line) < GRIP_PX;
+    const slides = this.mode === "slider" && (near || !this.pans.some(Boolean));
+    if (!slides && !this.pans.some(Boolean)) {
+      this.stage.focus({ preventScroll: true });
+      event.preventDefault();
+      return;
+    }
+    event.preventDefault();
+    (slides ? this.range : this.stage).focus({ preventScroll: true });
+    this.stage.setPointerCapture(event.pointerId);
+    this.stage.classList.add("cc-held");
+    const offset = slides && near ? x - this.line : 0; // a press on the knob's edge doesn't move it
+    let before = [event.clientX, event.clientY];
+    const move = ({ clientX, clientY }) => {
+      if (slides) this.slide(this.positionAt(clientX - box.left - offset));
+      else this.panBy(clientX - before[0], clientY - before[1]);
+      before = [clientX, clientY];
+    };
+    if (slides && !near) move(event);
+    const held = new AbortController();
+    const options = { signal: AbortSignal.any?.([held.signal, this.ended.signal]) ?? held.signal };
+    this.stage.addEventListener("pointermove", move, options);
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      this.stage.addEventListener(
+        end,
+        () => {
+          held.abort();
+          this.stage.classList.remove("cc-held");
+          this.flush();
+        },
+        options,
+      );
+    }
+  }
+
+  positionAt(x) {
+    const [from, to] = this.seen[0];
+    return ((x - from) / Math.max(1, to - from)) * 100;
+  }
+
+  wheel(event) {
+    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls as always
+    event.preventDefault();
+    this.zoomBy(Math.exp(-clamp(event.deltaY, -60, 60) / 150), this.pointIn(event));
+  }
+
+  /** Where in its pane an event is, in pixels from the pane's middle. */
+  pointIn(event) {
+    const pane = event.target.closest?.(".cc-pane") ?? this.stage;
+    const box = pane.getBoundingClientRect();
+    return [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
+  }
+
+  // -- zoom and pan, the same for all panes --------------------------------------------------------------------
+
+  get fitScale() {
+    const [width, height] = this.paneSize;
+    return Math.min(width / this.canvas[0], height / this.canvas[1]);
+  }
+
+  get scale() {
+    return this.fitScale * this.zoom;
+  }
+
+  zoomBy(factor, point = [0, 0]) {
+    this.zoomTo(this.zoom * factor, point);
+  }
+
+  zoomTo(zoom, point = [0, 0]) {
+    const fit = this.fitScale;
+    const before = this.scale;
+    this.zoom = clamp(zoom, Math.min(1, 1 / fit), Math.max(1, LARGEST_SCALE / fit));
+    if (Math.abs(this.zoom - 1) < 0.02) this.zoom = 1;
+    // What lies under the point stays under it.
+    this.centre = this.centre.map(
+      (at, axis) => at + (point[axis] / this.canvas[axis]) * (1 / before - 1 / this.scale),
+    );
+    this.draw();
+  }
+
+  showAll() {
+    this.centre = [0.5, 0.5];
+    this.zoomTo(1);
+  }
+
+  showActual(point) {
+    this.zoomTo(1 / this.fitScale, point);
+  }
+
+  toggleActual(event) {
+    if (this.zoom === 1) this.showActual(this.pointIn(event));
+    else this.showAll();
+  }
+
+  panBy(x, y) {
+    this.centre = [this.centre[0] - x / this.scale / this.canvas[0], this.centre[1] - y / this.scale / this.canvas[1]];
+    this.draw();
+  }
+
+  /** The middle of what is seen never leaves the picture so far that an edge of it comes into the pane. */
+  settle() {
+    this.pans = this.paneSize.map((size, axis) => this.canvas[axis] * this.scale > size + 1);
+    this.centre = this.centre.map((at, axis) => {
+      const half = this.paneSize[axis] / 2 / (this.canvas[axis] * this.scale);
+      return this.pans[axis] ? clamp(at, half, 1 - half) : 0.5;
+    });
+  }
+
+  // -- drawing -------------------------------------------------------------------------------------------------
+
+  /** Put the pictures of the mode into their panes. */
+  arrange() {
+    const mode = this.mode;
+    const [left, right] = this.two;
+    const layer = (index, chip = "") => {
+      const { name, caption } = this.pictures[index];
+      const words = make("span", { class: `cc-chip ${chip}`, "data-index": String(index) }, make("b", {}, name));
+      if (caption) words.append(make("span", {}, ` ${caption}`));
+      return make("div", { class: "cc-layer" }, this.images[index], words);
+    };
+    const pane = (...children) => make("div", { class: "cc-pane" }, ...children);
+    this.stage.dataset.mode = mode;
+    if (mode === "side") {
+      this.panes = this.pictures.map((_, index) => pane(layer(index)));
+    } else if (mode === "difference") {
+      this.panes = [pane(make("div", { class: "cc-layer" }, this.heat))];
+      this.heat.alt = `Where ${this.pictures[left].name} and ${this.pictures[right].name} differ`;
+    } else {
+      this.layers = [layer(left), layer(right, mode === "slider" ? "cc-far" : "")];
+      this.panes = [pane(...this.layers, ...(mode === "slider" ? [this.handle] : []))];
+    }
+    const hadFocus = document.activeElement === this.range;
+    this.stage.replaceChildren(...this.panes, this.note);
+    if (hadFocus) (mode === "slider" ? this.range : this.stage).focus({ preventScroll: true });
+    const does = { slider: "slide", blink: "blink", side: "stand side by side", difference: "are subtracted" }[mode];
+    const what = (mode === "side" ? this.pictures.map(({ name }) => name) : [left, right].map((at) => this.pictures[at].name));
+    this.stage.setAttribute("aria-label", `${what.join(", ")} ${does}. Plus and minus zoom, arrow keys move.`);
+    MODES.forEach(({ name }, index) => {
+      const isOn = name === mode;
+      this.buttons[index].setAttribute("aria-checked", String(isOn));
+      this.buttons[index].tabIndex = isOn ? 0 : -1;
+      this.feet[name].classList.toggle("cc-off", !isOn);
+      this.feet[name].inert = !isOn;
+    });
+    this.pair.classList.toggle("cc-off", mode === "side");
+    this.pair.inert = mode === "side";
+    this.selects.forEach((select, index) => (select.value = String(this.two[index])));
+    this.beat();
+    this.draw();
+  }
+
+  /** Everything that depends on sizes, zoom, position and what has come. */
+  draw() {
+    if (!this.root.clientWidth) return; // not in the page yet, or hidden: the observer calls again
+    this.measure();
+    this.settle();
+    const { scale } = this;
+    const [width, height] = this.paneSize;
+    const origin = [width, height].map((size, axis) => size / 2 - this.centre[axis] * this.canvas[axis] * scale);
+    this.origin = origin;
+    const put = (image, { x, y, width: w, height: h }) => {
+      image.style.width = `${w * scale}px`;
+      image.style.height = `${h * scale}px`;
+      image.style.transform = `translate(${origin[0] + x * scale}px, ${origin[1] + y * scale}px)`;
+    };
+    this.pictures.forEach(({ at }, index) => put(this.images[index], at));
+    put(this.heat, { x: 0, y: 0, width: this.canvas[0], height: this.canvas[1] });
+    this.stage.classList.toggle("cc-pans", this.pans.some(Boolean));
+    this.stage.classList.toggle("cc-pixels", scale >= 3);
+    this.scaleText.textContent = `${scale < 0.1 ? (scale * 100).toFixed(1) : Math.round(scale * 100)}\u00a0%`;
+    this.seen = [0, 1].map((axis) => [
+      Math.max(0, origin[axis]),
+      Math.min(this.paneSize[axis], origin[axis] + this.canvas[axis] * scale),
+    ]);
+    this.drawChips();
+    if (this.mode === "slider") this.drawSlider();
+    if (this.mode === "blink") {
+      this.layers.forEach((layer, index) => layer.classList.toggle("cc-off", index !== this.shown));
+    }
+    this.drawPictures();
+  }
+
+  /** The stage's height, which no mode changes, and the place of each pane. */
+  measure() {
+    const [canvasWidth, canvasHeight] = this.canvas;
+    const width = this.stage.clientWidth;
+    const most = clamp(window.innerHeight * 0.72, 280, 680);
+    const isMany = this.pictures.length > 4;
+    const wanted = Math.max(Math.min(canvasHeight, most), Math.min(isMany ? 480 : 320, most));
+    const least = isMany ? Math.min(400, most) : 200;
+    const height = Math.round(Math.max(least, Math.min(wanted, (width * canvasHeight) / canvasWidth)));
+    this.stage.style.height = `${height}px`;
+    const count = this.panes.length;
+    let best = { scale: 0 };
+    for (let columns = 1; columns <= count; columns += 1) {
+      const rows = Math.ceil(count / columns);
+      const size = [(width - GAP_PX * (columns - 1)) / columns, (height - GAP_PX * (rows - 1)) / rows];
+      const scale = Math.min(size[0] / canvasWidth, size[1] / canvasHeight);
+      if (scale > best.scale + 1e-9) best = { scale, columns, size };
+    }
+    this.paneSize = best.size;
+    this.panes.forEach((pane, index) => {
+      const [column, row] = [index % best.columns, Math.floor(index / best.columns)];
+      pane.style.left = `${column * (best.size[0] + GAP_PX)}px`;
+      pane.style.top = `${row * (best.size[1] + GAP_PX)}px`;
+      pane.style.width = `${best.size[0]}px`;
+      pane.style.height = `${best.size[1]}px`;
+    });
+  }
+
+  /** The names, in the corners of what is seen of the pictures. */
+  drawChips() {
+    for (const chip of this.stage.querySelectorAll(".cc-chip")) {
+      const { at } = this.pictures[chip.dataset.index];
+      const left = Math.max(0, this.origin[0] + at.x * this.scale);
+      const right = Math.min(this.paneSize[0], this.origin[0] + (at.x + at.width) * this.scale);
+      const top = Math.max(0, this.origin[1] + at.y * this.scale);
+      const room = (right - left) * (this.mode === "slider" ? 0.5 : 1) - CHIP_PX * 2;
+      const isFar = chip.classList.contains("cc-far");
+      const x = isFar ? right - this.paneSize[0] - CHIP_PX : left + CHIP_PX;
+      chip.dataset.width ??= chip.offsetWidth; // with all its words
+      chip.classList.toggle("cc-brief", room < chip.dataset.width);
+      chip.style.transform = `translate(${x}px, ${top + CHIP_PX}px)`;
+      chip.style.maxWidth = `${Math.max(28, room)}px`;
+    }
+  }
+
+  drawSlider() {
+    const [width] = this.paneSize;
+    const position = this.model.get("position");
+    const [from, to] = this.seen[0];
+    this.line = from + ((to - from) * position) / 100;
+    this.layers[0].style.clipPath = `inset(0 ${width - this.line}px 0 0)`;
+    this.layers[1].style.clipPath = `inset(0 0 0 ${this.line}px)`;
+    this.handle.style.transform = `translateX(${this.line}px)`;
+    this.range.value = String(position);
+    const [one, other] = this.two.map((index) => this.pictures[index].name);
+    this.range.setAttribute("aria-valuetext", `${Math.round(position)} percent: ${one} on the left, ${other} on the right`);
+  }
+
+  /** Ask for what is shown, and show what has come: first the preview, then the picture itself. */
+  drawPictures() {
+    const mode = this.mode;
+    const visible = mode === "side" ? this.pictures.map((_, index) => index) : this.two;
+    const pair = [...this.two].sort((one, other) => one - other);
+    const needed = [];
+    if (mode === "difference") {
+      needed.push({ ask: "difference", pair });
+    } else {
+      const full = visible.filter((index) => this.needsFull(index));
+      const isThere = (index) => this.supply.get({ ask: "picture", index });
+      needed.push(...visible.filter((index) => !isThere(index)).map((index) => ({ ask: "preview", index })));
+      needed.push(...full.map((index) => ({ ask: "picture", index })));
+    }
+    this.supply.need(needed);
+    this.images.forEach((image, index) => {
+      const shown = visible.includes(index) && mode !== "difference";
+      const got = [{ ask: "picture", index }, { ask: "preview", index }].map((asked) => this.supply.get(asked));
+      show(image, got.find((each) => each?.url)?.url, shown);
+    });
+    const found = mode === "difference" ? this.supply.get({ ask: "difference", pair }) : undefined;
+    show(this.heat, found?.url, mode === "difference");
+    if (mode === "difference") this.drawNumbers(found);
+    const problems = new Set(needed.map((asked) => this.supply.get(asked)?.problem).filter(Boolean));
+    this.say(problems, mode);
+  }
+
+  /** Whether the preview would be seen to be one: enlarged, or of a picture that is small anyway. */
+  needsFull(index) {
+    const { size, at } = this.pictures[index];
+    const longest = Math.max(...size);
+    const shown = Math.max(at.width, at.height) * this.scale * (window.devicePixelRatio || 1);
+    return longest <= PREVIEW_PX || shown > PREVIEW_PX;
+  }
+
+  drawNumbers(found) {
+    this.numbers.textContent = found?.numbers ?? "";
+    this.word.textContent = found?.word ?? "";
+    this.legendTop.textContent = found?.top ? `${found.top} of 255` : "\u2026";
+    this.legend.setAttribute("aria-label", found?.top ? `Colours: dark for no difference, light for ${found.top} of 255 and more` : "");
+  }
+
+  say(problems, mode) {
+    const waits = mode === "difference" ? "Comparing the pixels \u2026" : "The pictures are on their way \u2026";
+    const slow = `${waits} The kernel may be busy; if it has ended, run the cell again.`;
+    const isEmpty = mode === "difference" ? !this.heat.src : this.images.every((image) => image.hidden || !image.src);
+    const text = [...problems].join(" \u2022 ") || (this.supply.pending && isEmpty ? (this.supply.isSlow ? slow : waits) : "");
+    if (this.note.textContent !== text) this.note.textContent = text;
+    this.note.classList.toggle("cc-bad", problems.size > 0);
+  }
+
+  close() {
+    clearInterval(this.beating);
+    if (this.saving) this.flush();
+    this.ended.abort();
+    this.watch.disconnect();
+    for (const [name, act] of Object.entries(this.heard)) this.model.off(name, act);
+    this.supply.close();
+    for (const image of [...this.images, this.heat]) image.removeAttribute("src");
+    this.root.remove();
+  }
+}
+
+function labelOf(mode) {
+  return MODES.find(({ name }) => name === mode).label.join("");
+}
+
+function show(image, url, isShown) {
+  image.hidden = !isShown || !url;
+  if (isShown && url && image.getAttribute("src") !== url) image.src = url;
+  if (!url) image.removeAttribute("src"); // its address may be revoked
+}
+
+function render({ model, el }) {
+  const view = new View(model, el);
+  return () => view.close();
+}
+
+export default { render };

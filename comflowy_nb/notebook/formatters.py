@@ -1,0 +1,74 @@
+"""How IPython shows what ends a cell: not twice in one execution, else from disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.notebook.session import sweep_key
+from comflowy_nb.notebook.showing import RunList, show_comparison, show_runs, show_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from comflowy_nb.notebook.session import Session
+
+__all__ = ["register_formatters", "unregister_formatters"]
+
+
+def _token(value: Any) -> str:
+    return str(value.token)
+
+
+def _show_form(session: Session, form: Any) -> None:
+    if session.in_kernel:
+        session.show_form(form)
+    else:
+        print(repr(form))  # noqa: T201 - a terminal has no widgets
+
+
+# Module and name of a type, which is imported only when one is shown -> what an execution remembers of one that it has drawn, and how one is drawn.
+_SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any], None]]] = {
+    ("comflowy_nb.runs.run", "Run"): (
+        _token, lambda session, run: show_runs([run], in_kernel=session.in_kernel),
+    ),
+    ("comflowy_nb.runs.sweep", "Sweep"): (
+        sweep_key, lambda session, sweep: show_sweep(sweep, in_kernel=session.in_kernel),
+    ),
+    ("comflowy_nb.notebook.compare", "Comparison"): (
+        _token, lambda session, made: show_comparison(made, in_kernel=session.in_kernel),
+    ),
+    ("comflowy_nb.notebook.form", "Form"): (_token, _show_form),
+}  # fmt: skip
+
+
+def register_formatters(session: Session) -> None:
+    """Tell IPython how to show what the magic and the Python API give."""
+    formatter = session.shell.display_formatter.ipython_display_formatter
+    for (module, name), (key, draw) in _SHOWN.items():
+
+        def show(value: Any, key: Callable[[Any], str] = key, draw: Callable[..., None] = draw) -> None:
+            if key(value) not in session.drawn:
+                session.drawn.add(key(value))
+                draw(session, value)
+            elif not session.in_kernel:
+                print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already
+
+        formatter.for_type_by_name(module, name, show)
+
+    def show_list(runs: RunList) -> None:
+        if runs.token not in session.drawn and runs:
+            show_runs(runs, in_kernel=session.in_kernel)
+        elif not session.in_kernel:
+            print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - as above
+
+    formatter.for_type(RunList, show_list)
+
+
+def unregister_formatters(shell: InteractiveShell) -> None:
+    """Back to IPython's own ways."""
+    formatter = shell.display_formatter.ipython_display_formatter
+    for module, name in _SHOWN:
+        formatter.pop(f"{module}.{name}", None)
+    formatter.pop(RunList, None)
