@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
-from comflowy_nb.errors import ComflowyError, FieldError, RunHeld, SettingsError
-from comflowy_nb.notebook.filmstrip import Filmstrip
+from comflowy_nb.errors import ComflowyError, FieldError
 from comflowy_nb.notebook.form_body import FormBody
-from comflowy_nb.notebook.form_runs import Entry, EntryView, describe_changes
-from comflowy_nb.notebook.form_screens import InsideScreen
+from comflowy_nb.notebook.form_reel import Reel
 from comflowy_nb.notebook.form_words import static_form
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.runs.timetable import Timetable
@@ -21,9 +19,9 @@ from comflowy_nb.workflow.cell_text import write_cell
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from comflowy_nb.client import Client, Submitted
+    from comflowy_nb.client import Client
     from comflowy_nb.notebook.form_fields import FormField
     from comflowy_nb.notebook.form_screens import Screen
     from comflowy_nb.notebook.views import Viewer
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Form"]
 
 DOUBLE_CLICK_S = 0.5  # a second click so soon, nothing changed, is no second wish
-SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 
 
 class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by mypy here
@@ -51,7 +48,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     """
 
     params = traitlets.Dict(read_only=True)
-    """Field id -> value, as Run would send them; of a field that can't be sent as it stands, not at all."""
+    """Field id -> value, as Run would send them; without the fields that can't be sent as they stand."""
     problems = traitlets.Dict(read_only=True)
     """Field id -> why it can't be sent as it stands."""
     runs = traitlets.Tuple(read_only=True)
@@ -60,43 +57,25 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     def __init__(self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, viewer: Viewer) -> None:
         self.client = client
         self.workflow = workflow
-        self._viewer = viewer
-        self._lock = threading.RLock()  # a kernel may bring callbacks on several threads, and the view thread draws
+        self._taking = threading.RLock()  # a kernel may bring callbacks on several threads
         self._work = Timetable("comflowy-form", workers=1)  # sends in the order of the clicks
-        self._entries: list[Entry] = []
-        self._shown: Entry | None = None
         self._clicked_s = float("-inf")
         self._clicked_with: object = None
         self._is_closed = False
-        self._comparison: Any = None
         self._body = FormBody(fields, changed=self._refresh, service=client.service, open_run=client.open_picture)
-        self._strip = Filmstrip(pick=self._pick, compare=self._compare_marked)
-        self._run_button = widgets.Button(description="Run", button_style="primary", tooltip="send these values")
-        self._stop_button = widgets.Button(
-            description="Stop", disabled=True, tooltip="cancel what this form is running"
+        self._reel = Reel(
+            client, workflow, viewer=viewer, names=self._body.names, pick=self._click_pick, compare=self._click_compare
         )
-        self._copy_button = widgets.Button(description="Copy as cell", tooltip="the cell that sends these values")
-        self._anew = widgets.Checkbox(
-            description="run anew", indent=False, tooltip="send it although a success for exactly these values is there"
-        )
-        self._run_button.on_click(self._click_run)
-        self._stop_button.on_click(self._click_stop)
-        self._copy_button.on_click(self._click_copy)
-        buttons = widgets.HBox([self._run_button, self._stop_button, self._copy_button, self._anew])
-        self._status = widgets.HTML()
         self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
-        self._pictures: Screen = InsideScreen()
-        self._compared: Screen = InsideScreen()
-        self._inside = widgets.VBox([self._pictures.widget, self._compared.widget])
+        self._problem.add_class("cfy-problem")
         head = widgets.HTML(
             f'<span class="cfy-head"><b>{html.escape(plain(workflow.name))}</b> '
             f'<span class="cfy-quiet">on {html.escape(plain(client.label))}</span></span>'
         )
-        for part, name in ((buttons, "buttons"), (self._status, "status"), (self._problem, "problem")):
-            part.add_class(f"cfy-{name}")
-        self._inside.add_class("cfy-inside")
-        children = [head, *self._body.parts, buttons, self._problem, self._status, self._strip, self._inside]
-        super().__init__(children)
+        buttons, reel = self._make_buttons(), self._reel
+        super().__init__(
+            [head, *self._body.parts, buttons, self._problem, reel.status, reel.strip, reel.inside],
+        )
         self.add_class("cfy-form")
         self._refresh()
 
@@ -108,7 +87,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     # -- what a person or a script does -------------------------------------------------------------------------
 
     def run(self, *, fresh: bool = False) -> Run:
-        """Send what stands in the form; returns at once, and status and pictures come into the form.
+        """Send what stands in the form. Returns at once; status and pictures come into the form.
 
         Raises
         ------
@@ -117,16 +96,15 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         ComflowyError
             As `Client.submit`.
         """
-        settings, values, given = self._take()
-        return self._send(settings, values, given, fresh=fresh).submitted.run
+        return self._send_taken(*self._take(), fresh=fresh)
 
     def set(self, params: Mapping[str, Any]) -> None:
-        """Put values into fields: `form.set({"3::cfg": 7})`, by id, name or alias.
+        """Put values into fields, by id, name or alias: `form.set({"cfg": 7})`.
 
         Raises
         ------
         FieldError
-            For all names and values the form has no place for; the others are set.
+            For all names and values that the form has no place for; the others are set.
         """
         problems: list[str] = []
         for key, value in params.items():
@@ -150,24 +128,25 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         values = self._body.read()
         return write_cell(self.workflow, {key: values[key] for key in self._body.sent})
 
-    def stop(self) -> str:
-        """Cancel the live runs of this form, where the service can; in a line what became of that."""
-        live = [entry for entry in self._entries if entry.submitted.run.status.is_live]
-        if not live:
-            return "nothing is running"
-        if not self.client.service.can_cancel:
-            return f"{self.client.label} can't cancel: {len(live)} go on"
-        for entry in live:
-            self.client.cancel(entry.submitted.run)
-        return f"cancelling {', '.join(entry.submitted.run.ref for entry in live)}"
+    def stop(self) -> None:
+        """Cancel the live runs of this form; where the service can't, the form says so."""
+        said = self._reel.stop()
+        if said is not None:
+            self._reel.say(said)
+
+    def go_back(self, run: Run | str) -> None:
+        """Put the values of an earlier run of this form back, and show its pictures."""
+        entry = self._reel.find(run if isinstance(run, str) else run.token)
+        if entry is None:
+            return
+        with self._taking:
+            self._body.restore(entry.values, entry.given)
+        self._refresh()
+        self._reel.show(entry)
 
     def show_on(self, pictures: Screen, compared: Screen) -> None:
         """Let pictures and comparisons come there instead of into the form itself."""
-        with self._lock:
-            self._pictures, self._compared = pictures, compared
-            self._inside.layout.display = "none"
-            if self._shown is not None:
-                self._draw_pictures(self._shown)
+        self._reel.show_on(pictures, compared)
 
     def close(self) -> None:
         """Free its widgets and stop its thread; runs go on, and the history has them."""
@@ -175,49 +154,51 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             return
         self._is_closed = True
         self._work.close()
-        if self._comparison is not None:
-            self._comparison.close()
+        self._reel.close()
         self._body.close()
         for part in _all_within(self):
             if part is not self:
                 part.close()
-        self.layout.close()
         super().close()
 
     # -- what the buttons do: little, on whatever thread they are told ------------------------------------------
 
-    def _click_run(self, _: object) -> None:
-        self._do(self._press_run)
+    def _make_buttons(self) -> Any:
+        run = self._run_button = widgets.Button(
+            description="Run", button_style="primary", tooltip="send what stands here"
+        )
+        copy = widgets.Button(description="Copy as cell", tooltip="the cell that sends what stands here")
+        self._anew = widgets.Checkbox(
+            description="run anew", indent=False, tooltip="send it although a success for exactly these values is there"
+        )
+        stop = self._reel.stop_button
+        run.on_click(lambda _: self._do(self._press_run))
+        stop.on_click(lambda _: self._do(self.stop))
+        copy.on_click(lambda _: self._do(lambda: self._reel.strip.copy(self.cell())))
+        buttons = widgets.HBox([run, stop, copy, self._anew])
+        buttons.add_class("cfy-buttons")
+        return buttons
 
     def _press_run(self) -> None:
-        with self._lock:
+        with self._taking:
             now_s = self._work.clock()
-            before = self._body.snapshot()
-            if now_s - self._clicked_s < DOUBLE_CLICK_S and before == self._clicked_with:
-                self._clicked_s = now_s
-                return
+            is_double = now_s - self._clicked_s < DOUBLE_CLICK_S and self._body.snapshot() == self._clicked_with
             self._clicked_s = now_s
+            if is_double:
+                return
             fresh = bool(self._anew.value)
-            try:
-                settings, values, given = self._take()
-            finally:
-                self._clicked_with = self._body.snapshot()  # a seed may have been drawn for this run
-            self._status.value = '<span class="cfy-quiet">sending ...</span>'
-        self._work.soon(lambda: self._do(lambda: self._send(settings, values, given, fresh=fresh)))
+            taken = self._take()
+            self._clicked_with = self._body.snapshot()  # with the seed that was drawn for this run
+        self._reel.say("sending ...")
+        self._work.soon(lambda: self._do(lambda: self._send_taken(*taken, fresh=fresh)))
 
-    def _click_stop(self, _: object) -> None:
-        self._do(lambda: self._tell(self.stop()))
-
-    def _click_copy(self, _: object) -> None:
-        self._do(lambda: self._strip.copy(self.cell()))
-
-    def _pick(self, token: str) -> None:
+    def _click_pick(self, token: str) -> None:
         self._do(lambda: self.go_back(token))
 
-    def _compare_marked(self, tokens: list[str]) -> None:
-        self._work.soon(lambda: self._do(lambda: self._compare(tokens)))
+    def _click_compare(self, tokens: list[str]) -> None:
+        self._work.soon(lambda: self._do(lambda: self._reel.compare(tokens)))
 
-    def _do(self, action: Any) -> None:
+    def _do(self, action: Callable[[], object]) -> None:
         """Do what a callback is for; what goes wrong is said in the form, since nobody reads a callback's traceback."""
         if self._is_closed:
             return
@@ -229,115 +210,26 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         except Exception as error:  # noqa: BLE001 - as above
             self._say(f"{type(error).__name__}: {error}")
 
-    # -- runs ---------------------------------------------------------------------------------------------------
+    # -- within -------------------------------------------------------------------------------------------------
 
     def _take(self) -> tuple[list[Setting], Mapping[str, Any], frozenset[str]]:
-        """What is to be sent now: the settings, what stands in every field, and which are sent whatever they hold."""
-        with self._lock:
-            used = self._entries[-1].values if self._entries else {}
-            self._body.advance_seeds(used, self.workflow)
+        """What is to be sent now, what stands in every field, and which fields are sent whatever they hold."""
+        with self._taking:
+            self._body.advance_seeds(self._reel.used, self.workflow)
             values = self._body.read()
             settings = [Setting(key, values[key], typed=True) for key in self._body.sent]
             return settings, values, frozenset(self._body.given)
 
-    def _send(
+    def _send_taken(
         self, settings: Sequence[Setting], values: Mapping[str, Any], given: frozenset[str], *, fresh: bool
-    ) -> Entry:
-        usual_s = self.client.usual_seconds(self.workflow)
+    ) -> Run:
         try:
-            submitted = self.client.submit(self.workflow, settings, fresh=fresh)
-        except RunHeld as held:
-            self._add(_held(held), values, given, usual_s)
-            raise
-        except BaseException:
-            self._status.value = ""
-            raise
-        return self._add(submitted, values, given, usual_s)
-
-    def _add(
-        self, submitted: Submitted, values: Mapping[str, Any], given: frozenset[str], usual_s: float | None
-    ) -> Entry:
-        with self._lock:
-            before = self._entries[-1].values if self._entries else None
-            changed = describe_changes(before, values, self._body.names)
-            entry = Entry(submitted, values, given, changed, usual_s)
-            known = [
-                one for one in self._entries if one.token != entry.token
-            ]  # the same run once more: the newest place
-            self._entries = [*known, entry]
-            self.set_trait("runs", tuple(one.submitted.run for one in self._entries))
-            self._show(entry)
-        self._viewer.follow(EntryView(entry, self._draw, self._finish))
-        return entry
-
-    def go_back(self, token: str) -> None:
-        """Put the values of an earlier run of this form back, and show its pictures."""
-        with self._lock:
-            entry = next((one for one in self._entries if one.token == token), None)
-            if entry is None:
-                return
-            self._body.restore(entry.values, entry.given)
-            self._refresh()
-            self._show(entry)
-
-    def _compare(self, tokens: Sequence[str]) -> None:
-        from comflowy_nb.notebook.compare import comparison  # noqa: PLC0415 - only when asked for
-
-        found = [entry.submitted.run for token in tokens for entry in self._entries if entry.token == token]
-        if len(found) < 2:
-            raise SettingsError("mark two or more runs in the strip, then compare them")
-        new = comparison(found)
-        with self._lock:
-            old, self._comparison = self._comparison, new
-            self._compared.show_widget(new)
-        if old is not None:
-            old.close()
-
-    # -- drawing ------------------------------------------------------------------------------------------------
-
-    def _show(self, entry: Entry) -> None:
-        self._shown = entry
-        self._strip.shown = entry.token
-        self._draw(entry)
-        if entry.submitted.run.record.is_settled:
-            self._draw_pictures(entry)
-
-    def _draw(self, entry: Entry) -> None:
-        with self._lock:
-            if self._is_closed:
-                return
-            items = [one.item() for one in self._entries[-SHOWN_RUNS:]]
-            if items != self._strip.items:
-                self._strip.items = items
-            if entry is self._shown:
-                text = entry.line().html
-                if text != self._status.value:
-                    self._status.value = text
-            self._stop_button.disabled = not any(one.submitted.run.status.is_live for one in self._entries)
-
-    def _finish(self, entry: Entry) -> None:
-        thumb = entry.make_thumb()
-        with self._lock:
-            if self._is_closed:
-                return
-            entry.thumb = thumb
-            kept = {one.token: one.thumb for one in self._entries[-SHOWN_RUNS:] if one.thumb}
-            if kept != self._strip.thumbs:
-                self._strip.thumbs = kept
-            self._draw(entry)
-            if entry is self._shown:
-                self._draw_pictures(entry)
-
-    def _draw_pictures(self, entry: Entry) -> None:
-        if not entry.submitted.run.record.pictures:
-            return
-        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
-
-        grid = Grid([entry.submitted.run])
-        self._pictures.show_picture(*grid.bundle(), jpeg=grid.jpeg)
+            return self._reel.send(settings, values, given, fresh=fresh)
+        finally:
+            self.set_trait("runs", self._reel.runs)
 
     def _refresh(self) -> None:
-        with self._lock:
+        with self._taking:
             values, problems = self._body.look()
             self.set_trait("params", {key: values[key] for key in self._body.sent if key in values})
             self.set_trait("problems", problems)
@@ -347,18 +239,11 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._problem.value = f'<span role="alert">{text}</span>' if text else ""
         self._problem.layout.display = "" if text else "none"
 
-    def _tell(self, text: str) -> None:
-        if self._shown is None:
-            self._status.value = html.escape(plain(text))
-            return
-        self._shown.note = None if self._shown.submitted.run.status.is_live and "cancelling" in text else text
-        self._draw(self._shown)
-
     # -- elsewhere than in the browser --------------------------------------------------------------------------
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Data and metadata for a notebook: the widget, and beside it what stands in the form, as text and as HTML."""
-        found = widgets.VBox._repr_mimebundle_(self) or {}
+        found = super()._repr_mimebundle_() or {}
         data, metadata = found if isinstance(found, tuple) else (found, {})
         return {**data, **static_form(self.workflow.name, self._body.rows())}, metadata
 
@@ -366,14 +251,8 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         return self.bundle()
 
     def __repr__(self) -> str:
-        count = len(self._entries)
+        count = len(self.runs)
         return f"<Form {self.workflow.name!r} {count} run{'s' * (count != 1)}>"
-
-
-def _held(held: RunHeld) -> Submitted:
-    from comflowy_nb.client import Submitted  # noqa: PLC0415 - loads the HTTP stack
-
-    return Submitted(held.run, "held", {})
 
 
 def _all_within(part: Any) -> list[Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from comflowy_nb.client import Submitted
+    from comflowy_nb.runs.run import Run
 
 __all__ = ["Entry", "EntryView", "describe_changes"]
 
@@ -47,17 +48,21 @@ class Entry:
     began_s: float = field(default_factory=time.monotonic)
 
     @property
+    def run(self) -> Run:
+        return self.submitted.run
+
+    @property
     def token(self) -> str:
-        return self.submitted.run.token
+        return self.run.token
 
     def line(self) -> StatusLine:
         """How it stands, for the status below the buttons."""
         how, drawn = self.submitted.how, self.submitted.drawn
-        return status_line(self.submitted.run, how=how, drawn=drawn, usual_s=self.usual_s, note=self.note)
+        return status_line(self.run, how=how, drawn=drawn, usual_s=self.usual_s, note=self.note)
 
     def item(self) -> dict[str, Any]:
         """How it stands, for the filmstrip; the words are escaped there."""
-        run = self.submitted.run
+        run = self.run
         line = self.line()
         word = _WORDS.get(run.status, str(run.status))
         if run.status is Status.SUCCESS and run.record.seconds is not None:
@@ -79,7 +84,7 @@ class Entry:
         """Its first picture, small, as a data address; None while there is none."""
         from PIL import Image  # noqa: PLC0415 - heavy
 
-        kept = [image for image in self.submitted.run.images if image.record.state == "kept"]
+        kept = [image for image in self.run.images if image.record.state == "kept"]
         if not kept:
             return None
         try:
@@ -105,14 +110,14 @@ class EntryView:
 
     @property
     def ref(self) -> str:
-        return self._entry.submitted.run.ref
+        return self._entry.run.ref
 
     @property
     def is_settled(self) -> bool:
-        return self._entry.submitted.run.record.is_settled
+        return self._entry.run.record.is_settled
 
     def wait_change(self, timeout: float) -> bool:
-        return self._entry.submitted.run.wait_change(timeout)
+        return self._entry.run.wait_change(timeout)
 
     def draw(self, *, force: bool = False) -> None:
         del force
@@ -130,7 +135,7 @@ class EntryView:
         self._draw(self._entry)
 
     def timeout(self, timeout_s: float) -> RunTimeout:
-        run = self._entry.submitted.run
+        run = self._entry.run
         return RunTimeout(f"{run.ref} is not done after {timeout_s:g} s and goes on", run)
 
 

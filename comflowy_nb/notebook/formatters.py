@@ -28,7 +28,8 @@ def _show_form(session: Session, form: Any) -> None:
         print(repr(form))  # noqa: T201 - a terminal has no widgets
 
 
-# Module and name of a type, which is imported only when one is shown -> what an execution remembers of one that it has drawn, and how one is drawn.
+# Module and name of a type, which is imported only when one is shown -> what an execution remembers of one that it
+# has drawn, and how one is drawn.
 _SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any], None]]] = {
     ("comflowy_nb.runs.run", "Run"): (
         _token, lambda session, run: show_runs([run], in_kernel=session.in_kernel),
