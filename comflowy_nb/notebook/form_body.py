@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FormBody"]
 
+_NARROW = 3  # fields in a group that takes half of the width where there is room
 _MANY = 20  # fields; with more there is a box to find one
 
 
@@ -66,7 +67,9 @@ class FormBody:
         self._opening: dict[str, Any] = {}
         for key, one in self._fields.items():
             self._begin(key, one)
-        self.parts: list[Any] = [box for box, _ in self._groups]
+        groups = widgets.Box([box for box, _ in self._groups])
+        groups.add_class("cfy-groups")
+        self.parts: list[Any] = [groups]
         self._search: Any = None
         if len(fields) > _MANY:
             self._search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
@@ -165,6 +168,8 @@ class FormBody:
         fields.add_class("cfy-fields")
         box = widgets.VBox([title, fields])
         box.add_class("cfy-group")
+        if len(members) > _NARROW:
+            box.add_class("cfy-large")
         words = " ".join(f"{each.field.id} {each.alias or ''}" for each in one.fields)
         return box, f"{one.title} {words}".casefold()
 

@@ -25,6 +25,7 @@ __all__ = ["Control", "control_for", "field_label", "tooltip_of"]
 
 EXACT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
 _MOST_PLACES = 200  # of a slider: more can't be told apart with a mouse
+_LONG_OPTION = 20  # characters: a longer one, such as a file of a model, would be cut in a narrow box
 _MOST_LISTED = 24  # options of a dropdown; more are found by typing
 
 
@@ -204,7 +205,9 @@ class SliderControl(Control):
 class ChoiceControl(Control):
     """A dropdown; without a choice where the value to begin with is none of the options."""
 
-    labels: tuple[str, ...] = ()
+    @property
+    def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return any(len(text_of(option)) > _LONG_OPTION for option in self.field.options)
 
     def _make(self) -> Any:
         options = self.field.options
@@ -226,6 +229,8 @@ class ChoiceControl(Control):
 
 class SearchControl(Control):
     """Many options: typed, with those that match below."""
+
+    is_wide = True
 
     def _make(self) -> Any:
         words = [text_of(option) for option in self.field.options]

@@ -31,6 +31,8 @@ def test_look(connected):
     page.get_by_label("cfg").first.fill("3")
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_timeout(6000)
+    page.set_viewport_size({"width": 1280, "height": 1900})
+    page.wait_for_timeout(1000)
     notebook.screenshot("form-light")
     page.locator(".cfy-form").screenshot(path="build/screenshots/form-alone.png")
     assert 0, notebook.text(2)
