@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.notebook.session import sweep_key
@@ -44,19 +45,38 @@ _SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any
 }  # fmt: skip
 
 
+class _Shower:
+    """Shows values of one type, each once in an execution."""
+
+    def __init__(
+        self,
+        session: Session,
+        module: str,
+        name: str,
+        key: Callable[[Any], str],
+        draw: Callable[[Session, Any], None],
+    ) -> None:
+        self._session = session
+        self._place = module, name
+        self._key = key
+        self._draw = draw
+
+    def __call__(self, value: Any) -> None:
+        session, (module, name) = self._session, self._place
+        # IPython keeps a printer under the class of the value, and every anywidget has a class of its own.
+        session.shell.display_formatter.ipython_display_formatter.for_type(getattr(sys.modules[module], name), self)
+        if self._key(value) not in session.drawn:
+            session.drawn.add(self._key(value))
+            self._draw(session, value)
+        elif not session.in_kernel:
+            print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already
+
+
 def register_formatters(session: Session) -> None:
     """Tell IPython how to show what the magic and the Python API give."""
     formatter = session.shell.display_formatter.ipython_display_formatter
     for (module, name), (key, draw) in _SHOWN.items():
-
-        def show(value: Any, key: Callable[[Any], str] = key, draw: Callable[..., None] = draw) -> None:
-            if key(value) not in session.drawn:
-                session.drawn.add(key(value))
-                draw(session, value)
-            elif not session.in_kernel:
-                print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already
-
-        formatter.for_type_by_name(module, name, show)
+        formatter.for_type_by_name(module, name, _Shower(session, module, name, key, draw))
 
     def show_list(runs: RunList) -> None:
         if runs.token not in session.drawn and runs:
@@ -71,5 +91,7 @@ def unregister_formatters(shell: InteractiveShell) -> None:
     """Back to IPython's own ways."""
     formatter = shell.display_formatter.ipython_display_formatter
     for module, name in _SHOWN:
-        formatter.pop(f"{module}.{name}", None)
+        formatter.deferred_printers.pop((module, name), None)
+    for cls in [cls for cls, printer in formatter.type_printers.items() if isinstance(printer, _Shower)]:
+        formatter.type_printers.pop(cls)
     formatter.pop(RunList, None)

@@ -278,6 +278,19 @@ def test_the_cell_of_a_form_is_the_same_request(form, sandbox):
     assert again.value.ref == one.runs[0].ref
 
 
+def test_comparisons_show_once_each_however_many_there_are(sandbox, shell):
+    """The second comparison of a kernel came twice: as the magic showed it, and as the value of its cell.
+
+    IPython keeps a printer under the class of the value, and anywidget gives every instance a class of its own.
+    """
+    shell.user_ns.update(a=Image.new("RGB", (8, 8), "red"), b=Image.new("RGB", (8, 8), "blue"))
+    for _ in range(3):
+        cell = sandbox("%comflowy compare {a} {b}")
+        assert cell.error is None
+        assert sum("image/jpeg" in data for data in cell.last) == 1
+        cell.value.close()
+
+
 # -- seeds ----------------------------------------------------------------------------------------------------------
 
 
