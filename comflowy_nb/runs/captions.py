@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -93,6 +94,8 @@ class Sheet:
 
 def write_value(value: Any) -> str:
     """A value as a person would type it, on one line."""
+    if isinstance(value, PictureInput):
+        value = value.name
     if isinstance(value, str):
         return " ".join(value.split())
     if isinstance(value, float):

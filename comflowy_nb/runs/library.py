@@ -64,6 +64,7 @@ class Library:
         self.home = folder
         self.folder = folder / "pictures"
         self.locks = folder / "locks"
+        self.inputs = folder / "inputs"
         self.recent: list[str] = []  # tokens of this process's runs and sweeps, newest last; of no cell
         self._history: History | None = None
         self._lock = threading.Lock()
@@ -171,6 +172,12 @@ class Library:
         from comflowy_nb.runs.images import picture_path  # noqa: PLC0415 - loads Pillow
 
         return picture_path(self.folder, picture)
+
+    def kept_input(self, content_sha256: str) -> bytes | None:
+        """The content of a picture that was handed over to a service once; None where it is not there."""
+        from comflowy_nb.runs.uploads import kept_input  # noqa: PLC0415 - only where somebody wants one
+
+        return kept_input(self.inputs, content_sha256)
 
     def thumbnail_path(self, picture: PictureRecord, size_px: int) -> Path:
         """A JPEG of the picture within 512 or 256 px."""

@@ -8,9 +8,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.runs.sweep_rows import read_params
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.axes import axes_from_json
 from comflowy_nb.workflow.axis_types import Cell
+from comflowy_nb.workflow.pictures import PictureInput, is_picture, picture_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +74,8 @@ class Keeper(Protocol):
     """Who has the pictures of a sweep: the library."""
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]: ...
+
+    def kept_input(self, content_sha256: str) -> bytes | None: ...
 
 
 class Sender(Protocol):
@@ -284,8 +288,9 @@ def sweep_of(
     run_of
         Gives the run of a record: one to look at, or the live one of a client.
     """
-    axes = axes_from_json(record.spec)
-    cells = [Cell(row.number, row.at, dict(row.params), _labels(axes, row.at)) for row in rows]
+    axes = axes_from_json(record.spec, library.kept_input)
+    pictures = {one.content_sha256: one for one in axes.pictures()}
+    cells = [Cell(row.number, row.at, read_params(row.params, pictures), _labels(axes, row.at)) for row in rows]
     sweep = Sweep(
         axes,
         [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],
@@ -310,7 +315,10 @@ def _has(cell: SweepCell, name: str) -> bool:
 
 
 def _fits(cell: SweepCell, name: str, value: Any) -> bool:
-    if name in cell.labels and cell.labels[name] == str(value):
+    if any(label == str(value) for axis, label in cell.labels.items() if axis == name or axis.endswith(f"::{name}")):
         return True
+    if is_picture(value):
+        value = picture_of(value).content_sha256
     values = [own for key, own in cell.params.items() if key == name or key.endswith(f"::{name}")]
+    values = [own.content_sha256 if isinstance(own, PictureInput) else own for own in values]
     return any(own == value or (isinstance(value, str) and str(own) == value) for own in values)

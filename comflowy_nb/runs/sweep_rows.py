@@ -25,6 +25,7 @@ __all__ = [
     "put_cells",
     "put_spec",
     "read_cells",
+    "read_params",
     "read_sweep",
 ]
 
@@ -165,6 +166,16 @@ def read_cells(connection: sqlite3.Connection, token: str, number: int | None = 
         )
         for row in rows
     ]
+
+
+def read_params(params: Mapping[str, Any], pictures: Mapping[str, PictureInput]) -> dict[str, Any]:
+    """The params of a cell with the pictures among them, which are given by their sha256."""
+
+    def read(value: Any) -> Any:
+        is_one = isinstance(value, dict) and set(value) == {"picture", "sha256"}
+        return pictures.get(value["sha256"], value) if is_one else value
+
+    return {key: read(value) for key, value in params.items()}
 
 
 def _params(params: Mapping[str, Any]) -> str:

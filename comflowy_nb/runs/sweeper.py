@@ -164,12 +164,19 @@ class Sweeper:
         ------
         SettingsError
             If it is more than may be sent.
+        WorkflowError, ServiceError
+            If a picture can't be handed over. Nothing was sent then.
         HistoryError
             If it can't be written. Nothing was sent then.
         """
         sweep, intent, service = draft.sweep, draft.intent, self._tracker.service
         assert sweep.plan is not None
         check_count(sweep.plan, max_runs=max_runs, costs_money=service.costs_money, label=service.label)
+        standing = {
+            cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
+        }
+        # All of them first: one that the service does not take must not be found out when half the cells are paid for.
+        self._entrance.give(cell.params for cell in sweep.cells if cell not in standing)
         sweeps = self._library.history.sweeps
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
         sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn if intent.fresh else None)
@@ -178,9 +185,6 @@ class Sweeper:
             raise HistoryError(
                 f"another kernel began this fresh sweep just now ({ref}); run the cell again to share it"
             )
-        standing = {
-            cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
-        }
         sweeps.set_cells(sweep.record.token, {cell.number: claim.record.token for cell, claim in standing.items()})
         sizes = sweep.axes.shape
         order = [sweep.cells[index] for index in even_order(sizes)] if sizes else list(sweep.cells)
