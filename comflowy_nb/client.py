@@ -326,11 +326,15 @@ class Client:
         return self._draft(workflow, axes, layout, fresh=fresh, retry=retry, namespace=namespace, base=base).sweep
 
     def reopen(self, record: SweepRecord) -> Sweep:
-        """A sweep of the history with its runs, the live ones followed; nothing is sent."""
+        """A sweep of the history with its runs, the live ones followed, and those that another kernel sends for it.
+
+        Nothing is sent.
+        """
         sweep = self.library.sweep(record, self._connection.roster.run)
         for cell in sweep.cells:
             if cell.run is not None and cell.run.record.origin == self._connection.roster.origin:
                 self._connection.roster.refresh(cell.run)
+        self._connection.sweeper.watch(sweep)
         return sweep
 
     def axes(

@@ -27,6 +27,7 @@ from comflowy_nb.runs.rows import (
     words_of,
 )
 from comflowy_nb.runs.seeds import Seeds
+from comflowy_nb.runs.senders import Senders
 from comflowy_nb.runs.store import Store
 from comflowy_nb.runs.sweep_rows import SELECT_SWEEP, read_sweep
 from comflowy_nb.runs.sweeps_store import Sweeps, link_cell, made_for
@@ -54,7 +55,7 @@ class History:
     """Open it with `History.open(folder)`. Its methods may be called on any thread.
 
     `remarks` holds what a person should hear about the opening: a damaged file set aside, a slower journal.
-    `sweeps` and `seeds` are parts of it.
+    `sweeps`, `seeds` and `senders` are parts of it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -64,6 +65,7 @@ class History:
         self.remarks = store.remarks
         self.sweeps = Sweeps(store, self._dead)
         self.seeds = Seeds(store)
+        self.senders = Senders(store, self._dead)
 
     @classmethod
     def open(cls, folder: Path) -> History:
@@ -162,6 +164,17 @@ class History:
             if problem is not None or reason is not None:
                 _put_words(connection, record)
         return record
+
+    def ask_cancel(self, token: str) -> None:
+        """Say that the service is about to be asked for an end of a run, for whoever else follows it."""
+        with self._store.write() as connection:
+            connection.execute("UPDATE runs SET cancel_asked_at = ? WHERE token = ?", (time.time(), token))
+
+    def is_cancel_asked(self, token: str) -> bool:
+        """Whether any client asked the service for an end of a run."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT cancel_asked_at FROM runs WHERE token = ?", (token,)).fetchone()
+        return row is not None and row["cancel_asked_at"] is not None
 
     def set_picture(self, token: str, picture: PictureRecord) -> RunRecord:
         """Write what became of one picture. A picture that is on disk is not given up because somebody else failed.

@@ -127,7 +127,11 @@ class Library:
         """The sweep of a record, to be looked at; `run_of` gives the runs of its cells, else they are looked at too."""
         from comflowy_nb.runs.sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
-        return sweep_of(record, self.history.sweeps.cells(record.token), library=self, run_of=run_of or self.run)
+        history = self.history
+        is_sent = bool(history.senders.living(record.token))  # before the cells are read
+        sweep = sweep_of(record, history.sweeps.cells(record.token), library=self, run_of=run_of or self.run)
+        sweep.is_sent_elsewhere = is_sent
+        return sweep
 
     def runs(
         self,

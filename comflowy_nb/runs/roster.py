@@ -57,9 +57,13 @@ class Roster:
             if record is not None:
                 run.update(record)
 
+    def is_here(self, run: Run) -> bool:
+        """Whether a run was sent to this place."""
+        return run.record.origin == self.origin
+
     def check_place(self, run: Run) -> None:
         """Raise a RefError for a run that was sent elsewhere."""
-        if run.record.origin != self.origin:
+        if not self.is_here(run):
             place, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was sent to {place}, and {label} knows nothing of it; connect to {place} first")
 

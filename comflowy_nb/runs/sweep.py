@@ -79,7 +79,9 @@ class Keeper(Protocol):
 
 
 class Sender(Protocol):
-    """Who sends the cells of a sweep: the client that entered it."""
+    """Who sends the cells of a sweep: the client that entered it, or one that sees another kernel send them."""
+
+    is_here: bool  # whether it is this client
 
     @property
     def is_sending(self) -> bool:
@@ -114,6 +116,7 @@ class Sweep:
         self.record = record
         self.plan: SweepPlan | None = None
         self.stopped: str | None = None
+        self.is_sent_elsewhere = False  # when it was read from the history; nobody looks again
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
         self._keeper = library
         self._sender: Sender | None = None
@@ -145,7 +148,7 @@ class Sweep:
     @property
     def is_sent_here(self) -> bool:
         """Whether a client of this process entered it, and may be sending it."""
-        return self._sender is not None
+        return self._sender is not None and self._sender.is_here
 
     @property
     def is_sending(self) -> bool:
@@ -231,7 +234,7 @@ class Sweep:
     def cancel(self) -> None:
         """Send no more and cancel what was sent, where the service can."""
         if self._sender is None:
-            raise RefError(f"{self.ref} comes from the history alone; run it again to go on with it")
+            raise RefError(f"{self.ref} comes from the history alone: %comflowy cancel {self.ref} where it was sent")
         self._sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:

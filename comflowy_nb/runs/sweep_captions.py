@@ -169,7 +169,8 @@ def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = Non
     if run is None:
         if cell.sweep.record is None and cell.planned:  # nothing but a plan
             return Look("done" if cell.planned == "done" else "waiting", cell.planned)
-        return Look("waiting", "waiting" if cell.sweep.is_sending else "not sent")
+        goes_on = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
+        return Look("waiting", "waiting" if goes_on else "not sent")
     status = run.status
     why = " ".join((run.error or "").split())
     if status is Status.SUCCESS:

@@ -13,6 +13,7 @@ from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs.plan import check_count, make_plan, planned_word
 from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.sweep_rows import SweepIntent
+from comflowy_nb.runs.sweep_watch import Watching
 from comflowy_nb.runs.sweeping import Sending
 from comflowy_nb.workflow.axes import axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
@@ -207,6 +208,11 @@ class Sweeper:
         sending.begin()
         self._time(sweep, workflow)
         return sweep
+
+    def watch(self, sweep: Sweep) -> None:
+        """See what another kernel sends for a sweep of the history, for as long as it does."""
+        tracker, history = self._tracker, self._library.history
+        Watching(sweep, history=history, roster=self._roster, times=tracker.times, owner=self._owner).begin()
 
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""

@@ -139,4 +139,4 @@ def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool
 
 
 def _is_text_of(label: str | None, value: Any) -> bool:
-    return label is not None and is_equal(_plain(value), label)
+    return label is not None and is_equal(value, label)
