@@ -228,7 +228,13 @@ def _sweep_named(session: Session, ref: Any) -> Sweep | None:
 
 
 def _wait(session: Session, views: Sequence[View]) -> None:
-    """Wait for the ends; an interrupt only stops the waiting."""
+    """Wait for the ends; an interrupt only stops the waiting. Where nothing is connected nobody would see an end."""
+    if session.client is None:
+        for view in views:
+            if not view.is_settled:
+                view.note("as the history has it now; %comflowy connect, then show it again, follows it")
+            view.finish()
+        return
     try:
         wait_drawing(views)
     except KeyboardInterrupt as interrupt:
