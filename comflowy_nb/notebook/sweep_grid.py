@@ -30,6 +30,7 @@ __all__ = ["SweepGrid", "SweepPainting"]
 
 _TWICE_BELOW_PX = 1_400_000  # CSS pixels of a page, and cells on it: twice the pixels of more is beyond a megabyte
 _TWICE_UP_TO = 40
+_MANY = 144  # cells on a page: with more the cell that sent them and one that shows them again are a megabyte together
 _QUALITIES = (75, 60, 45)  # where even once the pixels are too many bytes
 _NAMED = 40  # cells told of in the text that stands for the picture
 
@@ -123,8 +124,9 @@ class SweepPainting:
             with DRAWING:
                 self._lay_out()
             jpeg = encode(self._paper)
+        limit_bytes = TWICE_BELOW_BYTES // (2 if len(self._slots) > _MANY else 1)
         for quality in _QUALITIES:
-            if len(jpeg) <= TWICE_BELOW_BYTES:
+            if len(jpeg) <= limit_bytes:
                 break
             jpeg = encode(self._paper, quality=quality)
         return jpeg
