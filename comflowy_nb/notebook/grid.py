@@ -21,8 +21,9 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 from comflowy_nb.errors import ComflowyError, PictureError
-from comflowy_nb.runs.captions import Part, Sheet, seeds_of, sheet_of_run, sheet_of_runs
+from comflowy_nb.runs.captions import Part, Sheet, seeds_of
 from comflowy_nb.runs.layout import LINE_PX, Page, arrange, wrap
+from comflowy_nb.runs.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.graph import graph_of_picture
