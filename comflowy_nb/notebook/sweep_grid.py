@@ -11,8 +11,9 @@ from comflowy_nb.notebook.cell_panels import draw_panel
 from comflowy_nb.notebook.grid import DRAWING, TWICE_BELOW_BYTES, Grid, draw_figure, encode, measure, read_picture
 from comflowy_nb.runs.captions import Tile
 from comflowy_nb.runs.layout import mosaic
-from comflowy_nb.runs.sweep_captions import Look, choose_axes, chosen_pictures, look_of, sheet_of_sweep
+from comflowy_nb.runs.sweep_captions import choose_axes, sheet_of_sweep
 from comflowy_nb.runs.sweep_layout import arrange_sweep
+from comflowy_nb.runs.sweep_looks import Look, chosen_pictures, look_of
 from comflowy_nb.runs.sweep_sizes import MOSAIC_GAP_PX
 from comflowy_nb.settings import settings
 

@@ -14,7 +14,7 @@ from scripted_api import BASE, CHECK, RUN, ScriptedSandbox
 
 from comflowy_nb import connect, history
 from comflowy_nb.runs.library import open_library
-from comflowy_nb.runs.sweep_captions import look_of
+from comflowy_nb.runs.sweep_looks import look_of
 
 pytestmark = pytest.mark.usefixtures("quick")
 
