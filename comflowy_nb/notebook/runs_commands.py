@@ -90,7 +90,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     views = [_view(session, each, with_pictures=not together) for each in found]
     _wait(session, views)
     if together and any(each.run.record.pictures for each in found):
-        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+        from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
         show_bundle(*Grid([each.run for each in found]).bundle())
     return found[0].run if len(found) == 1 else _shown(session, [each.run for each in found])

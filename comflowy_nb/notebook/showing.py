@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from comflowy_nb.notebook.grid import Grid
+    from comflowy_nb.notebook.run_grid import Grid
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
@@ -30,7 +30,7 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
 
     Outside a notebook it prints a line for each run, and where the pictures are.
     """
-    from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
     from comflowy_nb.runs.run import Run  # noqa: PLC0415
     from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415
@@ -76,7 +76,7 @@ def grid(
     RefError
         If a name is no axis.
     """
-    from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
     from comflowy_nb.runs.run import Run  # noqa: PLC0415 - this module is loaded with the extension
     from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415 - as above
@@ -140,7 +140,7 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
         line = status_line(run, how="shown")
         show_bundle({"text/plain": line.text, "text/html": line.html})
     if any(run.record.pictures for run in runs):
-        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+        from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
         show_bundle(*Grid(runs).bundle())
 

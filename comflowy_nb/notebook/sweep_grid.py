@@ -8,7 +8,8 @@ from PIL import Image
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.notebook.cell_panels import draw_panel
-from comflowy_nb.notebook.grid import DRAWING, TWICE_BELOW_BYTES, Grid, draw_figure, encode, measure, read_picture
+from comflowy_nb.notebook.grid import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_picture
+from comflowy_nb.notebook.run_grid import Grid
 from comflowy_nb.runs.captions import Tile
 from comflowy_nb.runs.layout import mosaic
 from comflowy_nb.runs.sweep_captions import choose_axes, sheet_of_sweep
