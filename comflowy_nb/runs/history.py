@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs import search
@@ -36,7 +36,7 @@ from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
@@ -245,30 +245,10 @@ class History:
             rows = search.find_by_id(connection, prefix)
             return read_runs(connection, rows)[0] if rows else None
 
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        params: Mapping[str, Any] | None = None,
-        since: float | None = None,
-        status: Status | str | None = None,
-        workflow: str | None = None,
-        limit: int | None = 20,
-    ) -> list[RunRecord]:
-        """Runs, newest first.
-
-        Parameters
-        ----------
-        text
-            Every word of it must stand somewhere in the values, the names, the error, the ids or the reference.
-        params
-            Field id or bare name -> the value it has; numbers are compared as numbers, all else as text.
-        since
-            UTC seconds since 1970.
-        """
-        query = search.Query(text=text, params=params or {}, since=since, status=status, workflow=workflow, limit=limit)
+    def search(self, text: str | None = None, **filters: Unpack[search.Filters]) -> list[RunRecord]:
+        """Runs, newest first."""
         with self._store.read() as connection:
-            return read_runs(connection, search.find_rows(connection, query))
+            return read_runs(connection, search.find_rows(connection, search.Query(text=text, **filters)))
 
     def name(self, token: str, name: str) -> RunRecord:
         """Give a run a name; the newest holder of a name is who it means.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.runs.history import History
@@ -14,12 +14,13 @@ from comflowy_nb.runs.sweep_rows import SweepRecord
 from comflowy_nb.settings import home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
     from comflowy_nb.runs.refs import Ref
     from comflowy_nb.runs.run import RunImage
+    from comflowy_nb.runs.search import Filters
     from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.services.base import Status
 
@@ -146,29 +147,9 @@ class Library:
         """Runs of the past, newest first: `runs("galaxy", cfg=7, status="success")`; see `search`."""
         return self.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
 
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        params: Mapping[str, Any] | None = None,
-        since: float | None = None,
-        status: Status | str | None = None,
-        workflow: str | None = None,
-        limit: int | None = 20,
-    ) -> list[Run]:
-        """Runs of the past, newest first.
-
-        Parameters
-        ----------
-        text
-            Every word of it must stand somewhere in the values, the names, the error, the ids or the reference.
-        params
-            Field id or bare name -> value; a field may be called as one of the other parameters.
-        since
-            UTC seconds since 1970.
-        """
-        found = self.history.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
-        return [self.run(record) for record in found]
+    def search(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
+        """Runs of the past, newest first; a field may be called as one of the filters."""
+        return [self.run(record) for record in self.history.search(text, **filters)]
 
     # -- what a run asks of its follower ------------------------------------------------------------------------
 
