@@ -217,7 +217,7 @@ class Sweeper:
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
         key = workflow.id or workflow.name
-        known = self._library.history.samples(self._tracker.service.identity, key + EACH)
+        known = self._library.history.times.of(self._tracker.service.identity, key + EACH)
         return sorted(known)[len(known) // 2] if known else self._tracker.pace(key).usual_s
 
     def _time(self, sweep: Sweep, workflow: Workflow) -> None:

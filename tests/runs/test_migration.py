@@ -143,7 +143,7 @@ def test_everything_of_an_older_file_is_kept(home, old):
     assert history.by_name("best").number == 4
     assert [record.number for record in history.search("bottle", params={"cfg": 7.5})] == [4, 2, 1]
     assert history.by_service_id("id").number == 1
-    assert history.samples("sandbox", "default") == [2.5]
+    assert history.times.of("sandbox", "default") == [2.5]
     assert history.last(back=2).number == 1
     history.close()
 
