@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.runs.rows import clean, encode, read_runs
+from comflowy_nb.runs.rows import clean, encode, read_place, read_runs
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
@@ -126,19 +126,10 @@ def put_cells(
 def read_sweep(row: sqlite3.Row) -> SweepRecord:
     """The sweep of a row of `SELECT_SWEEP`."""
     return SweepRecord(
-        token=row["token"],
-        number=row["number"],
-        identity=row["identity"],
-        origin=row["origin"],
-        service=row["service"],
-        workflow=row["workflow"],
-        workflow_id=row["workflow_id"],
-        key=row["key"],
+        **read_place(row),
         spec=json.loads(row["spec"]),
-        created_at=row["created_at"],
         fresh=bool(row["fresh"]),
         ended_at=row["ended_at"],
-        name=row["name"],
         count=row["count"],
     )
 
