@@ -7,6 +7,8 @@ import io
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -217,6 +219,37 @@ def test_failing_cells_show_why_and_raise_only_when_strict(sandbox):
     strict = sandbox(f"{line} --strict")
     assert isinstance(strict.error, RunFailed)
     assert any("image/jpeg" in data for data in strict.last), "drawn before it raises"
+
+
+SENDS = """
+from comflowy_nb import connect
+with connect("sandbox") as client:
+    axes = {"3::cfg": list(range(1, 31)), "3::steps": 2000, "3::seed": 77, "5::width": 64, "5::height": 64}
+    swept = client.sweep("default", axes, wait=False, name="elsewhere")
+    print("begun", flush=True)
+    swept.wait(60)
+    print(swept.status_counts(), swept.stopped)
+"""
+
+
+def test_what_another_kernel_sends_is_cancelled_from_here(sandbox):
+    """`cancel` ended what ran, and the other kernel sent the next ones; it took the cancelled for failed."""
+    words = [sys.executable, "-c", SENDS]
+    with subprocess.Popen(words, env={**os.environ}, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        try:
+            cancelled = sandbox("%comflowy cancel elsewhere")
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert cancelled.error is None
+    (line,) = texts(cancelled)
+    assert "cancelled" in line
+    assert "failed" not in line + said
+    assert "cancelled from another kernel" in said
+    runs = sandbox("%comflowy runs --limit 500 seed=77").value
+    assert {str(run.status) for run in runs} <= {"cancelled", "success"}
+    assert len(runs) < 30
 
 
 def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandbox):
