@@ -359,9 +359,7 @@ class Client:
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
-        self._connection.roster.check_place(run)
-        if run.status.is_live:
-            self._connection.tracker.cancel(run)
+        self._connection.roster.cancel(run)
 
     def resume(self, *refs: str) -> list[Run]:
         """Follow runs again: the named ones, else all of this service that nobody follows or that are lost.
