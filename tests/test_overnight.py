@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import time
 from collections import Counter
 
 import psutil
 import pytest
 from faulty_server import reply
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 from scripted_api import RUN, png
 
 from comflowy_nb import history
@@ -42,7 +44,11 @@ class Kernel:
     """A kernel as a notebook has it, with a person who could answer."""
 
     def __init__(self, home):
-        self._manager, self.client = start_new_kernel(env={**os.environ, "COMFLOWY_HOME": str(home)})
+        # No ports: another process may take one between its choice and its use, and the kernel would not start.
+        self._sockets = tempfile.mkdtemp(prefix="k")
+        self._manager = KernelManager(transport="ipc", ip=f"{self._sockets}/k")
+        self._manager.start_kernel(env={**os.environ, "COMFLOWY_HOME": str(home)})
+        self.open_browser()
         self.pid = self._manager.provisioner.pid
 
     def run(self, source, timeout_s=90.0):
@@ -78,6 +84,7 @@ class Kernel:
     def end(self):
         self.client.stop_channels()
         self._manager.shutdown_kernel(now=True)
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
 
 class Night:
