@@ -224,7 +224,7 @@ def test_failing_cells_show_why_and_raise_only_when_strict(sandbox):
 SENDS = """
 from comflowy_nb import connect
 with connect("sandbox") as client:
-    axes = {"3::cfg": list(range(1, 31)), "3::steps": 2000, "3::seed": 77, "5::width": 64, "5::height": 64}
+    axes = {"3::cfg": list(range(1, 31)), "3::steps": 2000, "3::seed": 987123, "5::width": 64, "5::height": 64}
     swept = client.sweep("default", axes, wait=False, name="elsewhere")
     print("begun", flush=True)
     swept.wait(60)
@@ -247,7 +247,7 @@ def test_what_another_kernel_sends_is_cancelled_from_here(sandbox):
     assert "0 of 30 success" in line
     assert "failed" not in line + said
     assert "cancelled from another kernel" in said
-    runs = sandbox("%comflowy runs --limit 500 seed=77").value
+    runs = sandbox("%comflowy runs --limit 500 seed=987123").value
     assert {str(run.status) for run in runs} == {"cancelled"}
     assert len(runs) < 30
 
