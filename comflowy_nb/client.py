@@ -354,11 +354,15 @@ class Client:
         return self._draft(workflow, axes, layout, fresh=fresh, retry=retry, namespace=namespace, base=base).sweep
 
     def reopen(self, record: SweepRecord) -> Sweep:
-        """A sweep of the history with its runs, the live ones followed; nothing is sent."""
+        """A sweep of the history with its runs, the live ones followed, and those that another kernel sends for it.
+
+        Nothing is sent.
+        """
         sweep = self.library.sweep(record, self._connection.roster.run)
         for cell in sweep.cells:
             if cell.run is not None and cell.run.record.origin == self._connection.roster.origin:
                 self._connection.roster.refresh(cell.run)
+        self._connection.sweeper.watch(sweep)
         return sweep
 
     def axes(
@@ -383,9 +387,7 @@ class Client:
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
-        self._connection.roster.check_place(run)
-        if run.status.is_live:
-            self._connection.tracker.cancel(run)
+        self._connection.roster.cancel(run)
 
     def resume(self, *refs: str) -> list[Run]:
         """Follow runs again: the named ones, else all of this service that nobody follows or that are lost.

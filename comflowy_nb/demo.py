@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
 import shutil
 import sys
 import time
@@ -24,13 +23,13 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
+from comflowy_nb.demo_teller import Teller, one_line
 from comflowy_nb.errors import ComflowyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = [
-    "Teller",
     "await_end_of_sandbox",
     "execute",
     "find_quickstart",
@@ -43,8 +42,6 @@ __all__ = [
 
 CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds; a stuck kernel must not keep the terminal for ever
 SANDBOX_END_S = 30.0  # the sandbox ends by itself soon after its last client
-
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None = None) -> None:
@@ -137,7 +134,7 @@ def execute(content: nbformat.NotebookNode, folder: Path, environment: Mapping[s
             client.execute(env=dict(environment), stderr=stderr)
     except CellExecutionError as error:
         where = f"cell {teller.position} failed"
-        raise ComflowyError(f"{where}: {_plain(error.ename)}: {_one_line(error.evalue)}") from error
+        raise ComflowyError(f"{where}: {one_line(error.ename)}: {one_line(error.evalue)}") from error
     except CellTimeoutError as error:
         raise ComflowyError(f"cell {teller.position} was not done within {CELL_TIMEOUT_S} s") from error
     except DeadKernelError as error:
@@ -183,71 +180,6 @@ _PAGE = """
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
 """
-
-
-class Teller:
-    """Says on a terminal where an execution stands.
-
-    On a terminal the line of a live status is written over; elsewhere (a pipe, a log) it is repeated at most once a
-    second.
-    """
-
-    GAP_S = 1.0
-    LINES = 8
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._over = stream.isatty()
-        self._live = ""  # the status on the last line, not yet ended by a line break
-        self._waiting = ""  # a status not yet written, for want of a pause
-        self._last_s = 0.0
-        self.position = ""
-
-    def line(self, text: str) -> None:
-        self.end()
-        self._write(f"{text}\n")
-
-    def cell(self, index: int, count: int, source: str) -> None:
-        self.position = f"{index} of {count}"
-        first, *rest = source.strip().splitlines()
-        self.line(f"[{index}/{count}] {first}{' ...' if rest else ''}")
-
-    def output(self, text: str) -> None:
-        """What a cell printed or returned, its first lines."""
-        width = shutil.get_terminal_size().columns - 8
-        lines = _plain(text).splitlines()
-        for line in lines[: self.LINES]:
-            self.line(f"      {line[:width]}")
-        if len(lines) > self.LINES:
-            self.line(f"      ... {len(lines) - self.LINES} lines more")
-
-    def status(self, text: str) -> None:
-        """The newest state of something live."""
-        text = _one_line(text)
-        if not text or text == self._live:
-            return
-        if self._over:
-            width = shutil.get_terminal_size().columns - 8
-            self._write(f"\r\x1b[2K      {text[:width]}")
-            self._live = text
-        elif time.monotonic() - self._last_s >= self.GAP_S:
-            self._write(f"      {text}\n")
-            self._live, self._waiting = text, ""
-            self._last_s = time.monotonic()
-        else:
-            self._waiting = text
-
-    def end(self) -> None:
-        """End the live line, so that its last state stands."""
-        if self._over and self._live:
-            self._write("\n")
-        elif self._waiting:
-            self._write(f"      {self._waiting}\n")
-        self._live = self._waiting = ""
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
 
 
 class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is looked at without types
@@ -318,11 +250,3 @@ def await_end_of_sandbox(home: Path, teller: Teller) -> None:
         FileLock(lock, timeout=SANDBOX_END_S).acquire().lock.release()
     except Timeout:
         teller.line("The sandbox is still running; it ends by itself once nothing uses it.")
-
-
-def _plain(text: str) -> str:
-    return _ANSI.sub("", text)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_plain(text).split())

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import nbformat
 
-from comflowy_nb.demo import Teller, await_end_of_sandbox, execute, kernel_environment, strip
+from comflowy_nb.demo import await_end_of_sandbox, execute, kernel_environment, strip
+from comflowy_nb.demo_teller import Teller
 from comflowy_nb.errors import ComflowyError
 
 HERE = Path(__file__).parent

@@ -6,7 +6,9 @@ import ipaddress
 import socket
 
 import pytest
+from scripted_api import ScriptedApi
 
+from comflowy_nb import connect
 from comflowy_nb.settings import settings
 
 
@@ -40,3 +42,24 @@ def only_loopback(monkeypatch):
         return real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture
+def api():
+    """A well-behaved Comflowy API on loopback."""
+    with ScriptedApi() as server:
+        yield server
+
+
+@pytest.fixture
+def quick():
+    """Waits so short that what is tried again is tried again at once."""
+    settings.retry_base_s = 0.02
+    settings.retry_max_s = 0.1
+    settings.lost_gap_s = 0.02
+
+
+@pytest.fixture
+def client(api, quick):
+    with connect(f"test={api.url}", key="the-key") as connected:
+        yield connected

@@ -134,20 +134,6 @@ def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
     assert "interrupted" in capsys.readouterr().err
 
 
-class Screen(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_on_a_terminal_the_live_line_is_written_over():
-    screen = Screen()
-    teller = demo.Teller(screen)
-    teller.status("r1 waiting")
-    teller.status("r1 running")
-    teller.line("next")
-    assert screen.getvalue() == "\r\x1b[2K      r1 waiting\r\x1b[2K      r1 running\nnext\n"
-
-
 def test_quickstart_is_found_in_the_repository():
     assert demo.find_quickstart().name == "quickstart.ipynb"
 

@@ -28,24 +28,7 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.settings import settings
 
-
-@pytest.fixture
-def api():
-    with ScriptedApi() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick():
-    settings.retry_base_s = 0.02
-    settings.retry_max_s = 0.1
-    settings.lost_gap_s = 0.02
-
-
-@pytest.fixture
-def client(api):
-    with connect(f"test={api.url}", key="the-key") as connected:
-        yield connected
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def wait_until(condition, timeout_s=10.0):

@@ -13,7 +13,7 @@ PACKAGE = Path(comflowy_nb.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up; a module may import its own layer and those before it.
-TOP = ("notebook", "cli", "cli_sweep", "demo")
+TOP = ("notebook", "cli", "cli_sweep", "demo", "demo_teller")
 LAYERS = [("errors", "settings"), ("workflow",), ("services",), ("runs",), ("client",), TOP]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "matplotlib", "traitlets"}

@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from comflowy_nb import demo
+from comflowy_nb.demo_teller import Teller
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -116,7 +117,7 @@ def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch):
     for cell in code_cells(content):
         cell.outputs, cell.execution_count = [], None
     stream = io.StringIO()
-    teller = demo.Teller(stream)
+    teller = Teller(stream)
     environment = demo.kernel_environment(home) | {"HOME": str(empty), "XDG_CACHE_HOME": "", "XDG_DATA_HOME": ""}
     demo.execute(content, work, environment, teller)
     key = json.loads((home / "sandbox" / "address.json").read_text())["key"]

@@ -14,34 +14,23 @@ from collections import Counter
 
 import pytest
 from faulty_server import choose, close_after_reading, reply
-from scripted_api import CHECK, RUN, ScriptedApi
+from scripted_api import CHECK, RUN
 
 from comflowy_nb import connect, history
 from comflowy_nb.errors import FieldError, SettingsError
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.values import Setting
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 AXES = {"3::cfg": [2, 4, 6, 8], "3::sampler_name": ["euler", "heun", "dpmpp_2m"], "3::seed": 7}
 
 
 @pytest.fixture
-def api():
-    with ScriptedApi() as server:
-        server.words = []
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick():
-    settings.retry_base_s = 0.02
-    settings.retry_max_s = 0.1
-    settings.lost_gap_s = 0.02
-
-
-@pytest.fixture
-def client(api):
-    with connect(f"test={api.url}", key="the-key") as connected:
-        yield connected
+def api(api):
+    """Every run is done at the first check."""
+    api.words = []
+    return api
 
 
 def wait_until(condition, timeout_s=30.0, said=lambda: ""):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from comflowy_nb.runs.captions import Tone
-    from comflowy_nb.runs.sweep_captions import Look, LookKind
+    from comflowy_nb.runs.sweep_looks import Look, LookKind
 
 __all__ = ["draw_panel"]
 

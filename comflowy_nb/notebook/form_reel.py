@@ -205,7 +205,7 @@ class Reel:
     def _draw_pictures(self, entry: Entry) -> None:
         if not entry.run.record.pictures:
             return
-        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+        from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
         grid = Grid([entry.run])
         self._pictures.show_picture(*grid.bundle(), jpeg=grid.jpeg)

@@ -90,7 +90,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     views = [_view(session, each, with_pictures=not together) for each in found]
     _wait(session, views)
     if together and any(each.run.record.pictures for each in found):
-        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+        from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
         show_bundle(*Grid([each.run for each in found]).bundle())
     return found[0].run if len(found) == 1 else _shown(session, [each.run for each in found])
@@ -199,15 +199,22 @@ def _stop_sweep(client: Client, swept: Sweep) -> str:
     running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
     if not running and swept.is_settled:
         return f"{swept.ref} is not running: {plain_sweep_line(swept)}"
-    if swept.is_sent_here:
+    if swept.is_sending:
         swept.cancel()
-    if not client.service.can_cancel:
-        return f"{client.label} can't cancel: {len(running)} of {swept.ref} go on, and nothing more is sent"
-    for run in running:
-        client.cancel(run)
+    can_cancel, asked = client.service.can_cancel, set[str]()
     end_s = time.monotonic() + _CONFIRM_S
-    while any(run.status.is_live for run in running) and time.monotonic() < end_s:
+    # Another kernel that sends it may have sent some more before it heard of this.
+    while (swept.is_sending or (can_cancel and not swept.is_settled)) and time.monotonic() < end_s:
+        for cell in swept.cells:
+            if can_cancel and cell.run is not None and cell.run.status.is_live and cell.run.token not in asked:
+                asked.add(cell.run.token)
+                client.cancel(cell.run)
         swept.wait_change(0.25)
+    if swept.is_sending:
+        return f"{swept.ref}: the kernel that sends it was asked to send no more and has not answered yet"
+    if not can_cancel:
+        running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
+        return f"{client.label} can't cancel: {len(running)} of {swept.ref} go on, and nothing more is sent"
     return plain_sweep_line(swept)
 
 
@@ -221,7 +228,13 @@ def _sweep_named(session: Session, ref: Any) -> Sweep | None:
 
 
 def _wait(session: Session, views: Sequence[View]) -> None:
-    """Wait for the ends; an interrupt only stops the waiting."""
+    """Wait for the ends; an interrupt only stops the waiting. Where nothing is connected nobody would see an end."""
+    if session.client is None:
+        for view in views:
+            if not view.is_settled:
+                view.note("as the history has it now; %comflowy connect, then show it again, follows it")
+            view.finish()
+        return
     try:
         wait_drawing(views)
     except KeyboardInterrupt as interrupt:

@@ -149,9 +149,9 @@ class Session:
         return Found(ref) if isinstance(ref, Run) and found.run.status is ref.status else found
 
     def sweep(self, record: SweepRecord) -> Sweep:
-        """The sweep of a record: the very one that this kernel sends, else as the history has it."""
+        """The sweep of a record: the very one that this kernel sends or follows, else as the history has it now."""
         sweep = self._sweeps.get(record.token)
-        if sweep is not None:
+        if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
         return self.client.reopen(record) if self.client is not None else self.library.sweep(record)
 

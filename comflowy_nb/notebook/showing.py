@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from comflowy_nb.notebook.compare import Comparison
-    from comflowy_nb.notebook.grid import Grid
+    from comflowy_nb.notebook.run_grid import Grid
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
 
@@ -28,7 +28,7 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
 
     Outside a notebook it prints a line for each run, and where the pictures are.
     """
-    from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
     from comflowy_nb.runs.run import Run  # noqa: PLC0415
     from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415
@@ -74,7 +74,7 @@ def grid(
     RefError
         If a name is no axis.
     """
-    from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
     from comflowy_nb.runs.run import Run  # noqa: PLC0415 - this module is loaded with the extension
     from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415 - as above
@@ -99,7 +99,7 @@ def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
         line = status_line(run, how="shown")
         show_bundle({"text/plain": line.text, "text/html": line.html})
     if any(run.record.pictures for run in runs):
-        from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+        from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
         show_bundle(*Grid(runs).bundle())
 

@@ -8,11 +8,13 @@ from PIL import Image
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.notebook.cell_panels import draw_panel
-from comflowy_nb.notebook.grid import DRAWING, TWICE_BELOW_BYTES, Grid, draw_figure, encode, measure, read_picture
+from comflowy_nb.notebook.grid import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_picture
+from comflowy_nb.notebook.run_grid import Grid
 from comflowy_nb.runs.captions import Tile
 from comflowy_nb.runs.layout import mosaic
-from comflowy_nb.runs.sweep_captions import Look, choose_axes, chosen_pictures, look_of, sheet_of_sweep
+from comflowy_nb.runs.sweep_captions import choose_axes, sheet_of_sweep
 from comflowy_nb.runs.sweep_layout import arrange_sweep
+from comflowy_nb.runs.sweep_looks import Look, chosen_pictures, look_of
 from comflowy_nb.runs.sweep_sizes import MOSAIC_GAP_PX
 from comflowy_nb.settings import settings
 
@@ -30,6 +32,7 @@ __all__ = ["SweepGrid", "SweepPainting"]
 
 _TWICE_BELOW_PX = 1_400_000  # CSS pixels of a page, and cells on it: twice the pixels of more is beyond a megabyte
 _TWICE_UP_TO = 40
+_MANY = 144  # cells on a page: with more the cell that sent them and one that shows them again are a megabyte together
 _QUALITIES = (75, 60, 45)  # where even once the pixels are too many bytes
 _NAMED = 40  # cells told of in the text that stands for the picture
 
@@ -123,8 +126,9 @@ class SweepPainting:
             with DRAWING:
                 self._lay_out()
             jpeg = encode(self._paper)
+        limit_bytes = TWICE_BELOW_BYTES // (2 if len(self._slots) > _MANY else 1)
         for quality in _QUALITIES:
-            if len(jpeg) <= TWICE_BELOW_BYTES:
+            if len(jpeg) <= limit_bytes:
                 break
             jpeg = encode(self._paper, quality=quality)
         return jpeg

@@ -133,7 +133,9 @@ def _troubles(sweep: Sweep, counts: dict[str, int]) -> list[Phrase]:
         tone = "bad" if status in {Status.FAILED, Status.REJECTED} else "odd"
         phrases.append(((f"{count} {status}", tone), (f"({told}{why})", "plain")))  # type: ignore[arg-type]  # a Tone
     unsent = counts.get("not sent", 0)
-    if unsent and sweep.is_settled and not sweep.stopped:
+    if unsent and sweep.is_settled and sweep.is_sent_elsewhere and not sweep.is_sent_here:
+        phrases.append(((f"{unsent} not sent yet", "odd"), ("another kernel is sending them", "muted")))
+    elif unsent and sweep.is_settled and not sweep.stopped:
         phrases.append(((f"{unsent} not sent", "odd"), ("the sweep run again sends them", "muted")))
     return phrases
 

@@ -121,13 +121,6 @@ class SweepView:
             self._finished = True  # at the end: an interrupted drawing is done again
             self._painting = None
 
-    def redraw(self) -> None:
-        """Draw the grid as it stands now, to stay: nobody will bring it up to date."""
-        with self._lock:
-            self._draw_status()
-            if self._in_kernel and not self._finished:
-                self._draw_last()
-
     def _hear(self, cell: SweepCell | None) -> None:
         if cell is not None:
             with self._noting:

@@ -142,7 +142,7 @@ class RunView:
             if not self._with_pictures or not self.run.record.pictures:
                 pass
             elif self._in_kernel:
-                from comflowy_nb.notebook.grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+                from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
                 data, metadata = Grid([self.run], only=self._only, label=self._label).bundle()
                 self._pictures.update(data, metadata=metadata, raw=True)

@@ -1,4 +1,4 @@
-"""What is written under and around the pictures of a grid: what was set, the seed, the reference. Pure."""
+"""What captions and legends are made of: parts of text, short names of fields, values as typed, letters. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from comflowy_nb.runs.record import PictureRecord, RunRecord
 
 __all__ = [
     "Cell",
@@ -22,11 +20,10 @@ __all__ = [
     "Tile",
     "Tone",
     "add_part",
+    "bare_name",
     "letter_of",
     "name_fields",
     "seeds_of",
-    "sheet_of_run",
-    "sheet_of_runs",
     "stand_out",
     "write_value",
 ]
@@ -93,6 +90,8 @@ class Sheet:
 
 def write_value(value: Any) -> str:
     """A value as a person would type it, on one line."""
+    if isinstance(value, PictureInput):
+        value = value.name
     if isinstance(value, str):
         return " ".join(value.split())
     if isinstance(value, float):
@@ -103,7 +102,7 @@ def write_value(value: Any) -> str:
 def name_fields(field_ids: Iterable[str]) -> dict[str, str]:
     """Field id -> the short name of the field, or the id itself where two would read the same."""
     ids = list(dict.fromkeys(field_ids))
-    names = [_name(field_id) for field_id in ids]
+    names = [bare_name(field_id) for field_id in ids]
     return {field_id: name if names.count(name) == 1 else field_id for field_id, name in zip(ids, names, strict=True)}
 
 
@@ -112,123 +111,8 @@ def seeds_of(params: Mapping[str, Any]) -> dict[str, int]:
     return {
         key: value
         for key, value in params.items()
-        if "seed" in _name(key) and isinstance(value, int) and not isinstance(value, bool)
+        if "seed" in bare_name(key) and isinstance(value, int) and not isinstance(value, bool)
     }
-
-
-def sheet_of_run(
-    record: RunRecord,
-    *,
-    titles: Mapping[str, str],
-    seeds: Mapping[str, int],
-    only: Sequence[int] | None = None,
-    label: Sequence[str] | None = None,
-) -> Sheet:
-    """One run: a cell for each of its pictures, in sections by node where several nodes gave some.
-
-    Parameters
-    ----------
-    titles
-        Node id -> its title.
-    seeds
-        Field id -> seed, where the params say none: what the pictures themselves say.
-    only
-        Indices of the pictures to show; None shows all.
-    label
-        Field ids for the caption instead of those a person set.
-    """
-    pictures = [picture for picture in record.pictures if only is None or picture.index in only]
-    if not pictures:
-        cell = Cell((_state_tile(0, record),))
-        return Sheet((Section((cell,)),), foot=_caption(record, seeds=seeds, label=label))
-    by_node: dict[str | None, list[PictureRecord]] = {}
-    for picture in pictures:
-        by_node.setdefault(picture.node, []).append(picture)
-    several_nodes = len(by_node) > 1
-    alone = len(pictures) == 1
-    sections = []
-    for node, members in by_node.items():
-        title = _node_title(node, titles) if several_nodes else None
-        cells = tuple(
-            Cell(
-                (_picture_tile(0, record, picture),),
-                () if alone else (Paragraph((Part(f"{record.ref}[{picture.index}]", "muted"),), 1),),
-                title if len(members) == 1 else None,
-            )
-            for picture in members
-        )
-        sections.append(Section(cells, title if len(members) > 1 else None))
-    if several_nodes and all(len(section.cells) == 1 for section in sections):
-        sections = [Section(tuple(section.cells[0] for section in sections))]  # side by side
-    ref = f"{record.ref}[{pictures[0].index}]" if only is not None and alone else record.ref
-    return Sheet(tuple(sections), foot=_caption(record, seeds=seeds, label=label, ref=ref))
-
-
-def sheet_of_runs(
-    records: Sequence[RunRecord], *, seeds: Sequence[Mapping[str, int]], label: Sequence[str] | None = None
-) -> Sheet:
-    """Several runs: a cell for each, its pictures as a mosaic.
-
-    What all of them share stands once above, what differs under each; long texts become letters with a legend in
-    which the words that differ stand out.
-    """
-    shown = {
-        record.token: list(label or [key for key in record.set_params if "seed" not in _name(key)])
-        for record in records
-    }
-    fields = list(dict.fromkeys(key for keys in shown.values() for key in keys))
-    names = name_fields(fields)
-    shared = [key for key in fields if _is_shared(key, records)]
-    letters, legend = _letters([key for key in fields if key not in shared], records, names)
-    workflows = {record.workflow for record in records}
-    cells = []
-    for position, record in enumerate(records):
-        parts: list[Part] = []
-        for key in shown[record.token]:
-            if key in record.params and key not in shared:
-                text = write_value(record.params[key])
-                add_part(parts, names[key], letters.get((key, text), text))
-        last: list[Part] = []
-        if len(workflows) > 1:
-            add_part(last, "", record.workflow, tone="muted")
-        _add_seeds(last, seeds_of(record.params) or seeds[position])
-        add_part(last, "", record.ref, tone="muted")
-        tiles = tuple(_picture_tile(position, record, picture) for picture in record.pictures)
-        caption = [Paragraph(tuple(parts), 3)] if parts else []
-        caption.append(Paragraph(tuple(last), 2))
-        cells.append(Cell(tiles or (_state_tile(position, record),), tuple(caption)))
-    head: list[Part] = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
-    paragraphs: list[Paragraph] = []
-    for key in shared:
-        text = write_value(records[0].params[key])
-        if len(text) > LONG_TEXT:
-            paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), Part(text)), 3))
-        else:
-            add_part(head, names[key], text)
-    if head:
-        paragraphs.insert(0, Paragraph(tuple(head), 2))
-    return Sheet((Section(tuple(cells)),), head=tuple(paragraphs), legend=legend)
-
-
-def _caption(
-    record: RunRecord, *, seeds: Mapping[str, int], label: Sequence[str] | None, ref: str | None = None
-) -> tuple[Paragraph, ...]:
-    keys = [key for key in (label or record.set_params) if key in record.params and "seed" not in _name(key)]
-    names = name_fields(keys)
-    short: list[Part] = []
-    paragraphs = []
-    for key in keys:
-        text = write_value(record.params[key])
-        if len(text) > LONG_TEXT:
-            paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), Part(text)), 4))
-        else:
-            add_part(short, names[key], text)
-    if short:
-        paragraphs.insert(0, Paragraph(tuple(short), 3))
-    last: list[Part] = [Part(record.workflow, "muted")]
-    _add_seeds(last, seeds_of(record.params) or seeds)
-    add_part(last, "", ref or record.ref, tone="muted")
-    return (*paragraphs, Paragraph(tuple(last), 2))
 
 
 def add_part(parts: list[Part], name: str, text: str, *, tone: Tone = "text") -> None:
@@ -238,34 +122,6 @@ def add_part(parts: list[Part], name: str, text: str, *, tone: Tone = "text") ->
     if name:
         parts.append(Part(f"{name} ", "muted"))
     parts.append(Part(text or '""', tone))
-
-
-def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
-    """One `seed N` where all seeds are the same, else each with its field; never more than four."""
-    if len(set(seeds.values())) == 1:
-        add_part(parts, "", f"seed {next(iter(seeds.values()))}", tone="muted")
-        return
-    for key, value in list(seeds.items())[:4]:
-        add_part(parts, "", f"{key} {value}", tone="muted")
-
-
-def _letters(
-    keys: Sequence[str], records: Sequence[RunRecord], names: Mapping[str, str]
-) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
-    """(field, text) -> its letter, and the legend, for fields that have a long text somewhere."""
-    letters: dict[tuple[str, str], str] = {}
-    legend = []
-    for key in keys:
-        values = [record.params[key] for record in records if key in record.params]
-        texts = list(dict.fromkeys(write_value(value) for value in values if isinstance(value, str)))
-        if not any(len(text) > LONG_TEXT for text in texts):
-            continue
-        for text, parts in zip(texts, stand_out(texts), strict=True):
-            letter = letter_of(len(letters))
-            letters[key, text] = letter
-            start = (Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted"))
-            legend.append(Paragraph((*start, *parts), 6))
-    return letters, tuple(legend)
 
 
 def letter_of(position: int) -> str:
@@ -294,42 +150,6 @@ def stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
     return found
 
 
-def _is_shared(key: str, records: Sequence[RunRecord]) -> bool:
-    texts = {write_value(record.params[key]) if key in record.params else None for record in records}
-    return len(texts) == 1 and None not in texts
-
-
-def _picture_tile(position: int, record: RunRecord, picture: PictureRecord) -> Tile:
-    size = (picture.width_px, picture.height_px) if picture.width_px and picture.height_px else None
-    if picture.state == "kept" and size:
-        return Tile(position, picture.index, size)
-    if picture.state == "missing":
-        why = f": {picture.error}" if picture.error else ""
-        note = f"{record.ref}[{picture.index}] is missing{why}. %comflowy show {record.ref} fetches it again."
-        return Tile(position, picture.index, size, note, is_error=True)
-    return Tile(position, picture.index, size, f"{record.ref}[{picture.index}] is being fetched")
-
-
-def _state_tile(position: int, record: RunRecord) -> Tile:
-    """What stands where a run has no pictures (yet)."""
-    status = record.status
-    why = str(record.problem) if record.problem is not None else record.reason
-    match status:
-        case Status.SUCCESS:
-            note = "success, without any picture"
-        case Status.UNKNOWN:
-            note = "unknown: we can't tell whether the service took it"
-        case _:
-            note = f"{status}: {why}" if why else str(status)
-    return Tile(position, note=note, is_error=status in {Status.FAILED, Status.REJECTED, Status.LOST})
-
-
-def _node_title(node: str | None, titles: Mapping[str, str]) -> str:
-    if node is None:
-        return "other pictures"
-    title = titles.get(node)
-    return f"{title} ({node})" if title else f"node {node}"
-
-
-def _name(field_id: str) -> str:
+def bare_name(field_id: str) -> str:
+    """The name of a field without its node."""
     return field_id.split("::", 1)[-1]

@@ -11,7 +11,7 @@ from comflowy_nb.runs.tracker import Tracker
 from comflowy_nb.runs.uploads import Uploads
 from comflowy_nb.services.webhooks import Receiver
 from comflowy_nb.workflow.finding import Finder
-from comflowy_nb.workflow.pictures import open_picture
+from comflowy_nb.workflow.pictures import picture_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,7 +61,8 @@ class Connection:
         # The sandbox of a home folder is one place, whatever port it has today.
         origin = "sandbox" if service.kind == "sandbox" else service.origin
         self.roster = Roster(library, self.tracker, origin=origin, owner=owner.name, follower=follower)
-        self.entrance = Entrance(library, self.tracker, self.roster, Uploads(self.tracker), owner=owner.name)
+        uploads = Uploads(self.tracker, library.inputs)
+        self.entrance = Entrance(library, self.tracker, self.roster, uploads, owner=owner.name)
         self.sweeper = Sweeper(library, self.tracker, self.roster, self.entrance, owner=owner.name, settings=settings)
         self.finder = Finder(
             home=library.home,
@@ -76,7 +77,7 @@ class Connection:
         """The picture of an earlier run as an input of a new one: its first, unless the reference says which."""
         found = self._library.find(ref)
         image = found.image if found.image is not None else found.run.images[0]
-        return open_picture(image.path, name=image.path.name)
+        return picture_of_run(image)
 
     def close(self) -> None:
         """Stop following and listening; whatever was followed may be taken up by another."""

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.captions import Paragraph, Part, Tile
 from comflowy_nb.runs.layout import fit, mosaic, wrap
-from comflowy_nb.runs.sweep_captions import look_of, sheet_of_sweep
+from comflowy_nb.runs.sweep_captions import sheet_of_sweep
+from comflowy_nb.runs.sweep_looks import look_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

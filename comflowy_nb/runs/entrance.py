@@ -11,7 +11,7 @@ from comflowy_nb.services.base import Submission
 from comflowy_nb.workflow.canonical import request_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from comflowy_nb.runs.claims import Claim, Retry
     from comflowy_nb.runs.library import Library
@@ -37,6 +37,16 @@ class Entrance:
     def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
         """What the same-request rule knows a request by: pictures count by their content."""
         return request_key(self._tracker.service.identity, workflow.content, values)
+
+    def give(self, cells: Iterable[Mapping[str, Any]]) -> None:
+        """Hand over the pictures among the params of several runs.
+
+        Raises
+        ------
+        WorkflowError, ServiceError
+            If one can't be handed over.
+        """
+        self._uploads.give(cells)
 
     def intent(
         self,

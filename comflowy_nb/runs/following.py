@@ -5,6 +5,7 @@ Every change is written to the history first and then told to the run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -228,11 +229,25 @@ class Following:
         if not service.can_cancel:
             self.run.report(trouble=f"{service.label} can't cancel a run; it goes on")
             return
+        with contextlib.suppress(HistoryError):  # who else follows it then takes it for a failure
+            self._desk.history.ask_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
             self.run.report(trouble=f"the cancel did not get through: {error}")
         self.ask(self._desk.times.clock())
+
+    def _is_cancelled_elsewhere(self) -> bool:
+        """Whether it ended because another client cancelled it: the service, asked again, confirms that to us too."""
+        desk, service_run_id = self._desk, self.run.record.service_run_id
+        if self._cancel_confirmed or service_run_id is None or not desk.service.can_cancel:
+            return False
+        try:
+            if desk.history.is_cancel_asked(self.run.token):
+                self._cancel_confirmed = desk.service.cancel(service_run_id)
+        except (HistoryError, ServiceError):
+            return False
+        return self._cancel_confirmed
 
     def _check(self) -> None:
         desk, record = self._desk, self.run.record
@@ -271,6 +286,8 @@ class Following:
                 self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
             self._finish(snapshot, pictures=expected(snapshot))
             desk.downloads.fetch(run, snapshot.outputs)
+        elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
+            self.ask(desk.times.clock())
         else:
             self._finish(snapshot, problem=snapshot.problem)
 

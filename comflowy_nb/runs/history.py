@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs import search
@@ -26,7 +26,9 @@ from comflowy_nb.runs.rows import (
     read_runs,
     words_of,
 )
+from comflowy_nb.runs.run_times import Times
 from comflowy_nb.runs.seeds import Seeds
+from comflowy_nb.runs.senders import Senders
 from comflowy_nb.runs.store import Store
 from comflowy_nb.runs.sweep_rows import SELECT_SWEEP, read_sweep
 from comflowy_nb.runs.sweeps_store import Sweeps, link_cell, made_for
@@ -35,16 +37,14 @@ from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
     from comflowy_nb.runs.sweep_rows import SweepRecord
     from comflowy_nb.services.base import Problem
 
-__all__ = ["ANSWER_LOST", "KEPT_SAMPLES", "Claim", "History", "Intent", "Retry"]
-
-KEPT_SAMPLES = 24  # the estimate of a workflow's time looks at no more
+__all__ = ["ANSWER_LOST", "Claim", "History", "Intent", "Retry"]
 
 _PICTURE_MARKS = ", ".join("?" * (len(PICTURE_COLUMNS) + 1))
 _PUT_PICTURE = f"INSERT OR REPLACE INTO pictures (run, {', '.join(PICTURE_COLUMNS)}) VALUES ({_PICTURE_MARKS})"  # noqa: S608 - own names
@@ -54,7 +54,7 @@ class History:
     """Open it with `History.open(folder)`. Its methods may be called on any thread.
 
     `remarks` holds what a person should hear about the opening: a damaged file set aside, a slower journal.
-    `sweeps` and `seeds` are parts of it.
+    `sweeps`, `seeds`, `senders` and `times` are parts of it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -64,6 +64,8 @@ class History:
         self.remarks = store.remarks
         self.sweeps = Sweeps(store, self._dead)
         self.seeds = Seeds(store)
+        self.senders = Senders(store, self._dead)
+        self.times = Times(store)
 
     @classmethod
     def open(cls, folder: Path) -> History:
@@ -163,6 +165,17 @@ class History:
                 _put_words(connection, record)
         return record
 
+    def ask_cancel(self, token: str) -> None:
+        """Say that the service is about to be asked for an end of a run, for whoever else follows it."""
+        with self._store.write() as connection:
+            connection.execute("UPDATE runs SET cancel_asked_at = ? WHERE token = ?", (time.time(), token))
+
+    def is_cancel_asked(self, token: str) -> bool:
+        """Whether any client asked the service for an end of a run."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT cancel_asked_at FROM runs WHERE token = ?", (token,)).fetchone()
+        return row is not None and row["cancel_asked_at"] is not None
+
     def set_picture(self, token: str, picture: PictureRecord) -> RunRecord:
         """Write what became of one picture. A picture that is on disk is not given up because somebody else failed.
 
@@ -232,30 +245,18 @@ class History:
             rows = search.find_by_id(connection, prefix)
             return read_runs(connection, rows)[0] if rows else None
 
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        params: Mapping[str, Any] | None = None,
-        since: float | None = None,
-        status: Status | str | None = None,
-        workflow: str | None = None,
-        limit: int | None = 20,
-    ) -> list[RunRecord]:
-        """Runs, newest first.
-
-        Parameters
-        ----------
-        text
-            Every word of it must stand somewhere in the values, the names, the error, the ids or the reference.
-        params
-            Field id or bare name -> the value it has; numbers are compared as numbers, all else as text.
-        since
-            UTC seconds since 1970.
-        """
-        query = search.Query(text=text, params=params or {}, since=since, status=status, workflow=workflow, limit=limit)
+    def graph(self, token: str) -> dict[str, Any] | None:
+        """The graph the run was made of, where it was made of one."""
         with self._store.read() as connection:
-            return read_runs(connection, search.find_rows(connection, query))
+            row = connection.execute(
+                "SELECT content FROM runs JOIN graphs ON graphs.sha256 = runs.graph WHERE token = ?", (token,)
+            ).fetchone()
+        return None if row is None else dict(json.loads(row["content"]))
+
+    def search(self, text: str | None = None, **filters: Unpack[search.Filters]) -> list[RunRecord]:
+        """Runs, newest first."""
+        with self._store.read() as connection:
+            return read_runs(connection, search.find_rows(connection, search.Query(text=text, **filters)))
 
     def name(self, token: str, name: str) -> RunRecord:
         """Give a run a name; the newest holder of a name is who it means.
@@ -301,43 +302,6 @@ class History:
             rows = [row for row in rows if identity is None or row["identity"] == identity]
             dead = self._dead({row["owner"] for row in rows})
             return read_runs(connection, [row for row in rows if row["owner"] in dead])
-
-    # -- times --------------------------------------------------------------------------------------------------
-
-    def samples(self, identity: str, workflow_key: str) -> list[float]:
-        """The last times of a workflow on a service, in seconds, newest last."""
-        with self._store.read() as connection:
-            rows = connection.execute(
-                "SELECT seconds FROM samples WHERE identity = ? AND workflow_key = ? ORDER BY id DESC LIMIT ?",
-                (identity, workflow_key, KEPT_SAMPLES),
-            ).fetchall()
-        return [row["seconds"] for row in reversed(rows)]
-
-    def add_sample(self, identity: str, workflow_key: str, seconds: float) -> None:
-        self.add_samples(identity, [(workflow_key, seconds)])
-
-    def add_samples(self, identity: str, samples: Sequence[tuple[str, float]]) -> None:
-        """Several at once: workflow key and seconds, newest last."""
-        if not samples:
-            return
-        with self._store.write() as connection:
-            connection.executemany(
-                "INSERT INTO samples (identity, workflow_key, seconds) VALUES (?, ?, ?)",
-                [(identity, workflow_key, seconds) for workflow_key, seconds in samples],
-            )
-            connection.executemany(
-                "DELETE FROM samples WHERE identity = ?1 AND workflow_key = ?2 AND id NOT IN (SELECT id FROM samples "
-                "WHERE identity = ?1 AND workflow_key = ?2 ORDER BY id DESC LIMIT ?3)",
-                [(identity, workflow_key, KEPT_SAMPLES) for workflow_key in {key for key, _ in samples}],
-            )
-
-    def graph(self, token: str) -> dict[str, Any] | None:
-        """The graph the run was made of, where it was made of one."""
-        with self._store.read() as connection:
-            row = connection.execute(
-                "SELECT content FROM runs JOIN graphs ON graphs.sha256 = runs.graph WHERE token = ?", (token,)
-            ).fetchone()
-        return None if row is None else dict(json.loads(row["content"]))
 
     # -- inside -------------------------------------------------------------------------------------------------
 

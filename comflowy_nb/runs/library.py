@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.runs.history import History
@@ -14,12 +14,13 @@ from comflowy_nb.runs.sweep_rows import SweepRecord
 from comflowy_nb.settings import home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from comflowy_nb.runs.record import PictureRecord, RunRecord
     from comflowy_nb.runs.refs import Ref
     from comflowy_nb.runs.run import RunImage
+    from comflowy_nb.runs.search import Filters
     from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.services.base import Status
 
@@ -64,6 +65,7 @@ class Library:
         self.home = folder
         self.folder = folder / "pictures"
         self.locks = folder / "locks"
+        self.inputs = folder / "inputs"
         self.recent: list[str] = []  # tokens of this process's runs and sweeps, newest last; of no cell
         self._history: History | None = None
         self._lock = threading.Lock()
@@ -126,7 +128,11 @@ class Library:
         """The sweep of a record, to be looked at; `run_of` gives the runs of its cells, else they are looked at too."""
         from comflowy_nb.runs.sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
-        return sweep_of(record, self.history.sweeps.cells(record.token), library=self, run_of=run_of or self.run)
+        history = self.history
+        is_sent = bool(history.senders.living(record.token))  # before the cells are read
+        sweep = sweep_of(record, history.sweeps.cells(record.token), library=self, run_of=run_of or self.run)
+        sweep.is_sent_elsewhere = is_sent
+        return sweep
 
     def runs(
         self,
@@ -141,29 +147,9 @@ class Library:
         """Runs of the past, newest first: `runs("galaxy", cfg=7, status="success")`; see `search`."""
         return self.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
 
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        params: Mapping[str, Any] | None = None,
-        since: float | None = None,
-        status: Status | str | None = None,
-        workflow: str | None = None,
-        limit: int | None = 20,
-    ) -> list[Run]:
-        """Runs of the past, newest first.
-
-        Parameters
-        ----------
-        text
-            Every word of it must stand somewhere in the values, the names, the error, the ids or the reference.
-        params
-            Field id or bare name -> value; a field may be called as one of the other parameters.
-        since
-            UTC seconds since 1970.
-        """
-        found = self.history.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
-        return [self.run(record) for record in found]
+    def search(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
+        """Runs of the past, newest first; a field may be called as one of the filters."""
+        return [self.run(record) for record in self.history.search(text, **filters)]
 
     # -- what a run asks of its follower ------------------------------------------------------------------------
 
@@ -171,6 +157,12 @@ class Library:
         from comflowy_nb.runs.images import picture_path  # noqa: PLC0415 - loads Pillow
 
         return picture_path(self.folder, picture)
+
+    def kept_input(self, content_sha256: str) -> bytes | None:
+        """The content of a picture that was handed over to a service once; None where it is not there."""
+        from comflowy_nb.runs.uploads import kept_input  # noqa: PLC0415 - only where somebody wants one
+
+        return kept_input(self.inputs, content_sha256)
 
     def thumbnail_path(self, picture: PictureRecord, size_px: int) -> Path:
         """A JPEG of the picture within 512 or 256 px."""

@@ -35,7 +35,7 @@ class Paces:
         with self._lock:
             pace = self._known.get(workflow_key)
             if pace is None:
-                pace = self._known[workflow_key] = Pace(self._history.samples(self._identity, workflow_key))
+                pace = self._known[workflow_key] = Pace(self._history.times.of(self._identity, workflow_key))
             return pace
 
     def keep(self, workflow_key: str, seconds: float) -> None:
@@ -51,6 +51,6 @@ class Paces:
         with self._lock:
             samples, self._unwritten = self._unwritten, []
         try:
-            self._history.add_samples(self._identity, samples)
+            self._history.times.add(self._identity, samples)
         except HistoryError as error:
             _log.debug("samples were not kept: %s", error)

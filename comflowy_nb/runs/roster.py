@@ -57,9 +57,13 @@ class Roster:
             if record is not None:
                 run.update(record)
 
+    def is_here(self, run: Run) -> bool:
+        """Whether a run was sent to this place."""
+        return run.record.origin == self.origin
+
     def check_place(self, run: Run) -> None:
         """Raise a RefError for a run that was sent elsewhere."""
-        if run.record.origin != self.origin:
+        if not self.is_here(run):
             place, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was sent to {place}, and {label} knows nothing of it; connect to {place} first")
 
@@ -118,6 +122,26 @@ class Roster:
             self._tracker.watch(run, workflow_key(run.record), may_take_over=run.record.origin == self.origin)
         elif run.status.is_live and not self._tracker.is_following(run):
             self._read(run)  # it ended after its record was read
+
+    def cancel(self, run: Run) -> None:
+        """Ask the service for an end of a live run.
+
+        What another kernel is submitting is cancelled when that one knows the answer: before it there is no id to name.
+        """
+        self.check_place(run)
+        if not run.status.is_live:
+            return
+        if run.status is not Status.SUBMITTING or run.record.owner == self._owner:
+            self._tracker.cancel(run)
+            return
+
+        def cancel_once_taken(changed: Run) -> None:
+            if changed.status is not Status.SUBMITTING:
+                stop()
+                self._tracker.times.soon(lambda: self.cancel(changed))
+
+        stop = run.listen(cancel_once_taken)
+        self.watch(run)
 
     def _adopt(self, run: Run) -> None:
         if run.record.owner == self._owner:

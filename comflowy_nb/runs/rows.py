@@ -26,6 +26,7 @@ __all__ = [
     "insert_run",
     "picture_values",
     "put_name",
+    "read_place",
     "read_runs",
     "words_of",
 ]
@@ -42,6 +43,18 @@ PICTURE_COLUMNS = (
     "height_px",
     "format",
     "error",
+)
+_PLACE = (
+    "token",
+    "number",
+    "identity",
+    "origin",
+    "service",
+    "workflow",
+    "workflow_id",
+    "key",
+    "created_at",
+    "name",
 )
 AT_ONCE = 500  # placeholders in one statement; SQLite's own limit is 999 in old versions
 HELD_BY = "FROM names WHERE name = ? ORDER BY id DESC LIMIT 1"  # the run or the sweep that a name means
@@ -140,20 +153,17 @@ def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> li
     return [_read_run(row, pictures.get(row["number"], ())) for row in rows]
 
 
+def read_place(row: sqlite3.Row) -> dict[str, Any]:
+    """What a run and a sweep have in common: their names, where they went, what of, and when."""
+    return {column: row[column] for column in _PLACE}
+
+
 def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
     problem = row["problem"]
     return RunRecord(
-        token=row["token"],
-        number=row["number"],
-        identity=row["identity"],
-        origin=row["origin"],
-        service=row["service"],
-        workflow=row["workflow"],
-        workflow_id=row["workflow_id"],
+        **read_place(row),
         params=json.loads(row["params"]),
-        key=row["key"],
         status=Status(row["status"]),
-        created_at=row["created_at"],
         owner=row["owner"],
         service_run_id=row["service_run_id"],
         service_word=row["service_word"],
@@ -161,7 +171,6 @@ def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
         reason=row["reason"],
         accepted_at=row["accepted_at"],
         finished_at=row["finished_at"],
-        name=row["name"],
         set_params=tuple(json.loads(row["set_params"])),
         pictures=tuple(pictures),
         remark=row["remark"],

@@ -56,9 +56,8 @@ class RunImage:
         """
         if self._path is None or not self._path.exists():
             why = f" ({self.record.error})" if self.record.error else ""
-            ref = f"{self._run.ref}[{self.record.index}]"
             raise PictureError(
-                f"the picture {ref} is not on disk{why}; %comflowy show {self._run.ref} fetches it again"
+                f"the picture {self.ref} is not on disk{why}; %comflowy show {self._run.ref} fetches it again"
             )
         return self._path
 
@@ -79,6 +78,11 @@ class RunImage:
             return thumbnail_path(folder, self.record, size_px)
         except PictureError:  # no room for one, or nothing to make it from
             return self.path
+
+    @property
+    def ref(self) -> str:
+        """How a person names it: `r41[0]`."""
+        return f"{self._run.ref}[{self.record.index}]"
 
     @property
     def bytes(self) -> bytes:
@@ -104,7 +108,7 @@ class RunImage:
 
     def __repr__(self) -> str:
         size = f" {self.record.width_px}x{self.record.height_px}" if self.record.width_px else ""
-        return f"<RunImage {self._run.ref}[{self.record.index}]{size} {self.record.state}>"
+        return f"<RunImage {self.ref}{size} {self.record.state}>"
 
 
 class Images:

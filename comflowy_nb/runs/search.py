@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.services.base import Status
@@ -14,7 +14,22 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-__all__ = ["Query", "find_by_id", "find_rows", "is_equal"]
+__all__ = ["Filters", "Query", "find_by_id", "find_rows", "is_equal"]
+
+
+class Filters(TypedDict, total=False):
+    """What else must hold of a run that is searched for by a text, every word of which must stand somewhere.
+
+    It is looked for in the values, the names, the error, the ids and the reference. `params` are field ids or bare
+    names with the value they have, numbers compared as numbers, all else as text; `since` is in UTC seconds since
+    1970; `limit` is 20 unless given, None for all.
+    """
+
+    params: Mapping[str, Any]
+    since: float | None
+    status: Status | str | None
+    workflow: str | None
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)

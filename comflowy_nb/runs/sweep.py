@@ -8,9 +8,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.runs.sweep_rows import read_params
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.axes import axes_from_json
 from comflowy_nb.workflow.axis_types import Cell
+from comflowy_nb.workflow.pictures import PictureInput, is_picture, picture_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,9 +75,13 @@ class Keeper(Protocol):
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]: ...
 
+    def kept_input(self, content_sha256: str) -> bytes | None: ...
+
 
 class Sender(Protocol):
-    """Who sends the cells of a sweep: the client that entered it."""
+    """Who sends the cells of a sweep: the client that entered it, or one that sees another kernel send them."""
+
+    is_here: bool  # whether it is this client
 
     @property
     def is_sending(self) -> bool:
@@ -110,6 +116,7 @@ class Sweep:
         self.record = record
         self.plan: SweepPlan | None = None
         self.stopped: str | None = None
+        self.is_sent_elsewhere = False  # when it was read from the history; nobody looks again
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
         self._keeper = library
         self._sender: Sender | None = None
@@ -141,7 +148,7 @@ class Sweep:
     @property
     def is_sent_here(self) -> bool:
         """Whether a client of this process entered it, and may be sending it."""
-        return self._sender is not None
+        return self._sender is not None and self._sender.is_here
 
     @property
     def is_sending(self) -> bool:
@@ -227,7 +234,7 @@ class Sweep:
     def cancel(self) -> None:
         """Send no more and cancel what was sent, where the service can."""
         if self._sender is None:
-            raise RefError(f"{self.ref} comes from the history alone; run it again to go on with it")
+            raise RefError(f"{self.ref} comes from the history alone: %comflowy cancel {self.ref} where it was sent")
         self._sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -284,8 +291,9 @@ def sweep_of(
     run_of
         Gives the run of a record: one to look at, or the live one of a client.
     """
-    axes = axes_from_json(record.spec)
-    cells = [Cell(row.number, row.at, dict(row.params), _labels(axes, row.at)) for row in rows]
+    axes = axes_from_json(record.spec, library.kept_input)
+    pictures = {one.content_sha256: one for one in axes.pictures()}
+    cells = [Cell(row.number, row.at, read_params(row.params, pictures), _labels(axes, row.at)) for row in rows]
     sweep = Sweep(
         axes,
         [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],
@@ -310,7 +318,10 @@ def _has(cell: SweepCell, name: str) -> bool:
 
 
 def _fits(cell: SweepCell, name: str, value: Any) -> bool:
-    if name in cell.labels and cell.labels[name] == str(value):
+    if any(label == str(value) for axis, label in cell.labels.items() if axis == name or axis.endswith(f"::{name}")):
         return True
+    if is_picture(value):
+        value = picture_of(value).content_sha256
     values = [own for key, own in cell.params.items() if key == name or key.endswith(f"::{name}")]
+    values = [own.content_sha256 if isinstance(own, PictureInput) else own for own in values]
     return any(own == value or (isinstance(value, str) and str(own) == value) for own in values)

@@ -1,10 +1,10 @@
-"""What is written on the grid of a sweep: its title, the headers, the legend, and what a cell says. Pure."""
+"""What is written around the cells of a sweep: its title, the headers, the legend. Pure."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.runs.captions import (
@@ -17,32 +17,25 @@ from comflowy_nb.runs.captions import (
     stand_out,
     write_value,
 )
-from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from comflowy_nb.runs.record import PictureRecord
-    from comflowy_nb.runs.sweep import Sweep, SweepCell
+    from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.workflow.axis_types import Axes, Axis, AxisValue
 
 __all__ = [
     "Heading",
     "Headings",
-    "Look",
     "Panel",
     "SweepSheet",
     "choose_axes",
-    "chosen_pictures",
-    "look_of",
     "name_axis",
     "sheet_of_sweep",
 ]
 
 _LONG_NOTE = 16  # characters: what is longer goes into the legend
-
-LookKind = Literal["pictures", "waiting", "live", "bad", "odd", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +83,6 @@ class SweepSheet:
     def name_cell(self, number: int) -> str:
         """`s1.7`, or `7` while the sweep has no number."""
         return f"{self.ref}.{number}" if self.ref else str(number)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a cell looks now: its pictures, or words in their place. Two that are equal are painted alike."""
-
-    kind: LookKind
-    word: str = ""
-    detail: str = ""
-    fraction: float | None = None
-    pictures: tuple[tuple[int, str | None, str], ...] = ()  # index, file, state
 
 
 def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | None, Axis | None, tuple[Axis, ...]]:
@@ -161,44 +143,6 @@ def sheet_of_sweep(
         legend=tuple(legend),
         ref=sweep.ref if sweep.record is not None else None,
     )
-
-
-def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> Look:
-    """How a cell looks now; `node` and `image` choose among its pictures."""
-    run = cell.run
-    if run is None:
-        if cell.sweep.record is None and cell.planned:  # nothing but a plan
-            return Look("done" if cell.planned == "done" else "waiting", cell.planned)
-        return Look("waiting", "waiting" if cell.sweep.is_sending else "not sent")
-    status = run.status
-    why = " ".join((run.error or "").split())
-    if status is Status.SUCCESS:
-        pictures = chosen_pictures(run.record.pictures, node=node, image=image)
-        if not pictures:
-            return Look("odd", "success", "no such picture" if run.record.pictures else "without any picture")
-        return Look("pictures", pictures=tuple((one.index, one.file, one.state) for one in pictures))
-    if status.is_live:
-        progress = run.progress
-        if status is not Status.RUNNING:
-            return Look("waiting", str(status), run.trouble or "")
-        word = run.service_word or str(status)
-        if progress is None or not progress.max or progress.max <= 1:
-            return Look("live", word, run.trouble or "")
-        done = min(progress.value or 0, progress.max)
-        return Look("live", f"{word} {done:g}/{progress.max:g}", run.trouble or "", round(done / progress.max, 2))
-    if status is Status.UNKNOWN:
-        return Look("odd", "unknown", "we can't tell whether the service took it")
-    if status is Status.LOST:
-        return Look("odd", "lost", "the service no longer knows it")
-    return Look("odd" if status is Status.CANCELLED else "bad", str(status), why)
-
-
-def chosen_pictures(
-    pictures: Sequence[PictureRecord], *, node: str | None = None, image: int | None = None
-) -> list[PictureRecord]:
-    """The pictures of a cell that are shown: those of one node, and of these the one of that index."""
-    found = [picture for picture in pictures if node is None or picture.node == node]
-    return found if image is None else found[image : image + 1]
 
 
 def _find_axis(axes: Axes, name: str) -> Axis:

@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.runs.captions import Paragraph, Part
 from comflowy_nb.runs.layout import LINE_PX, MARGIN_PX, Words, wrap
-from comflowy_nb.runs.sweep_sizes import (
-    CELL_GAP_PX,
-    band_height,
-    choose_sizes,
+from comflowy_nb.runs.sweep_headers import (
     find_cramped,
-    gap_between,
     header_height,
     header_lines,
-    paginate,
     shows_name,
     title_height,
     title_lines,
     wrap_header,
 )
+from comflowy_nb.runs.sweep_sizes import CELL_GAP_PX, band_height, choose_sizes, gap_between, paginate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.runs.rows import clean, encode, read_runs
+from comflowy_nb.runs.rows import clean, encode, read_place, read_runs
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "put_cells",
     "put_spec",
     "read_cells",
+    "read_params",
     "read_sweep",
 ]
 
@@ -125,19 +126,10 @@ def put_cells(
 def read_sweep(row: sqlite3.Row) -> SweepRecord:
     """The sweep of a row of `SELECT_SWEEP`."""
     return SweepRecord(
-        token=row["token"],
-        number=row["number"],
-        identity=row["identity"],
-        origin=row["origin"],
-        service=row["service"],
-        workflow=row["workflow"],
-        workflow_id=row["workflow_id"],
-        key=row["key"],
+        **read_place(row),
         spec=json.loads(row["spec"]),
-        created_at=row["created_at"],
         fresh=bool(row["fresh"]),
         ended_at=row["ended_at"],
-        name=row["name"],
         count=row["count"],
     )
 
@@ -165,6 +157,16 @@ def read_cells(connection: sqlite3.Connection, token: str, number: int | None = 
         )
         for row in rows
     ]
+
+
+def read_params(params: Mapping[str, Any], pictures: Mapping[str, PictureInput]) -> dict[str, Any]:
+    """The params of a cell with the pictures among them, which are given by their sha256."""
+
+    def read(value: Any) -> Any:
+        is_one = isinstance(value, dict) and set(value) == {"picture", "sha256"}
+        return pictures.get(value["sha256"], value) if is_one else value
+
+    return {key: read(value) for key, value in params.items()}
 
 
 def _params(params: Mapping[str, Any]) -> str:

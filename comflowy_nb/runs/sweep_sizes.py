@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from comflowy_nb.runs.captions import Paragraph, Part, Tile
+from comflowy_nb.runs.captions import Paragraph, Tile
 from comflowy_nb.runs.layout import GAP_PX, LINE_PX, MARGIN_PX, fit, longest_side_px, mosaic, wrap
+from comflowy_nb.runs.sweep_headers import header_height, label_width, title_height
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from comflowy_nb.runs.captions import Tone
     from comflowy_nb.runs.layout import Measure
-    from comflowy_nb.runs.sweep_captions import Headings, Panel, SweepSheet
+    from comflowy_nb.runs.sweep_captions import Panel, SweepSheet
 
     Pictures = tuple[tuple[int, int], ...]  # width and height of each picture of one cell
 
@@ -30,15 +29,8 @@ __all__ = [
     "band_height",
     "cell_size",
     "choose_sizes",
-    "find_cramped",
     "gap_between",
-    "header_height",
-    "header_lines",
     "paginate",
-    "shows_name",
-    "title_height",
-    "title_lines",
-    "wrap_header",
 ]
 
 PAGE_PX = 2400  # highest page: what is larger goes on to another
@@ -47,11 +39,9 @@ SMALLEST_PX = 64
 PAGED_PX = 72  # where there are pages anyhow
 GOOD_PX = 96  # below this a higher page is better than smaller pictures
 NUMBER_PX = 15  # the line of `s1.7` below a picture
-ROW_LABEL_PX = 150
 CELL_GAP_PX = 6
 MOSAIC_GAP_PX = 2
 PANEL_GAP_PX = 26
-HEADER_LINES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,32 +101,12 @@ def _extent(pictures: Pictures, side: float) -> tuple[float, float]:
     return max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
 
 
-def wrap_header(text: str, width: float, measure: Measure, *, max_lines: int, tone: Tone = "title") -> list[str] | None:
-    """The text in lines, broken at spaces and behind `_ - / . ,`; None if it doesn't fit."""
-    lines = [""]
-    for piece in re.findall(r"\s*[^\s_\-/.,]*[_\-/.,]*", text):
-        if not piece:
-            continue
-        if measure((lines[-1] + piece).strip(), tone) <= width:
-            lines[-1] += piece
-        elif measure(piece.strip(), tone) <= width and not (_is_number(text)):
-            lines.append(piece)
-        else:
-            return None
-    found = [line.strip() for line in lines if line.strip()]
-    return found if len(found) <= max_lines else None
-
-
-def _is_number(text: str) -> bool:
-    return bool(re.fullmatch(r"[-+\d.,eE]+", text))
-
-
 # -- how large ------------------------------------------------------------------------------------------------------
 
 
 def choose_sizes(sheet: SweepSheet, width_px: int, measure: Measure, pictures: Collection[Pictures]) -> Sizes:
     """The largest cells with which a page is not too high; the smallest that are good where no size is enough."""
-    label = _label_width(sheet, measure)
+    label = label_width(sheet, measure)
     room = width_px - 2 * MARGIN_PX
     ideal = longest_side_px(sheet.count)
     outside = _outside(sheet, width_px, measure)
@@ -259,64 +229,6 @@ def band_height(sheet: SweepSheet, sizes: Sizes, band: Sequence[Block], measure:
         + max(len(block.rows) for block in band) * sizes.row
         - CELL_GAP_PX
     )
-
-
-def title_height(sizes: Sizes, band: Sequence[Block], measure: Measure) -> int:
-    lines = max((len(title_lines(block, sizes, measure)) for block in band if block.panel.title), default=0)
-    return lines * LINE_PX + 6 if lines else 0
-
-
-def title_lines(block: Block, sizes: Sizes, measure: Measure) -> list[list[tuple[float, str, Tone]]]:
-    return wrap(block.panel.title, sizes.block, measure, max_lines=4)
-
-
-def header_height(sheet: SweepSheet, sizes: Sizes, block: Block, measure: Measure) -> int:
-    if sheet.x is None:
-        return LINE_PX + 4 if sheet.y is not None else 0
-    lines = max(len(header_lines(sheet.x, index, sizes.box[0], measure)) for index in block.columns)
-    return (lines + shows_name(sheet, block)) * LINE_PX + 4
-
-
-def shows_name(sheet: SweepSheet, block: Block) -> bool:
-    """Whether the axis is named above its values: not again where a row of values goes on in the next band."""
-    return sheet.x is not None and (sheet.y is not None or block.columns.start == 0)
-
-
-def header_lines(axis: Headings, index: int, width: float, measure: Measure) -> list[tuple[str, Tone]]:
-    """A column's header, with its note where all have room; what no letter could help is broken anywhere."""
-    heading = axis.values[index]
-    wrapped = wrap_header(heading.text, width, measure, max_lines=HEADER_LINES)
-    if wrapped is None:
-        broken = wrap([Part(heading.text, "title")], width, measure, max_lines=HEADER_LINES)
-        wrapped = ["".join(text for _, text, _ in line) for line in broken]
-    has_note = heading.note and measure(axis.note, "small") <= width
-    return [*((line, "title") for line in wrapped), *([(heading.note, "small")] if has_note else [])]  # type: ignore[list-item]  # a Tone
-
-
-def _label_width(sheet: SweepSheet, measure: Measure) -> int:
-    """How much room the row labels take, with the space behind them."""
-    if sheet.y is None:
-        return 0
-    widest = max(
-        measure(sheet.y.name, "muted"),
-        *(measure(value.text, "title") for value in sheet.y.values),
-        *(measure(value.note, "small") for value in sheet.y.values),
-    )
-    return math.ceil(min(widest, ROW_LABEL_PX)) + 12
-
-
-def find_cramped(sheet: SweepSheet, sizes: Sizes, measure: Measure) -> set[str]:
-    """Names of axes with a header that finds no room."""
-    found = set()
-    for axis, width, lines in (
-        (sheet.x, sizes.box[0], HEADER_LINES),
-        (sheet.y, sizes.label - 12, max(1, sizes.box[1] // LINE_PX)),
-    ):
-        if axis is not None and any(
-            wrap_header(value.text, width, measure, max_lines=lines) is None for value in axis.values
-        ):
-            found.add(axis.key)
-    return found
 
 
 def _outside(sheet: SweepSheet, width_px: int, measure: Measure) -> float:

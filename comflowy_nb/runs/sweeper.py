@@ -13,6 +13,7 @@ from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs.plan import check_count, make_plan, planned_word
 from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.sweep_rows import SweepIntent
+from comflowy_nb.runs.sweep_watch import Watching
 from comflowy_nb.runs.sweeping import Sending
 from comflowy_nb.workflow.axes import axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
@@ -164,12 +165,19 @@ class Sweeper:
         ------
         SettingsError
             If it is more than may be sent.
+        WorkflowError, ServiceError
+            If a picture can't be handed over. Nothing was sent then.
         HistoryError
             If it can't be written. Nothing was sent then.
         """
         sweep, intent, service = draft.sweep, draft.intent, self._tracker.service
         assert sweep.plan is not None
         check_count(sweep.plan, max_runs=max_runs, costs_money=service.costs_money, label=service.label)
+        standing = {
+            cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
+        }
+        # All of them first: one that the service does not take must not be found out when half the cells are paid for.
+        self._entrance.give(cell.params for cell in sweep.cells if cell not in standing)
         sweeps = self._library.history.sweeps
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
         sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn if intent.fresh else None)
@@ -178,9 +186,6 @@ class Sweeper:
             raise HistoryError(
                 f"another kernel began this fresh sweep just now ({ref}); run the cell again to share it"
             )
-        standing = {
-            cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
-        }
         sweeps.set_cells(sweep.record.token, {cell.number: claim.record.token for cell, claim in standing.items()})
         sizes = sweep.axes.shape
         order = [sweep.cells[index] for index in even_order(sizes)] if sizes else list(sweep.cells)
@@ -204,10 +209,15 @@ class Sweeper:
         self._time(sweep, workflow)
         return sweep
 
+    def watch(self, sweep: Sweep) -> None:
+        """See what another kernel sends for a sweep of the history, for as long as it does."""
+        tracker, history = self._tracker, self._library.history
+        Watching(sweep, history=history, roster=self._roster, times=tracker.times, owner=self._owner).begin()
+
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
         key = workflow.id or workflow.name
-        known = self._library.history.samples(self._tracker.service.identity, key + EACH)
+        known = self._library.history.times.of(self._tracker.service.identity, key + EACH)
         return sorted(known)[len(known) // 2] if known else self._tracker.pace(key).usual_s
 
     def _time(self, sweep: Sweep, workflow: Workflow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ __all__ = ["UNKNOWNS", "Sending"]
 
 _log = logging.getLogger(__name__)
 
+LOOK_S = 0.5  # how often another kernel's wish to stop is looked for while nothing can be sent
 UNKNOWNS = 3  # lost answers in a row after which nothing more is risked
 _BAD = frozenset({Status.FAILED, Status.REJECTED})
 
@@ -72,6 +74,9 @@ class Sending:
         self._unknowns = 0
         self._succeeded = False
         self._ended = False
+        self._enrolled = False  # whether the history says that we send it
+
+    is_here = True
 
     @property
     def is_sending(self) -> bool:
@@ -79,9 +84,14 @@ class Sending:
 
     def begin(self) -> None:
         """Send from now on, while the tracker has room."""
+        assert self._sweep.token is not None
+        if self._waiting:
+            self._history.senders.begin(self._sweep.token, self._owner)
+            self._enrolled = True
         self._sweep.send_by(self)
         if self._waiting:
             self._tracker.feed(self)
+            self._tracker.times.at(self._tracker.times.clock() + LOOK_S, self._look)
         else:
             self._end_if_done()
 
@@ -89,7 +99,7 @@ class Sending:
 
     def send_next(self) -> bool:
         """Send the next cell that nobody has sent meanwhile; False when there is none left."""
-        while (cell := self._take()) is not None:
+        while (cell := self._next()) is not None:
             try:
                 if self._send(cell):
                     return True
@@ -101,8 +111,38 @@ class Sending:
             finally:
                 with self._lock:
                     self._busy -= 1
+                self._resign_if_done()
                 self._sweep.tell()
         return False
+
+    def _look(self) -> None:
+        """See now and then whether another kernel asked us to stop, though there is no room to send anything."""
+        if not self.is_sending:
+            return
+        with contextlib.suppress(ComflowyError):  # a busy history: it is asked again
+            self._stop_if_asked()
+        self._tracker.times.at(self._tracker.times.clock() + LOOK_S, self._look)
+
+    def _stop_if_asked(self) -> None:
+        if self._waiting and self._history.senders.is_asked(self._sweep.token or "", self._owner):
+            self._stop("cancelled from another kernel")
+
+    def _resign_if_done(self) -> None:
+        """Say in the history that we send no more."""
+        with self._lock:
+            if self._waiting or self._busy or not self._enrolled:
+                return
+            self._enrolled = False
+        with contextlib.suppress(ComflowyError):  # they see that we are gone when this kernel ends
+            self._history.senders.end(self._sweep.token or "", self._owner)
+
+    def _next(self) -> SweepCell | None:
+        """Take the next cell, unless nothing more is to be sent."""
+        try:
+            self._stop_if_asked()
+        except ComflowyError as error:
+            self._stop(f"stopped: {error}")
+        return self._take()
 
     def _take(self) -> SweepCell | None:
         with self._lock:
@@ -158,6 +198,7 @@ class Sending:
             left = len(self._waiting)
             self._waiting.clear()
         self._sweep.stopped = f"{why}; {left} cell{'s' * (left != 1)} not sent"
+        self._resign_if_done()
         self._sweep.tell()
 
     def _end_if_done(self) -> None:
@@ -183,6 +224,7 @@ class Sending:
             self._waiting.clear()
         if left:
             self._sweep.stopped = f"cancelled; {left} cell{'s' * (left != 1)} not sent"
+        self._resign_if_done()
         for cell in self._sweep.cells:
             run = cell.run
             if run is not None and run.status.is_live and run.record.owner == self._owner:

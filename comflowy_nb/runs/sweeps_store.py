@@ -164,6 +164,16 @@ class Sweeps:
         with self._store.read() as connection:
             return read_cells(connection, token)
 
+    def runs_of(self, token: str) -> dict[int, str]:
+        """The tokens of the runs that stand for cells, by the cells' numbers."""
+        with self._store.read() as connection:
+            rows = connection.execute(
+                "SELECT cells.number, cells.run FROM cells JOIN sweeps ON sweeps.number = cells.sweep "
+                "WHERE sweeps.token = ? AND cells.run IS NOT NULL",
+                (token,),
+            )
+            return {row["number"]: row["run"] for row in rows}
+
     def cell(self, token: str, number: int) -> CellRecord | None:
         """One cell of a sweep, with its run."""
         with self._store.read() as connection:

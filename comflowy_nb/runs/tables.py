@@ -105,5 +105,20 @@ DROP TABLE names_of_runs;
 CREATE INDEX names_by_name ON names (name, id);
 """
 
-STEPS = (_RUNS, _SWEEPS)  # a new file takes all of them, an older one those it has not had; none is ever changed
+# Who is sending a sweep, and whether somebody asked them to stop; when a client of ours asked for the end of a run.
+_SENDERS = """
+CREATE TABLE senders (
+    sweep INTEGER NOT NULL REFERENCES sweeps (number),
+    owner TEXT NOT NULL,
+    stop_asked INTEGER NOT NULL,
+    PRIMARY KEY (sweep, owner)
+) WITHOUT ROWID;
+ALTER TABLE runs ADD COLUMN cancel_asked_at REAL;
+"""
+
+STEPS = (
+    _RUNS,
+    _SWEEPS,
+    _SENDERS,
+)  # a new file takes all of them, an older one those it has not had; none is ever changed
 VERSION = len(STEPS)  # PRAGMA user_version

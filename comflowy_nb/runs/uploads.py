@@ -1,27 +1,43 @@
-"""Hands over the pictures that a run takes in, each content once."""
+"""Hands over the pictures that a run takes in, each content once, and keeps them in the home folder."""
 
 from __future__ import annotations
 
+import contextlib
+import re
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import WorkflowError
+from comflowy_nb.errors import HistoryError, WorkflowError
+from comflowy_nb.runs.store import make_folder
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from comflowy_nb.runs.tracker import Tracker
+    from comflowy_nb.services.base import Service
 
-__all__ = ["Uploads"]
+__all__ = ["Uploads", "kept_input"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Uploads:
-    """What a service calls the pictures it was given by this client."""
+    """What a service calls the pictures it was given by this client.
 
-    def __init__(self, tracker: Tracker) -> None:
+    Parameters
+    ----------
+    folder
+        Where their contents are kept, so that a sweep over them can be taken up when the files are gone.
+    """
+
+    def __init__(self, tracker: Tracker, folder: Path) -> None:
         self._tracker = tracker
-        self._known: dict[str, str] = {}  # sha256 -> the value to send
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._given: dict[str, _Given] = {}  # by sha256
 
     def replace(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as sent: every picture handed over, and what the service calls it in its place.
@@ -33,19 +49,76 @@ class Uploads:
         ServiceError
             If it refused one or gave no usable answer.
         """
-        sent = dict(values)
-        for field, value in values.items():
-            if not isinstance(value, PictureInput):
-                continue
-            name = self._known.get(value.content_sha256)
-            if name is None:
-                name = self._tracker.call(partial(self._upload, value)).result()
-            if name is None:
-                label = self._tracker.service.label
-                raise WorkflowError(f"{label} takes no uploads: give {field} the https address of a picture")
-            self._known[value.content_sha256] = name
-            sent[field] = name
-        return sent
+        return {
+            field: self._give(value, field) if isinstance(value, PictureInput) else value
+            for field, value in values.items()
+        }
 
-    def _upload(self, picture: PictureInput) -> str | None:
-        return self._tracker.service.upload(picture.name, picture.load())
+    def give(self, many: Iterable[Mapping[str, Any]]) -> None:
+        """Hand over the pictures of several runs, before any of these is sent.
+
+        Raises
+        ------
+        WorkflowError, ServiceError
+            As `replace`, at the first that can't be handed over.
+        """
+        pictures = {
+            value.content_sha256: (value, field)
+            for values in many
+            for field, value in values.items()
+            if isinstance(value, PictureInput)
+        }
+        for picture, field in pictures.values():
+            self._give(picture, field)
+
+    def _give(self, picture: PictureInput, field: str) -> str:
+        with self._lock:
+            given = self._given.setdefault(picture.content_sha256, _Given())
+        if given.name is not None:
+            return given.name
+        name = self._tracker.call(partial(given.take, self._tracker.service, picture)).result()
+        if name is None:
+            label = self._tracker.service.label
+            raise WorkflowError(f"{label} takes no uploads: give {field} the https address of a picture")
+        with contextlib.suppress(OSError):  # the run is sent all the same
+            _keep(self._folder, picture)
+        return name
+
+
+class _Given:
+    """One content on its way. Of several threads that want it handed over at once one does it."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self._lock = threading.Lock()
+
+    def take(self, service: Service, picture: PictureInput) -> str | None:
+        with self._lock:
+            if self.name is None:
+                self.name = service.upload(picture.name, picture.load())
+            return self.name
+
+
+def kept_input(folder: Path, content_sha256: str) -> bytes | None:
+    """The content of a picture that was handed over once; None where it is not there."""
+    path = _path(folder, content_sha256)
+    try:
+        return None if path is None else path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HistoryError(f"a kept picture can't be read: {error.strerror}") from error
+
+
+def _keep(folder: Path, picture: PictureInput) -> None:
+    path = _path(folder, picture.content_sha256)
+    if path is None or path.exists():
+        return
+    from comflowy_nb.runs.images import write_file  # noqa: PLC0415 - loads Pillow, as whoever made the picture did
+
+    make_folder(folder)
+    write_file(path, picture.load())
+
+
+def _path(folder: Path, content_sha256: str) -> Path | None:
+    return folder / content_sha256 if _SHA256.fullmatch(content_sha256) else None

@@ -12,7 +12,7 @@ from comflowy_nb.workflow.pictures import PictureInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["axes_from_json", "axes_to_json"]
+__all__ = ["axes_from_json", "axes_to_json", "params_from_json", "params_to_json"]
 
 _PICTURE = "picture"
 
@@ -20,7 +20,7 @@ _PICTURE = "picture"
 def axes_to_json(axes: Axes) -> dict[str, Any]:
     """The axes as JSON values; a picture is its name and the sha256 of its content."""
     return {
-        "fixed": _params_to_json(axes.fixed),
+        "fixed": params_to_json(axes.fixed),
         "axes": [
             {
                 "name": axis.name,
@@ -36,15 +36,23 @@ def axes_to_json(axes: Axes) -> dict[str, Any]:
     }
 
 
-def axes_from_json(data: Mapping[str, Any]) -> Axes:
+def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None = None) -> Axes:
     """The axes that `axes_to_json` wrote.
 
-    Their pictures know their name and sha256; their content can't be loaded.
+    Parameters
+    ----------
+    kept
+        Gives the content of a picture by its sha256, where that was kept.
     """
     return Axes(
-        _params_from_json(data["fixed"]),
+        params_from_json(data["fixed"], kept),
         tuple(
-            Axis(one["name"], one["kind"], tuple(one["fields"]), tuple(map(_value_from_json, one["values"])))
+            Axis(
+                one["name"],
+                one["kind"],
+                tuple(one["fields"]),
+                tuple(_value_from_json(value, kept) for value in one["values"]),
+            )
             for one in data["axes"]
         ),
         tuple(SeedWish(tuple(one["fields"]), one["word"]) for one in data["seeds"]),
@@ -54,7 +62,7 @@ def axes_from_json(data: Mapping[str, Any]) -> Axes:
 
 
 def _value_to_json(value: AxisValue) -> dict[str, Any]:
-    found: dict[str, Any] = {"params": _params_to_json(value.params), "label": value.label}
+    found: dict[str, Any] = {"params": params_to_json(value.params), "label": value.label}
     if value.is_named:
         found["is_named"] = True
     if value.word is not None:
@@ -62,13 +70,14 @@ def _value_to_json(value: AxisValue) -> dict[str, Any]:
     return found
 
 
-def _value_from_json(data: Mapping[str, Any]) -> AxisValue:
+def _value_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None) -> AxisValue:
     return AxisValue(
-        _params_from_json(data["params"]), data["label"], data.get("is_named", False), word=data.get("word")
+        params_from_json(data["params"], kept), data["label"], data.get("is_named", False), word=data.get("word")
     )
 
 
-def _params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
+def params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Params as JSON values; a picture is its name and the sha256 of its content."""
     return {name: _to_json(value) for name, value in params.items()}
 
 
@@ -78,20 +87,24 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _params_from_json(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _from_json(value) for name, value in params.items()}
+def params_from_json(params: Mapping[str, Any], kept: Callable[[str], bytes | None] | None) -> dict[str, Any]:
+    """The params of which `params_to_json` made JSON values; `kept` as for `axes_from_json`."""
+    return {name: _from_json(value, kept) for name, value in params.items()}
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:
     if isinstance(value, Mapping) and set(value) == {_PICTURE} and isinstance(value[_PICTURE], Mapping):
         inner = value[_PICTURE]
         if set(inner) == {"name", "sha256"}:
-            return PictureInput(inner["name"], inner["sha256"], _gone(inner["name"]))
+            return PictureInput(inner["name"], inner["sha256"], _loader(inner["name"], inner["sha256"], kept))
     return value
 
 
-def _gone(name: str) -> Callable[[], bytes]:
+def _loader(name: str, sha256: str, kept: Callable[[str], bytes | None] | None) -> Callable[[], bytes]:
     def load() -> bytes:
-        raise PictureError(f"the content of {name} is not kept: give the picture again")
+        content = None if kept is None else kept(sha256)
+        if content is None:
+            raise PictureError(f"the content of {name} is not kept: give the picture again")
+        return content
 
     return load

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
@@ -13,6 +15,7 @@ from comflowy_nb.workflow.json_values import text_of
 from comflowy_nb.workflow.pictures import PictureInput
 from comflowy_nb.workflow.ranges import LARGEST_AXIS, looks_like_range, read_range
 from comflowy_nb.workflow.several import is_range
+from comflowy_nb.workflow.sweep_pictures import label_pictures, open_pictures, pattern_in
 from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Reader, draw_seed, tightest
 from comflowy_nb.workflow.written import Item, Several, of_python
 
@@ -75,7 +78,25 @@ class AxisReader(Reader):
             for row in zip(*columns, strict=True):
                 params = dict(zip(field_ids, row, strict=True))
                 values.append(AxisValue(params, _text(row[0]) if label is None else label, label is not None))
-        self._add_axis(setting, Axis(setting.key, "values", field_ids, tuple(values)), self.field(field_ids[0]).where)
+        where = self.field(field_ids[0]).where
+        values = self._name_pictures(setting, field_ids[0], values)
+        self._add_axis(setting, Axis(setting.key, "values", field_ids, tuple(values)), where)
+
+    def _name_pictures(self, setting: Setting, field_id: str, values: list[AxisValue]) -> list[AxisValue]:
+        """The values with labels that tell the pictures among them apart."""
+        pictures = [value.params[field_id] for value in values]
+        if not any(isinstance(one, PictureInput) for one in pictures):
+            return values
+        # In a field that nothing describes a text may begin so; not beside pictures.
+        for one in pictures:
+            if isinstance(one, str) and one.startswith(("file:", "run:")):
+                self.report(setting, FieldError(f"{self.field(field_id).where}: there is no picture {one!r}"))
+        inputs = [(place, one) for place, one in enumerate(pictures) if isinstance(one, PictureInput)]
+        labels = dict(zip((place for place, _ in inputs), label_pictures([one for _, one in inputs]), strict=True))
+        return [
+            value if value.is_named or place not in labels else replace(value, label=labels[place])
+            for place, value in enumerate(values)
+        ]
 
     def _add_axis(self, setting: Setting, axis: Axis, where: str) -> None:
         """Take an axis, and tell of labels and values that it has twice."""
@@ -107,7 +128,7 @@ class AxisReader(Reader):
         return of_python(expand(written.value, self.namespace), takes_pictures=takes_pictures, exact=True)
 
     def _values(self, one: Field, written: Written) -> list[Any]:
-        """The values of an item: several only if it is a range."""
+        """The values of an item: several only if it is a range, or a pattern that several files match."""
         item = self._open(one, written)
         if not isinstance(item, Item):
             if one.type is FieldType.UNKNOWN and isinstance(item, Several) and item.text is None:
@@ -127,13 +148,17 @@ class AxisReader(Reader):
                 return [one.check(number) for number in read_range(numbers, whole=one.type is FieldType.INT)]
             except ValueError as error:
                 raise FieldError(f"{one.where}: {error}") from None
+        pattern = self._pattern_in(one, item)
+        if pattern is not None:
+            return list(open_pictures(pattern))
         text = expand_text(item.value, self.namespace)
         return [self.read_item(one, text, as_text=item.quoted or item.typed)]
 
     def _read_labelled(self, one: Field, written: Written) -> list[Any]:
         values = self._values(one, written)
         if len(values) > 1:
-            raise FieldError(f"{one.where}: a range stands where one value is meant")
+            what = "a pattern of files" if isinstance(values[0], PictureInput) else "a range"
+            raise FieldError(f"{one.where}: {what} stands where one value is meant")
         return values
 
     def _read_one(self, one: Field, item: Item) -> Any:
@@ -151,6 +176,15 @@ class AxisReader(Reader):
         text = expand_text(item.value, self.namespace)
         meant = looks_like_range(text) if one.type in _NUMBERS else is_range(text)
         return text if meant else None
+
+    def _pattern_in(self, one: Field, item: Item) -> str | None:
+        """The pattern of `file:refs/*.jpg`; where nothing describes the field only one that some file matches."""
+        if not isinstance(item.value, str) or item.exact or one.type not in _PICTURES:
+            return None
+        pattern = pattern_in(expand_text(item.value, self.namespace))
+        if pattern is None or (one.type is FieldType.UNKNOWN and not glob.glob(pattern, recursive=True)):  # noqa: PTH207 - as it is read
+            return None
+        return pattern
 
     # -- seeds ---------------------------------------------------------------------------------------------------
 

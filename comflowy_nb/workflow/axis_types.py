@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from comflowy_nb.workflow.pictures import PictureInput
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWish"]
 
@@ -71,6 +73,12 @@ class Axes:
     @property
     def count(self) -> int:
         return math.prod(self.shape)
+
+    def pictures(self) -> Iterator[PictureInput]:
+        """The pictures among its values."""
+        values = (value.params for axis in self.axes for value in axis.values)
+        for params in (self.fixed, *values):
+            yield from (value for value in params.values() if isinstance(value, PictureInput))
 
     def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
         """The same axes on top of other values: these hold where nothing else was given."""

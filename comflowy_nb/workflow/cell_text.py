@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_cell"]
 
+_RUN_PICTURE = re.compile(r"r\d+(?::.+)?\[\d+\]")
 _PLAIN_WORD = re.compile(r"""[^\s"'{}#=;?]+""")
 
 
@@ -31,16 +32,22 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
     Parameters
     ----------
     params
-        Field id -> value as sent. A picture that was not handed over yet stands as `file:` and its name.
+        Field id -> value as sent. A picture that was not handed over yet stands as `run:` or `file:` and where it is
+        from; of one that was chosen in a browser only the name is known.
     """
     head = f"%%comflowy {command} {_word(workflow.name)}"
-    values = {key: f"file:{one.name}" if isinstance(one, PictureInput) else one for key, one in params.items()}
+    values = {key: _picture_word(one) if isinstance(one, PictureInput) else one for key, one in params.items()}
     if not values:
         return head
     bodies = ["\n".join(line for key, value in values.items() for line in _lines(key, value))]
     bodies += [json.dumps(_doubled(values), ensure_ascii=is_ascii, indent=2) for is_ascii in (False, True)]
     body = next((body for body in bodies if _means(body, workflow, values)), bodies[-1])
     return f"{head}\n{body}"
+
+
+def _picture_word(picture: PictureInput) -> str:
+    kind = "run" if _RUN_PICTURE.fullmatch(picture.source) else "file"
+    return f"{kind}:{picture.source or picture.name}"
 
 
 def _lines(key: str, value: Any) -> list[str]:

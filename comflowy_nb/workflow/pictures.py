@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["PictureInput", "is_picture", "open_picture", "picture_of", "picture_of_bytes"]
+__all__ = ["PictureInput", "is_picture", "open_picture", "picture_of", "picture_of_bytes", "picture_of_run"]
 
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
 
@@ -27,12 +27,13 @@ class PictureInput:
     """A picture on its way into a run.
 
     `content_sha256` stands for it in the request key; `load` gives the bytes of the file to upload, the same at
-    every call, whatever has become of the file since.
+    every call, whatever has become of the file since. `source` is what a person calls it, a file by its path.
     """
 
     name: str
     content_sha256: str
     load: Callable[[], bytes] = field(repr=False, compare=False)
+    source: str = field(default="", repr=False, compare=False)
 
 
 def open_picture(path: str | os.PathLike[str], *, name: str | None = None) -> PictureInput:
@@ -53,10 +54,10 @@ def open_picture(path: str | os.PathLike[str], *, name: str | None = None) -> Pi
         content = file.read_bytes()
     except OSError as error:
         raise PictureError(f"{file.name} can't be read: {error.strerror}") from error
-    return picture_of_bytes(content, name or file.name)
+    return picture_of_bytes(content, name or file.name, source=file.as_posix())
 
 
-def picture_of_bytes(content: bytes, name: str) -> PictureInput:
+def picture_of_bytes(content: bytes, name: str, *, source: str = "") -> PictureInput:
     """The content of a picture file.
 
     Raises
@@ -67,7 +68,7 @@ def picture_of_bytes(content: bytes, name: str) -> PictureInput:
     if len(content) > settings.picture_max_bytes:
         raise PictureError(f"{name} has {len(content)} bytes, more than picture_max_bytes allows")
     _recognise(content, name)
-    return PictureInput(name, hashlib.sha256(content).hexdigest(), lambda: content)
+    return PictureInput(name, hashlib.sha256(content).hexdigest(), lambda: content, source)
 
 
 def is_picture(value: object) -> bool:
@@ -95,12 +96,24 @@ def picture_of(value: object) -> PictureInput:
     if isinstance(value, os.PathLike):
         return open_picture(value)
     if _is_run_image(value):
-        return open_picture(value.path)  # type: ignore[attr-defined]
+        return picture_of_run(value)
     if _is_image(value):
         return _encode(value)  # type: ignore[arg-type]
     if _is_pixels(value):
         return _encode(_image_of(value))
     raise PictureError(f"a {type(value).__name__} is no picture")
+
+
+def picture_of_run(image: Any) -> PictureInput:
+    """The input that a run's image makes; it is called as its reference is.
+
+    Raises
+    ------
+    PictureError
+        If it is not on disk.
+    """
+    name = f"{image.ref.rstrip(']').replace('[', '_')}{image.path.suffix}"
+    return replace(open_picture(image.path, name=name), source=image.ref)
 
 
 def _recognise(content: bytes, name: str) -> None:
@@ -156,4 +169,8 @@ def _encode(image: Image.Image) -> PictureInput:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     content = buffer.getvalue()
-    return PictureInput(f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content)
+    source = getattr(image, "filename", "")  # Pillow knows the file of an image that was opened from one
+    file = source if isinstance(source, str) else os.fsdecode(source)
+    return PictureInput(
+        f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content, Path(file).as_posix() if file else ""
+    )

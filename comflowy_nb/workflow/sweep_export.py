@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.pictures import PictureInput
 from comflowy_nb.workflow.several import is_number
 from comflowy_nb.workflow.sweep_file import OPTIONS
-from comflowy_nb.workflow.sweep_pictures import save_picture
+from comflowy_nb.workflow.sweep_pictures import label_pictures, save_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,7 +108,7 @@ class _Writer:
                 yield f"    {line}"
 
     def _values(self, key: str, values: Sequence[AxisValue], texts: Sequence[str]) -> Iterator[str]:
-        if any(value.is_named for value in values):
+        if any(value.is_named for value in values) or not _name_themselves(values):
             yield f"{_key(key)}:"
             yield from (f"  {_key(value.label)}: {text}" for value, text in zip(values, texts, strict=True))
         elif all(map(is_number, texts)):
@@ -125,6 +126,14 @@ class _Writer:
         if value is None or isinstance(value, (bool, int, float)):
             return json.dumps(value)
         return f"!json {_text(json.dumps(value))}"
+
+
+def _name_themselves(values: Sequence[AxisValue]) -> bool:
+    """Whether the pictures among them would get the same labels by their names, which are all that the file keeps."""
+    firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # the others are the same
+    pictures = [(one, label) for one, label in firsts if isinstance(one, PictureInput)]
+    labels = label_pictures([replace(one, source="") for one, _ in pictures])
+    return labels == [label for _, label in pictures]
 
 
 def _together(fields: Sequence[str]) -> str:

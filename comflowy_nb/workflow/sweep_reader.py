@@ -82,7 +82,7 @@ class SweepReader(AxisReader):
             self._add_values(setting, field_ids, [(None, item) for item in written.items])
         elif (word := self._seed_word(one, written)) is not None:
             self._take_seeds(setting, field_ids, word)
-        elif self._range_in(one, written) is not None:
+        elif self._range_in(one, written) is not None or self._pattern_in(one, written) is not None:
             self._add_values(setting, field_ids, [(None, written)])
         else:
             for field_id in field_ids:

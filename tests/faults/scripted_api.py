@@ -9,8 +9,15 @@ from collections import defaultdict
 from faulty_server import FaultyServer, choose, reply
 from PIL import Image
 
+from comflowy_nb.client import Client
+from comflowy_nb.runs.library import open_library
+from comflowy_nb.runs.owners import Owner
+from comflowy_nb.services.comflowy import Comflowy
+from comflowy_nb.settings import Secret
+
 BASE = "/api/open/v0"
 TOKEN, RUN, CHECK = f"GET {BASE}/auth/token", f"POST {BASE}/run", f"POST {BASE}/check"
+UPLOAD = "POST /upload/image"
 
 
 def png(color: str = "teal", size: tuple[int, int] = (64, 48)) -> bytes:
@@ -50,3 +57,26 @@ class ScriptedApi(FaultyServer):
             "output_images": [url for paths in urls.values() for url in paths],
             "full_outputs": {node: {"images": paths} for node, paths in urls.items()},
         }
+
+
+class ScriptedSandbox(ScriptedApi):
+    """The same with what a sandbox adds: it takes pictures, and describes its one workflow, `img2img`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = []
+        fields = {
+            "1::image": [["example.png"], {"image_upload": True}],
+            "3::denoise": ["FLOAT", {"default": 0.6, "min": 0, "max": 1}],
+            "3::seed": ["INT", {"default": 0, "min": 0}],
+        }
+        self.on(UPLOAD, choose(lambda _: reply({"name": f"input-{self.count(UPLOAD)}.png"})))
+        self.on(f"GET {BASE}/workflows", reply({"success": True, "data": [{"id": "img2img", "name": "img2img"}]}))
+        self.on(f"GET {BASE}/workflows/*", reply({"success": True, "data": {"fields": fields, "nodes": {}}}))
+
+    def connect(self) -> Client:
+        """A client that takes it for the sandbox of its home folder."""
+        library = open_library()
+        owner = Owner(library.locks)
+        service = Comflowy(self.url, key=Secret("k"), identity="sandbox", label="sandbox", kind="sandbox")
+        return Client(service, library, owner)

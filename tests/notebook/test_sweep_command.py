@@ -7,6 +7,8 @@ import io
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -180,6 +182,33 @@ def test_what_is_wrong_is_told_before_anything_is_sent(sandbox, line, kind, told
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
+def test_pictures_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, color in (("a.png", "red"), ("b.png", "lime")):
+        Image.new("RGB", (32, 32), color).save(name)
+    small = "2::width=64 2::height=64 steps=2 seed=5"
+    typed = sandbox(f"%comflowy sweep img2img 1::image=file:a.png||file:b.png denoise=0.05,0.9 {small} --as refs")
+    assert typed.error is None
+    assert typed.value.status_counts() == {"success": 4}
+    red, lime = (np.asarray(one.run.images.of("9")[0].pil()).reshape(-1, 3).mean(0) for one in typed.value.cells[::2])
+    assert red[0] > red[1]
+    assert lime[1] > lime[0], "each cell is made from its own picture"
+    body = "%%comflowy sweep img2img\nimage:\n  - file:a.png\n  - file:b.png\ndenoise: [0.05, 0.9]\n"
+    body += "2::width: 64\n2::height: 64\nsteps: 2\nseed: 5\n"
+    assert texts(sandbox(body))[0] == "4 cells: 4 done (today, sandbox)"
+    sandbox("from PIL import Image\npics = [Image.open('a.png'), Image.open('b.png')]")
+    assert texts(sandbox(f"%comflowy sweep img2img 1::image={{pics}} denoise=0.05 {small}"))[0].startswith("2 cells")
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).unlink()
+    grown = sandbox("%comflowy sweep --from refs denoise=0.05,0.5,0.9")
+    assert grown.error is None, "what was handed over once is kept"
+    assert texts(grown)[0].startswith("6 cells: 4 done (today, sandbox), 2 new")
+    assert sandbox("%comflowy sweep --from refs --export night.yaml").error is None
+    assert (tmp_path / "night_pictures").is_dir()
+    saved = sandbox("%comflowy save refs out")
+    assert saved.error is None
+
+
 def test_failing_cells_show_why_and_raise_only_when_strict(sandbox):
     line = "%comflowy sweep img2img image=never-uploaded.png seed=1,2"
     cell = sandbox(line)
@@ -190,6 +219,37 @@ def test_failing_cells_show_why_and_raise_only_when_strict(sandbox):
     strict = sandbox(f"{line} --strict")
     assert isinstance(strict.error, RunFailed)
     assert any("image/jpeg" in data for data in strict.last), "drawn before it raises"
+
+
+SENDS = """
+from comflowy_nb import connect
+with connect("sandbox") as client:
+    axes = {"3::cfg": list(range(1, 31)), "3::steps": 2000, "3::seed": 987123, "5::width": 64, "5::height": 64}
+    swept = client.sweep("default", axes, wait=False, name="elsewhere")
+    print("begun", flush=True)
+    swept.wait(60)
+    print(swept.status_counts(), swept.stopped)
+"""
+
+
+def test_what_another_kernel_sends_is_cancelled_from_here(sandbox):
+    """`cancel` ended what ran, and the other kernel sent the next ones; it took the cancelled for failed."""
+    words = [sys.executable, "-c", SENDS]
+    with subprocess.Popen(words, env={**os.environ}, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        try:
+            cancelled = sandbox("%comflowy cancel elsewhere")
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert cancelled.error is None
+    (line,) = texts(cancelled)
+    assert "0 of 30 success" in line
+    assert "failed" not in line + said
+    assert "cancelled from another kernel" in said
+    runs = sandbox("%comflowy runs --limit 500 seed=987123").value
+    assert {str(run.status) for run in runs} == {"cancelled"}
+    assert len(runs) < 30
 
 
 def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandbox):

@@ -109,17 +109,17 @@ def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder):
 
 
 def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, monkeypatch):
-    from comflowy_nb.notebook import grid
+    from comflowy_nb.notebook import run_grid
 
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
-    draw = grid.Grid.bundle
+    draw = run_grid.Grid.bundle
 
     def fail_for_bad(self):
         if self._runs[0] is bad:
             raise MemoryError
         return draw(self)
 
-    monkeypatch.setattr(grid.Grid, "bundle", fail_for_bad)
+    monkeypatch.setattr(run_grid.Grid, "bundle", fail_for_bad)
     viewer = Viewer()
     with capture_output() as captured:
         for run in (bad, good):

@@ -184,15 +184,6 @@ def test_a_graph_is_stored_once_by_content(history, intent, home):
         assert connection.execute("SELECT count(*) FROM graphs").fetchone()[0] == 1
 
 
-def test_the_last_24_times_are_kept_by_workflow_and_service(history):
-    for n in range(30):
-        history.add_sample("sandbox", "w", float(n))
-    history.add_sample("cloud", "w", 99.0)
-    assert history.samples("sandbox", "w") == [float(n) for n in range(6, 30)]
-    assert history.samples("cloud", "w") == [99.0]
-    assert history.samples("sandbox", "other") == []
-
-
 def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, home):
     gone = Owner(home / "locks")
     record = history.claim(intent(owner=gone.name)).record

@@ -45,7 +45,7 @@ for n in range(250):
     assert history.move(token, Status.WAITING, service_run_id=token)
     assert history.move(token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0)])
     history.set_picture(token, PictureRecord(0, "9", 0, "missing"))
-    history.add_sample("sandbox", "w", 1.0)
+    history.times.add("sandbox", [("w", 1.0)])
 say("done")
 """
     processes = [start(code) for _ in range(2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import subprocess
@@ -142,7 +143,7 @@ def test_everything_of_an_older_file_is_kept(home, old):
     assert history.by_name("best").number == 4
     assert [record.number for record in history.search("bottle", params={"cfg": 7.5})] == [4, 2, 1]
     assert history.by_service_id("id").number == 1
-    assert history.samples("sandbox", "default") == [2.5]
+    assert history.times.of("sandbox", "default") == [2.5]
     assert history.last(back=2).number == 1
     history.close()
 
@@ -177,6 +178,32 @@ def test_the_first_step_is_the_version_that_was_released(tmp_path):
         connection.executescript(script)
         connection.close()
     assert tables_of(tmp_path / "a")[0] == tables_of(tmp_path / "b")[0]
+
+
+def test_the_second_step_is_the_version_that_was_released():
+    released = "5d9371476982fe3ec2555677742cef622e02dc6f02939764584ec0d1b99bd6fd"
+    assert hashlib.sha256(tables.STEPS[1].encode()).hexdigest() == released
+
+
+def test_a_file_of_the_second_version_is_brought_up_to_date(home, tmp_path, intent, sweep_intent, cells):
+    path = home / "history.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript("".join(tables.STEPS[:2]) + "PRAGMA user_version = 2;")
+    add_run(connection, 1)
+    connection.commit()
+    history = History.open(home)
+    add_run(connection, 2, "running")  # a kernel that still has the earlier code loaded
+    connection.commit()
+    connection.close()
+    assert [record.number for record in history.search()] == [2, 1]
+    assert not history.is_cancel_asked("token-1")
+    token = history.sweeps.enter(sweep_intent(), cells(2)).token
+    assert history.senders.living(token) == set()
+    History.open(tmp_path / "new").close()
+    assert tables_of(path) == tables_of(tmp_path / "new" / "history.sqlite")
+    history.close()
 
 
 def test_a_full_disk_leaves_the_older_file_as_it_was(home, old, monkeypatch):

@@ -118,14 +118,14 @@ def test_the_write_ahead_log_is_set_aside_too(home):
     """SQLite removes the log when the last connection closes, and a killed kernel's last runs may stand in it alone."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.runs.history import History; "
-        f"History.open(Path({str(home)!r})).add_sample('a', 'b', 1.0); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     damage_header(home / "history.sqlite")
     damage_header(home / "history.sqlite-wal")  # whole, it would mend the file
     log = (home / "history.sqlite-wal").read_bytes()
     opened = History.open(home)
-    assert opened.samples("a", "b") == []
+    assert opened.times.of("a", "b") == []
     (aside,) = home.glob("history.sqlite.damaged-*-wal")
     assert aside.read_bytes() == log
     opened.close()
@@ -134,11 +134,11 @@ def test_the_write_ahead_log_is_set_aside_too(home):
 def test_a_killed_kernels_log_is_read(home):
     code = (
         "import os; from pathlib import Path; from comflowy_nb.runs.history import History; "
-        f"History.open(Path({str(home)!r})).add_sample('a', 'b', 1.0); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     opened = History.open(home)
-    assert opened.samples("a", "b") == [1.0]
+    assert opened.times.of("a", "b") == [1.0]
     opened.close()
 
 

@@ -11,7 +11,7 @@ from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.runs.layout import LINE_PX
 from comflowy_nb.runs.sweep_captions import choose_axes, sheet_of_sweep
 from comflowy_nb.runs.sweep_layout import arrange_sweep
-from comflowy_nb.runs.sweep_sizes import PAGE_PX, cell_size, wrap_header
+from comflowy_nb.runs.sweep_sizes import PAGE_PX
 from comflowy_nb.workflow.axes import Axes, Axis, AxisValue, SeedWish, expand
 
 NOWHERE = {"x": None, "y": None, "z": None}
@@ -152,14 +152,6 @@ def test_drawn_seeds_stand_below_their_index_where_all_have_room():
     assert "7" not in written(narrow)
 
 
-def test_headers_break_at_joints_and_numbers_never():
-    assert wrap_header("euler_ancestral", 70, measure, max_lines=4) == ["euler_", "ancestral"]
-    assert wrap_header("two words", 50, measure, max_lines=4) == ["two", "words"]
-    assert wrap_header("123456.789", 40, measure, max_lines=4) is None
-    assert wrap_header("abcdefghijklmnop", 40, measure, max_lines=4) is None
-    assert wrap_header("a b c d e", 8, measure, max_lines=4) is None
-
-
 def test_a_header_without_room_becomes_a_letter():
     page, sheet = place(
         sweep_of(axis("3::cfg", [12345678901234567890 + n for n in range(12)]), axis("3::steps", [1, 2])),
@@ -237,11 +229,3 @@ def test_the_legend_of_a_page_tells_only_what_is_on_it():
     letters = {sheet.y.values[row].text for row in rows}
     legend = {word.text.strip() for word in first.words if word.tone == "strong" and word.x < 21 and len(word.text) < 5}
     assert legend == letters
-
-
-def test_a_cell_is_as_large_as_its_mosaic_and_never_enlarges():
-    assert cell_size([((64, 64),)], 256) == (96, 64)
-    assert cell_size([((1024, 512),)], 256) == (256, 128)
-    assert cell_size([((512, 512),) * 3], 256) == (256, 256)
-    assert cell_size([((512, 256),) * 2], 256) == (256, 64)
-    assert cell_size([], 700) == (256, 256)

@@ -112,11 +112,15 @@ def test_what_counts_as_a_picture(tmp_path):
 def test_the_image_of_a_run_is_its_file(tmp_path):
     from comflowy_nb.runs.run import PictureRecord, RunImage
 
-    path = tmp_path / "r1_0.png"
+    class Run:
+        ref = "r1"
+
+    path = tmp_path / "token_0.png"
     Image.new("RGB", (3, 2), "red").save(path)
-    image = RunImage(None, PictureRecord(0, "9", 0, "kept"), path)
+    image = RunImage(Run, PictureRecord(0, "9", 0, "kept"), path)
     assert is_picture(image)
-    assert picture_of(image) == open_picture(path)
+    assert picture_of(image) == open_picture(path, name="r1_0.png")
+    assert picture_of(image).source == "r1[0]", "what its reference is, not the name of the file it is kept in"
 
 
 def test_what_it_holds_is_not_in_its_repr():

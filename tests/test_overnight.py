@@ -1,0 +1,206 @@
+"""A sweep over night: real kernels and the real sandbox; what is there in the morning, whatever happened meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from collections import Counter
+
+import psutil
+import pytest
+from faulty_server import reply
+from jupyter_client.manager import KernelManager
+from scripted_api import RUN, png
+
+from comflowy_nb import history
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+CELLS = 300
+SWEEP = """%%comflowy sweep default --as night --background --max-runs 300
+3::cfg: 1..20
+3::seed: 1..15
+3::steps: 1
+5::width: 64
+5::height: 64
+"""
+LIMIT_BYTES = 1_000_000
+
+
+def wait_until(condition, timeout_s=60.0):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came"
+        time.sleep(0.02)
+
+
+class Kernel:
+    """A kernel as a notebook has it, with a person who could answer."""
+
+    def __init__(self, home):
+        # No ports: another process may take one between its choice and its use, and the kernel would not start.
+        self._sockets = tempfile.mkdtemp(prefix="k")
+        self._manager = KernelManager(transport="ipc", ip=f"{self._sockets}/k")
+        self._manager.start_kernel(env={**os.environ, "COMFLOWY_HOME": str(home)})
+        self.open_browser()
+        self.pid = self._manager.provisioner.pid
+
+    def run(self, source, timeout_s=90.0):
+        """Execute a cell; the outputs as a saved notebook has them: the last of each display."""
+        outputs = {}
+
+        def take(message):
+            content = message["content"]
+            if message["msg_type"] == "error":
+                raise AssertionError("\n".join(content["traceback"]))
+            if message["msg_type"] in {"display_data", "update_display_data", "execute_result"}:
+                name = content.get("transient", {}).get("display_id") or f"alone {len(outputs)}"
+                outputs[name] = content["data"]
+
+        self.client.execute_interactive(source, allow_stdin=True, timeout=timeout_s, output_hook=take)
+        return list(outputs.values())
+
+    def begin(self, source):
+        """Execute a cell, and listen to nothing of it."""
+        self.client.execute(source, allow_stdin=True)
+
+    def close_browser(self):
+        self.client.stop_channels()
+
+    def open_browser(self):
+        self.client = self._manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+    def end(self):
+        self.client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+class Night:
+    """The kernels of one home folder, and its sandbox."""
+
+    def __init__(self, home):
+        self._home = home
+        self._kernels = []
+
+    def start(self, target="sandbox"):
+        """A kernel with the extension, connected."""
+        kernel = Kernel(self._home)
+        self._kernels.append(kernel)
+        kernel.run(f"%load_ext comflowy_nb\n%comflowy connect {target}")
+        return kernel
+
+    def end(self):
+        """End the kernels; the sandbox ends by itself when nobody is left."""
+        for kernel in self._kernels:
+            kernel.end()
+        self._kernels.clear()
+        address = self._home / "sandbox" / "address.json"
+        if address.exists():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(json.loads(address.read_text())["pid"]).wait(40)
+
+    def accepted(self):
+        """What the sandbox took in the end, as counts of the params; it lets nobody look while it runs."""
+        self.end()
+        with contextlib.closing(sqlite3.connect(self._home / "sandbox" / "runs.sqlite")) as connection:
+            return Counter(params for (params,) in connection.execute("SELECT params FROM runs"))
+
+
+@pytest.fixture
+def night(home):
+    begun = Night(home)
+    yield begun
+    begun.end()
+
+
+def taken_so_far():
+    return sum(run.record.service_run_id is not None for run in history.runs(limit=None))
+
+
+def texts(outputs):
+    return [data.get("text/plain", "") for data in outputs]
+
+
+def counts_of(kernel):
+    outputs = kernel.run("night.status_counts()")  # an earlier cell's display may be drawn once more meanwhile
+    said = next(text for text in texts(outputs) if text.startswith("{"))
+    return eval(said)
+
+
+def test_a_kernel_killed_in_the_night_costs_nothing_twice(night):
+    """Three kernels: one sends and is killed in the middle, one looks on, one goes on in the morning."""
+    sender, watcher = night.start(), night.start()
+    assert texts(sender.run(SWEEP))[0].startswith("300 cells: 300 new")
+    watcher.begin("night = %comflowy show night")  # goes on until there is nothing more to see
+    wait_until(lambda: taken_so_far() >= 60)
+    sender.kill()
+
+    seen = watcher.run("shown = %comflowy show night")
+    assert any("not sent" in text for text in texts(seen))
+    assert any("image/jpeg" in data for data in seen)
+    before = counts_of(watcher)
+    assert sum(before.values()) == CELLS
+    assert before["not sent"] > 0, "it was killed in the middle"
+    assert set(before) <= {"success", "unknown", "not sent"}, "what the sandbox had taken was followed to its end"
+    sent = taken_so_far()
+
+    morning = night.start()
+    there = morning.run("night = %comflowy show night")
+    assert any(f"{before['success']} of 300 success" in text for text in texts(there))
+    assert taken_so_far() == sent, "to look costs nothing"
+    again = morning.run(SWEEP.replace(" --background", ""))
+    assert f"{before['success']} done (today, sandbox)" in texts(again)[0]
+    counts = counts_of(morning)
+    held = counts.get("unknown", 0)  # a submit was on its way when the kernel was killed
+    assert counts.get("success", 0) + held == CELLS
+    accepted = night.accepted()
+    assert set(accepted.values()) == {1}, "no cell was sent twice"
+    assert CELLS - held <= len(accepted) <= CELLS, "none is missing but those of which nobody can tell"
+
+
+def test_with_the_browser_closed_it_goes_on_and_is_there_in_the_morning(night):
+    kernel = night.start()
+    kernel.begin(SWEEP)
+    wait_until(lambda: taken_so_far() >= 30)
+    kernel.close_browser()
+    wait_until(lambda: taken_so_far() == CELLS)
+    kernel.open_browser()
+    shown = kernel.run("night = %comflowy show night")
+    assert counts_of(kernel) == {"success": CELLS}
+    assert any("300 of 300 success" in text for text in texts(shown))
+    assert any("image/jpeg" in data for data in shown)
+    assert len(json.dumps(shown)) < LIMIT_BYTES, "with what came late to the cell that sent it"
+    later = night.start().run("%comflowy show night")
+    assert any("300 of 300 success" in text for text in texts(later))
+    assert len(json.dumps(later)) < LIMIT_BYTES
+    assert set(night.accepted().values()) == {1}
+
+
+def test_memory_does_not_grow_with_full_size_pictures(night, api, monkeypatch):
+    """300 pictures of a megapixel are nearly a gigabyte of pixels."""
+    api.words = []
+    api.on("GET /pictures/*", reply(png(size=(1024, 1024)), headers={"Content-Type": "image/png"}))
+    monkeypatch.setenv("COMFLOWY_URL", api.url)
+    monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
+    kernel = night.start("cloud")
+    kernel.run("%comflowy run wf-1 3::cfg=0")  # all that is needed is loaded
+    process = psutil.Process(kernel.pid)
+    before = process.memory_info().rss
+    shown = kernel.run(SWEEP.replace("default", "wf-1").replace(" --background", ""))
+    assert any("300 of 300 success" in text for text in texts(shown))
+    assert len(json.dumps(shown)) < LIMIT_BYTES
+    grown = process.memory_info().rss - before
+    assert grown < 200_000_000, f"{grown / 1e6:.0f} MB more"
+    assert api.count(RUN) == CELLS + 1
