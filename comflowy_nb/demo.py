@@ -7,6 +7,7 @@ is the same each time.
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import os
 import re
@@ -149,13 +150,22 @@ def execute(content: nbformat.NotebookNode, folder: Path, environment: Mapping[s
 
 
 def strip(content: nbformat.NotebookNode) -> None:
-    """Take out what should not be committed: widget state, timing, and the kernel's own noise on stderr."""
+    """Take out what should not be committed: widgets, timing, and the kernel's own noise on stderr.
+
+    A widget without its kernel is nothing; what was beside it (a figure, a text) stays.
+    """
     content.metadata.pop("widgets", None)
     content.metadata.language_info = {"name": "python"}
     for cell in content.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if (out.output_type, out.get("name")) != ("stream", "stderr")]
+            _drop_widgets(cell)
+
+
+def _drop_widgets(cell: nbformat.NotebookNode) -> None:
+    for output in cell.get("outputs", ()):
+        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def pictures(content: nbformat.NotebookNode) -> Iterator[bytes]:
@@ -170,6 +180,9 @@ def pictures(content: nbformat.NotebookNode) -> Iterator[bytes]:
 
 def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
     """One HTML page with everything in it. It holds no script and asks for nothing, so it opens anywhere."""
+    content = copy.deepcopy(content)
+    for cell in content.cells:  # a widget would stand before what was put beside it for such a page
+        _drop_widgets(cell)
     exporter = HTMLExporter(raw_template=_PAGE)
     body, _ = exporter.from_notebook_node(content, {"metadata": {"name": title}})
     return str(body)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Still", "draw_still"]
 
-_LARGEST_BYTES = 220_000  # it is in the saved notebook twice: as a picture, and in the HTML beside the table
+_LARGEST_BYTES = 130_000  # it is in the saved notebook twice: as a picture, and in the HTML beside the table
 _QUALITIES = (None, 70, 55)
 _MAT = (240, 241, 243)  # behind a picture that doesn't fill the common canvas
 
