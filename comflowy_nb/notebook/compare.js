@@ -307,6 +307,7 @@ class View {
     for (const [name, act] of Object.entries(this.heard)) this.model.on(name, act);
     this.watch = new ResizeObserver(() => this.draw());
     this.watch.observe(this.root);
+    this.watch.observe(this.stage);
     on(window, "resize", () => this.draw());
     on(document, "visibilitychange", () => this.beat());
     on(this.root, "keydown", (event) => this.press(event));
