@@ -154,18 +154,19 @@ def strip(content: nbformat.NotebookNode) -> None:
 
     A widget without its kernel is nothing; what was beside it (a figure, a text) stays.
     """
-    content.metadata.pop("widgets", None)
+    _drop_widgets(content)
     content.metadata.language_info = {"name": "python"}
     for cell in content.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if (out.output_type, out.get("name")) != ("stream", "stderr")]
-            _drop_widgets(cell)
 
 
-def _drop_widgets(cell: nbformat.NotebookNode) -> None:
-    for output in cell.get("outputs", ()):
-        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+def _drop_widgets(content: nbformat.NotebookNode) -> None:
+    content.metadata.pop("widgets", None)
+    for cell in content.cells:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def pictures(content: nbformat.NotebookNode) -> Iterator[bytes]:
@@ -181,8 +182,7 @@ def pictures(content: nbformat.NotebookNode) -> Iterator[bytes]:
 def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
     """One HTML page with everything in it. It holds no script and asks for nothing, so it opens anywhere."""
     content = copy.deepcopy(content)
-    for cell in content.cells:  # a widget would stand before what was put beside it for such a page
-        _drop_widgets(cell)
+    _drop_widgets(content)  # a widget would stand before what was put beside it for such a page
     exporter = HTMLExporter(raw_template=_PAGE)
     body, _ = exporter.from_notebook_node(content, {"metadata": {"name": title}})
     return str(body)

@@ -40,7 +40,7 @@ def test_what_is_no_duration_is_refused(text):
     [
         ("rnu default", "nearest: run"),
         ("form default", "there is no command 'form'"),
-        ("compare r1 r2", "there is no command 'compare'"),
+        ("compair r1 r2", "there is no command 'compair'; nearest: compare"),
         ("run default --freh", "nearest: --fresh"),
         ("run default --back", "has no option --back"),
         ("run default --as", "--as needs a value: --as NAME"),
