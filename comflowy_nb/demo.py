@@ -7,6 +7,7 @@ is the same each time.
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import os
 import shutil
@@ -146,13 +147,23 @@ def execute(content: nbformat.NotebookNode, folder: Path, environment: Mapping[s
 
 
 def strip(content: nbformat.NotebookNode) -> None:
-    """Take out what should not be committed: widget state, timing, and the kernel's own noise on stderr."""
-    content.metadata.pop("widgets", None)
+    """Take out what should not be committed: widgets, timing, and the kernel's own noise on stderr.
+
+    A widget without its kernel is nothing; what was beside it (a figure, a text) stays.
+    """
+    _drop_widgets(content)
     content.metadata.language_info = {"name": "python"}
     for cell in content.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if (out.output_type, out.get("name")) != ("stream", "stderr")]
+
+
+def _drop_widgets(content: nbformat.NotebookNode) -> None:
+    content.metadata.pop("widgets", None)
+    for cell in content.cells:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def pictures(content: nbformat.NotebookNode) -> Iterator[bytes]:
@@ -167,6 +178,8 @@ def pictures(content: nbformat.NotebookNode) -> Iterator[bytes]:
 
 def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
     """One HTML page with everything in it. It holds no script and asks for nothing, so it opens anywhere."""
+    content = copy.deepcopy(content)
+    _drop_widgets(content)  # a widget would stand before what was put beside it for such a page
     exporter = HTMLExporter(raw_template=_PAGE)
     body, _ = exporter.from_notebook_node(content, {"metadata": {"name": title}})
     return str(body)

@@ -75,7 +75,23 @@ def check_explore(content):
     assert 'workflow: "default"' in said(cell_with(content, "read_text"))
 
 
-CHECKS = {"quickstart": check_quickstart, "explore": check_explore}
+def check_compare(content):
+    """What the tutorial of comparisons shows a person, wherever it was executed."""
+    two = cell_with(content, "compare glass clay")
+    assert "same in all" in said(two)
+    assert ">glass</b>" in said(two)
+    assert ">clay</b>" in said(two)
+    several = cell_with(content, "--mode side")
+    assert "sampler_name" in said(several)
+    for cell in (two, several):
+        assert picture_count(cell) == 1
+    mine = cell_with(content, "comflowy_nb.compare(")
+    assert "picture 2" in said(mine)
+    assert "50.0" in said(cell_with(content, "position"))
+    assert "why.html" in said(cell_with(content, "save("))
+
+
+CHECKS = {"quickstart": check_quickstart, "explore": check_explore, "compare": check_compare}
 
 
 def check_nothing_private(text):
@@ -142,9 +158,13 @@ def test_stripping_leaves_outputs_and_takes_the_noise():
     cell.outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="noise"),
         nbformat.v4.new_output("stream", name="stdout", text="kept"),
+        nbformat.v4.new_output(
+            "display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "kept too"}
+        ),
     ]
     content = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"x": 1}})
     demo.strip(content)
     assert "widgets" not in content.metadata
     assert "execution" not in cell.metadata
-    assert [output.text for output in cell.outputs] == ["kept"]
+    assert cell.outputs[0].text == "kept"
+    assert cell.outputs[1].data == {"text/plain": "kept too"}

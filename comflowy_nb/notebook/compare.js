@@ -307,6 +307,7 @@ class View {
     for (const [name, act] of Object.entries(this.heard)) this.model.on(name, act);
     this.watch = new ResizeObserver(() => this.draw());
     this.watch.observe(this.root);
+    this.watch.observe(this.stage);
     on(window, "resize", () => this.draw());
     on(document, "visibilitychange", () => this.beat());
     on(this.root, "keydown", (event) => this.press(event));
@@ -580,7 +581,7 @@ class View {
 
   /** Everything that depends on sizes, zoom, position and what has come. */
   draw() {
-    if (!this.root.clientWidth) return; // not in the page yet, or hidden: the observer calls again
+    if (!this.stage.clientWidth) return; // not in the page yet, or hidden: the observer calls again
     this.measure();
     this.settle();
     const { scale } = this;
@@ -620,7 +621,7 @@ class View {
     const height = Math.round(Math.max(least, Math.min(wanted, (width * canvasHeight) / canvasWidth)));
     this.stage.style.height = `${height}px`;
     const count = this.panes.length;
-    let best = { scale: 0 };
+    let best = { scale: -Infinity };
     for (let columns = 1; columns <= count; columns += 1) {
       const rows = Math.ceil(count / columns);
       const size = [(width - GAP_PX * (columns - 1)) / columns, (height - GAP_PX * (rows - 1)) / rows];

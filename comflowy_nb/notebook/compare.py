@@ -182,7 +182,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         indices = set(range(len(self._pictures)))
         match asked:
             case {"ask": "preview", "index": int(index)} if index in indices:
-                return {"kind": "image/jpeg"}, preview_of(self._pictures[index].open())
+                return {"kind": "image/jpeg"}, preview_of(self._pictures[index].open_small())
             case {"ask": "picture", "index": int(index)} if index in indices:
                 content, kind = for_browser(self._pictures[index].source, self._pictures[index].name)
                 return {"kind": kind}, content

@@ -10,7 +10,7 @@ from PIL import Image
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.notebook.compare_words import describe_difference
 from comflowy_nb.notebook.grid import DRAWING, draw_figure, encode, measure
-from comflowy_nb.runs.canvas import find_difference, place
+from comflowy_nb.runs.canvas import PREVIEW_PX, find_difference, place
 from comflowy_nb.runs.captions import Cell, Paragraph, Part, Section, Sheet, Tile, add_part, letter_of
 from comflowy_nb.runs.layout import arrange
 from comflowy_nb.settings import settings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Still", "draw_still"]
 
-_LARGEST_BYTES = 220_000  # it is in the saved notebook twice: as a picture, and in the HTML beside the table
+_LARGEST_BYTES = 130_000  # it is in the saved notebook twice: as a picture, and in the HTML beside the table
 _QUALITIES = (None, 70, 55)
 _MAT = (240, 241, 243)  # behind a picture that doesn't fill the common canvas
 
@@ -140,7 +140,7 @@ def _render(
         room = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
         try:
             if box.tile.run < len(pictures):
-                tile = _fitted(pictures[box.tile.run].open(), canvas, room)
+                tile = _fitted(pictures[box.tile.run], canvas, room)
             else:
                 assert difference is not None
                 tile = difference.heat.convert("RGB").resize(room, Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -151,12 +151,13 @@ def _render(
     return draw_figure(size, page.words, scale=scale, paper=paper, notes=notes)
 
 
-def _fitted(picture: Image.Image, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
+def _fitted(picture: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
     """The picture where it belongs on the common canvas, which is as large as the room."""
     x, y, width, height = place(picture.size, canvas)
     share = room[0] / canvas[0], room[1] / canvas[1]
     size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
-    small = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    opened = picture.open_small() if max(size) <= PREVIEW_PX else picture.open()
+    small = opened.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     if size == room:
         return small
     mat = Image.new("RGB", room, _MAT)

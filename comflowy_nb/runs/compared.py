@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, PictureError, RefError
-from comflowy_nb.runs.canvas import open_picture, picture_size
+from comflowy_nb.runs.canvas import PREVIEW_PX, open_picture, picture_size
 from comflowy_nb.runs.differences import Maker
 from comflowy_nb.runs.library import open_library
 from comflowy_nb.runs.refs import parse_ref
@@ -44,6 +44,7 @@ class Compared:
     source: Path | bytes = field(repr=False)
     also: str = ""
     remark: str | None = None  # what a person should know about the choice of this picture
+    small: Callable[[int], Path] | None = field(default=None, repr=False)  # where a thumbnail is, if there is one
 
     def open(self) -> Image.Image:
         """The picture in RGB, alpha on white.
@@ -54,6 +55,17 @@ class Compared:
             If it is not there any more or can't be decoded.
         """
         return open_picture(self.source, self.name)
+
+    def open_small(self) -> Image.Image:
+        """The picture within 512 px where a thumbnail was made when it arrived, else as it is.
+
+        Raises
+        ------
+        PictureError
+            As `open`.
+        """
+        path = self.small(PREVIEW_PX) if self.small is not None else self.source
+        return open_picture(path, self.name)
 
 
 def read_pictures(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[Compared]:
@@ -149,7 +161,8 @@ def _of_run_image(image: RunImage, *, name: str | None = None, remark: str | Non
         name = record.ref if len(record.pictures) == 1 else f"{record.ref}[{image.record.index}]"
     facts = {"workflow": record.workflow, "service": record.service}
     maker = Maker(dict(record.params), tuple(record.set_params), _values_in(path), facts)
-    return Compared(name, picture_size(path, name), maker, path, also=record.name or "", remark=remark)
+    size = picture_size(path, name)
+    return Compared(name, size, maker, path, also=record.name or "", remark=remark, small=image.thumbnail)
 
 
 def _of_file(path: Path) -> Compared:

@@ -84,7 +84,8 @@ def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]
     different = [key for key in keys if len({_identity(value) for value in values[key] if value is not _UNKNOWN}) > 1]
     was_set = {key for maker in makers for key in maker.set_params}
     seeds = {key for maker in makers for key in seeds_of(maker.everything)}
-    common = [key for key in keys if key not in different and key in was_set | seeds]
+    is_told = sum(maker.is_known for maker in makers) > 1  # of one alone nothing is the same
+    common = [key for key in keys if is_told and key not in different and key in was_set | seeds]
     names = name_fields([*different, *common])
     found = [_field_row(names[key], values[key]) for key in different]
     rows += [row for row in found if not row.is_long] + [row for row in found if row.is_long]

@@ -28,13 +28,20 @@ def compared(new_notebook):
 
     def make(more=1, line="%comflowy compare r1 r2", **options):
         notebook = new_notebook(2 + more, **options)
-        notebook.enter(0, SETUP)
+        paste(notebook, 0, SETUP)
+        notebook.run(0)
         notebook.enter(1, f"c = {line}")
         notebook.page.wait_for_selector(SHOWN, timeout=SHORT_MS)
         await_decoded(notebook)
         return notebook
 
     return make
+
+
+def paste(notebook, index, text):
+    """Put lines into a cell: typed, the editor would indent them as it thinks best."""
+    notebook.cell(index).locator(".cm-content").click()
+    notebook.page.keyboard.insert_text(text)
 
 
 def await_decoded(notebook):
@@ -232,9 +239,13 @@ def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compa
         wave = np.linspace(0, 255, 1500 * 1000 * 3).reshape(1000, 1500, 3).astype("uint8")
         Image.fromarray(wave if name == "one" else 255 - wave).save(notebook.home / f"{name}.png")
     notebook.page.evaluate(_COUNT_ADDRESSES)
-    notebook.enter(2, "import os; home = os.environ['COMFLOWY_HOME']\n"
-                      "d = %comflowy compare {home}/one.png {home}/two.png --mode side\n"
-                      "c.close()")  # fmt: skip
+    lines = [
+        "import os; home = os.environ['COMFLOWY_HOME']",
+        "d = %comflowy compare {home}/one.png {home}/two.png --mode side",
+        "c.close()",
+    ]
+    paste(notebook, 2, "\n".join(lines))
+    notebook.run(2)
     own = notebook.page.locator(".comflowy-compare").last
     own.scroll_into_view_if_needed()
     sizes = "[...document.querySelectorAll('.comflowy-compare')].at(-1).querySelectorAll('.cc-stage img')"
@@ -386,7 +397,7 @@ def test_a_busy_kernel_is_named_and_the_pictures_come_when_it_is_free(compared):
     notebook = compared(more=2)
     flag = notebook.home / "go on"
     waits = f"import time, pathlib\nwhile not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.05)"
-    notebook.type(2, f"%comflowy compare r2 r1\n{waits}")
+    paste(notebook, 2, f"%comflowy compare r2 r1\n{waits}")
     notebook.press_run(2)
     note = notebook.page.locator(".comflowy-compare .cc-note").last
     note.get_by_text("The kernel may be busy").wait_for(timeout=SHORT_MS)

@@ -39,8 +39,8 @@ def test_what_is_no_duration_is_refused(text):
     ("line", "told"),
     [
         ("rnu default", "nearest: run"),
-        ("form default", "there is no command 'form'"),
-        ("compare r1 r2", "there is no command 'compare'"),
+        ("draw default", "there is no command 'draw'"),
+        ("compair r1 r2", "there is no command 'compair'; nearest: compare"),
         ("run default --freh", "nearest: --fresh"),
         ("run default --back", "has no option --back"),
         ("run default --as", "--as needs a value: --as NAME"),

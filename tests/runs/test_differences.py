@@ -42,6 +42,11 @@ def test_what_nobody_knows_makes_no_difference():
     assert table(maker({"cfg": 7}), maker({"cfg": 4}), Maker()) == {"cfg": ("7", "4", "?")}
 
 
+def test_nothing_is_the_same_in_all_where_only_one_is_known():
+    assert find_differences([maker({"cfg": 7}), Maker()]).shared == ()
+    assert find_differences([maker({"cfg": 7}), maker({"cfg": 7}), Maker()]).shared == (("cfg", "7"),)
+
+
 def test_seven_is_seven_but_far_digits_and_white_space_count():
     assert table(maker({"cfg": 7}), maker({"cfg": 7.0})) == {}
     assert table(maker({"cfg": 7.12345678}), maker({"cfg": 7.12345679})) == {"cfg": ("7.12345678", "7.12345679")}
