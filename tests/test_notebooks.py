@@ -91,7 +91,19 @@ def check_compare(content):
     assert "why.html" in said(cell_with(content, "save("))
 
 
-CHECKS = {"quickstart": check_quickstart, "explore": check_explore, "compare": check_compare}
+def check_form(content):
+    """What the tutorial of forms shows a person, wherever it was executed."""
+    form = cell_with(content, "--as bottle")
+    assert "KSampler" in said(form)
+    assert "filename_prefix" in said(form)
+    assert picture_count(form) == 1, "the newest run's, below the form"
+    assert "r1" in said(cell_with(content, "bottle.runs"))
+    assert "%%comflowy run default" in said(cell_with(content, "bottle.cell"))
+    assert "2.5" in said(cell_with(content, "--from last"))
+    assert "heun" in said(cell_with(content, "observe"))
+
+
+CHECKS = {"quickstart": check_quickstart, "explore": check_explore, "form": check_form, "compare": check_compare}
 
 
 def check_nothing_private(text):

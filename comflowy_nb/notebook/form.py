@@ -14,6 +14,7 @@ from comflowy_nb.notebook.form_body import FormBody
 from comflowy_nb.notebook.form_reel import Reel
 from comflowy_nb.notebook.form_words import static_form
 from comflowy_nb.notebook.plain import plain
+from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.timetable import Timetable
 from comflowy_nb.workflow.cell_text import write_cell
 from comflowy_nb.workflow.values import Setting
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.form_fields import FormField
+    from comflowy_nb.notebook.form_runs import EntryView
     from comflowy_nb.notebook.form_screens import Screen
     from comflowy_nb.notebook.views import Viewer
     from comflowy_nb.runs.run import Run
@@ -86,8 +88,15 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     # -- what a person or a script does -------------------------------------------------------------------------
 
-    def run(self, *, fresh: bool = False) -> Run:
-        """Send what stands in the form. Returns at once; status and pictures come into the form.
+    def run(self, *, wait: bool = False, fresh: bool = False) -> Run:
+        """Send what stands in the form; status and pictures come into the form.
+
+        Parameters
+        ----------
+        wait
+            Whether to return only when it has ended and its pictures are drawn. An interrupt only stops waiting.
+        fresh
+            Send it although there is a success.
 
         Raises
         ------
@@ -96,7 +105,10 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         ComflowyError
             As `Client.submit`.
         """
-        return self._send_taken(*self._take(), fresh=fresh)
+        view = self._send_taken(*self._take(), fresh=fresh)
+        if wait:
+            wait_drawing([view])
+        return view.run
 
     def set(self, params: Mapping[str, Any]) -> None:
         """Put values into fields, by id, name or alias: `form.set({"cfg": 7})`.
@@ -222,7 +234,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def _send_taken(
         self, settings: Sequence[Setting], values: Mapping[str, Any], given: frozenset[str], *, fresh: bool
-    ) -> Run:
+    ) -> EntryView:
         try:
             return self._reel.send(settings, values, given, fresh=fresh)
         finally:

@@ -89,8 +89,8 @@ class Reel:
 
     def send(
         self, settings: Sequence[Setting], values: Mapping[str, Any], given: frozenset[str], *, fresh: bool
-    ) -> Run:
-        """Send a run, and show it from now on.
+    ) -> EntryView:
+        """Send a run, and show it from now on, in the view that is returned.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Reel:
         except BaseException:
             self.status.value = ""
             raise
-        return self._add(submitted, values, given, usual_s).run
+        return self._add(submitted, values, given, usual_s)
 
     def stop(self) -> str | None:
         """Cancel the live runs, where the service can; a line where there is something to say."""
@@ -123,15 +123,16 @@ class Reel:
 
     def _add(
         self, submitted: Submitted, values: Mapping[str, Any], given: frozenset[str], usual_s: float | None
-    ) -> Entry:
+    ) -> EntryView:
         with self._lock:
             changed = describe_changes(self.used or None, values, self._names)
             entry = Entry(submitted, values, given, changed, usual_s)
             # The same run once more takes the newest place.
             self._entries = [*(one for one in self._entries if one.token != entry.token), entry]
             self.show(entry)
-        self._viewer.follow(EntryView(entry, self._draw, self._finish))
-        return entry
+        view = EntryView(entry, self._draw, self._finish)
+        self._viewer.follow(view)
+        return view
 
     # -- showing ------------------------------------------------------------------------------------------------
 

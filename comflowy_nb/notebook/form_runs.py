@@ -109,6 +109,10 @@ class EntryView:
         self._finished = False
 
     @property
+    def run(self) -> Run:
+        return self._entry.run
+
+    @property
     def ref(self) -> str:
         return self._entry.run.ref
 

@@ -21,6 +21,7 @@ Start here:
   %comflowy connect sandbox           a server on this machine: no key, no GPU, no network
   %comflowy run default cfg=7         run a workflow; 'default' is always there
   %comflowy sweep default cfg=4..8    several values, in a grid
+  %comflowy form default              fill in and run with a mouse or keys
   %comflowy fields default            what can be set
 
 A request that succeeded is not sent again: its pictures come from your disk. --fresh sends it anew."""
@@ -93,6 +94,17 @@ In a body also:
 It says first what it will do. What succeeded before is not sent again, so the same cell takes up an interrupted sweep,
 and a longer range sends only what is new. s1 is the sweep, s1.7 the run of its seventh cell:
   %comflowy show s1      %comflowy show s1.7      %comflowy save s1 DIR      %comflowy cancel s1""",
+    "form": """\
+  %comflowy form default
+  %comflowy form default cfg=7 seed=random --as bottle     begins with these values
+  %comflowy form --from r41                                with those of a run, or of a picture: --from photo.png
+  %comflowy form portrait 3::steps=20 6::text="a cat"      where nothing describes the fields: those you name
+
+Run sends what stands in the form, and does not block the kernel; only what was given or changed is sent. Stop cancels
+what the form is running. The seed is kept, drawn anew, or counted up at each run. The strip has every run with what
+changed: a click goes back to its values; mark two or more to compare them. Copy as cell gives the %%comflowy run cell.
+In Python: bottle.params, bottle.set({"cfg": 4}), bottle.run(), bottle.runs, bottle.cell(), bottle.close();
+comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]}) makes one with these choices.""",
     "runs": """\
   %comflowy runs
   %comflowy runs galaxy                      a word of the values
