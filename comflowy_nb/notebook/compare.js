@@ -305,7 +305,8 @@ class View {
       "change:pace_s": () => this.beat(),
     };
     for (const [name, act] of Object.entries(this.heard)) this.model.on(name, act);
-    this.watch = new ResizeObserver(() => this.draw());
+    // In the next frame: to change a size while sizes are told is an error in the page's log.
+    this.watch = new ResizeObserver(() => requestAnimationFrame(() => signal.aborted || this.draw()));
     this.watch.observe(this.root);
     this.watch.observe(this.stage);
     on(window, "resize", () => this.draw());
