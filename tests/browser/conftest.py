@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ SHORT_MS = 30_000  # anything the page does by itself
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 TOKEN = "browser-tests"
+VIEWPORT = {"width": 1280, "height": 1000}
 
 
 def pytest_collection_modifyitems(items):
@@ -264,6 +266,11 @@ class Notebook:
         self.command("docmanager:save")
         return nbformat.read(self.path, as_version=4)
 
+    def check(self):
+        """Nothing went wrong on the page, and it asked nobody but the server."""
+        assert not self.problems
+        assert self.asked == {urlsplit(self.lab.origin).netloc}, "the page asked somebody else"
+
     def screenshot(self, name, *, cells=None):
         """Keep a picture of the notebook without what lies around it, or of its first cells alone."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -299,12 +306,12 @@ _WATCH = """
 """
 
 
-@pytest.fixture
-def new_notebook(lab, browser, home):
-    """Makes a notebook of so many empty cells, opened, with a kernel whose COMFLOWY_HOME is this test's own."""
+@contextmanager
+def opening_notebooks(lab, browser):
+    """Gives a function that opens a notebook of so many empty cells, whose kernel has this COMFLOWY_HOME."""
     opened = []
 
-    def make(cells, *, within="lab/tree"):
+    def make(cells, home, *, within="lab/tree"):
         name = f"notebook-{len(lab.homes)}"
         spec = lab.kernels / name
         spec.mkdir(parents=True)
@@ -316,7 +323,7 @@ def new_notebook(lab, browser, home):
         content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell() for _ in range(cells)])
         content.metadata.kernelspec = {"name": name, "display_name": "Python 3", "language": "python"}
         nbformat.write(content, lab.folder / f"{name}.ipynb")
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
+        context = browser.new_context(viewport=VIEWPORT)
         notebook = Notebook(context.new_page(), lab, f"{name}.ipynb", home, within=within)
         opened.append((context, notebook))
         return notebook.open()
@@ -328,5 +335,18 @@ def new_notebook(lab, browser, home):
             if session["path"] == notebook.name:
                 lab.request(f"/api/sessions/{session['id']}", "DELETE")
     for _, notebook in opened:
-        assert not notebook.problems
-        assert notebook.asked == {urlsplit(lab.origin).netloc}, "the page asked somebody else"
+        notebook.check()
+
+
+@pytest.fixture
+def new_notebook(lab, browser, home):
+    """Makes a notebook of so many empty cells, opened, with a kernel whose COMFLOWY_HOME is this test's own."""
+    with opening_notebooks(lab, browser) as make:
+        yield lambda cells, **options: make(cells, home, **options)
+
+
+@pytest.fixture(scope="module")
+def shared_notebook(lab, browser, tmp_path_factory):
+    """A notebook of six cells that the tests of a module use one after the other: opening one takes many seconds."""
+    with opening_notebooks(lab, browser) as make:
+        yield make(6, tmp_path_factory.mktemp("shared") / "home")

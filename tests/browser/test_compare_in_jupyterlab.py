@@ -22,20 +22,49 @@ SETUP = "\n".join(
 SHOWN = ".comflowy-compare .cc-stage img[src]:not([hidden])"
 
 
+@pytest.fixture(scope="module")
+def two_runs(shared_notebook):
+    """A notebook with two runs, which most tests share."""
+    paste(shared_notebook, 0, SETUP)
+    shared_notebook.run(0)
+    return shared_notebook
+
+
 @pytest.fixture
-def compared(new_notebook):
-    """A notebook with two runs and, in cell 1, `c = %comflowy compare r1 r2`; so many empty cells follow."""
+def compared(two_runs):
+    """The notebook with `c = %comflowy compare r1 r2` in cell 1, fresh, in the light theme and as wide as usual."""
+
+    def make(line="%comflowy compare r1 r2"):
+        page = two_runs.page
+        page.set_viewport_size({"width": 1280, "height": 1000})
+        page.emulate_media(reduced_motion="no-preference")
+        two_runs.command("apputils:change-theme", {"theme": "JupyterLab Light"})
+        page.wait_for_function("document.body.dataset.jpThemeName === 'JupyterLab Light'")
+        compare(two_runs, line)
+        return two_runs
+
+    yield make
+    two_runs.check()
+
+
+@pytest.fixture
+def compared_alone(new_notebook):
+    """The same in a notebook of its own, with so many empty cells behind it."""
 
     def make(more=1, line="%comflowy compare r1 r2", **options):
         notebook = new_notebook(2 + more, **options)
         paste(notebook, 0, SETUP)
         notebook.run(0)
-        notebook.enter(1, f"c = {line}")
-        notebook.page.wait_for_selector(SHOWN, timeout=SHORT_MS)
-        await_decoded(notebook)
+        compare(notebook, line)
         return notebook
 
     return make
+
+
+def compare(notebook, line):
+    notebook.enter(1, f"c = {line}")
+    notebook.page.wait_for_selector(SHOWN, timeout=SHORT_MS)
+    await_decoded(notebook)
 
 
 def paste(notebook, index, text):
@@ -105,7 +134,7 @@ def test_the_table_says_what_differs_and_marks_the_words(compared):
 
 
 def test_the_slider_is_dragged_and_python_reads_where_it_stands(compared):
-    notebook = compared(more=3)
+    notebook = compared()
     stage(notebook)
     mouse = notebook.page.mouse
     x, left, width = line_x(notebook)
@@ -126,7 +155,7 @@ def test_the_slider_is_dragged_and_python_reads_where_it_stands(compared):
 
 
 def test_arrow_keys_move_the_slider_and_nothing_else_in_the_notebook(compared):
-    notebook = compared(more=2)
+    notebook = compared()
     stage(notebook)
     handle = slider(notebook)
     handle.focus()
@@ -146,7 +175,7 @@ def test_arrow_keys_move_the_slider_and_nothing_else_in_the_notebook(compared):
 
 
 def test_keys_choose_the_mode_and_focus_is_seen(compared):
-    notebook = compared(more=2)
+    notebook = compared()
     stage(notebook).focus()
     heights = set()
     for key, name in [("2", "Blink"), ("3", "Side by side"), ("4", "Difference"), ("1", "Slider"), ("b", "Blink"),
@@ -232,9 +261,9 @@ def test_side_by_side_zooms_and_pans_all_together(compared):
     assert (100 - first[0]) / first[2] == pytest.approx((100 - before[0][0]) / before[0][2], abs=0.01)
 
 
-def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compared, tmp_path):
+def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compared_alone, tmp_path):
     """Large pictures come as previews; zooming in brings the files themselves, and closing lets all of it go."""
-    notebook = compared(more=3)
+    notebook = compared_alone(more=3)
     for name in ("one", "two"):
         wave = np.linspace(0, 255, 1500 * 1000 * 3).reshape(1000, 1500, 3).astype("uint8")
         Image.fromarray(wave if name == "one" else 255 - wave).save(notebook.home / f"{name}.png")
@@ -304,7 +333,7 @@ def test_blink_shows_one_after_the_other_and_stops_for_those_who_want_no_motion(
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_every_mode_can_be_looked_at_in_both_themes(compared, theme):
-    notebook = compared(more=0)
+    notebook = compared()
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
     for name in ("Slider", "Blink", "Side by side", "Difference"):
@@ -350,7 +379,7 @@ _CONTRASTS = """
 
 @pytest.mark.parametrize(("width", "zoom"), [(700, 1), (1280, 2)])
 def test_nothing_is_clipped_in_a_narrow_window_or_at_200_percent(compared, width, zoom):
-    notebook = compared(more=0)
+    notebook = compared()
     page = notebook.page
     page.set_viewport_size({"width": width // zoom, "height": 900 // zoom})
     page.wait_for_function("document.querySelector('.comflowy-compare').clientWidth < 640", timeout=SHORT_MS)
@@ -371,8 +400,8 @@ def test_nothing_is_clipped_in_a_narrow_window_or_at_200_percent(compared, width
     notebook.screenshot(f"compare-narrow-{width // zoom}")
 
 
-def test_the_same_in_notebook_7(compared):
-    notebook = compared(more=1, within="notebooks")
+def test_the_same_in_notebook_7(compared_alone):
+    notebook = compared_alone(more=1, within="notebooks")
     slider(notebook).focus()
     notebook.page.keyboard.press("Shift+ArrowRight")
     choose(notebook, "Side by side")
@@ -383,7 +412,7 @@ def test_the_same_in_notebook_7(compared):
 
 def test_nine_pictures_and_choosing_two_of_them(compared):
     line = "%comflowy compare r1 r2 r1 r2 r1 r2 r1 r2 r1"
-    notebook = compared(more=1, line=line)
+    notebook = compared(line=line)
     assert is_chosen(notebook, "Side by side")
     notebook.page.wait_for_function(f"document.querySelectorAll('{SHOWN}').length === 9", timeout=SHORT_MS)
     notebook.screenshot("compare-nine")
@@ -393,8 +422,8 @@ def test_nine_pictures_and_choosing_two_of_them(compared):
     assert notebook.enter(2, "print(c.left, c.right)") == "1 3"
 
 
-def test_a_busy_kernel_is_named_and_the_pictures_come_when_it_is_free(compared):
-    notebook = compared(more=2)
+def test_a_busy_kernel_is_named_and_the_pictures_come_when_it_is_free(compared_alone):
+    notebook = compared_alone(more=2)
     flag = notebook.home / "go on"
     waits = f"import time, pathlib\nwhile not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.05)"
     paste(notebook, 2, f"%comflowy compare r2 r1\n{waits}")
@@ -407,8 +436,8 @@ def test_a_busy_kernel_is_named_and_the_pictures_come_when_it_is_free(compared):
     assert note.inner_text() == ""
 
 
-def test_a_saved_notebook_is_small_and_shows_the_figure_without_widgets(compared):
-    notebook = compared(more=0)
+def test_a_saved_notebook_is_small_and_shows_the_figure_without_widgets(compared_alone):
+    notebook = compared_alone(more=0)
     saved = notebook.save()
     raw = notebook.path.read_text()
     assert len(raw) < 1_500_000
@@ -421,7 +450,7 @@ def test_a_saved_notebook_is_small_and_shows_the_figure_without_widgets(compared
 
 
 def test_the_saved_page_works_from_a_file_with_no_network(compared, browser):
-    notebook = compared(more=0, line="%comflowy compare r1 r2 --save {save}".replace("{save}", "why.html"))
+    notebook = compared(line="%comflowy compare r1 r2 --save {save}".replace("{save}", "why.html"))
     saved = notebook.lab.folder / "why.html"
     text = saved.read_text()
     assert str(notebook.home) not in text
