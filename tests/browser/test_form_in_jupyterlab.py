@@ -88,7 +88,7 @@ def test_filled_in_run_stopped_and_compared_by_mouse(opened):
     page.get_by_label("compare r1").check()
     page.get_by_label("compare r2").check()
     button(notebook, "Compare 2 marked").click()
-    page.get_by_role("slider").last.wait_for()
+    page.locator(".comflowy-compare .cc-stage").wait_for()
     notebook.screenshot("form-compare", cells=3)
     saved = notebook.save()
     kinds = [set(output.get("data", {})) for output in saved.cells[2].outputs]
