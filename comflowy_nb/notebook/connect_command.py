@@ -28,6 +28,7 @@ __all__ = ["connect", "login", "logout", "overview"]
 _WAYS = (
     "%comflowy connect sandbox         a server on this machine: no key, no GPU, no network",
     "%comflowy connect cloud           Comflowy, with your API key",
+    "%comflowy connect comfyui         a ComfyUI server on this machine",
     "%comflowy connect NAME=https://   another server",
 )
 _LISTED = 6

@@ -11,7 +11,8 @@ from comflowy_nb.notebook.starting import start
 from comflowy_nb.notebook.sweep_command import run_times
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
-from comflowy_nb.runs.save import copy_with_params, made_by, readable_name
+from comflowy_nb.runs.record import made_by
+from comflowy_nb.runs.save import copy_with_params, readable_name
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.values import Setting

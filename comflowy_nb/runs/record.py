@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import Problem
 
-__all__ = ["PictureRecord", "RunRecord", "may_move"]
+__all__ = ["PictureRecord", "RunRecord", "made_by", "may_move"]
 
 # Followed states only move forward. A held run is moved by a webhook, `resume` or a person.
 _RANK = {Status.SUBMITTING: 0, Status.WAITING: 1, Status.PENDING: 2, Status.RUNNING: 3}
@@ -97,3 +97,17 @@ class RunRecord:
     def seconds(self) -> float | None:
         """From the submit to the end, in seconds; None before."""
         return None if self.finished_at is None else max(0.0, self.finished_at - self.created_at)
+
+
+def made_by(record: RunRecord) -> dict[str, Any]:
+    """What is written into a picture: enough to run it again."""
+    return {
+        "comflowy_nb": 1,
+        "workflow": record.workflow,
+        "workflow_id": record.workflow_id,
+        "params": dict(record.params),
+        "set_params": list(record.set_params),
+        "service": record.service,
+        "run": record.token,
+        "ref": record.ref,
+    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.runs.images import picture_path
+from comflowy_nb.runs.record import made_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,6 @@ __all__ = [
     "TEXT_CHUNK",
     "add_parts",
     "copy_with_params",
-    "made_by",
     "readable_name",
     "save_run",
     "slug",
@@ -73,20 +73,6 @@ def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Pat
             f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again"
         )
     return written
-
-
-def made_by(record: RunRecord) -> dict[str, Any]:
-    """What is written into a copy: enough to run it again."""
-    return {
-        "comflowy_nb": 1,
-        "workflow": record.workflow,
-        "workflow_id": record.workflow_id,
-        "params": dict(record.params),
-        "set_params": list(record.set_params),
-        "service": record.service,
-        "run": record.token,
-        "ref": record.ref,
-    }
 
 
 def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Path:
