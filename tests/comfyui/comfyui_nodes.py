@@ -29,6 +29,7 @@ def object_info():
         "SaveAnimatedWEBP": _node(_IMAGES, [], is_output=True),
         "SaveAudio": _node(_SECONDS, [], is_output=True),
         "PreviewAny": _node({"required": {"source": ["*", {}]}}, [], title="Preview Any", is_output=True),
+        "GetImageSize": _node({"required": {"image": ["IMAGE"]}}, ["INT", "INT", "INT"]),
         "SaveImageWebsocket": _node({"required": {"images": ["IMAGE"]}}, [], is_output=True),
     }
 

@@ -282,9 +282,6 @@ class _Execution:
         return (f"{text} {clip}",)
 
     def _EmptyLatentImage(self, node_id, width, height, batch_size):  # noqa: N802
-        shape = f"width: {width}, height: {height}\n batch size: {batch_size}"
-        head = node_id.encode()
-        self.server.send_frame(self.client, struct.pack(">II", 3, len(head)) + head + shape.encode())
         return ({"width": width, "height": height, "batch": batch_size},)
 
     def _KSampler(self, node_id, latent_image, **given):  # noqa: N802
@@ -304,6 +301,13 @@ class _Execution:
     def _EmptyImage(self, node_id, width, height, batch_size, color):  # noqa: N802
         shade = np.array([color >> 16 & 255, color >> 8 & 255, color & 255]) / 255
         return ([np.broadcast_to(shade, (height, width, 3))] * batch_size,)
+
+    def _GetImageSize(self, node_id, image):  # noqa: N802
+        height, width = image[0].shape[:2]
+        shape = f"width: {width}, height: {height}\n batch size: {len(image)}"
+        head = node_id.encode()
+        self.server.send_frame(self.client, struct.pack(">II", 3, len(head)) + head + shape.encode())
+        return (str(width), str(height), str(len(image)))
 
     def _LoadImage(self, node_id, image):  # noqa: N802
         try:
