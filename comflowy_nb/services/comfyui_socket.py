@@ -6,10 +6,13 @@ It costs latency and nothing else when it breaks: what became of a run is asked 
 from __future__ import annotations
 
 import logging
+import os
 import random
+import ssl
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.services.origins import is_loopback
@@ -124,6 +127,8 @@ class Socket:
 
         headers = {name: value.reveal() for name, value in self._headers.items()}
         options: dict[str, Any] = {"proxy": None} if self._direct else {}
+        if self._address.startswith("wss:"):
+            options["ssl"] = _trusted()
         with connect(
             f"{self._address}/ws?clientId={self.client_id}",
             additional_headers=headers,
@@ -155,6 +160,16 @@ class Socket:
             self._on_message(message)
         except Exception:
             logging.getLogger(__name__).debug("a message of a server was dropped", exc_info=True)
+
+
+def _trusted() -> ssl.SSLContext:
+    """The certificates that requests trusts, so that the socket is reached wherever the rest is."""
+    import certifi  # noqa: PLC0415 - what requests takes them from
+
+    named = Path(os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where())
+    if named.is_dir():
+        return ssl.create_default_context(capath=named)
+    return ssl.create_default_context(cafile=named)
 
 
 def _own_connection() -> Any:

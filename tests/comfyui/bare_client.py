@@ -1,4 +1,4 @@
-"""The least that a ComfyUI client can do: submit, hear the end, fetch the picture. What tests and figures compare with."""
+"""The least that a ComfyUI client can do: submit, hear the end, fetch the picture. Tests and figures compare with it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import uuid
 from contextlib import ExitStack
 
 import requests
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 __all__ = ["BareClient", "empty_image"]
@@ -48,6 +49,15 @@ class BareClient:
                 data = message["data"]
                 if data.get("node") is None and data.get("prompt_id") == prompt_id:
                     return heard
+
+    def until_quiet(self, timeout=10):
+        """All messages until the socket is closed, or nothing comes any more; and which of both it was."""
+        heard = []
+        while True:
+            try:
+                heard.append(self.receive(timeout))
+            except (ConnectionClosed, TimeoutError) as error:
+                return heard, type(error)
 
     def run(self, graph, **body):
         answer, prompt_id = self.submit(graph, **body)

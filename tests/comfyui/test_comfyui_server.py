@@ -147,7 +147,9 @@ def test_an_invalid_prompt_has_its_recorded_shape(client):
     assert shape(errors) == shape(told["node_errors"])
 
 
-@pytest.mark.parametrize("case", json.loads((RECORDED / "upload_image.json").read_text()), ids=lambda case: case["case"])
+@pytest.mark.parametrize(
+    "case", json.loads((RECORDED / "upload_image.json").read_text()), ids=lambda case: case["case"]
+)
 def test_uploads_are_answered_as_recorded(comfy, case):
     if case["case"] in {"same name, same bytes", "same name, other bytes", "overwrite=true"}:
         (comfy.inputs / "u.png").write_bytes(b"picture" if "same bytes" in case["case"] else b"another")
@@ -277,11 +279,9 @@ def test_a_second_socket_of_the_same_name_falls_silent_when_the_first_closes(com
     first.close()
     _, prompt_id = second.submit(empty_image())
     comfy.wait_end(prompt_id)
-    heard = []
-    with pytest.raises(TimeoutError):
-        while True:
-            heard.append(second.receive(timeout=0.2)["type"])
-    assert set(heard) <= {"status"}
+    heard, why = second.until_quiet(timeout=0.2)
+    assert why is TimeoutError
+    assert {one["type"] for one in heard} <= {"status"}
     second.close()
 
 
@@ -306,19 +306,17 @@ def test_what_is_deleted_or_restarted_leaves_no_trace(comfy, client):
     client.submit(empty_image(5))
     comfy.restart()
     comfy.release()
-    with pytest.raises(ConnectionClosed):
-        while True:
-            assert client.receive()["type"] == "status"
+    heard, why = client.until_quiet()
+    assert issubclass(why, ConnectionClosed)
+    assert {one["type"] for one in heard} == {"status"}
     assert client.session.get(f"{comfy.url}/history").json() == {}
 
 
 def test_the_socket_is_cut_at_the_message_that_was_named(comfy, client):
     comfy.drop_at("executed")
     _, prompt_id = client.submit(empty_image())
-    heard = []
-    with pytest.raises(ConnectionClosed):
-        while True:
-            heard.append(client.receive())
+    heard, why = client.until_quiet()
+    assert issubclass(why, ConnectionClosed)
     assert "executing" in [one["type"] for one in heard if isinstance(one, dict)]
     comfy.wait_end(prompt_id)
     assert client.history(prompt_id)
