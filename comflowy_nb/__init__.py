@@ -18,6 +18,7 @@ _PLACES = {
     "connect": "comflowy_nb.client",
     "grid": "comflowy_nb.notebook.showing",
     "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
+    "params_from": "comflowy_nb.runs.recipe",
     "show": "comflowy_nb.notebook.showing",
 }
 __all__ = [*sorted(_PLACES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all

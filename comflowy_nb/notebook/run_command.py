@@ -33,7 +33,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
     body = read_body(request.body) if request.body is not None else None
     client = session.connected()
     named, base = start(session, client, request)
-    workflow = client.workflow(named)
+    workflow = client.workflow(named) if isinstance(named, str) else named
     if body is not None:
         body.check_workflow(workflow)
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
+from comflowy_nb.runs.files import format_of, keep_file
 from comflowy_nb.runs.images import keep_picture, write_sidecar
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.timetable import Timetable
@@ -28,7 +29,11 @@ THREADS = 3
 
 def expected(snapshot: Snapshot) -> tuple[PictureRecord, ...]:
     """The pictures a finished run owes us."""
-    return tuple(PictureRecord(output.index, output.node, output.node_index) for output in snapshot.outputs)
+    return tuple(_expected(output) for output in snapshot.outputs)
+
+
+def _expected(output: Output) -> PictureRecord:
+    return PictureRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
 class Downloads:
@@ -58,7 +63,7 @@ class Downloads:
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
-        for picture in run.record.pictures:
+        for picture in run.record.outputs:
             if picture.state != "expected":
                 continue
             output = listed.get(picture.index)
@@ -69,7 +74,7 @@ class Downloads:
 
     def give_up(self, run: Run, why: str) -> None:
         """Mark what is still expected as missing."""
-        for picture in run.record.pictures:
+        for picture in run.record.outputs:
             if picture.state == "expected":
                 self._settle(run, replace(picture, state="missing", error=why))
 
@@ -79,7 +84,8 @@ class Downloads:
     def _try(self, run: Run, output: Output, *, tries: int) -> None:
         try:
             with self._service.open_picture(output) as stream:
-                picture = keep_picture(
+                keep = keep_picture if output.ending is None else keep_file
+                picture = keep(
                     stream,
                     folder=self._folder,
                     token=run.token,
@@ -131,12 +137,16 @@ class Downloads:
             except (ComflowyError, OSError) as error:
                 # The disk is full: what is known stays in this process, and the picture is fetched again by the next.
                 trouble = f"{picture.file or 'a picture'} is not on record: {error}"
-                kept = tuple(picture if other.index == picture.index else other for other in run.record.pictures)
-                record = replace(run.record, pictures=kept)
+                kept = [picture if other.index == picture.index else other for other in run.record.outputs]
+                record = replace(
+                    run.record,
+                    pictures=tuple(output for output in kept if output.is_picture),
+                    files=tuple(output for output in kept if not output.is_picture),
+                )
             run.update(record)
             if trouble:
                 run.report(trouble=trouble)
 
 
 def _missing(output: Output, why: str) -> PictureRecord:
-    return PictureRecord(output.index, output.node, output.node_index, state="missing", error=why)
+    return replace(_expected(output), state="missing", error=why)

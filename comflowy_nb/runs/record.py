@@ -53,6 +53,14 @@ class PictureRecord:
     format: str | None = None
     error: str | None = None
 
+    @property
+    def is_picture(self) -> bool:
+        """A still picture; an animation, a film, a sound or a text is kept and listed as a file."""
+        return self.format in _PICTURES
+
+
+_PICTURES = frozenset({None, "PNG", "JPEG", "WEBP"})
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
@@ -83,6 +91,12 @@ class RunRecord:
     set_params: tuple[str, ...] = ()  # the field ids a person set, in the order they did
     pictures: tuple[PictureRecord, ...] = ()
     remark: str | None = None  # what was odd about an answer
+    files: tuple[PictureRecord, ...] = ()  # outputs that are no still pictures
+
+    @property
+    def outputs(self) -> tuple[PictureRecord, ...]:
+        """The pictures and the other files."""
+        return (*self.pictures, *self.files)
 
     @property
     def ref(self) -> str:
@@ -91,7 +105,7 @@ class RunRecord:
     @property
     def is_settled(self) -> bool:
         """Nothing more will happen by itself: final or held, and every picture kept or given up."""
-        return not self.status.is_live and not any(picture.state == "expected" for picture in self.pictures)
+        return not self.status.is_live and not any(output.state == "expected" for output in self.outputs)
 
     @property
     def seconds(self) -> float | None:

@@ -142,6 +142,7 @@ def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> li
 
 def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
     problem = row["problem"]
+    outputs = tuple(pictures)
     return RunRecord(
         token=row["token"],
         number=row["number"],
@@ -163,7 +164,8 @@ def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
         finished_at=row["finished_at"],
         name=row["name"],
         set_params=tuple(json.loads(row["set_params"])),
-        pictures=tuple(pictures),
+        pictures=tuple(output for output in outputs if output.is_picture),
+        files=tuple(output for output in outputs if not output.is_picture),
         remark=row["remark"],
     )
 

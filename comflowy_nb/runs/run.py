@@ -41,6 +41,11 @@ class RunImage:
         self._path = path
 
     @property
+    def run(self) -> Run:
+        """The run that made it."""
+        return self._run
+
+    @property
     def path(self) -> Path:
         """The original on disk.
 
@@ -211,6 +216,15 @@ class Run:
             path = follower.picture_path(picture) if follower is not None and picture.file else None
             found.append(RunImage(self, picture, path))
         return Images(self, found)
+
+    @property
+    def files(self) -> list[RunImage]:
+        """What it made besides still pictures: animations, films, sounds, texts; each with `.path` and `.bytes`."""
+        follower = self._follower
+        return [
+            RunImage(self, output, follower.picture_path(output) if follower is not None and output.file else None)
+            for output in self._record.files
+        ]
 
     # -- what can be done ---------------------------------------------------------------------------------------
 

@@ -49,14 +49,14 @@ def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Pat
     PictureError
         If a picture is not on disk, after all others have been written; if the folder can't be written to.
     """
-    if not record.pictures:
+    if not record.outputs:
         raise PictureError(f"{record.ref} has no pictures to save ({record.status})")
     folder = Path(folder).expanduser()
     written: list[Path] = []
     missing: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in record.pictures:
+        for picture in record.outputs:
             source = picture_path(pictures_folder, picture) if picture.file else None
             if source is None or not source.is_file():
                 why = f" ({picture.error})" if picture.error else ""
@@ -68,7 +68,7 @@ def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Pat
         reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
         raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {reason}") from error
     if missing:
-        count = f"{len(written)} of {len(record.pictures)} pictures saved in {folder.name or folder}"
+        count = f"{len(written)} of {len(record.outputs)} pictures saved in {folder.name or folder}"
         raise PictureError(
             f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -121,10 +121,14 @@ def _no_outputs(entry: Mapping[str, Any]) -> str:
 
 
 def read_outputs(outputs: object, address: str) -> Iterator[Output]:
-    """Everything the nodes put out, by node: files under whatever name, and texts; what is neither is left out."""
+    """Everything the nodes put out: still pictures by node, then other files and texts; what is neither is left out."""
+    found = sorted(_by_node(outputs, address), key=lambda output: output.ending is not None)
+    yield from (replace(output, index=index) for index, output in enumerate(found))
+
+
+def _by_node(outputs: object, address: str) -> Iterator[Output]:
     if not isinstance(outputs, dict):
         return
-    index = 0
     for node in sorted(outputs, key=by_number):
         entry = outputs[node]
         position = 0
@@ -134,8 +138,7 @@ def read_outputs(outputs: object, address: str) -> Iterator[Output]:
                 made = _output(item, key, address, moving=moving)
                 if made is not None:
                     url, ending, text = made
-                    yield Output(index, node, position, url, ending, text)
-                    index += 1
+                    yield Output(0, node, position, url, ending, text)
                     position += 1
 
 
@@ -146,7 +149,7 @@ def _animated(entry: Mapping[str, Any]) -> bool:
 
 def _output(item: object, key: str, address: str, *, moving: bool) -> tuple[str, str | None, str | None] | None:
     """Address, ending and text of one output."""
-    if isinstance(item, str) and key in {"text", "string", "texts"}:
+    if isinstance(item, str) and item.strip() and key in {"text", "string", "texts"}:
         return "", "txt", item
     if not isinstance(item, dict) or not isinstance(item.get("filename"), str):
         return None

@@ -142,11 +142,11 @@ class Finder:
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self._of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
+            return self.of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
         if Path(ref).suffix.lower() in PICTURES:
             return self._of_picture(Path(ref).expanduser())
         if ref == SERVER_LAST:
-            return self._of_graph("server-last", self.server_last())
+            return self.of_graph("server-last", self.server_last())
         if "://" in ref:
             return self._of_id(_id_in_url(ref), name=_id_in_url(ref))
         entry = self.catalogue().get(ref)
@@ -174,7 +174,16 @@ class Finder:
             )
         return graph
 
-    def _of_graph(self, name: str, graph: Graph) -> Workflow:
+    def of_graph(self, name: str, graph: Graph) -> Workflow:
+        """A graph as a workflow, described where the service can.
+
+        Raises
+        ------
+        WorkflowError
+            If the service runs no graphs.
+        ServiceError
+            If it gave no usable answer.
+        """
         if not self._runs_graphs:
             raise WorkflowError(
                 f"{self._label} runs workflows by id alone, and {name} has none there: open it in the editor, then "
@@ -190,14 +199,14 @@ class Finder:
         if graph is None:
             raise WorkflowError(f"{path.name} carries no workflow")
         made = made_of_picture(path) if self._runs_graphs else None
-        return self._of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
+        return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry, self._listed() if self._identity not in entry.ids else {})
         if workflow_id is not None:
             return self._of_id(workflow_id, name=entry.name, entry=entry)
         if entry.graph is not None:
-            return replace(self._of_graph(entry.name, entry.graph), aliases=entry.aliases)
+            return replace(self.of_graph(entry.name, entry.graph), aliases=entry.aliases)
         places = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
             f"{entry.name} has no id on {self._label} (it has one on {places}): "

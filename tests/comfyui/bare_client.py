@@ -1,4 +1,4 @@
-"""The least that a ComfyUI client can do: submit, hear the end, fetch the picture. Tests and figures compare with it."""
+"""The least that a ComfyUI client can do: submit, hear the end, fetch the picture."""
 
 from __future__ import annotations
 

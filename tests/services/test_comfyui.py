@@ -277,7 +277,7 @@ def test_pictures_that_go_through_the_socket_alone_are_named(comfy, service):
         ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is no INT"),
         (
             {"n4__ckpt_name": "v1-5-pruned.safetensors"},
-            "'v1-5-pruned.safetensors' is not one of v1-5-pruned-emaonly-fp16.safetensors; nearest: v1-5-pruned-emaonly",
+            "is not one of v1-5-pruned-emaonly-fp16.safetensors; nearest: v1-5-pruned-emaonly-fp16.safetensors",
         ),
         ({"n3__sampler_name": "eular"}, "'eular' is not one of euler, euler_cfg_pp"),
         ({"n3__sampler_name": "eular"}, "nearest: euler"),
