@@ -112,7 +112,7 @@ COMMANDS: Mapping[str, Command] = {
     command.name: command
     for command in (
         Command(
-            "connect", "connect [NAME=]TARGET", "connect to sandbox, cloud or an address",
+            "connect", "connect [NAME=]TARGET", "connect to sandbox, cloud, comfyui or an address",
             "connect_command:connect", words=(0, 1), has_fields=True,
         ),
         Command("login", "login", "ask for the API key, without echo", "connect_command:login"),
@@ -121,7 +121,8 @@ COMMANDS: Mapping[str, Command] = {
             "workflows", "workflows", "the workflows that can be named", "workflow_commands:workflows",
         ),
         Command(
-            "workflow", "workflow add NAME ID|URL|FILE|PICTURE  or  workflow alias NAME WORD=FIELD",
+            "workflow",
+            "workflow add NAME ID|URL|FILE|PICTURE|server:last  or  workflow alias NAME WORD=FIELD",
             "give a workflow a name, or a field a word", "workflow_commands:workflow",
             (Option("--fields", "FILE", "an API-format graph that describes the fields"),),
             words=(1, 3), has_fields=True,
