@@ -23,7 +23,9 @@ class BareClient:
         self.session.trust_env = False
         self._open = ExitStack()
         address = f"ws{url.removeprefix('http')}/ws?clientId={self.client_id}"
-        self.socket = self._open.enter_context(connect(address, max_size=2**26, proxy=None, compression=None))
+        self.socket = self._open.enter_context(
+            connect(address, max_size=2**26, proxy=None, compression=None, close_timeout=0.2)
+        )
         self.first = self.receive()
         if flag:
             self.socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))

@@ -500,3 +500,18 @@ class _Socket(_Checks, WebSocketHandler):
         # as measured: whoever closes takes the name along, although a newer socket has it
         server.sockets.pop(self.sid, None)
         server.flags.discard(self.sid)
+
+
+def main():
+    """Serve until the standard input closes; the address is the first line of the output."""
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, ComfyServer(folder) as server:
+        server.previews = "--previews" in sys.argv
+        print(server.url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
