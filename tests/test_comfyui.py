@@ -380,6 +380,7 @@ def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, com
 
 def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, comfy, flat, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
+    comfy.silent = True
     comfy.lose("/prompt")
     comfy.fail("/queue", 503, times=1)
     run = client.submit(flat, {"1::color": 4}).run
@@ -389,6 +390,19 @@ def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, 
     wait_until(lambda: run.record.is_settled and run.status != "unknown")
     assert (run.status, len(run.images)) == ("success", 1)
     assert comfy.asked("POST", "/prompt") == 1
+
+
+def test_an_unknown_run_is_taken_up_when_it_is_heard_of(client, comfy, flat, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
+    comfy.hold()
+    comfy.lose("/prompt")
+    comfy.fail("/queue", 503, times=1)
+    run = client.submit(flat, {"1::color": 4}).run
+    run.wait(10)
+    assert run.status == "unknown"
+    comfy.release()
+    wait_until(lambda: run.record.is_settled and run.status != "unknown")
+    assert (run.status, len(run.images)) == ("success", 1)
 
 
 def test_a_restart_of_the_server_makes_what_it_had_lost_and_nothing_is_sent_again(client, comfy, flat):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.history import History
     from comflowy_nb.runs.run import Run
-    from comflowy_nb.services.base import Output, Service, Snapshot
+    from comflowy_nb.services.base import Output, PictureStream, Service, Snapshot
     from comflowy_nb.settings import Settings
 
 __all__ = ["Downloads", "expected"]
@@ -82,22 +82,24 @@ class Downloads:
         self._timetable.close()
 
     def _try(self, run: Run, output: Output, *, tries: int) -> None:
+        owed: list[Callable[[], None]] = []  # thumbnails: nobody has to wait for them
         try:
             with self._service.open_picture(output) as stream:
-                keep = keep_picture if output.ending is None else keep_file
-                picture = keep(
-                    stream,
-                    folder=self._folder,
-                    token=run.token,
-                    output=output,
-                    settings=self._settings,
-                )
+                picture = self._keep(stream, run.token, output, owed)
         except ComflowyError as error:
             self._after_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - a picture must never stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, picture)
+            for make in owed:
+                make()
+
+    def _keep(self, stream: PictureStream, token: str, output: Output, owed: list[Callable[[], None]]) -> PictureRecord:
+        folder, settings = self._folder, self._settings
+        if output.ending is not None:
+            return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
+        return keep_picture(stream, folder=folder, token=token, output=output, settings=settings, later=owed.append)
 
     def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
         # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no picture

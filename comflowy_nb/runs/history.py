@@ -137,8 +137,8 @@ class History:
         say which of several servers took it.
         """
         now = time.time()
-        # The id is what a paid run is found by: the disk must have it.
-        with self._store.write(full=service_run_id is not None) as connection:
+        # The id is what a paid run is found by: the disk must have it. One that is our own token it has already.
+        with self._store.write(full=service_run_id is not None and service_run_id != token) as connection:
             row = connection.execute("SELECT * FROM runs WHERE token = ?", (token,)).fetchone()
             if row is None or not may_move(Status(row["status"]), status):
                 return None

@@ -21,6 +21,7 @@ from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
 from comflowy_nb.settings import settings as default_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from PIL import Image
@@ -37,7 +38,13 @@ _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 
 
 def keep_picture(
-    stream: PictureStream, *, folder: Path, token: str, output: Output, settings: Settings = default_settings
+    stream: PictureStream,
+    *,
+    folder: Path,
+    token: str,
+    output: Output,
+    settings: Settings = default_settings,
+    later: Callable[[Callable[[], None]], None] | None = None,
 ) -> PictureRecord:
     """Receive one picture and keep it with its thumbnails.
 
@@ -47,6 +54,8 @@ def keep_picture(
         The pictures' folder; the file is `<yyyy-mm>/<token>_<index>.<ext>` in it.
     token
         Ours for the run. Nothing of a file's name comes from the service.
+    later
+        Takes the making of the thumbnails, which takes longer than all else; without it they are made at once.
 
     Returns
     -------
@@ -81,7 +90,10 @@ def keep_picture(
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
-            _add_thumbnails(image, path, settings)
+    if later is None:
+        _add_thumbnails(image, path, settings)
+    else:
+        later(lambda: _add_thumbnails(image, path, settings))
     return _record(output, folder, path, image=image, kind=kind, sha256=digest, size_bytes=size_bytes)
 
 
@@ -90,9 +102,8 @@ def adopt_picture(
 ) -> PictureRecord | None:
     """The record of a picture that is on disk already, decoded in full; None if there is none, or a damaged one."""
     stem = stem_of(token, output.index)
-    for path in sorted(folder.glob(f"{_MONTH}/{stem}.*")):
-        if path.name not in {f"{stem}.{extension}" for extension in _EXTENSIONS.values()}:
-            continue
+    months = sorted(folder.glob(_MONTH))
+    for path in [month / f"{stem}.{extension}" for month in months for extension in _EXTENSIONS.values()]:
         try:
             content = path.read_bytes()
             if length is not None and len(content) != length:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from comflowy_nb.errors import PictureError, RefError, RunTimeout
@@ -286,6 +287,8 @@ class Run:
     def update(self, record: RunRecord) -> None:
         self._record = record
         self._trouble = None
+        if not record.status.is_live and self._progress is not None and self._progress.preview is not None:
+            self._progress = replace(self._progress, preview=None)
         self._tell()
 
     def report(self, *, progress: Progress | None = None, trouble: str | None = None) -> None:

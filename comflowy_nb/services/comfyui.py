@@ -174,7 +174,7 @@ class ComfyUI:
         self._hearing.watch(submission.token, titles, frozenset(graph))
         answer = self._http.exchange("POST", "/prompt", body=body)
         outcome = self._outcome(answer, submission.token, titles)
-        if not isinstance(outcome, Accepted):
+        if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
             self._hearing.forget(submission.token)
         return outcome
 

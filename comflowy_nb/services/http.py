@@ -28,8 +28,6 @@ __all__ = ["Http", "pause_before", "retried"]
 
 MAX_ANSWER_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-# requests takes None for "no proxy, whatever the environment says"; its types know only texts
-NO_PROXY: dict[str, Any] = {"http": None, "https": None, "all": None}
 
 T = TypeVar("T")
 

@@ -24,7 +24,6 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.services.answers import Failure, Trouble, explain, rate_limit, read_pause
 from comflowy_nb.services.deadlines import Limit, holding
-from comflowy_nb.services.http import NO_PROXY
 from comflowy_nb.services.origins import is_loopback, origin_of
 from comflowy_nb.services.transport import is_public, make_session
 from comflowy_nb.settings import Secret, settings
@@ -97,7 +96,8 @@ class Pictures:
         own = self._is_own(address)
         try:
             with holding(limit):
-                return (self._own if own else self._public).get(
+                return (self._own if own else self._public).once(
+                    "GET",
                     address.reveal(),
                     headers={
                         "Accept": "image/*,*/*;q=0.5",
@@ -105,9 +105,7 @@ class Pictures:
                         **({name: value.reveal() for name, value in self._headers.items()} if own else {}),
                     },
                     timeout=(settings.connect_timeout_s, settings.read_timeout_s),
-                    allow_redirects=False,
-                    stream=True,
-                    proxies=NO_PROXY if own and is_loopback(self._origin) else None,
+                    direct=own and is_loopback(self._origin),
                 )
         except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold the address
             return explain(error, limit)
