@@ -51,8 +51,8 @@ def keep_file(
         month = folder / time.strftime("%Y-%m", time.gmtime())
         make_folder(month)
         with only_one(folder / f"{stem}.lock", settings.picture_deadline_s):
-            for path in sorted(folder.glob(f"{_MONTH}/{stem}.{ending}")):
-                if stream.length is not None and path.stat().st_size == stream.length:
+            for path in [month / f"{stem}.{ending}" for month in sorted(folder.glob(_MONTH))]:
+                if path.is_file() and stream.length is not None and path.stat().st_size == stream.length:
                     return _record(output, folder, path, hashlib.sha256(path.read_bytes()).hexdigest())
             path, part = month / f"{stem}.{ending}", month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             assert_inside(path, folder)

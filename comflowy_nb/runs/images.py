@@ -73,11 +73,13 @@ def keep_picture(
         month = folder / time.strftime("%Y-%m", time.gmtime())
         make_folder(month)
         # Another process may be receiving the same picture: it is waited for, and what it made is taken.
-        with only_one(folder / f"{stem}.lock", settings.picture_deadline_s):
+        lock = folder / f"{stem}.lock"
+        was_held = lock.exists()  # by somebody who receives it, or who was killed while doing so
+        with only_one(lock, settings.picture_deadline_s):
             kept = adopt_picture(folder=folder, token=token, output=output, settings=settings, length=stream.length)
             if kept is not None:
                 return kept
-            for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part"):  # of a download that was killed
+            for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part") if was_held else ():
                 stale.unlink(missing_ok=True)
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             try:

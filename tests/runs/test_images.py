@@ -297,6 +297,7 @@ def test_the_part_of_a_killed_download_is_dropped(folder, keep, picture):
     part, other = month / f"{TOKEN}_0.01234567.part", month / f"{TOKEN}_01.01234567.part"
     part.write_bytes(b"half a pic")
     other.write_bytes(b"another picture on its way")
+    (folder / f"{TOKEN}_0.lock").touch()  # whoever was killed left it too
     assert keep(picture()).state == "kept"
     assert not part.exists()
     assert other.exists()
