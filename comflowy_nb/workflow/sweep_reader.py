@@ -10,6 +10,7 @@ from comflowy_nb.workflow.cells import replace_words
 from comflowy_nb.workflow.expansion import expand_text
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.json_values import shown
+from comflowy_nb.workflow.picture_files import open_patterns
 from comflowy_nb.workflow.sweep_values import divide, labelled
 from comflowy_nb.workflow.written import Item, Labelled, Several
 
@@ -73,7 +74,7 @@ class SweepReader(AxisReader):
 
     def _take_fields(self, setting: Setting, field_ids: tuple[str, ...]) -> None:
         one = self.field(field_ids[0])
-        written = self._open(one, divide(setting, one, self.namespace))
+        written = open_patterns(self._open(one, divide(setting, one, self.namespace)), one, self.namespace)
         if isinstance(written, Labelled) and _is_replace(written):
             self._take_replace(setting, field_ids, written)
         elif isinstance(written, Labelled):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from colorsys import hsv_to_rgb
 from pathlib import Path
 
 import numpy as np
@@ -179,15 +180,18 @@ def paint(latent, words, *, seed, steps, cfg):
     width, height = latent["width"], latent["height"]
     draw = np.random.default_rng(seed % 2**63)
     shades = hashlib.sha256(words.encode()).digest()
-    top, bottom, spot = (np.array(list(shades[start : start + 3]), float) / 255 for start in (0, 3, 6))
+    hue = shades[0] / 255
+    top, bottom, spot = (
+        np.array(hsv_to_rgb(*one)) for one in ((hue, 0.5, 0.35), (hue + 0.12, 0.45, 0.85), (hue + 0.55, 0.5, 0.9))
+    )
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
     picture = top + (bottom - top) * y[..., None]
     for _ in range(5):
         cx, cy, radius = draw.random(3) * [1, height / max(width, height), 0.18]
         inside = np.clip((radius + 0.03 - np.hypot(x - cx, y - cy)) / 0.02, 0, 1)[..., None]
         picture = picture * (1 - 0.8 * inside) + spot * 0.8 * inside
-    picture = 0.5 + (picture - 0.5) * (0.4 + 0.15 * min(cfg, 12))
-    picture += draw.normal(0, 0.6 / (1 + steps), picture.shape)
+    picture = 0.5 + (picture - 0.5) * (0.45 + 0.1 * min(cfg, 12))
+    picture += draw.normal(0, 0.8 / (1 + steps) ** 1.6, picture.shape)
     return np.clip(picture, 0, 1)
 
 

@@ -321,7 +321,8 @@ class _Execution:
 
     def _ImageScaleBy(self, node_id, image, upscale_method, scale_by):  # noqa: N802
         sizes = [(round(one.shape[1] * scale_by), round(one.shape[0] * scale_by)) for one in image]
-        made = [Image.fromarray(np.uint8(one * 255)).resize(size) for one, size in zip(image, sizes, strict=True)]
+        way = Image.Resampling.NEAREST if upscale_method == "nearest-exact" else Image.Resampling.BICUBIC
+        made = [Image.fromarray(np.uint8(one * 255)).resize(size, way) for one, size in zip(image, sizes, strict=True)]
         return ([np.asarray(one) / 255 for one in made],)
 
     def _SaveImage(self, node_id, images, filename_prefix):  # noqa: N802

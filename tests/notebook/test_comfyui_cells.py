@@ -292,6 +292,27 @@ def test_a_picture_of_a_run_goes_into_another(home_server, comfy, tmp_path):
     assert home_server("%comflowy run up.json 1::image=file:photo.png").value.images[0].array().shape == (20, 20, 3)
 
 
+def test_a_folder_of_pictures_is_an_axis(home_server, comfy, tmp_path):
+    (tmp_path / "refs").mkdir()
+    for shade in (0, 100, 200):
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / "refs" / f"photo{shade}.png")
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
+    }
+    (tmp_path / "invert.json").write_text(json.dumps(graph))
+    line = "%comflowy sweep invert.json 1::image=file:refs/*.png --as inverted"
+    cell = home_server(line)
+    assert cell.error is None
+    shades = home_server("[int(one.images[0].array()[0, 0, 0]) for one in inverted.cells]").value
+    assert shades == [255, 155, 55]
+    assert any("photo100.png" in text for text in texts(cell))
+    again = home_server(line)
+    assert "3 done" in " ".join(texts(again))
+    assert comfy.asked("POST", "/prompt") == comfy.asked("POST", "/upload/image") == 3
+
+
 @pytest.mark.usefixtures("handles", "here")
 def test_the_address_and_the_headers_are_in_no_output(comfy, cell, monkeypatch, caplog):
     monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({comfy.url: {"X-Door": "sesame-41"}}))
