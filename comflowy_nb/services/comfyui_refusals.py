@@ -78,7 +78,8 @@ def _line(
     title = titles.get(node) or class_type
     extra = error.get("extra_info")
     extra = extra if isinstance(extra, dict) else {}
-    name = extra.get("input_name")
+    # an error of a node further on names the input that leads there, not one of the node's own
+    name = extra.get("input_name") if error.get("type") != "exception_during_inner_validation" else None
     where = f"node {node}" + (f" ({title})" if title else "") + (f", {name}" if isinstance(name, str) else "")
     return f"{where}: {_why(error, extra, class_type, options_of)}"
 
@@ -107,9 +108,11 @@ def _why(
         case "return_type_mismatch":
             wanted = config[0] if isinstance(config, list) and config else "another kind"
             return f"it takes {wanted}, and the node linked to it gives {extra.get('received_type')}"
-        case "exception_during_validation":
-            # its traceback names files of the server
-            return "a link in it leads to no node, or to an output that the node has not"
+        case "exception_during_validation" | "exception_during_inner_validation":
+            kind = str(extra.get("exception_type") or "").rpartition(".")[2]  # its traceback names files of the server
+            if kind in {"KeyError", "IndexError", ""}:
+                return "a link in it leads to no node, or to an output that the node has not"
+            return f"the server could not check it ({_text(kind)})"
         case "custom_validation_failed":
             words = _text(error.get("details")).partition(" - ")[2] or _text(error.get("details"))
             return words or "the node does not take it"

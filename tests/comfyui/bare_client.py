@@ -31,7 +31,7 @@ class BareClient:
             self.socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
             self.features = self.receive()
 
-    def receive(self, timeout=10):
+    def receive(self, timeout=60):
         message = self.socket.recv(timeout=timeout)
         return message if isinstance(message, bytes) else json.loads(message)
 

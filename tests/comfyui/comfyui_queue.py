@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import json
 import struct
@@ -10,7 +11,7 @@ import time
 
 import numpy as np
 from comfyui_nodes import animation, is_link, order_of, paint, png, preview
-from PIL import Image
+from PIL import Image, ImageFilter
 
 
 class InterruptedRun(Exception):
@@ -209,7 +210,8 @@ class _Execution:
             name: [signs[value[0]], value[1]] if is_link(value) else value
             for name, value in self.graph[node_id]["inputs"].items()
         }
-        return json.dumps([self.graph[node_id]["class_type"], inputs], sort_keys=True)
+        text = json.dumps([self.graph[node_id]["class_type"], inputs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _recall(self, node_id, kept):
         self.values[node_id], ui = kept
@@ -318,6 +320,10 @@ class _Execution:
 
     def _ImageInvert(self, node_id, image):  # noqa: N802
         return ([1 - one for one in image],)
+
+    def _ImageBlur(self, node_id, image, blur_radius, sigma):  # noqa: N802
+        blur = ImageFilter.GaussianBlur(sigma)
+        return ([np.asarray(Image.fromarray(np.uint8(one * 255)).filter(blur)) / 255 for one in image],)
 
     def _ImageScaleBy(self, node_id, image, upscale_method, scale_by):  # noqa: N802
         sizes = [(round(one.shape[1] * scale_by), round(one.shape[0] * scale_by)) for one in image]
