@@ -109,8 +109,9 @@ class Following:
         number = self._appointment
 
         def check() -> None:
+            # once more inside: while it waited for its turn another check may have found the end
             if self._appointment == number:
-                self._act(self._check)
+                self._act(lambda: self._check() if self._appointment == number else None)
 
         self._desk.times.at(due_s, check)
 
