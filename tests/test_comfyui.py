@@ -284,6 +284,16 @@ def test_twelve_runs_cost_twelve_submits_and_twelve_pictures(client, comfy, flat
     assert all("number" not in body for path, body in comfy.bodies if path == "/prompt")
 
 
+def test_all_cells_of_a_sweep_share_one_graph_in_the_history(client, comfy, flat):
+    sweep = client.sweep(flat, {"1::color": [1, 2, 3]})
+    with client.library.history._store.read() as connection:
+        assert connection.execute("SELECT count(*) FROM graphs").fetchone()[0] == 1
+    graph = client.library.history.graph(sweep.cells[2].run.token)
+    assert graph["1"]["inputs"]["color"] == 0  # what was set stands in the params
+    sent = [body["prompt"]["1"]["inputs"]["color"] for path, body in comfy.bodies if path == "/prompt"]
+    assert sorted(sent) == [1, 2, 3]
+
+
 def test_only_two_are_in_flight_at_first(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
@@ -299,8 +309,7 @@ def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
     comfy.previews = True
     comfy.wait_at("3", 2)
     run = client.submit("default", {**SMALL, "3::steps": 3}).run
-    wait_until(lambda: run.progress is not None and run.progress.preview is not None)
-    assert run.status == "running"
+    wait_until(lambda: run.progress is not None and run.progress.preview is not None and run.status == "running")
     assert (run.progress.title, run.progress.value, run.progress.max) == ("KSampler", 2, 3)
     assert run.progress.nodes_total == 7
     comfy.go_on()

@@ -55,7 +55,7 @@ def start(session: Session, client: Client, request: Request) -> tuple[str | Wor
 
 
 def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
-    """What a run ran: the very graph that was sent, where there is one and the service runs graphs."""
+    """What a run ran: the graph it was made of, where there is one and the service runs graphs."""
     graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
     if graph is not None:
         return client.finder.of_graph(record.workflow, Graph(graph))

@@ -25,6 +25,7 @@ __all__ = ["Downloads", "expected"]
 
 TRIES = 4
 THREADS = 3
+THUMBNAILS_AFTER_S = 0.15  # the pictures that others wait for come first
 
 
 def expected(snapshot: Snapshot) -> tuple[PictureRecord, ...]:
@@ -93,7 +94,7 @@ class Downloads:
         else:
             self._settle(run, picture)
             for make in owed:
-                make()
+                self._timetable.at(self._timetable.clock() + THUMBNAILS_AFTER_S, make)
 
     def _keep(self, stream: PictureStream, token: str, output: Output, owed: list[Callable[[], None]]) -> PictureRecord:
         folder, settings = self._folder, self._settings

@@ -10,6 +10,7 @@ from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.roster import workflow_key
 from comflowy_nb.services.base import Submission
 from comflowy_nb.workflow.canonical import request_key
+from comflowy_nb.workflow.graph import Graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +60,8 @@ class Entrance:
         """
         service = self._tracker.service
         params = self._uploads.replace(values)
-        graph = workflow.graph.apply(params) if workflow.id is None and workflow.graph is not None else None
+        # as it was before the params, so that all cells of a sweep share one in the history
+        graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
         return Intent(
             token=str(uuid.uuid4()),
             identity=service.identity,
@@ -91,7 +93,7 @@ class Entrance:
                 token=run.token,
                 workflow_id=intent.workflow_id,
                 params=intent.params,
-                graph=intent.graph,
+                graph=None if intent.graph is None else Graph(intent.graph).apply(intent.params),
                 made_by=made_by(run.record),
             )
             self._tracker.submit(run, submission, workflow_key(run.record))

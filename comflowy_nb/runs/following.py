@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
 IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still asked about this often
+START_S = 0.05  # what ends sooner need not be written down as running
 GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is asked about where webhooks come
 FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
 
@@ -129,7 +130,8 @@ class Following:
 
     def hear_start(self) -> None:
         """The service said that it runs now."""
-        self._desk.times.soon(lambda: self._act(self._start))
+        due_s = self._desk.times.clock() + START_S
+        self._desk.times.at(due_s, lambda: self._act(self._start))
 
     def adopt(self) -> None:
         """An unknown run whose id a webhook told: the service did take it."""

@@ -95,7 +95,7 @@ def keep_picture(
     if later is None:
         _add_thumbnails(image, path, settings)
     else:
-        later(lambda: _add_thumbnails(image, path, settings))
+        later(lambda: _add_missing_thumbnails(image, path, settings))
     return _record(output, folder, path, image=image, kind=kind, sha256=digest, size_bytes=size_bytes)
 
 
@@ -189,6 +189,12 @@ def write_file(path: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _add_missing_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
+    """Make them unless somebody asked for one meanwhile, who has made them."""
+    if path.exists() and not path.with_suffix(f".t{THUMBNAIL_SIZES_PX[-1]}.jpg").exists():
+        _add_thumbnails(image, path, settings)
 
 
 def _add_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
