@@ -158,8 +158,8 @@ def _output(item: object, key: str, address: str, *, moving: bool) -> tuple[str,
         "subfolder": item.get("subfolder") or "",
         "type": item.get("type") or "output",
     }
-    ending = item["filename"].rpartition(".")[2].lower()
-    if not _ENDING.fullmatch(ending):
+    stem, _, ending = item["filename"].lower().rpartition(".")
+    if not stem or not _ENDING.fullmatch(ending):
         ending = "bin"
     is_still = ending in _STILL and not moving
     return f"{address}/view?{urlencode(query)}", None if is_still else ending, None
