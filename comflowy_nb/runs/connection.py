@@ -66,7 +66,9 @@ class Connection:
         self.roster = Roster(
             library, self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=follower
         )
-        self.entrance = Entrance(library, self.tracker, self.roster, Uploads(self.tracker), owner=owner.name)
+        self.entrance = Entrance(
+            library, self.tracker, self.roster, Uploads(self.tracker, library.folder), owner=owner.name
+        )
         self.sweeper = Sweeper(library, self.tracker, self.roster, self.entrance, owner=owner.name, settings=settings)
         self.finder = Finder(
             home=library.home,

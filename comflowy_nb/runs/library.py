@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import RunImage
     from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.services.base import Status
+    from comflowy_nb.workflow.pictures import PictureInput
 
 __all__ = ["Found", "Library", "find", "open_library", "runs"]
 
@@ -171,6 +172,13 @@ class Library:
         from comflowy_nb.runs.images import picture_path  # noqa: PLC0415 - loads Pillow
 
         return picture_path(self.folder, picture)
+
+    def input_thumbnail(self, picture: PictureInput) -> Path | None:
+        """A small JPEG of a picture that was handed to a service; None if there is none."""
+        from comflowy_nb.runs.input_pictures import input_path  # noqa: PLC0415 - loads Pillow
+
+        path = input_path(self.folder, picture)
+        return path if path.is_file() else None
 
     def thumbnail_path(self, picture: PictureRecord, size_px: int) -> Path:
         """A JPEG of the picture within 512 or 256 px."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import Images, Run
     from comflowy_nb.runs.sweep_rows import CellRecord, SweepRecord
     from comflowy_nb.workflow.axis_types import Axes
+    from comflowy_nb.workflow.pictures import PictureInput
 
 __all__ = ["Keeper", "Sender", "Sweep", "SweepCell", "sweep_of"]
 
@@ -73,6 +74,9 @@ class Keeper(Protocol):
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]: ...
 
+    def input_thumbnail(self, picture: PictureInput) -> Path | None:
+        """A small JPEG of a picture that was handed over once; None if there is none."""
+
 
 class Sender(Protocol):
     """Who sends the cells of a sweep: the client that entered it."""
@@ -121,6 +125,10 @@ class Sweep:
         self.started_clock_s = time.monotonic()
 
     # -- what it is ---------------------------------------------------------------------------------------------
+
+    def input_thumbnail(self, picture: PictureInput) -> Path | None:
+        """A small JPEG of a picture that is a value of an axis, where its content is not at hand any more."""
+        return self._keeper.input_thumbnail(picture)
 
     @property
     def number(self) -> int | None:

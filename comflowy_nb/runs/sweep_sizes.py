@@ -24,6 +24,8 @@ __all__ = [
     "CELL_GAP_PX",
     "MOSAIC_GAP_PX",
     "PAGE_PX",
+    "THUMB_GAP_PX",
+    "THUMB_PX",
     "Block",
     "Shape",
     "Sizes",
@@ -36,6 +38,7 @@ __all__ = [
     "header_lines",
     "paginate",
     "shows_name",
+    "thumb_height",
     "title_height",
     "title_lines",
     "wrap_header",
@@ -52,6 +55,8 @@ CELL_GAP_PX = 6
 MOSAIC_GAP_PX = 2
 PANEL_GAP_PX = 26
 HEADER_LINES = 4
+THUMB_PX = 64  # a picture that is the value of an axis, beside its name
+THUMB_GAP_PX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +279,12 @@ def header_height(sheet: SweepSheet, sizes: Sizes, block: Block, measure: Measur
     if sheet.x is None:
         return LINE_PX + 4 if sheet.y is not None else 0
     lines = max(len(header_lines(sheet.x, index, sizes.box[0], measure)) for index in block.columns)
-    return (lines + shows_name(sheet, block)) * LINE_PX + 4
+    return (lines + shows_name(sheet, block)) * LINE_PX + 4 + thumb_height(sheet.x, sizes)
+
+
+def thumb_height(axis: Headings, sizes: Sizes) -> int:
+    """What the pictures of an axis take above the names of its values; they are no wider than a cell."""
+    return min(THUMB_PX, sizes.box[0]) + THUMB_GAP_PX if axis.pictures else 0
 
 
 def shows_name(sheet: SweepSheet, block: Block) -> bool:
@@ -302,7 +312,7 @@ def _label_width(sheet: SweepSheet, measure: Measure) -> int:
         *(measure(value.text, "title") for value in sheet.y.values),
         *(measure(value.note, "small") for value in sheet.y.values),
     )
-    return math.ceil(min(widest, ROW_LABEL_PX)) + 12
+    return math.ceil(max(min(widest, ROW_LABEL_PX), THUMB_PX if sheet.y.pictures else 0)) + 12
 
 
 def find_cramped(sheet: SweepSheet, sizes: Sizes, measure: Measure) -> set[str]:

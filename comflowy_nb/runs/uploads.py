@@ -10,6 +10,7 @@ from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from comflowy_nb.runs.tracker import Tracker
 
@@ -19,8 +20,9 @@ __all__ = ["Uploads"]
 class Uploads:
     """What a service calls the pictures it was given by this client."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, folder: Path) -> None:
         self._tracker = tracker
+        self._folder = folder  # of pictures: a small copy of each is kept there
         self._known: dict[str, str] = {}  # sha256 -> the value to send
 
     def replace(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,4 +50,7 @@ class Uploads:
         return sent
 
     def _upload(self, picture: PictureInput) -> str | None:
+        from comflowy_nb.runs.input_pictures import keep_input  # noqa: PLC0415 - loads Pillow
+
+        keep_input(self._folder, picture)
         return self._tracker.service.upload(picture.name, picture.load())
