@@ -20,6 +20,7 @@ _PLACES = {
     "form": "comflowy_nb.notebook.form_making",
     "grid": "comflowy_nb.notebook.showing",
     "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
+    "params_from": "comflowy_nb.runs.recipe",
     "show": "comflowy_nb.notebook.showing",
 }
 __all__ = [*sorted(_PLACES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all

@@ -73,7 +73,9 @@ def _build_parser() -> argparse.ArgumentParser:
         epilog="It ends with 0 if every cell succeeded, 1 if one did not, 2 for wrong usage, 130 after an interrupt.",
     )
     sweep.add_argument("file", metavar="FILE.yaml", type=Path, help="workflow, fields and options, as YAML")
-    sweep.add_argument("--connect", metavar="TARGET", help="sandbox, cloud or [NAME=]URL; else COMFLOWY_TARGET")
+    sweep.add_argument(
+        "--connect", metavar="TARGET", help="sandbox, cloud, comfyui or [NAME=]URL; else COMFLOWY_TARGET"
+    )
     sweep.add_argument("--as", dest="name", metavar="NAME", help="a name for the sweep, as in a notebook")
     sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for copies, a contact sheet and a JSON")
     return parser

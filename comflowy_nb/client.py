@@ -11,6 +11,7 @@ from comflowy_nb.runs.ends import error_of, raise_unless_whole
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
 from comflowy_nb.runs.timetable import Interrupted, unbroken
+from comflowy_nb.services.base import Status
 from comflowy_nb.services.connecting import open_service
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.axes import count_axes, read_axes
@@ -360,7 +361,7 @@ class Client:
         """
         sweep = self.library.sweep(record, self._connection.roster.run)
         for cell in sweep.cells:
-            if cell.run is not None and cell.run.record.origin == self._connection.roster.origin:
+            if cell.run is not None and self._connection.roster.is_here(cell.run.record):
                 self._connection.roster.refresh(cell.run)
         self._connection.sweeper.watch(sweep)
         return sweep
@@ -438,7 +439,7 @@ class Client:
 
     def news(self) -> list[Run]:
         """The runs of earlier kernels that this client took up and that have ended since; each is told once."""
-        ended = [run for run in self._taken_up if run.record.is_settled]
+        ended = [run for run in self._taken_up if run.record.is_settled and run.status is not Status.UNKNOWN]
         self._taken_up = [run for run in self._taken_up if run not in ended]
         return ended
 

@@ -6,7 +6,9 @@ sets the same names in a notebook.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,7 +19,18 @@ from comflowy_nb.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OPTIONS", "Option", "Secret", "Settings", "cloud_url", "default_target", "home", "key_from_env", "settings"]
+__all__ = [
+    "OPTIONS",
+    "Option",
+    "Secret",
+    "Settings",
+    "cloud_url",
+    "default_target",
+    "headers_for",
+    "home",
+    "key_from_env",
+    "settings",
+]
 
 CLOUD_URL = "https://app.comflowy.com"
 
@@ -92,12 +105,40 @@ def _https(value: Any) -> Any:
     return str(value).rstrip("/")
 
 
+def _headers(value: Any) -> Mapping[str, Mapping[str, Secret]]:
+    """Origin -> name of a header -> its value, kept as a secret."""
+    if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
+        raise _HeadersError
+    checked: dict[str, Mapping[str, Secret]] = {}
+    for origin, given in value.items():
+        if not isinstance(origin, str) or urlsplit(origin).scheme not in {"http", "https"}:
+            raise _HeadersError
+        own = {name: text if isinstance(text, Secret) else Secret(str(text)) for name, text in given.items()}
+        if not all(_HEADER.fullmatch(str(name)) and _is_line(text.reveal()) for name, text in own.items()):
+            raise _HeadersError
+        checked[origin.rstrip("/")] = own
+    return checked
+
+
+class _HeadersError(SettingsError):
+    """What is no mapping of headers; the value is a secret, so it is not repeated."""
+
+    def __init__(self) -> None:
+        super().__init__("must be {'https://host': {'Header-Name': 'its value'}}")
+
+
+def _is_line(text: str) -> bool:
+    return text.isprintable() and text.isascii() and bool(text.strip())
+
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _MIB = 1024 * 1024
 
 OPTIONS: Mapping[str, Option] = {
     option.name: option
     for option in (
         Option("webhooks", "auto", _choice("auto", "on", "off"), "Receiver of callbacks: auto is on for loopback."),
+        Option("headers", {}, _headers, "Headers for one's own ComfyUI server behind a proxy, by its origin."),
         Option("callback_url", None, _optional(_https), "Public address that reaches the receiver."),
         Option("connect_timeout_s", 5.0, _number(0.05, 120), "Longest wait for a connection, in seconds."),
         Option("read_timeout_s", 30.0, _number(0.05, 600), "Longest silence within an answer, in seconds."),
@@ -145,8 +186,14 @@ class Settings:
             raise SettingsError(f"there is no setting {name!r}; the settings are {', '.join(OPTIONS)}")
         try:
             checked = OPTIONS[name].check(value)
+        except _HeadersError as error:
+            problem, value = f"{name} {error}", None  # Verbose tracebacks show locals
         except SettingsError as error:
-            raise SettingsError(f"{name} {error}, not {value!r}") from None
+            problem = f"{name} {error}, not {value!r}"
+        else:
+            problem = ""
+        if problem:
+            raise SettingsError(problem)
         object.__setattr__(self, name, checked)
 
     def __repr__(self) -> str:
@@ -185,6 +232,33 @@ def key_from_env() -> Secret | None:
     """The key in `COMFLOWY_API_KEY`; it belongs to the origin of `cloud_url()` alone."""
     text = os.environ.get("COMFLOWY_API_KEY", "").strip()
     return Secret(text) if text else None
+
+
+def headers_for(address: str) -> Mapping[str, Secret]:
+    """The headers that `settings.headers`, else `COMFLOWY_HEADERS`, has for an address or for its origin.
+
+    Raises
+    ------
+    SettingsError
+        If `COMFLOWY_HEADERS` is no JSON of that form, or a secret would go over plain http to another machine.
+    """
+    parts = urlsplit(address)
+    text = os.environ.get("COMFLOWY_HEADERS", "").strip()
+    found = dict(settings.headers)
+    if text:
+        try:
+            found = {**_headers(json.loads(text)), **found}
+        except (ValueError, SettingsError):
+            problem: str | None = 'COMFLOWY_HEADERS must be JSON: {"https://host": {"Header-Name": "its value"}}'
+        else:
+            problem = None
+        if problem:
+            del text
+            raise SettingsError(problem)
+    own: Mapping[str, Secret] = found.get(address) or found.get(f"{parts.scheme}://{parts.netloc}") or {}
+    if own and parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        raise SettingsError("the headers in the settings are not sent over plain http to another machine; use https")
+    return own
 
 
 def default_target() -> str | None:

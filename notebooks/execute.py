@@ -1,10 +1,16 @@
-"""Executes the tutorials again on the sandbox and strips them, to commit them: `make notebooks`."""
+"""Executes the tutorials again and strips them, to commit them: `make notebooks`.
+
+That of ComfyUI on the scripted server of the tests, the others on the sandbox.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 
@@ -12,27 +18,44 @@ from comflowy_nb.demo import await_end_of_sandbox, execute, kernel_environment, 
 from comflowy_nb.demo_teller import Teller
 from comflowy_nb.errors import ComflowyError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 HERE = Path(__file__).parent
+SERVER = HERE.parent / "tests" / "comfyui" / "comfyui_server.py"
 
 
 def main() -> int:
     teller = Teller(sys.stdout)
-    for path in sorted(HERE.glob("*.ipynb")):
-        content = nbformat.read(path, as_version=4)
-        teller.line(f"{path.name}:")
-        with tempfile.TemporaryDirectory() as folder:
-            home = Path(folder) / "home"
-            home.mkdir()
-            try:
-                execute(content, Path(folder), kernel_environment(home), teller)
-            except ComflowyError as error:
-                teller.line(f"{path.name}: {error}")
-                return 1
-            finally:
-                await_end_of_sandbox(home, teller)
-        strip(content)
-        nbformat.write(content, path)
+    with scripted_comfyui() as url:
+        for path in sorted(HERE.glob("*.ipynb")):
+            content = nbformat.read(path, as_version=4)
+            teller.line(f"{path.name}:")
+            with tempfile.TemporaryDirectory() as folder:
+                home = Path(folder) / "home"
+                home.mkdir()
+                try:
+                    execute(content, Path(folder), kernel_environment(home) | {"COMFYUI_URL": url}, teller)
+                except ComflowyError as error:
+                    teller.line(f"{path.name}: {error}")
+                    return 1
+                finally:
+                    await_end_of_sandbox(home, teller)
+            strip(content)
+            nbformat.write(content, path)
     return 0
+
+
+@contextmanager
+def scripted_comfyui() -> Iterator[str]:
+    """The address of a scripted ComfyUI server, for as long as it is needed."""
+    command = [sys.executable, str(SERVER), "--previews"]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    assert server.stdout is not None
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.communicate("", timeout=30)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,31 @@ def home(tmp_path, monkeypatch):
     """An empty COMFLOWY_HOME; no key, no target and no proxy from the machine."""
     folder = tmp_path / "home"
     monkeypatch.setenv("COMFLOWY_HOME", str(folder))
-    for name in ("COMFLOWY_API_KEY", "COMFLOWY_URL", "COMFLOWY_TARGET", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "COMFLOWY_API_KEY",
+        "COMFLOWY_URL",
+        "COMFLOWY_TARGET",
+        "COMFLOWY_HEADERS",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False) if name.islower() else None
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     settings.reset()
     yield folder
     settings.reset()
+
+
+@pytest.fixture
+def comfy(tmp_path):
+    """A scripted ComfyUI server of its own, on loopback."""
+    from comfyui_server import ComfyServer
+
+    with ComfyServer(tmp_path / "comfyui") as server:
+        yield server
+    assert server.stumbled == []
 
 
 @pytest.fixture(autouse=True)

@@ -103,7 +103,31 @@ def check_form(content):
     assert "heun" in said(cell_with(content, "observe"))
 
 
-CHECKS = {"quickstart": check_quickstart, "explore": check_explore, "form": check_form, "compare": check_compare}
+def check_comfyui(content):
+    """What the tutorial of a person's own server shows, wherever it was executed."""
+    assert "connected to home" in said(cell_with(content, "%comflowy connect"))
+    assert "ckpt_name" in said(cell_with(content, "%comflowy fields default"))
+    first = cell_with(content, "--as bottle")
+    assert "r1 bottle (default) - success" in said(first)
+    assert "same as r1, nothing sent" in said(cell_with(content, "run --from bottle"))
+    assert "nearest: euler" in cell_with(content, "eular").outputs[0].evalue
+    assert "6 of 6 success" in said(cell_with(content, "--as samplers"))
+    assert "mine is now a graph" in said(cell_with(content, "server:last"))
+    assert "(256, 256)" in said(cell_with(content, "pil().size"))
+    folder = cell_with(content, "file:refs/*.png")
+    assert "cfg2.png" in said(folder)
+    assert said(cell_with(content, "params_from")).startswith("%%comflowy run default")
+    for cell in (first, folder, cell_with(content, "run mine"), cell_with(content, "{picture}")):
+        assert picture_count(cell) == 1
+
+
+CHECKS = {
+    "quickstart": check_quickstart,
+    "explore": check_explore,
+    "form": check_form,
+    "compare": check_compare,
+    "comfyui": check_comfyui,
+}
 
 
 def check_nothing_private(text):
@@ -136,7 +160,7 @@ def test_a_committed_notebook_shows_what_it_tells_of(name):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch):
+def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch, request):
     empty = tmp_path / "person"
     empty.mkdir()
     work = tmp_path / "work"
@@ -146,9 +170,13 @@ def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch):
         cell.outputs, cell.execution_count = [], None
     stream = io.StringIO()
     teller = Teller(stream)
+    if name == "comfyui":
+        comfy = request.getfixturevalue("comfy")
+        monkeypatch.setenv("COMFYUI_URL", comfy.url)
     environment = demo.kernel_environment(home) | {"HOME": str(empty), "XDG_CACHE_HOME": "", "XDG_DATA_HOME": ""}
     demo.execute(content, work, environment, teller)
-    key = json.loads((home / "sandbox" / "address.json").read_text())["key"]
+    address = home / "sandbox" / "address.json"
+    key = json.loads(address.read_text())["key"] if address.exists() else "no key: the sandbox was not asked"
     demo.await_end_of_sandbox(home, teller)
     assert "still running" not in stream.getvalue()
 
@@ -159,6 +187,7 @@ def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch):
     assert str(tmp_path) not in raw
     check_nothing_private(raw)
     assert "success" in stream.getvalue()
+    assert address.exists() == (name != "comfyui")
 
     page = demo.to_html(content, title=name)
     assert "<script" not in page

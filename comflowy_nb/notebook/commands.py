@@ -76,6 +76,7 @@ class Option:
     help: str
     read: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
+    is_ref: bool = False  # exactly `{name}` is the very object
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ _STATUSES = tuple(str(status) for status in Status)
 
 _AS = Option("--as", "NAME", "set this Python variable, and name it in the history", _name)
 _SENDING = (
-    Option("--from", "REF|PICTURE", "start from the workflow and values of a run or a picture"),
+    Option("--from", "REF|PICTURE", "start from the workflow and values of a run or a picture", is_ref=True),
     Option("--fresh", None, "run it again although there is a success"),
     Option("--retry", "|".join(_RETRY), "what to run again after it ended badly (failed)", _choice(*_RETRY), _RETRY),
     Option("--background", None, "return at once; status and pictures still come into this cell"),
@@ -113,7 +114,7 @@ COMMANDS: Mapping[str, Command] = {
     command.name: command
     for command in (
         Command(
-            "connect", "connect [NAME=]TARGET", "connect to sandbox, cloud or an address",
+            "connect", "connect [NAME=]TARGET", "connect to sandbox, cloud, comfyui or an address",
             "connect_command:connect", words=(0, 1), has_fields=True,
         ),
         Command("login", "login", "ask for the API key, without echo", "connect_command:login"),
@@ -122,7 +123,8 @@ COMMANDS: Mapping[str, Command] = {
             "workflows", "workflows", "the workflows that can be named", "workflow_commands:workflows",
         ),
         Command(
-            "workflow", "workflow add NAME ID|URL|FILE|PICTURE  or  workflow alias NAME WORD=FIELD",
+            "workflow",
+            "workflow add NAME ID|URL|FILE|PICTURE|server:last  or  workflow alias NAME WORD=FIELD",
             "give a workflow a name, or a field a word", "workflow_commands:workflow",
             (Option("--fields", "FILE", "an API-format graph that describes the fields"),),
             words=(1, 3), has_fields=True,
@@ -309,6 +311,8 @@ def _read_option(command: Command, word: Word, rest: list[Word], namespace: Mapp
         if not rest or rest[0].raw.startswith("--"):
             raise UsageError(f"{name} needs a value: {name} {option.value}")
         text = rest.pop(0).text
+    if option.is_ref and is_name(text) and text[1:-1] in namespace:
+        return key, namespace[text[1:-1]]
     try:
         return key, option.read(expand_text(text, namespace))
     except ValueError as error:

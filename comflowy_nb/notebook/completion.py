@@ -22,7 +22,7 @@ __all__ = ["Completions"]
 
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
-_TARGETS = ("sandbox", "cloud")
+_TARGETS = ("sandbox", "cloud", "comfyui")
 _NUMBERED = 12  # references offered
 _REF_COMMANDS = {"show", "compare", "save", "cancel", "resume"}
 _RUNNING = {"run", "sweep", "form"}
@@ -136,7 +136,10 @@ class Completions:
 
     def _workflow_names(self) -> list[str]:
         client = self._session.client
-        return client.finder.names() if client is not None else self._session.catalogue.names()
+        if client is None:
+            return self._session.catalogue.names()
+        last = ["server:last"] if client.service.runs_graphs else []
+        return [*client.finder.names(), *last]
 
     def _choices(self, workflow: Workflow | None, key: str, *, several: bool = False) -> list[str]:
         if workflow is None:

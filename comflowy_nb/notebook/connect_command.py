@@ -16,6 +16,7 @@ from comflowy_nb.services.origins import is_loopback
 from comflowy_nb.services.targets import origin_of
 from comflowy_nb.settings import cloud_url, default_target
 from comflowy_nb.workflow.expansion import expand_text
+from comflowy_nb.workflow.finding import SERVER_LAST
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
@@ -28,6 +29,7 @@ __all__ = ["connect", "login", "logout", "overview"]
 _WAYS = (
     "%comflowy connect sandbox         a server on this machine: no key, no GPU, no network",
     "%comflowy connect cloud           Comflowy, with your API key",
+    "%comflowy connect comfyui         a ComfyUI server on this machine",
     "%comflowy connect NAME=https://   another server",
 )
 _LISTED = 6
@@ -37,7 +39,9 @@ def connect(session: Session, request: Request) -> None:
     """Connect, say to what, what can be run there, and what finished meanwhile."""
     typed = [*request.words, *request.fields]
     if len(typed) != 1:
-        raise UsageError(f"connect to one target: %comflowy {request.command.usage}: sandbox, cloud or an address")
+        raise UsageError(
+            f"connect to one target: %comflowy {request.command.usage}: sandbox, cloud, comfyui or an address"
+        )
     client = session.connect(expand_text(typed[0].text, request.namespace))
     session.say(paragraph(*_greeting(client), *_news(client)))
 
@@ -46,8 +50,9 @@ def login(session: Session, request: Request) -> None:
     """Ask for the key of the connected service, else of the cloud; keep it where there is a keyring."""
     del request
     client = session.client
-    if client is not None and client.service.kind == "sandbox":
-        raise SettingsError("the sandbox needs no key")
+    if client is not None and client.service.kind != "comflowy":
+        what = "the sandbox" if client.service.kind == "sandbox" else "a ComfyUI server"
+        raise SettingsError(f"{what} needs no key")
     origin = client.service.origin if client is not None else origin_of(cloud_url())
     label = client.label if client is not None else "cloud"
     key = session.ask_key(label)
@@ -106,6 +111,8 @@ def _greeting(client: Client) -> list[str]:
             with suppress(ComflowyError):
                 client.workflow(name)  # so that Tab knows the fields
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
+    if client.service.runs_graphs:
+        listed += f", {SERVER_LAST}" if listed else SERVER_LAST
     return [f"connected to {client.label}" + (f" - workflows: {listed}" if listed else "")]
 
 

@@ -20,13 +20,12 @@ def form(session: Session, request: Request) -> Form | None:
     """A form in this cell, with status in it and pictures below it."""
     client = session.connected()
     named, base = start(session, client, request)
-    workflow = client.workflow(named)
+    workflow = client.workflow(named) if isinstance(named, str) else named
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
     resolved = client.resolve(workflow, given, namespace=request.namespace)
     if not session.in_kernel:
-        session.say(
-            paragraph(f"a form needs a notebook; in a terminal: %comflowy fields {named}, %comflowy run {named}")
-        )
+        name = workflow.name
+        session.say(paragraph(f"a form needs a notebook; in a terminal: %comflowy fields {name}, %comflowy run {name}"))
         return None
     from comflowy_nb.notebook.form import Form  # noqa: PLC0415 - loads ipywidgets
     from comflowy_nb.notebook.form_fields import form_fields  # noqa: PLC0415 - as above

@@ -30,8 +30,12 @@ _MORE = {
     "connect": """\
   %comflowy connect sandbox                       no key needed; starts by itself
   %comflowy connect cloud                         asks for your key, or takes COMFLOWY_API_KEY
+  %comflowy connect comfyui                       a ComfyUI server on this machine (http://127.0.0.1:8188)
   %comflowy connect studio=https://example.com    another server, under a name of your own
+  %comflowy connect home=http://127.0.0.1:8188,http://192.168.1.5:8188    several ComfyUI servers as one
 
+A ComfyUI server behind a proxy takes its path in the address; headers it wants come from COMFLOWY_HEADERS, a JSON
+{"https://host": {"Header-Name": "value"}}, and are never shown.
 With COMFLOWY_TARGET set, the first run connects by itself.""",
     "login": """\
   %comflowy login
@@ -47,6 +51,7 @@ is one, and never in the notebook: no command takes a key.""",
   %comflowy workflow add portrait "https://app.comflowy.com/app?id=3fef208b-7d25-4d9a-8ec9-c79eb2153234"
   %comflowy workflow add mine my-graph.json                               a graph saved in API format
   %comflowy workflow add mine picture.png                                 the graph that a picture carries
+  %comflowy workflow add mine server:last                                 the graph that ran last on a ComfyUI server
   %comflowy workflow alias default prompt=6::text                         now: %comflowy run default prompt=...""",
     "fields": """\
   %comflowy fields default

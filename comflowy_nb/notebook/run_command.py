@@ -11,7 +11,8 @@ from comflowy_nb.notebook.starting import start
 from comflowy_nb.notebook.sweep_command import run_times
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
-from comflowy_nb.runs.save import copy_with_params, made_by, readable_name
+from comflowy_nb.runs.record import made_by
+from comflowy_nb.runs.save import copy_with_params, readable_name
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.values import Setting
@@ -32,7 +33,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
     body = read_body(request.body) if request.body is not None else None
     client = session.connected()
     named, base = start(session, client, request)
-    workflow = client.workflow(named)
+    workflow = client.workflow(named) if isinstance(named, str) else named
     if body is not None:
         body.check_workflow(workflow)
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]

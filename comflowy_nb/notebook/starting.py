@@ -9,14 +9,16 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.finding import PICTURES
-from comflowy_nb.workflow.graph import Made, made_of_picture
+from comflowy_nb.workflow.graph import Graph, Made, graph_of_picture, made_of_picture
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
+    from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.workflow.axis_types import Axes
+    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["axes_to_start_from", "start"]
 
@@ -31,8 +33,8 @@ def axes_to_start_from(session: Session, request: Request) -> Axes | None:
     return None if record is None else session.sweep(record).axes
 
 
-def start(session: Session, client: Client, request: Request) -> tuple[str, Made | None]:
-    """The word for the workflow, and what to start from where `--from` was given."""
+def start(session: Session, client: Client, request: Request) -> tuple[str | Workflow, Made | None]:
+    """The workflow or the word for it, and what to start from where `--from` was given."""
     source = request.options.get("from")
     if source is None:
         if not request.words:
@@ -41,31 +43,44 @@ def start(session: Session, client: Client, request: Request) -> tuple[str, Made
         return request.text(request.words[0]), None
     if request.words:
         raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
-    path = Path(source).expanduser()
+    path = Path(str(source)).expanduser()
     if path.suffix.lower() in PICTURES and path.is_file():
-        return _start_from_picture(path)
+        return _start_from_picture(client, path)
     found = session.find(source)
     if found.sweep is not None:
         return _start_from_sweep(client, session.sweep(found.sweep))
     record = found.run.record
+    made = Made(record.workflow, record.workflow_id, dict(record.params), record.set_params)
+    return _workflow_of(client, record), made
+
+
+def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
+    """What a run ran: the graph it was made of, where there is one and the service runs graphs."""
+    graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
+    if graph is not None:
+        return client.finder.of_graph(record.workflow, Graph(graph))
     here = record.workflow_id if record.identity == client.identity else None
-    named = record.workflow if record.workflow in client.finder.names() else here or record.workflow
-    return named, Made(record.workflow, record.workflow_id, dict(record.params), record.set_params)
+    return record.workflow if record.workflow in client.finder.names() else here or record.workflow
 
 
-def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str, Made]:
+def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str | Workflow, Made]:
     """What all cells of a sweep have in common; its axes are left to whoever starts from it."""
     record = swept.record
     assert record is not None
     here = record.workflow_id if record.identity == client.identity else None
-    named = record.workflow if record.workflow in client.finder.names() else here or record.workflow
+    named: str | Workflow = record.workflow if record.workflow in client.finder.names() else here or record.workflow
+    first = next((cell.run.record for cell in swept.cells if cell.run is not None), None)
+    if first is not None and client.service.runs_graphs and named not in client.finder.names():
+        named = _workflow_of(client, first)
     fixed = dict(swept.axes.fixed)
     shared = tuple(key for key in swept.axes.set_params if key in fixed)
     return named, Made(record.workflow, record.workflow_id, fixed, shared)
 
 
-def _start_from_picture(path: Path) -> tuple[str, Made | None]:
+def _start_from_picture(client: Client, path: Path) -> tuple[str, Made | None]:
     made = made_of_picture(path)
+    if client.service.runs_graphs and graph_of_picture(path) is not None:
+        return str(path), made  # its graph has the values within
     if made is None:
         return str(path), None  # its graph is the workflow, values and all
     named = made.workflow or made.workflow_id

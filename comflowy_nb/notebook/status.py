@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from comflowy_nb.notebook.file_outputs import inline_picture
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class StatusLine:
     phrases: tuple[Phrase, ...]
     fraction: float | None = None
     news: str = field(default="", compare=False)  # what counts as a change where each change is printed
+    preview: bytes | None = field(default=None, repr=False)  # how the picture looks so far
 
     @property
     def text(self) -> str:
@@ -49,7 +51,9 @@ class StatusLine:
     def html(self) -> str:
         dash = f'<span style="opacity:.4">{_SEPARATOR}</span>'
         phrases = [" ".join(_span(words, tone) for words, tone in phrase) for phrase in self.phrases]
-        line = f'<div style="{FONT};padding:2px 0">{dash.join(phrases)}{self._bar()}</div>'
+        line = (
+            f'<div style="{FONT};padding:2px 0">{dash.join(phrases)}{self._bar()}{inline_picture(self.preview)}</div>'
+        )
         return line.replace("\n", " ")
 
     def _bar(self) -> str:
@@ -103,7 +107,9 @@ def status_line(
         phrases.append(((note, "odd"),))
     progress = run.progress
     news = (record.status, record.service_word, progress.node if progress else None, run.trouble, note)
-    return StatusLine(tuple(phrases), fraction, repr((*news, [picture.state for picture in record.pictures])))
+    preview = progress.preview if progress is not None and record.status is Status.RUNNING else None
+    pictures = [output.state for output in record.outputs]
+    return StatusLine(tuple(phrases), fraction, repr((*news, pictures)), preview)
 
 
 def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], float | None]:
@@ -114,6 +120,8 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], floa
         (*_who(record), (f"on {record.service}", "muted")),
         ((doing, "live"),),
     ]
+    if progress and progress.ahead and record.status in {Status.WAITING, Status.PENDING}:
+        phrases.append(((f"{progress.ahead} run{'s' * (progress.ahead != 1)} before it", "plain"),))
     if progress and progress.nodes_total and record.status is Status.RUNNING:
         phrases.append(((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"),))
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
@@ -231,11 +239,12 @@ def _seeds(drawn: Mapping[str, int]) -> list[Phrase]:
 
 def _pictures(record: RunRecord) -> list[Phrase]:
     """What is owed or wanting of the pictures; nothing where all are there."""
-    total = len(record.pictures)
-    expected = sum(picture.state == "expected" for picture in record.pictures)
+    total = len(record.outputs)
+    expected = sum(output.state == "expected" for output in record.outputs)
     missing = [picture for picture in record.pictures if picture.state == "missing"]
     if expected:
-        return [((f"fetching {expected} of {total} picture{'s' * (total != 1)}", "live"),)]
+        what = "file" if record.files else "picture"
+        return [((f"fetching {expected} of {total} {what}{'s' * (total != 1)}", "live"),)]
     if not total and record.status is Status.SUCCESS:
         return [(("no pictures came", "odd"),)]
     if not missing:

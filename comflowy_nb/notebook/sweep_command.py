@@ -38,7 +38,7 @@ def sweep(session: Session, request: Request) -> Sweep | None:
     body = read_body(request.body, sweep=True) if request.body is not None else None
     client = session.connected()
     named, base = start(session, client, request)
-    workflow = client.workflow(named)
+    workflow = client.workflow(named) if isinstance(named, str) else named
     if body is not None:
         body.check_workflow(workflow)
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
@@ -48,7 +48,15 @@ def sweep(session: Session, request: Request) -> Sweep | None:
     if before is not None:
         axes, base = axes.over(before), None
     if "export" in request.options:
-        _export(session, client, request, named=named, workflow=workflow, axes=axes, base=base)
+        _export(
+            session,
+            client,
+            request,
+            named=named if isinstance(named, str) else workflow.name,
+            workflow=workflow,
+            axes=axes,
+            base=base,
+        )
         return None
     if "dry-run" in request.options:
         return _say_plan(session, client, request, workflow=workflow, axes=axes, base=base)

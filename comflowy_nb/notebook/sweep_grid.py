@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -16,6 +17,7 @@ from comflowy_nb.runs.sweep_captions import choose_axes, sheet_of_sweep
 from comflowy_nb.runs.sweep_layout import arrange_sweep
 from comflowy_nb.runs.sweep_looks import Look, chosen_pictures, look_of
 from comflowy_nb.runs.sweep_sizes import MOSAIC_GAP_PX
+from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import RunImage
     from comflowy_nb.runs.sweep import Sweep, SweepCell
     from comflowy_nb.runs.sweep_captions import SweepSheet
-    from comflowy_nb.runs.sweep_layout import Slot, SweepPage
+    from comflowy_nb.runs.sweep_layout import Slot, SweepPage, Thumb
 
 __all__ = ["SweepGrid", "SweepPainting"]
 
@@ -138,8 +140,9 @@ class SweepPainting:
         page = self.page
         with DRAWING:
             pictures = Image.new("RGB", self._paper.size, "white")
-            for slot in self._slots.values():
-                x, y, right, low = (n * self.scale for n in (slot.x, slot.y, slot.x + slot.width, slot.y + slot.height))
+            boxes = [(slot.x, slot.y, slot.width, slot.height) for slot in self._slots.values()]
+            for left, top, width, height in (*boxes, *((one.x, one.y, one.side, one.side) for one in page.thumbs)):
+                x, y, right, low = (n * self.scale for n in (left, top, left + width, top + height))
                 pictures.paste(self._paper.crop((x, y, right, low)), (x, y))
             return draw_figure((page.width, page.height), page.words, scale=self.scale, paper=pictures)[0]
 
@@ -162,10 +165,24 @@ class SweepPainting:
             self.scale = 2 if _may_be_fine(page) else 1
         self._paper = draw_figure((page.width, page.height), page.words, scale=self.scale)[1]
         self._slots = {slot.number: slot for slot in page.slots}
+        for thumb in page.thumbs:
+            self._paint_thumb(thumb)
         for number in self._slots:
             cell = self._sweep.cells[number - 1]
             look = self._looks.setdefault(number, look_of(cell, node=self._node, image=self._image))
             self._paint(cell, look)
+
+    def _paint_thumb(self, thumb: Thumb) -> None:
+        """The small picture of an axis's value."""
+        side = thumb.side * self.scale
+        try:
+            with Image.open(io.BytesIO(thumb.picture.load())) as opened:
+                opened.draft("RGB", (side, side))
+                small = flatten(opened)
+        except Exception:  # noqa: BLE001 - its content may be gone, or no picture; the name stands there all the same
+            return
+        small.thumbnail((side, side))
+        self._paper.paste(small, (thumb.x * self.scale, thumb.y * self.scale))
 
     def _sizes_of(self, cell: SweepCell) -> tuple[tuple[int, int], ...]:
         sizes = [_size(image) for image in self._pictures(cell)]

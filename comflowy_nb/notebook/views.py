@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
+from comflowy_nb.notebook.file_outputs import files_html, files_text
 from comflowy_nb.notebook.status import StatusLine, status_line
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class RunView:
             if self._finished:
                 return
             self._draw(force=True)
+            if self.run.record.files:
+                self._show_files()
             if not self._with_pictures or not self.run.record.pictures:
                 pass
             elif self._in_kernel:
@@ -149,6 +152,15 @@ class RunView:
             else:
                 print_paths(self.run, self._only)
             self._finished = True  # at the end: an interrupted drawing is done again
+
+    def _show_files(self) -> None:
+        """What is no picture stands below the status line, in the same handle."""
+        line = self._line()
+        if self._in_kernel:
+            text = f"{line.text}\n{files_text(self.run)}"
+            self._status.update({"text/plain": text, "text/html": line.html + files_html(self.run)}, raw=True)
+        else:
+            print(files_text(self.run))  # noqa: T201 - a terminal has no handles
 
     def _draw(self, *, force: bool) -> None:
         if not force and time.monotonic() - self._last_s < UPDATE_S:
@@ -247,7 +259,7 @@ def wait_drawing(views: Sequence[View], timeout_s: float | None = None) -> None:
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
     """Where the pictures are: what a terminal shows in their stead."""
-    for image in run.images:
+    for image in (*run.images, *run.files):
         if image.record.state == "kept" and (only is None or image.record.index in only):
             print(f"  {image.path}")  # noqa: T201 - a terminal has no handles
 

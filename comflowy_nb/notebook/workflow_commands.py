@@ -14,7 +14,7 @@ from comflowy_nb.runs.captions import write_value
 from comflowy_nb.workflow.console import read_console
 from comflowy_nb.workflow.expansion import expand_text
 from comflowy_nb.workflow.fields import FieldType, nearest
-from comflowy_nb.workflow.finding import PICTURES
+from comflowy_nb.workflow.finding import PICTURES, SERVER_LAST
 from comflowy_nb.workflow.graph import graph_of_picture, read_graph
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def workflows(session: Session, request: Request) -> None:
 
 
 def workflow(session: Session, request: Request) -> None:
-    """`workflow add NAME ID|URL|FILE|PICTURE` and `workflow alias NAME WORD=FIELD`."""
+    """`workflow add NAME ID|URL|FILE|PICTURE|server:last` and `workflow alias NAME WORD=FIELD`."""
     verb = request.words[0].text
     if verb == "add":
         _add(session, request)
@@ -100,9 +100,9 @@ def fields(session: Session, request: Request) -> None:
 
 def _add(session: Session, request: Request) -> None:
     if len(request.words) != 3 or request.fields:
-        raise UsageError("%comflowy workflow add NAME ID|URL|FILE|PICTURE")
+        raise UsageError("%comflowy workflow add NAME ID|URL|FILE|PICTURE|server:last")
     name, source = request.text(request.words[1]), request.text(request.words[2])
-    workflow_id, graph = _source(source)
+    workflow_id, graph = _source(session, source)
     identity = None
     if workflow_id is not None:
         if session.client is None:
@@ -134,10 +134,10 @@ def _alias(session: Session, request: Request) -> None:
     session.say(paragraph(f"{word} is now {field_ids[0]} of {name}: %comflowy run {name} {word}=..."))
 
 
-def _source(text: str) -> tuple[str | None, Graph | None]:
+def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     """The id or the graph that a word means."""
-    if text == "server:last":
-        raise WorkflowError("server:last needs a ComfyUI server, which this version can't use yet")
+    if text == SERVER_LAST:
+        return None, session.connected().finder.server_last()
     if "://" in text:
         ids = parse_qs(urlsplit(text).query).get("id", [])
         if len(ids) != 1:

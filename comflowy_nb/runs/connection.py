@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Event, Service
     from comflowy_nb.settings import Settings
     from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
     from comflowy_nb.workflow.pictures import PictureInput
 
 __all__ = ["Connection"]
@@ -47,7 +48,8 @@ class Connection:
         self._library = library
         self._owner = owner
         self._receiver: Receiver | None = None
-        if settings.webhooks == "on" or settings.callback_url or (settings.webhooks == "auto" and service.on_loopback):
+        wants_calls = settings.webhooks == "on" or settings.callback_url
+        if not service.runs_graphs and (wants_calls or (settings.webhooks == "auto" and service.on_loopback)):
             self._receiver = Receiver(self._hear, public_url=settings.callback_url)
         self.tracker = Tracker(
             service,
@@ -58,9 +60,12 @@ class Connection:
             settings=settings,
             callback_urls=self._receiver.urls if self._receiver else None,
         )
+        service.listen(self._hear)
         # The sandbox of a home folder is one place, whatever port it has today.
         origin = "sandbox" if service.kind == "sandbox" else service.origin
-        self.roster = Roster(library, self.tracker, origin=origin, owner=owner.name, follower=follower)
+        self.roster = Roster(
+            library, self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=follower
+        )
         uploads = Uploads(self.tracker, library.inputs)
         self.entrance = Entrance(library, self.tracker, self.roster, uploads, owner=owner.name)
         self.sweeper = Sweeper(library, self.tracker, self.roster, self.entrance, owner=owner.name, settings=settings)
@@ -71,6 +76,8 @@ class Connection:
             runs_graphs=service.runs_graphs,
             published=self._published,
             described=self._described,
+            graph_fields=self._graph_fields,
+            last_graph=lambda: self._wait_for(service.last_graph),
         )
 
     def picture_of_run(self, ref: str) -> PictureInput:
@@ -96,6 +103,9 @@ class Connection:
 
     def _described(self, workflow_id: str) -> Mapping[str, Field] | None:
         return self._wait_for(lambda: self.service.fields(workflow_id))
+
+    def _graph_fields(self, graph: Graph) -> Mapping[str, Field]:
+        return self._wait_for(lambda: self.service.graph_fields(graph))
 
     def _wait_for(self, function: Callable[[], T]) -> T:
         return self.tracker.call(function).result()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
+from comflowy_nb.runs.files import format_of, keep_file
 from comflowy_nb.runs.images import keep_picture, write_sidecar
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.timetable import Timetable
@@ -17,18 +18,23 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.history import History
     from comflowy_nb.runs.run import Run
-    from comflowy_nb.services.base import Output, Service, Snapshot
+    from comflowy_nb.services.base import Output, PictureStream, Service, Snapshot
     from comflowy_nb.settings import Settings
 
 __all__ = ["Downloads", "expected"]
 
 TRIES = 4
 THREADS = 3
+THUMBNAILS_AFTER_S = 0.15  # the pictures that others wait for come first
 
 
 def expected(snapshot: Snapshot) -> tuple[PictureRecord, ...]:
     """The pictures a finished run owes us."""
-    return tuple(PictureRecord(output.index, output.node, output.node_index) for output in snapshot.outputs)
+    return tuple(_expected(output) for output in snapshot.outputs)
+
+
+def _expected(output: Output) -> PictureRecord:
+    return PictureRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
 class Downloads:
@@ -58,7 +64,7 @@ class Downloads:
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
-        for picture in run.record.pictures:
+        for picture in run.record.outputs:
             if picture.state != "expected":
                 continue
             output = listed.get(picture.index)
@@ -69,7 +75,7 @@ class Downloads:
 
     def give_up(self, run: Run, why: str) -> None:
         """Mark what is still expected as missing."""
-        for picture in run.record.pictures:
+        for picture in run.record.outputs:
             if picture.state == "expected":
                 self._settle(run, replace(picture, state="missing", error=why))
 
@@ -77,21 +83,24 @@ class Downloads:
         self._timetable.close()
 
     def _try(self, run: Run, output: Output, *, tries: int) -> None:
+        owed: list[Callable[[], None]] = []  # thumbnails: nobody has to wait for them
         try:
             with self._service.open_picture(output) as stream:
-                picture = keep_picture(
-                    stream,
-                    folder=self._folder,
-                    token=run.token,
-                    output=output,
-                    settings=self._settings,
-                )
+                picture = self._keep(stream, run.token, output, owed)
         except ComflowyError as error:
             self._after_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - a picture must never stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, picture)
+            for make in owed:
+                self._timetable.at(self._timetable.clock() + THUMBNAILS_AFTER_S, make)
+
+    def _keep(self, stream: PictureStream, token: str, output: Output, owed: list[Callable[[], None]]) -> PictureRecord:
+        folder, settings = self._folder, self._settings
+        if output.ending is not None:
+            return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
+        return keep_picture(stream, folder=folder, token=token, output=output, settings=settings, later=owed.append)
 
     def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
         # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no picture
@@ -131,12 +140,16 @@ class Downloads:
             except (ComflowyError, OSError) as error:
                 # The disk is full: what is known stays in this process, and the picture is fetched again by the next.
                 trouble = f"{picture.file or 'a picture'} is not on record: {error}"
-                kept = tuple(picture if other.index == picture.index else other for other in run.record.pictures)
-                record = replace(run.record, pictures=kept)
+                kept = [picture if other.index == picture.index else other for other in run.record.outputs]
+                record = replace(
+                    run.record,
+                    pictures=tuple(output for output in kept if output.is_picture),
+                    files=tuple(output for output in kept if not output.is_picture),
+                )
             run.update(record)
             if trouble:
                 run.report(trouble=trouble)
 
 
 def _missing(output: Output, why: str) -> PictureRecord:
-    return PictureRecord(output.index, output.node, output.node_index, state="missing", error=why)
+    return replace(_expected(output), state="missing", error=why)

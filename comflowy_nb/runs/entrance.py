@@ -6,9 +6,11 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.runs.claims import Intent
+from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.roster import workflow_key
 from comflowy_nb.services.base import Submission
 from comflowy_nb.workflow.canonical import request_key
+from comflowy_nb.workflow.graph import Graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +69,9 @@ class Entrance:
             If a picture can't be handed over. Nothing was sent then.
         """
         service = self._tracker.service
+        params = self._uploads.replace(values)
+        # as it was before the params, so that all cells of a sweep share one in the history
+        graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
         return Intent(
             token=str(uuid.uuid4()),
             identity=service.identity,
@@ -74,12 +79,13 @@ class Entrance:
             service=service.label,
             workflow=workflow.name,
             workflow_id=workflow.id,
-            params=self._uploads.replace(values),
+            params=params,
             key=self.key(workflow, values),
             owner=self._owner,
             set_params=tuple(set_params),
             name=name,
             cell=cell,
+            graph=graph,
         )
 
     def enter(self, intent: Intent, *, fresh: bool, retry: Retry) -> tuple[Claim, Run]:
@@ -93,7 +99,13 @@ class Entrance:
         claim = self._library.history.claim(intent, fresh=fresh, retry=retry)
         run = self._roster.run(claim.record)
         if claim.kind == "new":
-            submission = Submission(token=run.token, workflow_id=intent.workflow_id, params=intent.params)
+            submission = Submission(
+                token=run.token,
+                workflow_id=intent.workflow_id,
+                params=intent.params,
+                graph=None if intent.graph is None else Graph(intent.graph).apply(intent.params),
+                made_by=made_by(run.record),
+            )
             self._tracker.submit(run, submission, workflow_key(run.record))
         elif claim.kind == "joined":
             self._roster.watch(run)

@@ -16,7 +16,7 @@ from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimit
 from comflowy_nb.runs.downloads import expected
 from comflowy_nb.runs.pace import live_wait_s
 from comflowy_nb.runs.record import may_move
-from comflowy_nb.services.base import Accepted, Rejected, Status, Submission, Unknown
+from comflowy_nb.services.base import Accepted, Progress, Rejected, Status, Submission, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,9 @@ __all__ = ["Desk", "Following"]
 
 _log = logging.getLogger(__name__)
 
-LOST_AFTER = 3  # answers "no such run", `lost_gap_s` apart
 AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
 IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still asked about this often
+START_S = 0.05  # what ends sooner need not be written down as running
 GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is asked about where webhooks come
 FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
 
@@ -120,8 +120,9 @@ class Following:
         number = self._appointment
 
         def check() -> None:
+            # once more inside: while it waited for its turn another check may have found the end
             if self._appointment == number:
-                self._act(self._check)
+                self._act(lambda: self._check() if self._appointment == number else None)
 
         self._desk.times.at(due_s, check)
 
@@ -136,6 +137,11 @@ class Following:
     def drop(self) -> None:
         """End a run that was never sent."""
         self._desk.times.soon(lambda: self._act(self._drop_unsent))
+
+    def hear_start(self) -> None:
+        """The service said that it runs now."""
+        due_s = self._desk.times.clock() + START_S
+        self._desk.times.at(due_s, lambda: self._act(self._start))
 
     def adopt(self) -> None:
         """An unknown run whose id a webhook told: the service did take it."""
@@ -184,19 +190,30 @@ class Following:
         if isinstance(outcome, Unknown) and self.hinted_id:
             outcome = Accepted(self.hinted_id)
         if isinstance(outcome, Accepted):
-            self._taken(outcome.run_id)
+            self._taken(outcome.run_id, outcome)
         elif isinstance(outcome, Rejected):
             self._rejected(outcome)
         else:
             self._record(Status.UNKNOWN, reason=outcome.reason)
             self._release(forget=False)
 
-    def _taken(self, service_run_id: str) -> None:
-        self._record(Status.WAITING, service_run_id=service_run_id, accepted_at=time.time())
+    def _taken(self, service_run_id: str, outcome: Accepted | None = None) -> None:
+        place = outcome.place if outcome is not None else None
+        self._record(
+            Status.WAITING,
+            service_run_id=service_run_id,
+            accepted_at=time.time(),
+            remark=outcome.remark if outcome is not None else None,
+            origin=place.origin if place is not None else None,
+            service=place.label if place is not None else None,
+        )
         if self.pace.estimate_s is not None or self._desk.is_scout(self):
             self.rule_due_s = self.first_due_s()
         due_s, look_s = self.next_due_s(self.answered_s), self._desk.look_wait_s(self)
-        self.ask(due_s if look_s is None else min(due_s, self.answered_s + look_s))
+        if look_s is not None:
+            due_s = min(due_s, self.answered_s + look_s)
+        # its end may have been told before the answer to its submit was read
+        self.ask(self.answered_s if self.heard_end else due_s)
         if self.cancel_wanted:  # where the service can't, it is followed on
             self._cancel()
 
@@ -217,6 +234,11 @@ class Following:
     def _drop_unsent(self) -> None:
         self._record(Status.CANCELLED, reason="it was cancelled before it was sent", finished_at=time.time())
         self._release()
+
+    def _start(self) -> None:
+        has_id = self.run.record.service_run_id is not None
+        if has_id and not self.heard_end and may_move(self.run.status, Status.RUNNING):
+            self._record(Status.RUNNING, service_word=str(Status.RUNNING))
 
     def _adopt(self) -> None:
         if self.run.status is Status.UNKNOWN and self.hinted_id:
@@ -250,26 +272,29 @@ class Following:
         return self._cancel_confirmed
 
     def _check(self) -> None:
-        desk, record = self._desk, self.run.record
+        desk, run, record = self._desk, self.run, self.run.record
         if self._unwritten:
             self._record(record.status)
-        if record.service_run_id is None or (record.is_settled and not record.status.is_held):
+        run_id = record.service_run_id or desk.service.run_id_of(record.token)
+        if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
         sent_s = desk.times.clock()
         try:
-            snapshot = desk.service.check(record.service_run_id)
+            snapshot = desk.service.check(run_id)
         except NotFoundError:
             self._is_not_found()
         except RateLimitError as error:
             wait_s = self._backoff(self._failures + 1) if error.retry_after_s is None else error.retry_after_s
             desk.times.pause(wait_s)
-            self.run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
+            run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
             self.ask(desk.times.clock() + wait_s)
         except ServiceError as error:
             self._has_no_answer(error)
         else:
             self._failures = self._not_found = 0
+            if record.service_run_id is None and run.status is Status.UNKNOWN:
+                self._taken(run_id)  # its submit had no answer, and the service has it
             self._understand(snapshot, sent_s - self.answered_s)
 
     def _understand(self, snapshot: Snapshot, age_s: float) -> None:
@@ -310,10 +335,16 @@ class Following:
             run.update(replace(run.record, service_word=snapshot.service_word))
         if is_first_look:
             desk.note_look(self)
+        progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
         if run.status in {Status.WAITING, Status.PENDING} and age_s > desk.settings.stall_s:
-            run.report(trouble=f"{desk.service.label} took it {age_s:.0f} s ago and has not started it yet")
-        elif run.trouble and not self._unwritten:
-            run.report()
+            idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
+            trouble = f"{desk.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
+            run.report(progress=progress, trouble=trouble)
+        elif not self._unwritten and (run.trouble or (progress is not None and progress != run.progress)):
+            run.report(progress=progress)
+        if self.cancel_wanted and desk.service.can_cancel and not self._cancel_confirmed:
+            self._cancel()  # an interrupt can be lost
+            return
         if self.rule_due_s is not None and now_s >= self.rule_due_s:
             self._misses += 1
             self.rule_due_s = now_s + self.pace.next_wait_s(misses=self._misses, age_s=age_s)
@@ -322,10 +353,13 @@ class Following:
     def _is_not_found(self) -> None:
         run, label = self.run, self._desk.service.label
         self._not_found += 1
+        if run.status is Status.UNKNOWN:  # it stays so: it may never have come there, or be forgotten
+            self._release(forget=False)
+            return
         if run.status is Status.SUCCESS:
             self._desk.downloads.give_up(run, f"{label} no longer has it")
             self._release()
-        elif self._not_found < LOST_AFTER:
+        elif self._not_found < self._desk.service.lost_after:
             run.report(trouble=f"{label} says it knows no such run; asking again")
             self.ask(self._desk.times.clock() + self._desk.settings.lost_gap_s)
         else:

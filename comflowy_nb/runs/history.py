@@ -129,26 +129,32 @@ class History:
         accepted_at: float | None = None,
         finished_at: float | None = None,
         pictures: Iterable[PictureRecord] | None = None,
+        origin: str | None = None,
+        service: str | None = None,
     ) -> RunRecord | None:
         """Take a run to another state, if it may go there from the one it is in now; else None.
 
         What isn't given stays, but for `reason` and `problem`, which tell of a state and go with it. Times are set to
-        now where they are due and not given. `pictures` are written together with the state.
+        now where they are due and not given. `pictures` are written together with the state. `origin` and `service`
+        say which of several servers took it.
         """
         now = time.time()
-        # The id is what a paid run is found by: the disk must have it.
-        with self._store.write(full=service_run_id is not None) as connection:
+        # The id is what a paid run is found by: the disk must have it. One that is our own token it has already.
+        with self._store.write(full=service_run_id is not None and service_run_id != token) as connection:
             row = connection.execute("SELECT * FROM runs WHERE token = ?", (token,)).fetchone()
             if row is None or not may_move(Status(row["status"]), status):
                 return None
             accepted_at = accepted_at or row["accepted_at"] or (now if service_run_id is not None else None)
             connection.execute(
                 "UPDATE runs SET status = ?, service_run_id = coalesce(?, service_run_id), "
+                "origin = coalesce(?, origin), service = coalesce(?, service), "
                 "service_word = coalesce(?, service_word), problem = ?, reason = ?, remark = coalesce(?, remark), "
                 "accepted_at = ?, finished_at = ? WHERE number = ?",
                 (
                     status,
                     clean(service_run_id),
+                    origin,
+                    service,
                     clean(service_word),
                     encode_problem(problem),
                     clean(reason),

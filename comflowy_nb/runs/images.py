@@ -6,26 +6,22 @@ A picture's file appears under its name only when every byte of it has been coun
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
-import re
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
+from comflowy_nb.runs.receiving import TOKEN, assert_inside, only_one, plain_disk_errors, receive, stem_of
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
 from comflowy_nb.settings import settings as default_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from PIL import Image
@@ -36,14 +32,19 @@ if TYPE_CHECKING:
 
 __all__ = ["adopt_picture", "keep_picture", "picture_path", "thumbnail_path", "utc", "write_file", "write_sidecar"]
 
-_TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 _RANDOM = "[0-9a-f]" * 8
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 
 
 def keep_picture(
-    stream: PictureStream, *, folder: Path, token: str, output: Output, settings: Settings = default_settings
+    stream: PictureStream,
+    *,
+    folder: Path,
+    token: str,
+    output: Output,
+    settings: Settings = default_settings,
+    later: Callable[[Callable[[], None]], None] | None = None,
 ) -> PictureRecord:
     """Receive one picture and keep it with its thumbnails.
 
@@ -53,6 +54,8 @@ def keep_picture(
         The pictures' folder; the file is `<yyyy-mm>/<token>_<index>.<ext>` in it.
     token
         Ours for the run. Nothing of a file's name comes from the service.
+    later
+        Takes the making of the thumbnails, which takes longer than all else; without it they are made at once.
 
     Returns
     -------
@@ -65,29 +68,34 @@ def keep_picture(
     ServiceError
         If the connection breaks.
     """
-    stem = _stem(token, output.index)
-    with _plain_disk_errors():
+    stem = stem_of(token, output.index)
+    with plain_disk_errors():
         month = folder / time.strftime("%Y-%m", time.gmtime())
         make_folder(month)
         # Another process may be receiving the same picture: it is waited for, and what it made is taken.
-        with _only_one(folder / f"{stem}.lock", settings.picture_deadline_s):
+        lock = folder / f"{stem}.lock"
+        was_held = lock.exists()  # by somebody who receives it, or who was killed while doing so
+        with only_one(lock, settings.picture_deadline_s):
             kept = adopt_picture(folder=folder, token=token, output=output, settings=settings, length=stream.length)
             if kept is not None:
                 return kept
-            for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part"):  # of a download that was killed
+            for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part") if was_held else ():
                 stale.unlink(missing_ok=True)
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             try:
-                digest = _receive(stream, part, settings.picture_max_bytes)
+                digest = receive(stream, part, settings.picture_max_bytes)
                 image, kind = decode_picture(part, max_px=settings.picture_max_px)
                 path = month / f"{stem}.{_EXTENSIONS[kind]}"
-                _assert_inside(path, folder)
+                assert_inside(path, folder)
                 size_bytes = part.stat().st_size
                 part.replace(path)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
-            _add_thumbnails(image, path, settings)
+    if later is None:
+        _add_thumbnails(image, path, settings)
+    else:
+        later(lambda: _add_missing_thumbnails(image, path, settings))
     return _record(output, folder, path, image=image, kind=kind, sha256=digest, size_bytes=size_bytes)
 
 
@@ -95,10 +103,9 @@ def adopt_picture(
     *, folder: Path, token: str, output: Output, settings: Settings = default_settings, length: int | None = None
 ) -> PictureRecord | None:
     """The record of a picture that is on disk already, decoded in full; None if there is none, or a damaged one."""
-    stem = _stem(token, output.index)
-    for path in sorted(folder.glob(f"{_MONTH}/{stem}.*")):
-        if path.name not in {f"{stem}.{extension}" for extension in _EXTENSIONS.values()}:
-            continue
+    stem = stem_of(token, output.index)
+    months = sorted(folder.glob(_MONTH))
+    for path in [month / f"{stem}.{extension}" for month in months for extension in _EXTENSIONS.values()]:
         try:
             content = path.read_bytes()
             if length is not None and len(content) != length:
@@ -127,7 +134,7 @@ def picture_path(folder: Path, picture: PictureRecord) -> Path:
             f"picture [{picture.index}] is not on disk" + (f": {picture.error}" if picture.error else "")
         )
     path = folder / picture.file
-    _assert_inside(path, folder)
+    assert_inside(path, folder)
     return path
 
 
@@ -146,7 +153,7 @@ def thumbnail_path(folder: Path, picture: PictureRecord, size_px: int) -> Path:
     if not thumbnail.exists():
         if not path.exists():
             raise PictureError(f"picture [{picture.index}] is not on disk any more")
-        with _plain_disk_errors():
+        with plain_disk_errors():
             image, _ = decode_picture(path, max_px=default_settings.picture_max_px)
             make_thumbnails(image, path, quality=default_settings.jpeg_quality)
     return thumbnail
@@ -160,14 +167,14 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
     PictureError
         If the disk is full.
     """
-    kept = [picture for picture in record.pictures if picture.state == "kept"]
+    kept = [output for output in record.outputs if output.state == "kept"]
     if not kept:
         return None
-    if not _TOKEN.fullmatch(record.token):
+    if not TOKEN.fullmatch(record.token):
         raise PictureError("the run's token can't be a file's name")
     path = picture_path(folder, kept[0]).with_name(f"{record.token}.json")
     content = json.dumps(_sidecar(record), indent=2, ensure_ascii=True)
-    with _plain_disk_errors():
+    with plain_disk_errors():
         write_file(path, content.encode())
     return path
 
@@ -184,52 +191,16 @@ def write_file(path: Path, content: bytes) -> None:
         raise
 
 
-def _receive(stream: PictureStream, part: Path, max_bytes: int) -> str:
-    """Stream into a new file; the sha256 of what came."""
-    expected = stream.length
-    if expected is not None and expected > max_bytes:
-        raise PictureError(_too_large(max_bytes))
-    digest, count = hashlib.sha256(), 0
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        for chunk in stream.chunks():
-            count += len(chunk)
-            if count > max_bytes:
-                raise PictureError(_too_large(max_bytes))
-            digest.update(chunk)
-            _write_all(file, chunk)
-    if expected is not None and count != expected:
-        raise PictureError(f"the picture was cut short: {count} of {expected} bytes came")
-    if count == 0:
-        raise PictureError("the picture was empty")
-    return digest.hexdigest()
-
-
-def _write_all(file: Any, chunk: bytes) -> None:
-    left = memoryview(chunk)
-    while left:
-        left = left[file.write(left) :]
+def _add_missing_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
+    """Make them unless somebody asked for one meanwhile, who has made them."""
+    if path.exists() and not path.with_suffix(f".t{THUMBNAIL_SIZES_PX[-1]}.jpg").exists():
+        _add_thumbnails(image, path, settings)
 
 
 def _add_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
     # The picture is there, and that counts: a thumbnail that finds no room is made when it is asked for.
     with contextlib.suppress(OSError):
         make_thumbnails(image, path, quality=settings.jpeg_quality)
-
-
-def _too_large(max_bytes: int) -> str:
-    return f"the picture is larger than {max_bytes / 2**20:g} MiB (%config Comflowy.picture_max_bytes)"
-
-
-def _stem(token: str, index: int) -> str:
-    if not _TOKEN.fullmatch(token) or index < 0:
-        raise PictureError("the run's token can't be a file's name")
-    return f"{token}_{index}"
-
-
-def _assert_inside(path: Path, folder: Path) -> None:
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise PictureError("the picture's file would be outside the pictures' folder")
 
 
 def _record(
@@ -278,7 +249,7 @@ def _sidecar(record: RunRecord) -> dict[str, Any]:
                 "height_px": picture.height_px,
                 "error": picture.error,
             }
-            for picture in record.pictures
+            for picture in record.outputs
         ],
     }
 
@@ -288,34 +259,3 @@ def utc(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
-
-
-@contextlib.contextmanager
-def _only_one(path: Path, timeout_s: float) -> Iterator[None]:
-    lock = FileLock(path, timeout=timeout_s, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise PictureError("another process is still receiving the same picture") from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        lock.release()
-        with contextlib.suppress(OSError):  # where an open file can't be removed
-            path.unlink()
-
-
-@contextlib.contextmanager
-def _plain_disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            why = "the disk is full"
-        elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            why = "the pictures' folder can't be written to"
-        else:
-            why = error.strerror or type(error).__name__
-        raise PictureError(f"the picture can't be kept: {why}") from error

@@ -92,14 +92,14 @@ class Library:
         """Mark the pictures of a success that are not on disk as expected again; whether there are any to fetch."""
         with run.guard:
             record = self.history.get(run.token) or run.record
-            for picture in record.pictures:
+            for picture in record.outputs:
                 if picture.state == "expected" or (picture.file and self.picture_path(picture).is_file()):
                     continue
                 wanted = replace(picture, state="expected", error=None)
                 record = self.history.set_picture(run.token, wanted)
             if record != run.record:
                 run.update(record)
-            return any(picture.state == "expected" for picture in record.pictures)
+            return any(output.state == "expected" for output in record.outputs)
 
     # -- finding ------------------------------------------------------------------------------------------------
 

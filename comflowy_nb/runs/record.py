@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import Problem
 
-__all__ = ["PictureRecord", "RunRecord", "may_move"]
+__all__ = ["PictureRecord", "RunRecord", "made_by", "may_move"]
 
 # Followed states only move forward. A held run is moved by a webhook, `resume` or a person.
 _RANK = {Status.SUBMITTING: 0, Status.WAITING: 1, Status.PENDING: 2, Status.RUNNING: 3}
@@ -53,6 +53,14 @@ class PictureRecord:
     format: str | None = None
     error: str | None = None
 
+    @property
+    def is_picture(self) -> bool:
+        """A still picture; an animation, a film, a sound or a text is kept and listed as a file."""
+        return self.format in _PICTURES
+
+
+_PICTURES = frozenset({None, "PNG", "JPEG", "WEBP"})
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
@@ -83,6 +91,12 @@ class RunRecord:
     set_params: tuple[str, ...] = ()  # the field ids a person set, in the order they did
     pictures: tuple[PictureRecord, ...] = ()
     remark: str | None = None  # what was odd about an answer
+    files: tuple[PictureRecord, ...] = ()  # outputs that are no still pictures
+
+    @property
+    def outputs(self) -> tuple[PictureRecord, ...]:
+        """The pictures and the other files."""
+        return (*self.pictures, *self.files)
 
     @property
     def ref(self) -> str:
@@ -91,9 +105,23 @@ class RunRecord:
     @property
     def is_settled(self) -> bool:
         """Nothing more will happen by itself: final or held, and every picture kept or given up."""
-        return not self.status.is_live and not any(picture.state == "expected" for picture in self.pictures)
+        return not self.status.is_live and not any(output.state == "expected" for output in self.outputs)
 
     @property
     def seconds(self) -> float | None:
         """From the submit to the end, in seconds; None before."""
         return None if self.finished_at is None else max(0.0, self.finished_at - self.created_at)
+
+
+def made_by(record: RunRecord) -> dict[str, Any]:
+    """What is written into a picture: enough to run it again."""
+    return {
+        "comflowy_nb": 1,
+        "workflow": record.workflow,
+        "workflow_id": record.workflow_id,
+        "params": dict(record.params),
+        "set_params": list(record.set_params),
+        "service": record.service,
+        "run": record.token,
+        "ref": record.ref,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Roster"]
 
+UNKNOWN_AGE_S = 86400.0
+
 
 class Roster:
     """Runs that were sent to one place, found in the history or made now.
@@ -25,14 +28,26 @@ class Roster:
     ----------
     origin
         The place: a run is asked about only where it was sent.
+    origins
+        Of all servers, where several make up the place.
     owner
         Name of the client's lock file.
     follower
         Who acts for the runs: the client.
     """
 
-    def __init__(self, library: Library, tracker: Tracker, *, origin: str, owner: str, follower: Follower) -> None:
+    def __init__(
+        self,
+        library: Library,
+        tracker: Tracker,
+        *,
+        origin: str,
+        owner: str,
+        follower: Follower,
+        origins: frozenset[str] = frozenset(),
+    ) -> None:
         self.origin = origin
+        self._origins = origins | {origin}
         self._library = library
         self._tracker = tracker
         self._owner = owner
@@ -57,13 +72,13 @@ class Roster:
             if record is not None:
                 run.update(record)
 
-    def is_here(self, run: Run) -> bool:
+    def is_here(self, record: RunRecord) -> bool:
         """Whether a run was sent to this place."""
-        return run.record.origin == self.origin
+        return record.origin in self._origins
 
     def check_place(self, run: Run) -> None:
         """Raise a RefError for a run that was sent elsewhere."""
-        if not self.is_here(run):
+        if not self.is_here(run.record):
             place, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was sent to {place}, and {label} knows nothing of it; connect to {place} first")
 
@@ -71,19 +86,28 @@ class Roster:
         """Follow what dead kernels left with this service; the runs taken up."""
         runs = []
         for record in self._library.history.orphans(self._tracker.service.identity):
-            if record.origin != self.origin:
+            if not self.is_here(record):
                 continue
             taken = self._library.history.take_over(record.token, self._owner)
-            if taken is not None and taken.service_run_id is not None:
+            if taken is not None and self._can_be_asked(taken):
                 run = self.run(taken)
                 runs.append(run)
                 self._tracker.follow(run, workflow_key(taken))
-        return runs
+        return [*runs, *self._look_for_unknown()]
+
+    def _look_for_unknown(self) -> list[Run]:
+        """Ask about the submits of the last day that had no answer, where they can be asked about by our own id."""
+        since = time.time() - UNKNOWN_AGE_S
+        found = self._library.runs(status=Status.UNKNOWN, since=since, limit=None)
+        mine = [self.run(run.record) for run in found if self.is_here(run.record) and self._can_be_asked(run.record)]
+        for run in mine:
+            self._tracker.follow(run, workflow_key(run.record))
+        return mine
 
     def resume_all(self) -> list[Run]:
         """Follow all that nobody follows, and ask about the lost ones again."""
         lost = [self.run(run.record) for run in self._library.runs(status=Status.LOST, limit=None)]
-        mine = [run for run in lost if run.record.origin == self.origin]
+        mine = [run for run in lost if self.is_here(run.record)]
         for run in mine:
             self._tracker.follow(run, workflow_key(run.record))
         return [*self.take_up(), *mine]
@@ -96,7 +120,7 @@ class Roster:
             self.refresh(run)
         elif record.status.is_live:
             self._adopt(run)
-        elif record.status.is_held and record.service_run_id is not None:
+        elif record.status.is_held and self._can_be_asked(record):
             self._tracker.follow(run, workflow_key(record))
 
     def refresh(self, run: Run) -> bool:
@@ -109,7 +133,7 @@ class Roster:
         record = run.record
         if record.status.is_live:
             self.watch(run)
-        if record.status is not Status.SUCCESS or record.origin != self.origin:
+        if record.status is not Status.SUCCESS or not self.is_here(record):
             return False
         wanting = self._library.expect_missing(run)
         if wanting:
@@ -119,7 +143,7 @@ class Roster:
     def watch(self, run: Run) -> None:
         """Read a run of another kernel from the history, and take it over if that kernel ends."""
         if run.record.owner != self._owner:
-            self._tracker.watch(run, workflow_key(run.record), may_take_over=run.record.origin == self.origin)
+            self._tracker.watch(run, workflow_key(run.record), may_take_over=self.is_here(run.record))
         elif run.status.is_live and not self._tracker.is_following(run):
             self._read(run)  # it ended after its record was read
 
@@ -143,6 +167,10 @@ class Roster:
         stop = run.listen(cancel_once_taken)
         self.watch(run)
 
+    def _can_be_asked(self, record: RunRecord) -> bool:
+        """Whether the service can be asked about a run: it has an id, or one that follows from ours."""
+        return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
+
     def _adopt(self, run: Run) -> None:
         if run.record.owner == self._owner:
             return
@@ -151,7 +179,7 @@ class Roster:
             self.watch(run)
             return
         run.update(taken)
-        if taken.service_run_id is not None:
+        if self._can_be_asked(taken):
             self._tracker.follow(run, workflow_key(taken))
 
 

@@ -160,6 +160,7 @@ def read_place(row: sqlite3.Row) -> dict[str, Any]:
 
 def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
     problem = row["problem"]
+    outputs = tuple(pictures)
     return RunRecord(
         **read_place(row),
         params=json.loads(row["params"]),
@@ -172,7 +173,8 @@ def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
         accepted_at=row["accepted_at"],
         finished_at=row["finished_at"],
         set_params=tuple(json.loads(row["set_params"])),
-        pictures=tuple(pictures),
+        pictures=tuple(output for output in outputs if output.is_picture),
+        files=tuple(output for output in outputs if not output.is_picture),
         remark=row["remark"],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from comflowy_nb.errors import PictureError, RefError, RunTimeout
@@ -155,6 +156,9 @@ class Run:
         self._progress: Progress | None = None
         self._trouble: str | None = None
         self._changed = threading.Condition()
+        self._moved = (
+            threading.Condition()
+        )  # told of by `update` alone: steps and previews wake nobody who waits for ends
         self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
         self.guard = threading.RLock()  # held from a write to the history to the update that tells of it
         self._listeners: list[Callable[[Run], None]] = []
@@ -221,6 +225,15 @@ class Run:
             found.append(RunImage(self, picture, path))
         return Images(self, found)
 
+    @property
+    def files(self) -> list[RunImage]:
+        """What it made besides still pictures: animations, films, sounds, texts; each with `.path` and `.bytes`."""
+        follower = self._follower
+        return [
+            RunImage(self, output, follower.picture_path(output) if follower is not None and output.file else None)
+            for output in self._record.files
+        ]
+
     # -- what can be done ---------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None = None) -> Run:
@@ -237,13 +250,19 @@ class Run:
             If it takes longer. The run goes on.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.wait_change(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
+        while not self._wait_settled(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
             if deadline is not None and time.monotonic() >= deadline:
                 raise RunTimeout(
                     f"{self.ref} is {self.status} after {timeout:g} s and goes on: %comflowy show {self.ref}",
                     self,
                 )
         return self
+
+    def _wait_settled(self, timeout: float) -> bool:
+        with self._moved:
+            if not self._record.is_settled and timeout > 0:
+                self._moved.wait(timeout)
+            return self._record.is_settled
 
     def wait_change(self, timeout: float) -> bool:
         """Wait at most so many seconds for a change; whether the run is settled."""
@@ -281,6 +300,10 @@ class Run:
     def update(self, record: RunRecord) -> None:
         self._record = record
         self._trouble = None
+        if not record.status.is_live and self._progress is not None and self._progress.preview is not None:
+            self._progress = replace(self._progress, preview=None)
+        with self._moved:
+            self._moved.notify_all()
         self._tell()
 
     def report(self, *, progress: Progress | None = None, trouble: str | None = None) -> None:

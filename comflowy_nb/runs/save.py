@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.runs.images import picture_path
+from comflowy_nb.runs.record import made_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,6 @@ __all__ = [
     "TEXT_CHUNK",
     "add_parts",
     "copy_with_params",
-    "made_by",
     "readable_name",
     "save_run",
     "slug",
@@ -49,14 +49,14 @@ def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Pat
     PictureError
         If a picture is not on disk, after all others have been written; if the folder can't be written to.
     """
-    if not record.pictures:
+    if not record.outputs:
         raise PictureError(f"{record.ref} has no pictures to save ({record.status})")
     folder = Path(folder).expanduser()
     written: list[Path] = []
     missing: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in record.pictures:
+        for picture in record.outputs:
             source = picture_path(pictures_folder, picture) if picture.file else None
             if source is None or not source.is_file():
                 why = f" ({picture.error})" if picture.error else ""
@@ -68,25 +68,11 @@ def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Pat
         reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
         raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {reason}") from error
     if missing:
-        count = f"{len(written)} of {len(record.pictures)} pictures saved in {folder.name or folder}"
+        count = f"{len(written)} of {len(record.outputs)} pictures saved in {folder.name or folder}"
         raise PictureError(
             f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again"
         )
     return written
-
-
-def made_by(record: RunRecord) -> dict[str, Any]:
-    """What is written into a copy: enough to run it again."""
-    return {
-        "comflowy_nb": 1,
-        "workflow": record.workflow,
-        "workflow_id": record.workflow_id,
-        "params": dict(record.params),
-        "set_params": list(record.set_params),
-        "service": record.service,
-        "run": record.token,
-        "ref": record.ref,
-    }
 
 
 def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Path:

@@ -18,6 +18,7 @@ from comflowy_nb.runs.captions import (
     write_value,
 )
 from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -48,12 +49,16 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """One axis as it is written along a side. `key` is its name as typed, `note` the longest of its notes."""
+    """One axis as it is written along a side. `key` is its name as typed, `note` the longest of its notes.
+
+    `pictures` are the values of an axis of pictures, shown small beside their names; empty for every other axis.
+    """
 
     key: str
     name: str
     values: tuple[Heading, ...]
     note: str = ""
+    pictures: tuple[PictureInput | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +211,11 @@ def _write_axis(
             parts.append(Part(f"{label} {notes[index]} ".replace("  ", " "), "text" if said[index] else "strong"))
         legend.append((axis.name, index, Paragraph((*parts, *said[index]), most)))
     note = max((heading.note for heading in headings), key=len)
-    return Headings(axis.name, name, tuple(headings), note), legend
+    pictures = tuple(
+        next((one for one in value.params.values() if isinstance(one, PictureInput)), None) for value in axis.values
+    )
+    shown = pictures if any(picture is not None for picture in pictures) else ()
+    return Headings(axis.name, name, tuple(headings), note, shown), legend
 
 
 def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]]]:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.sweep_sizes import Block, Sizes
 
 __all__ = [
+    "THUMB_GAP_PX",
+    "THUMB_PX",
     "find_cramped",
     "header_height",
     "header_lines",
     "label_width",
     "shows_name",
+    "thumb_height",
     "title_height",
     "title_lines",
     "wrap_header",
@@ -30,6 +33,8 @@ __all__ = [
 
 ROW_LABEL_PX = 150
 HEADER_LINES = 4
+THUMB_PX = 64  # a picture that is the value of an axis, beside its name
+THUMB_GAP_PX = 4
 
 
 def wrap_header(text: str, width: float, measure: Measure, *, max_lines: int, tone: Tone = "title") -> list[str] | None:
@@ -65,7 +70,12 @@ def header_height(sheet: SweepSheet, sizes: Sizes, block: Block, measure: Measur
     if sheet.x is None:
         return LINE_PX + 4 if sheet.y is not None else 0
     lines = max(len(header_lines(sheet.x, index, sizes.box[0], measure)) for index in block.columns)
-    return (lines + shows_name(sheet, block)) * LINE_PX + 4
+    return (lines + shows_name(sheet, block)) * LINE_PX + 4 + thumb_height(sheet.x, sizes)
+
+
+def thumb_height(axis: Headings, sizes: Sizes) -> int:
+    """What the pictures of an axis take above the names of its values; they are no wider than a cell."""
+    return min(THUMB_PX, sizes.box[0]) + THUMB_GAP_PX if axis.pictures else 0
 
 
 def shows_name(sheet: SweepSheet, block: Block) -> bool:
@@ -93,7 +103,7 @@ def label_width(sheet: SweepSheet, measure: Measure) -> int:
         *(measure(value.text, "title") for value in sheet.y.values),
         *(measure(value.note, "small") for value in sheet.y.values),
     )
-    return math.ceil(min(widest, ROW_LABEL_PX)) + 12
+    return math.ceil(max(min(widest, ROW_LABEL_PX), THUMB_PX if sheet.y.pictures else 0)) + 12
 
 
 def find_cramped(sheet: SweepSheet, sizes: Sizes, measure: Measure) -> set[str]:

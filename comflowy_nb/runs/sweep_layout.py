@@ -10,10 +10,13 @@ from comflowy_nb.errors import SettingsError
 from comflowy_nb.runs.captions import Paragraph, Part
 from comflowy_nb.runs.layout import LINE_PX, MARGIN_PX, Words, wrap
 from comflowy_nb.runs.sweep_headers import (
+    THUMB_GAP_PX,
+    THUMB_PX,
     find_cramped,
     header_height,
     header_lines,
     shows_name,
+    thumb_height,
     title_height,
     title_lines,
     wrap_header,
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.layout import Measure
     from comflowy_nb.runs.sweep_captions import Heading, Headings, SweepSheet
     from comflowy_nb.runs.sweep_sizes import Block, Pictures, Sizes
+    from comflowy_nb.workflow.pictures import PictureInput
 
-__all__ = ["Slot", "SweepPage", "arrange_sweep"]
+__all__ = ["Slot", "SweepPage", "Thumb", "arrange_sweep"]
 
 MIN_PAGE_PX = 420
 
@@ -44,6 +48,16 @@ class Slot:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """A picture that is the value of an axis, within a square."""
+
+    picture: PictureInput
+    x: int
+    y: int
+    side: int
+
+
 @dataclass(slots=True)
 class SweepPage:
     """One page with everything but the pictures in its place; `number` counts from 1."""
@@ -54,6 +68,7 @@ class SweepPage:
     of: int = 1
     slots: list[Slot] = field(default_factory=list)
     words: list[Words] = field(default_factory=list)
+    thumbs: list[Thumb] = field(default_factory=list)
 
 
 def arrange_sweep(
@@ -159,6 +174,10 @@ class _Placing:
             lines = header_lines(axis, index, self._sizes.box[0], self._measure)
             x, y = left + place * (self._sizes.box[0] + CELL_GAP_PX), bottom - len(lines) * LINE_PX
             page.words += [Words(text, tone, x, y + n * LINE_PX) for n, (text, tone) in enumerate(lines)]
+            picture = axis.pictures[index] if axis.pictures else None
+            if picture is not None:
+                side = thumb_height(axis, self._sizes) - THUMB_GAP_PX
+                page.thumbs.append(Thumb(picture, round(x), round(y - THUMB_GAP_PX - side), side))
 
     def _name(self, number: int) -> str:
         """The reference of a cell; its number alone where there is no room for more."""
@@ -174,9 +193,10 @@ class _Placing:
         lines = wrap([Part(axis.name, "muted")], self._sizes.label - 12, self._measure, max_lines=1)
         page.words += [Words(text, tone, x + shift, y - 4 - LINE_PX) for line in lines for shift, text, tone in line]
         for down, row in enumerate(block.rows):
-            self._write_label(page, axis.values[row], x, y + down * self._sizes.row)
+            picture = axis.pictures[row] if axis.pictures else None
+            self._write_label(page, axis.values[row], x, y + down * self._sizes.row, picture)
 
-    def _write_label(self, page: SweepPage, heading: Heading, x: int, top: float) -> None:
+    def _write_label(self, page: SweepPage, heading: Heading, x: int, top: float, picture: PictureInput | None) -> None:
         width, height = self._sizes.label - 12, self._sizes.box[1]
         most = max(1, height // LINE_PX)
         wrapped = wrap_header(heading.text, width, self._measure, max_lines=most)
@@ -187,7 +207,12 @@ class _Placing:
         note = wrap_header(heading.note, width, self._measure, max_lines=1, tone="small") if heading.note else None
         if note and len(lines) < most:
             lines.append((note[0], "small"))
-        y = top + max(0.0, (height - len(lines) * LINE_PX) / 2)
+        side = min(THUMB_PX, width, height - len(lines) * LINE_PX - THUMB_GAP_PX) if picture is not None else 0
+        above = side + THUMB_GAP_PX if side >= LINE_PX else 0  # a smaller one shows nothing
+        y = top + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
+        if picture is not None and above:
+            page.thumbs.append(Thumb(picture, x, round(y), side))
+            y += above
         page.words += [Words(text, tone, x, y + place * LINE_PX) for place, (text, tone) in enumerate(lines)]
 
     def _is_on(self, bands: Sequence[Sequence[Block]], axis: str, index: int) -> bool:

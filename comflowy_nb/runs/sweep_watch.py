@@ -62,7 +62,7 @@ class Watching:
         self._history.senders.ask_stop(self._token)
         sweep = self._sweep()
         for cell in sweep.cells if sweep is not None else ():
-            if cell.run is not None and cell.run.status.is_live and self._roster.is_here(cell.run):
+            if cell.run is not None and cell.run.status.is_live and self._roster.is_here(cell.run.record):
                 cell.run.cancel()
 
     def _look(self) -> None:
@@ -93,7 +93,7 @@ class Watching:
                 continue
             run = self._roster.run(record)
             sweep.attach(cell, run)
-            if self._roster.is_here(run):
+            if self._roster.is_here(run.record):
                 self._roster.refresh(run)
                 if self._stopping and run.status.is_live:
                     run.cancel()

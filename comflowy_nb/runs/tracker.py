@@ -126,7 +126,7 @@ class Tracker:
     @property
     def window(self) -> Window:
         """How many runs are in flight at once; begun anew when the setting is changed."""
-        start = self._limit or self.settings.window
+        start = self._limit or min(self.settings.window, self.service.starts_with or self.settings.window)
         if self._window.start != start:
             self._window = Window(start, grows=self._limit is None)
         return self._window
@@ -189,7 +189,9 @@ class Tracker:
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
         following.heard_end |= event.status is not None and event.status.is_final
-        if event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
+        if event.status is Status.RUNNING and self.service.starts_with is not None:
+            following.hear_start()  # a word of the service's own socket, which need not be asked for
+        elif event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
             following.ask(self.times.clock())
 
     def close(self) -> None:

@@ -11,11 +11,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from comflowy_nb.errors import ServiceError
     from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
 
 __all__ = [
     "Accepted",
@@ -23,6 +24,7 @@ __all__ = [
     "Outcome",
     "Output",
     "PictureStream",
+    "Place",
     "Problem",
     "Progress",
     "Published",
@@ -89,7 +91,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output picture as the service names it.
+    """One output as the service names it: a picture, another file, or a text.
 
     `url` may be signed: it is never stored, shown or put into an error. `node` is None for a picture that only
     `output_images` lists.
@@ -99,6 +101,8 @@ class Output:
     node: str | None
     node_index: int  # position within its node, from 0
     url: str = field(repr=False)
+    ending: str | None = None  # of a file that is no still picture: webp (animated), mp4, flac, txt ...
+    text: str | None = field(default=None, repr=False)  # what a node said, where it is no file
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Snapshot:
     problem: Problem | None = None
     outputs: tuple[Output, ...] = ()
     remark: str | None = None  # what was odd about the answer, for a person
+    ahead: int | None = None  # runs before it in the service's queue, where it says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class Progress:
     nodes_total: int | None = None
     message: str | None = None
     preview: bytes | None = field(default=None, repr=False)  # a JPEG or PNG
+    ahead: int | None = None  # runs before it in the service's queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,16 @@ class Submission:
     workflow_id: str | None
     params: Mapping[str, Any]  # field id -> JSON value, as sent
     callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
-    graph: Mapping[str, Any] | None = None  # for services that run graphs
+    graph: Mapping[str, Any] | None = None  # for services that run graphs, params applied
+    made_by: Mapping[str, Any] | None = None  # what a picture may say about how it came about
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of the servers of a service: where it is asked, and what a person calls it."""
+
+    origin: str = field(repr=False)
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +167,8 @@ class Accepted:
     """The service took the run under this id."""
 
     run_id: str
+    remark: str | None = None  # what it will not do, for a person
+    place: Place | None = None  # which of several servers took it
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +254,24 @@ class Service(Protocol):
     @property
     def on_loopback(self) -> bool: ...
 
+    @property
+    def origins(self) -> frozenset[str]:
+        """`origin`, and those of the other servers where there are several."""
+
+    @property
+    def starts_with(self) -> int | None:
+        """Runs in flight at first, where the setting for all services is too many."""
+
+    @property
+    def lost_after(self) -> int:
+        """How many answers "no such run" make a run lost."""
+
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Call `hear` with whatever the service says by itself, on a thread of the service."""
+
+    def run_id_of(self, token: str) -> str | None:
+        """The id by which a run can be asked about whose submit had no answer; None where there is no such id."""
+
     def greet(self) -> None:
         """Ask for whatever shows that the service is there and takes our key.
 
@@ -298,6 +333,24 @@ class Service(Protocol):
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
         """Field id -> field of a workflow, or None where the service publishes none.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable answer.
+        """
+
+    def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
+        """Field id -> field of a graph, with the types and choices that the service has for its nodes.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable answer.
+        """
+
+    def last_graph(self) -> Graph | None:
+        """The graph that ran last at the service, or None where it ran none or does not tell.
 
         Raises
         ------

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import Outcome, Output, PictureStream, Published, Submission
+    from comflowy_nb.services.base import Event, Outcome, Output, PictureStream, Published, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
 
 __all__ = ["Comflowy"]
 
@@ -95,6 +96,19 @@ class Comflowy:
     @property
     def on_loopback(self) -> bool:
         return is_loopback(self.origin)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        return frozenset({self.origin})
+
+    starts_with: int | None = None
+    lost_after = 3
+
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Nothing: what it says by itself goes to `callback_urls`."""
+
+    def run_id_of(self, token: str) -> None:
+        """None: the service gives its ids itself."""
 
     def close(self) -> None:
         self._closing.set()
@@ -278,6 +292,13 @@ class Comflowy:
             field_id: read_field(field_id, spec, node_title=title, class_type=class_type)
             for field_id, spec, title, class_type in described
         }
+
+    def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
+        """As the graph itself tells: the service describes no nodes."""
+        return graph.fields()
+
+    def last_graph(self) -> None:
+        """None: the service does not tell what it ran."""
 
     def _published(self, path: str, read: Callable[[bytes], T | wire.Flaw]) -> T | None:
         """What a service publishes of its own accord; None where it does not.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import ServiceError, SettingsError
+from comflowy_nb.errors import SettingsError, UnreachableError
 from comflowy_nb.services.comflowy import Comflowy
+from comflowy_nb.services.comfyui import ComfyUI
 from comflowy_nb.services.keys import check_key_transport, find_key
 from comflowy_nb.services.local_sandbox import find_sandbox, start_sandbox
-from comflowy_nb.services.targets import is_loopback, origin_of, parse_target, recognise
-from comflowy_nb.settings import Secret, cloud_url, default_target
+from comflowy_nb.services.several import Several
+from comflowy_nb.services.targets import is_comfyui, is_loopback, origin_of, parse_target, recognise
+from comflowy_nb.settings import Secret, cloud_url, default_target, headers_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,7 @@ __all__ = ["NOTHING_CONNECTED", "open_service"]
 
 NOTHING_CONNECTED = (
     "nothing is connected: %comflowy connect sandbox (no key needed), %comflowy connect cloud, "
-    "or %comflowy connect NAME=https://... for another server"
+    "%comflowy connect comfyui, or %comflowy connect NAME=https://... for another server"
 )
 
 
@@ -59,18 +61,62 @@ def open_service(
     name = name or wanted.name
     if wanted.word == "sandbox":
         return _sandbox(start_sandbox(home), name)
+    if wanted.word == "comfyui" or len(wanted.addresses) > 1:
+        return _comfyui(wanted.addresses, name)
     origin = origin_of(cloud_url() if wanted.word == "cloud" else str(wanted.url))
     local = find_sandbox(home) if is_loopback(origin) else None
     if local is not None and origin_of(local.url) == origin:
         return _sandbox(local, name)
+    if wanted.addresses and _is_comfyui(wanted.addresses[0]):
+        return _comfyui(wanted.addresses, name)
     check_key_transport(origin)
-    if wanted.word != "cloud" and recognise(origin) != "comflowy":
-        raise ServiceError("a ComfyUI server answers there; this version speaks to Comflowy and to the sandbox")
+    if wanted.word != "cloud" and recognise(origin) == "comfyui":
+        return _comfyui((origin,), name)
     # A saved notebook names services, never their addresses.
     label = name or ("cloud" if wanted.word == "cloud" else "local" if is_loopback(origin) else "comflowy")
     ask = None if ask_key is None else lambda _origin: ask_key(label)
     secret = find_key(origin, given=Secret(key) if isinstance(key, str) else key, sandbox_key=None, ask=ask)
     service = Comflowy(origin, key=secret, identity=name or origin, label=label)
+    try:
+        service.greet()
+    except BaseException:
+        service.close()
+        raise
+    return service
+
+
+def _is_comfyui(address: str) -> bool:
+    """Whether an address need not be asked for Comflowy's API first, which takes a key and no path.
+
+    That is so behind a path, for an address with headers of its own, and over plain http to another machine, where no
+    key is sent.
+    """
+    origin = origin_of(address)
+    headers = headers_for(address)
+    is_open = origin.startswith("http://") and not is_loopback(origin)
+    if not (headers or is_open or address != origin):
+        return False
+    try:
+        return is_comfyui(address, headers)
+    except UnreachableError as error:
+        tip = "; only a ComfyUI server is reached by plain http, all else by https" if is_open else ""
+        raise UnreachableError(f"{error}{tip}") from None
+
+
+def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
+    """The ComfyUI servers at these addresses, each greeted; of several some may be away, but not all."""
+    label = name or "comfyui"
+    identity = name or addresses[0]
+    servers = [
+        ComfyUI(
+            address,
+            identity=identity,
+            label=label if len(addresses) == 1 else f"{label}/{number}",
+            headers=headers_for(address),
+        )
+        for number, address in enumerate(addresses, start=1)
+    ]
+    service: Service = servers[0] if len(servers) == 1 else Several(servers, identity=identity, label=label)
     try:
         service.greet()
     except BaseException:

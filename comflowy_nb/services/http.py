@@ -28,8 +28,6 @@ __all__ = ["Http", "pause_before", "retried"]
 
 MAX_ANSWER_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-# requests takes None for "no proxy, whatever the environment says"; its types know only texts
-NO_PROXY: dict[str, Any] = {"http": None, "https": None, "all": None}
 
 T = TypeVar("T")
 
@@ -40,11 +38,14 @@ class Http:
     Parameters
     ----------
     origin
-        Scheme, host and port.
+        Scheme, host and port; a path after it stands before every path that is asked.
+    headers
+        Sent with every request.
     """
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, headers: Mapping[str, Secret] | None = None) -> None:
         self.origin = origin
+        self._headers = dict(headers or {})
         self._kept = make_session()
         self._fresh = make_session(fresh=True)
         # a proxy named in the environment would get requests to this machine too, key included
@@ -60,8 +61,9 @@ class Http:
         body: Any = None,
         files: Mapping[str, tuple[str, bytes]] | None = None,
         fresh: bool = False,
+        max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer | Failure:
-        """Send one request once, and read its answer: at most 1 MiB, within the deadline, following no redirect.
+        """Send one request once, and read its answer: at most `max_bytes`, within the deadline, following no redirect.
 
         Parameters
         ----------
@@ -73,7 +75,7 @@ class Http:
             Over a connection of its own.
         """
         limit = Limit(settings.answer_deadline_s)
-        options: dict[str, Any] = {"auth": None if token is None else _Bearer(token)}
+        options: dict[str, Any] = {"auth": None if token is None else _Bearer(token), "max_bytes": max_bytes}
         if body is not None:
             options["data"] = json.dumps(body, allow_nan=False).encode()
             options["headers"] = {"Content-Type": "application/json"}
@@ -103,6 +105,10 @@ class Http:
         limit: Limit,
         options: dict[str, Any],
     ) -> Answer:
+        max_bytes: int = options.pop("max_bytes")
+        if self._headers:
+            own = {name: value.reveal() for name, value in self._headers.items()}
+            options = {**options, "headers": {**own, **options.get("headers", {})}}
         shown = {name: value.reveal() if isinstance(value, Secret) else value for name, value in (query or {}).items()}
         with session.once(
             method,
@@ -113,17 +119,17 @@ class Http:
             **options,
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            body, flaw = b"", None
+            body, flaw = bytearray(), None
             pieces: Iterator[bytes] = response.iter_content(_CHUNK_BYTES)
             try:
                 for piece in pieces:
                     body += piece
-                    if len(body) > MAX_ANSWER_BYTES:
-                        body, flaw = b"", "the answer is larger than 1 MiB"
+                    if len(body) > max_bytes:
+                        body, flaw = bytearray(), f"the answer is larger than {max_bytes // 1024**2} MiB"
                         break
             except Exception as error:  # noqa: BLE001 - the head is known, so the answer stands, with a flaw
                 flaw = explain(error, limit).text
-            return Answer(response.status_code, headers, body, flaw)
+            return Answer(response.status_code, headers, bytes(body), flaw)
 
     def close(self) -> None:
         self._kept.close()

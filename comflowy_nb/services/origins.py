@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from comflowy_nb.errors import SettingsError
 
-__all__ = ["WAYS", "is_loopback", "origin_of", "shortened"]
+__all__ = ["WAYS", "address_of", "is_loopback", "origin_of", "shortened"]
 
-WAYS = "sandbox, cloud, or an address such as https://app.comflowy.com"
+WAYS = "sandbox, cloud, comfyui, or an address such as https://app.comflowy.com"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -40,6 +40,17 @@ def origin_of(url: str) -> str:
     assert host is not None
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + ("" if port in {None, _PORTS[parts.scheme]} else f":{port}")
+
+
+def address_of(url: str) -> str:
+    """An address without query and fragment: the origin, and the path before a server's routes where there is one.
+
+    Raises
+    ------
+    SettingsError
+        As `origin_of`.
+    """
+    return origin_of(url) + urlsplit(url.strip()).path.rstrip("/")
 
 
 def _problem(text: str, scheme: str, host: str | None) -> str | None:

@@ -11,7 +11,7 @@ from comflowy_nb.services.base import Output
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["read_outputs"]
+__all__ = ["by_number", "read_outputs"]
 
 # what a storage service adds to sign an address; it differs each time the same picture is named
 _SIGNING = re.compile(
@@ -59,7 +59,7 @@ def _by_node(full_outputs: Any, odd: list[str]) -> Iterator[tuple[str, int, str]
     if not isinstance(full_outputs, dict):
         odd.append("full_outputs is no object")
         return
-    for node in sorted(full_outputs, key=_by_number):
+    for node in sorted(full_outputs, key=by_number):
         entry = full_outputs[node]
         where = f"full_outputs of node {node[:40]}"
         images = entry.get("images") if isinstance(entry, dict) else entry
@@ -105,7 +105,7 @@ def _same(url: str) -> str:
         return url
 
 
-def _by_number(node: str) -> tuple[tuple[int, int, str], ...]:
+def by_number(node: str) -> tuple[tuple[int, int, str], ...]:
     """Node ids as a person orders them: 3 before 10, 5:1 before 5:12."""
     parts = node.split(":")
     return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)

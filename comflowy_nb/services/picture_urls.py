@@ -1,7 +1,8 @@
 """Pictures from the addresses a service names, which are not to be trusted.
 
 At the service's own origin any address will do; elsewhere only https to the public internet, and each redirect is
-looked at anew. No key and no token is ever sent, and no error repeats an address: they may be signed.
+looked at anew. No key and no token is ever sent, headers that a person set for the origin go nowhere else, and no
+error repeats an address: they may be signed.
 """
 
 from __future__ import annotations
@@ -23,13 +24,12 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.services.answers import Failure, Trouble, explain, rate_limit, read_pause
 from comflowy_nb.services.deadlines import Limit, holding
-from comflowy_nb.services.http import NO_PROXY
 from comflowy_nb.services.origins import is_loopback, origin_of
 from comflowy_nb.services.transport import is_public, make_session
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 __all__ = ["Pictures"]
@@ -48,10 +48,13 @@ class Pictures:
         The service's own.
     label
         What the service is called in a message.
+    headers
+        For the service's own origin alone.
     """
 
-    def __init__(self, origin: str, label: str) -> None:
+    def __init__(self, origin: str, label: str, headers: Mapping[str, Secret] | None = None) -> None:
         self._origin = origin
+        self._headers = dict(headers or {})
         self._label = label
         self._own = make_session()
         self._public = make_session(public=True)
@@ -93,13 +96,16 @@ class Pictures:
         own = self._is_own(address)
         try:
             with holding(limit):
-                return (self._own if own else self._public).get(
+                return (self._own if own else self._public).once(
+                    "GET",
                     address.reveal(),
-                    headers={"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"},
+                    headers={
+                        "Accept": "image/*,*/*;q=0.5",
+                        "Accept-Encoding": "identity",
+                        **({name: value.reveal() for name, value in self._headers.items()} if own else {}),
+                    },
                     timeout=(settings.connect_timeout_s, settings.read_timeout_s),
-                    allow_redirects=False,
-                    stream=True,
-                    proxies=NO_PROXY if own and is_loopback(self._origin) else None,
+                    direct=own and is_loopback(self._origin),
                 )
         except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold the address
             return explain(error, limit)

@@ -1,32 +1,45 @@
-"""What a person connects to: `[NAME=]sandbox | cloud | URL`, and what answers there."""
+"""What a person connects to: `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, and what answers there."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import AnswerError, SettingsError
-from comflowy_nb.services.origins import WAYS, is_loopback, origin_of, shortened
+from comflowy_nb.services.origins import WAYS, address_of, is_loopback, origin_of, shortened
 
-__all__ = ["Target", "is_loopback", "origin_of", "parse_target", "recognise"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from comflowy_nb.services.answers import Answer, Failure
+    from comflowy_nb.settings import Secret
+
+__all__ = ["COMFYUI_URL", "Target", "is_comfyui", "is_loopback", "origin_of", "parse_target", "recognise"]
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
-_WORDS = ("sandbox", "cloud")
+_WORDS = ("sandbox", "cloud", "comfyui")
+COMFYUI_URL = "http://127.0.0.1:8188"  # where ComfyUI listens when nothing else is said
 _RESERVED = frozenset({"sandbox", "cloud", "comfyui"})  # a name is the identity of a service: these have owners
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was typed after `connect`: the name given, `sandbox`, `cloud` or `url`, and for the last the origin."""
+    """What was typed after `connect`: the name given, a word or `url`, and for that the origin.
+
+    `addresses` are the servers with the path before their routes: a ComfyUI server may stand behind a proxy, and
+    several may share a name.
+    """
 
     name: str | None
     word: str
     url: str | None = None
+    addresses: tuple[str, ...] = field(default=(), compare=False)
 
 
 def parse_target(text: str) -> Target:
-    """Read `[NAME=]sandbox | cloud | URL`.
+    """Read `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`.
 
     Raises
     ------
@@ -34,17 +47,20 @@ def parse_target(text: str) -> Target:
         If it is none of them; the text says what it should have been. A password in an address is never repeated.
     """
     name, rest = _split_name(text.strip())
+    if rest == "comfyui":
+        return Target(name, rest, addresses=(COMFYUI_URL,))
     if rest in _WORDS:
         return Target(name, rest)
     if not rest:
         raise SettingsError(f"connect to what? {WAYS}")
-    if rest.lower() == "comfyui":
-        raise SettingsError("a ComfyUI server can't be used yet; what works today is " + WAYS)
     if rest.lower() in _WORDS:
         raise SettingsError(f"{rest} is written {rest.lower()}")
-    if "," in rest:
-        raise SettingsError("several servers at once can't be used yet; give one address")
-    return Target(name, "url", origin_of(rest))
+    if "," in rest and name is None:
+        raise SettingsError("several servers share a name: write NAME=URL,URL")
+    addresses = tuple(address_of(part) for part in rest.split(",") if part.strip()) if "," in rest else ()
+    if len(set(addresses)) != len(addresses):
+        raise SettingsError("the same server is named twice; each once is enough")
+    return Target(name, "url", origin_of(rest.split(",")[0]), addresses or (address_of(rest),))
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
@@ -57,6 +73,34 @@ def _split_name(text: str) -> tuple[str | None, str]:
     if name.lower() in _RESERVED:
         raise SettingsError(f"{name!r} stands for itself and can't be a name; take another, as in studio=URL")
     return name, after.strip()
+
+
+def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None) -> bool:
+    """Whether a ComfyUI server answers at an address; what is given out there without `headers` needs none.
+
+    Raises
+    ------
+    UnreachableError
+        If nothing answers there.
+    """
+    from comflowy_nb.services.answers import Failure, Trouble, error_of  # noqa: PLC0415 - requests is heavy
+    from comflowy_nb.services.http import Http  # noqa: PLC0415 - as above
+
+    http = Http(address, headers)
+    try:
+        answer = http.exchange("GET", "/system_stats")
+    finally:
+        http.close()
+    if isinstance(answer, Failure) and answer.trouble is Trouble.NOT_SENT:
+        raise error_of(answer, "the server")
+    return _is_comfyui(answer)
+
+
+def _is_comfyui(answer: Answer | Failure) -> bool:
+    if not getattr(answer, "is_ok", False):
+        return False
+    found = _json(answer.body)  # type: ignore[union-attr]  # only an answer is ok
+    return isinstance(found, dict) and isinstance(found.get("system"), dict)
 
 
 def recognise(origin: str) -> str:
@@ -91,10 +135,8 @@ def recognise(origin: str) -> str:
         stats = http.exchange("GET", "/system_stats")
     finally:
         http.close()
-    if not isinstance(stats, Failure) and stats.is_ok:
-        found = _json(stats.body)
-        if isinstance(found, dict) and isinstance(found.get("system"), dict):
-            return "comfyui"
+    if _is_comfyui(stats):
+        return "comfyui"
     if answer.flaw:
         raise AnswerError(f"the server's answer can't be used: {answer.flaw}")
     if 300 <= answer.status < 400:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.graph import graph_of_picture, read_graph
+from comflowy_nb.workflow.graph import graph_of_picture, made_of_picture, read_graph
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["Finder", "Known"]
+__all__ = ["SERVER_LAST", "Finder", "Known"]
+
+SERVER_LAST = "server:last"
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
@@ -51,6 +53,10 @@ class Finder:
         Asks the service for its workflows, id -> name; None where it lists none.
     described
         Asks the service for the fields of an id; None where it publishes none.
+    graph_fields
+        Asks the service for the fields of a graph; without it they are told from the graph's own values.
+    last_graph
+        Asks the service for the graph it ran last; None where it does not tell.
     project
         Folder of the project's catalogue, beside the notebook.
     """
@@ -64,6 +70,8 @@ class Finder:
         runs_graphs: bool,
         published: Callable[[], Mapping[str, str] | None],
         described: Callable[[str], Mapping[str, Field] | None],
+        graph_fields: Callable[[Graph], Mapping[str, Field]] | None = None,
+        last_graph: Callable[[], Graph | None] | None = None,
         project: Path | None = None,
     ) -> None:
         self._home = home
@@ -73,6 +81,8 @@ class Finder:
         self._runs_graphs = runs_graphs
         self._ask_published = published
         self._ask_described = described
+        self._ask_graph_fields = graph_fields
+        self._ask_last_graph = last_graph
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._found: dict[str, Workflow] = {}
@@ -93,8 +103,8 @@ class Finder:
         Parameters
         ----------
         ref
-            A `.json` path, a picture that carries its graph, the editor's address, a name of the catalogue, or the
-            service's own name or id; tried in this order.
+            A `.json` path, a picture that carries its graph, `server:last`, the editor's address, a name of the
+            catalogue, or the service's own name or id; tried in this order.
 
         Raises
         ------
@@ -132,11 +142,11 @@ class Finder:
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self._of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
+            return self.of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
         if Path(ref).suffix.lower() in PICTURES:
             return self._of_picture(Path(ref).expanduser())
-        if ref == "server:last":
-            raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not tell what it ran")
+        if ref == SERVER_LAST:
+            return self.of_graph("server-last", self.server_last())
         if "://" in ref:
             return self._of_id(_id_in_url(ref), name=_id_in_url(ref))
         entry = self.catalogue().get(ref)
@@ -144,13 +154,43 @@ class Finder:
             return self._of_entry(entry)
         return self._of_service(ref)
 
-    def _of_graph(self, name: str, graph: Graph) -> Workflow:
+    def server_last(self) -> Graph:
+        """The graph that the service ran last.
+
+        Raises
+        ------
+        WorkflowError
+            If it ran none since it was started, or does not tell.
+        ServiceError
+            If it gave no usable answer.
+        """
+        if not self._runs_graphs or self._ask_last_graph is None:
+            raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not tell what it ran")
+        graph = self._ask_last_graph()
+        if graph is None:
+            raise WorkflowError(
+                f"{self._label} has run nothing since it was started: queue the workflow once in ComfyUI, "
+                "then server:last names it"
+            )
+        return graph
+
+    def of_graph(self, name: str, graph: Graph) -> Workflow:
+        """A graph as a workflow, described where the service can.
+
+        Raises
+        ------
+        WorkflowError
+            If the service runs no graphs.
+        ServiceError
+            If it gave no usable answer.
+        """
         if not self._runs_graphs:
             raise WorkflowError(
                 f"{self._label} runs workflows by id alone, and {name} has none there: open it in the editor, then "
                 f"%comflowy workflow add {name} <the editor's address>"
             )
-        return Workflow(name, graph=graph, fields=graph.fields())
+        fields = graph.fields() if self._ask_graph_fields is None else self._ask_graph_fields(graph)
+        return Workflow(name, graph=graph, fields=fields)
 
     def _of_picture(self, path: Path) -> Workflow:
         if not path.is_file():
@@ -158,14 +198,15 @@ class Finder:
         graph = graph_of_picture(path)
         if graph is None:
             raise WorkflowError(f"{path.name} carries no workflow")
-        return self._of_graph(path.stem, graph)
+        made = made_of_picture(path) if self._runs_graphs else None
+        return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry, self._listed() if self._identity not in entry.ids else {})
         if workflow_id is not None:
             return self._of_id(workflow_id, name=entry.name, entry=entry)
         if entry.graph is not None:
-            return replace(self._of_graph(entry.name, entry.graph), aliases=entry.aliases)
+            return replace(self.of_graph(entry.name, entry.graph), aliases=entry.aliases)
         places = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
             f"{entry.name} has no id on {self._label} (it has one on {places}): "

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "Made", "graph_of_picture", "made_of_picture", "parse_graph", "read_graph"]
 
-_HOW_TO_EXPORT = "in ComfyUI choose Workflow > Export (API) and use that file"
+_HOW_TO_EXPORT = (
+    "in ComfyUI choose Workflow > Export (API) and use that file, or run it there once and name it server:last"
+)
 _KEPT = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
 
 # ComfyUI writes a float without a fraction as 8, so the value alone does not tell 8.0 from 8. These are surely whole.

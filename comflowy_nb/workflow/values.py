@@ -16,6 +16,7 @@ from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.json_values import plain, shown
 from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
 from comflowy_nb.workflow.several import SEED_WORDS, has_range, is_several
+from comflowy_nb.workflow.sweep_pictures import pattern_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -266,6 +267,8 @@ class Reader:
         kind, colon, rest = text.partition(":")
         if not colon or not rest or kind not in {"file", "run"}:
             return None
+        if one.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
+            raise FieldError(f"{one.where}: {rest} may name several files, but a run takes one; {_SWEEP}")
         try:
             if kind == "file":
                 return open_picture(rest)

@@ -64,7 +64,7 @@ def test_no_network(cell, api):
     [
         ("htp://x", "no http or https address"),
         ("localhost:8000", "write http://localhost:8000"),
-        ("nonsense", "sandbox, cloud, or an address"),
+        ("nonsense", "sandbox, cloud, comfyui, or an address"),
         ("http://user:secret@127.0.0.1:1", "user name or password"),
         ("http://127.0.0.1:99999", "port"),
         ("http://example.org", "http"),  # no key goes over plain http

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from comflowy_nb.errors import PictureError, ServerError
-from comflowy_nb.runs import images
+from comflowy_nb.runs import receiving
 from comflowy_nb.runs.images import adopt_picture, keep_picture, picture_path, thumbnail_path, write_sidecar
 from comflowy_nb.runs.run import PictureRecord
 from comflowy_nb.services.base import Status
@@ -236,7 +236,7 @@ def test_a_full_disk_while_receiving_is_told_plainly(folder, keep, picture, monk
     def full(file, chunk):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(images, "_write_all", full)
+    monkeypatch.setattr(receiving, "_write_all", full)
     with pytest.raises(PictureError, match="the disk is full"):
         keep(picture())
     assert files(folder) == []
@@ -297,6 +297,7 @@ def test_the_part_of_a_killed_download_is_dropped(folder, keep, picture):
     part, other = month / f"{TOKEN}_0.01234567.part", month / f"{TOKEN}_01.01234567.part"
     part.write_bytes(b"half a pic")
     other.write_bytes(b"another picture on its way")
+    (folder / f"{TOKEN}_0.lock").touch()  # whoever was killed left it too
     assert keep(picture()).state == "kept"
     assert not part.exists()
     assert other.exists()

@@ -27,6 +27,9 @@ STATS = "GET /system_stats"
         ("http://[::1]:8000", Target(None, "url", "http://[::1]:8000")),
         ("http://localhost:80", Target(None, "url", "http://localhost")),
         ("äther=sandbox", Target("äther", "sandbox")),
+        ("comfyui", Target(None, "comfyui")),
+        ("home=comfyui", Target("home", "comfyui")),
+        ("home=http://127.0.0.1:8188,http://127.0.0.1:8189", Target("home", "url", "http://127.0.0.1:8188")),
     ],
 )
 def test_targets(text, target):
@@ -38,9 +41,10 @@ def test_targets(text, target):
     [
         ("", "connect to what?"),
         ("x=", "connect to what?"),
-        ("sandpit", "nothing to connect to; what works is sandbox, cloud"),
+        ("sandpit", "nothing to connect to; what works is sandbox, cloud, comfyui"),
         ("Sandbox", "is written sandbox"),
-        ("comfyui", "can't be used yet"),
+        ("ComfyUI", "is written comfyui"),
+        ("comfyui=http://127.0.0.1:8188", "stands for itself"),
         ("sandbox=https://a.example", "stands for itself"),
         ("CLOUD=https://a.example", "stands for itself"),
         ("2nd=cloud", "can't be a name"),
@@ -58,7 +62,8 @@ def test_targets(text, target):
         ("https://[::1", "is no address"),
         ("https://a b.example", "a sign that no address has"),
         ("https://a.example\\@b.example", "user name or password"),
-        ("lab=https://a.example,https://b.example", "give one address"),
+        ("https://a.example,https://b.example", "write NAME=URL,URL"),
+        ("lab=https://a.example,https://a.example/", "named twice"),
     ],
 )
 def test_what_is_no_target_is_said_plainly(text, words):
@@ -75,6 +80,19 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text):
     with pytest.raises(SettingsError, match="%comflowy login") as caught:
         parse_target(text)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("https://a.example/comfy/?x=1#y", ("https://a.example/comfy",)),
+        ("comfyui", ("http://127.0.0.1:8188",)),
+        ("lab=http://127.0.0.1:1/a,https://b.example", ("http://127.0.0.1:1/a", "https://b.example")),
+        ("sandbox", ()),
+    ],
+)
+def test_an_address_keeps_the_path_before_a_servers_routes(text, addresses):
+    assert parse_target(text).addresses == addresses
 
 
 def test_loopback_is_this_machine_by_its_very_address():

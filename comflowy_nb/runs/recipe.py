@@ -1,0 +1,99 @@
+"""What made a picture: its workflow and its params, and the cell that runs them again."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import PictureError
+from comflowy_nb.runs.record import made_by
+from comflowy_nb.runs.run import Run, RunImage
+from comflowy_nb.settings import home
+from comflowy_nb.workflow.catalogue import Catalogue
+from comflowy_nb.workflow.graph import Made, graph_of_picture, made_of_picture
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from comflowy_nb.workflow.graph import Graph
+
+__all__ = ["Recipe", "params_from"]
+
+_BRACES = re.compile(r"\{([^\W\d]\w*)\}")  # what the magic would take for a variable
+
+
+class Recipe(dict[str, Any]):
+    """The params of a picture, field id -> value.
+
+    `workflow` is what WORKFLOW is called in `cell`; `graph` the graph in the picture, None where it has none.
+    """
+
+    def __init__(self, params: Mapping[str, Any], *, workflow: str, graph: Graph | None = None) -> None:
+        super().__init__(params)
+        self.workflow = workflow
+        self.graph = graph
+
+    @property
+    def cell(self) -> str:
+        """The text of a cell that runs the same again: `%%comflowy run WORKFLOW`, and a line for each field."""
+        word = self.workflow
+        if any(sign.isspace() or sign in "#'\"" for sign in word):
+            quote = "'" if '"' in word else '"'
+            word = f"{quote}{word}{quote}"
+        lines = [f"{json.dumps(name)}: {_written(value)}," for name, value in self.items()]
+        return "\n".join([f"%%comflowy run {word}", *lines])
+
+    def __str__(self) -> str:
+        return self.cell
+
+
+def params_from(picture: str | os.PathLike[str] | RunImage | Run) -> Recipe:
+    """Workflow and params of a picture: one that ComfyUI made, a copy that `save` wrote, or a run's own.
+
+    `print(params_from("photo.png"))` prints the cell that runs it again.
+
+    Parameters
+    ----------
+    picture
+        A file, a picture of a run, or a run. In a picture of somebody else's ComfyUI the params are all values of
+        its graph.
+
+    Raises
+    ------
+    PictureError
+        If there is no such picture, or it carries no workflow.
+    """
+    if isinstance(picture, Run):
+        return _of_made(_made_of_run(picture), None, None)
+    if isinstance(picture, RunImage):
+        return _of_made(_made_of_run(picture.run), None, None)
+    path = Path(picture).expanduser()
+    made, graph = made_of_picture(path), graph_of_picture(path)
+    if made is not None:
+        return _of_made(made, graph, path)
+    if graph is None:
+        raise PictureError(f"{path.name} carries no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
+    values = {field_id: field.default for field_id, field in graph.fields().items()}
+    return Recipe(values, workflow=str(picture), graph=graph)
+
+
+def _made_of_run(run: Run) -> Made:
+    made = made_by(run.record)
+    return Made(made["workflow"], made["workflow_id"], made["params"], tuple(made["set_params"]))
+
+
+def _of_made(made: Made, graph: Graph | None, path: Path | None) -> Recipe:
+    """The fields that were set come first, in the order in which they were."""
+    names = [*(name for name in made.set_params if name in made.params), *made.params]
+    params = {name: made.params[name] for name in dict.fromkeys(names)}
+    named = made.workflow or made.workflow_id or ""
+    known = Catalogue.open(Path.cwd(), home()).names()
+    word = str(path) if path is not None and graph is not None and named not in known else named
+    return Recipe(params, workflow=word, graph=graph)
+
+
+def _written(value: Any) -> str:
+    return _BRACES.sub(r"{{\1}}", json.dumps(value, ensure_ascii=False))

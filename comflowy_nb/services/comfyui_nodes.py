@@ -1,0 +1,108 @@
+"""The node types of a ComfyUI server (`/object_info`), and the fields of a graph by them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import FieldError, ServiceError
+from comflowy_nb.workflow.fields import FieldType, read_field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
+
+__all__ = ["NodeTypes"]
+
+FRESH_S = 20.0  # a LoRA that was put there meanwhile is found after so long
+# what a person sets; all other types of an input are links
+_VALUES = frozenset(
+    {FieldType.INT, FieldType.FLOAT, FieldType.BOOLEAN, FieldType.STRING, FieldType.CHOICE, FieldType.IMAGEUPLOAD}
+)
+
+
+class NodeTypes:
+    """What the server says of its node types, each asked for when it is needed.
+
+    Parameters
+    ----------
+    ask
+        Class of a node -> its description; None where the server has no such class.
+    """
+
+    def __init__(self, ask: Callable[[str], Mapping[str, Any] | None]) -> None:
+        self._ask = ask
+        self._known: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
+
+    def fields(self, graph: Graph) -> dict[str, Field]:
+        """Field id -> field, in the order of the graph; what is set in the graph is the default.
+
+        An input that the graph leaves out and that takes a value is a field too. Of a class that the server has not,
+        the fields are as the graph tells.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable answer.
+        """
+        told = graph.fields()
+        found: dict[str, Field] = {}
+        for node, one in graph.nodes.items():
+            class_type = str(one["class_type"])
+            title = graph.title(node)
+            described = dict(_inputs(self._type(class_type)))
+            for name in one["inputs"]:
+                field_id = f"{node}::{name}"
+                if field_id in told:
+                    found[field_id] = _described(told[field_id], described.get(name), title, class_type)
+            for name, spec in described.items():
+                field_id = f"{node}::{name}"
+                if name not in one["inputs"] and (extra := _unset(field_id, spec, title, class_type)) is not None:
+                    found[field_id] = extra
+        return found
+
+    def options(self, class_type: str, name: str) -> tuple[str, ...]:
+        """The choices of one input; none where they are not known."""
+        try:
+            spec = dict(_inputs(self._type(class_type))).get(name)
+            return tuple(str(option) for option in read_field(f"0::{name}", spec).options) if spec else ()
+        except (ServiceError, FieldError):
+            return ()
+
+    def _type(self, class_type: str) -> Mapping[str, Any] | None:
+        asked_s, known = self._known.get(class_type, (float("-inf"), None))
+        if time.monotonic() - asked_s > FRESH_S:
+            known = self._ask(class_type)
+            self._known[class_type] = (time.monotonic(), known)
+        return known
+
+
+def _inputs(described: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
+    inputs = described.get("input") if described is not None else None
+    for group in ("required", "optional"):
+        listed = inputs.get(group) if isinstance(inputs, dict) else None
+        if isinstance(listed, dict):
+            yield from listed.items()
+
+
+def _described(told: Field, spec: Any, title: str | None, class_type: str) -> Field:
+    """A field that the graph has, by the server's description of it."""
+    if spec is None:
+        return told
+    try:
+        one = read_field(told.id, spec, node_title=title, class_type=class_type)
+    except FieldError:
+        return told
+    return replace(one, default=told.default) if one.type in _VALUES else told
+
+
+def _unset(field_id: str, spec: Any, title: str | None, class_type: str) -> Field | None:
+    """A field that the graph leaves to the server's default; None for an input that takes links."""
+    try:
+        one = read_field(field_id, spec, node_title=title, class_type=class_type)
+    except FieldError:
+        return None
+    return one if one.type in _VALUES and not one.extra.get("forceInput") else None

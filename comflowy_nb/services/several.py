@@ -1,0 +1,290 @@
+"""Several ComfyUI servers as one service: a run goes to the one with the fewest under way, and on when one dies."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
+from comflowy_nb.services.base import Accepted, Place, Rejected, Unknown
+from comflowy_nb.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from comflowy_nb.services.base import (
+        Event,
+        Outcome,
+        Output,
+        PictureStream,
+        Published,
+        Service,
+        Snapshot,
+        Submission,
+    )
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
+
+__all__ = ["Several"]
+
+T = TypeVar("T")
+
+AWAY_S = 5.0  # a server that could not be reached is tried again after so long
+GIVEN_UP_S = 30.0  # what a server that is away so long had taken is held as lost: its queue was only in memory
+
+
+class _Server:
+    """One of the servers, and what is under way there."""
+
+    def __init__(self, service: Service, number: int) -> None:
+        self.service = service
+        self.number = number
+        self.under_way: set[str] = set()
+        self.away_since_s: float | None = None
+        self.failed_s = float("-inf")
+
+    @property
+    def is_away(self) -> bool:
+        return self.away_since_s is not None
+
+    def failed(self) -> None:
+        self.failed_s = time.monotonic()
+        if self.away_since_s is None:
+            self.away_since_s = self.failed_s
+
+    def answered(self) -> None:
+        self.away_since_s = None
+
+
+class Several:
+    """Servers that a person gave one name.
+
+    Each is asked about its own runs; a run's id is of our making, so it is found wherever it is.
+
+    Parameters
+    ----------
+    servers
+        Of one kind, with the same identity.
+    """
+
+    kind = "comfyui"
+    costs_money = False
+    can_cancel = True
+    can_upload = True
+    runs_graphs = True
+    lost_after = 1
+
+    def __init__(self, servers: Sequence[Service], *, identity: str, label: str) -> None:
+        self.identity = identity
+        self.label = label
+        self._servers = [_Server(service, number) for number, service in enumerate(servers)]
+        self._at: dict[str, _Server] = {}  # run id -> where it is
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Several {self.label!r}: {len(self._servers)}>"
+
+    @property
+    def origin(self) -> str:
+        return self._servers[0].service.origin
+
+    @property
+    def origins(self) -> frozenset[str]:
+        return frozenset(server.service.origin for server in self._servers)
+
+    @property
+    def on_loopback(self) -> bool:
+        return all(server.service.on_loopback for server in self._servers)
+
+    @property
+    def starts_with(self) -> int | None:
+        """The sum of what each starts with: they take from one queue."""
+        return sum(server.service.starts_with or settings.window for server in self._servers)
+
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        for server in self._servers:
+            server.service.listen(hear)
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.service.close()
+
+    def greet(self) -> None:
+        """Greet all of them; one that is away is left for later.
+
+        Raises
+        ------
+        ServiceError
+            If none of them answers.
+        """
+        errors = []
+        for server in self._servers:
+            try:
+                server.service.greet()
+            except ServiceError as error:
+                server.failed()
+                errors.append(error)
+        if len(errors) == len(self._servers):
+            raise errors[0]
+
+    # -- one run ------------------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission) -> Outcome:
+        """Send it to the server with the fewest runs under way; to the next where nothing was sent at all."""
+        tried: set[int] = set()
+        outcome: Outcome = Rejected(UnreachableError(f"can't reach any server of {self.label}"), again=True)
+        while (server := self._reserve(submission.token, tried)) is not None:
+            tried.add(server.number)
+            outcome = server.service.submit(submission)
+            if isinstance(outcome, Accepted):
+                server.answered()
+                with self._lock:
+                    server.under_way = (server.under_way - {submission.token}) | {outcome.run_id}
+                    self._at[outcome.run_id] = server
+                return Accepted(outcome.run_id, outcome.remark, Place(server.service.origin, server.service.label))
+            with self._lock:
+                server.under_way.discard(submission.token)
+                if isinstance(outcome, Unknown):
+                    self._at[submission.token] = server
+            if not (isinstance(outcome, Rejected) and isinstance(outcome.error, UnreachableError)):
+                return outcome
+            server.failed()
+        return outcome
+
+    def _reserve(self, token: str, tried: set[int]) -> _Server | None:
+        """The server that is to take the next run: those that were away a moment ago come last."""
+        with self._lock:
+            free = [server for server in self._servers if server.number not in tried]
+            if not free:
+                return None
+            now_s = time.monotonic()
+            best = min(
+                free,
+                key=lambda server: (
+                    server.is_away and now_s - server.failed_s < AWAY_S,
+                    len(server.under_way),
+                    server.number,
+                ),
+            )
+            best.under_way.add(token)
+            return best
+
+    def run_id_of(self, token: str) -> str | None:
+        return token
+
+    def check(self, run_id: str) -> Snapshot:
+        """Ask the server that took it; where nobody knows which, all of them.
+
+        Raises
+        ------
+        NotFoundError
+            If none has it; also if its server has been away for so long that its queue is surely gone.
+        ServiceError
+            If there was no usable answer.
+        """
+        server = self._at.get(run_id)
+        if server is None:
+            return self._check_all(run_id)
+        try:
+            snapshot = server.service.check(run_id)
+        except UnreachableError:
+            server.failed()
+            assert server.away_since_s is not None
+            if time.monotonic() - server.away_since_s > GIVEN_UP_S and not all(one.is_away for one in self._servers):
+                self._let_go(run_id, server)
+                raise NotFoundError(f"{server.service.label} has been away too long; what it had is gone") from None
+            raise
+        except NotFoundError:
+            self._let_go(run_id, server)
+            raise
+        server.answered()
+        if not snapshot.status.is_live:
+            self._let_go(run_id, server)
+        return snapshot
+
+    def _check_all(self, run_id: str) -> Snapshot:
+        trouble: ServiceError | None = None
+        for server in self._servers:
+            try:
+                snapshot = server.service.check(run_id)
+            except NotFoundError:
+                continue
+            except ServiceError as error:
+                trouble = error
+                continue
+            with self._lock:
+                self._at[run_id] = server
+                if snapshot.status.is_live:
+                    server.under_way.add(run_id)
+            return snapshot
+        raise trouble or NotFoundError(f"no server of {self.label} has it")
+
+    def _let_go(self, run_id: str, server: _Server) -> None:
+        with self._lock:
+            server.under_way.discard(run_id)
+
+    def cancel(self, run_id: str) -> bool:
+        if run_id not in self._at:
+            self._check_all(run_id)
+        return self._at[run_id].service.cancel(run_id)
+
+    # -- pictures, and what can be run --------------------------------------------------------------------------
+
+    def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
+        """Open one output where it is: its address names the server."""
+        for server in self._servers:
+            if output.url.startswith(f"{server.service.origin}/"):
+                return server.service.open_picture(output)
+        return self._servers[0].service.open_picture(output)
+
+    def upload(self, name: str, content: bytes) -> str | None:
+        """Hand a picture to every server that is there: nobody knows yet which will run it.
+
+        Raises
+        ------
+        ServiceError
+            If one that is there refuses it, or none is.
+        WorkflowError
+            If two would call it differently, as they do where another picture has that name at one of them.
+        """
+        names: set[str | None] = set()
+        trouble: ServiceError | None = None
+        for server in self._servers:
+            try:
+                names.add(server.service.upload(name, content))
+            except UnreachableError as error:
+                server.failed()
+                trouble = error
+        if len(names) > 1:
+            raise WorkflowError(f"the servers of {self.label} hold different pictures named {name}; rename the file")
+        if not names:
+            assert trouble is not None
+            raise trouble
+        return names.pop()
+
+    def workflows(self) -> Sequence[Published] | None:
+        return None
+
+    def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
+        """As each of them: there are no ids."""
+        return self._servers[0].service.fields(workflow_id)
+
+    def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
+        return self._first(lambda service: service.graph_fields(graph))
+
+    def last_graph(self) -> Graph | None:
+        return self._first(lambda service: service.last_graph())
+
+    def _first(self, ask: Callable[[Service], T]) -> T:
+        """What the first server that is there says."""
+        trouble: ServiceError | None = None
+        for server in sorted(self._servers, key=lambda one: one.is_away):
+            try:
+                return ask(server.service)
+            except UnreachableError as error:
+                server.failed()
+                trouble = error
+        assert trouble is not None
+        raise trouble

@@ -1,0 +1,96 @@
+"""The least that a ComfyUI client can do: submit, hear the end, fetch the picture."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from contextlib import ExitStack
+
+import requests
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+__all__ = ["BareClient", "empty_image"]
+
+
+class BareClient:
+    """A socket, a session, one run at a time. `flag` asks for previews that name their run."""
+
+    def __init__(self, url, *, flag=False, client_id=None):
+        self.url = url
+        self.client_id = client_id or uuid.uuid4().hex
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self._open = ExitStack()
+        address = f"ws{url.removeprefix('http')}/ws?clientId={self.client_id}"
+        self.socket = self._open.enter_context(
+            connect(address, max_size=2**26, proxy=None, compression=None, close_timeout=0.2)
+        )
+        self.first = self.receive()
+        if flag:
+            self.socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
+            self.features = self.receive()
+
+    def receive(self, timeout=60):
+        message = self.socket.recv(timeout=timeout)
+        return message if isinstance(message, bytes) else json.loads(message)
+
+    def submit(self, graph, **body):
+        """Answer of a submit, and its prompt id."""
+        prompt_id = body.pop("prompt_id", None) or str(uuid.uuid4())
+        given = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id} | body
+        return self.session.post(f"{self.url}/prompt", json=given), prompt_id
+
+    def until_end(self, prompt_id):
+        """All messages up to the one that ends the run, that included."""
+        heard = []
+        while True:
+            message = self.receive()
+            heard.append(message)
+            if isinstance(message, dict) and message["type"] == "executing":
+                data = message["data"]
+                if data.get("node") is None and data.get("prompt_id") == prompt_id:
+                    return heard
+
+    def until_quiet(self, timeout=10):
+        """All messages until the socket is closed, or nothing comes any more; and which of both it was."""
+        heard = []
+        while True:
+            try:
+                heard.append(self.receive(timeout))
+            except (ConnectionClosed, TimeoutError) as error:
+                return heard, type(error)
+
+    def run(self, graph, **body):
+        answer, prompt_id = self.submit(graph, **body)
+        assert answer.status_code == 200, answer.text
+        return self.until_end(prompt_id), prompt_id
+
+    def picture(self, heard):
+        """The bytes of the first picture that was told of."""
+        output = next(one["data"]["output"] for one in heard if isinstance(one, dict) and one["type"] == "executed")
+        return self.session.get(f"{self.url}/view", params=output["images"][0]).content
+
+    def history(self, prompt_id):
+        return self.session.get(f"{self.url}/history/{prompt_id}").json()
+
+    def close(self):
+        self._open.close()
+        self.session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def empty_image(color=0, size=64, *, prefix="empty"):
+    """The smallest graph that makes a picture."""
+    return {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": size, "height": size, "batch_size": 1, "color": color},
+        },
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
+    }

@@ -1,0 +1,372 @@
+"""The queue, the one worker and the history of the scripted ComfyUI server, with the order of its events."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import struct
+import threading
+import time
+
+import numpy as np
+from comfyui_nodes import animation, is_link, order_of, paint, png, preview
+from PIL import Image, ImageFilter
+
+
+class InterruptedRun(Exception):
+    pass
+
+
+class NodeFailed(Exception):
+    """What a node raised, as the server words it."""
+
+
+class Queue:
+    """Runs one prompt after the other on a thread; `send(client id or None, message)` is where its events go."""
+
+    def __init__(self, server):
+        self.server = server
+        self.changed = threading.Condition()
+        self.pending = []
+        self.running = None
+        self.history = {}
+        self.counter = 0
+        self.cache = {}
+        self.saved = 0
+        self.interrupts = set()
+        self.closed = False
+        self.alive = True  # False: the worker is dead, and every submit is answered all the same
+        self.thread = threading.Thread(target=self._work, name="comfyui-worker", daemon=True)
+        self.thread.start()
+
+    # -- what the routes ask for --------------------------------------------------------------------------------
+
+    def put(self, body, outputs):
+        with self.changed:
+            number = -self.counter if body.get("front") else self.counter
+            if "number" in body:
+                number = float(body["number"])
+            self.counter += 1
+            prompt_id = str(body.get("prompt_id")) if "prompt_id" in body else f"server-{self.counter}"
+            extra = dict(body.get("extra_data") or {})
+            if "client_id" in body:
+                extra["client_id"] = body["client_id"]
+            item = [number, prompt_id, body["prompt"], extra, outputs]
+            heapq.heappush(self.pending, (number, self.counter, item))
+            self.tell_status()
+            self.changed.notify_all()
+        return number, prompt_id
+
+    def listed(self):
+        with self.changed:
+            running = [] if self.running is None else [self.running]
+            return {"queue_running": running, "queue_pending": [item for _, _, item in self.pending]}
+
+    def remaining(self):
+        return len(self.pending) + (self.running is not None)
+
+    def delete(self, prompt_ids):
+        with self.changed:
+            for prompt_id in prompt_ids:
+                found = next((entry for entry in self.pending if entry[2][1] == prompt_id), None)
+                if found is not None:
+                    self.pending.remove(found)
+                    heapq.heapify(self.pending)
+            self.tell_status()
+
+    def interrupt(self, prompt_id):
+        with self.changed:
+            if self.running is not None and prompt_id in {None, self.running[1]}:
+                self.interrupts.add(self.running[1])
+                self.changed.notify_all()
+
+    def restart(self):
+        """All that is only in memory is gone."""
+        with self.changed:
+            self.pending, self.history, self.cache = [], {}, {}
+            if self.running is not None:
+                self.interrupts.add(self.running[1])
+            self.changed.notify_all()
+        self.wait_idle()
+        self.history = {}
+
+    def wait_idle(self):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.running is None, timeout=10)
+
+    def close(self):
+        with self.changed:
+            self.closed = True
+            if self.running is not None:
+                self.interrupts.add(self.running[1])
+            self.changed.notify_all()
+        self.thread.join(10)
+
+    # -- the worker ---------------------------------------------------------------------------------------------
+
+    def tell_status(self):
+        self.server.send(None, "status", {"status": {"exec_info": {"queue_remaining": self.remaining()}}})
+
+    def _work(self):
+        while True:
+            with self.changed:
+                ready = self.changed.wait_for(
+                    lambda: self.closed or (self.alive and self.pending and not self.server.held)
+                )
+                if self.closed or not ready:
+                    return
+                _, _, item = heapq.heappop(self.pending)
+                self.running = item
+                self.tell_status()
+            _Execution(self, item).run()
+
+    def keep(self, item, entry):
+        """A run leaves the queue and enters the history in one step."""
+        with self.changed:
+            self.history[item[1]] = entry
+            self.running = None
+            self.interrupts.discard(item[1])
+            self.tell_status()
+            self.changed.notify_all()
+
+
+class _Execution:
+    """One prompt on its way."""
+
+    def __init__(self, queue, item):
+        self.queue, self.server, self.item = queue, queue.server, item
+        _, self.prompt_id, self.graph, self.extra, self.outputs = item
+        self.client = self.extra.get("client_id")
+        self.states, self.values, self.ui, self.done, self.messages = {}, {}, {}, [], []
+
+    def tell(self, kind, **data):
+        # without a client only these are sent, and to every socket
+        if self.client is None and kind not in {"progress_state", "progress", "execution_interrupted"}:
+            return
+        self.server.send(self.client, kind, data)
+
+    def note(self, kind, **data):
+        data |= {"prompt_id": self.prompt_id}
+        if kind not in {"execution_error", "execution_interrupted"} or "timestamp" not in data:
+            data["timestamp"] = int(time.time() * 1000)
+        self.messages.append([kind, data])
+        self.tell(kind, **data)
+
+    def run(self):
+        node_id, good = None, False
+        self.note("execution_start")
+        order = order_of(self.graph, self.outputs)
+        cache = self.queue.cache
+        signs = {}
+        for one in order:
+            signs[one] = self._sign(one, signs)
+        kept = [one for one in self.graph if one in signs and signs[one] in cache]
+        self.note("execution_cached", nodes=kept)
+        try:
+            for node_id in order:
+                if node_id in kept:
+                    self._recall(node_id, cache[signs[node_id]])
+                else:
+                    self._execute(node_id)
+            good = True
+        except InterruptedRun:
+            node_type = self.graph[node_id]["class_type"]
+            self.note("execution_interrupted", node_id=node_id, node_type=node_type, executed=list(self.done))
+        except Exception as error:
+            self._failed(node_id, error)
+        if good:
+            self.note("execution_success")
+        self.queue.cache = {signs[one]: (self.values.get(one), self.ui.get(one)) for one in order if one in self.values}
+        self._keep(good)
+
+    def _keep(self, good):
+        status = {"status_str": "success" if good else "error", "completed": good, "messages": self.messages}
+        meta = {one: {"node_id": one, "display_node": one, "parent_node": None, "real_node_id": one} for one in self.ui}
+        entry = {"prompt": self.item, "outputs": self.ui, "status": status, "meta": meta}
+        self.server.at_end(self.prompt_id)
+        self.queue.keep(self.item, entry)
+        self.tell("executing", node=None, prompt_id=self.prompt_id)
+        self.server.note_end(self.prompt_id)
+
+    def _failed(self, node_id, error):
+        words = str(error)
+        self.note(
+            "execution_error",
+            node_id=node_id,
+            node_type=self.graph[node_id]["class_type"],
+            executed=list(self.done),
+            exception_message=f"{words}\n",
+            exception_type="PIL.UnidentifiedImageError" if "identify" in words else type(error).__name__,
+            traceback=['  File "/comfyui/execution.py", line 496, in execute\n'],
+            current_inputs={
+                name: [value] for name, value in self.graph[node_id]["inputs"].items() if not is_link(value)
+            },
+            current_outputs=list(self.graph),
+        )
+
+    def _sign(self, node_id, signs):
+        inputs = {
+            name: [signs[value[0]], value[1]] if is_link(value) else value
+            for name, value in self.graph[node_id]["inputs"].items()
+        }
+        text = json.dumps([self.graph[node_id]["class_type"], inputs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _recall(self, node_id, kept):
+        self.values[node_id], ui = kept
+        if ui is not None:
+            self._show(node_id, ui)
+            self._progress(node_id, 1, 1, "finished")
+
+    def _execute(self, node_id):
+        self._may_go_on()
+        self._progress(node_id, 0.0, 1.0, "running")
+        self.tell("executing", node=node_id, display_node=node_id, prompt_id=self.prompt_id)
+        self.server.at_node(self, node_id)
+        self._may_go_on()
+        node = self.graph[node_id]
+        given = {
+            name: self.values[value[0]][value[1]] if is_link(value) else value for name, value in node["inputs"].items()
+        }
+        made = getattr(self, f"_{node['class_type']}")(node_id, **given)
+        if isinstance(made, dict):
+            self.values[node_id] = ()
+            self._show(node_id, made)
+        else:
+            self.values[node_id] = made
+        self.done.append(node_id)
+        before = self.states.get(node_id, {"value": 0.0, "max": 1.0})
+        value = before["max"] if before["max"] != 1.0 else 1.0
+        self._progress(node_id, value, before["max"], "finished")
+
+    def _may_go_on(self):
+        if self.prompt_id in self.queue.interrupts:
+            raise InterruptedRun
+
+    def _progress(self, node_id, value, most, state):
+        self.states[node_id] = {
+            "value": value, "max": most, "state": state, "node_id": node_id, "prompt_id": self.prompt_id,
+            "display_node_id": node_id, "parent_node_id": None, "real_node_id": node_id,
+        }  # fmt: skip
+        self.tell("progress_state", prompt_id=self.prompt_id, nodes=dict(self.states))
+
+    def _show(self, node_id, ui):
+        if not ui:
+            return
+        self.ui[node_id] = ui
+        self.tell("executed", node=node_id, display_node=node_id, output=ui, prompt_id=self.prompt_id)
+
+    def _step(self, node_id, step, steps, pixels):
+        self._may_go_on()
+        self._progress(node_id, step, steps, "running")
+        frame = preview(pixels) if self.server.previews else None
+        flagged = self.server.has_flag(self.client)
+        if flagged and frame:
+            about = {"node_id": node_id, "prompt_id": self.prompt_id, "display_node_id": node_id}
+            about |= {"parent_node_id": None, "real_node_id": node_id, "image_type": "image/jpeg"}
+            head = json.dumps(about).encode()
+            self.server.send_frame(self.client, struct.pack(">II", 4, len(head)) + head + frame)
+        self.tell("progress", value=step, max=steps, prompt_id=self.prompt_id, node=node_id)
+        if frame and not flagged:
+            self.server.send_frame(self.client, struct.pack(">II", 1, 1) + frame)
+        self.server.at_step(self, node_id, step)
+
+    # -- the nodes ----------------------------------------------------------------------------------------------
+
+    def _CheckpointLoaderSimple(self, node_id, ckpt_name):  # noqa: N802
+        return ("model", "clip", "vae")
+
+    def _LoraLoader(self, node_id, model, clip, **given):  # noqa: N802
+        return (model, f"{clip} {given['lora_name']} {given['strength_clip']}")
+
+    def _CLIPTextEncode(self, node_id, text, clip):  # noqa: N802
+        return (f"{text} {clip}",)
+
+    def _EmptyLatentImage(self, node_id, width, height, batch_size):  # noqa: N802
+        return ({"width": width, "height": height, "batch": batch_size},)
+
+    def _KSampler(self, node_id, latent_image, **given):  # noqa: N802
+        words = f"{given['positive']}|{given['negative']}"
+        steps, seed = given["steps"], given["seed"]
+        pictures = [
+            paint(latent_image, words, seed=seed + number, steps=steps, cfg=given["cfg"])
+            for number in range(latent_image["batch"])
+        ]
+        for step in range(1, steps + 1):
+            self._step(node_id, step, steps, pictures[0])
+        return (pictures,)
+
+    def _VAEDecode(self, node_id, samples, vae):  # noqa: N802
+        return (samples,)
+
+    def _EmptyImage(self, node_id, width, height, batch_size, color):  # noqa: N802
+        shade = np.array([color >> 16 & 255, color >> 8 & 255, color & 255]) / 255
+        return ([np.broadcast_to(shade, (height, width, 3))] * batch_size,)
+
+    def _GetImageSize(self, node_id, image):  # noqa: N802
+        height, width = image[0].shape[:2]
+        shape = f"width: {width}, height: {height}\n batch size: {len(image)}"
+        head = node_id.encode()
+        self.server.send_frame(self.client, struct.pack(">II", 3, len(head)) + head + shape.encode())
+        return (str(width), str(height), str(len(image)))
+
+    def _LoadImage(self, node_id, image):  # noqa: N802
+        try:
+            opened = Image.open(self.server.inputs / image).convert("RGB")
+        except OSError:
+            raise NodeFailed(f"cannot identify image file '/comfyui/input/{image}'") from None
+        return ([np.asarray(opened) / 255],)
+
+    def _ImageInvert(self, node_id, image):  # noqa: N802
+        return ([1 - one for one in image],)
+
+    def _ImageBlur(self, node_id, image, blur_radius, sigma):  # noqa: N802
+        blur = ImageFilter.GaussianBlur(sigma)
+        return ([np.asarray(Image.fromarray(np.uint8(one * 255)).filter(blur)) / 255 for one in image],)
+
+    def _ImageScaleBy(self, node_id, image, upscale_method, scale_by):  # noqa: N802
+        sizes = [(round(one.shape[1] * scale_by), round(one.shape[0] * scale_by)) for one in image]
+        way = Image.Resampling.NEAREST if upscale_method == "nearest-exact" else Image.Resampling.BICUBIC
+        made = [Image.fromarray(np.uint8(one * 255)).resize(size, way) for one, size in zip(image, sizes, strict=True)]
+        return ([np.asarray(one) / 255 for one in made],)
+
+    def _SaveImage(self, node_id, images, filename_prefix):  # noqa: N802
+        folder, _, prefix = filename_prefix.rpartition("/")
+        return {"images": [self._file(png(one, self.graph, self.extra), "output", folder, prefix) for one in images]}
+
+    def _PreviewImage(self, node_id, images):  # noqa: N802
+        return {"images": [self._file(png(one, self.graph, self.extra), "temp", "", "ComfyUI_temp") for one in images]}
+
+    def _SaveAnimatedWEBP(self, node_id, images, filename_prefix):  # noqa: N802
+        made = animation([*images, *(1 - one for one in images)])
+        return {"images": [self._file(made, "output", "", filename_prefix, "webp")], "animated": [True]}
+
+    def _SaveAudio(self, node_id, seconds):  # noqa: N802
+        rate = 8000
+        wave = (np.sin(np.arange(int(rate * seconds)) / 4) * 20000).astype("<i2").tobytes()
+        head = (
+            b"RIFF"
+            + struct.pack("<I", 36 + len(wave))
+            + b"WAVEfmt "
+            + struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
+        )
+        made = head + b"data" + struct.pack("<I", len(wave)) + wave
+        return {"audio": [self._file(made, "output", "", "audio", "wav")]}
+
+    def _PreviewAny(self, node_id, source):  # noqa: N802
+        return {"text": [source if isinstance(source, str) else "a picture"]}
+
+    def _SaveImageWebsocket(self, node_id, images):  # noqa: N802
+        for one in images:
+            frame = png(one, self.graph, {})
+            self.server.send_frame(self.client, struct.pack(">II", 1, 2) + frame)
+        return {}
+
+    def _file(self, content, kind, folder, prefix, extension="png"):
+        self.queue.saved += 1
+        name = f"{prefix}_{self.queue.saved:05}_.{extension}"
+        place = self.server.folder / kind / folder
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+        return {"filename": name, "subfolder": folder, "type": kind}

@@ -1,0 +1,517 @@
+"""A scripted ComfyUI server on loopback, made from the measured protocol: what it says in which order, and its faults.
+
+with ComfyServer(folder) as server:
+    server.hold()                       # accepted, never started
+    server.drop_at("executing")         # the socket is cut when this message would go out
+    server.lose("/prompt")              # the request is taken, its answer lost
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import threading
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from comfyui_nodes import object_info, validate
+from comfyui_queue import Queue
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, RequestHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+MAX_BODY = 104_857_600
+TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"
+_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "wav": "audio/x-wav", "mp4": "video/mp4"}
+
+
+class ComfyServer:
+    """`folder` is where its pictures are kept; `base_path` stands before every route, as behind a proxy."""
+
+    def __init__(self, folder, *, port=0, base_path="", max_body=MAX_BODY, ssl_options=None, wants_header=None):
+        self.folder = Path(folder)
+        self.inputs = self.folder / "input"
+        self.inputs.mkdir(parents=True, exist_ok=True)
+        self.base_path, self.max_body, self.wants_header = base_path, max_body, wants_header
+        self.requests = []  # (method, path) of every request, without the prefixes
+        self.bodies = []  # every JSON body
+        self.stumbled = []  # what broke a route, as text
+        self.sent = []  # (client id, type) of every message that was to go out
+        self.previews = False
+        self.silent = False
+        self.held = False
+        self.step_s = 0.0
+        self.gate = None  # a node id, or (node id, step), where the worker waits
+        self.at_gate = threading.Event()
+        self.nodes = object_info()
+        self._opened = threading.Event()
+        self._cut = None  # type of the message that cuts the socket
+        self._lost, self._failing, self._late = {}, {}, {}
+        self._ended = {}
+        self.sockets = {}
+        self.every_socket = []
+        self.flags = set()
+        self.sockets_opened = 0
+        self.queue = Queue(self)
+        self._scheme = "http" if ssl_options is None else "https"
+        self._ssl = ssl_options
+        self._listening = bind_sockets(port, "127.0.0.1")
+        self.port = self._listening[0].getsockname()[1]
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="comfyui-http", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    @property
+    def url(self):
+        return f"{self._scheme}://127.0.0.1:{self.port}{self.base_path}"
+
+    # -- the script ---------------------------------------------------------------------------------------------
+
+    def hold(self):
+        """Accept, and start nothing."""
+        self.held = True
+
+    def release(self):
+        self.held = False
+        with self.queue.changed:
+            self.queue.changed.notify_all()
+
+    def wait_at(self, node_id, step=None):
+        """The worker stops when it comes here, until `go_on`; an interrupt is heeded all the same."""
+        self.gate = node_id if step is None else (node_id, step)
+        self.at_gate.clear()
+        self._opened.clear()
+
+    def go_on(self):
+        self.gate = None
+        self._opened.set()
+
+    def drop_at(self, kind):
+        """Cut the socket, without a word of goodbye, when this message would go out; once."""
+        self._cut = kind
+
+    def lose(self, path, times=1):
+        """Do what is asked, and close the connection instead of answering."""
+        self._lost[path] = times
+
+    def fail(self, path, status, times=1):
+        """Answer so, and do nothing."""
+        self._failing[path] = [status, times]
+
+    def answer_after_end(self, path="/prompt"):
+        """The answer to the submit comes only when the run has ended."""
+        self._late[path] = True
+
+    def restart(self):
+        """Queue, history and temporary pictures are gone, and every socket with them."""
+        self.queue.restart()
+        for file in (self.folder / "temp").glob("**/*.png"):
+            file.unlink()
+        self.cut_sockets()
+
+    def cut_sockets(self):
+        self._in_loop(lambda: [socket.cut() for socket in list(self.every_socket)])
+
+    def asked(self, method, path):
+        """How many requests of this kind came."""
+        return sum(one == (method, path) for one in self.requests)
+
+    # -- what the worker asks for -------------------------------------------------------------------------------
+
+    def at_node(self, execution, node_id):
+        self._wait_here(execution, node_id)
+
+    def at_step(self, execution, node_id, step):
+        if self.step_s:
+            with self.queue.changed:
+                self.queue.changed.wait_for(lambda: execution.prompt_id in self.queue.interrupts, self.step_s)
+        self._wait_here(execution, (node_id, step))
+
+    def _wait_here(self, execution, place):
+        if self.gate != place:
+            return
+        self.at_gate.set()
+        while not self._opened.wait(0.005):
+            if execution.prompt_id in self.queue.interrupts:
+                return
+
+    def at_end(self, prompt_id):
+        self._ended.setdefault(prompt_id, threading.Event())
+
+    def note_end(self, prompt_id):
+        self._ended[prompt_id].set()
+
+    def wait_end(self, prompt_id, timeout=10):
+        assert self._ended.setdefault(prompt_id, threading.Event()).wait(timeout), "it did not end"
+
+    def inputs_listed(self):
+        return {path.relative_to(self.inputs).as_posix() for path in self.inputs.rglob("*") if path.is_file()}
+
+    def described(self):
+        """The node types, LoadImage with the files that were uploaded."""
+        load = dict(self.nodes["LoadImage"])
+        load["input"] = {"required": {"image": [sorted(self.inputs_listed()), {"image_upload": True}]}}
+        return self.nodes | {"LoadImage": load}
+
+    def has_flag(self, client):
+        return client in self.flags
+
+    def send(self, client, kind, data):
+        """A message to the socket of a client, to all where there is none."""
+        self.sent.append((client, kind))
+        text = json.dumps({"type": kind, "data": data})
+        name = "END" if kind == "executing" and data.get("node") is None else kind
+        if self._cut == name:
+            self._cut = None
+            self._in_loop(lambda: [socket.cut() for socket in self._of(client)])
+        else:
+            self._post(client, text)
+
+    def send_frame(self, client, frame):
+        self._post(client, frame)
+
+    def _post(self, client, content):
+        if self.silent:
+            return
+
+        def write():
+            for socket in self._of(client):
+                socket.post(content)
+
+        self._in_loop(write)
+
+    def _of(self, client):
+        if client is None:
+            return list(self.every_socket)
+        return [self.sockets[client]] if client in self.sockets else []
+
+    def _in_loop(self, action):
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(action)
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    async def _serve(self):
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        routes = []
+        for path, handler in (
+            ("/ws", _Socket), ("/prompt", _Prompt), ("/queue", _Queue), ("/history", _History),
+            (r"/history/([^/]+)", _History), ("/interrupt", _Interrupt), ("/view", _View), ("/upload/image", _Upload),
+            ("/object_info", _ObjectInfo), (r"/object_info/([^/]+)", _ObjectInfo), ("/system_stats", _Stats),
+            ("/features", _Features), ("/free", _Free),
+        ):  # fmt: skip
+            routes += [(f"{self.base_path}{prefix}{path}", handler, {"server": self}) for prefix in ("", "/api")]
+        app = Application(routes, log_function=lambda _: None, default_handler_class=_Nowhere)
+        http = HTTPServer(app, max_buffer_size=2 * MAX_BODY, max_body_size=2 * MAX_BODY, ssl_options=self._ssl)
+        http.add_sockets(self._listening)
+        self._ready.set()
+        await self._stop.wait()
+        http.stop()
+        for socket in list(self.every_socket):
+            socket.cut()
+        await http.close_all_connections()
+
+    def close(self):
+        self.go_on()
+        self.queue.close()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class _Checks:
+    """What stands before every route: the count, the origin, the header of a proxy, and the faults in the script."""
+
+    def initialize(self, server):
+        self.server = server
+
+    @property
+    def route(self):
+        return self.request.path.removeprefix(self.server.base_path).removeprefix("/api")
+
+    def prepare(self):
+        server, route = self.server, self.route
+        parts = route.split("/")
+        short = f"/{parts[1]}" if parts[1] in {"history", "object_info"} else route
+        server.requests.append((self.request.method, short))
+        if server.wants_header is not None:
+            name, value = server.wants_header
+            if self.request.headers.get(name) != value:
+                raise HTTPError(401)
+        if not _origin_is_fine(self.request):
+            raise HTTPError(403)
+        if len(self.request.body or b"") > server.max_body:
+            self.set_status(413)
+            self.finish(f"Maximum request body size {server.max_body} exceeded.")
+            return
+        failing = server._failing.get(short)
+        if failing and failing[1]:
+            failing[1] -= 1
+            self.set_status(failing[0])
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(TROUBLE if failing[0] == 500 else "")
+            return
+        if server._lost.get(short):
+            server._lost[short] -= 1
+            self.lost = True
+
+    def write_error(self, status_code, **_):
+        self.set_status(status_code)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(TROUBLE if status_code == 500 else "")
+
+    def log_exception(self, kind, error, trace):
+        if not isinstance(error, HTTPError):
+            self.server.stumbled.append(repr(error))
+
+
+class _Handler(_Checks, RequestHandler):
+    lost = False
+
+    def compute_etag(self):
+        return None
+
+    def answer(self, value=None):
+        if self.lost:
+            self.cut()
+        elif value is not None:
+            self.set_header("Content-Type", "application/json; charset=utf-8")
+            self.finish(json.dumps(value))
+        else:
+            self.clear_header("Content-Type")
+            self.finish()
+
+    def cut(self):
+        self._finished = True
+        self.request.connection.stream.close()
+
+    def body(self):
+        """The JSON body; what is none is trouble."""
+        value = json.loads(self.request.body)
+        self.server.bodies.append((self.route, value))
+        return value
+
+
+def _origin_is_fine(request):
+    origin, host = request.headers.get("Origin"), request.host
+    if origin in {None, "null"} or urlsplit(f"//{host}").hostname not in {"127.0.0.1", "localhost"}:
+        return True
+    named, own = urlsplit(origin), urlsplit(f"//{host}")
+    return named.hostname == own.hostname and (named.port is None or named.port == own.port)
+
+
+class _Nowhere(RequestHandler):
+    def prepare(self):
+        raise HTTPError(404)
+
+    def write_error(self, status_code, **_):
+        self.set_status(status_code)
+        self.finish("404: Not Found")
+
+
+class _Prompt(_Handler):
+    def get(self):
+        self.answer({"exec_info": {"queue_remaining": self.server.queue.remaining()}})
+
+    async def post(self):
+        server, body = self.server, self.body()
+        if not isinstance(body, dict) or "prompt" not in body:
+            self.set_status(400)
+            error = {"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided"}
+            self.answer({"error": error | {"extra_info": {}}, "node_errors": {}})
+            return
+        graph = body["prompt"]
+        if any(not isinstance(node, dict) for node in graph.values()):
+            raise HTTPError(500)  # the editor's own format
+        outputs, errors, refusal = validate(graph, server.nodes, server.inputs_listed())
+        if refusal is not None:
+            self.set_status(400)
+            self.answer(refusal)
+            return
+        number, prompt_id = server.queue.put(body, outputs)
+        if server._late.pop("/prompt", None):
+            await asyncio.to_thread(server.wait_end, prompt_id)
+        self.answer({"prompt_id": prompt_id, "number": number, "node_errors": errors})
+
+
+class _Queue(_Handler):
+    def get(self):
+        self.answer(self.server.queue.listed())
+
+    def post(self):
+        body = self.body()
+        if body.get("clear"):
+            body = {"delete": [item[1] for item in self.server.queue.listed()["queue_pending"]]}
+        self.server.queue.delete(body.get("delete", []))
+        self.answer()
+
+
+class _History(_Handler):
+    def get(self, prompt_id=None):
+        with self.server.queue.changed:
+            entries = dict(self.server.queue.history)
+        if prompt_id is not None:
+            entries = {prompt_id: entries[prompt_id]} if prompt_id in entries else {}
+        elif self.get_argument("max_items", None) is not None:
+            count = int(self.get_argument("max_items"))
+            entries = dict(list(entries.items())[-count:])
+        self.answer(entries)
+
+    def post(self):
+        body = self.body()
+        with self.server.queue.changed:
+            for prompt_id in body.get("delete", []):
+                self.server.queue.history.pop(prompt_id, None)
+            if body.get("clear"):
+                self.server.queue.history.clear()
+        self.answer()
+
+
+class _Interrupt(_Handler):
+    def post(self):
+        body = self.body() if self.request.body else {}
+        self.server.queue.interrupt(body.get("prompt_id"))
+        self.answer()
+
+
+class _View(_Handler):
+    def get(self):
+        name, subfolder = self.get_argument("filename", None), self.get_argument("subfolder", "")
+        kind = self.get_argument("type", "output")
+        if name is None:
+            raise HTTPError(404)
+        if ".." in name or name.startswith("/") or kind not in {"output", "temp", "input"}:
+            raise HTTPError(400)
+        root = (self.server.folder / kind).resolve()
+        path = (root / subfolder / name).resolve()
+        if not path.is_relative_to(root):
+            raise HTTPError(403)
+        if not path.is_file():
+            raise HTTPError(404)
+        if self.lost:
+            self.cut()
+            return
+        content = path.read_bytes()
+        self.set_header("Content-Type", _TYPES.get(path.suffix[1:], "application/octet-stream"))
+        self.set_header("Content-Disposition", f'filename="{path.name}"')
+        self.set_header("Accept-Ranges", "bytes")
+        self.set_header("Etag", f'"{hashlib.md5(content).hexdigest()}"')
+        self.finish(content)
+
+
+class _Upload(_Handler):
+    def post(self):
+        files = self.request.files.get("image")
+        kind, subfolder = self.get_body_argument("type", "input"), self.get_body_argument("subfolder", "")
+        if not files:
+            raise HTTPError(400)
+        if kind not in {"input", "temp", "output"}:
+            raise HTTPError(500)
+        root = (self.server.folder / kind).resolve()
+        place = (root / subfolder).resolve()
+        if not place.is_relative_to(root):
+            raise HTTPError(400)
+        place.mkdir(parents=True, exist_ok=True)
+        content, name = files[0]["body"], files[0]["filename"]
+        stem, dot, ending = name.rpartition(".")
+        overwrite = self.get_body_argument("overwrite", "") in {"true", "1"}
+        number = 0
+        while (place / name).exists() and not overwrite and (place / name).read_bytes() != content:
+            number += 1
+            name = f"{stem} ({number}){dot}{ending}"
+        (place / name).write_bytes(content)
+        self.answer({"name": name, "subfolder": subfolder, "type": kind})
+
+
+class _ObjectInfo(_Handler):
+    def get(self, name=None):
+        nodes = self.server.described()
+        self.answer(nodes if name is None else {name: nodes[name]} if name in nodes else {})
+
+
+class _Stats(_Handler):
+    def get(self):
+        self.answer({"system": {"comfyui_version": "0.3.64"}, "devices": [{"name": "cpu", "type": "cpu"}]})
+
+
+class _Features(_Handler):
+    def get(self):
+        self.answer({"supports_preview_metadata": True, "max_upload_size": MAX_BODY})
+
+
+class _Free(_Handler):
+    def post(self):
+        self.answer()
+
+
+class _Socket(_Checks, WebSocketHandler):
+    lost = False
+
+    def check_origin(self, origin):
+        return True  # `prepare` has looked
+
+    def open(self):
+        server = self.server
+        server.sockets_opened += 1
+        self.sid = self.get_argument("clientId", None) or uuid.uuid4().hex
+        self.is_first = True
+        self.set_nodelay(True)
+        server.sockets[self.sid] = self
+        server.every_socket.append(self)
+        status = {"exec_info": {"queue_remaining": server.queue.remaining()}}
+        self.post(json.dumps({"type": "status", "data": {"status": status, "sid": self.sid}}))
+        running = server.queue.running
+        if running is not None and running[3].get("client_id") == self.sid:
+            self.post(json.dumps({"type": "executing", "data": {"node": running[4][0]}}))
+
+    def on_message(self, message):
+        if self.is_first:
+            found = json.loads(message)
+            if found.get("type") == "feature_flags":
+                if found["data"].get("supports_preview_metadata"):
+                    self.server.flags.add(self.sid)
+                about = {"supports_preview_metadata": True, "max_upload_size": MAX_BODY}
+                self.post(json.dumps({"type": "feature_flags", "data": about}))
+        self.is_first = False
+
+    def post(self, content):
+        with contextlib.suppress(WebSocketClosedError):
+            self.write_message(content, binary=isinstance(content, bytes))
+
+    def cut(self):
+        if self.ws_connection is not None and self.ws_connection.stream is not None:
+            self.ws_connection.stream.close()
+
+    def on_close(self):
+        server = self.server
+        if self in server.every_socket:
+            server.every_socket.remove(self)
+        # as measured: whoever closes takes the name along, although a newer socket has it
+        server.sockets.pop(self.sid, None)
+        server.flags.discard(self.sid)
+
+
+def main():
+    """Serve until the standard input closes; the address is the first line of the output."""
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, ComfyServer(folder) as server:
+        server.previews = "--previews" in sys.argv
+        print(server.url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""What must hold on any ComfyUI server: the scripted one, and the real one that COMFYUI_URL names.
+
+    COMFYUI_URL=http://127.0.0.1:8188 pytest -m comfyui
+
+The graphs need no model, but for one test that takes the server's first checkpoint. The server may be used by others
+meanwhile; its files get names that begin with `comflowy_test`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from bare_client import BareClient
+from PIL import Image
+
+from comflowy_nb import connect, params_from
+from comflowy_nb.errors import FieldError, RunFailed, RunRejected
+from comflowy_nb.services.origins import is_loopback
+from comflowy_nb.settings import settings
+
+
+@pytest.fixture(params=["scripted", pytest.param("real", marks=pytest.mark.comfyui)])
+def server_url(request):
+    if request.param == "scripted":
+        return request.getfixturevalue("comfy").url
+    url = os.environ.get("COMFYUI_URL", "").rstrip("/")
+    if not url:
+        pytest.skip("COMFYUI_URL names no ComfyUI server")
+    if not is_loopback(url):
+        pytest.skip("COMFYUI_URL is not on this machine, and no test leaves it")
+    return url
+
+
+@pytest.fixture
+def client(server_url):
+    settings.retry_base_s = 0.05
+    with connect(f"home={server_url}") as connected:
+        yield connected
+
+
+def any_color():
+    """One that no earlier run had: the server's cache would answer for it."""
+    return random.randrange(1, 2**24)
+
+
+def rgb(color):
+    return [color >> 16 & 255, color >> 8 & 255, color & 255]
+
+
+def empty(size=64, batch=1):
+    return {
+        "class_type": "EmptyImage",
+        "inputs": {"width": size, "height": size, "batch_size": batch, "color": any_color()},
+    }
+
+
+def saved(node, prefix="comflowy_test"):
+    return {"class_type": "SaveImage", "inputs": {"images": [node, 0], "filename_prefix": prefix}}
+
+
+def blurs(count, size=1000):
+    """A graph that takes a while, in steps between which it can be interrupted."""
+    graph = {"1": empty(size), "99": saved(str(count + 1), "comflowy_test_slow")}
+    for number in range(count):
+        inputs = {"image": [str(number + 1), 0], "blur_radius": 31, "sigma": 9.0}
+        graph[str(number + 2)] = {"class_type": "ImageBlur", "inputs": inputs}
+    return graph
+
+
+@pytest.fixture
+def file_of(tmp_path):
+    """`file_of(graph)`: a graph as a file."""
+
+    def write(graph, name="graph"):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(graph))
+        return str(path)
+
+    return write
+
+
+def wait_until(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def ours_in_queue(client, server_url):
+    queue = get(f"{server_url}/queue")
+    tokens = {run.token for run in client.runs(limit=None)}
+    return [item[1] for items in queue.values() for item in items if item[1] in tokens]
+
+
+def test_it_is_recognised_without_being_told(server_url):
+    with connect(server_url) as client:
+        assert client.service.kind == "comfyui"
+
+
+def test_a_run_brings_its_picture_with_graph_and_params(client, file_of):
+    color = any_color()
+    run = client.run(file_of({"1": empty(), "2": saved("1")}), {"1::color": color}, timeout=60)
+    assert run.status == "success"
+    image = run.images[0].pil()
+    assert image.size == (64, 64)
+    assert list(image.convert("RGB").getpixel((5, 5))) == rgb(color)
+    assert json.loads(image.text["prompt"])["1"]["inputs"]["color"] == color
+    assert json.loads(image.text["comflowy"])["params"] == {"1::color": color}
+    assert dict(params_from(run.images[0].path)) == {"1::color": color}
+
+
+def test_the_same_request_sends_nothing_and_another_does(client, file_of):
+    path, color = file_of({"1": empty(), "2": saved("1")}), any_color()
+    first = client.run(path, {"1::color": color}, timeout=60)
+    again = client.submit(path, {"1::color": color})
+    assert (again.how, again.run.number) == ("same", first.number)
+    fresh = client.run(path, {"1::color": color}, fresh=True, timeout=60)
+    assert fresh.number != first.number
+    assert fresh.images[0].bytes  # of a cached run, which may have the same file
+
+
+def test_its_course_is_told_by_titles_nodes_and_end(client, file_of):
+    graph = {"1": empty() | {"_meta": {"title": "Plain colour"}}, "2": saved("1")}
+    run = client.submit(file_of(graph), {}).run
+    told = []
+    run.listen(lambda changed: told.append(changed.progress))
+    run.wait(60)
+    assert run.status == "success"
+    titles = {one.title for one in told if one is not None}
+    assert titles & {"Plain colour", "SaveImage"}
+    assert run.progress.nodes_done == run.progress.nodes_total == 2
+
+
+def test_twelve_runs_take_twelve_submits_and_twelve_pictures(client, file_of, monkeypatch):
+    asked = []
+    exchange, opened = client.service._http.exchange, client.service._pictures.open
+    monkeypatch.setattr(
+        client.service._http, "exchange", lambda method, path, **o: asked.append(path) or exchange(method, path, **o)
+    )
+    monkeypatch.setattr(client.service._pictures, "open", lambda url: asked.append("/view") or opened(url))
+    base = any_color() % (2**24 - 20)
+    path = file_of({"1": empty(), "2": saved("1")})
+    sweep = client.sweep(path, {"1::color": [base + number for number in range(12)]}, timeout=120)
+    assert [str(cell.status) for cell in sweep.cells] == ["success"] * 12
+    assert asked.count("/prompt") == 12
+    assert asked.count("/view") == 12
+    pixels = [cell.images[0].array()[0, 0].tolist() for cell in sweep.cells]
+    assert pixels == [rgb(base + number) for number in range(12)]
+
+
+def test_outputs_of_all_nodes_output_and_temp_and_a_batch(client, file_of):
+    graph = {
+        "1": empty(32, batch=4),
+        "2": saved("1", "comflowy_test/batch/a"),
+        "3": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
+    run = client.run(file_of(graph), timeout=60)
+    assert [image.node for image in run.images] == ["2"] * 4 + ["3"] * 4
+    assert all(image.pil().size == (32, 32) for image in run.images)
+
+
+def test_fields_have_types_ranges_and_choices(client, server_url):
+    fields = client.workflow("default").fields
+    assert fields["3::seed"].max == 2**64 - 1
+    assert "euler" in fields["3::sampler_name"].options
+    assert str(fields["6::text"].type) == "STRING"
+    with pytest.raises(FieldError) as caught:
+        client.run("default", {"sampler_name": "eular", "cfg": 1000})
+    assert len(caught.value.problems) == 2
+
+
+def test_what_the_server_refuses_is_named(client, file_of):
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "comflowy_test_no_such_file.png"}}, "2": saved("1")}
+    with pytest.raises(RunRejected) as caught:
+        client.run(file_of(graph), timeout=60)
+    assert "node 1 (LoadImage)" in str(caught.value)
+    assert "comflowy_test_no_such_file.png" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"class_type": "NoSuchNode", "inputs": {}}, "NoSuchNode"),
+        ({"class_type": "EmptyImage", "inputs": {"width": 0, "height": 8, "batch_size": 1, "color": 0}}, "width: 0"),
+        ({"class_type": "EmptyImage", "inputs": {"height": 8, "batch_size": 1, "color": 0}}, "width: it needs a value"),
+        ({"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}, "leads to no node"),
+    ],
+)
+def test_each_kind_of_refusal(client, file_of, node, words):
+    with pytest.raises((RunRejected, FieldError)) as caught:
+        client.run(file_of({"1": node, "2": saved("1")}), timeout=60)
+    assert words in str(caught.value)
+
+
+def test_a_graph_without_an_output_or_in_a_circle(client, file_of):
+    with pytest.raises(RunRejected, match="saves or shows"):
+        client.run(file_of({"1": empty()}), timeout=60)
+    circle = {
+        "1": {"class_type": "ImageInvert", "inputs": {"image": ["2", 0]}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": saved("2"),
+    }
+    with pytest.raises(RunRejected, match="circle"):
+        client.run(file_of(circle), timeout=60)
+
+
+def test_outputs_that_will_not_run_are_told_and_the_others_run(client, file_of):
+    graph = {
+        "1": empty(),
+        "2": saved("1"),
+        "3": {"class_type": "LoadImage", "inputs": {"image": "comflowy_test_no_such_file.png"}},
+        "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+    }
+    run = client.run(file_of(graph), timeout=60)
+    assert run.status == "success"
+    assert len(run.images) == 1
+    assert "some outputs will not run: node 3 (LoadImage)" in run.record.remark
+
+
+def test_a_failing_node_is_named(client, file_of):
+    name = client.service.upload("comflowy_test_broken.png", b"this is no picture")
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": name}}, "2": saved("1")}
+    with pytest.raises((RunFailed, RunRejected), match=r"node 1 \(LoadImage\)"):
+        client.run(file_of(graph), timeout=60)
+
+
+def test_pictures_go_in_once_by_content(client, file_of, tmp_path):
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": saved("2"),
+    }
+    path, shade = file_of(graph), random.randrange(256)
+    pixels = np.full((16, 16, 3), [shade, 10, 20], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "comflowy_test_in.png")
+    for picture in (f"file:{tmp_path / 'comflowy_test_in.png'}", Image.fromarray(pixels), pixels):
+        run = client.run(path, {"1::image": picture}, timeout=60)
+        assert run.images[0].array()[3, 3, :3].tolist() == [255 - shade, 245, 235]
+    chain = client.run(path, {"1::image": f"run:{run.ref}[0]"}, timeout=60)
+    assert chain.images[0].array()[3, 3, :3].tolist() == [shade, 10, 20]
+
+
+def test_what_ran_last_is_a_workflow(client, server_url):
+    color = any_color()
+    with BareClient(server_url) as other:
+        other.run({"1": {**empty(40), "inputs": {**empty(40)["inputs"], "color": color}}, "2": saved("1")})
+    workflow = client.workflow("server:last")
+    assert workflow.fields["1::color"].default == color
+    run = client.run(workflow, {"1::width": 24}, timeout=60)
+    assert run.images[0].pil().size == (24, 40)
+
+
+def test_a_running_run_is_cancelled(client, server_url, file_of):
+    run = client.submit(file_of(blurs(60)), {}).run
+    wait_until(lambda: run.status == "running")
+    client.cancel(run)
+    run.wait(120)
+    assert run.status == "cancelled"
+    assert ours_in_queue(client, server_url) == []
+
+
+def test_a_waiting_run_is_cancelled_and_what_runs_goes_on(client, server_url, file_of):
+    with BareClient(server_url) as other:
+        _, foreign = other.submit(blurs(8))
+        run = client.submit(file_of({"1": empty(), "2": saved("1")}), {}).run
+        wait_until(lambda: run.record.service_run_id is not None)
+        client.cancel(run)
+        run.wait(120)
+        assert run.status in {"cancelled", "success"}  # the other may have been quick
+        other.until_end(foreign)
+        assert other.history(foreign)[foreign]["status"]["completed"] is True
+
+
+def test_an_interrupt_by_somebody_else_is_no_failure(client, server_url, file_of):
+    run = client.submit(file_of(blurs(60)), {}).run
+    wait_until(lambda: run.status == "running")
+    request = urllib.request.Request(
+        f"{server_url}/interrupt",
+        data=json.dumps({"prompt_id": run.token}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    run.wait(120)
+    assert run.status == "cancelled"
+
+
+def test_a_cancelled_sweep_leaves_nothing_of_ours(client, server_url, file_of):
+    base = any_color() % (2**24 - 20)
+    sweep = client.sweep(file_of(blurs(30)), {"1::color": [base + number for number in range(6)]}, wait=False)
+    wait_until(lambda: any(cell.run is not None and cell.run.status == "running" for cell in sweep.cells))
+    sweep.cancel()
+    sweep.wait(120)
+    assert ours_in_queue(client, server_url) == []
+
+
+def test_a_broken_socket_costs_the_run_nothing(client, file_of):
+    run = client.submit(file_of(blurs(4, size=600)), {}).run
+    wait_until(lambda: run.record.service_run_id is not None)
+    client.service._socket.renew()
+    run.wait(120)
+    assert (run.status, len(run.images)) == ("success", 1)
+    assert client.run(file_of({"1": empty(), "2": saved("1")}), timeout=60).status == "success"
+
+
+def test_a_run_without_a_client_is_not_taken_for_ours(client, server_url, file_of):
+    body = json.dumps({"prompt": blurs(2, size=400)}).encode()
+    request = urllib.request.Request(f"{server_url}/prompt", data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        foreign = json.load(answer)["prompt_id"]
+    run = client.run(file_of({"1": empty(), "2": saved("1")}), timeout=120)
+    assert (run.status, len(run.images)) == ("success", 1)
+    wait_until(lambda: get(f"{server_url}/history/{foreign}"))
+
+
+def test_a_kernel_that_went_away_is_followed_by_the_next(server_url, file_of):
+    first = connect(f"home={server_url}")
+    run = first.submit(file_of(blurs(6, size=800)), {}).run
+    wait_until(lambda: run.record.service_run_id is not None)
+    first.close()
+    with connect(f"home={server_url}") as client:
+        wait_until(lambda: client.runs()[0].record.is_settled)
+        assert (client.runs()[0].status, len(client.runs()[0].images)) == ("success", 1)
+
+
+def test_a_run_that_was_never_there_is_not_found_and_cancel_of_it_hurts_nobody(client):
+    from comflowy_nb.errors import NotFoundError
+
+    token = "00000000-0000-4000-8000-000000000000"
+    with pytest.raises(NotFoundError):
+        client.service.check(token)
+    assert client.service.cancel(token)
+
+
+def test_the_default_graph_on_the_first_checkpoint(client):
+    choices = client.workflow("default").fields["4::ckpt_name"].options
+    if not choices:
+        pytest.skip("the server has no checkpoint")
+    params = {"4::ckpt_name": choices[0], "3::steps": 3, "3::seed": any_color(), "5::width": 64, "5::height": 64}
+    run = client.submit("default", params).run
+    told = []
+    run.listen(lambda changed: told.append(changed.progress))
+    run.wait(600)
+    assert run.status == "success"
+    assert run.images[0].pil().size == (64, 64)
+    assert {one.title for one in told if one is not None} >= {"KSampler"}
+    assert any(one is not None and one.max == 3 for one in told)

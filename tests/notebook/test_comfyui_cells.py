@@ -1,0 +1,337 @@
+"""A person's own ComfyUI server, in cells."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+from bare_client import BareClient, empty_image
+from PIL import Image
+
+from comflowy_nb.errors import RunFailed, RunRejected, SettingsError, WorkflowError
+from comflowy_nb.notebook.status import status_line
+from comflowy_nb.notebook.views import RunView
+from comflowy_nb.settings import settings
+
+SMALL = "5::width=64 5::height=64 3::steps=2"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The folder of the notebook."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def home_server(comfy, cell, handles, here):
+    """Connected to a scripted server, in a folder of its own."""
+    connected = cell(f"%comflowy connect home={comfy.url}")
+    assert connected.error is None, connected.error
+    assert connected.last[0]["text/plain"] == "connected to home - workflows: default, server:last"
+    return cell
+
+
+def texts(cell):
+    return [data["text/plain"] for data in cell.last]
+
+
+def interrupt_when(condition):
+    def wait():
+        deadline = time.monotonic() + 10
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait).start()
+
+
+def test_the_same_cells_as_anywhere(home_server):
+    cell = home_server(f"%comflowy run default {SMALL} cfg=7")
+    assert cell.error is None
+    assert texts(cell)[0].startswith("r1 default - success in")
+    assert "image/jpeg" in cell.last[1]
+    again = home_server(f"%comflowy run default {SMALL} cfg=7")
+    assert texts(again)[0] == "same as r1, nothing sent; --fresh runs it again"
+    body = home_server("%%comflowy run default\n6::text: a photo of {day|night}, #1\n5::width: 64\n5::height: 64")
+    assert body.value.params["6::text"] == "a photo of {day|night}, #1"
+    listed = home_server("%comflowy runs")
+    assert "r2" in texts(listed)[0]
+
+
+def test_a_sweep_fills_its_grid(home_server, comfy):
+    cell = home_server(f"%comflowy sweep default {SMALL} cfg=4,8 sampler_name=euler,heun --as bottles")
+    assert cell.error is None
+    assert any("image/jpeg" in data for data in cell.last)
+    assert home_server("[str(one.status) for one in bottles.cells]").value == ["success"] * 4
+    assert comfy.asked("POST", "/prompt") == 4
+
+
+def test_a_wrong_choice_is_refused_before_anything_is_sent(home_server, comfy):
+    cell = home_server("%comflowy run default sampler_name=eular")
+    assert "nearest: euler" in str(cell.error)
+    assert comfy.asked("POST", "/prompt") == 0
+
+
+def test_choices_complete_without_asking(home_server, shell, comfy):
+    home_server("%comflowy fields default")
+    before = len(comfy.requests)
+    _, found = shell.complete("%comflowy run default ckpt_name=v1")
+    assert any("v1-5-pruned-emaonly-fp16.safetensors" in one for one in found)
+    _, found = shell.complete("%comflowy run ser")
+    assert any("server:last" in one for one in found)
+    _, found = shell.complete("%comflowy connect com")
+    assert any("comfyui" in one for one in found)
+    assert len(comfy.requests) == before
+
+
+def test_what_ran_last_there_gets_a_name(home_server, comfy):
+    missing = home_server("%comflowy workflow add portrait server:last")
+    assert isinstance(missing.error, WorkflowError)
+    with BareClient(comfy.url) as other:
+        other.run(empty_image(0x00FF00))
+    named = home_server("%comflowy workflow add portrait server:last")
+    assert named.error is None
+    run = home_server("%comflowy run portrait 1::width=40")
+    assert run.value.images[0].array().shape == (64, 40, 3)
+    fields = home_server("%comflowy fields portrait")
+    assert "1 to 16384" in texts(fields)[0]
+
+
+def test_server_last_elsewhere_says_what_it_needs(sandbox):
+    cell = sandbox("%comflowy workflow add portrait server:last")
+    assert "needs a ComfyUI server" in str(cell.error)
+
+
+def test_no_key_is_asked_for(home_server):
+    cell = home_server("%comflowy login")
+    assert isinstance(cell.error, SettingsError)
+    assert str(cell.error) == "a ComfyUI server needs no key"
+
+
+def test_a_refused_and_a_failed_run_say_where_and_why(home_server, comfy, tmp_path):
+    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    graph = empty_image() | {"1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}}
+    (tmp_path / "load.json").write_text(json.dumps(graph))
+    failed = home_server("%comflowy run load.json")
+    assert isinstance(failed.error, RunFailed)
+    assert "node 1 (LoadImage): cannot identify image file" in str(failed.error)
+    assert "failed" in texts(failed)[0]
+    refused = home_server("%comflowy run load.json 1::image=nowhere.png")
+    assert isinstance(refused.error, RunRejected)
+    assert "Invalid image file: nowhere.png" in str(refused.error)
+
+
+def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comfy, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.notebook.views.UPDATE_S", 0.02)
+    comfy.previews = True
+    comfy.step_s = 0.06
+    cell = home_server("%comflowy run default 5::width=64 5::height=64 3::steps=5")
+    status = next(iter(cell.handles.values()))
+    pages = [shown["data"]["text/html"] for shown in status]
+    seen = [page for page in pages if "data:image/jpeg;base64," in page]
+    assert seen
+    data = seen[-1].split("base64,")[1].split('"')[0]
+    assert base64.b64decode(data).startswith(b"\xff\xd8\xff")
+    assert "base64" not in pages[-1]
+    words = " ".join(shown["data"]["text/plain"] for shown in status)
+    assert "KSampler" in words
+    assert "of 7 nodes" in words
+
+
+def test_previews_change_the_screen_at_most_four_times_a_second(comfy, folder):
+    """However many frames come: a handle is updated no oftener, and the end is not held up."""
+    from comflowy_nb.services.base import Progress, Status
+
+    run = folder.run(status=Status.RUNNING)
+    shown = []
+    view = RunView.__new__(RunView)
+    handle = type("Handle", (), {"update": lambda self, data, **_: shown.append(data)})()
+    view.__dict__.update(
+        run=run, _in_kernel=True, _words={"how": "new", "drawn": None, "usual_s": None}, _label=None, _only=None,
+        _note=None, _lock=threading.Lock(), _last=None, _last_s=float("-inf"), _finished=False, _status=handle,
+        _pictures=handle, _with_pictures=False,
+    )  # fmt: skip
+    began = time.monotonic()
+    for number in range(300):
+        run.report(progress=Progress(node="3", preview=b"\xff\xd8\xff" + bytes([number % 256]) * 100))
+        view.draw()
+    spent = time.monotonic() - began
+    assert len(shown) <= 1 + spent / 0.25
+    assert "base64" in shown[0]["text/html"]
+    assert "base64" not in status_line(folder.run()).html
+
+
+def test_what_waits_says_how_many_are_before_it(home_server, comfy, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.notebook.views.UPDATE_S", 0.02)
+    comfy.wait_at("3", 1)
+    with BareClient(comfy.url) as other:
+        graph = json.loads(json.dumps(other_graph()))
+        other.submit(graph)
+        assert comfy.at_gate.wait(5)
+        threading.Timer(1.0, comfy.go_on).start()
+        cell = home_server(f"%comflowy run default {SMALL} seed=4")
+    words = " ".join(shown["data"]["text/plain"] for shown in next(iter(cell.handles.values())))
+    assert "pending - 1 run before it" in words
+
+
+def other_graph():
+    from comfyui_nodes import RECORDED
+
+    graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
+    graph["5"]["inputs"] |= {"width": 64, "height": 64}
+    return graph
+
+
+def test_texts_sounds_and_animations_stand_below_the_status(home_server, tmp_path):
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 255}},
+        "4": {"class_type": "SaveAnimatedWEBP", "inputs": {"images": ["1", 0], "filename_prefix": "moving"}},
+        "5": {"class_type": "SaveAudio", "inputs": {"seconds": 0.1}},
+        "6": {"class_type": "PreviewAny", "inputs": {"source": "<script>hello</script>"}},
+    }
+    (tmp_path / "all.json").write_text(json.dumps(graph))
+    cell = home_server("%comflowy run all.json")
+    status = cell.last[0]
+    assert "success" in status["text/plain"]
+    assert "<script>hello</script>" in status["text/plain"]
+    assert "<script>" not in status["text/html"]
+    assert "&lt;script&gt;hello" in status["text/html"]
+    assert "data:image/webp;base64," in status["text/html"]
+    assert "<audio controls" in status["text/html"]
+    assert "r1.files[1] (WAV, " in status["text/plain"]
+    again = home_server("%comflowy show r1")
+    assert "<audio controls" in again.last[0]["text/html"]
+
+
+def test_in_a_terminal_the_paths_and_texts_are_printed(shell, cell, comfy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    graph = empty_image() | {"6": {"class_type": "PreviewAny", "inputs": {"source": "hello"}}}
+    (tmp_path / "both.json").write_text(json.dumps(graph))
+    cell(f"%comflowy connect home={comfy.url}")
+    shown = cell("%comflowy run both.json")
+    assert "hello" in shown.stdout
+    assert ".png" in shown.stdout
+
+
+def test_an_interrupt_leaves_nothing_of_ours_at_the_server(home_server, comfy):
+    comfy.wait_at("3", 1)
+    interrupt_when(comfy.at_gate.is_set)
+    cell = home_server("%comflowy run default 3::steps=50 5::width=64 5::height=64")
+    assert type(cell.error) is KeyboardInterrupt
+    assert "cancelled" in texts(cell)[0]
+    assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}
+
+
+def test_an_interrupt_of_a_sweep_leaves_nothing_of_ours_and_all_of_others(home_server, comfy):
+    comfy.wait_at("3", 1)
+    with BareClient(comfy.url) as other:
+        _, foreign = other.submit(other_graph())
+        assert comfy.at_gate.wait(5)
+        interrupt_when(lambda: comfy.asked("POST", "/prompt") >= 3)
+        cell = home_server(f"%comflowy sweep default {SMALL} seed=1..8")
+        assert type(cell.error) is KeyboardInterrupt
+        listed = comfy.queue.listed()
+        assert [item[1] for item in listed["queue_running"]] == [foreign]
+        assert listed["queue_pending"] == []
+        comfy.go_on()
+        other.until_end(foreign)
+
+
+def test_from_a_picture_of_ours_nothing_is_sent_again(home_server, comfy, tmp_path):
+    first = home_server(f"%comflowy run default {SMALL} cfg=6.5 6::text='a \"bottle\"'")
+    (tmp_path / "bottle.png").write_bytes(first.value.images[0].bytes)
+    again = home_server("%comflowy run --from bottle.png")
+    assert texts(again)[0] == "same as r1, nothing sent; --fresh runs it again"
+    changed = home_server("%comflowy run --from bottle.png cfg=4")
+    assert changed.value.params == {**first.value.params, "3::cfg": 4}
+    assert comfy.asked("POST", "/prompt") == 2
+
+
+def test_from_a_picture_of_somebody_else(home_server, comfy, tmp_path):
+    with BareClient(comfy.url) as other:
+        heard, _ = other.run(empty_image(0x0000FF))
+        (tmp_path / "theirs.png").write_bytes(other.picture(heard))
+    cell = home_server("%comflowy run --from theirs.png color=255")
+    assert cell.error is None
+    assert cell.value.images[0].array()[0, 0].tolist() == [0, 0, 255]
+    printed = home_server("import comflowy_nb\nprint(comflowy_nb.params_from('theirs.png'))")
+    assert printed.stdout.startswith("%%comflowy run theirs.png\n")
+    typed = home_server(printed.stdout.replace('"1::width": 64', '"1::width": 24'))
+    assert typed.value.images[0].array().shape == (64, 24, 3)
+
+
+def test_from_a_run_of_a_file_that_is_gone(home_server, comfy, tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps(empty_image(5)))
+    home_server("%comflowy run mine.json 1::width=32 --as first")
+    (tmp_path / "mine.json").unlink()
+    cell = home_server("%comflowy run --from first 1::width=48")
+    assert cell.error is None
+    assert cell.value.images[0].array().shape == (64, 48, 3)
+    assert texts(home_server("%comflowy run --from first"))[0].startswith("same as r1")
+
+
+def test_a_picture_of_a_run_goes_into_another(home_server, comfy, tmp_path):
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image(255)))
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
+        "2": {"class_type": "ImageScaleBy", "inputs": {"image": ["1", 0], "upscale_method": "area", "scale_by": 2.0}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "up"}},
+    }
+    (tmp_path / "up.json").write_text(json.dumps(graph))
+    home_server("%comflowy run flat.json")
+    chain = home_server("%comflowy run up.json 1::image=run:r1[0]")
+    assert chain.error is None
+    assert chain.value.images[0].array().shape == (128, 128, 3)
+    Image.new("RGB", (10, 10), "red").save(tmp_path / "photo.png")
+    assert home_server("%comflowy run up.json 1::image=file:photo.png").value.images[0].array().shape == (20, 20, 3)
+
+
+def test_a_folder_of_pictures_is_an_axis(home_server, comfy, tmp_path):
+    (tmp_path / "refs").mkdir()
+    for shade in (0, 100, 200):
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / "refs" / f"photo{shade}.png")
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
+    }
+    (tmp_path / "invert.json").write_text(json.dumps(graph))
+    line = "%comflowy sweep invert.json 1::image=file:refs/*.png --as inverted"
+    cell = home_server(line)
+    assert cell.error is None
+    shades = home_server("[int(one.images[0].array()[0, 0, 0]) for one in inverted.cells]").value
+    assert shades == [255, 155, 55]
+    assert any("photo100.png" in text for text in texts(cell))
+    again = home_server(line)
+    assert "3 done" in " ".join(texts(again))
+    assert comfy.asked("POST", "/prompt") == comfy.asked("POST", "/upload/image") == 3
+
+
+@pytest.mark.usefixtures("handles", "here")
+def test_the_address_and_the_headers_are_in_no_output(comfy, cell, monkeypatch, caplog):
+    monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({comfy.url: {"X-Door": "sesame-41"}}))
+    sources = [
+        f"%comflowy connect home={comfy.url}",
+        f"%comflowy run default {SMALL}",
+        "%comflowy run default sampler_name=x",
+        "%comflowy",
+        "%comflowy fields default",
+        "%comflowy runs",
+        "%config Comflowy",
+        "%config Comflowy.headers",
+    ]
+    for source in sources:
+        done = cell(source)
+        everything = repr(done.sent) + done.stdout + done.stderr + repr(done.error) + repr(done.value)
+        assert "sesame" not in everything
+        assert comfy.url not in everything.replace(source, "")
+    settings.reset()
+    cell("%config Comflowy.headers = {'https://a.example': {'X Y': 'sesame-41'}}")
+    assert "headers must be" in caplog.text
+    assert "sesame" not in caplog.text

@@ -1,0 +1,667 @@
+"""The whole client on a ComfyUI server: runs, sweeps, what is asked how often, and what survives what."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from bare_client import BareClient, empty_image
+from comfyui_nodes import RECORDED
+from comfyui_server import ComfyServer
+from PIL import Image
+
+from comflowy_nb import connect, params_from
+from comflowy_nb.errors import (
+    FieldError,
+    RunCancelled,
+    RunFailed,
+    RunHeld,
+    RunRejected,
+    ServiceError,
+    SettingsError,
+    UnreachableError,
+    WorkflowError,
+)
+from comflowy_nb.services.several import Several
+from comflowy_nb.settings import settings
+
+SMALL = {"5::width": 64, "5::height": 64, "3::steps": 2}
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    settings.retry_base_s = 0.02
+    settings.retry_max_s = 0.1
+    settings.lost_gap_s = 0.02
+
+
+@pytest.fixture
+def client(comfy):
+    with connect(f"home={comfy.url}") as connected:
+        yield connected
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """A graph file that makes a picture of one colour, and needs no model."""
+    path = tmp_path / "flat.json"
+    path.write_text(json.dumps(empty_image()))
+    return str(path)
+
+
+def wait_until(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.005)
+
+
+# -- connecting -------------------------------------------------------------------------------------------------
+
+
+def test_a_comfyui_server_is_found_by_its_address_and_needs_no_key(comfy):
+    with connect(comfy.url) as client:
+        assert (client.service.kind, client.label, client.identity) == ("comfyui", "comfyui", comfy.url)
+        assert not client.service.costs_money
+
+
+def test_the_word_comfyui_stands_for_its_usual_address(tmp_path, monkeypatch):
+    with ComfyServer(tmp_path / "c") as server:
+        monkeypatch.setattr("comflowy_nb.services.targets.COMFYUI_URL", server.url)
+        with connect("comfyui") as client:
+            assert client.label == "comfyui"
+        with connect("home=comfyui") as client:
+            assert client.identity == "home"
+
+
+def test_behind_a_path_and_a_header(tmp_path, monkeypatch, flat):
+    with ComfyServer(tmp_path / "c", base_path="/art/comfy", wants_header=("X-Door", "sesame-41")) as server:
+        with pytest.raises(ServiceError):
+            connect(f"home={server.url}", key="k")
+        origin = server.url.removesuffix("/art/comfy")
+        monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({origin: {"X-Door": "sesame-41"}}))
+        with connect(f"home={server.url}") as client:
+            assert client.run(flat, {"1::color": 255}).status == "success"
+            assert "sesame" not in repr(vars(client.service))
+        monkeypatch.delenv("COMFLOWY_HEADERS")
+        settings.headers = {origin: {"X-Door": "sesame-41"}}
+        assert "sesame" not in repr(settings)
+        with connect(f"home={server.url}") as client:
+            assert client.run(flat, {"1::color": 255}).number == 1  # the same as before
+
+
+@pytest.mark.parametrize("value", ["X: y", {"a": 1}, {"a": {"b": "c"}}, {"https://a.example": {"X Y": "secret"}}])
+def test_headers_that_are_none_are_refused_and_not_repeated(value):
+    with pytest.raises(SettingsError, match="https://host") as caught:
+        settings.headers = value
+    assert "secret" not in str(caught.value)
+
+
+def test_headers_never_go_over_plain_http_to_another_machine():
+    settings.headers = {"http://192.0.2.7:8188": {"X-Door": "sesame"}}
+    with pytest.raises(SettingsError, match="plain http"):
+        connect("http://192.0.2.7:8188")
+
+
+def test_nobody_at_another_machine_is_told_plainly():
+    with pytest.raises(UnreachableError, match="only a ComfyUI server is reached by plain http"):
+        connect("http://192.0.2.7:8188")
+
+
+# -- runs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_has_its_pictures_and_the_pictures_their_params(client, comfy):
+    run = client.run("default", {**SMALL, "6::text": "a bottle at sea", "3::seed": 2**63 + 5})
+    assert run.status == "success"
+    assert run.images[0].array().shape == (64, 64, 3)
+    assert run.images[0].node == "9"
+    image = run.images[0].pil()
+    assert json.loads(image.text["prompt"])["6"]["inputs"]["text"] == "a bottle at sea"
+    made = json.loads(image.text["comflowy"])
+    assert (made["workflow"], made["params"]["3::seed"]) == ("default", 2**63 + 5)
+
+
+def test_the_same_request_sends_nothing_whatever_the_titles(client, comfy, tmp_path):
+    graph = empty_image(7)
+    for name, title in (("a.json", "One"), ("b.json", "Two")):
+        (tmp_path / name).write_text(json.dumps({**graph, "1": graph["1"] | {"_meta": {"title": title}}}))
+    first = client.submit(str(tmp_path / "a.json"), {"1::width": 32})
+    first.run.wait(10)
+    again = client.submit(str(tmp_path / "b.json"), {"1::width": 32.0})
+    assert (again.how, again.run.number) == ("same", first.run.number)
+    assert comfy.asked("POST", "/prompt") == 1
+    assert client.submit(str(tmp_path / "b.json"), {"1::width": 33}).how == "new"
+
+
+def test_fields_are_checked_by_the_server_before_anything_is_sent(client, comfy):
+    with pytest.raises(FieldError) as caught:
+        client.run("default", {"sampler_name": "eular", "cfg": 1000, "steps": 0})
+    assert len(caught.value.problems) == 3
+    assert "nearest: euler" in str(caught.value)
+    assert comfy.asked("POST", "/prompt") == 0
+
+
+def test_the_server_refuses_by_name_what_only_it_can_know(client, tmp_path):
+    graph = empty_image() | {"1": {"class_type": "LoadImage", "inputs": {"image": "nowhere.png"}}}
+    (tmp_path / "load.json").write_text(json.dumps(graph))
+    with pytest.raises(RunRejected, match=r"node 1 \(LoadImage\), image: Invalid image file: nowhere.png"):
+        client.run(str(tmp_path / "load.json"))
+
+
+def test_outputs_that_did_not_run_stay_on_the_run(client, comfy, tmp_path):
+    graph = empty_image() | {
+        "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
+        "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+    }
+    (tmp_path / "half.json").write_text(json.dumps(graph))
+    run = client.run(str(tmp_path / "half.json"))
+    assert run.status == "success"
+    assert "some outputs will not run: node 3 (LoadImage)" in run.record.remark
+    assert client.library.find(run.ref).run.record.remark == run.record.remark
+
+
+def test_a_graph_of_the_editor_says_how_to_get_the_right_one(client, comfy, tmp_path):
+    (tmp_path / "ui.json").write_text(json.dumps({"nodes": [], "links": []}))
+    with pytest.raises(WorkflowError) as caught:
+        client.run(str(tmp_path / "ui.json"))
+    assert "server:last" in str(caught.value)
+    assert "Export (API)" in str(caught.value)
+    assert comfy.asked("POST", "/prompt") == 0
+
+
+def test_server_last_is_the_graph_that_ran_there(client, comfy):
+    with pytest.raises(WorkflowError, match="has run nothing"):
+        client.workflow("server:last")
+    with BareClient(comfy.url) as other:
+        other.run(empty_image(3, size=48))
+    run = client.run("server:last", {"color": 9})
+    assert run.images[0].array().shape == (48, 48, 3)
+    assert run.images[0].array()[0, 0].tolist() == [0, 0, 9]
+
+
+def test_a_failed_run_names_the_node(client, comfy, tmp_path):
+    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    graph = empty_image() | {"1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}}
+    (tmp_path / "load.json").write_text(json.dumps(graph))
+    with pytest.raises(RunFailed, match=r"node 1 \(LoadImage\): cannot identify image file"):
+        client.run(str(tmp_path / "load.json"))
+
+
+def test_outputs_of_every_kind_are_on_disk(client, tmp_path):
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 2, "color": 255}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "a/b"}},
+        "3": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        "4": {"class_type": "SaveAnimatedWEBP", "inputs": {"images": ["1", 0], "filename_prefix": "moving"}},
+        "5": {"class_type": "SaveAudio", "inputs": {"seconds": 0.1}},
+        "6": {"class_type": "PreviewAny", "inputs": {"source": "hello <b>"}},
+    }
+    (tmp_path / "all.json").write_text(json.dumps(graph))
+    run = client.run(str(tmp_path / "all.json"))
+    assert [image.node for image in run.images] == ["2", "2", "3", "3"]
+    assert [file.record.format for file in run.files] == ["ANIMATED WEBP", "WAV", "TXT"]
+    assert getattr(Image.open(run.files[0].path), "n_frames", 1) > 1
+    assert run.files[1].bytes.startswith(b"RIFF")
+    assert run.files[2].bytes == b"hello <b>"
+    again = client.find(run.ref).run
+    assert (len(again.images), len(again.files)) == (4, 3)
+    saved = run.save(tmp_path / "out")
+    assert sorted(path.suffix for path in saved) == [".png", ".png", ".png", ".png", ".txt", ".wav", ".webp"]
+
+
+def test_a_picture_that_is_gone_at_the_server_is_missing_and_comes_back_with_it(client, comfy, flat):
+    run = client.run(flat, {"1::color": 3})
+    kept = run.images[0].path
+    content = kept.read_bytes()
+    kept.unlink()
+    (file,) = (comfy.folder / "output").iterdir()
+    file.rename(file.with_suffix(".away"))
+    assert client.refresh(run)
+    run.wait(10)
+    assert run.record.pictures[0].state == "missing"
+    file.with_suffix(".away").rename(file)
+    assert client.refresh(run)
+    run.wait(10)
+    assert run.images[0].bytes == content
+
+
+# -- pictures as inputs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def invert(tmp_path):
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
+    }
+    path = tmp_path / "invert.json"
+    path.write_text(json.dumps(graph))
+    return str(path)
+
+
+def test_pictures_of_every_kind_go_in_and_each_is_uploaded_once(client, comfy, invert, tmp_path, flat):
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "red.png")
+    made = client.run(flat, {"1::color": 255, "1::width": 8, "1::height": 8})
+    inputs = [
+        (f"file:{tmp_path / 'red.png'}", [0, 255, 255]),
+        (Image.new("RGB", (8, 8), (0, 255, 0)), [255, 0, 255]),
+        (np.zeros((8, 8, 3), np.uint8), [255, 255, 255]),
+        (f"run:{made.ref}[0]", [255, 255, 0]),
+        (made.images[0], [255, 255, 0]),
+        (tmp_path / "red.png", [0, 255, 255]),
+    ]
+    for picture, colour in inputs:
+        run = client.run(invert, {"1::image": picture})
+        assert run.images[0].array()[0, 0].tolist() == colour
+    assert comfy.asked("POST", "/upload/image") == 4  # by content
+    assert comfy.asked("POST", "/prompt") == 5  # and the same picture is the same request
+
+
+def test_another_picture_of_the_same_name_is_another_request(client, comfy, invert, tmp_path):
+    for shade in (10, 200):
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / "same.png")
+        run = client.run(invert, {"1::image": f"file:{tmp_path / 'same.png'}"})
+        assert run.images[0].array()[0, 0].tolist() == [255 - shade, 255, 255]
+    assert sorted(path.name for path in comfy.inputs.iterdir()) == ["same (1).png", "same.png"]
+
+
+# -- what is asked how often ------------------------------------------------------------------------------------
+
+
+def test_twelve_runs_cost_twelve_submits_and_twelve_pictures(client, comfy, flat):
+    sweep = client.sweep(flat, {"1::color": list(range(1, 13))})
+    assert [cell.status for cell in sweep.cells] == ["success"] * 12
+    assert comfy.asked("POST", "/prompt") == 12
+    assert comfy.asked("GET", "/view") == 12
+    assert comfy.asked("GET", "/history") <= 24
+    assert all("number" not in body for path, body in comfy.bodies if path == "/prompt")
+
+
+def test_all_cells_of_a_sweep_share_one_graph_in_the_history(client, comfy, flat):
+    sweep = client.sweep(flat, {"1::color": [1, 2, 3]})
+    with client.library.history._store.read() as connection:
+        assert connection.execute("SELECT count(*) FROM graphs").fetchone()[0] == 1
+    graph = client.library.history.graph(sweep.cells[2].run.token)
+    assert graph["1"]["inputs"]["color"] == 0  # what was set stands in the params
+    sent = [body["prompt"]["1"]["inputs"]["color"] for path, body in comfy.bodies if path == "/prompt"]
+    assert sorted(sent) == [1, 2, 3]
+
+
+def test_only_two_are_in_flight_at_first(client, comfy, flat):
+    comfy.hold()
+    sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
+    wait_until(lambda: comfy.asked("POST", "/prompt") == 2)
+    time.sleep(0.1)
+    assert comfy.asked("POST", "/prompt") == 2
+    comfy.release()
+    sweep.wait(10)
+    assert comfy.asked("POST", "/prompt") == 8
+
+
+def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
+    comfy.previews = True
+    comfy.wait_at("3", 2)
+    run = client.submit("default", {**SMALL, "3::steps": 3}).run
+    wait_until(lambda: run.progress is not None and run.progress.preview is not None and run.status == "running")
+    assert (run.progress.title, run.progress.value, run.progress.max) == ("KSampler", 2, 3)
+    assert run.progress.nodes_total == 7
+    comfy.go_on()
+    run.wait(10)
+    assert run.progress.preview is None
+
+
+def test_a_run_that_never_starts_says_so(client, comfy, flat):
+    settings.stall_s = 0.1
+    comfy.hold()
+    run = client.submit(flat, {"1::color": 5}).run
+    wait_until(lambda: run.trouble is not None)
+    assert "has not started it yet; nothing runs before it" in run.trouble
+    comfy.release()
+    run.wait(10)
+    assert run.status == "success"
+
+
+def test_a_run_waits_its_turn_behind_somebody_elses(client, comfy, flat):
+    comfy.wait_at("3", 1)
+    with BareClient(comfy.url) as other:
+        graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
+        graph["5"]["inputs"] |= {"width": 64, "height": 64}
+        other.submit(graph)
+        assert comfy.at_gate.wait(5)
+        run = client.submit(flat, {"1::color": 6}).run
+        wait_until(lambda: run.progress is not None and run.progress.ahead == 1)
+        assert run.status == "pending"
+        comfy.go_on()
+        run.wait(10)
+        assert run.status == "success"
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", ["status", "execution_start", "executing", "executed", "execution_success", "END"])
+def test_a_broken_socket_costs_latency_and_nothing_else(client, comfy, flat, message):
+    client.run(flat, {"1::color": 1})
+    comfy.drop_at(message)
+    run = client.run(flat, {"1::color": 2})
+    assert run.status == "success"
+    assert comfy.asked("POST", "/prompt") == 2
+
+
+def test_a_silent_socket_costs_latency_and_nothing_else(client, comfy, flat):
+    comfy.silent = True
+    for color in range(3):
+        assert client.run(flat, {"1::color": color}).status == "success"
+
+
+def test_ends_before_the_answer_to_the_submit_are_not_missed(client, comfy, flat):
+    comfy.answer_after_end()
+    assert client.run(flat, {"1::color": 4}, timeout=5).status == "success"
+
+
+def test_a_lost_answer_is_looked_for_and_the_run_taken_up(client, comfy, flat):
+    comfy.lose("/prompt")
+    run = client.run(flat, {"1::color": 4})
+    assert run.status == "success"
+    assert comfy.asked("POST", "/prompt") == 1
+
+
+def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, comfy, flat, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0, 0.01))
+    comfy.lose("/prompt")
+    put = comfy.queue.put
+    monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))
+    with pytest.raises(RunHeld):
+        client.run(flat, {"1::color": 4})
+    monkeypatch.setattr(comfy.queue, "put", put)
+    with pytest.raises(RunHeld):
+        client.run(flat, {"1::color": 4})
+    assert comfy.asked("POST", "/prompt") == 1
+    assert client.run(flat, {"1::color": 4}, retry="unknown").status == "success"
+
+
+def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, comfy, flat, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
+    comfy.silent = True
+    comfy.lose("/prompt")
+    comfy.fail("/queue", 503, times=1)
+    run = client.submit(flat, {"1::color": 4}).run
+    run.wait(10)
+    assert run.status == "unknown"
+    client.resume(run.ref)
+    wait_until(lambda: run.record.is_settled and run.status != "unknown")
+    assert (run.status, len(run.images)) == ("success", 1)
+    assert comfy.asked("POST", "/prompt") == 1
+
+
+def test_an_unknown_run_is_taken_up_when_it_is_heard_of(client, comfy, flat, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
+    comfy.hold()
+    comfy.lose("/prompt")
+    comfy.fail("/queue", 503, times=1)
+    run = client.submit(flat, {"1::color": 4}).run
+    run.wait(10)
+    assert run.status == "unknown"
+    comfy.release()
+    wait_until(lambda: run.record.is_settled and run.status != "unknown")
+    assert (run.status, len(run.images)) == ("success", 1)
+
+
+def test_a_restart_of_the_server_makes_what_it_had_lost_and_nothing_is_sent_again(client, comfy, flat):
+    comfy.hold()
+    run = client.submit(flat, {"1::color": 4}).run
+    wait_until(lambda: run.status == "pending")
+    comfy.restart()
+    comfy.release()
+    run.wait(10)
+    assert run.status == "lost"
+    assert comfy.asked("POST", "/prompt") == 1
+    assert client.run(flat, {"1::color": 5}).status == "success"
+
+
+def test_reads_that_stumble_are_tried_again(client, comfy, flat):
+    for path in ("/history", "/queue", "/view"):
+        comfy.fail(path, 500)
+    assert client.run(flat, {"1::color": 8}).status == "success"
+
+
+def test_a_picture_whose_answer_broke_is_fetched_again(client, comfy, flat):
+    comfy.lose("/view")
+    run = client.run(flat, {"1::color": 9})
+    assert run.images[0].record.state == "kept"
+
+
+KILLED = """
+import os, sys
+from comflowy_nb import connect
+client = connect("home=" + sys.argv[1])
+run = client.submit(sys.argv[2], {"1::color": 77}).run
+while run.record.service_run_id is None:
+    run.wait_change(0.01)
+print("sent", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_run_of_a_killed_kernel_is_taken_up(comfy, flat):
+    comfy.hold()
+    command = [sys.executable, "-c", KILLED, comfy.url, flat]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "sent\n", done.stderr
+    comfy.release()
+    with connect(f"home={comfy.url}") as client:
+        wait_until(lambda: client.runs()[0].record.is_settled)
+        (run,) = client.runs()
+        assert (run.status, len(run.images)) == ("success", 1)
+    assert comfy.asked("POST", "/prompt") == 1
+
+
+# -- cancelling -------------------------------------------------------------------------------------------------
+
+
+def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
+    comfy.wait_at("3", 1)
+    running = client.submit("default", {**SMALL, "3::steps": 50}).run
+    assert comfy.at_gate.wait(5)
+    waiting = client.submit("default", {**SMALL, "3::seed": 2}).run
+    wait_until(lambda: waiting.status == "pending")
+    for run in (waiting, running):
+        client.cancel(run)
+        with pytest.raises(RunCancelled):
+            raise_for(run.wait(10))
+    listed = comfy.queue.listed()
+    assert listed == {"queue_running": [], "queue_pending": []}
+
+
+def raise_for(run):
+    from comflowy_nb.runs.ends import error_of
+
+    raise error_of(run)
+
+
+def test_a_cancelled_sweep_leaves_nothing_of_ours_and_all_of_others(client, comfy, flat):
+    comfy.wait_at("3", 1)
+    with BareClient(comfy.url) as other:
+        graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
+        _, foreign = other.submit(graph)
+        assert comfy.at_gate.wait(5)
+        sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
+        wait_until(lambda: comfy.asked("POST", "/prompt") == 3)
+        sweep.cancel()
+        sweep.wait(10)
+        listed = comfy.queue.listed()
+        assert [item[1] for item in listed["queue_running"]] == [foreign]
+        assert listed["queue_pending"] == []
+        comfy.go_on()
+        other.until_end(foreign)
+    assert comfy.asked("POST", "/interrupt") == 0
+
+
+def test_an_interrupt_that_the_server_lost_is_repeated_until_it_is_heeded(client, comfy, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.SETTLE_S", 0.02)
+    interrupt, lost = comfy.queue.interrupt, iter(range(3))
+    monkeypatch.setattr(
+        comfy.queue, "interrupt", lambda run_id: None if next(lost, None) is not None else interrupt(run_id)
+    )
+    comfy.wait_at("3", 1)
+    run = client.submit("default", {**SMALL, "3::steps": 50}).run
+    assert comfy.at_gate.wait(5)
+    client.cancel(run)
+    run.wait(10)
+    assert run.status == "cancelled"
+
+
+# -- several servers --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(tmp_path):
+    with ComfyServer(tmp_path / "one") as one, ComfyServer(tmp_path / "two") as two:
+        yield one, two
+        assert one.stumbled == two.stumbled == []
+
+
+def test_a_sweep_is_spread_and_each_run_says_where_it_ran(pair, flat):
+    one, two = pair
+    with connect(f"home={one.url},{two.url}") as client:
+        assert isinstance(client.service, Several)
+        sweep = client.sweep(flat, {"1::color": list(range(1, 25))})
+        assert [cell.status for cell in sweep.cells] == ["success"] * 24
+        counts = [server.asked("POST", "/prompt") for server in pair]
+        assert sum(counts) == 24
+        assert min(counts) >= 6
+        places = {cell.run.record.service for cell in sweep.cells}
+        assert places == {"home/1", "home/2"}
+        assert "127.0.0.1" not in str(places)
+
+
+def test_a_success_of_any_counts_for_all_and_for_one_alone(pair, flat):
+    one, two = pair
+    with connect(f"home={one.url},{two.url}") as client:
+        first = client.run(flat, {"1::color": 7})
+    with connect(f"home={two.url}") as client:
+        again = client.submit(flat, {"1::color": 7})
+        assert (again.how, again.run.number) == ("same", first.number)
+    assert one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 1
+
+
+def test_each_server_has_a_window_of_its_own(pair, flat):
+    for server in pair:
+        server.hold()
+    one, two = pair
+    with connect(f"home={one.url},{two.url}") as client:
+        sweep = client.sweep(flat, {"1::color": list(range(1, 13))}, wait=False)
+        wait_until(lambda: one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 4)
+        assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2
+        one.release()  # the other stays slow: it gets no more than it works off
+        wait_until(lambda: one.asked("POST", "/prompt") >= 8)
+        assert two.asked("POST", "/prompt") < 6
+        two.release()
+        sweep.wait(10)
+
+
+def test_a_sweep_goes_on_when_a_server_dies(pair, flat, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.several.GIVEN_UP_S", 0.2)
+    one, two = pair
+    two.hold()
+    with connect(f"home={one.url},{two.url}") as client:
+        sweep = client.sweep(flat, {"1::color": list(range(1, 13))}, wait=False)
+        wait_until(lambda: two.asked("POST", "/prompt") == 2)
+        two.close()
+        sweep.wait(20)
+        statuses = [str(cell.status) for cell in sweep.cells]
+        assert statuses.count("success") == 10
+        assert statuses.count("lost") == 2  # what the dead one had taken is never sent again by itself
+        assert one.asked("POST", "/prompt") == 10
+        assert client.sweep(flat, {"1::color": list(range(1, 13))}, retry="unknown").is_settled
+        assert one.asked("POST", "/prompt") == 12
+
+
+def test_a_server_that_is_away_from_the_start_is_left_out(pair, flat):
+    one, two = pair
+    two.close()
+    with connect(f"home={one.url},{two.url}") as client:
+        sweep = client.sweep(flat, {"1::color": [1, 2, 3]})
+        assert [cell.status for cell in sweep.cells] == ["success"] * 3
+        assert client.workflow("default").is_described
+    one.close()
+    with pytest.raises(UnreachableError):
+        connect(f"home={one.url},{two.url}")
+
+
+def test_a_run_of_several_is_taken_up_wherever_it_is(pair, flat):
+    one, two = pair
+    two.hold()
+    one.hold()
+    with connect(f"home={one.url},{two.url}") as client:
+        runs = [client.submit(flat, {"1::color": color}).run for color in (1, 2)]
+        wait_until(lambda: all(run.record.service_run_id for run in runs))
+    for server in pair:
+        server.release()
+    with connect(f"home={two.url},{one.url}") as client:
+        wait_until(lambda: all(run.record.is_settled for run in client.runs()))
+        assert [run.status for run in client.runs()] == ["success"] * 2
+    assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 1
+
+
+def test_a_picture_goes_to_every_server(pair, invert):
+    one, two = pair
+    with connect(f"home={one.url},{two.url}") as client:
+        pictures = [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2, 3, 4)]
+        runs = [client.submit(invert, {"1::image": picture}).run for picture in pictures]
+        assert [run.wait(10).status for run in runs] == ["success"] * 4
+    assert one.asked("POST", "/upload/image") == two.asked("POST", "/upload/image") == 4
+
+
+def test_cancel_finds_the_server(pair):
+    one, two = pair
+    one.hold()
+    two.hold()
+    with connect(f"home={one.url},{two.url}") as client:
+        runs = [client.submit("default", {**SMALL, "3::seed": seed}).run for seed in (1, 2)]
+        wait_until(lambda: all(run.status == "pending" for run in runs))
+        for run in runs:
+            client.cancel(run)
+        assert [run.wait(10).status for run in runs] == ["cancelled"] * 2
+    for server in pair:
+        assert server.queue.listed()["queue_pending"] == []
+
+
+# -- where a picture came from ----------------------------------------------------------------------------------
+
+
+def test_params_of_a_picture_that_comfyui_made_for_us(client, tmp_path):
+    run = client.run("default", {"3::cfg": 4.5, **SMALL, "6::text": 'a "bottle" of {ink}, {day|night}'})
+    recipe = params_from(run.images[0].path)
+    assert dict(recipe) == run.params
+    assert recipe.workflow == "default"
+    assert recipe.cell.splitlines()[:2] == ["%%comflowy run default", '"3::cfg": 4.5,']
+    assert dict(params_from(run)) == dict(params_from(run.images[0])) == run.params
+
+
+def test_params_of_a_picture_that_somebody_elses_comfyui_made(comfy, tmp_path):
+    with BareClient(comfy.url) as other:
+        heard, _ = other.run(empty_image(0x112233, prefix="theirs"))
+        (tmp_path / "theirs.png").write_bytes(other.picture(heard))
+    recipe = params_from(tmp_path / "theirs.png")
+    assert recipe["1::color"] == 0x112233
+    assert recipe.cell.startswith(f"%%comflowy run {tmp_path / 'theirs.png'}\n")
+    assert recipe.graph is not None
+    with connect(f"home={comfy.url}") as client:
+        again = client.run(recipe.workflow, recipe)
+        assert again.images[0].array()[0, 0].tolist() == [0x11, 0x22, 0x33]
+
+
+def test_threads_end_with_the_client(comfy, flat):
+    before = set(threading.enumerate())
+    with connect(f"home={comfy.url}") as client:
+        client.run(flat, {"1::color": 1})
+    wait_until(lambda: not [one for one in set(threading.enumerate()) - before if "comflowy" in one.name])
+    wait_until(lambda: comfy.every_socket == [])
