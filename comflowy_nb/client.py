@@ -217,7 +217,7 @@ class Client:
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
         resolved = self.resolve(workflow, params, namespace=namespace)
-        values = {**(base.params if base else {}), **resolved.params}
+        values = {**(self.recall(workflow, base.params) if base else {}), **resolved.params}
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
         intent = self._connection.entrance.intent(workflow, values, set_params=set_params, name=name)
         try:
@@ -250,6 +250,10 @@ class Client:
         """
         given = settings_from_mapping(params) if isinstance(params, Mapping) else params
         return resolve(workflow, given, namespace=namespace, open_run=self.open_picture)
+
+    def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The params of an earlier run as they were given: pictures in the place of what the service called them."""
+        return self._connection.entrance.recall(workflow, params)
 
     def open_picture(self, ref: str) -> PictureInput:
         """The picture of an earlier run, as an input of a new one.
@@ -474,7 +478,7 @@ class Client:
             given = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
             axes = read_axes(workflow, given, namespace=namespace, open_run=self._connection.picture_of_run)
         if base is not None:
-            axes = axes.on(base.params, base.set_params)
+            axes = axes.on(self.recall(workflow, base.params), base.set_params)
         return self._connection.sweeper.draft(
             workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name, remember=remember
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from comflowy_nb.runs.library import open_library
 from comflowy_nb.runs.sweep_captions import sheet_of_sweep
 from comflowy_nb.runs.table import table_of
 from comflowy_nb.workflow.body import read_body
+from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.graph import Made
 from comflowy_nb.workflow.sweep_export import write_sweep_file
 from comflowy_nb.workflow.sweep_file import read_sweep_file
 from comflowy_nb.workflow.values import Setting
@@ -260,3 +263,40 @@ def test_a_picture_that_was_never_kept_is_asked_for(client, api, folder):
     with pytest.raises(PictureError, match="give the picture again"), api.connect() as second:
         second.sweep(workflow, second.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
     assert api.count(RUN) == 2
+
+
+def test_a_run_started_from_another_with_a_picture_is_the_same_request(client, api, folder):
+    """`run --from r1` was sent and paid for again if r1 had taken a picture.
+
+    The params of a run hold what the service called the picture; the request's key holds its content.
+    """
+    run = client.run("img2img", {FIELD: folder / "a.png", "3::denoise": 0.3}, timeout=30)
+    made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
+    again = client.submit("img2img", {}, base=made)
+    assert (again.how, again.run.ref) == ("same", run.ref)
+    changed = client.submit("img2img", {"3::denoise": 0.4}, base=made)
+    changed.run.wait(30)
+    assert api.count(RUN) == 2
+    assert changed.run.params == {FIELD: "input-1.png", "3::denoise": 0.4}
+
+
+def test_so_it_is_a_day_later_with_the_file_gone(api, folder):
+    with api.connect() as client:
+        run = client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
+    (folder / "a.png").unlink()
+    made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
+    with api.connect() as client:
+        assert client.submit("img2img", {}, base=made).how == "same"
+        swept = client.sweep("img2img", {"3::denoise": [0.2, 0.3]}, base=made, timeout=30)
+        assert swept.status_counts() == {"success": 2}
+    assert api.count(UPLOAD) == 2, "once by each kernel"
+
+
+def test_a_text_like_a_picture_s_name_stays_a_text(client, api, folder):
+    client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
+    text = Field("6::name", FieldType.STRING)
+    workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})
+    assert client.recall(workflow, {"6::name": "input-1.png", FIELD: "example.png"}) == {
+        "6::name": "input-1.png",
+        FIELD: "example.png",
+    }

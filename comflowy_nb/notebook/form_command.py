@@ -30,7 +30,7 @@ def form(session: Session, request: Request) -> Form | None:
     from comflowy_nb.notebook.form import Form  # noqa: PLC0415 - loads ipywidgets
     from comflowy_nb.notebook.form_fields import form_fields  # noqa: PLC0415 - as above
 
-    values = {**(base.params if base is not None else {}), **resolved.params}
+    values = {**(client.recall(workflow, base.params) if base is not None else {}), **resolved.params}
     chosen = [*(base.set_params if base is not None else ()), *resolved.set_params]
     fields = form_fields(workflow, values, given=chosen, random=resolved.drawn)
     made = Form(client, workflow, fields, viewer=session.viewer)

@@ -58,6 +58,6 @@ def form(
         what = what.record.workflow_id or what.workflow
     workflow = client.workflow(what) if isinstance(what, str) else what
     values, described = abbreviated_fields(workflow, params or {})
-    values = {**before, **values}
+    values = {**client.recall(workflow, before), **values}
     fields = form_fields(workflow, values, given=list(values), described=described)
     return Form(client, workflow, fields, viewer=session.viewer if session is not None else Viewer())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.runs.claims import Intent
@@ -10,7 +11,9 @@ from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.roster import workflow_key
 from comflowy_nb.services.base import Submission
 from comflowy_nb.workflow.canonical import request_key
+from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Entrance"]
+
+_PICTURES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 
 
 class Entrance:
@@ -49,6 +54,23 @@ class Entrance:
             If one can't be handed over.
         """
         self._uploads.give(cells)
+
+    def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The params of an earlier run, with the pictures it was given in the place of what the service called them.
+
+        So the same request is known again: pictures count by their content, whatever the service calls them today.
+        """
+        identity, library = self._tracker.service.identity, self._library
+        found = dict(params)
+        for key, value in params.items():
+            one = workflow.fields.get(key)
+            if not isinstance(value, str) or (one is not None and one.type not in _PICTURES):
+                continue
+            content_sha256 = library.history.inputs.find(identity, value)
+            content = None if content_sha256 is None else library.kept_input(content_sha256)
+            if content_sha256 is not None and content is not None:
+                found[key] = PictureInput(value, content_sha256, partial(bytes, content))
+        return found
 
     def intent(
         self,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs import search
 from comflowy_nb.runs.claims import ANSWER_LOST, Claim, Intent, Retry, decide
+from comflowy_nb.runs.inputs import Inputs
 from comflowy_nb.runs.owners import clean_locks, is_alive
 from comflowy_nb.runs.record import may_move
 from comflowy_nb.runs.refs import check_name
@@ -64,6 +65,7 @@ class History:
         self.remarks = store.remarks
         self.sweeps = Sweeps(store, self._dead)
         self.seeds = Seeds(store)
+        self.inputs = Inputs(store)
         self.senders = Senders(store, self._dead)
         self.times = Times(store)
 

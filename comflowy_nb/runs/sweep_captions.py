@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError
@@ -58,7 +58,7 @@ class Headings:
     name: str
     values: tuple[Heading, ...]
     note: str = ""
-    pictures: tuple[PictureInput | None, ...] = ()
+    pictures: tuple[PictureInput | None, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,9 +116,20 @@ CREATE TABLE senders (
 ALTER TABLE runs ADD COLUMN cancel_asked_at REAL;
 """
 
+# What a service calls the pictures it was given: a run's params have these names.
+_INPUTS = """
+CREATE TABLE inputs (
+    identity TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (identity, name)
+) WITHOUT ROWID;
+"""
+
 STEPS = (
     _RUNS,
     _SWEEPS,
     _SENDERS,
+    _INPUTS,
 )  # a new file takes all of them, an older one those it has not had; none is ever changed
 VERSION = len(STEPS)  # PRAGMA user_version

@@ -80,8 +80,9 @@ class Uploads:
         if name is None:
             label = self._tracker.service.label
             raise WorkflowError(f"{label} takes no uploads: give {field} the https address of a picture")
-        with contextlib.suppress(OSError):  # the run is sent all the same
+        with contextlib.suppress(OSError, HistoryError):  # the run is sent all the same
             _keep(self._folder, picture)
+            self._tracker.history.inputs.keep(self._tracker.service.identity, name, picture.content_sha256)
         return name
 
 
