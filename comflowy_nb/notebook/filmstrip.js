@@ -57,6 +57,13 @@ class Frame {
     this.element.append(this.button, label)
   }
 
+  setPreview(url) {
+    this.preview = url
+    this.picture.src = url
+    this.picture.hidden = false
+    this.blank.hidden = true
+  }
+
   setMark() {
     const others = this.model.get('marked').filter(token => token !== this.token)
     this.model.set('marked', this.mark.checked ? [...others, this.token] : others)
@@ -64,7 +71,7 @@ class Frame {
   }
 
   draw(item) {
-    const thumb = this.model.get('thumbs')[this.token]
+    const thumb = this.model.get('thumbs')[this.token] ?? (item.fraction === null ? undefined : this.preview)
     const isShown = this.model.get('shown') === this.token
     const marked = this.model.get('marked')
     if (thumb && this.picture.src !== thumb) this.picture.src = thumb
@@ -146,14 +153,20 @@ export default {
       copied.hidden = false
       said.textContent = (await copy(cell.text)) ? 'Copied: paste it into a cell' : 'Copy this into a cell'
     }
+    const showPreview = () => {
+      const {token, url} = model.get('preview')
+      if (token && !model.get('thumbs')[token]) frames.get(token)?.setPreview(url)
+    }
     const heard = ['items', 'thumbs', 'shown', 'marked'].map(name => `change:${name}`)
     for (const name of heard) model.on(name, draw)
     model.on('change:cell', show)
+    model.on('change:preview', showPreview)
     draw()
     return () => {
       listening.abort()
       for (const name of heard) model.off(name, draw)
       model.off('change:cell', show)
+      model.off('change:preview', showPreview)
     }
   },
 }

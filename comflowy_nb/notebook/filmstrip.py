@@ -36,6 +36,8 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     """A run each: token, ref, status, words about it, what changed, how far it is (0 to 1, or None)."""
     thumbs = traitlets.Dict().tag(sync=True)
     """Token -> a small JPEG as a data address. Apart from `items`, which change several times a second."""
+    preview = traitlets.Dict().tag(sync=True)
+    """How the picture of one running run looks so far: its token and a data address."""
     shown = traitlets.Unicode("").tag(sync=True)
     """Token of the run whose pictures are shown."""
     marked = traitlets.List().tag(sync=True)

@@ -186,6 +186,9 @@ class Reel:
             items = [one.item() for one in self._entries[-SHOWN_RUNS:]]
             if items != self.strip.items:
                 self.strip.items = items
+            preview = entry.new_preview()
+            if preview is not None:
+                self.strip.preview = {"token": entry.token, "url": preview}
             if entry is self._shown:
                 self.status.value = entry.line().html
             self.stop_button.disabled = not any(one.run.status.is_live for one in self._entries)

@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
@@ -18,6 +18,7 @@ from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from comflowy_nb.client import Submitted
     from comflowy_nb.runs.run import Run
@@ -45,6 +46,7 @@ class Entry:
     usual_s: float | None = None
     note: str | None = None
     thumb: str | None = None  # a data address
+    seen: bytes | None = None  # the preview that was shown last
     began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -58,7 +60,8 @@ class Entry:
     def line(self) -> StatusLine:
         """How it stands, for the status below the buttons."""
         how, drawn = self.submitted.how, self.submitted.drawn
-        return status_line(self.run, how=how, drawn=drawn, usual_s=self.usual_s, note=self.note)
+        line = status_line(self.run, how=how, drawn=drawn, usual_s=self.usual_s, note=self.note)
+        return replace(line, preview=None)  # it comes into the filmstrip, where nothing moves for it
 
     def item(self) -> dict[str, Any]:
         """How it stands, for the filmstrip; the words are escaped there."""
@@ -80,22 +83,24 @@ class Entry:
             "has_pictures": any(picture.state == "kept" for picture in run.record.pictures),
         }
 
+    def new_preview(self) -> str | None:
+        """How its picture looks so far, small, as a data address; None where there is nothing new."""
+        progress = self.run.progress
+        preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
+        if preview is None or preview is self.seen:
+            return None
+        self.seen = preview
+        return _small_address(io.BytesIO(preview))
+
     def make_thumb(self) -> str | None:
         """Its first picture, small, as a data address; None while there is none."""
-        from PIL import Image  # noqa: PLC0415 - heavy
-
         kept = [image for image in self.run.images if image.record.state == "kept"]
         if not kept:
             return None
         try:
-            with Image.open(kept[0].thumbnail(256)) as opened:
-                small = opened.convert("RGB")
-        except (ComflowyError, OSError):
+            return _small_address(kept[0].thumbnail(256))
+        except ComflowyError:
             return None
-        small.thumbnail((THUMB_PX, THUMB_PX))
-        stream = io.BytesIO()
-        small.save(stream, "JPEG", quality=78)
-        return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 class EntryView:
@@ -141,6 +146,23 @@ class EntryView:
     def timeout(self, timeout_s: float) -> RunTimeout:
         run = self._entry.run
         return RunTimeout(f"{run.ref} is not done after {timeout_s:g} s and goes on", run)
+
+
+def _small_address(source: Path | io.BytesIO) -> str | None:
+    """A picture as a data address of a few kilobytes; None if it is none."""
+    from PIL import Image  # noqa: PLC0415 - heavy
+
+    from comflowy_nb.runs.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
+
+    try:
+        with Image.open(source) as opened:
+            small = flatten(opened)
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no picture
+        return None
+    small.thumbnail((THUMB_PX, THUMB_PX))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=78)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:

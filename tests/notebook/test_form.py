@@ -500,3 +500,26 @@ def test_words_of_a_service_are_escaped(form):
     body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_picture)
     assert "<script>" not in body._groups[0][0].children[0].value
     body.close()
+
+
+# -- on a person's own ComfyUI server -------------------------------------------------------------------------------
+
+
+def test_a_form_for_a_comfyui_server_shows_its_models_and_previews(comfy, cell, handles, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    comfy.previews = True
+    comfy.step_s = 0.1
+    assert cell(f"%comflowy connect home={comfy.url}").error is None
+    shown = cell("%comflowy form default 5::width=64 5::height=64 3::steps=8")
+    assert shown.error is None, shown.error
+    one = shown.value
+    assert box(one, "4::ckpt_name").options, "the checkpoints that this server has"
+    assert box(one, "3::seed").value == "156680208700286"
+    press(one)
+    wait_until(lambda: one._reel.strip.preview)
+    assert one._reel.strip.preview["token"] == one.runs[0].token
+    assert one._reel.strip.preview["url"].startswith("data:image/jpeg;base64,")
+    assert "base64" not in one._reel.status.value, "nothing moves for it"
+    settle(one)
+    assert one.runs[0].status is Status.SUCCESS
+    one.close()
