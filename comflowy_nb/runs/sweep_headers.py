@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.captions import Tone
     from comflowy_nb.runs.layout import Measure
+    from comflowy_nb.runs.sweep_blocks import Block, Sizes
     from comflowy_nb.runs.sweep_captions import Headings, SweepSheet
-    from comflowy_nb.runs.sweep_sizes import Block, Sizes
 
 __all__ = [
     "THUMB_GAP_PX",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.runs.captions import Paragraph, Part
 from comflowy_nb.runs.layout import LINE_PX, MARGIN_PX, Words, wrap
+from comflowy_nb.runs.sweep_blocks import CELL_GAP_PX
 from comflowy_nb.runs.sweep_headers import (
     THUMB_GAP_PX,
     THUMB_PX,
@@ -21,15 +22,16 @@ from comflowy_nb.runs.sweep_headers import (
     title_lines,
     wrap_header,
 )
-from comflowy_nb.runs.sweep_sizes import CELL_GAP_PX, band_height, choose_sizes, gap_between, paginate
+from comflowy_nb.runs.sweep_sizes import band_height, choose_sizes, gap_between, paginate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from comflowy_nb.runs.captions import Tone
     from comflowy_nb.runs.layout import Measure
+    from comflowy_nb.runs.sweep_blocks import Block, Sizes
     from comflowy_nb.runs.sweep_captions import Heading, Headings, SweepSheet
-    from comflowy_nb.runs.sweep_sizes import Block, Pictures, Sizes
+    from comflowy_nb.runs.sweep_sizes import Pictures
     from comflowy_nb.workflow.pictures import PictureInput
 
 __all__ = ["Slot", "SweepPage", "Thumb", "arrange_sweep"]

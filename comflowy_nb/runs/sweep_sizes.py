@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from comflowy_nb.runs.captions import Paragraph, Tile
 from comflowy_nb.runs.layout import GAP_PX, LINE_PX, MARGIN_PX, fit, longest_side_px, mosaic, wrap
+from comflowy_nb.runs.sweep_blocks import CELL_GAP_PX, PANEL_GAP_PX, Block, Shape, Sizes
 from comflowy_nb.runs.sweep_headers import header_height, label_width, title_height
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from comflowy_nb.runs.layout import Measure
-    from comflowy_nb.runs.sweep_captions import Panel, SweepSheet
+    from comflowy_nb.runs.sweep_captions import SweepSheet
 
     Pictures = tuple[tuple[int, int], ...]  # width and height of each picture of one cell
 
 __all__ = [
-    "CELL_GAP_PX",
     "MOSAIC_GAP_PX",
     "PAGE_PX",
-    "Block",
-    "Shape",
-    "Sizes",
     "band_height",
     "cell_size",
     "choose_sizes",
@@ -38,52 +35,7 @@ COMFORTABLE_PX = 1500  # a grid is made smaller before it grows beyond this
 SMALLEST_PX = 64
 PAGED_PX = 72  # where there are pages anyhow
 GOOD_PX = 96  # below this a higher page is better than smaller pictures
-NUMBER_PX = 15  # the line of `s1.7` below a picture
-CELL_GAP_PX = 6
 MOSAIC_GAP_PX = 2
-PANEL_GAP_PX = 26
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A grid or a part of its columns and rows: what stands together under one row of headers."""
-
-    panel: Panel
-    columns: range
-    rows: range
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Most columns and rows in a block, and the blocks side by side."""
-
-    columns: int
-    rows: int
-    across: int
-    splits_rows: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What the choice of a size comes to."""
-
-    box: tuple[int, int]
-    shape: Shape
-    label: int  # width of the row labels, 0 without
-
-    @property
-    def row(self) -> int:
-        return self.box[1] + NUMBER_PX + CELL_GAP_PX
-
-    @property
-    def block(self) -> int:
-        """Width of a block without its row labels."""
-        return self.shape.columns * (self.box[0] + CELL_GAP_PX) - CELL_GAP_PX
-
-    @property
-    def stride(self) -> int:
-        """From one block to the next; where the rows go on beside, each block has labels of its own."""
-        return self.block + PANEL_GAP_PX + (self.label if self.shape.splits_rows else 0)
 
 
 def cell_size(pictures: Collection[Pictures], side: float) -> tuple[int, int]:
