@@ -28,6 +28,9 @@ if [ -z "$$found" ]; then \
 fi
 endef
 
+# Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
+ALL_AT_ONCE := -n 3 --dist loadfile
+
 .PHONY: demo lab test check bench notebooks clean
 
 demo: $(VENV)/.installed-demo
@@ -37,7 +40,7 @@ lab: $(VENV)/.installed-lab
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(or $(TESTS),$(ALL_AT_ONCE))
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
