@@ -50,6 +50,7 @@ check: $(VENV)/.installed-check
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/sweep_client.py
 	@$(BIN)/python benchmarks/grid.py
+	@$(BIN)/python benchmarks/comfyui.py
 
 notebooks: $(VENV)/.installed-test
 	@$(BIN)/python notebooks/execute.py

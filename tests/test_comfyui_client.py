@@ -14,6 +14,7 @@ from bare_client import BareClient, empty_image
 from comfyui_nodes import RECORDED
 from comfyui_server import ComfyServer
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import (
@@ -173,6 +174,17 @@ def test_a_graph_of_the_editor_says_how_to_get_the_right_one(client, comfy, tmp_
     assert "server:last" in str(caught.value)
     assert "Export (API)" in str(caught.value)
     assert comfy.asked("POST", "/prompt") == 0
+
+
+def test_a_picture_with_the_editors_format_alone_says_how_to_get_the_right_one(client, tmp_path):
+    notes = PngInfo()
+    notes.add_text("workflow", json.dumps({"nodes": [], "links": []}))
+    Image.new("RGB", (4, 4)).save(tmp_path / "ui.png", pnginfo=notes)
+    Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
+    with pytest.raises(WorkflowError, match="in the editor's format alone; in ComfyUI choose"):
+        client.run(str(tmp_path / "ui.png"))
+    with pytest.raises(WorkflowError, match=r"bare\.png carries no workflow"):
+        client.run(str(tmp_path / "bare.png"))
 
 
 def test_server_last_is_the_graph_that_ran_there(client, comfy):

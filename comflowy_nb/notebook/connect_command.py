@@ -106,7 +106,7 @@ def _greeting(client: Client) -> list[str]:
     names: list[str] = []
     with suppress(ServiceError):  # it answered when greeted; a list of workflows is a nicety
         names = [known.name for known in client.finder.known() if known.runs_here]
-    if client.service.on_loopback:
+    if client.service.on_loopback or client.service.runs_graphs:
         for name in names[:_LISTED]:
             with suppress(ComflowyError):
                 client.workflow(name)  # so that Tab knows the fields

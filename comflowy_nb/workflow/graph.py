@@ -15,9 +15,18 @@ from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Graph", "Made", "graph_of_picture", "made_of_picture", "parse_graph", "read_graph"]
+__all__ = [
+    "HOW_TO_EXPORT",
+    "Graph",
+    "Made",
+    "graph_of_picture",
+    "has_editors_graph",
+    "made_of_picture",
+    "parse_graph",
+    "read_graph",
+]
 
-_HOW_TO_EXPORT = (
+HOW_TO_EXPORT = (
     "in ComfyUI choose Workflow > Export (API) and use that file, or run it there once and name it server:last"
 )
 _KEPT = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
@@ -121,7 +130,7 @@ def read_graph(source: str | Path) -> Graph:
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(source)!r}") from None
     except UnicodeDecodeError:
-        raise WorkflowError(f"{path.name} is no text, so no graph; {_HOW_TO_EXPORT}") from None
+        raise WorkflowError(f"{path.name} is no text, so no graph; {HOW_TO_EXPORT}") from None
     except OSError as error:
         raise WorkflowError(f"{path.name} can't be read: {error.strerror}") from error
     return parse_graph(text, path.name)
@@ -153,6 +162,21 @@ def graph_of_picture(path: str | Path) -> Graph | None:
         return parse_graph(text, Path(path).name)
     except WorkflowError:  # other programs write other things under that name
         return None
+
+
+def has_editors_graph(path: str | Path) -> bool:
+    """Whether a picture carries a workflow in the editor's own format, which can't be run.
+
+    Raises
+    ------
+    PictureError
+        If it can't be read or is no picture.
+    """
+    try:
+        found = json.loads(_notes_of(Path(path)).get("workflow", ""))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get("nodes"), list)
 
 
 def made_of_picture(path: str | Path) -> Made | None:
@@ -215,15 +239,15 @@ def parse_graph(text: str, name: str) -> Graph:
     except (ValueError, RecursionError) as error:  # digits without end, brackets without end
         raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
     if isinstance(found, dict) and isinstance(found.get("nodes"), list):
-        raise WorkflowError(f"{name} is in the editor's format, which can't be run; {_HOW_TO_EXPORT}")
+        raise WorkflowError(f"{name} is in the editor's format, which can't be run; {HOW_TO_EXPORT}")
     if isinstance(found, dict) and isinstance(found.get("prompt"), dict) and "class_type" not in found["prompt"]:
         found = found["prompt"]
     if not isinstance(found, dict) or not found:
-        raise WorkflowError(f"{name} holds no graph; {_HOW_TO_EXPORT}")
+        raise WorkflowError(f"{name} holds no graph; {HOW_TO_EXPORT}")
     nodes = {}
     for node, one in found.items():
         if not isinstance(one, dict) or not isinstance(one.get("class_type"), str):
-            raise WorkflowError(f"{name} holds no graph in API format: {node!r} is no node; {_HOW_TO_EXPORT}")
+            raise WorkflowError(f"{name} holds no graph in API format: {node!r} is no node; {HOW_TO_EXPORT}")
         if not isinstance(one.setdefault("inputs", {}), dict):
             raise WorkflowError(f"{name}: the inputs of node {node!r} are no mapping")
         nodes[node] = {key: one[key] for key in _KEPT if key in one}
