@@ -654,7 +654,7 @@ def test_params_of_a_picture_that_comfyui_made_for_us(client, tmp_path):
     recipe = params_from(run.images[0].path)
     assert dict(recipe) == run.params
     assert recipe.workflow == "default"
-    assert recipe.cell.splitlines()[:2] == ["%%comflowy run default", '"3::cfg": 4.5,']
+    assert recipe.cell.splitlines()[:2] == ["%%comflowy run default", "3::cfg: 4.5"]
     assert dict(params_from(run)) == dict(params_from(run.images[0])) == run.params
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ __all__ = ["Downloads", "expected"]
 
 TRIES = 4
 THREADS = 3
+MOST_WAITING = 4  # pictures that are held, decoded, until their thumbnails are made
 THUMBNAILS_AFTER_S = 0.15  # the pictures that others wait for come first
 
 
@@ -60,6 +62,7 @@ class Downloads:
         self._settings = settings
         self._recheck = recheck
         self._timetable = Timetable("comflowy-pictures", workers=THREADS)
+        self._waiting = threading.Semaphore(MOST_WAITING)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""
@@ -94,7 +97,21 @@ class Downloads:
         else:
             self._settle(run, picture)
             for make in owed:
-                self._timetable.at(self._timetable.clock() + THUMBNAILS_AFTER_S, make)
+                self._make_later(make)
+
+    def _make_later(self, make: Callable[[], None]) -> None:
+        """Make the thumbnails of a picture when those that come with it are there; at once if too many wait so."""
+        if not self._waiting.acquire(blocking=False):
+            make()
+            return
+
+        def make_waiting() -> None:
+            try:
+                make()
+            finally:
+                self._waiting.release()
+
+        self._timetable.at(self._timetable.clock() + THUMBNAILS_AFTER_S, make_waiting)
 
     def _keep(self, stream: PictureStream, token: str, output: Output, owed: list[Callable[[], None]]) -> PictureRecord:
         folder, settings = self._folder, self._settings

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,9 @@ from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.run import Run, RunImage
 from comflowy_nb.settings import home
 from comflowy_nb.workflow.catalogue import Catalogue
+from comflowy_nb.workflow.cell_text import write_cell
 from comflowy_nb.workflow.graph import Made, graph_of_picture, made_of_picture
+from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     import os
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
 
 __all__ = ["Recipe", "params_from"]
-
-_BRACES = re.compile(r"\{([^\W\d]\w*)\}")  # what the magic would take for a variable
 
 
 class Recipe(dict[str, Any]):
@@ -39,12 +37,8 @@ class Recipe(dict[str, Any]):
     @property
     def cell(self) -> str:
         """The text of a cell that runs the same again: `%%comflowy run WORKFLOW`, and a line for each field."""
-        word = self.workflow
-        if any(sign.isspace() or sign in "#'\"" for sign in word):
-            quote = "'" if '"' in word else '"'
-            word = f"{quote}{word}{quote}"
-        lines = [f"{json.dumps(name)}: {_written(value)}," for name, value in self.items()]
-        return "\n".join([f"%%comflowy run {word}", *lines])
+        fields = {} if self.graph is None else self.graph.fields()
+        return write_cell(Workflow(self.workflow, fields=fields, is_partial=True), self)
 
     def __str__(self) -> str:
         return self.cell
@@ -93,7 +87,3 @@ def _of_made(made: Made, graph: Graph | None, path: Path | None) -> Recipe:
     known = Catalogue.open(Path.cwd(), home()).names()
     word = str(path) if path is not None and graph is not None and named not in known else named
     return Recipe(params, workflow=word, graph=graph)
-
-
-def _written(value: Any) -> str:
-    return _BRACES.sub(r"{{\1}}", json.dumps(value, ensure_ascii=False))

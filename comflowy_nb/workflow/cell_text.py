@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.json_values import text_of
 from comflowy_nb.workflow.pictures import PictureInput
 from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
@@ -84,9 +83,7 @@ def _means(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
-        return bool(one == other)
-    return text_of(one) == text_of(other)
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _word(name: str) -> str:

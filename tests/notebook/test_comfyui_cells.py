@@ -262,7 +262,7 @@ def test_from_a_picture_of_somebody_else(home_server, comfy, tmp_path):
     assert cell.value.images[0].array()[0, 0].tolist() == [0, 0, 255]
     printed = home_server("import comflowy_nb\nprint(comflowy_nb.params_from('theirs.png'))")
     assert printed.stdout.startswith("%%comflowy run theirs.png\n")
-    typed = home_server(printed.stdout.replace('"1::width": 64', '"1::width": 24'))
+    typed = home_server(printed.stdout.replace("1::width: 64", "1::width: 24"))
     assert typed.value.images[0].array().shape == (64, 24, 3)
 
 

@@ -83,8 +83,8 @@ def test_a_sweep_of_the_history_shows_them_though_the_files_are_gone(comfy, inve
     library = open_library()
     found = seen(SweepGrid(library.sweep(library.find("gone").sweep)))
     assert all(near(found[name], colour) for name, colour in COLOURS.items())
-    for small in (library.folder / "inputs").iterdir():
-        small.unlink()
+    for kept in library.inputs.iterdir():
+        kept.unlink()
     found = seen(SweepGrid(library.sweep(library.find("gone").sweep)))
     assert set(found.values()) == {(255, 255, 255)}  # the names stand there all the same
 

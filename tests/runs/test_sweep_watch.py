@@ -21,10 +21,8 @@ pytestmark = pytest.mark.usefixtures("quick")
 SCRIPT = """
 import sys
 from comflowy_nb import connect
-from comflowy_nb.settings import settings
-settings.window = 4
 with connect("test=" + sys.argv[1], key="the-key") as client:
-    swept = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, wait=False, name="night")
+    swept = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, wait=False, name="night", window=4)
     swept.wait(60)
     print(swept.status_counts(), swept.stopped)
 """
