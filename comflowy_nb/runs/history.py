@@ -143,7 +143,9 @@ class History:
         now = time.time()
         # The id is what a paid run is found by: the disk must have it. One that is our own token it has already.
         with self._store.write(full=service_run_id is not None and service_run_id != token) as connection:
-            row = connection.execute("SELECT * FROM runs WHERE token = ?", (token,)).fetchone()
+            row = connection.execute(
+                "SELECT number, status, accepted_at FROM runs WHERE token = ?", (token,)
+            ).fetchone()
             if row is None or not may_move(Status(row["status"]), status):
                 return None
             accepted_at = accepted_at or row["accepted_at"] or (now if service_run_id is not None else None)

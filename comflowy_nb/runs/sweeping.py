@@ -25,6 +25,7 @@ __all__ = ["UNKNOWNS", "Sending"]
 
 _log = logging.getLogger(__name__)
 
+FRESH_S = 0.1  # how long it counts that nobody wished it, while cells are sent
 LOOK_S = 0.5  # how often another kernel's wish to stop is looked for while nothing can be sent
 UNKNOWNS = 3  # lost answers in a row after which nothing more is risked
 _BAD = frozenset({Status.FAILED, Status.REJECTED})
@@ -70,6 +71,7 @@ class Sending:
         self._lock = threading.Lock()
         self._busy = 0  # threads between taking a cell and attaching its run
         self._judged: set[int] = set()
+        self._looked_s = float("-inf")  # when it was seen last whether another kernel asked us to stop
         self._failures = 0
         self._unknowns = 0
         self._succeeded = False
@@ -124,6 +126,10 @@ class Sending:
         self._tracker.times.at(self._tracker.times.clock() + LOOK_S, self._look)
 
     def _stop_if_asked(self) -> None:
+        now_s = self._tracker.times.clock()
+        if now_s - self._looked_s < FRESH_S:
+            return
+        self._looked_s = now_s
         if self._waiting and self._history.senders.is_asked(self._sweep.token or "", self._owner):
             self._stop("cancelled from another kernel")
 

@@ -213,8 +213,9 @@ class Tracker:
     def look_wait_s(self, following: Following) -> float | None:
         with self._lock:
             self._newest = following
-            sending = any(other.run.status is Status.SUBMITTING for other in self._live if other not in self._outside)
-            if sending or not self._tells_of_room(following):
+            if not self._tells_of_room(following):
+                return None
+            if any(other.run.status is Status.SUBMITTING for other in self._live if other not in self._outside):
                 return None
         estimate_s = following.pace.estimate_s
         return LOOK_S if estimate_s is None else min(1.0, LOOK_SHARE * estimate_s)

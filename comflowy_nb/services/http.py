@@ -22,12 +22,11 @@ from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Http", "pause_before", "retried"]
 
 MAX_ANSWER_BYTES = 1024 * 1024
-_CHUNK_BYTES = 64 * 1024
 
 T = TypeVar("T")
 
@@ -119,17 +118,14 @@ class Http:
             **options,
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            body, flaw = bytearray(), None
-            pieces: Iterator[bytes] = response.iter_content(_CHUNK_BYTES)
+            body, flaw = b"", None
             try:
-                for piece in pieces:
-                    body += piece
-                    if len(body) > max_bytes:
-                        body, flaw = bytearray(), f"the answer is larger than {max_bytes // 1024**2} MiB"
-                        break
+                body = response.raw.read(max_bytes + 1, decode_content=True)
             except Exception as error:  # noqa: BLE001 - the head is known, so the answer stands, with a flaw
                 flaw = explain(error, limit).text
-            return Answer(response.status_code, headers, bytes(body), flaw)
+            if len(body) > max_bytes:
+                body, flaw = b"", f"the answer is larger than {max_bytes // 1024**2} MiB"
+            return Answer(response.status_code, headers, body, flaw)
 
     def close(self) -> None:
         self._kept.close()

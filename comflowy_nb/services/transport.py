@@ -171,7 +171,7 @@ class _Adapter(HTTPAdapter):
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         response = requests.Response()
         response.status_code = resp.status
-        response.headers = CaseInsensitiveDict(resp.headers)
+        response.headers = resp.headers  # looked up in any case, as requests' own
         response.raw = resp
         response.reason = resp.reason
         response.url = req.url or ""
@@ -266,6 +266,7 @@ def make_session(*, fresh: bool = False, public: bool = False) -> Session:
     session.mount("http://", _Adapter(direct, proxied))
     session.mount("https://", _Adapter(direct, proxied))
     session.auth = _no_auth
+    session.headers = CaseInsensitiveDict({name: session.headers[name] for name in ("User-Agent", "Accept-Encoding")})
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 

@@ -19,6 +19,7 @@ def opened(new_notebook):
     def make(line=FORM, cells=1, **options):
         notebook = new_notebook(cells + 3, **options)
         notebook.page.set_viewport_size(TALL)
+        notebook.page.set_default_timeout(60_000)  # of a machine busy with other tests
         notebook.enter(0, LOAD)
         notebook.enter(1, CONNECT)
         notebook.enter(2, line)
