@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +64,7 @@ class FormBody:
         }
         self._groups = [self._make_group(one) for one in group(fields)]
         self._opening: dict[str, Any] = {}
+        self._unfit: set[str] = set()  # whose default can't be sent: a checkpoint that this server does not have
         for key, one in self._fields.items():
             self._begin(key, one)
         groups = widgets.Box([box for box, _ in self._groups])
@@ -88,7 +88,7 @@ class FormBody:
 
     def look(self) -> tuple[dict[str, Any], dict[str, str]]:
         """The values that can be sent by field id, and why the others can't; of fields that would be sent alone."""
-        sent = set(self.sent)
+        sent = {*self.sent, *self._unfit}
         return dict(self._values), {key: why for key, why in self._problems.items() if key in sent}
 
     def read(self) -> dict[str, Any]:
@@ -188,20 +188,25 @@ class FormBody:
         """Let a field begin with its value. What can't stand there, such as a model this server lacks, is told."""
         control = self._controls[key]
         default = one.field.default
-        if default is not None:
-            self._try(control, default)
+        if default is not None and not self._try(control, default):
+            self._unfit.add(key)
         self._opening[key] = self._standing(key)
         if one.value is not None and one.value is not default:
             self._try(control, one.value)
+            self._unfit.discard(key)
         if isinstance(control, SeedControl):
             control.mode.value = one.seed_mode
             self._opening[key] = (*self._opening[key][:1], "fixed")
         self._read(key)
 
     @staticmethod
-    def _try(control: Control, value: Any) -> None:
-        with suppress(FieldError):  # the field stays empty, and reading it says so
+    def _try(control: Control, value: Any) -> bool:
+        """Put a value there if there is a place for it; else the field stays empty, and reading it says why."""
+        try:
             control.show(value)
+        except FieldError:
+            return False
+        return True
 
     def _hear(self, key: str, changed: Callable[[], None]) -> None:
         self._read(key)
@@ -219,9 +224,8 @@ class FormBody:
     def _standing(self, key: str) -> tuple[Any, ...]:
         """What stands in a field, as the widgets have it."""
         control = self._controls[key]
-        picture = getattr(control, "picture", None)
-        if isinstance(picture, PictureInput):
-            return (picture.content_sha256,)
+        if control.picture is not None:
+            return (control.picture.content_sha256,)
         if isinstance(control, SeedControl):
             return (control.input.value, control.mode.value)
         return (control.input.value,)

@@ -21,6 +21,8 @@ from comflowy_nb.workflow.json_values import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from comflowy_nb.workflow.pictures import PictureInput
+
 __all__ = ["Control", "control_for", "field_label", "tooltip_of"]
 
 EXACT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
@@ -69,6 +71,11 @@ class Control:
 
     def _show(self, value: Any) -> None:
         self.input.value = value
+
+    @property
+    def picture(self) -> PictureInput | None:
+        """The picture that stands there, if it is one of a person's own."""
+        return None
 
     # -- for the form -------------------------------------------------------------------------------------------
 
@@ -205,6 +212,8 @@ class SliderControl(Control):
 class ChoiceControl(Control):
     """A dropdown; without a choice where the value to begin with is none of the options."""
 
+    _refused: str | None = None  # why what was to stand there can't
+
     @property
     def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
         return any(len(text_of(option)) > _LONG_OPTION for option in self.field.options)
@@ -220,11 +229,16 @@ class ChoiceControl(Control):
 
     def _read(self) -> Any:
         if self.input.value is None:
-            raise FieldError(f"{self.field.where}: nothing is chosen")
+            raise FieldError(self._refused or f"{self.field.where}: nothing is chosen")
         return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
-        self.input.value = self.field.check(value)
+        self._refused = None
+        try:
+            self.input.value = self.field.check(value)
+        except FieldError as error:  # a checkpoint that this server does not have
+            self._refused, self.input.value = str(error), None
+            raise
 
 
 class SearchControl(Control):
@@ -298,6 +312,8 @@ def tooltip_of(field: Field) -> str:
 def _has_few_places(field: Field) -> bool:
     if field.min is None or field.max is None or field.max <= field.min:
         return False
+    if isinstance(field.default, (int, float)) and not field.min <= field.default <= field.max:
+        return False  # a slider has no place for it
     step = field.step or (1 if field.type is FieldType.INT else 0)
     return step > 0 and (field.max - field.min) / step <= _MOST_PLACES
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PictureControl"]
 
 _PREVIEW_PX = 96
+_NO_UPLOADS = "this service takes no uploads: give the https address of a picture"
 
 
 class PictureControl(Control):
@@ -59,25 +60,30 @@ class PictureControl(Control):
         if self._can_upload:
             self._chooser.observe(self._take_file, names="value")
             return [row]
-        note = widgets.HTML("this service takes no uploads: give the https address of a picture")
+        note = widgets.HTML(_NO_UPLOADS)
         note.add_class("cfy-note")
         return [row, note]
 
     def _heard(self) -> Sequence[Any]:
         return [self.input]
 
+    @property
+    def picture(self) -> PictureInput | None:
+        return self._picture if str(self.input.value).strip() == self._word else None
+
     def _read(self) -> Any:
         text = str(self.input.value).strip()
-        if self._picture is not None and text == self._word:
-            return self._picture
+        if self.picture is not None:
+            return self.picture
         if not text:
             raise FieldError(f"{self.field.where}: no picture is given")
-        kind, colon, rest = text.partition(":")
+        kind, _, rest = text.partition(":")
+        is_own = bool(rest) and kind in {"file", "run"}
+        if is_own and not self._can_upload:
+            raise FieldError(f"{self.field.where}: {_NO_UPLOADS}")
         try:
-            if colon and rest and kind == "file":
-                return self._hold(open_picture(rest), text)
-            if colon and rest and kind == "run":
-                return self._hold(self._open_run(rest), text)
+            if is_own:
+                return self._hold(open_picture(rest) if kind == "file" else self._open_run(rest), text)
         except (PictureError, RefError) as error:
             raise FieldError(f"{self.field.where}: {error}") from error
         self._let_go()

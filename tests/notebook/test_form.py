@@ -14,9 +14,12 @@ from PIL import Image
 
 import comflowy_nb
 from comflowy_nb.errors import FieldError, RefError, WorkflowError
-from comflowy_nb.notebook.form_fields import FormField
+from comflowy_nb.notebook.form import Form
+from comflowy_nb.notebook.form_fields import FormField, form_fields
+from comflowy_nb.notebook.form_pictures import PictureControl
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.workflow import Workflow
 
 SMALL = "width=128 height=128 steps=3"
 
@@ -447,6 +450,17 @@ def test_a_picture_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_pa
     assert one.runs[0].params["1::image"] != "example.png"
 
 
+def test_a_file_called_as_the_default_is_another_picture(form):
+    """A chosen file that happened to be called example.png was not sent: its name looked like the default."""
+    one = form("steps=2", workflow="img2img")
+    assert "1::image" not in one.params
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(buffer, "PNG")
+    control(one, "1::image")._take_file({"new": ({"name": "example.png", "content": memoryview(buffer.getvalue())},)})
+    assert one.params["1::image"].name == "example.png"
+    assert one.params["1::image"].load() == buffer.getvalue()
+
+
 def test_pictures_may_be_typed_as_on_a_line(form, sandbox, tmp_path):
     run = sandbox(f"%comflowy run default {SMALL} cfg=1.75").value
     one = form("steps=2", workflow="img2img")
@@ -457,6 +471,19 @@ def test_pictures_may_be_typed_as_on_a_line(form, sandbox, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     box(one, "1::image").value = f"file:{tmp_path}/text.png"
     assert "no picture" in one.problems["1::image"]
+
+
+def test_where_nothing_is_uploaded_an_address_is_asked_for():
+    field = Field("1::image", FieldType.IMAGEUPLOAD)
+    picture = PictureControl(field, "image", can_upload=False, open_run=lambda ref: None)
+    assert "takes no uploads" in picture.widget.children[1].value
+    picture.show("https://example.org/a.png")
+    assert picture.read() == "https://example.org/a.png"
+    picture.show("file:a.png")
+    with pytest.raises(FieldError, match="takes no uploads: give the https address"):
+        picture.read()
+    assert "https address" in picture._why.value
+    picture.close()
 
 
 # -- bad input ------------------------------------------------------------------------------------------------------
@@ -500,6 +527,22 @@ def test_words_of_a_service_are_escaped(form):
     body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_picture)
     assert "<script>" not in body._groups[0][0].children[0].value
     body.close()
+
+
+def test_a_default_that_the_service_does_not_have_is_told_before_anything_is_sent(form):
+    one = form()
+    options = ("sdxl.safetensors", "v1-5.safetensors")
+    fields = {"4::ckpt_name": Field("4::ckpt_name", FieldType.CHOICE, options, default="v1-5-x.safetensors")}
+    workflow = Workflow("default", "default", fields=fields)
+    other = Form(one.client, workflow, form_fields(workflow, {}, given=()), viewer=one._reel._viewer)
+    assert "'v1-5-x.safetensors' is not one of" in other.problems["4::ckpt_name"]
+    assert "nearest: v1-5.safetensors" in control(other, "4::ckpt_name")._why.value
+    press(other)
+    assert other.runs == ()
+    box(other, "4::ckpt_name").value = "v1-5.safetensors"
+    assert other.problems == {}
+    assert other.params == {"4::ckpt_name": "v1-5.safetensors"}
+    other.close()
 
 
 # -- on a person's own ComfyUI server -------------------------------------------------------------------------------
