@@ -8,12 +8,33 @@ const make = (tag, className, text) => {
   return element
 }
 
+// ipywidgets holds a change back while an earlier one of the same widget is not answered, but never a click: behind a busy
+// kernel a click on Run would overtake what was filled in last. So what stands in the fields goes ahead of every click.
+const sendValuesFirst = (form, model, signal) => {
+  const inputs = new Map()
+  for (const id of model.get('inputs')) {
+    model.widget_manager.get_model(id).then(input => inputs.set(id, input)).catch(() => {})
+  }
+  const send = event => {
+    if (!event.target.closest('.cfy-buttons button')) return
+    const values = {}
+    for (const [id, input] of inputs) values[id] = input.get(input.get('index') === undefined ? 'value' : 'index')
+    model.send({values})
+  }
+  form.addEventListener('click', send, {signal, capture: true})
+}
+
 // JupyterLab takes Enter, Space and letters in an output for its own commands: within the form they belong to the form.
-const keepKeys = (el, signal) => {
+const keepKeys = (form, signal) => {
+  form.addEventListener('keydown', event => event.stopPropagation(), {signal})
+}
+
+const whenInForm = (el, signal, act) => {
   const find = () => {
+    if (signal.aborted) return
     const form = el.closest('.cfy-form') ?? (el.isConnected ? el : null)
-    if (form === null) return requestAnimationFrame(find)
-    form.addEventListener('keydown', event => event.stopPropagation(), {signal})
+    if (form === null) requestAnimationFrame(find)
+    else act(form)
   }
   find()
 }
@@ -97,7 +118,10 @@ class Frame {
 export default {
   render({model, el}) {
     const listening = new AbortController()
-    keepKeys(el, listening.signal)
+    whenInForm(el, listening.signal, form => {
+      keepKeys(form, listening.signal)
+      sendValuesFirst(form, model, listening.signal)
+    })
     const root = make('div', 'cfy-strip')
     const copied = make('div', 'cfy-copied')
     copied.hidden = true
@@ -114,7 +138,7 @@ export default {
     list.setAttribute('aria-label', 'runs of this form')
     const compare = make('button', 'cfy-small-button cfy-compare')
     compare.type = 'button'
-    compare.addEventListener('click', () => model.send({compare: true}))
+    compare.addEventListener('click', () => model.send({compare: model.get('marked')}))
     root.append(copied, list, compare)
     el.append(root)
 

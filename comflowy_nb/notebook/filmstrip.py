@@ -27,6 +27,8 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
         Called with a run's token when its thumbnail is clicked.
     compare
         Called with the tokens of the marked runs, in the order of the strip.
+    fill_in
+        Called before every press of a button with what stands in the fields: model id -> value, or index of an option.
     """
 
     _esm = SCRIPT  # as text: a path would keep a signal that holds every instance (anywidget issue 929)
@@ -45,11 +47,20 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     cell = traitlets.Dict().tag(sync=True)
     """The cell's text to be copied, and a number that makes every request a new one."""
     most_marked = traitlets.Int(MOST_MARKED).tag(sync=True)
+    inputs = traitlets.List().tag(sync=True)
+    """Model ids of the widgets that are filled in."""
 
-    def __init__(self, *, pick: Callable[[str], None], compare: Callable[[list[str]], None]) -> None:
+    def __init__(
+        self,
+        *,
+        pick: Callable[[str], None],
+        compare: Callable[[list[str]], None],
+        fill_in: Callable[[Mapping[str, Any]], None],
+    ) -> None:
         super().__init__()
         self._pick = pick
         self._compare = compare
+        self._fill_in = fill_in
         self.on_msg(self._hear)
 
     def copy(self, text: str) -> None:
@@ -64,6 +75,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
         match said:
             case {"pick": str(token)}:
                 self._pick(token)
-            case {"compare": True}:
-                marked = set(self.marked)
+            case {"compare": [*marked]}:  # with the message: a mark just made may come behind it
                 self._compare([item["token"] for item in self.items if item["token"] in marked])
+            case {"values": dict(values)}:
+                self._fill_in(values)

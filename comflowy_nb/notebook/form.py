@@ -66,8 +66,15 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._is_closed = False
         self._body = FormBody(fields, changed=self._refresh, service=client.service, open_run=client.open_picture)
         self._reel = Reel(
-            client, workflow, viewer=viewer, names=self._body.names, pick=self._click_pick, compare=self._click_compare
+            client,
+            workflow,
+            viewer=viewer,
+            names=self._body.names,
+            pick=self._click_pick,
+            compare=self._click_compare,
+            fill_in=self._body.fill_in,
         )
+        self._reel.strip.inputs = self._body.model_ids
         self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
         self._problem.add_class("cfy-problem")
         head = widgets.HTML(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+import traitlets
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.form_controls import ChoiceControl, Control, control_for
@@ -128,6 +130,24 @@ class FormBody:
             raise FieldError(f"this form has no field {field_id}")
         self._controls[field_id].show(value)
         self._read(field_id)
+
+    @property
+    def model_ids(self) -> list[str]:
+        """Of the widgets that are filled in."""
+        return list(self._inputs())
+
+    def fill_in(self, values: Mapping[str, Any]) -> None:
+        """What stands in the fields in the browser: model id -> value, or the index of an option."""
+        inputs = self._inputs()
+        for model_id, value in values.items():
+            part = inputs.get(model_id)
+            name = "index" if part is not None and part.has_trait("index") else "value"
+            if part is not None and getattr(part, name) != value:
+                with suppress(traitlets.TraitError):  # no such option: it stays as it is
+                    setattr(part, name, value)
+
+    def _inputs(self) -> dict[str, Any]:
+        return {part.model_id: part for control in self._controls.values() for part in control.parts}
 
     def restore(self, values: Mapping[str, Any], given: frozenset[str]) -> None:
         """What stood in every field once."""

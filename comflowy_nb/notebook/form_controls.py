@@ -112,15 +112,17 @@ class Control:
     def listen(self, changed: Callable[[], None]) -> None:
         """Call at every change by a person or by `show`."""
         self._changed = changed
-        for part in self._heard():
+        for part in self.parts:
             part.observe(self._hear, names="value")
 
     def close(self) -> None:
         self._changed = None
-        for part in self._heard():
+        for part in self.parts:
             part.unobserve_all()
 
-    def _heard(self) -> Sequence[Any]:
+    @property
+    def parts(self) -> Sequence[Any]:
+        """The widgets that are filled in."""
         return [self.input]
 
     def _hear(self, _: Any) -> None:

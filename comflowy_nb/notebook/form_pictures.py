@@ -13,7 +13,7 @@ from comflowy_nb.workflow.json_values import text_of
 from comflowy_nb.workflow.pictures import PictureInput, is_picture, open_picture, picture_of, picture_of_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from comflowy_nb.workflow.fields import Field
 
@@ -63,9 +63,6 @@ class PictureControl(Control):
         note = widgets.HTML(_NO_UPLOADS)
         note.add_class("cfy-note")
         return [row, note]
-
-    def _heard(self) -> Sequence[Any]:
-        return [self.input]
 
     @property
     def picture(self) -> PictureInput | None:

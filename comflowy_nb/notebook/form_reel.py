@@ -43,6 +43,8 @@ class Reel:
         Called with a run's token when its thumbnail is clicked.
     compare
         Called with the tokens of the marked runs.
+    fill_in
+        Called with what stands in the fields, ahead of every press of a button.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Reel:
         names: Mapping[str, str],
         pick: Callable[[str], None],
         compare: Callable[[list[str]], None],
+        fill_in: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._client = client
         self._workflow = workflow
@@ -66,7 +69,7 @@ class Reel:
         self._is_closed = False
         self.status = widgets.HTML()
         self.status.add_class("cfy-status")
-        self.strip = Filmstrip(pick=pick, compare=compare)
+        self.strip = Filmstrip(pick=pick, compare=compare, fill_in=fill_in)
         pictures, compared = InsideScreen(), InsideScreen()
         self.inside = widgets.VBox([pictures.widget, compared.widget])
         self._pictures: Screen = pictures

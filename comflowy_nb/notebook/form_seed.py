@@ -35,7 +35,8 @@ class SeedControl(DigitsControl):
         pair.add_class("cfy-seed")
         return [pair]
 
-    def _heard(self) -> Sequence[Any]:
+    @property
+    def parts(self) -> Sequence[Any]:
         return [self.input, self.mode]
 
     def advance(self, *, was_used: bool, draw: Any) -> None:

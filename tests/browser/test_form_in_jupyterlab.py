@@ -40,7 +40,7 @@ def frame(notebook, ref):
 def await_run(notebook, count, word="success"):
     """Wait until so many runs of the strip are in a state."""
     met = "([count, word]) => document.querySelectorAll(`.cfy-frame[data-status=${word}]`).length === count"
-    notebook.page.wait_for_function(met, arg=[count, word], timeout=60_000)
+    notebook._await(met, [count, word], 2)
 
 
 def clipped(page):
@@ -98,13 +98,23 @@ def test_filled_in_run_stopped_and_compared_by_mouse(opened):
     )
     assert len(notebook.path.read_text()) < 1.5e6
 
+    notebook.type(4, "import time; time.sleep(3)")
+    notebook.press_run(4)
+    for value in ("5", "6"):  # of one field, while the kernel answers nothing
+        cfg.fill(value)
+        cfg.press("Tab")
+    button(notebook, "Run").click()
+    notebook.await_idle(4)
+    await_run(notebook, 3)
+    assert notebook.enter(3, "print(made.runs[-1].params['3::cfg'])") == "6.0", "what stood there when Run was pressed"
+
     page.get_by_label("steps", exact=True).fill("2500")
     button(notebook, "Run").click()
     await_run(notebook, 1, "running")
     top = page.evaluate("() => document.querySelector('.cfy-strip').getBoundingClientRect().top")
     cfg.fill("4")
     button(notebook, "Run").click()
-    page.wait_for_function("() => document.querySelectorAll('.cfy-frame').length === 4")
+    notebook._await("([count]) => document.querySelectorAll('.cfy-frame').length === count", [5], 2)
     notebook.screenshot("form-running", cells=3)
     assert abs(page.evaluate("() => document.querySelector('.cfy-strip').getBoundingClientRect().top") - top) < 2
     assert notebook.enter(3, "print(6 * 7)") == "42", "the kernel stays free"
