@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.form_fields import FormField
-    from comflowy_nb.notebook.form_runs import EntryView
     from comflowy_nb.notebook.form_screens import Screen
     from comflowy_nb.notebook.views import Viewer
     from comflowy_nb.runs.run import Run
@@ -73,6 +72,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             pick=self._click_pick,
             compare=self._click_compare,
             fill_in=self._body.fill_in,
+            grown=lambda: self.set_trait("runs", self._reel.runs),
         )
         self._reel.strip.inputs = self._body.model_ids
         self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
@@ -112,7 +112,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         ComflowyError
             As `Client.submit`.
         """
-        view = self._send_taken(*self._take(), fresh=fresh)
+        view = self._reel.send(*self._take(), fresh=fresh)
         if wait:
             wait_drawing([view])
         return view.run
@@ -209,7 +209,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             taken = self._take()
             self._clicked_with = self._body.snapshot()  # with the seed that was drawn for this run
         self._reel.say("sending ...")
-        self._work.soon(lambda: self._do(lambda: self._send_taken(*taken, fresh=fresh)))
+        self._work.soon(lambda: self._do(lambda: self._reel.send(*taken, fresh=fresh)))
 
     def _click_pick(self, token: str) -> None:
         self._do(lambda: self.go_back(token))
@@ -238,14 +238,6 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             values = self._body.read()
             settings = [Setting(key, values[key], typed=True) for key in self._body.sent]
             return settings, values, frozenset(self._body.given)
-
-    def _send_taken(
-        self, settings: Sequence[Setting], values: Mapping[str, Any], given: frozenset[str], *, fresh: bool
-    ) -> EntryView:
-        try:
-            return self._reel.send(settings, values, given, fresh=fresh)
-        finally:
-            self.set_trait("runs", self._reel.runs)
 
     def _refresh(self) -> None:
         with self._taking:

@@ -45,6 +45,8 @@ class Reel:
         Called with the tokens of the marked runs.
     fill_in
         Called with what stands in the fields, ahead of every press of a button.
+    grown
+        Called when there is one more run.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class Reel:
         pick: Callable[[str], None],
         compare: Callable[[list[str]], None],
         fill_in: Callable[[Mapping[str, Any]], None],
+        grown: Callable[[], None],
     ) -> None:
         self._client = client
         self._workflow = workflow
         self._viewer = viewer
         self._names = names
+        self._grown = grown
         self._lock = threading.RLock()  # the view thread draws beside the callbacks
         self._entries: list[Entry] = []
         self._shown: Entry | None = None
@@ -132,6 +136,7 @@ class Reel:
             entry = Entry(submitted, values, given, changed, usual_s)
             # The same run once more takes the newest place.
             self._entries = [*(one for one in self._entries if one.token != entry.token), entry]
+            self._grown()  # before it is seen: whoever sees it may ask the form for it
             self.show(entry)
         view = EntryView(entry, self._draw, self._finish)
         self._viewer.follow(view)
