@@ -11,8 +11,16 @@ import ipywidgets as widgets
 import traitlets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.notebook.form_controls import ChoiceControl, Control, control_for
+from comflowy_nb.notebook.form_controls import (
+    EXACT,
+    ChoiceControl,
+    Control,
+    SearchControl,
+    SwitchControl,
+    TextControl,
+)
 from comflowy_nb.notebook.form_fields import group
+from comflowy_nb.notebook.form_numbers import DigitsControl, NumberControl, SliderControl, has_few_places
 from comflowy_nb.notebook.form_pictures import PictureControl
 from comflowy_nb.notebook.form_seed import SeedControl
 from comflowy_nb.notebook.plain import plain
@@ -26,11 +34,13 @@ if TYPE_CHECKING:
 
     from comflowy_nb.notebook.form_fields import FormField, Group
     from comflowy_nb.services.base import Service
+    from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["FormBody"]
 
 _NARROW = 3  # fields in a group that takes half of the width where there is room
+_MOST_LISTED = 24  # options of a dropdown; more are found by typing
 _MANY = 20  # fields; with more there is a box to find one
 
 
@@ -199,7 +209,7 @@ class FormBody:
             return PictureControl(field, label, can_upload=self._service.can_upload, open_run=self._open_run)
         if field.is_seed and field.type in {FieldType.INT, FieldType.UNKNOWN}:
             return SeedControl(field, label)
-        control = control_for(field, label)
+        control = _control_for(field, label)
         if one.labels and isinstance(control, ChoiceControl):
             control.label(one.labels)
         return control
@@ -262,3 +272,23 @@ class FormBody:
         words = str(change["new"]).casefold().split()
         for box, text in self._groups:
             box.layout.display = "" if all(word in text for word in words) else "none"
+
+
+def _control_for(field: Field, label: str) -> Control:
+    """The control that suits a field; pictures and seeds have their own elsewhere.
+
+    A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
+    one that may be larger than the browser's numbers are exact is typed as digits; any other has a box.
+    """
+    match field.type:
+        case FieldType.CHOICE if field.options:
+            return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label)
+        case FieldType.BOOLEAN:
+            return SwitchControl(field, label)
+        case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > EXACT:
+            return DigitsControl(field, label)
+        case FieldType.INT | FieldType.FLOAT:
+            return (SliderControl if has_few_places(field) else NumberControl)(field, label)
+        case FieldType.UNKNOWN if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
+            return NumberControl(field, label)
+    return TextControl(field, label)

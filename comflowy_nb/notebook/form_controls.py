@@ -1,4 +1,4 @@
-"""What stands for a field in a form: a text area, a slider, a number box, a dropdown ..., chosen by the field.
+"""What stands for a field in a form: texts, choices and switches; numbers, seeds and pictures have rooms of their own.
 
 A control never corrects what was typed: a value that can't be sent stays as it stands, with the reason beneath it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from decimal import Decimal
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.pictures import PictureInput
 
-__all__ = ["Control", "control_for", "field_label", "tooltip_of"]
+__all__ = ["EXACT", "ChoiceControl", "Control", "SearchControl", "SwitchControl", "TextControl", "tooltip_of"]
 
 EXACT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
-_MOST_PLACES = 200  # of a slider: more can't be told apart with a mouse
 _LONG_OPTION = 20  # characters: a longer one, such as a file of a model, would be cut in a narrow box
-_MOST_LISTED = 24  # options of a dropdown; more are found by typing
 
 
-class Control:
+class Control(ABC):
     """One field in the form.
 
     Parameters
@@ -58,9 +56,9 @@ class Control:
 
     # -- what a kind of control says of itself ------------------------------------------------------------------
 
+    @abstractmethod
     def _make(self) -> Any:
         """The widget that is typed into."""
-        raise NotImplementedError  # each kind has its own
 
     def _parts(self) -> list[Any]:
         return [self.input]
@@ -168,49 +166,6 @@ class TextControl(Control):
         self.input.value = value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
-class DigitsControl(TextControl):
-    """A whole number too large for the browser's own: typed and kept as digits."""
-
-    is_long = False
-
-    def _read(self) -> Any:
-        return self.field.read(str(self.input.value).strip())
-
-
-class NumberControl(Control):
-    """A number box, with arrows by the field's step."""
-
-    def _make(self) -> Any:
-        # No bounds here: a box with bounds would change what was typed without a word. For whole numbers too, since a
-        # box of whole numbers would cut 2.5 to 2.
-        step = self.field.step or (1 if self.field.type is FieldType.INT else None)
-        return widgets.FloatText(**self._options(step=step))
-
-    def _read(self) -> Any:
-        return self.field.check(_neat(self.input.value, self.field))
-
-
-class SliderControl(Control):
-    """A slider over the field's whole range, with the number beside it."""
-
-    def _make(self) -> Any:
-        one = self.field
-        assert one.min is not None
-        assert one.max is not None
-        bounds = {"min": one.min, "max": one.max, "value": one.min, "step": one.step or 1}
-        if one.type is FieldType.INT:
-            return widgets.IntSlider(**self._options(**{name: int(value) for name, value in bounds.items()}))
-        shape = f".{_digits(one)}f"
-        return widgets.FloatSlider(**self._options(**bounds, readout_format=shape))
-
-    def _read(self) -> Any:
-        return self.field.check(_neat(self.input.value, self.field))
-
-    def _show(self, value: Any) -> None:
-        self.field.check(value)  # a slider would move it into its range without a word
-        self.input.value = value
-
-
 class ChoiceControl(Control):
     """A dropdown; without a choice where the value to begin with is none of the options."""
 
@@ -277,31 +232,6 @@ class SwitchControl(Control):
         return bool(self.input.value)
 
 
-def control_for(field: Field, label: str) -> Control:
-    """The control that suits a field; pictures and seeds have their own elsewhere.
-
-    A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
-    one that may be larger than the browser's numbers are exact is typed as digits; any other has a box.
-    """
-    match field.type:
-        case FieldType.CHOICE if field.options:
-            return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label)
-        case FieldType.BOOLEAN:
-            return SwitchControl(field, label)
-        case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > EXACT:
-            return DigitsControl(field, label)
-        case FieldType.INT | FieldType.FLOAT:
-            return (SliderControl if _has_few_places(field) else NumberControl)(field, label)
-        case FieldType.UNKNOWN if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
-            return NumberControl(field, label)
-    return TextControl(field, label)
-
-
-def field_label(field: Field, aliases: Sequence[str] = ()) -> str:
-    """What stands above a field: the person's own word for it, else its name."""
-    return aliases[0] if aliases else field.name
-
-
 def tooltip_of(field: Field) -> str:
     """More about a field than fits above it: its id, its range, its description."""
     low, high = (
@@ -309,26 +239,3 @@ def tooltip_of(field: Field) -> str:
     )
     reach = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
     return plain(" - ".join(part for part in (field.id, reach, field.tooltip) if part))
-
-
-def _has_few_places(field: Field) -> bool:
-    if field.min is None or field.max is None or field.max <= field.min:
-        return False
-    if isinstance(field.default, (int, float)) and not field.min <= field.default <= field.max:
-        return False  # a slider has no place for it
-    step = field.step or (1 if field.type is FieldType.INT else 0)
-    return step > 0 and (field.max - field.min) / step <= _MOST_PLACES
-
-
-def _digits(field: Field) -> int:
-    """How many digits behind the point the field's steps have."""
-    exponent = Decimal(repr(float(field.step or 1))).normalize().as_tuple().exponent
-    return max(0, -int(exponent)) if isinstance(exponent, int) else 0
-
-
-def _neat(value: float, field: Field) -> float:
-    """Without the dust of binary fractions: 0.1 x 3 is 0.3. What was typed more finely than the steps stays."""
-    if value == int(value):
-        return int(value)
-    rounded = round(value, _digits(field) + 2)
-    return rounded if abs(rounded - value) < 1e-9 * max(1.0, abs(value)) else value

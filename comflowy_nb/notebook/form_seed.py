@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.notebook.form_controls import EXACT, DigitsControl
+from comflowy_nb.notebook.form_controls import EXACT
+from comflowy_nb.notebook.form_numbers import DigitsControl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
