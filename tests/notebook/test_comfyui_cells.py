@@ -14,6 +14,7 @@ from bare_client import BareClient, empty_image
 from PIL import Image
 
 from comflowy_nb.errors import RunFailed, RunRejected, SettingsError, WorkflowError
+from comflowy_nb.notebook.file_outputs import LARGEST_PREVIEW, inline_picture
 from comflowy_nb.notebook.status import status_line
 from comflowy_nb.notebook.views import RunView
 from comflowy_nb.settings import settings
@@ -335,3 +336,16 @@ def test_the_address_and_the_headers_are_in_no_output(comfy, cell, monkeypatch, 
     cell("%config Comflowy.headers = {'https://a.example': {'X Y': 'sesame-41'}}")
     assert "headers must be" in caplog.text
     assert "sesame" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content", [b"<svg onload=alert(1)>", b"GIF89a", b"", None, b"\xff\xd8\xff" + bytes(LARGEST_PREVIEW)]
+)
+def test_a_preview_that_is_no_small_picture_is_not_shown(content):
+    assert inline_picture(content) == ""
+
+
+def test_a_preview_leaves_its_attribute_by_no_byte():
+    shown = inline_picture(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
+    assert "<script" not in shown
+    assert shown.count("<") == 1
