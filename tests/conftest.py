@@ -6,6 +6,8 @@ import ipaddress
 import socket
 
 import pytest
+from certificates import Authority
+from faulty_server import FaultyServer
 from scripted_api import ScriptedApi
 
 from comflowy_nb import connect
@@ -81,3 +83,29 @@ def quick():
 def client(api, quick):
     with connect(f"test={api.url}", key="the-key") as connected:
         yield connected
+
+
+@pytest.fixture
+def faulty():
+    """A server on loopback that does wrong what it is told to."""
+    with FaultyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def hasty():
+    """Limits so short that a fault shows within a second."""
+    settings.connect_timeout_s = 0.3
+    settings.read_timeout_s = 0.4
+    settings.answer_deadline_s = 0.9
+    settings.picture_deadline_s = 0.9
+    settings.retry_base_s = 0.001
+    settings.retry_max_s = 0.002
+    settings.retries = 1
+    return settings
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """Certificates of our own, for servers that speak TLS."""
+    return Authority(tmp_path)

@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from faulty_server import choose, close_after_reading, no_answer, reply
 from scripted_api import CHECK, RUN, ScriptedApi, png
+from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.errors import (
@@ -29,13 +29,6 @@ from comflowy_nb.errors import (
 from comflowy_nb.settings import settings
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
 
 
 def test_a_run_is_sent_followed_and_its_picture_kept(client, api):

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sqlite3
 import tempfile
-import time
 from collections import Counter
 
 import psutil
@@ -17,6 +16,7 @@ import pytest
 from faulty_server import reply
 from jupyter_client.manager import KernelManager
 from scripted_api import RUN, png
+from waiting import wait_until
 
 from comflowy_nb import history
 
@@ -31,13 +31,6 @@ SWEEP = """%%comflowy sweep default --as night --background --max-runs 300
 5::height: 64
 """
 LIMIT_BYTES = 1_000_000
-
-
-def wait_until(condition, timeout_s=60.0):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never came"
-        time.sleep(0.02)
 
 
 class Kernel:

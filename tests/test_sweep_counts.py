@@ -15,6 +15,7 @@ from collections import Counter
 import pytest
 from faulty_server import choose, close_after_reading, reply
 from scripted_api import CHECK, RUN
+from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.errors import FieldError, SettingsError
@@ -31,13 +32,6 @@ def api(api):
     """Every run is done at the first check."""
     api.words = []
     return api
-
-
-def wait_until(condition, timeout_s=30.0, said=lambda: ""):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"it never came {said()}"
-        time.sleep(0.01)
 
 
 def sent(api):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.runs.captions import (
     LONG_TEXT,
@@ -112,16 +112,24 @@ def sheet_of_runs(
         caption.append(Paragraph(tuple(last), 2))
         cells.append(Cell(tiles or (_state_tile(position, record),), tuple(caption)))
     head: list[Part] = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
-    paragraphs: list[Paragraph] = []
-    for key in shared:
-        text = write_value(records[0].params[key])
-        if len(text) > LONG_TEXT:
-            paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), Part(text)), 3))
-        else:
-            add_part(head, names[key], text)
+    long = _add_values(head, records[0].params, {key: names[key] for key in shared}, lines=3)
     if head:
-        paragraphs.insert(0, Paragraph(tuple(head), 2))
-    return Sheet((Section(tuple(cells)),), head=tuple(paragraphs), legend=legend)
+        long.insert(0, Paragraph(tuple(head), 2))
+    return Sheet((Section(tuple(cells)),), head=tuple(long), legend=legend)
+
+
+def _add_values(
+    parts: list[Part], params: Mapping[str, Any], names: Mapping[str, str], *, lines: int
+) -> list[Paragraph]:
+    """Add the short values to the parts; each long one is a paragraph of its own, cut at so many lines."""
+    long = []
+    for key, name in names.items():
+        text = write_value(params[key])
+        if len(text) > LONG_TEXT:
+            long.append(Paragraph((Part(f"{name} ", "muted"), Part(text)), lines))
+        else:
+            add_part(parts, name, text)
+    return long
 
 
 def _caption(
@@ -130,13 +138,7 @@ def _caption(
     keys = [key for key in (label or record.set_params) if key in record.params and "seed" not in bare_name(key)]
     names = name_fields(keys)
     short: list[Part] = []
-    paragraphs = []
-    for key in keys:
-        text = write_value(record.params[key])
-        if len(text) > LONG_TEXT:
-            paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), Part(text)), 4))
-        else:
-            add_part(short, names[key], text)
+    paragraphs = _add_values(short, record.params, {key: names[key] for key in keys}, lines=4)
     if short:
         paragraphs.insert(0, Paragraph(tuple(short), 3))
     last: list[Part] = [Part(record.workflow, "muted")]

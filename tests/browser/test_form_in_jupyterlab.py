@@ -119,12 +119,16 @@ def test_filled_in_run_stopped_and_compared_by_mouse(opened):
 
 def check_what_stood_there_is_sent_behind_a_busy_kernel(notebook):
     cfg = notebook.page.get_by_label("cfg", exact=True)
-    notebook.type(4, "import time; time.sleep(3)")
+    flag = notebook.home / "go on"
+    notebook.type(
+        4, f"import time, pathlib; [time.sleep(0.05) for _ in iter(pathlib.Path({str(flag)!r}).exists, True)]"
+    )
     notebook.press_run(4)
     for value in ("5", "6"):  # of one field, while the kernel answers nothing
         cfg.fill(value)
         cfg.press("Tab")
     button(notebook, "Run").click()
+    flag.touch()
     notebook.await_idle(4)
     await_run(notebook, 3)
     assert notebook.enter(3, "print(made.runs[-1].params['3::cfg'])") == "6.0"

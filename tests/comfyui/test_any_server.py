@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import time
 import urllib.request
 
 import numpy as np
 import pytest
 from bare_client import BareClient
 from PIL import Image
+from waiting import wait_until
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import FieldError, RunFailed, RunRejected
@@ -83,13 +83,6 @@ def file_of(tmp_path):
         return str(path)
 
     return write
-
-
-def wait_until(condition, timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
 
 
 def get(url):

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import pytest
 from IPython.core.error import UsageError
 from PIL import Image
+from waiting import wait_until
 
 import comflowy_nb
 from comflowy_nb.errors import FieldError, RefError, WorkflowError
@@ -22,13 +23,6 @@ from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.workflow import Workflow
 
 SMALL = "width=128 height=128 steps=3"
-
-
-def wait_until(condition, timeout_s=30.0):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.fixture

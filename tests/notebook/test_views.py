@@ -8,17 +8,11 @@ from dataclasses import replace
 
 import pytest
 from IPython.utils.capture import capture_output
+from waiting import wait_until
 
 from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.views import RunView, Viewer, wait_drawing
 from comflowy_nb.services.base import Progress, Status
-
-
-def wait_until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)
 
 
 def finish(run, folder, *pictures):

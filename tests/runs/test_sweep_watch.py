@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from faulty_server import choose, reply
 from scripted_api import BASE, CHECK, RUN, ScriptedSandbox
+from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.runs.library import open_library
@@ -26,13 +26,6 @@ with connect("test=" + sys.argv[1], key="the-key") as client:
     swept.wait(60)
     print(swept.status_counts(), swept.stopped)
 """
-
-
-def wait_until(condition, timeout_s=30.0):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never came"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from certificates import Authority
 from comfyui_nodes import RECORDED
 from comfyui_server import ComfyServer
 from faulty_server import closed_port
+from waiting import wait_until
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServiceError, UnreachableError
 from comflowy_nb.services.base import Accepted, Rejected, Status, Submission, Unknown
@@ -473,10 +474,7 @@ def test_a_socket_cut_at_any_message_costs_the_run_nothing(comfy, service, liste
     found = settle(service, sent.token)
     assert (found.status, len(found.outputs)) == (Status.SUCCESS, 1)
     again = submission(small(2, seed=99))
-    deadline = time.monotonic() + 5
-    while comfy.sockets_opened < 2 or not service._socket.is_open:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
     service.submit(again)
     listener.wait_end(again.token)  # it is heard again
 
@@ -485,10 +483,7 @@ def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, liste
     service._socket.wait_open(5)
     settings.retry_base_s = 0.01
     comfy.cut_sockets()
-    deadline = time.monotonic() + 5
-    while comfy.sockets_opened < 2 or not service._socket.is_open:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
     assert len(comfy.every_socket) == 1
     sent = submission(empty_image())
     service.submit(sent)
@@ -506,7 +501,7 @@ def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, li
     service.submit(sent)
     assert settle(service, sent.token).status is Status.SUCCESS  # found by asking
     comfy.silent = False
-    time.sleep(0.06)
+    time.sleep(0.06)  # longer than DEAF_S above: the rule itself is a time without a word
     again = submission(empty_image(2))
     service.submit(again)
     listener.wait_end(again.token)
