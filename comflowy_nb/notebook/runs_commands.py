@@ -112,11 +112,7 @@ def cancel(session: Session, request: Request) -> None:
     lines: list[str] = []
     for word in request.words:
         ref = request.ref(word)
-        if (
-            isinstance(ref, str)
-            and parse_ref(ref).run == "last"
-            and parse_ref(ref).back >= len(set(client.library.recent))
-        ):
+        if isinstance(ref, str) and parse_ref(ref).run == "last" and parse_ref(ref).back >= len(client.library.recent):
             raise RefError(f"this kernel has run nothing that {ref} could mean; name the run: %comflowy cancel r41")
         named = session.find(ref)
         if named.sweep is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -31,8 +32,8 @@ _OTHERS = (
 )
 
 
-def decode_picture(path: Path, *, max_px: int) -> tuple[Image.Image, str]:
-    """Decode a file in full.
+def decode_picture(source: Path | bytes, *, max_px: int) -> tuple[Image.Image, str]:
+    """Decode a file, or its content, in full.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def decode_picture(path: Path, *, max_px: int) -> tuple[Image.Image, str]:
     PictureError
         If it is truncated, damaged, too large, or not a picture that is kept.
     """
-    with path.open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         head = file.read(_HEAD_BYTES)
         kind = _kind(head)
         if kind == "PNG" and head[12:16] == b"IHDR":  # before Pillow, which warns of a size by itself
@@ -62,7 +63,7 @@ def decode_picture(path: Path, *, max_px: int) -> tuple[Image.Image, str]:
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise PictureError(f"it is an animation ({kind}), which is not a picture this version keeps")
             image.load()
-            _check_end(path, kind)
+            _check_end(source, kind)
         except Image.DecompressionBombError as error:
             raise PictureError("it has too many pixels to be decoded") from error
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
@@ -120,14 +121,15 @@ def _check_size(width_px: int, height_px: int, max_px: int) -> None:
         )
 
 
-def _check_end(path: Path, kind: str) -> None:
+def _check_end(source: Path | bytes, kind: str) -> None:
     """Find a cut end by ourselves: a notebook may have set LOAD_TRUNCATED_IMAGES, with which Pillow forgives it."""
+    if kind != "PNG" and not ImageFile.LOAD_TRUNCATED_IMAGES:
+        return
+    content = source if isinstance(source, bytes) else source.read_bytes()
     if kind == "PNG":
-        for _ in png_chunks(path.read_bytes()):
+        for _ in png_chunks(content):
             pass
-    elif ImageFile.LOAD_TRUNCATED_IMAGES:
-        content = path.read_bytes()
-        if kind == "JPEG" and b"\xff\xd9" not in content[-4096:]:
-            raise PictureError("the JPEG is truncated or damaged: it has no end")
-        if kind == "WEBP" and struct.unpack("<I", content[4:8])[0] + 8 > len(content):
-            raise PictureError("the WEBP is truncated or damaged: it has no end")
+    elif kind == "JPEG" and b"\xff\xd9" not in content[-4096:]:
+        raise PictureError("the JPEG is truncated or damaged: it has no end")
+    elif kind == "WEBP" and struct.unpack("<I", content[4:8])[0] + 8 > len(content):
+        raise PictureError("the WEBP is truncated or damaged: it has no end")

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
+from comflowy_nb.runs.ahead import Ahead, came
 from comflowy_nb.runs.files import format_of, keep_file
-from comflowy_nb.runs.images import keep_picture, write_sidecar
+from comflowy_nb.runs.images import keep_picture, keep_received, write_sidecar
 from comflowy_nb.runs.record import PictureRecord
+from comflowy_nb.runs.thumbnail_queue import ThumbnailQueue
 from comflowy_nb.runs.timetable import Timetable
+from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
     from pathlib import Path
 
+    from comflowy_nb.runs.ahead import Received
     from comflowy_nb.runs.history import History
+    from comflowy_nb.runs.images import OwedThumbnails
     from comflowy_nb.runs.run import Run
     from comflowy_nb.services.base import Output, PictureStream, Service, Snapshot
     from comflowy_nb.settings import Settings
 
-__all__ = ["Downloads", "expected"]
+__all__ = ["Downloads"]
 
 TRIES = 4
 THREADS = 3
-MOST_WAITING = 4  # pictures that are held, decoded, until their thumbnails are made
-THUMBNAILS_AFTER_S = 0.15  # the pictures that others wait for come first
-
-
-def expected(snapshot: Snapshot) -> tuple[PictureRecord, ...]:
-    """The pictures a finished run owes us."""
-    return tuple(_expected(output) for output in snapshot.outputs)
-
-
-def _expected(output: Output) -> PictureRecord:
-    return PictureRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
 class Downloads:
@@ -62,11 +57,41 @@ class Downloads:
         self._settings = settings
         self._recheck = recheck
         self._timetable = Timetable("comflowy-pictures", workers=THREADS)
-        self._waiting = threading.Semaphore(MOST_WAITING)
+        self._ahead = Ahead(service, settings, self._timetable.call)
+        self._thumbnails = ThumbnailQueue(self._timetable)
+
+    def begin(self, run: Run, outputs: Iterable[Output]) -> None:
+        """Receive pictures of a run that goes on: the service said that they are there."""
+        self._ahead.begin(run.token, outputs)
+
+    def drop(self, run: Run) -> None:
+        """A run is settled: what else came of it is not kept."""
+        self._ahead.take(run.token)
+
+    def keep_what_came(self, run: Run, outputs: tuple[Output, ...], *, finished_at: float) -> tuple[PictureRecord, ...]:
+        """What a run that has just succeeded owes us. Pictures that came before its end are kept now.
+
+        They are on disk, with the sidecar, before the history and anybody else is told.
+        """
+        found = [_expected(output) for output in outputs]
+        owed: list[OwedThumbnails] = []
+        for number, output in enumerate(outputs):
+            received = self._ahead.ready(run.token, output.url)
+            if received is not None:
+                with contextlib.suppress(ComflowyError):  # the disk: `fetch` says what is wrong with it
+                    found[number] = self._keep_received(received, run.token, output, owed)
+        for thumbnails in owed:
+            self._thumbnails.add(thumbnails, if_full=self._timetable.soon)
+        if any(picture.state == "kept" for picture in found):
+            with contextlib.suppress(ComflowyError, OSError):  # as above
+                record = replace(run.record, status=Status.SUCCESS, finished_at=finished_at)
+                write_sidecar(self._folder, record.with_outputs(found))
+        return tuple(found)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
+        coming = self._ahead.take(run.token)
         for picture in run.record.outputs:
             if picture.state != "expected":
                 continue
@@ -74,7 +99,8 @@ class Downloads:
             if output is None:
                 self._settle(run, replace(picture, state="missing", error="the service no longer has it"))
             else:
-                self._timetable.soon(lambda output=output: self._try(run, output, tries=1))  # type: ignore[misc]
+                first = coming.get(output.url)
+                self._timetable.soon(lambda output=output, first=first: self._first_try(run, output, first))  # type: ignore[misc]
 
     def give_up(self, run: Run, why: str) -> None:
         """Mark what is still expected as missing."""
@@ -85,39 +111,41 @@ class Downloads:
     def close(self) -> None:
         self._timetable.close()
 
-    def _try(self, run: Run, output: Output, *, tries: int) -> None:
-        owed: list[Callable[[], None]] = []  # thumbnails: nobody has to wait for them
+    def _first_try(self, run: Run, output: Output, coming: Future[Received] | None) -> None:
+        """Take what is received already, if it comes to a good end; else fetch it."""
+        # one that is on its way has another of the threads
+        received = came(coming) if coming is not None and not coming.cancel() else None
+        self._try(run, output, tries=1, received=received)
+
+    def _try(self, run: Run, output: Output, *, tries: int, received: Received | None = None) -> None:
+        owed: list[OwedThumbnails] = []
         try:
-            with self._service.open_picture(output) as stream:
-                picture = self._keep(stream, run.token, output, owed)
+            if received is not None:
+                picture = self._keep_received(received, run.token, output, owed)
+            else:
+                with self._service.open_picture(output) as stream:
+                    picture = self._keep(stream, run.token, output, owed)
         except ComflowyError as error:
             self._after_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - a picture must never stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, picture)
-            for make in owed:
-                self._make_later(make)
+            for thumbnails in owed:
+                self._thumbnails.add(thumbnails, if_full=lambda make: make())
 
-    def _make_later(self, make: Callable[[], None]) -> None:
-        """Make the thumbnails of a picture when those that come with it are there; at once if too many wait so."""
-        if not self._waiting.acquire(blocking=False):
-            make()
-            return
-
-        def make_waiting() -> None:
-            try:
-                make()
-            finally:
-                self._waiting.release()
-
-        self._timetable.at(self._timetable.clock() + THUMBNAILS_AFTER_S, make_waiting)
-
-    def _keep(self, stream: PictureStream, token: str, output: Output, owed: list[Callable[[], None]]) -> PictureRecord:
+    def _keep(self, stream: PictureStream, token: str, output: Output, owed: list[OwedThumbnails]) -> PictureRecord:
         folder, settings = self._folder, self._settings
         if output.ending is not None:
             return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
         return keep_picture(stream, folder=folder, token=token, output=output, settings=settings, later=owed.append)
+
+    def _keep_received(
+        self, received: Received, token: str, output: Output, owed: list[OwedThumbnails]
+    ) -> PictureRecord:
+        return keep_received(
+            received, folder=self._folder, token=token, output=output, settings=self._settings, later=owed.append
+        )
 
     def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
         # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no picture
@@ -157,15 +185,16 @@ class Downloads:
             except (ComflowyError, OSError) as error:
                 # The disk is full: what is known stays in this process, and the picture is fetched again by the next.
                 trouble = f"{picture.file or 'a picture'} is not on record: {error}"
-                kept = [picture if other.index == picture.index else other for other in run.record.outputs]
-                record = replace(
-                    run.record,
-                    pictures=tuple(output for output in kept if output.is_picture),
-                    files=tuple(output for output in kept if not output.is_picture),
+                record = run.record.with_outputs(
+                    picture if other.index == picture.index else other for other in run.record.outputs
                 )
             run.update(record)
             if trouble:
                 run.report(trouble=trouble)
+
+
+def _expected(output: Output) -> PictureRecord:
+    return PictureRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
 def _missing(output: Output, why: str) -> PictureRecord:

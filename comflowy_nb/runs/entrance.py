@@ -118,7 +118,8 @@ class Entrance:
         HistoryError
             If the intent can't be written. Nothing was sent then.
         """
-        claim = self._library.history.claim(intent, fresh=fresh, retry=retry)
+        costs_money = self._tracker.service.costs_money
+        claim = self._library.history.claim(intent, fresh=fresh, retry=retry, costs_money=costs_money)
         run = self._roster.run(claim.record)
         if claim.kind == "new":
             submission = Submission(

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError
-from comflowy_nb.runs.downloads import expected
 from comflowy_nb.runs.pace import live_wait_s
 from comflowy_nb.runs.record import may_move
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Status, Submission, Unknown
@@ -309,7 +308,9 @@ class Following:
                 # Told of its end, we asked at once: its age is the time it took, and no bound of it.
                 missed_age_s = age_s if self.heard_end else self._missed_age_s
                 self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
-            self._finish(snapshot, pictures=expected(snapshot))
+            finished_at = time.time()
+            pictures = desk.downloads.keep_what_came(run, snapshot.outputs, finished_at=finished_at)
+            self._finish(snapshot, pictures=pictures, finished_at=finished_at)
             desk.downloads.fetch(run, snapshot.outputs)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
             self.ask(desk.times.clock())
@@ -321,8 +322,7 @@ class Following:
             snapshot.status,
             service_word=snapshot.service_word,
             remark=snapshot.remark,
-            finished_at=time.time(),
-            **changes,
+            **{"finished_at": time.time(), **changes},
         )
         self._release()
 

@@ -87,8 +87,14 @@ class History:
 
     # -- submitting ---------------------------------------------------------------------------------------------
 
-    def claim(self, intent: Intent, *, fresh: bool = False, retry: Retry = "failed") -> Claim:
+    def claim(self, intent: Intent, *, fresh: bool = False, retry: Retry = "failed", costs_money: bool = True) -> Claim:
         """Write the intent of a run, or find the run that stands for it; of several who ask at once one gets `new`.
+
+        Parameters
+        ----------
+        costs_money
+            Whether even a power cut must find the intent from here on. What costs nothing need not wait for the disk
+            before it is sent: the disk has it, with the service's id, while the service works.
 
         Raises
         ------
@@ -100,7 +106,7 @@ class History:
         if intent.name is not None:
             check_name(intent.name)
         try:
-            with self._store.write(full=True) as connection:
+            with self._store.write(full=costs_money) as connection:
                 self._bury(connection)
                 rows = connection.execute("SELECT * FROM runs WHERE key = ? ORDER BY number DESC", (intent.key,))
                 earlier = rows.fetchall()
@@ -141,8 +147,8 @@ class History:
         say which of several servers took it.
         """
         now = time.time()
-        # The id is what a paid run is found by: the disk must have it. One that is our own token it has already.
-        with self._store.write(full=service_run_id is not None and service_run_id != token) as connection:
+        # The id is what a run is found by: the disk must have it, and with it the intent.
+        with self._store.write(full=service_run_id is not None) as connection:
             row = connection.execute(
                 "SELECT number, status, accepted_at FROM runs WHERE token = ?", (token,)
             ).fetchone()

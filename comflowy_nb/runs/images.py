@@ -10,11 +10,12 @@ import hashlib
 import json
 import time
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
-from comflowy_nb.runs.receiving import TOKEN, assert_inside, only_one, plain_disk_errors, receive, stem_of
+from comflowy_nb.runs.receiving import TOKEN, assert_inside, only_one, plain_disk_errors, receive, stem_of, write_new
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
@@ -26,15 +27,45 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from comflowy_nb.runs.ahead import Received
     from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.services.base import Output, PictureStream
     from comflowy_nb.settings import Settings
 
-__all__ = ["adopt_picture", "keep_picture", "picture_path", "thumbnail_path", "utc", "write_file", "write_sidecar"]
+__all__ = [
+    "OwedThumbnails",
+    "adopt_picture",
+    "keep_picture",
+    "keep_received",
+    "picture_path",
+    "thumbnail_path",
+    "utc",
+    "write_file",
+    "write_sidecar",
+]
 
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 _RANDOM = "[0-9a-f]" * 8
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class OwedThumbnails:
+    """Those of a picture that is kept and was decoded a moment ago."""
+
+    image: Image.Image
+    path: Path
+    settings: Settings
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory that the decoded picture takes."""
+        return self.image.width * self.image.height * len(self.image.getbands())
+
+    def make(self) -> None:
+        """Make them, unless somebody asked for one meanwhile, who has made them."""
+        if self.path.exists() and not self.path.with_suffix(f".t{THUMBNAIL_SIZES_PX[-1]}.jpg").exists():
+            _add_thumbnails(self.image, self.path, self.settings)
 
 
 def keep_picture(
@@ -44,7 +75,7 @@ def keep_picture(
     token: str,
     output: Output,
     settings: Settings = default_settings,
-    later: Callable[[Callable[[], None]], None] | None = None,
+    later: Callable[[OwedThumbnails], None] | None = None,
 ) -> PictureRecord:
     """Receive one picture and keep it with its thumbnails.
 
@@ -95,8 +126,50 @@ def keep_picture(
     if later is None:
         _add_thumbnails(image, path, settings)
     else:
-        later(lambda: _add_missing_thumbnails(image, path, settings))
+        later(OwedThumbnails(image, path, settings))
     return _record(output, folder, path, image=image, kind=kind, sha256=digest, size_bytes=size_bytes)
+
+
+def keep_received(
+    received: Received,
+    *,
+    folder: Path,
+    token: str,
+    output: Output,
+    settings: Settings,
+    later: Callable[[OwedThumbnails], None],
+) -> PictureRecord:
+    """Keep a picture that was received ahead, as `keep_picture` does with one that arrives.
+
+    Nobody has to be waited for: it is all here, and whoever else keeps it writes the same bytes.
+
+    Raises
+    ------
+    PictureError
+        If the disk is full. Nothing is left behind.
+    """
+    stem = stem_of(token, output.index)
+    with plain_disk_errors():
+        month = folder / time.strftime("%Y-%m", time.gmtime())
+        make_folder(month)
+        path, part = month / f"{stem}.{_EXTENSIONS[received.kind]}", month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
+        assert_inside(path, folder)
+        try:
+            write_new(part, received.content)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    later(OwedThumbnails(received.image, path, settings))
+    return _record(
+        output,
+        folder,
+        path,
+        image=received.image,
+        kind=received.kind,
+        sha256=received.sha256,
+        size_bytes=len(received.content),
+    )
 
 
 def adopt_picture(
@@ -173,9 +246,9 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
     if not TOKEN.fullmatch(record.token):
         raise PictureError("the run's token can't be a file's name")
     path = picture_path(folder, kept[0]).with_name(f"{record.token}.json")
-    content = json.dumps(_sidecar(record), indent=2, ensure_ascii=True)
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in _sidecar(record).items())
     with plain_disk_errors():
-        write_file(path, content.encode())
+        write_file(path, f"{{\n{lines}\n}}\n".encode())
     return path
 
 
@@ -189,12 +262,6 @@ def write_file(path: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-
-
-def _add_missing_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
-    """Make them unless somebody asked for one meanwhile, who has made them."""
-    if path.exists() and not path.with_suffix(f".t{THUMBNAIL_SIZES_PX[-1]}.jpg").exists():
-        _add_thumbnails(image, path, settings)
 
 
 def _add_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:

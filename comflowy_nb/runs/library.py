@@ -66,7 +66,7 @@ class Library:
         self.folder = folder / "pictures"
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
-        self.recent: list[str] = []  # tokens of this process's runs and sweeps, newest last; of no cell
+        self.recent: dict[str, None] = {}  # tokens of this process's runs and sweeps, newest last; of no cell
         self._history: History | None = None
         self._lock = threading.Lock()
 
@@ -86,7 +86,8 @@ class Library:
     def touch(self, newest: Run | SweepRecord) -> None:
         """Make a run or a sweep this process's newest: what `last` means."""
         with self._lock:
-            self.recent = [*(token for token in self.recent if token != newest.token), newest.token]
+            self.recent.pop(newest.token, None)
+            self.recent[newest.token] = None
 
     def expect_missing(self, run: Run) -> bool:
         """Mark the pictures of a success that are not on disk as expected again; whether there are any to fetch."""
@@ -218,7 +219,8 @@ class Library:
         return cell.run
 
     def _last(self, back: int) -> RunRecord | SweepRecord | None:
-        recent = self.recent[::-1]
+        with self._lock:
+            recent = list(self.recent)[::-1]
         if back < len(recent):
             return self.history.get(recent[back]) or self.history.sweeps.get(recent[back])
         return self.history.last(back=back - len(recent), without=recent)

@@ -14,33 +14,57 @@ from filelock import FileLock, Timeout
 from comflowy_nb.errors import PictureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from comflowy_nb.services.base import PictureStream
 
-__all__ = ["TOKEN", "assert_inside", "only_one", "plain_disk_errors", "receive", "stem_of"]
+__all__ = ["TOKEN", "assert_inside", "count", "only_one", "plain_disk_errors", "receive", "stem_of", "write_new"]
 
 TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 def receive(stream: PictureStream, part: Path, max_bytes: int) -> str:
     """Stream into a new file; the sha256 of what came."""
+    with _new_file(part) as file:
+        return count(stream, max_bytes, lambda chunk: _write_all(file, chunk))
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet."""
+    with _new_file(path) as file:
+        _write_all(file, content)
+
+
+def _new_file(path: Path) -> Any:
+    """Open a file that is not there yet, for this person alone, unbuffered."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
+    return os.fdopen(descriptor, "wb", buffering=0)
+
+
+def count(stream: PictureStream, max_bytes: int, put: Callable[[bytes], object]) -> str:
+    """Hand on every piece of a stream; the sha256 of what came.
+
+    Raises
+    ------
+    PictureError
+        If it is cut short, empty, or larger than `max_bytes`.
+    ServiceError
+        If the connection breaks.
+    """
     expected = stream.length
     if expected is not None and expected > max_bytes:
         raise PictureError(_too_large(max_bytes))
-    digest, count = hashlib.sha256(), 0
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        for chunk in stream.chunks():
-            count += len(chunk)
-            if count > max_bytes:
-                raise PictureError(_too_large(max_bytes))
-            digest.update(chunk)
-            _write_all(file, chunk)
-    if expected is not None and count != expected:
-        raise PictureError(f"the picture was cut short: {count} of {expected} bytes came")
-    if count == 0:
+    digest, came = hashlib.sha256(), 0
+    for chunk in stream.chunks():
+        came += len(chunk)
+        if came > max_bytes:
+            raise PictureError(_too_large(max_bytes))
+        digest.update(chunk)
+        put(chunk)
+    if expected is not None and came != expected:
+        raise PictureError(f"the picture was cut short: {came} of {expected} bytes came")
+    if came == 0:
         raise PictureError("the picture was empty")
     return digest.hexdigest()
 
@@ -64,7 +88,8 @@ def stem_of(token: str, index: int) -> str:
 
 def assert_inside(path: Path, folder: Path) -> None:
     """Raise a PictureError if a file would not be in the pictures' folder."""
-    if not path.resolve().is_relative_to(folder.resolve()):
+    inside = os.path.realpath(folder) + os.sep
+    if not os.path.realpath(path).startswith(inside):
         raise PictureError("the picture's file would be outside the pictures' folder")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from comflowy_nb.services.base import Problem
 
@@ -97,6 +97,15 @@ class RunRecord:
     def outputs(self) -> tuple[PictureRecord, ...]:
         """The pictures and the other files."""
         return (*self.pictures, *self.files)
+
+    def with_outputs(self, outputs: Iterable[PictureRecord]) -> RunRecord:
+        """The record with these in place of its pictures and files."""
+        outputs = tuple(outputs)
+        return replace(
+            self,
+            pictures=tuple(output for output in outputs if output.is_picture),
+            files=tuple(output for output in outputs if not output.is_picture),
+        )
 
     @property
     def ref(self) -> str:

@@ -188,6 +188,8 @@ class Tracker:
                 return
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
+        if event.outputs and run.status.is_live:
+            self.downloads.begin(run, event.outputs)
         following.heard_end |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             following.hear_start()  # a word of the service's own socket, which need not be asked for
@@ -265,6 +267,8 @@ class Tracker:
     def release(self, following: Following, *, forget: bool) -> None:
         with self._lock:
             self.note_status(following)
+            if following.run.record.is_settled:
+                self.downloads.drop(following.run)
             if forget and self._followed.get(following.run.token) is following:
                 del self._followed[following.run.token]
             if following.run.status is Status.SUCCESS:

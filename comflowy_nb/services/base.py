@@ -140,6 +140,7 @@ class Event:
     status: Status | None = None  # None: only progress or a message
     service_run_id: str | None = None
     progress: Progress | None = None
+    outputs: tuple[Output, ...] = ()  # that are there already; each one's index is not yet the run's
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class ComfyUI:
         self._secrets = tuple((headers or {}).values())
         self._http = Http(self.origin, headers)
         self._pictures = Pictures(origin_of(address), label, headers)
-        self._hearing = Hearing()
+        self._hearing = Hearing(self.origin)
         self._socket = Socket(self.origin, headers or {}, self._hear)
         self._tell: Callable[[Event], None] | None = None
         self._closing = threading.Event()

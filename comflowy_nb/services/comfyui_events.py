@@ -14,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.services.base import Event, Progress, Status
+from comflowy_nb.services.comfyui_answers import read_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from comflowy_nb.services.base import Output
 
 __all__ = ["Hearing", "Watched"]
 
@@ -43,9 +46,16 @@ class Watched:
 
 
 class Hearing:
-    """The runs that are listened for, and what each message says about them."""
+    """The runs that are listened for, and what each message says about them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    address
+        Of the server: what a node put out is read there.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
         self._watched: dict[str, Watched] = {}
         self._executing: str | None = None  # the run of ours that runs now, as the socket told
         self._lock = threading.Lock()  # submits and the socket's thread
@@ -100,7 +110,8 @@ class Hearing:
         if kind == "executing" and data.get("node") is None:
             watched.ended = True
             self._executing = None
-            watched.progress = replace(watched.progress, preview=None)
+            if watched.progress.preview is not None:
+                watched.progress = replace(watched.progress, preview=None)
             return Event(prompt_id, watched.outcome or Status.SUCCESS, prompt_id, watched.progress)
         if kind in _OUTCOMES:  # an error may come in the middle: only END ends it
             watched.outcome = _OUTCOMES[kind]
@@ -111,9 +122,14 @@ class Hearing:
         if kind in {"execution_start", "executing", "progress", "progress_state"}:
             watched.started = True
             self._executing = prompt_id
-        if news is None and watched.progress == before:
+        outputs = self._outputs(data) if kind == "executed" else ()
+        if news is None and watched.progress == before and not outputs:
             return None
-        return Event(prompt_id, news, prompt_id, watched.progress)
+        return Event(prompt_id, news, prompt_id, watched.progress, outputs)
+
+    def _outputs(self, data: dict[str, Any]) -> tuple[Output, ...]:
+        node = data.get("node")
+        return tuple(read_outputs({node: data.get("output")}, self._address)) if isinstance(node, str) else ()
 
     def _understand(self, watched: Watched, kind: str, data: dict[str, Any]) -> None:
         match kind:
@@ -142,7 +158,8 @@ class Hearing:
     def _done(self, watched: Watched, nodes: object) -> None:
         if isinstance(nodes, list):
             watched.done |= {node for node in nodes if isinstance(node, str) and node in watched.nodes}
-        watched.progress = replace(watched.progress, nodes_done=len(watched.done))
+        if len(watched.done) != watched.progress.nodes_done:
+            watched.progress = replace(watched.progress, nodes_done=len(watched.done))
 
     # -- frames -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from comflowy_nb.errors import FieldError, ServiceError
 from comflowy_nb.workflow.fields import FieldType, read_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
@@ -36,6 +37,7 @@ class NodeTypes:
     def __init__(self, ask: Callable[[str], Mapping[str, Any] | None]) -> None:
         self._ask = ask
         self._known: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
+        self._last: tuple[Graph, list[Mapping[str, Any] | None], dict[str, Field]] | None = None
 
     def fields(self, graph: Graph) -> dict[str, Field]:
         """Field id -> field, in the order of the graph; what is set in the graph is the default.
@@ -48,12 +50,22 @@ class NodeTypes:
         ServiceError
             If there was no usable answer.
         """
+        types = [self._type(str(one["class_type"])) for one in graph.nodes.values()]
+        last = self._last
+        if last is not None and last[0] == graph and all(map(operator.is_, last[1], types)):  # run after run
+            return dict(last[2])
+        found = self._read_fields(graph, types)
+        self._last = (graph, types, found)
+        return dict(found)
+
+    @staticmethod
+    def _read_fields(graph: Graph, types: Sequence[Mapping[str, Any] | None]) -> dict[str, Field]:
         told = graph.fields()
         found: dict[str, Field] = {}
-        for node, one in graph.nodes.items():
+        for (node, one), type_ in zip(graph.nodes.items(), types, strict=True):
             class_type = str(one["class_type"])
             title = graph.title(node)
-            described = dict(_inputs(self._type(class_type)))
+            described = dict(_inputs(type_))
             for name in one["inputs"]:
                 field_id = f"{node}::{name}"
                 if field_id in told:

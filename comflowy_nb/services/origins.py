@@ -11,6 +11,7 @@ from comflowy_nb.errors import SettingsError
 __all__ = ["WAYS", "address_of", "is_loopback", "origin_of", "shortened"]
 
 WAYS = "sandbox, cloud, comfyui, or an address such as https://app.comflowy.com"
+_NO_SIGN = re.compile(r"""[\s\\<>"'{}|^`]""")  # of any address
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -58,7 +59,7 @@ def _problem(text: str, scheme: str, host: str | None) -> str | None:
         return f"{shortened(text)!r} is no http or https address"
     if not host:
         return f"{shortened(text)!r} names no host; an address looks like https://app.comflowy.com"
-    if any(sign.isspace() or not sign.isprintable() or sign in "\\<>\"'{}|^`" for sign in text):
+    if _NO_SIGN.search(text) or not text.isprintable():
         return f"{shortened(text)!r} is no address: it holds a sign that no address has"
     return None
 

@@ -76,11 +76,12 @@ class Pictures:
             If an address on the way may not be asked, or there was no picture.
         """
         for _ in range(MAX_REDIRECTS + 1):
-            name = self._name(address)
-            refusal = self._refusal(address)
+            own = self._is_own(address)
+            name = self._label if own else _name(address)
+            refusal = None if own else _refusal(address)
             if refusal is not None:
                 raise ServiceError(f"the picture is at {name}, {refusal}; it was not fetched")
-            answer = self._ask(address, limit)
+            answer = self._ask(address, limit, own=own)
             if isinstance(answer, Failure):
                 raise _no_answer(answer, name)
             if answer.status_code == 200:
@@ -92,8 +93,7 @@ class Pictures:
             address = following
         raise ServiceError(f"the picture at {name} was moved more than {MAX_REDIRECTS} times; it was not fetched")
 
-    def _ask(self, address: Secret, limit: Limit) -> requests.Response | Failure:
-        own = self._is_own(address)
+    def _ask(self, address: Secret, limit: Limit, *, own: bool) -> requests.Response | Failure:
         try:
             with holding(limit):
                 return (self._own if own else self._public).once(
@@ -115,30 +115,6 @@ class Pictures:
             return origin_of(address.reveal()) == self._origin
         except SettingsError:
             return False
-
-    def _name(self, address: Secret) -> str:
-        if self._is_own(address):
-            return self._label
-        host = _host(address)
-        return host[:100] if host else "an address without a host"
-
-    def _refusal(self, address: Secret) -> str | None:
-        """Why an address may not be asked, as far as its text tells; names are looked at when connecting."""
-        if self._is_own(address):
-            return None
-        parts, host = _parts(address), _host(address)
-        if parts is None or not host:
-            scheme = "" if parts is None else parts.scheme
-            return f"a {scheme[:20]}: one, which is never opened" if scheme else "which can't be read"
-        if parts.scheme != "https":
-            return "which is not reached by https"
-        if "@" in parts.netloc:
-            return "and names a user, which is never sent"
-        if _is_inside(host):
-            return "which is not public"
-        if _proxy_of(address) and not _looks_public(host):
-            return "which is not public"
-        return None
 
 
 class _Opening:
@@ -201,6 +177,29 @@ def _parts(address: Secret) -> Any:
 def _host(address: Secret) -> str:
     parts = _parts(address)
     return "" if parts is None else (parts.hostname or "").rstrip(".")
+
+
+def _name(address: Secret) -> str:
+    """What to call the place of an address elsewhere."""
+    host = _host(address)
+    return host[:100] if host else "an address without a host"
+
+
+def _refusal(address: Secret) -> str | None:
+    """Why an address elsewhere may not be asked, as far as its text tells; names are looked at when connecting."""
+    parts, host = _parts(address), _host(address)
+    if parts is None or not host:
+        scheme = "" if parts is None else parts.scheme
+        return f"a {scheme[:20]}: one, which is never opened" if scheme else "which can't be read"
+    if parts.scheme != "https":
+        return "which is not reached by https"
+    if "@" in parts.netloc:
+        return "and names a user, which is never sent"
+    if _is_inside(host):
+        return "which is not public"
+    if _proxy_of(address) and not _looks_public(host):
+        return "which is not public"
+    return None
 
 
 def _redirected(address: Secret, answer: requests.Response) -> Secret | None:

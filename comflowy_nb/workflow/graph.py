@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import json
 import math
 from dataclasses import dataclass, replace
@@ -77,12 +77,12 @@ class Graph:
         FieldError
             If a node does not exist.
         """
-        nodes = copy.deepcopy({node: dict(one) for node, one in self.nodes.items()})
+        nodes = {node: {**one, "inputs": dict(one.get("inputs") or {})} for node, one in self.nodes.items()}
         problems = []
         for field_id, value in params.items():
             node, name = split_id(field_id)
             if node in nodes:
-                nodes[node].setdefault("inputs", {})[name] = value
+                nodes[node]["inputs"][name] = value
             else:
                 near = nearest(node, nodes)
                 tip = f"; nearest: {', '.join(near)}" if near else ""
@@ -224,6 +224,7 @@ def _notes_of(path: Path) -> dict[str, str]:
     return notes
 
 
+@functools.lru_cache(maxsize=16)  # run after run a person names the same file
 def parse_graph(text: str, name: str) -> Graph:
     """A graph from JSON text; `name` is what errors call it.
 

@@ -239,8 +239,8 @@ def test_background_returns_at_once_and_waits_where_nobody_can_answer(sandbox, m
 
 
 def test_runs_are_listed_and_searched(sandbox):
-    made = sandbox('%comflowy run default 3::steps=2 6::text="a lighthouse at night" 3::cfg=3.5 --as tower').value
-    for search in ("lighthouse", "cfg=3.5", "tower", "--since 1h --status success --limit 50 lighthouse night"):
+    made = sandbox('%comflowy run default 3::steps=2 6::text="a semaphore in fog" 3::cfg=3.51 --as signal').value
+    for search in ("semaphore", "cfg=3.51", "signal", "--since 1h --status success --limit 50 semaphore fog"):
         cell = sandbox(f"%comflowy runs {search}")
         assert [run.ref for run in cell.value] == [made.ref]
         assert made.ref in cell.last[0]["text/plain"]

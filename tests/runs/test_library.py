@@ -82,7 +82,7 @@ def test_last_means_this_process_first_and_then_the_history(library, runs):
     library.touch(library.run(one))
     assert [library.find(f"last~{back}").run.number for back in range(3)] == [1, 3, 2]
     library.touch(library.run(three))  # it was asked for again
-    assert library.recent == [one.token, three.token]
+    assert list(library.recent) == [one.token, three.token]
     assert [library.find(f"last~{back}").run.number for back in range(3)] == [3, 1, 2]
 
 

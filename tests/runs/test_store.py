@@ -66,6 +66,14 @@ def test_the_intent_and_the_run_id_reach_the_disk_itself(history, intent):
     assert synchronous(history, lambda: history.move(token, Status.RUNNING)) == "NORMAL"
 
 
+def test_what_costs_nothing_does_not_wait_for_the_disk_before_it_is_sent(history, intent):
+    claimed = []
+    assert synchronous(history, lambda: claimed.append(history.claim(intent(), costs_money=False))) == "NORMAL"
+    token = claimed[0].record.token
+    # an id of our own: it brings the intent to the disk all the same
+    assert synchronous(history, lambda: history.move(token, Status.WAITING, service_run_id=token)) == "FULL"
+
+
 def damage_header(path):
     with path.open("r+b") as file:
         file.write(b"not a database at all, sorry")
