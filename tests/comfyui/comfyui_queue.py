@@ -260,7 +260,8 @@ class _Execution:
     def _step(self, node_id, step, steps, pixels):
         self._may_go_on()
         self._progress(node_id, step, steps, "running")
-        frame = preview(pixels * (0.2 + 0.8 * step / steps)) if self.server.previews else None  # it comes out of the dark
+        light = 0.2 + 0.8 * step / steps  # a preview comes out of the dark
+        frame = preview(pixels * light) if self.server.previews else None
         flagged = self.server.has_flag(self.client)
         if flagged and frame:
             about = {"node_id": node_id, "prompt_id": self.prompt_id, "display_node_id": node_id}
