@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import uuid
 from typing import TYPE_CHECKING
 
@@ -18,31 +17,24 @@ THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one befo
 
 def make_thumbnails(image: Image.Image, path: Path, *, quality: int) -> None:
     """Write `<path without ending>.t512.jpg` and `.t256.jpg`. A picture is never enlarged."""
-    small, jpeg = flatten(image), b""
+    small, last = flatten(image), None
     for size_px in THUMBNAIL_SIZES_PX:
         before = small.size
         # Halved by averaging, and only the rest of the way by Lanczos: alone that takes ten times as long, more than
         # decoding, for a difference that a JPEG of this quality hides.
         small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=1.0)
-        if not jpeg or small.size != before:
-            jpeg = _encode(small, quality)
-        _write(path.with_suffix(f".t{size_px}.jpg"), jpeg)
-
-
-def _encode(image: Image.Image, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def _write(target: Path, content: bytes) -> None:
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        target = path.with_suffix(f".t{size_px}.jpg")
+        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            if last is not None and small.size == before:  # as small as that already
+                part.write_bytes(last.read_bytes())
+            else:
+                small.save(part, "JPEG", quality=quality)  # into a file: Pillow lets other threads run meanwhile
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        last = target
 
 
 def flatten(image: Image.Image) -> Image.Image:

@@ -244,14 +244,14 @@ def test_a_full_disk_while_receiving_is_told_plainly(folder, keep, picture, monk
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_disk_too_full_for_thumbnails_still_keeps_the_picture(folder, keep, picture, monkeypatch):
-    content = picture()
+    content, real = picture(), Image.Image.save
 
-    def write_bytes(path, content):
+    def save(self, path, *args, **options):
         path.touch()
-        with Path("/dev/full").open("wb", buffering=0) as full:
-            return full.write(content)
+        with Path("/dev/full").open("wb") as full:
+            real(self, full, *args, **options)
 
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(Image.Image, "save", save)
     record = keep(content)
     assert files(folder) == [f"{TOKEN}_0.png"]
     with pytest.raises(PictureError, match="the disk is full"):
