@@ -115,7 +115,7 @@ def _add(session: Session, request: Request) -> None:
     if described:
         session.catalogue.describe(name, described)
     what = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
-    session.say(paragraph(f"{name} is now {what} - next: %comflowy run {name}   %comflowy fields {name}"))
+    session.say(paragraph(f"{name} is now {what} - next: %comflowy run {name} or %comflowy fields {name}"))
 
 
 def _alias(session: Session, request: Request) -> None:
