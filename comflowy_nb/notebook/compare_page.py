@@ -13,7 +13,7 @@ from comflowy_nb.errors import PictureError
 from comflowy_nb.notebook.compare import SCRIPT, STYLE
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.runs.browser_pictures import jpeg_of, without_notes
-from comflowy_nb.runs.images import write_file
+from comflowy_nb.runs.receiving import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
 from comflowy_nb.runs.ahead import Ahead, came
 from comflowy_nb.runs.files import format_of, keep_file
-from comflowy_nb.runs.images import keep_picture, keep_received, write_sidecar
+from comflowy_nb.runs.images import keep_picture, keep_received
 from comflowy_nb.runs.record import PictureRecord
+from comflowy_nb.runs.sidecar import write_sidecar
 from comflowy_nb.runs.thumbnail_queue import ThumbnailQueue
 from comflowy_nb.runs.timetable import Timetable
 from comflowy_nb.services.base import Status

@@ -1,7 +1,4 @@
-"""Following: one run on its way, from the submit to the pictures. Each step runs on a tracker thread.
-
-Every change is written to the history first and then told to the run.
-"""
+"""Following: one run on its way, from the submit to the pictures. Each step runs on a tracker thread."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError
+from comflowy_nb.runs.ledger import Ledger
 from comflowy_nb.runs.pace import live_wait_s
 from comflowy_nb.runs.record import may_move
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Status, Submission, Unknown
@@ -105,7 +103,7 @@ class Following:
         self._failures = 0  # of checks, in a row
         self._not_found = 0
         self._cancel_confirmed = False
-        self._unwritten: dict[str, Any] = {}  # a change the history could not take yet
+        self._ledger = Ledger(run, desk.history)
         self._appointment = 0  # the newest; older ones are void
 
     # -- called from anywhere -----------------------------------------------------------------------------------
@@ -272,7 +270,7 @@ class Following:
 
     def _check(self) -> None:
         desk, run, record = self._desk, self.run, self.run.record
-        if self._unwritten:
+        if self._ledger.owes:
             self._record(record.status)
         run_id = record.service_run_id or desk.service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
@@ -340,7 +338,7 @@ class Following:
             idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
             trouble = f"{desk.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
             run.report(progress=progress, trouble=trouble)
-        elif not self._unwritten and (run.trouble or (progress is not None and progress != run.progress)):
+        elif not self._ledger.owes and (run.trouble or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
         if self.cancel_wanted and desk.service.can_cancel and not self._cancel_confirmed:
             self._cancel()  # an interrupt can be lost
@@ -382,24 +380,9 @@ class Following:
     # -- bookkeeping --------------------------------------------------------------------------------------------
 
     def _record(self, status: Status, **changes: Any) -> None:
-        """Write a change to the history, then tell it; one the history can't take is kept and tried again."""
-        run, history = self.run, self._desk.history
-        changes = {**self._unwritten, **{name: value for name, value in changes.items() if value is not None}}
-        try:
-            record = history.move(run.token, status, **changes)
-            if record is None:  # another kernel moved it, or it stood there already
-                record = history.get(run.token)
-        except HistoryError as error:
-            self._unwritten = changes
-            run.update(replace(run.record, status=status, **changes))
-            self._desk.note_status(self)
-            run.report(trouble=f"the history can't be written: {error}")
+        if not self._ledger.put(status, **changes):
             self.ask(self._desk.times.clock() + FLUSH_WAIT_S)
-            return
-        self._unwritten = {}
-        if record is not None:
-            run.update(record)
-            self._desk.note_status(self)
+        self._desk.note_status(self)
 
     def _learn(self, sample_s: float) -> None:
         self._desk.note_end(heard=self.heard_end)
@@ -408,7 +391,7 @@ class Following:
 
     def _release(self, *, forget: bool = True) -> None:
         """Follow it no longer. A held run is still heard of, and what could not be written is tried again."""
-        if not self._unwritten:
+        if not self._ledger.owes:
             self.stop()
             self._desk.release(self, forget=forget)
 

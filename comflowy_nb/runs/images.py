@@ -1,4 +1,4 @@
-"""Pictures on disk: received, checked, kept under names of our own, with thumbnails and a sidecar beside them.
+"""Pictures on disk: received, checked, kept under names of our own, with thumbnails beside them.
 
 A picture's file appears under its name only when every byte of it has been counted and decoded.
 """
@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
-from comflowy_nb.runs.receiving import TOKEN, assert_inside, only_one, plain_disk_errors, receive, stem_of, write_new
+from comflowy_nb.runs.receiving import assert_inside, only_one, plain_disk_errors, receive, stem_of, write_new
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
@@ -28,21 +27,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from comflowy_nb.runs.ahead import Received
-    from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.services.base import Output, PictureStream
     from comflowy_nb.settings import Settings
 
-__all__ = [
-    "OwedThumbnails",
-    "adopt_picture",
-    "keep_picture",
-    "keep_received",
-    "picture_path",
-    "thumbnail_path",
-    "utc",
-    "write_file",
-    "write_sidecar",
-]
+__all__ = ["OwedThumbnails", "adopt_picture", "keep_picture", "keep_received", "picture_path", "thumbnail_path"]
 
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 _RANDOM = "[0-9a-f]" * 8
@@ -232,38 +220,6 @@ def thumbnail_path(folder: Path, picture: PictureRecord, size_px: int) -> Path:
     return thumbnail
 
 
-def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
-    """Write `<token>.json` beside a run's first kept picture; its path, or None where nothing is kept yet.
-
-    Raises
-    ------
-    PictureError
-        If the disk is full.
-    """
-    kept = [output for output in record.outputs if output.state == "kept"]
-    if not kept:
-        return None
-    if not TOKEN.fullmatch(record.token):
-        raise PictureError("the run's token can't be a file's name")
-    path = picture_path(folder, kept[0]).with_name(f"{record.token}.json")
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in _sidecar(record).items())
-    with plain_disk_errors():
-        write_file(path, f"{{\n{lines}\n}}\n".encode())
-    return path
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _add_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
     # The picture is there, and that counts: a thumbnail that finds no room is made when it is asked for.
     with contextlib.suppress(OSError):
@@ -285,44 +241,3 @@ def _record(
         height_px=image.height,
         format=kind,
     )
-
-
-def _sidecar(record: RunRecord) -> dict[str, Any]:
-    return {
-        "comflowy_nb": 1,
-        "run": record.token,
-        "ref": record.ref,
-        "name": record.name,
-        "service": record.service,
-        "service_run_id": record.service_run_id,
-        "workflow": record.workflow,
-        "workflow_id": record.workflow_id,
-        "params": dict(record.params),
-        "set_params": list(record.set_params),
-        "key": record.key,
-        "status": str(record.status),
-        "created_at": utc(record.created_at),
-        "accepted_at": utc(record.accepted_at),
-        "finished_at": utc(record.finished_at),
-        "pictures": [
-            {
-                "index": picture.index,
-                "node": picture.node,
-                "node_index": picture.node_index,
-                "state": picture.state,
-                "file": picture.file,
-                "sha256": picture.sha256,
-                "width_px": picture.width_px,
-                "height_px": picture.height_px,
-                "error": picture.error,
-            }
-            for picture in record.outputs
-        ],
-    }
-
-
-def utc(seconds: float | None) -> str | None:
-    """Seconds since 1970 as `2026-01-31T12:00:00.123Z`."""
-    if seconds is None:
-        return None
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import PictureStream
 
-__all__ = ["TOKEN", "assert_inside", "count", "only_one", "plain_disk_errors", "receive", "stem_of", "write_new"]
+__all__ = [
+    "TOKEN",
+    "assert_inside",
+    "count",
+    "only_one",
+    "plain_disk_errors",
+    "receive",
+    "stem_of",
+    "write_file",
+    "write_new",
+]
 
 TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -34,6 +45,18 @@ def write_new(path: Path, content: bytes) -> None:
     """Write a file that is not there yet."""
     with _new_file(path) as file:
         _write_all(file, content)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _new_file(path: Path) -> Any:

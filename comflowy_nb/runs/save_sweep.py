@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.captions import stand_out
 from comflowy_nb.runs.contact_sheet import draw_sheets
-from comflowy_nb.runs.images import picture_path, thumbnail_path, utc, write_file
+from comflowy_nb.runs.images import picture_path, thumbnail_path
+from comflowy_nb.runs.receiving import write_file
 from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.save import add_parts, copy_with_params, slug, values_in_name
+from comflowy_nb.runs.sidecar import utc
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.pictures import PictureInput
 

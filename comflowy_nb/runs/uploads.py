@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import HistoryError, WorkflowError
+from comflowy_nb.runs.receiving import write_file
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.workflow.pictures import PictureInput
 
@@ -115,8 +116,6 @@ def _keep(folder: Path, picture: PictureInput) -> None:
     path = _path(folder, picture.content_sha256)
     if path is None or path.exists():
         return
-    from comflowy_nb.runs.images import write_file  # noqa: PLC0415 - loads Pillow, as whoever made the picture did
-
     make_folder(folder)
     write_file(path, picture.load())
 

@@ -20,8 +20,9 @@ from PIL import Image, ImageFile
 
 from comflowy_nb.errors import PictureError, ServerError
 from comflowy_nb.runs import receiving
-from comflowy_nb.runs.images import adopt_picture, keep_picture, picture_path, thumbnail_path, write_sidecar
+from comflowy_nb.runs.images import adopt_picture, keep_picture, picture_path, thumbnail_path
 from comflowy_nb.runs.run import PictureRecord
+from comflowy_nb.runs.sidecar import write_sidecar
 from comflowy_nb.services.base import Status
 from comflowy_nb.settings import settings
 
