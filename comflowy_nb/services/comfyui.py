@@ -9,19 +9,19 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services import wire
 from comflowy_nb.services.answers import Answer, Failure, Trouble, error_of, error_of_status, masked
 from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unknown
-from comflowy_nb.services.comfyui_answers import QueueState, read_entry, read_queue, snapshot_of
+from comflowy_nb.services.comfyui_answers import snapshot_of
 from comflowy_nb.services.comfyui_events import Hearing
 from comflowy_nb.services.comfyui_nodes import NodeTypes
 from comflowy_nb.services.comfyui_refusals import read_refusal, words_of_nodes
+from comflowy_nb.services.comfyui_routes import Routes, read_object
 from comflowy_nb.services.comfyui_socket import Socket
-from comflowy_nb.services.http import Http, retried
+from comflowy_nb.services.http import retried
 from comflowy_nb.services.origins import is_loopback, origin_of
 from comflowy_nb.services.outcomes import outcome_of_refusal
 from comflowy_nb.services.picture_urls import Pictures
@@ -38,12 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ComfyUI"]
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024  # the queue repeats every graph, and the node types are many
 LOOKS_S = (0.0, 0.25, 1.0)  # pauses before the looks for a run whose submit had no answer
 SETTLE_S = 1.0  # how long a cancel waits to see what came of it, before it is repeated
 DEAF_S = 2.0  # an end that the open socket did not tell so long after it was seen
-
-T = TypeVar("T")
 
 
 class ComfyUI:
@@ -72,7 +69,7 @@ class ComfyUI:
         self.identity = identity
         self.label = label
         self._secrets = tuple((headers or {}).values())
-        self._http = Http(self.origin, headers)
+        self._routes = Routes(self.origin, label, headers)
         self._pictures = Pictures(origin_of(address), label, headers)
         self._hearing = Hearing(self.origin)
         self._socket = Socket(self.origin, headers or {}, self._hear)
@@ -80,7 +77,7 @@ class ComfyUI:
         self._closing = threading.Event()
         self._cancelled: set[str] = set()  # prompt ids that we took out of the queue
         self._unheard: dict[str, float] = {}  # prompt id -> when its end was seen that the socket did not tell
-        self._types = NodeTypes(self._ask_node_type)
+        self._types = NodeTypes(lambda class_type: retried(lambda: self._routes.node_type(class_type), self._closing))
 
     def __repr__(self) -> str:
         return f"<ComfyUI {self.label!r}>"
@@ -101,7 +98,7 @@ class ComfyUI:
     def close(self) -> None:
         self._closing.set()
         self._socket.close()
-        self._http.close()
+        self._routes.close()
         self._pictures.close()
 
     def _hear(self, message: str | bytes) -> None:
@@ -113,41 +110,9 @@ class ComfyUI:
 
     def greet(self) -> None:
         """Ask for the server's own description: it shows that it is there."""
-        found = retried(lambda: self._ask("/system_stats", _read_object, what="description"), self._closing)
+        found = retried(self._routes.description, self._closing)
         if not isinstance(found.get("system"), dict):
             raise AnswerError(f"{self.label} does not answer as a ComfyUI server does; is the address right?")
-
-    def _ask(self, path: str, read: Callable[[bytes], T | wire.Flaw], *, what: str, **options: Any) -> T:
-        """One read, once.
-
-        Raises
-        ------
-        ServiceError
-            If there was no usable answer.
-        """
-        answer = self._http.exchange("GET", path, max_bytes=MAX_ANSWER_BYTES, **options)
-        return self._read(answer, read, what)
-
-    def _read(self, answer: Answer | Failure, read: Callable[[bytes], T | wire.Flaw], what: str) -> T:
-        if isinstance(answer, Failure):
-            raise error_of(answer, self.label)
-        if not answer.is_ok:
-            raise error_of_status(answer, self.label, what, hide=self._secrets)
-        found = wire.Flaw(answer.flaw) if answer.flaw else read(answer.body)
-        if isinstance(found, wire.Flaw):
-            raise AnswerError(f"{self.label} gave no usable answer: {masked(found.text, self._secrets)}")
-        return found
-
-    def _post(self, path: str, body: Mapping[str, Any], what: str) -> None:
-        self._read(self._http.exchange("POST", path, body=body), bytes, what)
-
-    def _queue(self) -> QueueState:
-        return self._ask("/queue", read_queue, what="queue")
-
-    def _entry(self, prompt_id: str) -> dict[str, Any] | None:
-        return self._ask(
-            f"/history/{quote(prompt_id, safe='')}", lambda body: read_entry(body, prompt_id), what="history"
-        )
 
     # -- one run ------------------------------------------------------------------------------------------------
 
@@ -173,7 +138,7 @@ class ComfyUI:
             self._socket.wait_open(settings.connect_timeout_s)
             body["client_id"] = self._socket.client_id
         self._hearing.watch(submission.token, titles, frozenset(graph))
-        answer = self._http.exchange("POST", "/prompt", body=body)
+        answer = self._routes.submit(body)
         outcome = self._outcome(answer, submission.token, titles)
         if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
             self._hearing.forget(submission.token)
@@ -202,7 +167,7 @@ class ComfyUI:
         return self._look_for(token) or Unknown(f"{self.label} answered with status {answer.status}")
 
     def _taken(self, answer: Answer, token: str, titles: Mapping[str, str]) -> Outcome:
-        found = _read_object(answer.body) if not answer.flaw else wire.Flaw(answer.flaw)
+        found = read_object(answer.body) if not answer.flaw else wire.Flaw(answer.flaw)
         prompt_id = None if isinstance(found, wire.Flaw) else found.get("prompt_id")
         if not isinstance(prompt_id, str) or isinstance(found, wire.Flaw):
             return self._look_for(token) or Unknown(f"{self.label} answered without a prompt id")
@@ -216,7 +181,7 @@ class ComfyUI:
             if self._closing.wait(pause_s):
                 return None
             try:
-                if token in self._queue() or self._entry(token) is not None:
+                if token in self._routes.queue() or self._routes.entry(token) is not None:
                     return Accepted(token)
             except ServiceError:
                 continue
@@ -237,16 +202,16 @@ class ComfyUI:
             If there was no usable answer.
         """
         if self._hearing.has_ended(run_id):
-            entry = self._entry(run_id)
+            entry = self._routes.entry(run_id)
             if entry is not None:
                 return self._ended(run_id, entry)
         for _ in range(2):
-            queue = self._queue()
+            queue = self._routes.queue()
             if run_id in queue.running:
                 return Snapshot(Status.RUNNING, str(Status.RUNNING))
             if run_id in queue.pending:
                 return Snapshot(Status.PENDING, str(Status.PENDING), ahead=queue.ahead(run_id))
-            entry = self._entry(run_id)
+            entry = self._routes.entry(run_id)
             if entry is not None:
                 self._note_unheard(run_id)
                 return self._ended(run_id, entry)
@@ -289,17 +254,17 @@ class ComfyUI:
         ServiceError
             If there was no usable answer.
         """
-        self._post("/queue", {"delete": [run_id]}, "queue")
+        self._routes.delete(run_id)
         deadline_s = time.monotonic() + SETTLE_S
         pause_s = 0.02
         while True:
-            queue = self._queue()
+            queue = self._routes.queue()
             if run_id in queue.running:
-                self._post("/interrupt", {"prompt_id": run_id}, "interrupt")
+                self._routes.interrupt(run_id)
             elif run_id in queue.pending:
-                self._post("/queue", {"delete": [run_id]}, "queue")
+                self._routes.delete(run_id)
             else:
-                entry = self._entry(run_id)
+                entry = self._routes.entry(run_id)
                 if entry is None:
                     self._cancelled.add(run_id)
                 return entry is None or self._ended(run_id, entry).status is Status.CANCELLED
@@ -321,14 +286,7 @@ class ComfyUI:
         ServiceError
             If it was refused or there was no usable answer.
         """
-
-        def send() -> str:
-            answer = self._http.exchange("POST", "/upload/image", files={"image": (name, content)})
-            if isinstance(answer, Answer) and answer.status == 413:
-                raise ServiceError(f"{self.label} refused {name}: it is larger than it takes")
-            return self._read(answer, wire.read_name, "upload")
-
-        return retried(send, self._closing)
+        return retried(lambda: self._routes.upload(name, content), self._closing)
 
     # -- what can be run ----------------------------------------------------------------------------------------
 
@@ -345,28 +303,12 @@ class ComfyUI:
 
     def last_graph(self) -> Graph | None:
         """The graph of the newest entry of the history, whoever ran it."""
-        found = retried(
-            lambda: self._ask("/history", _read_object, what="history", query={"max_items": "1"}), self._closing
-        )
+        found = retried(self._routes.newest, self._closing)
         for entry in found.values():
             prompt = entry.get("prompt") if isinstance(entry, dict) else None
             if isinstance(prompt, list) and len(prompt) > 2:
                 return parse_graph(json.dumps(prompt[2]), "the graph last run there")
         return None
-
-    def _ask_node_type(self, class_type: str) -> Mapping[str, Any] | None:
-        path = f"/object_info/{quote(class_type, safe='')}"
-        found = retried(lambda: self._ask(path, _read_object, what="node type"), self._closing)
-        one = found.get(class_type)
-        return one if isinstance(one, dict) else None
-
-
-def _read_object(body: bytes) -> dict[str, Any] | wire.Flaw:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return wire.Flaw("the answer is no JSON")
-    return found if isinstance(found, dict) else wire.Flaw("wrong answer: it is no object")
 
 
 class _Text:

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import urllib.request
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from waiting import wait_until
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import FieldError, RunFailed, RunRejected
 from comflowy_nb.services.origins import is_loopback
+from comflowy_nb.services.transport import Session
 from comflowy_nb.settings import settings
 
 
@@ -136,18 +138,19 @@ def test_its_course_is_told_by_titles_nodes_and_end(client, file_of):
 
 
 def test_twelve_runs_take_twelve_submits_and_twelve_pictures(client, file_of, monkeypatch):
-    asked = []
-    exchange, opened = client.service._http.exchange, client.service._pictures.open
-    monkeypatch.setattr(
-        client.service._http, "exchange", lambda method, path, **o: asked.append(path) or exchange(method, path, **o)
-    )
-    monkeypatch.setattr(client.service._pictures, "open", lambda url: asked.append("/view") or opened(url))
+    asked, once = [], Session.once
+
+    def noted(session, method, url, **options):
+        asked.append((method, urlsplit(url).path.rpartition("/")[2]))
+        return once(session, method, url, **options)
+
+    monkeypatch.setattr(Session, "once", noted)
     base = any_color() % (2**24 - 20)
     path = file_of({"1": empty(), "2": saved("1")})
     sweep = client.sweep(path, {"1::color": [base + number for number in range(12)]}, timeout=120)
     assert [str(cell.status) for cell in sweep.cells] == ["success"] * 12
-    assert asked.count("/prompt") == 12
-    assert asked.count("/view") == 12
+    assert asked.count(("POST", "prompt")) == 12
+    assert asked.count(("GET", "view")) == 12
     pixels = [cell.images[0].array()[0, 0].tolist() for cell in sweep.cells]
     assert pixels == [rgb(base + number) for number in range(12)]
 
