@@ -8,7 +8,7 @@ import pytest
 from waiting import wait_until
 
 from comflowy_nb import connect
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import PictureError, RunFailed
 from comflowy_nb.runs import ahead
 from comflowy_nb.settings import settings
 
@@ -98,14 +98,52 @@ def test_the_sidecar_of_a_picture_that_came_ahead_says_what_the_history_says(cli
     assert run.record == client.library.history.get(run.token)
 
 
-def test_nothing_is_kept_of_a_run_that_was_cancelled(client, comfy, two):
+def test_what_a_cancelled_run_had_made_is_kept(client, comfy, two):
     run = half_done(client, comfy, two)
     wait_until(lambda: comfy.asked("GET", "/view") == 1)
     run.cancel()
     run.wait(10)
     assert run.status == "cancelled"
-    assert files(client) == []
+    assert [image.node for image in run.images] == ["2"]
+    assert run.images[0].bytes == (comfy.folder / "output" / "of1_00001_.png").read_bytes()
+    assert comfy.asked("GET", "/view") == 1
     assert held(client) == {}
+
+
+@pytest.fixture
+def broken(comfy, tmp_path):
+    """A graph that saves a green picture, and then fails on one that is none."""
+    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    path = tmp_path / "broken.json"
+    load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}
+    path.write_text(json.dumps({"1": empty(0x00FF00), "2": saved("1"), "3": load, "4": saved("3")}))
+    return str(path)
+
+
+def test_what_a_failed_run_had_made_is_kept_and_stays_after_a_restart(client, comfy, broken):
+    with pytest.raises(RunFailed, match="LoadImage") as caught:
+        client.run(broken, timeout=10)
+    run = caught.value.run
+    assert run.status == "failed"
+    assert [image.pil().convert("RGB").getpixel((3, 3)) for image in run.images] == [(0, 255, 0)]
+    client.close()
+    with connect(f"home={comfy.url}") as again:
+        later = again.find(run.ref).run
+        assert later.images[0].bytes == run.images[0].bytes
+        later.images[0].path.unlink()
+        assert again.refresh(later)
+        later.wait(10)
+        assert (str(later.status), later.images[0].record.state) == ("failed", "kept")
+        with pytest.raises(RunFailed):  # it failed all the same: the same request is tried again
+            again.run(broken, timeout=10)
+    assert comfy.asked("POST", "/prompt") == 2
+
+
+def test_a_picture_that_a_failed_run_no_longer_has_is_missing_and_nothing_hangs(client, comfy, broken):
+    comfy.fail("/view", 404, times=100)
+    with pytest.raises(RunFailed) as caught:
+        client.run(broken, timeout=20)
+    assert caught.value.run.images[0].record.state == "missing"
 
 
 def test_a_picture_that_the_answer_does_not_list_is_dropped(client, comfy, two):

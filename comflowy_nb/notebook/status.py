@@ -164,6 +164,9 @@ def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[Phrase
         phrases.append(((why, "plain"),))
     if status is Status.UNKNOWN:
         phrases.append((("nothing is sent again by itself; --retry unknown sends it once more", "muted"),))
+    if record.outputs and status is not Status.SUCCESS:
+        phrases.append((("what it had made is here", "muted"),))
+        phrases += _pictures(record)
     if how == "ended":
         phrases.append((("nothing sent; --retry failed runs it again", "muted"),))
     if record.remark:

@@ -1,4 +1,4 @@
-"""Fetches the pictures of runs that succeeded, each until it is on disk or can't be had."""
+"""Fetches the pictures of runs that ended, each until it is on disk or can't be had."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.sidecar import write_sidecar
 from comflowy_nb.runs.thumbnail_queue import ThumbnailQueue
 from comflowy_nb.runs.timetable import Timetable
-from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,14 +68,14 @@ class Downloads:
         """A run is settled: what else came of it is not kept."""
         self._ahead.take(run.token)
 
-    def keep_what_came(self, run: Run, outputs: tuple[Output, ...], *, finished_at: float) -> tuple[PictureRecord, ...]:
-        """What a run that has just succeeded owes us. Pictures that came before its end are kept now.
+    def keep_what_came(self, run: Run, snapshot: Snapshot, *, finished_at: float) -> tuple[PictureRecord, ...]:
+        """What a run that has just ended owes us. Pictures that came before its end are kept now.
 
         They are on disk, with the sidecar, before the history and anybody else is told.
         """
-        found = [_expected(output) for output in outputs]
+        found = [_expected(output) for output in snapshot.outputs]
         owed: list[OwedThumbnails] = []
-        for number, output in enumerate(outputs):
+        for number, output in enumerate(snapshot.outputs):
             received = self._ahead.ready(run.token, output.url)
             if received is not None:
                 with contextlib.suppress(ComflowyError):  # the disk: `fetch` says what is wrong with it
@@ -85,7 +84,7 @@ class Downloads:
             self._thumbnails.add(thumbnails, if_full=self._timetable.soon)
         if any(picture.state == "kept" for picture in found):
             with contextlib.suppress(ComflowyError, OSError):  # as above
-                record = replace(run.record, status=Status.SUCCESS, finished_at=finished_at)
+                record = replace(run.record, status=snapshot.status, finished_at=finished_at)
                 write_sidecar(self._folder, record.with_outputs(found))
         return tuple(found)
 

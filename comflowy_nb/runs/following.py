@@ -296,33 +296,32 @@ class Following:
 
     def _understand(self, snapshot: Snapshot, age_s: float) -> None:
         desk, run = self._desk, self.run
-        if run.status is Status.SUCCESS:  # its pictures are fetched once more
+        if run.status.is_final:  # its pictures are fetched once more
             desk.downloads.fetch(run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
             self._is_still_live(snapshot, age_s)
-        elif snapshot.status is Status.SUCCESS:
-            if self._submission is not None:  # the age of a run taken up is not known
-                # Told of its end, we asked at once: its age is the time it took, and no bound of it.
-                missed_age_s = age_s if self.heard_end else self._missed_age_s
-                self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
-            finished_at = time.time()
-            pictures = desk.downloads.keep_what_came(run, snapshot.outputs, finished_at=finished_at)
-            self._finish(snapshot, pictures=pictures, finished_at=finished_at)
-            desk.downloads.fetch(run, snapshot.outputs)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
             self.ask(desk.times.clock())
         else:
-            self._finish(snapshot, problem=snapshot.problem)
+            if snapshot.status is Status.SUCCESS and self._submission is not None:  # of one taken up no age is known
+                # Told of its end, we asked at once: its age is the time it took, and no bound of it.
+                missed_age_s = age_s if self.heard_end else self._missed_age_s
+                self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
+            self._finish(snapshot)
 
-    def _finish(self, snapshot: Snapshot, **changes: Any) -> None:
+    def _finish(self, snapshot: Snapshot) -> None:
+        run, downloads, finished_at = self.run, self._desk.downloads, time.time()
         self._record(
             snapshot.status,
             service_word=snapshot.service_word,
+            problem=snapshot.problem,
             remark=snapshot.remark,
-            **{"finished_at": time.time(), **changes},
+            finished_at=finished_at,
+            pictures=downloads.keep_what_came(run, snapshot, finished_at=finished_at),
         )
         self._release()
+        downloads.fetch(run, snapshot.outputs)
 
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, desk, now_s = self.run, self._desk, self._desk.times.clock()
@@ -354,7 +353,7 @@ class Following:
         if run.status is Status.UNKNOWN:  # it stays so: it may never have come there, or be forgotten
             self._release(forget=False)
             return
-        if run.status is Status.SUCCESS:
+        if run.status.is_final:
             self._desk.downloads.give_up(run, f"{label} no longer has it")
             self._release()
         elif self._not_found < self._desk.service.lost_after:
@@ -367,12 +366,12 @@ class Following:
     def _has_no_answer(self, error: ServiceError) -> None:
         """The run stays what it was; pictures asked for once more are given up after a few tries."""
         run = self.run
-        if run.status is Status.SUCCESS and self._failures >= self._desk.settings.retries:
+        if run.status.is_final and self._failures >= self._desk.settings.retries:
             self._desk.downloads.give_up(run, str(error))
             self._release()
             return
         run.report(trouble=str(error))
-        if isinstance(error, AuthError) and run.status is not Status.SUCCESS:
+        if isinstance(error, AuthError) and not run.status.is_final:
             self.ask(self._desk.times.clock() + AUTH_PAUSE_S)
         else:
             self._ask_later()

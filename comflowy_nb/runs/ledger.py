@@ -38,7 +38,8 @@ class Ledger:
                 record = history.get(run.token)
         except HistoryError as error:
             self._unwritten = changes
-            run.update(replace(run.record, status=status, **changes))
+            told = {name: value for name, value in changes.items() if name != "pictures"}
+            run.update(replace(run.record, status=status, **told).with_outputs(changes.get("pictures", ())))
             run.report(trouble=f"the history can't be written: {error}")
             return False
         self._unwritten = {}

@@ -90,7 +90,7 @@ class Library:
             self.recent[newest.token] = None
 
     def expect_missing(self, run: Run) -> bool:
-        """Mark the pictures of a success that are not on disk as expected again; whether there are any to fetch."""
+        """Expect the pictures of an ended run again that are not on disk; whether there are any to fetch."""
         with run.guard:
             record = self.history.get(run.token) or run.record
             for picture in record.outputs:

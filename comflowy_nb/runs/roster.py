@@ -116,7 +116,7 @@ class Roster:
         """Follow one run again, whatever keeps it from its end."""
         self.check_place(run)
         record = run.record
-        if record.status is Status.SUCCESS:
+        if record.status.is_final:
             self.refresh(run)
         elif record.status.is_live:
             self._adopt(run)
@@ -133,7 +133,7 @@ class Roster:
         record = run.record
         if record.status.is_live:
             self.watch(run)
-        if record.status is not Status.SUCCESS or not self.is_here(record):
+        if not record.status.is_final or not self.is_here(record):
             return False
         wanting = self._library.expect_missing(run)
         if wanting:

@@ -138,8 +138,7 @@ def put_name(connection: sqlite3.Connection, name: str, *, run: int | None = Non
 def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[RunRecord]:
     """The runs of these rows of table `runs`, each with its pictures, in the order of the rows."""
     pictures: dict[int, list[PictureRecord]] = {}
-    # Only a success has pictures: most lists of live runs ask for none.
-    numbers = [row["number"] for row in rows if row["status"] == Status.SUCCESS]
+    numbers = [row["number"] for row in rows if Status(row["status"]).is_final]  # no other has pictures
     for start in range(0, len(numbers), AT_ONCE):
         some = numbers[start : start + AT_ONCE]
         columns = ", ".join(PICTURE_COLUMNS)

@@ -93,15 +93,14 @@ def snapshot_of(entry: Mapping[str, Any], address: str, titles: Mapping[str, str
     status = entry["status"]
     name, last = _last_message(status.get("messages"))
     word = status.get("status_str") if isinstance(status.get("status_str"), str) else "ended"
+    outputs = tuple(read_outputs(entry.get("outputs"), address))  # of a run that broke off, those it had made
     if name == "execution_interrupted":
-        return Snapshot(Status.CANCELLED, "interrupted")
+        return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs)
     if name == "execution_error" or word == "error":
         problem = read_problem(last) if last else Problem("the server gave no reason")
         title = titles.get(problem.node or "")
-        return Snapshot(
-            Status.FAILED, "error", problem=Problem(problem.message, problem.node, title or problem.node_type)
-        )
-    outputs = tuple(read_outputs(entry.get("outputs"), address))
+        problem = Problem(problem.message, problem.node, title or problem.node_type)
+        return Snapshot(Status.FAILED, "error", problem=problem, outputs=outputs)
     return Snapshot(Status.SUCCESS, word, outputs=outputs, remark=None if outputs else _no_outputs(entry))
 
 
