@@ -128,6 +128,25 @@ def test_a_refused_and_a_failed_run_say_where_and_why(home_server, comfy, tmp_pa
     assert "Invalid image file: nowhere.png" in str(refused.error)
 
 
+def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, tmp_path):
+    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My photo"}}
+    saved = {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "big"}}
+    (tmp_path / "chain.json").write_text(json.dumps(empty_image(0x00FF00) | {"3": load, "4": saved}))
+    cell = home_server("%comflowy run chain.json")
+    assert isinstance(cell.error, RunFailed)
+    line = texts(cell)[0]
+    assert "r1 chain - failed after" in line
+    assert "My photo" in line
+    assert line.endswith("what it had made is here")
+    assert "image/jpeg" in cell.last[1]
+    again = home_server("%comflowy show r1")
+    assert texts(again)[0].endswith("what it had made is here")
+    assert "image/jpeg" in again.last[1]
+    retried = home_server("%comflowy sweep chain.json 1::color=1,2")
+    assert any("failed" in data.get("text/plain", "") for data in retried.last)
+
+
 def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comfy, monkeypatch):
     monkeypatch.setattr("comflowy_nb.notebook.views.UPDATE_S", 0.02)
     comfy.previews = True
