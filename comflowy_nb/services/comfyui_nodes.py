@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["NodeTypes"]
 
 FRESH_S = 20.0  # a LoRA that was put there meanwhile is found after so long
+_BRANCHING = "COMFY_DYNAMICCOMBO_V3"
 # what a person sets; all other types of an input are links
 _VALUES = frozenset(
     {FieldType.INT, FieldType.FLOAT, FieldType.BOOLEAN, FieldType.STRING, FieldType.CHOICE, FieldType.IMAGEUPLOAD}
@@ -65,7 +66,7 @@ class NodeTypes:
         for (node, one), type_ in zip(graph.nodes.items(), types, strict=True):
             class_type = str(one["class_type"])
             title = graph.title(node)
-            described = dict(_inputs(type_))
+            described = _inputs(type_, one["inputs"])
             for name in one["inputs"]:
                 field_id = f"{node}::{name}"
                 if field_id in told:
@@ -79,7 +80,7 @@ class NodeTypes:
     def options(self, class_type: str, name: str) -> tuple[str, ...]:
         """The choices of one input; none where they are not known."""
         try:
-            spec = dict(_inputs(self._type(class_type))).get(name)
+            spec = _inputs(self._type(class_type), {}).get(name)
             return tuple(str(option) for option in read_field(f"0::{name}", spec).options) if spec else ()
         except (ServiceError, FieldError):
             return ()
@@ -92,12 +93,47 @@ class NodeTypes:
         return known
 
 
-def _inputs(described: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
+def _inputs(described: Mapping[str, Any] | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> what a node type says of an input, for a node that has these values."""
     inputs = described.get("input") if described is not None else None
+    found: dict[str, Any] = {}
     for group in ("required", "optional"):
-        listed = inputs.get(group) if isinstance(inputs, dict) else None
-        if isinstance(listed, dict):
-            yield from listed.items()
+        for name, spec in _listed(inputs, group):
+            for inner, one in _flat(name, spec, values):
+                found.setdefault(inner, one)
+    return found
+
+
+def _listed(inputs: object, group: str) -> Iterator[tuple[str, Any]]:
+    listed = inputs.get(group) if isinstance(inputs, dict) else None
+    if isinstance(listed, dict):
+        yield from listed.items()
+
+
+def _flat(name: str, spec: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """An input; where its choice brings others along (`format` brings `format.bit_depth`), those of each option too.
+
+    Those of the option that is chosen come first: another may have one of the same name with another range.
+    """
+    options = _branches(spec)
+    if options is None:
+        yield name, spec
+        return
+    yield name, ["COMBO", {**spec[1], "options": list(options)}]
+    for option in sorted(options, key=lambda key: key != values.get(name)):
+        for group in ("required", "optional"):
+            for inner, one in _listed(options[option], group):
+                yield from _flat(f"{name}.{inner}", one, values)
+
+
+def _branches(spec: Any) -> dict[str, Any] | None:
+    """Option -> the inputs it brings along; None for an input that is no such choice."""
+    is_one = isinstance(spec, list) and len(spec) > 1 and spec[0] == _BRANCHING and isinstance(spec[1], dict)
+    listed = spec[1].get("options") if is_one else None
+    if not isinstance(listed, list):
+        return None
+    options = [option for option in listed if isinstance(option, dict) and isinstance(option.get("key"), str)]
+    return {option["key"]: option.get("inputs") for option in options}
 
 
 def _described(told: Field, spec: Any, title: str | None, class_type: str) -> Field:
