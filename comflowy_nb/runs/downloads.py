@@ -60,11 +60,11 @@ class Downloads:
         self._ahead = Ahead(service, settings, self._timetable.call)
         self._thumbnails = ThumbnailQueue(self._timetable)
 
-    def begin(self, run: Run, outputs: Iterable[Output]) -> None:
+    def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
         """Receive pictures of a run that goes on: the service said that they are there."""
         self._ahead.begin(run.token, outputs)
 
-    def drop(self, run: Run) -> None:
+    def drop_ahead(self, run: Run) -> None:
         """A run is settled: what else came of it is not kept."""
         self._ahead.take(run.token)
 

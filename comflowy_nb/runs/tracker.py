@@ -189,7 +189,7 @@ class Tracker:
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
         if event.outputs and run.status.is_live:
-            self.downloads.begin(run, event.outputs)
+            self.downloads.receive_ahead(run, event.outputs)
         following.heard_end |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             following.hear_start()  # a word of the service's own socket, which need not be asked for
@@ -268,7 +268,7 @@ class Tracker:
         with self._lock:
             self.note_status(following)
             if following.run.record.is_settled:
-                self.downloads.drop(following.run)
+                self.downloads.drop_ahead(following.run)
             if forget and self._followed.get(following.run.token) is following:
                 del self._followed[following.run.token]
             if following.run.status is Status.SUCCESS:
