@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from comflowy_nb.runs.downloads import Downloads
 from comflowy_nb.runs.following import Following
-from comflowy_nb.runs.owners import is_alive
 from comflowy_nb.runs.pace import SCOUTS, Pace
 from comflowy_nb.runs.paces import Paces
 from comflowy_nb.runs.run import may_move
+from comflowy_nb.runs.run_watch import RunWatch
 from comflowy_nb.runs.timetable import Timetable
 from comflowy_nb.runs.window import Window
 from comflowy_nb.services.base import Event, Service, Status, Submission
@@ -32,10 +32,8 @@ __all__ = ["Feed", "Tracker"]
 
 T = TypeVar("T")
 
-WATCH_S = 0.3  # how often a run that another kernel follows is read from the history
 LOOK_S, LOOK_SHARE = 0.05, 0.25  # when it is looked whether the newest run has begun: at this share of its usual time
 HEARD = 3  # ends in a row that we were told of: then the next will be told as well
-OWNER_S = 2.0  # how often that kernel is looked for
 
 
 class Feed(Protocol):
@@ -154,8 +152,15 @@ class Tracker:
 
     def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
         """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
-        now_s = self.times.clock()
-        self.times.at(now_s, lambda: self._watch(run, workflow_key, now_s - OWNER_S, may_take_over))
+        watch = RunWatch(
+            run,
+            self.history,
+            self.times,
+            owner=self._owner,
+            owners=self._owners,
+            take_over=(lambda taken: self.follow(taken, workflow_key)) if may_take_over else None,
+        )
+        watch.begin()
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end; a submit in flight is awaited first, one not begun is not sent."""
@@ -307,32 +312,3 @@ class Tracker:
             # Always: while it was sent it counted twice, as asked for and as live, and an end that came in that moment
             # saw no room.
             self._fill()
-
-    # -- a run that another kernel follows ----------------------------------------------------------------------
-
-    def _watch(self, run: Run, workflow_key: str, looked_s: float, may_take_over: bool) -> None:  # noqa: FBT001
-        if self.closed:
-            return
-        now_s = self.times.clock()
-        with run.guard:
-            record = self.history.get(run.token)
-            if record is not None and record != run.record:
-                run.update(record)
-            if run.record.is_settled:
-                return
-            if now_s - looked_s >= OWNER_S:
-                looked_s = now_s
-                if not is_alive(self._owners, run.record.owner) and self._take_over(run, workflow_key, may_take_over):
-                    return
-        self.times.at(now_s + WATCH_S, lambda: self._watch(run, workflow_key, looked_s, may_take_over))
-
-    def _take_over(self, run: Run, workflow_key: str, may_take_over: bool) -> bool:  # noqa: FBT001
-        if not may_take_over:
-            run.report(trouble=f"the kernel that followed it has ended; connect to {run.record.service} to go on")
-            return False
-        taken = self.history.take_over(run.token, self._owner)
-        if taken is None:
-            return False
-        run.update(taken)
-        self.follow(run, workflow_key)
-        return True
