@@ -80,23 +80,25 @@ def _executing(value: dict[str, Any]) -> Problem | None:
     )
 
 
+def _errors_of(entry: Any) -> list[dict[str, Any]]:
+    errors = entry.get("errors") if isinstance(entry, dict) else None
+    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+
+
 def _validation(value: dict[str, Any]) -> Problem | None:
     """ComfyUI's answer to a graph it would not run; the first node's first error is what a person mends first."""
     nodes = value.get("node_errors")
     if isinstance(nodes, dict):
-        for node, entry in nodes.items():
-            errors = entry.get("errors") if isinstance(entry, dict) else None
-            first = (
-                next((error for error in errors if isinstance(error, dict)), None) if isinstance(errors, list) else None
-            )
-            if first is None:
+        listed = {node: (entry, _errors_of(entry)) for node, entry in nodes.items()}
+        count = sum(len(errors) for _, errors in listed.values()) - 1
+        more = f" (and {count} more)" if count > 0 else ""
+        for node, (entry, errors) in listed.items():
+            if not errors:
                 continue
-            extra = first.get("extra_info")
+            extra = errors[0].get("extra_info")
             name = _name(extra.get("input_name")) if isinstance(extra, dict) else None
-            count = sum(len(other.get("errors") or ()) for other in nodes.values() if isinstance(other, dict)) - 1
-            more = f" (and {count} more)" if count > 0 else ""
             return Problem(
-                _joined(first) + more,
+                _joined(errors[0]) + more,
                 node=str(node),
                 node_type=_name(entry.get("class_type")),
                 field=f"{node}::{name}" if name else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from comflowy_nb.services.base import Problem
@@ -117,6 +117,7 @@ def test_any_json_gives_one_line(value):
         ),
     )
 )
+@example({"node_errors": {"3": {"errors": 1}, "errors": {"errors": [{}]}}})
 def test_comfyui_shapes_with_odd_contents(value):
     assert read_problem(value).message
     assert said(json.dumps(value).encode()) is None or said(json.dumps(value).encode())
