@@ -103,6 +103,7 @@ class Output:
     url: str = field(repr=False)
     ending: str | None = None  # of a file that is no still picture: webp (animated), mp4, flac, txt ...
     text: str | None = field(default=None, repr=False)  # what a node said, where it is no file
+    content: bytes | None = field(default=None, repr=False)  # of a picture that was told, and is nowhere to be fetched
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceE
 from comflowy_nb.services import wire
 from comflowy_nb.services.answers import Answer, Failure, Trouble, error_of, error_of_status, masked
 from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unknown
-from comflowy_nb.services.comfyui_answers import snapshot_of
+from comflowy_nb.services.comfyui_answers import SOCKET_ONLY, snapshot_of
 from comflowy_nb.services.comfyui_events import Hearing
 from comflowy_nb.services.comfyui_nodes import NodeTypes
 from comflowy_nb.services.comfyui_refusals import read_refusal, words_of_nodes
@@ -137,7 +137,8 @@ class ComfyUI:
             self._leave_deaf_socket()
             self._socket.wait_open(settings.connect_timeout_s)
             body["client_id"] = self._socket.client_id
-        self._hearing.watch(submission.token, titles, frozenset(graph))
+        senders = frozenset(node for node, one in graph.items() if one.get("class_type") == SOCKET_ONLY)
+        self._hearing.watch(submission.token, titles, frozenset(graph), senders)
         answer = self._routes.submit(body)
         outcome = self._outcome(answer, submission.token, titles)
         if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
@@ -214,6 +215,8 @@ class ComfyUI:
             entry = self._routes.entry(run_id)
             if entry is not None:
                 self._note_unheard(run_id)
+                if self._hearing.waits_for_pictures(run_id) and self._may_still_hear(run_id):
+                    return Snapshot(Status.RUNNING, str(Status.RUNNING))
                 return self._ended(run_id, entry)
         self._hearing.forget(run_id)
         if run_id in self._cancelled:
@@ -221,9 +224,12 @@ class ComfyUI:
         raise NotFoundError(f"{self.label} has it neither in its queue nor in its history")
 
     def _ended(self, run_id: str, entry: Mapping[str, Any]) -> Snapshot:
-        snapshot = snapshot_of(entry, self.origin, self._hearing.titles(run_id))
+        hearing = self._hearing
+        snapshot = snapshot_of(entry, self.origin, hearing.titles(run_id), hearing.pictures(run_id))
+        if hearing.has_ended(run_id):
+            self._unheard.pop(run_id, None)
         if run_id not in self._unheard:
-            self._hearing.forget(run_id)
+            hearing.forget(run_id)
         return snapshot
 
     def _note_unheard(self, run_id: str) -> None:
@@ -232,6 +238,11 @@ class ComfyUI:
         was_open = sent_s is not None and self._socket.is_open and self._socket.opened_s < sent_s
         if was_open and not self._hearing.has_ended(run_id):
             self._unheard.setdefault(run_id, time.monotonic())
+
+    def _may_still_hear(self, run_id: str) -> bool:
+        """Whether an end that the history knows may be on its way through the socket, with pictures before it."""
+        seen_s = self._unheard.get(run_id)
+        return seen_s is not None and time.monotonic() - seen_s < DEAF_S
 
     def _leave_deaf_socket(self) -> None:
         """Open another socket if an end was seen that the open one did not tell: it would tell of no other either."""
@@ -267,7 +278,7 @@ class ComfyUI:
                 entry = self._routes.entry(run_id)
                 if entry is None:
                     self._cancelled.add(run_id)
-                return entry is None or self._ended(run_id, entry).status is Status.CANCELLED
+                return entry is None or snapshot_of(entry, self.origin, {}).status is Status.CANCELLED
             if time.monotonic() + pause_s > deadline_s or self._closing.wait(pause_s):
                 return False
             pause_s = min(2 * pause_s, 0.3)
@@ -276,7 +287,11 @@ class ComfyUI:
 
     def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
         """Open one output inside `with`: a picture or another file, or the text of a node."""
-        return _text_stream(output.text) if output.text is not None else self._pictures.open(output.url)
+        if output.content is not None:
+            return _held_stream(output.content)
+        if output.text is not None:
+            return _held_stream(output.text.encode("utf-8", "replace"))
+        return self._pictures.open(output.url)
 
     def upload(self, name: str, content: bytes) -> str:
         """Hand over an input picture; the name by which a LoadImage finds it, which the server chooses.
@@ -311,8 +326,8 @@ class ComfyUI:
         return None
 
 
-class _Text:
-    """A text as if it came from a server."""
+class _Held:
+    """What came with an answer or through the socket, as a stream like any other."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -323,5 +338,5 @@ class _Text:
 
 
 @contextmanager
-def _text_stream(text: str) -> Iterator[PictureStream]:
-    yield _Text(text.encode("utf-8", "replace"))
+def _held_stream(content: bytes) -> Iterator[PictureStream]:
+    yield _Held(content)

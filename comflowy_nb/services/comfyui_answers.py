@@ -14,13 +14,13 @@ from comflowy_nb.services.problems import read_problem
 from comflowy_nb.services.wire import Flaw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["QueueState", "read_entry", "read_outputs", "read_queue", "snapshot_of"]
+__all__ = ["SOCKET_ONLY", "QueueState", "read_entry", "read_outputs", "read_queue", "snapshot_of"]
 
 _ENDING = re.compile(r"[a-z0-9]{1,8}")
 _STILL = frozenset({"png", "jpg", "jpeg", "webp"})
-_SOCKET_ONLY = "SaveImageWebsocket"  # its pictures go through the socket and are kept nowhere
+SOCKET_ONLY = "SaveImageWebsocket"  # its pictures go through the socket, and the server keeps none
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ def _object(body: bytes) -> dict[str, Any] | Flaw:
     return found if isinstance(found, dict) else Flaw("wrong answer: it is no object")
 
 
-def snapshot_of(entry: Mapping[str, Any], address: str, titles: Mapping[str, str]) -> Snapshot:
+def snapshot_of(
+    entry: Mapping[str, Any], address: str, titles: Mapping[str, str], told: Mapping[str, Sequence[bytes]] | None = None
+) -> Snapshot:
     """How a run ended, by its entry in the history.
 
     An interrupt and an error have the same `status_str`: the last message tells them apart. A prompt of which only
@@ -89,11 +91,13 @@ def snapshot_of(entry: Mapping[str, Any], address: str, titles: Mapping[str, str
         Of the server: the outputs are read there.
     titles
         Node id -> what a person calls the node.
+    told
+        Node id -> its pictures that came through the socket.
     """
     status = entry["status"]
     name, last = _last_message(status.get("messages"))
     word = status.get("status_str") if isinstance(status.get("status_str"), str) else "ended"
-    outputs = tuple(read_outputs(entry.get("outputs"), address))  # of a run that broke off, those it had made
+    outputs = tuple(read_outputs(entry.get("outputs"), address, told))  # of a run that broke off, what it had made
     if name == "execution_interrupted":
         return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs)
     if name == "execution_error" or word == "error":
@@ -114,14 +118,20 @@ def _last_message(messages: object) -> tuple[str | None, dict[str, Any]]:
 def _no_outputs(entry: Mapping[str, Any]) -> str:
     prompt = entry.get("prompt")
     graph = prompt[2] if isinstance(prompt, list) and len(prompt) > 2 and isinstance(prompt[2], dict) else {}
-    if any(isinstance(node, dict) and node.get("class_type") == _SOCKET_ONLY for node in graph.values()):
-        return f"{_SOCKET_ONLY} keeps no picture at the server: use SaveImage or PreviewImage"
+    if any(isinstance(node, dict) and node.get("class_type") == SOCKET_ONLY for node in graph.values()):
+        return f"no picture of {SOCKET_ONLY} came through the socket, and the server keeps none: SaveImage is surer"
     return "it made no picture"
 
 
-def read_outputs(outputs: object, address: str) -> Iterator[Output]:
+def read_outputs(outputs: object, address: str, told: Mapping[str, Sequence[bytes]] | None = None) -> Iterator[Output]:
     """Everything the nodes put out: still pictures by node, then other files and texts; what is neither is left out."""
-    found = sorted(_by_node(outputs, address), key=lambda output: output.ending is not None)
+    through_socket = (
+        Output(0, node, number, "", content=content)
+        for node, pictures in (told or {}).items()
+        for number, content in enumerate(pictures)
+    )
+    found = [*_by_node(outputs, address), *through_socket]
+    found.sort(key=lambda output: (output.ending is not None, by_number(output.node or "")))
     yield from (replace(output, index=index) for index, output in enumerate(found))
 
 

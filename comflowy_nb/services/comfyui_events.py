@@ -17,12 +17,13 @@ from comflowy_nb.services.base import Event, Progress, Status
 from comflowy_nb.services.comfyui_answers import read_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.services.base import Output
 
 __all__ = ["Hearing", "Watched"]
 
+MAX_HELD_BYTES = 256 * 1024 * 1024  # of one run's pictures that come through the socket alone
 _PREVIEW, _TEXT, _PREVIEW_OF = 1, 3, 4  # events of binary frames
 _OUTCOMES = {
     "execution_success": Status.SUCCESS,
@@ -37,12 +38,19 @@ class Watched:
 
     titles: Mapping[str, str]  # node id -> what a person calls it
     nodes: frozenset[str]  # those that will run, as far as is known
+    senders: frozenset[str]  # those whose frames are no previews but what they put out
+    pictures: dict[str, list[bytes]] = field(default_factory=dict)  # of these nodes
     done: set[str] = field(default_factory=set)
     progress: Progress = field(default_factory=Progress)
     outcome: Status | None = None
     sent_s: float = 0.0  # when it was sent, on the monotonic clock
     started: bool = False
     ended: bool = False  # the END marker came
+
+    def keep(self, node: str, picture: bytes) -> None:
+        held_bytes = sum(len(one) for pictures in self.pictures.values() for one in pictures)
+        if held_bytes + len(picture) <= MAX_HELD_BYTES:
+            self.pictures.setdefault(node, []).append(picture)
 
 
 class Hearing:
@@ -60,11 +68,13 @@ class Hearing:
         self._executing: str | None = None  # the run of ours that runs now, as the socket told
         self._lock = threading.Lock()  # submits and the socket's thread
 
-    def watch(self, prompt_id: str, titles: Mapping[str, str], nodes: frozenset[str]) -> None:
-        """Listen for a run that will be submitted under this id."""
+    def watch(
+        self, prompt_id: str, titles: Mapping[str, str], nodes: frozenset[str], senders: frozenset[str] = frozenset()
+    ) -> None:
+        """Listen for a run that will be submitted under this id; pictures of `senders` are held until its end."""
         with self._lock:
             progress = Progress(nodes_done=0, nodes_total=len(nodes))
-            self._watched[prompt_id] = Watched(titles, nodes, progress=progress, sent_s=time.monotonic())
+            self._watched[prompt_id] = Watched(titles, nodes, senders, progress=progress, sent_s=time.monotonic())
 
     def forget(self, prompt_id: str) -> None:
         with self._lock:
@@ -81,6 +91,16 @@ class Hearing:
         """When a run that is listened for was sent, on the monotonic clock."""
         watched = self._watched.get(prompt_id)
         return None if watched is None else watched.sent_s
+
+    def waits_for_pictures(self, prompt_id: str) -> bool:
+        """Whether pictures of a run come through the socket, and its end was not told yet."""
+        watched = self._watched.get(prompt_id)
+        return watched is not None and bool(watched.senders) and not watched.ended
+
+    def pictures(self, prompt_id: str) -> Mapping[str, Sequence[bytes]]:
+        """Node id -> its pictures that came through the socket."""
+        watched = self._watched.get(prompt_id)
+        return watched.pictures if watched is not None else {}
 
     def titles(self, prompt_id: str) -> Mapping[str, str]:
         watched = self._watched.get(prompt_id)
@@ -168,17 +188,22 @@ class Hearing:
             return None
         kind, second = struct.unpack(">II", frame[:8])
         prompt_id, picture, message = self._executing, b"", None
+        node: object = None  # that sent it; the one that works where it does not say
         if kind == _PREVIEW:
             picture = frame[8:]
         elif kind == _PREVIEW_OF:
             about = _about(frame[8 : 8 + second])
-            prompt_id, picture = about.get("prompt_id"), frame[8 + second :]
+            prompt_id, node, picture = about.get("prompt_id"), about.get("node_id"), frame[8 + second :]
         elif kind == _TEXT:
             message = " ".join(frame[8 + second : 8 + second + 400].decode("utf-8", "replace").split())
         watched = self._watched.get(prompt_id) if isinstance(prompt_id, str) else None
         if watched is None or watched.ended or not (picture or message):
             return None
         assert isinstance(prompt_id, str)
+        node = node or watched.progress.node
+        if picture and isinstance(node, str) and node in watched.senders:
+            watched.keep(node, picture)
+            return None
         if picture:
             watched.progress = replace(watched.progress, preview=picture)
         else:

@@ -261,17 +261,20 @@ class _Execution:
         self._may_go_on()
         self._progress(node_id, step, steps, "running")
         light = 0.2 + 0.8 * step / steps  # a preview comes out of the dark
-        frame = preview(pixels * light) if self.server.previews else None
-        flagged = self.server.has_flag(self.client)
-        if flagged and frame:
-            about = {"node_id": node_id, "prompt_id": self.prompt_id, "display_node_id": node_id}
-            about |= {"parent_node_id": None, "real_node_id": node_id, "image_type": "image/jpeg"}
-            head = json.dumps(about).encode()
-            self.server.send_frame(self.client, struct.pack(">II", 4, len(head)) + head + frame)
-        self.tell("progress", value=step, max=steps, prompt_id=self.prompt_id, node=node_id)
-        if frame and not flagged:
-            self.server.send_frame(self.client, struct.pack(">II", 1, 1) + frame)
+        self._tell_step(node_id, step, steps, preview(pixels * light) if self.server.previews else None, "jpeg")
         self.server.at_step(self, node_id, step)
+
+    def _tell_step(self, node_id, step, steps, picture, kind):
+        """The `progress` of a node and its picture: with the flag before it and with ids, else after it and without."""
+        flagged = self.server.has_flag(self.client)
+        if flagged and picture:
+            about = {"node_id": node_id, "prompt_id": self.prompt_id, "display_node_id": node_id}
+            about |= {"parent_node_id": None, "real_node_id": node_id, "image_type": f"image/{kind}"}
+            head = json.dumps(about).encode()
+            self.server.send_frame(self.client, struct.pack(">II", 4, len(head)) + head + picture)
+        self.tell("progress", value=step, max=steps, prompt_id=self.prompt_id, node=node_id)
+        if picture and not flagged:
+            self.server.send_frame(self.client, struct.pack(">II", 1, 1 if kind == "jpeg" else 2) + picture)
 
     # -- the nodes ----------------------------------------------------------------------------------------------
 
@@ -359,9 +362,10 @@ class _Execution:
         return {"text": [source if isinstance(source, str) else "a picture"]}
 
     def _SaveImageWebsocket(self, node_id, images):  # noqa: N802
-        for one in images:
-            frame = png(one, self.graph, {})
-            self.server.send_frame(self.client, struct.pack(">II", 1, 2) + frame)
+        for number, one in enumerate(images, 1):
+            self._progress(node_id, number, len(images), "running")
+            self._tell_step(node_id, number, len(images), png(one, {}, {}), "png")
+            self.server.at_step(self, node_id, number)
         return {}
 
     def _file(self, content, kind, folder, prefix, extension="png"):

@@ -166,6 +166,17 @@ def test_outputs_of_all_nodes_output_and_temp_and_a_batch(client, file_of):
     assert all(image.pil().size == (32, 32) for image in run.images)
 
 
+def test_pictures_that_come_through_the_socket_alone(client, file_of, server_url):
+    sender = "SaveImageWebsocket"
+    if not get(f"{server_url}/object_info/{sender}"):
+        pytest.skip(f"the server has no {sender}")
+    one, two = empty(32, batch=2), empty(48)
+    graph = {"1": one, "2": {"class_type": sender, "inputs": {"images": ["1", 0]}}, "3": two, "4": saved("3")}
+    run = client.run(file_of(graph), timeout=60)
+    assert [(image.node, image.pil().size) for image in run.images] == [("2", (32, 32))] * 2 + [("4", (48, 48))]
+    assert run.images[1].array()[0, 0].tolist()[:3] == rgb(one["inputs"]["color"])
+
+
 def test_fields_have_types_ranges_and_choices(client, server_url):
     fields = client.workflow("default").fields
     assert fields["3::seed"].max == 2**64 - 1

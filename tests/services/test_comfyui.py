@@ -260,11 +260,11 @@ def test_outputs_of_every_kind_and_every_node(comfy, service):
             assert len(b"".join(stream.chunks())) == stream.length
 
 
-def test_pictures_that_go_through_the_socket_alone_are_named(comfy, service):
+def test_pictures_that_go_through_the_socket_alone_are_named_where_nobody_listens(comfy, service):
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
     sent = submission(graph)
     service.submit(sent)
-    assert "SaveImageWebsocket keeps no picture" in settle(service, sent.token).remark
+    assert "no picture of SaveImageWebsocket came through the socket" in settle(service, sent.token).remark
 
 
 # -- what is refused --------------------------------------------------------------------------------------------

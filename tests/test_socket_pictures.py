@@ -1,0 +1,142 @@
+"""SaveImageWebsocket: its pictures come through the socket, the server keeps none, and they are kept here like any."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+
+import pytest
+from comfyui_nodes import RECORDED
+
+from comflowy_nb import connect
+from comflowy_nb.services import comfyui_events
+from comflowy_nb.settings import settings
+
+RED, BLUE = 0xFF0000, 0x0000FF
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    settings.retry_base_s = 0.02
+    settings.retry_max_s = 0.1
+
+
+@pytest.fixture
+def client(comfy):
+    with connect(f"home={comfy.url}") as connected:
+        yield connected
+
+
+def empty(color, count=1):
+    return {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": count, "color": color}}
+
+
+def sent(node):
+    return {"class_type": "SaveImageWebsocket", "inputs": {"images": [node, 0]}}
+
+
+def saved(node):
+    return {"class_type": "SaveImage", "inputs": {"images": [node, 0], "filename_prefix": "kept"}}
+
+
+@pytest.fixture
+def graph(tmp_path):
+    """Two red pictures through the socket from node 3, a blue one from the server's disk from node 5."""
+    path = tmp_path / "both.json"
+    path.write_text(json.dumps({"1": empty(RED, 2), "3": sent("1"), "4": empty(BLUE), "5": saved("4")}))
+    return str(path)
+
+
+def colors(run):
+    return [image.pil().convert("RGB").getpixel((3, 3)) for image in run.images]
+
+
+def test_they_stand_among_the_others_in_the_order_of_the_nodes(client, comfy, graph):
+    run = client.run(graph, timeout=10)
+    assert [(image.node, image.record.node_index) for image in run.images] == [("3", 0), ("3", 1), ("5", 0)]
+    assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
+    assert run.images[0].pil().size == (64, 48)
+    assert comfy.asked("GET", "/view") == 1
+    assert run.progress.preview is None
+
+
+def test_they_are_there_in_the_next_kernel_and_nothing_is_sent_for_them(client, comfy, graph):
+    first = client.run(graph, timeout=10)
+    client.close()
+    with connect(f"home={comfy.url}") as again:
+        same = again.run(graph, timeout=10)
+        assert same.number == first.number
+        assert colors(same) == colors(first)
+    assert comfy.asked("POST", "/prompt") == 1
+
+
+def test_a_server_without_the_flag_names_nobody_and_the_node_that_works_counts(client, comfy, graph, monkeypatch):
+    monkeypatch.setattr(comfy, "has_flag", lambda client: False)
+    run = client.run(graph, timeout=10)
+    assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
+
+
+def test_previews_of_other_nodes_are_no_pictures(client, comfy, tmp_path):
+    comfy.previews = True
+    path = tmp_path / "sampled.json"
+    nodes = json.loads((RECORDED / "default_workflow_api.json").read_text())
+    nodes["9"] = sent("8")
+    path.write_text(json.dumps(nodes))
+    run = client.run(str(path), {"5::width": 64, "5::height": 64, "3::steps": 4}, timeout=10)
+    assert [image.node for image in run.images] == ["9"]
+    assert run.images[0].pil().size == (64, 64)
+
+
+def test_an_end_that_the_history_knows_first_waits_for_those_on_their_way(client, comfy, graph):
+    late = []
+    real = comfy._post
+
+    def hold(client_id, content):
+        late.append((client_id, content))
+
+    comfy.wait_at("3")
+    run = client.submit(graph, {}).run
+    assert comfy.at_gate.wait(10)
+    comfy._post = hold  # what the server says from here on comes late
+    comfy.go_on()
+    comfy.wait_end(run.token)
+    deadline_s = time.monotonic() + 5
+    while comfy.asked("GET", "/history") == 0 and time.monotonic() < deadline_s:
+        run.wait_change(0.02)
+    assert run.status.is_live
+    comfy._post = real
+    for client_id, content in late:
+        real(client_id, content)
+    run.wait(10)
+    assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
+
+
+def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"1": empty(RED), "3": sent("1")}))
+    comfy.drop_at("execution_start")
+    run = client.run(str(path), timeout=20)
+    assert run.status == "success"
+    assert len(run.images) == 0
+    assert "no picture of SaveImageWebsocket came" in run.record.remark
+
+
+def test_what_is_no_picture_is_missing(client, comfy, tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"1": empty(RED), "3": sent("1")}))
+    real = comfy.send_frame
+    comfy.send_frame = lambda client_id, frame: real(client_id, frame[:-20])
+    run = client.run(str(path), timeout=20)
+    assert [image.record.state for image in run.images] == ["missing"]
+    assert "truncated" in run.images[0].record.error
+
+
+def test_no_more_is_held_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 100)
+    hearing = comfyui_events.Hearing("http://server.example")
+    hearing.watch("p", {}, frozenset("3"), frozenset("3"))
+    about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
+    for size in (60, 50, 40):
+        hearing.hear(struct.pack(">II", 4, len(about)) + about + b"x" * size)
+    assert [len(one) for one in hearing.pictures("p")["3"]] == [60, 40]
