@@ -140,3 +140,14 @@ def test_no_more_is_held_than_there_is_room_for(monkeypatch):
     for size in (60, 50, 40):
         hearing.hear(struct.pack(">II", 4, len(about)) + about + b"x" * size)
     assert [len(one) for one in hearing.pictures("p")["3"]] == [60, 40]
+    assert hearing.dropped("p") == 1
+
+
+def test_what_found_no_room_is_told(client, comfy, graph, monkeypatch):
+    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 250)
+    run = client.run(graph, timeout=10)
+    assert (
+        "more pictures came through the socket than can be held" in run.record.remark
+        or "1 more picture" in run.record.remark
+    )
+    assert run.images[-1].node == "5"

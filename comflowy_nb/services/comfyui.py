@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
@@ -226,6 +227,12 @@ class ComfyUI:
     def _ended(self, run_id: str, entry: Mapping[str, Any]) -> Snapshot:
         hearing = self._hearing
         snapshot = snapshot_of(entry, self.origin, hearing.titles(run_id), hearing.pictures(run_id))
+        dropped = hearing.dropped(run_id)
+        if dropped:
+            words = (
+                f"{dropped} more picture{'s' * (dropped != 1)} came through the socket than can be held: use SaveImage"
+            )
+            snapshot = replace(snapshot, remark=words)
         if hearing.has_ended(run_id):
             self._unheard.pop(run_id, None)
         if run_id not in self._unheard:

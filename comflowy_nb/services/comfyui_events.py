@@ -40,6 +40,7 @@ class Watched:
     nodes: frozenset[str]  # those that will run, as far as is known
     senders: frozenset[str]  # those whose frames are no previews but what they put out
     pictures: dict[str, list[bytes]] = field(default_factory=dict)  # of these nodes
+    dropped: int = 0  # of these pictures, for want of room
     done: set[str] = field(default_factory=set)
     progress: Progress = field(default_factory=Progress)
     outcome: Status | None = None
@@ -51,6 +52,8 @@ class Watched:
         held_bytes = sum(len(one) for pictures in self.pictures.values() for one in pictures)
         if held_bytes + len(picture) <= MAX_HELD_BYTES:
             self.pictures.setdefault(node, []).append(picture)
+        else:
+            self.dropped += 1
 
 
 class Hearing:
@@ -101,6 +104,11 @@ class Hearing:
         """Node id -> its pictures that came through the socket."""
         watched = self._watched.get(prompt_id)
         return watched.pictures if watched is not None else {}
+
+    def dropped(self, prompt_id: str) -> int:
+        """How many pictures of a run came through the socket and could not be held."""
+        watched = self._watched.get(prompt_id)
+        return watched.dropped if watched is not None else 0
 
     def titles(self, prompt_id: str) -> Mapping[str, str]:
         watched = self._watched.get(prompt_id)
