@@ -229,10 +229,8 @@ class ComfyUI:
         snapshot = snapshot_of(entry, self.origin, hearing.titles(run_id), hearing.pictures(run_id))
         dropped = hearing.dropped(run_id)
         if dropped:
-            words = (
-                f"{dropped} more picture{'s' * (dropped != 1)} came through the socket than can be held: use SaveImage"
-            )
-            snapshot = replace(snapshot, remark=words)
+            remark = f"pictures that came through the socket and found no room: {dropped}; SaveImage keeps them all"
+            snapshot = replace(snapshot, remark=remark)
         if hearing.has_ended(run_id):
             self._unheard.pop(run_id, None)
         if run_id not in self._unheard:
