@@ -180,7 +180,9 @@ class Notebook:
         page.on("request", self._note)
 
     def _hear(self, message):
-        if message.type == "error":
+        # JupyterLab asks for the list of kernels now and then; its server may stumble over one that is just ending.
+        is_its_own = "status of 500" in message.text and "/api/kernels?" in message.location["url"]
+        if message.type == "error" and not is_its_own:
             self.problems.append(f"{message.text} ({message.location['url']})")
 
     def _note(self, request):
