@@ -46,6 +46,16 @@ def comfy(tmp_path):
     assert server.stumbled == []
 
 
+@pytest.fixture
+def comfy_client(comfy):
+    """A client of the scripted server that tries again at once."""
+    from comflowy_nb import connect
+
+    settings.retry_base_s, settings.retry_max_s = 0.02, 0.1
+    with connect(f"home={comfy.url}") as connected:
+        yield connected
+
+
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch):
     """A connection to anywhere but loopback fails the test that made it."""

@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
+from bare_client import empty_node, save_node
 from waiting import wait_until
 
 from comflowy_nb import connect
-from comflowy_nb.errors import PictureError, RunFailed
-from comflowy_nb.runs import ahead
-from comflowy_nb.settings import settings
-
-
-@pytest.fixture(autouse=True)
-def quick():
-    settings.retry_base_s = 0.02
-    settings.retry_max_s = 0.1
+from comflowy_nb.errors import HistoryError, PictureError, RunFailed
+from comflowy_nb.runs import ahead, following
 
 
 @pytest.fixture
-def client(comfy):
-    with connect(f"home={comfy.url}") as connected:
-        yield connected
-
-
-def empty(color, count=1):
-    return {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": count, "color": color}}
-
-
-def saved(node):
-    return {"class_type": "SaveImage", "inputs": {"images": [node, 0], "filename_prefix": f"of{node}"}}
+def client(comfy_client):
+    return comfy_client
 
 
 @pytest.fixture
 def two(tmp_path):
     """A graph of two pictures, red from node 2 and then blue from node 4."""
     path = tmp_path / "two.json"
-    path.write_text(json.dumps({"1": empty(0xFF0000), "2": saved("1"), "3": empty(0x0000FF), "4": saved("3")}))
+    path.write_text(
+        json.dumps({"1": empty_node(0xFF0000), "2": save_node("1"), "3": empty_node(0x0000FF), "4": save_node("3")})
+    )
     return str(path)
 
 
 def one_of(tmp_path, color, count=1):
     path = tmp_path / f"one{color}.json"
-    path.write_text(json.dumps({"1": empty(color, count), "2": saved("1")}))
+    path.write_text(json.dumps({"1": empty_node(color, count), "2": save_node("1")}))
     return str(path)
 
 
@@ -116,7 +105,7 @@ def broken(comfy, tmp_path):
     (comfy.inputs / "broken.png").write_bytes(b"no picture")
     path = tmp_path / "broken.json"
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}
-    path.write_text(json.dumps({"1": empty(0x00FF00), "2": saved("1"), "3": load, "4": saved("3")}))
+    path.write_text(json.dumps({"1": empty_node(0x00FF00), "2": save_node("1"), "3": load, "4": save_node("3")}))
     return str(path)
 
 
@@ -163,7 +152,15 @@ def test_a_picture_that_the_answer_does_not_list_is_dropped(client, comfy, two):
     assert held(client) == {}
 
 
-@pytest.mark.parametrize("spoil", [lambda comfy: comfy.fail("/view", 404), lambda comfy: comfy.lose("/view")])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda comfy: comfy.fail("/view", 404),
+        lambda comfy: comfy.fail("/view", 401),
+        lambda comfy: comfy.fail("/view", 500),
+        lambda comfy: comfy.lose("/view"),
+    ],
+)
 def test_one_that_did_not_come_ahead_is_fetched_as_any_other(client, comfy, tmp_path, spoil):
     spoil(comfy)
     run = client.run(one_of(tmp_path, 5), timeout=10)
@@ -199,3 +196,52 @@ def test_a_full_disk_is_told_and_the_picture_comes_when_there_is_room(client, co
     assert client.refresh(run)
     run.wait(10)
     assert run.images[0].record.state == "kept"
+
+
+KILLED = """
+import os, sys, time
+from comflowy_nb import connect
+client = connect("home=" + sys.argv[1])
+run = client.submit(sys.argv[2], {}).run
+held = client._connection.tracker.downloads._ahead._held
+while not any(future.done() for futures in list(held.values()) for future in futures.values()):
+    run.wait_change(0.01)
+print("received", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_kernel_killed_with_a_picture_in_memory_loses_nothing_and_leaves_nothing(comfy, two):
+    comfy.wait_at("4")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, comfy.url, two], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (-9, "received\n"), done.stderr
+    with connect(f"home={comfy.url}") as again:
+        assert files(again) == []
+        run = again.find("r1").run
+        comfy.go_on()
+        run.wait(20)
+        assert [image.node for image in run.images] == ["2", "4"]
+        assert not [name for name in files(again) if name.endswith((".part", ".lock"))]
+    assert comfy.asked("POST", "/prompt") == 1
+
+
+def test_a_history_that_can_not_be_written_at_the_end_catches_up(client, comfy, two, monkeypatch):
+    monkeypatch.setattr(following, "FLUSH_WAIT_S", 0.05)
+    run = half_done(client, comfy, two)
+    history, real, refused = client.library.history, client.library.history.move, []
+
+    def move(token, status, **changes):
+        if status == "success" and len(refused) < 2:
+            refused.append(changes["pictures"])
+            raise HistoryError("the history can't be written: the disk is full")
+        return real(token, status, **changes)
+
+    monkeypatch.setattr(history, "move", move)
+    comfy.go_on()
+    wait_until(lambda: len(refused) == 2 and history.get(run.token).status == "success")
+    run.wait(10)
+    assert len(refused[0]) == 2
+    assert run.record == history.get(run.token)
+    assert [image.record.state for image in run.images] == ["kept", "kept"]

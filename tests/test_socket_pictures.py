@@ -7,44 +7,31 @@ import struct
 import time
 
 import pytest
+from bare_client import empty_node, save_node
 from comfyui_nodes import RECORDED
 
 from comflowy_nb import connect
 from comflowy_nb.services import comfyui_events
-from comflowy_nb.settings import settings
 
 RED, BLUE = 0xFF0000, 0x0000FF
 
 
-@pytest.fixture(autouse=True)
-def quick():
-    settings.retry_base_s = 0.02
-    settings.retry_max_s = 0.1
-
-
 @pytest.fixture
-def client(comfy):
-    with connect(f"home={comfy.url}") as connected:
-        yield connected
-
-
-def empty(color, count=1):
-    return {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": count, "color": color}}
+def client(comfy_client):
+    return comfy_client
 
 
 def sent(node):
     return {"class_type": "SaveImageWebsocket", "inputs": {"images": [node, 0]}}
 
 
-def saved(node):
-    return {"class_type": "SaveImage", "inputs": {"images": [node, 0], "filename_prefix": "kept"}}
-
-
 @pytest.fixture
 def graph(tmp_path):
     """Two red pictures through the socket from node 3, a blue one from the server's disk from node 5."""
     path = tmp_path / "both.json"
-    path.write_text(json.dumps({"1": empty(RED, 2), "3": sent("1"), "4": empty(BLUE), "5": saved("4")}))
+    path.write_text(
+        json.dumps({"1": empty_node(RED, 2, height=48), "3": sent("1"), "4": empty_node(BLUE), "5": save_node("4")})
+    )
     return str(path)
 
 
@@ -114,7 +101,7 @@ def test_an_end_that_the_history_knows_first_waits_for_those_on_their_way(client
 
 def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_path):
     path = tmp_path / "one.json"
-    path.write_text(json.dumps({"1": empty(RED), "3": sent("1")}))
+    path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     comfy.drop_at("execution_start")
     run = client.run(str(path), timeout=20)
     assert run.status == "success"
@@ -124,7 +111,7 @@ def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_pa
 
 def test_what_is_no_picture_is_missing(client, comfy, tmp_path):
     path = tmp_path / "one.json"
-    path.write_text(json.dumps({"1": empty(RED), "3": sent("1")}))
+    path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     real = comfy.send_frame
     comfy.send_frame = lambda client_id, frame: real(client_id, frame[:-20])
     run = client.run(str(path), timeout=20)

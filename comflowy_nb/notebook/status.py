@@ -164,9 +164,8 @@ def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[Phrase
         phrases.append(((why, "plain"),))
     if status is Status.UNKNOWN:
         phrases.append((("nothing is sent again by itself; --retry unknown sends it once more", "muted"),))
-    if record.outputs and status is not Status.SUCCESS:
-        phrases.append((("what it had made is here", "muted"),))
-        phrases += _pictures(record)
+    if status is not Status.SUCCESS:
+        phrases += _made_before(record)
     if how == "ended":
         phrases.append((("nothing sent; --retry failed runs it again", "muted"),))
     if record.remark:
@@ -238,6 +237,14 @@ def _seeds(drawn: Mapping[str, int]) -> list[Phrase]:
     if len(set(drawn.values())) == 1:
         return [((f"seed {next(iter(drawn.values()))} (drawn)", "plain"),)]
     return [((", ".join(f"{key} {value}" for key, value in drawn.items()) + " (drawn)", "plain"),)]
+
+
+def _made_before(record: RunRecord) -> list[Phrase]:
+    """What is here, owed or wanting of what a run had made before it broke off."""
+    phrases = _pictures(record)
+    if any(output.state == "kept" for output in record.outputs):
+        phrases.insert(0, (("what it had made is here", "muted"),))
+    return phrases
 
 
 def _pictures(record: RunRecord) -> list[Phrase]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
-from comflowy_nb.runs.receiving import count
+from comflowy_nb.runs.receiving import hand_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,7 +54,7 @@ class Received:
         if stream.length is None:
             raise PictureError("nobody knows how large it will be")
         content = bytearray()
-        sha256 = count(stream, min(MAX_BYTES, settings.picture_max_bytes), content.extend)
+        sha256 = hand_on(stream, min(MAX_BYTES, settings.picture_max_bytes), content.extend)
         image, kind = decode_picture(bytes(content), max_px=settings.picture_max_px)
         return cls(bytes(content), sha256, image, kind)
 

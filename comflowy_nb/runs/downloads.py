@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.ahead import Received
     from comflowy_nb.runs.history import History
-    from comflowy_nb.runs.images import OwedThumbnails
     from comflowy_nb.runs.run import Run
     from comflowy_nb.services.base import Output, PictureStream, Service, Snapshot
     from comflowy_nb.settings import Settings
@@ -74,14 +73,11 @@ class Downloads:
         They are on disk, with the sidecar, before the history and anybody else is told.
         """
         found = [_expected(output) for output in snapshot.outputs]
-        owed: list[OwedThumbnails] = []
         for number, output in enumerate(snapshot.outputs):
             received = self._ahead.ready(run.token, output.url)
             if received is not None:
                 with contextlib.suppress(ComflowyError):  # the disk: `fetch` says what is wrong with it
-                    found[number] = self._keep_received(received, run.token, output, owed)
-        for thumbnails in owed:
-            self._thumbnails.add(thumbnails, if_full=self._timetable.soon)
+                    found[number] = self._keep_received(received, run.token, output)
         if any(picture.state == "kept" for picture in found):
             with contextlib.suppress(ComflowyError, OSError):  # as above
                 record = replace(run.record, status=snapshot.status, finished_at=finished_at)
@@ -118,34 +114,29 @@ class Downloads:
         self._try(run, output, tries=1, received=received)
 
     def _try(self, run: Run, output: Output, *, tries: int, received: Received | None = None) -> None:
-        owed: list[OwedThumbnails] = []
         try:
             if received is not None:
-                picture = self._keep_received(received, run.token, output, owed)
+                picture = self._keep_received(received, run.token, output)
             else:
                 with self._service.open_picture(output) as stream:
-                    picture = self._keep(stream, run.token, output, owed)
+                    picture = self._keep(stream, run.token, output)
         except ComflowyError as error:
             self._after_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - a picture must never stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, picture)
-            for thumbnails in owed:
-                self._thumbnails.add(thumbnails, if_full=lambda make: make())
 
-    def _keep(self, stream: PictureStream, token: str, output: Output, owed: list[OwedThumbnails]) -> PictureRecord:
+    def _keep(self, stream: PictureStream, token: str, output: Output) -> PictureRecord:
         folder, settings = self._folder, self._settings
         if output.ending is not None:
             return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
-        return keep_picture(stream, folder=folder, token=token, output=output, settings=settings, later=owed.append)
+        later = self._thumbnails.add
+        return keep_picture(stream, folder=folder, token=token, output=output, settings=settings, later=later)
 
-    def _keep_received(
-        self, received: Received, token: str, output: Output, owed: list[OwedThumbnails]
-    ) -> PictureRecord:
-        return keep_received(
-            received, folder=self._folder, token=token, output=output, settings=self._settings, later=owed.append
-        )
+    def _keep_received(self, received: Received, token: str, output: Output) -> PictureRecord:
+        folder, settings, later = self._folder, self._settings, self._thumbnails.add
+        return keep_received(received, folder=folder, token=token, output=output, settings=settings, later=later)
 
     def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
         # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no picture

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
-from comflowy_nb.runs.receiving import assert_inside, only_one, plain_disk_errors, receive, stem_of, write_new
+from comflowy_nb.runs.receiving import (
+    appearing,
+    assert_inside,
+    only_one,
+    plain_disk_errors,
+    receive,
+    stem_of,
+    write_new,
+)
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
@@ -140,14 +148,10 @@ def keep_received(
     with plain_disk_errors():
         month = folder / time.strftime("%Y-%m", time.gmtime())
         make_folder(month)
-        path, part = month / f"{stem}.{_EXTENSIONS[received.kind]}", month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
+        path = month / f"{stem}.{_EXTENSIONS[received.kind]}"
         assert_inside(path, folder)
-        try:
+        with appearing(path) as part:
             write_new(part, received.content)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
     later(OwedThumbnails(received.image, path, settings))
     return _record(
         output,

@@ -39,7 +39,8 @@ class Ledger:
         except HistoryError as error:
             self._unwritten = changes
             told = {name: value for name, value in changes.items() if name != "pictures"}
-            run.update(replace(run.record, status=status, **told).with_outputs(changes.get("pictures", ())))
+            outputs = changes.get("pictures", run.record.outputs)
+            run.update(replace(run.record, status=status, **told).with_outputs(outputs))
             run.report(trouble=f"the history can't be written: {error}")
             return False
         self._unwritten = {}

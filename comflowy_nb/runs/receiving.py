@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOKEN",
+    "appearing",
     "assert_inside",
-    "count",
+    "hand_on",
     "only_one",
     "plain_disk_errors",
     "receive",
@@ -38,7 +39,7 @@ TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 def receive(stream: PictureStream, part: Path, max_bytes: int) -> str:
     """Stream into a new file; the sha256 of what came."""
     with _new_file(part) as file:
-        return count(stream, max_bytes, lambda chunk: _write_all(file, chunk))
+        return hand_on(stream, max_bytes, lambda chunk: _write_all(file, chunk))
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -47,16 +48,22 @@ def write_new(path: Path, content: bytes) -> None:
         _write_all(file, content)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Where to write a file: it appears under its own name, whole, when the block ends well, and else not at all."""
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with part.open("xb") as file:
-            file.write(content)
+        yield part
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with appearing(path) as part:
+        part.write_bytes(content)
 
 
 def _new_file(path: Path) -> Any:
@@ -65,7 +72,7 @@ def _new_file(path: Path) -> Any:
     return os.fdopen(descriptor, "wb", buffering=0)
 
 
-def count(stream: PictureStream, max_bytes: int, put: Callable[[bytes], object]) -> str:
+def hand_on(stream: PictureStream, max_bytes: int, put: Callable[[bytes], object]) -> str:
     """Hand on every piece of a stream; the sha256 of what came.
 
     Raises

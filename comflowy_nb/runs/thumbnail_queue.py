@@ -6,8 +6,6 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from comflowy_nb.runs.images import OwedThumbnails
     from comflowy_nb.runs.timetable import Timetable
 
@@ -27,8 +25,8 @@ class ThumbnailQueue:
         self._newest_s = 0.0
         self._lock = threading.Lock()
 
-    def add(self, owed: OwedThumbnails, *, if_full: Callable[[Callable[[], None]], None]) -> None:
-        """Make them later; through `if_full` if too much is held."""
+    def add(self, owed: OwedThumbnails) -> None:
+        """Make them later; now if too much is held, so that whoever brings more has to wait."""
         now_s = self._timetable.clock()
         with self._lock:
             self._newest_s = now_s
@@ -37,7 +35,7 @@ class ThumbnailQueue:
         if fits:
             self._wait(owed, now_s + QUIET_S, now_s + LATEST_S)
         else:
-            if_full(owed.make)
+            owed.make()
 
     def _wait(self, owed: OwedThumbnails, due_s: float, latest_s: float) -> None:
         self._timetable.at(min(due_s, latest_s), lambda: self._make(owed, latest_s))

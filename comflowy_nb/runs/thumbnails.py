@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 from PIL import Image
+
+from comflowy_nb.runs.receiving import appearing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +25,11 @@ def make_thumbnails(image: Image.Image, path: Path, *, quality: int) -> None:
         # decoding, for a difference that a JPEG of this quality hides.
         small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=1.0)
         target = path.with_suffix(f".t{size_px}.jpg")
-        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-        try:
+        with appearing(target) as part:
             if last is not None and small.size == before:  # as small as that already
                 part.write_bytes(last.read_bytes())
             else:
                 small.save(part, "JPEG", quality=quality)  # into a file: Pillow lets other threads run meanwhile
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
         last = target
 
 

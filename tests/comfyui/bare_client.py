@@ -10,7 +10,7 @@ import requests
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-__all__ = ["BareClient", "empty_image"]
+__all__ = ["BareClient", "empty_image", "empty_node", "save_node"]
 
 
 class BareClient:
@@ -88,9 +88,17 @@ class BareClient:
 def empty_image(color=0, size=64, *, prefix="empty"):
     """The smallest graph that makes a picture."""
     return {
-        "1": {
-            "class_type": "EmptyImage",
-            "inputs": {"width": size, "height": size, "batch_size": 1, "color": color},
-        },
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
+        "1": empty_node(color, width=size, height=size),
+        "2": save_node("1", prefix=prefix),
     }
+
+
+def empty_node(color, count=1, *, width=64, height=64):
+    """A node that makes pictures of one colour, without a model."""
+    inputs = {"width": width, "height": height, "batch_size": count, "color": color}
+    return {"class_type": "EmptyImage", "inputs": inputs}
+
+
+def save_node(node, *, prefix=None):
+    """A node that saves what another made."""
+    return {"class_type": "SaveImage", "inputs": {"images": [node, 0], "filename_prefix": prefix or f"of{node}"}}

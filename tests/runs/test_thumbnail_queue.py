@@ -51,15 +51,11 @@ def queue(hours):
     return ThumbnailQueue(hours)
 
 
-def refuse(make):
-    raise AssertionError("there was room")
-
-
 def test_they_are_made_once_no_picture_has_come_for_a_moment(hours, queue):
     made = []
     for number in range(3):
         hours.pass_to(100 + number * QUIET_S * 0.9)
-        queue.add(Owed(number, made), if_full=refuse)
+        queue.add(Owed(number, made))
     hours.pass_to(100 + 2.7 * QUIET_S)
     assert made == []
     hours.pass_to(100 + 2.9 * QUIET_S)
@@ -69,7 +65,7 @@ def test_they_are_made_once_no_picture_has_come_for_a_moment(hours, queue):
 def test_they_are_made_after_a_while_however_many_come(hours, queue):
     made = []
     while hours.now_s < 100 + LATEST_S:
-        queue.add(Owed(hours.now_s, made), if_full=refuse)
+        queue.add(Owed(hours.now_s, made))
         hours.pass_to(hours.now_s + QUIET_S / 2)
     assert made[0] == 100
     assert len(made) < 5
@@ -79,10 +75,10 @@ def test_what_finds_no_room_is_made_at_once_by_who_brings_it(hours, queue, monke
     monkeypatch.setattr(thumbnail_queue, "MOST_BYTES", 25)
     made = []
     for number in range(3):
-        queue.add(Owed(number, made), if_full=lambda make: make())
+        queue.add(Owed(number, made))
     assert made == [2]
     hours.pass_to(101)
-    queue.add(Owed(3, made), if_full=refuse)  # room again
+    queue.add(Owed(3, made))  # room again
     hours.pass_to(102)
     assert made == [2, 0, 1, 3]
 
@@ -94,7 +90,9 @@ def test_one_that_fails_gives_its_room_back(hours, queue, monkeypatch):
         def make(self):
             raise MemoryError
 
-    queue.add(Broken(0, []), if_full=refuse)
+    queue.add(Broken(0, []))
     with pytest.raises(MemoryError):
         hours.pass_to(101)
-    queue.add(Owed(1, []), if_full=refuse)
+    made = []
+    queue.add(Owed(1, made))
+    assert made == []  # it waits: there was room
