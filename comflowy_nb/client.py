@@ -298,7 +298,7 @@ class Client:
         stop_after
             Failures in a row, while nothing has succeeded, that end it; 0 goes on.
         window
-            Runs in flight at once; None lets it grow while that brings more.
+            Runs in flight at once while it sends; None lets that grow while it brings more.
         x, y, z
             Axes for the columns, rows and pages of the grid; in the order typed where not named.
         strict
@@ -320,11 +320,10 @@ class Client:
         )
         if on_plan is not None:
             on_plan(draft.sweep)
-        self._connection.tracker.limit(window)
         try:
             sweep = unbroken(
                 lambda: self._connection.sweeper.enter(
-                    draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after
+                    draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
                 )
             )
         except Interrupted as interrupt:

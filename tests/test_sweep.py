@@ -8,6 +8,7 @@ import time
 import pytest
 from faulty_server import choose, close_after_reading, reply
 from scripted_api import CHECK, RUN, TOKEN
+from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError
@@ -197,7 +198,8 @@ def test_a_time_out_cancels_nothing(client, api):
     assert caught.value.run.wait(20).status_counts() == {"success": 6}
 
 
-def test_a_fixed_window_is_never_exceeded(client, api):
+def count_live(api):
+    """How many runs were in flight, at each submit."""
     lock, live, most = threading.Lock(), set(), []
 
     def submit(seen):
@@ -213,9 +215,39 @@ def test_a_fixed_window_is_never_exceeded(client, api):
 
     api.on(RUN, choose(submit))
     api.on(CHECK, choose(check))
+    return most
+
+
+def test_a_fixed_window_is_never_exceeded(client, api):
+    most = count_live(api)
     client.sweep("wf-1", {"3::cfg": range(1, 41)}, window=3, timeout=30)
     assert max(most) <= 3
     assert api.count(RUN) == 40
+
+
+def test_a_window_fixed_at_the_size_it_would_begin_with_does_not_grow(client, api):
+    """It was taken for the one that grows: once the newest run had begun, twice as many were in flight."""
+    api.words = ["running"] * 100_000
+    assert settings.window == 8
+    swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
+    wait_until(lambda: swept.status_counts().get("running") == 8)
+    sent = api.count(CHECK)
+    wait_until(lambda: api.count(CHECK) >= sent + 16)  # each was looked at again, and brought nothing more
+    assert api.count(RUN) == 8
+    swept.cancel()
+
+
+def test_a_fixed_window_holds_for_its_sweep_alone(client, api):
+    api.words = ["running"] * 100_000
+    fixed = client.sweep("wf-1", {"3::cfg": range(1, 11)}, wait=False, window=2)
+    wait_until(lambda: fixed.status_counts().get("running") == 2)
+    other = client.sweep("wf-1", {"3::steps": range(1, 11)}, wait=False)
+    sent = api.count(CHECK)
+    wait_until(lambda: api.count(CHECK) >= sent + 8)
+    assert api.count(RUN) == 2, "while it sends, another sweep does not lift it"
+    fixed.cancel()
+    wait_until(lambda: other.status_counts().get("running", 0) >= 6, said=lambda: f"{api.count(RUN)} sent")
+    other.cancel()
 
 
 def test_select_and_the_sweep_of_the_history(client, api):

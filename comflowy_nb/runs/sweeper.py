@@ -158,6 +158,7 @@ class Sweeper:
         retry: Retry,
         max_runs: int | None,
         stop_after: int,
+        window: int | None = None,
     ) -> Sweep:
         """Write the sweep and send what is to be sent, while there is room.
 
@@ -200,6 +201,7 @@ class Sweeper:
             fresh=intent.fresh,
             retry=retry,
             stop_after=stop_after,
+            window=window,
         )
         for cell, claim in standing.items():
             run = self._roster.run(claim.record)

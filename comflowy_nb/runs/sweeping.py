@@ -42,6 +42,8 @@ class Sending:
         As for a run.
     stop_after
         Failures in a row, while nothing has succeeded, after which the sweep is given up; 0 never gives up.
+    window
+        Runs in flight at once while it sends; None leaves it to the tracker.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Sending:
         fresh: bool,
         retry: Retry,
         stop_after: int,
+        window: int | None,
     ) -> None:
+        self.window = window
         self._sweep = sweep
         self._workflow = workflow
         self._waiting = list(reversed(order))
@@ -134,11 +138,12 @@ class Sending:
             self._stop("cancelled from another kernel")
 
     def _resign_if_done(self) -> None:
-        """Say in the history that we send no more."""
+        """Say to the tracker and in the history that we send no more."""
         with self._lock:
             if self._waiting or self._busy or not self._enrolled:
                 return
             self._enrolled = False
+        self._tracker.withdraw(self)
         with contextlib.suppress(ComflowyError):  # they see that we are gone when this kernel ends
             self._history.senders.end(self._sweep.token or "", self._owner)
 

@@ -37,7 +37,12 @@ HEARD = 3  # ends in a row that we were told of: then the next will be told as w
 
 
 class Feed(Protocol):
-    """Where runs come from while there is room in the window: a sweep."""
+    """Where runs come from while there is room in the window: a sweep.
+
+    `window` is the size that a person fixed for it: no more are in flight while it sends; None lets the window grow.
+    """
+
+    window: int | None
 
     def send_next(self) -> bool:
         """Send one more, on a tracker thread; False when there is no more to send."""
@@ -86,7 +91,6 @@ class Tracker:
         self._feeds: list[Feed] = []
         self._feeding = 0  # threads that ask a feed right now
         self._window = Window(settings.window)
-        self._limit: int | None = None  # a size of the window that a person fixed for a sweep
         self._heard_in_a_row = 0  # ends that we were told of before we asked
 
     # -- what a client asks for ---------------------------------------------------------------------------------
@@ -123,20 +127,24 @@ class Tracker:
 
     @property
     def window(self) -> Window:
-        """How many runs are in flight at once; begun anew when the setting is changed."""
-        start = self._limit or min(self.settings.window, self.service.starts_with or self.settings.window)
-        if self._window.start != start:
-            self._window = Window(start, grows=self._limit is None)
+        """How many runs are in flight at once; begun anew when the setting is changed, or a sweep fixes its size."""
+        fixed = [feed.window for feed in self._feeds if feed.window is not None]
+        start = min(fixed) if fixed else min(self.settings.window, self.service.starts_with or self.settings.window)
+        if (self._window.start, self._window.is_fixed) != (start, bool(fixed)):
+            self._window = Window(start, grows=not fixed)
         return self._window
-
-    def limit(self, size: int | None) -> None:
-        """Fix the size of the window from now on; None lets it grow again."""
-        self._limit = size
 
     def feed(self, feed: Feed) -> None:
         """Take runs from here while there is room in the window."""
         with self._lock:
             self._feeds.append(feed)
+        self._fill()
+
+    def withdraw(self, feed: Feed) -> None:
+        """It sends no more: what it fixed no longer binds the others."""
+        with self._lock:
+            if feed in self._feeds:
+                self._feeds.remove(feed)
         self._fill()
 
     def follow(self, run: Run, workflow_key: str) -> None:

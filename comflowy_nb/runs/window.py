@@ -29,6 +29,7 @@ class Window:
 
     def __init__(self, size: int, *, grows: bool = True) -> None:
         self.start = self.size = size
+        self.is_fixed = not grows
         self._grows = grows
         self._best_per_s = 0.0
         self._ends = 0
