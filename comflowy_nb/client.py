@@ -221,7 +221,10 @@ class Client:
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
         intent = self._connection.entrance.intent(workflow, values, set_params=set_params, name=name)
         try:
-            claim, run = unbroken(lambda: self._connection.entrance.enter(intent, fresh=fresh, retry=retry))
+            claim, run = unbroken(
+                lambda: self._connection.entrance.enter(intent, fresh=fresh, retry=retry),
+                self._connection.tracker.times,
+            )
         except Interrupted as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
@@ -324,7 +327,8 @@ class Client:
             sweep = unbroken(
                 lambda: self._connection.sweeper.enter(
                     draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
-                )
+                ),
+                self._connection.tracker.times,
             )
         except Interrupted as interrupt:
             interrupt.result.cancel()

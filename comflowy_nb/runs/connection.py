@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.runs.entrance import Entrance
@@ -29,6 +30,8 @@ __all__ = ["Connection"]
 
 T = TypeVar("T")
 
+MOMENT_S = 1.0  # for so long what a service said of a graph is not asked for again
+
 
 class Connection:
     """What acts for one client.
@@ -48,6 +51,7 @@ class Connection:
         self._library = library
         self._owner = owner
         self._receiver: Receiver | None = None
+        self._newest_fields: tuple[Graph, float, Mapping[str, Field]] | None = None  # asked about last, and when
         wants_calls = settings.webhooks == "on" or settings.callback_url
         if not service.runs_graphs and (wants_calls or (settings.webhooks == "auto" and service.on_loopback)):
             self._receiver = Receiver(self._hear, public_url=settings.callback_url)
@@ -105,7 +109,16 @@ class Connection:
         return self._wait_for(lambda: self.service.fields(workflow_id))
 
     def _graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        return self._wait_for(lambda: self.service.graph_fields(graph))
+        now_s = time.monotonic()
+        if (
+            self._newest_fields is not None
+            and self._newest_fields[0] is graph
+            and now_s - self._newest_fields[1] < MOMENT_S
+        ):
+            return self._newest_fields[2]  # run after run of the same file
+        fields = self._wait_for(lambda: self.service.graph_fields(graph))
+        self._newest_fields = (graph, now_s, fields)
+        return fields
 
     def _wait_for(self, function: Callable[[], T]) -> T:
         return self.tracker.call(function).result()

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import uuid
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -118,9 +119,13 @@ def stem_of(token: str, index: int) -> str:
 
 def assert_inside(path: Path, folder: Path) -> None:
     """Raise a PictureError if a file would not be in the pictures' folder."""
-    inside = os.path.realpath(folder) + os.sep
-    if not os.path.realpath(path).startswith(inside):
+    if not os.path.realpath(path).startswith(_real(str(folder)) + os.sep):
         raise PictureError("the picture's file would be outside the pictures' folder")
+
+
+@lru_cache(maxsize=8)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["utc", "write_sidecar"]
 
+_encode = json.JSONEncoder().encode
+
 
 def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
     """Write `<token>.json` beside a run's first kept picture; its path, or None where nothing is kept yet.
@@ -32,7 +34,7 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
     if not TOKEN.fullmatch(record.token):
         raise PictureError("the run's token can't be a file's name")
     path = picture_path(folder, kept[0]).with_name(f"{record.token}.json")
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in _sidecar(record).items())
+    lines = ",\n".join(f"  {_encode(name)}: {_encode(value)}" for name, value in _sidecar(record).items())
     with plain_disk_errors():
         write_file(path, f"{{\n{lines}\n}}\n".encode())
     return path

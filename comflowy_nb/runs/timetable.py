@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -19,7 +20,7 @@ __all__ = ["Interrupted", "Timetable", "unbroken"]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-START_S = 5.0  # longest time for a thread to begin; none does only if the interrupt came before it was started
+BUSY_S = 0.05  # longest wait for a thread of a timetable, before one of its own is begun
 
 
 class Interrupted(KeyboardInterrupt):
@@ -30,8 +31,11 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
-def unbroken(function: Callable[[], T]) -> T:
+def unbroken(function: Callable[[], T], timetable: Timetable) -> T:
     """Do it to its end even if an interrupt comes: only the main thread gets one, so another thread does it.
+
+    A thread of the timetable, which then goes on at once with what was handed to it meanwhile; where all of them are
+    busy, one of its own.
 
     Raises
     ------
@@ -39,27 +43,26 @@ def unbroken(function: Callable[[], T]) -> T:
         After its end, if an interrupt came meanwhile.
     """
     future: Future[T] = Future()
-    thread = threading.Thread(target=_settle, args=(future, function), daemon=True)
     try:
-        thread.start()  # it waits for the thread to be there, and an interrupt may come in that wait
+        timetable.hand(future, function)
+        with contextlib.suppress(TimeoutError):
+            return future.result(BUSY_S)
+        if future.cancel():
+            future = Future()
+            threading.Thread(target=_perform, args=(future, function), daemon=True).start()
         return future.result()
     except KeyboardInterrupt:
-        if not _has_begun(thread):
+        if future.cancel():  # nobody has begun it, and nobody will
             raise
         if not future.done() or future.exception() is None:
             raise Interrupted(future.result()) from None
         raise
 
 
-def _has_begun(thread: threading.Thread) -> bool:
-    """Whether a thread runs or ran; one that was just started gets the time to show it."""
-    deadline_s = time.monotonic() + START_S
-    while thread.ident is None and time.monotonic() < deadline_s:
-        time.sleep(0.001)
-    return thread.ident is not None
-
-
-def _settle(future: Future[T], function: Callable[[], T]) -> None:
+def _perform(future: Future[T], function: Callable[[], T]) -> None:
+    """Do it, unless it was called off before."""
+    if not future.set_running_or_notify_cancel():
+        return
     try:
         result = function()
     except BaseException as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
@@ -109,16 +112,15 @@ class Timetable:
         On one of them already it is done at once: if all of them waited for another, none would be left to do it.
         """
         future: Future[T] = Future()
-        if threading.current_thread() in self._threads:
-            _settle(future, function)
-            return future
-
-        def action() -> None:
-            if future.set_running_or_notify_cancel():
-                _settle(future, function)
-
-        self.soon(action)
+        self.hand(future, function)
         return future
+
+    def hand(self, future: Future[T], function: Callable[[], T]) -> None:
+        """As `call`, for a future that somebody holds already: one that is cancelled before it is begun is not done."""
+        if threading.current_thread() in self._threads:
+            _perform(future, function)
+        else:
+            self.soon(lambda: _perform(future, function))
 
     def pause(self, seconds: float) -> None:
         """Begin nothing for so long: the service asked everyone to wait."""

@@ -14,6 +14,16 @@ def times():
     table.close()
 
 
+@pytest.fixture
+def busy(times):
+    """The same, with all its threads at work."""
+    go_on = threading.Event()
+    for _ in range(2):
+        times.soon(go_on.wait)
+    yield times
+    go_on.set()
+
+
 def test_what_must_go_first_goes_before_what_is_due():
     done = []
     finished = threading.Event()
@@ -78,7 +88,7 @@ def test_close_drops_what_was_not_begun():
     assert done == []
 
 
-def test_what_must_not_break_ends_before_an_interrupt_is_told():
+def test_what_must_not_break_ends_before_an_interrupt_is_told(times):
     done = []
 
     def work():
@@ -88,38 +98,76 @@ def test_what_must_not_break_ends_before_an_interrupt_is_told():
         return 42
 
     with pytest.raises(Interrupted) as caught:
-        unbroken(work)
+        unbroken(work, times)
     assert done == ["to its end"]
     assert caught.value.result == 42
 
 
-def test_what_must_not_break_raises_its_own_error():
-    with pytest.raises(KeyError):
-        unbroken(lambda: {}["no"])
+@pytest.mark.parametrize("error", [KeyError, TimeoutError])
+def test_what_must_not_break_raises_its_own_error(times, error):
+    def work():
+        raise error("its own")
+
+    with pytest.raises(error, match="its own"):
+        unbroken(work, times)
 
 
-def test_an_interrupt_while_the_thread_starts_is_not_lost(monkeypatch):
+@pytest.mark.timeout(20)
+def test_what_must_not_break_waits_for_no_thread_of_a_busy_timetable(busy):
+    assert unbroken(lambda: 42, busy) == 42
+
+
+@pytest.mark.timeout(20)
+def test_nor_for_one_that_is_closed(times):
+    times.close()
+    assert unbroken(lambda: 42, times) == 42
+
+
+def test_an_interrupt_while_the_thread_starts_is_not_lost(busy, monkeypatch):
     """The interrupt came while the new thread was waited for: the work went on, and nobody was told of its result."""
-    real = threading.Thread.start
+    real, began = threading.Thread.start, threading.Event()
 
     def start(self):
         real(self)
+        assert began.wait(10)
         raise KeyboardInterrupt
+
+    def work():
+        began.set()
+        return 42
 
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(Interrupted) as caught:
-        unbroken(lambda: 42)
+        unbroken(work, busy)
     assert caught.value.result == 42
 
 
-def test_an_interrupt_before_anything_began_is_a_plain_one(monkeypatch):
+def test_an_interrupt_before_anything_began_is_a_plain_one(busy, monkeypatch):
     def start(self):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    monkeypatch.setattr("comflowy_nb.runs.timetable.START_S", 0.01)
     done = []
     with pytest.raises(KeyboardInterrupt) as caught:
-        unbroken(lambda: done.append(1))
+        unbroken(lambda: done.append(1), busy)
     assert not isinstance(caught.value, Interrupted)
+    assert done == []
+
+
+@pytest.mark.parametrize("was_handed", [True, False])
+def test_an_interrupt_while_it_is_handed_over_does_it_wholly_or_not_at_all(busy, monkeypatch, was_handed):
+    """It was still in the queue, and would have been done after the person had been told that it was interrupted."""
+    real = Timetable.hand
+
+    def hand(self, future, function):
+        if was_handed:
+            real(self, future, function)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Timetable, "hand", hand)
+    done = []
+    with pytest.raises(KeyboardInterrupt) as caught:
+        unbroken(lambda: done.append(1), busy)
+    assert not isinstance(caught.value, Interrupted)
+    busy.close()
     assert done == []
