@@ -29,7 +29,7 @@ fi
 endef
 
 # Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
-ALL_AT_ONCE := -n 3 --dist loadfile
+ALL_AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo lab test check bench notebooks clean
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import os
 import socket
 
 import pytest
@@ -12,6 +14,12 @@ from scripted_api import ScriptedApi
 
 from comflowy_nb import connect
 from comflowy_nb.settings import settings
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """What takes long comes first: at the end, several at a time, it would leave the others' places empty."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("browser", "slow")))
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +42,28 @@ def home(tmp_path, monkeypatch):
     settings.reset()
     yield folder
     settings.reset()
+
+
+@pytest.fixture(scope="session")
+def lend_layers(tmp_path_factory):
+    """Gives a home folder the layers that the sandboxes of all tests painted: its own would paint them for seconds."""
+    base = tmp_path_factory.getbasetemp()
+    painted = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "painted"
+    painted.mkdir(mode=0o700, exist_ok=True)
+
+    def lend(home):
+        (home / "sandbox").mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (home / "sandbox" / "painted").symlink_to(painted, target_is_directory=True)
+        return home
+
+    return lend
+
+
+@pytest.fixture
+def lent_home(home, lend_layers):
+    """This test's home folder, with the painted layers of all."""
+    return lend_layers(home)
 
 
 @pytest.fixture

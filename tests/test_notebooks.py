@@ -159,8 +159,9 @@ def test_a_committed_notebook_shows_what_it_tells_of(name):
     CHECKS[name](nbformat.read(FOLDER / f"{name}.ipynb", as_version=4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
-def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch, request):
+def test_it_executes_in_an_empty_home(name, tmp_path, lent_home, monkeypatch, request):
     empty = tmp_path / "person"
     empty.mkdir()
     work = tmp_path / "work"
@@ -173,11 +174,15 @@ def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch, request
     if name == "comfyui":
         comfy = request.getfixturevalue("comfy")
         monkeypatch.setenv("COMFYUI_URL", comfy.url)
-    environment = demo.kernel_environment(home) | {"HOME": str(empty), "XDG_CACHE_HOME": "", "XDG_DATA_HOME": ""}
+    environment = demo.kernel_environment(lent_home) | {
+        "HOME": str(empty),
+        "XDG_CACHE_HOME": "",
+        "XDG_DATA_HOME": "",
+    }
     demo.execute(content, work, environment, teller)
-    address = home / "sandbox" / "address.json"
+    address = lent_home / "sandbox" / "address.json"
     key = json.loads(address.read_text())["key"] if address.exists() else "no key: the sandbox was not asked"
-    demo.await_end_of_sandbox(home, teller)
+    demo.await_end_of_sandbox(lent_home, teller)
     assert "still running" not in stream.getvalue()
 
     CHECKS[name](content)

@@ -112,8 +112,8 @@ class Night:
 
 
 @pytest.fixture
-def night(home):
-    begun = Night(home)
+def night(lent_home):
+    begun = Night(lent_home)
     yield begun
     begun.end()
 

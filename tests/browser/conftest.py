@@ -1,4 +1,4 @@
-"""A JupyterLab server and a Chromium for each module; a notebook with a kernel and a home of its own per test.
+"""A JupyterLab server, a Chromium for each module; a notebook with a kernel and a home of its own per test.
 
 Everything is on loopback and in a temporary HOME. Nothing waits for a fixed time: every wait has a condition and one of
 the deadlines below.
@@ -70,7 +70,7 @@ class Lab:
             return answer.read()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(chromium_path):
     root = Path(tempfile.mkdtemp(prefix="comflowy-lab-"))
     folders = {
@@ -309,7 +309,7 @@ _WATCH = """
 
 
 @contextmanager
-def opening_notebooks(lab, browser):
+def opening_notebooks(lab, browser, lend_layers):
     """Gives a function that opens a notebook of so many empty cells, whose kernel has this COMFLOWY_HOME."""
     opened = []
 
@@ -318,7 +318,7 @@ def opening_notebooks(lab, browser):
         spec = lab.kernels / name
         spec.mkdir(parents=True)
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        own = {"COMFLOWY_HOME": str(home)}
+        own = {"COMFLOWY_HOME": str(lend_layers(home))}
         described = {"argv": command, "display_name": "Python 3", "language": "python", "env": own}
         (spec / "kernel.json").write_text(json.dumps(described))
         lab.homes.append(home)
@@ -341,14 +341,14 @@ def opening_notebooks(lab, browser):
 
 
 @pytest.fixture
-def new_notebook(lab, browser, home):
+def new_notebook(lab, browser, home, lend_layers):
     """Makes a notebook of so many empty cells, opened, with a kernel whose COMFLOWY_HOME is this test's own."""
-    with opening_notebooks(lab, browser) as make:
+    with opening_notebooks(lab, browser, lend_layers) as make:
         yield lambda cells, **options: make(cells, home, **options)
 
 
 @pytest.fixture(scope="module")
-def shared_notebook(lab, browser, tmp_path_factory):
+def shared_notebook(lab, browser, tmp_path_factory, lend_layers):
     """A notebook of six cells that the tests of a module use one after the other: opening one takes many seconds."""
-    with opening_notebooks(lab, browser) as make:
+    with opening_notebooks(lab, browser, lend_layers) as make:
         yield make(6, tmp_path_factory.mktemp("shared") / "home")

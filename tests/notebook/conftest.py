@@ -61,6 +61,7 @@ def shell(monkeypatch):
     shell.run_line_magic("load_ext", "comflowy_nb")
     yield shell
     shell.run_line_magic("unload_ext", "comflowy_nb")
+    shell.config.pop("Comflowy", None)  # IPython remembers what `%config` was told, also what was refused
 
 
 @pytest.fixture
@@ -76,8 +77,8 @@ def handles(shell, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def shared_home(tmp_path_factory):
-    return tmp_path_factory.mktemp("shared") / "home"
+def shared_home(tmp_path_factory, lend_layers):
+    return lend_layers(tmp_path_factory.mktemp("shared") / "home")
 
 
 @pytest.fixture

@@ -10,28 +10,21 @@ from sandbox_process import Receiver, launch
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
+def sandbox(tmp_path_factory, lend_layers):
     """One for the tests of a module, that leave it as it was."""
-    running = launch(tmp_path_factory.mktemp("shared") / "home")
+    running = launch(lend_layers(tmp_path_factory.mktemp("shared") / "home"))
     yield running
     running.end()
 
 
-@pytest.fixture(scope="session")
-def painted(tmp_path_factory):
-    """What the workers of one test painted, those of the next need not paint again."""
-    return tmp_path_factory.mktemp("painted")
-
-
 @pytest.fixture
-def start(home, painted):
+def start(home, lend_layers):
     """Starts sandboxes in this test's home folder."""
     running = []
 
     def begin(*words, **options):
-        with contextlib.suppress(OSError):
-            (home / "sandbox").mkdir(mode=0o700, parents=True)
-            (home / "sandbox" / "painted").symlink_to(painted, target_is_directory=True)
+        with contextlib.suppress(OSError):  # a home that can't be written
+            lend_layers(home)
         running.append(launch(home, *words, **options))
         return running[-1]
 
