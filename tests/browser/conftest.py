@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import nbformat
 import pytest
 from filelock import FileLock, Timeout
+from waiting import wait_until
 
 START_S = 90  # the server, on a machine busy with other tests
 CELL_MS = 60_000  # a cell's execution
@@ -227,6 +228,11 @@ class Notebook:
     def enter(self, index, text):
         self.type(index, text)
         return self.run(index)
+
+    def enter_until(self, index, text, said):
+        """Run a cell until it says so: ipywidgets sends a change only when the kernel has taken the one before."""
+        self.enter(index, text)
+        wait_until(lambda: self.text(index) == said or self.run(index) == said, said=lambda: self.text(index))
 
     def text(self, index):
         """What the cell's output says."""
