@@ -6,6 +6,7 @@ import contextlib
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -92,6 +93,7 @@ class Timetable:
         self._order = itertools.count()
         self._paused_until_s = 0.0
         self._threads: list[threading.Thread] = []
+        self._looks_s: list[float] = []  # when each idle thread will look by itself
         self._closed = False
 
     def soon(self, action: Callable[[], None]) -> None:
@@ -104,7 +106,8 @@ class Timetable:
         """Do it at a time, or as soon after it as a thread is free."""
         with self._changed:
             heapq.heappush(self._later, (due_s, next(self._order), action))
-            self._wake()
+            if not self._is_seen_to(due_s):
+                self._wake()
 
     def call(self, function: Callable[[], T]) -> Future[T]:
         """Do it on one of the threads; the future holds what it returned or raised.
@@ -146,6 +149,10 @@ class Timetable:
             thread.start()
         self._changed.notify()
 
+    def _is_seen_to(self, due_s: float) -> bool:
+        """Whether an idle thread will look in time: to wake one for every action costs more than most actions."""
+        return bool(self._looks_s) and min(self._looks_s) <= due_s
+
     def _work(self) -> None:
         while (action := self._take()) is not None:
             try:
@@ -157,12 +164,26 @@ class Timetable:
         with self._changed:
             while not self._closed:
                 now_s = self.clock()
-                if now_s < self._paused_until_s:
-                    self._changed.wait(self._paused_until_s - now_s)
-                elif self._now:
-                    return self._now.popleft()
-                elif self._later and self._later[0][0] <= now_s:
-                    return heapq.heappop(self._later)[2]
-                else:
-                    self._changed.wait(self._later[0][0] - now_s if self._later else None)
+                action = self._due(now_s)
+                if action is None:
+                    next_s = self._later[0][0] if self._later else math.inf
+                    self._wait(self._paused_until_s if now_s < self._paused_until_s else next_s, now_s)
+                    continue
+                if self._later and not self._is_seen_to(self._later[0][0]):
+                    self._changed.notify()  # what this thread would have looked for
+                return action
             return None
+
+    def _due(self, now_s: float) -> Callable[[], None] | None:
+        if now_s < self._paused_until_s:
+            return None
+        if self._now:
+            return self._now.popleft()
+        return heapq.heappop(self._later)[2] if self._later and self._later[0][0] <= now_s else None
+
+    def _wait(self, until_s: float, now_s: float) -> None:
+        self._looks_s.append(until_s)
+        try:
+            self._changed.wait(None if until_s == math.inf else until_s - now_s)
+        finally:
+            self._looks_s.remove(until_s)

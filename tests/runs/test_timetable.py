@@ -1,8 +1,10 @@
+import random
 import signal
 import threading
 import time
 
 import pytest
+from waiting import wait_until
 
 from comflowy_nb.runs.timetable import Interrupted, Timetable, unbroken
 
@@ -47,6 +49,48 @@ def test_due_actions_keep_their_order(times):
     assert finished.wait(5)
     assert done == ["early", "late"]
     assert time.monotonic() - start_s >= 0.10
+
+
+@pytest.mark.timeout(20)
+def test_what_is_due_does_not_wait_for_what_a_thread_is_at(times):
+    """One idle thread looks for the next of all; when it goes off with that, another has to look for the one after."""
+    for _ in range(2):
+        times.call(lambda: time.sleep(0.01)).result(5)  # both threads are there, and idle
+    go_on, done = threading.Event(), threading.Event()
+    first_s = time.monotonic() + 0.3
+    times.at(first_s, lambda: go_on.wait(10))
+    wait_until(lambda: first_s in times._looks_s)
+    times.at(first_s + 0.1, done.set)
+    assert done.wait(5)
+    go_on.set()
+
+
+@pytest.mark.timeout(20)
+def test_many_actions_from_many_threads_are_all_done_in_time():
+    table = Timetable("test", workers=3)
+    late_s, left = [], threading.Semaphore(0)
+
+    def act(due_s):
+        late_s.append(time.monotonic() - due_s)
+        left.release()
+
+    def hand_in(seed):
+        draw = random.Random(seed)
+        for _ in range(100):
+            due_s = time.monotonic() + draw.choice([0.0, 0.001, 0.01, 0.05, 0.1])
+            if draw.random() < 0.3:
+                table.soon(lambda now_s=time.monotonic(): act(now_s))  # noqa: B008 - of this turn
+            else:
+                table.at(due_s, lambda due_s=due_s: act(due_s))
+            time.sleep(draw.random() / 500)
+
+    threads = [threading.Thread(target=hand_in, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(400):
+        assert left.acquire(timeout=10), f"{len(late_s)} of 400 done"
+    assert min(late_s) >= 0
+    table.close()
 
 
 def test_a_call_returns_or_raises_what_the_function_did(times):
