@@ -35,8 +35,8 @@ class Interrupted(KeyboardInterrupt):
 def unbroken(function: Callable[[], T], timetable: Timetable) -> T:
     """Do it to its end even if an interrupt comes: only the main thread gets one, so another thread does it.
 
-    A thread of the timetable, which then goes on at once with what was handed to it meanwhile; where all of them are
-    busy, one of its own.
+    That is one of the timetable, which then goes on at once with what the function left it to do. Where all of them are
+    busy, a new one does it.
 
     Raises
     ------

@@ -54,8 +54,11 @@ def test_due_actions_keep_their_order(times):
 @pytest.mark.timeout(20)
 def test_what_is_due_does_not_wait_for_what_a_thread_is_at(times):
     """One idle thread looks for the next of all; when it goes off with that, another has to look for the one after."""
+    both = threading.Barrier(3)
     for _ in range(2):
-        times.call(lambda: time.sleep(0.01)).result(5)  # both threads are there, and idle
+        times.soon(lambda: both.wait(10))
+    both.wait(10)
+    wait_until(lambda: len(times._looks_s) == 2)  # both threads are there, and idle
     go_on, done = threading.Event(), threading.Event()
     first_s = time.monotonic() + 0.3
     times.at(first_s, lambda: go_on.wait(10))
@@ -82,7 +85,7 @@ def test_many_actions_from_many_threads_are_all_done_in_time():
                 table.soon(lambda now_s=time.monotonic(): act(now_s))  # noqa: B008 - of this turn
             else:
                 table.at(due_s, lambda due_s=due_s: act(due_s))
-            time.sleep(draw.random() / 500)
+            time.sleep(draw.random() / 500)  # so that threads fall idle in between: no result hangs on how long
 
     threads = [threading.Thread(target=hand_in, args=(seed,)) for seed in range(4)]
     for thread in threads:
