@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -185,6 +186,30 @@ def test_what_waits_outside_the_window_is_cancelled_unsent(client, api):
     assert api.count(RUN) == 1
     api.words = []
     first.wait(10)
+
+
+@pytest.mark.timeout(60)
+def test_a_submit_returns_while_every_thread_hangs_on_the_service(api, quick):
+    """The thread that writes an intent is one of those that send: none of them may be waited for."""
+    settings.workers = 1
+    go_on, ids = threading.Event(), itertools.count(1)
+
+    def hang(_):
+        go_on.wait(30)
+        return reply({"success": True, "data": {"run_id": f"run-{next(ids)}"}})
+
+    api.on(RUN, choose(hang))
+    with connect(f"test={api.url}", key="the-key") as client:
+        workflow = client.workflow("wf-1")
+        runs = [client.submit(workflow, {"3::seed": 1}).run]
+        wait_until(lambda: api.count(RUN) == 1)
+        runs.append(client.submit(workflow, {"3::seed": 2}).run)
+        assert [str(run.status) for run in runs] == ["submitting", "submitting"]
+        assert len(history.runs()) == 2, "its intent is there, though nothing can be sent"
+        assert api.count(RUN) == 1
+        go_on.set()
+        assert [run.wait(20).status for run in runs] == ["success", "success"]
+    assert api.count(RUN) == 2
 
 
 def test_the_window_lets_the_next_one_in(client, api):
