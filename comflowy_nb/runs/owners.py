@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Owner", "clean_locks", "is_alive"]
 
 _NAME = re.compile(r"[0-9a-f]{32}")
-_PROBES = 2
-_PROBE_GAP_S = 0.002
+_PROBING = "probing.lock"
+_PROBING_S = 2.0  # to wait for others who probe; each is done in far less than a millisecond
 
 _ours: dict[str, int] = {}  # name -> process: what this process holds needs no probing
 
@@ -76,23 +75,14 @@ def is_alive(folder: Path, name: str) -> bool:
     if _ours.get(name) == os.getpid():
         return True
     path = folder / f"{name}.lock"
-    # Two that ask about a dead owner at one moment see each other's hold of its lock: so a held lock is looked at
-    # again, and the first to get it removes the file.
-    for probe in range(_PROBES):
-        if probe:
-            time.sleep(_PROBE_GAP_S)
-        if not path.exists():
-            return False
-        lock = FileLock(path, timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            continue
-        except (OSError, NotImplementedError):
-            return True  # nothing is known: what may be followed is left alone
-        _remove(path, lock)
+    if not path.exists():
         return False
-    return True
+    try:
+        # One at a time, of all processes: two that ask about a dead owner would see each other's hold of its lock.
+        with FileLock(folder / _PROBING, timeout=_PROBING_S, poll_interval=0.001, thread_local=False):
+            return not _remove_if_free(path)
+    except (Timeout, OSError, NotImplementedError):
+        return True  # nothing is known: what may be followed is left alone
 
 
 def clean_locks(folder: Path, keep: Collection[str]) -> None:
@@ -113,12 +103,21 @@ def _hold(path: Path) -> FileLock:
         lock.release()
 
 
-def _remove(path: Path, lock: FileLock) -> None:
+def _remove_if_free(path: Path) -> bool:
+    """Remove a lock file that nobody holds; False if somebody does."""
+    if not path.exists():
+        return True
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
     with contextlib.suppress(OSError):
         path.unlink()
     lock.release()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # where an open file can't be removed
         path.unlink()
+    return True
 
 
 def _why(error: BaseException) -> str:

@@ -80,9 +80,17 @@ def press(form):
 
 
 def settle(form):
-    wait_until(lambda: all(run.record.is_settled for run in form.runs))
-    kept = {run.token for run in form.runs if run.status is Status.SUCCESS}
-    wait_until(lambda: kept <= set(form._reel.strip.thumbs))
+    """Wait until its runs are settled, and shown so: status, thumbnails and pictures."""
+
+    def is_shown():
+        with form._reel._lock:  # whoever draws has it until all is drawn
+            shown = {each["token"]: each["status"] for each in form._reel.strip.items}
+            kept = {run.token for run in form.runs if run.status is Status.SUCCESS}
+            return kept <= set(form._reel.strip.thumbs) and all(
+                run.record.is_settled and shown.get(run.token) == run.status for run in form.runs
+            )
+
+    wait_until(is_shown)
 
 
 def item(form, number):

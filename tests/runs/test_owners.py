@@ -90,6 +90,36 @@ def test_many_who_ask_about_the_dead_at_once_all_hear_it(locks, other):
     assert answers == [False] * 8
 
 
+def test_one_who_is_stopped_in_the_midst_of_looking_deceives_nobody(locks, other, monkeypatch):
+    """Whoever looks holds the dead one's lock for a moment, and a busy machine makes a moment long."""
+    name, process = other
+    process.kill()
+    process.wait()
+    real, held, go_on = owners.FileLock, threading.Event(), threading.Event()
+
+    class Watched(real):
+        def acquire(self, *args, **kwargs):
+            got = super().acquire(*args, **kwargs)
+            if Path(self.lock_file).stem == name:
+                held.set()
+                assert go_on.wait(30)
+            return got
+
+    monkeypatch.setattr(owners, "FileLock", Watched)
+    answers = []
+    first = threading.Thread(target=lambda: answers.append(is_alive(locks, name)))
+    second = threading.Thread(target=lambda: answers.append(is_alive(locks, name)))
+    first.start()
+    assert held.wait(30)
+    second.start()
+    second.join(0.2)  # it must not have an answer yet
+    assert answers == []
+    go_on.set()
+    first.join()
+    second.join()
+    assert answers == [False, False]
+
+
 def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_end(locks, monkeypatch):
     """A lock file exists for a moment before it is held; one who cleans up then removes it."""
     real, removed = owners.FileLock, []
