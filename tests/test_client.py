@@ -190,7 +190,7 @@ def test_what_waits_outside_the_window_is_cancelled_unsent(client, api):
 
 @pytest.mark.timeout(60)
 def test_a_submit_returns_while_every_thread_hangs_on_the_service(api, quick):
-    """The thread that writes an intent is one of those that send: none of them may be waited for."""
+    """Threads that send also look a workflow up and write an intent: none of them may be waited for."""
     settings.workers = 1
     go_on, ids = threading.Event(), itertools.count(1)
 
@@ -200,10 +200,9 @@ def test_a_submit_returns_while_every_thread_hangs_on_the_service(api, quick):
 
     api.on(RUN, choose(hang))
     with connect(f"test={api.url}", key="the-key") as client:
-        workflow = client.workflow("wf-1")
-        runs = [client.submit(workflow, {"3::seed": 1}).run]
+        runs = [client.submit("wf-1", {"3::seed": 1}).run]
         wait_until(lambda: api.count(RUN) == 1)
-        runs.append(client.submit(workflow, {"3::seed": 2}).run)
+        runs.append(client.submit("wf-1", {"3::seed": 2}).run)
         assert [str(run.status) for run in runs] == ["submitting", "submitting"]
         assert len(history.runs()) == 2, "its intent is there, though nothing can be sent"
         assert api.count(RUN) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from comflowy_nb.runs.entrance import Entrance
 from comflowy_nb.runs.roster import Roster
@@ -15,7 +15,7 @@ from comflowy_nb.workflow.finding import Finder
 from comflowy_nb.workflow.pictures import picture_of_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.owners import Owner
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.pictures import PictureInput
 
 __all__ = ["Connection"]
-
-T = TypeVar("T")
 
 MOMENT_S = 1.0  # for so long what a service said of a graph is not asked for again
 
@@ -81,7 +79,7 @@ class Connection:
             published=self._published,
             described=self._described,
             graph_fields=self._graph_fields,
-            last_graph=lambda: self._wait_for(service.last_graph),
+            last_graph=lambda: self.tracker.wait_for(service.last_graph),
         )
 
     def picture_of_run(self, ref: str) -> PictureInput:
@@ -102,11 +100,11 @@ class Connection:
         self.tracker.hear(event)
 
     def _published(self) -> Mapping[str, str] | None:
-        listed = self._wait_for(self.service.workflows)
+        listed = self.tracker.wait_for(self.service.workflows)
         return None if listed is None else {workflow.id: workflow.name for workflow in listed}
 
     def _described(self, workflow_id: str) -> Mapping[str, Field] | None:
-        return self._wait_for(lambda: self.service.fields(workflow_id))
+        return self.tracker.wait_for(lambda: self.service.fields(workflow_id))
 
     def _graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         now_s = time.monotonic()
@@ -116,9 +114,6 @@ class Connection:
             and now_s - self._newest_fields[1] < MOMENT_S
         ):
             return self._newest_fields[2]  # run after run of the same file
-        fields = self._wait_for(lambda: self.service.graph_fields(graph))
+        fields = self.tracker.wait_for(lambda: self.service.graph_fields(graph))
         self._newest_fields = (graph, now_s, fields)
         return fields
-
-    def _wait_for(self, function: Callable[[], T]) -> T:
-        return self.tracker.call(function).result()

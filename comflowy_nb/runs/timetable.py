@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Interrupted", "Timetable", "unbroken"]
+__all__ = ["Interrupted", "Timetable", "unbroken", "wait_for"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def unbroken(function: Callable[[], T], timetable: Timetable) -> T:
             return future.result(BUSY_S)
         if future.cancel():
             future = Future()
-            threading.Thread(target=_perform, args=(future, function), daemon=True).start()
+            _begin(future, function)
         return future.result()
     except KeyboardInterrupt:
         if future.cancel():  # nobody has begun it, and nobody will
@@ -58,6 +58,22 @@ def unbroken(function: Callable[[], T], timetable: Timetable) -> T:
         if not future.done() or future.exception() is None:
             raise Interrupted(future.result()) from None
         raise
+
+
+def wait_for(function: Callable[[], T], timetable: Timetable) -> T:
+    """Do it on a thread of the timetable, after its pause, and wait; where all of them stay busy, a new one does it."""
+    future = timetable.call(function)
+    while not future.done():
+        with contextlib.suppress(TimeoutError):
+            return future.result(BUSY_S)
+        if not timetable.pause_left_s and future.cancel():
+            future = Future()
+            _begin(future, function)
+    return future.result()
+
+
+def _begin(future: Future[T], function: Callable[[], T]) -> None:
+    threading.Thread(target=_perform, args=(future, function), daemon=True).start()
 
 
 def _perform(future: Future[T], function: Callable[[], T]) -> None:

@@ -15,13 +15,12 @@ from comflowy_nb.runs.pace import SCOUTS, Pace
 from comflowy_nb.runs.paces import Paces
 from comflowy_nb.runs.run import may_move
 from comflowy_nb.runs.run_watch import RunWatch
-from comflowy_nb.runs.timetable import Timetable
+from comflowy_nb.runs.timetable import Timetable, wait_for
 from comflowy_nb.runs.window import Window
 from comflowy_nb.services.base import Event, Service, Status, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
     from pathlib import Path
 
     from comflowy_nb.runs.history import History
@@ -95,9 +94,9 @@ class Tracker:
 
     # -- what a client asks for ---------------------------------------------------------------------------------
 
-    def call(self, function: Callable[[], T]) -> Future[T]:
-        """Do one piece of HTTP on the tracker's threads."""
-        return self.times.call(function)
+    def wait_for(self, function: Callable[[], T]) -> T:
+        """Do one piece of HTTP as the tracker does: not while the service wants a pause."""
+        return wait_for(function, self.times)
 
     def live(self) -> list[Run]:
         with self._lock:

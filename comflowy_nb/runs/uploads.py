@@ -77,7 +77,7 @@ class Uploads:
             given = self._given.setdefault(picture.content_sha256, _Given())
         if given.name is not None:
             return given.name
-        name = self._tracker.call(partial(given.take, self._tracker.service, picture)).result()
+        name = self._tracker.wait_for(partial(given.take, self._tracker.service, picture))
         if name is None:
             label = self._tracker.service.label
             raise WorkflowError(f"{label} takes no uploads: give {field} the https address of a picture")

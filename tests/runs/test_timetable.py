@@ -6,7 +6,7 @@ import time
 import pytest
 from waiting import wait_until
 
-from comflowy_nb.runs.timetable import Interrupted, Timetable, unbroken
+from comflowy_nb.runs.timetable import Interrupted, Timetable, unbroken, wait_for
 
 
 @pytest.fixture
@@ -218,3 +218,24 @@ def test_an_interrupt_while_it_is_handed_over_does_it_wholly_or_not_at_all(busy,
     assert not isinstance(caught.value, Interrupted)
     busy.close()
     assert done == []
+
+
+@pytest.mark.timeout(20)
+def test_a_question_waits_for_no_thread_of_a_busy_timetable(busy):
+    assert wait_for(lambda: 42, busy) == 42
+
+
+@pytest.mark.parametrize("error", [KeyError, TimeoutError])
+@pytest.mark.parametrize("table", ["times", "busy"])
+def test_a_question_raises_its_own_error(request, table, error):
+    def ask():
+        raise error("its own")
+
+    with pytest.raises(error, match="its own"):
+        wait_for(ask, request.getfixturevalue(table))
+
+
+def test_a_question_waits_for_the_end_of_a_pause(busy):
+    busy.pause(0.3)
+    end_s = busy.clock() + busy.pause_left_s
+    assert wait_for(busy.clock, busy) >= end_s
