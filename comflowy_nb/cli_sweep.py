@@ -35,6 +35,7 @@ INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 LOOK_S = 0.25  # a terminal is told of changes at most so often
 WIDEST = 32  # characters of a label in the table
 
+_THERE_BEFORE = frozenset({"done", "left alone", "unknown"})  # what a plan says of a cell that is not sent
 _BAD = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
 
 
@@ -82,6 +83,7 @@ def _sweep(client: Client, swept: SweepFile, options: dict[str, Any]) -> tuple[S
 
     try:
         sweep = client.sweep(swept.workflow, swept.settings, wait=False, on_plan=say_plan, **options)
+        return sweep, not _watch(client, sweep)
     except KeyboardInterrupt:
         if not begun or begun[0].record is None:
             raise  # nothing was sent
@@ -89,7 +91,6 @@ def _sweep(client: Client, swept: SweepFile, options: dict[str, Any]) -> tuple[S
         with _Progress(sweep) as progress, contextlib.suppress(RefError):  # it had not begun to send
             _stop(client, sweep, progress)
         return sweep, True
-    return sweep, not _watch(client, sweep)
 
 
 def _say_plan(planned: Sweep) -> None:
@@ -134,7 +135,7 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
         sweep.cancel()
         can_cancel = client.service.can_cancel
         # A submit on its way is awaited whether it can be cancelled or not: else nobody could tell what became of it.
-        while any(can_cancel or run.status is Status.SUBMITTING for run in _own(client, sweep)):
+        while sweep.is_sending or any(can_cancel or run.status is Status.SUBMITTING for run in _own(client, sweep)):
             sweep.wait_change(LOOK_S)
             progress.look()
         left = len(_own(client, sweep))
@@ -156,7 +157,8 @@ class _Progress:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._ended = {cell.number for cell in sweep.cells if _has_ended(cell)}
+        # one that was sent may have ended by now, and is told of all the same
+        self._ended = {cell.number for cell in sweep.cells if _has_ended(cell) and cell.planned in _THERE_BEFORE}
         self._on_terminal = sys.stderr.isatty()
         self._trouble: str | None = None
         self._bar: Any = tqdm(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from comflowy_nb.runs.claims import Retry
+    from comflowy_nb.runs.claims import Claim, Retry
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.run import PictureRecord, Run
     from comflowy_nb.runs.sweep import Sweep
@@ -213,6 +213,8 @@ class Client:
             Before anything is sent.
         RunHeld
             If an earlier submit of the same request may have been taken.
+        Interrupted
+            If an interrupt came meanwhile, with the `Submitted` as `.result`: a run that was sent is being cancelled.
         """
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
@@ -220,17 +222,19 @@ class Client:
         values = {**(self.recall(workflow, base.params) if base else {}), **resolved.params}
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
         intent = self._connection.entrance.intent(workflow, values, set_params=set_params, name=name)
+
+        def enter() -> tuple[Claim, Run]:
+            claim, run = self._connection.entrance.enter(intent, fresh=fresh, retry=retry)
+            self.library.touch(run)
+            return claim, run
+
         try:
-            claim, run = unbroken(
-                lambda: self._connection.entrance.enter(intent, fresh=fresh, retry=retry),
-                self._connection.tracker.times,
-            )
+            claim, run = unbroken(enter, self._connection.tracker.times)
         except Interrupted as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
                 self.cancel(run)
-            raise KeyboardInterrupt from None
-        self.library.touch(run)
+            raise Interrupted(Submitted(run, claim.kind, resolved.drawn)) from None
         if claim.kind == "held":
             error = error_of(run)
             assert error is not None
@@ -315,6 +319,8 @@ class Client:
             Before anything is sent.
         RunFailed, RunTimeout
             With the sweep as `.run`.
+        Interrupted
+            If an interrupt came before anything was waited for, with the sweep as `.result`: it is being cancelled.
         """
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
@@ -323,18 +329,20 @@ class Client:
         )
         if on_plan is not None:
             on_plan(draft.sweep)
-        try:
-            sweep = unbroken(
-                lambda: self._connection.sweeper.enter(
-                    draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
-                ),
-                self._connection.tracker.times,
+
+        def enter() -> Sweep:
+            sweep = self._connection.sweeper.enter(
+                draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
             )
+            assert sweep.record is not None
+            self.library.touch(sweep.record)
+            return sweep
+
+        try:
+            sweep = unbroken(enter, self._connection.tracker.times)
         except Interrupted as interrupt:
             interrupt.result.cancel()
-            raise KeyboardInterrupt from None
-        assert sweep.record is not None
-        self.library.touch(sweep.record)
+            raise
         if wait:
             sweep.wait(timeout)
             if save is not None:

@@ -13,12 +13,15 @@ from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
 from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.save import copy_with_params, readable_name
+from comflowy_nb.runs.timetable import Interrupted
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
-    from comflowy_nb.client import Client
+    from collections.abc import Callable
+
+    from comflowy_nb.client import Client, Submitted
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.notebook.views import RunView
@@ -42,6 +45,10 @@ def run(session: Session, request: Request) -> Run | Sweep:
         return run_times(session, client, request, workflow=workflow, settings=settings, base=base)
     label = [field_id for word in request.options.get("label", ()) for field_id in workflow.find(word)]
     usual_s = client.usual_seconds(workflow)
+
+    def show(one: Submitted) -> RunView:
+        return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label or None)
+
     try:
         submitted = client.submit(
             workflow,
@@ -55,15 +62,10 @@ def run(session: Session, request: Request) -> Run | Sweep:
     except RunHeld as held:
         session.view(held.run, how="shown").finish()
         raise
-    view = session.view(submitted.run, how=submitted.how, drawn=submitted.drawn, usual_s=usual_s, label=label or None)
-    if "as" in request.options:
-        session.shell.push({request.options["as"]: submitted.run})
-    if request.options.get("background") and session.can_answer:
-        if "save" in request.options:
-            view.note(f"--save is not done in the background: %comflowy save {submitted.run.ref} DIR")
-        session.viewer.follow(view)
+    except Interrupted as interrupt:
+        raise _end(session, client, show(interrupt.result)) from None
+    if not _wait(session, client, request, lambda: show(submitted)):
         return submitted.run
-    _wait(session, client, view, request.options.get("timeout"))
     if "save" in request.options and submitted.run.status is Status.SUCCESS:
         save_named(session, submitted.run, request.options["save"])
     error = error_of(submitted.run)
@@ -89,21 +91,36 @@ def _save_one(run: Run, image: RunImage, folder: Path) -> Path:
         raise PictureError(f"{run.ref} can't be saved in {folder.name or folder}: {error.strerror}") from error
 
 
-def _wait(session: Session, client: Client, view: RunView, timeout_s: float | None) -> None:
+def _wait(session: Session, client: Client, request: Request, show: Callable[[], RunView]) -> bool:
+    """Show it until it has ended; False where the cell is not to wait for that."""
+    options, view = request.options, None
     try:
-        wait_drawing([view], timeout_s)
-    except KeyboardInterrupt as interrupt:
-        try:
-            _stop(session, client, view)
-        except KeyboardInterrupt:
-            view.note("stopped waiting; it goes on")
+        view = show()
+        if "as" in options:
+            session.shell.push({options["as"]: view.run})
+        if options.get("background") and session.can_answer:
+            if "save" in options:
+                view.note(f"--save is not done in the background: %comflowy save {view.ref} DIR")
             session.viewer.follow(view)
-        status = view.run.status
-        interrupt.args = (f"{view.run.ref} goes on" if status.is_live else f"{view.run.ref}: {status}",)
-        raise
+            return False
+        wait_drawing([view], options.get("timeout"))
+    except KeyboardInterrupt:
+        raise _end(session, client, view or show()) from None
     except ComflowyError:  # a time-out: it goes on, and still lands in this cell
-        session.viewer.follow(view)
+        session.viewer.follow(view or show())
         raise
+    return True
+
+
+def _end(session: Session, client: Client, view: RunView) -> KeyboardInterrupt:
+    """What to raise after an interrupt: the run is cancelled where that can be. A second one stops waiting for that."""
+    try:
+        _stop(session, client, view)
+    except KeyboardInterrupt:
+        view.note("stopped waiting; it goes on")
+        session.viewer.follow(view)
+    status = view.run.status
+    return KeyboardInterrupt(f"{view.ref} goes on" if status.is_live else f"{view.ref}: {status}")
 
 
 def _stop(session: Session, client: Client, view: RunView) -> None:

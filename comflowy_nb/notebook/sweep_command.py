@@ -12,12 +12,13 @@ from comflowy_nb.notebook.starting import axes_to_start_from, start
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import raise_unless_whole
 from comflowy_nb.runs.sweep_captions import choose_axes
+from comflowy_nb.runs.timetable import Interrupted
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.commands import Request
@@ -114,31 +115,27 @@ def _sweep(
         assert planned.plan is not None
         session.say(paragraph(planned.plan.text))
 
-    swept = client.sweep(
-        workflow,
-        axes,
-        wait=False,
-        fresh=options.get("fresh", False),
-        retry=options.get("retry", "failed"),
-        name=options.get("as"),
-        max_runs=options.get("max-runs"),
-        stop_after=options.get("stop-after", 3),
-        window=options.get("window"),
-        x=options.get("x"),
-        y=options.get("y"),
-        z=options.get("z"),
-        base=base,
-        on_plan=say_plan,
-    )
-    view = session.sweep_view(swept, **shown)
-    if "as" in options:
-        session.shell.push({options["as"]: swept})
-    if options.get("background") and session.can_answer:
-        if "save" in options:
-            view.note(f"--save is not done in the background: %comflowy save {swept.ref} DIR")
-        session.viewer.follow(view)
+    try:
+        swept = client.sweep(
+            workflow,
+            axes,
+            wait=False,
+            fresh=options.get("fresh", False),
+            retry=options.get("retry", "failed"),
+            name=options.get("as"),
+            max_runs=options.get("max-runs"),
+            stop_after=options.get("stop-after", 3),
+            window=options.get("window"),
+            x=options.get("x"),
+            y=options.get("y"),
+            z=options.get("z"),
+            base=base,
+            on_plan=say_plan,
+        )
+    except Interrupted as interrupt:
+        raise _end(session, client, session.sweep_view(interrupt.result, **shown)) from None
+    if not _wait(session, client, request, lambda: session.sweep_view(swept, **shown)):
         return swept
-    _wait(session, client, view, options.get("timeout"))
     if "save" in options and any(cell.status is Status.SUCCESS for cell in swept.cells):
         save_sweep_named(session, swept, options["save"])
     if options.get("strict"):
@@ -215,29 +212,45 @@ def _shown(workflow: Workflow, request: Request) -> dict[str, Any]:
     return {"label": label or None, "node": options.get("node"), "image": options.get("image")}
 
 
-def _wait(session: Session, client: Client, view: SweepView, timeout_s: float | None) -> None:
-    """Wait for the end; an interrupt sends no more and cancels what can be cancelled."""
+def _wait(session: Session, client: Client, request: Request, show: Callable[[], SweepView]) -> bool:
+    """Fill the grid in until the end; False where the cell is not to wait for that."""
+    options, view = request.options, None
     try:
-        wait_drawing([view], timeout_s)
-    except KeyboardInterrupt as interrupt:
-        try:
-            _stop(session, client, view)
-        except KeyboardInterrupt:
-            view.note("stopped waiting; what runs goes on")
+        view = show()
+        if "as" in options:
+            session.shell.push({options["as"]: view.sweep})
+        if options.get("background") and session.can_answer:
+            if "save" in options:
+                view.note(f"--save is not done in the background: %comflowy save {view.ref} DIR")
             session.viewer.follow(view)
-        swept = view.sweep
-        done = swept.status_counts().get(Status.SUCCESS, 0)
-        interrupt.args = (f"{swept.ref}: {done} of {len(swept.cells)} done; the same cell takes it up again",)
-        raise
+            return False
+        wait_drawing([view], options.get("timeout"))
+    except KeyboardInterrupt:
+        raise _end(session, client, view or show()) from None
     except ComflowyError:  # a time-out: it goes on, and still lands in this cell
-        session.viewer.follow(view)
+        session.viewer.follow(view or show())
         raise
+    return True
+
+
+def _end(session: Session, client: Client, view: SweepView) -> KeyboardInterrupt:
+    """What to raise after an interrupt: no more is sent, and what can be is cancelled. A second one stops waiting."""
+    try:
+        _stop(session, client, view)
+    except KeyboardInterrupt:
+        view.note("stopped waiting; what runs goes on")
+        session.viewer.follow(view)
+    swept = view.sweep
+    done = swept.status_counts().get(Status.SUCCESS, 0)
+    return KeyboardInterrupt(f"{swept.ref}: {done} of {len(swept.cells)} done; the same cell takes it up again")
 
 
 def _stop(session: Session, client: Client, view: SweepView) -> None:
     """Send no more; wait for what is cancelled, and leave to the view thread what can't be."""
     swept = view.sweep
     swept.cancel()
+    while swept.is_sending:  # what was on its way when it was cancelled
+        swept.wait_change(0.25)
     own = {run.token for run in client.live()}
     running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
     if client.service.can_cancel:

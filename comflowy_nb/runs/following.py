@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -105,16 +106,27 @@ class Following:
         self._cancel_confirmed = False
         self._ledger = Ledger(run, desk.history)
         self._appointment = 0  # the newest; older ones are void
+        self._hinted: Status | None = None  # what was heard since the service was asked last
+        self._lock = threading.Lock()  # of these two
 
     # -- called from anywhere -----------------------------------------------------------------------------------
 
     def begin(self) -> None:
         self._desk.times.soon(lambda: self._act(self._submit))
 
+    def hint(self, status: Status) -> None:
+        """The service said by itself how it stands: ask now, whatever a step that goes on just then decides."""
+        with self._lock:
+            self._hinted = status
+        self.ask(self._desk.times.clock())
+
     def ask(self, due_s: float) -> None:
         """Check at a time; an earlier appointment is void."""
-        self._appointment += 1
-        number = self._appointment
+        with self._lock:
+            self._appointment += 1
+            number = self._appointment
+            if self._hinted is not None and may_move(self.run.status, self._hinted):
+                due_s = min(due_s, self._desk.times.clock())
 
         def check() -> None:
             # once more inside: while it waited for its turn another check may have found the end
@@ -125,7 +137,8 @@ class Following:
 
     def stop(self) -> None:
         """Ask no more."""
-        self._appointment += 1
+        with self._lock:
+            self._appointment += 1
         self.rule_due_s = None
 
     def cancel(self) -> None:
@@ -277,6 +290,8 @@ class Following:
             self._release(forget=record.status is not Status.UNKNOWN)
             return
         sent_s = desk.times.clock()
+        with self._lock:
+            self._hinted = None
         try:
             snapshot = desk.service.check(run_id)
         except NotFoundError:

@@ -298,19 +298,26 @@ class Run:
     # -- for the tracker ----------------------------------------------------------------------------------------
 
     def update(self, record: RunRecord) -> None:
-        self._record = record
-        self._trouble = None
-        if not record.status.is_live and self._progress is not None and self._progress.preview is not None:
-            self._progress = replace(self._progress, preview=None)
+        with self._changed:
+            self._record = record
+            self._trouble = None
+            if self._progress is not None:
+                self._show(self._progress)
         with self._moved:
             self._moved.notify_all()
         self._tell()
 
     def report(self, *, progress: Progress | None = None, trouble: str | None = None) -> None:
-        if progress is not None:
-            self._progress = progress
-        self._trouble = trouble
+        with self._changed:
+            # a place in the queue that was read before it began tells nothing
+            if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):
+                self._show(progress)
+            self._trouble = trouble
         self._tell()
+
+    def _show(self, progress: Progress) -> None:
+        is_over = progress.preview is not None and not self.status.is_live
+        self._progress = replace(progress, preview=None) if is_over else progress
 
     def _tell(self) -> None:
         with self._changed:

@@ -158,7 +158,8 @@ class Sweep:
     @property
     def is_settled(self) -> bool:
         """Nothing more will happen by itself: nothing to send, and every run settled."""
-        return not self._open and (self._sender is None or not self._sender.is_sending)
+        # in this order: the last cell becomes open before nothing is sent any more
+        return (self._sender is None or not self._sender.is_sending) and not self._open
 
     @property
     def errors(self) -> dict[str, str]:

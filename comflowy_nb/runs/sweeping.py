@@ -80,6 +80,7 @@ class Sending:
         self._unknowns = 0
         self._succeeded = False
         self._ended = False
+        self._cancelled = False
         self._enrolled = False  # whether the history says that we send it
 
     is_here = True
@@ -118,6 +119,7 @@ class Sending:
                 with self._lock:
                     self._busy -= 1
                 self._resign_if_done()
+                self._end_if_done()  # its run may have ended while this thread was busy with it
                 self._sweep.tell()
         return False
 
@@ -170,6 +172,8 @@ class Sending:
         )
         claim, run = self._entrance.enter(intent, fresh=self._fresh, retry=self._retry)
         self.attach(cell, run, is_ours=claim.kind == "new")
+        if self._cancelled and run.status.is_live and run.record.owner == self._owner:
+            run.cancel()  # it was on its way when the others were cancelled
         return claim.kind == "new"
 
     # -- what becomes of the runs -------------------------------------------------------------------------------
@@ -231,6 +235,7 @@ class Sending:
     def cancel(self) -> None:
         """Send no more, and cancel the live runs of this client."""
         with self._lock:
+            self._cancelled = True
             left = len(self._waiting)
             self._waiting.clear()
         if left:

@@ -206,7 +206,7 @@ class Tracker:
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             following.hear_start()  # a word of the service's own socket, which need not be asked for
         elif event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
-            following.ask(self.times.clock())
+            following.hint(event.status)
 
     def close(self) -> None:
         """Stop following. Live runs stay live in the history: the next client takes them up."""

@@ -132,6 +132,10 @@ class Progress:
     preview: bytes | None = field(default=None, repr=False)  # a JPEG or PNG
     ahead: int | None = None  # runs before it in the service's queue
 
+    @property
+    def is_waiting(self) -> bool:
+        return self.ahead is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

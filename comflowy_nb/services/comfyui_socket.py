@@ -86,10 +86,11 @@ class Socket:
         A server forgets a client's name when an older socket of that name closes, and says nothing to it any more.
         """
         self.client_id = uuid.uuid4().hex
-        connection = self._connection
-        if connection is not None:
-            with self._changed:
+        with self._changed:
+            connection = self._connection
+            if connection is not None:
                 self._is_open = False
+        if connection is not None:
             connection.close()
 
     def close(self) -> None:
@@ -142,7 +143,8 @@ class Socket:
             logger=_quiet,
             **options,
         ) as connection:
-            self._connection = connection
+            with self._changed:
+                self._connection = connection
             connection.send(FLAGS)  # counts only as the first message
             first = connection.recv(timeout=settings.connect_timeout_s)  # the server knows us from here on
             with self._changed:

@@ -115,6 +115,7 @@ class FaultyServer:
         self._all: list[Seen] = []
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        self.stumbled: list[Exception] = []  # what answers raised
         self._open: set[socket.socket] = set()
         self.connections = 0  # accepted so far
         self.port = 0
@@ -160,6 +161,7 @@ class FaultyServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        assert self.stumbled == []
 
     # -- what it does -------------------------------------------------------------------------------------------
 
@@ -197,7 +199,7 @@ class FaultyServer:
         with self._changed:
             self._all.clear()
 
-    def wait_for(self, route: str, count: int = 1, timeout_s: float = 10.0) -> list[Seen]:
+    def wait_for(self, route: str, count: int = 1, timeout_s: float = 30.0) -> list[Seen]:
         """Wait until a route has had so many requests.
 
         Raises
@@ -241,7 +243,13 @@ class FaultyServer:
                     return
                 while (seen := _read_request(reader, number)) is not None:
                     answer = self._record(seen)
-                    if answer(seen, wire) != KEEP:
+                    try:
+                        stays = answer(seen, wire) == KEEP
+                    except Exception as error:
+                        if not isinstance(error, OSError):  # of the test, and not of the wire
+                            self.stumbled.append(error)
+                        raise
+                    if not stays:
                         break
         except (OSError, ValueError):
             pass  # the other side went away, or a test closed the server

@@ -37,10 +37,10 @@ class ScriptedApi(FaultyServer):
         self.words = ["waiting", "running"]
         self.outputs: dict[str, list[str]] = {"9": ["/pictures/a.png"]}
         self.finished: dict[str, object] | None = None
-        self._ids = (f"run-{number}" for number in itertools.count(1))
+        self._ids = itertools.count(1)
         self._asked: dict[str, int] = defaultdict(int)
         self.on(TOKEN, reply({"access_token": "token-of-the-service"}))
-        self.on(RUN, choose(lambda _: reply({"success": True, "data": {"run_id": next(self._ids)}})))
+        self.on(RUN, choose(lambda _: reply({"success": True, "data": {"run_id": f"run-{next(self._ids)}"}})))
         self.on(CHECK, choose(lambda seen: reply({"success": True, "data": self.state(seen.query["id"])})))
         self.on("GET /pictures/*", reply(png(), headers={"Content-Type": "image/png"}))
 

@@ -100,7 +100,9 @@ class Sandbox:
         return [server, *server.children(recursive=True)]
 
     def workers(self):
-        return psutil.Process(self.process.pid).children()
+        # One that is not yet a program of its own holds its parent still: to stop it would stop the server.
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if "comflowy_nb.sandbox.worker" in child.cmdline()]
 
     def end(self, number=signal.SIGTERM):
         with contextlib.suppress(ProcessLookupError):
