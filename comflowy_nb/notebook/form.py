@@ -12,6 +12,7 @@ import traitlets
 from comflowy_nb.errors import ComflowyError, FieldError
 from comflowy_nb.notebook.form_body import FormBody
 from comflowy_nb.notebook.form_reel import Reel
+from comflowy_nb.notebook.form_runs import Taken
 from comflowy_nb.notebook.form_words import static_form
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.notebook.views import wait_drawing
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.form_fields import FormField
+    from comflowy_nb.notebook.form_runs import EntryView
     from comflowy_nb.notebook.form_screens import Screen
     from comflowy_nb.notebook.views import Viewer
     from comflowy_nb.runs.run import Run
@@ -60,6 +62,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self.workflow = workflow
         self._taking = threading.RLock()  # a kernel may bring callbacks on several threads
         self._work = Timetable("comflowy-form", workers=1)  # sends in the order of the clicks
+        self._taken: list[Taken] = []  # and not sent yet
         self._clicked_s = float("-inf")
         self._clicked_with: object = None
         self._is_closed = False
@@ -112,7 +115,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         ComflowyError
             As `Client.submit`.
         """
-        view = self._reel.send(*self._take(), fresh=fresh)
+        view = self._send_taken(self._take(), fresh=fresh)
         if wait:
             wait_drawing([view])
         return view.run
@@ -159,7 +162,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         if entry is None:
             return
         with self._taking:
-            self._body.restore(entry.values, entry.given)
+            self._body.restore(entry.values, entry.taken.given)
         self._refresh()
         self._reel.show(entry)
 
@@ -209,7 +212,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             taken = self._take()
             self._clicked_with = self._body.snapshot()  # with the seed that was drawn for this run
         self._reel.say("sending ...")
-        self._work.soon(lambda: self._do(lambda: self._reel.send(*taken, fresh=fresh)))
+        self._work.soon(lambda: self._do(lambda: self._send_taken(taken, fresh=fresh)))
 
     def _click_pick(self, token: str) -> None:
         self._do(lambda: self.go_back(token))
@@ -231,13 +234,23 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     # -- within -------------------------------------------------------------------------------------------------
 
-    def _take(self) -> tuple[list[Setting], Mapping[str, Any], frozenset[str]]:
-        """What is to be sent now, what stands in every field, and which fields are sent whatever they hold."""
+    def _take(self) -> Taken:
+        """What is to be sent now."""
         with self._taking:
-            self._body.advance_seeds(self._reel.used, self.workflow)
+            newest = self._taken[-1].values if self._taken else self._reel.used
+            self._body.advance_seeds(newest, self.workflow)
             values = self._body.read()
             settings = [Setting(key, values[key], typed=True) for key in self._body.sent]
-            return settings, values, frozenset(self._body.given)
+            taken = Taken(settings, values, frozenset(self._body.given))
+            self._taken.append(taken)
+            return taken
+
+    def _send_taken(self, taken: Taken, *, fresh: bool) -> EntryView:
+        try:
+            return self._reel.send(taken, fresh=fresh)
+        finally:
+            with self._taking:
+                self._taken = [other for other in self._taken if other is not taken]
 
     def _refresh(self) -> None:
         with self._taking:

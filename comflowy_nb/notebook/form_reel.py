@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
+    from comflowy_nb.notebook.form_runs import Taken
     from comflowy_nb.notebook.form_screens import Screen
     from comflowy_nb.notebook.views import Viewer
     from comflowy_nb.runs.run import Run
-    from comflowy_nb.workflow.values import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Reel"]
@@ -94,9 +94,7 @@ class Reel:
 
     # -- sending and stopping -----------------------------------------------------------------------------------
 
-    def send(
-        self, settings: Sequence[Setting], values: Mapping[str, Any], given: frozenset[str], *, fresh: bool
-    ) -> EntryView:
+    def send(self, taken: Taken, *, fresh: bool) -> EntryView:
         """Send a run, and show it from now on, in the view that is returned.
 
         Raises
@@ -106,14 +104,14 @@ class Reel:
         """
         usual_s = self._client.usual_seconds(self._workflow)
         try:
-            submitted = self._client.submit(self._workflow, settings, fresh=fresh)
+            submitted = self._client.submit(self._workflow, taken.settings, fresh=fresh)
         except RunHeld as held:
-            self._add(Submitted(held.run, "held", {}), values, given, usual_s)
+            self._add(Submitted(held.run, "held", {}), taken, usual_s)
             raise
         except BaseException:
             self.status.value = ""
             raise
-        return self._add(submitted, values, given, usual_s)
+        return self._add(submitted, taken, usual_s)
 
     def stop(self) -> str | None:
         """Cancel the live runs, where the service can; a line where there is something to say."""
@@ -128,12 +126,14 @@ class Reel:
             self._draw(entry)
         return None
 
-    def _add(
-        self, submitted: Submitted, values: Mapping[str, Any], given: frozenset[str], usual_s: float | None
-    ) -> EntryView:
+    def _add(self, submitted: Submitted, taken: Taken, usual_s: float | None) -> EntryView:
         with self._lock:
-            changed = describe_changes(self.used or None, values, self._names)
-            entry = Entry(submitted, values, given, changed, usual_s)
+            newest = self._entries[-1] if self._entries else None
+            if newest is not None and newest.token == submitted.run.token:
+                changed = newest.changed  # the same once more, as by a double click of a slow hand
+            else:
+                changed = describe_changes(self.used or None, taken.values, self._names)
+            entry = Entry(submitted, taken, changed, usual_s)
             # The same run once more takes the newest place.
             self._entries = [*(one for one in self._entries if one.token != entry.token), entry]
             self._grown()  # before it is seen: whoever sees it may ask the form for it

@@ -17,13 +17,14 @@ from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.client import Submitted
     from comflowy_nb.runs.run import Run
+    from comflowy_nb.workflow.values import Setting
 
-__all__ = ["Entry", "EntryView", "describe_changes"]
+__all__ = ["Entry", "EntryView", "Taken", "describe_changes"]
 
 THUMB_PX = 160
 _SHORT = 24  # characters of a value that changed
@@ -32,16 +33,21 @@ _WORDS = {
 }  # fmt: skip
 
 
-@dataclass(slots=True)
-class Entry:
-    """One run of a form.
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """What a press of Run is to send: `values` is what stood in every field, `given` those sent whatever they held."""
 
-    `values` is what stood in every field, `given` the fields that were sent whatever they held.
-    """
-
-    submitted: Submitted
+    settings: Sequence[Setting]
     values: Mapping[str, Any]
     given: frozenset[str]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One run of a form."""
+
+    submitted: Submitted
+    taken: Taken
     changed: str
     usual_s: float | None = None
     note: str | None = None
@@ -56,6 +62,10 @@ class Entry:
     @property
     def token(self) -> str:
         return self.run.token
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self.taken.values
 
     def line(self) -> StatusLine:
         """How it stands, for the status below the buttons."""

@@ -58,8 +58,8 @@ class Desk(Protocol):
     def note_end(self, *, heard: bool) -> None:
         """A run ended; whether we were told before we asked."""
 
-    def is_scout(self, following: Following) -> bool:
-        """Whether a run of a workflow of which nothing is known is asked about."""
+    def time_if_scout(self, following: Following) -> None:
+        """Ask by the rule about a run of a workflow of which nothing is known, if few are asked about."""
 
     def live_runs(self) -> int: ...
 
@@ -217,8 +217,10 @@ class Following:
             origin=place.origin if place is not None else None,
             service=place.label if place is not None else None,
         )
-        if self.pace.estimate_s is not None or self._desk.is_scout(self):
+        if self.pace.estimate_s is not None:
             self.rule_due_s = self.first_due_s()
+        else:
+            self._desk.time_if_scout(self)
         due_s, look_s = self.next_due_s(self.answered_s), self._desk.look_wait_s(self)
         if look_s is not None:
             due_s = min(due_s, self.answered_s + look_s)

@@ -258,10 +258,11 @@ class Tracker:
     def note_end(self, *, heard: bool) -> None:
         self._heard_in_a_row = self._heard_in_a_row + 1 if heard else 0
 
-    def is_scout(self, following: Following) -> bool:
+    def time_if_scout(self, following: Following) -> None:
         with self._lock:
             others = [other for other in self._followed.values() if other is not following]
-        return sum(other.pace is following.pace and other.rule_due_s is not None for other in others) < SCOUTS
+            if sum(other.pace is following.pace and other.rule_due_s is not None for other in others) < SCOUTS:
+                following.rule_due_s = following.first_due_s()
 
     def first_end(self, following: Following) -> None:
         with self._lock:

@@ -27,6 +27,7 @@ _LOCK_POLL_S = 0.05
 _ASK_S = 2.0
 ARRIVAL_S = 15.0  # somebody who started a sandbox, or is about to connect, has so long to hold a lock
 UNUSED_S = 4.0
+_PROBING = "probing.lock"  # held by whoever tries a client's lock, so that nobody takes the trial for the client
 
 
 class OneRunsAlready(Exception):
@@ -102,7 +103,8 @@ class Usage:
     def _is_held(self) -> bool:
         if self._held is not None and _is_locked(self._held):
             return True
-        self._held = next((path for path in self._folder.glob("*.lock") if _is_locked(path)), None)
+        clients = (path for path in self._folder.glob("*.lock") if path.name != _PROBING)
+        self._held = next((path for path in clients if _is_locked(path)), None)
         return self._held is not None
 
 
@@ -111,13 +113,12 @@ def _is_locked(path: Path) -> bool:
         return False
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        lock.acquire()
+        probing = FileLock(path.parent / _PROBING, timeout=_ASK_S, poll_interval=0.001, thread_local=False)
+        # Its owner is gone for good, since a name is used once: the file goes too, while we hold it.
+        with probing, lock, contextlib.suppress(OSError):
+            path.unlink()
     except Timeout:
         return True
     except (OSError, NotImplementedError):
         return False
-    # Its owner is gone for good, since a name is used once: the file goes too, while we hold it.
-    with contextlib.suppress(OSError):
-        path.unlink()
-    lock.release()
     return False

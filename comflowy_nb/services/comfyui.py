@@ -41,7 +41,9 @@ __all__ = ["ComfyUI"]
 
 LOOKS_S = (0.0, 0.25, 1.0)  # pauses before the looks for a run whose submit had no answer
 SETTLE_S = 1.0  # how long a cancel waits to see what came of it, before it is repeated
-DEAF_S = 2.0  # an end that the open socket did not tell so long after it was seen
+# An end that the open socket did not tell so long after it was seen. Too short, and a busy kernel or a slow line loses
+# pictures that come by the socket alone; too long only costs what asking takes longer than hearing.
+DEAF_S = 10.0
 
 
 class ComfyUI:

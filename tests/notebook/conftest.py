@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
 import time
 
 import numpy as np
@@ -10,7 +14,9 @@ from IPython import get_ipython
 from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 from PIL import Image
+from waiting import wait_until
 
+from comflowy_nb.notebook import run_command, runs_commands, sweep_command, views
 from comflowy_nb.runs.run import PictureRecord, Run, RunRecord
 from comflowy_nb.runs.thumbnails import make_thumbnails
 from comflowy_nb.services.base import Status
@@ -74,6 +80,47 @@ def cell(shell):
 def handles(shell, monkeypatch):
     """The shell has a kernel: there are display handles, and nobody answers."""
     monkeypatch.setattr(shell, "kernel", object(), raising=False)
+
+
+@pytest.fixture
+def interrupting(monkeypatch):
+    """`with interrupting(condition):` around a cell: SIGINT comes once the cell waits and the condition holds."""
+    waits = threading.Event()
+    for module in (run_command, sweep_command, runs_commands):
+
+        def wait(*args, real=module.wait_drawing):
+            waits.set()  # from within what an interrupt is caught by
+            return real(*args)
+
+        monkeypatch.setattr(module, "wait_drawing", wait)
+
+    @contextlib.contextmanager
+    def around(condition=lambda: True):
+        over = threading.Event()
+        waits.clear()
+
+        def interrupt():
+            wait_until(lambda: over.is_set() or (waits.is_set() and condition()), timeout_s=60)
+            if not over.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    return around
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The status lines that cells have shown so far, updates among them."""
+    lines, real = [], views._bundle
+    monkeypatch.setattr(views, "_bundle", lambda line: lines.append(line) or real(line))
+    return lines
 
 
 @pytest.fixture(scope="session")

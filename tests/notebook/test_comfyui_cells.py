@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -12,11 +14,15 @@ import time
 import pytest
 from bare_client import BareClient, empty_image
 from PIL import Image
+from waiting import wait_until
 
 from comflowy_nb.errors import RunFailed, RunRejected, SettingsError, WorkflowError
 from comflowy_nb.notebook.file_outputs import LARGEST_PREVIEW, inline_picture
+from comflowy_nb.notebook.session import Session
 from comflowy_nb.notebook.status import status_line
 from comflowy_nb.notebook.views import RunView
+from comflowy_nb.runs.entrance import Entrance
+from comflowy_nb.runs.sweeper import Sweeper
 from comflowy_nb.settings import settings
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
@@ -42,14 +48,20 @@ def texts(cell):
     return [data["text/plain"] for data in cell.last]
 
 
-def interrupt_when(condition):
-    def wait():
-        deadline = time.monotonic() + 10
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        os.kill(os.getpid(), signal.SIGINT)
+@contextlib.contextmanager
+def going_on_when(comfy, condition):
+    """The server waits at its gate until the condition holds."""
 
-    threading.Thread(target=wait).start()
+    def wait():
+        try:
+            wait_until(condition)
+        finally:
+            comfy.go_on()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield
+    thread.join()
 
 
 def test_the_same_cells_as_anywhere(home_server):
@@ -81,6 +93,7 @@ def test_a_wrong_choice_is_refused_before_anything_is_sent(home_server, comfy):
 
 def test_choices_complete_without_asking(home_server, shell, comfy):
     home_server("%comflowy fields default")
+    wait_until(lambda: comfy.sockets_opened)  # on a thread of its own since the connect
     before = len(comfy.requests)
     _, found = shell.complete("%comflowy run default ckpt_name=v1")
     assert any("v1-5-pruned-emaonly-fp16.safetensors" in one for one in found)
@@ -147,11 +160,12 @@ def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, 
     assert any("failed" in data.get("text/plain", "") for data in retried.last)
 
 
-def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comfy, monkeypatch):
+def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comfy, drawn, monkeypatch):
     monkeypatch.setattr("comflowy_nb.notebook.views.UPDATE_S", 0.02)
     comfy.previews = True
-    comfy.step_s = 0.06
-    cell = home_server("%comflowy run default 5::width=64 5::height=64 3::steps=5")
+    comfy.wait_at("3", 4)
+    with going_on_when(comfy, lambda: any(line.preview for line in drawn)):
+        cell = home_server("%comflowy run default 5::width=64 5::height=64 3::steps=5")
     status = next(iter(cell.handles.values()))
     pages = [shown["data"]["text/html"] for shown in status]
     seen = [page for page in pages if "data:image/jpeg;base64," in page]
@@ -187,15 +201,15 @@ def test_previews_change_the_screen_at_most_four_times_a_second(comfy, folder):
     assert "base64" not in status_line(folder.run()).html
 
 
-def test_what_waits_says_how_many_are_before_it(home_server, comfy, monkeypatch):
+def test_what_waits_says_how_many_are_before_it(home_server, comfy, drawn, monkeypatch):
     monkeypatch.setattr("comflowy_nb.notebook.views.UPDATE_S", 0.02)
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads(json.dumps(other_graph()))
         other.submit(graph)
-        assert comfy.at_gate.wait(5)
-        threading.Timer(1.0, comfy.go_on).start()
-        cell = home_server(f"%comflowy run default {SMALL} seed=4")
+        assert comfy.at_gate.wait(30)
+        with going_on_when(comfy, lambda: any("1 run before it" in line.text for line in drawn)):
+            cell = home_server(f"%comflowy run default {SMALL} seed=4")
     words = " ".join(shown["data"]["text/plain"] for shown in next(iter(cell.handles.values())))
     assert "pending - 1 run before it" in words
 
@@ -239,22 +253,59 @@ def test_in_a_terminal_the_paths_and_texts_are_printed(shell, cell, comfy, tmp_p
     assert ".png" in shown.stdout
 
 
-def test_an_interrupt_leaves_nothing_of_ours_at_the_server(home_server, comfy):
+def test_an_interrupt_leaves_nothing_of_ours_at_the_server(home_server, comfy, interrupting):
     comfy.wait_at("3", 1)
-    interrupt_when(comfy.at_gate.is_set)
-    cell = home_server("%comflowy run default 3::steps=50 5::width=64 5::height=64")
+    with interrupting(comfy.at_gate.is_set):
+        cell = home_server("%comflowy run default 3::steps=50 5::width=64 5::height=64")
     assert type(cell.error) is KeyboardInterrupt
     assert "cancelled" in texts(cell)[0]
     assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}
 
 
-def test_an_interrupt_of_a_sweep_leaves_nothing_of_ours_and_all_of_others(home_server, comfy):
+@pytest.mark.parametrize(("view", "what"), [("view", "run default seed=7"), ("sweep_view", "sweep default seed=1..8")])
+def test_an_interrupt_before_the_cell_waits_is_one_all_the_same(home_server, comfy, monkeypatch, view, what):
+    """It came between the submit and the waiting, and the run went on unseen."""
+    comfy.wait_at("3", 1)
+    real, first = getattr(Session, view), []
+
+    def show(self, shown, **options):
+        if not first:
+            first.append(shown)
+            raise KeyboardInterrupt
+        return real(self, shown, **options)
+
+    monkeypatch.setattr(Session, view, show)
+    cell = home_server(f"%comflowy {what} 5::width=64 5::height=64")
+    assert first
+    assert type(cell.error) is KeyboardInterrupt
+    assert "cancelled" in " ".join(texts(cell))
+    assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}
+
+
+@pytest.mark.parametrize(("owner", "what"), [(Entrance, "run default seed=7"), (Sweeper, "sweep default seed=1..8")])
+def test_an_interrupt_while_it_is_sent_is_one_all_the_same(home_server, comfy, monkeypatch, owner, what):
+    comfy.wait_at("3", 1)
+    real = owner.enter
+
+    def enter(*args, **options):
+        entered = real(*args, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return entered
+
+    monkeypatch.setattr(owner, "enter", enter)
+    cell = home_server(f"%comflowy {what} 5::width=64 5::height=64")
+    assert type(cell.error) is KeyboardInterrupt
+    assert re.search("cancelled|not sent", " ".join(texts(cell)))
+    assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}
+
+
+def test_an_interrupt_of_a_sweep_leaves_nothing_of_ours_and_all_of_others(home_server, comfy, interrupting):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(other_graph())
-        assert comfy.at_gate.wait(5)
-        interrupt_when(lambda: comfy.asked("POST", "/prompt") >= 3)
-        cell = home_server(f"%comflowy sweep default {SMALL} seed=1..8")
+        assert comfy.at_gate.wait(30)
+        with interrupting(lambda: comfy.asked("POST", "/prompt") >= 3):
+            cell = home_server(f"%comflowy sweep default {SMALL} seed=1..8")
         assert type(cell.error) is KeyboardInterrupt
         listed = comfy.queue.listed()
         assert [item[1] for item in listed["queue_running"]] == [foreign]
