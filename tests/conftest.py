@@ -10,10 +10,16 @@ import socket
 import pytest
 from certificates import Authority
 from faulty_server import FaultyServer
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from scripted_api import ScriptedApi
 
 from comflowy_nb import connect
 from comflowy_nb.settings import settings
+
+# No example is timed: on a busy machine any may take long.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 
 @pytest.hookimpl(trylast=True)
@@ -133,15 +139,21 @@ def faulty():
 
 
 @pytest.fixture
-def hasty():
-    """Limits so short that a fault shows within a second."""
+def few_tries():
+    """What fails is tried once more, at once."""
+    settings.retry_base_s = 0.001
+    settings.retry_max_s = 0.002
+    settings.retries = 1
+    return settings
+
+
+@pytest.fixture
+def hasty(few_tries):
+    """And limits so short that a silence shows within a second: a busy machine may not keep them either."""
     settings.connect_timeout_s = 0.3
     settings.read_timeout_s = 0.4
     settings.answer_deadline_s = 0.9
     settings.picture_deadline_s = 0.9
-    settings.retry_base_s = 0.001
-    settings.retry_max_s = 0.002
-    settings.retries = 1
     return settings
 
 

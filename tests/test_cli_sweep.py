@@ -228,7 +228,7 @@ def test_an_interrupt_says_how_to_go_on_and_the_same_command_does(api, file, sta
 
 def test_an_interrupt_cancels_what_the_sandbox_runs(tmp_path, start):
     path = tmp_path / "long.yaml"
-    path.write_text("workflow: default\nfields:\n  3::steps: 2000\n  3::seed: 1..12\n")
+    path.write_text("workflow: default\nfields:\n  3::steps: 2000\n  3::seed: 1..40\n")
     command = start(path, "--connect", "sandbox")
     deadline_s = time.monotonic() + 60
     while not any(run.status == "running" for run in history.runs()):

@@ -249,7 +249,7 @@ def test_a_picture_that_is_none_is_missing_and_nothing_of_it_is_kept(client, com
     run.wait(10)
     assert (run.status, run.record.pictures[0].state) == ("success", "missing")
     assert not kept.exists()
-    assert not list(kept.parent.glob("*.part"))
+    wait_until(lambda: not list(kept.parent.glob("*.part")))  # a thumbnail may be on its way to its name
     file.write_bytes(good)
     assert client.refresh(run)
     run.wait(10)
@@ -335,8 +335,10 @@ def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
     comfy.previews = True
     comfy.wait_at("3", 2)
     run = client.submit("default", {**SMALL, "3::steps": 3}).run
-    wait_until(lambda: run.progress is not None and run.progress.preview is not None and run.status == "running")
-    assert (run.progress.title, run.progress.value, run.progress.max) == ("KSampler", 2, 3)
+    # the picture of a step comes before its number
+    wait_until(lambda: run.status == "running" and run.progress is not None and run.progress.value == 2)
+    assert run.progress.preview is not None
+    assert (run.progress.title, run.progress.max) == ("KSampler", 3)
     assert run.progress.nodes_total == 7
     comfy.go_on()
     run.wait(10)
@@ -360,7 +362,7 @@ def test_a_run_waits_its_turn_behind_somebody_elses(client, comfy, flat):
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
         graph["5"]["inputs"] |= {"width": 64, "height": 64}
         other.submit(graph)
-        assert comfy.at_gate.wait(5)
+        assert comfy.at_gate.wait(30)
         run = client.submit(flat, {"1::color": 6}).run
         wait_until(lambda: run.progress is not None and run.progress.ahead == 1)
         assert run.status == "pending"
@@ -389,7 +391,7 @@ def test_a_silent_socket_costs_latency_and_nothing_else(client, comfy, flat):
 
 def test_ends_before_the_answer_to_the_submit_are_not_missed(client, comfy, flat):
     comfy.answer_after_end()
-    assert client.run(flat, {"1::color": 4}, timeout=5).status == "success"
+    assert client.run(flat, {"1::color": 4}, timeout=30).status == "success"
 
 
 def test_a_lost_answer_is_looked_for_and_the_run_taken_up(client, comfy, flat):
@@ -495,7 +497,7 @@ def test_a_run_of_a_killed_kernel_is_taken_up(comfy, flat):
 def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
     comfy.wait_at("3", 1)
     running = client.submit("default", {**SMALL, "3::steps": 50}).run
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     waiting = client.submit("default", {**SMALL, "3::seed": 2}).run
     wait_until(lambda: waiting.status == "pending")
     for run in (waiting, running):
@@ -517,7 +519,7 @@ def test_a_cancelled_sweep_leaves_nothing_of_ours_and_all_of_others(client, comf
     with BareClient(comfy.url) as other:
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
         _, foreign = other.submit(graph)
-        assert comfy.at_gate.wait(5)
+        assert comfy.at_gate.wait(30)
         sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
         wait_until(lambda: comfy.asked("POST", "/prompt") == 3)
         sweep.cancel()
@@ -538,7 +540,7 @@ def test_an_interrupt_that_the_server_lost_is_repeated_until_it_is_heeded(client
     )
     comfy.wait_at("3", 1)
     run = client.submit("default", {**SMALL, "3::steps": 50}).run
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     client.cancel(run)
     run.wait(10)
     assert run.status == "cancelled"
@@ -556,13 +558,18 @@ def pair(tmp_path):
 
 def test_a_sweep_is_spread_and_each_run_says_where_it_ran(pair, flat):
     one, two = pair
+    one.hold()
+    two.hold()
     with connect(f"home={one.url},{two.url}") as client:
         assert isinstance(client.service, Several)
-        sweep = client.sweep(flat, {"1::color": list(range(1, 25))})
+        sweep = client.sweep(flat, {"1::color": list(range(1, 25))}, wait=False)
+        wait_until(lambda: one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2)
+        one.release()
+        two.release()
+        sweep.wait(30)
         assert [cell.status for cell in sweep.cells] == ["success"] * 24
         counts = [server.asked("POST", "/prompt") for server in pair]
         assert sum(counts) == 24
-        assert min(counts) >= 6
         places = {cell.run.record.service for cell in sweep.cells}
         assert places == {"home/1", "home/2"}
         assert "127.0.0.1" not in str(places)
@@ -587,21 +594,24 @@ def test_each_server_has_a_window_of_its_own(pair, flat):
         wait_until(lambda: one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 4)
         assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2
         one.release()  # the other stays slow: it gets no more than it works off
-        wait_until(lambda: one.asked("POST", "/prompt") >= 8)
-        assert two.asked("POST", "/prompt") < 6
+        wait_until(lambda: one.asked("POST", "/prompt") >= 6)
+        assert two.asked("POST", "/prompt") <= 6
+        assert not two.queue.history
         two.release()
-        sweep.wait(10)
+        sweep.wait(30)
 
 
 def test_a_sweep_goes_on_when_a_server_dies(pair, flat, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.several.GIVEN_UP_S", 0.2)
     one, two = pair
+    one.hold()
     two.hold()
     with connect(f"home={one.url},{two.url}") as client:
         sweep = client.sweep(flat, {"1::color": list(range(1, 13))}, wait=False)
-        wait_until(lambda: two.asked("POST", "/prompt") == 2)
+        wait_until(lambda: one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2)
         two.close()
-        sweep.wait(20)
+        one.release()
+        sweep.wait(30)
         statuses = [str(cell.status) for cell in sweep.cells]
         assert statuses.count("success") == 10
         assert statuses.count("lost") == 2  # what the dead one had taken is never sent again by itself

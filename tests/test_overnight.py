@@ -137,7 +137,7 @@ def test_a_kernel_killed_in_the_night_costs_nothing_twice(night):
     sender, watcher = night.start(), night.start()
     assert texts(sender.run(SWEEP))[0].startswith("300 cells: 300 new")
     watcher.begin("night = %comflowy show night")  # goes on until there is nothing more to see
-    wait_until(lambda: taken_so_far() >= 60)
+    wait_until(lambda: taken_so_far() >= 30)
     sender.kill()
 
     seen = watcher.run("shown = %comflowy show night")
@@ -168,7 +168,7 @@ def test_with_the_browser_closed_it_goes_on_and_is_there_in_the_morning(night):
     kernel.begin(SWEEP)
     wait_until(lambda: taken_so_far() >= 30)
     kernel.close_browser()
-    wait_until(lambda: taken_so_far() == CELLS)
+    wait_until(lambda: taken_so_far() == CELLS, timeout_s=100)
     kernel.open_browser()
     shown = kernel.run("night = %comflowy show night")
     assert counts_of(kernel) == {"success": CELLS}

@@ -67,7 +67,7 @@ class Lab:
         request = urllib.request.Request(f"{self.origin}{path}", method=method)
         request.add_header("Authorization", f"token {TOKEN}")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=60) as answer:
             return answer.read()
 
 

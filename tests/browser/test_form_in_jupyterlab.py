@@ -74,7 +74,7 @@ def test_filled_in_run_stopped_and_compared_by_mouse(opened):
     notebook = opened(cells=2)
     page = notebook.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    button(notebook, "Run").click()
+    press_run(notebook, 1)
     await_run(notebook, 1)
     notebook.await_text(2, "success in")
     cfg = page.get_by_label("cfg", exact=True)
@@ -199,7 +199,7 @@ def test_by_keyboard_alone(opened):
 def test_in_both_themes_narrow_and_zoomed(opened):
     notebook = opened()
     page = notebook.page
-    button(notebook, "Run").click()
+    press_run(notebook, 1)
     await_run(notebook, 1)
     page.wait_for_function("() => document.querySelectorAll('.cfy-thumb:not([hidden])').length === 1")
     for theme in ("Dark", "Light"):

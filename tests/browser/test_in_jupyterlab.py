@@ -44,7 +44,7 @@ def key_of(home):
 def test_three_cells_give_a_live_status_and_one_grid(connected):
     notebook = connected(1)
     assert "sandbox" in notebook.text(1)
-    said = notebook.enter(2, RUN)
+    said = notebook.enter(2, RUN.replace('"3::sampler', '"3::steps": 120,\n"3::sampler'))
     notebook.await_pictures(2, 1)
 
     assert "r1" in said
@@ -54,8 +54,8 @@ def test_three_cells_give_a_live_status_and_one_grid(connected):
     assert states[-1] == "success"
     assert "running" in states, f"only seen: {seen}"
     assert states == sorted(states, key=["waiting", "pending", "running", "success"].index), "a status went back"
-    steps = {match for text in seen for match in re.findall(r"(\d+)/20", text)}
-    assert steps, f"no step was seen live: {seen}"  # a run of half a second is drawn about twice
+    steps = {match for text in seen for match in re.findall(r"(\d+)/120", text)}
+    assert steps, f"no step was seen live: {seen}"
     assert notebook.most_pictures_seen(2) == 1, "the grid was drawn twice"
     notebook.screenshot("three-cells-light", cells=3)
 
@@ -75,7 +75,7 @@ def test_running_again_sends_nothing_and_says_so(connected):
 
 def test_background_run_lands_in_its_own_cell(connected):
     notebook = connected(3)
-    notebook.enter(2, "%comflowy run default 3::steps=60 3::seed=3 --background")
+    notebook.enter(2, "%comflowy run default 3::steps=300 3::seed=3 --background")
     assert notebook.pictures(2) == [], "the cell was to return before its picture is there"
     assert notebook.enter(3, "print(6 * 7)") == "42"
     notebook.await_pictures(2, 1)

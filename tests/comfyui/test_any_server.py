@@ -22,6 +22,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import FieldError, RunFailed, RunRejected
+from comflowy_nb.runs.tracker import Tracker
 from comflowy_nb.services.origins import is_loopback
 from comflowy_nb.services.transport import Session
 from comflowy_nb.settings import settings
@@ -125,16 +126,19 @@ def test_the_same_request_sends_nothing_and_another_does(client, file_of):
     assert fresh.images[0].bytes  # of a cached run, which may have the same file
 
 
-def test_its_course_is_told_by_titles_nodes_and_end(client, file_of):
+def test_its_course_is_told_by_titles_nodes_and_end(client, file_of, monkeypatch):
+    heard, real = [], Tracker.hear
+    monkeypatch.setattr(Tracker, "hear", lambda self, event: heard.append(event) or real(self, event))
     graph = {"1": empty() | {"_meta": {"title": "Plain colour"}}, "2": saved("1")}
-    run = client.submit(file_of(graph), {}).run
-    told = []
-    run.listen(lambda changed: told.append(changed.progress))
-    run.wait(60)
+    run = client.run(file_of(graph), {}, timeout=60)
     assert run.status == "success"
-    titles = {one.title for one in told if one is not None}
-    assert titles & {"Plain colour", "SaveImage"}
-    assert run.progress.nodes_done == run.progress.nodes_total == 2
+
+    def told():
+        return [event.progress for event in heard if event.token == run.token and event.progress is not None]
+
+    # the end may be found by asking before the socket tells of it
+    wait_until(lambda: any(one.nodes_done == one.nodes_total == 2 for one in told()))
+    assert {one.title for one in told()} & {"Plain colour", "SaveImage"}
 
 
 def test_twelve_runs_take_twelve_submits_and_twelve_pictures(client, file_of, monkeypatch):

@@ -87,7 +87,7 @@ def test_an_interrupt_is_told_as_it_was_recorded(comfy, client):
     comfy.previews = True
     comfy.wait_at("3", 3)
     _, prompt_id = client.submit(small(400))
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": str(uuid.uuid4())})  # another's: nothing happens
     assert comfy.queue.listed()["queue_running"]
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": prompt_id})
@@ -103,7 +103,7 @@ def test_an_interrupt_is_told_as_it_was_recorded(comfy, client):
 def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, client):
     comfy.wait_at("9")
     _, prompt_id = client.submit(small())
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     assert client.history(prompt_id) == {}
     comfy.go_on()
     client.until_end(prompt_id)
@@ -121,7 +121,7 @@ def test_the_queue_has_its_recorded_shape(comfy, client):
     client.submit(small(3, seed=1))
     client.submit(small(3, seed=2))
     client.submit(empty_image(), front=True)
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     listed = client.session.get(f"{comfy.url}/api/queue").json()
     told = json.loads((RECORDED / "queue_running_and_pending.json").read_text())
     assert {key: [len(item) for item in items] for key, items in listed.items()} == {

@@ -52,7 +52,28 @@ GOOD_TOKEN = {"access_token": "T" * 40}
 GOOD_RUN = {"success": True, "data": {"run_id": RUN_ID}}
 GOOD_CHECK = {"success": True, "data": {"status": "running", "output_images": None, "padding": "x" * 40}}
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("limits")
+
+SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a limit of time ends
+
+
+@pytest.fixture
+def limits(request, few_tries):
+    """Limits as they are, but for silent faults: a busy machine must not turn another fault into one of these."""
+    fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
+    if fault is not None and fault.name in SILENT:
+        request.getfixturevalue("hasty")
+
+
+def patient_after(answer):
+    """The same answer; the next exchange has time."""
+
+    def relax(seen, wire):
+        settings.read_timeout_s = settings.connect_timeout_s = 30.0
+        settings.answer_deadline_s = settings.picture_deadline_s = 60.0
+        return answer(seen, wire)
+
+    return relax
 
 
 def png() -> bytes:
@@ -234,7 +255,7 @@ def test_token(faulty, fault):
 
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_token_that_comes_at_the_second_try(faulty, fault):
-    faulty.on(TOKEN, fault.answer, reply(GOOD_TOKEN))
+    faulty.on(TOKEN, patient_after(fault.answer), reply(GOOD_TOKEN))
     service = connect(faulty.url, token=None)
     if fault.again:
         service.greet()
@@ -270,7 +291,7 @@ def test_run_without_a_token_is_not_sent(faulty, fault):
 
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_check(faulty, service, fault):
-    faulty.on(CHECK, fault.answer, reply(GOOD_CHECK))
+    faulty.on(CHECK, patient_after(fault.answer), reply(GOOD_CHECK))
     error = raised(lambda: service.check(RUN_ID))
     assert type(error) is fault.check
     assert faulty.count(CHECK) == 1, "tries are the tracker's business"
@@ -280,7 +301,7 @@ def test_check(faulty, service, fault):
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_picture(faulty, service, fault, tmp_path):
     settings.picture_max_bytes = 1_000_000
-    faulty.on(PICTURE, fault.no_picture or fault.answer, reply(GOOD_PICTURE))
+    faulty.on(PICTURE, patient_after(fault.no_picture or fault.answer), reply(GOOD_PICTURE))
     error = raised(lambda: fetch(service, tmp_path))
     assert type(error) is fault.picture
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "nothing is left of it"
@@ -298,6 +319,7 @@ def unreachable(request, monkeypatch):
     if request.param == "refused":
         yield f"http://127.0.0.1:{closed_port()}"
     elif request.param == "connect timeout":
+        settings.connect_timeout_s = 0.3
         with deaf_port() as port:
             yield f"http://127.0.0.1:{port}"
     elif request.param == "dead proxy":
@@ -493,7 +515,9 @@ def test_pause_asked_of_a_check(faulty, service, text, expected_s, code):
         assert type(error) is ServerError
     else:
         assert type(error) is RateLimitError
-        assert error.retry_after_s == (None if expected_s is None else pytest.approx(expected_s, abs=2))
+        assert error.retry_after_s == (
+            None if expected_s is None else pytest.approx(expected_s, abs=30 if text == IN_A_MINUTE else 0)
+        )
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
@@ -501,7 +525,9 @@ def test_pause_asked_of_a_run(faulty, service, text, expected_s):
     faulty.on(RUN, reply({}, 429, pause_of(text)))
     outcome = submit(service)
     assert type(outcome) is Rejected
-    assert outcome.error.retry_after_s == (None if expected_s is None else pytest.approx(expected_s, abs=2))
+    assert outcome.error.retry_after_s == (
+        None if expected_s is None else pytest.approx(expected_s, abs=30 if text == IN_A_MINUTE else 0)
+    )
     assert outcome.again == (expected_s != 120.0)
     if expected_s == 120.0:
         assert "278 h" in str(outcome.error)
@@ -511,7 +537,9 @@ def test_pause_asked_of_a_run(faulty, service, text, expected_s):
 def test_pause_asked_of_a_picture(faulty, service, text, expected_s, tmp_path):
     faulty.on(PICTURE, reply({}, 429, pause_of(text)))
     error = raised(lambda: fetch(service, tmp_path))
-    assert error.retry_after_s == (None if expected_s is None else pytest.approx(expected_s, abs=2))
+    assert error.retry_after_s == (
+        None if expected_s is None else pytest.approx(expected_s, abs=30 if text == IN_A_MINUTE else 0)
+    )
 
 
 def test_pause_asked_of_a_token_is_kept(faulty):
@@ -537,8 +565,8 @@ def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
 
 
 def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
-    settings.read_timeout_s = 2.0
-    settings.answer_deadline_s = settings.picture_deadline_s = 8.0
+    settings.read_timeout_s = 30.0
+    settings.answer_deadline_s = settings.picture_deadline_s = 60.0
     faulty.on(TOKEN, reply(GOOD_TOKEN, latency_s=0.2))
     faulty.on(RUN, reply(GOOD_RUN, latency_s=0.25))
     faulty.on(CHECK, slow(GOOD_CHECK, bytes_per_s=400))
@@ -552,19 +580,20 @@ def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
 
 def test_deadline_ends_a_trickle_soon(faulty, service):
     """10 bytes trickled over 3 s passed a timeout of 0.5 s: requests' timeouts are of each read."""
-    faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))
-    started_s = time.monotonic()
-    assert type(submit(service)) is Unknown
-    assert 0.8 < time.monotonic() - started_s < 2.5
+    settings.read_timeout_s, settings.answer_deadline_s = 30.0, 0.9
+    faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in all, and good
+    outcome = submit(service)
+    assert type(outcome) is Unknown
+    assert "in time" in outcome.reason
 
 
 def test_floor_of_throughput_ends_a_picture_before_its_deadline(faulty, service, tmp_path):
-    settings.picture_deadline_s = 60.0
-    faulty.on(PICTURE, trickle(GOOD_PICTURE, every_s=0.1))
+    settings.read_timeout_s, settings.picture_deadline_s = 3.0, 120.0
+    faulty.on(PICTURE, trickle(GOOD_PICTURE, every_s=0.1))  # minutes in all
     started_s = time.monotonic()
     error = raised(lambda: fetch(service, tmp_path))
     assert "slow" in str(error)
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < 60
 
 
 # -- redirects --------------------------------------------------------------------------------------------------

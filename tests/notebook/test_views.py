@@ -49,13 +49,14 @@ def test_a_flood_of_progress_is_at_most_four_updates_a_second(shell, folder):
         flooding = threading.Thread(target=flood)
         flooding.start()
         began = time.monotonic()
-        with pytest.raises(RunTimeout, match="goes on"):
-            wait_drawing([view], 1.5)
+        while len(bundles(captured, updates=True)) < 3:
+            with pytest.raises(RunTimeout, match="goes on"):
+                wait_drawing([view], 1.5)
         took = time.monotonic() - began
         stop.set()
         flooding.join()
     updates = bundles(captured, updates=True)
-    assert 3 <= len(updates) <= 4 * took + 1
+    assert len(updates) <= 4 * took + 1
 
 
 def test_the_end_is_one_more_status_and_one_update_of_the_pictures(shell, folder):

@@ -40,7 +40,7 @@ def test_two_processes_write_much_and_lose_nothing(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
-for n in range(250):
+for n in range(100):
     token = history.claim(intent(f"{os.getpid()}-{n}")).record.token
     assert history.move(token, Status.WAITING, service_run_id=token)
     assert history.move(token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0)])
@@ -57,7 +57,7 @@ say("done")
     assert [finish(process) for process in processes] == [["done"], ["done"]]
     history = History.open(home)
     records = history.search(limit=None)
-    assert [record.number for record in records] == list(range(500, 0, -1))
+    assert [record.number for record in records] == list(range(200, 0, -1))
     assert all(record.status is Status.SUCCESS and len(record.pictures) == 1 for record in records)
     history.close()
 
@@ -142,7 +142,7 @@ def test_a_living_process_keeps_its_runs(home, start, intent, owner):
     history = History.open(home)
     begun = time.monotonic()
     assert history.claim(intent("k")).kind == "joined"
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 8, "it waited for a lock"
     assert history.take_over(token, owner.name) is None
     assert history.orphans() == []
     assert history.get(token).status is Status.SUBMITTING

@@ -30,6 +30,12 @@ def locks(home):
     return home / "locks"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """However long somebody who looks is kept from it, the others wait."""
+    monkeypatch.setattr(owners, "_PROBING_S", 60.0)
+
+
 @pytest.fixture
 def other(locks):
     """Another process that holds a lock: its name, and the process."""

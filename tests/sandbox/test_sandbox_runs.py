@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import time
 
 import psutil
 import pytest
@@ -70,7 +71,7 @@ def test_run_that_ended_can_not_be_cancelled(sandbox):
 
 
 def test_callbacks_tell_the_whole_way_in_order(sandbox, receiver):
-    run_id = sandbox.run({**SMALL, "3::steps": 100, "3::seed": 99}, callbacks=receiver.callbacks)
+    run_id = sandbox.run({**SMALL, "3::steps": 1000, "3::seed": 99}, callbacks=receiver.callbacks)
     data = sandbox.await_status(run_id, "success")
     wait_for(lambda: receiver.got("/result"))
     assert receiver.bodies[-1] == (
@@ -85,24 +86,23 @@ def test_callbacks_tell_the_whole_way_in_order(sandbox, receiver):
     events = receiver.got("/progress")
     assert {event["run_id"] for event in events} == {run_id}
     assert [event["type"] for event in events[:3]] == ["waiting", "pending", "running"]
-    assert {event["type"] for event in events[3:]} == {"running"}
+    assert {event["type"] for event in events[2:]} == {"running"}
     assert all(set(event["payload"]) == PROGRESS for event in events)
     steps = [(event["payload"]["nodes_done"], event["payload"]["value"] or 0) for event in events]
     assert steps == sorted(steps)
     assert events[-1]["payload"]["nodes_done"] == events[-1]["payload"]["nodes_total"] == 7
-    assert any(event["payload"]["node"] == "3" and event["payload"]["max"] == 100 for event in events)
+    assert any(event["payload"]["node"] == "3" and event["payload"]["max"] == 1000 for event in events)
 
 
 def test_progress_comes_about_ten_times_a_second_at_most(sandbox, receiver):
+    began_s = time.monotonic()
     run_id = sandbox.run({**SMALL, "3::steps": 10000}, callbacks=receiver.callbacks)
     wait_for(lambda: len(receiver.got("/progress")) > 10)
+    count = sum(body["type"] == "running" for body in receiver.got("/progress"))
+    took_s = time.monotonic() - began_s
     cancel(sandbox, run_id)
     wait_for(lambda: receiver.got("/result"))
-    came = zip(receiver.bodies, receiver.times, strict=True)
-    running = [when for (_path, body), when in came if body["type"] == "running"]
-    steady = running[:-2]  # the last ones hurry, so that the end need not wait for them
-    assert len(steady) >= 5
-    assert (steady[-1] - steady[0]) / (len(steady) - 1) > 0.09
+    assert count <= took_s / 0.1 + 2
 
 
 def test_failure_and_cancelling_are_told(sandbox, receiver):
@@ -111,8 +111,9 @@ def test_failure_and_cancelling_are_told(sandbox, receiver):
     cancelled = sandbox.run(LONG, callbacks=receiver.callbacks)
     sandbox.await_status(cancelled, "running")
     cancel(sandbox, cancelled)
-    wait_for(lambda: len(receiver.got("/result")) == 2)
-    first, second = receiver.got("/result")
+    wait_for(lambda: {body["run_id"] for body in receiver.got("/result")} == {failed, cancelled})
+    by_run = {body["run_id"]: body for body in receiver.got("/result")}  # one may come again to a slow receiver
+    first, second = by_run[failed], by_run[cancelled]
     assert (first["type"], first["run_id"]) == ("failed", failed)
     assert "nope" in first["error"]
     assert second == {
@@ -127,7 +128,7 @@ def test_failure_and_cancelling_are_told(sandbox, receiver):
 def test_result_is_delivered_again_to_a_receiver_that_stumbles(sandbox, receiver):
     receiver.answers = [500, 503]
     run_id = sandbox.run(QUICK, callbacks={"on_result_url": receiver.callbacks["on_result_url"]})
-    wait_for(lambda: len(receiver.got("/result")) == 3)
+    wait_for(lambda: len(receiver.got("/result")) >= 3)
     assert {body["run_id"] for body in receiver.got("/result")} == {run_id}
     assert sandbox.check(run_id)["status"] == "success"
 
@@ -165,7 +166,7 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
     done = first.run(QUICK)
     (url,) = first.await_status(done, "success")["output_images"]
     content = requests.get(url, timeout=10).content
-    running = [first.run({**SMALL, "3::steps": 60, "3::seed": seed}) for seed in range(count_cores())]
+    running = [first.run({**SMALL, "3::steps": 400, "3::seed": seed}) for seed in range(count_cores())]
     for run_id in running:
         first.await_status(run_id, "running")
     waiting = first.run({**QUICK, "3::seed": 7})
@@ -185,7 +186,7 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
     assert second.check(done)["output_images"] == [url]
     assert requests.get(url, timeout=10).content == content
     assert "taken up" in second.output.read_text()
-    again = second.run({**SMALL, "3::steps": 60, "3::seed": 0})
+    again = second.run({**SMALL, "3::steps": 400, "3::seed": 0})
     urls = [second.await_status(run_id, "success")["output_images"][0] for run_id in (running[0], again)]
     assert len({hashlib.sha256(requests.get(each, timeout=10).content).hexdigest() for each in urls}) == 1
 

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServerError, ServiceError
+from comflowy_nb.services import token
 from comflowy_nb.services.base import Accepted, Published, Rejected, Snapshot, Status, Submission, Unknown
 from comflowy_nb.services.comflowy import Comflowy
 from comflowy_nb.services.wire import Flaw, read_check, read_run_id, read_token
@@ -23,7 +24,7 @@ RUN = "POST /api/open/v0/run"
 CHECK = "POST /api/open/v0/check"
 CANCEL = "POST /api/open/v0/cancel"
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("few_tries")
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_sixteen_threads_that_are_refused_together_fetch_one_new_token(faulty, s
     def decide(seen):
         if seen.headers["authorization"] == "Bearer new":
             return reply({"success": True, "data": {"status": "running"}})
-        barrier.wait(5)
+        barrier.wait(30)
         return reply({}, 401)
 
     service.greet()
@@ -123,8 +124,9 @@ def test_sixteen_threads_that_are_refused_together_fetch_one_new_token(faulty, s
     assert (faulty.count(TOKEN), faulty.count(CHECK)) == (2, 32)
 
 
-def test_a_token_that_could_not_be_had_is_not_asked_for_by_each_thread(faulty, service):
+def test_a_token_that_could_not_be_had_is_not_asked_for_by_each_thread(faulty, service, monkeypatch):
     settings.retries = 0
+    monkeypatch.setattr(token, "REMEMBERED_S", 60)
     faulty.on(TOKEN, reply({}, 500, latency_s=0.1))
     errors = at_once(16, lambda: service.check("1"))
     assert {type(error) for error in errors} == {ServerError}

@@ -148,7 +148,7 @@ def test_a_waiting_run_knows_how_many_are_before_it(comfy, service):
         sent = submission(small(2, seed=seed))
         assert service.submit(sent) == Accepted(sent.token)
         tokens.append(sent.token)
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     found = [service.check(token) for token in tokens]
     assert [(one.status, one.ahead) for one in found] == [
         (Status.RUNNING, None),
@@ -187,7 +187,7 @@ def test_the_history_may_be_behind_and_is_asked_again(comfy, service):
     comfy.wait_at("2")
     sent = submission(empty_image())
     service.submit(sent)
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     assert service.check(sent.token).status is Status.RUNNING
     comfy.go_on()
     assert settle(service, sent.token).status is Status.SUCCESS
@@ -212,7 +212,7 @@ def test_an_interrupt_by_somebody_else_is_no_failure(comfy, service, listener):
     comfy.wait_at("3", 2)
     sent = submission(small(9))
     service.submit(sent)
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     comfy.queue.interrupt(None)
     listener.wait_end(sent.token)
     assert service.check(sent.token).status is Status.CANCELLED
@@ -424,20 +424,26 @@ def test_a_run_whose_answer_was_lost_and_that_is_nowhere_is_unknown(comfy, servi
 
 def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
     """The first look may come while the server still works on the request whose answer was lost."""
-    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0, 0.1, 0.1))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0, 0.01, 0.01))
     comfy.lose("/prompt")
-    put, later = comfy.queue.put, []
+    comfy.hold()
+    put, listed, later = comfy.queue.put, comfy.queue.listed, []
 
     def slowly(body, outputs):
-        timer = threading.Timer(0.05, put, (body, outputs))
-        later.append(timer)
-        timer.start()
+        later.append((body, outputs))
         return 0, body["prompt_id"]
 
+    def look():
+        found = listed()
+        if later:  # just after the first look
+            put(*later.pop())
+        return found
+
     monkeypatch.setattr(comfy.queue, "put", slowly)
+    monkeypatch.setattr(comfy.queue, "listed", look)
     sent = submission(empty_image())
     assert service.submit(sent) == Accepted(sent.token)
-    later[0].join()
+    comfy.release()
 
 
 def test_events_before_the_answer_to_the_submit(comfy, service, listener):
@@ -547,7 +553,7 @@ def test_a_waiting_run_is_taken_out_of_the_queue(comfy, service, listener):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(small(5))
-        assert comfy.at_gate.wait(5)
+        assert comfy.at_gate.wait(30)
         sent = submission(empty_image())
         service.submit(sent)
         assert service.cancel(sent.token)
@@ -558,11 +564,12 @@ def test_a_waiting_run_is_taken_out_of_the_queue(comfy, service, listener):
         assert other.history(foreign)[foreign]["status"]["status_str"] == "success"
 
 
-def test_a_running_run_is_interrupted_by_its_id(comfy, service, listener):
+def test_a_running_run_is_interrupted_by_its_id(comfy, service, listener, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.SETTLE_S", 30.0)
     comfy.wait_at("3", 2)
     sent = submission(small(50))
     service.submit(sent)
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     assert service.cancel(sent.token)
     assert service.check(sent.token).status is Status.CANCELLED
     assert all(body == {"prompt_id": sent.token} for path, body in comfy.bodies if path == "/interrupt")
@@ -572,7 +579,7 @@ def test_a_run_of_somebody_else_is_never_touched(comfy, service, listener):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(small(3))
-        assert comfy.at_gate.wait(5)
+        assert comfy.at_gate.wait(30)
         assert service.cancel(str(uuid.uuid4()))
         assert comfy.asked("POST", "/interrupt") == 0
         comfy.go_on()
@@ -582,13 +589,14 @@ def test_a_run_of_somebody_else_is_never_touched(comfy, service, listener):
 
 def test_an_interrupt_that_was_lost_is_repeated(comfy, service, listener, monkeypatch):
     """The server clears the flag at each start: an interrupt in that instant is lost."""
+    monkeypatch.setattr("comflowy_nb.services.comfyui.SETTLE_S", 30.0)
     lost = iter([True, True])
     interrupt = comfy.queue.interrupt
     monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None if next(lost, None) else interrupt(run_id))
     comfy.wait_at("3", 1)
     sent = submission(small(50))
     service.submit(sent)
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     assert service.cancel(sent.token)
     assert comfy.asked("POST", "/interrupt") >= 3
 
@@ -599,7 +607,7 @@ def test_a_node_that_does_not_stop_is_not_called_cancelled(comfy, service, liste
     comfy.wait_at("3", 1)
     sent = submission(small(2))
     service.submit(sent)
-    assert comfy.at_gate.wait(5)
+    assert comfy.at_gate.wait(30)
     assert not service.cancel(sent.token)
     comfy.go_on()
     assert settle(service, sent.token).status is Status.SUCCESS

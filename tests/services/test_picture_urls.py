@@ -11,7 +11,7 @@ from comflowy_nb.errors import ServiceError, UnreachableError
 from comflowy_nb.services import picture_urls, transport
 from comflowy_nb.services.picture_urls import Pictures
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("few_tries")
 
 SECRET = "canary-signature"
 

@@ -14,7 +14,7 @@ from comflowy_nb.services.http import Http
 from comflowy_nb.services.transport import is_public, make_session
 from comflowy_nb.settings import Secret
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("few_tries")
 
 
 @pytest.fixture

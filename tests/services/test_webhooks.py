@@ -176,8 +176,10 @@ def raw_exchange(receiver, *pieces):
             return b""
 
 
-def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard):
-    monkeypatch.setattr(webhooks, "SLOWEST_S", 1.5)
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("slowest_s", [1.0, 1000.0])
+def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard, slowest_s):
+    monkeypatch.setattr(webhooks, "SLOWEST_S", slowest_s)
     receiver = Receiver(heard)
     try:
         path = path_of(receiver)
@@ -186,12 +188,12 @@ def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard):
             in_the_body.sendall(head.encode())
             with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as in_the_head:
                 in_the_head.sendall(b"POST")
-                started_s = time.monotonic()
                 assert post(receiver, path) == 204
-                assert time.monotonic() - started_s < 1.2
-                in_the_head.recv(1)
-                in_the_body.recv(1)
-                assert time.monotonic() - started_s < 8
+                if slowest_s < 30:
+                    in_the_head.settimeout(30)
+                    in_the_body.settimeout(30)
+                    in_the_head.recv(1)
+                    in_the_body.recv(1)
         heard.wait_for(1)
     finally:
         receiver.close()
@@ -229,7 +231,7 @@ def test_close_ends_the_thread_and_frees_the_port(heard):
     heard.wait_for(1)
     receiver.close()
     receiver.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while {thread.name for thread in threading.enumerate()} - before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert {thread.name for thread in threading.enumerate()} - before == set()
