@@ -10,7 +10,7 @@ from faulty_server import choose, reply
 from scripted_api import BASE, CHECK, RUN, ScriptedSandbox
 from waiting import wait_until
 
-from comflowy_nb.runs import following
+from comflowy_nb.runs import asking
 from comflowy_nb.runs.entrance import Entrance
 from comflowy_nb.runs.pace import Pace
 from comflowy_nb.runs.sweeper import Sweeper
@@ -49,9 +49,9 @@ def cancelling():
 
 def test_a_word_of_the_end_that_comes_while_it_is_asked_about_is_heeded(client, api, tracker, monkeypatch):
     """The answer on its way said `running`, and made the next question one of half a minute later."""
-    monkeypatch.setattr(following, "live_wait_s", lambda *_args, **_options: None)
-    monkeypatch.setattr(following, "IDLE_WAIT_S", 1000.0)
-    monkeypatch.setattr(following.Following, "first_due_s", lambda self: self.answered_s + 0.05)
+    monkeypatch.setattr(asking, "live_wait_s", lambda *_args, **_options: None)
+    monkeypatch.setattr(asking, "IDLE_WAIT_S", 1000.0)
+    monkeypatch.setattr(asking.Asking, "first_due_s", lambda self: self.answered_s + 0.05)
     monkeypatch.setattr(Pace, "next_wait_s", lambda *_args, **_options: 1000.0)
     real = tracker.service.check
     runs = []

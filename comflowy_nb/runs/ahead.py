@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from comflowy_nb.runs.run import Run
     from comflowy_nb.services.base import Output, PictureStream, Service
     from comflowy_nb.settings import Settings
 
@@ -78,12 +77,12 @@ class Ahead:
         self._held: dict[str, dict[str, Future[Received]]] = {}  # token -> address of a picture -> what comes of it
         self._lock = threading.Lock()
 
-    def begin(self, run: Run, outputs: Iterable[Output]) -> None:
+    def begin(self, token: str, outputs: Iterable[Output], *, is_live: Callable[[], bool]) -> None:
         """Receive the still pictures among these while the run goes on; each once, and only so many of a run."""
         with self._lock:
-            if not run.status.is_live:
+            if not is_live():
                 return
-            held = self._held.setdefault(run.token, {})
+            held = self._held.setdefault(token, {})
             for output in outputs:
                 if output.ending is None and output.url not in held and len(held) < MOST:
                     held[output.url] = self._do(lambda output=output: self._receive(output))  # type: ignore[misc]

@@ -61,7 +61,7 @@ class Downloads:
 
     def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
         """Receive pictures of a run that goes on: the service said that they are there."""
-        self._ahead.begin(run, outputs)
+        self._ahead.begin(run.token, outputs, is_live=lambda: run.status.is_live)
 
     def drop_ahead(self, run: Run) -> None:
         """A run is settled: what else came of it is not kept."""

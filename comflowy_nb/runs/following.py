@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError
+from comflowy_nb.runs.asking import Asking, Round
 from comflowy_nb.runs.ledger import Ledger
-from comflowy_nb.runs.pace import live_wait_s
 from comflowy_nb.runs.record import may_move
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Status, Submission, Unknown
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.pace import Pace
     from comflowy_nb.runs.paces import Paces
     from comflowy_nb.runs.run import Run
-    from comflowy_nb.runs.timetable import Timetable
     from comflowy_nb.services.base import Service, Snapshot
     from comflowy_nb.settings import Settings
 
@@ -33,35 +31,26 @@ __all__ = ["Desk", "Following"]
 _log = logging.getLogger(__name__)
 
 AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
-IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still asked about this often
 START_S = 0.05  # what ends sooner need not be written down as running
-GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is asked about where webhooks come
 FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
 
 
-class Desk(Protocol):
+class Desk(Round, Protocol):
     """What the runs of one tracker share."""
 
     service: Service
     history: History
     settings: Settings
-    times: Timetable
     paces: Paces
     downloads: Downloads
     callback_urls: Callable[[str], dict[str, str]] | None
     closed: bool
-
-    @property
-    def hears(self) -> bool:
-        """Whether the service tells of every end by a webhook, as far as can be seen."""
 
     def note_end(self, *, heard: bool) -> None:
         """A run ended; whether we were told before we asked."""
 
     def time_if_scout(self, following: Following) -> None:
         """Ask by the rule about a run of a workflow of which nothing is known, if few are asked about."""
-
-    def live_runs(self) -> int: ...
 
     def note_status(self, following: Following) -> None:
         """Its run went to another state, for the count of the live ones."""
@@ -91,55 +80,22 @@ class Following:
         self.run = run
         self.pace = pace
         self.workflow_key = workflow_key
-        self.rule_due_s: float | None = None  # when the pace's rule asks next; None: it waits for a first end
-        self.answered_s = desk.times.clock()  # when the submit's answer arrived
         self.cancel_wanted = False
         self.heard_end = False  # a webhook told of its end
         self.hinted_id: str | None = None  # the id a webhook told before the submit's answer did
         self._desk = desk
         self._submission = submission
-        self._missed_age_s: float | None = None
-        self._misses = 0
         self._tries = 0  # of the submit
         self._failures = 0  # of checks, in a row
         self._not_found = 0
         self._cancel_confirmed = False
         self._ledger = Ledger(run, desk.history)
-        self._appointment = 0  # the newest; older ones are void
-        self._hinted: Status | None = None  # what was heard since the service was asked last
-        self._lock = threading.Lock()  # of these two
+        self.asking = Asking(desk, run, pace, ask=self._ask)
 
     # -- called from anywhere -----------------------------------------------------------------------------------
 
     def begin(self) -> None:
         self._desk.times.soon(lambda: self._act(self._submit))
-
-    def hint(self, status: Status) -> None:
-        """The service said by itself how it stands: ask now, whatever a step that goes on just then decides."""
-        with self._lock:
-            self._hinted = status
-        self.ask(self._desk.times.clock())
-
-    def ask(self, due_s: float) -> None:
-        """Check at a time; an earlier appointment is void."""
-        with self._lock:
-            self._appointment += 1
-            number = self._appointment
-            if self._hinted is not None and may_move(self.run.status, self._hinted):
-                due_s = min(due_s, self._desk.times.clock())
-
-        def check() -> None:
-            # once more inside: while it waited for its turn another check may have found the end
-            if self._appointment == number:
-                self._act(lambda: self._check() if self._appointment == number else None)
-
-        self._desk.times.at(due_s, check)
-
-    def stop(self) -> None:
-        """Ask no more."""
-        with self._lock:
-            self._appointment += 1
-        self.rule_due_s = None
 
     def cancel(self) -> None:
         self._desk.times.soon(lambda: self._act(self._cancel))
@@ -157,20 +113,10 @@ class Following:
         """An unknown run whose id a webhook told: the service did take it."""
         self._desk.times.soon(lambda: self._act(self._adopt))
 
-    def first_due_s(self) -> float:
-        """When the pace's rule asks first; where every end is told of, that only guards against a lost word."""
-        wait_s = self.pace.first_wait_s()
-        if self._desk.hears:
-            wait_s = max(wait_s + GUARD_S, GUARD_FACTOR * wait_s)
-        return self.answered_s + wait_s
-
-    def next_due_s(self, now_s: float) -> float:
-        """When to check next: by the pace's rule, and often enough to look live while few runs are."""
-        wait_s = live_wait_s(max(0.0, now_s - self.answered_s), live_runs=self._desk.live_runs())
-        live_due_s = None if wait_s is None else now_s + wait_s
-        return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
-
     # -- the steps, one at a time -------------------------------------------------------------------------------
+
+    def _ask(self, is_due: Callable[[], bool]) -> None:
+        self._act(lambda: self._check() if is_due() else None)
 
     def _act(self, step: Callable[[], None]) -> None:
         with self.run.guard:
@@ -196,7 +142,7 @@ class Following:
         if self._desk.callback_urls is not None:
             submission = replace(submission, callback_urls=self._desk.callback_urls(submission.token))
         outcome = self._desk.service.submit(submission)
-        self.answered_s = self._desk.times.clock()
+        self.asking.answered_s = self._desk.times.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
             outcome = Accepted(self.hinted_id)
         if isinstance(outcome, Accepted):
@@ -218,14 +164,15 @@ class Following:
             service=place.label if place is not None else None,
         )
         if self.pace.estimate_s is not None:
-            self.rule_due_s = self.first_due_s()
+            self.asking.follow_rule()
         else:
             self._desk.time_if_scout(self)
-        due_s, look_s = self.next_due_s(self.answered_s), self._desk.look_wait_s(self)
+        answered_s = self.asking.answered_s
+        due_s, look_s = self.asking.next_due_s(answered_s), self._desk.look_wait_s(self)
         if look_s is not None:
-            due_s = min(due_s, self.answered_s + look_s)
+            due_s = min(due_s, answered_s + look_s)
         # its end may have been told before the answer to its submit was read
-        self.ask(self.answered_s if self.heard_end else due_s)
+        self.asking.at(answered_s if self.heard_end else due_s)
         if self.cancel_wanted:  # where the service can't, it is followed on
             self._cancel()
 
@@ -269,7 +216,7 @@ class Following:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
             self.run.report(trouble=f"the cancel did not get through: {error}")
-        self.ask(self._desk.times.clock())
+        self.asking.after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
         """Whether it ended because another client cancelled it: the service, asked again, confirms that to us too."""
@@ -292,8 +239,7 @@ class Following:
             self._release(forget=record.status is not Status.UNKNOWN)
             return
         sent_s = desk.times.clock()
-        with self._lock:
-            self._hinted = None
+        self.asking.begin()
         try:
             snapshot = desk.service.check(run_id)
         except NotFoundError:
@@ -302,14 +248,14 @@ class Following:
             wait_s = self._backoff(self._failures + 1) if error.retry_after_s is None else error.retry_after_s
             desk.times.pause(wait_s)
             run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
-            self.ask(desk.times.clock() + wait_s)
+            self.asking.after(wait_s)
         except ServiceError as error:
             self._has_no_answer(error)
         else:
             self._failures = self._not_found = 0
             if record.service_run_id is None and run.status is Status.UNKNOWN:
                 self._taken(run_id)  # its submit had no answer, and the service has it
-            self._understand(snapshot, sent_s - self.answered_s)
+            self._understand(snapshot, sent_s - self.asking.answered_s)
 
     def _understand(self, snapshot: Snapshot, age_s: float) -> None:
         desk, run = self._desk, self.run
@@ -319,11 +265,11 @@ class Following:
         elif snapshot.status.is_live:
             self._is_still_live(snapshot, age_s)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
-            self.ask(desk.times.clock())
+            self.asking.after(0.0)
         else:
             if snapshot.status is Status.SUCCESS and self._submission is not None:  # of one taken up no age is known
                 # Told of its end, we asked at once: its age is the time it took, and no bound of it.
-                missed_age_s = age_s if self.heard_end else self._missed_age_s
+                missed_age_s = age_s if self.heard_end else self.asking.missed_age_s
                 self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
             self._finish(snapshot)
 
@@ -342,7 +288,7 @@ class Following:
 
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, desk, now_s = self.run, self._desk, self._desk.times.clock()
-        is_first_look, self._missed_age_s = self._missed_age_s is None, age_s
+        is_first_look, self.asking.missed_age_s = self.asking.missed_age_s is None, age_s
         if may_move(run.status, snapshot.status):
             self._record(snapshot.status, service_word=snapshot.service_word, remark=snapshot.remark)
         elif snapshot.service_word != run.service_word:  # another word for the same state: for the display alone
@@ -359,10 +305,7 @@ class Following:
         if self.cancel_wanted and desk.service.can_cancel and not self._cancel_confirmed:
             self._cancel()  # an interrupt can be lost
             return
-        if self.rule_due_s is not None and now_s >= self.rule_due_s:
-            self._misses += 1
-            self.rule_due_s = now_s + self.pace.next_wait_s(misses=self._misses, age_s=age_s)
-        self.ask(self.next_due_s(now_s))
+        self.asking.again(now_s, age_s)
 
     def _is_not_found(self) -> None:
         run, label = self.run, self._desk.service.label
@@ -375,7 +318,7 @@ class Following:
             self._release()
         elif self._not_found < self._desk.service.lost_after:
             run.report(trouble=f"{label} says it knows no such run; asking again")
-            self.ask(self._desk.times.clock() + self._desk.settings.lost_gap_s)
+            self.asking.after(self._desk.settings.lost_gap_s)
         else:
             self._record(Status.LOST, reason=f"{label} took it but no longer knows it")
             self._release(forget=False)
@@ -389,7 +332,7 @@ class Following:
             return
         run.report(trouble=str(error))
         if isinstance(error, AuthError) and not run.status.is_final:
-            self.ask(self._desk.times.clock() + AUTH_PAUSE_S)
+            self.asking.after(AUTH_PAUSE_S)
         else:
             self._ask_later()
 
@@ -397,7 +340,7 @@ class Following:
 
     def _record(self, status: Status, **changes: Any) -> None:
         if not self._ledger.put(status, **changes):
-            self.ask(self._desk.times.clock() + FLUSH_WAIT_S)
+            self.asking.after(FLUSH_WAIT_S)
         self._desk.note_status(self)
 
     def _learn(self, sample_s: float) -> None:
@@ -408,12 +351,12 @@ class Following:
     def _release(self, *, forget: bool = True) -> None:
         """Follow it no longer. A held run is still heard of, and what could not be written is tried again."""
         if not self._ledger.owes:
-            self.stop()
+            self.asking.stop()
             self._desk.release(self, forget=forget)
 
     def _ask_later(self) -> None:
         self._failures += 1
-        self.ask(self._desk.times.clock() + self._backoff(self._failures))
+        self.asking.after(self._backoff(self._failures))
 
     def _backoff(self, failures: int) -> float:
         settings = self._desk.settings

@@ -97,7 +97,7 @@ class Sending:
             self._enrolled = True
         self._sweep.send_by(self)
         if self._waiting:
-            self._tracker.feed(self)
+            self._tracker.feeds.add(self)
             self._tracker.times.at(self._tracker.times.clock() + LOOK_S, self._look)
         else:
             self._end_if_done()
@@ -145,7 +145,7 @@ class Sending:
             if self._waiting or self._busy or not self._enrolled:
                 return
             self._enrolled = False
-        self._tracker.withdraw(self)
+        self._tracker.feeds.withdraw(self)
         with contextlib.suppress(ComflowyError):  # they see that we are gone when this kernel ends
             self._history.senders.end(self._sweep.token or "", self._owner)
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.runs.downloads import Downloads
+from comflowy_nb.runs.feeding import Feeding
 from comflowy_nb.runs.following import Following
 from comflowy_nb.runs.pace import SCOUTS, Pace
 from comflowy_nb.runs.paces import Paces
 from comflowy_nb.runs.run import may_move
 from comflowy_nb.runs.run_watch import RunWatch
 from comflowy_nb.runs.timetable import Timetable, wait_for
-from comflowy_nb.runs.window import Window
 from comflowy_nb.services.base import Event, Service, Status, Submission
 
 if TYPE_CHECKING:
@@ -27,24 +27,12 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import Run
     from comflowy_nb.settings import Settings
 
-__all__ = ["Feed", "Tracker"]
+__all__ = ["Tracker"]
 
 T = TypeVar("T")
 
 LOOK_S, LOOK_SHARE = 0.05, 0.25  # when it is looked whether the newest run has begun: at this share of its usual time
 HEARD = 3  # ends in a row that we were told of: then the next will be told as well
-
-
-class Feed(Protocol):
-    """Where runs come from while there is room in the window: a sweep.
-
-    `window` is the size that a person fixed for it: no more are in flight while it sends; None lets the window grow.
-    """
-
-    window: int | None
-
-    def send_next(self) -> bool:
-        """Send one more, on a tracker thread; False when there is no more to send."""
 
 
 class Tracker:
@@ -87,9 +75,12 @@ class Tracker:
         self._live: set[Following] = set()  # those of them whose runs are live, those outside the window too
         self._newest: Following | None = None  # the one the service took last
         self._outside: list[Following] = []  # of the window, in order
-        self._feeds: list[Feed] = []
-        self._feeding = 0  # threads that ask a feed right now
-        self._window = Window(settings.window)
+        self.feeds = Feeding(
+            self.times,
+            self._lock,
+            live_runs=lambda: None if self.closed else self.live_runs(),
+            start=lambda: min(settings.window, service.starts_with or settings.window),
+        )
         self._heard_in_a_row = 0  # ends that we were told of before we asked
 
     # -- what a client asks for ---------------------------------------------------------------------------------
@@ -114,37 +105,15 @@ class Tracker:
         """Send a run whose intent is in the history, and follow it."""
         following = Following(self, run, self.pace(workflow_key), workflow_key, submission)
         with self._lock:
-            fits = self.live_runs() < self.window.size
+            fits = self.live_runs() < self.feeds.window.size
             self._followed[run.token] = following
             self._live.add(following)
             if not fits:
                 self._outside.append(following)
             if fits:
-                self.window.begin(self.times.clock())
+                self.feeds.window.begin(self.times.clock())
         if fits:
             following.begin()
-
-    @property
-    def window(self) -> Window:
-        """How many runs are in flight at once; begun anew when the setting is changed, or a sweep fixes its size."""
-        fixed = [feed.window for feed in self._feeds if feed.window is not None]
-        start = min(fixed) if fixed else min(self.settings.window, self.service.starts_with or self.settings.window)
-        if (self._window.start, self._window.is_fixed) != (start, bool(fixed)):
-            self._window = Window(start, grows=not fixed)
-        return self._window
-
-    def feed(self, feed: Feed) -> None:
-        """Take runs from here while there is room in the window."""
-        with self._lock:
-            self._feeds.append(feed)
-        self._fill()
-
-    def withdraw(self, feed: Feed) -> None:
-        """It sends no more: what it fixed no longer binds the others."""
-        with self._lock:
-            if feed in self._feeds:
-                self._feeds.remove(feed)
-        self._fill()
 
     def follow(self, run: Run, workflow_key: str) -> None:
         """Ask about a run the service took earlier: taken over, lost, or a success whose pictures are owed."""
@@ -154,8 +123,8 @@ class Tracker:
                 following = Following(self, run, self.pace(workflow_key), workflow_key, None)
                 self._followed[run.token] = following
             self.note_status(following)
-            following.rule_due_s = self.times.clock()
-        following.ask(self.times.clock())
+            following.asking.rule_due_s = self.times.clock()
+        following.asking.after(0.0)
 
     def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
         """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
@@ -206,7 +175,7 @@ class Tracker:
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             following.hear_start()  # a word of the service's own socket, which need not be asked for
         elif event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
-            following.hint(event.status)
+            following.asking.hint(event.status)
 
     def close(self) -> None:
         """Stop following. Live runs stay live in the history: the next client takes them up."""
@@ -238,17 +207,17 @@ class Tracker:
         with self._lock:
             if not self._tells_of_room(following):
                 return
-            is_wider = self.window.look(running=following.run.status is Status.RUNNING, now_s=self.times.clock())
+            is_wider = self.feeds.window.look(running=following.run.status is Status.RUNNING, now_s=self.times.clock())
         if is_wider:
-            self._fill()
+            self.feeds.fill()
 
     def _tells_of_room(self, following: Following) -> bool:
         """Whether it says something of the service that this run has begun: all in flight went before it."""
         return (
-            bool(self._feeds)
+            bool(self.feeds)
             and following is self._newest
-            and self.window.is_tried
-            and self.live_runs() >= self.window.size
+            and self.feeds.window.is_tried
+            and self.live_runs() >= self.feeds.window.size
         )
 
     @property
@@ -261,21 +230,21 @@ class Tracker:
     def time_if_scout(self, following: Following) -> None:
         with self._lock:
             others = [other for other in self._followed.values() if other is not following]
-            if sum(other.pace is following.pace and other.rule_due_s is not None for other in others) < SCOUTS:
-                following.rule_due_s = following.first_due_s()
+            if sum(other.pace is following.pace and other.asking.rule_due_s is not None for other in others) < SCOUTS:
+                following.asking.follow_rule()
 
     def first_end(self, following: Following) -> None:
         with self._lock:
             waiting = [
                 other
                 for other in self._followed.values()
-                if other.pace is following.pace and other is not following and other.rule_due_s is None
+                if other.pace is following.pace and other is not following and other.asking.rule_due_s is None
             ]
         now_s = self.times.clock()
         for other in waiting:
             if other.run.status.is_live and other.run.record.service_run_id:
-                other.rule_due_s = max(now_s, other.first_due_s())
-                other.ask(other.next_due_s(now_s))
+                other.asking.follow_rule(now_s)
+                other.asking.at(other.asking.next_due_s(now_s))
 
     def release(self, following: Following, *, forget: bool) -> None:
         with self._lock:
@@ -285,38 +254,11 @@ class Tracker:
             if forget and self._followed.get(following.run.token) is following:
                 del self._followed[following.run.token]
             if following.run.status is Status.SUCCESS:
-                more = bool(self._feeds or self._outside)
-                self.window.end(self.times.clock()) if more else self.window.rest()
+                more = bool(self.feeds or self._outside)
+                self.feeds.window.end(self.times.clock()) if more else self.feeds.window.rest()
             ready = []
-            while self._outside and self.live_runs() < self.window.size:
+            while self._outside and self.live_runs() < self.feeds.window.size:
                 ready.append(self._outside.pop(0))
         for other in ready:
             other.begin()
-        self._fill()
-
-    # -- feeds --------------------------------------------------------------------------------------------------
-
-    def _fill(self) -> None:
-        """Ask the feeds for as many runs as there is room for."""
-        with self._lock:
-            room = self.window.size - self.live_runs() - self._feeding if self._feeds and not self.closed else 0
-            self._feeding += max(0, room)
-        for _ in range(room):
-            self.times.soon(self._feed_one)
-
-    def _feed_one(self) -> None:
-        with self._lock:
-            feed = self._feeds[0] if self._feeds else None
-        sent = False
-        try:
-            sent = feed is not None and feed.send_next()
-        finally:
-            with self._lock:
-                self._feeding -= 1
-                if feed is not None and not sent and feed in self._feeds:
-                    self._feeds.remove(feed)
-                elif len(self._feeds) > 1:
-                    self._feeds.append(self._feeds.pop(0))  # several sweeps take turns
-            # Always: while it was sent it counted twice, as asked for and as live, and an end that came in that moment
-            # saw no room.
-            self._fill()
+        self.feeds.fill()
