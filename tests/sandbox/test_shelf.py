@@ -131,7 +131,8 @@ def test_full_disk_leaves_nothing_behind(tmp_path, painted, monkeypatch):
     assert len(painted) == 1
 
 
-def test_of_two_at_once_one_paints_and_the_other_waits_for_it(tmp_path, painted):
+def test_of_two_at_once_one_paints_and_the_other_waits_for_it(tmp_path, painted, monkeypatch):
+    monkeypatch.setattr(shelf, "_LOCK_WAIT_S", 100.0)  # a busy machine paints slowly
     found = []
     threads = [threading.Thread(target=lambda: found.append(fetch(tmp_path))) for _ in range(2)]
     for thread in threads:
