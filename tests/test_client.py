@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_a_run_is_sent_followed_and_its_picture_kept(client, api):
-    run = client.run("wf-1", {"3::cfg": 7, "6::text": "a bottle"}, timeout=10)
+    run = client.run("wf-1", {"3::cfg": 7, "6::text": "a bottle"}, timeout=60)
     assert run.status == "success"
     assert run.images[0].bytes == png()
     assert run.images[0].node == "9"
@@ -46,7 +46,7 @@ def test_a_run_is_sent_followed_and_its_picture_kept(client, api):
 
 
 def test_the_same_request_again_sends_nothing(client, api):
-    first = client.run("wf-1", {"3::cfg": 7}, timeout=10)
+    first = client.run("wf-1", {"3::cfg": 7}, timeout=60)
     again = client.submit("wf-1", {"3::cfg": 7.0})
     assert again.how == "same"
     assert again.run.number == first.number
@@ -55,8 +55,8 @@ def test_the_same_request_again_sends_nothing(client, api):
 
 
 def test_fresh_sends_again(client, api):
-    first = client.run("wf-1", {"3::cfg": 7}, timeout=10)
-    second = client.run("wf-1", {"3::cfg": 7}, fresh=True, timeout=10)
+    first = client.run("wf-1", {"3::cfg": 7}, timeout=60)
+    second = client.run("wf-1", {"3::cfg": 7}, fresh=True, timeout=60)
     assert second.number == first.number + 1
     assert api.count(RUN) == 2
 
@@ -68,21 +68,21 @@ def test_a_live_run_is_joined_by_the_same_request(client, api):
     api.words = []
     assert second.how == "joined"
     assert second.run is first.run
-    first.run.wait(10)
+    first.run.wait(60)
     assert api.count(RUN) == 1
 
 
 def test_a_lost_answer_is_held_and_never_sent_again_by_itself(client, api):
     api.on(RUN, close_after_reading())
     with pytest.raises(RunHeld, match="can't tell whether"):
-        client.run("wf-1", {"3::cfg": 7}, timeout=10)
+        client.run("wf-1", {"3::cfg": 7}, timeout=60)
     assert api.count(RUN) == 1
     for options in ({}, {"fresh": True}, {"retry": "none"}, {"retry": "failed"}):
         with pytest.raises(RunHeld):
-            client.run("wf-1", {"3::cfg": 7}, timeout=10, **options)
+            client.run("wf-1", {"3::cfg": 7}, timeout=60, **options)
     assert api.count(RUN) == 1
     api.on(RUN, reply({"success": True, "data": {"run_id": 77}}))
-    run = client.run("wf-1", {"3::cfg": 7}, retry="unknown", timeout=10)
+    run = client.run("wf-1", {"3::cfg": 7}, retry="unknown", timeout=60)
     assert run.status == "success"
     assert run.record.service_run_id == "77"
     assert api.count(RUN) == 2
@@ -91,18 +91,18 @@ def test_a_lost_answer_is_held_and_never_sent_again_by_itself(client, api):
 def test_a_failed_run_raises_and_is_tried_again(client, api):
     api.finished = {"status": "failed", "error": "node 3: out of memory"}
     with pytest.raises(RunFailed, match="out of memory") as caught:
-        client.run("wf-1", timeout=10)
+        client.run("wf-1", timeout=60)
     assert caught.value.run.status == "failed"
     assert client.submit("wf-1", {}, retry="none").how == "ended"
     api.finished = None
-    assert client.run("wf-1", timeout=10).status == "success"
+    assert client.run("wf-1", timeout=60).status == "success"
     assert api.count(RUN) == 2
 
 
 def test_success_false_is_a_refusal_with_its_text(client, api):
     api.on(RUN, reply({"success": False, "error": "no credit left"}))
     with pytest.raises(RunRejected, match="no credit left"):
-        client.run("wf-1", timeout=10)
+        client.run("wf-1", timeout=60)
     assert api.count(RUN) == 1
 
 
@@ -112,14 +112,14 @@ def test_a_429_is_waited_for_and_sent_again(client, api):
         reply({"error": "slow down"}, status=429, headers={"Retry-After": "0.05"}),
         reply({"success": True, "data": {"run_id": "x"}}),
     )
-    assert client.run("wf-1", timeout=10).status == "success"
+    assert client.run("wf-1", timeout=60).status == "success"
     assert api.count(RUN) == 2
 
 
 def test_a_run_the_service_forgets_is_lost_after_three_answers(client, api):
     api.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
     with pytest.raises(RunHeld, match="lost"):
-        client.run("wf-1", timeout=10)
+        client.run("wf-1", timeout=60)
     assert api.count(CHECK) == 3
     api.on(CHECK, choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})))
     (run,) = client.resume("last")
@@ -138,7 +138,7 @@ def test_odd_answers_end_nothing(client, api):
         choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})),
     )
     api.words = []
-    assert client.run("wf-1", timeout=20).status == "success"
+    assert client.run("wf-1", timeout=60).status == "success"
     assert api.count(RUN) == 1
 
 
@@ -149,7 +149,7 @@ def test_a_timeout_cancels_nothing(client, api):
     run = caught.value.run
     assert run.status.is_live
     api.words = []
-    run.wait(10)
+    run.wait(60)
     assert run.status == "success"
 
 
@@ -162,7 +162,7 @@ def test_cancel_of_a_service_that_cannot_is_said_and_the_run_goes_on(client, api
     run.cancel()
     wait_until(lambda: any("can't cancel" in (text or "") for text in told))
     api.words = []
-    run.wait(10)
+    run.wait(60)
     assert run.status == "success"
 
 
@@ -172,7 +172,7 @@ def test_a_cancel_before_the_answer_leaves_the_run_followed_where_the_service_ca
     run = client.submit("wf-1", {}).run
     api.wait_for(RUN)
     run.cancel()
-    run.wait(10)
+    run.wait(60)
     assert run.status == "success"
 
 
@@ -183,11 +183,11 @@ def test_what_waits_outside_the_window_is_cancelled_unsent(client, api):
     second = client.submit("wf-1", {"3::cfg": 2}).run
     wait_until(lambda: first.status == "running")
     second.cancel()
-    second.wait(10)
+    second.wait(60)
     assert second.status == "cancelled"
     assert api.count(RUN) == 1
     api.words = []
-    first.wait(10)
+    first.wait(60)
 
 
 @pytest.mark.timeout(60)
@@ -209,7 +209,7 @@ def test_a_submit_returns_while_every_thread_hangs_on_the_service(api, quick):
         assert len(history.runs()) == 2, "its intent is there, though nothing can be sent"
         assert api.count(RUN) == 1
         go_on.set()
-        assert [run.wait(20).status for run in runs] == ["success", "success"]
+        assert [run.wait(60).status for run in runs] == ["success", "success"]
     assert api.count(RUN) == 2
 
 
@@ -217,7 +217,7 @@ def test_the_window_lets_the_next_one_in(client, api):
     settings.window = 2
     runs = [client.submit("wf-1", {"3::cfg": number}).run for number in range(6)]
     for run in runs:
-        run.wait(20)
+        run.wait(60)
     assert [run.status for run in runs] == ["success"] * 6
     assert api.count(RUN) == 6
 
@@ -225,30 +225,30 @@ def test_the_window_lets_the_next_one_in(client, api):
 def test_a_picture_that_fails_leaves_a_success_and_is_fetched_again(client, api):
     api.outputs = {"9": ["/pictures/a.png", "/pictures/b.png"]}
     api.on("GET /pictures/b.png", reply(b"<html>not a picture</html>"))
-    run = client.run("wf-1", timeout=20)
+    run = client.run("wf-1", timeout=60)
     assert run.status == "success"
     assert [image.record.state for image in run.images] == ["kept", "missing"]
     assert run.images[1].record.error
     api.on("GET /pictures/b.png", reply(png("red")))
     assert client.refresh(run)
-    run.wait(10)
+    run.wait(60)
     assert run.images[1].bytes == png("red")
     assert api.count("GET /pictures/a.png") == 1, "what is on disk is not fetched again"
 
 
 def test_a_lost_file_is_fetched_by_the_same_request(client, api):
-    run = client.run("wf-1", timeout=10)
+    run = client.run("wf-1", timeout=60)
     run.images[0].path.unlink()
-    again = client.run("wf-1", timeout=10)
+    again = client.run("wf-1", timeout=60)
     assert again.images[0].bytes == png()
     assert api.count(RUN) == 1
 
 
 def test_a_picture_the_service_no_longer_has_is_said(client, api):
-    run = client.run("wf-1", timeout=10)
+    run = client.run("wf-1", timeout=60)
     run.images[0].path.unlink()
     api.on(CHECK, reply({"success": False, "error": "gone"}, status=404))
-    client.run("wf-1", timeout=10)
+    client.run("wf-1", timeout=60)
     assert "no longer has it" in run.images[0].record.error
 
 
@@ -284,7 +284,7 @@ def test_a_kernel_that_dies_before_the_answer_leaves_an_unknown_run(api):
     process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ})
     api.wait_for(RUN, 1, 30)
     process.kill()
-    process.wait(10)
+    process.wait(60)
     with connect(f"test={api.url}", key="the-key") as client, pytest.raises(RunHeld):
         client.run("wf-1", {"3::cfg": 7})
     assert api.count(RUN) == 1
@@ -305,9 +305,9 @@ def test_another_kernels_live_run_is_joined_and_taken_over_when_it_dies(api):
             joined = client.submit("wf-1", {"3::cfg": 7})
             assert joined.how == "joined"
             process.kill()
-            process.wait(10)
+            process.wait(60)
             api.words = []
-            joined.run.wait(20)
+            joined.run.wait(60)
             assert joined.run.status == "success"
     finally:
         process.kill()
@@ -315,7 +315,7 @@ def test_another_kernels_live_run_is_joined_and_taken_over_when_it_dies(api):
 
 
 def test_history_reads_without_a_connection(api, client):
-    client.run("wf-1", {"6::text": "a galaxy in a bottle"}, name="night", timeout=10)
+    client.run("wf-1", {"6::text": "a galaxy in a bottle"}, name="night", timeout=60)
     client.close()
     (found,) = history.runs("galaxy")
     assert found.record.name == "night"
@@ -369,7 +369,7 @@ def test_default_has_no_id_on_a_service_of_ids(client, api):
 
 
 def test_a_run_of_another_service_is_not_asked_about_here(api, client):
-    run = client.run("wf-1", timeout=10)
+    run = client.run("wf-1", timeout=60)
     with ScriptedApi() as other, connect(f"other={other.url}", key="k") as stranger:
         with pytest.raises(RefError, match="test"):
             stranger.resume(run.ref)
@@ -380,7 +380,7 @@ def test_sixteen_threads_share_one_token(client, api):
     api.forget()
     api.on("GET /api/open/v0/auth/token", reply({"access_token": "second"}))
     threads = [
-        threading.Thread(target=lambda n=number: client.submit("wf-1", {"3::cfg": n}).run.wait(20))
+        threading.Thread(target=lambda n=number: client.submit("wf-1", {"3::cfg": n}).run.wait(60))
         for number in range(16)
     ]
     for thread in threads:
@@ -397,7 +397,7 @@ def test_cancelled_is_raised_as_such(client, api):
     client.submit("wf-1", {"3::cfg": 1})
     run = client.submit("wf-1", {"3::cfg": 2}).run
     run.cancel()
-    run.wait(10)
+    run.wait(60)
     from comflowy_nb.runs.ends import error_of
 
     assert isinstance(error_of(run), RunCancelled)

@@ -67,13 +67,13 @@ def test_a_word_of_the_end_that_comes_while_it_is_asked_about_is_heeded(client, 
     api.words = ["running"] * 100_000
     monkeypatch.setattr(tracker.service, "check", check)
     runs.append(client.submit("wf-1", {}).run)
-    runs[0].wait(20)
+    runs[0].wait(60)
     assert runs[0].status == "success"
     assert runs[1:] == ["told"]
 
 
 def test_what_is_heard_after_the_end_is_not_held(client, api, tracker):
-    run = client.run("wf-1", {}, timeout=20)
+    run = client.run("wf-1", {}, timeout=60)
     outputs, _ = read_outputs([f"{api.url}/late.png"], {})
     assert len(outputs) == 1
     tracker.downloads.receive_ahead(run, outputs)
@@ -104,9 +104,9 @@ def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client
         return claim, run
 
     monkeypatch.setattr(Entrance, "enter", enter)
-    first = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=20)
+    first = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=60)
     wait_until(lambda: not first.is_sending)
-    second = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=20)
+    second = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=60)
     assert second.ref != first.ref
     assert api.count(RUN) == 4
 
@@ -123,7 +123,7 @@ def test_a_cell_on_its_way_is_cancelled_with_the_others(cancelling, monkeypatch)
 
     monkeypatch.setattr(Entrance, "enter", enter)
     sweeps.append(cancelling.sweep("img2img", {"3::seed": [1, 2, 3]}, wait=False, window=1))
-    sweeps[0].wait(20)
+    sweeps[0].wait(60)
     assert sweeps[0].status_counts() == {"cancelled": 1, "not sent": 2}
     assert len(cancelling.ended) == 1
 
@@ -144,7 +144,7 @@ def test_an_interrupt_while_a_run_is_sent_tells_of_the_run(cancelling, monkeypat
     with pytest.raises(Interrupted) as caught:
         cancelling.submit("img2img", {"3::seed": 1})
     run = caught.value.result.run
-    run.wait(20)
+    run.wait(60)
     assert run.status == "cancelled"
     assert cancelling.find("last").run is run
 
@@ -154,6 +154,6 @@ def test_an_interrupt_while_a_sweep_begins_tells_of_the_sweep(cancelling, monkey
     with pytest.raises(Interrupted) as caught:
         cancelling.sweep("img2img", {"3::seed": [1, 2, 3]}, window=1)
     sweep = caught.value.result
-    sweep.wait(20)
+    sweep.wait(60)
     assert set(sweep.status_counts()) <= {"cancelled", "not sent"}
     assert not cancelling.live()

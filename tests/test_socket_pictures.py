@@ -40,7 +40,7 @@ def colors(run):
 
 
 def test_they_stand_among_the_others_in_the_order_of_the_nodes(client, comfy, graph):
-    run = client.run(graph, timeout=10)
+    run = client.run(graph, timeout=60)
     assert [(image.node, image.record.node_index) for image in run.images] == [("3", 0), ("3", 1), ("5", 0)]
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
     assert run.images[0].pil().size == (64, 48)
@@ -49,10 +49,10 @@ def test_they_stand_among_the_others_in_the_order_of_the_nodes(client, comfy, gr
 
 
 def test_they_are_there_in_the_next_kernel_and_nothing_is_sent_for_them(client, comfy, graph):
-    first = client.run(graph, timeout=10)
+    first = client.run(graph, timeout=60)
     client.close()
     with connect(f"home={comfy.url}") as again:
-        same = again.run(graph, timeout=10)
+        same = again.run(graph, timeout=60)
         assert same.number == first.number
         assert colors(same) == colors(first)
     assert comfy.asked("POST", "/prompt") == 1
@@ -60,7 +60,7 @@ def test_they_are_there_in_the_next_kernel_and_nothing_is_sent_for_them(client, 
 
 def test_a_server_without_the_flag_names_nobody_and_the_node_that_works_counts(client, comfy, graph, monkeypatch):
     monkeypatch.setattr(comfy, "has_flag", lambda client: False)
-    run = client.run(graph, timeout=10)
+    run = client.run(graph, timeout=60)
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
 
 
@@ -70,7 +70,7 @@ def test_previews_of_other_nodes_are_no_pictures(client, comfy, tmp_path):
     nodes = json.loads((RECORDED / "default_workflow_api.json").read_text())
     nodes["9"] = sent("8")
     path.write_text(json.dumps(nodes))
-    run = client.run(str(path), {"5::width": 64, "5::height": 64, "3::steps": 4}, timeout=10)
+    run = client.run(str(path), {"5::width": 64, "5::height": 64, "3::steps": 4}, timeout=60)
     assert [image.node for image in run.images] == ["9"]
     assert run.images[0].pil().size == (64, 64)
 
@@ -93,7 +93,7 @@ def test_an_end_that_the_history_knows_first_waits_for_those_on_their_way(client
     comfy._post = real
     for client_id, content in late:
         real(client_id, content)
-    run.wait(10)
+    run.wait(60)
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
 
 
@@ -102,7 +102,7 @@ def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_pa
     path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     comfy.drop_at("execution_start")
     comfy.silent = True  # to the next socket as well, however soon it is there
-    run = client.run(str(path), timeout=20)
+    run = client.run(str(path), timeout=60)
     assert run.status == "success"
     assert len(run.images) == 0
     assert "no picture of SaveImageWebsocket came" in run.record.remark
@@ -113,7 +113,7 @@ def test_what_is_no_picture_is_missing(client, comfy, tmp_path):
     path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     real = comfy.send_frame
     comfy.send_frame = lambda client_id, frame: real(client_id, frame[:-20])
-    run = client.run(str(path), timeout=20)
+    run = client.run(str(path), timeout=60)
     assert [image.record.state for image in run.images] == ["missing"]
     assert "truncated" in run.images[0].record.error
 
@@ -131,6 +131,6 @@ def test_no_more_is_held_than_there_is_room_for(monkeypatch):
 
 def test_what_found_no_room_is_told(client, comfy, graph, monkeypatch):
     monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 10)
-    run = client.run(graph, timeout=10)
+    run = client.run(graph, timeout=60)
     assert "found no room: 2" in run.record.remark
     assert [image.node for image in run.images] == ["5"]

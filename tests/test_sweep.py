@@ -32,7 +32,7 @@ def sent(api):
 
 
 def test_every_combination_is_sent_once_and_knows_its_cell(client, api):
-    sweep = client.sweep("wf-1", AXES, timeout=20)
+    sweep = client.sweep("wf-1", AXES, timeout=60)
     assert repr(sweep) == "<Sweep s1 6 cells: 6 success>"
     assert len(sweep.cells) == 6
     assert [cell.number for cell in sweep.cells] == [1, 2, 3, 4, 5, 6]
@@ -51,24 +51,24 @@ def test_every_combination_is_sent_once_and_knows_its_cell(client, api):
 
 def test_again_sends_nothing_and_is_the_same_sweep(client, api):
     plans = []
-    client.sweep("wf-1", AXES, timeout=20)
-    again = client.sweep("wf-1", AXES, timeout=20, on_plan=lambda sweep: plans.append(sweep.plan.text))
+    client.sweep("wf-1", AXES, timeout=60)
+    again = client.sweep("wf-1", AXES, timeout=60, on_plan=lambda sweep: plans.append(sweep.plan.text))
     assert again.ref == "s1"
     assert plans == ["6 cells: 6 done (today, test)"]
     assert api.count(RUN) == 6
 
 
 def test_grown_by_what_is_new(client, api):
-    client.sweep("wf-1", AXES, timeout=20)
-    grown = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=20)
+    client.sweep("wf-1", AXES, timeout=60)
+    grown = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=60)
     assert grown.plan.text.startswith("8 cells: 6 done (today, test), 2 new")
     assert grown.ref == "s2"
     assert api.count(RUN) == 8
 
 
 def test_a_single_run_counts_for_a_cell(client, api):
-    run = client.run("wf-1", {"3::cfg": 4, "3::sampler_name": "heun", "3::seed": 7}, timeout=20)
-    sweep = client.sweep("wf-1", AXES, timeout=20)
+    run = client.run("wf-1", {"3::cfg": 4, "3::sampler_name": "heun", "3::seed": 7}, timeout=60)
+    sweep = client.sweep("wf-1", AXES, timeout=60)
     assert sweep.cells[3].run is run
     assert api.count(RUN) == 6
 
@@ -97,7 +97,7 @@ def test_more_than_permitted_is_not_cut(client, api):
     with pytest.raises(SettingsError, match="permits 5"):
         client.sweep("wf-1", AXES, max_runs=5)
     assert api.count(RUN) == 0
-    assert client.sweep("wf-1", AXES, max_runs=6, timeout=20).status_counts() == {"success": 6}
+    assert client.sweep("wf-1", AXES, max_runs=6, timeout=60).status_counts() == {"success": 6}
 
 
 def test_everything_wrong_is_told_before_anything_is_sent(client, api):
@@ -117,16 +117,16 @@ def test_a_failing_cell_does_not_stop_the_others(client, api):
         return reply({"success": True, "data": api.state(seen.query["id"])})
 
     api.on(CHECK, choose(state))
-    sweep = client.sweep("wf-1", AXES, timeout=20)
+    sweep = client.sweep("wf-1", AXES, timeout=60)
     assert sweep.status_counts() == {"success": 5, "failed": 1}
     ((ref, text),) = sweep.errors.items()
     assert ref.startswith("s1.")
     assert "out of memory" in text
     with pytest.raises(RunFailed, match="1 of 6 cells"):
-        client.sweep("wf-1", AXES, retry="none", strict=True, timeout=20)
+        client.sweep("wf-1", AXES, retry="none", strict=True, timeout=60)
     assert api.count(RUN) == 6
     api.on(CHECK, choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})))
-    again = client.sweep("wf-1", AXES, timeout=20)
+    again = client.sweep("wf-1", AXES, timeout=60)
     assert again.plan.text == "6 cells: 5 done (today, test), 1 failed (tried again), about 1 s"
     assert api.count(RUN) == 7
 
@@ -134,7 +134,7 @@ def test_a_failing_cell_does_not_stop_the_others(client, api):
 def test_three_failures_while_nothing_succeeded_stop_it(client, api):
     settings.window = 1
     api.finished = {"status": "failed", "error": "no model"}
-    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
     assert "stopped after 3 failures in a row" in sweep.stopped
     assert "no model" in sweep.stopped
     assert 3 <= api.count(RUN) <= 5
@@ -143,7 +143,7 @@ def test_three_failures_while_nothing_succeeded_stop_it(client, api):
 
 def test_stop_after_0_goes_on(client, api):
     api.finished = {"status": "failed", "error": "no model"}
-    sweep = client.sweep("wf-1", {"3::cfg": range(1, 9)}, stop_after=0, timeout=20)
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 9)}, stop_after=0, timeout=60)
     assert sweep.stopped is None
     assert sweep.status_counts() == {"failed": 8}
 
@@ -151,13 +151,13 @@ def test_stop_after_0_goes_on(client, api):
 def test_three_lost_answers_in_a_row_stop_it_and_nothing_is_repeated(client, api):
     settings.window = 1
     api.on(RUN, close_after_reading())
-    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
     assert "3 lost answers in a row" in sweep.stopped
     count = api.count(RUN)
     assert count <= 5
     assert sweep.status_counts()["unknown"] == count
     api.on(RUN, choose(lambda _: reply({"success": True, "data": {"run_id": f"again-{time.monotonic()}"}})))
-    again = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    again = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
     assert f"{count} unknown (left alone)" in again.plan.text
     assert again.status_counts() == {"success": 20 - count, "unknown": count}
 
@@ -166,7 +166,7 @@ def test_a_refused_key_stops_it_at_once(client, api):
     settings.window = 1
     api.on(TOKEN, reply({"success": False, "error": "key revoked"}, 401))
     api.on(RUN, reply({"success": False, "error": "who are you"}, 401))
-    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=20)
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
     assert sweep.stopped
     assert sweep.status_counts()["rejected"] <= 2
     assert sweep.status_counts()["not sent"] >= 18
@@ -178,7 +178,7 @@ def test_cancel_sends_no_more(client, api):
     api.wait_for(RUN, 2)
     sweep.cancel()
     api.words = []
-    sweep.wait(20)
+    sweep.wait(60)
     assert api.count(RUN) == 2
     assert "not sent" in sweep.stopped
     assert sweep.status_counts() == {"success": 2, "not sent": 28}
@@ -192,7 +192,7 @@ def test_a_time_out_cancels_nothing(client, api):
     with pytest.raises(RunTimeout) as caught:
         client.sweep("wf-1", AXES, timeout=0.3)
     api.words = []
-    assert caught.value.run.wait(20).status_counts() == {"success": 6}
+    assert caught.value.run.wait(60).status_counts() == {"success": 6}
 
 
 def count_live(api):
@@ -248,7 +248,7 @@ def test_a_fixed_window_holds_for_its_sweep_alone(client, api):
 
 
 def test_select_and_the_sweep_of_the_history(client, api):
-    client.sweep("wf-1", {**AXES, "6::text": {"day": "noon", "night": "stars"}}, name="bottles", timeout=20)
+    client.sweep("wf-1", {**AXES, "6::text": {"day": "noon", "night": "stars"}}, name="bottles", timeout=60)
     client.close()
     with connect(f"test={api.url}", key="the-key") as another:
         found = another.find("bottles")
@@ -264,7 +264,7 @@ def test_select_and_the_sweep_of_the_history(client, api):
 
 
 def test_the_grid_fills_evenly(client, api):
-    client.sweep("wf-1", {"3::cfg": range(1, 5), "3::steps": range(1, 5)}, window=1, timeout=20)
+    client.sweep("wf-1", {"3::cfg": range(1, 5), "3::steps": range(1, 5)}, window=1, timeout=60)
     first = [(params["3::cfg"], params["3::steps"]) for params in sent(api)[:4]]
     assert len({cfg for cfg, _ in first}) >= 2
     assert len({steps for _, steps in first}) >= 2
@@ -274,29 +274,29 @@ def test_the_grid_fills_evenly(client, api):
 
 def test_drawn_seeds_stay_until_fresh(client, api):
     axes = {"3::seed": "random#3", "3::cfg": [1, 2]}
-    first = client.sweep("wf-1", axes, timeout=20)
+    first = client.sweep("wf-1", axes, timeout=60)
     seeds = {cell.params["3::seed"] for cell in first.cells}
     assert len(seeds) == 3
-    grown = client.sweep("wf-1", {**axes, "3::cfg": [1, 2, 3]}, timeout=20)
+    grown = client.sweep("wf-1", {**axes, "3::cfg": [1, 2, 3]}, timeout=60)
     assert {cell.params["3::seed"] for cell in grown.cells} == seeds
     assert api.count(RUN) == 9
-    fresh = client.sweep("wf-1", axes, fresh=True, timeout=20)
+    fresh = client.sweep("wf-1", axes, fresh=True, timeout=60)
     assert {cell.params["3::seed"] for cell in fresh.cells}.isdisjoint(seeds)
     assert api.count(RUN) == 15
 
 
 def test_a_fresh_sweep_that_did_not_reach_its_end_is_taken_up(client, api):
-    client.sweep("wf-1", AXES, timeout=20)
+    client.sweep("wf-1", AXES, timeout=60)
     api.words = ["running"] * 100_000
     sweep = client.sweep("wf-1", AXES, fresh=True, wait=False, window=2)
     api.wait_for(RUN, 8)
     sweep.cancel()
     api.words = []
-    sweep.wait(20)
-    taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=20)
+    sweep.wait(60)
+    taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=60)
     assert taken_up.ref == sweep.ref
     assert taken_up.status_counts() == {"success": 6}
     assert api.count(RUN) == 12, "two of six were done, the others sent once"
-    begun_anew = client.sweep("wf-1", AXES, fresh=True, timeout=20)
+    begun_anew = client.sweep("wf-1", AXES, fresh=True, timeout=60)
     assert begun_anew.ref != sweep.ref
     assert api.count(RUN) == 18

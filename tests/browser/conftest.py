@@ -107,7 +107,7 @@ def lab(chromium_path):
     finally:
         server.terminate()
         try:
-            server.wait(15)
+            server.wait(60)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()

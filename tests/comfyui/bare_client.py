@@ -52,7 +52,7 @@ class BareClient:
                 if data.get("node") is None and data.get("prompt_id") == prompt_id:
                     return heard
 
-    def until_quiet(self, timeout=10):
+    def until_quiet(self, timeout=60):
         """All messages until the socket is closed, or nothing comes any more; and which of both it was."""
         heard = []
         while True:

@@ -93,7 +93,7 @@ class Queue:
 
     def wait_idle(self):
         with self.changed:
-            assert self.changed.wait_for(lambda: self.running is None, timeout=10)
+            assert self.changed.wait_for(lambda: self.running is None, timeout=60)
 
     def close(self):
         with self.changed:
@@ -101,7 +101,7 @@ class Queue:
             if self.running is not None:
                 self.interrupts.add(self.running[1])
             self.changed.notify_all()
-        self.thread.join(10)
+        self.thread.join(60)
 
     # -- the worker ---------------------------------------------------------------------------------------------
 

@@ -146,7 +146,7 @@ class ComfyServer:
     def note_end(self, prompt_id):
         self._ended[prompt_id].set()
 
-    def wait_end(self, prompt_id, timeout=10):
+    def wait_end(self, prompt_id, timeout=60):
         assert self._ended.setdefault(prompt_id, threading.Event()).wait(timeout), "it did not end"
 
     def inputs_listed(self):
@@ -221,7 +221,7 @@ class ComfyServer:
         self.queue.close()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
+            self._thread.join(60)
 
     def __enter__(self):
         return self

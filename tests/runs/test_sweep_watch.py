@@ -111,7 +111,7 @@ def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
         # that the service took them is on record
         wait_until(lambda: sum(run.record.service_run_id is not None for run in history.runs()) == 4)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         wait_until(lambda: not seen.is_sending)
         open_gate()
         seen.wait(30)  # what was taken is taken over
@@ -143,8 +143,8 @@ def test_a_run_cancelled_elsewhere_is_cancelled_for_its_follower_too():
             stranger = other.find(run.ref).run
             assert stranger is not run
             other.cancel(stranger)
-            run.wait(20)
-            stranger.wait(20)
+            run.wait(60)
+            stranger.wait(60)
             assert [run.status, stranger.status] == ["cancelled", "cancelled"]
 
 
@@ -155,5 +155,5 @@ def test_a_run_that_fails_of_itself_is_no_cancelled_one():
         with api.connect() as client:
             run = client.submit("img2img", {"3::seed": 1}).run
             client.library.history.ask_cancel(run.token)
-            run.wait(20)
+            run.wait(60)
             assert run.status == "failed"

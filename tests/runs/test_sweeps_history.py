@@ -387,7 +387,7 @@ def test_two_who_draw_at_once_go_on_with_the_same_seeds(history):
     start = threading.Barrier(4)
 
     def draw(n):
-        start.wait(10)
+        start.wait(60)
         answers.append(history.seeds.settle({f"key{k}": n * 10_000 + k for k in range(200)}))
 
     threads = [threading.Thread(target=draw, args=(n,)) for n in range(4)]

@@ -63,7 +63,7 @@ class Sandbox:
     @property
     def token(self):
         if self._token is None:
-            answer = self.session.get(f"{self.url}/api/open/v0/auth/token", params={"ppt": self.key}, timeout=10)
+            answer = self.session.get(f"{self.url}/api/open/v0/auth/token", params={"ppt": self.key}, timeout=60)
             self._token = answer.json()["access_token"]
         return self._token
 
@@ -107,7 +107,7 @@ class Sandbox:
     def end(self, number=signal.SIGTERM):
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 def launch(home, *words, program=("-m", "comflowy_nb.cli")):

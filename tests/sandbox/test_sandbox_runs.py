@@ -165,7 +165,7 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
     first = start()
     done = first.run(QUICK)
     (url,) = first.await_status(done, "success")["output_images"]
-    content = requests.get(url, timeout=10).content
+    content = requests.get(url, timeout=60).content
     running = [first.run({**SMALL, "3::steps": 400, "3::seed": seed}) for seed in range(count_cores())]
     for run_id in running:
         first.await_status(run_id, "running")
@@ -175,7 +175,7 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
     note, processes = first.note, first.processes()
     assert len(processes) == 1 + count_cores()
     first.end(signal.SIGKILL)
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive, "workers must not outlive their server"
 
     second = start()
@@ -184,11 +184,11 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
         assert second.await_status(run_id, "success")["full_outputs"].keys() == {"9"}
     assert second.check(unwanted)["error"] == "cancelled"
     assert second.check(done)["output_images"] == [url]
-    assert requests.get(url, timeout=10).content == content
+    assert requests.get(url, timeout=60).content == content
     assert "taken up" in second.output.read_text()
     again = second.run({**SMALL, "3::steps": 400, "3::seed": 0})
     urls = [second.await_status(run_id, "success")["output_images"][0] for run_id in (running[0], again)]
-    assert len({hashlib.sha256(requests.get(each, timeout=10).content).hexdigest() for each in urls}) == 1
+    assert len({hashlib.sha256(requests.get(each, timeout=60).content).hexdigest() for each in urls}) == 1
 
 
 def test_run_that_was_under_way_at_every_end_is_given_up(start):
@@ -220,7 +220,7 @@ def test_end_leaves_no_process(start, number):
     assert len(runs) == count_cores()
     processes = sandbox.processes()
     assert sandbox.end(number) == 0
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive
     assert "Traceback" not in sandbox.output.read_text()
 
@@ -228,7 +228,7 @@ def test_end_leaves_no_process(start, number):
 def test_second_sandbox_says_where_the_first_is(start):
     first = start()
     second = start()
-    assert second.process.wait(20) == 3
+    assert second.process.wait(60) == 3
     assert f"a sandbox runs already at {first.url} (process {first.process.pid})" in second.output.read_text()
     assert first.ask("GET", "/api/open/v0/ping", token=False).status_code == 200
 
@@ -236,7 +236,7 @@ def test_second_sandbox_says_where_the_first_is(start):
 def test_port_can_be_asked_for_and_a_taken_one_is_said(start, receiver, tmp_path):
     taken = receiver.url.rpartition(":")[2]
     refused = start("--port", taken)
-    assert refused.process.wait(20) == 1
+    assert refused.process.wait(60) == 1
     assert f"port {taken} can't be had" in refused.output.read_text()
     first = start()
     port = first.url.rpartition(":")[2]
@@ -249,6 +249,6 @@ def test_home_that_can_not_be_written_is_said(start, home):
     home.mkdir()
     (home / "sandbox").write_text("in the way")
     failed = start()
-    assert failed.process.wait(20) == 1
+    assert failed.process.wait(60) == 1
     assert "home folder can't be written" in failed.output.read_text()
     assert "Traceback" not in failed.output.read_text()

@@ -29,7 +29,7 @@ QUICK = {"3::steps": 1, "5::width": 64, "5::height": 64}
 
 
 def get_picture(url):
-    answer = requests.get(url, timeout=10)
+    answer = requests.get(url, timeout=60)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "image/png"
     return answer.content
@@ -150,7 +150,7 @@ def test_localhost_is_answered_with_pictures_at_localhost(sandbox):
     port = sandbox.url.rpartition(":")[2]
     headers = {"Authorization": f"Bearer {sandbox.token}", "Origin": f"http://localhost:{port}"}
     url = f"http://localhost:{port}/api/open/v0/check?id={run_id}"
-    data = requests.post(url, headers=headers, timeout=10).json()["data"]
+    data = requests.post(url, headers=headers, timeout=60).json()["data"]
     assert data["output_images"][0].startswith(f"http://localhost:{port}/pictures/")
 
 
@@ -158,11 +158,11 @@ def test_picture_can_be_asked_for_its_size_and_not_be_guessed(sandbox):
     run_id = sandbox.run(QUICK)
     (url,) = sandbox.await_status(run_id, "success")["output_images"]
     content = get_picture(url)
-    head = requests.head(url, timeout=10)
+    head = requests.head(url, timeout=60)
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(content)))
     base, _, name = url.rpartition("/")
     for other in (f"{run_id}_0.png", f"{'x' * (len(name) - 4)}.png", "../runs.sqlite", "..%2f..%2faddress.json"):
-        assert requests.get(f"{base}/{other}", timeout=10).status_code == 404
+        assert requests.get(f"{base}/{other}", timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize(

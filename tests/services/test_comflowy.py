@@ -154,7 +154,7 @@ def at_once(count, call):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     return errors
 
 

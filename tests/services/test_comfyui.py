@@ -51,7 +51,7 @@ class Listener:
     def of(self, token):
         return [event for event in self.events if event.token == token]
 
-    def wait(self, token, wanted, timeout=5):
+    def wait(self, token, wanted, timeout=60):
         with self.changed:
             found = self.changed.wait_for(lambda: any(wanted(event) for event in self.of(token)), timeout)
         assert found, [event.status for event in self.of(token)]
@@ -76,7 +76,7 @@ def submission(graph, **changes):
     return Submission(token=str(uuid.uuid4()), workflow_id=None, params={}, graph=graph, **changes)
 
 
-def settle(service, run_id, timeout=5):
+def settle(service, run_id, timeout=60):
     """Check until it is live no more."""
     deadline = time.monotonic() + timeout
     while (found := service.check(run_id)).status.is_live:

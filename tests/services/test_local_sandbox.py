@@ -37,7 +37,7 @@ def ended(home):
         process = psutil.Process(note_of(home)["pid"])
         if "comflowy_nb.cli" in process.cmdline():
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_started_sandbox_is_found_and_takes_its_key(home, client_lock, ended):
     address = start_sandbox(home)
     assert find_sandbox(home) == address
     assert start_sandbox(home) == address
-    answer = requests.get(f"{address.url}/api/open/v0/auth/token", params={"ppt": address.key.reveal()}, timeout=10)
+    answer = requests.get(f"{address.url}/api/open/v0/auth/token", params={"ppt": address.key.reveal()}, timeout=60)
     assert answer.status_code == 200
     assert address.key.reveal() not in repr(address)
 
@@ -195,7 +195,7 @@ def test_note_of_a_dead_sandbox_does_not_keep_a_new_one_from_starting(home, clie
     first = start_sandbox(home)
     process = psutil.Process(note_of(home)["pid"])
     process.kill()
-    process.wait(10)
+    process.wait(60)
     assert find_sandbox(home) is None
     second = start_sandbox(home)
     assert second.key == first.key

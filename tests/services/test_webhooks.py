@@ -47,7 +47,7 @@ def receiver(heard):
 
 
 def post(receiver, path, body=b"{}", *, method="POST", headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=60)
     try:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, content, {"Content-Type": "application/json", **(headers or {})})
@@ -167,7 +167,7 @@ def test_an_oversize_body_is_refused(receiver, heard):
 
 
 def raw_exchange(receiver, *pieces):
-    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as sock:
         try:
             for piece in pieces:
                 sock.sendall(piece)
@@ -184,9 +184,9 @@ def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard, slowest_s
     try:
         path = path_of(receiver)
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\nContent-Length: 50\r\n\r\n{{"
-        with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as in_the_body:
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as in_the_body:
             in_the_body.sendall(head.encode())
-            with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as in_the_head:
+            with socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as in_the_head:
                 in_the_head.sendall(b"POST")
                 assert post(receiver, path) == 204
                 if slowest_s < 30:
@@ -210,7 +210,7 @@ def test_a_listener_that_raises_or_dawdles_holds_nothing_up():
     heard, may_go_on = Heard(), threading.Event()
 
     def listen(event):
-        may_go_on.wait(10)
+        may_go_on.wait(60)
         heard(event)
         raise RuntimeError("a listener broke")
 
