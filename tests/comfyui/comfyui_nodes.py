@@ -195,8 +195,14 @@ def paint(latent, words, *, seed, steps, cfg):
     return np.clip(picture, 0, 1)
 
 
+def as_pixels(picture):
+    """As the server computes: 32 bits, from 0 to 1."""
+    return np.asarray(picture).astype(np.float32) / np.float32(255)
+
+
 def to_image(pixels):
-    return Image.fromarray(np.round(pixels * 255).astype(np.uint8))
+    """As the server saves: what is behind the point is cut off."""
+    return Image.fromarray(np.clip(np.float32(255) * pixels.astype(np.float32), 0, 255).astype(np.uint8))
 
 
 def png(pixels, graph, extra):

@@ -10,7 +10,7 @@ import threading
 import time
 
 import numpy as np
-from comfyui_nodes import animation, is_link, order_of, paint, png, preview
+from comfyui_nodes import animation, as_pixels, is_link, order_of, paint, png, preview, to_image
 from PIL import Image, ImageFilter
 
 
@@ -305,7 +305,7 @@ class _Execution:
         return (samples,)
 
     def _EmptyImage(self, node_id, width, height, batch_size, color):  # noqa: N802
-        shade = np.array([color >> 16 & 255, color >> 8 & 255, color & 255]) / 255
+        shade = as_pixels([color >> 16 & 255, color >> 8 & 255, color & 255])
         return ([np.broadcast_to(shade, (height, width, 3))] * batch_size,)
 
     def _GetImageSize(self, node_id, image):  # noqa: N802
@@ -320,20 +320,19 @@ class _Execution:
             opened = Image.open(self.server.inputs / image).convert("RGB")
         except OSError:
             raise NodeFailed(f"cannot identify image file '/comfyui/input/{image}'") from None
-        return ([np.asarray(opened) / 255],)
+        return ([as_pixels(opened)],)
 
     def _ImageInvert(self, node_id, image):  # noqa: N802
         return ([1 - one for one in image],)
 
     def _ImageBlur(self, node_id, image, blur_radius, sigma):  # noqa: N802
         blur = ImageFilter.GaussianBlur(sigma)
-        return ([np.asarray(Image.fromarray(np.uint8(one * 255)).filter(blur)) / 255 for one in image],)
+        return ([as_pixels(to_image(one).filter(blur)) for one in image],)
 
     def _ImageScaleBy(self, node_id, image, upscale_method, scale_by):  # noqa: N802
         sizes = [(round(one.shape[1] * scale_by), round(one.shape[0] * scale_by)) for one in image]
         way = Image.Resampling.NEAREST if upscale_method == "nearest-exact" else Image.Resampling.BICUBIC
-        made = [Image.fromarray(np.uint8(one * 255)).resize(size, way) for one, size in zip(image, sizes, strict=True)]
-        return ([np.asarray(one) / 255 for one in made],)
+        return ([as_pixels(to_image(one).resize(size, way)) for one, size in zip(image, sizes, strict=True)],)
 
     def _SaveImage(self, node_id, images, filename_prefix):  # noqa: N802
         folder, _, prefix = filename_prefix.rpartition("/")

@@ -44,7 +44,7 @@ class ComfyServer:
         self.previews = False
         self.silent = False
         self.held = False
-        self.step_s = 0.0
+        self.step_s = self.node_s = 0.0  # what a sampler's step and a node take at least
         self.gate = None  # a node id, or (node id, step), where the worker waits
         self.at_gate = threading.Event()
         self.nodes = object_info()
@@ -124,13 +124,17 @@ class ComfyServer:
     # -- what the worker asks for -------------------------------------------------------------------------------
 
     def at_node(self, execution, node_id):
+        self._take(execution, self.node_s)
         self._wait_here(execution, node_id)
 
     def at_step(self, execution, node_id, step):
-        if self.step_s:
-            with self.queue.changed:
-                self.queue.changed.wait_for(lambda: execution.prompt_id in self.queue.interrupts, self.step_s)
+        self._take(execution, self.step_s)
         self._wait_here(execution, (node_id, step))
+
+    def _take(self, execution, seconds):
+        if seconds:
+            with self.queue.changed:
+                self.queue.changed.wait_for(lambda: execution.prompt_id in self.queue.interrupts, seconds)
 
     def _wait_here(self, execution, place):
         if self.gate != place:
