@@ -249,12 +249,13 @@ def _stop(session: Session, client: Client, view: SweepView) -> None:
     """Send no more; wait for what is cancelled, and leave to the view thread what can't be."""
     swept = view.sweep
     swept.cancel()
+    if client.service.can_cancel:
+        view.note("cancelling")
     while swept.is_sending:  # what was on its way when it was cancelled
         swept.wait_change(0.25)
     own = {run.token for run in client.live()}
     running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
     if client.service.can_cancel:
-        view.note("cancelling")
         mine = [run for run in running if run.token in own]
         while any(run.status.is_live for run in mine):
             swept.wait_change(0.25)
