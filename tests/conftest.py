@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import signal
 import socket
 
 import pytest
@@ -16,6 +17,10 @@ from scripted_api import ScriptedApi
 
 from comflowy_nb import connect
 from comflowy_nb.settings import settings
+
+# What a shell starts in the background ignores an interrupt, and so would every test of one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is timed: on a busy machine any may take long.
 hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
