@@ -25,8 +25,8 @@ _TRIED_AGAIN = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Stat
 class SweepPlan:
     """Cells by what becomes of them, with the time and the cost of what is sent.
 
-    `again` counts those sent once more after a bad end, `left` the ended ones that are not to be tried again,
-    `done_when` says of the successes when and where they ran.
+    `again` counts those sent once more after a bad end, `cancelled` those of them that were only cancelled, `left` the
+    ended ones that are not to be tried again. `done_when` says of the successes when and where they ran.
     """
 
     total: int
@@ -34,6 +34,7 @@ class SweepPlan:
     running: int = 0
     held: int = 0
     again: int = 0
+    cancelled: int = 0
     left: int = 0
     new: int = 0
     done_when: str = ""
@@ -47,15 +48,17 @@ class SweepPlan:
     @property
     def text(self) -> str:
         """`45 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (left alone), 10 new, about 5 min`."""
+        failed = self.again - self.cancelled
         parts = [
             f"{self.done} done ({self.done_when})" if self.done_when else f"{self.done} done",
             f"{self.running} running",
             f"{self.held} unknown (left alone)",
             f"{self.left} ended badly (left alone)",
-            f"{self.again} failed (tried again)",
+            f"{failed} failed (tried again)",
+            f"{self.cancelled} cancelled (tried again)",
             f"{self.new} new",
         ]
-        counts = (self.done, self.running, self.held, self.left, self.again, self.new)
+        counts = (self.done, self.running, self.held, self.left, failed, self.cancelled, self.new)
         said = [part for part, count in zip(parts, counts, strict=True) if count]
         if self.to_send and self.seconds is not None:
             said.append(f"about {_duration(self.seconds)}")
@@ -81,9 +84,10 @@ def make_plan(
         How long one run adds to a sweep here, in seconds; None while nothing is known.
     """
     counts = dict.fromkeys(("same", "joined", "held", "ended", "again", "new"), 0)
-    done = []
+    done, cancelled = [], 0
     for kind, record in found:
         counts["again" if _is_again(kind, record) else kind] += 1
+        cancelled += kind == "new" and record is not None and record.status is Status.CANCELLED
         if kind == "same" and record is not None:
             done.append(record)
     to_send = counts["again"] + counts["new"]
@@ -94,6 +98,7 @@ def make_plan(
         held=counts["held"],
         left=counts["ended"],
         again=counts["again"],
+        cancelled=cancelled,
         new=counts["new"],
         done_when=_when(done, now),
         seconds=None if seconds_each is None else to_send * seconds_each,

@@ -27,8 +27,8 @@ from filelock import FileLock, Timeout
 from waiting import wait_until
 
 START_S = 90  # the server, on a machine busy with other tests
-CELL_MS = 60_000  # a cell's execution
-SHORT_MS = 30_000  # anything the page does by itself
+CELL_MS = 180_000  # a cell's execution, beside two other files of tests
+SHORT_MS = 60_000  # anything the page does by itself
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 TOKEN = "browser-tests"
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SHORT_MS = 30_000
+SHORT_MS = 60_000
 PROMPTS = ("beautiful scenery, glass bottle, purple galaxy", "beautiful scenery, wooden bottle, galaxy")
 RUN = '%comflowy run default 3::seed=7 3::cfg={cfg} 6::text="{text}"'
 SETUP = "\n".join(

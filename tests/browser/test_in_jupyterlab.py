@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-SHORT_MS = 30_000  # anything the page does by itself
+SHORT_MS = 60_000  # anything the page does by itself
 
 LOAD = "%load_ext comflowy_nb"
 CONNECT = "%comflowy connect sandbox"

@@ -28,12 +28,13 @@ def test_all_that_becomes_of_cells_is_said_in_one_line():
         ("joined", record(Status.RUNNING)),
         ("held", record(Status.UNKNOWN)),
         *[("new", record(Status.FAILED))] * 2,
+        *[("new", record(Status.CANCELLED))] * 3,
         *[("new", None)] * 10,
     ]
     text = plan(found, seconds_each=25.0).text
     assert text == (
-        "45 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (left alone), 2 failed (tried again), 10 new, "
-        "about 5 min"
+        "48 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (left alone), 2 failed (tried again), "
+        "3 cancelled (tried again), 10 new, about 6 min"
     )
 
 
