@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 
+import psutil
 import pytest
 from sandbox_process import Receiver, launch
 
@@ -30,7 +31,13 @@ def start(home, lend_layers):
 
     yield begin
     for each in running:
+        family = []
+        with contextlib.suppress(psutil.Error):  # it has ended
+            family = each.processes()
         each.end(signal.SIGKILL)
+        for process in family:  # a worker that a failed test left stopped does not see that its server has gone
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 @pytest.fixture
