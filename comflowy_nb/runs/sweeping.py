@@ -73,7 +73,8 @@ class Sending:
         self._retry: Retry = retry
         self._stop_after = stop_after
         self._lock = threading.Lock()
-        self._busy = 0  # threads between taking a cell and attaching its run
+        self._busy = 0  # threads between taking a cell and having told of its run
+        self._unattached = 0  # those of them whose cell has no run yet
         self._judged: set[int] = set()
         self._looked_s = float("-inf")  # when it was seen last whether another kernel asked us to stop
         self._failures = 0
@@ -117,9 +118,11 @@ class Sending:
                 self._stop(f"stopped: {type(error).__name__}: {error}")
             finally:
                 with self._lock:
+                    self._unattached -= 1
+                self._end_if_done()  # before it looks settled: its run may have ended while this thread was at it
+                with self._lock:
                     self._busy -= 1
                 self._resign_if_done()
-                self._end_if_done()  # its run may have ended while this thread was busy with it
                 self._sweep.tell()
         return False
 
@@ -162,6 +165,7 @@ class Sending:
             if not self._waiting:
                 return None
             self._busy += 1
+            self._unattached += 1
             return self._waiting.pop()
 
     def _send(self, cell: SweepCell) -> bool:
@@ -219,7 +223,7 @@ class Sending:
     def _end_if_done(self) -> None:
         """Note in the history that every cell came to an end: a fresh sweep is not taken up again."""
         sweep = self._sweep
-        if self.is_sending or sweep.stopped or sweep.token is None:
+        if self._waiting or self._unattached or sweep.stopped or sweep.token is None:
             return
         if any(cell.run is None or not cell.run.status.is_final for cell in sweep.cells):
             return
