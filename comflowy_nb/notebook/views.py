@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +13,8 @@ from comflowy_nb.notebook.file_outputs import files_html, files_text
 from comflowy_nb.notebook.status import StatusLine, status_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import FrameType
 
     from comflowy_nb.runs.run import Run
 
@@ -243,18 +246,48 @@ def wait_drawing(views: Sequence[View], timeout_s: float | None = None) -> None:
         If it takes longer. The runs go on.
     """
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-    for position, view in enumerate(views):
-        while True:
-            pause_s = UPDATE_S if deadline_s is None else max(0.001, min(UPDATE_S, deadline_s - time.monotonic()))
-            settled = view.wait_change(pause_s)
-            for other in views[position:]:
-                other.draw()
-            if settled:
-                break
-            if deadline_s is not None and time.monotonic() >= deadline_s:
-                assert timeout_s is not None
-                raise view.timeout(timeout_s)
-        view.finish()
+    with _noting_interrupts() as raise_if_dropped:
+        for position, view in enumerate(views):
+            while True:
+                pause_s = UPDATE_S if deadline_s is None else max(0.001, min(UPDATE_S, deadline_s - time.monotonic()))
+                settled = view.wait_change(pause_s)
+                for other in views[position:]:
+                    other.draw()
+                raise_if_dropped()
+                if settled:
+                    break
+                if deadline_s is not None and time.monotonic() >= deadline_s:
+                    assert timeout_s is not None
+                    raise view.timeout(timeout_s)
+            view.finish()
+
+
+@contextlib.contextmanager
+def _noting_interrupts() -> Iterator[Callable[[], None]]:
+    """Gives a function that raises an interrupt which Python has dropped.
+
+    It drops one that comes while it calls back for a weak reference, and after a grid was drawn it does that for a
+    while: what the figure was made of goes.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.default_int_handler(number, frame)
+
+    def raise_if_dropped() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield raise_if_dropped
+        return
+    try:
+        signal.signal(signal.SIGINT, note)
+        yield raise_if_dropped
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:

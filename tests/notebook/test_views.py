@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -132,3 +135,25 @@ def test_closing_stops_the_thread_while_runs_go_on(shell, folder):
         viewer.follow(RunView(folder.run(status=Status.RUNNING), in_kernel=True))
         viewer.close()
     assert not any(thread.name == "comflowy views" for thread in threading.enumerate())
+
+
+def test_an_interrupt_that_python_drops_is_raised_all_the_same(shell, folder, monkeypatch):
+    """It drops one that comes while it calls back for a weak reference, as it does when a figure goes."""
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+
+    class Part:
+        pass
+
+    class Drawn(RunView):
+        def draw(self, *, force=False):
+            part = Part()
+            self.seen = weakref.ref(part, lambda _: signal.raise_signal(signal.SIGINT))
+            del part
+
+    with capture_output():
+        view = Drawn(folder.run(status=Status.RUNNING), in_kernel=True)
+        with pytest.raises(KeyboardInterrupt):
+            wait_drawing([view], 30)
+    assert [unraisable.exc_type for unraisable in dropped] == [KeyboardInterrupt]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
