@@ -6,8 +6,7 @@ import os
 import signal
 
 import pytest
-from faulty_server import choose, reply
-from scripted_api import BASE, CHECK, RUN, ScriptedSandbox
+from scripted_api import RUN, ScriptedSandbox
 from waiting import wait_until
 
 from comflowy_nb.runs import asking
@@ -29,19 +28,8 @@ def tracker(client):
 @pytest.fixture
 def cancelling():
     """A service that can cancel, where runs go on until they are cancelled."""
-    ended = set()
-
-    def cancel(seen):
-        ended.add(seen.query["id"])
-        return reply({"success": True, "data": {"status": "cancelled"}})
-
-    def check(seen):
-        failed = {"status": "failed", "error": "cancelled"}
-        return reply({"success": True, "data": failed if seen.query["id"] in ended else {"status": "running"}})
-
     with ScriptedSandbox() as api:
-        api.on(f"POST {BASE}/cancel", choose(cancel))
-        api.on(CHECK, choose(check))
+        ended = api.run_until_cancelled()
         with api.connect() as client:
             client.ended = ended
             yield client

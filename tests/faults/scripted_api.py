@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from faulty_server import FaultyServer, choose, reply
 from PIL import Image
@@ -14,6 +15,9 @@ from comflowy_nb.runs.library import open_library
 from comflowy_nb.runs.owners import Owner
 from comflowy_nb.services.comflowy import Comflowy
 from comflowy_nb.settings import Secret
+
+if TYPE_CHECKING:
+    from faulty_server import Answer, Seen
 
 BASE = "/api/open/v0"
 TOKEN, RUN, CHECK = f"GET {BASE}/auth/token", f"POST {BASE}/run", f"POST {BASE}/check"
@@ -73,6 +77,22 @@ class ScriptedSandbox(ScriptedApi):
         self.on(UPLOAD, choose(lambda _: reply({"name": f"input-{self.count(UPLOAD)}.png"})))
         self.on(f"GET {BASE}/workflows", reply({"success": True, "data": [{"id": "img2img", "name": "img2img"}]}))
         self.on(f"GET {BASE}/workflows/*", reply({"success": True, "data": {"fields": fields, "nodes": {}}}))
+
+    def run_until_cancelled(self) -> set[str]:
+        """Runs go on until they are cancelled; gives the ids of those that were."""
+        ended: set[str] = set()
+
+        def cancel(seen: Seen) -> Answer:
+            ended.add(seen.query["id"])
+            return reply({"success": True, "data": {"status": "cancelled"}})
+
+        def check(seen: Seen) -> Answer:
+            failed = {"status": "failed", "error": "cancelled"}
+            return reply({"success": True, "data": failed if seen.query["id"] in ended else {"status": "running"}})
+
+        self.on(f"POST {BASE}/cancel", choose(cancel))
+        self.on(CHECK, choose(check))
+        return ended
 
     def connect(self) -> Client:
         """A client that takes it for the sandbox of its home folder."""

@@ -124,19 +124,8 @@ def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
 
 def test_a_run_cancelled_elsewhere_is_cancelled_for_its_follower_too():
     """It ended as `failed: cancelled` there: only the client that cancelled knew that the service had confirmed it."""
-    ended = set()
-
-    def cancel(seen):
-        ended.add(seen.query["id"])
-        return reply({"success": True, "data": {"status": "cancelled"}})
-
-    def check(seen):
-        failed = {"status": "failed", "error": "cancelled"}
-        return reply({"success": True, "data": failed if seen.query["id"] in ended else {"status": "running"}})
-
     with ScriptedSandbox() as api:
-        api.on(f"POST {BASE}/cancel", choose(cancel))
-        api.on(CHECK, choose(check))
+        api.run_until_cancelled()
         with api.connect() as follower, api.connect() as other:
             run = follower.submit("img2img", {"3::seed": 1}).run
             wait_until(lambda: run.status == "running")
