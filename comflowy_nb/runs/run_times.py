@@ -39,7 +39,7 @@ class Times:
                 [(identity, workflow_key, seconds) for workflow_key, seconds in samples],
             )
             connection.executemany(
-                "DELETE FROM samples WHERE identity = ?1 AND workflow_key = ?2 AND id NOT IN (SELECT id FROM samples "
-                "WHERE identity = ?1 AND workflow_key = ?2 ORDER BY id DESC LIMIT ?3)",
-                [(identity, workflow_key, KEPT_SAMPLES) for workflow_key in {key for key, _ in samples}],
+                "DELETE FROM samples WHERE identity = :identity AND workflow_key = :key AND id NOT IN (SELECT id "
+                "FROM samples WHERE identity = :identity AND workflow_key = :key ORDER BY id DESC LIMIT :kept)",
+                [{"identity": identity, "key": key, "kept": KEPT_SAMPLES} for key in {key for key, _ in samples}],
             )

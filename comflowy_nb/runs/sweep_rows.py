@@ -141,11 +141,12 @@ def put_spec(connection: sqlite3.Connection, sweep: int, spec: Mapping[str, Any]
 def read_cells(connection: sqlite3.Connection, token: str, number: int | None = None) -> list[CellRecord]:
     """The cells of a sweep, or the one of that number, each with its run, by their numbers."""
     which = (
-        "FROM cells JOIN sweeps ON sweeps.number = cells.sweep WHERE sweeps.token = ? "
-        "AND (?2 IS NULL OR cells.number = ?2)"
+        "FROM cells JOIN sweeps ON sweeps.number = cells.sweep WHERE sweeps.token = :token "
+        "AND (:number IS NULL OR cells.number = :number)"
     )
-    rows = connection.execute(f"SELECT cells.* {which} ORDER BY cells.number", (token, number)).fetchall()
-    runs = connection.execute(f"SELECT * FROM runs WHERE token IN (SELECT cells.run {which})", (token, number))  # noqa: S608 - own words
+    values = {"token": token, "number": number}
+    rows = connection.execute(f"SELECT cells.* {which} ORDER BY cells.number", values).fetchall()
+    runs = connection.execute(f"SELECT * FROM runs WHERE token IN (SELECT cells.run {which})", values)  # noqa: S608 - own words
     found = {run.token: run for run in read_runs(connection, runs.fetchall())}
     return [
         CellRecord(
