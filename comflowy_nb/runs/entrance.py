@@ -117,21 +117,31 @@ class Entrance:
         ------
         HistoryError
             If the intent can't be written. Nothing was sent then.
+        ComflowyError
+            If the run can't be handed over. It is `rejected` then, and was not sent.
         """
+        self._tracker.check_open()
         costs_money = self._tracker.service.costs_money
         claim = self._library.history.claim(intent, fresh=fresh, retry=retry, costs_money=costs_money)
         run = self._roster.run(claim.record)
         if claim.kind == "new":
-            submission = Submission(
-                token=run.token,
-                workflow_id=intent.workflow_id,
-                params=intent.params,
-                graph=None if intent.graph is None else Graph(intent.graph).apply(intent.params),
-                made_by=made_by(run.record),
-            )
-            self._tracker.submit(run, submission, workflow_key(run.record))
+            try:
+                self._hand_over(run, intent)
+            except BaseException as error:
+                self._tracker.reject(run, f"it was not submitted: {error}")
+                raise
         elif claim.kind == "joined":
             self._roster.watch(run)
         elif claim.kind == "same":
             self._roster.refresh(run)
         return claim, run
+
+    def _hand_over(self, run: Run, intent: Intent) -> None:
+        submission = Submission(
+            token=run.token,
+            workflow_id=intent.workflow_id,
+            params=intent.params,
+            graph=None if intent.graph is None else Graph(intent.graph).apply(intent.params),
+            made_by=made_by(run.record),
+        )
+        self._tracker.submit(run, submission, workflow_key(run.record))

@@ -104,6 +104,12 @@ class Following:
         """End a run that was never sent."""
         self._desk.times.soon(lambda: self._act(self._drop_unsent))
 
+    def reject(self, reason: str) -> None:
+        """End a run that was never handed over, now and on this thread."""
+        with self.run.guard:
+            self._record(Status.REJECTED, reason=reason, finished_at=time.time())
+            self._release()
+
     def hear_start(self) -> None:
         """The service said that it runs now."""
         due_s = self._desk.times.clock() + START_S

@@ -34,9 +34,11 @@ class Paces:
     def of(self, workflow_key: str) -> Pace:
         with self._lock:
             pace = self._known.get(workflow_key)
-            if pace is None:
-                pace = self._known[workflow_key] = Pace(self._history.times.of(self._identity, workflow_key))
+        if pace is not None:
             return pace
+        pace = Pace(self._history.times.of(self._identity, workflow_key))
+        with self._lock:
+            return self._known.setdefault(workflow_key, pace)  # another thread may have been first
 
     def keep(self, workflow_key: str, seconds: float) -> None:
         """Keep the time that a run took, or what it added to a sweep, for later kernels."""

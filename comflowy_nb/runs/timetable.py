@@ -113,10 +113,14 @@ class Timetable:
         self._closed = False
 
     def soon(self, action: Callable[[], None]) -> None:
-        """Do it before anything that is merely due."""
+        """Do it before anything that is merely due. If it raises, for want of a thread, it will not be done."""
         with self._changed:
             self._now.append(action)
-            self._wake()
+            try:
+                self._wake()
+            except BaseException:
+                self._now.pop()
+                raise
 
     def at(self, due_s: float, action: Callable[[], None]) -> None:
         """Do it at a time, or as soon after it as a thread is free."""
@@ -161,8 +165,13 @@ class Timetable:
     def _wake(self) -> None:
         if not self._closed and len(self._threads) < self._workers:
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads: those that are there do it
+                if not self._threads:
+                    raise
+            else:
+                self._threads.append(thread)
         self._changed.notify()
 
     def _is_seen_to(self, due_s: float) -> bool:

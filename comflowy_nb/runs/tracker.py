@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from comflowy_nb.errors import ComflowyError
 from comflowy_nb.runs.downloads import Downloads
 from comflowy_nb.runs.feeding import Feeding
 from comflowy_nb.runs.following import Following
@@ -101,8 +102,17 @@ class Tracker:
         """What is known of a workflow's time here, with what earlier kernels learned."""
         return self.paces.of(workflow_key)
 
+    def check_open(self) -> None:
+        """Raise a ComflowyError once the client is closed: nobody would send or follow a run."""
+        if self.closed:
+            raise ComflowyError(f"the connection to {self.service.label} is closed; connect again")
+
     def submit(self, run: Run, submission: Submission, workflow_key: str) -> None:
-        """Send a run whose intent is in the history, and follow it."""
+        """Send a run whose intent is in the history, and follow it.
+
+        What it raises comes before the run is handed over: it is not sent then.
+        """
+        self.check_open()
         following = Following(self, run, self.pace(workflow_key), workflow_key, submission)
         with self._lock:
             fits = self.live_runs() < self.feeds.window.size
@@ -115,12 +125,19 @@ class Tracker:
         if fits:
             following.begin()
 
+    def reject(self, run: Run, reason: str) -> None:
+        """End a run that could not be handed over, at once; a history that can't take that is tried again."""
+        with self._lock:
+            following = self._followed.setdefault(run.token, Following(self, run, Pace(), "", None))
+        following.reject(reason)
+
     def follow(self, run: Run, workflow_key: str) -> None:
         """Ask about a run the service took earlier: taken over, lost, or a success whose pictures are owed."""
+        pace = self.pace(workflow_key)  # before the lock: webhooks and submits must not wait for the history
         with self._lock:
             following = self._followed.get(run.token)
             if following is None or not following.run.status.is_live:
-                following = Following(self, run, self.pace(workflow_key), workflow_key, None)
+                following = Following(self, run, pace, workflow_key, None)
                 self._followed[run.token] = following
             self.note_status(following)
             following.asking.rule_due_s = self.times.clock()

@@ -1,0 +1,81 @@
+"""Between the record of a run in the history and its submit: what fails there leaves no run that waits for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+
+import pytest
+import requests
+from faulty_server import reply
+from scripted_api import CHECK, RUN, ScriptedApi
+from waiting import wait_until
+
+from comflowy_nb import connect
+from comflowy_nb.errors import ComflowyError, HistoryError, RunHeld
+
+SAMPLES = "CREATE TABLE samples (id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT, workflow_key TEXT, seconds REAL)"
+
+
+def sql(home, script):
+    with contextlib.closing(sqlite3.connect(home / "history.sqlite")) as connection:
+        connection.executescript(script)
+
+
+def test_a_read_that_fails_after_the_intent_ends_the_run_as_rejected(api, client, home):
+    """The run stayed `submitting` while the client lived, and the same request joined it and waited for ever.
+
+    How long the workflow usually takes is read from the history after the run is recorded in it.
+    """
+    sql(home, "DROP TABLE samples")
+    with pytest.raises(HistoryError, match="no such table: samples"):
+        client.run("wf-1", {"3::cfg": 7}, timeout=60)
+    (run,) = client.runs()
+    assert run.status == "rejected"
+    assert "it was not submitted" in run.error
+    assert client.live() == []
+    assert api.count(RUN) == 0
+    sql(home, SAMPLES)
+    assert client.run("wf-1", {"3::cfg": 7}, timeout=60).status == "success"
+    assert api.count(RUN) == 1
+
+
+def test_a_closed_client_records_no_run(api, client):
+    """A run of a closed client was recorded and waited for for ever: no thread was left to submit it."""
+    client.run("wf-1", {"3::cfg": 7}, timeout=60)
+    client.close()
+    with pytest.raises(ComflowyError, match="the connection to test is closed; connect again"):
+        client.run("wf-1", {"3::cfg": 8}, timeout=60)
+    assert [run.status for run in client.runs()] == ["success"]
+    assert api.count(RUN) == 1
+
+
+@pytest.mark.timeout(120)
+def test_events_are_read_while_the_history_is_slow(quick, home):
+    """Webhooks and submits waited up to ten seconds whenever the history was busy.
+
+    The tracker read a workflow's usual time from the history while it held the lock that every event needs.
+    """
+    with ScriptedApi() as api:
+        api.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
+        with connect(f"test={api.url}", key="the-key") as first, pytest.raises(RunHeld, match="lost"):
+            first.run("wf-slow", timeout=60)
+        api.on(CHECK, reply({"success": True, "data": {"status": "running"}}))
+        with connect(f"test={api.url}", key="the-key") as client:
+            run = client.submit("wf-1", {"3::cfg": 7}).run
+            wait_until(lambda: run.status == "running")
+            sql(
+                home,
+                "DROP TABLE samples; CREATE VIEW samples AS "
+                "WITH RECURSIVE slow(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM slow WHERE n < 5000000) "
+                "SELECT 1 AS id, 'test' AS identity, 'wf-slow' AS workflow_key, count(*) * 1.0 AS seconds FROM slow",
+            )
+            reading = threading.Thread(target=lambda: client.resume("r1"))
+            reading.start()
+            callback = api.seen(RUN)[1].json["callback_urls"]["on_progress_event_url"]
+            told = {"type": "running", "payload": {"value": 3, "max": 20, "node": "3"}}
+            requests.post(callback, json=told, timeout=60)
+            wait_until(lambda: run.progress is not None and run.progress.value == 3)
+            assert reading.is_alive(), "the event waited until the history had been read"
+            reading.join()
