@@ -25,6 +25,7 @@ from comflowy_nb.runs.rows import (
     picture_values,
     put_name,
     read_runs,
+    submitting_owners,
     words_of,
 )
 from comflowy_nb.runs.run_times import Times
@@ -106,8 +107,9 @@ class History:
         if intent.name is not None:
             check_name(intent.name)
         try:
+            dead = self._dead_submitters()
             with self._store.write(full=costs_money) as connection:
-                self._bury(connection)
+                _bury(connection, dead)
                 rows = connection.execute("SELECT * FROM runs WHERE key = ? ORDER BY number DESC", (intent.key,))
                 earlier = rows.fetchall()
                 made = made_for(connection, intent.cell[0], intent.key) if fresh and intent.cell else set()
@@ -298,25 +300,32 @@ class History:
 
     def take_over(self, token: str, owner: str) -> RunRecord | None:
         """Make `owner` the one who follows a run, if nobody living does; else None."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT owner FROM runs WHERE token = ?", (token,)).fetchone()
+        if row is None:
+            return None
+        dead = self._dead({row["owner"]} - {owner})
         with self._store.write() as connection:
             row = connection.execute("SELECT number, owner FROM runs WHERE token = ?", (token,)).fetchone()
-            if row is None or (row["owner"] != owner and is_alive(self._locks, row["owner"])):
+            if row["owner"] != owner and row["owner"] not in dead:  # it lives, or another client was first
                 return None
             if row["owner"] != owner:
-                self._bury(connection)
+                _bury(connection, dead)
                 connection.execute("UPDATE runs SET owner = ? WHERE number = ?", (owner, row["number"]))
             return _by_number(connection, row["number"])
 
     def orphans(self, identity: str | None = None) -> list[RunRecord]:
         """Runs that go on, or whose pictures are owed, though their client is gone; oldest first."""
+        dead = self._dead(self._owners())
+        if not dead:
+            return []
         with self._store.write() as connection:
-            self._bury(connection)
+            _bury(connection, dead)
             rows = connection.execute(
                 f"SELECT * FROM runs WHERE status IN {LIVE} "  # noqa: S608 - own words
                 "OR number IN (SELECT run FROM pictures WHERE state = 'expected') ORDER BY number"
             ).fetchall()
             rows = [row for row in rows if identity is None or row["identity"] == identity]
-            dead = self._dead({row["owner"] for row in rows})
             return read_runs(connection, [row for row in rows if row["owner"] in dead])
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -326,21 +335,17 @@ class History:
             row = connection.execute(query, (value,)).fetchone()
             return None if row is None else read_runs(connection, [row])[0]
 
-    def _bury(self, connection: sqlite3.Connection) -> None:
-        """Nobody will ever read the answer to what a dead owner was sending."""
-        rows = connection.execute(
-            f"SELECT * FROM runs WHERE status IN {LIVE} AND status = 'submitting'"  # noqa: S608 - own words
-        ).fetchall()
-        dead = self._dead({row["owner"] for row in rows})
-        buried = [row for row in rows if row["owner"] in dead]
-        for row in buried:
-            connection.execute(
-                "UPDATE runs SET status = 'unknown', reason = ? WHERE number = ?", (ANSWER_LOST, row["number"])
-            )
-        for record in read_runs(connection, buried):
-            _put_words(connection, replace(record, reason=ANSWER_LOST))
+    def _dead_submitters(self) -> set[str]:
+        """Owners that died while they submitted something."""
+        with self._store.read() as connection:
+            owners = submitting_owners(connection)
+        return self._dead(owners)
 
     def _dead(self, owners: Iterable[str]) -> set[str]:
+        """Which of these have ended. To find that out can take seconds: it is never done within a transaction.
+
+        What is found stays true, for an owner's name is used once: a transaction that follows need only compare names.
+        """
         return {owner for owner in owners if not is_alive(self._locks, owner)}
 
     def _owners(self) -> set[str]:
@@ -353,6 +358,22 @@ class History:
 
     def _has_file(self, file: str | None) -> bool:
         return file is not None and (self._pictures / file).is_file()
+
+
+def _bury(connection: sqlite3.Connection, dead: Collection[str]) -> None:
+    """Nobody will ever read the answer to what a dead owner was sending."""
+    if not dead:
+        return
+    rows = connection.execute(
+        f"SELECT * FROM runs WHERE status IN {LIVE} AND status = 'submitting'"  # noqa: S608 - own words
+    ).fetchall()
+    buried = [row for row in rows if row["owner"] in dead]
+    for row in buried:
+        connection.execute(
+            "UPDATE runs SET status = 'unknown', reason = ? WHERE number = ?", (ANSWER_LOST, row["number"])
+        )
+    for record in read_runs(connection, buried):
+        _put_words(connection, replace(record, reason=ANSWER_LOST))
 
 
 def _by_number(connection: sqlite3.Connection, number: int) -> RunRecord:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.runs.record import PictureRecord, RunRecord
+from comflowy_nb.runs.tables import LIVE
 from comflowy_nb.services.base import Problem, Status
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "put_name",
     "read_place",
     "read_runs",
+    "submitting_owners",
     "words_of",
 ]
 
@@ -150,6 +152,14 @@ def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> li
         for row in found:
             pictures.setdefault(row[0], []).append(PictureRecord(*row[1:]))
     return [_read_run(row, pictures.get(row["number"], ())) for row in rows]
+
+
+def submitting_owners(connection: sqlite3.Connection) -> set[str]:
+    """The owners of all runs that are being submitted."""
+    rows = connection.execute(
+        f"SELECT DISTINCT owner FROM runs WHERE status IN {LIVE} AND status = 'submitting'"  # noqa: S608 - own words
+    )
+    return {row["owner"] for row in rows}
 
 
 def read_place(row: sqlite3.Row) -> dict[str, Any]:

@@ -29,10 +29,11 @@ class Senders:
 
     def begin(self, sweep: str, owner: str) -> None:
         """Say that an owner sends the cells of a sweep from now on; those who died at it are forgotten."""
-        with self._store.write() as connection:
+        with self._store.read() as connection:
             rows = connection.execute("SELECT DISTINCT owner FROM senders WHERE owner <> ?", (owner,)).fetchall()
-            for gone in self._dead(row["owner"] for row in rows):
-                connection.execute("DELETE FROM senders WHERE owner = ?", (gone,))
+        dead = self._dead(row["owner"] for row in rows)
+        with self._store.write() as connection:
+            connection.executemany("DELETE FROM senders WHERE owner = ?", [(gone,) for gone in dead])
             connection.execute(
                 f"INSERT OR REPLACE INTO senders (sweep, owner, stop_asked) VALUES ({_SWEEP}, ?, 0)",  # noqa: S608 - own words
                 (sweep, owner),

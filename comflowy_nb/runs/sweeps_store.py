@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs.claims import ANSWER_LOST, Claim, decide
 from comflowy_nb.runs.refs import check_name
-from comflowy_nb.runs.rows import AT_ONCE, HELD_BY, put_name, read_runs
+from comflowy_nb.runs.rows import AT_ONCE, HELD_BY, put_name, read_runs, submitting_owners
 from comflowy_nb.runs.seeds import remember
 from comflowy_nb.runs.sweep_rows import (
     SELECT_SWEEP,
@@ -196,10 +196,12 @@ class Sweeps:
         """
         wanted = list(dict.fromkeys(keys))
         with self._store.read() as connection:
+            owners = submitting_owners(connection)
+        dead = self._dead(owners)
+        with self._store.read() as connection:
             earlier = _rows_of_keys(connection, wanted)
             made = made_for(connection, sweep) if fresh and sweep is not None else set()
             sending = [row for rows in earlier.values() for row in rows if row["status"] == Status.SUBMITTING]
-            dead = self._dead({row["owner"] for row in sending})
             unheard = {row["token"] for row in sending if row["owner"] in dead}
             chosen: dict[str, tuple[Kind, sqlite3.Row]] = {}
             for key, rows in earlier.items():
@@ -243,8 +245,9 @@ def made_for(connection: sqlite3.Connection, sweep: str, key: str | None = None)
     """
     rows = connection.execute(
         "SELECT runs.token FROM sweeps JOIN cells ON cells.sweep = sweeps.number JOIN runs ON runs.token = cells.run "
-        "WHERE sweeps.token = ? AND (?2 IS NULL OR cells.key = ?2) AND runs.finished_at >= sweeps.created_at",
-        (sweep, key),
+        "WHERE sweeps.token = :sweep AND (:key IS NULL OR cells.key = :key) "
+        "AND runs.finished_at >= sweeps.created_at",
+        {"sweep": sweep, "key": key},
     )
     return {row["token"] for row in rows}
 
