@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -73,9 +75,16 @@ class Library:
     @property
     def history(self) -> History:
         with self._lock:
-            if self._history is None:
-                self._history = History.open(self.home)
-            return self._history
+            if self._history is not None:
+                return self._history
+            history = self._history = History.open(self.home)
+        for remark in history.remarks:
+            warnings.warn_explicit(remark, UserWarning, "comflowy_nb", 1)  # a warning of a real file shows its path
+        return history
+
+    def leave_to_parent(self) -> None:
+        """Start afresh in a forked child, where no thread is left that could give up the lock."""
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         with self._lock:
@@ -260,6 +269,17 @@ def open_library() -> Library:
         if folder not in _libraries:
             _libraries[folder] = Library(folder)
         return _libraries[folder]
+
+
+def _after_fork_in_child() -> None:
+    global _opening  # noqa: PLW0603 - a thread that is not here may hold it
+    _opening = threading.Lock()
+    for library in _libraries.values():
+        library.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def find(ref: str) -> Found:

@@ -9,8 +9,11 @@ import contextlib
 import errno
 import os
 import sqlite3
+import stat
 import threading
 import time
+import uuid
+import weakref
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["FILE_NAME", "VERSION", "Store", "make_folder"]
 
 FILE_NAME = "history.sqlite"
+_LOG_TAILS = ("-wal", "-shm", "-journal")
+_TAILS = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
 BUSY_S = 10.0  # longest wait for another process that writes
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -53,6 +58,26 @@ def make_folder(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
+def make_private(folder: Path, called: str) -> tuple[str, ...]:
+    """Take a folder's permissions away from group and others; a warning for the user where that fails.
+
+    A folder of another user, or one with the sticky bit such as /tmp, is meant to be shared and is left alone.
+    """
+    if os.name != "posix" or not folder.is_dir():
+        return ()
+    found = folder.stat()
+    if not found.st_mode & 0o077:
+        return ()
+    if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
+        if not folder.stat().st_mode & 0o077:
+            return ()
+    return (
+        f"other users of this machine can open the {called} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 700 it",
+    )
+
+
 class Store:
     """One SQLite file, used by any number of threads and processes at once.
 
@@ -72,13 +97,16 @@ class Store:
         self.path = folder / FILE_NAME
         self.remarks: tuple[str, ...] = ()
         self._idle: list[sqlite3.Connection] = []
-        self._inherited: list[sqlite3.Connection] = []
+        self._lent = 0  # connections that threads use right now
         self._pool = threading.Lock()
         self._writing = threading.Lock()  # threads queue here, instead of asking SQLite again and again
-        self._process = os.getpid()
+        self._files: tuple[_Identity | None, ...] = ()  # those that are open; after a fork only the first is known
+        self._is_forked_in_use = False
         self._closed = False
         try:
             make_folder(folder)
+            self.remarks += make_private(folder, "home folder")
+            self.remarks += make_private(folder / "sandbox", "folder sandbox in the home folder, which has a key in it")
             # One process at a time looks at the file and sets it aside if it is damaged: the second finds a good one.
             with FileLock(folder / "history.lock", timeout=2 * BUSY_S):
                 self._begin()
@@ -87,6 +115,7 @@ class Store:
             raise HistoryError(f"the history can't be opened in the home folder: {why}") from error
         except Timeout as error:
             raise HistoryError("the history can't be opened: another process has kept it locked") from error
+        _stores.add(self)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -108,8 +137,20 @@ class Store:
         with self._writing, self._borrow("written") as connection:
             connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")  # refused inside a transaction
             connection.execute("BEGIN IMMEDIATE")
+            self._check_files()
             yield connection
             connection.execute("COMMIT")
+
+    def leave_to_parent(self) -> None:
+        """Start afresh in a forked child: SQLite's connections and the locks of other threads are of no use there."""
+        self._pool, self._writing = threading.Lock(), threading.Lock()
+        self._is_forked_in_use = self._lent > 0
+        if not self._is_forked_in_use:  # else SQLite itself may be in the midst of something
+            # The parent's locks on the file are not shared with a child, so that closing frees none of them.
+            for connection in self._idle:
+                connection.close()
+            self._idle = []
+            self._files = self._files[:1]  # the log goes with the last connection of all processes
 
     def close(self) -> None:
         with self._pool:
@@ -122,15 +163,21 @@ class Store:
 
     def _begin(self) -> None:
         for _ in range(2):
-            # Made with the person's rights alone; the files SQLite adds beside it take after it.
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             try:
-                connection = _connect(self.path)
+                if not self.path.exists():
+                    if any((self.folder / f"{FILE_NAME}{tail}").exists() for tail in _LOG_TAILS):
+                        self._set_aside(None)  # SQLite would put the old log's pages into the new file
+                    self._make()
+                # SQLite takes a file without content for a new one, and removes the log beside it.
+                connection = _connect(self.path) if self.path.stat().st_size else None
             except sqlite3.Error as error:
                 raise _plain(error, "opened") from error
+            if connection is None:
+                self._set_aside(None)
+                continue
             try:
                 self._prepare(connection)
+                self._note_files(connection)
             except sqlite3.Error as error:
                 if _code(error) in _DAMAGED:
                     self._set_aside(connection)
@@ -144,12 +191,23 @@ class Store:
             return
         raise HistoryError("the history can't be opened: a new file in the home folder is damaged at once")
 
+    def _make(self) -> None:
+        """Make a new file, which appears whole: so one without tables is always a damaged one."""
+        part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.part"
+        try:
+            # Made with the person's rights alone; the files SQLite adds beside it take after it.
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            with contextlib.closing(_connect(part)) as connection:
+                _bring_up_to_date(connection, 0)
+            part.rename(self.path)
+        finally:
+            part.unlink(missing_ok=True)
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
         version = _check(connection)
         self._set_journal(connection)
         if version < VERSION:
-            steps = "".join(STEPS[version:])
-            connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
+            _bring_up_to_date(connection, version)
 
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         try:
@@ -164,7 +222,7 @@ class Store:
                 "the home folder's disk takes no write-ahead log: the history uses SQLite's slower journal",
             )
 
-    def _set_aside(self, connection: sqlite3.Connection) -> None:
+    def _set_aside(self, connection: sqlite3.Connection | None) -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name, n = f"{FILE_NAME}.damaged-{stamp}", 1
         while (self.folder / name).exists():
@@ -174,9 +232,12 @@ class Store:
         try:
             self._rename(name)
         except PermissionError:
+            if connection is None:
+                raise
             connection.close()
             self._rename(name)
-        connection.close()
+        if connection is not None:
+            connection.close()
         remark = (
             f"the history was damaged: it is set aside as {name} in the home folder and a new one is begun. The "
             "pictures are still there, but what was run before is not known any more"
@@ -184,9 +245,24 @@ class Store:
         self.remarks += (remark,)
 
     def _rename(self, name: str) -> None:
-        for tail in ("-wal", "-shm", "-journal", ""):
+        for tail in (*_LOG_TAILS, ""):
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / f"{FILE_NAME}{tail}").rename(self.folder / f"{name}{tail}")
+
+    def _note_files(self, connection: sqlite3.Connection) -> None:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the log
+        self._files = self._identify()
+
+    def _identify(self) -> tuple[_Identity | None, ...]:
+        return tuple(_identity(self.folder / f"{FILE_NAME}{tail}", may_be_empty=bool(tail)) for tail in _TAILS)
+
+    def _check_files(self) -> None:
+        """Raise a HistoryError if the open files are not those in the home folder: no other process sees them then."""
+        if any(opened not in (None, found) for opened, found in zip(self._files, self._identify(), strict=False)):
+            raise HistoryError(
+                f"the history can't be used: {FILE_NAME} was deleted, moved or replaced in the home folder while this "
+                "process used it; put it back, or restart the kernel to go on with what is there now"
+            )
 
     # -- connections --------------------------------------------------------------------------------------------
 
@@ -205,25 +281,71 @@ class Store:
         with self._pool:
             if self._closed:
                 raise HistoryError("the history is closed")
-            if self._process != os.getpid():  # a connection must not be used, nor closed, on the far side of a fork
-                self._process, self._inherited, self._idle = os.getpid(), self._idle, []
+            if self._is_forked_in_use:
+                raise HistoryError(
+                    "the history can't be used in this process: it was forked while another thread used the history. "
+                    'Start it with multiprocessing.get_context("spawn")'
+                )
+            self._lent += 1
             if self._idle:
                 return self._idle.pop()
-        return _connect(self.path)
+        try:
+            return self._connect_again()
+        except BaseException:
+            with self._pool:
+                self._lent -= 1
+            raise
+
+    def _connect_again(self) -> sqlite3.Connection:
+        self._check_files()  # SQLite would make a new file, or open another one
+        connection = _connect(self.path)
+        if len(self._files) < len(_TAILS):
+            self._note_files(connection)
+        return connection
 
     def _put_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         with self._pool:
-            if not self._closed and self._process == os.getpid():
+            self._lent -= 1
+            if not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
 
 
+_Identity = tuple[int, int]  # device and inode
+
+
+def _identity(path: Path, *, may_be_empty: bool) -> _Identity | None:
+    """Which file has that name; None if there is none, or one without content that must have some."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_size or may_be_empty else None
+
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for store in _stores:
+        store.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
+    """Give a file of that version the tables it has not had yet."""
+    connection.executescript(f"BEGIN IMMEDIATE; {''.join(STEPS[version:])} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
 def _check(connection: sqlite3.Connection) -> int:
-    """The version of the tables: 0 in a new file."""
+    """The version of the tables."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise HistoryError(
@@ -233,6 +355,8 @@ def _check(connection: sqlite3.Connection) -> int:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise _Damaged(found)
+    if version < 1:
+        raise _Damaged("no history")  # every history was written with its version
     return version
 
 

@@ -1,0 +1,117 @@
+"""The history's files deleted, moved or replaced while a client is connected: nothing is sent that nobody would know."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from scripted_api import RUN, png
+from waiting import wait_until
+
+from comflowy_nb.errors import HistoryError
+
+GONE = "deleted, moved or replaced"
+
+
+def delete_the_file(home):
+    (home / "history.sqlite").unlink()
+
+
+def delete_all_files(home):
+    for path in home.glob("history.sqlite*"):
+        path.unlink()
+
+
+def delete_the_log(home):
+    (home / "history.sqlite-wal").unlink()
+
+
+def delete_the_index(home):
+    (home / "history.sqlite-shm").unlink()
+
+
+def empty_the_file(home):
+    (home / "history.sqlite").write_bytes(b"")
+
+
+def replace_the_file(home):
+    copy = home / "copy"
+    shutil.copy(home / "history.sqlite", copy)
+    copy.replace(home / "history.sqlite")
+
+
+def put_a_copy_in_its_place(home):
+    for path in list(home.glob("history.sqlite*")):
+        shutil.copy(path, home / "copy")
+        path.unlink()
+        (home / "copy").rename(path)
+
+
+def delete_the_folder(home):
+    shutil.rmtree(home)
+
+
+def move_the_folder(home):
+    home.rename(home.with_name("elsewhere"))
+
+
+def move_the_folder_and_begin_another(home):
+    home.rename(home.with_name("elsewhere"))
+    home.mkdir()
+
+
+WAYS = [
+    delete_the_file,
+    delete_all_files,
+    delete_the_log,
+    delete_the_index,
+    empty_the_file,
+    replace_the_file,
+    put_a_copy_in_its_place,
+    delete_the_folder,
+    move_the_folder,
+    move_the_folder_and_begin_another,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_nothing_is_sent_once_the_history_is_gone(api, client, home, way):
+    """Runs went on without a word, and the next process sent the same requests again.
+
+    SQLite goes on with an open file that has no name any more, where no other process sees what is written.
+    """
+    client.run("wf-1", {"3::cfg": 7}, timeout=60)
+    way(home)
+    for request in (
+        lambda: client.run("wf-1", {"3::cfg": 8}, timeout=60),
+        lambda: client.run("wf-1", {"3::cfg": 7}, timeout=60, fresh=True),
+        lambda: client.sweep("wf-1", {"3::cfg": [8, 9]}, timeout=60),
+    ):
+        with pytest.raises(HistoryError, match=r"(deleted, moved or replaced|damaged).*restart the kernel") as caught:
+            request()
+        assert str(home) not in str(caught.value)
+    assert api.count(RUN) == 1
+
+
+def test_a_history_that_is_put_back_is_used_again(api, client, home):
+    client.run("wf-1", {"3::cfg": 7}, timeout=60)
+    elsewhere = home.with_name("elsewhere")
+    home.rename(elsewhere)
+    with pytest.raises(HistoryError, match=GONE):
+        client.run("wf-1", {"3::cfg": 8}, timeout=60)
+    elsewhere.rename(home)
+    assert client.run("wf-1", {"3::cfg": 8}, timeout=60).ref == "r2"
+    assert client.submit("wf-1", {"3::cfg": 7}).how == "same"
+    assert api.count(RUN) == 2
+
+
+@pytest.mark.parametrize("way", [delete_the_file, replace_the_file, delete_the_folder], ids=lambda way: way.__name__)
+def test_a_run_on_its_way_comes_to_its_end_all_the_same(api, client, home, way):
+    api.words = ["running"] * 100_000
+    run = client.submit("wf-1", {"3::cfg": 7}).run
+    wait_until(lambda: run.status == "running")
+    way(home)
+    api.words = []
+    assert run.wait(60).status == "success"
+    assert run.images[0].bytes == png()
+    assert GONE in run.trouble
