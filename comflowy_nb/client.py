@@ -105,7 +105,7 @@ class Client:
     def __init__(self, service: Service, library: Library, owner: Owner) -> None:
         self.service = service
         self.library = library
-        self._connection = Connection(service, library, owner, follower=self, settings=settings)
+        self._opened = Connection(service, library, owner, follower=self, settings=settings)
         self._taken_up = self._connection.roster.take_up()
 
     # -- what it is connected to --------------------------------------------------------------------------------
@@ -176,6 +176,8 @@ class Client:
         ------
         WorkflowError, FieldError
             Before anything is sent.
+        ComflowyError
+            In a process that was forked from the one that connected, before anything is sent.
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
         """
@@ -460,7 +462,7 @@ class Client:
 
     def close(self) -> None:
         """Stop following and listening. Runs go on at the service; the next client takes them up."""
-        self._connection.close()
+        self._opened.close()
 
     # -- for its runs (`run.Follower`) --------------------------------------------------------------------------
 
@@ -471,6 +473,11 @@ class Client:
         return self.library.picture_path(picture)
 
     # -- within -------------------------------------------------------------------------------------------------
+
+    @property
+    def _connection(self) -> Connection:
+        self._opened.check_not_forked()
+        return self._opened
 
     def _draft(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.runs.entrance import Entrance
+from comflowy_nb.runs.owners import check_not_forked
 from comflowy_nb.runs.roster import Roster
 from comflowy_nb.runs.sweeper import Sweeper
 from comflowy_nb.runs.tracker import Tracker
@@ -48,6 +50,7 @@ class Connection:
         self.service = service
         self._library = library
         self._owner = owner
+        self._process = os.getpid()
         self._receiver: Receiver | None = None
         self._newest_fields: tuple[Graph, float, Mapping[str, Field]] | None = None  # asked about last, and when
         wants_calls = settings.webhooks == "on" or settings.callback_url
@@ -88,8 +91,17 @@ class Connection:
         image = found.image if found.image is not None else found.run.images[0]
         return picture_of_run(image)
 
+    def check_not_forked(self) -> None:
+        """Raise a ComflowyError in a forked child: this connection's threads, locks and sockets are its parent's."""
+        check_not_forked(self._process, f"the connection to {self.service.label}")
+
     def close(self) -> None:
-        """Stop following and listening; whatever was followed may be taken up by another."""
+        """Stop following and listening; whatever was followed may be taken up by another.
+
+        A forked child has nothing to close: what it closed would be its parent's.
+        """
+        if self._process != os.getpid():
+            return
         self.tracker.close()
         if self._receiver is not None:
             self._receiver.close()

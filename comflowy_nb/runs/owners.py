@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from comflowy_nb.errors import HistoryError
+from comflowy_nb.errors import ComflowyError, HistoryError
 from comflowy_nb.runs.store import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["Owner", "clean_locks", "is_alive"]
+__all__ = ["Owner", "check_not_forked", "clean_locks", "is_alive"]
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _PROBING = "probing.lock"
@@ -52,10 +52,17 @@ class Owner:
             self._lock = _hold(self._path)
         except (OSError, NotImplementedError) as error:
             raise HistoryError(f"no lock file can be made in the home folder: {_why(error)}") from error
-        _ours[self.name] = os.getpid()
+        self._process = _ours[self.name] = os.getpid()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this process holds the lock; a forked child has the object alone."""
+        return self._process == os.getpid()
 
     def release(self) -> None:
-        """Let go: whatever this owner still followed may be taken up by another."""
+        """Let go: whatever this owner still followed may be taken up by another. Nothing happens in a forked child."""
+        if not self.is_of_this_process:
+            return
         _ours.pop(self.name, None)
         # The file goes while the lock is held, so that nobody sees a free lock that is about to vanish.
         with contextlib.suppress(OSError):
@@ -66,6 +73,14 @@ class Owner:
 
     def __repr__(self) -> str:
         return f"<Owner {self.name[:8]}>"
+
+
+def check_not_forked(process: int, what: str) -> None:
+    """Raise a ComflowyError in a process that was forked from the one of that number, which has none of its threads."""
+    if os.getpid() != process:
+        raise ComflowyError(
+            f"{what} can't be used in a process forked from the one that connected; connect in this one"
+        )
 
 
 def is_alive(folder: Path, name: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from comflowy_nb.errors import PictureError, RefError, RunTimeout
+from comflowy_nb.runs.owners import check_not_forked
 from comflowy_nb.runs.record import PictureRecord, RunRecord, may_move
 from comflowy_nb.services.base import Status
 
@@ -162,6 +164,7 @@ class Run:
         self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
         self.guard = threading.RLock()  # held from a write to the history to the update that tells of it
         self._listeners: list[Callable[[Run], None]] = []
+        self._process = os.getpid()
         self.started_clock_s = time.monotonic()  # for elapsed time while live
 
     # -- what it is ---------------------------------------------------------------------------------------------
@@ -248,7 +251,10 @@ class Run:
         ------
         RunTimeout
             If it takes longer. The run goes on.
+        ComflowyError
+            In a process that was forked from the one that follows the run.
         """
+        check_not_forked(self._process, self.ref)
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._wait_settled(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
             if deadline is not None and time.monotonic() >= deadline:

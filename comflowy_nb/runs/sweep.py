@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.runs.owners import check_not_forked
 from comflowy_nb.runs.sweep_rows import read_params
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.axes import axes_from_json
@@ -120,6 +122,7 @@ class Sweep:
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
         self._keeper = library
         self._sender: Sender | None = None
+        self._process = os.getpid()
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         self._at_rest = threading.Condition(lock)  # who waits for the end alone need not wake at every change
@@ -205,7 +208,10 @@ class Sweep:
         ------
         RunTimeout
             If it takes longer than so many seconds. It goes on.
+        ComflowyError
+            In a process that was forked from the one that follows the sweep.
         """
+        check_not_forked(self._process, self.ref)
         deadline_s = None if timeout is None else time.monotonic() + timeout
         while not self._wait_end(1.0 if deadline_s is None else min(1.0, deadline_s - time.monotonic())):
             if deadline_s is not None and time.monotonic() >= deadline_s:

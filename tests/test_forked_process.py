@@ -1,0 +1,130 @@
+"""A process forked from one that is connected: it sends nothing, takes nothing from its parent, and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from scripted_api import RUN
+
+from comflowy_nb import connect
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+SCRIPT = """
+import gc, json, multiprocessing, os, sys, time, traceback, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork where there are threads: that is the test
+from comflowy_nb import connect, history
+from comflowy_nb.errors import ComflowyError
+
+url, how = sys.argv[1:]
+client = connect(f"test={url}", key="the-key")
+live = client.submit("wf-1", {"3::seed": 1}).run
+while not live.record.service_run_id:
+    time.sleep(0.01)
+reading, writing = os.pipe()
+
+def report(name, verb):
+    try:
+        said = verb()
+    except ComflowyError as error:
+        said = str(error)
+    os.write(writing, (json.dumps([name, str(said)]) + "\\n").encode())
+
+def in_child():
+    report("run", lambda: client.run("wf-1", {"3::seed": 2}))
+    report("submit", lambda: client.submit("wf-1", {"3::seed": 2}))
+    report("sweep", lambda: client.sweep("wf-1", {"3::seed": [2, 3]}))
+    report("cancel", lambda: client.cancel(live))
+    report("cancel of a run", live.cancel)
+    report("resume", lambda: client.resume())
+    report("wait", live.wait)
+    report("history", lambda: len(history.runs()))
+    report("close", client.close)
+    gc.collect()
+
+def in_child_again():
+    with connect(f"test={url}", key="the-key") as own:
+        report("own run", lambda: own.submit("wf-1", {"3::seed": 2}).how)
+        report("joined", lambda: own.submit("wf-1", {"3::seed": 1}).how)
+
+act = in_child_again if how == "connects" else in_child
+if how == "os.fork":
+    child = os.fork()
+    if child == 0:
+        act()
+        sys.exit(0)
+    ended = os.waitpid(child, 0)[1]
+else:
+    process = multiprocessing.get_context("fork").Process(target=act)
+    process.start()
+    process.join()
+    ended = process.exitcode
+os.close(writing)
+lines = [json.loads(line) for line in os.fdopen(reading)]
+print(json.dumps([ended, dict(lines)]), flush=True)
+sys.stdin.readline()
+again = client.submit("wf-1", {"3::seed": 2})
+print(again.how, again.run.wait(60).status if how != "connects" else "", flush=True)
+"""
+
+
+@pytest.fixture
+def start(api, home, quick):
+    """`start(how)`: a connected process that has forked; how its child ended and what that said, and the process."""
+    processes = []
+    api.words = ["running"] * 100_000
+
+    def begin(how):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, api.url, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        ended, said = json.loads(process.stdout.readline())
+        return ended, said, process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", ["multiprocessing", "os.fork"])
+def test_a_forked_child_sends_nothing_and_says_why(api, start, how):
+    """`client.run` in a multiprocessing worker was never sent, and its request stayed `submitting` in the history.
+
+    The child had written the intent, but of the threads that send it a fork copies none.
+    """
+    ended, said, process = start(how)
+    assert ended == 0
+    assert said.pop("history") == "1"  # to read is no harm
+    assert said.pop("close") == "None"
+    assert len(said) == 7
+    assert all("forked" in text and "connect in this one" in text for text in said.values()), said
+    assert api.count(RUN) == 1
+    # The parent's lock, which the child had a copy of, is held still: nobody takes its run over.
+    with connect(f"test={api.url}", key="the-key") as other:
+        (run,) = other.runs()
+        assert run.record.owner + ".lock" in os.listdir(other.library.locks)
+        assert other.live() == []
+        assert other.submit("wf-1", {"3::seed": 1}).how == "joined"
+        api.words = []
+        out, _ = process.communicate("go on\n", timeout=60)
+    assert out.split() == ["new", "success"]
+    assert api.count(RUN) == 2
+
+
+@pytest.mark.timeout(120)
+def test_a_forked_child_can_connect_by_itself(api, start):
+    ended, said, process = start("connects")
+    assert (ended, said) == (0, {"own run": "new", "joined": "joined"})
+    assert api.count(RUN) == 2
+    out, _ = process.communicate("go on\n", timeout=60)
+    assert out.split()[0] in {"joined", "same"}
+    assert api.count(RUN) == 2
+    with connect(f"test={api.url}", key="the-key") as other:
+        assert len(other.runs()) == 2
