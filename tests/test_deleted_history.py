@@ -1,4 +1,4 @@
-"""The history's files deleted, moved or replaced while a client is connected: nothing is sent that nobody would know."""
+"""The history's files deleted, moved or replaced while a client is connected: nothing more is submitted."""
 
 from __future__ import annotations
 

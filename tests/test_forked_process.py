@@ -109,7 +109,7 @@ def test_a_forked_child_sends_nothing_and_says_why(api, start, how):
     # The parent's lock, which the child had a copy of, is held still: nobody takes its run over.
     with connect(f"test={api.url}", key="the-key") as other:
         (run,) = other.runs()
-        assert run.record.owner + ".lock" in os.listdir(other.library.locks)
+        assert (other.library.locks / f"{run.record.owner}.lock").exists()
         assert other.live() == []
         assert other.submit("wf-1", {"3::seed": 1}).how == "joined"
         api.words = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -69,16 +71,21 @@ class Places:
         return self.home / "locks"
 
     def make(self) -> None:
-        """Make the folders, for this person alone.
+        """Make the folders, for this person alone; one that is there is closed to others where it can be.
 
         Raises
         ------
         OSError
             If they can't be made.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.folder, self.pictures, self.inputs):
             folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.home, self.folder):  # a client warns of one that stays open
+            found = folder.stat()
+            if os.name == "posix" and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+                with contextlib.suppress(OSError):
+                    folder.chmod(0o700)
 
     def read_address(self) -> Address | None:
         """The last sandbox's address, running or not; None where there is none that can be read."""

@@ -158,3 +158,24 @@ def test_looking_at_the_history_loads_nothing_heavy(home):
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_damaged_history_is_warned_of_and_a_new_one_is_not(home):
+    """A history.sqlite of 0 bytes was taken for a new one: what had succeeded before was submitted again.
+
+    No warning of any damage was shown: what the history had to say about it was not shown anywhere.
+    """
+    code = "from comflowy_nb import history; print(len(history.runs()))"
+
+    def look():
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "0\n"
+        return done.stderr
+
+    assert look() == ""
+    (home / "history.sqlite").write_bytes(b"")
+    said = look()
+    (aside,) = home.glob("history.sqlite.damaged-*")
+    assert f"UserWarning: the history was damaged: it is set aside as {aside.name}" in said
+    assert str(home) not in said
+    assert look() == ""

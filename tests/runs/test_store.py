@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -9,6 +10,9 @@ import sys
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from waiting import wait_until
 
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs import store
@@ -32,6 +36,44 @@ def test_a_home_is_made_for_this_person_alone(tmp_path):
     assert stat.S_IMODE((home / "history.sqlite").stat().st_mode) == 0o600
     assert pragma(home, "journal_mode") == "wal"
     assert pragma(home, "user_version") == store.VERSION
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o770, 0o757, 0o755, 0o701])
+def test_a_home_that_others_can_open_is_closed_to_them(home, mode):
+    """A home folder with mode 0777 was accepted: others could replace the history, or read the sandbox's key."""
+    for folder in (home, home / "sandbox"):
+        folder.mkdir()
+        folder.chmod(mode)
+    opened = History.open(home)
+    assert opened.remarks == ()
+    for folder in (home, home / "sandbox"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    opened.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_home_that_is_meant_to_be_shared_is_left_and_warned_of(home):
+    home.mkdir()
+    home.chmod(0o1777)  # as /tmp
+    opened = History.open(home)
+    (remark,) = opened.remarks
+    assert "other users of this machine can open the home folder (mode 1777)" in remark
+    assert "chmod 700" in remark
+    assert stat.S_IMODE(home.stat().st_mode) == 0o1777
+    opened.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_left_and_warned_of(home):
+    home.mkdir(mode=0o700)
+    (home / "sandbox").mkdir()
+    (home / "sandbox").chmod(0o775)
+    os.chown(home / "sandbox", 12345, 12345)
+    opened = History.open(home)
+    (remark,) = opened.remarks
+    assert "the folder sandbox in the home folder, which has a key in it (mode 0775)" in remark
+    opened.close()
 
 
 def test_nothing_is_remarked_on_when_all_is_well(home):
@@ -94,11 +136,41 @@ def fill_with_text(path):
     path.write_text("<html>hello</html>" * 1000)
 
 
+def empty(path):
+    path.write_bytes(b"")
+
+
+def fill_with_zeros(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def cut_header(path):
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def empty_database(path):
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM")
+
+
 def set_aside(home):
     return [path for path in home.glob("history.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm"))]
 
 
-@pytest.mark.parametrize("damage", [damage_header, damage_middle, cut, fill_with_text])
+DAMAGES = [
+    damage_header,
+    damage_middle,
+    cut,
+    fill_with_text,
+    empty,
+    fill_with_zeros,
+    cut_header,
+    empty_database,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, intent, damage):
     first = History.open(home)
     for n in range(50):
@@ -147,6 +219,37 @@ def test_a_killed_kernels_log_is_read(home):
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     opened = History.open(home)
     assert opened.times.of("a", "b") == [1.0]
+    opened.close()
+
+
+@pytest.mark.parametrize("damage", [empty, os.unlink])
+def test_the_log_of_a_lost_file_is_set_aside(home, damage):
+    """SQLite removes the log of an empty file, and puts the pages of an old log into a new file."""
+    code = (
+        "import os; from pathlib import Path; from comflowy_nb.runs.history import History; "
+        f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    log = (home / "history.sqlite-wal").read_bytes()
+    damage(home / "history.sqlite")
+    opened = History.open(home)
+    assert len(opened.remarks) == 1
+    assert opened.times.of("a", "b") == []
+    (aside,) = home.glob("history.sqlite.damaged-*-wal")
+    assert aside.read_bytes() == log
+    opened.close()
+
+
+@given(length=st.integers(0, 2 * 4096), zeros=st.booleans())
+def test_no_beginning_of_a_history_is_taken_for_a_new_one(tmp_path_factory, length, zeros):
+    home = tmp_path_factory.mktemp("cut") / "home"
+    History.open(home).close()
+    content = bytes(length) if zeros else (home / "history.sqlite").read_bytes()[:length]
+    (home / "history.sqlite").write_bytes(content)
+    opened = History.open(home)
+    assert len(opened.remarks) == 1
+    (aside,) = set_aside(home)
+    assert aside.read_bytes() == content
     opened.close()
 
 
@@ -274,23 +377,25 @@ def test_a_disk_error_on_the_lock_is_told_plainly(home, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_uses_connections_of_its_own(home, history, intent):
+def test_a_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
     history.claim(intent("parent"))
-    inherited = list(history._store._idle)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        answer = b"n"
         try:
-            history.newest()
-            if not any(connection in inherited for connection in history._store._idle):
-                answer = b"y"
+            if history.newest().key == "parent":
+                history.claim(intent("child"))
+            os.read(reader, 1)
+            history.claim(intent("later"))
         finally:
-            os.write(writer, answer)
             os._exit(0)
+    wait_until(lambda: history.newest().key == "child")
+    history.close()  # of the parent; the log must stay for the child
+    os.write(writer, b"go")
     os.waitpid(child, 0)
-    assert os.read(reader, 1) == b"y"
-    assert history.claim(intent("again")).kind == "new"
+    again = History.open(home)
+    assert [record.key for record in again.search(limit=None)] == ["later", "child", "parent"]
+    again.close()
     os.close(reader)
     os.close(writer)
 
