@@ -12,6 +12,7 @@ from comflowy_nb.runs.receiving import assert_inside, only_one, plain_disk_error
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.settings import settings as default_settings
+from comflowy_nb.workflow.part_files import being_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +57,9 @@ def keep_file(
                     return _record(output, folder, path, hashlib.sha256(path.read_bytes()).hexdigest())
             path, part = month / f"{stem}.{ending}", month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             assert_inside(path, folder)
-            try:
+            with being_written(part, mode=0o600):
                 digest = receive(stream, part, settings.picture_max_bytes)
                 part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
     return _record(output, folder, path, digest)
 
 

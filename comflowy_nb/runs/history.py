@@ -13,7 +13,7 @@ from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs import search
 from comflowy_nb.runs.claims import ANSWER_LOST, Claim, Intent, Retry, decide
 from comflowy_nb.runs.inputs import Inputs
-from comflowy_nb.runs.owners import clean_locks, is_alive
+from comflowy_nb.runs.owners import clean_locks, is_alive, remove_free_locks
 from comflowy_nb.runs.record import may_move
 from comflowy_nb.runs.refs import check_name
 from comflowy_nb.runs.rows import (
@@ -36,6 +36,7 @@ from comflowy_nb.runs.sweep_rows import SELECT_SWEEP, read_sweep
 from comflowy_nb.runs.sweeps_store import Sweeps, link_cell, made_for
 from comflowy_nb.runs.tables import LIVE
 from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.part_files import remove_left
 
 if TYPE_CHECKING:
     import sqlite3
@@ -81,6 +82,10 @@ class History:
         """
         history = cls(Store(folder))
         clean_locks(history._locks, keep=history._owners())
+        remove_free_locks(history._pictures)  # of images that a killed process was receiving
+        for left in (folder, folder / "workflows", folder / "inputs"):
+            remove_left(left)
+        remove_left(history._pictures, "*/*.part")
         return history
 
     def close(self) -> None:

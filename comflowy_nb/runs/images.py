@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.decode import decode_picture
 from comflowy_nb.runs.receiving import (
-    appearing,
     assert_inside,
     only_one,
     plain_disk_errors,
     receive,
     stem_of,
-    write_new,
 )
 from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
 from comflowy_nb.settings import settings as default_settings
+from comflowy_nb.workflow.part_files import appearing, being_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,16 +108,13 @@ def keep_picture(
             for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part") if was_held else ():
                 stale.unlink(missing_ok=True)
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
-            try:
+            with being_written(part, mode=0o600):
                 digest = receive(stream, part, settings.picture_max_bytes)
                 image, kind = decode_picture(part, max_px=settings.picture_max_px)
                 path = month / f"{stem}.{_EXTENSIONS[kind]}"
                 assert_inside(path, folder)
                 size_bytes = part.stat().st_size
                 part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
     if later is None:
         _add_thumbnails(image, path, settings)
     else:
@@ -150,8 +146,8 @@ def keep_received(
         make_folder(month)
         path = month / f"{stem}.{_EXTENSIONS[received.kind]}"
         assert_inside(path, folder)
-        with appearing(path) as part:
-            write_new(part, received.content)
+        with appearing(path, mode=0o600) as part:
+            part.write_bytes(received.content)
     later(OwedThumbnails(received.image, path, settings))
     return _record(
         output,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["Owner", "check_not_forked", "clean_locks", "is_alive"]
+__all__ = ["Owner", "check_not_forked", "clean_locks", "is_alive", "remove_free_locks"]
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _PROBING = "probing.lock"
@@ -106,6 +106,13 @@ def clean_locks(folder: Path, keep: Collection[str]) -> None:
         for path in folder.glob("*.lock"):
             if path.stem not in keep and _NAME.fullmatch(path.stem):
                 is_alive(folder, path.stem)
+
+
+def remove_free_locks(folder: Path) -> None:
+    """Remove all lock files of a folder that no process holds."""
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(OSError, NotImplementedError):
+            _remove_if_free(path)
 
 
 def _hold(path: Path) -> FileLock:

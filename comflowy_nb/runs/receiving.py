@@ -7,13 +7,13 @@ import errno
 import hashlib
 import os
 import re
-import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from comflowy_nb.errors import PictureError
+from comflowy_nb.workflow.part_files import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOKEN",
-    "appearing",
     "assert_inside",
     "hand_on",
     "only_one",
@@ -31,46 +30,21 @@ __all__ = [
     "receive",
     "stem_of",
     "write_file",
-    "write_new",
 ]
 
 TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 def receive(stream: PictureStream, part: Path, max_bytes: int) -> str:
-    """Stream into a new file; the sha256 of what came."""
-    with _new_file(part) as file:
+    """Stream into a file; the sha256 of what came."""
+    with part.open("wb", buffering=0) as file:
         return hand_on(stream, max_bytes, lambda chunk: _write_all(file, chunk))
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet."""
-    with _new_file(path) as file:
-        _write_all(file, content)
-
-
-@contextlib.contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """Where to write a file: it appears under its own name, whole, when the block ends well, and else not at all."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield part
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     with appearing(path) as part:
         part.write_bytes(content)
-
-
-def _new_file(path: Path) -> Any:
-    """Open a file that is not there yet, for this person alone, unbuffered."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
-    return os.fdopen(descriptor, "wb", buffering=0)
 
 
 def hand_on(stream: PictureStream, max_bytes: int, put: Callable[[bytes], object]) -> str:

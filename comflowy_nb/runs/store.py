@@ -162,6 +162,8 @@ class Store:
     # -- opening ------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        for left in self.folder.glob(f"{FILE_NAME}.*.new*"):  # only one process at a time makes one
+            left.unlink()
         for _ in range(2):
             try:
                 if not self.path.exists():
@@ -193,7 +195,7 @@ class Store:
 
     def _make(self) -> None:
         """Make a new file, which appears whole: so one without tables is always a damaged one."""
-        part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.part"
+        part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.new"
         try:
             # Made with the person's rights alone; the files SQLite adds beside it take after it.
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

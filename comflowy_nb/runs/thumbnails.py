@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from comflowy_nb.runs.receiving import appearing
+from comflowy_nb.workflow.part_files import appearing
 
 if TYPE_CHECKING:
     from pathlib import Path

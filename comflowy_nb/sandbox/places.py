@@ -87,6 +87,12 @@ class Places:
                 with contextlib.suppress(OSError):
                     folder.chmod(0o700)
 
+    def clear_up(self) -> None:
+        """Remove what a killed sandbox left half written. Only the one that holds the lock may do this."""
+        for folder in (self.folder, self.pictures, self.inputs):
+            for part in folder.glob("*.part"):
+                part.unlink(missing_ok=True)
+
     def read_address(self) -> Address | None:
         """The last sandbox's address, running or not; None where there is none that can be read."""
         try:

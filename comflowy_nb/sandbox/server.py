@@ -62,6 +62,7 @@ def main(*, port: int | None = None, until_unused: bool = False) -> int:
         _complain(f"a sandbox runs already{where}; connect with: %comflowy connect sandbox")
         return ALREADY
     try:
+        places.clear_up()
         last = places.read_address()
         sockets = _bind(port, last)
         key = last.key if last else new_key()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
@@ -18,10 +15,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, read_field
 from comflowy_nb.workflow.graph import Graph, parse_graph
+from comflowy_nb.workflow.part_files import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.resources.abc import Traversable
+    from pathlib import Path
 
 __all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under", "write_whole"]
 
@@ -194,19 +193,12 @@ def write_whole(path: Path, text: str) -> None:
     """
     path = path.resolve()  # a link stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+    with appearing(path, mode=0o600) as part:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        part.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
 
 
 def _read_described(field_id: str, described: Any) -> Field:
