@@ -275,3 +275,18 @@ def test_server_starts_without_numpy():
     """It answers at once; numpy and Pillow are loaded by its workers."""
     code = "import sys, comflowy_nb.sandbox.server; print(sorted({'numpy', 'PIL'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_folders_that_others_can_open_are_closed_and_half_written_files_removed(home, start):
+    """A sandbox kept its key in a folder with mode 0777, and what a killed one had half written stayed for good."""
+    for folder in (home, home / "sandbox"):
+        folder.mkdir()
+        folder.chmod(0o777)
+    parts = [home / "sandbox" / "address.0123.part", home / "sandbox" / "inputs" / "a.png.0123.part"]
+    for part in parts:
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(b"half")
+    start()
+    for folder in (home, home / "sandbox"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [part for part in parts if part.exists()] == []
