@@ -388,6 +388,7 @@ class Client:
         *,
         count: int | None = None,
         namespace: Mapping[str, Any] | None = None,
+        base: Mapping[str, Any] | None = None,
     ) -> Axes:
         """What a sweep of these settings varies; with `count` those of a run, so many times with a seed of its own.
 
@@ -399,7 +400,7 @@ class Client:
         open_run = self._connection.picture_of_run
         if count is not None:
             return count_axes(workflow, given, count, namespace=namespace, open_run=open_run)
-        return read_axes(workflow, given, namespace=namespace, open_run=open_run)
+        return read_axes(workflow, given, namespace=namespace, open_run=open_run, base=base)
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
@@ -487,7 +488,7 @@ class Client:
     ) -> Draft:
         if not isinstance(axes, Axes):
             given = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = read_axes(workflow, given, namespace=namespace, open_run=self._connection.picture_of_run)
+            axes = self.axes(workflow, given, namespace=namespace, base=base.params if base is not None else None)
         if base is not None:
             axes = axes.on(self.recall(workflow, base.params), base.set_params)
         return self._connection.sweeper.draft(

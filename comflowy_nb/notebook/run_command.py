@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import ComflowyError, PictureError, RunHeld
+from comflowy_nb.errors import ComflowyError, FieldError, PictureError, RunHeld
 from comflowy_nb.notebook.bundles import paragraph
-from comflowy_nb.notebook.starting import start
+from comflowy_nb.notebook.starting import say_left_out, start
 from comflowy_nb.notebook.sweep_command import run_times
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
@@ -19,7 +20,7 @@ from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from comflowy_nb.client import Client, Submitted
     from comflowy_nb.notebook.commands import Request
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.views import RunView
     from comflowy_nb.runs.run import Run, RunImage
     from comflowy_nb.runs.sweep import Sweep
+    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["run", "save_named"]
 
@@ -41,6 +43,8 @@ def run(session: Session, request: Request) -> Run | Sweep:
         body.check_workflow(workflow)
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
     settings = [*given, *(body.settings if body is not None else ())]
+    if "from" in request.options:
+        say_left_out(session, request, _fields_set(workflow, settings, with_seeds="count" in request.options))
     if "count" in request.options:
         return run_times(session, client, request, workflow=workflow, settings=settings, base=base)
     label = [field_id for word in request.options.get("label", ()) for field_id in workflow.find(word)]
@@ -72,6 +76,15 @@ def run(session: Session, request: Request) -> Run | Sweep:
     if error is not None:
         raise error
     return submitted.run
+
+
+def _fields_set(workflow: Workflow, settings: Sequence[Setting], *, with_seeds: bool) -> set[str]:
+    """Return the ids of the fields that the line and the body set; `--count` sets the seeds."""
+    found = {name for name, one in workflow.fields.items() if with_seeds and one.is_seed}
+    for setting in settings:
+        with suppress(FieldError):  # `submit` reports it, with all other problems
+            found.update(workflow.find(setting.key))
+    return found
 
 
 def save_named(session: Session, run: Run, folder: str, image: RunImage | None = None) -> None:

@@ -42,8 +42,10 @@ class AxisReader(Reader):
         workflow: Workflow,
         namespace: Mapping[str, Any] | None,
         open_run: Callable[[str], PictureInput] | None,
+        base: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(workflow, namespace, draw_seed, open_run)
+        self._base = base or {}
         self._axes: list[Axis] = []
         self._seeds: list[SeedWish] = []
         self._set: list[str] = []

@@ -128,7 +128,7 @@ class SweepReader(AxisReader):
             self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{one.where}, {word!r}")
 
     def _searched(self, one: Field, given: Written | None) -> str:
-        """The text in which words are replaced: the one given, else the workflow's own."""
+        """Return the text in which words are replaced: the one given, else that of `--from`, else the workflow's."""
         if one.type not in {FieldType.STRING, FieldType.UNKNOWN}:
             raise FieldError(f"{one.where}: words can be replaced in a text, and this is of type {one.type}")
         if given is not None:
@@ -137,6 +137,7 @@ class SweepReader(AxisReader):
         graph = self.workflow.graph
         if graph is not None and one.node in graph.nodes:
             text = graph.nodes[one.node].get("inputs", {}).get(one.name, text)
+        text = self._base.get(one.id, text)
         if not isinstance(text, str) or not text:
             raise FieldError(f"{one.where}: the workflow's own text is not known: write {{in: TEXT, replace: ...}}")
         return text
