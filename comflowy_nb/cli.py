@@ -77,7 +77,9 @@ def _build_parser() -> argparse.ArgumentParser:
         "--connect", metavar="TARGET", help="sandbox, cloud, comfyui or [NAME=]URL; else COMFLOWY_TARGET"
     )
     sweep.add_argument("--as", dest="name", metavar="NAME", help="a name for the sweep, as in a notebook")
-    sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for copies, a contact sheet and a JSON")
+    sweep.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder, or NAME.zip, for copies, a contact sheet and a JSON"
+    )
     return parser
 
 

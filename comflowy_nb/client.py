@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from comflowy_nb.runs.connection import Connection
 from comflowy_nb.runs.ends import error_of, raise_unless_whole
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
+from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.runs.timetable import Interrupted, unbroken
 from comflowy_nb.services.base import Status
 from comflowy_nb.services.connecting import open_service
@@ -20,7 +22,6 @@ from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from typing import Self
 
     from comflowy_nb.runs.claims import Claim, Retry
@@ -170,7 +171,7 @@ class Client:
         timeout
             Longest wait in seconds.
         save
-            A folder for copies of the pictures.
+            A folder for copies of the images, `NAME.zip`, or for one image `NAME.png`.
 
         Raises
         ------
@@ -179,6 +180,8 @@ class Client:
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
         """
+        if save is not None:
+            kind_of_target(Path(save).expanduser())
         run = self.submit(ref, params or {}, fresh=fresh, retry=retry, name=name).run
         if wait:
             run.wait(timeout)
@@ -322,6 +325,8 @@ class Client:
         Interrupted
             If an interrupt came before anything was waited for, with the sweep as `.result`: it is being cancelled.
         """
+        if save is not None:
+            check_sweep_target(Path(save).expanduser())
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
         draft = self._draft(

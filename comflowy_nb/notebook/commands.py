@@ -6,10 +6,13 @@ import keyword
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from comflowy_nb.errors import SettingsError
+from comflowy_nb.runs.save_target import kind_of_target
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.expansion import expand_text, is_name
 from comflowy_nb.workflow.fields import nearest
@@ -63,6 +66,14 @@ def _name(text: str) -> str:
     return text
 
 
+def _target(text: str) -> str:
+    try:
+        kind_of_target(Path(text).expanduser())
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -107,7 +118,7 @@ _SENDING = (
     Option("--retry", "|".join(_RETRY), "what to run again after it ended badly (failed)", _choice(*_RETRY), _RETRY),
     Option("--background", None, "return at once; status and pictures still come into this cell"),
     Option("--timeout", "TIME", "wait no longer than 30, 30s, 5m, 2h; it goes on", duration_s),
-    Option("--save", "DIR", "also write copies with readable names"),
+    Option("--save", "DIR", "also write copies with readable names; NAME.zip or, for one image, NAME.png", _target),
 )
 
 COMMANDS: Mapping[str, Command] = {
@@ -194,7 +205,10 @@ COMMANDS: Mapping[str, Command] = {
             ),
             words=(1, None),
         ),
-        Command("save", "save REF DIR", "write copies of the pictures", "runs_commands:save", words=(2, 2)),
+        Command(
+            "save", "save REF DIR", "write copies of the images; DIR may be NAME.zip or, for one image, NAME.png",
+            "runs_commands:save", words=(2, 2),
+        ),
         Command("cancel", "cancel REF ...", "end runs that are not done", "runs_commands:cancel", words=(1, None)),
         Command("resume", "resume [REF ...]", "follow runs again", "runs_commands:resume", words=(0, None)),
         Command("help", "help [COMMAND]", "this help, or that of one command", "help_command:show_help", words=(0, 1)),

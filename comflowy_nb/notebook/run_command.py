@@ -6,14 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import ComflowyError, FieldError, PictureError, RunHeld
+from comflowy_nb.errors import ComflowyError, FieldError, RunHeld
 from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.notebook.starting import say_left_out, start
 from comflowy_nb.notebook.sweep_command import run_times
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
-from comflowy_nb.runs.record import made_by
-from comflowy_nb.runs.save import copy_with_params, readable_name
 from comflowy_nb.runs.timetable import Interrupted
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
@@ -87,21 +85,13 @@ def _fields_set(workflow: Workflow, settings: Sequence[Setting], *, with_seeds: 
     return found
 
 
-def save_named(session: Session, run: Run, folder: str, image: RunImage | None = None) -> None:
-    """Write the copies, or that of one picture, and say their names; never where, which may be somebody's home."""
-    target = Path(folder).expanduser()
-    paths = run.save(target) if image is None else [_save_one(run, image, target)]
+def save_named(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
+    """Write the copies, or that of one image, and show their names only: a path may contain a user's name."""
+    path = Path(target).expanduser()
+    paths = session.library.save(run, path, only=image.record if image is not None else None)
     names = ", ".join(path.name for path in paths)
-    session.say(paragraph(f"saved in {Path(folder).name or folder}: {names}"))
-
-
-def _save_one(run: Run, image: RunImage, folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{readable_name(run.record, image.record)}{image.path.suffix}"
-        return copy_with_params(image.path, target, made_by(run.record))
-    except OSError as error:
-        raise PictureError(f"{run.ref} can't be saved in {folder.name or folder}: {error.strerror}") from error
+    is_folder = paths[0].parent == path
+    session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))
 
 
 def _wait(session: Session, client: Client, request: Request, show: Callable[[], RunView]) -> bool:

@@ -14,6 +14,7 @@ from comflowy_nb.notebook.starting import start, sweep_to_start_from
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import raise_unless_whole
 from comflowy_nb.runs.plan import needs_permit
+from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.runs.sweep_captions import choose_axes
 from comflowy_nb.runs.timetable import Interrupted
 from comflowy_nb.services.base import Status
@@ -98,11 +99,15 @@ def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[
     return found
 
 
-def save_sweep_named(session: Session, swept: Sweep, folder: str) -> None:
-    """Write the copies, and say their names; never where, which may be somebody's home."""
-    names = [path.name for path in swept.save(Path(folder).expanduser())]
+def save_sweep_named(session: Session, swept: Sweep, target: str) -> None:
+    """Write the copies, and show their names only: a path may contain a user's name."""
+    path = Path(target).expanduser()
+    names = [written.name for written in swept.save(path)]
+    if kind_of_target(path) == "zip":
+        session.say(paragraph(f"saved: {names[0]}"))
+        return
     some = ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[: _NAMED - 1])} ... {names[-1]}"
-    session.say(paragraph(f"saved in {Path(folder).name or folder}: {len(names)} files: {some}"))
+    session.say(paragraph(f"saved in {path.name or target}: {len(names)} files: {some}"))
 
 
 def wait_for_sweep(session: Session, view: SweepView, timeout_s: float | None = None) -> None:
@@ -133,6 +138,8 @@ def _sweep(
 
     def say_plan(planned: Sweep) -> None:
         choose_axes(planned.axes, planned.layout)  # a name that is no axis, before anything is sent
+        if "save" in options:
+            check_sweep_target(Path(options["save"]).expanduser())
         assert planned.plan is not None
         session.say(paragraph(planned.plan.text, *notices))
 

@@ -171,11 +171,11 @@ class Library:
 
         return thumbnail_path(self.folder, picture, size_px)
 
-    def save(self, run: Run, folder: Path) -> list[Path]:
-        """Write copies of a run's pictures with readable names; see `runs.save`."""
+    def save(self, run: Run, folder: Path, *, only: PictureRecord | None = None) -> list[Path]:
+        """Write copies of a run's pictures, or of one, with readable names; see `runs.save`."""
         from comflowy_nb.runs.save import save_run  # noqa: PLC0415 - loads Pillow
 
-        return save_run(run.record, self.folder, folder)
+        return save_run(run.record, self.folder, folder, only=only)
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
         """Write copies, a contact sheet and a JSON of a sweep; see `runs.save_sweep`."""
