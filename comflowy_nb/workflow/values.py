@@ -44,9 +44,10 @@ class Setting:
     """One field as a person set it.
 
     `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
-    quotes, `where` names the place for an error (`line 3`). Only in a body of lines: `plain` is the text, and whether
-    it was quoted, as types other than STRING read it, without comments; `is_list` says that it was written as a list
-    of lines that begin with `- `; `block` are the lines as they stand below the key, where nothing stands beside it.
+    quotes, `where` names the place for an error (`line 3`), `key_where` that of the key if it is another. Only in a
+    body of lines: `plain` is the text, and whether it was quoted, as types other than STRING read it, without comments;
+    `is_list` says that it was written as a list of lines that begin with `- `; `block` are the lines as they stand
+    below the key, where nothing stands beside it.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Setting:
     plain: tuple[str, bool] | None = None
     is_list: bool = False
     block: tuple[str, ...] | None = None
+    key_where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
