@@ -154,6 +154,8 @@ class AxisReader(Reader):
         if pattern is not None:
             return list(open_pictures(pattern))
         text = expand_text(item.value, self.namespace)
+        if not item.quoted:
+            self.check_not_a_file(one, text, typed=item.typed)
         return [self.read_item(one, text, as_text=item.quoted or item.typed)]
 
     def _read_labelled(self, one: Field, written: Written) -> list[Any]:
