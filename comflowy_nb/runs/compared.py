@@ -228,4 +228,6 @@ def _listed(refs: Sequence[str]) -> str:
 
 
 def _no_sweep(ref: str, count: int) -> str:
+    if count == 1:
+        return f"{ref} is a sweep of 1 cell; compare needs at least two images: %comflowy compare {ref}.1 REF"
     return f"{ref} is a sweep of {count} cells; name some of them: %comflowy compare {ref}.1 {ref}.2"

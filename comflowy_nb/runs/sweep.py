@@ -183,7 +183,9 @@ class Sweep:
     def cell(self, number: int) -> SweepCell:
         """The cell of this number, from 1."""
         if not 1 <= number <= len(self.cells):
-            raise RefError(f"{self.ref} has {len(self.cells)} cells, so no {self.ref}.{number}")
+            raise RefError(
+                f"{self.ref} has {len(self.cells)} cell{'s' * (len(self.cells) != 1)}, so no {self.ref}.{number}"
+            )
         return self.cells[number - 1]
 
     def select(self, **wanted: Any) -> list[SweepCell]:
@@ -292,7 +294,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {word}" for word, count in self.status_counts().items())
-        return f"<Sweep {self.ref} {len(self.cells)} cells: {counts}>"
+        return f"<Sweep {self.ref} {len(self.cells)} cell{'s' * (len(self.cells) != 1)}: {counts}>"
 
 
 def sweep_of(

@@ -181,8 +181,14 @@ class Reader:
 
     def _report_twice(self, field_id: str, setting: Setting) -> None:
         first = self._given[field_id]
+        where = self.field(field_id).where
+        if first.where == setting.where == "the line":
+            keys = "" if first.key == setting.key else f", as {first.key} and as {setting.key}"
+            name = first.key if first.key == setting.key else where
+            self.problems.append(f"{name} is set twice on this line{keys}. Keep one.")
+            return
         places = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
-        self.problems.append(f"{self.field(field_id).where} is given twice: {' and '.join(places)}")
+        self.problems.append(f"{where} is set twice: {' and '.join(places)}. Keep one.")
 
     def field(self, field_id: str) -> Field:
         return self.workflow.fields.get(field_id) or Field(field_id)

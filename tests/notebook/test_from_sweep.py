@@ -153,3 +153,40 @@ def test_very_many_runs_need_a_permit_on_any_service(sandbox):
     assert "--max-runs 501 permits them" in str(counted.error)
     assert isinstance(sandbox("%comflowy run default --count 501 --max-runs 500").error, SettingsError)
     assert isinstance(sandbox("%comflowy run default --max-runs x").error, UsageError)
+
+
+def test_a_sweeps_name_stands_where_a_reference_does(sandbox, looks, tmp_path):
+    """`compare ck.1 ck.2` of the sweep named `ck` answered `there is no run ck.1`."""
+    compared = sandbox("%comflowy compare looks.1 looks.2")
+    assert compared.error is None, compared.error
+    again = sandbox("%comflowy run --from looks.3")
+    assert again.error is None
+    assert again.value.ref == looks.cells[2].run.ref
+    assert sandbox("%comflowy show looks.1[0]").value.ref == looks.cells[0].run.ref
+    assert sandbox("%comflowy cancel looks.4").error is None
+    saved = sandbox(f"%comflowy save looks.2 {tmp_path}/one.png")
+    assert texts(saved) == ["saved: one.png"]
+    assert (tmp_path / "one.png").is_file()
+    alone = sandbox("%comflowy compare looks.1")
+    assert str(alone.error) == "compare needs at least two images: %comflowy compare looks.1 looks.2"
+
+
+def test_saving_to_a_zip_file_says_its_name(sandbox, looks, tmp_path):
+    assert texts(sandbox(f"%comflowy save looks {tmp_path}/looks.zip")) == ["saved: looks.zip"]
+    assert (tmp_path / "looks.zip").is_file()
+    again = sandbox(f"%comflowy sweep --from looks --save {tmp_path}/again.zip")
+    assert again.error is None
+    assert "saved: again.zip" in texts(again)
+
+
+def test_a_sweep_that_can_t_be_saved_so_is_an_error_before_anything_is_submitted(sandbox, looks, tmp_path):
+    before = len(sandbox("%comflowy runs --limit 500").value)
+    refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.png")
+    assert isinstance(refused.error, SettingsError)
+    assert "a zip file (looks.zip)" in str(refused.error)
+    assert len(sandbox("%comflowy runs --limit 500").value) == before
+
+
+def test_a_grid_of_one_counts_in_the_singular(sandbox):
+    sandbox(f"%%comflowy sweep default --as single\n{TINY}seed: 7\ncfg: 4\n")
+    assert texts(sandbox("%comflowy show single"))[-1].partition(": ")[2].startswith("1 cell, 1 image\n")
