@@ -54,7 +54,7 @@ def check_sweep_target(target: Path) -> None:
 
 
 def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
-    """Write a zip file of what `write` puts into a folder; also if `write` raises after it wrote some files.
+    """Write a zip file of what `write` puts into a folder; also if some images are not on disk.
 
     Equal files make an equal zip file, which is not written twice.
 
@@ -72,13 +72,16 @@ def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary:
             folder = Path(temporary) / target.name  # messages of `write` have this name
             folder.mkdir()
+            missing: PictureError | None = None
             try:
                 write(folder)
-            finally:
-                files = sorted(folder.iterdir())
-                if files:
-                    packed = _pack(files, Path(temporary) / "packed.zip")
-                    target = _move_new(packed, target)
+            except PictureError as error:  # some images are not on disk
+                missing = error
+            files = sorted(folder.iterdir())
+            if files:
+                target = _move_new(_pack(files, Path(temporary) / "packed.zip"), target)
+            if missing is not None:
+                raise missing
             return target
     except OSError as error:
         raise PictureError(f"{target.name} can't be written: {os_reason(error)}") from error
