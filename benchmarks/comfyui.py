@@ -69,7 +69,9 @@ def runs(url: str, args: argparse.Namespace) -> tuple[float, float]:
 
 
 def sweep(url: str, args: argparse.Namespace) -> tuple[float, float]:
-    return _ours(url, args, lambda client, path, field, values: client.sweep(path, {field: values}))
+    return _ours(
+        url, args, lambda client, path, field, values: client.sweep(path, {field: values}, max_runs=len(values))
+    )
 
 
 def _ours(url: str, args: argparse.Namespace, work) -> tuple[float, float]:

@@ -104,7 +104,7 @@ def fill(args: argparse.Namespace) -> None:
         with comflowy_nb.connect(f"bench={url}", key="key") as client:
             for name, side in (("small", 2), ("large", args.side)):
                 axes = {"1::x": list(range(side)), "1::y": list(range(100, 100 + side))}
-                assert client.sweep("bench", axes, name=name).status_counts() == {"success": side**2}
+                assert client.sweep("bench", axes, name=name, max_runs=side**2).status_counts() == {"success": side**2}
     finally:
         server.stdin.close()
         server.wait(30)

@@ -52,6 +52,7 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
         made = client.sweep(
             "bench",
             {"1::n": list(range(args.runs))},
+            max_runs=args.runs,
             wait=False,
             window=args.window,
             on_plan=lambda planned: planned.listen(note),

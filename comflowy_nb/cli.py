@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comflowy_nb import __version__
-from comflowy_nb.errors import ComflowyError
+from comflowy_nb.errors import ComflowyError, LineError, RefError, SettingsError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
 
+WRONG_USAGE = 2  # as argparse ends
+_USAGE_ERRORS = (SettingsError, LineError, WorkflowError, RefError)  # raised before anything is submitted
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 
@@ -35,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep}[args.command](args)
     except ComflowyError as error:
         print(f"comflowy-nb {args.command}: {error}", file=sys.stderr)
-        return 1
+        return WRONG_USAGE if isinstance(error, _USAGE_ERRORS) else 1
     except KeyboardInterrupt:
         print(f"\ncomflowy-nb {args.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -77,7 +79,9 @@ def _build_parser() -> argparse.ArgumentParser:
         "--connect", metavar="TARGET", help="sandbox, cloud, comfyui or [NAME=]URL; else COMFLOWY_TARGET"
     )
     sweep.add_argument("--as", dest="name", metavar="NAME", help="a name for the sweep, as in a notebook")
-    sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for copies, a contact sheet and a JSON")
+    sweep.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder, or NAME.zip, for copies, a contact sheet and a JSON"
+    )
     return parser
 
 

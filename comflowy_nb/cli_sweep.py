@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from comflowy_nb.client import connect
 from comflowy_nb.errors import ComflowyError, PictureError, RefError, SettingsError
+from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.runs.sweep_captions import choose_axes
 from comflowy_nb.runs.table import NOT_SENT
 from comflowy_nb.services.base import Status
@@ -52,6 +53,8 @@ def main(args: argparse.Namespace) -> int:
         Before anything was sent, in plain words.
     """
     swept = read_sweep_file(args.file)
+    if args.out is not None:
+        check_sweep_target(args.out.expanduser())
     options = dict(swept.options)
     if args.name is not None:
         options["name"] = args.name
@@ -60,11 +63,12 @@ def main(args: argparse.Namespace) -> int:
     with connect(args.connect, ask_key=_ask_key if sys.stdin.isatty() else None) as client:
         sweep, interrupted = _sweep(client, swept, options)
         files, why = _save(sweep, args.out)
-        _print_table(sweep, files)
+        is_zip = args.out is not None and kind_of_target(args.out.expanduser()) == "zip"
+        _print_table(sweep, [] if is_zip else files)
         done = sweep.status_counts().get(Status.SUCCESS, 0)
         print(f"{sweep.ref}: {done} of {len(sweep.cells)} succeeded" + (f"; {sweep.stopped}" if sweep.stopped else ""))
         if args.out is not None and why is None:
-            print(f"saved in {args.out}: {len(files)} files")
+            print(f"saved: {files[0]}" if is_zip else f"saved in {args.out}: {len(files)} files")
         if interrupted:
             _tell(f"interrupted; the same command goes on with what is left of {sweep.ref}")
             return INTERRUPTED

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from comflowy_nb.runs.connection import Connection
 from comflowy_nb.runs.ends import error_of, raise_unless_whole
 from comflowy_nb.runs.library import Found, open_library
 from comflowy_nb.runs.owners import Owner
+from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.runs.timetable import Interrupted, unbroken
 from comflowy_nb.services.base import Status
 from comflowy_nb.services.connecting import open_service
@@ -20,7 +22,6 @@ from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from typing import Self
 
     from comflowy_nb.runs.claims import Claim, Retry
@@ -170,7 +171,7 @@ class Client:
         timeout
             Longest wait in seconds.
         save
-            A folder for copies of the pictures.
+            A folder for copies of the images, `NAME.zip`, or for one image `NAME.png`.
 
         Raises
         ------
@@ -181,6 +182,8 @@ class Client:
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
         """
+        if save is not None:
+            kind_of_target(Path(save).expanduser())
         run = self.submit(ref, params or {}, fresh=fresh, retry=retry, name=name).run
         if wait:
             run.wait(timeout)
@@ -324,6 +327,8 @@ class Client:
         Interrupted
             If an interrupt came before anything was waited for, with the sweep as `.result`: it is being cancelled.
         """
+        if save is not None:
+            check_sweep_target(Path(save).expanduser())
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
         draft = self._draft(
@@ -390,6 +395,7 @@ class Client:
         *,
         count: int | None = None,
         namespace: Mapping[str, Any] | None = None,
+        base: Mapping[str, Any] | None = None,
     ) -> Axes:
         """What a sweep of these settings varies; with `count` those of a run, so many times with a seed of its own.
 
@@ -401,7 +407,7 @@ class Client:
         open_run = self._connection.picture_of_run
         if count is not None:
             return count_axes(workflow, given, count, namespace=namespace, open_run=open_run)
-        return read_axes(workflow, given, namespace=namespace, open_run=open_run)
+        return read_axes(workflow, given, namespace=namespace, open_run=open_run, base=base)
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
@@ -494,7 +500,7 @@ class Client:
     ) -> Draft:
         if not isinstance(axes, Axes):
             given = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = read_axes(workflow, given, namespace=namespace, open_run=self._connection.picture_of_run)
+            axes = self.axes(workflow, given, namespace=namespace, base=base.params if base is not None else None)
         if base is not None:
             axes = axes.on(self.recall(workflow, base.params), base.set_params)
         return self._connection.sweeper.draft(

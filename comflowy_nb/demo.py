@@ -25,7 +25,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 
 from comflowy_nb.demo_teller import Teller, one_line
-from comflowy_nb.errors import ComflowyError
+from comflowy_nb.errors import ComflowyError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -240,7 +240,7 @@ def _read(path: Path) -> nbformat.NotebookNode:
         return nbformat.read(path, as_version=4)
     except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no notebook"
-        raise ComflowyError(f"{path} can't be read: {why}") from error
+        raise SettingsError(f"{path} can't be read: {why}") from error
 
 
 def _write_grid(content: nbformat.NotebookNode, path: Path) -> Path | None:

@@ -50,7 +50,7 @@ def test_it_runs_as_a_module():
 
 
 def test_demo_of_a_missing_notebook_is_one_plain_line(tmp_path, capsys):
-    assert cli.main(["demo", str(tmp_path / "none.ipynb"), "--out", str(tmp_path)]) == 1
+    assert cli.main(["demo", str(tmp_path / "none.ipynb"), "--out", str(tmp_path)]) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     assert "No such file" in text
@@ -59,7 +59,7 @@ def test_demo_of_a_missing_notebook_is_one_plain_line(tmp_path, capsys):
 def test_demo_of_what_is_no_notebook_is_one_plain_line(tmp_path, capsys):
     path = tmp_path / "x.ipynb"
     path.write_text("{]")
-    assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"comflowy-nb demo: {path} can't be read: it is no notebook\n"
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_the_target_of_the_environment_is_taken(api, file, monkeypatch):
 
 
 def test_no_target_is_an_error_before_anything(api, file, capsys):
-    assert sweep(file) == 1
+    assert sweep(file) == 2
     said = capsys.readouterr()
     assert "--connect sandbox" in said.err
     assert said.out == ""
@@ -129,15 +130,19 @@ def test_no_target_is_an_error_before_anything(api, file, capsys):
         ("workflow: wf-1\nfields:\n  3::cfg: 8..2\n", "8..2"),
         ("workflow: wf-1\nfields:\n  3::cfg: [1, 1]\n", "twice"),
         ("workflow: wf-1\nx: steps\nfields:\n  3::cfg: [1, 2]\n", "steps"),
+        ("workflow: wf-1\nfields:\n  3::cfg: 1..501\n", "--max-runs 501"),
+        ("workflow: nowhere.json\nfields:\n  3::cfg: [1, 2]\n", "nowhere.json"),
+        ("workflow: wf-1\nfields:\n  cfgg:\n    - 1\n    - 2\n", "x.yaml, line 3: "),
         ("workflow: wf-1\nmax_runs: 1\nfields:\n  3::cfg: [1, 2]\n", "--max-runs"),
         ("fields:\n  3::cfg: [1, 2]\n", "workflow"),
         ("}{", "x.yaml"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_one_line_and_sends_nothing(api, tmp_path, text, told, capsys):
+    """Wrong usage ended with 1, as a sweep whose cells failed: a script could not tell them apart."""
     path = tmp_path / "x.yaml"
     path.write_text(text)
-    assert sweep(path, "--connect", "cloud") == 1
+    assert sweep(path, "--connect", "cloud") == 2
     said = capsys.readouterr().err
     assert said.startswith("comflowy-nb sweep: ")
     assert told in said
@@ -145,8 +150,25 @@ def test_what_is_wrong_in_a_file_is_one_line_and_sends_nothing(api, tmp_path, te
     assert api.count(RUN) == 0
 
 
+@pytest.mark.parametrize("words", [["--as", "2x"], ["--out", "x.png"], ["--connect", "no such place"]])
+def test_wrong_words_end_with_2_and_send_nothing(api, file, words, capsys):
+    assert sweep(file, "--connect", "cloud", *words) == 2
+    assert capsys.readouterr().err.startswith("comflowy-nb sweep: ")
+    assert api.count(RUN) == 0
+
+
+def test_out_may_be_a_zip_file(api, file, tmp_path, capsys):
+    assert sweep(file, "--connect", "cloud", "--out", tmp_path / "looks.zip") == 0
+    said = capsys.readouterr().out
+    assert f"saved: {tmp_path / 'looks.zip'}" in said
+    assert len(rows_of(said)) == 6
+    with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
+        assert len(archive.namelist()) == 8
+        assert json.loads(archive.read("sweep.json"))["ended_at"]
+
+
 def test_a_missing_file_is_one_line(capsys, tmp_path):
-    assert sweep(tmp_path / "none.yaml", "--connect", "sandbox") == 1
+    assert sweep(tmp_path / "none.yaml", "--connect", "sandbox") == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -300,3 +300,25 @@ def test_a_fresh_sweep_that_did_not_reach_its_end_is_taken_up(client, api):
     begun_anew = client.sweep("wf-1", AXES, fresh=True, timeout=60)
     assert begun_anew.ref != sweep.ref
     assert api.count(RUN) == 18
+
+
+def test_very_many_runs_need_max_runs_on_a_service_that_costs_nothing(client, api):
+    """15,000 cells were started on an own server: only services that cost money asked for a permit."""
+    with pytest.raises(SettingsError, match="max_runs"):
+        client.sweep("wf-1", {"3::cfg": list(range(501))})
+    assert api.count(RUN) == 0
+    with pytest.raises(SettingsError, match="501 runs to submit, and --max-runs permits 500"):
+        client.sweep("wf-1", {"3::cfg": list(range(501))}, max_runs=500)
+    assert client.plan_sweep("wf-1", {"3::cfg": list(range(501))}).plan.to_send == 501
+    permitted = client.sweep("wf-1", {"3::cfg": list(range(501))}, max_runs=501, wait=False)
+    permitted.cancel()
+    assert len(permitted.cells) == 501
+
+
+@pytest.mark.parametrize("target", ["x.png", "x.tar.gz"])
+def test_where_it_can_t_be_saved_is_said_before_anything_is_submitted(client, api, tmp_path, target):
+    with pytest.raises(SettingsError, match="zip file"):
+        client.sweep("wf-1", {"3::cfg": [1, 2]}, save=tmp_path / target)
+    with pytest.raises(SettingsError, match="zip file"):
+        client.run("wf-1", {"3::cfg": 1}, save=tmp_path / "x.tar.gz")
+    assert api.count(RUN) == 0

@@ -104,7 +104,9 @@ def test_a_run_typed_by_hand_is_a_cell_that_is_done(client, api):
 @pytest.mark.timeout(300)
 def test_a_thousand_cells_go_out_once_each(client, api):
     settings.window = 64
-    swept = client.sweep("wf-1", {"3::cfg": list(range(1, 41)), "3::steps": list(range(1, 26))}, timeout=250)
+    swept = client.sweep(
+        "wf-1", {"3::cfg": list(range(1, 41)), "3::steps": list(range(1, 26))}, max_runs=1000, timeout=250
+    )
     check_each_once(api, 1000)
     assert swept.status_counts() == {"success": 1000}
 

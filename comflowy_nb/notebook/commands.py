@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from comflowy_nb.errors import SettingsError
+from comflowy_nb.runs.save_target import kind_of_target
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.expansion import expand_text, is_name
 from comflowy_nb.workflow.fields import nearest
@@ -29,17 +33,23 @@ _TAKEN_NAME = re.compile(r"last|[rs]\d+")
 
 
 def duration_s(text: str) -> float:
-    """Seconds of `30`, `30s`, `5m`, `2h`, `30d`; ValueError for anything else."""
+    """Return the seconds of `30`, `30s`, `5m`, `2h`, `30d`.
+
+    Raises
+    ------
+    ValueError
+        For anything else; it says what is accepted.
+    """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no time: 30, 30s, 5m, 2h and 30d are")
+        raise ValueError("use 30s, 5m, 2h or 30d")
     return float(found[1]) * _UNIT_S[found[2]]
 
 
 def _choice(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+            raise ValueError(f"use {', '.join(words[:-1])} or {words[-1]}")
         return text
 
     return read
@@ -47,19 +57,29 @@ def _choice(*words: str) -> Callable[[str], str]:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is no whole number from 1")
+        raise ValueError("use a whole number from 1")
     return int(text)
 
 
 def _count_or_none(text: str) -> int:
     if not text.isdecimal():
-        raise ValueError(f"{text!r} is no whole number from 0")
+        raise ValueError("use a whole number from 0")
     return int(text)
 
 
 def _name(text: str) -> str:
-    if not text.isidentifier() or keyword.iskeyword(text) or _TAKEN_NAME.fullmatch(text):
-        raise ValueError(f"{text!r} can't be a name: a Python variable's name that is not last, r1 or s1 can")
+    if _TAKEN_NAME.fullmatch(text) or keyword.iskeyword(text):
+        raise ValueError("the name is reserved")
+    if not text.isidentifier():
+        raise ValueError("not a Python identifier (last, r1 and s1 are reserved)")
+    return text
+
+
+def _target(text: str) -> str:
+    try:
+        kind_of_target(Path(text).expanduser())
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
     return text
 
 
@@ -107,7 +127,7 @@ _SENDING = (
     Option("--retry", "|".join(_RETRY), "what to run again after it ended badly (failed)", _choice(*_RETRY), _RETRY),
     Option("--background", None, "return at once; status and pictures still come into this cell"),
     Option("--timeout", "TIME", "wait no longer than 30, 30s, 5m, 2h; it goes on", duration_s),
-    Option("--save", "DIR", "also write copies with readable names"),
+    Option("--save", "DIR", "also write copies with readable names; NAME.zip or, for one image, NAME.png", _target),
 )
 
 COMMANDS: Mapping[str, Command] = {
@@ -141,6 +161,7 @@ COMMANDS: Mapping[str, Command] = {
                 *_SENDING,
                 Option("--label", "FIELDS", "fields for the captions, with commas between", _list),
                 Option("--count", "N", "run it N times, each with a seed of its own", _count),
+                Option("--max-runs", "N", "with --count: permit up to N submits", _count_or_none),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -155,7 +176,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--y", "FIELD", "what goes down (the second)"),
                 Option("--z", "FIELD", "what each further grid stands for"),
                 Option("--dry-run", None, "say what it would do, and draw the grid; send nothing"),
-                Option("--max-runs", "N", "permit so many runs to be sent", _count_or_none),
+                Option("--max-runs", "N", "permit up to N submits", _count_or_none),
                 Option("--stop-after", "N", "give up after so many failures in a row (3; 0 goes on)", _count_or_none),
                 Option("--window", "N", "at most so many runs at once", _count),
                 Option("--strict", None, "raise if a cell did not succeed"),
@@ -173,7 +194,7 @@ COMMANDS: Mapping[str, Command] = {
             "runs", "runs [TEXT] [FIELD=VALUE ...]", "search earlier runs", "runs_commands:runs",
             (
                 Option("--since", "TIME", "not older than 2h, 30d ...", duration_s),
-                Option("--status", "STATUS", "only those that ended or stand so", _choice(*_STATUSES), _STATUSES),
+                Option("--status", "STATUS", "only runs with this status", _choice(*_STATUSES), _STATUSES),
                 Option("--workflow", "NAME", "only runs of this workflow"),
                 Option("--limit", "N", "at most so many (20)", _count),
             ),
@@ -193,7 +214,10 @@ COMMANDS: Mapping[str, Command] = {
             ),
             words=(1, None),
         ),
-        Command("save", "save REF DIR", "write copies of the pictures", "runs_commands:save", words=(2, 2)),
+        Command(
+            "save", "save REF DIR", "write copies of the images; DIR may be NAME.zip or, for one image, NAME.png",
+            "runs_commands:save", words=(2, 2),
+        ),
         Command("cancel", "cancel REF ...", "end runs that are not done", "runs_commands:cancel", words=(1, None)),
         Command("resume", "resume [REF ...]", "follow runs again", "runs_commands:resume", words=(0, None)),
         Command("help", "help [COMMAND]", "this help, or that of one command", "help_command:show_help", words=(0, 1)),
@@ -253,6 +277,8 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
         raise UsageError(f"{command.name} takes no body: %comflowy {command.usage} with one %")
     plain, fields, options = _sort(command, words[1:], namespace)
     least, most = command.words
+    if most is not None and (len(plain) > most or "from" in options):
+        _refuse_part_of_text(words, plain, fields)
     if most is not None and len(plain) > most:
         _refuse_word(command, plain[most])
     if len(plain) < least:
@@ -316,9 +342,19 @@ def _read_option(command: Command, word: Word, rest: list[Word], namespace: Mapp
     try:
         return key, option.read(expand_text(text, namespace))
     except ValueError as error:
-        raise UsageError(f"{name}: {error}") from None
+        raise UsageError(f"invalid {name} {text!r}: {error}") from None
 
 
 def _refuse_word(command: Command, word: Word) -> None:
-    tip = ' A text with spaces stands in quotes: text="a photo of"' if command.has_fields else ""
-    raise UsageError(f"{command.name} doesn't know what to do with {word.raw!r}: %comflowy {command.usage}.{tip}")
+    raise UsageError(f"unexpected word {word.raw!r}: %comflowy {command.usage}")
+
+
+def _refuse_part_of_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:
+    """Raise for a word that follows FIELD=VALUE: it is part of a text with spaces."""
+    for before, word in itertools.pairwise(words):
+        if word in plain and before in fields and before.raw[-1] not in "\"'":
+            rest = itertools.takewhile(lambda one: one in plain, words[words.index(word) :])
+            text = " ".join([before.value or "", *(one.raw for one in rest)])
+            raise UsageError(
+                f'unexpected word {word.raw!r}. Put text that contains spaces in quotes: {before.key}="{text}"'
+            )

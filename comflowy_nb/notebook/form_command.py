@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.bundles import paragraph
-from comflowy_nb.notebook.starting import start
+from comflowy_nb.notebook.starting import say_left_out, start
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def form(session: Session, request: Request) -> Form | None:
     fields = form_fields(workflow, values, given=chosen, random=resolved.drawn)
     made = Form(client, workflow, fields, viewer=session.viewer)
     session.show_form(made)
+    say_left_out(session, request, resolved.set_params)
     if "as" in request.options:
         session.shell.push({request.options["as"]: made})
     return made

@@ -134,7 +134,9 @@ arrows move the slider (Shift in larger steps, Home, End), + - 0 zoom, arrows mo
 blinking. r = %comflowy compare r41 r43 gives it to Python: r.mode, r.position, r.left, r.right, r.save("why.html").""",
     "save": """\
   %comflowy save r41 my-pictures       copies with readable names; PNG files carry what made them
-  %comflowy save s3 my-sweep           all pictures of a sweep, a contact sheet and a JSON of everything""",
+  %comflowy save s3 my-sweep           all pictures of a sweep, a contact sheet and a JSON of everything
+  %comflowy save s3 my-sweep.zip       the same as a zip file
+  %comflowy save r41[0] boat.png       one image under this name""",
     "cancel": """\
   %comflowy cancel r41
   %comflowy cancel last

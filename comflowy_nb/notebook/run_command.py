@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import ComflowyError, PictureError, RunHeld
+from comflowy_nb.errors import ComflowyError, FieldError, RunHeld
 from comflowy_nb.notebook.bundles import paragraph
-from comflowy_nb.notebook.starting import start
+from comflowy_nb.notebook.starting import say_left_out, start
 from comflowy_nb.notebook.sweep_command import run_times
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import error_of
-from comflowy_nb.runs.record import made_by
-from comflowy_nb.runs.save import copy_with_params, readable_name
 from comflowy_nb.runs.timetable import Interrupted
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from comflowy_nb.client import Client, Submitted
     from comflowy_nb.notebook.commands import Request
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.views import RunView
     from comflowy_nb.runs.run import Run, RunImage
     from comflowy_nb.runs.sweep import Sweep
+    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["run", "save_named"]
 
@@ -41,6 +41,8 @@ def run(session: Session, request: Request) -> Run | Sweep:
         body.check_workflow(workflow)
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
     settings = [*given, *(body.settings if body is not None else ())]
+    if "from" in request.options:
+        say_left_out(session, request, _fields_set(workflow, settings, with_seeds="count" in request.options))
     if "count" in request.options:
         return run_times(session, client, request, workflow=workflow, settings=settings, base=base)
     label = [field_id for word in request.options.get("label", ()) for field_id in workflow.find(word)]
@@ -74,21 +76,22 @@ def run(session: Session, request: Request) -> Run | Sweep:
     return submitted.run
 
 
-def save_named(session: Session, run: Run, folder: str, image: RunImage | None = None) -> None:
-    """Write the copies, or that of one picture, and say their names; never where, which may be somebody's home."""
-    target = Path(folder).expanduser()
-    paths = run.save(target) if image is None else [_save_one(run, image, target)]
+def _fields_set(workflow: Workflow, settings: Sequence[Setting], *, with_seeds: bool) -> set[str]:
+    """Return the ids of the fields that the line and the body set; `--count` sets the seeds."""
+    found = {name for name, one in workflow.fields.items() if with_seeds and one.is_seed}
+    for setting in settings:
+        with suppress(FieldError):  # `submit` reports it, with all other problems
+            found.update(workflow.find(setting.key))
+    return found
+
+
+def save_named(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
+    """Write the copies, or that of one image, and show their names only: a path may contain a user's name."""
+    path = Path(target).expanduser()
+    paths = session.library.save(run, path, only=image.record if image is not None else None)
     names = ", ".join(path.name for path in paths)
-    session.say(paragraph(f"saved in {Path(folder).name or folder}: {names}"))
-
-
-def _save_one(run: Run, image: RunImage, folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{readable_name(run.record, image.record)}{image.path.suffix}"
-        return copy_with_params(image.path, target, made_by(run.record))
-    except OSError as error:
-        raise PictureError(f"{run.ref} can't be saved in {folder.name or folder}: {error.strerror}") from error
+    is_folder = paths[0].parent == path
+    session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))
 
 
 def _wait(session: Session, client: Client, request: Request, show: Callable[[], RunView]) -> bool:

@@ -63,7 +63,8 @@ def runs(session: Session, request: Request) -> RunList:
     if found:
         session.say(join(table(as_table(found)), *([table(sweeps_table(sweeps))] if sweeps else [])))
     else:
-        session.say(paragraph("no runs yet: %comflowy run default" if not _narrows(request) else "no run is like that"))
+        none = "No runs match. %comflowy runs shows the latest." if _narrows(request) else None
+        session.say(paragraph(none or "no runs yet: %comflowy run default"))
     return _shown(session, found)
 
 

@@ -8,29 +8,43 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import WorkflowError
+from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.workflow.finding import PICTURES
 from comflowy_nb.workflow.graph import Graph, Made, graph_of_picture, made_of_picture
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.commands import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.sweep import Sweep
-    from comflowy_nb.workflow.axis_types import Axes
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["axes_to_start_from", "start"]
+__all__ = ["say_left_out", "start", "sweep_to_start_from"]
 
 
-def axes_to_start_from(session: Session, request: Request) -> Axes | None:
-    """What the sweep varied that `--from` names; None where it names a run or a picture."""
+def sweep_to_start_from(session: Session, request: Request) -> Sweep | None:
+    """Return the sweep that `--from` names; None if it names a run or an image."""
     source = request.options.get("from")
     path = Path(str(source)).expanduser()
     if source is None or (path.suffix.lower() in PICTURES and path.is_file()):
         return None
     record = session.find(source).sweep
-    return None if record is None else session.sweep(record).axes
+    return None if record is None else session.sweep(record)
+
+
+def say_left_out(session: Session, request: Request, given: Collection[str]) -> None:
+    """Name the fields of the sweep in `--from` that `run` and `form` do not take over, except those in `given`."""
+    swept = sweep_to_start_from(session, request)
+    if swept is None:
+        return
+    left = [axis.name for axis in swept.axes.axes if not set(axis.fields) <= set(given)]
+    left += [field_id for wish in swept.axes.seeds for field_id in wish.fields if field_id not in given]
+    if left:
+        text = f"from {swept.ref}, without its axes and seeds: {', '.join(left)}. These keep the workflow's values"
+        session.say(paragraph(f"{text}; --from {swept.ref}.1 takes those of a cell"))
 
 
 def start(session: Session, client: Client, request: Request) -> tuple[str | Workflow, Made | None]:

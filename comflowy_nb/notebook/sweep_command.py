@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ComflowyError
+from comflowy_nb.errors import ComflowyError, RefError
 from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.notebook.session import sweep_key
-from comflowy_nb.notebook.starting import axes_to_start_from, start
+from comflowy_nb.notebook.starting import start, sweep_to_start_from
 from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.ends import raise_unless_whole
+from comflowy_nb.runs.plan import needs_permit
+from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.runs.sweep_captions import choose_axes
 from comflowy_nb.runs.timetable import Interrupted
 from comflowy_nb.services.base import Status
@@ -18,7 +22,7 @@ from comflowy_nb.workflow.body import read_body
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.commands import Request
@@ -44,10 +48,14 @@ def sweep(session: Session, request: Request) -> Sweep | None:
         body.check_workflow(workflow)
     given = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
     settings = [*given, *(body.settings if body is not None else ())]
-    axes = client.axes(workflow, settings, namespace=request.namespace)
-    before = axes_to_start_from(session, request)
+    before = sweep_to_start_from(session, request)
+    texts = {**(base.params if base is not None else {}), **(before.axes.texts if before is not None else {})}
+    axes = client.axes(workflow, settings, namespace=request.namespace, base=texts)
+    notices: list[str] = []
     if before is not None:
-        axes, base = axes.over(before), None
+        notices = [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
+        axes, base = axes.over(before.axes), None
+        request = replace(request, options=_with_layout(request.options, before, axes))
     if "export" in request.options:
         _export(
             session,
@@ -57,11 +65,12 @@ def sweep(session: Session, request: Request) -> Sweep | None:
             workflow=workflow,
             axes=axes,
             base=base,
+            notices=notices,
         )
         return None
     if "dry-run" in request.options:
-        return _say_plan(session, client, request, workflow=workflow, axes=axes, base=base)
-    return _sweep(session, client, request, workflow=workflow, axes=axes, base=base)
+        return _say_plan(session, client, request, workflow=workflow, axes=axes, base=base, notices=notices)
+    return _sweep(session, client, request, workflow=workflow, axes=axes, base=base, notices=notices)
 
 
 def run_times(
@@ -78,11 +87,27 @@ def run_times(
     return _sweep(session, client, request, workflow=workflow, axes=axes, base=base)
 
 
-def save_sweep_named(session: Session, swept: Sweep, folder: str) -> None:
-    """Write the copies, and say their names; never where, which may be somebody's home."""
-    names = [path.name for path in swept.save(Path(folder).expanduser())]
+def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[str, Any]:
+    """Return the options with the earlier sweep's columns, rows and pages, as far as these axes still exist."""
+    found = dict(options)
+    for side, name in before.layout.items():
+        if side not in options:
+            with suppress(RefError):  # not an axis any more, or chosen for another side
+                layout: dict[str, str | None] = {each: found[each] for each in ("x", "y", "z") if each in found}
+                choose_axes(axes, {**layout, side: name})
+                found[side] = name
+    return found
+
+
+def save_sweep_named(session: Session, swept: Sweep, target: str) -> None:
+    """Write the copies, and show their names only: a path may contain a user's name."""
+    path = Path(target).expanduser()
+    names = [written.name for written in swept.save(path)]
+    if kind_of_target(path) == "zip":
+        session.say(paragraph(f"saved: {names[0]}"))
+        return
     some = ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[: _NAMED - 1])} ... {names[-1]}"
-    session.say(paragraph(f"saved in {Path(folder).name or folder}: {len(names)} files: {some}"))
+    session.say(paragraph(f"saved in {path.name or target}: {len(names)} files: {some}"))
 
 
 def wait_for_sweep(session: Session, view: SweepView, timeout_s: float | None = None) -> None:
@@ -106,14 +131,17 @@ def _sweep(
     workflow: Workflow,
     axes: Axes,
     base: Made | None,
+    notices: Sequence[str] = (),
 ) -> Sweep:
     options = request.options
     shown = _shown(workflow, request)
 
     def say_plan(planned: Sweep) -> None:
         choose_axes(planned.axes, planned.layout)  # a name that is no axis, before anything is sent
+        if "save" in options:
+            check_sweep_target(Path(options["save"]).expanduser())
         assert planned.plan is not None
-        session.say(paragraph(planned.plan.text))
+        session.say(paragraph(planned.plan.text, *notices))
 
     try:
         swept = client.sweep(
@@ -151,12 +179,16 @@ def _say_plan(
     workflow: Workflow,
     axes: Axes,
     base: Made | None,
+    notices: Sequence[str] = (),
 ) -> Sweep:
     """`--dry-run`: the plan, and the grid of what would become of each cell."""
     shown = _shown(workflow, request)
     planned = _plan(client, request, workflow=workflow, axes=axes, base=base)
     assert planned.plan is not None
-    session.say(paragraph(planned.plan.text, "a dry run: nothing was sent"))
+    dry = "a dry run: nothing was sent"
+    if needs_permit(planned.plan, costs_money=client.service.costs_money):
+        dry += f"; the sweep needs --max-runs {planned.plan.to_send}"
+    session.say(paragraph(planned.plan.text, *notices, dry))
     session.drawn.add(sweep_key(planned))
     if session.in_kernel:
         from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib
@@ -174,6 +206,7 @@ def _export(
     workflow: Workflow,
     axes: Axes,
     base: Made | None,
+    notices: Sequence[str],
 ) -> None:
     """`--export FILE`: the sweep as a file for a terminal; nothing is sent."""
     from comflowy_nb.workflow.sweep_export import write_sweep_file  # noqa: PLC0415 - loads YAML
@@ -186,7 +219,7 @@ def _export(
     given |= {"max_runs": options.get("max-runs"), "stop_after": options.get("stop-after")}
     write_sweep_file(path, workflow=named, axes=planned.axes, options=given)
     name = Path(path).name
-    session.say(paragraph(f"written to {name}, nothing sent; in a terminal: comflowy-nb sweep {name}"))
+    session.say(paragraph(*notices, f"written to {name}, nothing sent; in a terminal: comflowy-nb sweep {name}"))
 
 
 def _plan(client: Client, request: Request, *, workflow: Workflow, axes: Axes, base: Made | None) -> Sweep:

@@ -305,7 +305,8 @@ class SweepGrid(Grid):
             lines.append(f"  {cell.ref} {labels}: {what}")
         if len(cells) > _NAMED:
             lines.append(f"  ... {len(cells) - _NAMED} more")
-        return "\n".join([f"{self._sweep.ref}: {len(cells)} cells, {len(self.files())} pictures", *lines])
+        count = f"{_counted(len(cells), 'cell')}, {_counted(len(self.files()), 'image')}"
+        return "\n".join([f"{self._sweep.ref}: {count}", *lines])
 
     def __repr__(self) -> str:
         return f"<Grid of {self._sweep!r}>"
@@ -319,3 +320,7 @@ def _may_be_fine(page: SweepPage) -> bool:
 def _size(image: RunImage) -> tuple[int, int] | None:
     width, height = image.record.width_px, image.record.height_px
     return (width, height) if width and height else None
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

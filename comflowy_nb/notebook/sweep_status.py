@@ -136,7 +136,8 @@ def _troubles(sweep: Sweep, counts: dict[str, int]) -> list[Phrase]:
     if unsent and sweep.is_settled and sweep.is_sent_elsewhere and not sweep.is_sent_here:
         phrases.append(((f"{unsent} not sent yet", "odd"), ("another kernel is sending them", "muted")))
     elif unsent and sweep.is_settled and not sweep.stopped:
-        phrases.append(((f"{unsent} not sent", "odd"), ("the sweep run again sends them", "muted")))
+        them = "it" if unsent == 1 else "them"
+        phrases.append(((f"{unsent} not submitted.", "odd"), (f"Run the cell again to submit {them}.", "muted")))
     return phrases
 
 

@@ -151,7 +151,7 @@ class SweepView:
         if self._painting.refresh(None if repaints_all else changed):
             page = self._painting.page
             data = {
-                "text/plain": f"{self.ref}: {len(self.sweep.cells)} cells",
+                "text/plain": f"{self.ref}: {len(self.sweep.cells)} cell{'s' * (len(self.sweep.cells) != 1)}",
                 "image/jpeg": base64.b64encode(self._painting.jpeg()).decode("ascii"),
             }
             size = {"width": page.width, "height": page.height}

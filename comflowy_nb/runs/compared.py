@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ __all__ = ["MOST", "Compared", "read_pictures"]
 
 LEAST, MOST = 2, 9
 _USAGE = "%comflowy compare r41 r43"
+_CELL = re.compile(r"(\w+)\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ def read_pictures(items: Iterable[Any], *, find: Callable[[Any], Found] | None =
         If a file is missing or no picture.
     """
     flat = list(_flatten(items))
-    if len(flat) == 1 and isinstance(_resolve(flat[0], find), Sweep | Run | SweepCell):
-        raise _too_few_of_one(_resolve(flat[0], find))
+    if len(flat) == 1:
+        raise RefError(_too_few(_resolve(flat[0], find), flat[0]))
     if not LEAST <= len(flat) <= MOST:
         raise RefError(f"a comparison takes {LEAST} to {MOST} pictures, not {len(flat)}: {_USAGE}")
     return [_read(_resolve(item, find), item, position) for position, item in enumerate(flat)]
@@ -126,7 +128,7 @@ def _read(item: Any, typed: Any, position: int) -> Compared:
         raise RefError(_no_sweep(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
         if item.run is None:
-            raise RefError(f"{item.ref} was not sent; the sweep run again sends it")
+            raise RefError(f"{item.ref} was not submitted; run the cell of the sweep again to submit it")
         return _of_run(item.run, item.ref)
     is_cell = isinstance(typed, str) and not isinstance(item, Path) and parse_ref(typed).cell is not None
     if isinstance(item, Run):
@@ -204,14 +206,21 @@ def _values_in(path: Path) -> dict[str, Any] | None:
     return None if graph is None else {field_id: one.default for field_id, one in graph.fields().items()}
 
 
-def _too_few_of_one(item: Run | Sweep | SweepCell) -> RefError:
+def _too_few(item: Any, typed: Any) -> str:
+    """Return what to type instead of a comparison of one image."""
     if isinstance(item, Sweep):
-        return RefError(_no_sweep(item.ref, len(item.cells)))
-    count = len(item.images)
-    if count < LEAST:
-        return RefError(f"one picture is no comparison; name another beside {item.ref}: {_USAGE}")
-    refs = [f"{item.ref}[{index}]" for index in range(min(count, MOST))]
-    return RefError(f"{item.ref} alone has {count} pictures; to compare them: %comflowy compare {_listed(refs)}")
+        return _no_sweep(item.ref, len(item.cells))
+    if isinstance(item, Run | SweepCell) and len(item.images) >= LEAST:
+        refs = [f"{item.ref}[{index}]" for index in range(min(len(item.images), MOST))]
+        return f"{item.ref} alone has {len(item.images)} pictures; to compare them: %comflowy compare {_listed(refs)}"
+    ref = typed if isinstance(typed, str) else getattr(item, "ref", None)
+    return f"compare needs at least two images: {_USAGE if ref is None else f'%comflowy compare {ref} {_other(ref)}'}"
+
+
+def _other(ref: str) -> str:
+    """Return an example of a second image."""
+    cell = _CELL.fullmatch(ref)
+    return f"{cell[1]}.{2 if int(cell[2]) == 1 else int(cell[2]) - 1}" if cell else "REF"
 
 
 def _listed(refs: Sequence[str]) -> str:
@@ -219,4 +228,6 @@ def _listed(refs: Sequence[str]) -> str:
 
 
 def _no_sweep(ref: str, count: int) -> str:
+    if count == 1:
+        return f"{ref} is a sweep of 1 cell; compare needs at least two images: %comflowy compare {ref}.1 REF"
     return f"{ref} is a sweep of {count} cells; name some of them: %comflowy compare {ref}.1 {ref}.2"

@@ -180,11 +180,11 @@ class Library:
 
         return thumbnail_path(self.folder, picture, size_px)
 
-    def save(self, run: Run, folder: Path) -> list[Path]:
-        """Write copies of a run's pictures with readable names; see `runs.save`."""
+    def save(self, run: Run, folder: Path, *, only: PictureRecord | None = None) -> list[Path]:
+        """Write copies of a run's pictures, or of one, with readable names; see `runs.save`."""
         from comflowy_nb.runs.save import save_run  # noqa: PLC0415 - loads Pillow
 
-        return save_run(run.record, self.folder, folder)
+        return save_run(run.record, self.folder, folder, only=only)
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
         """Write copies, a contact sheet and a JSON of a sweep; see `runs.save_sweep`."""
@@ -198,33 +198,37 @@ class Library:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _record(self, ref: Ref) -> RunRecord | SweepRecord:
-        history = self.history
-        record: RunRecord | SweepRecord | None
-        if ref.run == "number":
-            record = history.by_number(ref.number)
-        elif ref.run == "sweep":
-            record = self._of_sweep(ref)
-        elif ref.run == "last":
-            record = self._last(ref.back)
-        elif ref.run == "name":
-            record = history.by_name(ref.text) or history.sweeps.by_name(ref.text) or history.by_service_id(ref.text)
-        else:
-            record = history.by_service_id(ref.text)
-        if record is None:
-            raise RefError(f"there is no run {ref.text}; %comflowy runs lists them")
-        return record
-
-    def _of_sweep(self, ref: Ref) -> RunRecord | SweepRecord:
-        sweep = self.history.sweeps.by_number(ref.number)
-        if sweep is None:
+        found = self._named(ref)
+        if isinstance(found, SweepRecord) and ref.cell is not None:
+            return self._run_of_cell(found, ref.cell)
+        if found is not None and ref.cell is None:
+            return found
+        record = self.history.by_service_id(ref.text) if ref.run in {"name", "id"} else None
+        if record is not None:
+            return record
+        if found is not None:
+            raise RefError(f"{ref.whole} is the run {found.ref}, and only a sweep has cells")
+        if ref.run == "sweep":
             raise RefError(f"there is no sweep s{ref.number}")
-        if ref.cell is None:
-            return sweep
-        cell = self.history.sweeps.cell(sweep.token, ref.cell)
+        raise RefError(f"there is no run {ref.text}; %comflowy runs lists them")
+
+    def _named(self, ref: Ref) -> RunRecord | SweepRecord | None:
+        """The run or the sweep, whichever cell of it is meant; nothing for the id of a service."""
+        history = self.history
+        if ref.run == "number":
+            return history.by_number(ref.number)
+        if ref.run == "sweep":
+            return history.sweeps.by_number(ref.number)
+        if ref.run == "last":
+            return self._last(ref.back)
+        return history.by_name(ref.whole) or history.sweeps.by_name(ref.whole) if ref.run == "name" else None
+
+    def _run_of_cell(self, sweep: SweepRecord, number: int) -> RunRecord:
+        cell = self.history.sweeps.cell(sweep.token, number)
         if cell is None:
-            raise RefError(f"{_describe(sweep)}, so there is no {sweep.ref}.{ref.cell}")
+            raise RefError(f"{_describe(sweep)}, so there is no {sweep.ref}.{number}")
         if cell.run is None:
-            raise RefError(f"{sweep.ref}.{ref.cell} was not sent; the sweep run again sends it")
+            raise RefError(f"{sweep.ref}.{number} was not submitted; run the cell of the sweep again to submit it")
         return cell.run
 
     def _last(self, back: int) -> RunRecord | SweepRecord | None:

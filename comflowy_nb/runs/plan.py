@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.claims import Kind
     from comflowy_nb.runs.run import RunRecord
 
-__all__ = ["PAID_RUNS", "SweepPlan", "check_count", "make_plan", "planned_word"]
+__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_word"]
 
-PAID_RUNS = 64  # more than these to send want a word where they cost money
+PAID_RUNS = 64  # submits that need no --max-runs on a service that costs money
+MOST_RUNS = 500  # submits that need no --max-runs on any service
 _TRIED_AGAIN = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
 
 
@@ -115,22 +116,25 @@ def planned_word(kind: Kind, record: RunRecord | None) -> str:
 
 
 def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, label: str) -> None:
-    """Whether so many runs may be sent.
+    """Check that a sweep may submit as many runs as its plan says.
 
     Raises
     ------
     SettingsError
-        If they are more than `max_runs`, or than 64 on a service that costs money without a word about it.
+        If these are more than `max_runs`; without it, more than 64 on a service that costs money, or 500 on any.
     """
-    if max_runs is not None and plan.to_send > max_runs:
-        raise SettingsError(
-            f"{plan.to_send} runs to send, and --max-runs permits {max_runs}; nothing was sent ({plan.text})"
-        )
-    if max_runs is None and costs_money and plan.to_send > PAID_RUNS:
-        raise SettingsError(
-            f"{plan.to_send} runs to send on {label}, which may cost money: --max-runs {plan.to_send} permits them; "
-            f"nothing was sent ({plan.text})"
-        )
+    count = plan.to_send
+    if max_runs is not None and count > max_runs:
+        raise SettingsError(f"{count} runs to submit, and --max-runs permits {max_runs}; nothing submitted")
+    if max_runs is None and needs_permit(plan, costs_money=costs_money):
+        why = f"{label} may cost money" if costs_money else f"more than {MOST_RUNS} need a permit"
+        permit = f"--max-runs {count} permits them (max_runs in Python and in a sweep file)"
+        raise SettingsError(f"{count} runs to submit, and {why}: {permit}; nothing submitted")
+
+
+def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
+    """Return whether the sweep submits so many runs that it needs `--max-runs`."""
+    return plan.to_send > (PAID_RUNS if costs_money else MOST_RUNS)
 
 
 def _is_again(kind: Kind, record: RunRecord | None) -> bool:

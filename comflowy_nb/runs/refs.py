@@ -1,4 +1,4 @@
-"""References: `r41`, `s3`, `s3.12`, a name, a service's id, `last`, `last~1`, and a picture of a run, `r41:9[0]`."""
+"""References: `r41`, `s3`, a name, a service's id, `last`, `last~1`; `s3.12`, a cell; `r41:9[0]`, an image of a run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ __all__ = ["Ref", "check_name", "parse_ref"]
 
 _PICTURE = re.compile(r"(?P<rest>.*?)\[(?P<picture>[0-9]{1,9})\]", re.DOTALL)
 _NUMBER = re.compile(r"r([0-9]{1,18})")
-_LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
+_LAST = re.compile(r"last(?:~([0-9]{1,9}))?(?:\.([0-9]{1,9}))?")
+_CELL = re.compile(r"([^.]+)\.([0-9]{1,9})")
 _SWEEP = re.compile(r"s([0-9]{1,18})(?:\.([0-9]{1,9}))?")
 _RESERVED = re.compile(r"last|[rs][0-9]+")
 _HELP = (
-    "a run is r41, a name, its id, last or last~1; a sweep s3, a cell of it s3.12; "
+    "a run is r41, a name, its id, last or last~1; a sweep s3 or a name, a cell of it s3.12 or NAME.12; "
     "a run's first picture r41[0], the first of node 9 r41:9[0]"
 )
 
@@ -29,10 +30,15 @@ class Ref:
     run: Literal["number", "name", "id", "last", "sweep"]
     text: str  # what stands for the run or the sweep, as typed
     number: int = 0  # of `r41`, and of `s3`
-    cell: int | None = None  # of `s3.12`
+    cell: int | None = None  # of `s3.12` and `NAME.12`
     back: int = 0  # of `last~1`
     node: str | None = None
     picture: int | None = None  # counted within the node if there is one, else within the run
+
+    @property
+    def whole(self) -> str:
+        """The run or the sweep itself, without the number of a cell."""
+        return self.text if self.cell is None else self.text.rpartition(".")[0]
 
     @property
     def is_picture(self) -> bool:
@@ -64,12 +70,15 @@ def _of_run(run: str, node: str | None, picture: int | None) -> Ref:
     if number := _NUMBER.fullmatch(run):
         return Ref("number", run, number=int(number[1]), node=node, picture=picture)
     if last := _LAST.fullmatch(run):
-        return Ref("last", run, back=int(last[1] or 0), node=node, picture=picture)
+        cell = None if last[2] is None else int(last[2])
+        return Ref("last", run, cell=cell, back=int(last[1] or 0), node=node, picture=picture)
     if sweep := _SWEEP.fullmatch(run):
         cell = None if sweep[2] is None else int(sweep[2])
         return Ref("sweep", run, number=int(sweep[1]), cell=cell, node=node, picture=picture)
     if run.startswith("last~"):
         raise RefError(f"{run!r} is no reference: {_HELP}")
+    if (named := _CELL.fullmatch(run)) and named[1].isidentifier() and not _RESERVED.fullmatch(named[1]):
+        return Ref("name", run, cell=int(named[2]), node=node, picture=picture)
     return Ref("name" if run.isidentifier() else "id", run, node=node, picture=picture)
 
 

@@ -284,7 +284,24 @@ class Run:
         self._follower.cancel(self)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write copies of the pictures with readable names, the params in their text chunks; the paths written."""
+        """Write copies of the images with readable names, the params in their text chunks.
+
+        Parameters
+        ----------
+        folder
+            A folder, `NAME.zip`, or for a run with one image the name of an image file of its kind (`NAME.png`).
+
+        Returns
+        -------
+        The paths written.
+
+        Raises
+        ------
+        SettingsError
+            If it is the name of a file that can't hold the images.
+        PictureError
+            If an image is not on disk, or can't be written.
+        """
         from pathlib import Path as Folder  # noqa: PLC0415
 
         if self._follower is None:

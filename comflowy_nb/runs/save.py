@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import unicodedata
@@ -10,10 +9,11 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import PictureError, SettingsError
 from comflowy_nb.runs.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.runs.images import picture_path
 from comflowy_nb.runs.record import made_by
+from comflowy_nb.runs.save_target import kind_of_target, os_reason, write_zip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,45 +34,79 @@ __all__ = [
 TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
 LONGEST_NAME = 120  # bytes of UTF-8: with an ending it stays well below the 255 that file systems take
 _LONGEST_VALUE = 24  # characters
+_SAME_KIND = {".jpeg": ".jpg", ".tif": ".tiff"}
 
 
-def save_run(record: RunRecord, pictures_folder: Path, folder: Path) -> list[Path]:
-    """Write a copy of each picture of a run into `folder`, which is made if it isn't there.
+def save_run(
+    record: RunRecord, pictures_folder: Path, target: Path, *, only: PictureRecord | None = None
+) -> list[Path]:
+    """Write a copy of each image of a run, or of one of them.
+
+    Parameters
+    ----------
+    target
+        A folder, which is made if it isn't there; the name of a zip file; for one image that of an image file of its
+        kind.
 
     Returns
     -------
-    The pictures' paths, in their order. A copy that is there already is not written again; a different file of the
-    same name is left alone, and the copy gets a number.
+    The images' paths, in their order, or that of the zip file. A copy that is there already is not written again; a
+    different file of the same name is left alone, and the copy gets a number.
 
     Raises
     ------
+    SettingsError
+        If the target names a file that can't hold the images.
     PictureError
-        If a picture is not on disk, after all others have been written; if the folder can't be written to.
+        If an image is not on disk, after all others have been written; if the target can't be written.
     """
-    if not record.outputs:
+    outputs = record.outputs if only is None else (only,)
+    if not outputs:
         raise PictureError(f"{record.ref} has no pictures to save ({record.status})")
-    folder = Path(folder).expanduser()
+    target = Path(target).expanduser()
+    kind = kind_of_target(target)
+    if kind == "zip":
+        return [write_zip(target, lambda folder: save_run(record, pictures_folder, folder, only=only))]
+    if kind == "image":
+        _check_file_name(record, outputs, target)
+    folder = target if kind == "folder" else target.parent
     written: list[Path] = []
     missing: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in record.outputs:
+        for picture in outputs:
             source = picture_path(pictures_folder, picture) if picture.file else None
             if source is None or not source.is_file():
                 why = f" ({picture.error})" if picture.error else ""
                 missing.append(f"{record.ref}[{picture.index}]{why}")
                 continue
-            target = folder / f"{readable_name(record, picture)}{source.suffix}"
-            written.append(copy_with_params(source, target, made_by(record)))
+            path = target if kind == "image" else folder / f"{readable_name(record, picture)}{source.suffix}"
+            written.append(copy_with_params(source, path, made_by(record)))
     except OSError as error:
-        reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
-        raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {reason}") from error
+        raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
     if missing:
-        count = f"{len(written)} of {len(record.outputs)} pictures saved in {folder.name or folder}"
+        count = f"{len(written)} of {len(outputs)} pictures saved in {folder.name or folder}"
         raise PictureError(
             f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again"
         )
     return written
+
+
+def _check_file_name(record: RunRecord, outputs: Sequence[PictureRecord], target: Path) -> None:
+    """Check that the images are one, of the kind that the file's name says."""
+    if len(outputs) > 1:
+        one = f"%comflowy save {record.ref}[0] {target.name}"
+        raise SettingsError(
+            f"{record.ref} has {len(outputs)} images, so they can't be saved to {target.name}: use a folder "
+            f"({target.stem}), a zip file ({target.stem}.zip), or name one image: {one}"
+        )
+    suffix = Path(outputs[0].file or "").suffix
+    if suffix and _SAME_KIND.get(target.suffix.lower(), target.suffix.lower()) != _SAME_KIND.get(suffix, suffix):
+        image = f"{record.ref}[{outputs[0].index}]"
+        raise SettingsError(
+            f"{image} is a {suffix.removeprefix('.').upper()} image: use {target.stem}{suffix}. Another kind: "
+            f'find("{image}").image.pil().save("{target.name}") in Python'
+        )
 
 
 def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from comflowy_nb.runs.images import picture_path, thumbnail_path
 from comflowy_nb.runs.receiving import write_file
 from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.save import add_parts, copy_with_params, slug, values_in_name
+from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.runs.sidecar import utc
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.pictures import PictureInput
@@ -33,7 +33,7 @@ _TOLD = 6  # references in a message, at most
 
 
 def save_sweep(sweep: Sweep, pictures_folder: Path, folder: Path) -> list[Path]:
-    """Write a sweep into `folder`, which is made if it isn't there.
+    """Write a sweep into `folder`, which is made if it isn't there, or into a zip file if it is the name of one.
 
     Each picture becomes a copy whose name says what varies first (`s1.07_cfg-4_sampler_name-euler_seed-42.png`), with
     the params in it as `save` writes them. Beside them are `contact_sheet.jpg`, with `contact_sheet_2.jpg` and so on
@@ -41,20 +41,25 @@ def save_sweep(sweep: Sweep, pictures_folder: Path, folder: Path) -> list[Path]:
 
     Returns
     -------
-    The paths written: the pictures by their cells, then the contact sheet's pages, then `sweep.json`. What is there
-    already is not written again; saving the sweep again renews the sheet and the JSON.
+    The paths written: the pictures by their cells, then the contact sheet's pages, then `sweep.json`; or that of the
+    zip file. What is there already is not written again; saving the sweep again renews the sheet and the JSON.
 
     Raises
     ------
+    SettingsError
+        If `folder` is the name of another file.
     PictureError
         If there are no pictures yet, or the folder can't be written to; or, after all else has been written, if some
         pictures are not on disk.
     """
     folder = folder.expanduser()
+    check_sweep_target(folder)
     record = sweep.record
     if record is None or not any(cell.run is not None and cell.run.record.pictures for cell in sweep.cells):
         counts = ", ".join(f"{count} {word}" for word, count in sweep.status_counts().items())
         raise PictureError(f"{sweep.ref} has no pictures to save ({counts})")
+    if kind_of_target(folder) == "zip":
+        return [write_zip(folder, lambda inside: save_sweep(sweep, pictures_folder, inside))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         saved, missing = _copy_all(sweep, pictures_folder, folder)
@@ -64,8 +69,7 @@ def save_sweep(sweep: Sweep, pictures_folder: Path, folder: Path) -> list[Path]:
         told = json.dumps(_everything(sweep, saved, sheets), indent=2, ensure_ascii=True)
         write_file(folder / f"sweep{tail}.json", told.encode("ascii"))
     except OSError as error:
-        reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
-        raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {reason}") from error
+        raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
     copies = [path for pictures in saved.values() for path in pictures.values()]
     if missing:
         some = ", ".join(missing[:_TOLD]) + (" ..." if len(missing) > _TOLD else "")
@@ -167,7 +171,7 @@ def _everything(sweep: Sweep, saved: dict[int, dict[int, Path]], sheets: list[Pa
         "workflow": record.workflow,
         "workflow_id": record.workflow_id,
         "created_at": utc(record.created_at),
-        "ended_at": utc(record.ended_at),
+        "ended_at": utc(sweep.ended_at),
         "spec": record.spec,
         "layout": sweep.layout,
         "counts": sweep.status_counts(),

@@ -165,6 +165,14 @@ class Sweep:
         return (self._sender is None or not self._sender.is_sending) and not self._open
 
     @property
+    def ended_at(self) -> float | None:
+        """When its last run ended, in UTC seconds since 1970; None until then. At the earliest, when it was entered."""
+        if self.record is None or not self.is_settled or (self._sender is None and self.is_sent_elsewhere):
+            return None
+        ends = [cell.run.record.finished_at for cell in self.cells if cell.run is not None]
+        return max([self.record.created_at, *(end for end in ends if end is not None)])
+
+    @property
     def errors(self) -> dict[str, str]:
         """What went wrong, by the reference of the cell (`s1.7`)."""
         bad = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
@@ -178,7 +186,9 @@ class Sweep:
     def cell(self, number: int) -> SweepCell:
         """The cell of this number, from 1."""
         if not 1 <= number <= len(self.cells):
-            raise RefError(f"{self.ref} has {len(self.cells)} cells, so no {self.ref}.{number}")
+            raise RefError(
+                f"{self.ref} has {len(self.cells)} cell{'s' * (len(self.cells) != 1)}, so no {self.ref}.{number}"
+            )
         return self.cells[number - 1]
 
     def select(self, **wanted: Any) -> list[SweepCell]:
@@ -245,7 +255,12 @@ class Sweep:
         self._sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write copies with readable names, one contact sheet and a JSON of everything; the paths written."""
+        """Write copies with readable names, one contact sheet and a JSON of everything, into a folder or `NAME.zip`.
+
+        Returns
+        -------
+        The paths written.
+        """
         from pathlib import Path as Folder  # noqa: PLC0415
 
         return self._keeper.save_sweep(self, Folder(folder).expanduser())
@@ -285,7 +300,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {word}" for word, count in self.status_counts().items())
-        return f"<Sweep {self.ref} {len(self.cells)} cells: {counts}>"
+        return f"<Sweep {self.ref} {len(self.cells)} cell{'s' * (len(self.cells) != 1)}: {counts}>"
 
 
 def sweep_of(

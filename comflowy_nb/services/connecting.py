@@ -67,10 +67,11 @@ def open_service(
     local = find_sandbox(home) if is_loopback(origin) else None
     if local is not None and origin_of(local.url) == origin:
         return _sandbox(local, name)
-    if wanted.addresses and _is_comfyui(wanted.addresses[0]):
+    typed = "the server" if target is None else origin  # an address from the environment is not shown in a notebook
+    if wanted.addresses and _is_comfyui(wanted.addresses[0], typed):
         return _comfyui(wanted.addresses, name)
     check_key_transport(origin)
-    if wanted.word != "cloud" and recognise(origin) == "comfyui":
+    if wanted.word != "cloud" and recognise(origin, typed) == "comfyui":
         return _comfyui((origin,), name)
     # A saved notebook names services, never their addresses.
     label = name or ("cloud" if wanted.word == "cloud" else "local" if is_loopback(origin) else "comflowy")
@@ -85,7 +86,7 @@ def open_service(
     return service
 
 
-def _is_comfyui(address: str) -> bool:
+def _is_comfyui(address: str, label: str) -> bool:
     """Whether an address need not be asked for Comflowy's API first, which takes a key and no path.
 
     That is so behind a path, for an address with headers of its own, and over plain http to another machine, where no
@@ -97,7 +98,7 @@ def _is_comfyui(address: str) -> bool:
     if not (headers or is_open or address != origin):
         return False
     try:
-        return is_comfyui(address, headers)
+        return is_comfyui(address, headers, label)
     except UnreachableError as error:
         tip = "; only a ComfyUI server is reached by plain http, all else by https" if is_open else ""
         raise UnreachableError(f"{error}{tip}") from None

@@ -75,7 +75,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
     return name, after.strip()
 
 
-def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None) -> bool:
+def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label: str = "the server") -> bool:
     """Whether a ComfyUI server answers at an address; what is given out there without `headers` needs none.
 
     Raises
@@ -92,7 +92,7 @@ def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None) -> boo
     finally:
         http.close()
     if isinstance(answer, Failure) and answer.trouble is Trouble.NOT_SENT:
-        raise error_of(answer, "the server")
+        raise error_of(answer, label)
     return _is_comfyui(answer)
 
 
@@ -103,8 +103,13 @@ def _is_comfyui(answer: Answer | Failure) -> bool:
     return isinstance(found, dict) and isinstance(found.get("system"), dict)
 
 
-def recognise(origin: str) -> str:
+def recognise(origin: str, label: str = "the server") -> str:
     """Which kind of service answers at an origin, found out without sending any credential.
+
+    Parameters
+    ----------
+    label
+        How errors name it.
 
     Returns
     -------
@@ -124,7 +129,7 @@ def recognise(origin: str) -> str:
         if isinstance(answer, Failure):
             if answer.text.startswith(BROKE):
                 return "comflowy"
-            raise error_of(answer, "the server")
+            raise error_of(answer, label)
         found = _json(answer.body)
         # many servers answer 404 in JSON; the API's own answers say `success`
         if isinstance(found, dict) and answer.status < 500 and (answer.status != 404 or "success" in found):
@@ -138,14 +143,14 @@ def recognise(origin: str) -> str:
     if _is_comfyui(stats):
         return "comfyui"
     if answer.flaw:
-        raise AnswerError(f"the server's answer can't be used: {answer.flaw}")
+        raise AnswerError(f"{label}'s answer can't be used: {answer.flaw}")
     if 300 <= answer.status < 400:
-        raise AnswerError("the server points elsewhere, which is not followed; connect to the address it shows")
+        raise AnswerError(f"{label} points elsewhere, which is not followed; connect to the address it shows")
     if not answer.body.strip():
-        raise AnswerError(f"the server answers with nothing (status {answer.status}): no Comflowy service")
+        raise AnswerError(f"{label} answers with nothing (status {answer.status}): no Comflowy service")
     kind = "a web page" if answer.body.lstrip()[:1] == b"<" else "something else"
     raise AnswerError(
-        f"the server answers with {kind} (status {answer.status}): no Comflowy service; is the address right?"
+        f"{label} answers with {kind} (status {answer.status}): no Comflowy service; is the address right?"
     )
 
 

@@ -42,6 +42,7 @@ def read_axes(
     *,
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], PictureInput] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Axes:
     """The axes of a sweep.
 
@@ -55,13 +56,15 @@ def read_axes(
         The names that `{name}` may mean; None where nothing expands.
     open_run
         Gives the picture that a reference (`r41[0]`) names, or raises RefError; None where there are none.
+    base
+        Params of the run or sweep that `--from` names, by field id: words are replaced in its texts.
 
     Raises
     ------
     FieldError
         For everything wrong at once; each problem names the field, and the value with its place in the list.
     """
-    reader = SweepReader(workflow, namespace, open_run)
+    reader = SweepReader(workflow, namespace, open_run, base)
     for setting in settings:
         reader.take(setting)
     return reader.axes()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
     from comflowy_nb.workflow.written import Written
 
-__all__ = ["TROUBLE", "AxisReader", "placed", "seed_values"]
+__all__ = ["TROUBLE", "AxisReader", "at_item", "placed", "seed_values"]
 
 _PICTURES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
 _NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
@@ -42,8 +42,10 @@ class AxisReader(Reader):
         workflow: Workflow,
         namespace: Mapping[str, Any] | None,
         open_run: Callable[[str], PictureInput] | None,
+        base: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(workflow, namespace, draw_seed, open_run)
+        self._base = base or {}
         self._axes: list[Axis] = []
         self._seeds: list[SeedWish] = []
         self._set: list[str] = []
@@ -72,7 +74,7 @@ class AxisReader(Reader):
                         self._read_labelled(one, written) if label is not None else self._values(one, written)
                     )
                 except TROUBLE as error:
-                    self.report(setting, placed(one.where, place, error))
+                    self.report(at_item(setting, written), placed(one.where, place, error))
             if len(columns) < len(field_ids):
                 continue
             for row in zip(*columns, strict=True):
@@ -152,6 +154,8 @@ class AxisReader(Reader):
         if pattern is not None:
             return list(open_pictures(pattern))
         text = expand_text(item.value, self.namespace)
+        if not item.quoted:
+            self.check_not_a_file(one, text, typed=item.typed)
         return [self.read_item(one, text, as_text=item.quoted or item.typed)]
 
     def _read_labelled(self, one: Field, written: Written) -> list[Any]:
@@ -227,6 +231,11 @@ def seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word: 
     if count > (high - low + 1) / 2:
         raise ValueError(f"{word} draws too many seeds for a field that goes from {low:g} to {high:g}")
     return tuple(AxisValue({}, str(index)) for index in range(1, count + 1))
+
+
+def at_item(setting: Setting, written: Written) -> Setting:
+    """Return the setting with the place of one of its values."""
+    return replace(setting, where=written.where) if isinstance(written, Item) and written.where else setting
 
 
 def placed(where: str, place: str, error: Exception) -> FieldError:

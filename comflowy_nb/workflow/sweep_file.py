@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from comflowy_nb.errors import PictureError, WorkflowError
 from comflowy_nb.workflow.fields import nearest
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "SweepFile", "read_sweep_file"]
 
+_OPENS = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
 _RETRY = ("failed", "unknown", "all", "none")
 
 
@@ -73,17 +75,41 @@ def read_sweep_file(path: str | Path) -> SweepFile:
         root = YAML(typ="safe", pure=True).compose(text)
         return reader.sweep(root)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        raise WorkflowError(f"{file.name}{line}: {error.problem or error.context}") from None
+        line, problem = _locate(error, text)
+        raise WorkflowError(f"{file.name}{line}: {problem}") from None
+    except ReaderError as error:
+        line = f", line {text.count(chr(10), 0, error.position) + 1}"
+        raise WorkflowError(f"{file.name}{line}: the character {chr(error.character)!r} is not allowed") from None
     except (YAMLError, ValueError, RecursionError) as error:
         first = str(error).strip().partition("\n")[0]
         raise WorkflowError(f"{file.name}: {first or 'this is not YAML'}") from None
 
 
+def _locate(error: MarkedYAMLError, text: str) -> tuple[str, str]:
+    """Return the line of the mistake, as `, line 3`, and the problem: YAML notices some of them lines later."""
+    problem = error.problem or error.context or "this is not YAML"
+    mark = error.problem_mark or error.context_mark
+    if error.context_mark is not None and str(error.context).startswith(_OPENS):
+        mark, problem = error.context_mark, f"{error.context}: {problem}"
+    if mark is None:
+        return "", problem
+    number = mark.line + 1
+    if problem.startswith("mapping values are not allowed"):
+        before = [(index, line) for index, line in enumerate(text.splitlines()[: mark.line], 1) if line.strip()]
+        if before and not re.search(r":(\s|$)|^\s*#", before[-1][1]):
+            number, problem = before[-1][0], "KEY: VALUE is meant here, and there is no colon"
+    return f", line {number}", problem
+
+
 def _whole(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
         raise ValueError("a whole number from 1")
+    return int(text)
+
+
+def _whole_or_none(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError("a whole number from 0")
     return int(text)
 
 
@@ -113,7 +139,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "fresh": _boolean,
     "retry": _retry,
     "max_runs": _whole,
-    "stop_after": _whole,
+    "stop_after": _whole_or_none,
     "window": _whole,
 }
 
@@ -128,36 +154,38 @@ class _FileReader:
             self._refuse(root, "a sweep's file says workflow: NAME and, below fields:, what varies")
         parts = self._pairs(root)
         options: dict[str, Any] = {}
-        for key, node in parts.items():
+        for key, (key_node, node) in parts.items():
             if key in {"workflow", "fields"}:
                 continue
             if key not in OPTIONS:
                 near = nearest(key, [*OPTIONS, "workflow", "fields"])
                 tip = f"nearest: {', '.join(near)}" if near else f"there are workflow, fields, {', '.join(OPTIONS)}"
-                self._refuse(node, f"{key!r} is no part of a sweep's file; {tip}")
+                self._refuse(key_node, f"{key!r} is no part of a sweep's file; {tip}")
             try:
-                options[key] = OPTIONS[key](self._scalar(node, key))
+                options[key] = OPTIONS[key](self._scalar(node, key, key_node))
             except ValueError as error:
-                self._refuse(node, f"{key} is {error}, not {shown(self._scalar(node, key))}")
+                self._refuse(key_node, f"{key} is {error}, not {shown(self._scalar(node, key))}")
         if "workflow" not in parts:
             self._refuse(root, "workflow: NAME is missing")
-        workflow = self._scalar(parts["workflow"], "workflow")
+        key_node, node = parts["workflow"]
+        workflow = self._scalar(node, "workflow", key_node)
         if not workflow:
-            self._refuse(parts["workflow"], "workflow names none")
-        return SweepFile(workflow, self._settings(parts.get("fields")), options)
+            self._refuse(key_node, "workflow names none")
+        return SweepFile(workflow, self._settings(parts["fields"][1]) if "fields" in parts else [], options)
 
     def _settings(self, node: Any) -> list[Setting]:
-        if node is None or (isinstance(node, ScalarNode) and not node.value):
+        if isinstance(node, ScalarNode) and not node.value:
             return []
         if not isinstance(node, MappingNode):
             self._refuse(node, "fields: are a mapping, FIELD: VALUES in each line")
         found = []
-        for key, value in self._pairs(node).items():
-            where = f"{self._file.name}, line {value.start_mark.line + 1}"
+        for key, (key_node, value) in self._pairs(node).items():
+            where, key_where = self._where(value), self._where(key_node)
             if isinstance(value, ScalarNode) and not value.style and not str(value.tag).startswith("!"):
-                found.append(Setting(key, value.value, where=where, plain=(value.value, False)))
+                plain = (value.value, False)
+                found.append(Setting(key, value.value, where=where, plain=plain, key_where=key_where))
             else:
-                found.append(Setting(key, self._written(value), where=where, typed=True))
+                found.append(Setting(key, self._written(value), where=where, typed=True, key_where=key_where))
         return found
 
     def _written(self, node: Any) -> Written:
@@ -168,7 +196,7 @@ class _FileReader:
             except ValueError:
                 self._refuse(node, f"{shown(node.value)} is no JSON")
         if tag == "!picture":
-            parts = {key: self._scalar(part, key) for key, part in self._pairs(node).items()}
+            parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:
                 return Item(read_picture(self._file.parent, parts), typed=True, exact=True)
             except PictureError as error:
@@ -176,26 +204,30 @@ class _FileReader:
         if tag.startswith("!"):
             self._refuse(node, f"{tag} means nothing here")
         if isinstance(node, MappingNode):
-            return Labelled(tuple((key, self._written(part)) for key, part in self._pairs(node).items()))
+            return Labelled(tuple((key, self._written(part)) for key, (_, part) in self._pairs(node).items()))
         if isinstance(node, SequenceNode):
             typed = self._text[node.start_mark.index : node.end_mark.index] if node.flow_style else None
             return Several(tuple(self._written(part) for part in node.value), typed)
-        return Item(node.value, quoted=bool(node.style))
+        return Item(node.value, quoted=bool(node.style), where=self._where(node))
 
-    def _pairs(self, node: Any) -> dict[str, Any]:
+    def _where(self, node: Any) -> str:
+        return f"{self._file.name}, line {node.start_mark.line + 1}"
+
+    def _pairs(self, node: Any) -> dict[str, tuple[Any, Any]]:
+        """Return the nodes of the key and of the value, by the key."""
         if not isinstance(node, MappingNode):
             self._refuse(node, "a mapping, KEY: VALUE, is meant here")
-        found: dict[str, Any] = {}
+        found: dict[str, tuple[Any, Any]] = {}
         for key_node, value in node.value:
             key = self._scalar(key_node, "a key")
             if key in found:
                 self._refuse(key_node, f"{key!r} stands there twice")
-            found[key] = value
+            found[key] = key_node, value
         return found
 
-    def _scalar(self, node: Any, what: str) -> str:
+    def _scalar(self, node: Any, what: str, key_node: Any = None) -> str:
         if not isinstance(node, ScalarNode):
-            self._refuse(node, f"{what} is one value")
+            self._refuse(key_node or node, f"{what} is one value")
         return str(node.value)
 
     def _refuse(self, node: Any, what: str) -> NoReturn:

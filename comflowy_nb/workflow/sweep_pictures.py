@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.pictures import PictureInput
 
-__all__ = ["label_pictures", "open_pictures", "pattern_in", "read_picture", "save_picture"]
+__all__ = ["label_pictures", "names_files", "open_pictures", "pattern_in", "read_picture", "save_picture"]
 
 _FILE = "file:"
 _DIGITS = re.compile(r"(\d+)")
@@ -35,6 +35,14 @@ def pattern_in(text: str) -> str | None:
     if not text.startswith(_FILE) or not glob.has_magic(pattern) or Path(pattern).is_file():
         return None
     return pattern
+
+
+def names_files(text: str) -> bool:
+    """Return whether a text is the path of a file on this machine, or a pattern that matches some."""
+    path = os.path.expanduser(text)  # noqa: PTH111 - as above
+    if "\0" in path:
+        return False
+    return os.path.isfile(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))  # noqa: PTH113, PTH207 - no error of the file system
 
 
 def open_pictures(pattern: str) -> list[PictureInput]:

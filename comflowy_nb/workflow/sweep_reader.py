@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.errors import FieldError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.values import Setting
     from comflowy_nb.workflow.written import Written
 
-from comflowy_nb.workflow.axis_reader import TROUBLE, AxisReader, placed
+from comflowy_nb.workflow.axis_reader import TROUBLE, AxisReader, at_item, placed
 
 __all__ = ["LARGEST_SWEEP", "SweepReader"]
 
@@ -59,7 +60,7 @@ class SweepReader(AxisReader):
                 self.report(setting, FieldError(f"{setting.key}: {error}"))
                 return
             if presets is None:
-                self.report(setting, unknown)
+                self.report(replace(setting, where=setting.key_where or setting.where), unknown)
             else:
                 self._take_presets(setting, presets)
             return
@@ -121,14 +122,14 @@ class SweepReader(AxisReader):
                 try:
                     new = str(self._plain_text(one, item))
                 except TROUBLE as error:
-                    self.report(setting, placed(one.where, f"the words for {word!r}", error))
+                    self.report(at_item(setting, item), placed(one.where, f"the words for {word!r}", error))
                     continue
                 params = {field_id: replace_words(text, {word: new}) for field_id, text in texts.items()}
                 values.append(AxisValue(params, new if label is None else label, label is not None, word=new))
             self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{one.where}, {word!r}")
 
     def _searched(self, one: Field, given: Written | None) -> str:
-        """The text in which words are replaced: the one given, else the workflow's own."""
+        """Return the text in which words are replaced: the one given, else that of `--from`, else the workflow's."""
         if one.type not in {FieldType.STRING, FieldType.UNKNOWN}:
             raise FieldError(f"{one.where}: words can be replaced in a text, and this is of type {one.type}")
         if given is not None:
@@ -137,6 +138,7 @@ class SweepReader(AxisReader):
         graph = self.workflow.graph
         if graph is not None and one.node in graph.nodes:
             text = graph.nodes[one.node].get("inputs", {}).get(one.name, text)
+        text = self._base.get(one.id, text)
         if not isinstance(text, str) or not text:
             raise FieldError(f"{one.where}: the workflow's own text is not known: write {{in: TEXT, replace: ...}}")
         return text
@@ -194,7 +196,8 @@ class SweepReader(AxisReader):
                             raise FieldError(f"{self.field(field_id).where} is set twice")
                         params[field_id] = self._read_labelled(self.field(field_id), node)[0]
                 except TROUBLE as error:
-                    self.report(setting, FieldError(*(f"{setting.key}, preset {label!r}: {error}".split("\n"))))
+                    problems = f"{setting.key}, preset {label!r}: {error}".split("\n")
+                    self.report(at_item(setting, node), FieldError(*problems))
             if len(self.problems) == told:
                 values.append(AxisValue(params, label, is_named=True))
         self._add_axis(setting, Axis(setting.key, "preset", tuple(mine), tuple(values)), setting.key)

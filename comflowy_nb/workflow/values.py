@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
 from comflowy_nb.workflow.expansion import expand, is_name
 from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.finding import PICTURES
 from comflowy_nb.workflow.json_values import plain, shown
 from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
 from comflowy_nb.workflow.several import SEED_WORDS, has_range, is_several
-from comflowy_nb.workflow.sweep_pictures import pattern_in
+from comflowy_nb.workflow.sweep_pictures import names_files, pattern_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,9 +45,10 @@ class Setting:
     """One field as a person set it.
 
     `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
-    quotes, `where` names the place for an error (`line 3`). Only in a body of lines: `plain` is the text, and whether
-    it was quoted, as types other than STRING read it, without comments; `is_list` says that it was written as a list
-    of lines that begin with `- `; `block` are the lines as they stand below the key, where nothing stands beside it.
+    quotes, `where` names the place for an error (`line 3`), `key_where` that of the key if it is another. Only in a
+    body of lines: `plain` is the text, and whether it was quoted, as types other than STRING read it, without comments;
+    `is_list` says that it was written as a list of lines that begin with `- `; `block` are the lines as they stand
+    below the key, where nothing stands beside it.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Setting:
     plain: tuple[str, bool] | None = None
     is_list: bool = False
     block: tuple[str, ...] | None = None
+    key_where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +181,14 @@ class Reader:
 
     def _report_twice(self, field_id: str, setting: Setting) -> None:
         first = self._given[field_id]
+        where = self.field(field_id).where
+        if first.where == setting.where == "the line":
+            keys = "" if first.key == setting.key else f", as {first.key} and as {setting.key}"
+            name = first.key if first.key == setting.key else where
+            self.problems.append(f"{name} is set twice on this line{keys}. Keep one.")
+            return
         places = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
-        self.problems.append(f"{self.field(field_id).where} is given twice: {' and '.join(places)}")
+        self.problems.append(f"{where} is set twice: {' and '.join(places)}. Keep one.")
 
     def field(self, field_id: str) -> Field:
         return self.workflow.fields.get(field_id) or Field(field_id)
@@ -201,6 +210,8 @@ class Reader:
         picture = self._read_picture(one, meaning)
         if picture is not None:
             return picture
+        if not quoted:
+            self.check_not_a_file(one, meaning, typed=setting.typed)
         if one.type is FieldType.UNKNOWN and (quoted or setting.typed):
             return meaning
         return self._read_text(one, meaning)
@@ -240,8 +251,28 @@ class Reader:
             if is_picture(value):
                 return picture_of(value)
             if isinstance(value, str):
+                self.check_not_a_file(one, value, typed=True)
                 return self._read_picture(one, value) or value
         return one.check(value)
+
+    def check_not_a_file(self, one: Field, text: str, *, typed: bool) -> None:
+        """Check that a text is not the bare path of an image file on this machine, which only `file:PATH` uploads.
+
+        Raises
+        ------
+        FieldError
+            If it is, and the server does not list an image of that name.
+        """
+        if one.type is FieldType.IMAGEUPLOAD:
+            is_candidate = text != one.default and text not in one.options
+        else:  # nothing says that it is an image; a typed value is always text
+            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(PICTURES))
+        if is_candidate and not text.startswith(("file:", "run:")) and names_files(text):
+            quoted = "" if typed else f'; "{text}" in quotes is submitted as typed'
+            raise FieldError(
+                f"{one.where}: {shown(text)} is a file on this machine, not on the server. Did you mean file:{text}? "
+                f"That uploads your file{quoted}"
+            )
 
     def is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
         if not one.is_seed or not SEED_WORDS.fullmatch(text):

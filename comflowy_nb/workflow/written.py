@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
@@ -25,13 +25,14 @@ _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
 class Item:
     """One value: a text as typed, without its quotes, or (`typed`) a value of JSON or Python.
 
-    `exact` is what a `{name}` stood for: it is never divided, expanded or parsed.
+    `exact` is what a `{name}` stood for: it is never divided, expanded or parsed. `where` names its line in a file.
     """
 
     value: object
     quoted: bool = False
     typed: bool = False
     exact: bool = False
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

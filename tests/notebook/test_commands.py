@@ -31,7 +31,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "m", "5 m", "-3", "1e3", "3w", "inf"])
 def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="use 30s, 5m, 2h or 30d"):
         duration_s(text)
 
 
@@ -47,19 +47,31 @@ def test_what_is_no_duration_is_refused(text):
         ("run default --as --fresh", "--as needs a value"),
         ("run default --fresh=yes", "--fresh takes no value"),
         ("run default --fresh --fresh", "stands there twice"),
-        ("run default --timeout soon", "is no time"),
-        ("run default --retry never", "none of failed, unknown, all, none"),
-        ("run default --as last", "can't be a name"),
-        ("run default --as r12", "can't be a name"),
-        ("run default --as s3", "can't be a name"),
-        ("run default --as for", "can't be a name"),
-        ("run default --as two-words", "can't be a name"),
-        ("run default text=a photo of", "stands in quotes"),
-        ("runs --limit 0", "no whole number"),
+        ("run default --timeout soon", "invalid --timeout 'soon': use 30s, 5m, 2h or 30d"),
+        ("run default --retry never", "invalid --retry 'never': use failed, unknown, all or none"),
+        ("run default --as last", "invalid --as 'last': the name is reserved"),
+        ("run default --as r12", "reserved"),
+        ("run default --as s3", "reserved"),
+        ("run default --as for", "reserved"),
+        ("run default --as 2cats", "invalid --as '2cats': not a Python identifier (last, r1 and s1 are reserved)"),
+        (
+            "run default text=a photo of",
+            "unexpected word 'photo'. Put text that contains spaces in quotes: text=\"a photo of\"",
+        ),
+        ("run 6::text=a cat default --fresh", 'in quotes: 6::text="a cat default"'),
+        (
+            "run --from r1 6::text=a cat",
+            "unexpected word 'cat'. Put text that contains spaces in quotes: 6::text=\"a cat\"",
+        ),
+        ("run default other", "unexpected word 'other': %comflowy run WORKFLOW"),
+        ("run default --save x.tar.gz", "use a folder"),
+        ("runs --status done", "invalid --status 'done': use "),
+        ("runs --since yesterday", "invalid --since 'yesterday': use 30s, 5m, 2h or 30d"),
+        ("runs --limit 0", "invalid --limit '0': use a whole number from 1"),
         ("show", "show needs more"),
-        ("show cfg=7", "doesn't know what to do with 'cfg=7'"),
+        ("show cfg=7", "unexpected word 'cfg=7': %comflowy show REF"),
         ("save r1", "save needs more"),
-        ("login me", "doesn't know what to do with 'me'"),
+        ("login me", "unexpected word 'me': %comflowy login"),
     ],
 )
 def test_wrong_usage_is_told_with_the_nearest_spelling(line, told):

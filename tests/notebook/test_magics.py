@@ -235,7 +235,7 @@ def test_runs_are_listed_and_searched(sandbox):
         assert [run.ref for run in cell.value] == [made.ref]
         assert made.ref in cell.last[0]["text/plain"]
         assert len(cell.handles) == 1
-    assert "no run is like that" in sandbox("%comflowy runs cfg=99").last[0]["text/plain"]
+    assert "No runs match. %comflowy runs shows the latest." in sandbox("%comflowy runs cfg=99").last[0]["text/plain"]
 
 
 def test_show_and_save_take_one_run_several_or_one_picture(sandbox, tmp_path):

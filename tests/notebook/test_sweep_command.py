@@ -51,7 +51,7 @@ def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
     assert re.fullmatch(r"12 cells: 12 new(, about \d+ s)?", plan)
     ref = first.value.ref
     assert re.fullmatch(rf"{ref} bottles \(default\) - 12 of 12 success in \d.*s", status)
-    assert drawn.startswith(f"{ref}: 12 cells, 12 pictures")
+    assert drawn.startswith(f"{ref}: 12 cells, 12 images")
     assert sum("image/jpeg" in data for data in first.last) == 1, "drawn once, though it is the cell's value as well"
     assert first.value.layout == {"x": None, "y": None, "z": None}
 
@@ -354,5 +354,5 @@ def test_in_the_background_the_view_thread_fills_the_same_cell(sandbox, shell, m
     assert cell.error is None
     _, status, drawn = texts(cell)
     assert "8 of 8 success" in status
-    assert drawn.startswith(f"{cell.value.ref}: 8 cells, 8 pictures")
+    assert drawn.startswith(f"{cell.value.ref}: 8 cells, 8 images")
     assert len(cell.handles) == 3, "and nothing by the value the cell ends in"

@@ -244,7 +244,7 @@ def test_the_status_line_tells_how_far_it_is(folder, swept, handles):
     assert lines[0].startswith("s1 default on sandbox - 1 of 4 done, 1 running - 1 failed (s1.3: no memory) - ")
     assert lines[-1].startswith("s1 default - 2 of 4 success")
     assert "1 failed (s1.3: no memory)" in lines[-1]
-    assert "1 not sent" in lines[-1]
+    assert "1 not submitted. Run the cell again to submit it." in lines[-1]
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,10 @@ def test_a_picture_that_carries_its_graph_tells_what_was_not_set(tmp_path, read)
     ("items", "said"),
     [
         ([], "a comparison takes 2 to 9 pictures, not 0: %comflowy compare r41 r43"),
-        (["r1"], "one picture is no comparison; name another beside r1: %comflowy compare r41 r43"),
+        (["r1"], "compare needs at least two images: %comflowy compare r1 REF"),
+        (["s1.1"], "compare needs at least two images: %comflowy compare s1.1 s1.2"),
+        (["s1.2"], "compare needs at least two images: %comflowy compare s1.2 s1.1"),
+        (["r1[0]"], "compare needs at least two images: %comflowy compare r1[0] REF"),
         (["r1"] * 11, "a comparison takes 2 to 9 pictures, not 11: %comflowy compare r41 r43"),
         (["s1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["s1", "r1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
@@ -120,7 +123,7 @@ def test_runs_without_pictures_and_live_ones(swept, axis, read):
         read("s1.4", "r1")
     with pytest.raises(RefError, match=r"^r2 is not done \(submitting\); %comflowy show r2 waits for its pictures$"):
         read("s1.4", "s1.2")
-    with pytest.raises(RefError, match=r"^s1.3 was not sent; the sweep run again sends it$"):
+    with pytest.raises(RefError, match=r"^s1\.3 was not submitted; run the cell of the sweep again to submit it$"):
         read("s1.4", sweep.cells[2])
     with pytest.raises(RefError, match=r"^s1 is a sweep of 4 cells"):
         read("s1.4", sweep)

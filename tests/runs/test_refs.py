@@ -39,6 +39,15 @@ TABLE = {
     "s3.x": Ref("id", "s3.x"),
     "s3.": Ref("id", "s3."),
     "r41.2": Ref("id", "r41.2"),
+    "ck.1": Ref("name", "ck.1", cell=1),
+    "ck.12[0]": Ref("name", "ck.12", cell=12, picture=0),
+    "ck.1:9:1[2]": Ref("name", "ck.1", cell=1, node="9:1", picture=2),
+    "last.3": Ref("last", "last.3", cell=3),
+    "last~1.3": Ref("last", "last~1.3", back=1, cell=3),
+    "ck.": Ref("id", "ck."),
+    "ck.x": Ref("id", "ck.x"),
+    "ck.1.2": Ref("id", "ck.1.2"),
+    "7f.1": Ref("id", "7f.1"),
 }
 
 

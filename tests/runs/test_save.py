@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import PictureError, SettingsError
 from comflowy_nb.runs import save
 from comflowy_nb.runs.images import keep_picture, picture_path
 from comflowy_nb.runs.run import PictureRecord
@@ -204,3 +205,73 @@ def test_a_name_is_never_too_long(history, intent):
     name = readable_name(record, PictureRecord(0, "9", 0))
     assert name.startswith("r1_絵")
     assert len(name.encode()) <= 120
+
+
+def test_a_name_with_zip_is_a_zip_file(done, picture, tmp_path):
+    """`save r1 looks.zip` made a folder that was called looks.zip: every name was taken for a folder's."""
+    run = done([picture(), picture(size=(50, 50))])
+    assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks.zip"]
+    with zipfile.ZipFile(tmp_path / "new" / "looks.zip") as archive:
+        assert archive.testzip() is None
+        inside = {name: archive.read(name) for name in archive.namelist()}
+    assert inside == {path.name: path.read_bytes() for path in run.save(tmp_path / "folder")}
+    assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks.zip"], "it is not written twice"
+    (tmp_path / "new" / "looks.zip").write_bytes(b"mine")
+    assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks (2).zip"]
+    assert (tmp_path / "new" / "looks.zip").read_bytes() == b"mine"
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["looks (2).zip", "looks.zip"]
+
+
+def test_a_zip_file_has_the_images_that_are_there(done, picture, tmp_path):
+    run = done([picture(), None])
+    with pytest.raises(PictureError, match=r"1 of 2 pictures saved in looks\.zip; not on disk"):
+        run.save(tmp_path / "looks.zip")
+    with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
+        assert len(archive.namelist()) == 1
+
+
+def test_a_run_without_images_leaves_no_zip_file(done, tmp_path):
+    with pytest.raises(PictureError):
+        done([None]).save(tmp_path / "looks.zip")
+    assert not list(tmp_path.glob("*.zip"))
+
+
+def test_an_image_name_is_the_file_of_one_image(done, picture, tmp_path):
+    """`r.save("x.png")` made a folder x.png with the image inside."""
+    run = done([picture()])
+    (path,) = run.save(tmp_path / "new" / "x.png")
+    assert path == tmp_path / "new" / "x.png"
+    with Image.open(path) as copy:
+        assert json.loads(copy.info["comflowy"])["params"] == run.params
+    jpeg = done([picture("JPEG")], key="another")
+    assert jpeg.save(tmp_path / "x.JPEG") == [tmp_path / "x.JPEG"]
+    assert (tmp_path / "x.JPEG").read_bytes() == jpeg.images[0].bytes
+
+
+def test_an_image_name_for_several_images_says_what_to_type(done, picture, tmp_path):
+    run = done([picture(), picture(size=(50, 50))])
+    with pytest.raises(SettingsError, match=r"2 images.*x\.zip.*%comflowy save r1\[0\] x\.png"):
+        run.save(tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_an_image_name_of_another_kind_says_what_to_type(done, picture, tmp_path):
+    run = done([picture()])
+    with pytest.raises(SettingsError, match=r"r1\[0\] is a PNG image: use x\.png"):
+        run.save(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("name", ["looks.tar.gz", "looks.html", "looks.json", "looks.MP4"])
+def test_a_name_of_another_file_is_an_error(done, picture, tmp_path, name):
+    run = done([picture()])
+    with pytest.raises(SettingsError, match="zip"):
+        run.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["out.v2", "2026.11.28", "looks.zip", "there.png"])
+def test_a_folder_may_have_dots_in_its_name(done, picture, tmp_path, name):
+    if "." in name and name.rpartition(".")[2] in {"zip", "png"}:
+        (tmp_path / name).mkdir()
+    (path,) = done([picture()]).save(tmp_path / name)
+    assert path.parent == tmp_path / name

@@ -4,11 +4,12 @@ import errno
 import json
 import re
 import time
+import zipfile
 
 import pytest
 from PIL import Image
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import PictureError, SettingsError
 from comflowy_nb.runs import contact_sheet, save_sweep
 from comflowy_nb.runs.contact_sheet import PAGE_HEIGHT_PX, PAGE_WIDTH_PX, draw_sheets
 from comflowy_nb.runs.images import picture_path, thumbnail_path
@@ -283,3 +284,43 @@ def test_letters_of_other_languages_are_written(letter):
     """The font that Pillow brings has none of them: prompts came out as boxes."""
     font = contact_sheet.Pen()._fonts["text"]
     assert bytes(font.getmask(letter)) != bytes(font.getmask("\U000e0fff"))
+
+
+def test_a_sweep_as_a_zip_file(swept, axis, tmp_path):
+    """`sweep ... --save looks.zip` made a folder that was called looks.zip."""
+    sweep = swept(axis("3::cfg", 4, 6.5))
+    assert sweep.save(tmp_path / "out" / "looks.zip") == [tmp_path / "out" / "looks.zip"]
+    with zipfile.ZipFile(tmp_path / "out" / "looks.zip") as archive:
+        assert sorted(archive.namelist()) == [
+            "contact_sheet.jpg",
+            "s1.1_cfg-4.png",
+            "s1.2_cfg-6.5.png",
+            "sweep.json",
+        ]
+    assert names(tmp_path / "out") == ["looks.zip"]
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.tar.gz"])
+def test_a_sweep_is_not_one_file(swept, axis, tmp_path, name):
+    sweep = swept(axis("3::cfg", 4, 6.5))
+    with pytest.raises(SettingsError, match="zip file"):
+        sweep.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("ends", [{}, {1: Status.FAILED}, {2: Status.CANCELLED}, {2: None}, {2: Status.UNKNOWN}])
+def test_the_json_says_when_the_sweep_ended(swept, axis, tmp_path, ends):
+    """`sweep.json` had `"ended_at": null`: it was written from the record as it was when the sweep was entered."""
+    sweep = swept(axis("3::cfg", 4, 6.5, 8), ends=ends)
+    sweep.save(tmp_path)
+    ended = max(
+        run["finished_at"] for cell in told(tmp_path)["cells"] if (run := cell.get("run")) and run["finished_at"]
+    )
+    assert told(tmp_path)["ended_at"] == ended
+    assert told(tmp_path)["created_at"] <= ended
+
+
+def test_the_json_of_a_sweep_that_goes_on_has_no_end(swept, axis, tmp_path):
+    sweep = swept(axis("3::cfg", 4, 6.5), ends={2: Status.SUBMITTING})
+    sweep.save(tmp_path)
+    assert told(tmp_path)["ended_at"] is None

@@ -317,6 +317,29 @@ def test_a_cells_run_and_its_pictures_are_found(library, found):
     assert library.find("s1.2:12:3[0]").image.record.index == 1
 
 
+@pytest.mark.parametrize("name", ["bottles", "last~1"])
+def test_a_sweeps_name_stands_for_it_in_its_cells(library, found, name):
+    """`compare ck.1 ck.2` of the sweep `ck` failed: `ck.1` was taken for a service's id."""
+    assert library.find(f"{name}.1").run.number == 2
+    assert library.find(f"{name}.2[1]").image.node == "12:3"
+    assert library.find(f"{name}.2:12:3[0]").image.record.index == 1
+    with pytest.raises(RefError, match=r"^s1 is a sweep of 3 cells, so there is no s1\.4$"):
+        library.find(f"{name}.4")
+
+
+def test_a_run_has_no_cells(library, intent):
+    library.history.claim(intent("k", name="boat"))
+    for ref in ("boat.1", "last.1"):
+        with pytest.raises(RefError, match="is the run r1, and only a sweep has cells"):
+            library.find(ref)
+
+
+def test_an_id_that_looks_like_a_cell_is_found(library, intent):
+    record = library.history.claim(intent("k")).record
+    library.history.move(record.token, Status.WAITING, service_run_id="job.7")
+    assert library.find("job.7").run.number == 1
+
+
 @pytest.mark.parametrize(
     ("ref", "told"),
     [
@@ -325,7 +348,7 @@ def test_a_cells_run_and_its_pictures_are_found(library, found):
         ("s2.1", "there is no sweep s2"),
         ("s1.0", r"s1 is a sweep of 3 cells, so there is no s1\.0"),
         ("s1.4", r"s1 is a sweep of 3 cells, so there is no s1\.4"),
-        ("s1.3", r"s1\.3 was not sent"),
+        ("s1.3", r"s1\.3 was not submitted"),
         ("s1[0]", r"s1 is a sweep of 3 cells; the first picture of one is s1\.1\[0\]"),
         ("bottles[0]", r"the first picture of one is s1\.1\[0\]"),
         ("s1.2[7]", r"r3 has 2 pictures, so no \[7\]"),

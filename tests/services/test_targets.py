@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from faulty_server import close_after_reading, closed_port, html, redirect, reply
 
+from comflowy_nb import connect
 from comflowy_nb.errors import AnswerError, ServiceError, SettingsError, UnreachableError
 from comflowy_nb.services.origins import is_loopback, origin_of
 from comflowy_nb.services.targets import Target, parse_target, recognise
@@ -159,3 +160,15 @@ def test_nobody_there():
 def test_no_tls_there(faulty):
     with pytest.raises(ServiceError, match="encrypted connection failed"):
         recognise(faulty.url.replace("http:", "https:"))
+
+
+def test_an_address_that_was_typed_is_named_where_nothing_answers(monkeypatch):
+    """`connect http://127.0.0.1:9999` failed with `can't reach the server`, whichever of several was meant."""
+    address = f"http://127.0.0.1:{closed_port()}"
+    for target in (address, f"lab={address}", f"{address}/?token=secret"):
+        with pytest.raises(UnreachableError, match=f"^can't reach {address}: ") as caught:
+            connect(target)
+        assert "secret" not in str(caught.value)
+    monkeypatch.setenv("COMFLOWY_TARGET", address)
+    with pytest.raises(UnreachableError, match=r"^can't reach the server: "):
+        connect()

@@ -333,7 +333,7 @@ def test_a_sweep_of_too_many_cells_is_refused_with_its_count(workflow):
 
 def test_a_field_given_twice(workflow):
     for text in ("cfg: 4, 8\n3::cfg: 2", "prompt: a || b\n6::text: c", "all::text: a || b\n7::text: c"):
-        assert "given twice" in problems(body, workflow, text)[0]
+        assert "set twice" in problems(body, workflow, text)[0]
 
 
 def test_an_axis_over_all_fields_of_a_name(workflow):
@@ -412,9 +412,9 @@ def test_presets_may_set_texts_and_different_fields(workflow):
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (LOOKS + "\ncfg: 4", ("node 3 (KSampler), cfg is given twice", "look", "cfg (line 2)")),
-        ("cfg: 4\n" + LOOKS, ("node 3 (KSampler), cfg is given twice", "cfg (line 1)", "look (line 2)")),
-        ("look: {a: {cfg: 4}}\nfeel: {a: {cfg: 5}}", ("given twice", "feel")),
+        (LOOKS + "\ncfg: 4", ("node 3 (KSampler), cfg is set twice", "look", "cfg (line 2)")),
+        ("cfg: 4\n" + LOOKS, ("node 3 (KSampler), cfg is set twice", "cfg (line 1)", "look (line 2)")),
+        ("look: {a: {cfg: 4}}\nfeel: {a: {cfg: 5}}", ("set twice", "feel")),
         ("look: {a: {cfg: 4, 3::cfg: 5}}", ("preset 'a'", "set twice")),
         ("look: {a: {cfg: 4}, a: {cfg: 5}}", ("label 'a' is used twice",)),
         ("look: {a: {cfg: 4}, b: {cfg: 4.0}}", ("twice", "'a' and 'b'")),

@@ -123,6 +123,25 @@ def test_problems_name_the_file_and_the_line(workflow, file):
 
 
 @pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        ("  nope:\n    - 1\n    - 2\n", 3),
+        ("  steps:\n    - 20\n    - few\n", 5),
+        ("  steps: [20,\n    few]\n", 4),
+        ("  cfg:\n    low: 3\n    high: x\n", 5),
+        ("  look:\n    soft: {cfg: 3}\n    hard: {cfg: x}\n", 5),
+        ("  look:\n    soft: {cfg: 3}\n    hard:\n      cfg: 4\n      nope: 3\n", 7),
+        ("  prompt: {in: a cat, replace: {dog: [cow]}}\n  cfg: 3\n", 3),
+        ("  steps: 3\n  cfg: |\n    x\n", 4),
+    ],
+)
+def test_a_problem_names_its_own_line(workflow, file, lines, number):
+    """A field that does not exist had the line of its first value, and a wrong value that of the first in its list."""
+    with pytest.raises(FieldError, match=rf"night\.yaml, line {number}: "):
+        axes_in(workflow, file, lines)
+
+
+@pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("", ("workflow: NAME",)),
@@ -149,6 +168,15 @@ def test_problems_name_the_file_and_the_line(workflow, file):
         ("workflow: w\nfields: &a\n  b: *c\n", ("line 3",)),
         ("workflow: w\nfields:\n  a: &a [*a]\n", ("night.yaml",)),
         ("workflow: w\n---\nworkflow: v\n", ("line 2",)),
+        ("workflow: w\nfields:\n  a: [1, 2\n  b: 3\n  c: 4\n", ("line 3", "flow sequence")),
+        ("workflow: w\nfields:\n  a: {x: 1\n  b: 3\n", ("line 3", "flow mapping")),
+        ('workflow: w\nfields:\n  a: "a cat\n  b: 3\n  c: 4\n', ("line 3", "quoted")),
+        ("workflow: w\nfields:\n  a 3\n  b: 3\n", ("line 3", "no colon")),
+        ("workflow: w\nfields:\n  a: 3\n  b 3\n  c: 3\n", ("line 4", "':'")),
+        ("workflow: w\nfields:\n  a: 3\n   b: 3\n", ("line 4",)),
+        ("workflow: w\nfields:\n  a: x\a\n", ("line 3", "not allowed")),
+        ("workflow: w\n\nfieldz:\n\n  a: 1\n", ("line 3", "'fieldz'")),
+        ("workflow: w\nmax_runs:\n  - 3\n", ("line 2", "max_runs is one value")),
         ("a\x00b: 1", ("night.yaml",)),
     ],
 )

@@ -136,7 +136,7 @@ def test_all_problems_are_told_at_once(workflow):
         "node 3 (KSampler), steps: 'few' is not a whole number",
         "node 6 (CLIP Text Encode (Prompt)), text: {gone}: no variable is called gone",
         "'text' is the name of 2 fields",
-        "node 3 (KSampler), seed is given twice: 3::seed (the line) and seed (the line)",
+        "node 3 (KSampler), seed is set twice on this line, as 3::seed and as seed. Keep one.",
     ):
         assert part in told
 
@@ -151,7 +151,7 @@ def test_a_field_given_twice_is_an_error_whatever_it_is_called(workflow):
         found = problems(
             resolve, workflow, [Setting(first, "1", where="the line"), Setting(second, "1", where="line 2")]
         )
-        assert found == tuple(one for one in found if "given twice" in one)
+        assert found == tuple(one for one in found if "set twice" in one)
         assert f"{first} (the line)" in found[0]
         assert f"{second} (line 2)" in found[0]
 
@@ -435,3 +435,9 @@ def test_params_of_python_are_python_values(workflow, undescribed):
 def test_any_text_of_python_is_sent_byte_for_byte(workflow, text):
     assert resolve(workflow, settings_from_mapping({"6::text": text})).params == {"6::text": text}
     assert line(workflow, "6::text={t}", namespace={"t": text}) == {"6::text": text}
+
+
+def test_a_field_set_twice_on_the_line_is_said_in_a_few_words(workflow):
+    """The error said `cfg is given twice: cfg (the line) and cfg (the line)`."""
+    settings = [Setting("cfg", "1", where="the line"), Setting("cfg", "2", where="the line")]
+    assert problems(resolve, workflow, settings) == ("cfg is set twice on this line. Keep one.",)

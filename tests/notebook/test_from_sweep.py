@@ -1,0 +1,192 @@
+"""`--from` a sweep: what the new line does not set is kept, and what it removes is named, in `sweep`, `run`, `form`."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.error import UsageError
+
+from comflowy_nb.errors import FieldError, SettingsError
+
+TINY = "5::width: 64\n5::height: 64\nsteps: 1\n"
+LOOKS = TINY + (
+    "seed: 7\nlook:\n  soft: {cfg: 3, sampler_name: euler}\n  hard: {cfg: 9, sampler_name: heun}\ndenoise: 0.9,1.0\n"
+)
+
+
+def texts(cell):
+    return [data["text/plain"] for data in cell.last]
+
+
+def params_of(sweep):
+    return [cell.params for cell in sweep.cells]
+
+
+@pytest.fixture
+def looks(sandbox):
+    made = sandbox(f"%%comflowy sweep default --as looks --x denoise --y look\n{LOOKS}")
+    assert made.error is None, made.error
+    return sandbox("looks").value
+
+
+def test_a_preset_that_is_partly_overridden_keeps_its_other_fields(sandbox, looks):
+    """`sweep --from looks cfg=5` ran with the default sampler: the whole preset axis `look` was dropped silently.
+
+    The cause: an axis of which any field was set anew was left out.
+    """
+    made = sandbox("%comflowy sweep --from looks cfg=5 --dry-run")
+    assert made.error is None
+    plan = texts(made)[0]
+    assert plan.startswith("4 cells")
+    assert f"from {looks.ref}: axis look no longer sets 3::cfg, only 3::sampler_name" in plan
+    assert {(params["3::cfg"], params["3::sampler_name"]) for params in params_of(made.value)} == {
+        (5, "euler"),
+        (5, "heun"),
+    }
+    assert {cell.labels["look"] for cell in made.value.cells} == {"soft", "hard"}
+
+
+def test_an_axis_beside_a_partly_overridden_preset(sandbox, looks):
+    made = sandbox("%comflowy sweep --from looks cfg=5,6 --dry-run")
+    assert "axis look no longer sets 3::cfg" in texts(made)[0]
+    assert len(made.value.cells) == 8
+    assert [axis.name for axis in made.value.axes.axes] == ["look", "denoise", "cfg"]
+
+
+def test_an_overridden_axis_is_named_in_the_plan(sandbox, looks):
+    made = sandbox("%comflowy sweep --from looks denoise=1 --dry-run")
+    assert f"from {looks.ref}: axis denoise (0.9, 1) is replaced" in texts(made)[0]
+    assert len(made.value.cells) == 2
+
+
+def test_other_values_of_an_axis_need_no_notice(sandbox, looks):
+    made = sandbox("%comflowy sweep --from looks denoise=0.8,0.9,1 --dry-run")
+    assert "from s" not in texts(made)[0]
+    assert len(made.value.cells) == 6
+
+
+def test_a_preset_that_sets_fewer_fields_is_named(sandbox, looks):
+    made = sandbox("%%comflowy sweep --from looks --dry-run\nlook:\n  low: {cfg: 2}\n  high: {cfg: 8}\n")
+    assert "axis look is replaced; the new one does not set 3::sampler_name" in texts(made)[0]
+
+
+def test_presets_that_no_longer_differ_are_an_error(sandbox, looks):
+    made = sandbox("%%comflowy sweep default --as same --dry-run\n" + LOOKS.replace("heun", "euler"))
+    assert made.error is None
+    sandbox("%%comflowy sweep default --as same\n" + LOOKS.replace("heun", "euler"))
+    made = sandbox("%comflowy sweep --from same cfg=5 --dry-run")
+    assert isinstance(made.error, FieldError)
+    assert "'soft' and 'hard' of axis look are equal" in str(made.error)
+
+
+def test_columns_and_rows_are_kept(sandbox, looks):
+    """The grid of `sweep --from looks` had the axes the other way round: --x and --y of the earlier sweep were lost."""
+    assert sandbox("%comflowy sweep --from looks cfg=5 --dry-run").value.layout == {
+        "x": "denoise",
+        "y": "look",
+        "z": None,
+    }
+    turned = sandbox("%comflowy sweep --from looks --x look --dry-run")
+    assert turned.error is None
+    assert turned.value.layout["x"] == "look"
+    assert sandbox("%comflowy sweep --from looks denoise=1 --dry-run").value.layout["x"] is None
+
+
+def test_words_are_replaced_in_the_text_of_the_run(sandbox):
+    """`sweep --from r1` with `{replace: ...}` searched the workflow's own prompt: the one of r1 was dropped."""
+    sandbox(f"%%comflowy run default --as harbour\n{TINY}6::text: a harbour by day\n")
+    made = sandbox("%%comflowy sweep --from harbour --as days\n6::text: {replace: {day: [noon, night]}}\n")
+    assert made.error is None, made.error
+    assert [params["6::text"] for params in params_of(sandbox("days").value)] == [
+        "a harbour by noon",
+        "a harbour by night",
+    ]
+
+
+def test_one_field_of_an_axis_of_several_is_overridden(sandbox):
+    """One field set anew dropped the whole axis: the other prompt was the workflow's own again."""
+    first = sandbox(f'%%comflowy sweep default --as both\n{TINY}seed: 7\nall::text: ["a boat", "a star"]\n')
+    assert first.error is None, first.error
+    made = sandbox("%comflowy sweep --from both 7::text=blurred --dry-run")
+    assert [params["6::text"] for params in params_of(made.value)] == ["a boat", "a star"]
+    assert {params["7::text"] for params in params_of(made.value)} == {"blurred"}
+    assert "axis all::text no longer sets 7::text, only 6::text" in texts(made)[0]
+
+
+def test_replaced_words_that_are_overridden_are_named(sandbox):
+    words = '6::text: {in: "a boat at noon", replace: {boat: [boat, ship]}}'
+    sandbox(f"%%comflowy sweep default --as words\n{TINY}seed: 7\n{words}\n")
+    made = sandbox("%%comflowy sweep --from words --as times\n6::text: {replace: {noon: [noon, night]}}\n")
+    assert made.error is None, made.error
+    assert "axis boat (boat, ship) is replaced" in texts(made)[0]
+    assert [params["6::text"] for params in params_of(sandbox("times").value)] == ["a boat at noon", "a boat at night"]
+
+
+def test_run_names_the_axes_it_leaves_out(sandbox, looks):
+    """`run --from looks` ran with the workflow's own cfg and sampler, without a word about the sweep's axes."""
+    made = sandbox("%comflowy run --from looks denoise=1")
+    assert made.error is None
+    assert f"from {looks.ref}, without its axes and seeds: look. " in texts(made)[0]
+    assert made.value.params["5::width"] == 64
+    silent = sandbox("%comflowy run --from looks denoise=1 cfg=4 sampler_name=heun")
+    assert not any("without its axes" in text for text in texts(silent))
+
+
+def test_form_names_the_axes_it_leaves_out(sandbox, looks):
+    """`form --from looks` showed the workflow's own values in the fields of the axes, and did not say so."""
+    made = sandbox("%comflowy form --from looks cfg=4")
+    assert made.error is None
+    (said,) = [text for text in texts(made) if "without its axes" in text]
+    assert f"from {looks.ref}, without its axes and seeds: look, denoise" in said
+    assert f"--from {looks.ref}.1" in said
+
+
+def test_very_many_runs_need_a_permit_on_any_service(sandbox):
+    """`seed=1..500 cfg=1..30` on the sandbox started 15,000 runs: only services that cost money were guarded."""
+    many = "seed=1..251 cfg=1,2"
+    dry = sandbox(f"%comflowy sweep default {many} --dry-run")
+    assert "the sweep needs --max-runs 502" in texts(dry)[0]
+    refused = sandbox(f"%comflowy sweep default {many}")
+    assert isinstance(refused.error, SettingsError)
+    assert "--max-runs 502 permits them" in str(refused.error)
+    counted = sandbox("%comflowy run default --count 501")
+    assert isinstance(counted.error, SettingsError)
+    assert "--max-runs 501 permits them" in str(counted.error)
+    assert isinstance(sandbox("%comflowy run default --count 501 --max-runs 500").error, SettingsError)
+    assert isinstance(sandbox("%comflowy run default --max-runs x").error, UsageError)
+
+
+def test_a_sweeps_name_stands_where_a_reference_does(sandbox, looks, tmp_path):
+    """`compare ck.1 ck.2` of the sweep named `ck` answered `there is no run ck.1`."""
+    compared = sandbox("%comflowy compare looks.1 looks.2")
+    assert compared.error is None, compared.error
+    again = sandbox("%comflowy run --from looks.3")
+    assert again.error is None
+    assert again.value.ref == looks.cells[2].run.ref
+    assert sandbox("%comflowy show looks.1[0]").value.ref == looks.cells[0].run.ref
+    assert sandbox("%comflowy cancel looks.4").error is None
+    saved = sandbox(f"%comflowy save looks.2 {tmp_path}/one.png")
+    assert texts(saved) == ["saved: one.png"]
+    assert (tmp_path / "one.png").is_file()
+    alone = sandbox("%comflowy compare looks.1")
+    assert str(alone.error) == "compare needs at least two images: %comflowy compare looks.1 looks.2"
+
+
+def test_saving_to_a_zip_file_says_its_name(sandbox, looks, tmp_path):
+    assert texts(sandbox(f"%comflowy save looks {tmp_path}/looks.zip")) == ["saved: looks.zip"]
+    assert (tmp_path / "looks.zip").is_file()
+    again = sandbox(f"%comflowy sweep --from looks --save {tmp_path}/again.zip")
+    assert again.error is None
+    assert "saved: again.zip" in texts(again)
+
+
+def test_a_sweep_that_can_t_be_saved_so_is_an_error_before_anything_is_submitted(sandbox, looks, tmp_path):
+    before = len(sandbox("%comflowy runs --limit 500").value)
+    refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.png")
+    assert isinstance(refused.error, SettingsError)
+    assert "a zip file (looks.zip)" in str(refused.error)
+    assert len(sandbox("%comflowy runs --limit 500").value) == before
+
+
+def test_a_grid_of_one_counts_in_the_singular(sandbox):
+    sandbox(f"%%comflowy sweep default --as single\n{TINY}seed: 7\ncfg: 4\n")
+    assert texts(sandbox("%comflowy show single"))[-1].partition(": ")[2].startswith("1 cell, 1 image\n")

@@ -1,0 +1,78 @@
+"""A bare file name where an image of the server is meant: `image=photo.png`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.axes import read_axes
+from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "refs").mkdir()
+    for name in ("photo.png", "example.png", "refs/a b.jpg", "refs/b.jpg"):
+        Image.new("RGB", (3, 2), "red").save(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["photo.png", "refs/a b.jpg", "./photo.png", "refs/../photo.png", "refs/*.jpg"])
+def test_a_file_that_exists_is_suggested(workflow, text):
+    """`image=photo.png` was submitted as it was typed, and the server answered with a validation error of its own.
+
+    A bare name is an image on the server; only `file:photo.png` uploads the file.
+    """
+    with pytest.raises(FieldError, match=r"\(Load Image\), image: .*Did you mean file:") as caught:
+        resolve(workflow, [Setting("10::image", text)], namespace={})
+    assert f"file:{text}?" in str(caught.value)
+    with pytest.raises(FieldError, match="Did you mean file:"):
+        read_axes(workflow, [Setting("10::image", text)], namespace={})
+
+
+def test_an_absolute_path_is_suggested(workflow, tmp_path):
+    with pytest.raises(FieldError, match="Did you mean file:"):
+        resolve(workflow, [Setting("10::image", str(tmp_path / "photo.png"))], namespace={})
+
+
+def test_a_file_in_a_variable_or_in_a_list_is_suggested(workflow):
+    for settings in (
+        [Setting("10::image", "{name}")],
+        settings_from_mapping({"10::image": "photo.png"}),
+    ):
+        with pytest.raises(FieldError, match=r"Did you mean file:photo\.png\?"):
+            resolve(workflow, settings, namespace={"name": "photo.png"})
+    for settings in (
+        [Setting("10::image", "example.png||photo.png")],
+        settings_from_mapping({"10::image": ["example.png", "photo.png"]}),
+    ):
+        with pytest.raises(FieldError, match=r"Did you mean file:photo\.png\?"):
+            read_axes(workflow, settings, namespace={})
+
+
+@pytest.mark.parametrize("text", ["example.png", "elsewhere.png", "https://pictures.example/photo.png", ""])
+def test_what_is_no_file_or_is_on_the_server_is_submitted_as_typed(workflow, text):
+    assert Path("example.png").is_file(), "the server lists one of this name too"
+    assert resolve(workflow, [Setting("10::image", text)], namespace={}).params == {"10::image": text}
+
+
+def test_in_quotes_it_is_submitted_as_typed(workflow, undescribed):
+    for where in (workflow, undescribed):
+        setting = Setting("10::image", "photo.png", quoted=True)
+        assert resolve(where, [setting], namespace={}).params == {"10::image": "photo.png"}
+        assert read_axes(where, [setting], namespace={}).fixed == {"10::image": "photo.png"}
+
+
+def test_where_nothing_describes_the_field_only_an_image_file_is_suggested(undescribed):
+    Path("notes.txt").write_text("hello")
+    assert resolve(undescribed, [Setting("1::text", "notes.txt")], namespace={}).params == {"1::text": "notes.txt"}
+    assert resolve(undescribed, settings_from_mapping({"1::image": "photo.png"})).params == {"1::image": "photo.png"}
+    with pytest.raises(FieldError, match=r"Did you mean file:photo\.png\?"):
+        resolve(undescribed, [Setting("1::image", "photo.png")], namespace={})
+
+
+def test_a_text_is_never_a_file(workflow):
+    assert resolve(workflow, [Setting("6::text", "photo.png")], namespace={}).params == {"6::text": "photo.png"}
