@@ -194,10 +194,7 @@ def test_a_picture_with_the_editors_format_alone_says_how_to_get_the_right_one(c
 )
 def test_images_with_names_in_any_script_are_fetched(client, comfy, tmp_path, prefix):
     """No test had a name beyond Latin-1: the scripted server answered such a request with 500."""
-    graph = empty_image() | {
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}}
-    }
-    (tmp_path / "named.json").write_text(json.dumps(graph), "utf-8")
+    (tmp_path / "named.json").write_text(json.dumps(empty_image(prefix=prefix)))
     run = client.run(str(tmp_path / "named.json"))
     assert run.status == "success"
     assert run.images[0].array().shape == (64, 64, 3)
