@@ -222,6 +222,16 @@ def test_the_window_lets_the_next_one_in(client, api):
     assert api.count(RUN) == 6
 
 
+@pytest.mark.parametrize(
+    "name", ["caf\u00e9", "\u732b\u304c", "\u0441\u043e\u0431\u0430\u043a\u0430", "\U0001f98a%20x"]
+)
+def test_images_with_addresses_in_any_script_are_fetched(client, api, name):
+    """No test had an address beyond Latin-1; services write such names into them as they are."""
+    api.outputs = {"9": [f"/pictures/{name}.png"]}
+    run = client.run("wf-1", timeout=60)
+    assert run.images[0].array().shape == (48, 64, 3)
+
+
 def test_a_picture_that_fails_leaves_a_success_and_is_fetched_again(client, api):
     api.outputs = {"9": ["/pictures/a.png", "/pictures/b.png"]}
     api.on("GET /pictures/b.png", reply(b"<html>not a picture</html>"))

@@ -181,6 +181,28 @@ def test_a_picture_with_the_editors_format_alone_says_how_to_get_the_right_one(c
         client.run(str(tmp_path / "bare.png"))
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "caf\u00e9",
+        "\u732b\u304c",
+        "\u0441\u043e\u0431\u0430\u043a\u0430",
+        "\ud55c\uae00",
+        "\U0001f98a & co",
+        "\u0645\u0631\u062d\u0628\u0627/50% #1+1",
+    ],
+)
+def test_images_with_names_in_any_script_are_fetched(client, comfy, tmp_path, prefix):
+    """No test had a name beyond Latin-1: the scripted server answered such a request with 500."""
+    (tmp_path / "named.json").write_text(json.dumps(empty_image(prefix=prefix)))
+    run = client.run(str(tmp_path / "named.json"))
+    assert run.status == "success"
+    assert run.images[0].array().shape == (64, 64, 3)
+    (copy,) = run.save(tmp_path / "out")
+    again = client.run(str(copy), {"color": 7})
+    assert again.images[0].array()[0, 0].tolist() == [0, 0, 7]
+
+
 def test_server_last_is_the_graph_that_ran_there(client, comfy):
     with pytest.raises(WorkflowError, match="has run nothing"):
         client.workflow("server:last")

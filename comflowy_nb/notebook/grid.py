@@ -21,6 +21,7 @@ from PIL import Image
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.captions import Part
+from comflowy_nb.runs.fonts import OTHER_FAMILIES
 from comflowy_nb.runs.layout import LINE_PX, wrap
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
@@ -60,12 +61,6 @@ INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size i
     "small": ("#8d939c", "normal", 10),
 }
 _BASE_FONT = "DejaVu Sans"  # comes with matplotlib, so it is always there
-_OTHER_FONTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC",
-    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Heiti SC",
-    "Microsoft YaHei", "SimHei", "Yu Gothic", "Meiryo", "MS Gothic", "Malgun Gothic", "Apple SD Gothic Neo",
-    "Arial Unicode MS", "Noto Sans", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Apple Symbols", "Symbola",
-)  # fmt: skip
 _NO_GLYPH = "\N{WHITE SQUARE}"
 
 
@@ -218,7 +213,7 @@ def _charmaps() -> list[tuple[str, frozenset[int]]]:
     """Family -> what it can draw, the base font first, then those of the list that are installed."""
     installed = {entry.name: entry.fname for entry in reversed(font_manager.fontManager.ttflist)}
     found = []
-    for name in (_BASE_FONT, *(name for name in _OTHER_FONTS if name in installed)):
+    for name in (_BASE_FONT, *(name for name in OTHER_FAMILIES if name in installed)):
         try:
             path = font_manager.findfont(FontProperties(family=[name]), fallback_to_default=False)
             found.append((name, frozenset(font_manager.get_font(path).get_charmap())))

@@ -11,11 +11,12 @@ from comflowy_nb.errors import RefError
 from comflowy_nb.notebook.bundles import Table, join, paragraph, table
 from comflowy_nb.notebook.run_command import save_named
 from comflowy_nb.notebook.showing import RunList
+from comflowy_nb.notebook.slots import show_bundle
 from comflowy_nb.notebook.status import day, plain_line, time_text
 from comflowy_nb.notebook.sweep_command import save_sweep_named
 from comflowy_nb.notebook.sweep_status import plain_sweep_line
 from comflowy_nb.notebook.sweep_tables import cells_table, sweeps_table
-from comflowy_nb.notebook.views import show_bundle, wait_drawing
+from comflowy_nb.notebook.views import wait_drawing
 from comflowy_nb.runs.captions import name_fields, write_value
 from comflowy_nb.runs.refs import parse_ref
 from comflowy_nb.workflow.expansion import expand

@@ -43,8 +43,20 @@ class Session:
         self.target: str | None = None  # as typed in `connect`
         self._viewer: Viewer | None = None
         self._before: list[Client] = []  # earlier clients whose runs are not done
-        self.drawn: set[str] = set()  # tokens of the runs and sweeps that this execution has drawn
+        self._drawn: dict[tuple[Any, ...], set[str]] = {}  # Outputs that capture -> tokens of what is drawn in them
+        self._drawn_for: str | None = None  # the message whose displays these are
         self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # sent from here
+
+    @property
+    def drawn(self) -> set[str]:
+        """Tokens of what this execution, or this callback of a widget, has drawn in its cell or in an Output."""
+        from comflowy_nb.notebook.slots import capturing_outputs, message_id  # noqa: PLC0415 - as below
+
+        message = message_id()
+        if message != self._drawn_for:
+            self._drawn.clear()
+            self._drawn_for = message
+        return self._drawn.setdefault(capturing_outputs(), set())
 
     @property
     def viewer(self) -> Viewer:
@@ -176,15 +188,17 @@ class Session:
     def show_form(self, form: Form) -> None:
         """Show a form in the cell that runs now, its pictures in outputs below it that the saved notebook keeps."""
         from comflowy_nb.notebook.form_screens import BelowScreen  # noqa: PLC0415 - loads ipywidgets
+        from comflowy_nb.notebook.slots import capturing_outputs  # noqa: PLC0415 - as below
 
         self.drawn.add(form.token)
         self.say(*form.bundle())
-        form.show_on(BelowScreen(), BelowScreen())
+        if not capturing_outputs():  # in an Output nothing below the form could be updated
+            form.show_on(BelowScreen(), BelowScreen())
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; in a terminal its text."""
         if self.in_kernel:
-            from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - as above
+            from comflowy_nb.notebook.slots import show_bundle  # noqa: PLC0415 - as above
 
             show_bundle(data, metadata)
         else:
@@ -192,7 +206,7 @@ class Session:
 
     def begin_execution(self) -> None:
         """Nothing is drawn yet in the cell that begins."""
-        self.drawn.clear()
+        self._drawn.clear()
 
     def close(self) -> None:
         """Stop all that runs here: the thread that draws and the client."""

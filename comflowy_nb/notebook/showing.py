@@ -29,7 +29,7 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
     Outside a notebook it prints a line for each run, and where the pictures are.
     """
     from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
-    from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
+    from comflowy_nb.notebook.slots import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
     from comflowy_nb.runs.run import Run  # noqa: PLC0415
     from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415
 
@@ -87,8 +87,9 @@ def grid(
 
 
 def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.status import plain_line, status_line  # noqa: PLC0415 - loaded with the first picture
-    from comflowy_nb.notebook.views import print_paths, show_bundle  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.slots import show_bundle  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.status import plain_line, status_line  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.views import print_paths  # noqa: PLC0415 - as above
 
     if not in_kernel:
         for run in runs:
@@ -106,8 +107,8 @@ def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 
 def show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.bundles import paragraph  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.slots import show_bundle  # noqa: PLC0415 - as above
     from comflowy_nb.notebook.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
-    from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - as above
 
     text = plain_sweep_line(sweep)
     if not in_kernel:
@@ -124,7 +125,7 @@ def show_comparison(made: Comparison, *, in_kernel: bool) -> None:
     if not in_kernel:
         print("\n".join([made.text, *(f"  {path}" for path in made.paths)]))  # noqa: T201 - a terminal has no handles
         return
-    from comflowy_nb.notebook.views import show_bundle  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.slots import show_bundle  # noqa: PLC0415 - loaded with the first picture
 
     show_bundle(*made.bundle())
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RunTimeout
+from comflowy_nb.notebook.slots import Slot
 from comflowy_nb.notebook.sweep_status import sweep_line
 from comflowy_nb.notebook.views import UPDATE_S, print_paths
 
@@ -54,15 +55,11 @@ class SweepView:
         self._changed: set[int] = set()
         self._was_sending = sweep.is_sending
         self._noting = threading.Lock()
-        self._status: Any = None
-        self._pictures: Any = None
         if in_kernel:
-            from IPython.display import display  # noqa: PLC0415 - costs time at load
-
             line = self._line()
-            self._status = display(_bundle(line), raw=True, display_id=True)
+            self._status = Slot(_bundle(line))
             self._last, self._last_s = line, time.monotonic()
-            self._pictures = display({"text/plain": ""}, raw=True, display_id=True)
+            self._pictures = Slot()
         self._stop = sweep.listen(self._hear)
         if not in_kernel:
             self.draw(force=True)
@@ -91,7 +88,8 @@ class SweepView:
     def note(self, text: str) -> None:
         """Say something more at the end of the status line."""
         self._note = text
-        self.draw(force=True)
+        with self._lock:
+            self._draw_status(must_show=True)
 
     def clear_note(self) -> None:
         """Say no more than the sweep itself."""
@@ -104,7 +102,7 @@ class SweepView:
             now_s = time.monotonic()
             if force or now_s - self._last_s >= UPDATE_S:
                 self._draw_status()
-            if self._in_kernel and not self._finished and now_s >= self._next_grid_s:
+            if self._in_kernel and self._pictures.is_live and not self._finished and now_s >= self._next_grid_s:
                 self._draw_grid()
 
     def finish(self) -> None:
@@ -113,7 +111,7 @@ class SweepView:
             if self._finished:
                 return
             self._stop()
-            self._draw_status()
+            self._draw_status(must_show=True)
             if self._in_kernel:
                 self._draw_last()
             else:
@@ -126,11 +124,13 @@ class SweepView:
             with self._noting:
                 self._changed.add(cell.number)
 
-    def _draw_status(self) -> None:
+    def _draw_status(self, *, must_show: bool = False) -> None:
         line = self._line()
         if self._in_kernel:
-            if line != self._last:
-                self._status.update(_bundle(line), raw=True)
+            if must_show:
+                self._status.show(_bundle(line))
+            elif line != self._last:
+                self._status.update(_bundle(line))
         elif self._last is None or line.news != self._last.news:
             print(line.text)  # noqa: T201 - a terminal has no handles
         self._last, self._last_s = line, time.monotonic()
@@ -155,7 +155,7 @@ class SweepView:
                 "image/jpeg": base64.b64encode(self._painting.jpeg()).decode("ascii"),
             }
             size = {"width": page.width, "height": page.height}
-            self._pictures.update(data, metadata={"image/jpeg": size}, raw=True)
+            self._pictures.update(data, {"image/jpeg": size})
         cost_s = 0.0 if is_first else time.thread_time() - start_s  # the first loads matplotlib
         self._next_grid_s = time.monotonic() + max(UPDATE_S, cost_s * (_SHARE - 1))
 
@@ -164,7 +164,7 @@ class SweepView:
         if self._painting is not None:
             grid.take(self._painting)
         data, metadata = grid.bundle()
-        self._pictures.update(data, metadata=metadata, raw=True)
+        self._pictures.show(data, metadata)
 
     def _make_grid(self) -> SweepGrid:
         from comflowy_nb.notebook.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first picture

@@ -6,10 +6,11 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
 from comflowy_nb.notebook.file_outputs import files_html, files_text
+from comflowy_nb.notebook.slots import Slot
 from comflowy_nb.notebook.status import StatusLine, status_line
 
 if TYPE_CHECKING:
@@ -18,16 +19,9 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.run import Run
 
-__all__ = ["UPDATE_S", "RunView", "View", "Viewer", "print_paths", "show_bundle", "wait_drawing"]
+__all__ = ["UPDATE_S", "RunView", "View", "Viewer", "print_paths", "wait_drawing"]
 
 UPDATE_S = 0.25  # at most four updates a second for a handle
-
-
-def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-    """Display a ready bundle once."""
-    from IPython.display import display  # noqa: PLC0415 - costs time at load
-
-    display(dict(data), metadata=dict(metadata or {}), raw=True)
 
 
 class View(Protocol):
@@ -89,17 +83,13 @@ class RunView:
         self._last: StatusLine | None = None
         self._last_s = float("-inf")
         self._finished = False
-        self._status: Any = None
-        self._pictures: Any = None
         self._with_pictures = with_pictures
         if in_kernel:
-            from IPython.display import display  # noqa: PLC0415 - costs time at load
-
             line = self._line()
-            self._status = display(_bundle(line), raw=True, display_id=True)
+            self._status = Slot(_bundle(line))
             self._remember(line)
             if with_pictures:
-                self._pictures = display({"text/plain": ""}, raw=True, display_id=True)
+                self._pictures = Slot()
         else:
             self.draw(force=True)
 
@@ -125,7 +115,8 @@ class RunView:
     def note(self, text: str) -> None:
         """Say something more at the end of the status line."""
         self._note = text
-        self.draw(force=True)
+        with self._lock:
+            self._draw(force=True, must_show=True)
 
     def clear_note(self) -> None:
         """Say no more than the run itself."""
@@ -142,7 +133,7 @@ class RunView:
         with self._lock:
             if self._finished:
                 return
-            self._draw(force=True)
+            self._draw(force=True, must_show=not self.run.record.files)
             if self.run.record.files:
                 self._show_files()
             if not self._with_pictures or not self.run.record.pictures:
@@ -151,7 +142,7 @@ class RunView:
                 from comflowy_nb.notebook.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
 
                 data, metadata = Grid([self.run], only=self._only, label=self._label).bundle()
-                self._pictures.update(data, metadata=metadata, raw=True)
+                self._pictures.show(data, metadata)
             else:
                 print_paths(self.run, self._only)
             self._finished = True  # at the end: an interrupted drawing is done again
@@ -161,17 +152,19 @@ class RunView:
         line = self._line()
         if self._in_kernel:
             text = f"{line.text}\n{files_text(self.run)}"
-            self._status.update({"text/plain": text, "text/html": line.html + files_html(self.run)}, raw=True)
+            self._status.show({"text/plain": text, "text/html": line.html + files_html(self.run)})
         else:
             print(files_text(self.run))  # noqa: T201 - a terminal has no handles
 
-    def _draw(self, *, force: bool) -> None:
+    def _draw(self, *, force: bool, must_show: bool = False) -> None:
         if not force and time.monotonic() - self._last_s < UPDATE_S:
             return
         line = self._line()
         if self._in_kernel:
-            if line != self._last:
-                self._status.update(_bundle(line), raw=True)
+            if must_show:
+                self._status.show(_bundle(line))
+            elif line != self._last:
+                self._status.update(_bundle(line))
         elif self._last is None or line.news != self._last.news:
             print(line.text)  # noqa: T201 - a terminal has no handles
         self._remember(line)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.captions import Paragraph, Part, Tile
+from comflowy_nb.runs.fonts import split_by_font
 from comflowy_nb.runs.layout import fit, mosaic, wrap
+from comflowy_nb.runs.legends import NO_LIMIT
 from comflowy_nb.runs.sweep_captions import sheet_of_sweep
 from comflowy_nb.runs.sweep_looks import look_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from comflowy_nb.runs.captions import Tone
+    from comflowy_nb.runs.fonts import Font
     from comflowy_nb.runs.record import PictureRecord
     from comflowy_nb.runs.sweep import Sweep, SweepCell
     from comflowy_nb.runs.sweep_captions import Heading, Headings, Panel, SweepSheet
@@ -39,6 +40,7 @@ _ROOM_PX = PAGE_HEIGHT_PX - 2 * MARGIN_PX - LINE_PX - 6  # the last line says wh
 LARGEST_PX, SMALLEST_PX = 256, 96  # sides of a picture: that of the thumbnails, and what can still be told apart
 LEAST_WIDTH_PX = 640  # of a page with few pictures: room for its legend
 ROW_HEADING_PX = 220
+_HEADING_LINES = 3  # a value that takes more becomes a letter
 _MOSAIC = 16  # pictures in one cell, at most
 
 _COLOURS: Mapping[Tone, str] = {
@@ -49,7 +51,9 @@ _COLOURS: Mapping[Tone, str] = {
     "error": "#b3261e",
     "small": "#777777",
 }
+_SIZE_PX = 14
 _SIZES_PX: Mapping[Tone, int] = {"title": 17, "small": 12}
+_ASCENT = 0.93  # of DejaVu Sans: its highest letters above the baseline, as a share of the size
 _BOLD: frozenset[Tone] = frozenset({"strong", "title"})
 
 Lines: TypeAlias = "list[list[tuple[float, str, Tone]]]"  # of words: x, text, tone
@@ -58,12 +62,8 @@ Lines: TypeAlias = "list[list[tuple[float, str, Tone]]]"  # of words: x, text, t
 class Pen:
     """Writes and measures in the tones of captions."""
 
-    def __init__(self) -> None:
-        self._fonts = {tone: _font(_SIZES_PX.get(tone, 14), is_bold=tone in _BOLD) for tone in _COLOURS}
-        self._ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
-
     def measure(self, text: str, tone: Tone) -> float:
-        return self._ruler.textlength(text, font=self._fonts[tone])
+        return sum(font.getlength(letters) for font, letters in self._split(text, tone))
 
     def wrap(self, paragraph: Paragraph, width: float) -> Lines:
         return wrap(paragraph.parts, width, self.measure, max_lines=paragraph.max_lines)
@@ -72,18 +72,15 @@ class Pen:
         """Lines from (x, y) on, `LINE_PX` high each."""
         for line in lines:
             for offset, text, tone in line:
-                canvas.text((x + offset, y), text, fill=_COLOURS[tone], font=self._fonts[tone])
+                at = x + offset
+                baseline = y + _SIZES_PX.get(tone, _SIZE_PX) * _ASCENT
+                for font, letters in self._split(text, tone):
+                    canvas.text((at, baseline), letters, fill=_COLOURS[tone], font=font, anchor="ls")
+                    at += font.getlength(letters)
             y += LINE_PX
 
-
-def _font(size_px: int, *, is_bold: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font that comes with matplotlib: Pillow's own has no letters beyond English ones."""
-    found = importlib.util.find_spec("matplotlib")  # looked for, not imported
-    name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"
-    for folder in (found and found.submodule_search_locations) or ():
-        with contextlib.suppress(OSError):
-            return ImageFont.truetype(str(Path(folder) / "mpl-data" / "fonts" / "ttf" / name), size_px)
-    return ImageFont.load_default(size=size_px)
+    def _split(self, text: str, tone: Tone) -> list[tuple[Font, str]]:
+        return split_by_font(text, _SIZES_PX.get(tone, _SIZE_PX), is_bold=tone in _BOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,13 @@ def draw_sheets(sweep: Sweep, thumbnail: Callable[[PictureRecord], Path]) -> Ite
     thumbnail
         Where the JPEG of a picture within 256 px is; raises PictureError where there is none.
     """
-    drawing = _Drawing(sweep, sheet_of_sweep(sweep, sweep.layout), thumbnail)
+    lettered: set[str] = set()
+    while True:
+        drawing = _Drawing(sweep, sheet_of_sweep(sweep, sweep.layout, lettered=lettered), thumbnail)
+        cramped = drawing.cramped() - lettered
+        if not cramped:
+            break
+        lettered |= cramped
     grids = list(drawing.grids())
     # Somewhat wider than high, as far as that goes.
     square = 1.5 * math.sqrt(sum(item.width_px * item.height_px for item in grids))
@@ -205,6 +208,17 @@ class _Drawing:
             return side, side
         return max(SMALLEST_PX, *(width for width, _ in sizes)), max(40, *(height for _, height in sizes))
 
+    def cramped(self) -> set[str]:
+        """Names of axes with a value whose heading would be cut."""
+        sides = ((self.sheet.x, self._size[0]), (self.sheet.y, self._heading_px - GAP_PX))
+        return {
+            axis.key
+            for axis, width in sides
+            if axis is not None
+            for heading in axis.values
+            if len(self._pen.wrap(Paragraph((Part(heading.text, "strong"),), NO_LIMIT), width)) > _HEADING_LINES
+        }
+
     def paragraphs(self, paragraphs: Sequence[Paragraph], width: float) -> Iterator[Item]:
         for paragraph in paragraphs:
             lines = self._pen.wrap(paragraph, width)
@@ -232,7 +246,7 @@ class _Drawing:
         x, y = self.sheet.x, self.sheet.y
         names = [f"{y.name} \N{DOWNWARDS ARROW}"] if y is not None else []
         names += [f"{x.name} \N{RIGHTWARDS ARROW}"] if x is not None else []
-        paragraphs = [Paragraph(panel.title, 2)] if panel.title else []
+        paragraphs = [Paragraph(panel.title, NO_LIMIT)] if panel.title else []
         paragraphs += [Paragraph((Part("    ".join(names), "muted"),), 2)] if names else []
         return tuple(self._pen.wrap(paragraph, width_px) for paragraph in paragraphs)
 
@@ -241,7 +255,7 @@ class _Drawing:
         return () if x is None else tuple(self._heading(x.values[column], self._size[0]) for column in columns)
 
     def _heading(self, heading: Heading, width: float) -> Lines:
-        lines = self._pen.wrap(Paragraph((Part(heading.text, "strong"),), 3), width)
+        lines = self._pen.wrap(Paragraph((Part(heading.text, "strong"),), _HEADING_LINES), width)
         return lines + (self._pen.wrap(Paragraph((Part(heading.note, "small"),), 2), width) if heading.note else [])
 
     def _write(self, lines: Lines, page: Image.Image, x: float, y: float) -> None:

@@ -20,6 +20,7 @@ from comflowy_nb.runs.captions import (
     stand_out,
     write_value,
 )
+from comflowy_nb.runs.legends import NO_LIMIT, entry, keep_differences, write_apart
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
@@ -93,14 +94,16 @@ def sheet_of_runs(
     fields = list(dict.fromkeys(key for keys in shown.values() for key in keys))
     names = name_fields(fields)
     shared = [key for key in fields if _is_shared(key, records)]
-    letters, legend = _letters([key for key in fields if key not in shared], records, names)
+    varied = [key for key in fields if key not in shared]
+    texts = {key: _texts(key, records) for key in varied}
+    letters, legend = _letters(texts, names)
     workflows = {record.workflow for record in records}
     cells = []
     for position, record in enumerate(records):
         parts: list[Part] = []
         for key in shown[record.token]:
             if key in record.params and key not in shared:
-                text = write_value(record.params[key])
+                text = texts[key][record.token]
                 add_part(parts, names[key], letters.get((key, text), text))
         last: list[Part] = []
         if len(workflows) > 1:
@@ -108,8 +111,8 @@ def sheet_of_runs(
         _add_seeds(last, seeds_of(record.params) or seeds[position])
         add_part(last, "", record.ref, tone="muted")
         tiles = tuple(_picture_tile(position, record, picture) for picture in record.pictures)
-        caption = [Paragraph(tuple(parts), 3)] if parts else []
-        caption.append(Paragraph(tuple(last), 2))
+        caption = [Paragraph(tuple(parts), NO_LIMIT)] if parts else []
+        caption.append(Paragraph(tuple(last), NO_LIMIT))
         cells.append(Cell(tiles or (_state_tile(position, record),), tuple(caption)))
     head: list[Part] = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
     long = _add_values(head, records[0].params, {key: names[key] for key in shared}, lines=3)
@@ -157,27 +160,32 @@ def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
 
 
 def _letters(
-    keys: Sequence[str], records: Sequence[RunRecord], names: Mapping[str, str]
+    texts: Mapping[str, Mapping[str, str]], names: Mapping[str, str]
 ) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
     """(field, text) -> its letter, and the legend, for fields that have a long text somewhere."""
     letters: dict[tuple[str, str], str] = {}
     legend = []
-    for key in keys:
-        values = [record.params[key] for record in records if key in record.params]
-        texts = list(dict.fromkeys(write_value(value) for value in values if isinstance(value, str)))
-        if not any(len(text) > LONG_TEXT for text in texts):
+    for key, written in texts.items():
+        different = list(dict.fromkeys(written.values()))
+        if not any(len(text) > LONG_TEXT for text in different):
             continue
-        for text, parts in zip(texts, stand_out(texts), strict=True):
+        for text, parts in zip(different, keep_differences(stand_out(different)), strict=True):
             letter = letter_of(len(letters))
             letters[key, text] = letter
-            start = (Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted"))
-            legend.append(Paragraph((*start, *parts), 6))
+            legend.append(entry((Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted")), parts))
     return letters, tuple(legend)
 
 
+def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
+    """Token of a run -> its value of the field, as it is written."""
+    having = [record for record in records if key in record.params]
+    texts = write_apart([record.params[key] for record in having])
+    return {record.token: text for record, text in zip(having, texts, strict=True)}
+
+
 def _is_shared(key: str, records: Sequence[RunRecord]) -> bool:
-    texts = {write_value(record.params[key]) if key in record.params else None for record in records}
-    return len(texts) == 1 and None not in texts
+    texts = _texts(key, records)
+    return len(texts) == len(records) and len(set(texts.values())) == 1
 
 
 def _picture_tile(position: int, record: RunRecord, picture: PictureRecord) -> Tile:

@@ -17,6 +17,7 @@ from comflowy_nb.runs.captions import (
     stand_out,
     write_value,
 )
+from comflowy_nb.runs.legends import entry, keep_differences, write_apart
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.pictures import PictureInput
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from comflowy_nb.runs.sweep import Sweep
-    from comflowy_nb.workflow.axis_types import Axes, Axis, AxisValue
+    from comflowy_nb.workflow.axis_types import Axes, Axis
 
 __all__ = [
     "Heading",
@@ -193,12 +194,11 @@ def _write_axis(
 ) -> tuple[Headings, list[tuple[str, int, Paragraph]]]:
     """The headings of one axis, and what the legend says of its values."""
     name = name_axis(axis)
-    labels = [_flat(value.label) for value in axis.values]
+    labels = write_apart([value.label for value in axis.values])
     is_long = any(
         len(label) > LONG_TEXT for label, value in zip(labels, axis.values, strict=True) if not value.is_named
     )
     notes, said = _explain(axis, sweep)
-    most = _legend_lines(len(axis.values))
     headings, legend = [], []
     for index, (value, label) in enumerate(zip(axis.values, labels, strict=True)):
         is_lettered = all_letters or (is_long and not value.is_named) or len(label) > 2 * LONG_TEXT
@@ -209,7 +209,7 @@ def _write_axis(
         parts = [Part(f"{text}  ", "strong"), *([] if axis.kind == "preset" else [Part(f"{name} ", "muted")])]
         if is_lettered and (value.is_named or axis.kind == "seeds" or not said[index]):
             parts.append(Part(f"{label} {notes[index]} ".replace("  ", " "), "text" if said[index] else "strong"))
-        legend.append((axis.name, index, Paragraph((*parts, *said[index]), most)))
+        legend.append((axis.name, index, entry(parts, said[index])))
     note = max((heading.note for heading in headings), key=len)
     pictures = tuple(
         next((one for one in value.params.values() if isinstance(one, PictureInput)), None) for value in axis.values
@@ -224,12 +224,11 @@ def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]
     if axis.kind == "seeds":
         return _seeds(axis, sweep), nothing
     if axis.kind == "preset":
-        names = name_fields(axis.fields)
-        return [""] * len(axis.values), [_say_preset(value, names) for value in axis.values]
+        return [""] * len(axis.values), keep_differences(_say_presets(axis))
     if axis.kind == "replace":
-        texts = [value.word or "" for value in axis.values]
+        texts = write_apart([value.word or "" for value in axis.values])
     else:
-        texts = [next(map(_flat, value.params.values()), "") for value in axis.values]
+        texts = write_apart([next(iter(value.params.values()), "") for value in axis.values])
     if any(len(text) > _LONG_NOTE for text in texts):
         return [""] * len(axis.values), _differences(texts)
     pairs = zip(axis.values, texts, strict=True)
@@ -240,15 +239,19 @@ def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
     """The texts with the words standing out that not all have; none stand out where no word is in all of them."""
     found = stand_out(texts)
     if not any(part.tone == "text" for parts in found for part in parts):
-        return [(Part(text),) for text in texts]
-    return found
+        found = [(Part(text),) for text in texts]
+    return keep_differences(found)
 
 
-def _say_preset(value: AxisValue, names: Mapping[str, str]) -> tuple[Part, ...]:
-    parts: list[Part] = []
-    for key, given in value.params.items():
-        add_part(parts, names.get(key, key), write_value(given))
-    return tuple(parts)
+def _say_presets(axis: Axis) -> list[list[Part]]:
+    names = name_fields(axis.fields)
+    said: list[list[Part]] = [[] for _ in axis.values]
+    for key in axis.fields:
+        having = [index for index, value in enumerate(axis.values) if key in value.params]
+        texts = write_apart([axis.values[index].params[key] for index in having])
+        for index, text in zip(having, texts, strict=True):
+            add_part(said[index], names[key], text)
+    return said
 
 
 def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
@@ -258,11 +261,6 @@ def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
     for cell in sweep.cells:
         found[cell.at[place]] = next((str(cell.params[key]) for key in axis.fields if key in cell.params), "")
     return found
-
-
-def _legend_lines(count: int) -> int:
-    """How many lines an entry of the legend may take where there are so many."""
-    return 6 if count <= 6 else 4 if count <= 12 else 2
 
 
 def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:

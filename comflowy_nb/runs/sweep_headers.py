@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.runs.captions import Part
 from comflowy_nb.runs.layout import LINE_PX, wrap
+from comflowy_nb.runs.legends import NO_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def title_height(sizes: Sizes, band: Sequence[Block], measure: Measure) -> int:
 
 
 def title_lines(block: Block, sizes: Sizes, measure: Measure) -> list[list[tuple[float, str, Tone]]]:
-    return wrap(block.panel.title, sizes.block, measure, max_lines=4)
+    return wrap(block.panel.title, sizes.block, measure, max_lines=NO_LIMIT)
 
 
 def header_height(sheet: SweepSheet, sizes: Sizes, block: Block, measure: Measure) -> int:

@@ -24,6 +24,7 @@ from comflowy_nb.workflow.body_texts import (
 )
 from comflowy_nb.workflow.json_values import shown
 from comflowy_nb.workflow.payload import is_payload, read_payload
+from comflowy_nb.workflow.text_files import without_bom
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
     LineError
         If it can't be read; the text names the number of the line.
     """
-    lines = [line.rstrip("\r") for line in text.split("\n")]
+    lines = [line.rstrip("\r") for line in without_bom(text).split("\n")]
     first = next((line for line in lines if line.strip(BLANK) and not line.lstrip(BLANK).startswith("#")), "")
     if is_payload(first):
         settings, workflow_id = read_payload("\n".join(lines))

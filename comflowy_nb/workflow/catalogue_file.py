@@ -16,6 +16,7 @@ from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, read_field
 from comflowy_nb.workflow.graph import Graph, parse_graph
 from comflowy_nb.workflow.part_files import appearing
+from comflowy_nb.workflow.text_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +54,7 @@ class Entry:
         if self.graph_file is None:
             return None
         try:
-            text = self.graph_file.read_text("utf-8-sig")
+            text = read_text(self.graph_file)
         except (OSError, UnicodeDecodeError) as error:
             raise WorkflowError(f"the graph of {self.name}, {self.graph_file.name}, can't be read") from error
         return parse_graph(text, f"{self.graph_file.name}, the graph of {self.name},")
@@ -113,11 +114,11 @@ class CatalogueFile:
 
     def _text(self) -> str:
         try:
-            return self.path.read_text("utf-8-sig")
+            return read_text(self.path)
         except FileNotFoundError:
             return ""
         except UnicodeDecodeError as error:
-            raise WorkflowError(f"{self._called} is no UTF-8 text; nothing was changed") from error
+            raise WorkflowError(f"{self._called} is no text in UTF-8, UTF-16 or UTF-32; nothing was changed") from error
         except OSError as error:
             raise WorkflowError(f"{self._called} can't be read: {error.strerror}") from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.fields import read_field
 from comflowy_nb.workflow.literals import WORDS, Literals
+from comflowy_nb.workflow.text_files import without_bom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ def read_console(text: str) -> dict[str, Field]:
     FieldError
         If an id or a description makes no sense.
     """
+    text = without_bom(text)
     described = dict(_pairs(text)) if _MARK.search(text) else _mapping(text)
     if not described:
         raise LineError(

@@ -10,13 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.graph import (
-    HOW_TO_EXPORT,
-    graph_of_picture,
-    has_editors_graph,
-    made_of_picture,
-    read_graph,
-)
+from comflowy_nb.workflow.graph import made_of_picture, read_graph, read_picture_graph
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -199,13 +193,7 @@ class Finder:
         return Workflow(name, graph=graph, fields=fields)
 
     def _of_picture(self, path: Path) -> Workflow:
-        if not path.is_file():
-            raise WorkflowError(f"there is no picture {path.name} here")
-        graph = graph_of_picture(path)
-        if graph is None:
-            if has_editors_graph(path):
-                raise WorkflowError(f"{path.name} carries a workflow in the editor's format alone; {HOW_TO_EXPORT}")
-            raise WorkflowError(f"{path.name} carries no workflow")
+        graph = read_picture_graph(path)
         made = made_of_picture(path) if self._runs_graphs else None
         return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
 

@@ -11,24 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, PictureError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
+from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
+from comflowy_nb.workflow.text_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = [
-    "HOW_TO_EXPORT",
     "Graph",
     "Made",
     "graph_of_picture",
-    "has_editors_graph",
     "made_of_picture",
     "parse_graph",
     "read_graph",
+    "read_picture_graph",
 ]
 
-HOW_TO_EXPORT = (
-    "in ComfyUI choose Workflow > Export (API) and use that file, or run it there once and name it server:last"
-)
 _KEPT = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
 
 # ComfyUI writes a float without a fraction as 8, so the value alone does not tell 8.0 from 8. These are surely whole.
@@ -113,8 +111,8 @@ def read_graph(source: str | Path) -> Graph:
     Parameters
     ----------
     source
-        JSON text (a str that begins with `{`), or a path. `{"prompt": {...}}`, the body of a request to ComfyUI, is
-        read as the graph within.
+        JSON text (a str that begins with `{`), or a path. The graph may be inside a request or a response of a
+        server, such as `{"prompt": {...}}` or `{"input": {"workflow": {...}}}`.
 
     Raises
     ------
@@ -126,11 +124,13 @@ def read_graph(source: str | Path) -> Graph:
         return parse_graph(source, "this text")
     path = Path(source).expanduser()
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(source)!r}") from None
     except UnicodeDecodeError:
-        raise WorkflowError(f"{path.name} is no text, so no graph; {HOW_TO_EXPORT}") from None
+        raise WorkflowError(
+            f"{path.name} is no text in UTF-8, UTF-16 or UTF-32, so no graph; save it in UTF-8"
+        ) from None
     except OSError as error:
         raise WorkflowError(f"{path.name} can't be read: {error.strerror}") from error
     return parse_graph(text, path.name)
@@ -154,29 +154,47 @@ def graph_of_picture(path: str | Path) -> Graph | None:
     PictureError
         If it can't be read or is no picture.
     """
-    notes = _notes_of(Path(path))
-    text = notes.get("prompt")
-    if text is None:
-        return None
     try:
-        return parse_graph(text, Path(path).name)
+        return read_picture_graph(path)
     except WorkflowError:  # other programs write other things under that name
         return None
 
 
-def has_editors_graph(path: str | Path) -> bool:
-    """Whether a picture carries a workflow in the editor's own format, which can't be run.
+def read_picture_graph(path: str | Path) -> Graph:
+    """Read the graph that ComfyUI wrote into an image.
 
     Raises
     ------
     PictureError
-        If it can't be read or is no picture.
+        If the file is missing or not an image that can be read.
+    WorkflowError
+        If the image contains no graph in API format; the text says what it contains instead.
     """
+    path = Path(path)
+    notes = _notes_of(path)
+    chunks = {chunk: notes[chunk] for chunk in ("prompt", "workflow") if chunk in notes}
+    editors = [chunk for chunk, text in chunks.items() if _is_editors_text(text)]
+    for chunk, text in chunks.items():
+        if chunk not in editors and "class_type" in text:
+            return parse_graph(text, f"the {chunk} in {path.name}")
+    if editors:
+        raise WorkflowError(f"{path.name} carries a workflow in the editor's format alone; {HOW_TO_EXPORT}")
+    made = made_of_picture(path)
+    if made is not None:
+        named = made.workflow or made.workflow_id or "a workflow"
+        raise WorkflowError(
+            f"{path.name} carries no workflow, only the params of {named}: %comflowy run --from {path.name} uses them"
+        )
+    if chunks:
+        raise WorkflowError(f"{path.name} carries no workflow: its text {' and '.join(map(repr, chunks))} is no graph")
+    raise WorkflowError(f"{path.name} carries no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
+
+
+def _is_editors_text(text: str) -> bool:
     try:
-        found = json.loads(_notes_of(Path(path)).get("workflow", ""))
+        return is_editors(json.loads(text))
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and isinstance(found.get("nodes"), list)
 
 
 def made_of_picture(path: str | Path) -> Made | None:
@@ -192,7 +210,7 @@ def made_of_picture(path: str | Path) -> Made | None:
     beside = path.with_suffix(f"{path.suffix}.json")
     try:
         if text is None and beside.is_file():
-            text = beside.read_text("utf-8")
+            text = read_text(beside)
         made = json.loads(text) if text is not None else None
     except (OSError, ValueError):  # somebody else's file or chunk
         return None
@@ -214,9 +232,10 @@ def _notes_of(path: Path) -> dict[str, str]:
     try:
         with Image.open(path) as image:
             notes = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
-            for value in image.getexif().values():  # ComfyUI writes `prompt:{...}` into Exif tags
-                if isinstance(value, str) and value.startswith("prompt:"):
-                    notes.setdefault("prompt", value.removeprefix("prompt:"))
+            for value in image.getexif().values():  # ComfyUI writes `prompt:{...}`, `workflow:{...}` into Exif
+                name, _, text = value.partition(":") if isinstance(value, str) else ("", "", "")
+                if name.lower() in {"prompt", "workflow"}:
+                    notes.setdefault(name.lower(), text)
     except FileNotFoundError:
         raise PictureError(f"there is no picture {path.name} here") from None
     except Exception as error:  # Pillow raises many kinds for what is no picture
@@ -234,21 +253,20 @@ def parse_graph(text: str, name: str) -> Graph:
         If it is no graph in API format.
     """
     try:
-        found = json.loads(text.lstrip("\ufeff"))
+        return _graph_of(json.loads(text.lstrip("\ufeff")), name)
     except json.JSONDecodeError as error:
         raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
     except (ValueError, RecursionError) as error:  # digits without end, brackets without end
         raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
-    if isinstance(found, dict) and isinstance(found.get("nodes"), list):
-        raise WorkflowError(f"{name} is in the editor's format, which can't be run; {HOW_TO_EXPORT}")
-    if isinstance(found, dict) and isinstance(found.get("prompt"), dict) and "class_type" not in found["prompt"]:
-        found = found["prompt"]
-    if not isinstance(found, dict) or not found:
-        raise WorkflowError(f"{name} holds no graph; {HOW_TO_EXPORT}")
+
+
+def _graph_of(root: Any, name: str) -> Graph:
+    found = find_graph(root, name)
     nodes = {}
     for node, one in found.items():
-        if not isinstance(one, dict) or not isinstance(one.get("class_type"), str):
-            raise WorkflowError(f"{name} holds no graph in API format: {node!r} is no node; {HOW_TO_EXPORT}")
+        if not is_node(one):
+            check_note(node, found, name)
+            continue
         if not isinstance(one.setdefault("inputs", {}), dict):
             raise WorkflowError(f"{name}: the inputs of node {node!r} are no mapping")
         nodes[node] = {key: one[key] for key in _KEPT if key in one}

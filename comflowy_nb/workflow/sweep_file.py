@@ -30,6 +30,7 @@ from comflowy_nb.errors import PictureError, WorkflowError
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.json_values import shown
 from comflowy_nb.workflow.sweep_pictures import read_picture
+from comflowy_nb.workflow.text_files import read_text
 from comflowy_nb.workflow.values import Setting
 from comflowy_nb.workflow.written import Item, Labelled, Several
 
@@ -63,11 +64,11 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     """
     file = Path(path).expanduser()
     try:
-        text = file.read_text("utf-8-sig")
+        text = read_text(file)
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(path)!r}") from None
     except UnicodeDecodeError as error:
-        raise WorkflowError(f"{file.name} is no UTF-8 text") from error
+        raise WorkflowError(f"{file.name} is no text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
         raise WorkflowError(f"{file.name} can't be read: {error.strerror}") from error
     reader = _FileReader(file, text)

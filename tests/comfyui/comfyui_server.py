@@ -408,7 +408,8 @@ class _View(_Handler):
             return
         content = path.read_bytes()
         self.set_header("Content-Type", _TYPES.get(path.suffix[1:], "application/octet-stream"))
-        self.set_header("Content-Disposition", f'filename="{path.name}"')
+        in_utf8 = path.name.encode().decode("latin-1")  # as aiohttp writes a header; tornado writes Latin-1
+        self.set_header("Content-Disposition", f'filename="{in_utf8}"')
         self.set_header("Accept-Ranges", "bytes")
         self.set_header("Etag", f'"{hashlib.md5(content).hexdigest()}"')
         self.finish(content)

@@ -1,0 +1,86 @@
+"""Workflows within images: whichever command reads one, it gives the same answer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from comflowy_nb import params_from
+from comflowy_nb.errors import PictureError
+
+NODES = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+EDITORS = json.dumps({"nodes": [{"id": 1, "type": "SaveImage"}], "links": []})
+NAN = json.dumps(NODES).replace("255", "NaN")
+DAMAGED = json.dumps({**NODES, "3": {"inputs": {}}})
+MADE = json.dumps({"workflow": "default", "workflow_id": "default", "params": {"3::steps": 2}, "set_params": []})
+
+WHY = {
+    "the editor's graph only": ({"workflow": EDITORS}, "carries a workflow in the editor's format alone; in ComfyUI"),
+    "the editor's graph as prompt": ({"prompt": EDITORS}, "carries a workflow in the editor's format alone"),
+    "the editor's graph and a prompt of words": ({"prompt": "{a cat}", "workflow": EDITORS}, "editor's format alone"),
+    "a prompt with NaN": ({"prompt": NAN, "workflow": EDITORS}, "the prompt in a.png: node '1' holds a number"),
+    "a damaged prompt": ({"prompt": DAMAGED}, "the prompt in a.png: node '3' has no class_type"),
+    "a prompt that is cut off": ({"prompt": json.dumps(NODES)[:90]}, "the prompt in a.png is not JSON"),
+    "a prompt of words": ({"prompt": "a castle, 4k"}, "a.png carries no workflow: its text 'prompt' is no graph"),
+    "nothing": ({}, "a.png carries no workflow: neither ComfyUI nor comflowy_nb wrote one into it"),
+}
+
+
+def save(path, chunks):
+    notes = PngInfo()
+    for name, text in chunks.items():
+        notes.add_text(name, text)
+    Image.new("RGB", (4, 4)).save(path, pnginfo=notes)
+
+
+def reasons(cell, name):
+    """What each command says of an image that it can't use."""
+    commands = (f"run {name}", f"sweep {name} color=1,2", f"fields {name}", f"workflow add mine {name}", f"form {name}")
+    for command in commands:
+        error = cell(f"%comflowy {command}").error
+        assert error is not None, command
+        yield str(error)
+
+
+@pytest.mark.parametrize(("chunks", "why"), WHY.values(), ids=WHY)
+def test_every_command_gives_the_same_reason(sandbox, tmp_path, monkeypatch, chunks, why):
+    """`params_from` said "carries no workflow" of an image with the editor's graph, `run` said something else.
+
+    Each command asked the image in its own way, and the reason why a prompt was refused was lost.
+    """
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.png", chunks)
+    found = set(reasons(sandbox, "a.png"))
+    with pytest.raises(PictureError) as caught:
+        params_from("a.png")
+    found.add(str(caught.value))
+    assert len(found) == 1
+    assert why in found.pop()
+
+
+def test_an_animation_with_the_editors_graph_only_says_so(sandbox, tmp_path, monkeypatch):
+    """In a WebP both graphs are in the Exif data, of which only the prompt was read."""
+    monkeypatch.chdir(tmp_path)
+    image = Image.new("RGB", (4, 4))
+    exif = image.getexif()
+    exif[0x010F] = f"workflow:{EDITORS}"
+    image.save(tmp_path / "a.webp", exif=exif)
+    found = set(reasons(sandbox, "a.webp"))
+    assert len(found) == 1
+    assert "editor's format alone" in found.pop()
+
+
+def test_a_copy_with_params_only_names_the_way_to_use_them(sandbox, tmp_path, monkeypatch):
+    """A saved copy of a run without a graph was said to carry no workflow, though `--from` takes it."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.png", {"comflowy": MADE})
+    found = set(reasons(sandbox, "a.png"))
+    assert len(found) == 1
+    assert "only the params of default: %comflowy run --from a.png uses them" in found.pop()
+    assert sandbox("%comflowy run --from a.png width=64 height=64").error is None
