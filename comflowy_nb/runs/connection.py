@@ -90,6 +90,7 @@ class Connection:
 
     def close(self) -> None:
         """Stop following and listening; whatever was followed may be taken up by another."""
+        self.sweeper.close()
         self.tracker.close()
         if self._receiver is not None:
             self._receiver.close()

@@ -171,7 +171,7 @@ class Downloads:
         with run.guard:
             trouble = None
             try:
-                record = self._history.set_picture(run.token, picture)
+                record = run.record.advanced_to(self._history.set_picture(run.token, picture))
                 write_sidecar(self._folder, record)
             except (ComflowyError, OSError) as error:
                 # The disk is full: what is known stays in this process, and the picture is fetched again by the next.

@@ -234,6 +234,9 @@ class Following:
         desk, run, record = self._desk, self.run, self.run.record
         if self._ledger.owes:
             self._record(record.status)
+            if record.status.is_final:  # only the history lacked its end; the images are being downloaded
+                self._release()
+                return
         run_id = record.service_run_id or desk.service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)

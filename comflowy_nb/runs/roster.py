@@ -159,12 +159,10 @@ class Roster:
             self._tracker.cancel(run)
             return
 
-        def cancel_once_taken(changed: Run) -> None:
-            if changed.status is not Status.SUBMITTING:
-                stop()
-                self._tracker.times.soon(lambda: self.cancel(changed))
-
-        stop = run.listen(cancel_once_taken)
+        run.once(
+            lambda: run.status is not Status.SUBMITTING,
+            lambda: self._tracker.times.soon(lambda: self.cancel(run)),
+        )
         self.watch(run)
 
     def _can_be_asked(self, record: RunRecord) -> bool:

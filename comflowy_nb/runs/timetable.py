@@ -13,6 +13,8 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from comflowy_nb.errors import ComflowyError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -124,6 +126,24 @@ class Timetable:
             heapq.heappush(self._later, (due_s, next(self._order), action))
             if not self._is_seen_to(due_s):
                 self._wake()
+
+    def every(self, period_s: float, action: Callable[[], bool]) -> None:
+        """Call `action` now and then every `period_s` seconds while it returns True.
+
+        An action that raises is called again: one failed read of the history must not end a watch.
+        """
+
+        def repeat() -> None:
+            goes_on = True
+            try:
+                goes_on = action()
+            except ComflowyError as error:  # the history is locked, the disk is full
+                _log.debug("an action of %s is tried again: %s", self._name, error)
+            finally:
+                if goes_on:
+                    self.at(self.clock() + period_s, repeat)
+
+        self.soon(repeat)
 
     def call(self, function: Callable[[], T]) -> Future[T]:
         """Do it on one of the threads; the future holds what it returned or raised.
