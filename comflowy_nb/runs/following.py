@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.paces import Paces
     from comflowy_nb.runs.run import Run
     from comflowy_nb.services.base import Service, Snapshot
+    from comflowy_nb.services.webhooks import Receiver
     from comflowy_nb.settings import Settings
 
 __all__ = ["Desk", "Following"]
@@ -43,7 +44,7 @@ class Desk(Round, Protocol):
     settings: Settings
     paces: Paces
     downloads: Downloads
-    callback_urls: Callable[[str], dict[str, str]] | None
+    receiver: Receiver | None
     closed: bool
 
     def note_end(self, *, heard: bool) -> None:
@@ -139,8 +140,8 @@ class Following:
             return
         submission = self._submission
         assert submission is not None
-        if self._desk.callback_urls is not None:
-            submission = replace(submission, callback_urls=self._desk.callback_urls(submission.token))
+        if self._desk.receiver is not None:
+            submission = replace(submission, callback_urls=self._desk.receiver.urls(submission.token))
         outcome = self._desk.service.submit(submission)
         self.asking.answered_s = self._desk.times.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
