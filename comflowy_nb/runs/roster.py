@@ -33,7 +33,7 @@ class Roster:
     owner
         Name of the client's lock file.
     follower
-        Who acts for the runs: the client.
+        Who acts for the runs.
     """
 
     def __init__(
@@ -65,6 +65,13 @@ class Roster:
         if run.record != record and not run.status.is_live:
             self._read(run)  # `record` may have been read before what the run knows
         return run
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run that is followed or held by anybody can change any more."""
+        with self._lock:
+            runs = list(self._runs.values())
+        return all(run.record.is_settled for run in runs)
 
     def _read(self, run: Run) -> None:
         with run.guard:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import uuid
+import weakref
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -74,10 +76,19 @@ class Sweeper:
         self._entrance = entrance
         self._owner = owner
         self._settings = settings
+        self._lock = threading.Lock()
+        self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # entered or watched
         self._judging = Timetable("comflowy-sweeps", workers=1)  # of its own: a pause of the service is not for it
 
     def close(self) -> None:
         self._judging.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every sweep that is still referenced is settled."""
+        with self._lock:
+            sweeps = list(self._sweeps)
+        return all(sweep.is_settled for sweep in sweeps)
 
     def draft(
         self,
@@ -212,12 +223,16 @@ class Sweeper:
             run = self._roster.run(claim.record)
             sending.attach(cell, run, is_ours=False)
             self._roster.refresh(run)
+        with self._lock:
+            self._sweeps.add(sweep)
         sending.begin()
         self._time(sweep, workflow)
         return sweep
 
     def watch(self, sweep: Sweep) -> None:
         """See what another kernel sends for a sweep of the history, for as long as it does."""
+        with self._lock:
+            self._sweeps.add(sweep)
         tracker, history = self._tracker, self._library.history
         Watching(sweep, history=history, roster=self._roster, times=tracker.times, owner=self._owner).begin()
 

@@ -195,6 +195,7 @@ class Timetable:
                 action()
             except Exception:  # noqa: BLE001 - a thread outlives what it did
                 _log.exception("an action of %s failed", self._name)
+            del action  # an idle thread must keep nothing alive: not the client that it acted for
 
     def _take(self) -> Callable[[], None] | None:
         with self._changed:
