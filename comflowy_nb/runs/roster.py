@@ -177,15 +177,15 @@ class Roster:
         return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
 
     def _adopt(self, run: Run) -> None:
-        if run.record.owner == self._owner:
-            return
-        taken = self._library.history.take_over(run.token, self._owner)
-        if taken is None:
-            self.watch(run)
-            return
-        run.update(taken)
-        if self._can_be_asked(taken):
-            self._tracker.follow(run, workflow_key(taken))
+        if run.record.owner != self._owner:
+            taken = self._library.history.take_over(run.token, self._owner)
+            if taken is None:
+                self.watch(run)
+                return
+            run.update(taken)
+        # it can be ours and not followed: the history was locked after an earlier try had taken it over
+        if not self._tracker.is_following(run) and self._can_be_asked(run.record):
+            self._tracker.follow(run, workflow_key(run.record))
 
 
 def workflow_key(record: RunRecord) -> str:
