@@ -53,9 +53,9 @@ def test_a_cell_that_connects_again_and_again_keeps_one_connection(kind, api, co
         client.runs()
     gc.collect()
     wait_until(lambda: len(locks(home)) == 1, said=lambda: f"{len(locks(home))} clients are open")
-    # the scripted server has a thread and a socket for each connection that is kept open
+    # Each of ten clients would keep several. The one that is open may not have had all of its own at first.
     wait_until(
-        lambda: process.num_fds() <= before[0] + 4 and threading.active_count() <= before[1] + 4,
+        lambda: process.num_fds() < before[0] + 10 and threading.active_count() < before[1] + 10,
         said=lambda: f"{before} became {process.num_fds()}, {threading.active_count()}",
     )
     client.close()
