@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.claims import Claim, Retry
     from comflowy_nb.runs.library import Library
-    from comflowy_nb.runs.run import PictureRecord, Run
+    from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.runs.sweep_rows import SweepRecord
     from comflowy_nb.runs.sweeper import Draft
@@ -100,13 +101,15 @@ def connect(
 class Client:
     """One connected service.
 
-    Use `connect` to make one. `run` submits and waits, `submit` returns as soon as the intent is written.
+    Use `connect` to make one. `run` submits and waits, `submit` returns as soon as the intent is written. A client that
+    is referenced nowhere any more is closed once its runs and sweeps are settled.
     """
 
     def __init__(self, service: Service, library: Library, owner: Owner) -> None:
         self.service = service
         self.library = library
-        self._opened = Connection(service, library, owner, follower=self, settings=settings)
+        self._opened = Connection(service, library, owner, settings=settings)
+        weakref.finalize(self, self._opened.close_when_idle).atexit = False
         self._taken_up = self._connection.roster.take_up()
 
     # -- what it is connected to --------------------------------------------------------------------------------
@@ -469,14 +472,6 @@ class Client:
     def close(self) -> None:
         """Stop following and listening. Runs go on at the service; the next client takes them up."""
         self._opened.close()
-
-    # -- for its runs (`run.Follower`) --------------------------------------------------------------------------
-
-    def save(self, run: Run, folder: Path) -> list[Path]:
-        return self.library.save(run, folder)
-
-    def picture_path(self, picture: PictureRecord) -> Path:
-        return self.library.picture_path(picture)
 
     # -- within -------------------------------------------------------------------------------------------------
 

@@ -18,15 +18,28 @@ MACHINE_PATH = re.compile(
 TEXT = {".py", ".md", ".toml", ".json", ".ipynb", ".yaml", ".yml", ".cfg", ".txt", ".js", ".css", ""}
 
 
-def tracked():
+def tracked(root=ROOT):
     """The files of the repository; those on disk where there is no git, as in an unpacked source archive."""
-    answer = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    answer = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=False)
     if answer.returncode == 0 and answer.stdout:
         names = answer.stdout.decode().split("\0")[:-1]
     else:
-        names = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and ".venv" not in p.parts]
+        names = [str(path.relative_to(root)) for path in root.rglob("*") if not is_made(path.relative_to(root))]
     own = Path(__file__).name  # it holds examples of what it looks for
-    return [n for n in names if (ROOT / n).is_file() and Path(n).suffix in TEXT and Path(n).name != own]
+    return [n for n in names if (root / n).is_file() and Path(n).suffix in TEXT and Path(n).name != own]
+
+
+def is_made(path):
+    """Whether a tool wrote a file: `.venv`, `.hypothesis`, `.pytest_cache` ..., and what `make` builds."""
+    return any(folder.startswith(".") or folder in {"build", "dist"} for folder in path.parts[:-1])
+
+
+def test_files_that_tools_wrote_are_not_searched_where_there_is_no_git(tmp_path):
+    """The second run of the suite in an unpacked archive failed: the first had filled `.hypothesis`."""
+    for name in (".hypothesis/examples/0/1.txt", ".venv/lib/x.py", "build/demo/x.json", "tests/test_x.py", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert sorted(tracked(tmp_path)) == ["README.md", "tests/test_x.py"]
 
 
 @pytest.mark.parametrize("name", tracked())

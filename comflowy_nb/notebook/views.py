@@ -204,28 +204,34 @@ class Viewer:
             thread.join(5)
 
     def _loop(self) -> None:
-        while not self._stop.wait(UPDATE_S):
+        try:
+            while not self._stop.wait(UPDATE_S):
+                with self._lock:
+                    views = list(self._views)
+                    if not views:
+                        self._thread = None
+                        return
+                for view in views:
+                    if self._tend(view):
+                        with self._lock:
+                            self._views.remove(view)
+        finally:  # whatever ended it, the next view starts another
             with self._lock:
-                views = list(self._views)
-                if not views:
+                if self._thread is threading.current_thread():
                     self._thread = None
-                    return
-            for view in views:
-                if self._tend(view):
-                    with self._lock:
-                        self._views.remove(view)
 
     def _tend(self, view: View) -> bool:
         """Draw one view; whether nothing more will happen to it."""
-        settled = view.is_settled
         try:
+            settled = view.is_settled
             if settled:
                 view.finish()
             else:
                 view.draw()
         except Exception as error:  # noqa: BLE001 - a view that can't be drawn must not end the thread of the others
             why = str(error) if isinstance(error, ComflowyError) else type(error).__name__
-            view.note(f"the pictures can't be drawn ({why}); %comflowy show {view.ref}")
+            with contextlib.suppress(Exception):  # the note goes to the display that has just failed
+                view.note(f"the pictures can't be drawn ({why}); %comflowy show {view.ref}")
             return True
         return settled
 

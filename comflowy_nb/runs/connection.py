@@ -18,10 +18,12 @@ from comflowy_nb.workflow.pictures import picture_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.owners import Owner
-    from comflowy_nb.runs.run import Follower
+    from comflowy_nb.runs.record import PictureRecord
+    from comflowy_nb.runs.run import Run
     from comflowy_nb.services.base import Event, Service
     from comflowy_nb.settings import Settings
     from comflowy_nb.workflow.fields import Field
@@ -30,23 +32,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
+IDLE_S = 1.0  # how often the connection of a collected client looks whether its runs are settled
 MOMENT_S = 1.0  # for so long what a service said of a graph is not asked for again
 
 
 class Connection:
-    """What acts for one client.
+    """What acts for one client and for its runs (`run.Follower`).
+
+    Nothing here refers to the client: a client that is referred to nowhere else is collected, and `close_when_idle`
+    ends its connection.
 
     Parameters
     ----------
     owner
         The client's lock, let go by `close`.
-    follower
-        Who acts for the runs it makes: the client.
     """
 
-    def __init__(
-        self, service: Service, library: Library, owner: Owner, *, follower: Follower, settings: Settings
-    ) -> None:
+    def __init__(self, service: Service, library: Library, owner: Owner, *, settings: Settings) -> None:
         self.service = service
         self._library = library
         self._owner = owner
@@ -63,13 +65,13 @@ class Connection:
             owners=library.locks,
             pictures=library.folder,
             settings=settings,
-            callback_urls=self._receiver.urls if self._receiver else None,
+            receiver=self._receiver,
         )
         service.listen(self._hear)
         # The sandbox of a home folder is one place, whatever port it has today.
         origin = "sandbox" if service.kind == "sandbox" else service.origin
         self.roster = Roster(
-            library, self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=follower
+            library, self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=self
         )
         uploads = Uploads(self.tracker, library.inputs)
         self.entrance = Entrance(library, self.tracker, self.roster, uploads, owner=owner.name)
@@ -102,11 +104,36 @@ class Connection:
         """
         if self._process != os.getpid():
             return
+        self.sweeper.close()
         self.tracker.close()
         if self._receiver is not None:
             self._receiver.close()
         self.service.close()
         self._owner.release()
+
+    def close_when_idle(self) -> None:
+        """Close as soon as every run and sweep is settled. May be called by a finalizer, on any thread."""
+        if self._process == os.getpid():  # a forked child closes nothing of its parent's
+            self.tracker.times.every(IDLE_S, self._is_in_use)
+
+    def _is_in_use(self) -> bool:
+        if not self.tracker.closed and self.roster.is_idle and self.sweeper.is_idle:
+            self.close()
+        return not self.tracker.closed
+
+    # -- for the runs -------------------------------------------------------------------------------------------
+
+    def cancel(self, run: Run) -> None:
+        self.check_not_forked()
+        self.roster.cancel(run)
+
+    def save(self, run: Run, folder: Path) -> list[Path]:
+        return self._library.save(run, folder)
+
+    def picture_path(self, picture: PictureRecord) -> Path:
+        return self._library.picture_path(picture)
+
+    # -- inside -------------------------------------------------------------------------------------------------
 
     def _hear(self, event: Event) -> None:
         self.tracker.hear(event)

@@ -170,15 +170,15 @@ class Downloads:
     def _settle(self, run: Run, picture: PictureRecord) -> None:
         with run.guard:
             trouble = None
+            record = run.record.with_outputs(
+                picture if other.index == picture.index else other for other in run.record.outputs
+            )
             try:
-                record = self._history.set_picture(run.token, picture)
+                record = record.advanced_to(self._history.set_picture(run.token, picture))
                 write_sidecar(self._folder, record)
             except (ComflowyError, OSError) as error:
                 # The disk is full: what is known stays in this process, and the picture is fetched again by the next.
                 trouble = f"{picture.file or 'a picture'} is not on record: {error}"
-                record = run.record.with_outputs(
-                    picture if other.index == picture.index else other for other in run.record.outputs
-                )
             run.update(record)
             if trouble:
                 run.report(trouble=trouble)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.paces import Paces
     from comflowy_nb.runs.run import Run
     from comflowy_nb.services.base import Service, Snapshot
+    from comflowy_nb.services.webhooks import Receiver
     from comflowy_nb.settings import Settings
 
 __all__ = ["Desk", "Following"]
@@ -43,7 +44,7 @@ class Desk(Round, Protocol):
     settings: Settings
     paces: Paces
     downloads: Downloads
-    callback_urls: Callable[[str], dict[str, str]] | None
+    receiver: Receiver | None
     closed: bool
 
     def note_end(self, *, heard: bool) -> None:
@@ -145,8 +146,8 @@ class Following:
             return
         submission = self._submission
         assert submission is not None
-        if self._desk.callback_urls is not None:
-            submission = replace(submission, callback_urls=self._desk.callback_urls(submission.token))
+        if self._desk.receiver is not None:
+            submission = replace(submission, callback_urls=self._desk.receiver.urls(submission.token))
         outcome = self._desk.service.submit(submission)
         self.asking.answered_s = self._desk.times.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
@@ -240,6 +241,9 @@ class Following:
         desk, run, record = self._desk, self.run, self.run.record
         if self._ledger.owes:
             self._record(record.status)
+            if record.status.is_final:  # only the history lacked its end; the images are being downloaded
+                self._release()
+                return
         run_id = record.service_run_id or desk.service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)

@@ -31,7 +31,10 @@ class Ledger:
     def put(self, status: Status, **changes: Any) -> bool:
         """Write a change; those that are None are none. Whether the history has it."""
         run, history = self._run, self._history
-        changes = {**self._unwritten, **{name: value for name, value in changes.items() if value is not None}}
+        owed = dict(self._unwritten)
+        if "pictures" in owed:  # some may have been downloaded since
+            owed["pictures"] = run.record.outputs
+        changes = {**owed, **{name: value for name, value in changes.items() if value is not None}}
         try:
             record = history.move(run.token, status, **changes)
             if record is None:  # another kernel moved it, or it stood there already

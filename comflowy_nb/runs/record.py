@@ -107,6 +107,16 @@ class RunRecord:
             files=tuple(output for output in outputs if not output.is_picture),
         )
 
+    def advanced_to(self, newer: RunRecord) -> RunRecord:
+        """Return `newer`, or this record with the outputs of `newer` if its status may not follow this one.
+
+        The history can be behind the process that follows the run: it could not take the last change yet.
+        """
+        if newer.status is self.status or may_move(self.status, newer.status):
+            return newer
+        outputs = {output.index: output for output in (*self.outputs, *newer.outputs)}
+        return self.with_outputs(outputs[index] for index in sorted(outputs))
+
     @property
     def ref(self) -> str:
         return f"r{self.number}"

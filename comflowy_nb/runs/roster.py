@@ -33,7 +33,7 @@ class Roster:
     owner
         Name of the client's lock file.
     follower
-        Who acts for the runs: the client.
+        Who acts for the runs.
     """
 
     def __init__(
@@ -65,6 +65,13 @@ class Roster:
         if run.record != record and not run.status.is_live:
             self._read(run)  # `record` may have been read before what the run knows
         return run
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run that is followed or held by anybody can change any more."""
+        with self._lock:
+            runs = list(self._runs.values())
+        return all(run.record.is_settled for run in runs)
 
     def _read(self, run: Run) -> None:
         with run.guard:
@@ -159,12 +166,10 @@ class Roster:
             self._tracker.cancel(run)
             return
 
-        def cancel_once_taken(changed: Run) -> None:
-            if changed.status is not Status.SUBMITTING:
-                stop()
-                self._tracker.times.soon(lambda: self.cancel(changed))
-
-        stop = run.listen(cancel_once_taken)
+        run.once(
+            lambda: run.status is not Status.SUBMITTING,
+            lambda: self._tracker.times.soon(lambda: self.cancel(run)),
+        )
         self.watch(run)
 
     def _can_be_asked(self, record: RunRecord) -> bool:
@@ -172,15 +177,15 @@ class Roster:
         return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
 
     def _adopt(self, run: Run) -> None:
-        if run.record.owner == self._owner:
-            return
-        taken = self._library.history.take_over(run.token, self._owner)
-        if taken is None:
-            self.watch(run)
-            return
-        run.update(taken)
-        if self._can_be_asked(taken):
-            self._tracker.follow(run, workflow_key(taken))
+        if run.record.owner != self._owner:
+            taken = self._library.history.take_over(run.token, self._owner)
+            if taken is None:
+                self.watch(run)
+                return
+            run.update(taken)
+        # it can be ours and not followed: the history was locked after an earlier try had taken it over
+        if not self._tracker.is_following(run) and self._can_be_asked(run.record):
+            self._tracker.follow(run, workflow_key(run.record))
 
 
 def workflow_key(record: RunRecord) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from comflowy_nb.errors import PictureError, RefError, RunTimeout
+from comflowy_nb.runs.listeners import Listeners
 from comflowy_nb.runs.owners import check_not_forked
 from comflowy_nb.runs.record import PictureRecord, RunRecord, may_move
 from comflowy_nb.services.base import Status
@@ -163,7 +164,7 @@ class Run:
         )  # told of by `update` alone: steps and previews wake nobody who waits for ends
         self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
         self.guard = threading.RLock()  # held from a write to the history to the update that tells of it
-        self._listeners: list[Callable[[Run], None]] = []
+        self._listeners: Listeners[Run] = Listeners()
         self._process = os.getpid()
         self.started_clock_s = time.monotonic()  # for elapsed time while live
 
@@ -310,19 +311,18 @@ class Run:
 
     def listen(self, listener: Callable[[Run], None]) -> Callable[[], None]:
         """Call `listener` at every change, on the thread that made it: it only sets a flag. Returns the way to stop."""
-        self._listeners.append(listener)
+        return self._listeners.add(listener)
 
-        def stop() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return stop
+    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
+        """Call `action` exactly once, as a listener: as soon as `condition` holds, which may be now."""
+        self._listeners.once(condition, action)
 
     # -- for the tracker ----------------------------------------------------------------------------------------
 
     def update(self, record: RunRecord) -> None:
+        """Take a newer record. A status never goes back: see `RunRecord.advanced_to`."""
         with self._changed:
-            self._record = record
+            self._record = self._record.advanced_to(record)
             self._trouble = None
             if self._progress is not None:
                 self._show(self._progress)
@@ -345,8 +345,7 @@ class Run:
     def _tell(self) -> None:
         with self._changed:
             self._changed.notify_all()
-        for listener in list(self._listeners):
-            listener(self)
+        self._listeners.call(self)
 
     def __repr__(self) -> str:
         record = self._record

@@ -50,30 +50,31 @@ class RunWatch:
         self._looked_s = float("-inf")
 
     def begin(self) -> None:
-        self._times.at(self._times.clock(), self._look)
+        self._times.every(WATCH_S, self._look)
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Read the run. Return whether to go on watching."""
         run, now_s = self._run, self._times.clock()
         with run.guard:
             record = self._history.get(run.token)
             if record is not None and record != run.record:
                 run.update(record)
             if run.record.is_settled:
-                return
-            if now_s - self._looked_s >= OWNER_S:
+                return False
+            if run.record.owner != self._owner and now_s - self._looked_s >= OWNER_S:
                 self._looked_s = now_s
-                if not is_alive(self._owners, run.record.owner) and self._is_taken_over():
-                    return
-        self._times.at(now_s + WATCH_S, self._look)
+                if not is_alive(self._owners, run.record.owner):
+                    self._try_to_take_over()
+            if run.record.owner != self._owner or self._take_over is None:
+                return True
+            self._take_over(run)
+            return False
 
-    def _is_taken_over(self) -> bool:
+    def _try_to_take_over(self) -> None:
         run = self._run
         if self._take_over is None:
             run.report(trouble=f"the kernel that followed it has ended; connect to {run.record.service} to go on")
-            return False
+            return
         taken = self._history.take_over(run.token, self._owner)
-        if taken is None:
-            return False
-        run.update(taken)
-        self._take_over(run)
-        return True
+        if taken is not None:
+            run.update(taken)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.runs.listeners import Listeners
 from comflowy_nb.runs.owners import check_not_forked
 from comflowy_nb.runs.sweep_rows import read_params
 from comflowy_nb.services.base import Status
@@ -17,7 +20,7 @@ from comflowy_nb.workflow.axis_types import Cell
 from comflowy_nb.workflow.pictures import PictureInput, is_picture, picture_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -127,7 +130,10 @@ class Sweep:
         self._changed = threading.Condition(lock)
         self._at_rest = threading.Condition(lock)  # who waits for the end alone need not wake at every change
         self._open: set[int] = set()  # numbers of the cells whose runs are not settled
-        self._listeners: list[Callable[[SweepCell | None], None]] = []
+        self._held: set[int] = set()  # numbers of the cells whose ends the sender has not counted yet
+        self._listeners: Listeners[SweepCell | None] = Listeners()
+        self._listening = contextlib.ExitStack()  # stops listening to the runs, when the sweep is collected
+        weakref.finalize(self, self._listening.close).atexit = False
         self.started_clock_s = time.monotonic()
 
     # -- what it is ---------------------------------------------------------------------------------------------
@@ -161,8 +167,8 @@ class Sweep:
     @property
     def is_settled(self) -> bool:
         """Nothing more will happen by itself: nothing to send, and every run settled."""
-        # in this order: the last cell becomes open before nothing is sent any more
-        return (self._sender is None or not self._sender.is_sending) and not self._open
+        # in this order: the last cell becomes held and open before nothing is sent any more
+        return (self._sender is None or not self._sender.is_sending) and not self._held and not self._open
 
     @property
     def ended_at(self) -> float | None:
@@ -245,8 +251,11 @@ class Sweep:
 
     def listen(self, listener: Callable[[SweepCell | None], None]) -> Callable[[], None]:
         """Call at every change with the cell it happened to, None for the sweep; it only sets a flag."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        return self._listeners.add(listener)
+
+    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
+        """Call `action` exactly once, as a listener: as soon as `condition` holds, which may be now."""
+        self._listeners.once(condition, action)
 
     def cancel(self) -> None:
         """Send no more and cancel what was sent, where the service can."""
@@ -285,8 +294,25 @@ class Sweep:
     def attach(self, cell: SweepCell, run: Run) -> None:
         """Give a cell its run; from now on the sweep changes with it."""
         cell.run = run
-        run.listen(lambda _: self.tell(cell))
+        this, number = weakref.ref(self), cell.number  # a run outlives the sweeps that it was a cell of
+
+        def tell(_: Run) -> None:
+            sweep = this()
+            if sweep is not None:
+                sweep.tell(sweep.cell(number))
+
+        self._listening.callback(run.listen(tell))
         self.tell(cell)
+
+    def hold(self, cell: SweepCell) -> None:
+        """Do not become settled before `let_go`: the sender has to count the end of this cell's run."""
+        with self._changed:
+            self._held.add(cell.number)
+
+    def let_go(self, cells: Iterable[SweepCell]) -> None:
+        """The ends of these cells' runs are counted."""
+        with self._changed:
+            self._held.difference_update(cell.number for cell in cells)
 
     def tell(self, cell: SweepCell | None = None) -> None:
         with self._changed:
@@ -295,8 +321,7 @@ class Sweep:
             self._changed.notify_all()
             if self.is_settled:
                 self._at_rest.notify_all()
-        for listener in list(self._listeners):
-            listener(cell)
+        self._listeners.call(cell)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {word}" for word, count in self.status_counts().items())

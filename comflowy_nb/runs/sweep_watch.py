@@ -5,8 +5,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import HistoryError
-
 if TYPE_CHECKING:
     from comflowy_nb.runs.history import History
     from comflowy_nb.runs.roster import Roster
@@ -53,7 +51,7 @@ class Watching:
                 sweep.is_sent_elsewhere = False
             return False
         sweep.send_by(self)
-        self._times.soon(self._look)
+        self._times.every(LOOK_S, self._look)
         return True
 
     def cancel(self) -> None:
@@ -65,20 +63,17 @@ class Watching:
             if cell.run is not None and cell.run.status.is_live and self._roster.is_here(cell.run.record):
                 cell.run.cancel()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Read the cells. Return whether the sweep is still being sent."""
         sweep = self._sweep()
         if sweep is None:
-            return
-        try:
-            goes_on = bool(self._history.senders.living(self._token, but=self._owner))  # before the cells are read
-            self._read_cells(sweep)
-        except HistoryError:  # it is busy, or the disk is full: it is read later
-            goes_on = True
-        if goes_on:
-            self._times.at(self._times.clock() + LOOK_S, self._look)
-            return
-        self._is_sending = sweep.is_sent_elsewhere = False
-        sweep.tell()
+            return False
+        goes_on = bool(self._history.senders.living(self._token, but=self._owner))  # before the cells are read
+        self._read_cells(sweep)
+        if not goes_on:
+            self._is_sending = sweep.is_sent_elsewhere = False
+            sweep.tell()
+        return goes_on
 
     def _read_cells(self, sweep: Sweep) -> None:
         """Give the cells the runs that stand for them now."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import uuid
+import weakref
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from comflowy_nb.runs.sweep import Sweep
 from comflowy_nb.runs.sweep_rows import SweepIntent
 from comflowy_nb.runs.sweep_watch import Watching
 from comflowy_nb.runs.sweeping import Sending
+from comflowy_nb.runs.timetable import Timetable
 from comflowy_nb.workflow.axes import axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.cells import even_order, expand
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.library import Library
     from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.roster import Roster
-    from comflowy_nb.runs.sweep import SweepCell
     from comflowy_nb.runs.sweep_rows import CellRecord
     from comflowy_nb.runs.tracker import Tracker
     from comflowy_nb.settings import Settings
@@ -74,6 +76,19 @@ class Sweeper:
         self._entrance = entrance
         self._owner = owner
         self._settings = settings
+        self._lock = threading.Lock()
+        self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # entered or watched
+        self._judging = Timetable("comflowy-sweeps", workers=1)  # of its own: a pause of the service is not for it
+
+    def close(self) -> None:
+        self._judging.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every sweep that is still referenced is settled."""
+        with self._lock:
+            sweeps = list(self._sweeps)
+        return all(sweep.is_settled for sweep in sweeps)
 
     def draft(
         self,
@@ -197,6 +212,7 @@ class Sweeper:
             entrance=self._entrance,
             history=self._library.history,
             tracker=self._tracker,
+            judging=self._judging,
             owner=self._owner,
             fresh=intent.fresh,
             retry=retry,
@@ -207,12 +223,16 @@ class Sweeper:
             run = self._roster.run(claim.record)
             sending.attach(cell, run, is_ours=False)
             self._roster.refresh(run)
+        with self._lock:
+            self._sweeps.add(sweep)
         sending.begin()
         self._time(sweep, workflow)
         return sweep
 
     def watch(self, sweep: Sweep) -> None:
         """See what another kernel sends for a sweep of the history, for as long as it does."""
+        with self._lock:
+            self._sweeps.add(sweep)
         tracker, history = self._tracker, self._library.history
         Watching(sweep, history=history, roster=self._roster, times=tracker.times, owner=self._owner).begin()
 
@@ -230,16 +250,16 @@ class Sweeper:
             return
         key = (workflow.id or workflow.name) + EACH
 
-        def learn(_: SweepCell | None) -> None:
-            if not sweep.is_settled:
-                return
-            stop()
+        def learn(each_s: float) -> None:
+            self._tracker.paces.keep(key, each_s)
+            self._tracker.paces.write()  # the next plan may want it at once
+
+        def note_end() -> None:
             if sweep.stopped is None:
                 each_s = (time.monotonic() - began_s) / sent
-                self._tracker.paces.keep(key, each_s)
-                self._tracker.times.soon(self._tracker.paces.write)  # the next plan may want it at once
+                self._judging.soon(lambda: learn(each_s))
 
-        stop = sweep.listen(learn)
+        sweep.once(lambda: sweep.is_settled, note_end)
 
 
 def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:

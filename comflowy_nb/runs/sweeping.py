@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.history import History
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep, SweepCell
+    from comflowy_nb.runs.timetable import Timetable
     from comflowy_nb.runs.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -36,6 +38,8 @@ class Sending:
 
     Parameters
     ----------
+    judging
+        Counts the ends of runs and writes what follows from them: a listener of a run must not do that.
     order
         The cells to send, in the order in which they fill the grid evenly.
     fresh, retry
@@ -55,6 +59,7 @@ class Sending:
         entrance: Entrance,
         history: History,
         tracker: Tracker,
+        judging: Timetable,
         owner: str,
         fresh: bool,
         retry: Retry,
@@ -68,6 +73,7 @@ class Sending:
         self._entrance = entrance
         self._history = history
         self._tracker = tracker
+        self._judging = judging
         self._owner = owner
         self._fresh = fresh
         self._retry: Retry = retry
@@ -75,7 +81,7 @@ class Sending:
         self._lock = threading.Lock()
         self._busy = 0  # threads between taking a cell and having told of its run
         self._unattached = 0  # those of them whose cell has no run yet
-        self._judged: set[int] = set()
+        self._ends: deque[tuple[SweepCell, bool]] = deque()  # to count, with whether this sweep submitted the run
         self._looked_s = float("-inf")  # when it was seen last whether another kernel asked us to stop
         self._failures = 0
         self._unknowns = 0
@@ -99,7 +105,7 @@ class Sending:
         self._sweep.send_by(self)
         if self._waiting:
             self._tracker.feeds.add(self)
-            self._tracker.times.at(self._tracker.times.clock() + LOOK_S, self._look)
+            self._judging.every(LOOK_S, self._look)
         else:
             self._end_if_done()
 
@@ -126,13 +132,11 @@ class Sending:
                 self._sweep.tell()
         return False
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
         """See now and then whether another kernel asked us to stop, though there is no room to send anything."""
-        if not self.is_sending:
-            return
-        with contextlib.suppress(ComflowyError):  # a busy history: it is asked again
+        if self.is_sending:
             self._stop_if_asked()
-        self._tracker.times.at(self._tracker.times.clock() + LOOK_S, self._look)
+        return self.is_sending
 
     def _stop_if_asked(self) -> None:
         now_s = self._tracker.times.clock()
@@ -158,6 +162,7 @@ class Sending:
             self._stop_if_asked()
         except ComflowyError as error:
             self._stop(f"stopped: {error}")
+        self._judge()  # an end that was told before this cell was asked for counts
         return self._take()
 
     def _take(self) -> SweepCell | None:
@@ -183,40 +188,63 @@ class Sending:
     # -- what becomes of the runs -------------------------------------------------------------------------------
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
-        """Give a cell its run; the sweep is judged by the ends of those sent by it."""
-        run.listen(lambda changed: self._judge(cell, changed, is_ours=is_ours))
+        """Give a cell its run; the sweep is judged by the ends of those that it submitted, each counted once."""
+        self._sweep.hold(cell)
         self._sweep.attach(cell, run)
-        self._judge(cell, run, is_ours=is_ours)
 
-    def _judge(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
-        status = run.status
-        if status.is_live:
-            return
+        def note_end() -> None:
+            self._ends.append((cell, is_ours))
+            self._judging.soon(self._judge)
+
+        run.once(lambda: not run.status.is_live, note_end)
+
+    def _judge(self) -> None:
+        """Count the ends that were noted, and stop if that is wiser."""
+        judged = []
         with self._lock:
-            new = is_ours and cell.number not in self._judged
-            self._judged.add(cell.number)
-            if status is Status.SUCCESS:
-                self._succeeded, self._failures, self._unknowns = True, 0, 0
-            elif new and status in _BAD:
-                self._failures, self._unknowns = self._failures + 1, 0
-            elif new and status is Status.UNKNOWN:
-                self._unknowns += 1
-            failures, unknowns, succeeded = self._failures, self._unknowns, self._succeeded
-        if new and run.refuses_all:
-            self._stop(f"stopped: {run.error}")
-        elif unknowns >= UNKNOWNS:
-            self._stop(f"stopped after {unknowns} lost answers in a row: nobody can tell whether those were taken")
-        elif self._stop_after and failures >= self._stop_after and not succeeded:
-            self._stop(f"stopped after {failures} failures in a row ({run.error}); --stop-after 0 goes on all the same")
-        self._end_if_done()
+            while self._ends:
+                cell, is_ours = self._ends.popleft()
+                judged.append(cell)
+                why = self._count(cell) if is_ours else None
+                if why is not None:
+                    self._give_up(why)
+        if not judged:
+            return
+        self._end_if_done()  # before it looks settled
+        self._sweep.let_go(judged)
+        self._resign_if_done()
+        self._sweep.tell()
+
+    def _count(self, cell: SweepCell) -> str | None:
+        """Count the end of one run of ours. Return why no more is to be submitted, or None."""
+        run = cell.run
+        assert run is not None
+        if run.status is Status.SUCCESS:
+            self._succeeded, self._failures, self._unknowns = True, 0, 0
+        elif run.status in _BAD:
+            self._failures, self._unknowns = self._failures + 1, 0
+        elif run.status is Status.UNKNOWN:
+            self._unknowns += 1
+        if run.refuses_all:
+            return f"stopped: {run.error}"
+        if self._unknowns >= UNKNOWNS:
+            return f"stopped after {self._unknowns} lost answers in a row: nobody can tell whether those were taken"
+        if self._stop_after and self._failures >= self._stop_after and not self._succeeded:
+            return (
+                f"stopped after {self._failures} failures in a row ({run.error}); --stop-after 0 goes on all the same"
+            )
+        return None
+
+    def _give_up(self, why: str) -> None:
+        """Submit no more cells. The lock is held."""
+        left = len(self._waiting)
+        if left:
+            self._sweep.stopped = f"{why}; {left} cell{'s' * (left != 1)} not sent"
+            self._waiting.clear()
 
     def _stop(self, why: str) -> None:
         with self._lock:
-            if not self._waiting:
-                return
-            left = len(self._waiting)
-            self._waiting.clear()
-        self._sweep.stopped = f"{why}; {left} cell{'s' * (left != 1)} not sent"
+            self._give_up(why)
         self._resign_if_done()
         self._sweep.tell()
 
@@ -240,10 +268,7 @@ class Sending:
         """Send no more, and cancel the live runs of this client."""
         with self._lock:
             self._cancelled = True
-            left = len(self._waiting)
-            self._waiting.clear()
-        if left:
-            self._sweep.stopped = f"cancelled; {left} cell{'s' * (left != 1)} not sent"
+            self._give_up("cancelled")
         self._resign_if_done()
         for cell in self._sweep.cells:
             run = cell.run

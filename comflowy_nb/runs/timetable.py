@@ -13,6 +13,8 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from comflowy_nb.errors import ComflowyError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -129,6 +131,24 @@ class Timetable:
             if not self._is_seen_to(due_s):
                 self._wake()
 
+    def every(self, period_s: float, action: Callable[[], bool]) -> None:
+        """Call `action` now and then every `period_s` seconds while it returns True.
+
+        An action that raises is called again: one failed read of the history must not end a watch.
+        """
+
+        def repeat() -> None:
+            goes_on = True
+            try:
+                goes_on = action()
+            except ComflowyError as error:  # the history is locked, the disk is full
+                _log.debug("an action of %s is tried again: %s", self._name, error)
+            finally:
+                if goes_on:
+                    self.at(self.clock() + period_s, repeat)
+
+        self.soon(repeat)
+
     def call(self, function: Callable[[], T]) -> Future[T]:
         """Do it on one of the threads; the future holds what it returned or raised.
 
@@ -184,6 +204,7 @@ class Timetable:
                 action()
             except Exception:  # noqa: BLE001 - a thread outlives what it did
                 _log.exception("an action of %s failed", self._name)
+            del action  # an idle thread must keep nothing alive: not the client that it acted for
 
     def _take(self) -> Callable[[], None] | None:
         with self._changed:

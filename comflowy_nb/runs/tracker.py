@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.history import History
     from comflowy_nb.runs.run import Run
+    from comflowy_nb.services.webhooks import Receiver
     from comflowy_nb.settings import Settings
 
 __all__ = ["Tracker"]
@@ -45,8 +46,8 @@ class Tracker:
         Name of the client's lock file in the folder `owners`: only the owner of a run follows it.
     pictures
         Where pictures are kept.
-    callback_urls
-        Token of a run -> the addresses at which we hear of it; None where nobody listens.
+    receiver
+        Receives the webhooks of the service; None where they are off.
     """
 
     def __init__(
@@ -58,13 +59,13 @@ class Tracker:
         owners: Path,
         pictures: Path,
         settings: Settings,
-        callback_urls: Callable[[str], dict[str, str]] | None = None,
+        receiver: Receiver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.service = service
         self.history = history
         self.settings = settings
-        self.callback_urls = callback_urls
+        self.receiver = receiver
         self.times = Timetable("comflowy-tracker", workers=settings.workers, clock=clock)
         self.paces = Paces(history, service.identity, self.times)
         self.downloads = Downloads(service, history, pictures, settings, service.check)
@@ -276,6 +277,15 @@ class Tracker:
             ready = []
             while self._outside and self.live_runs() < self.feeds.window.size:
                 ready.append(self._outside.pop(0))
+        if forget:
+            self._forget(following.run)
         for other in ready:
             other.begin()
         self.feeds.fill()
+
+    def _forget(self, run: Run) -> None:
+        """Drop what is kept for a run outside the history: nothing is asked or heard about it any more."""
+        if self.receiver is not None:
+            self.receiver.forget(run.token)
+        if run.record.service_run_id is not None:
+            self.service.forget(run.record.service_run_id)

@@ -310,6 +310,9 @@ class Service(Protocol):
             If there was no usable answer.
         """
 
+    def forget(self, run_id: str) -> None:
+        """Drop what is kept for a run: it has ended, and its status will not be asked for again."""
+
     def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
         """Open one output picture for reading.
 

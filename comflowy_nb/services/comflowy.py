@@ -268,6 +268,9 @@ class Comflowy:
             self._cancelled.add(run_id)
         return confirmed
 
+    def forget(self, run_id: str) -> None:
+        self._cancelled.discard(run_id)
+
     def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
         """Open one output picture inside `with`."""
         return self._pictures.open(output.url)

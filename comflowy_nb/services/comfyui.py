@@ -290,6 +290,9 @@ class ComfyUI:
                 return False
             pause_s = min(2 * pause_s, 0.3)
 
+    def forget(self, run_id: str) -> None:
+        self._cancelled.discard(run_id)
+
     # -- pictures -----------------------------------------------------------------------------------------------
 
     def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:

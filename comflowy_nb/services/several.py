@@ -214,9 +214,9 @@ class Several:
             except ServiceError as error:
                 trouble = error
                 continue
-            with self._lock:
-                self._at[run_id] = server
-                if snapshot.status.is_live:
+            if snapshot.status.is_live:
+                with self._lock:
+                    self._at[run_id] = server
                     server.under_way.add(run_id)
             return snapshot
         raise trouble or NotFoundError(f"no server of {self.label} has it")
@@ -228,7 +228,14 @@ class Several:
     def cancel(self, run_id: str) -> bool:
         if run_id not in self._at:
             self._check_all(run_id)
-        return self._at[run_id].service.cancel(run_id)
+        server = self._at.get(run_id)
+        return server is not None and server.service.cancel(run_id)
+
+    def forget(self, run_id: str) -> None:
+        with self._lock:
+            self._at.pop(run_id, None)
+        for server in self._servers:
+            server.service.forget(run_id)
 
     # -- pictures, and what can be run --------------------------------------------------------------------------
 

@@ -129,6 +129,32 @@ def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, monk
     assert sum("image/jpeg" in output["data"] for output in updates) == 1
 
 
+def test_a_display_that_takes_nothing_any_more_does_not_end_the_thread(shell, folder):
+    """No background run was drawn any more: the note about a failed drawing failed as well, on the one view thread."""
+    bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
+    refused = []
+    viewer = Viewer()
+    with capture_output() as captured:
+        view = RunView(bad, in_kernel=True)
+        (handle, _) = (output["transient"]["display_id"] for output in bundles(captured, updates=False))
+        publish = shell.display_pub.publish
+
+        def refuse(*args, **options):
+            if options["transient"]["display_id"] == handle:
+                refused.append(handle)
+                raise OSError("the connection to the front end is closed")
+            publish(*args, **options)
+
+        shell.display_pub.publish = refuse
+        viewer.follow(view)
+        bad.report(progress=Progress(node="3", title="KSampler", value=1, max=2))
+        wait_until(lambda: len(refused) >= 2)  # the drawing, and the note about it
+        viewer.follow(RunView(good, in_kernel=True))
+        finish(good, folder, ("9", 64, 64))
+        wait_until(lambda: any("image/jpeg" in output["data"] for output in bundles(captured, updates=True)))
+        viewer.close()
+
+
 def test_closing_stops_the_thread_while_runs_go_on(shell, folder):
     viewer = Viewer()
     with capture_output():

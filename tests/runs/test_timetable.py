@@ -2,10 +2,12 @@ import random
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 from waiting import wait_until
 
+from comflowy_nb.errors import HistoryError
 from comflowy_nb.runs.timetable import Interrupted, Timetable, unbroken, wait_for
 
 
@@ -243,3 +245,39 @@ def test_a_question_waits_for_the_end_of_a_pause(busy):
     busy.pause(0.3)
     end_s = busy.clock() + busy.pause_left_s
     assert wait_for(busy.clock, busy) >= end_s
+
+
+def test_what_is_done_every_so_often_goes_on_after_a_failure(times):
+    """One read of a busy history ended the watch of a run for good: it rescheduled itself only after a success."""
+    done = []
+
+    def act():
+        done.append(len(done))
+        if len(done) == 2:
+            raise HistoryError("locked")
+        if len(done) == 3:
+            raise ValueError("anything else")
+        return len(done) < 5
+
+    times.every(0.01, act)
+    wait_until(lambda: len(done) == 5)
+    settled = threading.Event()
+    times.at(times.clock() + 0.1, settled.set)
+    assert settled.wait(60)
+    assert len(done) == 5
+
+
+def test_an_idle_thread_keeps_nothing_alive():
+    """A client that was referenced nowhere stayed open: an idle thread still held the last action of it."""
+
+    class Client:
+        def act(self):
+            done.set()
+
+    table, done, client = Timetable("test", workers=1), threading.Event(), Client()
+    reference = weakref.ref(client)
+    table.soon(client.act)
+    assert done.wait(60)
+    del client
+    wait_until(lambda: reference() is None)
+    table.close()

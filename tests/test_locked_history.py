@@ -1,0 +1,147 @@
+"""A history that another process keeps locked: nothing that is followed or watched is given up, or goes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+from faulty_server import choose, reply
+from scripted_api import CHECK, RUN, png
+from waiting import wait_until
+
+from comflowy_nb import connect, history
+from comflowy_nb.errors import HistoryError
+
+pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(180)]
+
+ORDER = ["submitting", "waiting", "pending", "running", "success"]
+
+
+class Lock:
+    """SQLite's lock of the history, held as another process would hold it."""
+
+    def __init__(self, home):
+        self._connection = sqlite3.connect(home / "history.sqlite", timeout=60, check_same_thread=False)
+        self._connection.isolation_level = None
+
+    def take(self):
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def free(self):
+        self._connection.execute("ROLLBACK")
+
+    def close(self):
+        self._connection.close()
+
+
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 8, 120)  # what SQLite's write-ahead log locks for readers and writers
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def unreadable(home):
+    """Another process holds the locks of the write-ahead log: each read is tried for 10 s and then fails."""
+    command = [sys.executable, "-c", HOLD, str(home / "history.sqlite-shm")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield
+        finally:
+            process.communicate("\n", timeout=60)
+
+
+@pytest.fixture
+def lock(client, home):
+    with contextlib.closing(Lock(home)) as made:
+        yield made
+
+
+def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock, home):
+    """Its first image put the run back to `waiting`; it was asked about again, and could end as `lost`."""
+    api.outputs = {"9": ["/pictures/0", "/pictures/1"]}
+    may_download = [threading.Event(), threading.Event()]
+
+    def state(_):
+        if api.count(CHECK) > 1:
+            return reply({"success": False, "error": "no such run"}, status=404)
+        lock.take()
+        api.words = []
+        return reply({"success": True, "data": api.state("run-1")})
+
+    def picture(seen):
+        may_download[int(seen.path[-1])].wait(60)
+        return reply(png(), headers={"Content-Type": "image/png"})
+
+    api.on(CHECK, choose(state))
+    api.on("GET /pictures/*", choose(picture))
+    run = client.submit("wf-1", {"3::seed": 1}).run
+    told = []
+    run.listen(lambda changed: told.append(str(changed.status)))
+    wait_until(lambda: run.status == "success" and run.trouble is not None, 60)
+    assert "can't be written" in run.trouble
+    lock.free()
+    for number, event in enumerate(may_download):
+        assert [image.record.state for image in run.images].count("kept") == number
+        assert not run.wait_change(0)
+        event.set()
+        wait_until(lambda number=number: run.images[number].record.state == "kept")
+    run.wait(60)
+    wait_until(lambda: history.runs()[0].status == "success")
+    assert told == sorted(told, key=ORDER.index)
+    assert api.count(CHECK) == 1
+    assert [image.record.state for image in history.runs()[0].images] == ["kept", "kept"]
+    assert [image.record.state for image in run.images] == ["kept", "kept"]
+    (sidecar,) = (home / "pictures").rglob("*.json")
+    written = json.loads(sidecar.read_text())
+    assert written["status"] == "success"
+    assert len(written["pictures"]) == 2
+
+
+def test_a_read_that_fails_does_not_end_a_watch(api, home):
+    """A joined run stayed `running` for ever, and the cell that waited for it with it: its watch had ended."""
+    api.words = ["running"] * 100_000
+    with connect(f"test={api.url}", key="the-key") as sender, connect(f"test={api.url}", key="the-key") as watcher:
+        sweep = sender.sweep("wf-1", {"3::seed": [1, 2, 3]}, wait=False, window=2)
+        wait_until(lambda: sweep.status_counts() == {"running": 2, "not sent": 1})
+        joined = watcher.submit("wf-1", {"3::seed": 1})
+        assert joined.how == "joined"
+        seen = watcher.reopen(history.find("s1").sweep)
+        assert seen.is_sending
+        with unreadable(home):
+            for _ in range(2):  # the first read may begin before that of a watch; the second begins after it
+                with pytest.raises(HistoryError):
+                    history.runs()
+        api.words = []
+        assert joined.run.wait(60).status == "success"
+        assert seen.wait(60).status_counts() == {"success": 3}
+        assert sweep.wait(60).status_counts() == {"success": 3}
+    assert api.count(RUN) == 3
+
+
+def test_a_sweep_does_not_hold_up_the_other_listeners_of_its_runs(client, api, lock):
+    """The tracker waited 10 s for the history, in a listener of the sweep, before anybody else heard of the end."""
+    api.words = []
+    client.run("wf-1", {"3::seed": 1}, timeout=60)
+    api.words = ["running"] * 100_000
+    run = client.submit("wf-1", {"3::seed": 2}).run
+    wait_until(lambda: run.status == "running")
+    run.listen(lambda changed: None if changed.status.is_live or heard.is_set() else lock.take())
+    heard = threading.Event()
+    sweep = client.sweep("wf-1", {"3::seed": [1, 2]}, wait=False)
+    run.listen(lambda changed: None if changed.status.is_live else heard.set())
+    api.words = []
+    try:
+        assert heard.wait(8), "less than SQLite waits for a lock"
+    finally:
+        lock.free()
+    assert sweep.wait(60).status_counts() == {"success": 2}

@@ -1,0 +1,100 @@
+"""When a sweep stops by itself: only runs that it submitted count, and each of them once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from faulty_server import choose, close_after_reading, reply
+from scripted_api import CHECK, RUN, png
+from waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+FAILED = {"status": "failed", "error": "no model"}
+
+
+@pytest.fixture
+def api(api):
+    """Every run is done at the first check."""
+    api.words = []
+    return api
+
+
+def cells(*values):
+    return {"3::cfg": list(values), "3::seed": 7}
+
+
+def test_earlier_successes_do_not_switch_stop_after_off(client, api):
+    """A grown sweep of a broken workflow submitted every cell: a success of last week counted as one of its own."""
+    client.sweep("wf-1", cells(1, 2, 3), timeout=60)
+    api.finished = FAILED
+    grown = client.sweep("wf-1", cells(*range(1, 12)), timeout=60, window=1)
+    assert grown.status_counts() == {"success": 3, "failed": 3, "not sent": 5}
+    assert "3 failures in a row" in grown.stopped
+    assert api.count(RUN) == 3 + 3
+
+
+def test_a_joined_run_that_succeeds_does_not_switch_stop_after_off(client, api):
+    """As above, with a run that somebody else submitted and that was joined while it was running."""
+    joined_may_end = threading.Event()
+
+    def state(seen):
+        if seen.query["id"] != "run-1":
+            wait_until(lambda: swept.cells[0].status == "success")
+            return reply({"success": True, "data": FAILED})
+        done = joined_may_end.is_set()
+        return reply({"success": True, "data": api.state("run-1") if done else {"status": "running"}})
+
+    api.on(CHECK, choose(state))
+    run = client.submit("wf-1", {"3::cfg": 1, "3::seed": 7}).run
+    wait_until(lambda: run.status == "running")
+    swept = client.sweep("wf-1", cells(*range(1, 12)), wait=False, window=2)
+    assert swept.cells[0].run is run
+    joined_may_end.set()
+    swept.wait(60)
+    counts = swept.status_counts()
+    assert counts["success"] == 1
+    assert counts["failed"] in {3, 4}, "two were in flight"
+    assert "3 failures in a row" in swept.stopped
+
+
+def test_failures_of_others_are_not_counted(client, api):
+    """Three cells that failed last week, and are not tried again, are no reason to stop."""
+    api.finished = FAILED
+    client.sweep("wf-1", cells(1, 2, 3), timeout=60, stop_after=0)
+    api.finished = None
+    grown = client.sweep("wf-1", cells(*range(1, 8)), timeout=60, retry="none")
+    assert grown.status_counts() == {"success": 4, "failed": 3}
+    assert grown.stopped is None
+
+
+def test_images_that_arrive_between_lost_answers_do_not_hide_them(client, api):
+    """A sweep went on after three lost answers in a row: every image of an earlier success began the count anew."""
+    api.outputs = {"9": [f"/pictures/{number}" for number in range(8)]}
+    released = [threading.Event() for _ in range(8)]
+
+    def picture(seen):
+        released[int(seen.path.rsplit("/", 1)[1])].wait(60)
+        return reply(png(), headers={"Content-Type": "image/png"})
+
+    def take(_):
+        number = api.count(RUN)
+        if number == 1:
+            return reply({"success": True, "data": {"run_id": "run-1"}})
+        released[number - 2].set()
+        first = next(cell.run for cell in sweeps[0].cells if cell.status == "success")
+        wait_until(lambda: first.images[number - 2].record.state == "kept")
+        return close_after_reading()
+
+    api.on("GET /pictures/*", choose(picture))
+    api.on(RUN, choose(take))
+    sweeps = []
+    swept = client.sweep("wf-1", cells(*range(1, 9)), wait=False, window=1, stop_after=0, on_plan=sweeps.append)
+    wait_until(lambda: not swept.is_sending)
+    for event in released:
+        event.set()
+    swept.wait(60)
+    assert swept.status_counts() == {"success": 1, "unknown": 3, "not sent": 4}
+    assert "3 lost answers in a row" in swept.stopped
+    assert api.count(RUN) == 4
