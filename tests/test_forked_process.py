@@ -48,7 +48,10 @@ def in_child():
 
 def in_child_again():
     with connect(f"test={url}", key="the-key") as own:
-        report("own run", lambda: own.submit("wf-1", {"3::seed": 2}).how)
+        submitted = own.submit("wf-1", {"3::seed": 2})
+        while not submitted.run.record.service_run_id:  # it would be `unknown` if this process ended before
+            time.sleep(0.01)
+        report("own run", lambda: submitted.how)
         report("joined", lambda: own.submit("wf-1", {"3::seed": 1}).how)
 
 act = in_child_again if how == "connects" else in_child
