@@ -87,7 +87,15 @@ class History:
 
     # -- submitting ---------------------------------------------------------------------------------------------
 
-    def claim(self, intent: Intent, *, fresh: bool = False, retry: Retry = "failed", costs_money: bool = True) -> Claim:
+    def claim(
+        self,
+        intent: Intent,
+        *,
+        fresh: bool = False,
+        retry: Retry = "failed",
+        costs_money: bool = True,
+        resubmit_lost: bool = False,
+    ) -> Claim:
         """Write the intent of a run, or find the run that stands for it; of several who ask at once one gets `new`.
 
         Parameters
@@ -95,6 +103,8 @@ class History:
         costs_money
             Whether even a power cut must find the intent from here on. What costs nothing need not wait for the disk
             before it is sent: the disk has it, with the service's id, while the service works.
+        resubmit_lost
+            Whether a lost run is submitted again.
 
         Raises
         ------
@@ -112,7 +122,8 @@ class History:
                 earlier = rows.fetchall()
                 made = made_for(connection, intent.cell[0], intent.key) if fresh and intent.cell else set()
                 ours = {index for index, row in enumerate(earlier) if row["token"] in made}
-                kind, index = decide([Status(row["status"]) for row in earlier], fresh=fresh, retry=retry, ours=ours)
+                statuses = [Status(row["status"]) for row in earlier]
+                kind, index = decide(statuses, fresh=fresh, retry=retry, ours=ours, resubmit_lost=resubmit_lost)
                 number = insert_run(connection, intent) if index is None else earlier[index]["number"]
                 if intent.name is not None and kind != "held":
                     put_name(connection, intent.name, run=number)

@@ -76,6 +76,7 @@ class Sending:
         self._busy = 0  # threads between taking a cell and having told of its run
         self._unattached = 0  # those of them whose cell has no run yet
         self._judged: set[int] = set()
+        self._moved: dict[int, set[str]] = {}  # number of a cell -> its lost runs after which it was submitted again
         self._looked_s = float("-inf")  # when it was seen last whether another kernel asked us to stop
         self._failures = 0
         self._unknowns = 0
@@ -190,7 +191,7 @@ class Sending:
 
     def _judge(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         status = run.status
-        if status.is_live:
+        if status.is_live or (is_ours and status is Status.LOST and self._submit_elsewhere(cell, run)):
             return
         with self._lock:
             new = is_ours and cell.number not in self._judged
@@ -209,6 +210,26 @@ class Sending:
         elif self._stop_after and failures >= self._stop_after and not succeeded:
             self._stop(f"stopped after {failures} failures in a row ({run.error}); --stop-after 0 goes on all the same")
         self._end_if_done()
+
+    def _submit_elsewhere(self, cell: SweepCell, run: Run) -> bool:
+        """Submit a lost cell again at another server of the service, at most once at each; whether that is so."""
+        service = self._tracker.service
+        with self._lock:
+            lost = self._moved.setdefault(cell.number, set())
+            if run.token in lost:
+                return True
+            is_over = self._cancelled or self._sweep.stopped is not None or cell.run is not run
+            if is_over or not service.resubmits_lost or self._retry == "none" or len(lost) + 1 >= len(service.origins):
+                return False
+            lost.add(run.token)
+            self._waiting.append(cell)
+            begins, self._enrolled = not self._enrolled, True
+        if begins:
+            with contextlib.suppress(ComflowyError):  # other kernels do not see then that cells are submitted here
+                self._history.senders.begin(self._sweep.token or "", self._owner)
+            self._tracker.times.at(self._tracker.times.clock() + LOOK_S, self._look)
+        self._tracker.feeds.add(self)
+        return True
 
     def _stop(self, why: str) -> None:
         with self._lock:

@@ -120,6 +120,8 @@ class Tracker:
         with self._lock:
             following = self._followed.get(run.token)
             if following is None or not following.run.status.is_live:
+                if following is not None:
+                    following.asking.stop()
                 following = Following(self, run, self.pace(workflow_key), workflow_key, None)
                 self._followed[run.token] = following
             self.note_status(following)

@@ -269,8 +269,12 @@ class Service(Protocol):
         """Runs in flight at first, where the setting for all services is too many."""
 
     @property
-    def lost_after(self) -> int:
-        """How many answers "no such run" make a run lost."""
+    def queue_in_memory(self) -> bool:
+        """Whether the accepted runs end with the service's process: while it refuses connections it has none."""
+
+    @property
+    def resubmits_lost(self) -> bool:
+        """Whether the same request submits a lost run again: it costs nothing, and the service surely dropped it."""
 
     def listen(self, hear: Callable[[Event], None]) -> None:
         """Call `hear` with whatever the service says by itself, on a thread of the service."""

@@ -65,7 +65,8 @@ class ComfyUI:
     can_upload = True
     runs_graphs = True
     starts_with: int | None = 2
-    lost_after = 1  # neither in the queue nor in the history is gone for good
+    queue_in_memory = True
+    resubmits_lost = True
 
     def __init__(self, address: str, *, identity: str, label: str, headers: Mapping[str, Secret] | None = None) -> None:
         self.origin = address.rstrip("/")
