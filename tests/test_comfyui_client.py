@@ -19,6 +19,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import (
+    AuthError,
     FieldError,
     RunCancelled,
     RunFailed,
@@ -88,6 +89,45 @@ def test_behind_a_path_and_a_header(tmp_path, monkeypatch, flat):
         assert "sesame" not in repr(settings)
         with connect(f"home={server.url}") as client:
             assert client.run(flat, {"1::color": 255}).number == 1  # the same as before
+
+
+@pytest.mark.parametrize("path", ["", "/art"])
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("given", [{}, {"X-Door": "wrong"}])
+def test_a_proxy_that_refuses_names_the_headers(tmp_path, monkeypatch, path, status, given):
+    """`no Comflowy service; is the address right?`: any answer but ComfyUI's own counted as something else."""
+    door = ("X-Door", "sesame-41")
+    with ComfyServer(tmp_path / "c", base_path=path, wants_header=door, refuses=status) as server:
+        if given:
+            monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({server.url.removesuffix(path): given}))
+        for target in (server.url, f"home={server.url}", f"home={server.url},{server.url}/x"):
+            with pytest.raises(AuthError) as caught:
+                connect(target)
+            assert f"answers {status}: the headers in COMFLOWY_HEADERS for its origin" in str(caught.value)
+            assert "127.0.0.1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("route", ["/prompt", "/object_info", "/upload/image"])
+def test_a_proxy_that_refuses_a_submit_names_the_headers(client, comfy, invert, route, status):
+    comfy.fail(route, status, times=1000)
+    with pytest.raises((AuthError, RunRejected), match=f"answers {status}: the headers"):
+        client.run(invert, {"1::image": np.zeros((8, 8, 3), np.uint8)})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("route", ["/queue", "/history"])
+def test_a_proxy_that_refuses_a_check_names_the_headers(client, comfy, flat, route, status):
+    comfy.fail(route, status, times=1000)
+    if route == "/queue":
+        comfy.hold()  # else the socket tells of the end, and the queue is not asked
+    run = client.submit(flat, {}).run
+    wait_until(lambda: f"answers {status}: the headers" in (run.trouble or ""))
+
+
+def test_a_proxy_that_refuses_an_image_names_the_headers(client, comfy, flat):
+    comfy.fail("/view", 403, times=1000)
+    assert "answers 403: the headers" in client.run(flat).images[0].record.error
 
 
 @pytest.mark.parametrize("value", ["X: y", {"a": 1}, {"a": {"b": "c"}}, {"https://a.example": {"X Y": "secret"}}])

@@ -45,6 +45,7 @@ __all__ = [
     "Failure",
     "Trouble",
     "error_of",
+    "error_of_proxy",
     "error_of_status",
     "explain",
     "masked",
@@ -182,6 +183,13 @@ def error_of_status(answer: Answer, label: str, what: str, *, hide: tuple[Secret
     if status >= 500 or status == 408:
         return ServerError(f"{label} failed with status {status}{told}")
     return AnswerError(f"{label} answered with status {status}{told}")
+
+
+def error_of_proxy(status: int, label: str) -> AuthError | None:
+    """The error for an answer of a proxy before a ComfyUI server, which itself asks nobody who they are."""
+    if status not in {401, 403}:
+        return None
+    return AuthError(f"{label} answers {status}: the headers in COMFLOWY_HEADERS for its origin are missing or refused")
 
 
 def rate_limit(label: str, pause_s: float | None, told: str = "") -> RateLimitError:

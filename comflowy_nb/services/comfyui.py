@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services import wire
-from comflowy_nb.services.answers import Answer, Failure, Trouble, error_of, error_of_status, masked
+from comflowy_nb.services.answers import (
+    Answer,
+    Failure,
+    Trouble,
+    error_of,
+    error_of_proxy,
+    error_of_status,
+    masked,
+)
 from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unknown
 from comflowy_nb.services.comfyui_answers import SOCKET_ONLY, snapshot_of
 from comflowy_nb.services.comfyui_events import Hearing
@@ -74,7 +82,7 @@ class ComfyUI:
         self.label = label
         self._secrets = tuple((headers or {}).values())
         self._routes = Routes(self.origin, label, headers)
-        self._pictures = Pictures(origin_of(address), label, headers)
+        self._pictures = Pictures(origin_of(address), label, headers, asks_for_headers=True)
         self._hearing = Hearing(self.origin)
         self._socket = Socket(self.origin, headers or {}, self._hear)
         self._tell: Callable[[Event], None] | None = None
@@ -162,7 +170,8 @@ class ComfyUI:
         if answer.status == 413:
             return Rejected(ServiceError(f"{self.label} refused it: the request is larger than it takes"))
         if answer.status in {401, 402, 403, 404, 422, 429}:
-            return outcome_of_refusal(error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
+            proxy = error_of_proxy(answer.status, self.label)
+            return outcome_of_refusal(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
         if answer.status == 500 and not answer.flaw:  # the server's own: it stumbled, and queues before it answers
             refused = ServerError(
                 f"{self.label} stumbled over the request (500); its log says why. A graph must be in API format: "
