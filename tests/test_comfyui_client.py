@@ -371,6 +371,27 @@ def test_only_two_are_in_flight_at_first(client, comfy, flat):
     assert comfy.asked("POST", "/prompt") == 8
 
 
+def test_a_sweep_never_has_more_than_two_prompts_ahead_of_what_runs(client, comfy, flat):
+    """Up to 8 prompts stood in the queue, and other people's prompts behind them: the limit grew with the throughput.
+
+    A server that executes one prompt at a time gains nothing by a longer queue.
+    """
+    comfy.node_s = 0.01
+    sweep = client.sweep(flat, {"1::color": list(range(1, 25))}, timeout=60)
+    assert sweep.status_counts() == {"success": 24}
+    assert comfy.queue.most_pending <= 2
+
+
+def test_a_window_that_a_person_fixed_holds_on_a_comfyui_server_too(client, comfy, flat):
+    comfy.hold()
+    sweep = client.sweep(flat, {"1::color": list(range(1, 11))}, window=6, wait=False)
+    wait_until(lambda: comfy.asked("POST", "/prompt") == 6)
+    comfy.release()
+    sweep.wait(60)
+    assert comfy.asked("POST", "/prompt") == 10
+    assert comfy.queue.most_pending >= 6
+
+
 def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
     comfy.previews = True
     comfy.wait_at("3", 2)
@@ -642,6 +663,21 @@ def test_each_server_has_a_window_of_its_own(pair, flat):
         assert not two.queue.history
         two.release()
         sweep.wait(30)
+
+
+def test_each_of_several_servers_has_two_prompts_and_no_more_when_one_dies(pair, flat):
+    one, two = pair
+    one.node_s = two.node_s = 0.01
+    colours = list(range(1, 25))
+    with connect(f"home={one.url},{two.url}") as client:
+        client.sweep(flat, {"1::color": colours}, timeout=60)
+        assert max(server.queue.most_pending for server in pair) <= 2
+        two.close()
+        client.sweep(flat, {"1::color": [51, 52, 53, 54]}, timeout=60)  # finds out that it is gone
+        one.queue.most_pending = 0
+        swept = client.sweep(flat, {"1::color": [colour + 100 for colour in colours]}, timeout=60)
+        assert swept.status_counts() == {"success": 24}
+    assert one.queue.most_pending <= 2
 
 
 def test_a_server_that_is_away_from_the_start_is_left_out(pair, flat):

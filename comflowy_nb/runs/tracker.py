@@ -17,6 +17,7 @@ from comflowy_nb.runs.paces import Paces
 from comflowy_nb.runs.run import may_move
 from comflowy_nb.runs.run_watch import RunWatch
 from comflowy_nb.runs.timetable import Timetable, wait_for
+from comflowy_nb.runs.window import LARGEST
 from comflowy_nb.services.base import Event, Service, Status, Submission
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Tracker:
             self.times,
             self._lock,
             live_runs=lambda: None if self.closed else self.live_runs(),
-            start=lambda: min(settings.window, service.starts_with or settings.window),
+            sizes=self._window_sizes,
         )
         self._heard_in_a_row = 0  # ends that we were told of before we asked
 
@@ -191,6 +192,10 @@ class Tracker:
     def live_runs(self) -> int:
         return len(self._live) - len(self._outside)
 
+    def _window_sizes(self) -> tuple[int, int]:
+        most = self.service.starts_with or LARGEST
+        return min(self.settings.window, most), most
+
     def note_status(self, following: Following) -> None:
         with self._lock:
             (self._live.add if following.run.status.is_live else self._live.discard)(following)
@@ -249,6 +254,8 @@ class Tracker:
                 other.asking.at(other.asking.next_due_s(now_s))
 
     def release(self, following: Following, *, forget: bool) -> None:
+        record = following.run.record
+        self.service.forget(record.service_run_id or record.token)
         with self._lock:
             self.note_status(following)
             if following.run.record.is_settled:

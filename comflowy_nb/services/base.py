@@ -266,7 +266,7 @@ class Service(Protocol):
 
     @property
     def starts_with(self) -> int | None:
-        """Runs in flight at first, where the setting for all services is too many."""
+        """Runs in flight at most, where runs are executed one at a time; None where more may bring more."""
 
     @property
     def queue_in_memory(self) -> bool:
@@ -304,6 +304,9 @@ class Service(Protocol):
         ServiceError
             If there was no usable answer; the run's state stays what it was.
         """
+
+    def forget(self, run_id: str) -> None:
+        """A run is not followed any more, as it has ended or is held: it counts no more."""
 
     def cancel(self, run_id: str) -> bool:
         """Ask for an end of the run; True once the service confirmed that it was cancelled or will be.

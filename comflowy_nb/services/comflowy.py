@@ -254,6 +254,9 @@ class Comflowy:
         problem = read_problem(error)
         return Problem(masked(problem.message, self._secrets) or "", problem.node, problem.node_type, problem.field)
 
+    def forget(self, run_id: str) -> None:
+        """Nothing: it does not count runs."""
+
     def cancel(self, run_id: str) -> bool:
         """Ask for an end of the run; True once the service confirmed it.
 

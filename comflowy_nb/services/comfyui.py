@@ -72,7 +72,7 @@ class ComfyUI:
     can_cancel = True
     can_upload = True
     runs_graphs = True
-    starts_with: int | None = 2
+    starts_with: int | None = 2  # one that runs and one that waits: with more, other people's prompts wait behind
     queue_in_memory = True
     resubmits_lost = True
 
@@ -270,6 +270,9 @@ class ComfyUI:
         for run_id in missed:
             self._unheard.pop(run_id, None)
             self._hearing.forget(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Nothing: it does not count runs."""
 
     def cancel(self, run_id: str) -> bool:
         """Take a run out of the queue, or interrupt it if it is the one that runs; True once that is settled.

@@ -95,8 +95,13 @@ class Several:
 
     @property
     def starts_with(self) -> int | None:
-        """The sum of what each starts with: they take from one queue."""
-        return sum(server.service.starts_with or settings.window for server in self._servers)
+        """The sum of what each may have; of one that is away only the runs that are followed there still."""
+        with self._lock:
+            counts = [
+                len(server.under_way) if server.is_away else server.service.starts_with or settings.window
+                for server in self._servers
+            ]
+        return max(sum(counts), self._servers[0].service.starts_with or settings.window)
 
     def listen(self, hear: Callable[[Event], None]) -> None:
         for server in self._servers:
@@ -184,10 +189,8 @@ class Several:
             return self._check_all(run_id)
         try:
             snapshot = server.service.check(run_id)
-        except UnreachableError as error:
+        except UnreachableError:
             server.failed()
-            if _refused(error):  # its queue is gone with its process
-                self._count(run_id, server, is_live=False)
             raise
         except NotFoundError:
             server.answered()
@@ -221,10 +224,17 @@ class Several:
         with self._lock:
             (server.under_way.add if is_live else server.under_way.discard)(run_id)
 
+    def forget(self, run_id: str) -> None:
+        server = self._at.pop(run_id, None)
+        if server is not None:
+            self._count(run_id, server, is_live=False)
+
     def cancel(self, run_id: str) -> bool:
-        if run_id not in self._at:
+        server = self._at.get(run_id)
+        if server is None:
             self._check_all(run_id)
-        return self._at[run_id].service.cancel(run_id)
+            server = self._at[run_id]
+        return server.service.cancel(run_id)
 
     # -- pictures, and what can be run --------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class Queue:
         self.cache = {}
         self.saved = 0
         self.interrupts = set()
+        self.most_pending = 0  # of all the time, what runs not counted
         self.closed = False
         self.alive = True  # False: the worker is dead, and every submit is answered all the same
         self.thread = threading.Thread(target=self._work, name="comfyui-worker", daemon=True)
@@ -54,6 +55,7 @@ class Queue:
                 extra["client_id"] = body["client_id"]
             item = [number, prompt_id, body["prompt"], extra, outputs]
             heapq.heappush(self.pending, (number, self.counter, item))
+            self.most_pending = max(self.most_pending, len(self.pending))
             self.tell_status()
             self.changed.notify_all()
         return number, prompt_id

@@ -103,7 +103,7 @@ def test_a_run_that_nobody_remembers_is_looked_for_everywhere(service, pair):
     alone.close()
 
 
-def test_a_dead_server_refuses_and_counts_as_idle_until_it_answers(pair):
+def test_a_dead_server_refuses_and_has_room_for_nothing_new(pair):
     one, two = pair
     service = several(one.url, two.url)
     runs = [service.submit(submission(color)) for color in range(2)]
@@ -112,6 +112,14 @@ def test_a_dead_server_refuses_and_counts_as_idle_until_it_answers(pair):
         service.check(runs[1].run_id)
     assert caught.value.refused
     assert service.check(runs[0].run_id).status is Status.PENDING
+    assert service.starts_with == 3  # two at the living one, and the one that is followed still
+    service.forget(runs[1].run_id)
+    assert service.starts_with == 2
+    one.close()
+    with pytest.raises(UnreachableError):
+        service.check(runs[0].run_id)
+    service.forget(runs[0].run_id)
+    assert service.starts_with == 2  # else nothing would ever be submitted again
     service.close()
 
 
