@@ -15,7 +15,7 @@ from comflowy_nb.workflow.console import read_console
 from comflowy_nb.workflow.expansion import expand_text
 from comflowy_nb.workflow.fields import FieldType, nearest
 from comflowy_nb.workflow.finding import PICTURES, SERVER_LAST
-from comflowy_nb.workflow.graph import graph_of_picture, read_graph
+from comflowy_nb.workflow.graph import read_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,7 +147,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
     if path.suffix.lower() in PICTURES:
-        graph = graph_of_picture(path)
+        _, graph = session.library.maker_of(path)
         if graph is None:
             raise WorkflowError(f"{path.name} carries no workflow")
         return None, graph

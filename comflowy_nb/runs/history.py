@@ -272,6 +272,14 @@ class History:
             rows = search.find_by_id(connection, prefix)
             return read_runs(connection, rows)[0] if rows else None
 
+    def by_content(self, sha256: str) -> RunRecord | None:
+        """The newest run that made a file of this content."""
+        return self._one(
+            "SELECT runs.* FROM pictures JOIN runs ON runs.number = pictures.run WHERE pictures.sha256 = ? "
+            "ORDER BY runs.number DESC LIMIT 1",
+            sha256,
+        )
+
     def graph(self, token: str) -> dict[str, Any] | None:
         """The graph the run was made of, where it was made of one."""
         with self._store.read() as connection:

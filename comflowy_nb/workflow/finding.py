@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.catalogue import Entry
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.graph import Graph, Made
 
 __all__ = ["SERVER_LAST", "Finder", "Known"]
 
@@ -63,6 +63,8 @@ class Finder:
         Asks the service for the fields of a graph; without it they are told from the graph's own values.
     last_graph
         Asks the service for the graph it ran last; None where it does not tell.
+    maker_of
+        What a run set and its graph, of an image file; without it only what the file carries.
     project
         Folder of the project's catalogue, beside the notebook.
     """
@@ -78,6 +80,7 @@ class Finder:
         described: Callable[[str], Mapping[str, Field] | None],
         graph_fields: Callable[[Graph], Mapping[str, Field]] | None = None,
         last_graph: Callable[[], Graph | None] | None = None,
+        maker_of: Callable[[Path], tuple[Made | None, Graph | None]] | None = None,
         project: Path | None = None,
     ) -> None:
         self._home = home
@@ -89,6 +92,7 @@ class Finder:
         self._ask_described = described
         self._ask_graph_fields = graph_fields
         self._ask_last_graph = last_graph
+        self._maker_of = maker_of or (lambda path: (made_of_picture(path), graph_of_picture(path)))
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._found: dict[str, Workflow] = {}
@@ -201,12 +205,11 @@ class Finder:
     def _of_picture(self, path: Path) -> Workflow:
         if not path.is_file():
             raise WorkflowError(f"there is no picture {path.name} here")
-        graph = graph_of_picture(path)
+        made, graph = self._maker_of(path)
         if graph is None:
             if has_editors_graph(path):
                 raise WorkflowError(f"{path.name} carries a workflow in the editor's format alone; {HOW_TO_EXPORT}")
             raise WorkflowError(f"{path.name} carries no workflow")
-        made = made_of_picture(path) if self._runs_graphs else None
         return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:

@@ -206,9 +206,10 @@ def to_image(pixels):
 
 
 def png(pixels, graph, extra):
-    """A PNG with the API graph in its text chunk `prompt`, and what else was asked for beside it."""
+    """A PNG with the API graph, if there is one, in its text chunk `prompt`, and what else was asked for beside it."""
     notes = PngInfo()
-    notes.add_text("prompt", json.dumps(graph))
+    if graph is not None:
+        notes.add_text("prompt", json.dumps(graph))
     for key, value in (extra.get("extra_pnginfo") or {}).items():
         notes.add_text(key, json.dumps(value))
     buffer = io.BytesIO()

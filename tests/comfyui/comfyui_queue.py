@@ -336,12 +336,15 @@ class _Execution:
         way = Image.Resampling.NEAREST if upscale_method == "nearest-exact" else Image.Resampling.BICUBIC
         return ([as_pixels(to_image(one).resize(size, way)) for one, size in zip(image, sizes, strict=True)],)
 
+    def _png(self, pixels):
+        return png(pixels, self.graph, self.extra) if self.server.metadata else png(pixels, None, {})
+
     def _SaveImage(self, node_id, images, filename_prefix):  # noqa: N802
         folder, _, prefix = filename_prefix.rpartition("/")
-        return {"images": [self._file(png(one, self.graph, self.extra), "output", folder, prefix) for one in images]}
+        return {"images": [self._file(self._png(one), "output", folder, prefix) for one in images]}
 
     def _PreviewImage(self, node_id, images):  # noqa: N802
-        return {"images": [self._file(png(one, self.graph, self.extra), "temp", "", "ComfyUI_temp") for one in images]}
+        return {"images": [self._file(self._png(one), "temp", "", "ComfyUI_temp") for one in images]}
 
     def _SaveAnimatedWEBP(self, node_id, images, filename_prefix):  # noqa: N802
         made = animation([*images, *(1 - one for one in images)])

@@ -45,6 +45,7 @@ class ComfyServer:
         self.stumbled = []  # what broke a route, as text
         self.sent = []  # (client id, type) of every message that was to go out
         self.previews = False
+        self.metadata = True  # False: as with --disable-metadata
         self.silent = False
         self.held = False
         self.step_s = self.node_s = 0.0  # what a sampler's step and a node take at least

@@ -16,12 +16,14 @@ from bare_client import BareClient, empty_image
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.errors import RunFailed, RunRejected, SettingsError, WorkflowError
+from comflowy_nb import params_from
+from comflowy_nb.errors import PictureError, RunFailed, RunRejected, SettingsError, WorkflowError
 from comflowy_nb.notebook.file_outputs import LARGEST_PREVIEW, inline_picture
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.notebook.status import status_line
 from comflowy_nb.notebook.views import RunView
 from comflowy_nb.runs.entrance import Entrance
+from comflowy_nb.runs.store import Store
 from comflowy_nb.runs.sweeper import Sweeper
 from comflowy_nb.settings import settings
 
@@ -322,6 +324,53 @@ def test_from_a_picture_of_ours_nothing_is_sent_again(home_server, comfy, tmp_pa
     changed = home_server("%comflowy run --from bottle.png cfg=4")
     assert changed.value.params == {**first.value.params, "3::cfg": 4}
     assert comfy.asked("POST", "/prompt") == 2
+
+
+def test_an_image_without_metadata_is_known_by_its_content(home_server, comfy, tmp_path):
+    """`carries no workflow`: with --disable-metadata only the history and the sidecar say what made an image."""
+    comfy.metadata = False
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
+    made = home_server("%comflowy run flat.json color=255").value
+    kept = made.images[0].path
+    assert Image.open(kept).info == {}
+    (tmp_path / "copy.png").write_bytes(kept.read_bytes())
+    (tmp_path / "flat.json").unlink()
+    for name in ("copy.png", str(kept)):
+        recipe = params_from(name)
+        assert dict(recipe) == {"1::color": 255}
+        assert recipe.cell == f"%%comflowy run {name}\n1::color: 255"
+        assert home_server(recipe.cell).value.number == made.number
+        again = home_server(f"%comflowy run --from {name} color=9")
+        assert again.value.images[0].array()[0, 0].tolist() == [0, 0, 9]
+    assert home_server("%comflowy workflow add mine copy.png").error is None
+    assert home_server("%comflowy run mine color=255").value.number == made.number
+
+
+def test_a_saved_copy_without_the_servers_metadata_has_its_graph_too(home_server, comfy, tmp_path):
+    comfy.metadata = False
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
+    made = home_server("%comflowy run flat.json color=255 --as flat --save out").value
+    (saved,) = (tmp_path / "out").glob("*.png")
+    (tmp_path / "flat.json").unlink()
+    assert home_server(f"%comflowy run --from out/{saved.name}").value.number == made.number
+    assert home_server(f"%comflowy run out/{saved.name} color=255").value.number == made.number
+
+
+def test_an_image_without_metadata_is_found_in_the_sidecar_when_the_history_is_gone(home_server, comfy, tmp_path):
+    comfy.metadata = False
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
+    made = home_server("%comflowy run flat.json color=255").value
+    with Store(tmp_path / "home").write() as connection:
+        connection.execute("DELETE FROM pictures")
+    assert dict(params_from(made.images[0].path)) == {"1::color": 255}
+    assert params_from(made.images[0].path).workflow == "flat"
+
+
+def test_an_image_that_nobody_knows_carries_no_workflow(home_server, comfy, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
+    with pytest.raises(PictureError, match=r"bare\.png carries no workflow"):
+        params_from("bare.png")
+    assert isinstance(home_server("%comflowy run --from bare.png").error, WorkflowError)
 
 
 def test_from_a_picture_of_somebody_else(home_server, comfy, tmp_path):
