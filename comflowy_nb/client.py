@@ -68,7 +68,8 @@ def connect(
     Parameters
     ----------
     target
-        `sandbox`, `cloud` or an address, with an optional `NAME=` before it; None takes `COMFLOWY_TARGET`.
+        `sandbox`, `cloud` or an address, with an optional `NAME=` before it, or a name given so before; None takes
+        `COMFLOWY_TARGET`.
     key
         The API key for this service alone; else it is looked for in the usual places: the sandbox's own file,
         `COMFLOWY_API_KEY`, the keyring.
@@ -89,8 +90,8 @@ def connect(
     library = open_library()
     owner = Owner(library.locks)  # held first: the sandbox ends when nobody holds one
     try:
-        service = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
-        return Client(service, library, owner)
+        service, is_moved = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
+        return Client(service, library, owner, is_moved=is_moved)
     except BaseException:
         owner.release()
         raise
@@ -99,12 +100,14 @@ def connect(
 class Client:
     """One connected service.
 
-    Use `connect` to make one. `run` submits and waits, `submit` returns as soon as the intent is written.
+    Use `connect` to make one. `run` submits and waits, `submit` returns as soon as the intent is written. `is_moved`
+    says that its name stood for another target before.
     """
 
-    def __init__(self, service: Service, library: Library, owner: Owner) -> None:
+    def __init__(self, service: Service, library: Library, owner: Owner, *, is_moved: bool = False) -> None:
         self.service = service
         self.library = library
+        self.is_moved = is_moved
         self._connection = Connection(service, library, owner, follower=self, settings=settings)
         self._taken_up = self._connection.roster.take_up()
 

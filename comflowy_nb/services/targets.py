@@ -38,9 +38,19 @@ class Target:
     url: str | None = None
     addresses: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def text(self) -> str:
+        """What stands for it without the name: no query, and no password."""
+        return ",".join(self.addresses) if self.word == "url" else self.word
 
-def parse_target(text: str) -> Target:
-    """Read `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`.
+
+def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
+    """Read `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, or a name that was given before.
+
+    Parameters
+    ----------
+    names
+        Name -> target, as they were given before.
 
     Raises
     ------
@@ -48,6 +58,8 @@ def parse_target(text: str) -> Target:
         If it is none of them; the text says what it should have been. A password in an address is never repeated.
     """
     name, rest = _split_name(text.strip())
+    if name is None and rest not in _WORDS and rest in (names or {}):
+        return parse_target(f"{rest}={(names or {})[rest]}")
     if rest == "comfyui":
         return Target(name, rest, addresses=(COMFYUI_URL,))
     if rest in _WORDS:
@@ -56,6 +68,9 @@ def parse_target(text: str) -> Target:
         raise SettingsError(f"connect to what? {WAYS}")
     if rest.lower() in _WORDS:
         raise SettingsError(f"{rest} is written {rest.lower()}")
+    if names and _NAME.fullmatch(rest) and not is_loopback(f"http://{rest}"):
+        known = ", ".join(sorted(names))
+        raise SettingsError(f"{rest!r} is nothing to connect to; what works is {WAYS}, or a name given before: {known}")
     if "," in rest and name is None:
         raise SettingsError("several servers share a name: write NAME=URL,URL")
     addresses = tuple(address_of(part) for part in rest.split(",") if part.strip()) if "," in rest else ()

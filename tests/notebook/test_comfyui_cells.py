@@ -13,6 +13,7 @@ import time
 
 import pytest
 from bare_client import BareClient, empty_image
+from comfyui_server import ComfyServer
 from PIL import Image
 from waiting import wait_until
 
@@ -324,6 +325,15 @@ def test_from_a_picture_of_ours_nothing_is_sent_again(home_server, comfy, tmp_pa
     changed = home_server("%comflowy run --from bottle.png cfg=4")
     assert changed.value.params == {**first.value.params, "3::cfg": 4}
     assert comfy.asked("POST", "/prompt") == 2
+
+
+def test_a_name_says_when_it_stands_for_another_server_from_now_on(home_server, tmp_path):
+    again = home_server("%comflowy connect home")
+    assert "connected to home" in texts(again)[0]
+    with ComfyServer(tmp_path / "other") as other:
+        moved = home_server(f"%comflowy connect home={other.url}")
+        assert "home stood for another target before" in texts(moved)[0]
+        assert "127.0.0.1" not in texts(moved)[0]
 
 
 def test_an_image_without_metadata_is_known_by_its_content(home_server, comfy, tmp_path):
