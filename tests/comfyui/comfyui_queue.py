@@ -310,6 +310,12 @@ class _Execution:
         shade = as_pixels([color >> 16 & 255, color >> 8 & 255, color & 255])
         return ([np.broadcast_to(shade, (height, width, 3))] * batch_size,)
 
+    def _PickWords(self, node_id, words):  # noqa: N802
+        colours = {"red": (255, 0, 0), "green, dark": (0, 99, 0), "blue": (0, 0, 255), "7": (7, 7, 7)}
+        chosen = words["__value__"] if isinstance(words, dict) else [words]
+        shade = np.clip(np.sum([colours[one] for one in chosen], axis=0), 0, 255) if chosen else np.zeros(3)
+        return ([np.broadcast_to(as_pixels(shade), (8, 8, 3))],)
+
     def _GetImageSize(self, node_id, image):  # noqa: N802
         height, width = image[0].shape[:2]
         shape = f"width: {width}, height: {height}\n batch size: {len(image)}"

@@ -14,12 +14,14 @@ import time
 import pytest
 from bare_client import BareClient, empty_image
 from comfyui_server import ComfyServer
+from ipywidgets import SelectMultiple, Widget
 from PIL import Image
 from waiting import wait_until
 
 from comflowy_nb import params_from
-from comflowy_nb.errors import PictureError, RunFailed, RunRejected, SettingsError, WorkflowError
+from comflowy_nb.errors import FieldError, PictureError, RunFailed, RunRejected, SettingsError, WorkflowError
 from comflowy_nb.notebook.file_outputs import LARGEST_PREVIEW, inline_picture
+from comflowy_nb.notebook.form_controls import SelectionControl
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.notebook.status import status_line
 from comflowy_nb.notebook.views import RunView
@@ -27,6 +29,7 @@ from comflowy_nb.runs.entrance import Entrance
 from comflowy_nb.runs.store import Store
 from comflowy_nb.runs.sweeper import Sweeper
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.fields import read_field
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
 
@@ -478,3 +481,51 @@ def test_a_preview_leaves_its_attribute_by_no_byte():
     shown = inline_picture(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
     assert "<script" not in shown
     assert shown.count("<") == 1
+
+
+# -- several options at once ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A graph whose node takes several of its options."""
+    graph = {
+        "1": {"class_type": "PickWords", "inputs": {"words": {"__value__": ["blue"]}}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "words"}},
+    }
+    (tmp_path / "words.json").write_text(json.dumps(graph))
+
+
+@pytest.mark.usefixtures("words")
+def test_several_options_on_the_line_in_a_body_and_in_a_sweep(home_server):
+    """A field of several options took neither `["red"]` nor `{"__value__": ["red"]}`, and a lone one failed there."""
+
+    def pixel(run):
+        return run.images[0].array()[0, 0].tolist()
+
+    assert pixel(home_server("%comflowy run words.json").value) == [0, 0, 255]
+    assert pixel(home_server("%comflowy run words.json words=[red,blue]").value) == [255, 0, 255]
+    again = home_server('%%comflowy run words.json\nwords: {"__value__": ["red", "blue"]}')
+    assert "same as r2" in texts(again)[0]
+    assert pixel(home_server('%comflowy run words.json words="green, dark"').value) == [0, 99, 0]
+    swept = home_server("%comflowy sweep words.json words=[[red],[red,blue]] --as pairs").value
+    assert [pixel(cell.run) for cell in swept.cells] == [[255, 0, 0], [255, 0, 255]]
+    refused = home_server("%comflowy sweep words.json words=[red,blue]")
+    assert "[[red, blue]]" in str(refused.error)
+    assert "[red], [blue]" in str(refused.error)
+
+
+@pytest.mark.usefixtures("words")
+def test_several_options_in_a_form(home_server):
+    with contextlib.closing(home_server("%comflowy form words.json words=[red,blue]").value):
+        (box,) = [one for one in Widget.widgets.values() if isinstance(one, SelectMultiple)]
+        assert box.value == ("red", "blue")
+        assert [name for name, _ in box.options] == ["red", "green, dark", "blue", "7"]
+    control = SelectionControl(read_field("1::words", ["COMBO", {"options": ["a", "b"], "multiselect": True}]), "words")
+    for value in (["b"], {"__value__": ["b"]}, "b"):
+        control.show(value)
+        assert control.read() == {"__value__": ["b"]}
+    control.input.value = ()
+    assert control.read() == {"__value__": []}
+    with pytest.raises(FieldError):
+        control.show(["c"])
