@@ -189,6 +189,31 @@ def test_the_server_refuses_by_name_what_only_it_can_know(client, tmp_path):
         client.run(str(tmp_path / "load.json"))
 
 
+def test_a_link_to_a_node_that_is_not_there_names_both(client, tmp_path):
+    """`a link in it leads to no node`: neither the input nor the target was named."""
+    graph = empty_image()
+    graph["2"]["inputs"]["images"] = ["77", 0]
+    (tmp_path / "broken.json").write_text(json.dumps(graph))
+    words = r"node 2 \(SaveImage\), images: a link in it leads to no node: there is no '77'"
+    with pytest.raises(RunRejected, match=words):
+        client.run(str(tmp_path / "broken.json"))
+
+
+def test_a_link_to_nowhere_that_no_output_needs_keeps_nothing_from_running(client, tmp_path):
+    graph = empty_image() | {"8": {"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}}
+    (tmp_path / "spare.json").write_text(json.dumps(graph))
+    assert client.run(str(tmp_path / "spare.json")).status == "success"
+
+
+def test_a_node_class_that_the_server_does_not_have_is_named_with_its_node(client, tmp_path):
+    """The server's own text was shown: `Cannot execute because node X does not exist`, without which node that is."""
+    graph = empty_image()
+    graph["7"] = {"class_type": "FancySampler", "inputs": {}, "_meta": {"title": "My sampler"}}
+    (tmp_path / "fancy.json").write_text(json.dumps(graph))
+    with pytest.raises(RunRejected, match=r"node 7 \(My sampler\): node FancySampler does not exist there"):
+        client.run(str(tmp_path / "fancy.json"))
+
+
 def test_outputs_that_did_not_run_stay_on_the_run(client, comfy, tmp_path):
     graph = empty_image() | {
         "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},

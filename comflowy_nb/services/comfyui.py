@@ -27,7 +27,7 @@ from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unkn
 from comflowy_nb.services.comfyui_answers import SOCKET_ONLY, snapshot_of
 from comflowy_nb.services.comfyui_events import Hearing
 from comflowy_nb.services.comfyui_nodes import NodeTypes
-from comflowy_nb.services.comfyui_refusals import read_refusal, words_of_nodes
+from comflowy_nb.services.comfyui_refusals import dangling_links, read_refusal, words_of_nodes
 from comflowy_nb.services.comfyui_routes import Routes, read_object
 from comflowy_nb.services.comfyui_socket import Socket
 from comflowy_nb.services.http import retried
@@ -153,6 +153,10 @@ class ComfyUI:
         self._hearing.watch(submission.token, titles, frozenset(graph), senders)
         answer = self._routes.submit(body)
         outcome = self._outcome(answer, submission.token, titles)
+        # Only after a refusal: a server does not check what no output needs.
+        dangling = dangling_links(graph, titles) if isinstance(answer, Answer) and answer.status == 400 else []
+        if dangling:
+            outcome = Rejected(ServiceError(f"{self.label} refused it: {'; '.join(dangling)}"))
         if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
             self._hearing.forget(submission.token)
         return outcome
