@@ -240,6 +240,11 @@ class Finder:
         if published or near:
             words = f"; nearest: {', '.join(near)}" if near else ""
             raise WorkflowError(f"there is no workflow {ref!r} here{words}; %comflowy workflows lists them")
+        if self._runs_graphs:  # it has no ids
+            raise WorkflowError(
+                f"there is no workflow {ref!r} on {self._label}, which runs graphs: {HOW_TO_EXPORT}; "
+                "%comflowy workflows lists the names"
+            )
         if "/" in ref or " " in ref or not ref:
             raise WorkflowError(f"{ref!r} is no workflow: a name, an id, a .json file or the editor's address is one")
         # A service that lists nothing knows its ids alone, and refuses one that is none.

@@ -483,6 +483,16 @@ def test_a_preview_leaves_its_attribute_by_no_byte():
     assert shown.count("<") == 1
 
 
+def test_a_workflow_that_only_other_services_have_gets_advice_for_comfyui(home_server, comfy):
+    """`fields img2img` gave advice for Comflowy's editor: an unknown name counted as an id, which ComfyUI has not."""
+    for command in ("fields img2img", "run img2img", "sweep img2img cfg=4,8", "form img2img"):
+        error = home_server(f"%comflowy {command}").error
+        assert isinstance(error, WorkflowError)
+        assert "there is no workflow 'img2img' on home" in str(error)
+        assert "Workflow > Export (API)" in str(error)
+    assert comfy.asked("POST", "/prompt") == 0
+
+
 # -- several options at once ------------------------------------------------------------------------------------
 
 
