@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from comflowy_nb.client import connect
 from comflowy_nb.errors import ComflowyError, PictureError, RefError, SettingsError
+from comflowy_nb.runs.ends import held_text
 from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.runs.sweep_captions import choose_axes
 from comflowy_nb.runs.table import NOT_SENT
@@ -36,7 +37,7 @@ INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 LOOK_S = 0.25  # a terminal is told of changes at most so often
 WIDEST = 32  # characters of a label in the table
 
-_THERE_BEFORE = frozenset({"done", "left alone", "unknown"})  # what a plan says of a cell that is not sent
+_THERE_BEFORE = frozenset({"done", "left alone", "unknown", "lost"})  # what a plan says of a cell that is not sent
 _BAD = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
 
 
@@ -67,6 +68,9 @@ def main(args: argparse.Namespace) -> int:
         _print_table(sweep, [] if is_zip else files)
         done = sweep.status_counts().get(Status.SUCCESS, 0)
         print(f"{sweep.ref}: {done} of {len(sweep.cells)} succeeded" + (f"; {sweep.stopped}" if sweep.stopped else ""))
+        held = held_text(sweep, option="retry: unknown in the file")
+        if held is not None:
+            _tell(held)
         if args.out is not None and why is None:
             print(f"saved: {files[0]}" if is_zip else f"saved in {args.out}: {len(files)} files")
         if interrupted:

@@ -70,7 +70,8 @@ def connect(
     Parameters
     ----------
     target
-        `sandbox`, `cloud` or an address, with an optional `NAME=` before it; None takes `COMFLOWY_TARGET`.
+        `sandbox`, `cloud` or an address, with an optional `NAME=` before it, or a name given so before; None takes
+        `COMFLOWY_TARGET`.
     key
         The API key for this service alone; else it is looked for in the usual places: the sandbox's own file,
         `COMFLOWY_API_KEY`, the keyring.
@@ -91,8 +92,8 @@ def connect(
     library = open_library()
     owner = Owner(library.locks)  # held first: the sandbox ends when nobody holds one
     try:
-        service = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
-        return Client(service, library, owner)
+        service, is_moved = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
+        return Client(service, library, owner, is_moved=is_moved)
     except BaseException:
         owner.release()
         raise
@@ -101,13 +102,15 @@ def connect(
 class Client:
     """One connected service.
 
-    Use `connect` to make one. `run` submits and waits, `submit` returns as soon as the intent is written. A client that
-    is referenced nowhere any more is closed once its runs and sweeps are settled.
+    Use `connect` to make one. `run` submits and waits, `submit` returns as soon as the intent is written. `is_moved`
+    says that its name stood for another target before. A client that is referenced nowhere any more is closed once its
+    runs and sweeps are settled.
     """
 
-    def __init__(self, service: Service, library: Library, owner: Owner) -> None:
+    def __init__(self, service: Service, library: Library, owner: Owner, *, is_moved: bool = False) -> None:
         self.service = service
         self.library = library
+        self.is_moved = is_moved
         self._opened = Connection(service, library, owner, settings=settings)
         weakref.finalize(self, self._opened.close_when_idle).atexit = False
         self._taken_up = self._connection.roster.take_up()

@@ -13,7 +13,7 @@ ComflowyError
 |   |-- NotFoundError       the service knows no such thing
 |   |-- RateLimitError      .retry_after_s
 |   |-- ServerError         the service failed (5xx)
-|   |-- UnreachableError    no connection: nothing was sent
+|   |-- UnreachableError    no connection: nothing was sent; .refused
 |   `-- AnswerError         an answer that made no sense
 `-- RunError                .run is the run it happened to
     |-- RunFailed           the service ran it and it failed
@@ -125,7 +125,18 @@ class ServerError(ServiceError):
 
 
 class UnreachableError(ServiceError):
-    """No connection was made, so nothing was sent."""
+    """No connection was made, so nothing was sent.
+
+    Parameters
+    ----------
+    refused
+        Whether the server's own host refused the connection: no process listens at the address. A time-out, an unknown
+        name and a proxy that refuses do not show that.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class AnswerError(ServiceError):

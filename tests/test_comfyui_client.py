@@ -19,6 +19,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import (
+    AuthError,
     FieldError,
     RunCancelled,
     RunFailed,
@@ -90,6 +91,45 @@ def test_behind_a_path_and_a_header(tmp_path, monkeypatch, flat):
             assert client.run(flat, {"1::color": 255}).number == 1  # the same as before
 
 
+@pytest.mark.parametrize("path", ["", "/art"])
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("given", [{}, {"X-Door": "wrong"}])
+def test_a_proxy_that_refuses_names_the_headers(tmp_path, monkeypatch, path, status, given):
+    """`no Comflowy service; is the address right?`: any answer but ComfyUI's own counted as something else."""
+    door = ("X-Door", "sesame-41")
+    with ComfyServer(tmp_path / "c", base_path=path, wants_header=door, refuses=status) as server:
+        if given:
+            monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({server.url.removesuffix(path): given}))
+        for target in (server.url, f"home={server.url}", f"home={server.url},{server.url}/x"):
+            with pytest.raises(AuthError) as caught:
+                connect(target)
+            assert f"answers {status}: the headers in COMFLOWY_HEADERS for its origin" in str(caught.value)
+            assert "127.0.0.1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("route", ["/prompt", "/object_info", "/upload/image"])
+def test_a_proxy_that_refuses_a_submit_names_the_headers(client, comfy, invert, route, status):
+    comfy.fail(route, status, times=1000)
+    with pytest.raises((AuthError, RunRejected), match=f"answers {status}: the headers"):
+        client.run(invert, {"1::image": np.zeros((8, 8, 3), np.uint8)})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("route", ["/queue", "/history"])
+def test_a_proxy_that_refuses_a_check_names_the_headers(client, comfy, flat, route, status):
+    comfy.fail(route, status, times=1000)
+    if route == "/queue":
+        comfy.hold()  # else the socket tells of the end, and the queue is not asked
+    run = client.submit(flat, {}).run
+    wait_until(lambda: f"answers {status}: the headers" in (run.trouble or ""))
+
+
+def test_a_proxy_that_refuses_an_image_names_the_headers(client, comfy, flat):
+    comfy.fail("/view", 403, times=1000)
+    assert "answers 403: the headers" in client.run(flat).images[0].record.error
+
+
 @pytest.mark.parametrize("value", ["X: y", {"a": 1}, {"a": {"b": "c"}}, {"https://a.example": {"X Y": "secret"}}])
 def test_headers_that_are_none_are_refused_and_not_repeated(value):
     with pytest.raises(SettingsError, match="https://host") as caught:
@@ -147,6 +187,31 @@ def test_the_server_refuses_by_name_what_only_it_can_know(client, tmp_path):
     (tmp_path / "load.json").write_text(json.dumps(graph))
     with pytest.raises(RunRejected, match=r"node 1 \(LoadImage\), image: Invalid image file: nowhere.png"):
         client.run(str(tmp_path / "load.json"))
+
+
+def test_a_link_to_a_node_that_is_not_there_names_both(client, tmp_path):
+    """`a link in it leads to no node`: neither the input nor the target was named."""
+    graph = empty_image()
+    graph["2"]["inputs"]["images"] = ["77", 0]
+    (tmp_path / "broken.json").write_text(json.dumps(graph))
+    words = r"node 2 \(SaveImage\), images: a link in it leads to no node: there is no '77'"
+    with pytest.raises(RunRejected, match=words):
+        client.run(str(tmp_path / "broken.json"))
+
+
+def test_a_link_to_nowhere_that_no_output_needs_keeps_nothing_from_running(client, tmp_path):
+    graph = empty_image() | {"8": {"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}}
+    (tmp_path / "spare.json").write_text(json.dumps(graph))
+    assert client.run(str(tmp_path / "spare.json")).status == "success"
+
+
+def test_a_node_class_that_the_server_does_not_have_is_named_with_its_node(client, tmp_path):
+    """The server's own text was shown: `Cannot execute because node X does not exist`, without which node that is."""
+    graph = empty_image()
+    graph["7"] = {"class_type": "FancySampler", "inputs": {}, "_meta": {"title": "My sampler"}}
+    (tmp_path / "fancy.json").write_text(json.dumps(graph))
+    with pytest.raises(RunRejected, match=r"node 7 \(My sampler\): node FancySampler does not exist there"):
+        client.run(str(tmp_path / "fancy.json"))
 
 
 def test_outputs_that_did_not_run_stay_on_the_run(client, comfy, tmp_path):
@@ -353,6 +418,27 @@ def test_only_two_are_in_flight_at_first(client, comfy, flat):
     assert comfy.asked("POST", "/prompt") == 8
 
 
+def test_a_sweep_never_has_more_than_two_prompts_ahead_of_what_runs(client, comfy, flat):
+    """Up to 8 prompts stood in the queue, and other people's prompts behind them: the limit grew with the throughput.
+
+    A server that executes one prompt at a time gains nothing by a longer queue.
+    """
+    comfy.node_s = 0.01
+    sweep = client.sweep(flat, {"1::color": list(range(1, 25))}, timeout=60)
+    assert sweep.status_counts() == {"success": 24}
+    assert comfy.queue.most_pending <= 2
+
+
+def test_a_window_that_a_person_fixed_holds_on_a_comfyui_server_too(client, comfy, flat):
+    comfy.hold()
+    sweep = client.sweep(flat, {"1::color": list(range(1, 11))}, window=6, wait=False)
+    wait_until(lambda: comfy.asked("POST", "/prompt") == 6)
+    comfy.release()
+    sweep.wait(60)
+    assert comfy.asked("POST", "/prompt") == 10
+    assert comfy.queue.most_pending >= 6
+
+
 def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
     comfy.previews = True
     comfy.wait_at("3", 2)
@@ -424,6 +510,7 @@ def test_a_lost_answer_is_looked_for_and_the_run_taken_up(client, comfy, flat):
 
 
 def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, comfy, flat, monkeypatch):
+    settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0, 0.01))
     comfy.lose("/prompt")
     put = comfy.queue.put
@@ -438,6 +525,7 @@ def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, com
 
 
 def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, comfy, flat, monkeypatch):
+    settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
     comfy.silent = True
     comfy.lose("/prompt")
@@ -452,6 +540,7 @@ def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, 
 
 
 def test_an_unknown_run_is_taken_up_when_it_is_heard_of(client, comfy, flat, monkeypatch):
+    settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
     comfy.hold()
     comfy.lose("/prompt")
@@ -623,23 +712,19 @@ def test_each_server_has_a_window_of_its_own(pair, flat):
         sweep.wait(30)
 
 
-def test_a_sweep_goes_on_when_a_server_dies(pair, flat, monkeypatch):
-    monkeypatch.setattr("comflowy_nb.services.several.GIVEN_UP_S", 0.2)
+def test_each_of_several_servers_has_two_prompts_and_no_more_when_one_dies(pair, flat):
     one, two = pair
-    one.hold()
-    two.hold()
+    one.node_s = two.node_s = 0.01
+    colours = list(range(1, 25))
     with connect(f"home={one.url},{two.url}") as client:
-        sweep = client.sweep(flat, {"1::color": list(range(1, 13))}, wait=False)
-        wait_until(lambda: one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2)
+        client.sweep(flat, {"1::color": colours}, timeout=60)
+        assert max(server.queue.most_pending for server in pair) <= 2
         two.close()
-        one.release()
-        sweep.wait(30)
-        statuses = [str(cell.status) for cell in sweep.cells]
-        assert statuses.count("success") == 10
-        assert statuses.count("lost") == 2  # what the dead one had taken is never sent again by itself
-        assert one.asked("POST", "/prompt") == 10
-        assert client.sweep(flat, {"1::color": list(range(1, 13))}, retry="unknown").is_settled
-        assert one.asked("POST", "/prompt") == 12
+        client.sweep(flat, {"1::color": [51, 52, 53, 54]}, timeout=60)  # finds out that it is gone
+        one.queue.most_pending = 0
+        swept = client.sweep(flat, {"1::color": [colour + 100 for colour in colours]}, timeout=60)
+        assert swept.status_counts() == {"success": 24}
+    assert one.queue.most_pending <= 2
 
 
 def test_a_server_that_is_away_from_the_start_is_left_out(pair, flat):

@@ -158,7 +158,7 @@ def test_three_lost_answers_in_a_row_stop_it_and_nothing_is_repeated(client, api
     assert sweep.status_counts()["unknown"] == count
     api.on(RUN, choose(lambda _: reply({"success": True, "data": {"run_id": f"again-{time.monotonic()}"}})))
     again = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
-    assert f"{count} unknown (left alone)" in again.plan.text
+    assert f"{count} unknown (skipped)" in again.plan.text
     assert again.status_counts() == {"success": 20 - count, "unknown": count}
 
 

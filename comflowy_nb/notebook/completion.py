@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from comflowy_nb.errors import ComflowyError
+from comflowy_nb.services.server_names import read_names
+from comflowy_nb.settings import home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +102,7 @@ class Completions:
             return self._refs() if command.name != "save" or not plain else []
         match command.name, len(plain):
             case "connect", 0:
-                return _TARGETS
+                return [*_TARGETS, *read_names(home())]
             case "help", 0:
                 return list(_commands())
             case "workflow", 0:

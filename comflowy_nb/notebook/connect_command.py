@@ -43,7 +43,8 @@ def connect(session: Session, request: Request) -> None:
             f"connect to one target: %comflowy {request.command.usage}: sandbox, cloud, comfyui or an address"
         )
     client = session.connect(expand_text(typed[0].text, request.namespace))
-    session.say(paragraph(*_greeting(client), *_news(client)))
+    moved = [f"{client.label} stood for another target before; from now on it is this one"] if client.is_moved else []
+    session.say(paragraph(*_greeting(client), *moved, *_news(client)))
 
 
 def login(session: Session, request: Request) -> None:

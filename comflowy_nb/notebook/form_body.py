@@ -16,6 +16,7 @@ from comflowy_nb.notebook.form_controls import (
     ChoiceControl,
     Control,
     SearchControl,
+    SelectionControl,
     SwitchControl,
     TextControl,
 )
@@ -281,6 +282,8 @@ def _control_for(field: Field, label: str) -> Control:
     one that may be larger than the browser's numbers are exact is typed as digits; any other has a box.
     """
     match field.type:
+        case FieldType.CHOICE if field.is_multiple and field.options:
+            return SelectionControl(field, label)
         case FieldType.CHOICE if field.options:
             return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label)
         case FieldType.BOOLEAN:

@@ -15,7 +15,7 @@ import ipywidgets as widgets
 from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.runs.captions import LONG_TEXT
-from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
 from comflowy_nb.workflow.json_values import text_of
 
 if TYPE_CHECKING:
@@ -23,9 +23,19 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.pictures import PictureInput
 
-__all__ = ["EXACT", "ChoiceControl", "Control", "SearchControl", "SwitchControl", "TextControl", "tooltip_of"]
+__all__ = [
+    "EXACT",
+    "ChoiceControl",
+    "Control",
+    "SearchControl",
+    "SelectionControl",
+    "SwitchControl",
+    "TextControl",
+    "tooltip_of",
+]
 
 EXACT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
+_MOST_ROWS = 8  # of options that are seen at once
 _LONG_OPTION = 20  # characters: a longer one, such as a file of a model, would be cut in a narrow box
 
 
@@ -196,6 +206,26 @@ class ChoiceControl(Control):
         except FieldError as error:  # a checkpoint that this server does not have
             self._refused, self.input.value = str(error), None
             raise
+
+
+class SelectionControl(ChoiceControl):
+    """Several of the options at once."""
+
+    is_wide = True
+
+    def _make(self) -> Any:
+        options = self.field.options
+        words = [text_of(option) for option in options]
+        rows = min(len(options), _MOST_ROWS)
+        return widgets.SelectMultiple(
+            **self._options(options=list(zip(words, options, strict=True)), rows=rows, value=())
+        )
+
+    def _read(self) -> Any:
+        return self.field.check(self.input.value)
+
+    def _show(self, value: Any) -> None:
+        self.input.value = tuple(self.field.check(() if value is None else value)[WRAPPED])
 
 
 class SearchControl(Control):

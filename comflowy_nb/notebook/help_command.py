@@ -33,6 +33,7 @@ _MORE = {
   %comflowy connect comfyui                       a ComfyUI server on this machine (http://127.0.0.1:8188)
   %comflowy connect studio=https://example.com    another server, under a name of your own
   %comflowy connect home=http://127.0.0.1:8188,http://192.168.1.5:8188    several ComfyUI servers as one
+  %comflowy connect home                          the same again, in any notebook: names are remembered
 
 A ComfyUI server behind a proxy takes its path in the address; headers it wants come from COMFLOWY_HEADERS, a JSON
 {"https://host": {"Header-Name": "value"}}, and are never shown.

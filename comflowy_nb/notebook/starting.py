@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.notebook.bundles import paragraph
 from comflowy_nb.workflow.finding import PICTURES
-from comflowy_nb.workflow.graph import Graph, Made, graph_of_picture, made_of_picture
+from comflowy_nb.workflow.graph import Graph, Made
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -92,8 +92,8 @@ def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str | Workflow, Mad
 
 
 def _start_from_picture(client: Client, path: Path) -> tuple[str, Made | None]:
-    made = made_of_picture(path)
-    if client.service.runs_graphs and graph_of_picture(path) is not None:
+    made, graph = client.library.maker_of(path)
+    if client.service.runs_graphs and graph is not None:
         return str(path), made  # its graph has the values within
     if made is None:
         return str(path), None  # its graph is the workflow, values and all

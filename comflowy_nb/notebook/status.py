@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.notebook.file_outputs import inline_picture
+from comflowy_nb.runs.ends import way_on
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def status_line(
     elif record.status.is_live:
         phrases, fraction = _live(run, how, usual_s)
     else:
-        phrases = _ended(record, how, drawn or {})
+        phrases = _ended(run, how, drawn or {})
     if note:
         phrases.append(((note, "odd"),))
     progress = run.progress
@@ -141,7 +142,8 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], floa
     return phrases, fraction
 
 
-def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
+def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
+    record = run.record
     phrases: list[Phrase] = [_who(record)]
     status = record.status
     seconds = record.seconds
@@ -162,8 +164,8 @@ def _ended(record: RunRecord, how: str, drawn: Mapping[str, int]) -> list[Phrase
         phrases.append(((f"{status}{after}", "odd" if status is Status.CANCELLED else "bad"),))
     if why and status is not Status.SUCCESS:
         phrases.append(((why, "plain"),))
-    if status is Status.UNKNOWN:
-        phrases.append((("nothing is sent again by itself; --retry unknown sends it once more", "muted"),))
+    if status.is_held:
+        phrases.append(((way_on(run), "muted"),))
     if status is not Status.SUCCESS:
         phrases += _made_before(record)
     if how == "ended":

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.status import StatusLine, time_text
+from comflowy_nb.runs.ends import held_text
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ def _ended(sweep: Sweep, counts: dict[str, int], done: int, *, sent: bool) -> li
         else:
             phrases.append((("nothing sent", "plain"),))
     phrases += _troubles(sweep, counts)
+    held = held_text(sweep)
+    if held:
+        phrases.append(((held, "odd"),))
     missing = sum(
         any(picture.state == "missing" for picture in cell.run.record.pictures)
         for cell in sweep.cells

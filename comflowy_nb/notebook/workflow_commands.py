@@ -147,7 +147,8 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
     if path.suffix.lower() in PICTURES:
-        return None, read_picture_graph(path)
+        _, graph = session.library.maker_of(path)
+        return None, graph if graph is not None else read_picture_graph(path)
     return text, None
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def write_value(value: Any) -> str:
         return " ".join(value.split())
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, dict) and set(value) == {WRAPPED}:
+        value = value[WRAPPED]
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

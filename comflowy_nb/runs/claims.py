@@ -48,7 +48,12 @@ class Claim:
 
 
 def decide(
-    statuses: Sequence[Status], *, fresh: bool, retry: Retry, ours: Collection[int] = ()
+    statuses: Sequence[Status],
+    *,
+    fresh: bool,
+    retry: Retry,
+    ours: Collection[int] = (),
+    resubmit_lost: bool = False,
 ) -> tuple[Kind, int | None]:
     """What to do, and which of the earlier runs stands for the request.
 
@@ -62,6 +67,8 @@ def decide(
         Which ends are tried again: `failed` means failed, rejected and cancelled; `unknown` means unknown and lost.
     ours
         Indices of the successes that count all the same: those of the fresh sweep that is taken up.
+    resubmit_lost
+        Whether a lost run is submitted again without being asked for, unless `retry` is `none`.
 
     Returns
     -------
@@ -76,5 +83,6 @@ def decide(
     if not statuses or statuses[0] is Status.SUCCESS:
         return "new", None
     if statuses[0].is_held:
-        return ("new", None) if retry in {"unknown", "all"} else ("held", 0)
+        is_resubmitted = resubmit_lost and statuses[0] is Status.LOST and retry != "none"
+        return ("new", None) if is_resubmitted or retry in {"unknown", "all"} else ("held", 0)
     return ("new", None) if retry in {"failed", "all"} else ("ended", 0)

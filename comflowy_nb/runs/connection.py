@@ -84,6 +84,7 @@ class Connection:
             published=self._published,
             described=self._described,
             graph_fields=self._graph_fields,
+            maker_of=library.maker_of,
             last_graph=lambda: self.tracker.wait_for(service.last_graph),
         )
 

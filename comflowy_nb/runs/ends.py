@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.sweep import Sweep
 
-__all__ = ["error_of", "raise_unless_whole"]
+__all__ = ["error_of", "held_text", "raise_unless_whole", "way_on"]
+
+RETRY = "--retry unknown"  # submits held runs again
 
 
 def error_of(run: Run) -> RunError | None:
@@ -31,10 +33,38 @@ def error_of(run: Run) -> RunError | None:
         )
     if status is Status.LOST:
         return RunHeld(
-            f"{run.ref} is lost: {record.reason}; %comflowy resume {run.ref} asks again, --retry unknown resends",
-            run,
+            f"{run.ref} is lost: {record.reason}; {way_on(run)}, %comflowy resume {run.ref} asks once more", run
         )
     return None
+
+
+def way_on(run: Run) -> str:
+    """What submits a held run again."""
+    if run.is_submitted_again:
+        return "the same request submits it again"
+    return f"nothing is sent again by itself; {RETRY} sends it once more"
+
+
+def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
+    """The warning at the end of a sweep about its held cells, with what to type; None if there are none.
+
+    Parameters
+    ----------
+    option
+        What submits them again, as it is typed here.
+    """
+    held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
+    again = sum(run.is_submitted_again for run in held)
+    parts = []
+    if len(held) > again:
+        parts.append(f"{_cells(len(held) - again)} without a known result skipped: {option} submits them again")
+    if again:
+        parts.append(f"{_cells(again)} lost: the same sweep run again submits them again")
+    return "; ".join(parts) or None
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' * (count != 1)}"
 
 
 def raise_unless_whole(sweep: Sweep) -> None:
@@ -43,4 +73,6 @@ def raise_unless_whole(sweep: Sweep) -> None:
     if not bad:
         return
     first = next((f": {text}" for text in sweep.errors.values()), "")
-    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}", sweep)
+    held = held_text(sweep)
+    more = f" ({held})" if held else ""
+    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}{more}", sweep)

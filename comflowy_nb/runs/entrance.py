@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.errors import NotFoundError, UnreachableError
 from comflowy_nb.runs.claims import Intent
 from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.roster import workflow_key
-from comflowy_nb.services.base import Submission
+from comflowy_nb.services.base import Status, Submission
+from comflowy_nb.services.http import retried
 from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.runs.claims import Claim, Retry
     from comflowy_nb.runs.library import Library
+    from comflowy_nb.runs.record import RunRecord
     from comflowy_nb.runs.roster import Roster
     from comflowy_nb.runs.run import Run
     from comflowy_nb.runs.tracker import Tracker
@@ -117,12 +121,20 @@ class Entrance:
         ------
         HistoryError
             If the intent can't be written. Nothing was sent then.
+        ServiceError
+            If a lost run of this request can't be asked about. Nothing was sent then.
         ComflowyError
             If the run can't be handed over. It is `rejected` then, and was not sent.
         """
         self._tracker.check_open()
-        costs_money = self._tracker.service.costs_money
-        claim = self._library.history.claim(intent, fresh=fresh, retry=retry, costs_money=costs_money)
+        service = self._tracker.service
+        claim_it = partial(
+            self._library.history.claim, intent, fresh=fresh, retry=retry, costs_money=service.costs_money
+        )
+        claim = claim_it()
+        if claim.kind == "held" and claim.record.status is Status.LOST and service.resubmits_lost and retry != "none":
+            self._find_again(claim.record)
+            claim = claim_it(resubmit_lost=True)
         run = self._roster.run(claim.record)
         if claim.kind == "new":
             try:
@@ -145,3 +157,31 @@ class Entrance:
             made_by=made_by(run.record),
         )
         self._tracker.submit(run, submission, workflow_key(run.record))
+
+    def _find_again(self, record: RunRecord) -> None:
+        """Follow a lost run if the service has it after all, as when a tunnel to it was closed for a while.
+
+        Then it is joined; what is not found there is not executed any more, and may be submitted again. A server that
+        refuses the connection has no queue.
+        """
+        service = self._tracker.service
+        run_id = record.service_run_id or service.run_id_of(record.token)
+        if run_id is None or not self._roster.is_here(record):
+            return
+
+        def has_it() -> bool:
+            try:
+                service.check(run_id)
+            except NotFoundError:
+                return False
+            except UnreachableError as error:
+                if error.refused and service.queue_in_memory:
+                    return False
+                raise
+            return True
+
+        if retried(has_it, threading.Event()):
+            found = self._library.history.move(record.token, Status.WAITING, service_run_id=run_id)
+            if found is not None:
+                run = self._roster.run(found)
+                self._tracker.follow(run, workflow_key(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from comflowy_nb.runs.window import Window
+from comflowy_nb.runs.window import LARGEST, Window
 
 if TYPE_CHECKING:
     import threading
@@ -36,20 +36,26 @@ class Feeding:
         Held while what the tracker counts is read or changed.
     live_runs
         How many runs are in flight; None once nothing more is to be sent.
-    start
-        The size that a window begins with, as it is set now.
+    sizes
+        The size that a window begins with and the size to which it may grow, as they are now.
     """
 
     def __init__(
-        self, times: Timetable, lock: threading.RLock, *, live_runs: Callable[[], int | None], start: Callable[[], int]
+        self,
+        times: Timetable,
+        lock: threading.RLock,
+        *,
+        live_runs: Callable[[], int | None],
+        sizes: Callable[[], tuple[int, int]],
     ) -> None:
         self._times = times
         self._lock = lock
         self._live_runs = live_runs
-        self._start = start
+        self._sizes = sizes
         self._feeds: list[Feed] = []
         self._asked = 0  # threads that ask a feed right now
-        self._window = Window(start())
+        start, largest = sizes()
+        self._window = Window(start, largest=largest)
 
     def __bool__(self) -> bool:
         return bool(self._feeds)
@@ -58,9 +64,10 @@ class Feeding:
     def window(self) -> Window:
         """Begun anew when the setting is changed, or a sweep fixes its size."""
         fixed = [feed.window for feed in self._feeds if feed.window is not None]
-        start = min(fixed) if fixed else self._start()
-        if (self._window.start, self._window.is_fixed) != (start, bool(fixed)):
-            self._window = Window(start, grows=not fixed)
+        start, largest = (min(fixed), LARGEST) if fixed else self._sizes()
+        known = self._window
+        if (known.start, known.largest, known.is_fixed) != (start, largest, bool(fixed)):
+            self._window = Window(start, grows=not fixed, largest=largest)
         return self._window
 
     def add(self, feed: Feed) -> None:

@@ -9,7 +9,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError
+from comflowy_nb.errors import (
+    AuthError,
+    HistoryError,
+    NotFoundError,
+    RateLimitError,
+    ServiceError,
+    UnreachableError,
+)
 from comflowy_nb.runs.asking import Asking, Round
 from comflowy_nb.runs.ledger import Ledger
 from comflowy_nb.runs.record import may_move
@@ -34,6 +41,8 @@ _log = logging.getLogger(__name__)
 AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
 START_S = 0.05  # what ends sooner need not be written down as running
 FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
+ABSENCES = 3  # answers "no such run", `lost_gap_s` apart, after which a run is lost
+REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
 
 
 class Desk(Round, Protocol):
@@ -68,6 +77,25 @@ class Desk(Round, Protocol):
     def release(self, following: Following, *, forget: bool) -> None: ...
 
 
+class _Spaced:
+    """Counts what is observed, at most once in every `gap_s` seconds."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._counted_s = float("-inf")
+
+    def add(self, now_s: float, gap_s: float) -> int:
+        """Count an observation of now, if the last one counted is long enough ago; the count."""
+        if now_s - self._counted_s >= gap_s:
+            self._count += 1
+            self._counted_s = now_s
+        return self._count
+
+    def wait_s(self, now_s: float, gap_s: float) -> float:
+        """Seconds until the next observation counts."""
+        return max(0.0, self._counted_s + gap_s - now_s)
+
+
 class Following:
     """One live run.
 
@@ -88,7 +116,8 @@ class Following:
         self._submission = submission
         self._tries = 0  # of the submit
         self._failures = 0  # of checks, in a row
-        self._not_found = 0
+        self._absences = _Spaced()
+        self._refusals = _Spaced()
         self._cancel_confirmed = False
         self._ledger = Ledger(run, desk.history)
         self.asking = Asking(desk, run, pace, ask=self._ask)
@@ -159,6 +188,8 @@ class Following:
         else:
             self._record(Status.UNKNOWN, reason=outcome.reason)
             self._release(forget=False)
+            if self._desk.service.run_id_of(self.run.token) is not None:
+                self.asking.after(self._desk.settings.lost_gap_s)
 
     def _taken(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         place = outcome.place if outcome is not None else None
@@ -262,7 +293,7 @@ class Following:
         except ServiceError as error:
             self._has_no_answer(error)
         else:
-            self._failures = self._not_found = 0
+            self._failures, self._absences, self._refusals = 0, _Spaced(), _Spaced()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
                 self._taken(run_id)  # its submit had no answer, and the service has it
             self._understand(snapshot, sent_s - self.asking.answered_s)
@@ -319,19 +350,26 @@ class Following:
 
     def _is_not_found(self) -> None:
         run, label = self.run, self._desk.service.label
-        self._not_found += 1
-        if run.status is Status.UNKNOWN:  # it stays so: it may never have come there, or be forgotten
-            self._release(forget=False)
-            return
+        self._refusals = _Spaced()
         if run.status.is_final:
             self._desk.downloads.give_up(run, f"{label} no longer has it")
             self._release()
-        elif self._not_found < self._desk.service.lost_after:
-            run.report(trouble=f"{label} says it knows no such run; asking again")
-            self.asking.after(self._desk.settings.lost_gap_s)
-        else:
-            self._record(Status.LOST, reason=f"{label} took it but no longer knows it")
+        elif self._is_cancelled_elsewhere():
+            self.asking.after(0.0)
+        elif run.status is Status.LOST:
             self._release(forget=False)
+        elif self._count(self._absences) < ABSENCES:
+            run.report(trouble=f"{label} says it knows no such run; asking again")
+            self.asking.after(self._absences.wait_s(self._desk.times.clock(), self._desk.settings.lost_gap_s))
+        else:
+            self._is_lost("has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it")
+
+    def _count(self, observed: _Spaced) -> int:
+        return observed.add(self._desk.times.clock(), self._desk.settings.lost_gap_s)
+
+    def _is_lost(self, why: str) -> None:
+        self._record(Status.LOST, reason=f"{self._desk.service.label} {why}")
+        self._release(forget=False)
 
     def _has_no_answer(self, error: ServiceError) -> None:
         """The run stays what it was; pictures asked for once more are given up after a few tries."""
@@ -340,11 +378,26 @@ class Following:
             self._desk.downloads.give_up(run, str(error))
             self._release()
             return
+        is_refused = isinstance(error, UnreachableError) and error.refused
+        if is_refused and self._desk.service.queue_in_memory and not run.status.is_final:
+            self._is_refused(error)
+            return
+        self._refusals = _Spaced()
         run.report(trouble=str(error))
         if isinstance(error, AuthError) and not run.status.is_final:
             self.asking.after(AUTH_PAUSE_S)
         else:
             self._ask_later()
+
+    def _is_refused(self, error: ServiceError) -> None:
+        """No process listens at the server's address: the run is gone with the queue, if that lasts."""
+        if self._count(self._refusals) >= REFUSALS:
+            self._is_lost("refuses connections; its queue ended with its process")
+            return
+        self.run.report(trouble=str(error))
+        self._failures += 1
+        next_s = self._refusals.wait_s(self._desk.times.clock(), self._desk.settings.lost_gap_s)
+        self.asking.after(min(self._backoff(self._failures), next_s))
 
     # -- bookkeeping --------------------------------------------------------------------------------------------
 

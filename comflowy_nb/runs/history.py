@@ -93,7 +93,15 @@ class History:
 
     # -- submitting ---------------------------------------------------------------------------------------------
 
-    def claim(self, intent: Intent, *, fresh: bool = False, retry: Retry = "failed", costs_money: bool = True) -> Claim:
+    def claim(
+        self,
+        intent: Intent,
+        *,
+        fresh: bool = False,
+        retry: Retry = "failed",
+        costs_money: bool = True,
+        resubmit_lost: bool = False,
+    ) -> Claim:
         """Write the intent of a run, or find the run that stands for it; of several who ask at once one gets `new`.
 
         Parameters
@@ -101,6 +109,8 @@ class History:
         costs_money
             Whether even a power cut must find the intent from here on. What costs nothing need not wait for the disk
             before it is sent: the disk has it, with the service's id, while the service works.
+        resubmit_lost
+            Whether a lost run is submitted again.
 
         Raises
         ------
@@ -119,7 +129,8 @@ class History:
                 earlier = rows.fetchall()
                 made = made_for(connection, intent.cell[0], intent.key) if fresh and intent.cell else set()
                 ours = {index for index, row in enumerate(earlier) if row["token"] in made}
-                kind, index = decide([Status(row["status"]) for row in earlier], fresh=fresh, retry=retry, ours=ours)
+                statuses = [Status(row["status"]) for row in earlier]
+                kind, index = decide(statuses, fresh=fresh, retry=retry, ours=ours, resubmit_lost=resubmit_lost)
                 number = insert_run(connection, intent) if index is None else earlier[index]["number"]
                 if intent.name is not None and kind != "held":
                     put_name(connection, intent.name, run=number)
@@ -267,6 +278,14 @@ class History:
         with self._store.read() as connection:
             rows = search.find_by_id(connection, prefix)
             return read_runs(connection, rows)[0] if rows else None
+
+    def by_content(self, sha256: str) -> RunRecord | None:
+        """The newest run that made a file of this content."""
+        return self._one(
+            "SELECT runs.* FROM pictures JOIN runs ON runs.number = pictures.run WHERE pictures.sha256 = ? "
+            "ORDER BY runs.number DESC LIMIT 1",
+            sha256,
+        )
 
     def graph(self, token: str) -> dict[str, Any] | None:
         """The graph the run was made of, where it was made of one."""

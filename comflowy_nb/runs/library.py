@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.runs.search import Filters
     from comflowy_nb.runs.sweep import Sweep
     from comflowy_nb.services.base import Status
+    from comflowy_nb.workflow.graph import Graph, Made
 
 __all__ = ["Found", "Library", "find", "open_library", "runs"]
 
@@ -133,6 +134,12 @@ class Library:
             return Found(record)
         run = self.run(record)
         return Found(run, pick_image(run, parsed))
+
+    def maker_of(self, path: Path) -> tuple[Made | None, Graph | None]:
+        """What made an image file; see `runs.makers`."""
+        from comflowy_nb.runs.makers import maker_of  # noqa: PLC0415 - only for files
+
+        return maker_of(path, self)
 
     def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
         """The sweep of a record, to be looked at; `run_of` gives the runs of its cells, else they are looked at too."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from comflowy_nb.errors import SettingsError
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.runs.claims import Kind
     from comflowy_nb.runs.run import RunRecord
@@ -26,16 +27,15 @@ _TRIED_AGAIN = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Stat
 class SweepPlan:
     """Cells by what becomes of them, with the time and the cost of what is sent.
 
-    `again` counts those sent once more after a bad end, `cancelled` those of them that were only cancelled, `left` the
-    ended ones that are not to be tried again. `done_when` says of the successes when and where they ran.
+    `held_as` counts by status the held ones, which are skipped, `again_as` by status those submitted once more, `left`
+    the ended ones that are not to be tried again. `done_when` says of the successes when and where they ran.
     """
 
     total: int
     done: int = 0
     running: int = 0
-    held: int = 0
-    again: int = 0
-    cancelled: int = 0
+    held_as: Mapping[Status, int] = field(default_factory=dict)
+    again_as: Mapping[Status, int] = field(default_factory=dict)
     left: int = 0
     new: int = 0
     done_when: str = ""
@@ -43,24 +43,29 @@ class SweepPlan:
     cost: float | None = None
 
     @property
+    def held(self) -> int:
+        return sum(self.held_as.values())
+
+    @property
+    def again(self) -> int:
+        return sum(self.again_as.values())
+
+    @property
     def to_send(self) -> int:
         return self.again + self.new
 
     @property
     def text(self) -> str:
-        """`45 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (left alone), 10 new, about 5 min`."""
-        failed = self.again - self.cancelled
-        parts = [
-            f"{self.done} done ({self.done_when})" if self.done_when else f"{self.done} done",
-            f"{self.running} running",
-            f"{self.held} unknown (left alone)",
-            f"{self.left} ended badly (left alone)",
-            f"{failed} failed (tried again)",
-            f"{self.cancelled} cancelled (tried again)",
-            f"{self.new} new",
+        """`45 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (skipped), 10 new, about 5 min`."""
+        counts = [
+            (self.done, f"done ({self.done_when})" if self.done_when else "done"),
+            (self.running, "running"),
+            *((count, f"{status} (skipped)") for status, count in self.held_as.items()),
+            (self.left, "ended badly (left alone)"),
+            *((count, f"{status} (tried again)") for status, count in self.again_as.items()),
+            (self.new, "new"),
         ]
-        counts = (self.done, self.running, self.held, self.left, failed, self.cancelled, self.new)
-        said = [part for part, count in zip(parts, counts, strict=True) if count]
+        said = [f"{count} {words}" for count, words in counts if count]
         if self.to_send and self.seconds is not None:
             said.append(f"about {_duration(self.seconds)}")
         if self.to_send and self.cost is not None:
@@ -84,24 +89,20 @@ def make_plan(
     seconds_each
         How long one run adds to a sweep here, in seconds; None while nothing is known.
     """
-    counts = dict.fromkeys(("same", "joined", "held", "ended", "again", "new"), 0)
-    done, cancelled = [], 0
-    for kind, record in found:
-        counts["again" if _is_again(kind, record) else kind] += 1
-        cancelled += kind == "new" and record is not None and record.status is Status.CANCELLED
-        if kind == "same" and record is not None:
-            done.append(record)
-    to_send = counts["again"] + counts["new"]
+    kinds = Counter(kind for kind, _ in found)
+    held = Counter(record.status for kind, record in found if kind == "held" and record is not None)
+    ended = [record.status for kind, record in found if record is not None and _is_again(kind, record)]
+    again = Counter[Status](Status.FAILED if status is Status.REJECTED else status for status in ended)
+    to_send = kinds["new"]
     return SweepPlan(
         total=len(found),
-        done=counts["same"],
-        running=counts["joined"],
-        held=counts["held"],
-        left=counts["ended"],
-        again=counts["again"],
-        cancelled=cancelled,
-        new=counts["new"],
-        done_when=_when(done, now),
+        done=kinds["same"],
+        running=kinds["joined"],
+        held_as={status: held[status] for status in Status if held[status]},
+        left=kinds["ended"],
+        again_as={status: again[status] for status in Status if again[status]},
+        new=kinds["new"] - again.total(),
+        done_when=_when([record for kind, record in found if kind == "same" and record is not None], now),
         seconds=None if seconds_each is None else to_send * seconds_each,
         cost=None if cost_per_run is None else to_send * cost_per_run,
     )
@@ -112,7 +113,9 @@ def planned_word(kind: Kind, record: RunRecord | None) -> str:
     if _is_again(kind, record):
         assert record is not None
         return f"{record.status}, tried again"
-    return {"same": "done", "joined": "running", "held": "unknown", "ended": "left alone"}.get(kind, "new")
+    if kind == "held" and record is not None:
+        return str(record.status)
+    return {"same": "done", "joined": "running", "ended": "left alone"}.get(kind, "new")
 
 
 def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, label: str) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import PictureError, WorkflowError
+from comflowy_nb.runs.library import open_library
 from comflowy_nb.runs.record import made_by
 from comflowy_nb.runs.run import Run, RunImage
 from comflowy_nb.settings import home
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.cell_text import write_cell
-from comflowy_nb.workflow.graph import Made, graph_of_picture, made_of_picture, read_picture_graph
+from comflowy_nb.workflow.graph import Made, read_picture_graph
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def params_from(picture: str | os.PathLike[str] | RunImage | Run) -> Recipe:
     if isinstance(picture, RunImage):
         return _of_made(_made_of_run(picture.run), None, None)
     path = Path(picture).expanduser()
-    made = made_of_picture(path)
-    if made is not None:
-        return _of_made(made, graph_of_picture(path), path)
     try:
-        graph = read_picture_graph(path)
+        made, graph = open_library().maker_of(path)
+        if made is not None:
+            return _of_made(made, graph, path)
+        graph = graph if graph is not None else read_picture_graph(path)
     except WorkflowError as error:
         raise PictureError(str(error)) from None
     values = {field_id: field.default for field_id, field in graph.fields().items()}

@@ -61,6 +61,8 @@ class Roster:
             run = self._runs.get(record.token)
             if run is None:
                 run = self._runs[record.token] = Run(record, self._follower)
+                service = self._tracker.service
+                run.resubmits_lost = service.resubmits_lost and record.identity == service.identity
                 return run
         if run.record != record and not run.status.is_live:
             self._read(run)  # `record` may have been read before what the run knows

@@ -163,6 +163,7 @@ class Run:
             threading.Condition()
         )  # told of by `update` alone: steps and previews wake nobody who waits for ends
         self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
+        self.resubmits_lost = False  # its service costs nothing, and a run lost there is executed nowhere
         self.guard = threading.RLock()  # held from a write to the history to the update that tells of it
         self._listeners: Listeners[Run] = Listeners()
         self._process = os.getpid()
@@ -210,6 +211,11 @@ class Run:
         if self._record.problem is not None:
             return str(self._record.problem)
         return self._record.reason
+
+    @property
+    def is_submitted_again(self) -> bool:
+        """Whether the same request submits it again without an option: it is lost, and its service costs nothing."""
+        return self.resubmits_lost and self.status is Status.LOST
 
     @property
     def progress(self) -> Progress | None:

@@ -150,7 +150,8 @@ class Sweeper:
         sweep = Sweep(axes, keyed, workflow=workflow.name, service=service.label, layout=layout, library=self._library)
         taken_up = known.token if fresh and known is not None else None
         keys = [request for _, request in keyed]
-        found = history.sweeps.peek(keys, fresh=fresh, retry=retry, sweep=taken_up)
+        resubmit_lost = service.resubmits_lost
+        found = history.sweeps.peek(keys, fresh=fresh, retry=retry, sweep=taken_up, resubmit_lost=resubmit_lost)
         claims = [found[request] for request in keys]
         planned: list[tuple[Kind, RunRecord | None]] = [
             ("new", None) if claim is None else (claim.kind, claim.record) for claim in claims

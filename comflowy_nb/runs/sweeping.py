@@ -81,7 +81,8 @@ class Sending:
         self._lock = threading.Lock()
         self._busy = 0  # threads between taking a cell and having told of its run
         self._unattached = 0  # those of them whose cell has no run yet
-        self._ends: deque[tuple[SweepCell, bool]] = deque()  # to count, with whether this sweep submitted the run
+        self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # to count, with whether this sweep submitted the run
+        self._moved: dict[int, set[str]] = {}  # number of a cell -> its lost runs after which it was submitted again
         self._looked_s = float("-inf")  # when it was seen last whether another kernel asked us to stop
         self._failures = 0
         self._unknowns = 0
@@ -193,7 +194,7 @@ class Sending:
         self._sweep.attach(cell, run)
 
         def note_end() -> None:
-            self._ends.append((cell, is_ours))
+            self._ends.append((cell, run, is_ours))
             self._judging.soon(self._judge)
 
         run.once(lambda: not run.status.is_live, note_end)
@@ -201,13 +202,19 @@ class Sending:
     def _judge(self) -> None:
         """Count the ends that were noted, and stop if that is wiser."""
         judged = []
-        with self._lock:
-            while self._ends:
-                cell, is_ours = self._ends.popleft()
-                judged.append(cell)
-                why = self._count(cell) if is_ours else None
-                if why is not None:
-                    self._give_up(why)
+        while self._ends:
+            try:
+                cell, run, is_ours = self._ends.popleft()
+            except IndexError:  # another thread took the last one
+                break
+            if is_ours and run.status is Status.LOST and self._submit_elsewhere(cell, run):
+                continue
+            judged.append(cell)
+            if is_ours:
+                with self._lock:
+                    why = self._count(run)
+                    if why is not None:
+                        self._give_up(why)
         if not judged:
             return
         self._end_if_done()  # before it looks settled
@@ -215,10 +222,8 @@ class Sending:
         self._resign_if_done()
         self._sweep.tell()
 
-    def _count(self, cell: SweepCell) -> str | None:
-        """Count the end of one run of ours. Return why no more is to be submitted, or None."""
-        run = cell.run
-        assert run is not None
+    def _count(self, run: Run) -> str | None:
+        """Count the end of one run of ours. Return why no more is to be submitted, or None. The lock is held."""
         if run.status is Status.SUCCESS:
             self._succeeded, self._failures, self._unknowns = True, 0, 0
         elif run.status in _BAD:
@@ -241,6 +246,24 @@ class Sending:
         if left:
             self._sweep.stopped = f"{why}; {left} cell{'s' * (left != 1)} not sent"
             self._waiting.clear()
+
+    def _submit_elsewhere(self, cell: SweepCell, run: Run) -> bool:
+        """Submit a lost cell again at another server of the service, at most once at each; whether that is so."""
+        service = self._tracker.service
+        with self._lock:
+            lost = self._moved.setdefault(cell.number, set())
+            is_over = self._cancelled or self._sweep.stopped is not None or cell.run is not run
+            if is_over or not service.resubmits_lost or self._retry == "none" or len(lost) + 1 >= len(service.origins):
+                return False
+            lost.add(run.token)
+            self._waiting.append(cell)
+            begins, self._enrolled = not self._enrolled, True
+        if begins:
+            with contextlib.suppress(ComflowyError):  # other kernels do not see then that cells are submitted here
+                self._history.senders.begin(self._sweep.token or "", self._owner)
+            self._judging.every(LOOK_S, self._look)
+        self._tracker.feeds.add(self)
+        return True
 
     def _stop(self, why: str) -> None:
         with self._lock:

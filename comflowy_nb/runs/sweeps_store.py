@@ -180,7 +180,13 @@ class Sweeps:
             return next(iter(read_cells(connection, token, number)), None)
 
     def peek(
-        self, keys: Sequence[str], *, fresh: bool = False, retry: Retry = "failed", sweep: str | None = None
+        self,
+        keys: Sequence[str],
+        *,
+        fresh: bool = False,
+        retry: Retry = "failed",
+        sweep: str | None = None,
+        resubmit_lost: bool = False,
     ) -> dict[str, Claim | None]:
         """What a claim of each key would say now. Nothing is written.
 
@@ -188,6 +194,8 @@ class Sweeps:
         ----------
         sweep
             Token of the fresh sweep that is taken up: what succeeded for it counts.
+        resubmit_lost
+            Whether lost runs are submitted again.
 
         Returns
         -------
@@ -207,7 +215,7 @@ class Sweeps:
             for key, rows in earlier.items():
                 statuses = [Status.UNKNOWN if row["token"] in unheard else Status(row["status"]) for row in rows]
                 ours = {index for index, row in enumerate(rows) if row["token"] in made}
-                kind, index = decide(statuses, fresh=fresh, retry=retry, ours=ours)
+                kind, index = decide(statuses, fresh=fresh, retry=retry, ours=ours, resubmit_lost=resubmit_lost)
                 chosen[key] = kind, rows[index or 0]
             records = read_runs(connection, [row for _, row in chosen.values()])
         claims: dict[str, Claim | None] = dict.fromkeys(wanted)

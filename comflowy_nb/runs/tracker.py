@@ -18,6 +18,7 @@ from comflowy_nb.runs.paces import Paces
 from comflowy_nb.runs.run import may_move
 from comflowy_nb.runs.run_watch import RunWatch
 from comflowy_nb.runs.timetable import Timetable, wait_for
+from comflowy_nb.runs.window import LARGEST
 from comflowy_nb.services.base import Event, Service, Status, Submission
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Tracker:
             self.times,
             self._lock,
             live_runs=lambda: None if self.closed else self.live_runs(),
-            start=lambda: min(settings.window, service.starts_with or settings.window),
+            sizes=self._window_sizes,
         )
         self._heard_in_a_row = 0  # ends that we were told of before we asked
 
@@ -138,6 +139,8 @@ class Tracker:
         with self._lock:
             following = self._followed.get(run.token)
             if following is None or not following.run.status.is_live:
+                if following is not None:
+                    following.asking.stop()
                 following = Following(self, run, pace, workflow_key, None)
                 self._followed[run.token] = following
             self.note_status(following)
@@ -207,6 +210,10 @@ class Tracker:
     def live_runs(self) -> int:
         return len(self._live) - len(self._outside)
 
+    def _window_sizes(self) -> tuple[int, int]:
+        most = self.service.starts_with or LARGEST
+        return min(self.settings.window, most), most
+
     def note_status(self, following: Following) -> None:
         with self._lock:
             (self._live.add if following.run.status.is_live else self._live.discard)(following)
@@ -265,6 +272,8 @@ class Tracker:
                 other.asking.at(other.asking.next_due_s(now_s))
 
     def release(self, following: Following, *, forget: bool) -> None:
+        record = following.run.record
+        self.service.forget(record.service_run_id or record.token)
         with self._lock:
             self.note_status(following)
             if following.run.record.is_settled:
@@ -277,15 +286,8 @@ class Tracker:
             ready = []
             while self._outside and self.live_runs() < self.feeds.window.size:
                 ready.append(self._outside.pop(0))
-        if forget:
-            self._forget(following.run)
+        if forget and self.receiver is not None:
+            self.receiver.forget(following.run.token)
         for other in ready:
             other.begin()
         self.feeds.fill()
-
-    def _forget(self, run: Run) -> None:
-        """Drop what is kept for a run outside the history: nothing is asked or heard about it any more."""
-        if self.receiver is not None:
-            self.receiver.forget(run.token)
-        if run.record.service_run_id is not None:
-            self.service.forget(run.record.service_run_id)

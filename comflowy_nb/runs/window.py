@@ -25,10 +25,13 @@ class Window:
         At the start.
     grows
         False for a size that a person fixed.
+    largest
+        The size to which it may grow.
     """
 
-    def __init__(self, size: int, *, grows: bool = True) -> None:
+    def __init__(self, size: int, *, grows: bool = True, largest: int = LARGEST) -> None:
         self.start = self.size = size
+        self.largest = largest
         self.is_fixed = not grows
         self._grows = grows
         self._best_per_s = 0.0
@@ -54,8 +57,8 @@ class Window:
         """The run sent last was looked at, the window being full; whether the window is larger now."""
         if not self.is_tried:
             return False
-        if running and self.size < TRIED * self.start:
-            self.size = min(2 * self.size, TRIED * self.start, LARGEST)
+        if running and self.size < min(TRIED * self.start, self.largest):
+            self.size = min(2 * self.size, TRIED * self.start, self.largest)
             return True
         if not running and self.size > self.start:
             self._is_full = True
@@ -78,5 +81,5 @@ class Window:
         if self._is_full:  # from here on only what a turn brings counts
             self._is_full = False
             return False
-        self.size = min(2 * self.size, LARGEST)
-        return True
+        before, self.size = self.size, min(2 * self.size, self.largest)
+        return self.size > before

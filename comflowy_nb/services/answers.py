@@ -6,13 +6,19 @@ import email.utils
 import math
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
 
 from comflowy_nb.errors import (
     AnswerError,
@@ -39,6 +45,7 @@ __all__ = [
     "Failure",
     "Trouble",
     "error_of",
+    "error_of_proxy",
     "error_of_status",
     "explain",
     "masked",
@@ -63,10 +70,14 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer. `text` says why in a few words, without names and addresses."""
+    """No answer. `text` says why in a few words, without names and addresses.
+
+    `refused` says that the server's own host refused the connection: no process listens there.
+    """
 
     trouble: Trouble
     text: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,8 @@ def explain(error: BaseException, limit: Limit | None = None) -> Failure:
     """
     chain = list(_inner(error))
     proof = next((found for inner in chain if (found := _proof(inner)) is not None), None)
+    if proof is not None and any(isinstance(inner, ProxyError) for inner in chain):
+        proof = replace(proof, refused=False)  # the proxy refused it, which says nothing of the server
     return proof or Failure(Trouble.LOST, _how_lost(error, chain, limit))
 
 
@@ -104,7 +117,8 @@ def _proof(inner: BaseException) -> Failure | None:
         return Failure(Trouble.NOT_SENT, "its name is not known: no network, or a mistyped address")
     if isinstance(inner, NewConnectionError):
         refused = isinstance(inner.__cause__, ConnectionRefusedError)
-        return Failure(Trouble.NOT_SENT, "it refused the connection" if refused else "no connection could be made")
+        words = "it refused the connection" if refused else "no connection could be made"
+        return Failure(Trouble.NOT_SENT, words, refused=refused)
     if isinstance(inner, ConnectTimeoutError):
         return Failure(Trouble.NOT_SENT, f"no connection within {settings.connect_timeout_s:g} s")
     return None
@@ -134,7 +148,7 @@ def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
 def error_of(failure: Failure, label: str) -> ServiceError:
     """The error for a read that got no answer."""
     if failure.trouble is Trouble.NOT_SENT:
-        return UnreachableError(f"can't reach {label}: {failure.text}")
+        return UnreachableError(f"can't reach {label}: {failure.text}", refused=failure.refused)
     if failure.trouble is Trouble.LOST:
         return AnswerError(f"no usable answer from {label}: {failure.text}")
     return ServiceError(f"{label} can't be used: {failure.text}")
@@ -169,6 +183,13 @@ def error_of_status(answer: Answer, label: str, what: str, *, hide: tuple[Secret
     if status >= 500 or status == 408:
         return ServerError(f"{label} failed with status {status}{told}")
     return AnswerError(f"{label} answered with status {status}{told}")
+
+
+def error_of_proxy(status: int, label: str) -> AuthError | None:
+    """The error for an answer of a proxy before a ComfyUI server, which itself asks nobody who they are."""
+    if status not in {401, 403}:
+        return None
+    return AuthError(f"{label} answers {status}: the headers in COMFLOWY_HEADERS for its origin are missing or refused")
 
 
 def rate_limit(label: str, pause_s: float | None, told: str = "") -> RateLimitError:

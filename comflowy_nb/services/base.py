@@ -266,11 +266,15 @@ class Service(Protocol):
 
     @property
     def starts_with(self) -> int | None:
-        """Runs in flight at first, where the setting for all services is too many."""
+        """Runs in flight at most, where runs are executed one at a time; None where more may bring more."""
 
     @property
-    def lost_after(self) -> int:
-        """How many answers "no such run" make a run lost."""
+    def queue_in_memory(self) -> bool:
+        """Whether the accepted runs end with the service's process: while it refuses connections it has none."""
+
+    @property
+    def resubmits_lost(self) -> bool:
+        """Whether the same request submits a lost run again: it costs nothing, and the service surely dropped it."""
 
     def listen(self, hear: Callable[[Event], None]) -> None:
         """Call `hear` with whatever the service says by itself, on a thread of the service."""
@@ -311,7 +315,7 @@ class Service(Protocol):
         """
 
     def forget(self, run_id: str) -> None:
-        """Drop what is kept for a run: it has ended, and its status will not be asked for again."""
+        """Drop what is kept for a run that has ended or is held: its status is not checked any more."""
 
     def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
         """Open one output picture for reading.

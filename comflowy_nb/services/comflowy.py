@@ -102,7 +102,11 @@ class Comflowy:
         return frozenset({self.origin})
 
     starts_with: int | None = None
-    lost_after = 3
+    queue_in_memory = False
+
+    @property
+    def resubmits_lost(self) -> bool:
+        return self.kind == "sandbox"
 
     def listen(self, hear: Callable[[Event], None]) -> None:
         """Nothing: what it says by itself goes to `callback_urls`."""

@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services import wire
-from comflowy_nb.services.answers import Answer, Failure, Trouble, error_of, error_of_status, masked
+from comflowy_nb.services.answers import (
+    Answer,
+    Failure,
+    Trouble,
+    error_of,
+    error_of_proxy,
+    error_of_status,
+    masked,
+)
 from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unknown
 from comflowy_nb.services.comfyui_answers import SOCKET_ONLY, snapshot_of
 from comflowy_nb.services.comfyui_events import Hearing
 from comflowy_nb.services.comfyui_nodes import NodeTypes
-from comflowy_nb.services.comfyui_refusals import read_refusal, words_of_nodes
+from comflowy_nb.services.comfyui_refusals import dangling_links, read_refusal, words_of_nodes
 from comflowy_nb.services.comfyui_routes import Routes, read_object
 from comflowy_nb.services.comfyui_socket import Socket
 from comflowy_nb.services.http import retried
@@ -64,8 +72,9 @@ class ComfyUI:
     can_cancel = True
     can_upload = True
     runs_graphs = True
-    starts_with: int | None = 2
-    lost_after = 1  # neither in the queue nor in the history is gone for good
+    starts_with: int | None = 2  # one that runs and one that waits: with more, other people's prompts wait behind
+    queue_in_memory = True
+    resubmits_lost = True
 
     def __init__(self, address: str, *, identity: str, label: str, headers: Mapping[str, Secret] | None = None) -> None:
         self.origin = address.rstrip("/")
@@ -73,7 +82,7 @@ class ComfyUI:
         self.label = label
         self._secrets = tuple((headers or {}).values())
         self._routes = Routes(self.origin, label, headers)
-        self._pictures = Pictures(origin_of(address), label, headers)
+        self._pictures = Pictures(origin_of(address), label, headers, asks_for_headers=True)
         self._hearing = Hearing(self.origin)
         self._socket = Socket(self.origin, headers or {}, self._hear)
         self._tell: Callable[[Event], None] | None = None
@@ -144,6 +153,10 @@ class ComfyUI:
         self._hearing.watch(submission.token, titles, frozenset(graph), senders)
         answer = self._routes.submit(body)
         outcome = self._outcome(answer, submission.token, titles)
+        # Only after a refusal: a server does not check what no output needs.
+        dangling = dangling_links(graph, titles) if isinstance(answer, Answer) and answer.status == 400 else []
+        if dangling:
+            outcome = Rejected(ServiceError(f"{self.label} refused it: {'; '.join(dangling)}"))
         if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
             self._hearing.forget(submission.token)
         return outcome
@@ -161,7 +174,8 @@ class ComfyUI:
         if answer.status == 413:
             return Rejected(ServiceError(f"{self.label} refused it: the request is larger than it takes"))
         if answer.status in {401, 402, 403, 404, 422, 429}:
-            return outcome_of_refusal(error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
+            proxy = error_of_proxy(answer.status, self.label)
+            return outcome_of_refusal(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
         if answer.status == 500 and not answer.flaw:  # the server's own: it stumbled, and queues before it answers
             refused = ServerError(
                 f"{self.label} stumbled over the request (500); its log says why. A graph must be in API format: "

@@ -12,12 +12,14 @@ from comflowy_nb.workflow.fields import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["read_refusal", "words_of_nodes"]
+__all__ = ["dangling_links", "read_refusal", "words_of_nodes"]
 
 
 _MOST = 5  # errors named; the others are counted
 _LISTED = 5  # choices named
 _LONGEST = 80  # characters of a value
+_NO_CLASS = re.compile(r"because node (.+) does not exist|Node '(.+)' not found")
+_NODE_ID = re.compile(r"#([^']+)'?")
 _DETAILS = re.compile(r"not in (\[.*\])$", re.DOTALL)
 
 
@@ -45,9 +47,36 @@ def read_refusal(body: bytes, titles: Mapping[str, str], options_of: Callable[[s
     kind = error.get("type") if isinstance(error, dict) else None
     if kind == "prompt_outputs_failed_validation":
         return "the nodes of its graph go round in a circle"
+    missing = _missing_class(error, titles) if isinstance(error, dict) else None
+    if missing is not None:
+        return missing
     if kind == "prompt_no_outputs":
         return "its graph has no node that saves or shows anything (SaveImage, PreviewImage)"
     return said(body) or "it gave no reason"
+
+
+def dangling_links(graph: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
+    """What is wrong with the links of a graph: those that lead to a node it does not have, by input and target."""
+    return [
+        f"node {node} ({titles.get(node, node)}), {name}: a link in it leads to no node: there is no {str(value[0])!r}"
+        for node, one in graph.items()
+        for name, value in one.get("inputs", {}).items()
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[1], int) and str(value[0]) not in graph
+    ]
+
+
+def _missing_class(error: Mapping[str, Any], titles: Mapping[str, str]) -> str | None:
+    """The node whose class the server does not have; None if it refused something else."""
+    found = _NO_CLASS.search(_text(error.get("message")))
+    if error.get("type") not in {"invalid_prompt", "missing_node_type"} or found is None:
+        return None
+    extra = error.get("extra_info")
+    node = extra.get("node_id") if isinstance(extra, dict) else None
+    told = _NODE_ID.search(_text(error.get("details")))
+    node = str(node) if node is not None else told[1] if told else None
+    class_type = next(one for one in found.groups() if one)
+    where = "" if node is None else f"node {node} ({titles.get(node, class_type)}): "
+    return f"{where}node {class_type} does not exist there; install the custom nodes that bring it"
 
 
 def words_of_nodes(

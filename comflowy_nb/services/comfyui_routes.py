@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, ServiceError
 from comflowy_nb.services import wire
-from comflowy_nb.services.answers import Answer, Failure, error_of, error_of_status, masked
+from comflowy_nb.services.answers import Answer, Failure, error_of, error_of_proxy, error_of_status, masked
 from comflowy_nb.services.comfyui_answers import QueueState, read_entry, read_queue
 from comflowy_nb.services.http import Http
 
@@ -97,7 +97,8 @@ class Routes:
         if isinstance(answer, Failure):
             raise error_of(answer, self._label)
         if not answer.is_ok:
-            raise error_of_status(answer, self._label, what, hide=self._secrets)
+            refused = error_of_proxy(answer.status, self._label)
+            raise refused or error_of_status(answer, self._label, what, hide=self._secrets)
         found = wire.Flaw(answer.flaw) if answer.flaw else read(answer.body)
         if isinstance(found, wire.Flaw):
             raise AnswerError(f"{self._label} gave no usable answer: {masked(found.text, self._secrets)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import SettingsError, UnreachableError
@@ -9,6 +10,7 @@ from comflowy_nb.services.comflowy import Comflowy
 from comflowy_nb.services.comfyui import ComfyUI
 from comflowy_nb.services.keys import check_key_transport, find_key
 from comflowy_nb.services.local_sandbox import find_sandbox, start_sandbox
+from comflowy_nb.services.server_names import read_names, remember_name
 from comflowy_nb.services.several import Several
 from comflowy_nb.services.targets import is_comfyui, is_loopback, origin_of, parse_target, recognise
 from comflowy_nb.settings import Secret, cloud_url, default_target, headers_for
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import Service
     from comflowy_nb.services.local_sandbox import SandboxAddress
+    from comflowy_nb.services.targets import Target
 
 __all__ = ["NOTHING_CONNECTED", "open_service"]
 
@@ -35,13 +38,13 @@ def open_service(
     name: str | None,
     ask_key: Callable[[str], Secret | None] | None,
     home: Path,
-) -> Service:
-    """The service a target names, once it has answered and taken the key.
+) -> tuple[Service, bool]:
+    """The service a target names, once it has answered and taken the key; whether its name stood for another before.
 
     Parameters
     ----------
     target
-        As typed; None takes `COMFLOWY_TARGET`.
+        As typed, or a name that was given before; None takes `COMFLOWY_TARGET`.
     key
         Given for this service alone.
     name
@@ -57,8 +60,27 @@ def open_service(
     text = target or default_target()
     if text is None:
         raise SettingsError(NOTHING_CONNECTED)
-    wanted = parse_target(text)
+    names = read_names(home)
+    wanted = parse_target(text, names)
     name = name or wanted.name
+    is_typed = target is not None and target.strip() not in names  # other addresses are not shown in a notebook
+    service = _open(wanted, key=key, name=name, ask_key=ask_key, home=home, is_typed=is_typed)
+    before = None
+    if name is not None:
+        with suppress(OSError):  # a home folder on a full disk: it is connected all the same
+            before = remember_name(home, name, wanted.text)
+    return service, before not in {None, wanted.text}
+
+
+def _open(
+    wanted: Target,
+    *,
+    key: str | Secret | None,
+    name: str | None,
+    ask_key: Callable[[str], Secret | None] | None,
+    home: Path,
+    is_typed: bool,
+) -> Service:
     if wanted.word == "sandbox":
         return _sandbox(start_sandbox(home), name)
     if wanted.word == "comfyui" or len(wanted.addresses) > 1:
@@ -67,7 +89,7 @@ def open_service(
     local = find_sandbox(home) if is_loopback(origin) else None
     if local is not None and origin_of(local.url) == origin:
         return _sandbox(local, name)
-    typed = "the server" if target is None else origin  # an address from the environment is not shown in a notebook
+    typed = origin if is_typed else "the server"
     if wanted.addresses and _is_comfyui(wanted.addresses[0], typed):
         return _comfyui(wanted.addresses, name)
     check_key_transport(origin)

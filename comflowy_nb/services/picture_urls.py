@@ -22,7 +22,7 @@ from comflowy_nb.errors import (
     SettingsError,
     UnreachableError,
 )
-from comflowy_nb.services.answers import Failure, Trouble, explain, rate_limit, read_pause
+from comflowy_nb.services.answers import Failure, Trouble, error_of_proxy, explain, rate_limit, read_pause
 from comflowy_nb.services.deadlines import Limit, holding
 from comflowy_nb.services.origins import is_loopback, origin_of
 from comflowy_nb.services.transport import is_public, make_session
@@ -50,12 +50,22 @@ class Pictures:
         What the service is called in a message.
     headers
         For the service's own origin alone.
+    asks_for_headers
+        Whether only a proxy before the service refuses anybody, which wants headers.
     """
 
-    def __init__(self, origin: str, label: str, headers: Mapping[str, Secret] | None = None) -> None:
+    def __init__(
+        self,
+        origin: str,
+        label: str,
+        headers: Mapping[str, Secret] | None = None,
+        *,
+        asks_for_headers: bool = False,
+    ) -> None:
         self._origin = origin
         self._headers = dict(headers or {})
         self._label = label
+        self._asks_for_headers = asks_for_headers
         self._own = make_session()
         self._public = make_session(public=True)
 
@@ -89,7 +99,10 @@ class Pictures:
             answer.close()
             following = _redirected(address, answer)
             if following is None:
-                raise _no_picture(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, name)
+                refused = error_of_proxy(answer.status_code, name) if own and self._asks_for_headers else None
+                raise refused or _no_picture(
+                    answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, name
+                )
             address = following
         raise ServiceError(f"the picture at {name} was moved more than {MAX_REDIRECTS} times; it was not fetched")
 

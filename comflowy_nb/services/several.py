@@ -32,7 +32,6 @@ __all__ = ["Several"]
 T = TypeVar("T")
 
 AWAY_S = 5.0  # a server that could not be reached is tried again after so long
-GIVEN_UP_S = 30.0  # what a server that is away so long had taken is held as lost: its queue was only in memory
 
 
 class _Server:
@@ -42,20 +41,15 @@ class _Server:
         self.service = service
         self.number = number
         self.under_way: set[str] = set()
-        self.away_since_s: float | None = None
+        self.is_away = False
         self.failed_s = float("-inf")
-
-    @property
-    def is_away(self) -> bool:
-        return self.away_since_s is not None
 
     def failed(self) -> None:
         self.failed_s = time.monotonic()
-        if self.away_since_s is None:
-            self.away_since_s = self.failed_s
+        self.is_away = True
 
     def answered(self) -> None:
-        self.away_since_s = None
+        self.is_away = False
 
 
 class Several:
@@ -74,7 +68,8 @@ class Several:
     can_cancel = True
     can_upload = True
     runs_graphs = True
-    lost_after = 1
+    queue_in_memory = True
+    resubmits_lost = True
 
     def __init__(self, servers: Sequence[Service], *, identity: str, label: str) -> None:
         self.identity = identity
@@ -100,8 +95,13 @@ class Several:
 
     @property
     def starts_with(self) -> int | None:
-        """The sum of what each starts with: they take from one queue."""
-        return sum(server.service.starts_with or settings.window for server in self._servers)
+        """The sum of what each may have; of one that is away only the runs that are followed there still."""
+        with self._lock:
+            counts = [
+                len(server.under_way) if server.is_away else server.service.starts_with or settings.window
+                for server in self._servers
+            ]
+        return max(sum(counts), self._servers[0].service.starts_with or settings.window)
 
     def listen(self, hear: Callable[[Event], None]) -> None:
         for server in self._servers:
@@ -180,7 +180,7 @@ class Several:
         Raises
         ------
         NotFoundError
-            If none has it; also if its server has been away for so long that its queue is surely gone.
+            If none has it.
         ServiceError
             If there was no usable answer.
         """
@@ -191,17 +191,13 @@ class Several:
             snapshot = server.service.check(run_id)
         except UnreachableError:
             server.failed()
-            assert server.away_since_s is not None
-            if time.monotonic() - server.away_since_s > GIVEN_UP_S and not all(one.is_away for one in self._servers):
-                self._let_go(run_id, server)
-                raise NotFoundError(f"{server.service.label} has been away too long; what it had is gone") from None
             raise
         except NotFoundError:
-            self._let_go(run_id, server)
+            server.answered()
+            self._count(run_id, server, is_live=False)
             raise
         server.answered()
-        if not snapshot.status.is_live:
-            self._let_go(run_id, server)
+        self._count(run_id, server, is_live=snapshot.status.is_live)
         return snapshot
 
     def _check_all(self, run_id: str) -> Snapshot:
@@ -212,7 +208,9 @@ class Several:
             except NotFoundError:
                 continue
             except ServiceError as error:
-                trouble = error
+                # one that refuses has lost the run, if it had it; one that does not answer may still execute it
+                if trouble is None or _refused(trouble):
+                    trouble = error
                 continue
             if snapshot.status.is_live:
                 with self._lock:
@@ -221,21 +219,24 @@ class Several:
             return snapshot
         raise trouble or NotFoundError(f"no server of {self.label} has it")
 
-    def _let_go(self, run_id: str, server: _Server) -> None:
+    def _count(self, run_id: str, server: _Server, *, is_live: bool) -> None:
+        """Count a run among those under way at a server, or no longer."""
         with self._lock:
-            server.under_way.discard(run_id)
-
-    def cancel(self, run_id: str) -> bool:
-        if run_id not in self._at:
-            self._check_all(run_id)
-        server = self._at.get(run_id)
-        return server is not None and server.service.cancel(run_id)
+            (server.under_way.add if is_live else server.under_way.discard)(run_id)
 
     def forget(self, run_id: str) -> None:
         with self._lock:
-            self._at.pop(run_id, None)
-        for server in self._servers:
+            server = self._at.pop(run_id, None)
+        if server is not None:
+            self._count(run_id, server, is_live=False)
             server.service.forget(run_id)
+
+    def cancel(self, run_id: str) -> bool:
+        server = self._at.get(run_id)
+        if server is None:
+            self._check_all(run_id)
+            server = self._at[run_id]
+        return server.service.cancel(run_id)
 
     # -- pictures, and what can be run --------------------------------------------------------------------------
 
@@ -295,3 +296,7 @@ class Several:
                 trouble = error
         assert trouble is not None
         raise trouble
+
+
+def _refused(error: ServiceError) -> bool:
+    return isinstance(error, UnreachableError) and error.refused

@@ -20,6 +20,7 @@ __all__ = ["COMFYUI_URL", "Target", "is_comfyui", "is_loopback", "origin_of", "p
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _WORDS = ("sandbox", "cloud", "comfyui")
+_GUARDED = frozenset({401, 403, 404})
 COMFYUI_URL = "http://127.0.0.1:8188"  # where ComfyUI listens when nothing else is said
 _RESERVED = frozenset({"sandbox", "cloud", "comfyui"})  # a name is the identity of a service: these have owners
 
@@ -37,9 +38,19 @@ class Target:
     url: str | None = None
     addresses: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def text(self) -> str:
+        """What stands for it without the name: no query, and no password."""
+        return ",".join(self.addresses) if self.word == "url" else self.word
 
-def parse_target(text: str) -> Target:
-    """Read `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`.
+
+def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
+    """Read `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, or a name that was given before.
+
+    Parameters
+    ----------
+    names
+        Name -> target, as they were given before.
 
     Raises
     ------
@@ -47,6 +58,8 @@ def parse_target(text: str) -> Target:
         If it is none of them; the text says what it should have been. A password in an address is never repeated.
     """
     name, rest = _split_name(text.strip())
+    if name is None and rest not in _WORDS and rest in (names or {}):
+        return parse_target(f"{rest}={(names or {})[rest]}")
     if rest == "comfyui":
         return Target(name, rest, addresses=(COMFYUI_URL,))
     if rest in _WORDS:
@@ -55,6 +68,9 @@ def parse_target(text: str) -> Target:
         raise SettingsError(f"connect to what? {WAYS}")
     if rest.lower() in _WORDS:
         raise SettingsError(f"{rest} is written {rest.lower()}")
+    if names and _NAME.fullmatch(rest) and not is_loopback(f"http://{rest}"):
+        known = ", ".join(sorted(names))
+        raise SettingsError(f"{rest!r} is nothing to connect to; what works is {WAYS}, or a name given before: {known}")
     if "," in rest and name is None:
         raise SettingsError("several servers share a name: write NAME=URL,URL")
     addresses = tuple(address_of(part) for part in rest.split(",") if part.strip()) if "," in rest else ()
@@ -82,6 +98,8 @@ def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label:
     ------
     UnreachableError
         If nothing answers there.
+    AuthError
+        If a proxy refuses it.
     """
     from comflowy_nb.services.answers import Failure, Trouble, error_of  # noqa: PLC0415 - requests is heavy
     from comflowy_nb.services.http import Http  # noqa: PLC0415 - as above
@@ -97,9 +115,16 @@ def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label:
 
 
 def _is_comfyui(answer: Answer | Failure) -> bool:
-    if not getattr(answer, "is_ok", False):
+    from comflowy_nb.services.answers import Failure, error_of_proxy  # noqa: PLC0415 - as above
+
+    if isinstance(answer, Failure):
         return False
-    found = _json(answer.body)  # type: ignore[union-attr]  # only an answer is ok
+    refused = error_of_proxy(answer.status, "the server")
+    if refused is not None:
+        raise refused
+    if not answer.is_ok:
+        return False
+    found = _json(answer.body)
     return isinstance(found, dict) and isinstance(found.get("system"), dict)
 
 
@@ -131,17 +156,19 @@ def recognise(origin: str, label: str = "the server") -> str:
                 return "comflowy"
             raise error_of(answer, label)
         found = _json(answer.body)
-        # many servers answer 404 in JSON; the API's own answers say `success`
-        if isinstance(found, dict) and answer.status < 500 and (answer.status != 404 or "success" in found):
+        # many servers and proxies answer 401, 403 and 404 in JSON; the API's own answers say `success`
+        if isinstance(found, dict) and answer.status < 500 and (answer.status not in _GUARDED or "success" in found):
             return "comflowy"
         # A service that stumbles over a request for a token without a key is judged by its answer to one with a key.
-        if answer.status in {400, 401, 403, 422} or answer.status >= 500:
+        if answer.status in {400, 422} or answer.status >= 500:
             return "comflowy"
         stats = http.exchange("GET", "/system_stats")
     finally:
         http.close()
     if _is_comfyui(stats):
         return "comfyui"
+    if answer.status in {401, 403}:  # a Comflowy service that asks for a key
+        return "comflowy"
     if answer.flaw:
         raise AnswerError(f"{label}'s answer can't be used: {answer.flaw}")
     if 300 <= answer.status < 400:

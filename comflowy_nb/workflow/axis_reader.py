@@ -14,6 +14,7 @@ from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.json_values import text_of
 from comflowy_nb.workflow.pictures import PictureInput
 from comflowy_nb.workflow.ranges import LARGEST_AXIS, looks_like_range, read_range
+from comflowy_nb.workflow.selections import as_item
 from comflowy_nb.workflow.several import is_range
 from comflowy_nb.workflow.sweep_pictures import label_pictures, open_pictures, pattern_in
 from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Reader, draw_seed, tightest
@@ -129,14 +130,24 @@ class AxisReader(Reader):
         takes_pictures = one is not None and one.type in _PICTURES
         return of_python(expand(written.value, self.namespace), takes_pictures=takes_pictures, exact=True)
 
+    def _value_of(self, item: Item) -> object:
+        """The value of an item within a list."""
+        is_text = isinstance(item.value, str) and not item.exact and self.namespace is not None
+        return expand(str(item.value), self.namespace) if is_text else item.value
+
+    def _read_selection(self, one: Field, written: Written) -> Any:
+        item = as_item(written, self._value_of)
+        if not isinstance(item, Item):
+            raise FieldError(f"{one.where}: a mapping stands where a list of options is meant")
+        return one.check(item.value if isinstance(item.value, list) else self._value_of(item))
+
     def _values(self, one: Field, written: Written) -> list[Any]:
         """The values of an item: several only if it is a range, or a pattern that several files match."""
         item = self._open(one, written)
+        if one.is_multiple:
+            return [self._read_selection(one, item)]
         if not isinstance(item, Item):
-            if one.type is FieldType.UNKNOWN and isinstance(item, Several) and item.text is None:
-                return [self.read_object(one, [part.value for part in item.items if isinstance(part, Item)])]
-            what = "a list" if isinstance(item, Several) else "a mapping"
-            raise FieldError(f"{one.where}: {what} stands where one value is meant; a text of brackets is quoted")
+            return [self._read_untyped_list(one, item)]
         if not isinstance(item.value, str) or item.exact:
             return [self.read_object(one, item.value)]
         if not item.value and not item.quoted and not item.typed:
@@ -157,6 +168,12 @@ class AxisReader(Reader):
         if not item.quoted:
             self.check_not_a_file(one, text, typed=item.typed)
         return [self.read_item(one, text, as_text=item.quoted or item.typed)]
+
+    def _read_untyped_list(self, one: Field, written: Written) -> Any:
+        if one.type is FieldType.UNKNOWN and isinstance(written, Several) and written.text is None:
+            return self.read_object(one, [part.value for part in written.items if isinstance(part, Item)])
+        what = "a list" if isinstance(written, Several) else "a mapping"
+        raise FieldError(f"{one.where}: {what} stands where one value is meant; a text of brackets is quoted")
 
     def _read_labelled(self, one: Field, written: Written) -> list[Any]:
         values = self._values(one, written)

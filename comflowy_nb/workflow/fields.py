@@ -19,11 +19,12 @@ from comflowy_nb.workflow.pictures import PictureInput
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Field", "FieldType", "nearest", "read_field", "read_untyped", "split_id"]
+__all__ = ["WRAPPED", "Field", "FieldType", "nearest", "read_field", "read_untyped", "split_id"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NEAR = 0.6  # difflib's own bound for a word that may have been meant
+WRAPPED = "__value__"  # ComfyUI takes a plain list for a link; a list of values stands in a mapping with this key
 _LISTED = 8  # options named in an error; a service lists dozens
 
 
@@ -87,6 +88,12 @@ class Field:
         """A choice whose options only the service knows (`remote`)."""
         return self.type is FieldType.CHOICE and not self.options and "remote" in self.extra
 
+    @property
+    def is_multiple(self) -> bool:
+        """A choice of several options at once: its value is a list."""
+        given = (self.extra.get("multiselect"), self.extra.get("multi_select"))
+        return self.type is FieldType.CHOICE and any(one is not None and one is not False for one in given)
+
     def read(self, text: str) -> Any:
         """The value that a text means for this field's type.
 
@@ -116,7 +123,7 @@ class Field:
                     self._refuse(text, "is not true or false")
                 return text.lower() == "true"
             case FieldType.CHOICE:
-                return self._choose(text)
+                return self.check(text)
             case FieldType.UNKNOWN:
                 try:
                     return read_untyped(text)
@@ -145,6 +152,8 @@ class Field:
                 return self._check_int(value)
             case FieldType.FLOAT:
                 return self._check_float(value)
+            case FieldType.CHOICE if self.is_multiple:
+                return self._select(value)
             case FieldType.CHOICE:
                 return self._choose(value)
             case FieldType.UNKNOWN if not isinstance(value, PictureInput):
@@ -209,6 +218,13 @@ class Field:
         if same:
             return next((option for option in same if type(option) is type(value)), same[0])
         return self._choose_unlisted(value, text)
+
+    def _select(self, value: object) -> dict[str, list[Any]]:
+        """Several of the options, in the form in which ComfyUI takes a list; one alone is a list of it."""
+        if isinstance(value, dict) and set(value) == {WRAPPED}:
+            value = value[WRAPPED]
+        chosen = list(value) if isinstance(value, (list, tuple, set)) else [value]
+        return {WRAPPED: [self._choose(plain(one)) for one in chosen]}
 
     def _choose_unlisted(self, value: object, text: str) -> str:
         if self.takes_any_option and isinstance(value, str):

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.graph import made_of_picture, read_graph, read_picture_graph
+from comflowy_nb.workflow.graph import read_graph, read_picture_graph
+from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.catalogue import Entry
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.graph import Graph, Made
 
 __all__ = ["SERVER_LAST", "Finder", "Known"]
 
@@ -57,6 +58,8 @@ class Finder:
         Asks the service for the fields of a graph; without it they are told from the graph's own values.
     last_graph
         Asks the service for the graph it ran last; None where it does not tell.
+    maker_of
+        Return what a run set and its graph, of an image file.
     project
         Folder of the project's catalogue, beside the notebook.
     """
@@ -70,6 +73,7 @@ class Finder:
         runs_graphs: bool,
         published: Callable[[], Mapping[str, str] | None],
         described: Callable[[str], Mapping[str, Field] | None],
+        maker_of: Callable[[Path], tuple[Made | None, Graph | None]],
         graph_fields: Callable[[Graph], Mapping[str, Field]] | None = None,
         last_graph: Callable[[], Graph | None] | None = None,
         project: Path | None = None,
@@ -83,6 +87,7 @@ class Finder:
         self._ask_described = described
         self._ask_graph_fields = graph_fields
         self._ask_last_graph = last_graph
+        self._maker_of = maker_of
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._found: dict[str, Workflow] = {}
@@ -193,8 +198,9 @@ class Finder:
         return Workflow(name, graph=graph, fields=fields)
 
     def _of_picture(self, path: Path) -> Workflow:
-        graph = read_picture_graph(path)
-        made = made_of_picture(path) if self._runs_graphs else None
+        made, graph = self._maker_of(path)
+        if graph is None:
+            graph = read_picture_graph(path)
         return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
@@ -225,6 +231,11 @@ class Finder:
         if published or near:
             words = f"; nearest: {', '.join(near)}" if near else ""
             raise WorkflowError(f"there is no workflow {ref!r} here{words}; %comflowy workflows lists them")
+        if self._runs_graphs:  # it has no ids
+            raise WorkflowError(
+                f"there is no workflow {ref!r} on {self._label}, which runs graphs: {HOW_TO_EXPORT}; "
+                "%comflowy workflows lists the names"
+            )
         if "/" in ref or " " in ref or not ref:
             raise WorkflowError(f"{ref!r} is no workflow: a name, an id, a .json file or the editor's address is one")
         # A service that lists nothing knows its ids alone, and refuses one that is none.

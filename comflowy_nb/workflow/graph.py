@@ -21,6 +21,7 @@ __all__ = [
     "Graph",
     "Made",
     "graph_of_picture",
+    "made_from",
     "made_of_picture",
     "parse_graph",
     "read_graph",
@@ -144,6 +145,7 @@ class Made:
     workflow_id: str | None
     params: dict[str, Any]
     set_params: tuple[str, ...]
+    run: str = ""  # its token
 
 
 def graph_of_picture(path: str | Path) -> Graph | None:
@@ -211,17 +213,27 @@ def made_of_picture(path: str | Path) -> Made | None:
     try:
         if text is None and beside.is_file():
             text = read_text(beside)
-        made = json.loads(text) if text is not None else None
-    except (OSError, ValueError):  # somebody else's file or chunk
+    except (OSError, ValueError):  # somebody else's file
+        return None
+    return None if text is None else made_from(text)
+
+
+def made_from(text: str) -> Made | None:
+    """Read our JSON about a run; return None if the text is something else."""
+    try:
+        made = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(made, dict) or not isinstance(made.get("params"), dict):
         return None
     named, workflow_id, order = made.get("workflow"), made.get("workflow_id"), made.get("set_params")
+    run = made.get("run")
     return Made(
         named if isinstance(named, str) else "",
         workflow_id if isinstance(workflow_id, str) else None,
         made["params"],
         tuple(one for one in order if isinstance(one, str)) if isinstance(order, list) else (),
+        run if isinstance(run, str) else "",
     )
 
 

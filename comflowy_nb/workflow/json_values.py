@@ -102,7 +102,7 @@ def text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value)
+        return json.dumps(value["__value__"] if isinstance(value, dict) and set(value) == {"__value__"} else value)
     except (TypeError, ValueError):
         return str(value)
 

@@ -11,6 +11,7 @@ from comflowy_nb.workflow.cells import replace_words
 from comflowy_nb.workflow.expansion import expand_text
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.json_values import shown
+from comflowy_nb.workflow.selections import selections
 from comflowy_nb.workflow.sweep_values import divide, labelled
 from comflowy_nb.workflow.written import Item, Labelled, Several
 
@@ -75,6 +76,8 @@ class SweepReader(AxisReader):
     def _take_fields(self, setting: Setting, field_ids: tuple[str, ...]) -> None:
         one = self.field(field_ids[0])
         written = self._open(one, divide(setting, one, self.namespace))
+        if one.is_multiple:
+            written = selections(one, written, self._value_of)
         if isinstance(written, Labelled) and _is_replace(written):
             self._take_replace(setting, field_ids, written)
         elif isinstance(written, Labelled):

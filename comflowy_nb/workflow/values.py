@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
+from comflowy_nb.workflow.body_blocks import read_block
 from comflowy_nb.workflow.expansion import expand, is_name
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.finding import PICTURES
 from comflowy_nb.workflow.json_values import plain, shown
 from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
+from comflowy_nb.workflow.selections import read_selection
 from comflowy_nb.workflow.several import SEED_WORDS, has_range, is_several
 from comflowy_nb.workflow.sweep_pictures import names_files, pattern_in
+from comflowy_nb.workflow.written import Item, Several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -198,8 +201,10 @@ class Reader:
         value, quoted = setting.value, setting.quoted
         if setting.plain is not None and one.type is not FieldType.STRING:
             value, quoted = setting.plain
-            if setting.is_list:
+            if setting.is_list and not one.is_multiple:
                 raise FieldError(f"{one.where}: a list of values, but a run takes one; {_SWEEP}")
+        if one.is_multiple and isinstance(value, str) and not (self.namespace is not None and is_name(value)):
+            return one.check(self._selection(setting, value))
         if not isinstance(value, str):
             return self._read_object(one, value)
         meaning = expand(value, self.namespace)
@@ -215,6 +220,19 @@ class Reader:
         if one.type is FieldType.UNKNOWN and (quoted or setting.typed):
             return meaning
         return self._read_text(one, meaning)
+
+    def _selection(self, setting: Setting, text: str) -> object:
+        """The options that a text names for a field that takes several."""
+        if setting.is_list and setting.block is not None:
+            block = read_block(setting.block, is_text=False)
+            if isinstance(block, Several):
+                return [expand(str(item.value), self.namespace) for item in block.items if isinstance(item, Item)]
+        if setting.quoted:
+            return expand(text, self.namespace)
+        chosen = read_selection(text)
+        if isinstance(chosen, list):
+            return [expand(item, self.namespace) if isinstance(item, str) else item for item in chosen]
+        return expand(text, self.namespace)
 
     def _read_text(self, one: Field, text: str) -> Any:
         if one.type is FieldType.UNKNOWN and has_range(text):
@@ -232,7 +250,7 @@ class Reader:
         if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN} and (is_picture(value) or isinstance(value, str)):
             return self.read_object(one, value)
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-        if several and (name is not None or one.type is not FieldType.UNKNOWN):
+        if several and not one.is_multiple and (name is not None or one.type is not FieldType.UNKNOWN):
             what = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
             raise FieldError(f"{one.where}: {what}, but a run takes one value; {_SWEEP}")
         return self.read_object(one, value)

@@ -19,6 +19,7 @@ __all__ = ["SPACE", "Word", "closing_quote", "flow_end", "flow_quote_end", "spli
 
 SPACE = " \t\r\n\f\v"
 _TO_THE_BODY = "a text with quotes is easiest in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
+_SPACED_KEY = re.compile(r"""(["'])(?=[^"'=]*\s)([^"'=]+::[^"'=]+)\1=""")  # the id of a node may hold spaces
 _QUOTED_KEY = re.compile(r"""(["'])([^\s"'=]+)\1=""")
 _BEFORE, _AFTER = 60, 20  # characters shown round the place of an error
 
@@ -135,16 +136,24 @@ def flow_quote_end(text: str, at: int) -> int | None:
     return None
 
 
-def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None]:
-    """Where the word ends, and where in it the quote opens that holds the whole of it or of its value."""
+def _end_of_key(line: str, start: int) -> int:
+    """Where the value begins, behind the first `=`; the end of a word without one; the start of one in quotes."""
+    spaced = _SPACED_KEY.match(line, start)
+    if spaced is not None:
+        return spaced.end()
     at = start
     if line[at] not in "\"'":
         while at < len(line) and line[at] not in SPACE and line[at] != "=":
             at += 1
-        if line[at : at + 1] == "=":
-            at += 1
-            if sweep:
-                return _end_of_values(line, at)
+        at += line[at : at + 1] == "="
+    return at
+
+
+def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None]:
+    """Where the word ends, and where in it the quote opens that holds the whole of it or of its value."""
+    at = _end_of_key(line, start)
+    if sweep and at > start and line[at - 1] == "=":
+        return _end_of_values(line, at)
     quote_at = at if line[at : at + 1] in {'"', "'"} else None
     if quote_at is not None:
         named = _QUOTED_KEY.match(line, quote_at) if quote_at == start else None
@@ -201,7 +210,8 @@ def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:
             f"{raw!r} is neither a word nor a comment",
             'a comment is a # between spaces; a text with spaces stands in quotes: FIELD="bottle #1"',
         )
-    key, equals, value = raw.partition("=")
+    spaced = _SPACED_KEY.match(raw)
+    key, equals, value = (spaced[2], "=", raw[spaced.end() :]) if spaced is not None else raw.partition("=")
     if equals and not key:
         _refuse(line, start, "a word begins with '='", "FIELD=VALUE is written without spaces")
     if quote_at is not None:

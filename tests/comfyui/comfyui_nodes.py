@@ -31,6 +31,10 @@ def object_info():
         "SaveAudio": _node(_SECONDS, [], is_output=True),
         "PreviewAny": _node({"required": {"source": ["*", {}]}}, [], title="Preview Any", is_output=True),
         "GetImageSize": _node({"required": {"image": ["IMAGE"]}}, ["INT", "INT", "INT"]),
+        "PickWords": _node(
+            {"required": {"words": ["COMBO", {"options": ["red", "green, dark", "blue", "7"], "multiselect": True}]}},
+            ["IMAGE"],
+        ),
         "SaveImageWebsocket": _node({"required": {"images": ["IMAGE"]}}, [], is_output=True),
     }
 
@@ -143,6 +147,8 @@ def _wrong_link(value, kind, extra, graph, nodes):
 
 def _wrong_value(node, extra, inputs):
     name, config, value = extra["input_name"], extra["input_config"], extra["received_value"]
+    if isinstance(value, dict) and "__value__" in value:
+        value = value["__value__"]
     kind, options = config[0], config[1] if len(config) > 1 else {}
     if isinstance(kind, str) and kind in {"INT", "FLOAT"}:
         try:
@@ -166,6 +172,8 @@ def _wrong_value(node, extra, inputs):
         return [_error("custom_validation_failed", message, details, {"input_name": name})]
     choices = options.get("options") if kind == "COMBO" else kind if isinstance(kind, list) else None
     if choices is None or value in choices:
+        return []
+    if options.get("multiselect") and isinstance(value, list) and all(one in choices for one in value):
         return []
     listed = f"(list of length {len(choices)})" if len(choices) > 20 else choices
     extra["input_config"] = None if len(choices) > 20 else config
@@ -206,9 +214,10 @@ def to_image(pixels):
 
 
 def png(pixels, graph, extra):
-    """A PNG with the API graph in its text chunk `prompt`, and what else was asked for beside it."""
+    """A PNG with the API graph, if there is one, in its text chunk `prompt`, and what else was asked for beside it."""
     notes = PngInfo()
-    notes.add_text("prompt", json.dumps(graph))
+    if graph is not None:
+        notes.add_text("prompt", json.dumps(graph))
     for key, value in (extra.get("extra_pnginfo") or {}).items():
         notes.add_text(key, json.dumps(value))
     buffer = io.BytesIO()

@@ -35,6 +35,7 @@ class Queue:
         self.cache = {}
         self.saved = 0
         self.interrupts = set()
+        self.most_pending = 0  # of all the time, what runs not counted
         self.closed = False
         self.alive = True  # False: the worker is dead, and every submit is answered all the same
         self.thread = threading.Thread(target=self._work, name="comfyui-worker", daemon=True)
@@ -54,6 +55,7 @@ class Queue:
                 extra["client_id"] = body["client_id"]
             item = [number, prompt_id, body["prompt"], extra, outputs]
             heapq.heappush(self.pending, (number, self.counter, item))
+            self.most_pending = max(self.most_pending, len(self.pending))
             self.tell_status()
             self.changed.notify_all()
         return number, prompt_id
@@ -308,6 +310,12 @@ class _Execution:
         shade = as_pixels([color >> 16 & 255, color >> 8 & 255, color & 255])
         return ([np.broadcast_to(shade, (height, width, 3))] * batch_size,)
 
+    def _PickWords(self, node_id, words):  # noqa: N802
+        colours = {"red": (255, 0, 0), "green, dark": (0, 99, 0), "blue": (0, 0, 255), "7": (7, 7, 7)}
+        chosen = words["__value__"] if isinstance(words, dict) else [words]
+        shade = np.clip(np.sum([colours[one] for one in chosen], axis=0), 0, 255) if chosen else np.zeros(3)
+        return ([np.broadcast_to(as_pixels(shade), (8, 8, 3))],)
+
     def _GetImageSize(self, node_id, image):  # noqa: N802
         height, width = image[0].shape[:2]
         shape = f"width: {width}, height: {height}\n batch size: {len(image)}"
@@ -334,12 +342,15 @@ class _Execution:
         way = Image.Resampling.NEAREST if upscale_method == "nearest-exact" else Image.Resampling.BICUBIC
         return ([as_pixels(to_image(one).resize(size, way)) for one, size in zip(image, sizes, strict=True)],)
 
+    def _png(self, pixels):
+        return png(pixels, self.graph, self.extra) if self.server.metadata else png(pixels, None, {})
+
     def _SaveImage(self, node_id, images, filename_prefix):  # noqa: N802
         folder, _, prefix = filename_prefix.rpartition("/")
-        return {"images": [self._file(png(one, self.graph, self.extra), "output", folder, prefix) for one in images]}
+        return {"images": [self._file(self._png(one), "output", folder, prefix) for one in images]}
 
     def _PreviewImage(self, node_id, images):  # noqa: N802
-        return {"images": [self._file(png(one, self.graph, self.extra), "temp", "", "ComfyUI_temp") for one in images]}
+        return {"images": [self._file(self._png(one), "temp", "", "ComfyUI_temp") for one in images]}
 
     def _SaveAnimatedWEBP(self, node_id, images, filename_prefix):  # noqa: N802
         made = animation([*images, *(1 - one for one in images)])

@@ -32,16 +32,20 @@ _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "wav": 
 class ComfyServer:
     """`folder` is where its pictures are kept; `base_path` stands before every route, as behind a proxy."""
 
-    def __init__(self, folder, *, port=0, base_path="", max_body=MAX_BODY, ssl_options=None, wants_header=None):
+    def __init__(
+        self, folder, *, port=0, base_path="", max_body=MAX_BODY, ssl_options=None, wants_header=None, refuses=401
+    ):
         self.folder = Path(folder)
         self.inputs = self.folder / "input"
         self.inputs.mkdir(parents=True, exist_ok=True)
-        self.base_path, self.max_body, self.wants_header = base_path, max_body, wants_header
+        self.base_path, self.max_body = base_path, max_body
+        self.wants_header, self.refuses = wants_header, refuses  # a proxy answers so without the header
         self.requests = []  # (method, path) of every request, without the prefixes
         self.bodies = []  # every JSON body
         self.stumbled = []  # what broke a route, as text
         self.sent = []  # (client id, type) of every message that was to go out
         self.previews = False
+        self.metadata = True  # False: as with --disable-metadata
         self.silent = False
         self.held = False
         self.step_s = self.node_s = 0.0  # what a sampler's step and a node take at least
@@ -252,7 +256,7 @@ class _Checks:
         if server.wants_header is not None:
             name, value = server.wants_header
             if self.request.headers.get(name) != value:
-                raise HTTPError(401)
+                raise HTTPError(server.refuses)
         if not _origin_is_fine(self.request):
             raise HTTPError(403)
         if len(self.request.body or b"") > server.max_body:

@@ -13,17 +13,23 @@ import time
 
 import pytest
 from bare_client import BareClient, empty_image
+from comfyui_server import ComfyServer
+from ipywidgets import SelectMultiple, Widget
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.errors import RunFailed, RunRejected, SettingsError, WorkflowError
+from comflowy_nb import params_from
+from comflowy_nb.errors import FieldError, PictureError, RunFailed, RunRejected, SettingsError, WorkflowError
 from comflowy_nb.notebook.file_outputs import LARGEST_PREVIEW, inline_picture
+from comflowy_nb.notebook.form_controls import SelectionControl
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.notebook.status import status_line
 from comflowy_nb.notebook.views import RunView
 from comflowy_nb.runs.entrance import Entrance
+from comflowy_nb.runs.store import Store
 from comflowy_nb.runs.sweeper import Sweeper
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.fields import read_field
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
 
@@ -324,6 +330,62 @@ def test_from_a_picture_of_ours_nothing_is_sent_again(home_server, comfy, tmp_pa
     assert comfy.asked("POST", "/prompt") == 2
 
 
+def test_a_name_says_when_it_stands_for_another_server_from_now_on(home_server, tmp_path):
+    again = home_server("%comflowy connect home")
+    assert "connected to home" in texts(again)[0]
+    with ComfyServer(tmp_path / "other") as other:
+        moved = home_server(f"%comflowy connect home={other.url}")
+        assert "home stood for another target before" in texts(moved)[0]
+        assert "127.0.0.1" not in texts(moved)[0]
+
+
+def test_an_image_without_metadata_is_known_by_its_content(home_server, comfy, tmp_path):
+    """`carries no workflow`: with --disable-metadata only the history and the sidecar say what made an image."""
+    comfy.metadata = False
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
+    made = home_server("%comflowy run flat.json color=255").value
+    kept = made.images[0].path
+    assert Image.open(kept).info == {}
+    (tmp_path / "copy.png").write_bytes(kept.read_bytes())
+    (tmp_path / "flat.json").unlink()
+    for name in ("copy.png", str(kept)):
+        recipe = params_from(name)
+        assert dict(recipe) == {"1::color": 255}
+        assert recipe.cell == f"%%comflowy run {name}\n1::color: 255"
+        assert home_server(recipe.cell).value.number == made.number
+        again = home_server(f"%comflowy run --from {name} color=9")
+        assert again.value.images[0].array()[0, 0].tolist() == [0, 0, 9]
+    assert home_server("%comflowy workflow add mine copy.png").error is None
+    assert home_server("%comflowy run mine color=255").value.number == made.number
+
+
+def test_a_saved_copy_without_the_servers_metadata_has_its_graph_too(home_server, comfy, tmp_path):
+    comfy.metadata = False
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
+    made = home_server("%comflowy run flat.json color=255 --as flat --save out").value
+    (saved,) = (tmp_path / "out").glob("*.png")
+    (tmp_path / "flat.json").unlink()
+    assert home_server(f"%comflowy run --from out/{saved.name}").value.number == made.number
+    assert home_server(f"%comflowy run out/{saved.name} color=255").value.number == made.number
+
+
+def test_an_image_without_metadata_is_found_in_the_sidecar_when_the_history_is_gone(home_server, comfy, tmp_path):
+    comfy.metadata = False
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
+    made = home_server("%comflowy run flat.json color=255").value
+    with Store(tmp_path / "home").write() as connection:
+        connection.execute("DELETE FROM pictures")
+    assert dict(params_from(made.images[0].path)) == {"1::color": 255}
+    assert params_from(made.images[0].path).workflow == "flat"
+
+
+def test_an_image_that_nobody_knows_carries_no_workflow(home_server, comfy, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
+    with pytest.raises(PictureError, match=r"bare\.png carries no workflow"):
+        params_from("bare.png")
+    assert isinstance(home_server("%comflowy run --from bare.png").error, WorkflowError)
+
+
 def test_from_a_picture_of_somebody_else(home_server, comfy, tmp_path):
     with BareClient(comfy.url) as other:
         heard, _ = other.run(empty_image(0x0000FF))
@@ -419,3 +481,61 @@ def test_a_preview_leaves_its_attribute_by_no_byte():
     shown = inline_picture(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
     assert "<script" not in shown
     assert shown.count("<") == 1
+
+
+def test_a_workflow_that_only_other_services_have_gets_advice_for_comfyui(home_server, comfy):
+    """`fields img2img` gave advice for Comflowy's editor: an unknown name counted as an id, which ComfyUI has not."""
+    for command in ("fields img2img", "run img2img", "sweep img2img cfg=4,8", "form img2img"):
+        error = home_server(f"%comflowy {command}").error
+        assert isinstance(error, WorkflowError)
+        assert "there is no workflow 'img2img' on home" in str(error)
+        assert "Workflow > Export (API)" in str(error)
+    assert comfy.asked("POST", "/prompt") == 0
+
+
+# -- several options at once ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A graph whose node takes several of its options."""
+    graph = {
+        "1": {"class_type": "PickWords", "inputs": {"words": {"__value__": ["blue"]}}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "words"}},
+    }
+    (tmp_path / "words.json").write_text(json.dumps(graph))
+
+
+@pytest.mark.usefixtures("words")
+def test_several_options_on_the_line_in_a_body_and_in_a_sweep(home_server):
+    """A field of several options took neither `["red"]` nor `{"__value__": ["red"]}`, and a lone one failed there."""
+
+    def pixel(run):
+        return run.images[0].array()[0, 0].tolist()
+
+    assert pixel(home_server("%comflowy run words.json").value) == [0, 0, 255]
+    assert pixel(home_server("%comflowy run words.json words=[red,blue]").value) == [255, 0, 255]
+    again = home_server('%%comflowy run words.json\nwords: {"__value__": ["red", "blue"]}')
+    assert "same as r2" in texts(again)[0]
+    assert pixel(home_server('%comflowy run words.json words="green, dark"').value) == [0, 99, 0]
+    swept = home_server("%comflowy sweep words.json words=[[red],[red,blue]] --as pairs").value
+    assert [pixel(cell.run) for cell in swept.cells] == [[255, 0, 0], [255, 0, 255]]
+    refused = home_server("%comflowy sweep words.json words=[red,blue]")
+    assert "[[red, blue]]" in str(refused.error)
+    assert "[red], [blue]" in str(refused.error)
+
+
+@pytest.mark.usefixtures("words")
+def test_several_options_in_a_form(home_server):
+    with contextlib.closing(home_server("%comflowy form words.json words=[red,blue]").value):
+        (box,) = [one for one in Widget.widgets.values() if isinstance(one, SelectMultiple)]
+        assert box.value == ("red", "blue")
+        assert [name for name, _ in box.options] == ["red", "green, dark", "blue", "7"]
+    control = SelectionControl(read_field("1::words", ["COMBO", {"options": ["a", "b"], "multiselect": True}]), "words")
+    for value in (["b"], {"__value__": ["b"]}, "b"):
+        control.show(value)
+        assert control.read() == {"__value__": ["b"]}
+    control.input.value = ()
+    assert control.read() == {"__value__": []}
+    with pytest.raises(FieldError):
+        control.show(["c"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.notebook.completion import Completions
+from comflowy_nb.services.server_names import remember_name
 
 
 def offered(shell, text, line=None):
@@ -42,6 +43,11 @@ def test_options(shell):
 def test_targets_and_the_catalogue_without_a_connection(shell):
     assert offered(shell, "%comflowy connect s") == ["sandbox"]
     assert "default" in offered(shell, "%comflowy run d")
+
+
+def test_names_of_servers_that_were_given_before(shell, home):
+    remember_name(home, "studio", "http://127.0.0.1:1")
+    assert offered(shell, "%comflowy connect s") == ["sandbox", "studio"]
 
 
 def test_nothing_for_other_lines(shell):

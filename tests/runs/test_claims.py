@@ -48,6 +48,14 @@ def test_the_rules_of_the_same_request(earlier, fresh, kinds):
         assert decide(statuses(earlier), fresh=fresh, retry=retry)[0] == kind, retry
 
 
+def test_a_lost_run_is_submitted_again_where_that_costs_nothing_unless_nothing_may_be():
+    for fresh in (False, True):
+        for retry, kind in zip(RETRIES, (NEW, NEW, NEW, HELD), strict=True):
+            assert decide(statuses("lost"), fresh=fresh, retry=retry, resubmit_lost=True)[0] == kind
+    assert decide(statuses("unknown lost"), fresh=False, retry="failed", resubmit_lost=True) == (HELD, 0)
+    assert decide(statuses("lost success"), fresh=False, retry="failed", resubmit_lost=True) == (SAME, 1)
+
+
 def test_the_run_that_stands_for_the_request_is_named():
     assert decide(statuses("failed success success"), fresh=False, retry="failed") == (SAME, 1)
     assert decide(statuses("failed running"), fresh=True, retry="all") == (JOINED, 1)

@@ -33,9 +33,25 @@ def test_all_that_becomes_of_cells_is_said_in_one_line():
     ]
     text = plan(found, seconds_each=25.0).text
     assert text == (
-        "48 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (left alone), 2 failed (tried again), "
+        "48 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (skipped), 2 failed (tried again), "
         "3 cancelled (tried again), 10 new, about 6 min"
     )
+
+
+def test_lost_cells_are_told_from_unknown_and_failed_ones():
+    found = [
+        *[("held", record(Status.UNKNOWN))] * 2,
+        ("held", record(Status.LOST)),
+        *[("new", record(Status.LOST))] * 3,
+        ("new", record(Status.UNKNOWN)),
+        ("new", record(Status.REJECTED)),
+        ("new", record(Status.FAILED)),
+    ]
+    assert plan(found).text == (
+        "9 cells: 2 unknown (skipped), 1 lost (skipped), 2 failed (tried again), 1 unknown (tried again), "
+        "3 lost (tried again)"
+    )
+    assert plan(found).to_send == 6
 
 
 def test_what_is_not_there_is_not_said():

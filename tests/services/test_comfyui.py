@@ -685,7 +685,7 @@ def test_headers_go_along_everywhere_and_are_shown_nowhere(tmp_path):
         stranger = ComfyUI(server.url, identity="home", label="home")
         with pytest.raises(ServiceError) as caught:
             stranger.greet()
-        assert "home refused" in str(caught.value)
+        assert "home answers 401: the headers in COMFLOWY_HEADERS" in str(caught.value)
         service = ComfyUI(server.url, identity="home", label="home", headers={"X-Door": Secret("open-sesame-41")})
         listener = Listener(service)
         service.greet()

@@ -9,7 +9,7 @@ from bare_client import empty_image
 from comfyui_server import ComfyServer
 from faulty_server import closed_port
 
-from comflowy_nb.errors import NotFoundError, UnreachableError, WorkflowError
+from comflowy_nb.errors import NotFoundError, ServerError, UnreachableError, WorkflowError
 from comflowy_nb.services.base import Accepted, Rejected, Status, Submission
 from comflowy_nb.services.comfyui import ComfyUI
 from comflowy_nb.services.several import Several
@@ -103,21 +103,34 @@ def test_a_run_that_nobody_remembers_is_looked_for_everywhere(service, pair):
     alone.close()
 
 
-def test_a_dead_server_s_runs_are_given_up_only_while_another_lives(pair, monkeypatch):
+def test_a_dead_server_refuses_and_has_room_for_nothing_new(pair):
     one, two = pair
     service = several(one.url, two.url)
     runs = [service.submit(submission(color)) for color in range(2)]
     two.close()
-    with pytest.raises(UnreachableError):
+    with pytest.raises(UnreachableError) as caught:
         service.check(runs[1].run_id)
-    monkeypatch.setattr("comflowy_nb.services.several.GIVEN_UP_S", 0.0)
-    with pytest.raises(NotFoundError, match="home/2 has been away too long"):
-        service.check(runs[1].run_id)
+    assert caught.value.refused
+    assert service.check(runs[0].run_id).status is Status.PENDING
+    assert service.starts_with == 3  # two at the living one, and the one that is followed still
+    service.forget(runs[1].run_id)
+    assert service.starts_with == 2
     one.close()
     with pytest.raises(UnreachableError):
         service.check(runs[0].run_id)
-    with pytest.raises(UnreachableError):  # all are away: it may be this machine that has no network
-        service.check(runs[0].run_id)
+    service.forget(runs[0].run_id)
+    assert service.starts_with == 2  # else nothing would ever be submitted again
+    service.close()
+
+
+def test_a_run_may_be_at_the_server_that_does_not_answer_though_another_refuses(pair):
+    """A group asked about a run of an earlier kernel: one server fails, the other is gone."""
+    one, two = pair
+    service = several(one.url, two.url)
+    one.fail("/queue", 503)
+    two.close()
+    with pytest.raises(ServerError):
+        service.check(str(uuid.uuid4()))
     service.close()
 
 

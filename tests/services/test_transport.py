@@ -6,7 +6,7 @@ import logging
 import time
 
 import pytest
-from faulty_server import FaultyServer, reply
+from faulty_server import FaultyServer, closed_port, reply
 
 from comflowy_nb.services import transport
 from comflowy_nb.services.answers import Answer, Failure, Trouble
@@ -22,6 +22,18 @@ def http(faulty):
     http = Http(faulty.url)
     yield http
     http.close()
+
+
+def test_only_a_refusal_by_the_server_itself_shows_that_it_is_gone(monkeypatch):
+    """A proxy that refuses says nothing of the server behind it, and a run there must not count as lost."""
+    nobody = f"http://127.0.0.1:{closed_port()}"
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, nobody)
+    for address, refused in ((nobody, True), ("http://192.0.2.7:8188", False)):
+        http = Http(address)
+        failure = http.exchange("GET", "/queue")
+        assert (failure.trouble, failure.refused) == (Trouble.NOT_SENT, refused)
+        http.close()
 
 
 def test_loopback_bypasses_proxies(faulty, http, monkeypatch):

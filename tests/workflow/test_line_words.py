@@ -189,3 +189,13 @@ def test_a_word_gives_back_all_it_holds_but_its_quotes(line):
 def test_a_text_in_quotes_is_sent_as_it_is(text):
     (word,) = split_line(f'text="{text}"')
     assert (word.value, word.quoted) == (text, True)
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+@pytest.mark.parametrize("value", ["x", '"a b"', ""])
+def test_a_field_whose_node_id_has_a_space_stands_in_quotes(sweep, value):
+    """Such a field could not be written on the line: its key ended at the space."""
+    _, second = split_line(f'run "my node::text"={value}', sweep=sweep)
+    assert (second.key, second.value, second.quoted) == ("my node::text", value.strip('"'), value.startswith('"'))
+    with pytest.raises(LineError, match="without"):
+        split_line('run "3::cfg"=7', sweep=sweep)
