@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, PictureError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
+from comflowy_nb.workflow.image_files import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -212,9 +213,10 @@ def _notes_of(path: Path) -> dict[str, str]:
     from PIL import Image  # noqa: PLC0415 - heavy, and only needed where a picture is asked
 
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             notes = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
-            for value in image.getexif().values():  # ComfyUI writes `prompt:{...}` into Exif tags
+            # ComfyUI writes `prompt:{...}` into Exif tags. The method of PNG files decodes the pixels: not that one.
+            for value in Image.Image.getexif(image).values():
                 if isinstance(value, str) and value.startswith("prompt:"):
                     notes.setdefault("prompt", value.removeprefix("prompt:"))
     except FileNotFoundError:
