@@ -48,7 +48,8 @@ class Graph:
             return None
         meta = self.nodes[node].get("_meta")
         title = meta.get("title") if isinstance(meta, dict) else None
-        return title if isinstance(title, str) and title else str(self.nodes[node]["class_type"])
+        words = title.split() if isinstance(title, str) else []  # it may have line breaks
+        return " ".join(words) or str(self.nodes[node]["class_type"])
 
     def fields(self) -> dict[str, Field]:
         """The fields that hold values, not links, with types told from the values.
