@@ -6,17 +6,18 @@ import keyword
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
 from comflowy_nb.services.base import Status
-from comflowy_nb.workflow.expansion import expand_text, is_name
+from comflowy_nb.workflow.expansion import NAMES_ALONE, expand_text, is_name
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.words import split_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.words import Word
@@ -254,7 +255,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     plain, fields, options = _sort(command, words[1:], namespace)
     least, most = command.words
     if most is not None and len(plain) > most:
-        _refuse_word(command, plain[most])
+        _refuse_word(command, plain[most], words)
     if len(plain) < least:
         raise UsageError(f"{command.name} needs more: %comflowy {command.usage}")
     return Request(command, tuple(plain), tuple(fields), options, body, namespace)
@@ -319,6 +320,13 @@ def _read_option(command: Command, word: Word, rest: list[Word], namespace: Mapp
         raise UsageError(f"{name}: {error}") from None
 
 
-def _refuse_word(command: Command, word: Word) -> None:
+def _refuse_word(command: Command, word: Word, words: Sequence[Word] = ()) -> None:
     tip = ' A text with spaces stands in quotes: text="a photo of"' if command.has_fields else ""
+    for before, behind in pairwise(words):
+        if before.key is None or before.quoted:
+            continue
+        if str(before.value).startswith("{") and "}" not in str(before.value):
+            tip = f" In a value, {NAMES_ALONE.format(field=before.key)}"
+        elif before.raw.endswith(",") or behind.raw.startswith(","):
+            tip = f" Several values are typed without spaces between them: {before.raw}{behind.raw}"
     raise UsageError(f"{command.name} doesn't know what to do with {word.raw!r}: %comflowy {command.usage}.{tip}")

@@ -12,7 +12,12 @@ from comflowy_nb.workflow.json_values import rounded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["expand", "expand_text", "is_name"]
+__all__ = ["NAMES_ALONE", "expand", "expand_text", "is_name"]
+
+NAMES_ALONE = (
+    "only the plain name of a variable stands in braces: assign the value to one first, as in values = ..., and type "
+    "{field}={{values}}"
+)
 
 _NAME = r"[^\W\d]\w*"
 _BRACES = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")

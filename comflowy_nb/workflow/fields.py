@@ -103,10 +103,13 @@ class Field:
         FieldError
             If the text means nothing here, or a value out of range.
         """
+        is_own = self.default is not None and text == text_of(self.default)
+        if is_own and self.type is FieldType.STRING:
+            return self.default  # a number or a list where a text is meant
         try:
             return self._read(text)
         except FieldError:
-            if self.default is not None and text == text_of(self.default):
+            if is_own:
                 return self.default
             raise
 
@@ -151,6 +154,8 @@ class Field:
             If it is none of that.
         """
         value = plain(value)
+        if self.type is FieldType.STRING and self.holds(value):
+            return self.default
         try:
             return self._check(value)
         except FieldError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
-from comflowy_nb.workflow.expansion import expand, is_name
+from comflowy_nb.workflow.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.json_values import plain, rounded, shown
 from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
@@ -240,12 +240,12 @@ class Reader:
         try:
             return one.read(text)
         except FieldError as error:
-            if self.namespace is None or not text.startswith("{") or is_several(one, text):
-                raise
-            raise FieldError(
-                f"{error}; only the plain name of a variable stands in braces: assign the value to one first, such as "
-                f"values = ..., and type {one.name}={{values}}"
-            ) from None
+            if is_several(one, text):
+                together = ",".join(part.strip() for part in text.split(","))
+                raise FieldError(f"{error}; several values stand without quotes: {one.name}={together}") from None
+            if self.namespace is not None and text.startswith("{"):
+                raise FieldError(f"{error}; {NAMES_ALONE.format(field=one.name)}") from None
+            raise
 
     def read_object(self, one: Field, value: object) -> Any:
         """One value of Python or JSON."""
