@@ -44,17 +44,14 @@ def column(axes):
         [0.1 * 3, 0.7 + 0.1],
         np.array([0.1 * 3, 0.7 + 0.1]),
         np.array([0.3, 0.8], np.float32),
-        np.array([0.3, 0.8], np.float16).astype(np.float16),
+        np.array([0.3, 0.8], np.float16),
         FRAME["cfg"],
         FRAME["cfg"].to_numpy(),
-        (number / 10 for number in (3, 8)),
     ],
-    ids=["list", "array", "float32", "float16", "column", "array of a column", "generator"],
+    ids=["list", "array", "float32", "float16", "column", "array of a column"],
 )
 def test_the_floats_of_an_axis_of_python_are_rounded(workflow, values):
     """The label was 0.30000000000000004, and a sweep over the typed 0.3 submitted it again: the floats differed."""
-    if not hasattr(values, "__len__"):
-        values = list(values)
     typed = swept(workflow, "cfg=0.3,0.8")
     assert swept(workflow, "cfg={values}", values=values) == typed == ([0.3, 0.8], ["0.3", "0.8"])
     assert column(read_axes(workflow, settings_from_mapping({"cfg": values}))) == typed
