@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.runs.save_target import kind_of_target
 from comflowy_nb.services.base import Status
-from comflowy_nb.workflow.expansion import expand_text, is_name
+from comflowy_nb.workflow.expansion import NAMES_ALONE, expand_text, is_name
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.words import split_line
 
@@ -350,11 +350,17 @@ def _refuse_word(command: Command, word: Word) -> None:
 
 
 def _refuse_part_of_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:
-    """Raise for a word that follows FIELD=VALUE: it is part of a text with spaces."""
+    """Raise for a word that follows FIELD=VALUE: it belongs to a text, a list or an expression with spaces."""
     for before, word in itertools.pairwise(words):
-        if word in plain and before in fields and before.raw[-1] not in "\"'":
-            rest = itertools.takewhile(lambda one: one in plain, words[words.index(word) :])
-            text = " ".join([before.value or "", *(one.raw for one in rest)])
-            raise UsageError(
-                f'unexpected word {word.raw!r}. Put text that contains spaces in quotes: {before.key}="{text}"'
-            )
+        if word not in plain or before not in fields or before.raw[-1] in "\"'":
+            continue
+        rest = list(itertools.takewhile(lambda one: one in plain, words[words.index(word) :]))
+        value = str(before.value or "")
+        if value.startswith("{") and "}" not in value:
+            tip = f"In a value, {NAMES_ALONE.format(field=before.key)}"
+        elif value.endswith(",") or word.raw.startswith(","):
+            tip = f"Type several values without spaces between them: {before.raw}{''.join(one.raw for one in rest)}"
+        else:
+            text = " ".join([value, *(one.raw for one in rest)])
+            tip = f'Put text that contains spaces in quotes: {before.key}="{text}"'
+        raise UsageError(f"unexpected word {word.raw!r}. {tip}")

@@ -53,11 +53,12 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     params = traitlets.Dict(read_only=True)
     """Field id -> value, as Run would send them; without the fields that can't be sent as they stand."""
     problems = traitlets.Dict(read_only=True)
-    """Field id -> why it can't be sent as it stands."""
+    """Field id -> why its value does not fit. Only the workflow's own values are sent all the same."""
     runs = traitlets.Tuple(read_only=True)
     """The runs of this form, oldest first."""
 
     def __init__(self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, viewer: Viewer) -> None:
+        self._is_closed = True  # until it is complete: a widget that is dropped closes itself
         self.client = client
         self.workflow = workflow
         self._taking = threading.RLock()  # a kernel may bring callbacks on several threads
@@ -65,8 +66,13 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._taken: list[Taken] = []  # and not sent yet
         self._clicked_s = float("-inf")
         self._clicked_with: object = None
-        self._is_closed = False
-        self._body = FormBody(fields, changed=self._refresh, service=client.service, open_run=client.open_picture)
+        self._body = FormBody(
+            fields,
+            changed=self._refresh,
+            service=client.service,
+            open_run=client.open_picture,
+            has_graph=workflow.graph is not None,
+        )
         self._reel = Reel(
             client,
             workflow,
@@ -89,6 +95,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             [head, *self._body.parts, buttons, self._problem, reel.status, reel.strip, reel.inside],
         )
         self.add_class("cfy-form")
+        self._is_closed = False
         self._refresh()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from comflowy_nb.notebook.form_seed import SeedControl
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.runs.captions import name_fields, write_value
 from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.json_values import shown
 from comflowy_nb.workflow.pictures import PictureInput
 from comflowy_nb.workflow.values import draw_seed
 
@@ -52,6 +54,8 @@ class FormBody:
     ----------
     changed
         Called after every change of a field.
+    has_graph
+        Whether the workflow is a graph, whose values are sent as they are unless they are changed.
     open_run
         Gives the picture that a reference names.
     """
@@ -63,7 +67,9 @@ class FormBody:
         changed: Callable[[], None],
         service: Service,
         open_run: Callable[[str], PictureInput],
+        has_graph: bool = False,
     ) -> None:
+        self._has_graph = has_graph
         self._service = service
         self._open_run = open_run
         self._fields = {one.field.id: one for one in fields}
@@ -77,7 +83,7 @@ class FormBody:
         }
         self._groups = [self._make_group(one) for one in group(fields)]
         self._opening: dict[str, Any] = {}
-        self._unfit: set[str] = set()  # whose default can't be sent: a checkpoint that this server does not have
+        self._unfit: set[str] = set()  # whose default can't be sent
         for key, one in self._fields.items():
             self._begin(key, one)
         groups = widgets.Box([box for box, _ in self._groups])
@@ -100,9 +106,12 @@ class FormBody:
         return [key for key in self._controls if key in self.given or self._standing(key) != self._opening[key]]
 
     def look(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """The values that can be sent by field id, and why the others can't; of fields that would be sent alone."""
-        sent = {*self.sent, *self._unfit}
-        return dict(self._values), {key: why for key, why in self._problems.items() if key in sent}
+        """The values that can be sent by field id, and why others can't; of fields that would be sent alone.
+
+        With them the reasons why values of the workflow's own do not fit, which are sent all the same.
+        """
+        told = {*self.sent, *self._values, *self._unfit}
+        return dict(self._values), {key: why for key, why in self._problems.items() if key in told}
 
     def read(self) -> dict[str, Any]:
         """What stands in every field.
@@ -115,8 +124,9 @@ class FormBody:
         for key in self._controls:
             self._read(key)
         values, problems = self.look()
-        if problems:
-            raise FieldError(*problems.values())
+        wrong = [why for key, why in problems.items() if key not in values]
+        if wrong:
+            raise FieldError(*wrong)
         return values
 
     def snapshot(self) -> tuple[Any, ...]:
@@ -209,14 +219,20 @@ class FormBody:
         if field.type is FieldType.IMAGEUPLOAD:
             return PictureControl(field, label, can_upload=self._service.can_upload, open_run=self._open_run)
         if field.is_seed and field.type in {FieldType.INT, FieldType.UNKNOWN}:
-            return SeedControl(field, label)
-        control = _control_for(field, label)
-        if one.labels and isinstance(control, ChoiceControl):
-            control.label(one.labels)
+            return SeedControl(field, label, note=_unused(field))
+        values = [value for value in (field.default, one.value) if value is not None]
+        try:
+            control = _control_for(field, label, values)
+        except Exception as error:  # noqa: BLE001 - one description that no control can use must not take the form
+            return TextControl(field, label, note=f"its description can't be used ({error}): any value is typed here")
+        if isinstance(control, ChoiceControl):
+            control.keeps_own = self._has_graph
+            if one.labels:
+                control.label(one.labels)
         return control
 
     def _begin(self, key: str, one: FormField) -> None:
-        """Let a field begin with its value. What can't stand there, such as a model this server lacks, is told."""
+        """Let a field begin with its value, or with the default where that has no place."""
         control = self._controls[key]
         default = one.field.default
         if default is not None and not self._try(control, default):
@@ -244,13 +260,14 @@ class FormBody:
         changed()
 
     def _read(self, key: str) -> None:
+        control = self._controls[key]
         try:
-            self._values[key] = self._controls[key].read()
-        except FieldError as error:
+            self._values[key] = control.read()
+        except FieldError:
             self._values.pop(key, None)
-            self._problems[key] = str(error)
-        else:
-            self._problems.pop(key, None)
+        self._problems.pop(key, None)
+        if control.problem is not None:
+            self._problems[key] = control.problem
 
     def _standing(self, key: str) -> tuple[Any, ...]:
         """What stands in a field, as the widgets have it."""
@@ -275,23 +292,43 @@ class FormBody:
             box.layout.display = "" if all(word in text for word in words) else "none"
 
 
-def _control_for(field: Field, label: str) -> Control:
-    """The control that suits a field; pictures and seeds have their own elsewhere.
+def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
+    """The control that suits a field and has a place for these values; pictures and seeds have their own elsewhere.
 
     A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
-    one that may be larger than the browser's numbers are exact is typed as digits; any other has a box.
+    one that may be larger than the browser's numbers are exact is typed as digits; any other has a box. A graph may
+    hold a value of another type than its field, such as `%width%` for a number: that is typed as text.
     """
+    are_numbers = all(_has_number(value) for value in values)
+    note = _unused(field)
     match field.type:
         case FieldType.CHOICE if field.is_multiple and field.options:
             return SelectionControl(field, label)
         case FieldType.CHOICE if field.options:
-            return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label)
-        case FieldType.BOOLEAN:
-            return SwitchControl(field, label)
+            return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label, note=note)
+        case FieldType.BOOLEAN if all(isinstance(value, bool) for value in values):
+            return SwitchControl(field, label, note=note)
         case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > EXACT:
-            return DigitsControl(field, label)
-        case FieldType.INT | FieldType.FLOAT:
-            return (SliderControl if has_few_places(field) else NumberControl)(field, label)
-        case FieldType.UNKNOWN if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
-            return NumberControl(field, label)
-    return TextControl(field, label)
+            return DigitsControl(field, label, note=note)
+        case FieldType.INT | FieldType.FLOAT if are_numbers:
+            return (SliderControl if has_few_places(field, values) else NumberControl)(field, label, note=note)
+        case FieldType.UNKNOWN if are_numbers and field.default is not None:
+            return NumberControl(field, label, note=note)
+    return TextControl(field, label, note=note)
+
+
+def _unused(field: Field) -> str:
+    """What the service describes in a way that makes no sense. A range without an end makes sense."""
+    odd = [
+        f"{name} {shown(value)}"
+        for name in ("min", "max", "step", "default", "options")
+        if (value := field.extra.get(name)) is not None and value not in (math.inf, -math.inf)
+    ]
+    return f"the service describes it with {' and '.join(odd)}, which is not used" if odd else ""
+
+
+def _has_number(value: object) -> bool:
+    """Whether a value is a number that the browser's own number boxes hold exactly."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= EXACT

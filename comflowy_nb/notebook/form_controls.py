@@ -6,11 +6,11 @@ A control never corrects what was typed: a value that can't be sent stays as it 
 from __future__ import annotations
 
 import html
-import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+import traitlets
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.plain import plain
@@ -46,11 +46,13 @@ class Control(ABC):
     ----------
     label
         What stands above it.
+    note
+        What is written below it, whatever it holds.
     """
 
     is_wide = False  # takes a line of its own
 
-    def __init__(self, field: Field, label: str) -> None:
+    def __init__(self, field: Field, label: str, *, note: str = "") -> None:
         self.field = field
         self.problem: str | None = None
         self._label = label
@@ -59,7 +61,7 @@ class Control(ABC):
         self._why.add_class("cfy-why")
         self.input = self._make()
         self.input.add_class("cfy-input")
-        self.widget = widgets.VBox([*self._parts(), self._why])
+        self.widget = widgets.VBox([*self._parts(), *_notes(note), self._why])
         self.widget.add_class("cfy-field")
         if self.is_wide:
             self.widget.add_class("cfy-wide")
@@ -90,6 +92,8 @@ class Control(ABC):
     def read(self) -> Any:
         """What stands there, as it would be sent; the reason why not stands beneath it.
 
+        The workflow's own value is sent whatever it is; the reason why it does not fit stands there all the same.
+
         Raises
         ------
         FieldError
@@ -100,7 +104,8 @@ class Control(ABC):
         except FieldError as error:
             self._say(str(error))
             raise
-        self._say(None)
+        why = self.field.problem(value)
+        self._say(None if why is None else f"{why}; it is the workflow's own value, and sent as it is")
         return value
 
     def show(self, value: Any) -> None:
@@ -113,7 +118,7 @@ class Control(ABC):
         """
         try:
             self._show(value)
-        except (TypeError, ValueError) as error:  # of traitlets: a text where a number should be
+        except (TypeError, ValueError, traitlets.TraitError) as error:  # a text where a number should be
             self.field.check(value)
             raise FieldError(f"{self.field.where}: {text_of(value)} can't stand in this form") from error
 
@@ -152,7 +157,7 @@ class Control(ABC):
 
 
 class TextControl(Control):
-    """A STRING, or a value of no known type: then a number, true, false and JSON are what they are on a line."""
+    """A STRING, or a value that has no other control: a text there means what it means on a line."""
 
     @property
     def is_long(self) -> bool:
@@ -169,17 +174,21 @@ class TextControl(Control):
         return widgets.Textarea(**self._options(continuous_update=False, rows=3))
 
     def _read(self) -> Any:
-        text = str(self.input.value)
-        return self.field.read(text) if self.field.type is FieldType.UNKNOWN else self.field.check(text)
+        text, default = str(self.input.value), self.field.default
+        if default is not None and text == text_of(default):
+            return default  # as the workflow holds it: 5 stays a number where a text is meant
+        return self.field.check(text) if self.field.type is FieldType.STRING else self.field.read(text)
 
     def _show(self, value: Any) -> None:
-        self.input.value = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+        self.input.value = "" if value is None else text_of(value)
 
 
 class ChoiceControl(Control):
     """A dropdown; without a choice where the value to begin with is none of the options."""
 
     _refused: str | None = None  # why what was to stand there can't
+    _own: Any = None  # the graph's value that is none of the options, while nothing is chosen
+    keeps_own = False  # whether such a value is sent: a service that knows a workflow by its id rejects it
 
     @property
     def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
@@ -195,17 +204,23 @@ class ChoiceControl(Control):
         self.input.options = list(zip(labels, self.field.options, strict=True))
 
     def _read(self) -> Any:
-        if self.input.value is None:
+        if self.input.index is None:
+            if self._own is not None:
+                return self._own
             raise FieldError(self._refused or f"{self.field.where}: nothing is chosen")
         return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
-        self._refused = None
-        try:
+        self._refused = self._own = None
+        why = self.field.problem(value)
+        if why is None:
             self.input.value = self.field.check(value)
-        except FieldError as error:  # a checkpoint that this server does not have
-            self._refused, self.input.value = str(error), None
-            raise
+            return
+        self.input.index = None  # a checkpoint that this server does not have
+        if not (self.keeps_own and self.field.holds(value)):
+            self._refused = why
+            raise FieldError(why)
+        self._own = value
 
 
 class SelectionControl(ChoiceControl):
@@ -262,10 +277,18 @@ class SwitchControl(Control):
         return bool(self.input.value)
 
 
+def _notes(note: str) -> list[Any]:
+    if not note:
+        return []
+    shown = widgets.HTML(html.escape(plain(note)))
+    shown.add_class("cfy-note")
+    return [shown]
+
+
 def tooltip_of(field: Field) -> str:
     """More about a field than fits above it: its id, its range, its description."""
     low, high = (
-        None if end is None else f"{end:g}" if abs(end) < EXACT else str(int(end)) for end in (field.min, field.max)
+        None if end is None else f"{end:g}" if abs(end) < EXACT else f"{end}" for end in (field.min, field.max)
     )
     reach = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
     return plain(" - ".join(part for part in (field.id, reach, field.tooltip) if part))

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
+from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.form_controls import Control, TextControl
 from comflowy_nb.workflow.fields import FieldType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comflowy_nb.workflow.fields import Field
 
 __all__ = ["DigitsControl", "NumberControl", "SliderControl", "has_few_places"]
@@ -57,18 +60,22 @@ class SliderControl(Control):
         return self.field.check(_neat(self.input.value, self.field))
 
     def _show(self, value: Any) -> None:
-        self.field.check(value)  # a slider would move it into its range without a word
+        why = self.field.problem(value)
+        if why is not None:  # a slider would move it into its range without a word
+            raise FieldError(why)
         self.input.value = value
 
 
-def has_few_places(field: Field) -> bool:
-    """Whether a slider suits a number: its range is known and has few steps."""
+def has_few_places(field: Field, values: Sequence[float]) -> bool:
+    """Whether a slider suits a number: its range is known, has few steps, and a place for these values."""
     if field.min is None or field.max is None or field.max <= field.min:
         return False
-    if isinstance(field.default, (int, float)) and not field.min <= field.default <= field.max:
-        return False  # a slider has no place for it
+    if any(field.problem(value) is not None for value in values):
+        return False
     step = field.step or (1 if field.type is FieldType.INT else 0)
-    return step > 0 and (field.max - field.min) / step <= _MOST_PLACES
+    if field.type is FieldType.INT and any(end != int(end) for end in (field.min, field.max, step)):
+        return False
+    return 0 < field.max - field.min <= step * _MOST_PLACES
 
 
 def _digits(field: Field) -> int:

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError, PictureError, RefError
 from comflowy_nb.notebook.form_controls import Control
+from comflowy_nb.workflow.image_files import assert_decodable, open_image
 from comflowy_nb.workflow.json_values import text_of
 from comflowy_nb.workflow.pictures import PictureInput, is_picture, open_picture, picture_of, picture_of_bytes
 
@@ -114,8 +115,9 @@ class PictureControl(Control):
 
     def _hold(self, picture: PictureInput, word: str) -> PictureInput:
         self._picture, self._word = picture, word
-        self._preview.value = _small(picture.load())
-        self._preview.layout.display = ""
+        preview = _small(picture.load())
+        self._preview.value = preview or b""
+        self._preview.layout.display = "" if preview else "none"
         return picture
 
     def _let_go(self) -> None:
@@ -127,13 +129,16 @@ class PictureControl(Control):
         super().close()
 
 
-def _small(content: bytes) -> bytes:
-    from PIL import Image  # noqa: PLC0415 - heavy
-
+def _small(content: bytes) -> bytes | None:
+    """A JPEG of it, small; None if it can't be decoded here: it is sent all the same."""
     from comflowy_nb.runs.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
-    with Image.open(io.BytesIO(content)) as opened:
-        small = flatten(opened)
+    try:
+        with open_image(content) as opened:
+            assert_decodable(opened, "the picture")
+            small = flatten(opened)
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds
+        return None
     small.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=80)

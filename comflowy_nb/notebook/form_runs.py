@@ -14,6 +14,7 @@ from comflowy_nb.notebook.plain import plain
 from comflowy_nb.notebook.status import StatusLine, status_line, time_text
 from comflowy_nb.runs.captions import write_value
 from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.image_files import assert_decodable, open_image
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
@@ -160,12 +161,11 @@ class EntryView:
 
 def _small_address(source: Path | io.BytesIO) -> str | None:
     """A picture as a data address of a few kilobytes; None if it is none."""
-    from PIL import Image  # noqa: PLC0415 - heavy
-
     from comflowy_nb.runs.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
-        with Image.open(source) as opened:
+        with open_image(source) as opened:
+            assert_decodable(opened, "the picture")
             small = flatten(opened)
     except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no picture
         return None

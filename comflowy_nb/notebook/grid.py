@@ -25,6 +25,7 @@ from comflowy_nb.runs.fonts import OTHER_FAMILIES
 from comflowy_nb.runs.layout import LINE_PX, wrap
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.image_files import assert_decodable, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,13 +107,14 @@ def read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
     Raises
     ------
     PictureError
-        If it can't be decoded.
+        If it can't be decoded, or has too many pixels.
     """
     try:
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             opened.draft("RGB", size)
+            assert_decodable(opened, "kept on disk, but not shown: the image")
             return flatten(opened).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
         raise PictureError(f"the picture {path.name} can't be read") from error
 
 

@@ -28,8 +28,7 @@ __all__ = ["say_left_out", "start", "sweep_to_start_from"]
 def sweep_to_start_from(session: Session, request: Request) -> Sweep | None:
     """Return the sweep that `--from` names; None if it names a run or an image."""
     source = request.options.get("from")
-    path = Path(str(source)).expanduser()
-    if source is None or (path.suffix.lower() in PICTURES and path.is_file()):
+    if source is None or _file_of(source) is not None:
         return None
     record = session.find(source).sweep
     return None if record is None else session.sweep(record)
@@ -57,8 +56,10 @@ def start(session: Session, client: Client, request: Request) -> tuple[str | Wor
         return request.text(request.words[0]), None
     if request.words:
         raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
-    path = Path(str(source)).expanduser()
-    if path.suffix.lower() in PICTURES and path.is_file():
+    path = _file_of(source)
+    if path is not None and path.suffix.lower() == ".json":
+        return str(path), None  # the values of a graph are within it
+    if path is not None:
         return _start_from_picture(client, path)
     found = session.find(source)
     if found.sweep is not None:
@@ -66,6 +67,20 @@ def start(session: Session, client: Client, request: Request) -> tuple[str | Wor
     record = found.run.record
     made = Made(record.workflow, record.workflow_id, dict(record.params), record.set_params)
     return _workflow_of(client, record), made
+
+
+def _file_of(source: object) -> Path | None:
+    """The graph or picture file that `--from` names; None for a reference.
+
+    Raises
+    ------
+    WorkflowError
+        If there is no such file.
+    """
+    path = Path(str(source)).expanduser()
+    if path.suffix.lower() == ".json" and not path.is_file():  # no reference ends so
+        raise WorkflowError(f"there is no file {str(source)!r}")
+    return path if path.suffix.lower() in {*PICTURES, ".json"} and path.is_file() else None
 
 
 def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:

@@ -13,8 +13,9 @@ from comflowy_nb.runs.ends import way_on
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from comflowy_nb.runs.record import PictureRecord
     from comflowy_nb.runs.run import Run, RunRecord
     from comflowy_nb.services.base import Progress
 
@@ -259,14 +260,22 @@ def _pictures(record: RunRecord) -> list[Phrase]:
         return [((f"fetching {expected} of {total} {what}{'s' * (total != 1)}", "live"),)]
     if not total and record.status is Status.SUCCESS:
         return [(("no pictures came", "odd"),)]
-    if not missing:
-        return []
-    names = ", ".join(f"{record.ref}[{picture.index}]" for picture in missing[:3]) + (
-        " ..." if len(missing) > 3 else ""
-    )
-    why = f": {missing[0].error}" if missing[0].error else ""
-    verb = "is" if len(missing) == 1 else "are"
-    return [((f"{names} {verb} missing{why};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted"))]
+    phrases: list[Phrase] = []
+    if missing:
+        told = _named(record, missing, "missing")
+        phrases.append(((f"{told};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted")))
+    undecoded = [picture for picture in record.pictures if picture.state == "kept" and picture.error]
+    if undecoded:
+        phrases.append(((_named(record, undecoded, "kept, without a thumbnail"), "odd"),))
+    return phrases
+
+
+def _named(record: RunRecord, pictures: Sequence[PictureRecord], how: str) -> str:
+    """The first of these pictures, how they are, and why the first is so: `r1[0] is missing: REASON`."""
+    names = ", ".join(f"{record.ref}[{picture.index}]" for picture in pictures[:3])
+    verb = "is" if len(pictures) == 1 else "are"
+    why = f": {pictures[0].error}" if pictures[0].error else ""
+    return f"{names}{' ...' if len(pictures) > 3 else ''} {verb} {how}{why}"
 
 
 def _span(words: str, tone: Tone) -> str:

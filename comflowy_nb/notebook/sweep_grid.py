@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -19,6 +18,7 @@ from comflowy_nb.runs.sweep_looks import Look, chosen_pictures, look_of
 from comflowy_nb.runs.sweep_sizes import MOSAIC_GAP_PX
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.image_files import assert_decodable, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -176,8 +176,9 @@ class SweepPainting:
         """The small picture of an axis's value."""
         side = thumb.side * self.scale
         try:
-            with Image.open(io.BytesIO(thumb.picture.load())) as opened:
+            with open_image(thumb.picture.load()) as opened:
                 opened.draft("RGB", (side, side))
+                assert_decodable(opened, thumb.picture.name)
                 small = flatten(opened)
         except Exception:  # noqa: BLE001 - its content may be gone, or no picture; the name stands there all the same
             return
@@ -219,8 +220,10 @@ class SweepPainting:
         try:
             return read_picture(self._source(image, max(size)), size)
         except (ComflowyError, OSError) as error:
-            why = record.error or (str(error) if isinstance(error, ComflowyError) else "the file can't be read")
-            return draw_panel(Look("bad", "missing", why), box, scale)
+            why = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
+            if record.state == "kept" and record.error:
+                return draw_panel(Look("odd", "kept, not shown", record.error), box, scale)
+            return draw_panel(Look("bad", "missing", record.error or why), box, scale)
 
     def _source(self, image: RunImage, side: int) -> Path:
         """What to draw from: originals for four cells or fewer, else the thumbnail made when the picture came."""

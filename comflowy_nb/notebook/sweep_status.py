@@ -120,6 +120,15 @@ def _ended(sweep: Sweep, counts: dict[str, int], done: int, *, sent: bool) -> li
         phrases.append(
             ((f"pictures of {missing} are missing;", "odd"), (f"%comflowy show {sweep.ref} fetches again", "muted"))
         )
+    undecoded = [
+        picture.error
+        for cell in sweep.cells
+        if cell.run is not None
+        for picture in cell.run.record.pictures
+        if picture.state == "kept" and picture.error
+    ]
+    if undecoded:
+        phrases.append(((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "odd"),))
     return phrases
 
 

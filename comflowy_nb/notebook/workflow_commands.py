@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from IPython.core.error import UsageError
@@ -16,6 +16,7 @@ from comflowy_nb.workflow.expansion import expand_text
 from comflowy_nb.workflow.fields import FieldType, nearest
 from comflowy_nb.workflow.finding import PICTURES, SERVER_LAST
 from comflowy_nb.workflow.graph import read_graph, read_picture_graph
+from comflowy_nb.workflow.json_values import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,7 +192,7 @@ def _type(one: Field) -> str:
 def _allowed(one: Field) -> str:
     """The choices or the range, for a person."""
     if one.options:
-        shown = [_plain(option) for option in one.options[:_OPTIONS_SHOWN]]
+        shown = [text_of(option) for option in one.options[:_OPTIONS_SHOWN]]
         more = len(one.options) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     if one.min is None and one.max is None:
@@ -199,7 +200,3 @@ def _allowed(one: Field) -> str:
     low = "" if one.min is None else f"{one.min:g}" if abs(one.min) < 1e6 else str(one.min)
     high = "" if one.max is None else f"{one.max:g}" if abs(one.max) < 1e6 else str(one.max)
     return f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else write_value(value)

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
-from comflowy_nb.runs.decode import decode_picture
+from comflowy_nb.runs.decode import check_picture
 from comflowy_nb.runs.receiving import hand_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
-    from PIL import Image
-
+    from comflowy_nb.runs.decode import Checked
     from comflowy_nb.services.base import Output, PictureStream, Service
     from comflowy_nb.settings import Settings
 
@@ -33,12 +32,11 @@ MAX_BYTES = 16 * 1024 * 1024  # of one; a larger one is received to the disk whe
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A picture in memory, every byte of it counted, and decoded."""
+    """A picture in memory, every byte of it counted, and checked."""
 
     content: bytes = field(repr=False)
     sha256: str
-    image: Image.Image = field(repr=False)
-    kind: str  # PNG, JPEG or WEBP
+    checked: Checked
 
     @classmethod
     def of(cls, stream: PictureStream, settings: Settings) -> Received:
@@ -55,8 +53,7 @@ class Received:
             raise PictureError("nobody knows how large it will be")
         content = bytearray()
         sha256 = hand_on(stream, min(MAX_BYTES, settings.picture_max_bytes), content.extend)
-        image, kind = decode_picture(bytes(content), max_px=settings.picture_max_px)
-        return cls(bytes(content), sha256, image, kind)
+        return cls(bytes(content), sha256, check_picture(bytes(content), max_px=settings.picture_max_px))
 
 
 class Ahead:

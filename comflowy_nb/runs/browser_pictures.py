@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.canvas import open_picture
 from comflowy_nb.runs.decode import PNG_MAGIC, png_chunks
+from comflowy_nb.workflow.image_files import open_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,24 +68,20 @@ def jpeg_of(image: Image.Image, *, quality: int) -> bytes:
 
 def _as_it_is(source: Path | bytes, name: str) -> tuple[bytes, str | None]:
     """The file's bytes, and its media type if a browser shows the very picture that Pillow reads."""
-    from PIL import Image  # noqa: PLC0415 - heavy
-
     try:
         content = source.read_bytes() if isinstance(source, Path) else source
     except OSError as error:
         raise PictureError(f"the file of {name} can't be read: {error.strerror}") from None
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(content) as image:
             is_shown = image.mode in _MODES and getattr(image, "n_frames", 1) == 1
             return content, _SHOWN.get(image.format or "") if is_shown else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"{name} is no picture that can be read") from error
 
 
 def _tells_more(content: bytes) -> bool:
-    from PIL import Image  # noqa: PLC0415 - heavy
-
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(content) as image:
         return bool({"exif", "xmp", "comment", "photoshop", "mpoffset", "XML:com.adobe.xmp"} & set(image.info))
 
 

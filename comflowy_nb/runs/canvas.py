@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,9 +13,11 @@ from PIL import Image, ImageOps
 from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.thumbnails import flatten
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.image_files import assert_decodable, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 __all__ = [
     "HEAT",
@@ -93,17 +94,11 @@ def picture_size(source: Path | bytes, name: str) -> tuple[int, int]:
 
 def _read(source: Path | bytes, name: str, use: Callable[[Image.Image], _Read]) -> _Read:
     try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-            if image.width * image.height > settings.picture_max_px:
-                raise PictureError(
-                    f"{name} has {image.width} x {image.height} pixels, more than picture_max_px allows "
-                    "(%config Comflowy.picture_max_px)"
-                )
+        with open_image(source) as image:
+            assert_decodable(image, name)
             return use(image)
     except FileNotFoundError:
         raise PictureError(f"the file of {name} is not there any more") from None
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"{name} has too many pixels to be decoded") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise PictureError(f"{name} is no picture that can be read") from error
 
@@ -139,16 +134,16 @@ def find_difference(first: Image.Image, second: Image.Image) -> Difference:
     on a common canvas first.
     """
     if first.size == second.size:
-        return _measure(first, second)
+        return _measure([(first, 0, 0), (second, 0, 0)], first.size)
     canvas = canvas_of([first.size, second.size])
     boxes = [place(image.size, canvas) for image in (first, second)]
     left, top = max(box[0] for box in boxes), max(box[1] for box in boxes)
     right, bottom = min(box[0] + box[2] for box in boxes), min(box[1] + box[3] for box in boxes)
-    parts = []
+    parts: list[tuple[Image.Image, int, int]] = []
     for image, (x, y, width, height) in zip((first, second), boxes, strict=True):
         fitted = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        parts.append(fitted.crop((left - x, top - y, right - x, bottom - y)))
-    found = _measure(*parts)
+        parts.append((fitted, left - x, top - y))
+    found = _measure(parts, (right - left, bottom - top))
     scale = found.heat.width / (right - left)
     heat = Image.new("P", (max(1, round(canvas[0] * scale)), max(1, round(canvas[1] * scale))), _UNCOVERED)
     heat.putpalette(_palette())
@@ -157,19 +152,20 @@ def find_difference(first: Image.Image, second: Image.Image) -> Difference:
     return Difference(heat, found.top)
 
 
-def _measure(first: Image.Image, second: Image.Image) -> Difference:
-    width, height = first.size
+def _measure(parts: Sequence[tuple[Image.Image, int, int]], size: tuple[int, int]) -> Difference:
+    """Compare two images of this size, each with the left and the top of its part."""
+    width, height = size
     levels = np.empty((height, width), np.uint8)
     absolute = squared = differing = 0
     for top in range(0, height, _BAND_ROWS):
-        box = (0, top, width, min(height, top + _BAND_ROWS))
-        one, other = (np.asarray(image.crop(box), np.int16) for image in (first, second))
+        low = min(height, top + _BAND_ROWS)
+        one, other = (np.asarray(image.crop((x, y + top, x + width, y + low)), np.int16) for image, x, y in parts)
         apart = np.abs(one - other)
         sums = apart.sum(axis=2, dtype=np.int32)
         absolute += int(sums.sum())
         squared += int(np.square(apart, dtype=np.int32).sum(dtype=np.int64))
         differing += int(np.count_nonzero(sums))
-        levels[top : box[3]] = -(-sums // 3)  # rounded up: the least difference is one
+        levels[top:low] = -(-sums // 3)  # rounded up: the least difference is one
     count = width * height
     error = squared / (3 * count)
     psnr_db = math.inf if not squared else 10 * math.log10(255**2 / error)

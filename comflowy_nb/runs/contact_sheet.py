@@ -288,7 +288,9 @@ class _Drawing:
         if look.kind == "pictures" and self._paste(page, cell, x, y):
             return
         canvas.rectangle((x, y, x + width - 1, y + height - 1), outline="#cccccc", fill="#f6f6f6")
-        word = "not sent" if cell.run is None else "not on disk" if look.kind == "pictures" else look.word
+        kept = cell.run is not None and any(picture.state == "kept" for picture in cell.run.record.pictures)
+        lacking = "no thumbnail" if kept else "not on disk"
+        word = "not sent" if cell.run is None else lacking if look.kind == "pictures" else look.word
         is_bad = look.kind == "bad"
         lines = self._pen.wrap(Paragraph((Part(word, "error" if is_bad else "muted"),), 2), width - 12)
         if look.detail and cell.run is not None:

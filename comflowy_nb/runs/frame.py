@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from PIL import Image
 
+from comflowy_nb.errors import PictureError
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, flatten
+from comflowy_nb.workflow.image_files import assert_decodable, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,10 +41,11 @@ class Thumbnail:
         # The smallest thumbnail made at download will do; the original where somebody removed it.
         for path in (self.path.with_suffix(f".t{min(THUMBNAIL_SIZES_PX)}.jpg"), self.path):
             try:
-                with Image.open(path) as image:
+                with open_image(path) as image:
                     image.draft("RGB", (2 * SIDE_PX, 2 * SIDE_PX))
+                    assert_decodable(image, self.text)
                     small = flatten(image)
-            except OSError:
+            except (OSError, PictureError):
                 continue
             small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
             buffer = io.BytesIO()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
-from comflowy_nb.runs.decode import decode_picture
+from comflowy_nb.runs.decode import check_picture
 from comflowy_nb.runs.receiving import (
     assert_inside,
     only_one,
@@ -25,6 +25,7 @@ from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.store import make_folder
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
 from comflowy_nb.settings import settings as default_settings
+from comflowy_nb.workflow.image_files import too_many_pixels
 from comflowy_nb.workflow.part_files import appearing, being_written
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from comflowy_nb.runs.ahead import Received
+    from comflowy_nb.runs.decode import Checked
     from comflowy_nb.services.base import Output, PictureStream
     from comflowy_nb.settings import Settings
 
@@ -110,16 +112,16 @@ def keep_picture(
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             with being_written(part, mode=0o600):
                 digest = receive(stream, part, settings.picture_max_bytes)
-                image, kind = decode_picture(part, max_px=settings.picture_max_px)
-                path = month / f"{stem}.{_EXTENSIONS[kind]}"
+                checked = check_picture(part, max_px=settings.picture_max_px)
+                path = month / f"{stem}.{_EXTENSIONS[checked.kind]}"
                 assert_inside(path, folder)
                 size_bytes = part.stat().st_size
                 part.replace(path)
     if later is None:
-        _add_thumbnails(image, path, settings)
-    else:
-        later(OwedThumbnails(image, path, settings))
-    return _record(output, folder, path, image=image, kind=kind, sha256=digest, size_bytes=size_bytes)
+        _add_thumbnails(checked.image, path, settings)
+    elif checked.image is not None:
+        later(OwedThumbnails(checked.image, path, settings))
+    return _record(output, folder, path, checked, sha256=digest, size_bytes=size_bytes)
 
 
 def keep_received(
@@ -144,26 +146,20 @@ def keep_received(
     with plain_disk_errors():
         month = folder / time.strftime("%Y-%m", time.gmtime())
         make_folder(month)
-        path = month / f"{stem}.{_EXTENSIONS[received.kind]}"
+        path = month / f"{stem}.{_EXTENSIONS[received.checked.kind]}"
         assert_inside(path, folder)
         with appearing(path, mode=0o600) as part:
             part.write_bytes(received.content)
-    later(OwedThumbnails(received.image, path, settings))
-    return _record(
-        output,
-        folder,
-        path,
-        image=received.image,
-        kind=received.kind,
-        sha256=received.sha256,
-        size_bytes=len(received.content),
-    )
+    if received.checked.image is not None:
+        later(OwedThumbnails(received.checked.image, path, settings))
+    size_bytes = len(received.content)
+    return _record(output, folder, path, received.checked, sha256=received.sha256, size_bytes=size_bytes)
 
 
 def adopt_picture(
     *, folder: Path, token: str, output: Output, settings: Settings = default_settings, length: int | None = None
 ) -> PictureRecord | None:
-    """The record of a picture that is on disk already, decoded in full; None if there is none, or a damaged one."""
+    """The record of a picture that is on disk already and complete; None if there is none, or a damaged one."""
     stem = stem_of(token, output.index)
     months = sorted(folder.glob(_MONTH))
     for path in [month / f"{stem}.{extension}" for month in months for extension in _EXTENSIONS.values()]:
@@ -171,14 +167,14 @@ def adopt_picture(
             content = path.read_bytes()
             if length is not None and len(content) != length:
                 continue
-            image, kind = decode_picture(path, max_px=settings.picture_max_px)
-            if path.suffix != f".{_EXTENSIONS[kind]}":
+            checked = check_picture(path, max_px=settings.picture_max_px)
+            if path.suffix != f".{_EXTENSIONS[checked.kind]}":
                 continue
-            _add_thumbnails(image, path, settings)
+            _add_thumbnails(checked.image, path, settings)
         except (PictureError, FileNotFoundError):
             continue
         sha256 = hashlib.sha256(content).hexdigest()
-        return _record(output, folder, path, image=image, kind=kind, sha256=sha256, size_bytes=len(content))
+        return _record(output, folder, path, checked, sha256=sha256, size_bytes=len(content))
     return None
 
 
@@ -205,7 +201,7 @@ def thumbnail_path(folder: Path, picture: PictureRecord, size_px: int) -> Path:
     Raises
     ------
     PictureError
-        If neither it nor the picture is there.
+        If neither it nor the picture is there, or the picture can't be decoded.
     """
     if size_px not in THUMBNAIL_SIZES_PX:
         raise ValueError(f"thumbnails are {THUMBNAIL_SIZES_PX} px, not {size_px}")
@@ -214,20 +210,26 @@ def thumbnail_path(folder: Path, picture: PictureRecord, size_px: int) -> Path:
     if not thumbnail.exists():
         if not path.exists():
             raise PictureError(f"picture [{picture.index}] is not on disk any more")
+        size = (picture.width_px or 0, picture.height_px or 0)
+        if size[0] * size[1] > default_settings.picture_max_px:  # known without reading the file again
+            raise PictureError(f"picture [{picture.index}] has no thumbnail: it {too_many_pixels(size)}")
         with plain_disk_errors():
-            image, _ = decode_picture(path, max_px=default_settings.picture_max_px)
-            make_thumbnails(image, path, quality=default_settings.jpeg_quality)
+            checked = check_picture(path, max_px=default_settings.picture_max_px)
+            if checked.image is None:
+                raise PictureError(f"picture [{picture.index}] has no thumbnail: {checked.problem}")
+            make_thumbnails(checked.image, path, quality=default_settings.jpeg_quality)
     return thumbnail
 
 
-def _add_thumbnails(image: Image.Image, path: Path, settings: Settings) -> None:
+def _add_thumbnails(image: Image.Image | None, path: Path, settings: Settings) -> None:
     # The picture is there, and that counts: a thumbnail that finds no room is made when it is asked for.
-    with contextlib.suppress(OSError):
-        make_thumbnails(image, path, quality=settings.jpeg_quality)
+    with contextlib.suppress(OSError, MemoryError):
+        if image is not None:
+            make_thumbnails(image, path, quality=settings.jpeg_quality)
 
 
 def _record(
-    output: Output, folder: Path, path: Path, *, image: Image.Image, kind: str, sha256: str, size_bytes: int
+    output: Output, folder: Path, path: Path, checked: Checked, *, sha256: str, size_bytes: int
 ) -> PictureRecord:
     return PictureRecord(
         output.index,
@@ -237,7 +239,8 @@ def _record(
         file=path.relative_to(folder).as_posix(),
         sha256=sha256,
         size_bytes=size_bytes,
-        width_px=image.width,
-        height_px=image.height,
-        format=kind,
+        width_px=checked.size[0],
+        height_px=checked.size[1],
+        format=checked.kind,
+        error=checked.problem,
     )

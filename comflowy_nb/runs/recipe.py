@@ -39,7 +39,10 @@ class Recipe(dict[str, Any]):
     def cell(self) -> str:
         """The text of a cell that runs the same again: `%%comflowy run WORKFLOW`, and a line for each field."""
         fields = {} if self.graph is None else self.graph.fields()
-        return write_cell(Workflow(self.workflow, fields=fields, is_partial=True), self)
+        # A null of the graph stays there: on a line it would have to fit its field.
+        nulls = {key for key, one in fields.items() if one.default is None and self.get(key) is None}
+        values = {key: value for key, value in self.items() if key not in nulls}
+        return write_cell(Workflow(self.workflow, fields=fields, is_partial=True), values)
 
     def __str__(self) -> str:
         return self.cell

@@ -38,7 +38,8 @@ class PictureRecord:
     """One output picture of a run as the history knows it.
 
     `state` is `expected` (owed: not downloaded yet), `kept` (on disk, `file` and `sha256` set) or `missing` (`error`
-    says why). `file` is relative to the pictures' folder.
+    says why). A kept image with an `error` can't be decoded here, so that it has no thumbnail. `file` is relative to
+    the pictures' folder.
     """
 
     index: int

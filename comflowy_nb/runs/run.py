@@ -13,6 +13,7 @@ from comflowy_nb.runs.listeners import Listeners
 from comflowy_nb.runs.owners import check_not_forked
 from comflowy_nb.runs.record import PictureRecord, RunRecord, may_move
 from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.image_files import assert_decodable, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ class RunImage:
             If it isn't there; the text says what to type next.
         """
         if self._path is None or not self._path.exists():
-            why = f" ({self.record.error})" if self.record.error else ""
+            why = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
             raise PictureError(
                 f"the picture {self.ref} is not on disk{why}; %comflowy show {self._run.ref} fetches it again"
             )
@@ -97,10 +98,15 @@ class RunImage:
         return self.record.node
 
     def pil(self) -> Image.Image:
-        """The picture as a PIL image, decoded."""
-        from PIL import Image  # noqa: PLC0415 - heavy
+        """The picture as a PIL image, decoded.
 
-        image = Image.open(self.path)
+        Raises
+        ------
+        PictureError
+            If it is not on disk, or has more pixels than `picture_max_px`.
+        """
+        image = open_image(self.path)
+        assert_decodable(image, self.ref)
         image.load()
         return image
 

@@ -77,7 +77,7 @@ def save_run(
         for picture in outputs:
             source = picture_path(pictures_folder, picture) if picture.file else None
             if source is None or not source.is_file():
-                why = f" ({picture.error})" if picture.error else ""
+                why = f" ({picture.error})" if picture.error and picture.state == "missing" else ""
                 missing.append(f"{record.ref}[{picture.index}]{why}")
                 continue
             path = target if kind == "image" else folder / f"{readable_name(record, picture)}{source.suffix}"

@@ -49,7 +49,10 @@ def read_picture(path: Path) -> tuple[Pixels, Pixels]:
                 )
             turned = ImageOps.exif_transpose(opened)
             rgba = np.asarray(turned.convert("RGBA"), dtype=np.float32) / np.float32(255)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = f"{MAX_AREA_PX / 1e6:.1f} million"
+        raise ValueError(f"{path.name} has too many pixels; the sandbox takes up to {most}") from error
+    except (OSError, SyntaxError) as error:
         raise ValueError(f"cannot identify image file '{path.name}'") from error
     return rgba[None, ..., :3].copy(), 1 - rgba[None, ..., 3]
 

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServiceError
+from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
 from comflowy_nb.services import wire
 from comflowy_nb.services.answers import (
     Answer,
@@ -25,7 +25,7 @@ from comflowy_nb.services.outputs import read_outputs
 from comflowy_nb.services.picture_urls import Pictures
 from comflowy_nb.services.problems import read_problem
 from comflowy_nb.services.token import Tokens
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.fields import Field, read_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import Event, Outcome, Output, PictureStream, Published, Submission
     from comflowy_nb.settings import Secret
-    from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
 __all__ = ["Comflowy"]
@@ -295,10 +294,13 @@ class Comflowy:
         described = self._published(f"workflows/{quote(workflow_id, safe='')}", wire.read_described)
         if described is None:
             return None
-        return {
-            field_id: read_field(field_id, spec, node_title=title, class_type=class_type)
-            for field_id, spec, title, class_type in described
-        }
+        found = {}
+        for field_id, spec, title, class_type in described:
+            try:
+                found[field_id] = read_field(field_id, spec, node_title=title, class_type=class_type)
+            except FieldError:  # one odd description; the field takes any value
+                found[field_id] = Field(field_id, node_title=title, class_type=class_type)
+        return found
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """As the graph itself tells: the service describes no nodes."""

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import LineError
 from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.workflow.json_values import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["expand", "expand_text", "is_name"]
+__all__ = ["NAMES_ALONE", "expand", "expand_text", "is_name"]
+
+NAMES_ALONE = (
+    "only the plain name of a variable stands in braces: assign the value to one first, as in values = ..., and type "
+    "{field}={{values}}"
+)
 
 _NAME = r"[^\W\d]\w*"
 _BRACES = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
@@ -23,8 +29,8 @@ def expand(text: str, namespace: Mapping[str, Any] | None) -> Any:
     Parameters
     ----------
     text
-        Exactly `{name}` is the object itself. Within a longer text `{name}` is its `str`. `{{name}}` is the literal
-        `{name}`. Any other braces, and `$`, are text.
+        Exactly `{name}` is the object itself. Within a longer text `{name}` is its `str`, of a float rounded to 12
+        digits. `{{name}}` is the literal `{name}`. Any other braces, and `$`, are text.
     namespace
         None where nothing expands (a file of commands, the Python API): the text comes back as it is.
 
@@ -46,7 +52,7 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
         return text
 
     def put(found: re.Match[str]) -> str:
-        return f"{{{found[1]}}}" if found[1] else str(_look_up(found[2], namespace))
+        return f"{{{found[1]}}}" if found[1] else str(rounded(_look_up(found[2], namespace)))
 
     return _BRACES.sub(put, text)
 

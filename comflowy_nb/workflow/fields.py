@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.json_values import as_json, plain, read_untyped, shown, text_of
+from comflowy_nb.workflow.json_values import as_json, plain, read_untyped, rounded, shown, text_of
 from comflowy_nb.workflow.pictures import PictureInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["WRAPPED", "Field", "FieldType", "nearest", "read_field", "read_untyped", "split_id"]
 
@@ -25,6 +25,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NEAR = 0.6  # difflib's own bound for a word that may have been meant
 WRAPPED = "__value__"  # ComfyUI takes a plain list for a link; a list of values stands in a mapping with this key
+_LONGEST_NUMBER = 40  # characters of a number among options
 _LISTED = 8  # options named in an error; a service lists dozens
 
 
@@ -95,7 +96,7 @@ class Field:
         return self.type is FieldType.CHOICE and any(one is not None and one is not False for one in given)
 
     def read(self, text: str) -> Any:
-        """The value that a text means for this field's type.
+        """The value that a text means for this field's type; or the default, which the workflow holds, as it is.
 
         Parameters
         ----------
@@ -109,15 +110,26 @@ class Field:
         FieldError
             If the text means nothing here, or a value out of range.
         """
+        is_own = self.default is not None and text == text_of(self.default)
+        if is_own and self.type is FieldType.STRING:
+            return self.default  # a number or a list where a text is meant
+        try:
+            return self._read(text)
+        except FieldError:
+            if is_own:
+                return self.default
+            raise
+
+    def _read(self, text: str) -> Any:
         match self.type:
             case FieldType.INT:
                 if not _WHOLE.fullmatch(text):
                     self._refuse(text, "is not a whole number")
-                return self.check(self._whole(text))
+                return self._check(self._whole(text))
             case FieldType.FLOAT:
                 if not _FLOAT.fullmatch(text):
                     self._refuse(text, "is not a number")
-                return self.check(self._whole(text) if _WHOLE.fullmatch(text) else float(text))
+                return self._check(self._whole(text) if _WHOLE.fullmatch(text) else float(text))
             case FieldType.BOOLEAN:
                 if text.lower() not in {"true", "false"}:
                     self._refuse(text, "is not true or false")
@@ -135,6 +147,8 @@ class Field:
     def check(self, value: object) -> Any:
         """A Python or JSON value as it is sent: of this field's type, one of its options, within its range.
 
+        The default passes whatever it is: a graph may hold a value of another type, and the service may take it.
+
         Parameters
         ----------
         value
@@ -147,6 +161,30 @@ class Field:
             If it is none of that.
         """
         value = plain(value)
+        if self.type is FieldType.STRING and self.holds(value):
+            return self.default
+        try:
+            return self._check(value)
+        except FieldError:
+            if self.holds(value):
+                return self.default
+            raise
+
+    def holds(self, value: object) -> bool:
+        """Return whether a value is the default, which is what the workflow holds."""
+        if self.default is None or (type(value) is not type(self.default) and not _are_numbers(value, self.default)):
+            return False
+        return bool(value == self.default)
+
+    def problem(self, value: object) -> str | None:
+        """Return why a value does not fit this field, even if the workflow holds it; None if it fits."""
+        try:
+            self._check(plain(value))
+        except FieldError as error:
+            return str(error)
+        return None
+
+    def _check(self, value: object) -> Any:
         match self.type:
             case FieldType.INT:
                 return self._check_int(value)
@@ -207,7 +245,9 @@ class Field:
 
     def _in_range(self, value: float) -> float:
         if self.min is not None and value < self.min:
-            raise FieldError(f"{self.where}: {_number(value)} is below {_number(self.min)}, the smallest it may be")
+            tip = f"; {self.name}=random generates a seed" if self.is_seed else ""
+            low = f"{_number(self.min)}, the smallest it may be"
+            raise FieldError(f"{self.where}: {_number(value)} is below {low}{tip}")
         if self.max is not None and value > self.max:
             raise FieldError(f"{self.where}: {_number(value)} is above {_number(self.max)}, the largest it may be")
         return value
@@ -215,6 +255,8 @@ class Field:
     def _choose(self, value: object) -> Any:
         text = text_of(value)
         same = [option for option in self.options if text in {text_of(option), str(option)}]
+        if not same and (number := _number_of(value)) is not None:  # 2 and 2.0 are one option
+            same = [option for option in self.options if number == _number_of(option, is_typed=False)]
         if same:
             return next((option for option in same if type(option) is type(value)), same[0])
         return self._choose_unlisted(value, text)
@@ -273,7 +315,9 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
     spec
         `["INT", {...}]`, `["STRING"]`, `[["euler", "heun"], {...}]`, `["COMBO", {"options": [...]}]`,
         `["IMAGEUPLOAD", ...]`, or any of the choice forms with `{"image_upload": true}`. Types unknown here
-        (`MODEL` ...) make a field of type UNKNOWN.
+        (`MODEL` ...) make a field of type UNKNOWN, and so do options that are not a list. An option `[name, {...}]`
+        brings widgets along: the choice is the name. Ends of a range that are not numbers, or contradict each other,
+        and steps that are not above 0 stay in `extra` and are not used.
 
     Raises
     ------
@@ -287,25 +331,10 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         raise FieldError(f'{field_id}: {shown(spec)} is not a description like ["FLOAT", {{"default": 8.0}}]')
     kind = spec[0]
     given: dict[str, Any] = dict(spec[1]) if len(spec) > 1 and isinstance(spec[1], dict) else {}
-    options: tuple[Any, ...] = ()
-    if isinstance(kind, str):
-        word = kind.upper()
-        if word == "COMBO":
-            listed = given.pop("options", None)
-            options = tuple(listed) if isinstance(listed, (list, tuple)) else ()
-            type_ = FieldType.CHOICE
-        else:
-            type_ = FieldType(word) if word in FieldType.__members__ and word != "CHOICE" else FieldType.UNKNOWN
-    else:
-        options, type_ = tuple(kind), FieldType.CHOICE
+    type_, options = _type_and_options(kind, given)
     if given.get("image_upload") is True:
         given.pop("image_upload")
         type_ = FieldType.IMAGEUPLOAD
-
-    def number(name: str) -> Any:
-        value = given.get(name)
-        usable = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return given.pop(name) if usable else None
 
     def text(name: str) -> str | None:
         return given.pop(name) if isinstance(given.get(name), str) else None
@@ -314,19 +343,49 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         field_id,
         type_,
         options,
-        default=given.pop("default", None),
-        min=number("min"),
-        max=number("max"),
-        step=number("step"),
+        **_usable(given),
         round=given.pop("round") if isinstance(given.get("round"), (bool, int, float)) else None,
         multiline=given.pop("multiline", False) is True,
-        node_title=node_title,
+        node_title=" ".join(node_title.split()) if node_title is not None else None,
         class_type=class_type,
         tooltip=text("tooltip"),
         label_on=text("label_on"),
         label_off=text("label_off"),
         extra=given,
     )
+
+
+def _type_and_options(kind: str | Sequence[Any], given: dict[str, Any]) -> tuple[FieldType, tuple[Any, ...]]:
+    """The type that a description names, and the choices, which are taken out of `given`."""
+    listed: Any = kind
+    if isinstance(kind, str):
+        word = kind.upper()
+        if word != "COMBO":
+            known = word in FieldType.__members__ and word != "CHOICE"
+            return FieldType(word) if known else FieldType.UNKNOWN, ()
+        listed = given.get("options")
+        if listed is not None and not isinstance(listed, (list, tuple)):
+            return FieldType.UNKNOWN, ()
+        given.pop("options", None)
+    options = tuple(map(_option_of, listed or ()))
+    return FieldType.CHOICE, tuple(one for one in options if not isinstance(one, float) or math.isfinite(one))
+
+
+def _usable(given: dict[str, Any]) -> dict[str, Any]:
+    """Default, range and step, taken out of `given`; what can't be used is None, and stays there."""
+    found = {name: given.get(name) for name in ("default", "min", "max", "step")}
+    if isinstance(found["default"], float) and not math.isfinite(found["default"]):
+        found["default"] = None
+    for name in ("min", "max", "step"):
+        found[name] = found[name] if _is_finite(found[name]) else None
+    if found["min"] is not None and found["max"] is not None and found["min"] > found["max"]:
+        found["min"] = found["max"] = None
+    if found["step"] is not None and found["step"] <= 0:
+        found["step"] = None
+    for name, value in found.items():
+        if value is not None or given.get(name) is None:
+            given.pop(name, None)
+    return found
 
 
 def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
@@ -346,8 +405,30 @@ def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
     return sorted(scores, key=lambda one: (-scores[one], known.index(one)))[:n]
 
 
+def _option_of(option: object) -> object:
+    """The choice that a listed option is: of `[name, {widgets}]` the name."""
+    named = isinstance(option, (list, tuple)) and len(option) > 1 and isinstance(option[0], str)
+    return option[0] if named else option  # type: ignore[index]  # a list, as asked
+
+
 def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> TypeGuard[int | float]:
+    return _is_number(value) and (isinstance(value, int) or math.isfinite(value))
+
+
+def _are_numbers(one: object, other: object) -> bool:
+    return _is_number(one) and _is_number(other)
+
+
+def _number_of(value: object, *, is_typed: bool = True) -> float | None:
+    """The number that a value is, or, if it may be typed, that a text means; to 12 digits, as Python objects have."""
+    if is_typed and isinstance(value, str) and len(value) <= _LONGEST_NUMBER and _FLOAT.fullmatch(value):
+        value = float(value)
+    number = rounded(value)
+    return number if _is_finite(number) else None
 
 
 def _as_float(value: Any) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import FieldError, PictureError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
+from comflowy_nb.workflow.image_files import open_image
 from comflowy_nb.workflow.text_files import read_text
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Graph:
             return None
         meta = self.nodes[node].get("_meta")
         title = meta.get("title") if isinstance(meta, dict) else None
-        return title if isinstance(title, str) and title else str(self.nodes[node]["class_type"])
+        words = title.split() if isinstance(title, str) else []  # it may have line breaks
+        return " ".join(words) or str(self.nodes[node]["class_type"])
 
     def fields(self) -> dict[str, Field]:
         """The fields that hold values, not links, with types told from the values.
@@ -242,9 +244,10 @@ def _notes_of(path: Path) -> dict[str, str]:
     from PIL import Image  # noqa: PLC0415 - heavy, and only needed where a picture is asked
 
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             notes = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
-            for value in image.getexif().values():  # ComfyUI writes `prompt:{...}`, `workflow:{...}` into Exif
+            # ComfyUI writes `prompt:{...}` and `workflow:{...}` into Exif tags. PNG's own getexif decodes the pixels.
+            for value in Image.Image.getexif(image).values():
                 name, _, text = value.partition(":") if isinstance(value, str) else ("", "", "")
                 if name.lower() in {"prompt", "workflow"}:
                     notes.setdefault(name.lower(), text)

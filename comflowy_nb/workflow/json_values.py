@@ -8,7 +8,9 @@ import numbers
 import re
 from typing import Any, NoReturn
 
-__all__ = ["as_json", "plain", "read_json_number", "read_untyped", "shown", "text_of"]
+__all__ = ["as_json", "plain", "read_json_number", "read_untyped", "rounded", "shown", "text_of"]
+
+_DIGITS = 12  # significant digits of a computed float: doubles hold 15 to 17, and arithmetic spoils the last few
 
 _WHOLE = re.compile(r"-?[0-9]+")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -27,6 +29,21 @@ def plain(value: object) -> object:
     if isinstance(value, numbers.Real):
         return float(value)
     return value
+
+
+def rounded(value: object) -> object:
+    """Round a float that Python code computed to 12 significant digits: 0.1 + 0.2 is 0.3.
+
+    Whole numbers and all other values stay as they are. A float of fewer bits (`numpy.float32`) has the digits that
+    its own text shows.
+    """
+    dtype = getattr(value, "dtype", None)
+    if getattr(value, "shape", None) == () and getattr(dtype, "kind", None) == "f" and dtype.itemsize < 8:  # type: ignore[union-attr]
+        value = float(str(value))
+    number = plain(value)
+    if not isinstance(number, float) or not math.isfinite(number) or number.is_integer():
+        return value
+    return float(f"{number:.{_DIGITS}g}")
 
 
 def read_json_number(text: str) -> float | None:

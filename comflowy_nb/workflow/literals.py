@@ -1,7 +1,8 @@
 """JSON values as JavaScript writes them: unquoted keys, `'` and template strings, trailing commas, `;`, comments.
 
-What a person copies from a page or a browser's console is rarely JSON. The values are JSON's own; a string's escapes
-are read as JavaScript reads them, but an unknown one is an error, because there a backslash would be lost.
+What a person copies from a page or a browser's console is rarely JSON. The values are JSON's own, or Python's None,
+True and False; a string's escapes are read as JavaScript reads them, but an unknown one is an error, because there a
+backslash would be lost.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0
     one: one for one in "\"'`\\/$"
 }
 WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
+_PYTHON_WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Literals:
     def __init__(self, text: str, at: int = 0, *, words: Mapping[str, Any] | None = None) -> None:
         self.text = text
         self.at = at
-        self._words = words or WORDS  # bare words that are values
+        self._words = {**(words or WORDS), **_PYTHON_WORDS}  # bare words that are values
 
     @property
     def line(self) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.image_files import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,10 +118,8 @@ def picture_of_run(image: Any) -> PictureInput:
 
 
 def _recognise(content: bytes, name: str) -> None:
-    from PIL import Image  # noqa: PLC0415 - heavy, and only needed where a picture is a value
-
     try:
-        Image.open(io.BytesIO(content)).close()
+        open_image(content).close()
     except Exception as error:  # Pillow raises many kinds for what is no picture
         raise PictureError(f"{name} is no picture that can be read") from error
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "SweepFile", "read_sweep_file"]
 
 _OPENS = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
+_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # those that Python writes in the same way
 _RETRY = ("failed", "unknown", "all", "none")
 
 
@@ -145,6 +146,12 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def _is_plain_text(node: Any) -> bool:
+    """Whether a value is read as a body's: it has no quotes and no tag, and is not a float like 2.0, for an INT 2."""
+    plain = isinstance(node, ScalarNode) and not node.style and not str(node.tag).startswith("!")
+    return plain and not _WHOLE_FLOAT.fullmatch(node.value)
+
+
 class _FileReader:
     def __init__(self, file: Path, text: str) -> None:
         self._file = file
@@ -182,7 +189,7 @@ class _FileReader:
         found = []
         for key, (key_node, value) in self._pairs(node).items():
             where, key_where = self._where(value), self._where(key_node)
-            if isinstance(value, ScalarNode) and not value.style and not str(value.tag).startswith("!"):
+            if _is_plain_text(value):
                 plain = (value.value, False)
                 found.append(Setting(key, value.value, where=where, plain=plain, key_where=key_where))
             else:
@@ -209,6 +216,8 @@ class _FileReader:
         if isinstance(node, SequenceNode):
             typed = self._text[node.start_mark.index : node.end_mark.index] if node.flow_style else None
             return Several(tuple(self._written(part) for part in node.value), typed)
+        if not node.style and _WHOLE_FLOAT.fullmatch(node.value):
+            return Item(float(node.value), typed=True, where=self._where(node))
         return Item(node.value, quoted=bool(node.style), where=self._where(node))
 
     def _where(self, node: Any) -> str:

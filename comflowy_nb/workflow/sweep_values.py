@@ -47,7 +47,8 @@ def divide(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = N
         If it is a list of more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        return _bracketed(of_python(setting.value, takes_pictures=one.type in _PICTURES), one)
+        takes_pictures = one.type in _PICTURES
+        return _bracketed(of_python(setting.value, takes_pictures=takes_pictures, computed=setting.computed), one)
     text, quoted = setting.value, setting.quoted
     if setting.plain is not None and one.type is not FieldType.STRING:
         text, quoted = setting.plain
@@ -93,7 +94,7 @@ def labelled(setting: Setting) -> Labelled | None:
         As `divide`.
     """
     if not isinstance(setting.value, str):
-        found: Written | None = of_python(setting.value, takes_pictures=False)
+        found: Written | None = of_python(setting.value, takes_pictures=False, computed=setting.computed)
     elif setting.plain is None:
         return None
     else:

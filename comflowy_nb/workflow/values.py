@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
 from comflowy_nb.workflow.body_blocks import read_block
-from comflowy_nb.workflow.expansion import expand, is_name
+from comflowy_nb.workflow.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.finding import PICTURES
-from comflowy_nb.workflow.json_values import plain, shown
+from comflowy_nb.workflow.json_values import plain, rounded, shown
 from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
 from comflowy_nb.workflow.selections import read_selection
 from comflowy_nb.workflow.several import SEED_WORDS, has_range, is_several
@@ -52,6 +52,7 @@ class Setting:
     body of lines: `plain` is the text, and whether it was quoted, as types other than STRING read it, without comments;
     `is_list` says that it was written as a list of lines that begin with `- `; `block` are the lines as they stand
     below the key, where nothing stands beside it.
+    `computed` says that the value comes from Python code: its floats are rounded, which typed ones are not.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Setting:
     is_list: bool = False
     block: tuple[str, ...] | None = None
     key_where: str = ""
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def tightest(workflow: Workflow, field_ids: Sequence[str]) -> Field | None:
 
 def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
     """Settings from the params of a Python call: the values are Python's own."""
-    return [Setting(str(key), value, typed=True) for key, value in params.items()]
+    return [Setting(str(key), value, typed=True, computed=True) for key, value in params.items()]
 
 
 def resolve(
@@ -206,10 +208,10 @@ class Reader:
         if one.is_multiple and isinstance(value, str) and not (self.namespace is not None and is_name(value)):
             return one.check(self._selection(setting, value))
         if not isinstance(value, str):
-            return self._read_object(one, value)
+            return self._read_object(one, value if not setting.computed or one.holds(plain(value)) else rounded(value))
         meaning = expand(value, self.namespace)
         if self.namespace is not None and is_name(value):
-            return self._read_object(one, meaning, name=value)
+            return self._read_object(one, rounded(meaning), name=value)
         if self.is_seed_word(one, meaning, quoted=quoted):
             return self._draw_seed(one, meaning, together)
         picture = self._read_picture(one, meaning)
@@ -238,7 +240,7 @@ class Reader:
         if one.type is FieldType.UNKNOWN and has_range(text):
             raise FieldError(f"{one.where}: {shown(text)} is a range, but a run takes one value; {_SWEEP}")
         try:
-            return one.read(text)
+            return self.read_typed(one, text)
         except FieldError:
             if not is_several(one, text):
                 raise
@@ -250,7 +252,8 @@ class Reader:
         if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN} and (is_picture(value) or isinstance(value, str)):
             return self.read_object(one, value)
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-        if several and not one.is_multiple and (name is not None or one.type is not FieldType.UNKNOWN):
+        may_be_list = one.is_multiple or one.holds(value)
+        if several and not may_be_list and (name is not None or one.type is not FieldType.UNKNOWN):
             what = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
             raise FieldError(f"{one.where}: {what}, but a run takes one value; {_SWEEP}")
         return self.read_object(one, value)
@@ -260,7 +263,19 @@ class Reader:
         picture = self._read_picture(one, text)
         if picture is not None:
             return picture
-        return text if one.type is FieldType.UNKNOWN and as_text else one.read(text)
+        return text if one.type is FieldType.UNKNOWN and as_text else self.read_typed(one, text)
+
+    def read_typed(self, one: Field, text: str) -> Any:
+        """One value from an expanded text, by its field's type."""
+        try:
+            return one.read(text)
+        except FieldError as error:
+            if is_several(one, text):
+                together = ",".join(part.strip() for part in text.split(","))
+                raise FieldError(f"{error}; several values stand without quotes: {one.name}={together}") from None
+            if self.namespace is not None and text.startswith("{"):
+                raise FieldError(f"{error}; {NAMES_ALONE.format(field=one.name)}") from None
+            raise
 
     def read_object(self, one: Field, value: object) -> Any:
         """One value of Python or JSON."""

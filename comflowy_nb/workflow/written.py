@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from comflowy_nb.errors import LineError
 from comflowy_nb.workflow.expansion import is_name
-from comflowy_nb.workflow.json_values import shown
+from comflowy_nb.workflow.json_values import rounded, shown
 from comflowy_nb.workflow.pictures import is_picture
 from comflowy_nb.workflow.ranges import LARGEST_AXIS
 from comflowy_nb.workflow.words import SPACE, flow_end, flow_quote_end
@@ -72,8 +72,10 @@ def read_flow(text: str) -> Several | Labelled | None:
     return _labelled(text, entries)
 
 
-def of_python(value: object, *, takes_pictures: bool, exact: bool = False) -> Written:
+def of_python(value: object, *, takes_pictures: bool, exact: bool = False, computed: bool = False) -> Written:
     """A value of JSON or Python: mappings have labels, whatever else can be gone through is a list.
+
+    The floats of a `computed` one, and of what a `{name}` stood for (`exact`), are rounded to 12 digits.
 
     Raises
     ------
@@ -82,13 +84,17 @@ def of_python(value: object, *, takes_pictures: bool, exact: bool = False) -> Wr
     """
     if isinstance(value, (Item, Several, Labelled)):
         return value
+
+    def item(one: object) -> Item:
+        return Item(rounded(one) if computed or exact else one, typed=True, exact=exact)
+
     if isinstance(value, Mapping):
-        pairs = ((str(key), of_python(item, takes_pictures=takes_pictures, exact=exact)) for key, item in value.items())
-        return Labelled(tuple(pairs))
+        options = {"takes_pictures": takes_pictures, "exact": exact, "computed": computed}
+        return Labelled(tuple((str(key), of_python(one, **options)) for key, one in value.items()))
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
-        return Item(value, typed=True, exact=exact)
+        return item(value)
     if takes_pictures and is_picture(value):
-        return Item(value, typed=True, exact=exact)
+        return item(value)
     kind = type(value).__name__
     count = len(value) if isinstance(value, Sized) else 0
     if count > LARGEST_AXIS:
@@ -96,7 +102,7 @@ def of_python(value: object, *, takes_pictures: bool, exact: bool = False) -> Wr
     items = list(islice(value, LARGEST_AXIS + 1))  # some go on for ever
     if len(items) > LARGEST_AXIS:
         raise ValueError(f"a {kind} of more than {LARGEST_AXIS:,} values, the most that an axis has")
-    return Several(tuple(Item(item, typed=True, exact=exact) for item in items))
+    return Several(tuple(map(item, items)))
 
 
 def _entries(text: str) -> list[str] | None:

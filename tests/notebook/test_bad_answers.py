@@ -176,11 +176,17 @@ def test_a_picture_that_is_none_leaves_a_success_that_says_so(connected, api, pa
     assert api.count(RUN) == 1
 
 
-def test_a_huge_picture_is_refused(connected, api):
+def test_a_huge_picture_is_kept_and_the_status_says_why_it_is_not_shown(connected, api):
+    """The status said that the picture was missing, and `show` never helped: it was thrown away after its download."""
     settings.picture_max_px = 100
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
-    assert "missing" in cell.last[0]["text/plain"]
+    assert "r1[0] is kept, without a thumbnail: it has 64 x 48 pixels" in cell.last[0]["text/plain"]
+    assert cell.value.images[0].path.read_bytes() == png()
+    fetched = api.count("GET /pictures/a.png")
+    shown = connected("%comflowy show r1")
+    assert any("image/jpeg" in data for data in shown.last)
+    assert api.count("GET /pictures/a.png") == fetched
 
 
 def test_a_picture_on_a_file_address_is_not_fetched(connected, api, monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ from bare_client import BareClient, empty_image
 from comfyui_server import ComfyServer
 from ipywidgets import SelectMultiple, Widget
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from waiting import wait_until
 
 from comflowy_nb import params_from
@@ -397,6 +398,33 @@ def test_from_a_picture_of_somebody_else(home_server, comfy, tmp_path):
     assert printed.stdout.startswith("%%comflowy run theirs.png\n")
     typed = home_server(printed.stdout.replace("1::width: 64", "1::width: 24"))
     assert typed.value.images[0].array().shape == (64, 24, 3)
+
+
+def test_from_a_graph_file(home_server, comfy, tmp_path):
+    """`run --from x.json` said "there is no run x.json", though a picture that carries the same graph was taken."""
+    (tmp_path / "mine.json").write_text(json.dumps(empty_image(5)))
+    cell = home_server("%comflowy run --from mine.json 1::width=32")
+    assert cell.error is None, cell.error
+    assert cell.value.images[0].array().shape == (64, 32, 3)
+    assert texts(home_server("%comflowy run mine.json width=32"))[0].startswith("same as r1")
+    planned = home_server("%comflowy sweep --from mine.json width=16,24 --dry-run")
+    assert planned.error is None, planned.error
+    assert "there is no file 'gone.json'" in str(home_server("%comflowy run --from gone.json").error)
+
+
+def test_the_cell_of_a_picture_is_accepted_though_its_values_are_of_other_types(home_server, comfy, tmp_path):
+    """The cell that `params_from` printed for an old graph was refused: "'enable' is not true or false"."""
+    graph = empty_image(5)
+    comfy.nodes["EmptyImage"]["input"]["optional"] = {"on": ["BOOLEAN", {}], "at": ["FLOAT", {}]}
+    graph["1"]["inputs"] |= {"on": "enable", "at": None}
+    chunks = PngInfo()
+    chunks.add_text("prompt", json.dumps(graph))
+    Image.new("RGB", (8, 8)).save(tmp_path / "old.png", pnginfo=chunks)
+    printed = home_server("import comflowy_nb\nprint(comflowy_nb.params_from('old.png'))")
+    assert "1::on: enable" in printed.stdout
+    home_server(f"{printed.stdout}\n")
+    submitted = [body["prompt"]["1"]["inputs"] for path, body in comfy.bodies if path == "/prompt"]
+    assert [(inputs["on"], inputs["at"]) for inputs in submitted] == [("enable", None)]
 
 
 def test_from_a_run_of_a_file_that_is_gone(home_server, comfy, tmp_path):

@@ -122,21 +122,46 @@ def huge_png(width_px, height_px):
 
 
 @pytest.mark.parametrize("size", [(8001, 8000), (13_000, 13_000), (100_000, 100_000)])
-def test_a_small_file_of_too_many_pixels_is_not_decoded(folder, keep, size):
+def test_a_small_file_of_too_many_pixels_is_kept_and_not_decoded(folder, keep, size):
+    """The file was thrown away, although it had been received whole."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow's own warning would come before its decoding
-        with pytest.raises(PictureError, match="picture_max_px"):
-            keep(huge_png(*size))
-    assert files(folder) == []
+        record = keep(huge_png(*size))
+    assert (record.state, record.width_px, record.height_px) == ("kept", *size)
+    assert "picture_max_px" in record.error
+    assert files(folder) == [f"{TOKEN}_0.png"]
+    with pytest.raises(PictureError, match=r"no thumbnail.*picture_max_px"):
+        thumbnail_path(folder, record, 256)
 
 
-def test_the_pixel_limit_is_a_setting(keep, picture):
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "lossless WEBP", "WEBP with Exif"])
+def test_the_pixel_limit_is_a_setting(folder, keep, picture, kind):
+    content = picture(kind) if " " not in kind else webp_of(kind)
     settings.picture_max_px = 96 * 64 - 1
-    for kind in ("PNG", "JPEG", "WEBP"):
-        with pytest.raises(PictureError, match="96 x 64 pixels"):
-            keep(picture(kind))
+    record = keep(content)
+    assert (record.state, record.width_px, record.height_px) == ("kept", 96, 64)
+    assert "96 x 64 pixels" in record.error
+    assert len(files(folder)) == 1
     settings.picture_max_px = 96 * 64
-    assert keep(picture()).state == "kept"
+    assert thumbnail_path(folder, record, 256).exists()
+    assert keep(content).error is None
+
+
+def webp_of(kind):
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x010E] = "a note"
+    more = {"lossless": True} if "lossless" in kind else {"exif": exif.tobytes()}
+    Image.new("RGB", (96, 64), "teal").save(buffer, "WEBP", **more)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_truncated_file_of_too_many_pixels_leaves_nothing_behind(folder, keep, picture, kind):
+    settings.picture_max_px = 100
+    whole = picture(kind, size=(300, 200))
+    with pytest.raises(PictureError, match="truncated or damaged"):
+        keep(whole[: len(whole) * 6 // 10], length=None)
+    assert files(folder) == []
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -8,6 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb.errors import FieldError, PictureError, WorkflowError
+from comflowy_nb.workflow.fields import read_field
 from comflowy_nb.workflow.graph import Graph, graph_of_picture, made_of_picture, parse_graph, read_graph
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")
@@ -201,3 +202,14 @@ def test_a_copy_that_the_history_saved_is_read_back(tmp_path):
 @pytest.mark.parametrize("text", ["5", "[]", "{", '{"params": 5}', '{"workflow": "x"}'])
 def test_somebody_elses_chunk_says_nothing(tmp_path, text):
     assert made_of_picture(picture(tmp_path / "a.png", comflowy=text)) is None
+
+
+def test_a_title_with_line_breaks_is_one_line():
+    """Errors and tables were torn in two by the title of a node."""
+    graph = parse_graph(
+        json.dumps({"3": {"class_type": "A", "inputs": {"x": 1}, "_meta": {"title": "my\n\n node\t"}}}), "g"
+    )
+    assert graph.title("3") == "my node"
+    assert graph.fields()["3::x"].where == "node 3 (my node), x"
+    described = read_field("3::x", ["INT"], node_title="my\nnode")
+    assert described.node_title == "my node"

@@ -130,3 +130,10 @@ def test_first_lines_of_payloads():
         assert is_payload(line), line
     for line in ("cfg: 7", '"red" and "blue"', "const: 5", "workflow_id: x", "x: {"):
         assert not is_payload(line), line
+
+
+def test_a_dict_of_python_is_read():
+    """A dict that was printed by Python could not be pasted: "None is no value; a text stands in quotes"."""
+    given = {"3::cfg": 7.5, "1::a": None, "1::b": True, "1::c": [False, None, "None"]}
+    assert pairs(repr(given)) == given
+    assert pairs(repr({"params": given})) == given

@@ -276,3 +276,17 @@ def test_a_file_that_can_t_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkflowError, match="can't be written"):
         write_sweep_file(tmp_path / "file" / "x.yaml", workflow="w", axes=Axes())
+
+
+def test_a_whole_float_is_a_whole_number_where_one_is_meant(file, workflow):
+    """`steps: 2.0` was "not a whole number", though it is a number in YAML, and 2.0 of JSON was accepted."""
+    given = read(file, "workflow: w\nfields:\n  steps: 2.0\n  cfg: [4.0, 8]\n  7::text: 3.0\n  seed: [1.0, 2]\n")
+    axes = read_axes(workflow, given.settings)
+    assert axes.fixed == {"3::steps": 2, "7::text": "3.0"}
+    assert [[value.params for value in axis.values] for axis in axes.axes] == [
+        [{"3::cfg": 4.0}, {"3::cfg": 8.0}],
+        [{"3::seed": 1}, {"3::seed": 2}],
+    ]
+    quoted = read(file, 'workflow: w\nfields:\n  steps: "2.0"\n')
+    with pytest.raises(FieldError, match="not a whole number"):
+        read_axes(workflow, quoted.settings)

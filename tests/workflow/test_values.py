@@ -441,3 +441,22 @@ def test_a_field_set_twice_on_the_line_is_said_in_a_few_words(workflow):
     """The error said `cfg is given twice: cfg (the line) and cfg (the line)`."""
     settings = [Setting("cfg", "1", where="the line"), Setting("cfg", "2", where="the line")]
     assert problems(resolve, workflow, settings) == ("cfg is set twice on this line. Keep one.",)
+
+
+# -- slips that are told plainly ---------------------------------------------------------------------------------
+
+
+def test_an_expression_in_braces_is_told_that_names_stand_there(workflow):
+    """`cfg={np.linspace(2,8,3)}` was only "is not a number"."""
+    for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
+        (told,) = problems(line, workflow, text, namespace={})
+        assert "only the plain name of a variable stands in braces" in told
+        assert f"{text.partition('=')[0]}={{values}}" in told
+    assert line(workflow, "6::text={a+b}", namespace={}) == {"6::text": "{a+b}"}
+    assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # nothing expands here
+
+
+def test_a_seed_below_its_range_is_told_of_random(workflow):
+    """`seed=-1`, which means a random seed elsewhere, was only "below 0, the smallest it may be"."""
+    assert "seed=random" in problems(line, workflow, "seed=-1")[0]
+    assert "random" not in problems(line, workflow, "cfg=-1")[0]
