@@ -296,6 +296,8 @@ def _stop(session: Session, client: Client, view: SweepView) -> None:
         view.clear_note()
     elif running:
         view.note(f"{client.label} can't cancel: {len(running)} go on")
+    while not swept.is_settled and all(cell.run is None or cell.run.record.is_settled for cell in swept.cells):
+        swept.wait_change(0.25)  # only its end is still to be written
     if swept.is_settled:
         view.finish()
     else:
