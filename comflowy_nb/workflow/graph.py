@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, PictureError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
+from comflowy_nb.workflow.json_values import TOO_DEEP, is_too_deep
+from comflowy_nb.workflow.user_files import MAX_JSON_BYTES, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -126,7 +128,7 @@ def read_graph(source: str | Path) -> Graph:
         return parse_graph(source, "this text")
     path = Path(source).expanduser()
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path, MAX_JSON_BYTES)
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(source)!r}") from None
     except UnicodeDecodeError:
@@ -192,7 +194,7 @@ def made_of_picture(path: str | Path) -> Made | None:
     beside = path.with_suffix(f"{path.suffix}.json")
     try:
         if text is None and beside.is_file():
-            text = beside.read_text("utf-8")
+            text = read_text(beside, MAX_JSON_BYTES)
         made = json.loads(text) if text is not None else None
     except (OSError, ValueError):  # somebody else's file or chunk
         return None
@@ -233,12 +235,7 @@ def parse_graph(text: str, name: str) -> Graph:
     WorkflowError
         If it is no graph in API format.
     """
-    try:
-        found = json.loads(text.lstrip("\ufeff"))
-    except json.JSONDecodeError as error:
-        raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
-    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
-        raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
+    found = _decode(text, name)
     if isinstance(found, dict) and isinstance(found.get("nodes"), list):
         raise WorkflowError(f"{name} is in the editor's format, which can't be run; {HOW_TO_EXPORT}")
     if isinstance(found, dict) and isinstance(found.get("prompt"), dict) and "class_type" not in found["prompt"]:
@@ -255,6 +252,18 @@ def parse_graph(text: str, name: str) -> Graph:
         if not _is_finite(nodes[node]["inputs"]):
             raise WorkflowError(f"{name}: node {node!r} holds a number that is none (NaN or Infinity)")
     return Graph(nodes)
+
+
+def _decode(text: str, name: str) -> Any:
+    try:
+        found = json.loads(text.lstrip("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
+    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
+        raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
+    if is_too_deep(found):
+        raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}")
+    return found
 
 
 def _type_of(name: str, value: object, class_type: str) -> FieldType:
