@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.notebook.file_outputs import inline_picture
+from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _pictures(record: RunRecord) -> list[Phrase]:
 
 
 def _span(words: str, tone: Tone) -> str:
-    text = html.escape(words)
+    text = html_text(words)
     if tone in _DOTS:
         return (
             '<span style="display:inline-block;width:8px;height:8px;border-radius:4px;margin:0 6px 1px 2px;'

@@ -111,10 +111,8 @@ def test_a_project_that_redefines_a_known_name_says_so_once(client, tmp_path, mo
 
 
 def bomb(first, step):
-    lines = [f"a0: &a0 {first}"]
-    for level in range(1, 10):
-        lines.append(f"a{level}: &a{level} {step([f'*a{level - 1}'] * 9)}")
-    return "\n".join(lines)
+    levels = [f"a{level}: &a{level} {step([f'*a{level - 1}'] * 9)}" for level in range(1, 10)]
+    return "\n".join([f"a0: &a0 {first}", *levels])
 
 
 BOMBS = [
