@@ -11,7 +11,7 @@ from scripted_api import CHECK, RUN, ScriptedApi
 
 TEXTS = [
     r"a $5 note and a $10 note",
-    r"twice $$5$$ and \(x_1\), \[x^2\], \begin{equation}x\end{equation} \$1 $2",
+    r"$$5$$ \(x_1\) \[x^2\] \$1 $2",
 ]
 ERROR = r"balance is $5, this run costs $10 of \(50\)"
 MATHEMATICS = ".MathJax, mjx-container, .katex, .MathJax_Preview"
@@ -59,7 +59,7 @@ def test_dollars_and_backslashes_are_shown_as_typed(new_notebook):
             notebook.enter(cell, f"%%comflowy run wf-1\n6::text: {text}")
         said.append(notebook.enter(5, "%comflowy runs"))
         compared = notebook.enter(6, "%comflowy compare r2 r3")
-        # a label, a value and the reason beneath it
+        # names of fields are descriptions of widgets
         formed = notebook.enter(7, "%comflowy form wf-1 3::price$in$=1 3::cost$out$=2")
         typeset = notebook.enter(8, "from IPython.display import HTML; HTML('seen: $x_1$')")
         # the page's own renderer has been at work in the last cell, so it had its turn in those above
@@ -72,7 +72,7 @@ def test_dollars_and_backslashes_are_shown_as_typed(new_notebook):
         assert typeset
         assert all(ERROR in one_line(text) for text in said)
         assert all(text in one_line(said[1]) for text in TEXTS)
-        assert "$" in compared
+        assert all(text in one_line(compared) for text in TEXTS)
         assert "price$in$" in formed
         assert "cost$out$" in formed
         saved = notebook.save()
