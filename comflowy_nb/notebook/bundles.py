@@ -6,12 +6,12 @@ from a person or a service is escaped.
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.notebook.status import FONT
+from comflowy_nb.runs.html_text import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,14 +34,14 @@ class Table:
 def paragraph(*lines: str) -> dict[str, str]:
     """Lines of text."""
     lines = tuple(plain(line) for line in lines)
-    body = "<br>".join(html.escape(line) for line in lines)
+    body = "<br>".join(html_text(line) for line in lines)
     return {"text/plain": "\n".join(lines), "text/html": f'<div style="{FONT};padding:2px 0">{body}</div>'}
 
 
 def preformatted(text: str) -> dict[str, str]:
     """Text whose columns count."""
     style = "font-size:12.5px;line-height:1.5;margin:2px 0;white-space:pre-wrap;background:none;color:inherit"
-    return {"text/plain": text, "text/html": f'<pre style="{style}">{html.escape(text)}</pre>'}
+    return {"text/plain": text, "text/html": f'<pre style="{style}">{html_text(text)}</pre>'}
 
 
 def table(content: Table) -> dict[str, str]:
@@ -74,7 +74,7 @@ def _as_text(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _as_html(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     narrow, wide = _CELL.format(space="nowrap"), _CELL.format(space="normal")
     head = "".join(
-        f'<th style="{narrow};{_LINE};font-weight:600"><span style="opacity:.7">{html.escape(cell)}</span></th>'
+        f'<th style="{narrow};{_LINE};font-weight:600"><span style="opacity:.7">{html_text(cell)}</span></th>'
         for cell in headings
     )
     body = []
@@ -83,7 +83,7 @@ def _as_html(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for index, cell in enumerate(row):
             style = narrow if len(cell) <= 24 else wide
             weight = ";font-weight:600" if index == 0 else ""
-            cells.append(f'<td style="{style}{weight}">{html.escape(cell)}</td>')
+            cells.append(f'<td style="{style}{weight}">{html_text(cell)}</td>')
         body.append(f'<tr style="background:none">{"".join(cells)}</tr>')
     style = f"{FONT};color:inherit;border-collapse:collapse;border:0;margin:2px 0;table-layout:auto"
     return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'

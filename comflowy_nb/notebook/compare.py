@@ -31,6 +31,7 @@ from comflowy_nb.runs.browser_pictures import for_browser
 from comflowy_nb.runs.canvas import HEAT, canvas_of, find_difference, preview_of
 from comflowy_nb.runs.compared import read_pictures
 from comflowy_nb.runs.differences import find_differences
+from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
         data = {**data, "text/plain": self.text}
         table = html_table(self._pictures, self.differences)
-        remarks = "".join(f"<div>{html.escape(line)}</div>" for line in self._content["remarks"])
+        remarks = "".join(f"<div>{html_text(line)}</div>" for line in self._content["remarks"])
         still = self._drawn()
         width, height = still.size_px
         jpeg = base64.b64encode(still.jpeg).decode("ascii")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from comflowy_nb.notebook.plain import plain
 from comflowy_nb.notebook.status import FONT
 from comflowy_nb.runs.captions import name_fields, write_value
 from comflowy_nb.runs.differences import find_differences
+from comflowy_nb.runs.html_text import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,19 +103,19 @@ def text_table(pictures: Sequence[Compared], differences: Differences) -> str:
 
 def html_table(pictures: Sequence[Compared], differences: Differences) -> str:
     """The table as HTML that needs no style sheet, the words that differ marked; everything escaped."""
-    names = [html.escape(plain(_head(each))) for each in pictures]
+    names = [html_text(plain(_head(each))) for each in pictures]
     rows = differences.rows
     if not rows:
         content = ""
     elif is_tall(differences):
         head = ["", *names]
-        body = [[html.escape(plain(row.name)), *(_cell(row, at) for at in range(len(pictures)))] for row in rows]
+        body = [[html_text(plain(row.name)), *(_cell(row, at) for at in range(len(pictures)))] for row in rows]
         content = _table(head, body)
     else:
-        head = ["", *(html.escape(plain(row.name)) for row in rows)]
+        head = ["", *(html_text(plain(row.name)) for row in rows)]
         body = [[name, *(_cell(row, at) for row in rows)] for at, name in enumerate(names)]
         content = _table(head, body)
-    shared = html.escape(plain(shared_line(differences)))
+    shared = html_text(plain(shared_line(differences)))
     quiet = f'<div style="{FONT};opacity:.7">same in all: {shared}</div>' if shared else ""
     return content + quiet
 
@@ -175,7 +175,7 @@ def _matrix(pictures: Sequence[Compared], differences: Differences) -> tuple[lis
 
 
 def _cell(row: FieldRow, at: int) -> str:
-    pieces = "".join(_MARKS[piece.mark].format(html.escape(plain(piece.text))) for piece in row.values[at])
+    pieces = "".join(_MARKS[piece.mark].format(html_text(plain(piece.text))) for piece in row.values[at])
     return pieces if row.is_known[at] else f'<span style="opacity:.6">{pieces}</span>'
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import html
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
+from comflowy_nb.runs.html_text import html_text
 
 if TYPE_CHECKING:
     from comflowy_nb.runs.run import Run, RunImage
@@ -72,8 +72,8 @@ def _read_text(file: RunImage) -> str | None:
 def _html_of(run: Run, number: int, file: RunImage) -> str:
     text = _read_text(file)
     if text is not None:
-        return f'<pre style="white-space:pre-wrap;margin:4px 0">{html.escape(text)}</pre>'
-    name = html.escape(_name(run, number, file))
+        return f'<pre style="white-space:pre-wrap;margin:4px 0">{html_text(text)}</pre>'
+    name = html_text(_name(run, number, file))
     caption = f'<div style="opacity:.7;font-size:12px">{name}</div>'
     return f'<div style="margin:4px 0">{_player(file)}{caption}</div>'
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from comflowy_nb.notebook.form_runs import Taken
 from comflowy_nb.notebook.form_words import static_form
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.notebook.views import wait_drawing
+from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.runs.timetable import Timetable
 from comflowy_nb.workflow.cell_text import write_cell
 from comflowy_nb.workflow.values import Setting
@@ -87,8 +87,8 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
         self._problem.add_class("cfy-problem")
         head = widgets.HTML(
-            f'<span class="cfy-head"><b>{html.escape(plain(workflow.name))}</b> '
-            f'<span class="cfy-quiet">on {html.escape(plain(client.label))}</span></span>'
+            f'<span class="cfy-head"><b>{html_text(plain(workflow.name))}</b> '
+            f'<span class="cfy-quiet">on {html_text(plain(client.label))}</span></span>'
         )
         buttons, reel = self._make_buttons(), self._reel
         super().__init__(
@@ -266,7 +266,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             self.set_trait("problems", problems)
 
     def _say(self, why: str | None) -> None:
-        text = html.escape(plain(why or ""))
+        text = html_text(plain(why or ""))
         self._problem.value = f'<span role="alert">{text}</span>' if text else ""
         self._problem.layout.display = "" if text else "none"
 

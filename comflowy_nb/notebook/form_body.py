@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from contextlib import suppress
 from functools import partial
@@ -27,6 +26,7 @@ from comflowy_nb.notebook.form_pictures import PictureControl
 from comflowy_nb.notebook.form_seed import SeedControl
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.runs.captions import name_fields, write_value
+from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.json_values import shown
 from comflowy_nb.workflow.pictures import PictureInput
@@ -202,8 +202,8 @@ class FormBody:
             self._controls[form_field.field.id] = control
             members.append(control.widget)
         title = widgets.HTML(
-            f'<span class="cfy-group-title">{html.escape(plain(one.title))} '
-            f'<span class="cfy-quiet">{html.escape(plain(one.node))}</span></span>'
+            f'<span class="cfy-group-title">{html_text(plain(one.title))} '
+            f'<span class="cfy-quiet">{html_text(plain(one.node))}</span></span>'
         )
         fields = widgets.Box(members)
         fields.add_class("cfy-fields")

@@ -15,6 +15,7 @@ import traitlets
 from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.runs.captions import LONG_TEXT
+from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
 from comflowy_nb.workflow.json_values import text_of
 
@@ -148,12 +149,15 @@ class Control(ABC):
         self.problem = why
         # The field's place is plain here: what stands before the first colon says it.
         text = "" if why is None else why.removeprefix(f"{self.field.where}: ")
-        self._why.value = f'<span role="alert">{html.escape(plain(text))}</span>' if text else ""
+        self._why.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
         self._why.layout.display = "" if text else "none"
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
     def _options(self, **more: Any) -> dict[str, Any]:
-        return {"description": self._label, "tooltip": tooltip_of(self.field), **more}
+        markup = html_text(self._label)
+        is_plain = markup == html.escape(self._label)
+        description = {} if is_plain else {"description": markup, "description_allow_html": True}
+        return {"description": self._label, **description, "tooltip": tooltip_of(self.field), **more}
 
 
 class TextControl(Control):

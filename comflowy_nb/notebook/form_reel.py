@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from comflowy_nb.notebook.filmstrip import Filmstrip
 from comflowy_nb.notebook.form_runs import Entry, EntryView, describe_changes
 from comflowy_nb.notebook.form_screens import InsideScreen
 from comflowy_nb.notebook.plain import plain
+from comflowy_nb.runs.html_text import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,7 +146,7 @@ class Reel:
 
     def say(self, text: str) -> None:
         """A line in the place of the status, until something changes."""
-        self.status.value = f'<span class="cfy-quiet">{html.escape(plain(text))}</span>'
+        self.status.value = f'<span class="cfy-quiet">{html_text(plain(text))}</span>'
 
     def show(self, entry: Entry) -> None:
         """Let status and pictures be those of this run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.notebook.file_outputs import inline_picture
 from comflowy_nb.runs.ends import way_on
+from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.services.base import Status
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def _named(record: RunRecord, pictures: Sequence[PictureRecord], how: str) -> st
 
 
 def _span(words: str, tone: Tone) -> str:
-    text = html.escape(words)
+    text = html_text(words)
     if tone in _DOTS:
         return (
             '<span style="display:inline-block;width:8px;height:8px;border-radius:4px;margin:0 6px 1px 2px;'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ from comflowy_nb.runs.record import PictureRecord
 from comflowy_nb.runs.sidecar import write_sidecar
 from comflowy_nb.runs.thumbnail_queue import ThumbnailQueue
 from comflowy_nb.runs.timetable import Timetable
+from comflowy_nb.runs.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Downloads"]
 
 TRIES = 4
-THREADS = 3
+THREADS = 4
+THREADS_PER_RUN = 3
+RECHECK_S = 30.0  # an answer with fresh addresses serves every picture of its run for so long
 
 
 class Downloads:
@@ -58,6 +62,8 @@ class Downloads:
         self._timetable = Timetable("comflowy-pictures", workers=THREADS)
         self._ahead = Ahead(service, settings, self._timetable.call)
         self._thumbnails = ThumbnailQueue(self._timetable)
+        self._turns = Turns(self._timetable, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
     def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
         """Receive pictures of a run that goes on: the service said that they are there."""
@@ -88,6 +94,7 @@ class Downloads:
         """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
         coming = self._ahead.take(run.token)
+        self._rechecked.pop(run.token, None)
         for picture in run.record.outputs:
             if picture.state != "expected":
                 continue
@@ -96,7 +103,7 @@ class Downloads:
                 self._settle(run, replace(picture, state="missing", error="the service no longer has it"))
             else:
                 first = coming.get(output.url)
-                self._timetable.soon(lambda output=output, first=first: self._first_try(run, output, first))  # type: ignore[misc]
+                self._turns.add(run.token, lambda output=output, first=first: self._first_try(run, output, first))  # type: ignore[misc]
 
     def give_up(self, run: Run, why: str) -> None:
         """Mark what is still expected as missing."""
@@ -146,8 +153,8 @@ class Downloads:
             self._settle(run, _missing(output, str(error)))
             return
         if isinstance(error, (NotFoundError, AuthError)):
-            fresh = self._fresh(run, output)
-            if fresh is None or tries > 1:
+            fresh = self._fresh(run, output) if tries == 1 else None
+            if fresh is None:
                 self._settle(run, _missing(output, str(error)))
                 return
             output = fresh
@@ -155,17 +162,21 @@ class Downloads:
         wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
         asked_s = getattr(error, "retry_after_s", None)
         due_s = self._timetable.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
-        self._timetable.at(due_s, lambda: self._try(run, output, tries=tries + 1))
+        again = lambda: self._try(run, output, tries=tries + 1)  # noqa: E731 - queued twice
+        self._timetable.at(due_s, lambda: self._turns.add(run.token, again))
 
     def _fresh(self, run: Run, output: Output) -> Output | None:
+        """The output with a fresh address; a run with thousands of dead addresses is checked once, not for each."""
+        read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
+        now_s = self._timetable.clock()
         service_run_id = run.record.service_run_id
-        if service_run_id is None:
-            return None
-        try:
-            snapshot = self._recheck(service_run_id)
-        except ServiceError:
-            return None
-        return next((other for other in snapshot.outputs if other.index == output.index), None)
+        if now_s - read_s > RECHECK_S and service_run_id is not None:
+            try:
+                outputs = {other.index: other for other in self._recheck(service_run_id).outputs}
+            except ServiceError:
+                outputs = {}
+            self._rechecked[run.token] = now_s, outputs
+        return outputs.get(output.index)
 
     def _settle(self, run: Run, picture: PictureRecord) -> None:
         with run.guard:
@@ -180,6 +191,8 @@ class Downloads:
                 # The disk is full: what is known stays in this process, and the picture is fetched again by the next.
                 trouble = f"{picture.file or 'a picture'} is not on record: {error}"
             run.update(record)
+            if record.is_settled:
+                self._rechecked.pop(run.token, None)
             if trouble:
                 run.report(trouble=trouble)
 

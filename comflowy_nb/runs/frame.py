@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from comflowy_nb.errors import PictureError
+from comflowy_nb.runs.html_text import without_mathematics
 from comflowy_nb.runs.thumbnails import THUMBNAIL_SIZES_PX, flatten
 from comflowy_nb.workflow.image_files import assert_decodable, open_image
 
@@ -101,7 +102,7 @@ class PictureFrame(pd.DataFrame):
                 f'alt="{text}" title="{text}">'
             )
 
-        return re.sub(rf"{secret}-([0-9]+)", draw, str(written))
+        return re.sub(rf"{secret}-([0-9]+)", draw, without_mathematics(str(written)))
 
     def __repr__(self) -> str:
         return repr(self._with(_shown))

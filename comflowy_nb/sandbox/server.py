@@ -33,6 +33,8 @@ FAILED = 1
 ALREADY = 3  # exit status: the home folder has a sandbox
 
 _HOST = "127.0.0.1"
+HEADER_S = 5.0  # for the head of a request, and for the next one on a kept connection; clients let go after 4 s
+BODY_S = 60.0
 _LOOK_S = 0.5  # between two looks at the clients' locks
 
 
@@ -101,7 +103,12 @@ async def _serve(
     runs = Runs(store=store, crew=crew, couriers=couriers, places=places, base_url=address.url)
     usage = Usage(places.client_locks)
     house = House(door=Door(key), runs=runs, crew=crew, store=store, places=places, port=port, on_stay=usage.stay)
-    server = HTTPServer(make_application(house), max_body_size=BODY_MAX_BYTES, idle_connection_timeout=600)
+    server = HTTPServer(
+        make_application(house),
+        max_body_size=BODY_MAX_BYTES,
+        idle_connection_timeout=HEADER_S,
+        body_timeout=BODY_S,
+    )
     server.add_sockets(sockets)
     places.write_address(address)
     try:

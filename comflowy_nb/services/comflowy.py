@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Comflowy"]
 
 _API = "/api/open/v0"
+_MAX_CHECK_BYTES = 32 * 1024 * 1024  # a result lists the address of every output, and most of them are signed
 _WORDS = {
     str(status): status for status in (Status.WAITING, Status.PENDING, Status.RUNNING, Status.SUCCESS, Status.FAILED)
 }
@@ -233,7 +234,8 @@ class Comflowy:
         ServiceError
             If there was no usable answer: the run's state stays what it was.
         """
-        found = self._ask("POST", f"{_API}/check", wire.read_check, what="run", query={"id": run_id})
+        path, query = f"{_API}/check", {"id": run_id}
+        found = self._ask("POST", path, wire.read_check, what="run", query=query, max_bytes=_MAX_CHECK_BYTES)
         word = (masked(found.status, self._secrets) or "")[:100]
         status = _WORDS.get(word, Status.RUNNING)
         remark = None if word in _WORDS else f"{self.label} calls its state {word[:40]!r}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from comflowy_nb.services.base import Output, Problem, Snapshot, Status
-from comflowy_nb.services.outputs import by_number
+from comflowy_nb.services.outputs import by_number, limited
 from comflowy_nb.services.problems import read_problem
 from comflowy_nb.services.wire import Flaw
 
@@ -97,15 +97,17 @@ def snapshot_of(
     status = entry["status"]
     name, last = _last_message(status.get("messages"))
     word = status.get("status_str") if isinstance(status.get("status_str"), str) else "ended"
-    outputs = tuple(read_outputs(entry.get("outputs"), address, told))  # of a run that broke off, what it had made
+    # of a run that broke off, what it had made
+    outputs, more = limited(list(read_outputs(entry.get("outputs"), address, told)))
+    remark = "; ".join(more) or None
     if name == "execution_interrupted":
-        return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs)
+        return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs, remark=remark)
     if name == "execution_error" or word == "error":
         problem = read_problem(last) if last else Problem("the server gave no reason")
         title = titles.get(problem.node or "")
         problem = Problem(problem.message, problem.node, title or problem.node_type)
-        return Snapshot(Status.FAILED, "error", problem=problem, outputs=outputs)
-    return Snapshot(Status.SUCCESS, word, outputs=outputs, remark=None if outputs else _no_outputs(entry))
+        return Snapshot(Status.FAILED, "error", problem=problem, outputs=outputs, remark=remark)
+    return Snapshot(Status.SUCCESS, word, outputs=outputs, remark=remark if outputs else _no_outputs(entry))
 
 
 def _last_message(messages: object) -> tuple[str | None, dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.services.problems import said
+from comflowy_nb.services.problems import said, without_credentials
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
@@ -183,4 +183,5 @@ def _shown(value: object) -> str:
 
 def _text(value: object) -> str:
     text = value if isinstance(value, str) else ""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text[:400]).split())
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text[:20_000]).split())
+    return without_credentials(line)[:400]

@@ -147,8 +147,8 @@ def _start(home: Path, log: Path) -> SandboxAddress:
 
 
 def _spawn(home: Path, output: Any) -> subprocess.Popen[bytes]:
-    # No key but its own is the sandbox's business.
-    environment = {name: value for name, value in os.environ.items() if name != "COMFLOWY_API_KEY"}
+    # COMFLOWY_API_KEY and COMFLOWY_HEADERS hold secrets of other services; the sandbox reads COMFLOWY_HOME alone.
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMFLOWY_")}
     options: dict[str, Any] = {"start_new_session": True}  # Ctrl-C and the end of a terminal are not for it
     if sys.platform == "win32":
         options = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}

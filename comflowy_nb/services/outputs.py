@@ -9,9 +9,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from comflowy_nb.services.base import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["by_number", "read_outputs"]
+__all__ = ["MAX_OUTPUTS", "by_number", "limited", "read_outputs"]
+
+MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
 
 # what a storage service adds to sign an address; it differs each time the same picture is named
 _SIGNING = re.compile(
@@ -50,7 +52,16 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
         else:
             outputs.append(Output(len(outputs), None, loose, url))
             loose += 1
-    return tuple(outputs), "; ".join(dict.fromkeys(odd)) or None
+    kept, more = limited(outputs)
+    return kept, "; ".join(dict.fromkeys((*more, *odd))) or None
+
+
+def limited(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    """The first `MAX_OUTPUTS` outputs of a run, and a remark if there are more."""
+    if len(outputs) <= MAX_OUTPUTS:
+        return tuple(outputs), ()
+    remark = f"the service lists {len(outputs)} outputs, and only the first {MAX_OUTPUTS} of a run are fetched"
+    return tuple(outputs[:MAX_OUTPUTS]), (remark,)
 
 
 def _by_node(full_outputs: Any, odd: list[str]) -> Iterator[tuple[str, int, str]]:

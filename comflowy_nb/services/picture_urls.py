@@ -7,9 +7,10 @@ error repeats an address: they may be signed.
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
@@ -25,7 +26,7 @@ from comflowy_nb.errors import (
 from comflowy_nb.services.answers import Failure, Trouble, error_of_proxy, explain, rate_limit, read_pause
 from comflowy_nb.services.deadlines import Limit, holding
 from comflowy_nb.services.origins import is_loopback, origin_of
-from comflowy_nb.services.transport import is_public, make_session
+from comflowy_nb.services.transport import hiding_queries, is_public, make_session
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = ["Pictures"]
 
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 64 * 1024
+_NOT_IN_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")  # RFC 3986
 FLOOR_BYTES_PER_S = 1024.0  # slower than this for as long as silence is borne is taken for stuck
 
 
@@ -108,7 +110,7 @@ class Pictures:
 
     def _ask(self, address: Secret, limit: Limit, *, own: bool) -> requests.Response | Failure:
         try:
-            with holding(limit):
+            with holding(limit), hiding_queries():
                 return (self._own if own else self._public).once(
                     "GET",
                     address.reveal(),
@@ -124,8 +126,9 @@ class Pictures:
             return explain(error, limit)
 
     def _is_own(self, address: Secret) -> bool:
+        parts = _parts(address)
         try:
-            return origin_of(address.reveal()) == self._origin
+            return parts is not None and origin_of(f"{parts.scheme}://{parts.netloc}") == self._origin
         except SettingsError:
             return False
 
@@ -223,8 +226,11 @@ def _redirected(address: Secret, answer: requests.Response) -> Secret | None:
 
 
 def _joined(base: str, url: str) -> Secret:
+    """An address relative to another, with every sign percent-encoded that no path and no query may hold."""
     try:
-        return Secret(urljoin(base, url))
+        parts = urlsplit(urljoin(base, url))
+        path, query = (_NOT_IN_A_URL.sub(lambda sign: quote(sign[0]), text) for text in (parts.path, parts.query))
+        return Secret(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
         return Secret(url)  # it is refused as one that can't be read
 

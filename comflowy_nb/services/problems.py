@@ -9,11 +9,36 @@ from typing import Any
 
 from comflowy_nb.services.base import Problem
 
-__all__ = ["read_problem", "said"]
+__all__ = ["read_problem", "said", "without_credentials"]
 
 LONGEST = 400  # characters of a message; a traceback of a server is no help to a person
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
 _QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # an address may be signed
+# Credentials that a service may quote, by the formats their issuers document.
+_CREDENTIALS = re.compile(
+    r"""(?x)
+    (?<![\w-]) (?:
+      sk- [\w-]{16,} | [spr]k_(?:live|test)_ \w{10,}                        # OpenAI, Anthropic, Stripe
+    | gh[pousr]_ \w{20,} | github_pat_ \w{20,} | glpat- [\w-]{16,}           # GitHub, GitLab
+    | hf_ \w{20,} | r8_ \w{20,} | xox[a-z]- [\w-]{10,}                      # Hugging Face, Replicate, Slack
+    | (?:AKIA|ASIA) [0-9A-Z]{16} | AIza [\w-]{30,} | ya29\. [\w.-]{16,}      # AWS, Google
+    | LTAI \w{12,} | AKID \w{16,}                                           # Alibaba, Tencent
+    | eyJ [\w-]{6,} \. [\w-]{6,} (?: \. [\w-]* )*                           # JSON Web Token
+    )
+    | (?<= ://) [^\s/?\#@]* : [^\s/?\#@]+ (?= @)                             # user:password@host
+    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?: -----END\ [A-Z ]*PRIVATE\ KEY----- | $)
+    """
+)
+# `Bearer ...`, `api_key=...`: the value, if it holds a digit, so that `token: missing` stays
+_NAMED_CREDENTIALS = re.compile(
+    r"""(?ix)
+    ( \b bearer \s+ | \b basic \s+ (?= [a-z0-9+/=]{12} )
+    | (?: token | secret | password | passwd | signature | credential | authorization | api[_-]?key | access[_-]?key )
+      ["']? \s? [:=] \s? ["']? (?: bearer \s | basic \s )?
+    )
+    (?= [^\s"',;]* [0-9] ) [^\s"',;]{8,}
+    """
+)
 _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
 
 
@@ -147,7 +172,12 @@ def _line(value: object) -> str:
         lines = [line for line in text.splitlines() if line.strip()]
         text = lines[-1] if lines else text
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return _cut(_QUERY.sub(r"\1?…", line))
+    return _cut(without_credentials(line))
+
+
+def without_credentials(text: str) -> str:
+    """Mask query strings of addresses, and credentials in a known format, in a service's text."""
+    return _NAMED_CREDENTIALS.sub(r"\1***", _CREDENTIALS.sub("***", _QUERY.sub(r"\1?…", text)))
 
 
 def _cut(text: str) -> str:
@@ -192,4 +222,4 @@ def _page_text(page: str) -> str:
     reader.feed(page[:50_000])
     reader.close()
     words = list(dict.fromkeys(reader.heads)) or reader.texts[:3]
-    return "a web page" + (f" saying “{_cut(' - '.join(words))}”" if words else "")
+    return "a web page" + (f" saying “{_line(' - '.join(words))}”" if words else "")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import re
 import socket
+import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -21,9 +23,9 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from comflowy_nb.services.deadlines import TimedSocket, held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["NotPublicError", "Session", "is_public", "make_session"]
+__all__ = ["NotPublicError", "Session", "hiding_queries", "is_public", "make_session"]
 
 
 class _Timed:
@@ -278,6 +280,24 @@ _SECRET_WORDS = re.compile(
     r"(?i)([?&](?:ppt|sig|signature|token|access_token|policy|credential|security-token|key-pair-id|awsaccesskeyid"
     r"|googleaccessid|x-[a-z]+-[a-z-]+)=)[^&\s\"'<>]*"
 )
+_QUERY = re.compile(r"\?\S*")
+
+
+class _Logs(threading.local):
+    hides_queries = False
+
+
+_logs = _Logs()
+
+
+@contextlib.contextmanager
+def hiding_queries() -> Iterator[None]:
+    """Mask whole query strings in what this thread logs: every storage service signs an address in its own way."""
+    _logs.hides_queries = True
+    try:
+        yield
+    finally:
+        _logs.hides_queries = False
 
 
 class _Masking(logging.Filter):
@@ -288,7 +308,7 @@ class _Masking(logging.Filter):
             text = record.getMessage()
         except (TypeError, ValueError):
             return True
-        masked = _SECRET_WORDS.sub(r"\1***", text)
+        masked = _QUERY.sub("?***", text) if _logs.hides_queries else _SECRET_WORDS.sub(r"\1***", text)
         if masked != text:
             record.msg, record.args = masked, ()
         return True

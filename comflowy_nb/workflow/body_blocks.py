@@ -15,7 +15,7 @@ from comflowy_nb.workflow.body_texts import (
     unquote,
     without_comments,
 )
-from comflowy_nb.workflow.json_values import shown
+from comflowy_nb.workflow.json_values import MAX_DEPTH, shown
 from comflowy_nb.workflow.written import Item, Labelled, Several, read_flow
 
 if TYPE_CHECKING:
@@ -42,9 +42,14 @@ def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False)
     Raises
     ------
     LineError
-        If they begin as a list but not all of them belong to an item, or may be meant as a mapping and as a text.
+        If they begin as a list but not all of them belong to an item, may be meant as a mapping and as a text, or are
+        indented too deep.
     """
     lines = [line for line in lines if is_text or not line.lstrip(BLANK).startswith("#")]
+    if _is_too_deep(lines):
+        if is_text:
+            return None
+        raise LineError(f"the lines below are indented more than {MAX_DEPTH} times")
     parts = _parts(lines)
     if not parts:
         return None
@@ -58,6 +63,21 @@ def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False)
             )
         return Several(tuple(_item(head[1:].strip(BLANK), below, is_text=is_text) for head, below in parts))
     return _mapping(parts, is_text=is_text, is_mapping=is_mapping)
+
+
+def _is_too_deep(lines: Sequence[str]) -> bool:
+    """Whether lines are indented below each other more than `MAX_DEPTH` times."""
+    indents: list[int] = []
+    for line in lines:
+        bare = line.lstrip(BLANK)
+        width = len(line) - len(bare)
+        while bare and indents and indents[-1] >= width:
+            indents.pop()
+        if bare:
+            indents.append(width)
+        if len(indents) > MAX_DEPTH:
+            return True
+    return False
 
 
 def _parts(lines: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -64,7 +64,7 @@ class Catalogue:
             If a file is damaged: the text names it and the line.
         """
         same = project is not None and (project / FILE_NAME).resolve() == (home / FILE_NAME).resolve()
-        own = None if project is None or same else CatalogueFile(project, "project")
+        own = None if project is None or same else CatalogueFile(project, "project", confined=True)
         return cls(own, CatalogueFile(home, "home folder"))
 
     def names(self) -> list[str]:
@@ -81,7 +81,12 @@ class Catalogue:
         built_in = Entry(DEFAULT, graph_file=files("comflowy_nb") / "workflow" / "builtin" / "default.json")
         if found is None:
             return built_in
-        return found if found.graph_file is not None else replace(found, graph_file=built_in.graph_file)
+        return found if found.graph_file is not None else replace(found, graph_file=built_in.graph_file, folder=None)
+
+    def redefines(self, name: str) -> bool:
+        """Whether the project's file gives another meaning to a name that is known without it."""
+        is_own = self._project is not None and name in self._project.entries
+        return is_own and (name == DEFAULT or name in self._home.entries)
 
     def add(
         self,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -16,12 +16,13 @@ from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, read_field
 from comflowy_nb.workflow.graph import Graph, parse_graph
 from comflowy_nb.workflow.part_files import appearing
-from comflowy_nb.workflow.text_files import read_text
+from comflowy_nb.workflow.user_files import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.resources.abc import Traversable
-    from pathlib import Path
+
+    from ruamel.yaml import YAML
 
 __all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under", "write_whole"]
 
@@ -34,6 +35,7 @@ class Entry:
     """What the catalogue knows of one workflow.
 
     `ids` maps the identity of a service to the workflow's id there. `fields` are those the editor's console printed.
+    `folder` is the folder that the graph's file must be in; None allows any.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Entry:
     aliases: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Field] = field(default_factory=dict)
     graph_file: Path | Traversable | None = None
+    folder: Path | None = None
 
     @property
     def graph(self) -> Graph | None:
@@ -49,15 +52,25 @@ class Entry:
         Raises
         ------
         WorkflowError
-            If the file that the catalogue names is missing or holds no graph.
+            If the file that the catalogue names is missing, not allowed, too large or holds no graph.
         """
-        if self.graph_file is None:
+        file = self.graph_file
+        if file is None:
             return None
+        called = f"the graph of {self.name}, {file.name},"
         try:
-            text = read_text(self.graph_file)
-        except (OSError, UnicodeDecodeError) as error:
-            raise WorkflowError(f"the graph of {self.name}, {self.graph_file.name}, can't be read") from error
-        return parse_graph(text, f"{self.graph_file.name}, the graph of {self.name},")
+            if not isinstance(file, Path):  # of this package
+                return parse_graph(file.read_text("utf-8"), called)
+            if self.folder is not None and not file.resolve().is_relative_to(self.folder.resolve()):
+                raise WorkflowError(
+                    f"{called} is outside the project's folder, and is not read: copy it into the folder, or "
+                    f"%comflowy workflow add {self.name} FILE"
+                )
+            text = read_text(file, MAX_JSON_BYTES)
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null byte, not UTF-8
+            why = getattr(error, "strerror", None) or "it is not a text file"
+            raise WorkflowError(f"{called} can't be read: {why}") from error
+        return parse_graph(text, f"{file.name}, the graph of {self.name},")
 
 
 class CatalogueFile:
@@ -69,6 +82,8 @@ class CatalogueFile:
         Where the file is; graphs are relative to it.
     place
         What a person calls the folder, for errors: a path is nobody's business in a notebook's output.
+    confined
+        Refuse graphs outside the folder: the file came with a project, and the user did not write it.
 
     Raises
     ------
@@ -76,11 +91,12 @@ class CatalogueFile:
         If the file is damaged; the text names the line. Such a file is never written to.
     """
 
-    def __init__(self, folder: Path, place: str) -> None:
+    def __init__(self, folder: Path, place: str, *, confined: bool = False) -> None:
         self.folder = folder
+        self._confined = confined
         self.path = folder / FILE_NAME
         self._called = f"{FILE_NAME} of the {place}"
-        self.entries = self._entries(self._load(YAML(typ="safe", pure=True), self._text()))
+        self.entries = self._entries(self._load(bounded_yaml(), self._text()))
 
     def change(self, name: str, change: Callable[[CommentedMap], None], *, lock: Path) -> None:
         """Change one entry, made if it isn't there; everything else in the file stays as it is, comments too.
@@ -94,8 +110,8 @@ class CatalogueFile:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock, timeout=_LOCK_S):
                 text = self._text()
-                self._entries(self._load(YAML(typ="safe", pure=True), text))
-                yaml = YAML(typ="rt")
+                self._entries(self._load(bounded_yaml(), text))
+                yaml = bounded_yaml("rt")
                 yaml.width = 4096
                 root = self._load(yaml, text)
                 buffer = io.StringIO()
@@ -104,7 +120,7 @@ class CatalogueFile:
                     buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
                 change(under(under(root, "workflows"), name))
                 yaml.dump(root, buffer)
-                entries = self._entries(self._load(YAML(typ="safe", pure=True), buffer.getvalue()))
+                entries = self._entries(self._load(bounded_yaml(), buffer.getvalue()))
                 write_whole(self.path, buffer.getvalue())
         except Timeout:
             raise WorkflowError(f"{self._called} is being written by another kernel; try again") from None
@@ -114,7 +130,7 @@ class CatalogueFile:
 
     def _text(self) -> str:
         try:
-            return read_text(self.path)
+            return read_text(self.path, MAX_YAML_BYTES)
         except FileNotFoundError:
             return ""
         except UnicodeDecodeError as error:
@@ -156,6 +172,7 @@ class CatalogueFile:
             self._texts(given.get("aliases"), f"{name}.aliases"),
             fields,
             self.folder / graph if graph else None,
+            self.folder if self._confined else None,
         )
 
     def _mapping(self, value: Any, what: str) -> dict[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
+from comflowy_nb.workflow.catalogue_file import FILE_NAME
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.graph import read_graph, read_picture_graph
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT
@@ -91,6 +93,7 @@ class Finder:
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._found: dict[str, Workflow] = {}
+        self._redefined: set[str] = set()  # names of which the user was warned
 
     def catalogue(self) -> Catalogue:
         """The catalogue as it is on disk now.
@@ -154,8 +157,13 @@ class Finder:
             return self.of_graph("server-last", self.server_last())
         if "://" in ref:
             return self._of_id(_id_in_url(ref), name=_id_in_url(ref))
-        entry = self.catalogue().get(ref)
+        catalogue = self.catalogue()
+        entry = catalogue.get(ref)
         if entry is not None:
+            if catalogue.redefines(ref) and ref not in self._redefined:
+                self._redefined.add(ref)
+                text = f"{FILE_NAME} beside the notebook says what {ref} means here; without that file it is another"
+                warnings.warn_explicit(text, UserWarning, FILE_NAME, 0)  # `warn` would show a path
             return self._of_entry(entry)
         return self._of_service(ref)
 

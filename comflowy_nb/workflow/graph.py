@@ -13,7 +13,8 @@ from comflowy_nb.errors import FieldError, PictureError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
 from comflowy_nb.workflow.image_files import open_image
-from comflowy_nb.workflow.text_files import read_text
+from comflowy_nb.workflow.json_values import TOO_DEEP, is_too_deep
+from comflowy_nb.workflow.user_files import MAX_JSON_BYTES, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,7 +128,7 @@ def read_graph(source: str | Path) -> Graph:
         return parse_graph(source, "this text")
     path = Path(source).expanduser()
     try:
-        text = read_text(path)
+        text = read_text(path, MAX_JSON_BYTES)
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(source)!r}") from None
     except UnicodeDecodeError:
@@ -214,7 +215,7 @@ def made_of_picture(path: str | Path) -> Made | None:
     beside = path.with_suffix(f"{path.suffix}.json")
     try:
         if text is None and beside.is_file():
-            text = read_text(beside)
+            text = read_text(beside, MAX_JSON_BYTES)
     except (OSError, ValueError):  # somebody else's file
         return None
     return None if text is None else made_from(text)
@@ -267,16 +268,9 @@ def parse_graph(text: str, name: str) -> Graph:
     WorkflowError
         If it is no graph in API format.
     """
-    try:
-        return _graph_of(json.loads(text.lstrip("\ufeff")), name)
-    except json.JSONDecodeError as error:
-        raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
-    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
-        raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
-
-
-def _graph_of(root: Any, name: str) -> Graph:
-    found = find_graph(root, name)
+    found = find_graph(_decode(text, name), name)
+    if is_too_deep(found):  # JSON within a string
+        raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}")
     nodes = {}
     for node, one in found.items():
         if not is_node(one):
@@ -288,6 +282,18 @@ def _graph_of(root: Any, name: str) -> Graph:
         if not _is_finite(nodes[node]["inputs"]):
             raise WorkflowError(f"{name}: node {node!r} holds a number that is none (NaN or Infinity)")
     return Graph(nodes)
+
+
+def _decode(text: str, name: str) -> Any:
+    try:
+        found = json.loads(text.lstrip("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
+    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
+        raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
+    if is_too_deep(found):
+        raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}")
+    return found
 
 
 def _type_of(name: str, value: object, class_type: str) -> FieldType:

@@ -8,7 +8,21 @@ import numbers
 import re
 from typing import Any, NoReturn
 
-__all__ = ["as_json", "plain", "read_json_number", "read_untyped", "rounded", "shown", "text_of"]
+__all__ = [
+    "MAX_DEPTH",
+    "TOO_DEEP",
+    "as_json",
+    "is_too_deep",
+    "plain",
+    "read_json_number",
+    "read_untyped",
+    "rounded",
+    "shown",
+    "text_of",
+]
+
+MAX_DEPTH = 64  # lists and objects within each other; code that handles values is recursive
+TOO_DEEP = f"too many brackets are nested, more than {MAX_DEPTH} deep"
 
 _DIGITS = 12  # significant digits of a computed float: doubles hold 15 to 17, and arithmetic spoils the last few
 
@@ -75,7 +89,7 @@ def read_untyped(text: str) -> Any:
     Raises
     ------
     ValueError
-        If it is a number too large to be one.
+        If it is a number too large to be one, or JSON that is nested too deep.
     """
     number = read_json_number(text)
     if number is not None:
@@ -84,20 +98,43 @@ def read_untyped(text: str) -> Any:
         return {"true": True, "false": False, "null": None}[text]
     if text[:1] in {"[", "{"}:
         try:
-            return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+            found = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
         except (ValueError, RecursionError):
             return text
+        if is_too_deep(found):
+            raise ValueError(f"{shown(text)}: {TOO_DEEP}; quote it to submit it as text")
+        return found
     return text
 
 
-def as_json(value: object) -> Any:
+def is_too_deep(value: object) -> bool:
+    """Whether lists and objects are nested more than `MAX_DEPTH` deep."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list, tuple))
+        ]
+        if not inner:
+            return False
+        level = [item for items in inner for item in items]
+    return any(isinstance(one, (dict, list, tuple)) for one in level)
+
+
+def as_json(value: object, depth: int = 0) -> Any:
     """A JSON value made of Python's own types.
+
+    Parameters
+    ----------
+    depth
+        How many lists and objects the value is in.
 
     Raises
     ------
     ValueError
         If it can't be sent as JSON.
     """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"can't be sent: {TOO_DEEP}")
     value = plain(value)
     if value is None or isinstance(value, (str, bool, int)):
         return value
@@ -106,11 +143,11 @@ def as_json(value: object) -> Any:
             raise ValueError("is not a number that can be sent")
         return value
     if isinstance(value, (list, tuple)):
-        return [as_json(item) for item in value]
+        return [as_json(item, depth + 1) for item in value]
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise ValueError("has keys that are not text")
-        return {str(key): as_json(item) for key, item in value.items()}
+        return {str(key): as_json(item, depth + 1) for key, item in value.items()}
     raise ValueError("can't be sent as JSON")
 
 
@@ -126,7 +163,8 @@ def text_of(value: object) -> str:
 
 def shown(value: object, limit: int = 60) -> str:
     """A value as an error shows it: its repr, cut short."""
-    text = repr(value) if isinstance(value, (str, int, float, list, tuple, dict, type(None))) else type(value).__name__
+    is_plain = isinstance(value, (str, int, float, list, tuple, dict, type(None))) and not is_too_deep(value)
+    text = repr(value) if is_plain else type(value).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.workflow.json_values import read_json_number, shown
+from comflowy_nb.workflow.json_values import MAX_DEPTH, TOO_DEEP, read_json_number, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = ["WORDS", "Literals", "Pair", "Pairs"]
+
+T = TypeVar("T")
 
 _KEY = re.compile(r"""(?:[^\s"'`,;:{}\[\]()]|::)+""")
 _TOKEN = re.compile(r"""[^\s"'`,;:{}\[\]()]+""")
@@ -52,6 +54,7 @@ class Literals:
     def __init__(self, text: str, at: int = 0, *, words: Mapping[str, Any] | None = None) -> None:
         self.text = text
         self.at = at
+        self._depth = 0
         self._words = {**(words or WORDS), **_PYTHON_WORDS}  # bare words that are values
 
     @property
@@ -82,18 +85,15 @@ class Literals:
     def value(self) -> Any:
         """The next value; an object comes as its `Pairs`."""
         first = self.peek()
-        try:
-            if first == "{":
-                name = _NAME.match(self.text, self.at)
-                if name:  # a Python name, to be expanded: nothing that JSON could mean
-                    self.at = name.end()
-                    return name[0]
-                self.at += 1
-                return self.pairs("}")
-            if first == "[":
-                return self._list()
-        except RecursionError:
-            self.fail("too many brackets within each other")
+        if first == "{":
+            name = _NAME.match(self.text, self.at)
+            if name:  # a Python name, to be expanded: nothing that JSON could mean
+                self.at = name.end()
+                return name[0]
+            self.at += 1
+            return self._nested(lambda: self.pairs("}"))
+        if first == "[":
+            return self._nested(self._list)
         if first and first in "\"'`":
             return self.string()
         return self._bare()
@@ -152,6 +152,14 @@ class Literals:
 
     def fail(self, what: str) -> NoReturn:
         raise LineError(f"line {self.line}: {what}")
+
+    def _nested(self, read: Callable[[], T]) -> T:
+        if self._depth == MAX_DEPTH:
+            self.fail(TOO_DEEP)
+        self._depth += 1
+        found = read()
+        self._depth -= 1
+        return found
 
     def _list(self) -> list[Any]:
         self.at += 1

@@ -21,16 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from comflowy_nb.errors import PictureError, WorkflowError
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.json_values import shown
+from comflowy_nb.workflow.json_values import TOO_DEEP, as_json, shown
 from comflowy_nb.workflow.sweep_pictures import read_picture
-from comflowy_nb.workflow.text_files import read_text
+from comflowy_nb.workflow.user_files import MAX_YAML_BYTES, bounded_yaml, read_text
 from comflowy_nb.workflow.values import Setting
 from comflowy_nb.workflow.written import Item, Labelled, Several
 
@@ -65,7 +64,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     """
     file = Path(path).expanduser()
     try:
-        text = read_text(file)
+        text = read_text(file, MAX_YAML_BYTES)
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(path)!r}") from None
     except UnicodeDecodeError as error:
@@ -74,7 +73,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
         raise WorkflowError(f"{file.name} can't be read: {error.strerror}") from error
     reader = _FileReader(file, text)
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = bounded_yaml().compose(text)
         return reader.sweep(root)
     except MarkedYAMLError as error:
         line, problem = _locate(error, text)
@@ -200,9 +199,10 @@ class _FileReader:
         tag = str(node.tag)
         if tag == "!json":
             try:
-                return Item(json.loads(self._scalar(node, "!json")), typed=True, exact=True)
-            except ValueError:
-                self._refuse(node, f"{shown(node.value)} is no JSON")
+                found = as_json(json.loads(self._scalar(node, "!json")))
+            except (ValueError, RecursionError):
+                self._refuse(node, f"{shown(node.value)} is no JSON, or {TOO_DEEP}")
+            return Item(found, typed=True, exact=True)
         if tag == "!picture":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from comflowy_nb.errors import LineError
+from comflowy_nb.workflow.json_values import MAX_DEPTH
 
 __all__ = ["SPACE", "Word", "closing_quote", "flow_end", "flow_quote_end", "split_line", "split_silencer"]
 
@@ -99,7 +100,7 @@ def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
     """Where the list or mapping ends that opens at `start`, behind its bracket; None if it never does.
 
     A quote opens behind a bracket, `,` or `:` and closes before one of them. Outside quotes there is no white space
-    but with `spaces`.
+    but with `spaces`. Brackets nested more than `MAX_DEPTH` deep are text.
     """
     closing: list[str] = []
     at, opens = start, True
@@ -112,6 +113,8 @@ def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
             else:
                 at = close
         elif char in "[{":
+            if len(closing) == MAX_DEPTH:
+                return None
             closing.append("]" if char == "[" else "}")
         elif char in "]}":
             if char != closing.pop():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import stat
 import subprocess
 import sys
+import time
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -46,6 +49,23 @@ def test_example_of_the_api_page_runs_as_printed(sandbox):
     picture = Image.open(io.BytesIO(get_picture(url)))
     assert picture.size == (512, 512)
     assert json.loads(picture.text["prompt"])["6"]["inputs"]["text"].startswith("beautiful scenery nature glass bottle")
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /api/open/v0/ping HTTP/1.1\r\n", b"GET /api/open/v0/ping HTTP/1.1\r\nX: "])
+def test_connections_without_a_whole_head_are_closed(sandbox, head):
+    """Fifteen slow sockets stayed open for ten minutes: the header time limit was that of idle connections."""
+    host, port = urlsplit(sandbox.url).netloc.split(":")
+    begun_s = time.monotonic()
+    slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(15)]
+    try:
+        for one in slow:
+            one.sendall(head)
+        assert sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key}).ok
+        assert [one.recv(1) for one in slow] == [b""] * 15
+        assert time.monotonic() - begun_s < 30
+    finally:
+        for one in slow:
+            one.close()
 
 
 def test_token_answer_is_the_token_alone(sandbox):

@@ -104,3 +104,13 @@ def test_odd_histories():
         assert list(read_outputs(outputs, AT)) == []
     odd = {"status": {"status_str": 7, "messages": [3, ["execution_success"]]}, "outputs": None, "prompt": [1]}
     assert snapshot_of(odd, AT, {}).status is Status.SUCCESS
+
+
+def test_a_run_with_thousands_of_outputs_keeps_the_first_thousand_and_says_so():
+    """Each of 60,000 outputs was downloaded and recorded; the cell never ended."""
+    images = [{"filename": f"{number}.png", "type": "output"} for number in range(60_000)]
+    entry = {"status": {"status_str": "success", "messages": []}, "outputs": {"9": {"images": images}}}
+    found = snapshot_of(entry, AT, {})
+    assert found.status is Status.SUCCESS
+    assert [output.index for output in found.outputs] == list(range(1000))
+    assert "60000 outputs" in found.remark

@@ -70,11 +70,12 @@ def test_started_sandbox_is_found_and_takes_its_key(home, client_lock, ended):
 def test_started_sandbox_is_a_process_of_its_own(home, client_lock, ended, monkeypatch):
     """Ctrl-C in the kernel's terminal, its end, and the files of its folder are nothing to it."""
     monkeypatch.setenv("COMFLOWY_API_KEY", "a key of the paid service")
+    monkeypatch.setenv("COMFLOWY_HEADERS", '{"https://studio.example": {"X-Key": "a secret of the proxy"}}')
     start_sandbox(home)
     process = psutil.Process(note_of(home)["pid"])
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     assert process.cwd() == str(home / "sandbox")
-    assert "COMFLOWY_API_KEY" not in process.environ()
+    assert [name for name in process.environ() if name.startswith("COMFLOWY_")] == ["COMFLOWY_HOME"]
     assert (home / "sandbox" / "sandbox.log").stat().st_mode & 0o077 == 0
 
 

@@ -48,6 +48,32 @@ def test_the_services_own_origin_at_any_address(faulty, pictures):
     assert all("authorization" not in seen.headers and "cookie" not in seen.headers for seen in faulty.seen())
 
 
+@pytest.mark.parametrize(
+    ("path", "requested"),
+    [
+        ("/p/a red cat.png", "/p/a%20red%20cat.png"),
+        ('/p/the "best" <one>.png', "/p/the%20%22best%22%20%3Cone%3E.png"),
+        ("/p/a|b`c{d}^e\\f.png", "/p/a%7Cb%60c%7Bd%7D%5Ee%5Cf.png"),
+        ("/p/größe 100%.png", "/p/gr%C3%B6%C3%9Fe%20100%25.png"),
+        ("/p/don't.png", "/p/don't.png"),
+        ("/p/kept%20as%2Fit+is.png", "/p/kept%20as%2Fit+is.png"),
+    ],
+)
+def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, pictures, path, requested):
+    """`/p/a red cat.png` was refused as an address elsewhere that is not reached by https."""
+    faulty.on(f"GET {requested}", reply(b"bytes"))
+    faulty.on("GET /moved", redirect(path))
+    for url in (f"{faulty.url}{path}", path, f"{faulty.url}{path}?name=a b", "/moved"):
+        assert read(pictures, url) == b"bytes"
+
+
+@pytest.mark.parametrize("odd", ["http://studio@{}/1", "http://{}\\@pictures.example/1", "http://{} .example/1"])
+def test_percent_encoding_makes_no_foreign_address_our_own(faulty, pictures, odd):
+    faulty.on("* /*", reply(b"bytes"))
+    assert refused(pictures, odd.format(faulty.netloc))[0] is ServiceError
+    assert faulty.count() == 0
+
+
 def test_length_and_pieces(faulty, pictures):
     body = bytes(range(256)) * 1000
     faulty.on("GET /1", reply(body))

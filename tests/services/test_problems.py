@@ -121,3 +121,63 @@ def test_any_json_gives_one_line(value):
 def test_comfyui_shapes_with_odd_contents(value):
     assert read_problem(value).message
     assert said(json.dumps(value).encode()) is None or said(json.dumps(value).encode())
+
+
+CREDENTIALS = [
+    "sk-proj-4f9aXcanary9aXcanary",
+    "sk_live_51canary7canary",
+    "ghp_canary0canary0canary0canary0canary0",
+    "github_pat_11CANARY0canary0canary0canary",
+    "glpat-canary0canary0canary",
+    "hf_canarycanarycanarycanarycanary",
+    "r8_canarycanarycanarycanarycanary",
+    "xoxb-1234567890-canary",
+    "AKIACANARYCANARYCANA",
+    "AIzacanarycanarycanarycanarycanarycanary",
+    "LTAI5tcanarycanary",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.canarycanary",
+]
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+def test_a_credential_that_a_service_quotes_is_masked(credential):
+    """Errors masked our own key and token alone: a service that quoted another one had it stored in the history."""
+    for text in (
+        f"upstream refused {credential}",
+        f'{{"error": "key \'{credential}\' is wrong"}}',
+        f"<h1>{credential}",
+    ):
+        assert credential not in read_problem(text).message
+        assert credential not in said(text.encode())
+    assert credential not in read_problem({"exception_message": f"401 for {credential} from storage"}).message
+    assert read_problem(f"upstream refused {credential}").message == "upstream refused ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("401 for Authorization: Bearer abcd-1234-canary", "401 for Authorization: Bearer ***"),
+        ("bad header Basic bWU6Y2FuYXJ5MTIz", "bad header Basic ***"),
+        ("bad call api_key=canary1234&x", "bad call api_key=***"),
+        ("{'access_token': 'canary1234', 'x': 1}", "{'access_token': '***', 'x': 1}"),
+        ("GET https://me:canary@host/x", "GET https://***@host/x"),
+        ("-----BEGIN PRIVATE KEY----- MIIcanary -----END PRIVATE KEY----- end", "*** end"),
+    ],
+)
+def test_a_named_credential_that_a_service_quotes_is_masked(text, shown):
+    assert read_problem(text).message == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unexpected token } in JSON at position 12",
+        "token limit of 77 exceeded: 123456789 tokens",
+        "the basic scheduler takes 20 steps, cfg 7.5, sampler dpmpp_2m",
+        "no secret garden in 'a secret garden, 12345678'",
+        "ckpt_name: 'sk-model.safetensors' not in list",
+        "invalid token: missing",
+    ],
+)
+def test_words_that_are_no_credential_stay(text):
+    assert read_problem(text).message == text

@@ -6,11 +6,13 @@ import logging
 import time
 
 import pytest
-from faulty_server import FaultyServer, closed_port, reply
+from faulty_server import FaultyServer, close_after_reading, closed_port, redirect, reply
 
+from comflowy_nb.errors import ServiceError
 from comflowy_nb.services import transport
 from comflowy_nb.services.answers import Answer, Failure, Trouble
 from comflowy_nb.services.http import Http
+from comflowy_nb.services.picture_urls import Pictures
 from comflowy_nb.services.transport import is_public, make_session
 from comflowy_nb.settings import Secret
 
@@ -145,6 +147,35 @@ def test_the_log_holds_no_key_and_no_signature(faulty, http, caplog):
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
     assert any("ppt=***&id=shown" in line for line in lines)
     assert any("v=shown" in line for line in lines)
+    assert not any("canary" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "q-sign-algorithm=sha1&q-signature=canary",
+        "auth_key=1700000000-0-0-canary",
+        "sign=canary&t=1",
+        "verify=1700000000-canary",
+        "OSSAccessKeyId=canary&Expires=1",
+        "canary",
+        "next='canary'&x=<canary>",
+    ],
+)
+def test_the_log_holds_no_query_of_a_picture(faulty, caplog, query):
+    """Storage services sign addresses in many ways, and a list of the names of some let the others into the log."""
+    caplog.set_level(logging.DEBUG)
+    faulty.on("GET /p.png", redirect(f"/moved.png?{query}"))
+    faulty.on("GET /moved.png", reply(b"bytes"))
+    faulty.on("GET /gone.png", close_after_reading())
+    pictures = Pictures(faulty.url, "studio")
+    with pictures.open(f"/p.png?{query}") as stream:
+        assert b"".join(stream.chunks()) == b"bytes"
+    with pytest.raises(ServiceError), pictures.open(f"/gone.png?{query}"):
+        pass
+    pictures.close()
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
+    assert any("/moved.png?***" in line for line in lines)
     assert not any("canary" in line for line in lines)
 
 

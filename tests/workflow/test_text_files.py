@@ -13,7 +13,7 @@ from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.console import read_console
 from comflowy_nb.workflow.graph import made_of_picture, read_graph
 from comflowy_nb.workflow.sweep_file import read_sweep_file
-from comflowy_nb.workflow.text_files import read_text
+from comflowy_nb.workflow.user_files import MAX_YAML_BYTES, read_text
 
 NODES = {"6": {"class_type": "CLIPTextEncode", "inputs": {"text": "猫 собака café 🦊"}}}
 ENCODINGS = {
@@ -68,7 +68,7 @@ def test_a_catalogue_is_read_and_changed_in_any_unicode_encoding(tmp_path, encod
     catalogue.alias("mine", "prompt", "6::text")
     again = Catalogue.open(None, tmp_path / "home")
     assert dict(again.get("mine").aliases) == {"prompt": "6::text"}
-    assert "# 猫" in read_text(path)
+    assert "# 猫" in read_text(path, MAX_YAML_BYTES)
 
 
 def test_what_lies_beside_an_image_is_read_in_any_unicode_encoding(tmp_path, encode):

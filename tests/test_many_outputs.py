@@ -1,0 +1,74 @@
+"""A service that lists thousands of outputs: the run ends, and the images of other runs do not wait behind it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from faulty_server import choose, reply
+from scripted_api import CHECK, png
+from waiting import wait_until
+
+MAX_OUTPUTS = 1000  # of one run
+
+
+def success(urls):
+    return reply({"success": True, "data": {"status": "success", "output_images": urls, "full_outputs": {}}})
+
+
+@pytest.mark.slow
+def test_a_result_with_60000_addresses_ends_and_says_what_is_left_out(client, api):
+    """A success whose answer was over 1 MiB was polled for ever: the answer was cut off and never understood."""
+    api.on(CHECK, success([f"{api.url}/gone/{'x' * 40}-{number}.png" for number in range(60_000)]))
+    run = client.run("wf-1", {"3::cfg": 1}, wait=False)
+    wait_until(lambda: run.status == "success", timeout_s=60)
+    assert len(run.record.pictures) == MAX_OUTPUTS
+    assert f"60000 outputs, and only the first {MAX_OUTPUTS}" in run.record.remark
+    run.wait(120)
+    assert {picture.state for picture in run.record.pictures} == {"missing"}
+
+
+def test_addresses_that_are_gone_are_asked_for_anew_once_for_all(client, api):
+    """Every dead address checked the run again: thousands of checks of one run, each with thousands of addresses."""
+    api.on(CHECK, success([f"{api.url}/gone/{number}.png" for number in range(100)]))
+    run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
+    assert run.status == "success"
+    assert {picture.state for picture in run.record.pictures} == {"missing"}
+    assert api.count(CHECK) < 10
+
+
+def test_an_address_that_ran_out_is_fetched_at_its_new_one(client, api):
+    """Signed addresses change at every check; one check serves all images of the run."""
+    checks = []
+
+    def check(_):
+        checks.append(True)
+        return success([f"{api.url}/signed/{number}.png?sig={len(checks)}" for number in range(20)])
+
+    api.on(CHECK, choose(check))
+    api.on("GET /signed/*", choose(lambda seen: reply({}, 403) if seen.query["sig"] == "1" else reply(png())))
+    run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
+    assert [picture.state for picture in run.record.pictures] == ["kept"] * 20
+    assert len(checks) < 10
+
+
+def test_images_of_another_run_do_not_wait_behind_a_run_whose_images_hang(client, api):
+    """The images of all runs stood in one queue, so one run with many slow ones stopped every other."""
+    released = threading.Event()
+
+    def hang(_):
+        assert released.wait(60)
+        return reply({}, 404)
+
+    api.on("GET /slow/*", choose(hang))
+    slow = success([f"{api.url}/slow/{number}.png" for number in range(MAX_OUTPUTS)])
+    quick = success([f"{api.url}/pictures/{number}.png" for number in range(8)])
+    api.on(CHECK, choose(lambda seen: slow if seen.query["id"] == "run-1" else quick))
+    try:
+        first = client.run("wf-1", {"3::cfg": 1}, wait=False)
+        wait_until(lambda: api.count("GET /slow/*") >= 3)
+        second = client.run("wf-1", {"3::cfg": 2}, timeout=60)
+        assert [picture.state for picture in second.record.pictures] == ["kept"] * 8
+        assert not first.record.is_settled
+    finally:
+        released.set()
