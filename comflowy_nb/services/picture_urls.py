@@ -23,6 +23,7 @@ from comflowy_nb.errors import (
     UnreachableError,
 )
 from comflowy_nb.services.answers import Failure, Trouble, explain, rate_limit, read_pause
+from comflowy_nb.services.bodies import read_pieces
 from comflowy_nb.services.deadlines import Limit, holding
 from comflowy_nb.services.origins import is_loopback, origin_of
 from comflowy_nb.services.transport import is_public, make_session
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Pictures"]
 
 MAX_REDIRECTS = 3
-CHUNK_BYTES = 64 * 1024
 FLOOR_BYTES_PER_S = 1024.0  # slower than this for as long as silence is borne is taken for stuck
 
 
@@ -152,7 +152,7 @@ class _Opening:
 
     def chunks(self) -> Iterator[bytes]:
         assert self._response is not None
-        pieces: Iterator[bytes] = self._response.iter_content(CHUNK_BYTES)
+        pieces = read_pieces(self._response)
         while True:
             failure = None
             piece = b""
