@@ -231,6 +231,8 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
                 self._still = draw_still(self._pictures, self.differences, self._canvas, captions)
             return self._still
 
+    _ipython_display_ = None  # in ipywidgets 7 it would show the widget alone, and nothing where there are no widgets
+
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.plain import plain
+from comflowy_nb.notebook.widget_versions import HORIZONTAL, TOOLTIP
 from comflowy_nb.runs.captions import LONG_TEXT
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.json_values import text_of
@@ -138,7 +139,7 @@ class Control(ABC):
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
     def _options(self, **more: Any) -> dict[str, Any]:
-        return {"description": self._label, "tooltip": tooltip_of(self.field), **more}
+        return {"description": self._label, TOOLTIP: tooltip_of(self.field), **more}
 
 
 class TextControl(Control):
@@ -221,9 +222,7 @@ class SwitchControl(Control):
     def _make(self) -> Any:
         on, off = self.field.label_on, self.field.label_off
         if on and off and on != off:
-            return widgets.RadioButtons(
-                **self._options(options=[(on, True), (off, False)], orientation="horizontal", value=None)
-            )
+            return widgets.RadioButtons(**self._options(options=[(on, True), (off, False)], value=None), **HORIZONTAL)
         return widgets.Checkbox(**self._options(indent=False))
 
     def _read(self) -> Any:

@@ -10,6 +10,7 @@ import os
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client.manager import run_kernel
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -86,3 +87,58 @@ def test_two_kernels_share_the_history(execute):
     )
     notebook = execute("%load_ext comflowy_nb\n%comflowy run default 3::steps=3 3::seed=909", COMFLOWY_TARGET="sandbox")
     assert "nothing sent" in notebook.cells[0].outputs[0].data["text/plain"]
+
+
+@pytest.fixture
+def kernel(shared_home, monkeypatch):
+    """A kernel as a notebook has one, connected to the sandbox: its client."""
+    monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
+    monkeypatch.setenv("COMFLOWY_TARGET", "sandbox")
+    with run_kernel(kernel_name="python3") as client:
+        reply = client.execute_interactive(
+            "%load_ext comflowy_nb\n%comflowy connect sandbox\n%comflowy fields default",
+            timeout=90,
+            output_hook=lambda _: None,
+        )
+        assert reply["content"]["status"] == "ok"
+        yield client
+
+
+def test_tab_in_the_body_of_a_cell(kernel):
+    """On IPython 7 the extension did not load at all: its completer has neither matchers nor the text of the cell."""
+
+    def offered(text):
+        content = kernel.complete(text, len(text), reply=True, timeout=60)["content"]
+        before = text[: content["cursor_start"]]
+        return [(before + match).rsplit("\n", 1)[-1].strip() for match in content["matches"]]
+
+    assert offered("%%comflowy ru") == ["%%comflowy run", "%%comflowy runs"]
+    assert offered("%%comflowy run default\nsamp") == ["sampler_name:"]
+    assert offered("%%comflowy run default\ncfg: 7\nsampler_name: heu") == ["sampler_name: heun"]
+    assert "sampler_name: [euler, heun" in offered("%%comflowy sweep default\nsampler_name: [euler, he")
+    assert {"sampler_name:", "cfg:"} <= set(offered("%%comflowy run default\n"))
+
+
+def test_a_form_and_a_comparison_are_shown_with_and_without_the_extension(execute):
+    """On ipywidgets 7 a form could not be shown: what gives its data is called otherwise there."""
+    notebook = execute(
+        "%load_ext comflowy_nb\nimport comflowy_nb",
+        "a = %comflowy run default 3::steps=2 3::seed=31 5::width=128 5::height=128\n"
+        "b = %comflowy run default 3::steps=2 3::seed=32 5::width=128 5::height=128",
+        "comflowy_nb.compare(a, b)",
+        "form = comflowy_nb.form('default', {'steps': 2})\nform",
+        "form.run(wait=True)",
+        "%unload_ext comflowy_nb",
+        "comflowy_nb.compare(a, b)",
+        "display(form)",
+        COMFLOWY_TARGET="sandbox",
+    )
+    for number, word in ((2, "seed"), (3, "sampler_name"), (6, "seed"), (7, "sampler_name")):
+        shown = notebook.cells[number].outputs[0].data
+        assert "application/vnd.jupyter.widget-view+json" in shown
+        assert word in shown["text/html"]
+        assert word in shown["text/plain"]
+    states = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    for number in (2, 3, 6, 7):
+        view = notebook.cells[number].outputs[0].data["application/vnd.jupyter.widget-view+json"]
+        assert view["model_id"] in states
