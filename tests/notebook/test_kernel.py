@@ -10,7 +10,7 @@ import os
 import nbformat
 import numpy as np
 import pytest
-from jupyter_client.manager import run_kernel
+from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -91,24 +91,53 @@ def test_two_kernels_share_the_history(execute):
 
 @pytest.fixture
 def kernel(shared_home, monkeypatch):
-    """A kernel as a notebook has one, connected to the sandbox: its client."""
+    """A kernel as a notebook has one, connected to the sandbox: its manager and its client."""
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
-    monkeypatch.setenv("COMFLOWY_TARGET", "sandbox")
-    with run_kernel(kernel_name="python3") as client:
-        reply = client.execute_interactive(
-            "%load_ext comflowy_nb\n%comflowy connect sandbox\n%comflowy fields default",
-            timeout=90,
-            output_hook=lambda _: None,
-        )
-        assert reply["content"]["status"] == "ok"
-        yield client
+    manager, client = start_new_kernel(kernel_name="python3")
+    reply = client.execute_interactive(
+        "%load_ext comflowy_nb\n%comflowy connect sandbox\n%comflowy fields default",
+        timeout=90,
+        output_hook=lambda _: None,
+    )
+    assert reply["content"]["status"] == "ok"
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%comflowy run default 3::steps=10000 3::seed=41 5::width=64 5::height=64",
+        "%comflowy sweep default 3::steps=10000 3::seed=42,43 5::width=64 5::height=64",
+    ],
+    ids=["run", "sweep"],
+)
+def test_the_status_is_live_and_an_interrupt_cancels(kernel, line):
+    manager, client = kernel
+    shown, is_interrupted = [], False
+
+    def watch(message):
+        nonlocal is_interrupted
+        if message["msg_type"] in {"display_data", "update_display_data"}:
+            shown.append(message["content"]["data"]["text/plain"])
+            if not is_interrupted and message["msg_type"] == "update_display_data" and "running" in shown[-1]:
+                is_interrupted = True
+                manager.interrupt_kernel()
+
+    reply = client.execute_interactive(line, timeout=90, output_hook=watch)["content"]
+    assert reply["status"] == "error"
+    assert reply["ename"] == "KeyboardInterrupt"
+    assert any("cancelled" in text for text in shown), shown
 
 
 def test_tab_in_the_body_of_a_cell(kernel):
     """On IPython 7 the extension did not load at all: its completer has neither matchers nor the text of the cell."""
 
+    _, client = kernel
+
     def offered(text):
-        content = kernel.complete(text, len(text), reply=True, timeout=60)["content"]
+        content = client.complete(text, len(text), reply=True, timeout=60)["content"]
         before = text[: content["cursor_start"]]
         return [(before + match).rsplit("\n", 1)[-1].strip() for match in content["matches"]]
 
