@@ -272,7 +272,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         """Data and metadata for a notebook: the widget, and beside it what stands in the form, as text and as HTML."""
         return {**view_of(self), **static_form(self.workflow.name, self._body.rows())}, {}
 
-    _ipython_display_ = None  # in ipywidgets 7 it would show the widget alone, and nothing where there are no widgets
+    _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         return self.bundle()

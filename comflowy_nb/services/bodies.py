@@ -1,7 +1,7 @@
 """Read the body of a response in bounded memory, whatever the version of urllib3.
 
-urllib3 before 2.6 decompresses all that it has read at once, and undoes any number of layers: 800 bytes can become
-400 MB. Here the body is read as it was sent, and one layer of gzip is decompressed piece by piece.
+Older versions of urllib3 (2.0.7 among them) decompress all that they have read at once, and any number of layers: 800
+bytes can become 400 MB. Here the body is read as it was sent, and one layer of gzip is decompressed piece by piece.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GZIP_WBITS = 16 + zlib.MAX_WBITS  # zlib's way to ask for a gzip header and che
 def read_pieces(response: requests.Response) -> Iterator[bytes]:
     """Yield the body in pieces of at most `PIECE_BYTES`, decompressed if it is gzip.
 
-    Any other Content-Encoding is passed on as it came, since none was asked for.
+    A body with any other Content-Encoding, which no request here asks for, is not decompressed.
 
     Raises
     ------
