@@ -1,6 +1,7 @@
 # make demo   run notebooks/quickstart.ipynb on the sandbox; leaves an HTML page and the grid under build/demo/
 # make lab    open the same notebook in JupyterLab
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
+# make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy
 # make bench  the benchmarks; benchmarks/README.md says what they measure
 # make notebooks  execute the tutorials again, to commit them
@@ -31,7 +32,7 @@ endef
 # Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
 ALL_AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lab test check bench notebooks clean
+.PHONY: demo lab test test-matrix check bench notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -41,6 +42,9 @@ lab: $(VENV)/.installed-lab
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(or $(TESTS),$(ALL_AT_ONCE))
+
+test-matrix: $(VENV)/.installed-matrix
+	@JOBS="$(JOBS)" TESTS="$(TESTS)" UV_PYTHON_DOWNLOADS=never $(BIN)/python tools/test_matrix.py
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .

@@ -41,6 +41,8 @@ def picture_count(cell):
 
 def check_quickstart(content):
     """What the quickstart shows a person, wherever it was executed."""
+    assert "%pip install" in code_cells(content)[0].source
+    assert not code_cells(content)[0].outputs, "where the package is, nothing is installed"
     runs = [cell for cell in code_cells(content) if cell.source.startswith("%%comflowy run default")]
     first, again = runs
     assert "success" in said(first)

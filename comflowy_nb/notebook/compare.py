@@ -232,6 +232,8 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
                 self._still = draw_still(self._pictures, self.differences, self._canvas, captions)
             return self._still
 
+    _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
+
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.completer import SimpleCompletion, context_matcher
-
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.services.server_names import read_names
 from comflowy_nb.settings import home
+
+try:
+    from IPython.core.completer import SimpleCompletion, context_matcher
+except ImportError:  # IPython 7, as on Google Colab
+    context_matcher = None
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,28 +45,61 @@ class Completions:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-
-        @context_matcher()  # type: ignore[untyped-decorator]  # IPython is not read by mypy here
-        def comflowy_matcher(context: CompletionContext) -> dict[str, Any]:
-            return self._match(context)
-
-        self._matcher = comflowy_matcher
+        self._matcher = self._match_arguments if context_matcher is None else self._make_matcher()
 
     def add(self) -> None:
-        self._session.shell.Completer.custom_matchers.append(self._matcher)
+        self._matchers.append(self._matcher)
 
     def remove(self) -> None:
-        matchers = self._session.shell.Completer.custom_matchers
-        if self._matcher in matchers:
-            matchers.remove(self._matcher)
+        if self._matcher in self._matchers:
+            self._matchers.remove(self._matcher)
 
-    def _match(self, context: CompletionContext) -> dict[str, Any]:
+    @property
+    def _matchers(self) -> list[Any]:
+        # In IPython 7 the hook "complete_command" is not called on an empty line, and what jedi finds comes before its
+        # words; a matcher of magics' arguments replaces everything else, as a context matcher does in IPython 8.
+        completer = self._session.shell.Completer
+        matchers: list[Any] = completer.magic_arg_matchers if context_matcher is None else completer.custom_matchers
+        return matchers
+
+    def _make_matcher(self) -> Any:
+        @context_matcher()  # type: ignore[untyped-decorator]  # IPython is not read by mypy here
+        def comflowy_matcher(context: CompletionContext) -> dict[str, Any]:
+            fragment, words = self._find(context.full_text, context.cursor_line, context.text_until_cursor)
+            found = [SimpleCompletion(word, type="comflowy") for word in words]
+            return {"completions": found, "matched_fragment": fragment, "suppress": bool(found)}
+
+        return comflowy_matcher
+
+    def _match_arguments(self, line: str) -> list[str]:
+        """Return what IPython 7 puts in the place of the word at the cursor, which is the fragment's last part."""
+        completer = self._session.shell.Completer
+        before = completer.text_until_cursor
+        text, line_number = self._requested(line)
+        fragment, words = self._find(text, line_number, before)
+        start = max(0, len(fragment) - len(completer.splitter.split_line(before)))
+        return [word[start:] for word in words]
+
+    def _requested(self, line: str) -> tuple[str, int]:
+        """Return the text of the whole cell and the number of the line in it, which IPython 7 does not tell.
+
+        The kernel keeps the front end's request for completions; a terminal has none, so there the line is all.
+        """
+        get_parent = getattr(getattr(self._session.shell, "kernel", None), "get_parent", None)
+        content = get_parent("shell").get("content", {}) if get_parent is not None else {}
+        text, position = content.get("code"), content.get("cursor_pos")
+        if not isinstance(text, str) or not isinstance(position, int):
+            return line, 0
+        line_number = text.count("\n", 0, position)
+        return (text, line_number) if text.split("\n")[line_number] == line else (line, 0)
+
+    def _find(self, text: str, line_number: int, before: str) -> tuple[str, list[str]]:
+        """What has been typed of the word at the cursor, and the words that complete it."""
         try:
-            fragment, words = self._offer(context.full_text, context.cursor_line, context.text_until_cursor)
+            fragment, words = self._offer(text, line_number, before)
         except (ComflowyError, OSError):  # a damaged catalogue is told by the command, not by Tab
-            fragment, words = "", []
-        found = [SimpleCompletion(word, type="comflowy") for word in dict.fromkeys(words) if word.startswith(fragment)]
-        return {"completions": found, "matched_fragment": fragment, "suppress": bool(found)}
+            return "", []
+        return fragment, [word for word in dict.fromkeys(words) if word.startswith(fragment)]
 
     def _offer(self, text: str, line_number: int, before: str) -> tuple[str, Iterable[str]]:
         """What has been typed of the word at the cursor, and all it could be."""

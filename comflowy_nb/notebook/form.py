@@ -15,6 +15,7 @@ from comflowy_nb.notebook.form_runs import Taken
 from comflowy_nb.notebook.form_words import static_form
 from comflowy_nb.notebook.plain import plain
 from comflowy_nb.notebook.views import wait_drawing
+from comflowy_nb.notebook.widget_versions import TOOLTIP, view_of
 from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.runs.timetable import Timetable
 from comflowy_nb.workflow.cell_text import write_cell
@@ -198,7 +199,9 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         )
         copy = widgets.Button(description="Copy as cell", tooltip="the cell that sends what stands here")
         self._anew = widgets.Checkbox(
-            description="run anew", indent=False, tooltip="send it although a success for exactly these values is there"
+            description="run anew",
+            indent=False,
+            **{TOOLTIP: "send it although a success for exactly these values is there"},
         )
         stop = self._reel.stop_button
         run.on_click(lambda _: self._do(self._press_run))
@@ -274,9 +277,9 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Data and metadata for a notebook: the widget, and beside it what stands in the form, as text and as HTML."""
-        found = super()._repr_mimebundle_() or {}
-        data, metadata = found if isinstance(found, tuple) else (found, {})
-        return {**data, **static_form(self.workflow.name, self._body.rows())}, metadata
+        return {**view_of(self), **static_form(self.workflow.name, self._body.rows())}, {}
+
+    _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         return self.bundle()

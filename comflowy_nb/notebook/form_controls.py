@@ -14,6 +14,7 @@ import traitlets
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.plain import plain
+from comflowy_nb.notebook.widget_versions import HORIZONTAL, TOOLTIP
 from comflowy_nb.runs.captions import LONG_TEXT
 from comflowy_nb.runs.html_text import html_text
 from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
@@ -157,7 +158,7 @@ class Control(ABC):
         markup = html_text(self._label)
         is_plain = markup == html.escape(self._label)
         description = {} if is_plain else {"description": markup, "description_allow_html": True}
-        return {"description": self._label, **description, "tooltip": tooltip_of(self.field), **more}
+        return {"description": self._label, **description, TOOLTIP: tooltip_of(self.field), **more}
 
 
 class TextControl(Control):
@@ -270,9 +271,7 @@ class SwitchControl(Control):
     def _make(self) -> Any:
         on, off = self.field.label_on, self.field.label_off
         if on and off and on != off:
-            return widgets.RadioButtons(
-                **self._options(options=[(on, True), (off, False)], orientation="horizontal", value=None)
-            )
+            return widgets.RadioButtons(**self._options(options=[(on, True), (off, False)], value=None), **HORIZONTAL)
         return widgets.Checkbox(**self._options(indent=False))
 
     def _read(self) -> Any:

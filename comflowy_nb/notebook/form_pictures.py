@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError, PictureError, RefError
 from comflowy_nb.notebook.form_controls import Control
+from comflowy_nb.notebook.widget_versions import TOOLTIP, take_upload
 from comflowy_nb.workflow.image_files import assert_decodable, open_image
 from comflowy_nb.workflow.json_values import text_of
 from comflowy_nb.workflow.pictures import PictureInput, is_picture, open_picture, picture_of, picture_of_bytes
@@ -45,7 +46,7 @@ class PictureControl(Control):
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
         self._preview.add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
-            accept="image/*", description="Choose a file", tooltip=f"a picture for {label}"
+            accept="image/*", description="Choose a file", **{TOOLTIP: f"a picture for {label}"}
         )
         super().__init__(field, label)
 
@@ -96,13 +97,12 @@ class PictureControl(Control):
         self._hold(picture, picture.name)
         self.input.value = picture.name
 
-    def _take_file(self, change: Any) -> None:
+    def _take_file(self, _: Any) -> None:
         """Keep what was chosen here alone: in the widget's state it would be saved with the notebook."""
-        files = change["new"]
-        if not files:
+        chosen = take_upload(self._chooser)
+        if chosen is None:
             return
-        name, content = str(files[0]["name"]), bytes(files[0]["content"])
-        self._chooser.value = ()
+        name, content = chosen
         try:
             picture = picture_of_bytes(content, name)
         except PictureError as error:

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from comflowy_nb.errors import FieldError
 from comflowy_nb.notebook.form_controls import EXACT
 from comflowy_nb.notebook.form_numbers import DigitsControl
+from comflowy_nb.notebook.widget_versions import TOOLTIP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,10 @@ class SeedControl(DigitsControl):
 
     def _make(self) -> Any:
         self.mode = widgets.Dropdown(
-            options=SEED_MODES, value="fixed", description="each run", tooltip="what the next run does with the seed"
+            options=SEED_MODES,
+            value="fixed",
+            description="each run",
+            **{TOOLTIP: "what the next run does with the seed"},
         )
         self.mode.add_class("cfy-mode")
         return widgets.Text(**self._options(continuous_update=False))

@@ -62,6 +62,7 @@ INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size i
     "small": ("#8d939c", "normal", 10),
 }
 _BASE_FONT = "DejaVu Sans"  # comes with matplotlib, so it is always there
+_LESS_THAN_A_PIXEL = 1e-6  # matplotlib cuts 827.9999 pixels to 827
 _NO_GLYPH = "\N{WHITE SQUARE}"
 
 
@@ -76,7 +77,8 @@ def draw_figure(
     """A figure of this size in CSS pixels: the pixels of `paper`, and words on top; and how it looks at this scale."""
     width, height = size
     # Hinting makes letters of few pixels wider than they were measured: they are drawn fine, and reduced.
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI * _FINE, facecolor="white", edgecolor="white")
+    inches = [(side + _LESS_THAN_A_PIXEL) / _DPI for side in size]
+    figure = Figure(figsize=(inches[0], inches[1]), dpi=_DPI * _FINE, facecolor="white", edgecolor="white")
     figure.set_layout_engine("none")  # whatever the person's rcParams ask for
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))

@@ -94,7 +94,8 @@ def is_alive(folder: Path, name: str) -> bool:
         return False
     try:
         # One at a time, of all processes: two that ask about a dead owner would see each other's hold of its lock.
-        with FileLock(folder / _PROBING, timeout=_PROBING_S, poll_interval=0.001, thread_local=False):
+        probing = FileLock(folder / _PROBING, timeout=_PROBING_S, thread_local=False)
+        with probing.acquire(poll_interval=0.001):
             return not _remove_if_free(path)
     except (Timeout, OSError, NotImplementedError):
         return True  # nothing is known: what may be followed is left alone

@@ -113,9 +113,9 @@ def _is_locked(path: Path) -> bool:
         return False
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        probing = FileLock(path.parent / _PROBING, timeout=_ASK_S, poll_interval=0.001, thread_local=False)
+        probing = FileLock(path.parent / _PROBING, timeout=_ASK_S, thread_local=False)
         # Its owner is gone for good, since a name is used once: the file goes too, while we hold it.
-        with probing, lock, contextlib.suppress(OSError):
+        with probing.acquire(poll_interval=0.001), lock, contextlib.suppress(OSError):
             path.unlink()
     except Timeout:
         return True

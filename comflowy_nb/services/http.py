@@ -15,6 +15,7 @@ import requests
 
 from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, ServiceError, UnreachableError
 from comflowy_nb.services.answers import MAX_PAUSE_S, Answer, Failure, explain
+from comflowy_nb.services.bodies import read_pieces
 from comflowy_nb.services.deadlines import Limit, holding
 from comflowy_nb.services.origins import is_loopback
 from comflowy_nb.services.transport import Session, make_session
@@ -118,14 +119,16 @@ class Http:
             **options,
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            body, flaw = b"", None
+            body, flaw = bytearray(), None
             try:
-                body = response.raw.read(max_bytes + 1, decode_content=True)
+                for piece in read_pieces(response):
+                    body += piece
+                    if len(body) > max_bytes:
+                        flaw = f"the answer is larger than {max_bytes // 1024**2} MiB"
+                        break
             except Exception as error:  # noqa: BLE001 - the head is known, so the answer stands, with a flaw
                 flaw = explain(error, limit).text
-            if len(body) > max_bytes:
-                body, flaw = b"", f"the answer is larger than {max_bytes // 1024**2} MiB"
-            return Answer(response.status_code, headers, body, flaw)
+            return Answer(response.status_code, headers, b"" if flaw else bytes(body), flaw)
 
     def close(self) -> None:
         self._kept.close()

@@ -24,6 +24,7 @@ from comflowy_nb.errors import (
     UnreachableError,
 )
 from comflowy_nb.services.answers import Failure, Trouble, error_of_proxy, explain, rate_limit, read_pause
+from comflowy_nb.services.bodies import read_pieces
 from comflowy_nb.services.deadlines import Limit, holding
 from comflowy_nb.services.origins import is_loopback, origin_of
 from comflowy_nb.services.transport import hiding_queries, is_public, make_session
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Pictures"]
 
 MAX_REDIRECTS = 3
-CHUNK_BYTES = 64 * 1024
 _NOT_IN_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")  # RFC 3986
 FLOOR_BYTES_PER_S = 1024.0  # slower than this for as long as silence is borne is taken for stuck
 
@@ -168,7 +168,7 @@ class _Opening:
 
     def chunks(self) -> Iterator[bytes]:
         assert self._response is not None
-        pieces: Iterator[bytes] = self._response.iter_content(CHUNK_BYTES)
+        pieces = read_pieces(self._response)
         while True:
             failure = None
             piece = b""

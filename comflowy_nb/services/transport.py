@@ -20,6 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+from comflowy_nb.services.bodies import ACCEPT_ENCODING
 from comflowy_nb.services.deadlines import TimedSocket, held
 
 if TYPE_CHECKING:
@@ -268,7 +269,9 @@ def make_session(*, fresh: bool = False, public: bool = False) -> Session:
     session.mount("http://", _Adapter(direct, proxied))
     session.mount("https://", _Adapter(direct, proxied))
     session.auth = _no_auth
-    session.headers = CaseInsensitiveDict({name: session.headers[name] for name in ("User-Agent", "Accept-Encoding")})
+    session.headers = CaseInsensitiveDict(
+        {"User-Agent": session.headers["User-Agent"], "Accept-Encoding": ACCEPT_ENCODING}
+    )
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 

@@ -338,8 +338,8 @@ def test_references_are_completed(sandbox, shell):
     ref = run(sandbox, 1005).ref
     assert ref in offered(shell, "%comflowy compare ")
     assert ref in offered(shell, f"%comflowy compare {ref} ")
-    assert offered(shell, f"%comflowy compare {ref} {ref} --mode d") == ["difference"]
-    assert "--save" in offered(shell, f"%comflowy compare {ref} --")
+    assert offered(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
+    assert "--save" in offered(shell, f"%comflowy compare {ref} ", "--")
 
 
 def test_help_says_how(sandbox):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import threading
@@ -68,6 +69,16 @@ def control(form, key):
 
 def box(form, key):
     return control(form, key).input
+
+
+def choose_file(chooser, name, content):
+    """Do to the widget what the browser does when a person chooses a file."""
+    about = {"name": name, "type": "image/png", "size": len(content)}
+    if isinstance(chooser.value, tuple):
+        now = dt.datetime.now(dt.UTC)
+        chooser.value = ({**about, "last_modified": now, "content": memoryview(content)},)
+    else:  # ipywidgets 7
+        chooser.set_state({"metadata": [about], "data": [memoryview(content)], "_counter": 1})
 
 
 def press(form):
@@ -452,13 +463,13 @@ def test_unknown_keywords_and_names_are_refused(made):
 
 
 def test_closing_frees_the_widgets_and_stops_the_thread(made):
-    before = len(widgets.widget._instances)
+    before = len(widgets.Widget.get_manager_state()["state"])
     one = made("default", {"steps": 2, "width": 128, "height": 128, "cfg": 1.25})
     one.run()
     settle(one)
     one.close()
     one.close()
-    after = len(widgets.widget._instances)
+    after = len(widgets.Widget.get_manager_state()["state"])
     assert after <= before
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("comflowy-form")])
 
@@ -486,13 +497,14 @@ def test_a_picture_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_pa
     path = tmp_path / "photo.png"
     Image.new("RGB", (640, 480), "teal").save(path)
     content = path.read_bytes()
-    picture._take_file(
-        {"new": ({"name": "photo.png", "type": "image/png", "size": len(content), "content": memoryview(content)},)}
-    )
+    choose_file(picture._chooser, "photo.png", content)
     assert picture.input.value == "photo.png"
     assert picture._preview.layout.display == ""
     assert len(picture._preview.value) < 10_000
-    assert picture._chooser.value == ()
+    assert not picture._chooser.value
+    state = json.dumps(picture._chooser.get_state(), default=lambda value: bytes(value).hex())
+    assert "photo.png" not in state
+    assert content[:100].hex() not in state
     press(one)
     settle(one)
     assert one.runs[0].status is Status.SUCCESS, one.runs[0].error
@@ -505,7 +517,7 @@ def test_a_file_called_as_the_default_is_another_picture(form):
     assert "1::image" not in one.params
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "teal").save(buffer, "PNG")
-    control(one, "1::image")._take_file({"new": ({"name": "example.png", "content": memoryview(buffer.getvalue())},)})
+    choose_file(control(one, "1::image")._chooser, "example.png", buffer.getvalue())
     assert one.params["1::image"].name == "example.png"
     assert one.params["1::image"].load() == buffer.getvalue()
 

@@ -10,6 +10,7 @@ import os
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -86,3 +87,87 @@ def test_two_kernels_share_the_history(execute):
     )
     notebook = execute("%load_ext comflowy_nb\n%comflowy run default 3::steps=3 3::seed=909", COMFLOWY_TARGET="sandbox")
     assert "nothing sent" in notebook.cells[0].outputs[0].data["text/plain"]
+
+
+@pytest.fixture
+def kernel(shared_home, monkeypatch):
+    """A kernel as a notebook has one, connected to the sandbox: its manager and its client."""
+    monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
+    manager, client = start_new_kernel(kernel_name="python3")
+    reply = client.execute_interactive(
+        "%load_ext comflowy_nb\n%comflowy connect sandbox\n%comflowy fields default",
+        timeout=90,
+        output_hook=lambda _: None,
+    )
+    assert reply["content"]["status"] == "ok"
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%comflowy run default 3::steps=10000 3::seed=41 5::width=64 5::height=64",
+        "%comflowy sweep default 3::steps=10000 3::seed=42,43 5::width=64 5::height=64",
+    ],
+    ids=["run", "sweep"],
+)
+def test_the_status_is_live_and_an_interrupt_cancels(kernel, line):
+    manager, client = kernel
+    shown, is_interrupted = [], False
+
+    def watch(message):
+        nonlocal is_interrupted
+        if message["msg_type"] in {"display_data", "update_display_data"}:
+            shown.append(message["content"]["data"]["text/plain"])
+            if not is_interrupted and message["msg_type"] == "update_display_data" and "running" in shown[-1]:
+                is_interrupted = True
+                manager.interrupt_kernel()
+
+    reply = client.execute_interactive(line, timeout=90, output_hook=watch)["content"]
+    assert reply["status"] == "error"
+    assert reply["ename"] == "KeyboardInterrupt"
+    assert any("cancelled" in text for text in shown), shown
+
+
+def test_tab_in_the_body_of_a_cell(kernel):
+    """On IPython 7 the extension did not load at all: its completer has neither matchers nor the text of the cell."""
+
+    _, client = kernel
+
+    def offered(text):
+        content = client.complete(text, len(text), reply=True, timeout=60)["content"]
+        before = text[: content["cursor_start"]]
+        return [(before + match).rsplit("\n", 1)[-1].strip() for match in content["matches"]]
+
+    assert offered("%%comflowy ru") == ["%%comflowy run", "%%comflowy runs"]
+    assert offered("%%comflowy run default\nsamp") == ["sampler_name:"]
+    assert offered("%%comflowy run default\ncfg: 7\nsampler_name: heu") == ["sampler_name: heun"]
+    assert "sampler_name: [euler, heun" in offered("%%comflowy sweep default\nsampler_name: [euler, he")
+    assert {"sampler_name:", "cfg:"} <= set(offered("%%comflowy run default\n"))
+
+
+def test_a_form_and_a_comparison_are_shown_with_and_without_the_extension(execute):
+    """On ipywidgets 7 a form could not be shown: what gives its data is called otherwise there."""
+    notebook = execute(
+        "%load_ext comflowy_nb\nimport comflowy_nb",
+        "a = %comflowy run default 3::steps=2 3::seed=31 5::width=128 5::height=128\n"
+        "b = %comflowy run default 3::steps=2 3::seed=32 5::width=128 5::height=128",
+        "comflowy_nb.compare(a, b)",
+        "form = comflowy_nb.form('default', {'steps': 2})\nform",
+        "form.run(wait=True)",
+        "%unload_ext comflowy_nb",
+        "comflowy_nb.compare(a, b)",
+        "display(form)",
+        COMFLOWY_TARGET="sandbox",
+    )
+    for number, word in ((2, "seed"), (3, "sampler_name"), (6, "seed"), (7, "sampler_name")):
+        shown = notebook.cells[number].outputs[0].data
+        assert "application/vnd.jupyter.widget-view+json" in shown
+        assert word in shown["text/html"]
+        assert word in shown["text/plain"]
+    states = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    for number in (2, 3, 6, 7):
+        view = notebook.cells[number].outputs[0].data["application/vnd.jupyter.widget-view+json"]
+        assert view["model_id"] in states

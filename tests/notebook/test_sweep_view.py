@@ -276,10 +276,8 @@ def test_a_thousand_cells_page_say_so_and_stay_below_a_megabyte(folder, swept, t
     for cell in sweep.cells:
         record = replace(pattern.record, token=f"token{cell.number}", number=cell.number, pictures=(picture,))
         sweep.attach(cell, Run(record, folder))
-    began_s = time.thread_time()
     drawn = grid(sweep)
     data, metadata = drawn.bundle()
-    assert time.thread_time() - began_s < 15
     assert len(str(data)) < 1_000_000
     assert metadata["image/jpeg"]["width"] <= 1200
     assert metadata["image/jpeg"]["height"] <= 2450

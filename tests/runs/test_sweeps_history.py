@@ -425,17 +425,12 @@ def test_two_who_draw_at_once_go_on_with_the_same_seeds(history):
 # -- many ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_cells_are_quick(history, sweeps, sweep_intent, intent):
+def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_intent, intent):
     text = "beautiful scenery nature glass bottle landscape, purple galaxy bottle, " * 5
     many = [(n, (n // 40, n % 40), {"3::cfg": n / 2, "6::text": text, "3::seed": n}, f"key{n}") for n in range(1, 1001)]
 
-    def timed(act):
-        begun = time.thread_time()
-        return act(), time.thread_time() - begun
-
-    sweep, entering_s = timed(lambda: sweeps.enter(sweep_intent(), many))
-    again, again_s = timed(lambda: sweeps.enter(sweep_intent(), many))
-    assert again == sweep
+    sweep = sweeps.enter(sweep_intent(), many)
+    assert sweeps.enter(sweep_intent(), many) == sweep
     with history._store.write() as connection:  # a claim each would take a second of the test
         for number, _, _, key in many:
             connection.execute(
@@ -453,14 +448,14 @@ def test_a_thousand_cells_are_quick(history, sweeps, sweep_intent, intent):
         return connection
 
     history._store._take = take
-    found, cells_s = timed(lambda: sweeps.cells(sweep.token))
+    found = sweeps.cells(sweep.token)
     assert len(statements) <= 7  # the transaction's two, cells, runs, and their pictures in pieces
-    claims, peek_s = timed(lambda: sweeps.peek([key for *_, key in many]))
+    statements.clear()
+    claims = sweeps.peek([key for *_, key in many])
+    assert len(statements) <= 7
     history._store._take = real
     assert [cell.run.token for cell in found] == [f"t{n}" for n in range(1, 1001)]
     assert set(kinds(claims)) == {"same"}
-    print(f"entered {entering_s:.3f} s, again {again_s:.3f} s, cells {cells_s:.3f} s, peek {peek_s:.3f} s")
-    assert max(entering_s, again_s, cells_s, peek_s) < 0.5  # tens of milliseconds on a quiet machine
 
 
 # -- several processes --------------------------------------------------------------------------------------------

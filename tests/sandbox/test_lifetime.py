@@ -72,7 +72,8 @@ def test_locks_of_the_dead_are_swept_and_those_of_the_living_left(locks, clock):
         assert not usage.is_over()
         assert {path.name for path in locks.iterdir()} >= {"living.lock", "note.txt"}
     usage.is_over()
-    assert {path.name for path in locks.iterdir()} == {"note.txt", "probing.lock"}
+    # Some versions of filelock remove the file of a lock that is let go, others leave it.
+    assert {path.name for path in locks.iterdir()} - {"probing.lock"} == {"note.txt"}
 
 
 def test_no_folder_of_locks_means_no_client(tmp_path, clock):
