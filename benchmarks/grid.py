@@ -31,7 +31,7 @@ TARGET = "target: ours <= 0.35 of the CPU of decoding once"
 
 
 def open_sweep(ref: str):
-    from comflowy_nb.runs.library import open_library
+    from comflowy_nb.library import open_library
 
     library = open_library()
     return library.sweep(library.find(ref).sweep)

@@ -13,15 +13,15 @@ __version__ = "0.1.0"
 _PLACES = {
     "Client": "comflowy_nb.client",
     "ComflowyError": "comflowy_nb.errors",
-    "Run": "comflowy_nb.runs.run",
-    "Sweep": "comflowy_nb.runs.sweep",
-    "compare": "comflowy_nb.notebook.compare",
+    "Run": "comflowy_nb.tracking.run",
+    "Sweep": "comflowy_nb.sweeps.sweep",
+    "compare": "comflowy_nb.notebook.compare.widget",
     "connect": "comflowy_nb.client",
-    "form": "comflowy_nb.notebook.form_making",
-    "grid": "comflowy_nb.notebook.showing",
-    "history": "comflowy_nb.runs.library",  # the module itself: `history.runs(...)`, `history.find(...)`
-    "params_from": "comflowy_nb.runs.recipe",
-    "show": "comflowy_nb.notebook.showing",
+    "form": "comflowy_nb.notebook.form.factory",
+    "grid": "comflowy_nb.notebook.display.show",
+    "history": "comflowy_nb.library",  # the module itself: `history.runs(...)`, `history.find(...)`
+    "params_from": "comflowy_nb.images.metadata",
+    "show": "comflowy_nb.notebook.display.show",
 }
 __all__ = [*sorted(_PLACES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all
 

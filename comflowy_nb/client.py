@@ -8,34 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from comflowy_nb.runs.connection import Connection
-from comflowy_nb.runs.ends import error_of, raise_unless_whole
-from comflowy_nb.runs.library import Found, open_library
-from comflowy_nb.runs.owners import Owner
-from comflowy_nb.runs.save_target import check_sweep_target, kind_of_target
-from comflowy_nb.runs.timetable import Interrupted, unbroken
+from comflowy_nb.connection import Connection
+from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
+from comflowy_nb.library import Found, open_library
+from comflowy_nb.scheduler import Interrupted, unbroken
 from comflowy_nb.services.base import Status
-from comflowy_nb.services.connecting import open_service
+from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.axes import count_axes, read_axes
-from comflowy_nb.workflow.axis_types import Axes
+from comflowy_nb.tracking.outcome_errors import error_of, raise_unless_whole
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from comflowy_nb.runs.claims import Claim, Retry
-    from comflowy_nb.runs.library import Library
-    from comflowy_nb.runs.run import Run
-    from comflowy_nb.runs.sweep import Sweep
-    from comflowy_nb.runs.sweep_rows import SweepRecord
-    from comflowy_nb.runs.sweeper import Draft
+    from comflowy_nb.database.deduplication import Claim, Retry
+    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
-    from comflowy_nb.workflow.finding import Finder
+    from comflowy_nb.sweeps.planner import Draft
+    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.finder import Finder
     from comflowy_nb.workflow.graph import Made
-    from comflowy_nb.workflow.pictures import PictureInput
+    from comflowy_nb.workflow.images import PictureInput
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 

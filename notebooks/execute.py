@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from comflowy_nb.demo import await_end_of_sandbox, execute, kernel_environment, strip
-from comflowy_nb.demo_teller import Teller
+from comflowy_nb.cli.demo import await_end_of_sandbox, execute, kernel_environment, strip
+from comflowy_nb.cli.progress import Teller
 from comflowy_nb.errors import ComflowyError
 
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ from scripted_api import ScriptedApi
 from comflowy_nb import connect
 from comflowy_nb.settings import settings
 
+pytest_plugins = ["history_fixtures"]
+
 # What a shell starts in the background ignores an interrupt, and so would every test of one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

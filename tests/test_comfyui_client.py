@@ -30,7 +30,7 @@ from comflowy_nb.errors import (
     UnreachableError,
     WorkflowError,
 )
-from comflowy_nb.services.several import Several
+from comflowy_nb.services.comfyui.multi_server import Several
 from comflowy_nb.settings import settings
 
 SMALL = {"5::width": 64, "5::height": 64, "3::steps": 2}
@@ -511,7 +511,7 @@ def test_a_lost_answer_is_looked_for_and_the_run_taken_up(client, comfy, flat):
 
 def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
-    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0, 0.01))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01))
     comfy.lose("/prompt")
     put = comfy.queue.put
     monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))
@@ -526,7 +526,7 @@ def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, com
 
 def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
-    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0,))
     comfy.silent = True
     comfy.lose("/prompt")
     comfy.fail("/queue", 503, times=1)
@@ -541,7 +541,7 @@ def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, 
 
 def test_an_unknown_run_is_taken_up_when_it_is_heard_of(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
-    monkeypatch.setattr("comflowy_nb.services.comfyui.LOOKS_S", (0.0,))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0,))
     comfy.hold()
     comfy.lose("/prompt")
     comfy.fail("/queue", 503, times=1)
@@ -620,7 +620,7 @@ def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
 
 
 def raise_for(run):
-    from comflowy_nb.runs.ends import error_of
+    from comflowy_nb.tracking.outcome_errors import error_of
 
     raise error_of(run)
 
@@ -644,7 +644,7 @@ def test_a_cancelled_sweep_leaves_nothing_of_ours_and_all_of_others(client, comf
 
 
 def test_an_interrupt_that_the_server_lost_is_repeated_until_it_is_heeded(client, comfy, monkeypatch):
-    monkeypatch.setattr("comflowy_nb.services.comfyui.SETTLE_S", 0.02)
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 0.02)
     interrupt, lost = comfy.queue.interrupt, iter(range(3))
     monkeypatch.setattr(
         comfy.queue, "interrupt", lambda run_id: None if next(lost, None) is not None else interrupt(run_id)

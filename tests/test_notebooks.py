@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from comflowy_nb import demo
-from comflowy_nb.demo_teller import Teller
+from comflowy_nb.cli import demo
+from comflowy_nb.cli.progress import Teller
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

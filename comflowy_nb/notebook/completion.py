@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from IPython.core.completer import CompletionContext
 
-    from comflowy_nb.notebook.commands import Command
+    from comflowy_nb.notebook.commands.table import Command
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -35,7 +35,7 @@ _BEHIND_COMMA = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
 def _commands() -> Mapping[str, Command]:
-    from comflowy_nb.notebook.commands import COMMANDS  # noqa: PLC0415 - not needed before the first Tab
+    from comflowy_nb.notebook.commands.table import COMMANDS  # noqa: PLC0415 - not needed before the first Tab
 
     return COMMANDS
 

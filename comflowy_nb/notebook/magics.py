@@ -11,7 +11,7 @@ from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.notebook.completion import Completions
-from comflowy_nb.notebook.formatters import register_formatters, unregister_formatters
+from comflowy_nb.notebook.display.formatters import register_formatters, unregister_formatters
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import OPTIONS, settings
 
@@ -74,9 +74,9 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         %%comflowy run default             the same, the fields in the lines below
         %comflowy help [COMMAND]           everything else
         """
-        from comflowy_nb.notebook.commands import execute, read_line  # noqa: PLC0415 - not needed to load the extension
-        from comflowy_nb.notebook.plain import shorten  # noqa: PLC0415 - as above
-        from comflowy_nb.workflow.words import split_silencer  # noqa: PLC0415 - as above
+        from comflowy_nb.notebook.commands.table import execute, read_line  # noqa: PLC0415 - not needed to load the extension
+        from comflowy_nb.notebook.display.sanitize import shorten  # noqa: PLC0415 - as above
+        from comflowy_nb.workflow.syntax.line import split_silencer  # noqa: PLC0415 - as above
 
         text, is_silent = split_silencer(line)
         namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)

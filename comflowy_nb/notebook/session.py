@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.form import Form
-    from comflowy_nb.notebook.sweep_view import SweepView
-    from comflowy_nb.notebook.views import RunView, Viewer
-    from comflowy_nb.runs.library import Found, Library
-    from comflowy_nb.runs.run import Run
-    from comflowy_nb.runs.sweep import Sweep
-    from comflowy_nb.runs.sweep_rows import SweepRecord
+    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.library import Found, Library
+    from comflowy_nb.notebook.display.sweep_view import SweepView
+    from comflowy_nb.notebook.display.views import RunView, Viewer
+    from comflowy_nb.notebook.form.form import Form
+    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.catalogue import Catalogue
 
 __all__ = ["Session", "sweep_key"]
@@ -50,7 +50,7 @@ class Session:
     @property
     def drawn(self) -> set[str]:
         """Tokens of what this execution, or this callback of a widget, has drawn in its cell or in an Output."""
-        from comflowy_nb.notebook.slots import capturing_outputs, message_id  # noqa: PLC0415 - as below
+        from comflowy_nb.notebook.display.slots import capturing_outputs, message_id  # noqa: PLC0415 - as below
 
         message = message_id()
         if message != self._drawn_for:
@@ -62,7 +62,7 @@ class Session:
     def viewer(self) -> Viewer:
         """The one thread that draws what no cell waits for."""
         if self._viewer is None:
-            from comflowy_nb.notebook.views import Viewer  # noqa: PLC0415 - not needed before something is drawn
+            from comflowy_nb.notebook.display.views import Viewer  # noqa: PLC0415 - not needed before something is drawn
 
             self._viewer = Viewer()
         return self._viewer
@@ -132,7 +132,7 @@ class Session:
     def library(self) -> Library:
         if self.client is not None:
             return self.client.library
-        from comflowy_nb.runs.library import open_library  # noqa: PLC0415 - opens the history
+        from comflowy_nb.library import open_library  # noqa: PLC0415 - opens the history
 
         return open_library()
 
@@ -150,9 +150,9 @@ class Session:
         RefError
             If it names nothing.
         """
-        from comflowy_nb.runs.library import Found  # noqa: PLC0415
-        from comflowy_nb.runs.run import Run  # noqa: PLC0415
-        from comflowy_nb.runs.sweep import Sweep  # noqa: PLC0415
+        from comflowy_nb.library import Found  # noqa: PLC0415
+        from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415
+        from comflowy_nb.tracking.run import Run  # noqa: PLC0415
 
         if isinstance(ref, Sweep) and ref.record is not None:
             return Found(ref.record)
@@ -171,14 +171,14 @@ class Session:
 
     def view(self, run: Run, **options: Any) -> RunView:
         """Show a run in the cell that runs now, and remember that it is drawn."""
-        from comflowy_nb.notebook.views import RunView  # noqa: PLC0415 - not needed before something is drawn
+        from comflowy_nb.notebook.display.views import RunView  # noqa: PLC0415 - not needed before something is drawn
 
         self.drawn.add(run.token)
         return RunView(run, in_kernel=self.in_kernel, **options)
 
     def sweep_view(self, sweep: Sweep, **options: Any) -> SweepView:
         """Show a sweep in the cell that runs now, and remember that it is drawn."""
-        from comflowy_nb.notebook.sweep_view import SweepView  # noqa: PLC0415 - as above
+        from comflowy_nb.notebook.display.sweep_view import SweepView  # noqa: PLC0415 - as above
 
         self.drawn.add(sweep_key(sweep))
         if sweep.token is not None:
@@ -187,8 +187,8 @@ class Session:
 
     def show_form(self, form: Form) -> None:
         """Show a form in the cell that runs now, its pictures in outputs below it that the saved notebook keeps."""
-        from comflowy_nb.notebook.form_screens import BelowScreen  # noqa: PLC0415 - loads ipywidgets
-        from comflowy_nb.notebook.slots import capturing_outputs  # noqa: PLC0415 - as below
+        from comflowy_nb.notebook.display.slots import capturing_outputs  # noqa: PLC0415 - as below
+        from comflowy_nb.notebook.form.outputs import BelowScreen  # noqa: PLC0415 - loads ipywidgets
 
         self.drawn.add(form.token)
         self.say(*form.bundle())
@@ -198,7 +198,7 @@ class Session:
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; in a terminal its text."""
         if self.in_kernel:
-            from comflowy_nb.notebook.slots import show_bundle  # noqa: PLC0415 - as above
+            from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - as above
 
             show_bundle(data, metadata)
         else:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import AnswerError, SettingsError
-from comflowy_nb.services.origins import WAYS, address_of, is_loopback, origin_of, shortened
+from comflowy_nb.services.http.origins import WAYS, address_of, is_loopback, origin_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.services.answers import Answer, Failure
+    from comflowy_nb.services.http.responses import Answer, Failure
     from comflowy_nb.settings import Secret
 
 __all__ = ["COMFYUI_URL", "Target", "is_comfyui", "is_loopback", "origin_of", "parse_target", "recognise"]
@@ -101,8 +101,8 @@ def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label:
     AuthError
         If a proxy refuses it.
     """
-    from comflowy_nb.services.answers import Failure, Trouble, error_of  # noqa: PLC0415 - requests is heavy
-    from comflowy_nb.services.http import Http  # noqa: PLC0415 - as above
+    from comflowy_nb.services.http.client import Http  # noqa: PLC0415 - as above
+    from comflowy_nb.services.http.responses import Failure, Trouble, error_of  # noqa: PLC0415 - requests is heavy
 
     http = Http(address, headers)
     try:
@@ -115,7 +115,7 @@ def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label:
 
 
 def _is_comfyui(answer: Answer | Failure) -> bool:
-    from comflowy_nb.services.answers import Failure, error_of_proxy  # noqa: PLC0415 - as above
+    from comflowy_nb.services.http.responses import Failure, error_of_proxy  # noqa: PLC0415 - as above
 
     if isinstance(answer, Failure):
         return False
@@ -145,8 +145,8 @@ def recognise(origin: str, label: str = "the server") -> str:
     ServiceError
         If nothing answers there, or nothing we know: one plain sentence.
     """
-    from comflowy_nb.services.answers import BROKE, Failure, error_of  # noqa: PLC0415 - requests is heavy
-    from comflowy_nb.services.http import Http  # noqa: PLC0415 - as above
+    from comflowy_nb.services.http.client import Http  # noqa: PLC0415 - as above
+    from comflowy_nb.services.http.responses import BROKE, Failure, error_of  # noqa: PLC0415 - requests is heavy
 
     http = Http(origin)
     try:

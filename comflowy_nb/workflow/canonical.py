@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.pictures import PictureInput
+from comflowy_nb.workflow.images import PictureInput
 
 __all__ = ["canonical_json", "request_key"]
 

@@ -14,9 +14,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, read_field
+from comflowy_nb.workflow.files.bounded import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
+from comflowy_nb.workflow.files.parts import appearing
 from comflowy_nb.workflow.graph import Graph, parse_graph
-from comflowy_nb.workflow.part_files import appearing
-from comflowy_nb.workflow.user_files import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

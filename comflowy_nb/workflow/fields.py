@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.json_values import as_json, plain, read_untyped, rounded, shown, text_of
-from comflowy_nb.workflow.pictures import PictureInput
+from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.syntax.json_values import as_json, plain, read_untyped, rounded, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, PictureError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
+from comflowy_nb.workflow.files.bounded import MAX_JSON_BYTES, read_text
+from comflowy_nb.workflow.files.images import open_image
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
-from comflowy_nb.workflow.image_files import open_image
-from comflowy_nb.workflow.json_values import TOO_DEEP, is_too_deep
-from comflowy_nb.workflow.user_files import MAX_JSON_BYTES, read_text
+from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
-from comflowy_nb.workflow.body_blocks import read_block
-from comflowy_nb.workflow.expansion import NAMES_ALONE, expand, is_name
+from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.finding import PICTURES
-from comflowy_nb.workflow.json_values import plain, rounded, shown
-from comflowy_nb.workflow.pictures import is_picture, open_picture, picture_of
-from comflowy_nb.workflow.selections import read_selection
-from comflowy_nb.workflow.several import SEED_WORDS, has_range, is_several
-from comflowy_nb.workflow.sweep_pictures import names_files, pattern_in
-from comflowy_nb.workflow.written import Item, Several
+from comflowy_nb.workflow.finder import PICTURES
+from comflowy_nb.workflow.images import is_picture, open_picture, picture_of
+from comflowy_nb.workflow.syntax.body_blocks import read_block
+from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
+from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
+from comflowy_nb.workflow.syntax.lists import Item, Several
+from comflowy_nb.workflow.syntax.multiple_values import SEED_WORDS, has_range, is_several
+from comflowy_nb.workflow.syntax.selections import read_selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from comflowy_nb.workflow.pictures import PictureInput
+    from comflowy_nb.workflow.images import PictureInput
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = [

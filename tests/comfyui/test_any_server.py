@@ -22,10 +22,10 @@ from waiting import wait_until as wait_shortly
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import FieldError, RunFailed, RunRejected
-from comflowy_nb.runs.tracker import Tracker
-from comflowy_nb.services.origins import is_loopback
-from comflowy_nb.services.transport import Session
+from comflowy_nb.services.http.origins import is_loopback
+from comflowy_nb.services.http.transport import Session
 from comflowy_nb.settings import settings
+from comflowy_nb.tracking.tracker import Tracker
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -11,9 +11,9 @@ from faulty_server import FaultyServer, choose, reply
 from PIL import Image
 
 from comflowy_nb.client import Client
-from comflowy_nb.runs.library import open_library
-from comflowy_nb.runs.owners import Owner
-from comflowy_nb.services.comflowy import Comflowy
+from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.library import open_library
+from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret
 
 if TYPE_CHECKING:

@@ -37,9 +37,9 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.runs.images import keep_picture
+from comflowy_nb.images.store import keep_picture
 from comflowy_nb.services.base import Accepted, Output, Rejected, Status, Submission, Unknown
-from comflowy_nb.services.comflowy import Comflowy
+from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret, settings
 
 TOKEN = "GET /api/open/v0/auth/token"

@@ -16,10 +16,13 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.notebook import run_command, runs_commands, sweep_command, views
-from comflowy_nb.runs.run import PictureRecord, Run, RunRecord
-from comflowy_nb.runs.thumbnails import make_thumbnails
+from comflowy_nb.images.thumbnails import make_thumbnails
+from comflowy_nb.notebook.commands import run as run_command
+from comflowy_nb.notebook.commands import runs as runs_commands
+from comflowy_nb.notebook.commands import sweep as sweep_command
+from comflowy_nb.notebook.display import views
 from comflowy_nb.services.base import Status
+from comflowy_nb.tracking.run import PictureRecord, Run, RunRecord
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
 

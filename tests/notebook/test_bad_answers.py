@@ -202,7 +202,7 @@ def test_a_picture_on_a_file_address_is_not_fetched(connected, api, monkeypatch,
 
 def test_a_full_disk_sends_nothing(connected, api, home):
     """The intent can't be written, so the request must not leave."""
-    from comflowy_nb.runs.library import open_library
+    from comflowy_nb.library import open_library
 
     connected("%comflowy runs")
     for connection in open_library().history._store._idle:  # what SQLite says then is what a full disk gives

@@ -20,16 +20,16 @@ from PIL.PngImagePlugin import PngInfo
 from waiting import wait_until
 
 from comflowy_nb import params_from
+from comflowy_nb.database.connection import Store
 from comflowy_nb.errors import FieldError, PictureError, RunFailed, RunRejected, SettingsError, WorkflowError
-from comflowy_nb.notebook.file_outputs import LARGEST_PREVIEW, inline_picture
-from comflowy_nb.notebook.form_controls import SelectionControl
+from comflowy_nb.notebook.display.file_outputs import LARGEST_PREVIEW, inline_picture
+from comflowy_nb.notebook.display.status import status_line
+from comflowy_nb.notebook.display.views import RunView
+from comflowy_nb.notebook.form.controls import SelectionControl
 from comflowy_nb.notebook.session import Session
-from comflowy_nb.notebook.status import status_line
-from comflowy_nb.notebook.views import RunView
-from comflowy_nb.runs.entrance import Entrance
-from comflowy_nb.runs.store import Store
-from comflowy_nb.runs.sweeper import Sweeper
 from comflowy_nb.settings import settings
+from comflowy_nb.sweeps.planner import Sweeper
+from comflowy_nb.tracking.submit import Entrance
 from comflowy_nb.workflow.fields import read_field
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
@@ -168,7 +168,7 @@ def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, 
 
 
 def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comfy, drawn, monkeypatch):
-    monkeypatch.setattr("comflowy_nb.notebook.views.UPDATE_S", 0.02)
+    monkeypatch.setattr("comflowy_nb.notebook.display.views.UPDATE_S", 0.02)
     comfy.previews = True
     comfy.wait_at("3", 4)
     with going_on_when(comfy, lambda: any(line.preview for line in drawn)):
@@ -209,7 +209,7 @@ def test_previews_change_the_screen_at_most_four_times_a_second(comfy, folder):
 
 
 def test_what_waits_says_how_many_are_before_it(home_server, comfy, drawn, monkeypatch):
-    monkeypatch.setattr("comflowy_nb.notebook.views.UPDATE_S", 0.02)
+    monkeypatch.setattr("comflowy_nb.notebook.display.views.UPDATE_S", 0.02)
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads(json.dumps(other_graph()))

@@ -102,7 +102,7 @@ class Sandbox:
     def workers(self):
         # One that is not yet a program of its own holds its parent still: to stop it would stop the server.
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "comflowy_nb.sandbox.worker" in child.cmdline()]
+        return [child for child in children if "comflowy_nb.sandbox.server.worker" in child.cmdline()]
 
     def end(self, number=signal.SIGTERM):
         with contextlib.suppress(ProcessLookupError):
@@ -110,7 +110,7 @@ class Sandbox:
         return self.process.wait(60)
 
 
-def launch(home, *words, program=("-m", "comflowy_nb.cli")):
+def launch(home, *words, program=("-m", "comflowy_nb.cli.main")):
     """Start a sandbox in that home folder and wait until it has said where it is, or has ended."""
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"

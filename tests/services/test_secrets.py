@@ -26,11 +26,11 @@ from faulty_server import (
 
 from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.base import Output, Submission
-from comflowy_nb.services.comflowy import Comflowy
-from comflowy_nb.services.http import Http
-from comflowy_nb.services.keys import find_key
+from comflowy_nb.services.comflowy.service import Comflowy
+from comflowy_nb.services.comflowy.webhooks import Receiver
+from comflowy_nb.services.credentials import find_key
+from comflowy_nb.services.http.client import Http
 from comflowy_nb.services.targets import recognise
-from comflowy_nb.services.webhooks import Receiver
 from comflowy_nb.settings import Secret
 
 KEY = "canary-key+/9"
@@ -215,7 +215,7 @@ def test_no_secret_in_an_interrupt(faulty, monkeypatch):
             type(caught.value), caught.value, caught.value.__traceback__, capture_locals=True
         )
         frames = "".join(told.format())
-        assert "comflowy_nb/services/http.py" in frames
+        assert "comflowy_nb/services/http/client.py" in frames
         assert_clean(frames.split("comflowy_nb/services", 1)[-1], "an interrupt")
         assert caught.value.__context__ is None
 

@@ -7,7 +7,7 @@ from faulty_server import close_after_reading, closed_port, html, redirect, repl
 
 from comflowy_nb import connect
 from comflowy_nb.errors import AnswerError, ServiceError, SettingsError, UnreachableError
-from comflowy_nb.services.origins import is_loopback, origin_of
+from comflowy_nb.services.http.origins import is_loopback, origin_of
 from comflowy_nb.services.targets import Target, parse_target, recognise
 
 TOKEN = "GET /api/open/v0/auth/token"

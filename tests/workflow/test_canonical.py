@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from comflowy_nb.workflow.canonical import canonical_json, request_key
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.pictures import PictureInput
+from comflowy_nb.workflow.images import PictureInput
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

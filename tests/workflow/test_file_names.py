@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.axes import read_axes
+from comflowy_nb.workflow.axes.read import read_axes
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
 
 

@@ -190,7 +190,7 @@ def test_a_saved_copy_of_another_format_says_it_beside(tmp_path):
 
 
 def test_a_copy_that_the_history_saved_is_read_back(tmp_path):
-    from comflowy_nb.runs.save import copy_with_params
+    from comflowy_nb.images.save import copy_with_params
 
     source = picture(tmp_path / "source.png", prompt=TEXT)
     made = {"workflow": "default", "workflow_id": None, "params": {"6::text": "é 🦊"}, "set_params": ["6::text"]}

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, RefError
-from comflowy_nb.workflow.body import read_body
-from comflowy_nb.workflow.pictures import PictureInput
+from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.syntax.line import split_line
 from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Setting, draw_seed, resolve, settings_from_mapping
-from comflowy_nb.workflow.words import split_line
 
 
 def line(workflow, text, **options):

@@ -1,0 +1,118 @@
+"""The commands of a terminal: `comflowy-nb demo`, `comflowy-nb sandbox` and `comflowy-nb sweep`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comflowy_nb import __version__
+from comflowy_nb.errors import ComflowyError, LineError, RefError, SettingsError, WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+WRONG_USAGE = 2  # as argparse ends
+_USAGE_ERRORS = (SettingsError, LineError, WorkflowError, RefError)  # raised before anything is submitted
+INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    words
+        The command line without the program's name; None takes the process's own.
+
+    Returns
+    -------
+    The exit status: 0, 1 after one plain line on stderr, 2 for wrong usage, 130 after an interrupt.
+    """
+    args = _build_parser().parse_args(words)
+    try:
+        return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep}[args.command](args)
+    except ComflowyError as error:
+        print(f"comflowy-nb {args.command}: {error}", file=sys.stderr)
+        return WRONG_USAGE if isinstance(error, _USAGE_ERRORS) else 1
+    except KeyboardInterrupt:
+        print(f"\ncomflowy-nb {args.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="comflowy-nb", description="ComfyUI workflows in a notebook; these commands need no notebook."
+    )
+    parser.add_argument("--version", action="version", version=f"comflowy_nb {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="run the quickstart notebook on the sandbox",
+        description="Run the quickstart notebook on the sandbox, with progress here, and leave a page and a picture.",
+    )
+    demo.add_argument("notebook", nargs="?", type=Path, help="another notebook to run instead of the quickstart")
+    demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the results (%(default)s)")
+
+    sandbox = commands.add_parser(
+        "sandbox",
+        help="serve the sandbox on this machine",
+        description="Serve the sandbox: the Comflowy API on loopback, rendering by itself. "
+        "`%%comflowy connect sandbox` starts one where none runs, so this command is for another tool or a fixed port.",
+    )
+    sandbox.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1; 0, the default, takes a free one")
+    sandbox.add_argument("--until-unused", action="store_true", help="end by itself once no client is left")
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="run the sweep of a file",
+        description="Run the sweep of a file into the same history as a notebook's: what succeeded is not sent again, "
+        "and a sweep that was broken off goes on. `%%comflowy sweep ... --export FILE.yaml` writes such a file.",
+        epilog="It ends with 0 if every cell succeeded, 1 if one did not, 2 for wrong usage, 130 after an interrupt.",
+    )
+    sweep.add_argument("file", metavar="FILE.yaml", type=Path, help="workflow, fields and options, as YAML")
+    sweep.add_argument(
+        "--connect", metavar="TARGET", help="sandbox, cloud, comfyui or [NAME=]URL; else COMFLOWY_TARGET"
+    )
+    sweep.add_argument("--as", dest="name", metavar="NAME", help="a name for the sweep, as in a notebook")
+    sweep.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder, or NAME.zip, for copies, a contact sheet and a JSON"
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 0 to 65535")
+    return int(text)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    try:
+        from comflowy_nb.cli import demo  # noqa: PLC0415 - its packages are an extra
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("comflowy_nb"):
+            raise
+        raise ComflowyError(f"{error.name} is not installed: pip install 'comflowy_nb[demo]'") from error
+    demo.run_demo(args.out, args.notebook)
+    return 0
+
+
+def _sandbox(args: argparse.Namespace) -> int:
+    from comflowy_nb.sandbox.server import server  # noqa: PLC0415 - numpy and tornado, for this command alone
+
+    return server.main(port=args.port, until_unused=args.until_unused) or 0
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from comflowy_nb.cli import sweep as cli_sweep  # noqa: PLC0415 - HTTP and pictures, for this command alone
+
+    return cli_sweep.main(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Fetches the pictures of runs that ended, each until it is on disk or can't be had."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from comflowy_nb.database.records import PictureRecord
+from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
+from comflowy_nb.images.other_files import format_of, keep_file
+from comflowy_nb.images.prefetch import Ahead, came
+from comflowy_nb.images.sidecar import write_sidecar
+from comflowy_nb.images.store import keep_picture, keep_received
+from comflowy_nb.images.thumbnail_queue import ThumbnailQueue
+from comflowy_nb.scheduler import Timetable
+from comflowy_nb.tracking.fair_queue import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from comflowy_nb.database.runs import History
+    from comflowy_nb.images.prefetch import Received
+    from comflowy_nb.services.base import Output, PictureStream, Service, Snapshot
+    from comflowy_nb.settings import Settings
+    from comflowy_nb.tracking.run import Run
+
+__all__ = ["Downloads"]
+
+TRIES = 4
+THREADS = 4
+THREADS_PER_RUN = 3
+RECHECK_S = 30.0  # an answer with fresh addresses serves every picture of its run for so long
+
+
+class Downloads:
+    """Pictures on their way, a few at a time, apart from the threads that ask about runs.
+
+    Parameters
+    ----------
+    recheck
+        Asks the service about a run once more, for fresh addresses: signed ones run out.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        history: History,
+        folder: Path,
+        settings: Settings,
+        recheck: Callable[[str], Snapshot],
+    ) -> None:
+        self._service = service
+        self._history = history
+        self._folder = folder
+        self._settings = settings
+        self._recheck = recheck
+        self._timetable = Timetable("comflowy-pictures", workers=THREADS)
+        self._ahead = Ahead(service, settings, self._timetable.call)
+        self._thumbnails = ThumbnailQueue(self._timetable)
+        self._turns = Turns(self._timetable, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
+
+    def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
+        """Receive pictures of a run that goes on: the service said that they are there."""
+        self._ahead.begin(run.token, outputs, is_live=lambda: run.status.is_live)
+
+    def drop_ahead(self, run: Run) -> None:
+        """A run is settled: what else came of it is not kept."""
+        self._ahead.take(run.token)
+
+    def keep_what_came(self, run: Run, snapshot: Snapshot, *, finished_at: float) -> tuple[PictureRecord, ...]:
+        """What a run that has just ended owes us. Pictures that came before its end are kept now.
+
+        They are on disk, with the sidecar, before the history and anybody else is told.
+        """
+        found = [_expected(output) for output in snapshot.outputs]
+        for number, output in enumerate(snapshot.outputs):
+            received = self._ahead.ready(run.token, output.url)
+            if received is not None:
+                with contextlib.suppress(ComflowyError):  # the disk: `fetch` says what is wrong with it
+                    found[number] = self._keep_received(received, run.token, output)
+        if any(picture.state == "kept" for picture in found):
+            with contextlib.suppress(ComflowyError, OSError):  # as above
+                record = replace(run.record, status=snapshot.status, finished_at=finished_at)
+                write_sidecar(self._folder, record.with_outputs(found))
+        return tuple(found)
+
+    def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
+        """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""
+        listed = {output.index: output for output in outputs}
+        coming = self._ahead.take(run.token)
+        self._rechecked.pop(run.token, None)
+        for picture in run.record.outputs:
+            if picture.state != "expected":
+                continue
+            output = listed.get(picture.index)
+            if output is None:
+                self._settle(run, replace(picture, state="missing", error="the service no longer has it"))
+            else:
+                first = coming.get(output.url)
+                self._turns.add(run.token, lambda output=output, first=first: self._first_try(run, output, first))  # type: ignore[misc]
+
+    def give_up(self, run: Run, why: str) -> None:
+        """Mark what is still expected as missing."""
+        for picture in run.record.outputs:
+            if picture.state == "expected":
+                self._settle(run, replace(picture, state="missing", error=why))
+
+    def close(self) -> None:
+        self._timetable.close()
+
+    def _first_try(self, run: Run, output: Output, coming: Future[Received] | None) -> None:
+        """Take what is received already, if it comes to a good end; else fetch it."""
+        # one that is on its way has another of the threads
+        received = came(coming) if coming is not None and not coming.cancel() else None
+        self._try(run, output, tries=1, received=received)
+
+    def _try(self, run: Run, output: Output, *, tries: int, received: Received | None = None) -> None:
+        try:
+            if received is not None:
+                picture = self._keep_received(received, run.token, output)
+            else:
+                with self._service.open_picture(output) as stream:
+                    picture = self._keep(stream, run.token, output)
+        except ComflowyError as error:
+            self._after_failure(run, output, error, tries)
+        except Exception as error:  # noqa: BLE001 - a picture must never stay expected for ever
+            self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
+        else:
+            self._settle(run, picture)
+
+    def _keep(self, stream: PictureStream, token: str, output: Output) -> PictureRecord:
+        folder, settings = self._folder, self._settings
+        if output.ending is not None:
+            return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
+        later = self._thumbnails.add
+        return keep_picture(stream, folder=folder, token=token, output=output, settings=settings, later=later)
+
+    def _keep_received(self, received: Received, token: str, output: Output) -> PictureRecord:
+        folder, settings, later = self._folder, self._settings, self._thumbnails.add
+        return keep_received(received, folder=folder, token=token, output=output, settings=settings, later=later)
+
+    def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
+        # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no picture
+        # may have been cut on the way once, hardly twice.
+        hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, PictureError) else TRIES)
+        if hopeless:
+            self._settle(run, _missing(output, str(error)))
+            return
+        if isinstance(error, (NotFoundError, AuthError)):
+            fresh = self._fresh(run, output) if tries == 1 else None
+            if fresh is None:
+                self._settle(run, _missing(output, str(error)))
+                return
+            output = fresh
+        # Jitter, so that the pictures of one broken connection don't come back together.
+        wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
+        asked_s = getattr(error, "retry_after_s", None)
+        due_s = self._timetable.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
+        again = lambda: self._try(run, output, tries=tries + 1)  # noqa: E731 - queued twice
+        self._timetable.at(due_s, lambda: self._turns.add(run.token, again))
+
+    def _fresh(self, run: Run, output: Output) -> Output | None:
+        """The output with a fresh address; a run with thousands of dead addresses is checked once, not for each."""
+        read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
+        now_s = self._timetable.clock()
+        service_run_id = run.record.service_run_id
+        if now_s - read_s > RECHECK_S and service_run_id is not None:
+            try:
+                outputs = {other.index: other for other in self._recheck(service_run_id).outputs}
+            except ServiceError:
+                outputs = {}
+            self._rechecked[run.token] = now_s, outputs
+        return outputs.get(output.index)
+
+    def _settle(self, run: Run, picture: PictureRecord) -> None:
+        with run.guard:
+            trouble = None
+            record = run.record.with_outputs(
+                picture if other.index == picture.index else other for other in run.record.outputs
+            )
+            try:
+                record = record.advanced_to(self._history.set_picture(run.token, picture))
+                write_sidecar(self._folder, record)
+            except (ComflowyError, OSError) as error:
+                # The disk is full: what is known stays in this process, and the picture is fetched again by the next.
+                trouble = f"{picture.file or 'a picture'} is not on record: {error}"
+            run.update(record)
+            if record.is_settled:
+                self._rechecked.pop(run.token, None)
+            if trouble:
+                run.report(trouble=trouble)
+
+
+def _expected(output: Output) -> PictureRecord:
+    return PictureRecord(output.index, output.node, output.node_index, format=format_of(output))
+
+
+def _missing(output: Output, why: str) -> PictureRecord:
+    return replace(_expected(output), state="missing", error=why)

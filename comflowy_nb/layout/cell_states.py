@@ -1,0 +1,68 @@
+"""How the cells of a sweep look while it goes on: their pictures, or words in their place. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.database.records import PictureRecord
+    from comflowy_nb.sweeps.sweep import SweepCell
+
+__all__ = ["Look", "LookKind", "chosen_pictures", "look_of"]
+
+LookKind = Literal["pictures", "waiting", "live", "bad", "odd", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a cell looks now: its pictures, or words in their place. Two that are equal are painted alike."""
+
+    kind: LookKind
+    word: str = ""
+    detail: str = ""
+    fraction: float | None = None
+    pictures: tuple[tuple[int, str | None, str], ...] = ()  # index, file, state
+
+
+def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> Look:
+    """How a cell looks now; `node` and `image` choose among its pictures."""
+    run = cell.run
+    if run is None:
+        if cell.sweep.record is None and cell.planned:  # nothing but a plan
+            return Look("done" if cell.planned == "done" else "waiting", cell.planned)
+        goes_on = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
+        return Look("waiting", "waiting" if goes_on else "not sent")
+    status = run.status
+    why = " ".join((run.error or "").split())
+    if status is Status.SUCCESS:
+        pictures = chosen_pictures(run.record.pictures, node=node, image=image)
+        if not pictures:
+            return Look("odd", "success", "no such picture" if run.record.pictures else "without any picture")
+        return Look("pictures", pictures=tuple((one.index, one.file, one.state) for one in pictures))
+    if status.is_live:
+        progress = run.progress
+        if status is not Status.RUNNING:
+            return Look("waiting", str(status), run.trouble or "")
+        word = run.service_word or str(status)
+        if progress is None or not progress.max or progress.max <= 1:
+            return Look("live", word, run.trouble or "")
+        done = min(progress.value or 0, progress.max)
+        return Look("live", f"{word} {done:g}/{progress.max:g}", run.trouble or "", round(done / progress.max, 2))
+    if status is Status.UNKNOWN:
+        return Look("odd", "unknown", "we can't tell whether the service took it")
+    if status is Status.LOST:
+        return Look("odd", "lost", "the service no longer knows it")
+    return Look("odd" if status is Status.CANCELLED else "bad", str(status), why)
+
+
+def chosen_pictures(
+    pictures: Sequence[PictureRecord], *, node: str | None = None, image: int | None = None
+) -> list[PictureRecord]:
+    """The pictures of a cell that are shown: those of one node, and of these the one of that index."""
+    found = [picture for picture in pictures if node is None or picture.node == node]
+    return found if image is None else found[image : image + 1]

@@ -1,0 +1,220 @@
+"""What is written on the grid of runs: captions with what was set, the seed and the reference, a legend. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.layout.captions import (
+    LONG_TEXT,
+    Cell,
+    Paragraph,
+    Part,
+    Section,
+    Sheet,
+    Tile,
+    add_part,
+    bare_name,
+    letter_of,
+    name_fields,
+    seeds_of,
+    stand_out,
+    write_value,
+)
+from comflowy_nb.layout.legends import NO_LIMIT, entry, keep_differences, write_apart
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from comflowy_nb.database.records import PictureRecord, RunRecord
+
+__all__ = ["sheet_of_run", "sheet_of_runs"]
+
+
+def sheet_of_run(
+    record: RunRecord,
+    *,
+    titles: Mapping[str, str],
+    seeds: Mapping[str, int],
+    only: Sequence[int] | None = None,
+    label: Sequence[str] | None = None,
+) -> Sheet:
+    """One run: a cell for each of its pictures, in sections by node where several nodes gave some.
+
+    Parameters
+    ----------
+    titles
+        Node id -> its title.
+    seeds
+        Field id -> seed, where the params say none: what the pictures themselves say.
+    only
+        Indices of the pictures to show; None shows all.
+    label
+        Field ids for the caption instead of those a person set.
+    """
+    pictures = [picture for picture in record.pictures if only is None or picture.index in only]
+    if not pictures:
+        cell = Cell((_state_tile(0, record),))
+        return Sheet((Section((cell,)),), foot=_caption(record, seeds=seeds, label=label))
+    by_node: dict[str | None, list[PictureRecord]] = {}
+    for picture in pictures:
+        by_node.setdefault(picture.node, []).append(picture)
+    several_nodes = len(by_node) > 1
+    alone = len(pictures) == 1
+    sections = []
+    for node, members in by_node.items():
+        title = _node_title(node, titles) if several_nodes else None
+        cells = tuple(
+            Cell(
+                (_picture_tile(0, record, picture),),
+                () if alone else (Paragraph((Part(f"{record.ref}[{picture.index}]", "muted"),), 1),),
+                title if len(members) == 1 else None,
+            )
+            for picture in members
+        )
+        sections.append(Section(cells, title if len(members) > 1 else None))
+    if several_nodes and all(len(section.cells) == 1 for section in sections):
+        sections = [Section(tuple(section.cells[0] for section in sections))]  # side by side
+    ref = f"{record.ref}[{pictures[0].index}]" if only is not None and alone else record.ref
+    return Sheet(tuple(sections), foot=_caption(record, seeds=seeds, label=label, ref=ref))
+
+
+def sheet_of_runs(
+    records: Sequence[RunRecord], *, seeds: Sequence[Mapping[str, int]], label: Sequence[str] | None = None
+) -> Sheet:
+    """Several runs: a cell for each, its pictures as a mosaic.
+
+    What all of them share stands once above, what differs under each; long texts become letters with a legend in
+    which the words that differ stand out.
+    """
+    shown = {
+        record.token: list(label or [key for key in record.set_params if "seed" not in bare_name(key)])
+        for record in records
+    }
+    fields = list(dict.fromkeys(key for keys in shown.values() for key in keys))
+    names = name_fields(fields)
+    shared = [key for key in fields if _is_shared(key, records)]
+    varied = [key for key in fields if key not in shared]
+    texts = {key: _texts(key, records) for key in varied}
+    letters, legend = _letters(texts, names)
+    workflows = {record.workflow for record in records}
+    cells = []
+    for position, record in enumerate(records):
+        parts: list[Part] = []
+        for key in shown[record.token]:
+            if key in record.params and key not in shared:
+                text = texts[key][record.token]
+                add_part(parts, names[key], letters.get((key, text), text))
+        last: list[Part] = []
+        if len(workflows) > 1:
+            add_part(last, "", record.workflow, tone="muted")
+        _add_seeds(last, seeds_of(record.params) or seeds[position])
+        add_part(last, "", record.ref, tone="muted")
+        tiles = tuple(_picture_tile(position, record, picture) for picture in record.pictures)
+        caption = [Paragraph(tuple(parts), NO_LIMIT)] if parts else []
+        caption.append(Paragraph(tuple(last), NO_LIMIT))
+        cells.append(Cell(tiles or (_state_tile(position, record),), tuple(caption)))
+    head: list[Part] = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
+    long = _add_values(head, records[0].params, {key: names[key] for key in shared}, lines=3)
+    if head:
+        long.insert(0, Paragraph(tuple(head), 2))
+    return Sheet((Section(tuple(cells)),), head=tuple(long), legend=legend)
+
+
+def _add_values(
+    parts: list[Part], params: Mapping[str, Any], names: Mapping[str, str], *, lines: int
+) -> list[Paragraph]:
+    """Add the short values to the parts; each long one is a paragraph of its own, cut at so many lines."""
+    long = []
+    for key, name in names.items():
+        text = write_value(params[key])
+        if len(text) > LONG_TEXT:
+            long.append(Paragraph((Part(f"{name} ", "muted"), Part(text)), lines))
+        else:
+            add_part(parts, name, text)
+    return long
+
+
+def _caption(
+    record: RunRecord, *, seeds: Mapping[str, int], label: Sequence[str] | None, ref: str | None = None
+) -> tuple[Paragraph, ...]:
+    keys = [key for key in (label or record.set_params) if key in record.params and "seed" not in bare_name(key)]
+    names = name_fields(keys)
+    short: list[Part] = []
+    paragraphs = _add_values(short, record.params, {key: names[key] for key in keys}, lines=4)
+    if short:
+        paragraphs.insert(0, Paragraph(tuple(short), 3))
+    last: list[Part] = [Part(record.workflow, "muted")]
+    _add_seeds(last, seeds_of(record.params) or seeds)
+    add_part(last, "", ref or record.ref, tone="muted")
+    return (*paragraphs, Paragraph(tuple(last), 2))
+
+
+def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
+    """One `seed N` where all seeds are the same, else each with its field; never more than four."""
+    if len(set(seeds.values())) == 1:
+        add_part(parts, "", f"seed {next(iter(seeds.values()))}", tone="muted")
+        return
+    for key, value in list(seeds.items())[:4]:
+        add_part(parts, "", f"{key} {value}", tone="muted")
+
+
+def _letters(
+    texts: Mapping[str, Mapping[str, str]], names: Mapping[str, str]
+) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
+    """(field, text) -> its letter, and the legend, for fields that have a long text somewhere."""
+    letters: dict[tuple[str, str], str] = {}
+    legend = []
+    for key, written in texts.items():
+        different = list(dict.fromkeys(written.values()))
+        if not any(len(text) > LONG_TEXT for text in different):
+            continue
+        for text, parts in zip(different, keep_differences(stand_out(different)), strict=True):
+            letter = letter_of(len(letters))
+            letters[key, text] = letter
+            legend.append(entry((Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted")), parts))
+    return letters, tuple(legend)
+
+
+def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
+    """Token of a run -> its value of the field, as it is written."""
+    having = [record for record in records if key in record.params]
+    texts = write_apart([record.params[key] for record in having])
+    return {record.token: text for record, text in zip(having, texts, strict=True)}
+
+
+def _is_shared(key: str, records: Sequence[RunRecord]) -> bool:
+    texts = _texts(key, records)
+    return len(texts) == len(records) and len(set(texts.values())) == 1
+
+
+def _picture_tile(position: int, record: RunRecord, picture: PictureRecord) -> Tile:
+    size = (picture.width_px, picture.height_px) if picture.width_px and picture.height_px else None
+    if picture.state == "kept" and size:
+        return Tile(position, picture.index, size)
+    if picture.state == "missing":
+        why = f": {picture.error}" if picture.error else ""
+        note = f"{record.ref}[{picture.index}] is missing{why}. %comflowy show {record.ref} fetches it again."
+        return Tile(position, picture.index, size, note, is_error=True)
+    return Tile(position, picture.index, size, f"{record.ref}[{picture.index}] is being fetched")
+
+
+def _state_tile(position: int, record: RunRecord) -> Tile:
+    """What stands where a run has no pictures (yet)."""
+    status = record.status
+    why = str(record.problem) if record.problem is not None else record.reason
+    match status:
+        case Status.SUCCESS:
+            note = "success, without any picture"
+        case Status.UNKNOWN:
+            note = "unknown: we can't tell whether the service took it"
+        case _:
+            note = f"{status}: {why}" if why else str(status)
+    return Tile(position, note=note, is_error=status in {Status.FAILED, Status.REJECTED, Status.LOST})
+
+
+def _node_title(node: str | None, titles: Mapping[str, str]) -> str:
+    if node is None:
+        return "other pictures"
+    title = titles.get(node)
+    return f"{title} ({node})" if title else f"node {node}"

@@ -1,0 +1,181 @@
+"""`%comflowy help`: by example, the options from the same table the line is read by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.notebook.commands.table import COMMANDS
+from comflowy_nb.notebook.display.bundles import preformatted
+from comflowy_nb.workflow.fields import nearest
+
+if TYPE_CHECKING:
+    from comflowy_nb.notebook.commands.table import Command, Request
+    from comflowy_nb.notebook.session import Session
+
+__all__ = ["show_help"]
+
+_START = """\
+Start here:
+  %comflowy connect sandbox           a server on this machine: no key, no GPU, no network
+  %comflowy run default cfg=7         run a workflow; 'default' is always there
+  %comflowy sweep default cfg=4..8    several values, in a grid
+  %comflowy form default              fill in and run with a mouse or keys
+  %comflowy fields default            what can be set
+
+A request that succeeded is not sent again: its pictures come from your disk. --fresh sends it anew."""
+
+_MORE = {
+    "connect": """\
+  %comflowy connect sandbox                       no key needed; starts by itself
+  %comflowy connect cloud                         asks for your key, or takes COMFLOWY_API_KEY
+  %comflowy connect comfyui                       a ComfyUI server on this machine (http://127.0.0.1:8188)
+  %comflowy connect studio=https://example.com    another server, under a name of your own
+  %comflowy connect home=http://127.0.0.1:8188,http://192.168.1.5:8188    several ComfyUI servers as one
+  %comflowy connect home                          the same again, in any notebook: names are remembered
+
+A ComfyUI server behind a proxy takes its path in the address; headers it wants come from COMFLOWY_HEADERS, a JSON
+{"https://host": {"Header-Name": "value"}}, and are never shown.
+With COMFLOWY_TARGET set, the first run connects by itself.""",
+    "login": """\
+  %comflowy login
+
+Asks for the API key of the connected service (else of the cloud), without echo. It is kept in the keyring where there
+is one, and never in the notebook: no command takes a key.""",
+    "logout": """\
+  %comflowy logout""",
+    "workflows": """\
+  %comflowy workflows""",
+    "workflow": """\
+  %comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234    an id of the connected service
+  %comflowy workflow add portrait "https://app.comflowy.com/app?id=3fef208b-7d25-4d9a-8ec9-c79eb2153234"
+  %comflowy workflow add mine my-graph.json                               a graph saved in API format
+  %comflowy workflow add mine picture.png                                 the graph that a picture carries
+  %comflowy workflow add mine server:last                                 the graph that ran last on a ComfyUI server
+  %comflowy workflow alias default prompt=6::text                         now: %comflowy run default prompt=...""",
+    "fields": """\
+  %comflowy fields default
+
+Where a service doesn't publish its fields, paste what the editor's console prints (right-click a field twice):
+  %%comflowy fields portrait
+  Field_id: 3::sampler_name
+  Field_info: [["euler", "heun"]]""",
+    "run": """\
+  %comflowy run default
+  %comflowy run default cfg=7 steps=30 seed=random
+  %comflowy run default 6::text="a glass bottle, purple galaxy" --as bottle
+  %comflowy run --from bottle cfg=4
+  r = %comflowy run default seed={my_seed}
+
+  %%comflowy run default
+  6::text: a photo of a bottle #1, "red" and 'blue'
+  cfg: 7
+
+FIELD is 3::cfg; cfg where one field is called so; an alias; or all::seed for every field of that name.
+A text with spaces stands in quotes on the line; in the body below %% everything behind `FIELD: ` is the text.
+Quote a text that ends in ?, as in 6::text="who is there?": IPython takes a line that ends in ? for a request for help.
+{name} is the value of a Python variable, {{name}} the text {name}. seed=random draws a new seed each time.
+r1 is the reference of a run: %comflowy show r1. A final ; hides the return value, never the pictures.
+An interrupt (the stop button) cancels the run where the service can.
+  %comflowy run default cfg=7 --count 4      four times, each with a seed of its own""",
+    "sweep": """\
+  %comflowy sweep default cfg=2..8..2 sampler_name=euler,heun seed=7 --as bottles
+  %comflowy sweep default 6::text="a bottle"||"a vase" seed=random#3
+  %comflowy sweep --from bottles cfg=2..10..2        the same sweep, grown
+
+  %%comflowy sweep default --as night --x cfg --y sampler_name --z 6::text
+  cfg: 4..8
+  sampler_name: [euler, heun, dpmpp_2m]
+  6::text: {day: "beautiful scenery, glass bottle, noon", night: "the same at night, stars"}
+  seed: random
+
+The first field with several values goes across, the second down, each further one makes more grids.
+2..8..2 is 2 4 6 8, 4..8 whole steps, 0..1#5 five values. Texts are divided by ||, everything else by commas.
+seed=random is one seed for all cells, random#3 an axis of three, each one for each cell; they are kept until --fresh.
+In a body also:
+  look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}      several fields at once
+  6::text: {in: "a glass bottle at sea", replace: {bottle: [bottle, vase]}}             words of a text
+
+It says first what it will do. What succeeded before is not sent again, so the same cell takes up an interrupted sweep,
+and a longer range sends only what is new. s1 is the sweep, s1.7 the run of its seventh cell:
+  %comflowy show s1      %comflowy show s1.7      %comflowy save s1 DIR      %comflowy cancel s1""",
+    "form": """\
+  %comflowy form default
+  %comflowy form default cfg=7 seed=random --as bottle     begins with these values
+  %comflowy form --from r41                                with those of a run, or of a picture: --from photo.png
+  %comflowy form portrait 3::steps=20 6::text="a cat"      where nothing describes the fields: those you name
+
+Run sends what stands in the form, and does not block the kernel; only what was given or changed is sent. Stop cancels
+what the form is running. The seed is kept, drawn anew, or counted up at each run. The strip has every run with what
+changed: a click goes back to its values; mark two or more to compare them. Copy as cell gives the %%comflowy run cell.
+In Python: bottle.params, bottle.set({"cfg": 4}), bottle.run(), bottle.runs, bottle.cell(), bottle.close();
+comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]}) makes one with these choices.""",
+    "runs": """\
+  %comflowy runs
+  %comflowy runs galaxy                      a word of the values
+  %comflowy runs cfg=7 --since 30d --status success
+  %comflowy runs s3                          the cells of a sweep""",
+    "show": """\
+  %comflowy show r41           by number
+  %comflowy show bottle        by a name given with --as
+  %comflowy show last          this kernel's newest; last~1 the one before
+  %comflowy show r41[0]        its first picture;  r41:9[0] the first of node 9
+  %comflowy show r40 r41       side by side
+  %comflowy show s3            a sweep as a grid; --page 2 where one page does not take it;  s3.12 one of its cells""",
+    "compare": """\
+  %comflowy compare r41 r43                     two pictures under a slider; above them what differs
+  %comflowy compare r41[0] r41[1] s1.7 bottle   2 to 9 of them: runs, pictures of runs, cells of sweeps, names
+  %comflowy compare r41 photo.png {image}       files, and Python's images and arrays
+  %comflowy compare r41 r43 --mode difference
+  %comflowy compare r41 r43 --save why.html     also as one page for a colleague, which needs no network
+
+A run with several pictures means its first. With the comparison in focus: 1 to 4 (or s b g d) choose how to compare,
+arrows move the slider (Shift in larger steps, Home, End), + - 0 zoom, arrows move what is zoomed, space stops the
+blinking. r = %comflowy compare r41 r43 gives it to Python: r.mode, r.position, r.left, r.right, r.save("why.html").""",
+    "save": """\
+  %comflowy save r41 my-pictures       copies with readable names; PNG files carry what made them
+  %comflowy save s3 my-sweep           all pictures of a sweep, a contact sheet and a JSON of everything
+  %comflowy save s3 my-sweep.zip       the same as a zip file
+  %comflowy save r41[0] boat.png       one image under this name""",
+    "cancel": """\
+  %comflowy cancel r41
+  %comflowy cancel last
+  %comflowy cancel s3          no more is sent, and what runs is ended""",
+    "resume": """\
+  %comflowy resume             all runs of this service that nobody follows any more
+  %comflowy resume r41
+  %comflowy resume s3          its runs; what was never sent the sweep itself sends, run again""",
+    "help": """\
+  %comflowy help run""",
+}
+
+
+def show_help(session: Session, request: Request) -> None:
+    """Help on everything, or on one command."""
+    if not request.words:
+        session.say(preformatted(_all()))
+        return
+    name = request.words[0].text
+    command = COMMANDS.get(name)
+    if command is None:
+        near = nearest(name, COMMANDS)
+        tip = f"; nearest: {', '.join(near)}" if near else ""
+        raise UsageError(f"there is no command {name!r}{tip}. %comflowy help lists them")
+    session.say(preformatted(_one(command)))
+
+
+def _all() -> str:
+    width = max(len(name) for name in COMMANDS)
+    listed = [f"  {name.ljust(width)}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join([_START, "", "Commands:", *listed, "", "%comflowy help run says more of one."])
+
+
+def _one(command: Command) -> str:
+    lines = [f"%comflowy {command.usage}", f"  {command.summary}", "", _MORE[command.name]]
+    if command.options:
+        heads = [f"  {option.name}{f' {option.value}' if option.value else ''}" for option in command.options]
+        width = max(len(head) for head in heads)
+        lines += ["", "Options:"]
+        lines += [f"{head.ljust(width)}  {option.help}" for head, option in zip(heads, command.options, strict=True)]
+    return "\n".join(lines)

@@ -1,0 +1,202 @@
+"""`workflows`, `workflow add`, `workflow alias` and `fields`: what can be run, and what can be set on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.errors import SettingsError, WorkflowError
+from comflowy_nb.layout.captions import write_value
+from comflowy_nb.notebook.display.bundles import Table, join, paragraph, table
+from comflowy_nb.workflow.fields import FieldType, nearest
+from comflowy_nb.workflow.finder import PICTURES, SERVER_LAST
+from comflowy_nb.workflow.graph import read_graph, read_picture_graph
+from comflowy_nb.workflow.syntax.console import read_console
+from comflowy_nb.workflow.syntax.expansion import expand_text
+from comflowy_nb.workflow.syntax.json_values import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from comflowy_nb.notebook.commands.table import Request
+    from comflowy_nb.notebook.session import Session
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["fields", "workflow", "workflows"]
+
+_OPTIONS_SHOWN = 10
+
+
+def workflows(session: Session, request: Request) -> None:
+    """The workflows that can be named, and which of them run on the connected service."""
+    del request
+    if session.client is None:
+        listed = [(name, "catalogue") for name in session.catalogue.names()]
+        session.say(
+            join(table(Table(("workflow", "from"), listed)), paragraph("nothing is connected: a service may have more"))
+        )
+        return
+    client = session.client
+    rows = []
+    for known in client.finder.known():
+        words = ", ".join(f"{word}={field_id}" for word, field_id in (known.aliases or {}).items())
+        rows.append((known.name, known.place, "yes" if known.runs_here else "needs an id there", words))
+    if not rows:
+        session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
+        return
+    session.say(table(Table(("workflow", "from", f"runs on {client.label}", "aliases"), rows)))
+
+
+def workflow(session: Session, request: Request) -> None:
+    """`workflow add NAME ID|URL|FILE|PICTURE|server:last` and `workflow alias NAME WORD=FIELD`."""
+    verb = request.words[0].text
+    if verb == "add":
+        _add(session, request)
+    elif verb == "alias":
+        _alias(session, request)
+    else:
+        near = nearest(verb, ["add", "alias"], 1)
+        tip = f"; nearest: {near[0]}" if near else ""
+        raise UsageError(f"workflow {verb} is no command{tip}: %comflowy {request.command.usage}")
+
+
+def fields(session: Session, request: Request) -> None:
+    """The fields of a workflow; with a body or `--fields` the description is kept first."""
+    named = request.text(request.words[0])
+    described = _described(request)
+    if described:
+        _describe(session, named, described)
+    found = _workflow(session, named)
+    if not found.fields:
+        session.say(
+            paragraph(
+                f"nothing describes the fields of {found.name}. Right-click a field twice in the editor: the browser's "
+                "console prints it.",
+                f"Paste that below %%comflowy fields {named}",
+            )
+        )
+        return
+    words: dict[str, list[str]] = {}
+    for word, field_id in found.aliases.items():
+        words.setdefault(field_id, []).append(word)
+    rows = [
+        (
+            field_id,
+            ", ".join(words.get(field_id, ())),
+            _type(one),
+            write_value(one.default) if one.default is not None else "",
+            _allowed(one),
+            one.node_title or one.class_type or "",
+        )
+        for field_id, one in found.fields.items()
+    ]
+    told = [paragraph(f"kept: {', '.join(described)}")] if described else []
+    session.say(join(*told, table(Table(("field", "alias", "type", "default", "allowed", "node"), rows))))
+
+
+def _add(session: Session, request: Request) -> None:
+    if len(request.words) != 3 or request.fields:
+        raise UsageError("%comflowy workflow add NAME ID|URL|FILE|PICTURE|server:last")
+    name, source = request.text(request.words[1]), request.text(request.words[2])
+    workflow_id, graph = _source(session, source)
+    identity = None
+    if workflow_id is not None:
+        if session.client is None:
+            raise SettingsError(
+                "an id belongs to a service: connect to it first, then name the workflow. %comflowy connect cloud"
+            )
+        identity = session.client.identity
+    session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
+    described = _described(request)
+    if described:
+        session.catalogue.describe(name, described)
+    what = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
+    session.say(paragraph(f"{name} is now {what} - next: %comflowy run {name} or %comflowy fields {name}"))
+
+
+def _alias(session: Session, request: Request) -> None:
+    if len(request.words) != 2 or len(request.fields) != 1:
+        raise UsageError(
+            "%comflowy workflow alias NAME WORD=FIELD, as in: %comflowy workflow alias default prompt=6::text"
+        )
+    name, pair = request.text(request.words[1]), request.fields[0]
+    word, wanted = pair.key or "", expand_text(pair.value or "", request.namespace)
+    field_ids: tuple[str, ...] = (wanted,)
+    if "::" not in wanted or session.client is not None:
+        field_ids = _workflow(session, name).find(wanted)
+    if len(field_ids) != 1:
+        raise WorkflowError(f"{wanted} names {len(field_ids)} fields; an alias stands for one")
+    session.catalogue.alias(name, word, field_ids[0])
+    session.say(paragraph(f"{word} is now {field_ids[0]} of {name}: %comflowy run {name} {word}=..."))
+
+
+def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
+    """The id or the graph that a word means."""
+    if text == SERVER_LAST:
+        return None, session.connected().finder.server_last()
+    if "://" in text:
+        ids = parse_qs(urlsplit(text).query).get("id", [])
+        if len(ids) != 1:
+            raise WorkflowError("the editor's address ends in ?id=<the workflow's id>; this one doesn't")
+        return ids[0], None
+    path = Path(text).expanduser()
+    if path.suffix.lower() == ".json":
+        return None, read_graph(path)
+    if path.suffix.lower() in PICTURES:
+        _, graph = session.library.maker_of(path)
+        return None, graph if graph is not None else read_picture_graph(path)
+    return text, None
+
+
+def _described(request: Request) -> Mapping[str, Field]:
+    """The fields that a body or `--fields` describes."""
+    found: dict[str, Field] = {}
+    if "fields" in request.options:
+        found.update(read_graph(Path(request.options["fields"]).expanduser()).fields())
+    if request.body is not None and request.body.strip():
+        found.update(read_console(request.body))
+    return found
+
+
+def _describe(session: Session, named: str, described: Mapping[str, Field]) -> None:
+    catalogue = session.catalogue
+    if named not in catalogue.names():
+        # A service's own name or id is as good a name as any: the description needs an entry to stand in.
+        found = _workflow(session, named)
+        if session.client is None or found.id is None:
+            raise WorkflowError(f"give the workflow a name first: %comflowy workflow add NAME {named}")
+        catalogue.add(named, identity=session.client.identity, id=found.id)
+    catalogue.describe(named, described)
+
+
+def _workflow(session: Session, named: str) -> Workflow:
+    """The workflow as the connected service has it, else as the catalogue describes it."""
+    from comflowy_nb.workflow.workflow import Workflow  # noqa: PLC0415
+
+    entry = session.catalogue.get(named) if session.client is None else None
+    if entry is None:
+        return session.connected().workflow(named)
+    described = entry.fields or (entry.graph.fields() if entry.graph is not None else {})
+    return Workflow(entry.name, None, entry.graph, described, entry.aliases)
+
+
+def _type(one: Field) -> str:
+    return "" if one.type is FieldType.UNKNOWN else str(one.type)
+
+
+def _allowed(one: Field) -> str:
+    """The choices or the range, for a person."""
+    if one.options:
+        shown = [text_of(option) for option in one.options[:_OPTIONS_SHOWN]]
+        more = len(one.options) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    if one.min is None and one.max is None:
+        return ""
+    low = "" if one.min is None else f"{one.min:g}" if abs(one.min) < 1e6 else str(one.min)
+    high = "" if one.max is None else f"{one.max:g}" if abs(one.max) < 1e6 else str(one.max)
+    return f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"

@@ -1,0 +1,136 @@
+"""`show` and `grid`, and how IPython shows a run: not twice in one execution, else its grid from disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from comflowy_nb.notebook.compare.widget import Comparison
+    from comflowy_nb.notebook.display.run_grid import Grid
+    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.tracking.run import Run
+
+__all__ = ["RunList", "grid", "show", "show_comparison", "show_runs", "show_sweep"]
+
+
+class RunList(list[Any]):
+    """Runs as a command gives them. In a cell that has shown them already it shows nothing more."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        super().__init__(runs)
+        self.token = f"list {id(self)}"
+
+
+def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
+    """Display a run, several runs together, a sweep, or a grid, in the cell that runs now.
+
+    Outside a notebook it prints a line for each run, and where the pictures are.
+    """
+    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
+    from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415
+    from comflowy_nb.tracking.run import Run  # noqa: PLC0415
+
+    if isinstance(what, Grid):
+        show_bundle(*what.bundle())
+        return
+    if isinstance(what, Sweep):
+        show_sweep(what, in_kernel=_in_kernel())
+        return
+    show_runs([what] if isinstance(what, Run) else list(what), in_kernel=_in_kernel())
+
+
+def grid(
+    runs: Run | Sequence[Run] | Sweep,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    z: str | None = None,
+    label: Sequence[str] | None = None,
+    node: str | None = None,
+    image: int | None = None,
+    page: int = 1,
+) -> Grid:
+    """The labelled grid of a run, of several runs side by side, or of a sweep. Nothing is asked of a service.
+
+    Parameters
+    ----------
+    runs
+        One run: a picture each, in groups by node. Several: a cell for each run, with what differs beneath. A sweep:
+        its axes along the sides.
+    x, y, z
+        For a sweep: the axes of the columns and rows, and the one that tells several grids apart first.
+    label
+        Field ids for the captions instead of those that were set; for a sweep, of its title.
+    node, image
+        For a sweep: which of a cell's pictures; all of them side by side where neither is given.
+    page
+        For a sweep too large for one page.
+
+    Raises
+    ------
+    RefError
+        If a name is no axis.
+    """
+    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
+    from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
+    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - this module is loaded with the extension
+
+    if isinstance(runs, Sweep):
+        return SweepGrid(runs, x=x, y=y, z=z, label=label, node=node, image=image, page=page)
+    if (x, y, z, node, image, page) != (None, None, None, None, None, 1):
+        raise TypeError("x, y, z, node, image and page are for sweeps")
+    return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
+
+
+def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
+    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.display.status import plain_line, status_line  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
+
+    if not in_kernel:
+        for run in runs:
+            print(plain_line(run))  # noqa: T201 - a terminal has no handles
+            print_paths(run)
+        return
+    for run in runs:
+        line = status_line(run, how="shown")
+        show_bundle({"text/plain": line.text, "text/html": line.html})
+    if any(run.record.pictures for run in runs):
+        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+
+        show_bundle(*Grid(runs).bundle())
+
+
+def show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
+    from comflowy_nb.notebook.display.bundles import paragraph  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
+
+    text = plain_sweep_line(sweep)
+    if not in_kernel:
+        print(text)  # noqa: T201 - a terminal has no handles
+        return
+    from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first picture
+
+    show_bundle(paragraph(text))
+    show_bundle(*SweepGrid(sweep).bundle())
+
+
+def show_comparison(made: Comparison, *, in_kernel: bool) -> None:
+    """Display a comparison; in a terminal what differs, and where the pictures are."""
+    if not in_kernel:
+        print("\n".join([made.text, *(f"  {path}" for path in made.paths)]))  # noqa: T201 - a terminal has no handles
+        return
+    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first picture
+
+    show_bundle(*made.bundle())
+
+
+def _in_kernel() -> bool:
+    from IPython import get_ipython  # noqa: PLC0415
+
+    return getattr(get_ipython(), "kernel", None) is not None

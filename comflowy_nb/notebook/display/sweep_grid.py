@@ -1,0 +1,329 @@
+"""The grid of a sweep as pixels: the labels written once, and of the cells only those painted that changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from comflowy_nb.errors import ComflowyError
+from comflowy_nb.images.thumbnails import flatten
+from comflowy_nb.layout.captions import Tile
+from comflowy_nb.layout.cell_states import Look, chosen_pictures, look_of
+from comflowy_nb.layout.sweep_captions import choose_axes, sheet_of_sweep
+from comflowy_nb.layout.sweep_layout import arrange_sweep
+from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX
+from comflowy_nb.layout.text_and_grid import mosaic
+from comflowy_nb.notebook.display.cell_panels import draw_panel
+from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_picture
+from comflowy_nb.notebook.display.run_grid import Grid
+from comflowy_nb.settings import settings
+from comflowy_nb.workflow.files.images import assert_decodable, open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from comflowy_nb.layout.sweep_captions import SweepSheet
+    from comflowy_nb.layout.sweep_layout import Slot, SweepPage, Thumb
+    from comflowy_nb.notebook.display.figure import Figure
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.tracking.run import RunImage
+
+__all__ = ["SweepGrid", "SweepPainting"]
+
+_TWICE_BELOW_PX = 1_400_000  # CSS pixels of a page, and cells on it: twice the pixels of more is beyond a megabyte
+_TWICE_UP_TO = 40
+_MANY = 144  # cells on a page: with more the cell that sent them and one that shows them again are a megabyte together
+_QUALITIES = (75, 60, 45)  # where even once the pixels are too many bytes
+_NAMED = 40  # cells told of in the text that stands for the picture
+
+
+class SweepPainting:
+    """One page of a sweep in pixels, which are kept. `refresh` paints what changed, `jpeg` is how it looks.
+
+    Parameters
+    ----------
+    layout
+        `x`, `y`, `z`: names of axes, or None for those next in the order typed.
+    label
+        Field ids for the title.
+    node, image
+        Which of a cell's pictures.
+    scale
+        Pixels for each CSS pixel; None takes two where that stays below a megabyte.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        layout: Mapping[str, str | None],
+        *,
+        label: Sequence[str] | None = None,
+        node: str | None = None,
+        image: int | None = None,
+        page: int = 1,
+        scale: int | None = None,
+    ) -> None:
+        self.scale = scale or 1
+        self._chooses_scale = scale is None
+        self._sweep = sweep
+        self._layout = layout
+        self._label = label
+        self._node = node
+        self._image = image
+        self._page_number = page
+        self._page: SweepPage | None = None
+        self._sizes: set[tuple[tuple[int, int], ...]] = set()  # of the pictures of a cell
+        self._looks: dict[int, Look] = {}
+        self._slots: dict[int, Slot] = {}
+        self._paper = Image.new("RGB", (1, 1))
+
+    @property
+    def page(self) -> SweepPage:
+        if self._page is None:
+            self.refresh()
+            assert self._page is not None
+        return self._page
+
+    @property
+    def paper(self) -> Image.Image:
+        """The pixels, which the next `refresh` changes."""
+        return self._paper
+
+    def refresh(self, numbers: Iterable[int] | None = None) -> bool:
+        """Paint the cells of these numbers anew, if they look otherwise; all of them where none are named.
+
+        Returns
+        -------
+        Whether a pixel changed.
+        """
+        with DRAWING:
+            cells = self._sweep.cells
+            changed = [cells[number - 1] for number in numbers] if numbers is not None else cells
+            looks = {cell.number: look_of(cell, node=self._node, image=self._image) for cell in changed}
+            found = {self._sizes_of(cells[number - 1]) for number, look in looks.items() if look.pictures}
+            sizes = self._sizes | {each for each in found if each}
+            is_new = self._page is None or (sizes != self._sizes and self._outgrows(sizes))
+            self._sizes = sizes
+            if is_new:
+                self._looks |= looks
+                self._lay_out()
+                return True
+            painted = False
+            for number, look in looks.items():
+                if self._looks.get(number) == look:
+                    continue
+                self._looks[number] = look
+                if number in self._slots:
+                    self._paint(cells[number - 1], look)
+                    painted = True
+            return painted
+
+    def jpeg(self) -> bytes:
+        """The page as a JPEG of less than a megabyte in a notebook."""
+        jpeg = encode(self._paper)
+        if self._chooses_scale and self.scale > 1 and len(jpeg) > TWICE_BELOW_BYTES:
+            self._chooses_scale, self.scale = False, 1
+            with DRAWING:
+                self._lay_out()
+            jpeg = encode(self._paper)
+        limit_bytes = TWICE_BELOW_BYTES // (2 if len(self._slots) > _MANY else 1)
+        for quality in _QUALITIES:
+            if len(jpeg) <= limit_bytes:
+                break
+            jpeg = encode(self._paper, quality=quality)
+        return jpeg
+
+    def figure(self) -> Figure:
+        """The same as a matplotlib figure, whose words are texts."""
+        page = self.page
+        with DRAWING:
+            pictures = Image.new("RGB", self._paper.size, "white")
+            boxes = [(slot.x, slot.y, slot.width, slot.height) for slot in self._slots.values()]
+            for left, top, width, height in (*boxes, *((one.x, one.y, one.side, one.side) for one in page.thumbs)):
+                x, y, right, low = (n * self.scale for n in (left, top, left + width, top + height))
+                pictures.paste(self._paper.crop((x, y, right, low)), (x, y))
+            return draw_figure((page.width, page.height), page.words, scale=self.scale, paper=pictures)[0]
+
+    def _write(self, lettered: Collection[str]) -> SweepSheet:
+        return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered)
+
+    def _arrange(self, sizes: Collection[tuple[tuple[int, int], ...]]) -> SweepPage:
+        width_px = settings.grid_width_px
+        found = arrange_sweep(self._write, width_px=width_px, measure=measure, pictures=sizes, page=self._page_number)
+        return found[0]
+
+    def _outgrows(self, sizes: Collection[tuple[tuple[int, int], ...]]) -> bool:
+        """Whether pictures of these sizes need other places."""
+        return self._page is None or self._arrange(sizes).slots != self._page.slots
+
+    def _lay_out(self) -> None:
+        """Write the labels, once, and paint every cell."""
+        page = self._page = self._arrange(self._sizes)
+        if self._chooses_scale:
+            self.scale = 2 if _may_be_fine(page) else 1
+        self._paper = draw_figure((page.width, page.height), page.words, scale=self.scale)[1]
+        self._slots = {slot.number: slot for slot in page.slots}
+        for thumb in page.thumbs:
+            self._paint_thumb(thumb)
+        for number in self._slots:
+            cell = self._sweep.cells[number - 1]
+            look = self._looks.setdefault(number, look_of(cell, node=self._node, image=self._image))
+            self._paint(cell, look)
+
+    def _paint_thumb(self, thumb: Thumb) -> None:
+        """The small picture of an axis's value."""
+        side = thumb.side * self.scale
+        try:
+            with open_image(thumb.picture.load()) as opened:
+                opened.draft("RGB", (side, side))
+                assert_decodable(opened, thumb.picture.name)
+                small = flatten(opened)
+        except Exception:  # noqa: BLE001 - its content may be gone, or no picture; the name stands there all the same
+            return
+        small.thumbnail((side, side))
+        self._paper.paste(small, (thumb.x * self.scale, thumb.y * self.scale))
+
+    def _sizes_of(self, cell: SweepCell) -> tuple[tuple[int, int], ...]:
+        sizes = [_size(image) for image in self._pictures(cell)]
+        return tuple(size for size in sizes if size)
+
+    def _pictures(self, cell: SweepCell) -> list[RunImage]:
+        if cell.run is None:
+            return []
+        chosen = {one.index for one in chosen_pictures(cell.run.record.pictures, node=self._node, image=self._image)}
+        return [image for image in cell.run.images if image.record.index in chosen]
+
+    def _paint(self, cell: SweepCell, look: Look) -> None:
+        slot, scale = self._slots[cell.number], self.scale
+        box = (slot.width, slot.height)
+        corner = (slot.x * scale, slot.y * scale)
+        if not look.pictures:
+            self._paper.paste(draw_panel(look, box, scale), corner)
+            return
+        self._paper.paste("white", (*corner, corner[0] + box[0] * scale, corner[1] + box[1] * scale))
+        images = {image.record.index: image for image in self._pictures(cell)}
+        tiles = [Tile(0, index, _size(images[index])) for index in images]
+        for part in mosaic(tiles, box, gap=MOSAIC_GAP_PX):
+            at = (corner[0] + round(part.x * scale), corner[1] + round(part.y * scale))
+            size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
+            assert part.tile.picture is not None
+            self._paper.paste(self._picture(images[part.tile.picture], size), at)
+
+    def _picture(self, image: RunImage, size: tuple[int, int]) -> Image.Image:
+        """The picture in this size, or why there is none."""
+        record, scale = image.record, self.scale
+        box = (max(1, size[0] // scale), max(1, size[1] // scale))
+        if record.state == "expected":
+            return draw_panel(Look("live", "fetching"), box, scale)
+        try:
+            return read_picture(self._source(image, max(size)), size)
+        except (ComflowyError, OSError) as error:
+            why = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
+            if record.state == "kept" and record.error:
+                return draw_panel(Look("odd", "kept, not shown", record.error), box, scale)
+            return draw_panel(Look("bad", "missing", record.error or why), box, scale)
+
+    def _source(self, image: RunImage, side: int) -> Path:
+        """What to draw from: originals for four cells or fewer, else the thumbnail made when the picture came."""
+        if len(self._sweep.cells) <= 4:
+            return image.path
+        return image.thumbnail(512 if side > 256 else 256)
+
+
+class SweepGrid(Grid):
+    """The grid of a sweep, drawn when it is first looked at; later looks are at the same.
+
+    Parameters are those of `SweepPainting`; `x`, `y` and `z` precede those that the sweep was made with.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        *,
+        x: str | None = None,
+        y: str | None = None,
+        z: str | None = None,
+        label: Sequence[str] | None = None,
+        node: str | None = None,
+        image: int | None = None,
+        page: int = 1,
+    ) -> None:
+        super().__init__([])
+        given = {"x": x, "y": y, "z": z}
+        layout = given if any(given.values()) else {side: sweep.layout.get(side) for side in given}
+        choose_axes(sweep.axes, layout)  # a wrong name is told now
+        self._sweep = sweep
+        self._options: dict[str, Any] = {"layout": layout, "label": label, "node": node, "image": image, "page": page}
+        self._node, self._image = node, image
+        self._painting: SweepPainting | None = None
+        self._bytes: bytes | None = None
+
+    def paint(self, *, scale: int | None = None) -> SweepPainting:
+        """A painting of the same grid, for whoever brings it up to date."""
+        return SweepPainting(self._sweep, scale=scale, **self._options)
+
+    def take(self, painting: SweepPainting) -> None:
+        """Use what was painted while the runs went, where it has all the pixels that this grid would have."""
+        if not _may_be_fine(painting.page):
+            painting.refresh()
+            self._painting, self._bytes = painting, painting.jpeg()
+
+    @property
+    def figure(self) -> Figure:
+        return self._paint()[0].figure()
+
+    @property
+    def jpeg(self) -> bytes:
+        return self._paint()[1]
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        page = self._paint()[0].page
+        return page.width, page.height
+
+    def files(self) -> list[str]:
+        return [name for cell in self._sweep.cells for name in self._files(cell)]
+
+    def _paint(self) -> tuple[SweepPainting, bytes]:
+        if self._painting is None or self._bytes is None:
+            self._painting = self.paint()
+            self._painting.refresh()
+            self._bytes = self._painting.jpeg()
+        return self._painting, self._bytes
+
+    def _files(self, cell: SweepCell) -> list[str]:
+        if cell.run is None:
+            return []
+        chosen = chosen_pictures(cell.run.record.pictures, node=self._node, image=self._image)
+        return [picture.file.rsplit("/", 1)[-1] for picture in chosen if picture.file]
+
+    def __str__(self) -> str:
+        cells = self._sweep.cells
+        lines = []
+        for cell in cells[:_NAMED]:
+            labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
+            what = " ".join(self._files(cell)) or cell.error or str(cell.status or "not sent")
+            lines.append(f"  {cell.ref} {labels}: {what}")
+        if len(cells) > _NAMED:
+            lines.append(f"  ... {len(cells) - _NAMED} more")
+        count = f"{_counted(len(cells), 'cell')}, {_counted(len(self.files()), 'image')}"
+        return "\n".join([f"{self._sweep.ref}: {count}", *lines])
+
+    def __repr__(self) -> str:
+        return f"<Grid of {self._sweep!r}>"
+
+
+def _may_be_fine(page: SweepPage) -> bool:
+    """Whether twice the pixels may be less than a megabyte."""
+    return page.width * page.height <= _TWICE_BELOW_PX and len(page.slots) <= _TWICE_UP_TO
+
+
+def _size(image: RunImage) -> tuple[int, int] | None:
+    width, height = image.record.width_px, image.record.height_px
+    return (width, height) if width and height else None
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

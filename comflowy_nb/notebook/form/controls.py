@@ -1,0 +1,297 @@
+"""What stands for a field in a form: texts, choices and switches; numbers, seeds and pictures have rooms of their own.
+
+A control never corrects what was typed: a value that can't be sent stays as it stands, with the reason beneath it.
+"""
+
+from __future__ import annotations
+
+import html
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import traitlets
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.layout.captions import LONG_TEXT
+from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.widget_versions import HORIZONTAL, TOOLTIP
+from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
+from comflowy_nb.workflow.syntax.json_values import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from comflowy_nb.workflow.images import PictureInput
+
+__all__ = [
+    "EXACT",
+    "ChoiceControl",
+    "Control",
+    "SearchControl",
+    "SelectionControl",
+    "SwitchControl",
+    "TextControl",
+    "tooltip_of",
+]
+
+EXACT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
+_MOST_ROWS = 8  # of options that are seen at once
+_LONG_OPTION = 20  # characters: a longer one, such as a file of a model, would be cut in a narrow box
+
+
+class Control(ABC):
+    """One field in the form.
+
+    Parameters
+    ----------
+    label
+        What stands above it.
+    note
+        What is written below it, whatever it holds.
+    """
+
+    is_wide = False  # takes a line of its own
+
+    def __init__(self, field: Field, label: str, *, note: str = "") -> None:
+        self.field = field
+        self.problem: str | None = None
+        self._label = label
+        self._changed: Callable[[], None] | None = None
+        self._why = widgets.HTML(layout=widgets.Layout(display="none"))
+        self._why.add_class("cfy-why")
+        self.input = self._make()
+        self.input.add_class("cfy-input")
+        self.widget = widgets.VBox([*self._parts(), *_notes(note), self._why])
+        self.widget.add_class("cfy-field")
+        if self.is_wide:
+            self.widget.add_class("cfy-wide")
+
+    # -- what a kind of control says of itself ------------------------------------------------------------------
+
+    @abstractmethod
+    def _make(self) -> Any:
+        """The widget that is typed into."""
+
+    def _parts(self) -> list[Any]:
+        return [self.input]
+
+    def _read(self) -> Any:
+        """What stands there, as it would be sent."""
+        return self.field.check(self.input.value)
+
+    def _show(self, value: Any) -> None:
+        self.input.value = value
+
+    @property
+    def picture(self) -> PictureInput | None:
+        """The picture that stands there, if it is one of a person's own."""
+        return None
+
+    # -- for the form -------------------------------------------------------------------------------------------
+
+    def read(self) -> Any:
+        """What stands there, as it would be sent; the reason why not stands beneath it.
+
+        The workflow's own value is sent whatever it is; the reason why it does not fit stands there all the same.
+
+        Raises
+        ------
+        FieldError
+            If it can't be sent.
+        """
+        try:
+            value = self._read()
+        except FieldError as error:
+            self._say(str(error))
+            raise
+        why = self.field.problem(value)
+        self._say(None if why is None else f"{why}; it is the workflow's own value, and sent as it is")
+        return value
+
+    def show(self, value: Any) -> None:
+        """Put a value there, whether it can be sent or not.
+
+        Raises
+        ------
+        FieldError
+            If the control has no place for such a value.
+        """
+        try:
+            self._show(value)
+        except (TypeError, ValueError, traitlets.TraitError) as error:  # a text where a number should be
+            self.field.check(value)
+            raise FieldError(f"{self.field.where}: {text_of(value)} can't stand in this form") from error
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Call at every change by a person or by `show`."""
+        self._changed = changed
+        for part in self.parts:
+            part.observe(self._hear, names="value")
+
+    def close(self) -> None:
+        self._changed = None
+        for part in self.parts:
+            part.unobserve_all()
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """The widgets that are filled in."""
+        return [self.input]
+
+    def _hear(self, _: Any) -> None:
+        if self._changed is not None:
+            self._changed()
+
+    def _say(self, why: str | None) -> None:
+        if why == self.problem:
+            return
+        self.problem = why
+        # The field's place is plain here: what stands before the first colon says it.
+        text = "" if why is None else why.removeprefix(f"{self.field.where}: ")
+        self._why.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
+        self._why.layout.display = "" if text else "none"
+        (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
+
+    def _options(self, **more: Any) -> dict[str, Any]:
+        markup = html_text(self._label)
+        is_plain = markup == html.escape(self._label)
+        description = {} if is_plain else {"description": markup, "description_allow_html": True}
+        return {"description": self._label, **description, TOOLTIP: tooltip_of(self.field), **more}
+
+
+class TextControl(Control):
+    """A STRING, or a value that has no other control: a text there means what it means on a line."""
+
+    @property
+    def is_long(self) -> bool:
+        default = self.field.default
+        return self.field.multiline or (isinstance(default, str) and ("\n" in default or len(default) > LONG_TEXT))
+
+    @property
+    def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return self.is_long
+
+    def _make(self) -> Any:
+        if not self.is_long:
+            return widgets.Text(**self._options(continuous_update=False))
+        return widgets.Textarea(**self._options(continuous_update=False, rows=3))
+
+    def _read(self) -> Any:
+        text, default = str(self.input.value), self.field.default
+        if default is not None and text == text_of(default):
+            return default  # as the workflow holds it: 5 stays a number where a text is meant
+        return self.field.check(text) if self.field.type is FieldType.STRING else self.field.read(text)
+
+    def _show(self, value: Any) -> None:
+        self.input.value = "" if value is None else text_of(value)
+
+
+class ChoiceControl(Control):
+    """A dropdown; without a choice where the value to begin with is none of the options."""
+
+    _refused: str | None = None  # why what was to stand there can't
+    _own: Any = None  # the graph's value that is none of the options, while nothing is chosen
+    keeps_own = False  # whether such a value is sent: a service that knows a workflow by its id rejects it
+
+    @property
+    def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return any(len(text_of(option)) > _LONG_OPTION for option in self.field.options)
+
+    def _make(self) -> Any:
+        options = self.field.options
+        words = [text_of(option) for option in options]
+        return widgets.Dropdown(**self._options(options=list(zip(words, options, strict=True)), value=None))
+
+    def label(self, labels: Sequence[str]) -> None:
+        """Words to show in the place of the options."""
+        self.input.options = list(zip(labels, self.field.options, strict=True))
+
+    def _read(self) -> Any:
+        if self.input.index is None:
+            if self._own is not None:
+                return self._own
+            raise FieldError(self._refused or f"{self.field.where}: nothing is chosen")
+        return self.field.check(self.input.value)
+
+    def _show(self, value: Any) -> None:
+        self._refused = self._own = None
+        why = self.field.problem(value)
+        if why is None:
+            self.input.value = self.field.check(value)
+            return
+        self.input.index = None  # a checkpoint that this server does not have
+        if not (self.keeps_own and self.field.holds(value)):
+            self._refused = why
+            raise FieldError(why)
+        self._own = value
+
+
+class SelectionControl(ChoiceControl):
+    """Several of the options at once."""
+
+    is_wide = True
+
+    def _make(self) -> Any:
+        options = self.field.options
+        words = [text_of(option) for option in options]
+        rows = min(len(options), _MOST_ROWS)
+        return widgets.SelectMultiple(
+            **self._options(options=list(zip(words, options, strict=True)), rows=rows, value=())
+        )
+
+    def _read(self) -> Any:
+        return self.field.check(self.input.value)
+
+    def _show(self, value: Any) -> None:
+        self.input.value = tuple(self.field.check(() if value is None else value)[WRAPPED])
+
+
+class SearchControl(Control):
+    """Many options: typed, with those that match below."""
+
+    is_wide = True
+
+    def _make(self) -> Any:
+        words = [text_of(option) for option in self.field.options]
+        hint = f"type to search {len(words)} choices"
+        return widgets.Combobox(**self._options(options=words, continuous_update=False, placeholder=hint))
+
+    def _read(self) -> Any:
+        return self.field.read(str(self.input.value))
+
+    def _show(self, value: Any) -> None:
+        self.input.value = text_of(value)
+
+
+class SwitchControl(Control):
+    """A BOOLEAN: a checkbox, or its two labels where it has them."""
+
+    def _make(self) -> Any:
+        on, off = self.field.label_on, self.field.label_off
+        if on and off and on != off:
+            return widgets.RadioButtons(**self._options(options=[(on, True), (off, False)], value=None), **HORIZONTAL)
+        return widgets.Checkbox(**self._options(indent=False))
+
+    def _read(self) -> Any:
+        if self.input.value is None:
+            raise FieldError(f"{self.field.where}: nothing is chosen")
+        return bool(self.input.value)
+
+
+def _notes(note: str) -> list[Any]:
+    if not note:
+        return []
+    shown = widgets.HTML(html.escape(plain(note)))
+    shown.add_class("cfy-note")
+    return [shown]
+
+
+def tooltip_of(field: Field) -> str:
+    """More about a field than fits above it: its id, its range, its description."""
+    low, high = (
+        None if end is None else f"{end:g}" if abs(end) < EXACT else f"{end}" for end in (field.min, field.max)
+    )
+    reach = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
+    return plain(" - ".join(part for part in (field.id, reach, field.tooltip) if part))

@@ -1,0 +1,334 @@
+"""The fields of a form as widgets, in groups by node, with a box to find one where there are many."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import traitlets
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.layout.captions import name_fields, write_value
+from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.form.controls import (
+    EXACT,
+    ChoiceControl,
+    Control,
+    SearchControl,
+    SelectionControl,
+    SwitchControl,
+    TextControl,
+)
+from comflowy_nb.notebook.form.field_specs import group
+from comflowy_nb.notebook.form.image_control import PictureControl
+from comflowy_nb.notebook.form.number_controls import DigitsControl, NumberControl, SliderControl, has_few_places
+from comflowy_nb.notebook.form.seed_control import SeedControl
+from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.syntax.json_values import shown
+from comflowy_nb.workflow.values import draw_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from comflowy_nb.notebook.form.field_specs import FormField, Group
+    from comflowy_nb.services.base import Service
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["FormBody"]
+
+_NARROW = 3  # fields in a group that takes half of the width where there is room
+_MOST_LISTED = 24  # options of a dropdown; more are found by typing
+_MANY = 20  # fields; with more there is a box to find one
+
+
+class FormBody:
+    """Field by field: what stands there, and whether it is sent.
+
+    Parameters
+    ----------
+    changed
+        Called after every change of a field.
+    has_graph
+        Whether the workflow is a graph, whose values are sent as they are unless they are changed.
+    open_run
+        Gives the picture that a reference names.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[FormField],
+        *,
+        changed: Callable[[], None],
+        service: Service,
+        open_run: Callable[[str], PictureInput],
+        has_graph: bool = False,
+    ) -> None:
+        self._has_graph = has_graph
+        self._service = service
+        self._open_run = open_run
+        self._fields = {one.field.id: one for one in fields}
+        self._controls: dict[str, Control] = {}
+        self._values: dict[str, Any] = {}  # of those that can be sent
+        self._problems: dict[str, str] = {}
+        self.given = {key for key, one in self._fields.items() if one.is_given}
+        self.names = {
+            key: one.alias or name
+            for (key, one), name in zip(self._fields.items(), name_fields(self._fields).values(), strict=True)
+        }
+        self._groups = [self._make_group(one) for one in group(fields)]
+        self._opening: dict[str, Any] = {}
+        self._unfit: set[str] = set()  # whose default can't be sent
+        for key, one in self._fields.items():
+            self._begin(key, one)
+        groups = widgets.Box([box for box, _ in self._groups])
+        groups.add_class("cfy-groups")
+        self.parts: list[Any] = [groups]
+        self._search: Any = None
+        if len(fields) > _MANY:
+            self._search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
+            self._search.add_class("cfy-input")
+            self._search.observe(self._filter, names="value")
+            self.parts.insert(0, self._search)
+        for key, control in self._controls.items():
+            control.listen(partial(self._hear, key, changed))
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> list[str]:
+        """Ids of the fields that are sent: those that were given, and those that are not what they were at first."""
+        return [key for key in self._controls if key in self.given or self._standing(key) != self._opening[key]]
+
+    def look(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values that can be sent by field id, and why others can't; of fields that would be sent alone.
+
+        With them the reasons why values of the workflow's own do not fit, which are sent all the same.
+        """
+        told = {*self.sent, *self._values, *self._unfit}
+        return dict(self._values), {key: why for key, why in self._problems.items() if key in told}
+
+    def read(self) -> dict[str, Any]:
+        """What stands in every field.
+
+        Raises
+        ------
+        FieldError
+            For all fields that would be sent and can't be.
+        """
+        for key in self._controls:
+            self._read(key)
+        values, problems = self.look()
+        wrong = [why for key, why in problems.items() if key not in values]
+        if wrong:
+            raise FieldError(*wrong)
+        return values
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """What tells whether anything changed."""
+        return tuple(self._standing(key) for key in self._controls)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Node, name and value of each field, for a page without widgets."""
+        return [(self._title(one.field.id), self.names[key], self._written(key)) for key, one in self._fields.items()]
+
+    # -- setting ------------------------------------------------------------------------------------------------
+
+    def show(self, field_id: str, value: Any) -> None:
+        """Put a value into a field.
+
+        Raises
+        ------
+        FieldError
+            If the form has no such field, or no place for the value.
+        """
+        if field_id not in self._controls:
+            raise FieldError(f"this form has no field {field_id}")
+        self._controls[field_id].show(value)
+        self._read(field_id)
+
+    @property
+    def model_ids(self) -> list[str]:
+        """Of the widgets that are filled in."""
+        return list(self._inputs())
+
+    def fill_in(self, values: Mapping[str, Any]) -> None:
+        """What stands in the fields in the browser: model id -> value, or the index of an option."""
+        inputs = self._inputs()
+        for model_id, value in values.items():
+            part = inputs.get(model_id)
+            name = "index" if part is not None and part.has_trait("index") else "value"
+            if part is not None and getattr(part, name) != value:
+                with suppress(traitlets.TraitError):  # no such option: it stays as it is
+                    setattr(part, name, value)
+
+    def _inputs(self) -> dict[str, Any]:
+        return {part.model_id: part for control in self._controls.values() for part in control.parts}
+
+    def restore(self, values: Mapping[str, Any], given: frozenset[str]) -> None:
+        """What stood in every field once."""
+        self.given = set(given)
+        for key, value in values.items():
+            if key in self._controls and self._values.get(key) != value:
+                self._controls[key].show(value)
+                self._read(key)
+
+    def advance_seeds(self, used: Mapping[str, Any], workflow: Workflow) -> None:
+        """Draw or count the seeds that are to change for the next run; `used` are the values of the run before."""
+        for key, control in self._controls.items():
+            if isinstance(control, SeedControl):
+                was_used = key in used and used[key] == self._values.get(key)
+                field = workflow.fields.get(key) or control.field
+                control.advance(was_used=was_used, draw=lambda field=field, key=key: draw_seed(field, key))
+                self._read(key)
+
+    def close(self) -> None:
+        for control in self._controls.values():
+            control.close()
+        if self._search is not None:
+            self._search.unobserve_all()
+
+    # -- within -------------------------------------------------------------------------------------------------
+
+    def _make_group(self, one: Group) -> tuple[Any, str]:
+        members = []
+        for form_field in one.fields:
+            control = self._make_control(form_field)
+            self._controls[form_field.field.id] = control
+            members.append(control.widget)
+        title = widgets.HTML(
+            f'<span class="cfy-group-title">{html_text(plain(one.title))} '
+            f'<span class="cfy-quiet">{html_text(plain(one.node))}</span></span>'
+        )
+        fields = widgets.Box(members)
+        fields.add_class("cfy-fields")
+        box = widgets.VBox([title, fields])
+        box.add_class("cfy-group")
+        if len(members) > _NARROW:
+            box.add_class("cfy-large")
+        words = " ".join(f"{each.field.id} {each.alias or ''}" for each in one.fields)
+        return box, f"{one.title} {words}".casefold()
+
+    def _make_control(self, one: FormField) -> Control:
+        field, label = one.field, one.alias or one.field.name
+        if field.type is FieldType.IMAGEUPLOAD:
+            return PictureControl(field, label, can_upload=self._service.can_upload, open_run=self._open_run)
+        if field.is_seed and field.type in {FieldType.INT, FieldType.UNKNOWN}:
+            return SeedControl(field, label, note=_unused(field))
+        values = [value for value in (field.default, one.value) if value is not None]
+        try:
+            control = _control_for(field, label, values)
+        except Exception as error:  # noqa: BLE001 - one description that no control can use must not take the form
+            return TextControl(field, label, note=f"its description can't be used ({error}): any value is typed here")
+        if isinstance(control, ChoiceControl):
+            control.keeps_own = self._has_graph
+            if one.labels:
+                control.label(one.labels)
+        return control
+
+    def _begin(self, key: str, one: FormField) -> None:
+        """Let a field begin with its value, or with the default where that has no place."""
+        control = self._controls[key]
+        default = one.field.default
+        if default is not None and not self._try(control, default):
+            self._unfit.add(key)
+        self._opening[key] = self._standing(key)
+        if one.value is not None and one.value is not default:
+            self._try(control, one.value)
+            self._unfit.discard(key)
+        if isinstance(control, SeedControl):
+            control.mode.value = one.seed_mode
+            self._opening[key] = (*self._opening[key][:1], "fixed")
+        self._read(key)
+
+    @staticmethod
+    def _try(control: Control, value: Any) -> bool:
+        """Put a value there if there is a place for it; else the field stays empty, and reading it says why."""
+        try:
+            control.show(value)
+        except FieldError:
+            return False
+        return True
+
+    def _hear(self, key: str, changed: Callable[[], None]) -> None:
+        self._read(key)
+        changed()
+
+    def _read(self, key: str) -> None:
+        control = self._controls[key]
+        try:
+            self._values[key] = control.read()
+        except FieldError:
+            self._values.pop(key, None)
+        self._problems.pop(key, None)
+        if control.problem is not None:
+            self._problems[key] = control.problem
+
+    def _standing(self, key: str) -> tuple[Any, ...]:
+        """What stands in a field, as the widgets have it."""
+        control = self._controls[key]
+        if control.picture is not None:
+            return (control.picture.content_sha256,)
+        if isinstance(control, SeedControl):
+            return (control.input.value, control.mode.value)
+        return (control.input.value,)
+
+    def _title(self, field_id: str) -> str:
+        one = self._fields[field_id].field
+        return one.node_title or one.class_type or one.node
+
+    def _written(self, key: str) -> str:
+        value = self._values.get(key, self._fields[key].value)
+        return value.name if isinstance(value, PictureInput) else "" if value is None else write_value(value)
+
+    def _filter(self, change: Any) -> None:
+        words = str(change["new"]).casefold().split()
+        for box, text in self._groups:
+            box.layout.display = "" if all(word in text for word in words) else "none"
+
+
+def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
+    """The control that suits a field and has a place for these values; pictures and seeds have their own elsewhere.
+
+    A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
+    one that may be larger than the browser's numbers are exact is typed as digits; any other has a box. A graph may
+    hold a value of another type than its field, such as `%width%` for a number: that is typed as text.
+    """
+    are_numbers = all(_has_number(value) for value in values)
+    note = _unused(field)
+    match field.type:
+        case FieldType.CHOICE if field.is_multiple and field.options:
+            return SelectionControl(field, label)
+        case FieldType.CHOICE if field.options:
+            return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label, note=note)
+        case FieldType.BOOLEAN if all(isinstance(value, bool) for value in values):
+            return SwitchControl(field, label, note=note)
+        case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > EXACT:
+            return DigitsControl(field, label, note=note)
+        case FieldType.INT | FieldType.FLOAT if are_numbers:
+            return (SliderControl if has_few_places(field, values) else NumberControl)(field, label, note=note)
+        case FieldType.UNKNOWN if are_numbers and field.default is not None:
+            return NumberControl(field, label, note=note)
+    return TextControl(field, label, note=note)
+
+
+def _unused(field: Field) -> str:
+    """What the service describes in a way that makes no sense. A range without an end makes sense."""
+    odd = [
+        f"{name} {shown(value)}"
+        for name in ("min", "max", "step", "default", "options")
+        if (value := field.extra.get(name)) is not None and value not in (math.inf, -math.inf)
+    ]
+    return f"the service describes it with {' and '.join(odd)}, which is not used" if odd else ""
+
+
+def _has_number(value: object) -> bool:
+    """Whether a value is a number that the browser's own number boxes hold exactly."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= EXACT

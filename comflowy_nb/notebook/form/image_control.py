@@ -1,0 +1,145 @@
+"""The picture of a form: a file of one's own, an earlier run's, an address, or one the service has."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from comflowy_nb.errors import FieldError, PictureError, RefError
+from comflowy_nb.notebook.form.controls import Control
+from comflowy_nb.notebook.widget_versions import TOOLTIP, take_upload
+from comflowy_nb.workflow.files.images import assert_decodable, open_image
+from comflowy_nb.workflow.images import PictureInput, is_picture, open_picture, picture_of, picture_of_bytes
+from comflowy_nb.workflow.syntax.json_values import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comflowy_nb.workflow.fields import Field
+
+__all__ = ["PictureControl"]
+
+_PREVIEW_PX = 96
+_NO_UPLOADS = "this service takes no uploads: give the https address of a picture"
+
+
+class PictureControl(Control):
+    """What is typed (`file:photo.jpg`, `run:r41[0]`, an https address, a name the service knows), or a file chosen.
+
+    Parameters
+    ----------
+    can_upload
+        Whether the service takes pictures; else an address is asked for.
+    open_run
+        Gives the picture that a reference names.
+    """
+
+    is_wide = True
+
+    def __init__(self, field: Field, label: str, *, can_upload: bool, open_run: Callable[[str], PictureInput]) -> None:
+        self._can_upload = can_upload
+        self._open_run = open_run
+        self._picture: PictureInput | None = None
+        self._word: str | None = None  # what stands in the box for it
+        self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
+        self._preview.add_class("cfy-preview")
+        self._chooser = widgets.FileUpload(
+            accept="image/*", description="Choose a file", **{TOOLTIP: f"a picture for {label}"}
+        )
+        super().__init__(field, label)
+
+    def _make(self) -> Any:
+        hint = "file:photo.jpg, run:r41[0], https://..." if self._can_upload else "https://..."
+        known = [text_of(option) for option in self.field.options]
+        return widgets.Combobox(**self._options(options=known, continuous_update=False, placeholder=hint))
+
+    def _parts(self) -> list[Any]:
+        parts = [self.input, self._chooser, self._preview] if self._can_upload else [self.input, self._preview]
+        row = widgets.HBox(parts)
+        row.add_class("cfy-picture")
+        if self._can_upload:
+            self._chooser.observe(self._take_file, names="value")
+            return [row]
+        note = widgets.HTML(_NO_UPLOADS)
+        note.add_class("cfy-note")
+        return [row, note]
+
+    @property
+    def picture(self) -> PictureInput | None:
+        return self._picture if str(self.input.value).strip() == self._word else None
+
+    def _read(self) -> Any:
+        text = str(self.input.value).strip()
+        if self.picture is not None:
+            return self.picture
+        if not text:
+            raise FieldError(f"{self.field.where}: no picture is given")
+        kind, _, rest = text.partition(":")
+        is_own = bool(rest) and kind in {"file", "run"}
+        if is_own and not self._can_upload:
+            raise FieldError(f"{self.field.where}: {_NO_UPLOADS}")
+        try:
+            if is_own:
+                return self._hold(open_picture(rest) if kind == "file" else self._open_run(rest), text)
+        except (PictureError, RefError) as error:
+            raise FieldError(f"{self.field.where}: {error}") from error
+        self._let_go()
+        return self.field.check(text)
+
+    def _show(self, value: Any) -> None:
+        if not is_picture(value):
+            self._let_go()
+            self.input.value = text_of(value) if value is not None else ""
+            return
+        picture = picture_of(value)
+        self._hold(picture, picture.name)
+        self.input.value = picture.name
+
+    def _take_file(self, _: Any) -> None:
+        """Keep what was chosen here alone: in the widget's state it would be saved with the notebook."""
+        chosen = take_upload(self._chooser)
+        if chosen is None:
+            return
+        name, content = chosen
+        try:
+            picture = picture_of_bytes(content, name)
+        except PictureError as error:
+            self._say(f"{self.field.where}: {error}")
+            return
+        self._hold(picture, picture.name)
+        if self.input.value == picture.name:
+            self._hear(None)  # another file of the same name
+        self.input.value = picture.name
+
+    def _hold(self, picture: PictureInput, word: str) -> PictureInput:
+        self._picture, self._word = picture, word
+        preview = _small(picture.load())
+        self._preview.value = preview or b""
+        self._preview.layout.display = "" if preview else "none"
+        return picture
+
+    def _let_go(self) -> None:
+        self._picture = self._word = None
+        self._preview.layout.display = "none"
+
+    def close(self) -> None:
+        self._chooser.unobserve_all()
+        super().close()
+
+
+def _small(content: bytes) -> bytes | None:
+    """A JPEG of it, small; None if it can't be decoded here: it is sent all the same."""
+    from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
+
+    try:
+        with open_image(content) as opened:
+            assert_decodable(opened, "the picture")
+            small = flatten(opened)
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds
+        return None
+    small.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=80)
+    return stream.getvalue()

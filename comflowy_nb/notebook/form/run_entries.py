@@ -1,0 +1,215 @@
+"""The runs of a form: what each was sent with, what changed against the one before it, and how it stands."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import ComflowyError, RunTimeout
+from comflowy_nb.layout.captions import write_value
+from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.status import StatusLine, status_line, time_text
+from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.files.images import assert_decodable, open_image
+from comflowy_nb.workflow.images import PictureInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from comflowy_nb.client import Submitted
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.values import Setting
+
+__all__ = ["Entry", "EntryView", "Taken", "describe_changes"]
+
+THUMB_PX = 160
+_SHORT = 24  # characters of a value that changed
+_WORDS = {
+    Status.SUBMITTING: "sending", Status.SUCCESS: "", Status.UNKNOWN: "unknown", Status.LOST: "lost",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """What a press of Run is to send: `values` is what stood in every field, `given` those sent whatever they held."""
+
+    settings: Sequence[Setting]
+    values: Mapping[str, Any]
+    given: frozenset[str]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One run of a form."""
+
+    submitted: Submitted
+    taken: Taken
+    changed: str
+    usual_s: float | None = None
+    note: str | None = None
+    thumb: str | None = None  # a data address
+    seen: bytes | None = None  # the preview that was shown last
+    began_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def run(self) -> Run:
+        return self.submitted.run
+
+    @property
+    def token(self) -> str:
+        return self.run.token
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self.taken.values
+
+    def line(self) -> StatusLine:
+        """How it stands, for the status below the buttons."""
+        how, drawn = self.submitted.how, self.submitted.drawn
+        line = status_line(self.run, how=how, drawn=drawn, usual_s=self.usual_s, note=self.note)
+        return replace(line, preview=None)  # it comes into the filmstrip, where nothing moves for it
+
+    def item(self) -> dict[str, Any]:
+        """How it stands, for the filmstrip; the words are escaped there."""
+        run = self.run
+        line = self.line()
+        word = _WORDS.get(run.status, str(run.status))
+        if run.status is Status.SUCCESS and run.record.seconds is not None:
+            word = "same" if self.submitted.how == "same" else time_text(run.record.seconds)
+        progress = run.progress
+        if run.status is Status.RUNNING and progress is not None and progress.max and progress.max > 1:
+            word = f"{progress.value or 0:g}/{progress.max:g}"
+        return {
+            "token": self.token,
+            "ref": run.ref,
+            "status": str(run.status),
+            "word": plain(word),
+            "changed": plain(self.changed),
+            "fraction": line.fraction if run.status.is_live else None,
+            "has_pictures": any(picture.state == "kept" for picture in run.record.pictures),
+        }
+
+    def new_preview(self) -> str | None:
+        """How its picture looks so far, small, as a data address; None where there is nothing new."""
+        progress = self.run.progress
+        preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
+        if preview is None or preview is self.seen:
+            return None
+        self.seen = preview
+        return _small_address(io.BytesIO(preview))
+
+    def make_thumb(self) -> str | None:
+        """Its first picture, small, as a data address; None while there is none."""
+        kept = [image for image in self.run.images if image.record.state == "kept"]
+        if not kept:
+            return None
+        try:
+            return _small_address(kept[0].thumbnail(256))
+        except ComflowyError:
+            return None
+
+
+class EntryView:
+    """A form as the place where one of its runs is shown; drawn by the one view thread (`views.View`)."""
+
+    def __init__(self, entry: Entry, draw: Callable[[Entry], None], finish: Callable[[Entry], None]) -> None:
+        self._entry = entry
+        self._draw = draw
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._finished = False
+
+    @property
+    def run(self) -> Run:
+        return self._entry.run
+
+    @property
+    def ref(self) -> str:
+        return self._entry.run.ref
+
+    @property
+    def is_settled(self) -> bool:
+        return self._entry.run.record.is_settled
+
+    def wait_change(self, timeout: float) -> bool:
+        return self._entry.run.wait_change(timeout)
+
+    def draw(self, *, force: bool = False) -> None:
+        del force
+        self._draw(self._entry)
+
+    def finish(self) -> None:
+        with self._lock:
+            if self._finished:
+                return
+            self._finish(self._entry)
+            self._finished = True
+
+    def note(self, text: str) -> None:
+        self._entry.note = text
+        self._draw(self._entry)
+
+    def timeout(self, timeout_s: float) -> RunTimeout:
+        run = self._entry.run
+        return RunTimeout(f"{run.ref} is not done after {timeout_s:g} s and goes on", run)
+
+
+def _small_address(source: Path | io.BytesIO) -> str | None:
+    """A picture as a data address of a few kilobytes; None if it is none."""
+    from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
+
+    try:
+        with open_image(source) as opened:
+            assert_decodable(opened, "the picture")
+            small = flatten(opened)
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no picture
+        return None
+    small.thumbnail((THUMB_PX, THUMB_PX))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=78)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """What is different from the run before: `cfg 8 -> 7, sampler_name heun`; of texts the words that came and went."""
+    if before is None:
+        return "as it was opened"
+    parts = []
+    for key, value in after.items():
+        old = before.get(key)
+        if _same(old, value):
+            continue
+        name = names.get(key, key)
+        if isinstance(old, str) and isinstance(value, str) and " " in old + value:
+            parts.append(f"{name}: {_words(old, value)}")
+        else:
+            parts.append(f"{name} {_short(old)} \N{RIGHTWARDS ARROW} {_short(value)}")
+    return ", ".join(parts) or "nothing changed"
+
+
+def _words(old: str, new: str) -> str:
+    from comflowy_nb.comparison.text_diff import mark_words  # noqa: PLC0415
+
+    gone, came = (
+        " ".join(piece.text.strip(" ,.;") for piece in pieces if piece.mark != "same").strip()
+        for pieces in mark_words([old, new])
+    )
+    shown = [f"+ {_short(came)}"] if came else []
+    return " ".join([*shown, *([f"\N{MINUS SIGN} {_short(gone)}"] if gone else [])]) or "other spacing"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, PictureInput) and isinstance(other, PictureInput):
+        return one.content_sha256 == other.content_sha256
+    return type(one) is type(other) and bool(one == other) if isinstance(one, bool) else bool(one == other)
+
+
+def _short(value: Any) -> str:
+    text = value.name if isinstance(value, PictureInput) else "nothing" if value is None else write_value(value)
+    text = text or '""'
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,223 @@
+"""The reel of a form: its runs as they are sent, followed and shown, the newest last."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from comflowy_nb.client import Submitted
+from comflowy_nb.errors import RunHeld, SettingsError
+from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.form.filmstrip import Filmstrip
+from comflowy_nb.notebook.form.outputs import InsideScreen
+from comflowy_nb.notebook.form.run_entries import Entry, EntryView, describe_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from comflowy_nb.client import Client
+    from comflowy_nb.notebook.display.views import Viewer
+    from comflowy_nb.notebook.form.outputs import Screen
+    from comflowy_nb.notebook.form.run_entries import Taken
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["Reel"]
+
+SHOWN_RUNS = 60  # in the filmstrip; the history has them all
+
+
+class Reel:
+    """What a form has sent, and the widgets that show it: a status line, the filmstrip, and a place for pictures.
+
+    Parameters
+    ----------
+    viewer
+        The thread that draws.
+    names
+        Field id -> what the form calls the field.
+    pick
+        Called with a run's token when its thumbnail is clicked.
+    compare
+        Called with the tokens of the marked runs.
+    fill_in
+        Called with what stands in the fields, ahead of every press of a button.
+    grown
+        Called when there is one more run.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        workflow: Workflow,
+        *,
+        viewer: Viewer,
+        names: Mapping[str, str],
+        pick: Callable[[str], None],
+        compare: Callable[[list[str]], None],
+        fill_in: Callable[[Mapping[str, Any]], None],
+        grown: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._workflow = workflow
+        self._viewer = viewer
+        self._names = names
+        self._grown = grown
+        self._lock = threading.RLock()  # the view thread draws beside the callbacks
+        self._entries: list[Entry] = []
+        self._shown: Entry | None = None
+        self._comparison: Any = None
+        self._is_closed = False
+        self.status = widgets.HTML()
+        self.status.add_class("cfy-status")
+        self.strip = Filmstrip(pick=pick, compare=compare, fill_in=fill_in)
+        pictures, compared = InsideScreen(), InsideScreen()
+        self.inside = widgets.VBox([pictures.widget, compared.widget])
+        self._pictures: Screen = pictures
+        self._compared: Screen = compared
+        self.stop_button = widgets.Button(description="Stop", disabled=True, tooltip="cancel what this form is running")
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(entry.run for entry in self._entries)
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        """What stood in every field for the newest run."""
+        return self._entries[-1].values if self._entries else {}
+
+    def find(self, token: str) -> Entry | None:
+        return next((entry for entry in self._entries if entry.token == token), None)
+
+    # -- sending and stopping -----------------------------------------------------------------------------------
+
+    def send(self, taken: Taken, *, fresh: bool) -> EntryView:
+        """Send a run, and show it from now on, in the view that is returned.
+
+        Raises
+        ------
+        ComflowyError
+            As `Client.submit`. A held run is shown all the same.
+        """
+        usual_s = self._client.usual_seconds(self._workflow)
+        try:
+            submitted = self._client.submit(self._workflow, taken.settings, fresh=fresh)
+        except RunHeld as held:
+            self._add(Submitted(held.run, "held", {}), taken, usual_s)
+            raise
+        except BaseException:
+            self.status.value = ""
+            raise
+        return self._add(submitted, taken, usual_s)
+
+    def stop(self) -> str | None:
+        """Cancel the live runs, where the service can; a line where there is something to say."""
+        live = [entry for entry in self._entries if entry.run.status.is_live]
+        if not live:
+            return "nothing is running"
+        if not self._client.service.can_cancel:
+            return f"{self._client.label} can't cancel: {len(live)} go on"
+        for entry in live:
+            entry.note = "cancelling"
+            self._client.cancel(entry.run)
+            self._draw(entry)
+        return None
+
+    def _add(self, submitted: Submitted, taken: Taken, usual_s: float | None) -> EntryView:
+        with self._lock:
+            newest = self._entries[-1] if self._entries else None
+            if newest is not None and newest.token == submitted.run.token:
+                changed = newest.changed  # the same once more, as by a double click of a slow hand
+            else:
+                changed = describe_changes(self.used or None, taken.values, self._names)
+            entry = Entry(submitted, taken, changed, usual_s)
+            # The same run once more takes the newest place.
+            self._entries = [*(one for one in self._entries if one.token != entry.token), entry]
+            self._grown()  # before it is seen: whoever sees it may ask the form for it
+            self.show(entry)
+        view = EntryView(entry, self._draw, self._finish)
+        self._viewer.follow(view)
+        return view
+
+    # -- showing ------------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """A line in the place of the status, until something changes."""
+        self.status.value = f'<span class="cfy-quiet">{html_text(plain(text))}</span>'
+
+    def show(self, entry: Entry) -> None:
+        """Let status and pictures be those of this run."""
+        with self._lock:
+            self._shown = entry
+            self.strip.shown = entry.token
+            self._draw(entry)
+            if entry.run.record.is_settled:
+                self._draw_pictures(entry)
+
+    def show_on(self, pictures: Screen, compared: Screen) -> None:
+        """Let pictures and comparisons come there instead of into the form itself."""
+        with self._lock:
+            self._pictures, self._compared = pictures, compared
+            self.inside.layout.display = "none"
+            if self._shown is not None:
+                self._draw_pictures(self._shown)
+
+    def compare(self, tokens: Sequence[str]) -> None:
+        """Compare these runs, in the place for it."""
+        from comflowy_nb.notebook.compare.widget import comparison  # noqa: PLC0415 - only when asked for
+
+        found = [entry.run for token in tokens if (entry := self.find(token)) is not None]
+        if len(found) < 2:
+            raise SettingsError("mark two or more runs in the strip, then compare them")
+        new = comparison(found)
+        with self._lock:
+            old, self._comparison = self._comparison, new
+            self._compared.show_widget(new)
+        if old is not None:
+            old.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            if self._comparison is not None:
+                self._comparison.close()
+
+    def _draw(self, entry: Entry) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            if not entry.run.status.is_live:
+                entry.note = None
+            items = [one.item() for one in self._entries[-SHOWN_RUNS:]]
+            if items != self.strip.items:
+                self.strip.items = items
+            preview = entry.new_preview()
+            if preview is not None:
+                self.strip.preview = {"token": entry.token, "url": preview}
+            if entry is self._shown:
+                self.status.value = entry.line().html
+            self.stop_button.disabled = not any(one.run.status.is_live for one in self._entries)
+
+    def _finish(self, entry: Entry) -> None:
+        thumb = entry.make_thumb()
+        with self._lock:
+            if self._is_closed:
+                return
+            entry.thumb = thumb
+            kept = {one.token: one.thumb for one in self._entries[-SHOWN_RUNS:] if one.thumb}
+            if kept != self.strip.thumbs:
+                self.strip.thumbs = kept
+            self._draw(entry)
+            if entry is self._shown:
+                self._draw_pictures(entry)
+
+    def _draw_pictures(self, entry: Entry) -> None:
+        if not entry.run.record.pictures:
+            return
+        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+
+        grid = Grid([entry.run])
+        self._pictures.show_picture(*grid.bundle(), jpeg=grid.jpeg)

@@ -1,0 +1,280 @@
+"""Runs a graph: node after node, those that did not change taken from memory.
+
+Several runs may go on at once, each on its caller's thread; they share the memory of nodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from comflowy_nb.sandbox.engine import validation as checks
+from comflowy_nb.sandbox.engine.latents import Latent
+from comflowy_nb.sandbox.engine.nodes import OBJECT_INFO, input_path
+from comflowy_nb.sandbox.engine.operations import FUNCTIONS, Context
+from comflowy_nb.sandbox.engine.pixels import encode_png
+from comflowy_nb.sandbox.engine.validation import apply_params, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Engine", "NodeFailed", "PngImage", "Stopped", "apply_params", "validate"]
+
+MAX_CACHE_BYTES: Final = 192 << 20  # about 60 pictures of 512x512 with their latents
+_OUTPUT_KINDS: Final[dict[str, Literal["output", "temp"]]] = {"SaveImage": "output", "PreviewImage": "temp"}
+
+Progress: TypeAlias = "dict[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class PngImage:
+    """A picture as the bytes of a PNG whose text chunk `prompt` holds the graph.
+
+    `filename` is a hint made from the node's prefix; `kind` is "output" for SaveImage, "temp" for PreviewImage.
+    """
+
+    png: bytes
+    filename: str
+    kind: Literal["output", "temp"]
+    width_px: int
+    height_px: int
+
+
+class NodeFailed(Exception):
+    """A node raised while it ran; `as_body` is ComfyUI's execution_error."""
+
+    def __init__(self, node_id: str, node_type: str, message: str, exception_type: str) -> None:
+        super().__init__(f"{node_type} {node_id}: {message}")
+        self.node_id = node_id
+        self.node_type = node_type
+        self.message = message
+        self.exception_type = exception_type
+
+    @property
+    def as_body(self) -> dict[str, Any]:
+        return {
+            "node_id": self.node_id,
+            "node_type": self.node_type,
+            "exception_message": self.message,
+            "exception_type": self.exception_type,
+            "traceback": [],
+        }
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and did."""
+
+
+class Engine:
+    """Runs graphs; keeps the outputs of the last `cache_nodes` nodes.
+
+    Parameters
+    ----------
+    cache_nodes
+        How many nodes' outputs are kept, as far as they fit into `MAX_CACHE_BYTES`; 0 keeps none.
+    input_folder
+        Where LoadImage finds its files; it never reads outside.
+    shelf
+        Where the sampler keeps what it painted for the next process; None: nowhere.
+    """
+
+    def __init__(self, cache_nodes: int = 64, *, input_folder: Path, shelf: Path | None = None) -> None:
+        self.input_folder = input_folder
+        self._shelf = shelf
+        self._cache_nodes = cache_nodes
+        self._cache: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+
+    def validate(self, graph: Any) -> dict[str, Any] | None:
+        """`validate` with this engine's input folder."""
+        return validate(graph, self.input_folder)
+
+    def run(
+        self,
+        graph: Mapping[str, Any],
+        *,
+        on_progress: Callable[[Progress], None],
+        should_stop: Callable[[], bool],
+    ) -> dict[str, list[PngImage]]:
+        """Run a valid graph.
+
+        Parameters
+        ----------
+        on_progress
+            Called on this thread with {node, title, value, max, nodes_done, nodes_total}: at the start of every node,
+            at each step of a sampler, and at the end of every node.
+        should_stop
+            Asked before every node and at each step.
+
+        Returns
+        -------
+        Node id -> its pictures, for each output node in the order of the graph.
+
+        Raises
+        ------
+        NodeFailed, Stopped
+        """
+        plain = checks.normalise(dict(graph))
+        order = _order(plain)
+        text = json.dumps(graph, sort_keys=True)
+        keys: dict[str, str] = {}
+        values: dict[str, tuple[Any, ...]] = {}
+        images: dict[str, list[PngImage]] = {}
+        waiting = {node_id: _count_uses(plain, order, node_id) for node_id in order}
+        for done, node_id in enumerate(order):
+            node = plain[node_id]
+            progress = _Progress(on_progress, node_id, _title(graph[node_id]), done, len(order))
+            if should_stop():
+                raise Stopped
+            progress.tell(0, 1)
+            with _named(node_id, node["class_type"]):
+                keys[node_id] = self._key(node, keys, text)
+                outputs = self._recall(keys[node_id])
+                if outputs is None:
+                    outputs = self._run_node(node, values, progress, should_stop)
+                    if node["class_type"] in _OUTPUT_KINDS:
+                        outputs = (_make_files(node, outputs[0], graph),)
+                    self._remember(keys[node_id], outputs)
+            values[node_id] = outputs
+            if node["class_type"] in _OUTPUT_KINDS:
+                images[node_id] = outputs[0]
+            for linked in checks.linked_nodes(node):
+                waiting[linked] -= 1
+                if not waiting[linked]:
+                    del values[linked]  # large batches need not stay until the end
+            progress.finish()
+        return {node_id: images[node_id] for node_id in graph if node_id in images}
+
+    def _run_node(
+        self,
+        node: Mapping[str, Any],
+        values: Mapping[str, tuple[Any, ...]],
+        progress: _Progress,
+        should_stop: Callable[[], bool],
+    ) -> tuple[Any, ...]:
+        def check_stop() -> None:
+            if should_stop():
+                raise Stopped
+
+        inputs = {
+            name: values[value[0]][value[1]] if isinstance(value, list) else value
+            for name, value in node.get("inputs", {}).items()
+        }
+        context = Context(self.input_folder, progress.tell, check_stop, self._shelf)
+        return FUNCTIONS[node["class_type"]](context, **inputs)
+
+    def _key(self, node: Mapping[str, Any], keys: Mapping[str, str], text: str) -> str:
+        """What a node's outputs depend on, as a hash: its type, its values, and the same of all before it."""
+        parts: list[Any] = [node["class_type"]]
+        for name, value in sorted(node.get("inputs", {}).items()):
+            parts.append([name, [keys[value[0]], value[1]] if isinstance(value, list) else ["=", value]])
+        if node["class_type"] == "LoadImage":
+            path = input_path(self.input_folder, node["inputs"]["image"])
+            parts.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None)
+        if node["class_type"] in _OUTPUT_KINDS:
+            parts.append(text)  # the files carry the whole graph
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _recall(self, key: str) -> tuple[Any, ...] | None:
+        with self._lock:
+            if key not in self._cache:
+                return None
+            self._cache.move_to_end(key)
+            return self._cache[key][0]
+
+    def _remember(self, key: str, outputs: tuple[Any, ...]) -> None:
+        for value in outputs:
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False  # another run may be reading it
+        size = sum(map(_size_bytes, outputs))
+        with self._lock:
+            if key in self._cache or not self._cache_nodes or size > MAX_CACHE_BYTES // 2:
+                return
+            self._cache[key] = (outputs, size)
+            self._cached_bytes += size
+            while len(self._cache) > self._cache_nodes or self._cached_bytes > MAX_CACHE_BYTES:
+                _, (_, freed) = self._cache.popitem(last=False)
+                self._cached_bytes -= freed
+
+
+class _Progress:
+    """The progress of one node, told in the words of the run."""
+
+    def __init__(self, told: Callable[[Progress], None], node: str, title: str, done: int, total: int) -> None:
+        self._told = told
+        self._fixed = {"node": node, "title": title}
+        self._done = done
+        self._total = total
+        self._max = 1
+
+    def tell(self, value: int, maximum: int) -> None:
+        self._max = maximum
+        self._send(value, self._done)
+
+    def finish(self) -> None:
+        self._send(self._max, self._done + 1)
+
+    def _send(self, value: int, done: int) -> None:
+        self._told({**self._fixed, "value": value, "max": self._max, "nodes_done": done, "nodes_total": self._total})
+
+
+@contextmanager
+def _named(node_id: str, node_type: str) -> Iterator[None]:
+    """Whatever a node raises becomes NodeFailed; a stop stays a stop."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except MemoryError as error:
+        message = "the picture is too large for the memory of this machine"
+        raise NodeFailed(node_id, node_type, message, "MemoryError") from error
+    except Exception as error:
+        raise NodeFailed(node_id, node_type, str(error), type(error).__name__) from error
+
+
+def _order(graph: Mapping[str, Any]) -> list[str]:
+    """The nodes the outputs need, each after those it needs."""
+    order: dict[str, None] = {}
+    for node_id, node in graph.items():
+        if OBJECT_INFO[node["class_type"]]["output_node"]:
+            order.update(dict.fromkeys(checks.reach(graph, node_id) or ()))
+    return list(order)
+
+
+def _count_uses(graph: Mapping[str, Any], order: list[str], node_id: str) -> int:
+    return sum(checks.linked_nodes(graph[user]).count(node_id) for user in order)
+
+
+def _title(node: Mapping[str, Any]) -> str:
+    meta = node.get("_meta")
+    title = meta.get("title") if isinstance(meta, dict) else None
+    return str(title or OBJECT_INFO[node["class_type"]]["display_name"] or node["class_type"])
+
+
+def _make_files(node: Mapping[str, Any], pictures: Any, graph: Mapping[str, Any]) -> list[PngImage]:
+    prefix = str(node.get("inputs", {}).get("filename_prefix", "ComfyUI_temp"))
+    name = "".join(c if c.isalnum() or c in "-_ " else "_" for c in prefix.rsplit("/", 1)[-1])[:80] or "ComfyUI"
+    kind = _OUTPUT_KINDS[node["class_type"]]
+    return [
+        PngImage(encode_png(picture, graph), f"{name}_{k:05d}_.png", kind, picture.shape[1], picture.shape[0])
+        for k, picture in enumerate(pictures, start=1)
+    ]
+
+
+def _size_bytes(value: Any) -> int:
+    if isinstance(value, Latent):
+        return int(value.samples.nbytes)
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes)
+    if isinstance(value, list):
+        return sum(len(image.png) for image in value if isinstance(image, PngImage))
+    return 1000

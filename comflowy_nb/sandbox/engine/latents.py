@@ -1,0 +1,130 @@
+"""Latents: the small canvas on which pictures are sampled, and the way to full size and back.
+
+A latent picture has 8 channels on a canvas as large as 128x128 pixels, in the shape of the picture it stands for:
+0-2 colour (around mid-grey), 3-5 light (exposure in stops, warmth, saturation), 6-7 drift (how far the strokes are
+moved sideways and down, in canvas heights). All are scaled by `SCALE`, so that Stable Diffusion's noise levels fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image
+
+from comflowy_nb.sandbox.engine.pixels import resize_plane, sharpen, warp
+from comflowy_nb.sandbox.painting.styles import STYLES
+
+if TYPE_CHECKING:
+    from comflowy_nb.sandbox.engine.pixels import Pixels
+
+CHANNELS: Final = 8
+SCALE: Final = 0.14
+CLIP: Final = 0.5 * SCALE  # colours reach from -0.5 to 0.5
+CANVAS_PX: Final = 128 * 128
+
+# Spread of each channel in natural units, and the spatial frequency (cycles across the canvas) above which it falls.
+_SPREAD: Final = (0.03, 0.03, 0.03, 0.08, 0.08, 0.09, 0.022, 0.022)
+_KNEE: Final = (3.0, 3.0, 3.0, 1.5, 1.5, 1.5, 1.2, 1.2)
+_BEND: Final = 0.03  # what part of the drift may bend straight lines
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """ComfyUI's LATENT: samples (n, 8, h, w), and the size in pixels of the pictures they stand for."""
+
+    samples: Pixels
+    width: int
+    height: int
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width of the canvas."""
+        return self.samples.shape[2], self.samples.shape[3]
+
+
+def canvas_size(width: int, height: int) -> tuple[int, int]:
+    """(height, width) of the canvas: the picture's own shape, no larger than the picture."""
+    factor = min(1.0, (CANVAS_PX / (width * height)) ** 0.5)
+    return max(8, round(height * factor)), max(8, round(width * factor))
+
+
+def empty_latent(width: int, height: int, count: int) -> Latent:
+    return Latent(np.zeros((count, CHANNELS, *canvas_size(width, height)), dtype=np.float32), width, height)
+
+
+def encode(images: Pixels) -> Latent:
+    """Pictures (n, H, W, 3) as latents without light or drift."""
+    count, height, width, _ = images.shape
+    latent = empty_latent(width, height, count)
+    rows, columns = latent.canvas
+    for k, image in enumerate(images):
+        for c in range(3):
+            plane = resize_plane(image[..., c], columns, rows, Image.Resampling.BOX)
+            latent.samples[k, c] = (plane - 0.5) * SCALE
+    return latent
+
+
+def decode(latent: Latent, picture: int, checkpoint: str) -> Pixels:
+    """One picture of a latent at full size, (H, W, 3), 0 to 1.
+
+    Enlarged in two steps, edges made steep again after each; the drift is applied after the first.
+    """
+    natural = latent.samples[picture] / np.float32(SCALE)
+    colour = natural[:3] + np.float32(0.5)
+    rows, columns = latent.canvas
+    enlarged = latent.height > rows or latent.width > columns
+    if enlarged:
+        rows, columns = min(latent.height, 2 * rows), min(latent.width, 2 * columns)
+        colour = sharpen(_resize(colour, columns, rows), 1.0)
+    colour = warp(colour, *_drift(_resize(natural[6:8], columns, rows)))
+    if enlarged:
+        colour = sharpen(_resize(colour, latent.width, latent.height), 1.2)
+    light = np.tanh(_resize(natural[3:6], latent.width, latent.height))
+    finished = STYLES[checkpoint].finish(np.clip(_light(colour, light), 0, 1))
+    return np.ascontiguousarray(np.clip(finished, 0, 1).transpose(1, 2, 0), dtype=np.float32)
+
+
+def _resize(planes: Pixels, width: int, height: int) -> Pixels:
+    if planes.shape[1:] == (height, width):
+        return planes
+    return np.stack([resize_plane(plane, width, height, Image.Resampling.LANCZOS) for plane in planes])
+
+
+def _drift(planes: Pixels) -> Pixels:
+    """How far each point is moved, in pixels; not at the edges, beyond which there is nothing to show."""
+    rows = planes.shape[1]
+    down, across = (
+        np.clip(np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.2 * n), 0, 1) for n in planes.shape[1:]
+    )
+    moved = 0.06 * np.tanh(planes / 0.06) * rows
+    return np.stack([moved[0] * across[None, :], moved[1] * down[:, None]]).astype(np.float32)
+
+
+def _light(colour: Pixels, light: Pixels) -> Pixels:
+    exposure, warmth, saturation = light
+    grey = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+    colour = (grey + (colour - grey) * (1 + 0.9 * saturation)) * np.exp2(exposure)
+    return np.asarray(colour * np.stack([1 + 0.3 * warmth, np.ones_like(warmth), 1 - 0.3 * warmth]))
+
+
+@lru_cache(maxsize=16)
+def spectrum(height: int, width: int) -> Pixels:
+    """Variance of each Fourier coefficient (as numpy's orthonormal rfft2 has them) of each channel, (8, h, w//2+1)."""
+    down = np.fft.fftfreq(height, 1 / height)[:, None]
+    across = np.fft.rfftfreq(width, 1 / width)[None, :]
+    radius = np.hypot(down, across)
+    planes = []
+    for channel, (spread, knee) in enumerate(zip(_SPREAD, _KNEE, strict=True)):
+        shape = 1 / (1 + (radius / knee) ** 2) ** 1.5
+        if channel == 6:  # sideways drift is one for a whole column, so that what is upright stays so
+            shape = np.where(down == 0, shape, _BEND * shape)
+        elif channel == 7:  # and the horizon stays level
+            shape = np.where(across == 0, shape, _BEND * shape)
+        both_halves = np.concatenate([shape, shape[:, 1 : (width + 1) // 2]], axis=1)
+        planes.append(shape * (spread * SCALE) ** 2 * height * width / both_halves.sum())
+    result = np.asarray(planes, dtype=np.float32)
+    result.flags.writeable = False
+    return result

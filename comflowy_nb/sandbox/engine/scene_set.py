@@ -1,0 +1,292 @@
+"""The pictures the denoiser knows, and their mean under noise.
+
+A scene is a light (a palette), a sky, a land before it, and a subject in a look, standing somewhere. Each layer is
+painted once for every palette: a few hundred small pictures. A scene is any combination of them, so the set has tens of
+thousands; yet its softmax-weighted mean needs no more than the layers. For given land and subject each pixel shows one
+layer only, so the evidence `-|x - y|^2 / (2 sigma^2)` of a scene is the sum of what its layers earn where they show,
+and skies, lands and looks can be summed over one after the other.
+
+At antialiased edges two layers share a pixel; there each layer's evidence counts by its share, while the mean is mixed
+exactly. That is the one place where the weights are not those of the scenes as finally seen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comflowy_nb.sandbox.engine.latents import CHANNELS, SCALE
+from comflowy_nb.sandbox.painting.landscapes import LANDS
+from comflowy_nb.sandbox.painting.layer_cache import fetch_layers
+from comflowy_nb.sandbox.painting.layers import paint_layers
+from comflowy_nb.sandbox.painting.palettes import PALETTES
+from comflowy_nb.sandbox.painting.skies import SKY_TAGS
+from comflowy_nb.sandbox.painting.styles import STYLES
+from comflowy_nb.sandbox.painting.subjects import SUBJECTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from comflowy_nb.sandbox.engine.prompts import Conditioning
+    from comflowy_nb.sandbox.painting.layers import Layers
+
+Array: TypeAlias = NDArray[np.float32]
+Real: TypeAlias = NDArray[np.float64]
+
+_KEPT_SETS: Final = 4  # canvases and styles in memory, some 40 MB each
+_NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
+_NATS_OF_LEANING: Final = 0.25
+_NATS_FOR_NOTHING: Final = 3.0  # most landscapes have nobody in them
+_FADED: Final = 0.45  # how pale pictures are that nothing guides
+_NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """ln c of every layer, as one prompt sets them, and the light it asks for."""
+
+    palettes: Real  # (palettes,)
+    skies: Real  # (S,)
+    places: Real  # (L, B): land, and subject at one of its places, together
+    looks: tuple[Real, ...]  # of each subject, (looks,)
+    light: Array  # (CHANNELS, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What `SceneSet.mean` follows: two prompts, and how far to go from the one towards the other."""
+
+    positive: Weights
+    negative: Weights
+    cfg: float
+
+
+class SceneSet:
+    """All scenes on one canvas.
+
+    Parameters
+    ----------
+    layers
+        What they are made of.
+    canvas
+        Height and width in pixels.
+    """
+
+    def __init__(self, layers: Layers, canvas: tuple[int, int]) -> None:
+        self.layers = layers
+        self.canvas = canvas
+        self._places = _slices([len(s.pixels) for s in layers.silhouettes])
+        self._bare = np.ones((self._places[-1].stop, canvas[0] * canvas[1]), dtype=np.float32)  # (B, P)
+        for silhouette, places in zip(layers.silhouettes, self._places, strict=True):
+            for bare, pixels, cover in zip(self._bare[places], silhouette.pixels, silhouette.cover, strict=True):
+                bare[pixels[cover > 0]] -= cover[cover > 0]
+        # Pixels are in rows: the sky shows in none from some row on, a land in none before another.
+        behind = 1 - layers.land_cover
+        self._sky_end = 1 + int(np.flatnonzero(behind.any(axis=0))[-1])
+        self._land_starts = [int(np.flatnonzero(cover)[0]) for cover in layers.land_cover]
+        sky_shows = behind[:, None, : self._sky_end] * self._bare[None, :, : self._sky_end]
+        self._sky_shows = sky_shows.reshape(-1, self._sky_end)  # (L * B, sky_end)
+        # What |y|^2 / 2 comes to where each layer shows.
+        self._sky_halves = _half_square(layers.skies[..., : self._sky_end]) @ self._sky_shows.T
+        self._land_halves = [
+            (_half_square(land) * cover) @ self._bare.T
+            for land, cover in zip(layers.lands, layers.land_cover, strict=True)
+        ]
+        self._look_halves = [np.einsum("ksp,bp->bks", _half_square(s.looks), s.cover) for s in layers.silhouettes]
+
+    @cached_property
+    def count(self) -> int:
+        """How many scenes there are."""
+        looks = sum(len(s.looks) * len(s.pixels) for s in self.layers.silhouettes)
+        return len(self.layers.skies) * len(self.layers.lands) * looks
+
+    def guide(self, positive: Conditioning, negative: Conditioning, cfg: float) -> Guide:
+        return Guide(self._weigh(positive), self._weigh(negative), cfg)
+
+    def mean(self, noisy: Array, sigma: float, guide: Guide) -> Array:
+        """The guided mean of all scenes given a noisy latent, (channels, h, w); the light's beyond the colours."""
+        evidence = self._evidence(noisy[:3].reshape(3, -1), sigma)
+        shares = [_share(evidence, side, self.layers.sky_palettes) for side in (guide.negative, guide.positive)]
+        shares_mixed = _extrapolate(shares[0], shares[1], guide.cfg)
+        result = np.empty_like(noisy)
+        result[:3] = self._compose(shares_mixed).reshape(3, *self.canvas)
+        light = guide.negative.light + np.float32(guide.cfg) * (guide.positive.light - guide.negative.light)
+        result[3:] = light[3:]
+        result[5] -= _FADED * SCALE
+        return result
+
+    def _evidence(self, colours: Array, sigma: float) -> Evidence:
+        """What every layer earns where it shows, x . y - |y|^2 / 2. |x|^2 is left out: all scenes have the same."""
+        layers = self.layers
+        scale = 1 / sigma**2
+        end = self._sky_end
+        sky = np.einsum("scp,cp->sp", layers.skies[..., :end], colours[:, :end])
+        sky = (self._sky_shows @ sky.T).T - self._sky_halves
+        land = np.empty((len(layers.lands), len(PALETTES), len(self._bare)))
+        for k, start in enumerate(self._land_starts):
+            near = colours[:, start:] * layers.land_cover[k, start:]
+            earned = np.einsum("scp,cp->sp", layers.lands[k, ..., start:], near)
+            land[k] = (self._bare[:, start:] @ earned.T).T - self._land_halves[k]
+        looks = []
+        within = np.append(colours, np.zeros((3, 1), dtype=np.float32), axis=1)  # and one pixel for all beyond
+        for silhouette, half in zip(layers.silhouettes, self._look_halves, strict=True):
+            near = (within.take(silhouette.pixels, axis=1) * silhouette.cover).transpose(1, 0, 2)
+            earned = near.reshape(len(near), -1) @ _in_rows(silhouette.looks).T
+            looks.append((earned.reshape(half.shape) - half).astype(np.float64) * scale)
+        sky = sky.astype(np.float64).reshape(len(sky), len(layers.lands), -1)
+        return Evidence(sky * scale, land * scale, looks)
+
+    def _compose(self, shares: Shares) -> Array:
+        """The weighted sum of all scenes, (3, P)."""
+        layers = self.layers
+        whole = np.zeros((3, self._bare.shape[1] + 1), dtype=np.float32)  # and one pixel for all beyond
+        total = whole[:, :-1]
+        end = self._sky_end
+        skies = _flush(shares.skies.reshape(len(layers.skies), -1))
+        used, behind = np.abs(skies).max(axis=1) > _NEGLIGIBLE, np.abs(skies).max(axis=0) > _NEGLIGIBLE
+        for sky, amount in zip(
+            np.flatnonzero(used), skies[np.ix_(used, behind)] @ self._sky_shows[behind], strict=True
+        ):
+            total[:, :end] += layers.skies[sky, :, :end] * amount
+        lands = _flush(shares.lands)
+        for k, start in enumerate(self._land_starts):
+            seen = np.abs(lands[k]).max(axis=1) > _NEGLIGIBLE
+            amounts = (lands[k, seen] @ self._bare[:, start:]) * layers.land_cover[k, start:]
+            for palette, amount in zip(np.flatnonzero(seen), amounts, strict=True):
+                total[:, start:] += layers.lands[k, palette, :, start:] * amount
+        for silhouette, share in zip(layers.silhouettes, shares.looks, strict=True):
+            used = np.abs(share).max(axis=0).ravel() > _NEGLIGIBLE
+            if used.any():
+                amounts, looks = _flush(share).reshape(len(share), -1), _in_rows(silhouette.looks)
+                if used.mean() < 0.25:  # else picking them out costs more than it spares
+                    amounts, looks = amounts[:, used], looks[used]
+                there = (amounts @ looks).reshape(len(share), 3, -1) * silhouette.cover[:, None]
+                for pixels, colours in zip(silhouette.pixels, there, strict=True):
+                    whole[:, pixels] += colours
+        return total
+
+    def _weigh(self, prompt: Conditioning) -> Weights:
+        layers = self.layers
+        palettes = _ask(prompt, {p.name: p.tags for p in PALETTES})
+        skies = _ask(prompt, {f"{name} sky": SKY_TAGS[name] for name in layers.sky_names})
+        lands = _ask(prompt, {land.name: land.tags for land in LANDS})
+        subjects = _ask(prompt, {s.name: s.tags for s in SUBJECTS})
+        subjects[0] += _NATS_FOR_NOTHING
+        at, looks = np.empty((len(LANDS), len(self._bare))), []
+        for silhouette, places in zip(layers.silhouettes, self._places, strict=True):
+            subject = SUBJECTS[silhouette.subject]
+            likely = np.array([subject.fits(land.name) for land in LANDS])
+            at[:, places] = (lands + subjects[silhouette.subject] + likely - np.log(len(subject.places)))[:, None]
+            named = _ask(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
+            looks.append(named - _ln_sum_exp(named))  # what is in a bottle does not call for a bottle
+        light = np.zeros((CHANNELS, 1, 1), dtype=np.float32)
+        light[3:6, 0, 0] = prompt.light * SCALE
+        sky_weights = np.array([skies[list(dict.fromkeys(layers.sky_names)).index(n)] for n in layers.sky_names])
+        return Weights(palettes, sky_weights, at, tuple(looks), light)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """ln of the likelihood of each layer where it shows."""
+
+    skies: Real  # (S, L, B)
+    lands: Real  # (L, palettes, B)
+    looks: list[Real]  # of each subject, (places, looks, palettes)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How much of the mean each layer gets; the same shapes."""
+
+    skies: Real
+    lands: Real
+    looks: list[Real]
+
+
+def _share(evidence: Evidence, weights: Weights, sky_palettes: NDArray[np.int64]) -> Shares:
+    """The softmax over all scenes, one factor after the other."""
+    palettes = len(weights.palettes)
+    skies = evidence.skies + weights.skies[:, None, None]
+    by_palette = np.stack([_ln_sum_exp(skies[sky_palettes == p]) for p in range(palettes)])  # (palettes, L, B)
+    looks = [found + weight[:, None] for found, weight in zip(evidence.looks, weights.looks, strict=True)]
+    by_look = [_ln_sum_exp(look, axis=1) for look in looks]  # of each subject, (places, palettes)
+    total = (
+        by_palette
+        + evidence.lands.transpose(1, 0, 2)
+        + np.concatenate(by_look).T[:, None, :]
+        + weights.palettes[:, None, None]
+        + weights.places[None]
+    )
+    scenes = np.exp(total - total.max())
+    scenes /= scenes.sum()  # (palettes, L, B)
+    at = scenes.sum(axis=1).T  # (B, palettes)
+    places = _slices([len(look) for look in looks])
+    return Shares(
+        np.exp(skies - by_palette[sky_palettes]) * scenes[sky_palettes],
+        scenes.transpose(1, 0, 2),
+        [np.exp(look - by[:, None]) * at[place, None] for look, by, place in zip(looks, by_look, places, strict=True)],
+    )
+
+
+def _extrapolate(negative: Shares, positive: Shares, cfg: float) -> Shares:
+    return Shares(
+        negative.skies + cfg * (positive.skies - negative.skies),
+        negative.lands + cfg * (positive.lands - negative.lands),
+        [n + cfg * (p - n) for n, p in zip(negative.looks, positive.looks, strict=True)],
+    )
+
+
+def _flush(shares: Real) -> Array:
+    """Without the tiniest shares: numbers too small for float32's usual form are many times slower to multiply."""
+    return np.where(np.abs(shares) > _NEGLIGIBLE * 1e-6, shares, 0).astype(np.float32)
+
+
+def _ln_sum_exp(values: Real, axis: int = 0) -> Real:
+    top = values.max(axis=axis, keepdims=True)
+    return np.asarray(top + np.log(np.exp(values - top).sum(axis=axis, keepdims=True))).squeeze(axis)
+
+
+def _slices(counts: list[int]) -> list[slice]:
+    """Where each of several things, side by side, is."""
+    ends = np.cumsum(counts).tolist()
+    return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+
+
+def _half_square(pictures: Array) -> Array:
+    return np.asarray(0.5 * np.einsum("...cp,...cp->...p", pictures, pictures), dtype=np.float32)
+
+
+def _in_rows(looks: Array) -> Array:
+    """A row for every look in every light."""
+    count, palettes, channels, pixels = looks.shape
+    return looks.reshape(count * palettes, channels * pixels)
+
+
+def _ask(prompt: Conditioning, things: Mapping[str, Mapping[str, float]]) -> Real:
+    """How likely things are, as ln c, from how well their tags fit the prompt."""
+    fits = [sum(prompt.tags.get(tag, 0.0) * fit for tag, fit in tags.items()) for tags in things.values()]
+    return _NATS_PER_TAG * np.array(fits) + _NATS_OF_LEANING * prompt.lean(things)
+
+
+_sets: OrderedDict[tuple[str, tuple[int, int]], SceneSet] = OrderedDict()
+_painting = threading.Lock()
+
+
+def scene_set(checkpoint: str, canvas: tuple[int, int], shelf: Path | None = None) -> SceneSet:
+    """The scenes of a checkpoint on a canvas, painted when first asked for, or taken from the folder `shelf`."""
+    key = (checkpoint, canvas)
+    with _painting:
+        if key not in _sets:
+            layers = fetch_layers(checkpoint, canvas, shelf) if shelf else paint_layers(canvas, STYLES[checkpoint])
+            _sets[key] = SceneSet(layers, canvas)
+            while len(_sets) > _KEPT_SETS:
+                _sets.popitem(last=False)
+        _sets.move_to_end(key)
+        return _sets[key]

@@ -1,0 +1,137 @@
+"""A figure being painted: shapes in its own measure, laid over one another."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from comflowy_nb.sandbox.painting.canvas import cover, glow, mix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from comflowy_nb.sandbox.painting.canvas import Easel, Paint, Plane
+    from comflowy_nb.sandbox.painting.palettes import Palette
+
+
+class Figure:
+    """Coordinates u (0 in the middle) and v (0 at the foot, -1 at the top), and the paint laid so far.
+
+    Distances are signed, inside negative, in figure heights.
+    """
+
+    def __init__(self, easel: Easel, cx: float, foot: float, size: float, palette: Palette) -> None:
+        self.easel = easel
+        self.palette = palette
+        self.u: Plane = (easel.x - np.float32(cx)) / np.float32(size)
+        self.v: Plane = (easel.y - np.float32(foot)) / np.float32(size)
+        self.pixel = easel.pixel / size
+        self.alpha: Plane = np.zeros(easel.shape, dtype=np.float32)
+        self.paint: Paint = np.zeros((3, *easel.shape), dtype=np.float32) + palette.haze
+
+    def lay(self, distance: Plane, colour: Paint, *, soft: float = 1.5, opacity: Plane | float = 1.0) -> None:
+        """Paint a shape, given as a distance, over what is there."""
+        self.wash(cover(distance, self.pixel * soft) * np.float32(opacity), colour)
+
+    def wash(self, amount: Plane, colour: Paint) -> None:
+        """Paint so much of a colour everywhere; what was bare takes the colour, not a mixture with nothing."""
+        total = amount + self.alpha * (1 - amount)
+        share = np.divide(amount, total, out=np.zeros_like(amount), where=total > 1e-6)
+        self.paint = mix(self.paint, colour, share)
+        self.alpha = total
+
+    def tint(self, amount: Plane, colour: Paint) -> None:
+        """Change the colour of what is there, and not its outline."""
+        self.paint = mix(self.paint, colour, amount)
+
+    def shine(self, amount: Plane, colour: Paint) -> None:
+        """Add light to what is there, and not to its outline."""
+        self.paint = glow(self.paint, colour, amount)
+
+    def lit(self, albedo: Paint, light: Plane | float) -> Paint:
+        """A surface of some colour, more or less in the light."""
+        tint = mix(self.palette.shade, self.palette.light, light)
+        return albedo * tint * np.float32(1.08)
+
+    def paste(self, key: object, draw: Callable[[Drawing], None]) -> None:
+        """Lay a drawing of many small shapes, drawn once for all lights."""
+        kept = self.easel.keep(("drawing", key), lambda: self._draw(draw))
+        self.wash(kept[4], self.lit(kept[:3], kept[3]))
+
+    def _draw(self, draw: Callable[[Drawing], None]) -> NDArray[np.float32]:
+        drawing = Drawing(self)
+        draw(drawing)
+        return np.concatenate([drawing.albedo, [drawing.light, drawing.alpha]]).astype(np.float32)
+
+    def shadow(self, width: float, height: float = 0.045, strength: float = 0.5) -> None:
+        """The soft dark on the ground about the foot."""
+        reach = np.hypot(self.u / np.float32(width), self.v / np.float32(height))
+        self.wash(strength * np.exp(-(reach**2)), self.palette.shade * np.float32(0.4))
+
+    def disc(self, u: float, v: float, rx: float, ry: float | None = None) -> Plane:
+        ry = rx if ry is None else ry
+        reach = np.hypot((self.u - np.float32(u)) / np.float32(rx), (self.v - np.float32(v)) / np.float32(ry))
+        return np.asarray((reach - 1) * np.float32(min(rx, ry)))
+
+    def box(self, left: float, right: float, top: float, bottom: float, *, rounding: float = 0.0) -> Plane:
+        aside = np.abs(self.u - np.float32((left + right) / 2)) - np.float32((right - left) / 2 - rounding)
+        along = np.abs(self.v - np.float32((top + bottom) / 2)) - np.float32((bottom - top) / 2 - rounding)
+        outside = np.hypot(np.maximum(aside, 0), np.maximum(along, 0))
+        return np.asarray(outside + np.minimum(np.maximum(aside, along), 0) - np.float32(rounding))
+
+    def polygon(self, corners: Sequence[tuple[float, float]]) -> Plane:
+        """A convex polygon, its corners clockwise as seen."""
+        distance = np.full(self.easel.shape, -9, dtype=np.float32)
+        for (u0, v0), (u1, v1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+            du, dv = u1 - u0, v1 - v0
+            length = max(1e-6, (du * du + dv * dv) ** 0.5)
+            side = ((self.u - np.float32(u0)) * dv - (self.v - np.float32(v0)) * du) / np.float32(length)
+            distance = np.maximum(distance, side)
+        return distance
+
+    def stroke(self, points: Sequence[tuple[float, float]], width: float | Sequence[float]) -> Plane:
+        """A line of round brush marks along points, as thick as its widths."""
+        widths = [width] * len(points) if isinstance(width, float) else list(width)
+        distance = np.full(self.easel.shape, 9, dtype=np.float32)
+        for k, ((u0, v0), (u1, v1)) in enumerate(pairwise(points)):
+            du, dv = u1 - u0, v1 - v0
+            square = max(1e-9, du * du + dv * dv)
+            t = np.clip(((self.u - u0) * du + (self.v - v0) * dv) / np.float32(square), 0, 1)
+            thick = widths[k] + (widths[k + 1] - widths[k]) * t
+            near = np.hypot(self.u - u0 - t * np.float32(du), self.v - v0 - t * np.float32(dv)) - thick
+            distance = np.minimum(distance, near)
+        return distance
+
+    def profile(self, points: Sequence[tuple[float, float]]) -> tuple[Plane, Plane]:
+        """A turned shape from (v, half width) pairs: its distance, and its half width at every point."""
+        places, halves = zip(*points, strict=True)
+        half = np.interp(self.v[:, 0], places, halves).astype(np.float32)[:, None]
+        slope = np.gradient(half[:, 0], self.pixel)[:, None] if half.shape[0] > 1 else np.zeros_like(half)
+        lean = np.sqrt(1 + np.clip(slope, -3, 3) ** 2)
+        distance = (np.abs(self.u) - half) / lean
+        ends = np.maximum(np.float32(places[0]) - self.v, self.v - np.float32(places[-1]))
+        return np.maximum(distance, ends).astype(np.float32), np.broadcast_to(half, self.easel.shape)
+
+
+class Drawing:
+    """Shapes of some colour in more or less light, before it is known what light that is."""
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+        shape = figure.easel.shape
+        self.alpha: Plane = np.zeros(shape, dtype=np.float32)
+        self.light: Plane = np.zeros(shape, dtype=np.float32)
+        self.albedo: Paint = np.zeros((3, *shape), dtype=np.float32)
+
+    def lay(self, distance: Plane, albedo: Paint, light: Plane | float, *, soft: float = 1.5) -> None:
+        """Paint a shape over what is there."""
+        amount = cover(distance, self.figure.pixel * soft)
+        total = amount + self.alpha * (1 - amount)
+        share = np.divide(amount, total, out=np.zeros_like(amount), where=total > 1e-6)
+        self.albedo = mix(self.albedo, albedo, share)
+        self.light = self.light + (np.asarray(light, dtype=np.float32) - self.light) * share
+        self.alpha = total

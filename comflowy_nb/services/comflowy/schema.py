@@ -1,0 +1,219 @@
+"""The shapes of the Comflowy API v0, read strictly where a wrong answer must not pass for a right one.
+
+A decoder says what was wrong with an answer; it never repeats what stood in it, because answers hold tokens and
+signed addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from comflowy_nb.services.base import Published
+from comflowy_nb.services.http.error_text import said
+from comflowy_nb.settings import Secret
+
+__all__ = [
+    "CheckData",
+    "Flaw",
+    "read_check",
+    "read_confirmed",
+    "read_described",
+    "read_name",
+    "read_published",
+    "read_run_id",
+    "read_token",
+    "refusal",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What was wrong with an answer, in words; the service's own may repeat a secret, so they are not in the repr."""
+
+    text: str = field(repr=False)
+    said_no: bool = False  # it was the service that said `success: false`
+
+
+class CheckData(msgspec.Struct):
+    """`data` of an answer to `check`. Only `status` must be right: it alone moves a run."""
+
+    status: str
+    error: Any = None
+    output_images: Any = None
+    full_outputs: Any = None
+
+    def __repr__(self) -> str:
+        return f"<CheckData {self.status!r}>"  # no addresses
+
+
+class _Success(msgspec.Struct):
+    success: bool
+
+
+class _Check(msgspec.Struct):
+    data: CheckData
+
+
+class _Token(msgspec.Struct):
+    access_token: str
+
+
+class _Confirmed(msgspec.Struct):
+    data: Any = None
+
+
+class _Workflow(msgspec.Struct):
+    id: str
+    name: str | None = None
+
+
+class _Workflows(msgspec.Struct):
+    data: list[_Workflow]
+
+
+class _Node(msgspec.Struct):
+    title: str | None = None
+    class_type: str | None = None
+
+
+class _Fields(msgspec.Struct):
+    fields: dict[str, Any]
+    nodes: dict[str, _Node] | None = None
+
+
+class _Described(msgspec.Struct):
+    data: _Fields
+
+
+class _Uploaded(msgspec.Struct):
+    name: str
+    subfolder: str = ""
+
+
+def _decode(body: bytes, shape: type[T]) -> T | Flaw:
+    if not body.strip():
+        return Flaw("the answer is empty")
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        return Flaw(f"wrong answer: {error}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        kind = "a web page" if body.lstrip()[:1] == b"<" else "no JSON"
+        return Flaw(f"the answer is {kind}")
+
+
+def _decode_success(body: bytes, shape: type[T]) -> T | Flaw:
+    """An answer of the form `{success: true, data}`."""
+    success = _decode(body, _Success)
+    if isinstance(success, Flaw):
+        return success
+    if not success.success:
+        return Flaw(said(body) or "it says success: false and no more", said_no=True)
+    return _decode(body, shape)
+
+
+def read_token(body: bytes) -> Secret | Flaw:
+    """The token, whether at the top as documented or under `data` as in the other answers."""
+    refused = refusal(body)
+    if refused is not None:
+        return Flaw(refused, said_no=True)
+    answer = _decode(body, _Token)
+    if isinstance(answer, Flaw):
+        inner = _parse(body)
+        data = inner.get("data") if isinstance(inner, dict) else None
+        token = data.get("access_token") if isinstance(data, dict) else None
+        if not isinstance(token, str):
+            return answer
+        answer = _Token(token)
+    token = answer.access_token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        return Flaw("wrong answer: the access_token is no token - at `$.access_token`")
+    return Secret(token)
+
+
+def read_check(body: bytes) -> CheckData | Flaw:
+    answer = _decode_success(body, _Check)
+    return answer if isinstance(answer, Flaw) else answer.data
+
+
+def read_run_id(body: bytes) -> str | None:
+    """The run id in the answer to a submit, text or number, whatever else is odd about it: the run was taken."""
+    answer = _parse(body)
+    if not isinstance(answer, dict):
+        return None
+    data = answer.get("data")
+    for place in (data, answer, data[0] if isinstance(data, list) and data else None):
+        if isinstance(place, dict) and (run_id := _run_id(place.get("run_id"))):
+            return run_id
+    return None
+
+
+def _run_id(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    text = str(value)
+    return text if text.strip() else None
+
+
+def refusal(body: bytes) -> str | None:
+    """The words of an answer that says `success: false` and why; None for any other."""
+    answer = _parse(body)
+    if not isinstance(answer, dict) or answer.get("success") is not False:
+        return None
+    return said(body)
+
+
+def read_confirmed(body: bytes) -> bool | Flaw:
+    """Whether an answer to `cancel` confirms it."""
+    answer = _decode_success(body, _Confirmed)
+    if isinstance(answer, Flaw):
+        return False if answer.said_no else answer
+    return not (isinstance(answer.data, dict) and answer.data.get("cancelled") is False)
+
+
+def read_published(body: bytes) -> list[Published] | Flaw:
+    answer = _decode_success(body, _Workflows)
+    if isinstance(answer, Flaw):
+        return answer
+    return [Published(workflow.id, workflow.name or workflow.id) for workflow in answer.data]
+
+
+def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]] | Flaw:
+    """Field id, description, title of its node, class of its node."""
+    answer = _decode_success(body, _Described)
+    if isinstance(answer, Flaw):
+        return answer
+    nodes = answer.data.nodes or {}
+    described = []
+    for field_id, spec in answer.data.fields.items():
+        node = nodes.get(field_id.split("::", 1)[0], _Node())
+        described.append((field_id, spec, node.title, node.class_type))
+    return described
+
+
+def read_name(body: bytes) -> str | Flaw:
+    """The name under which an uploaded picture can be used as a value."""
+    answer = _decode(body, _Uploaded)
+    if isinstance(answer, Flaw):
+        return answer
+    if not answer.name:
+        return Flaw("wrong answer: the name is empty - at `$.name`")
+    return f"{answer.subfolder}/{answer.name}" if answer.subfolder else answer.name
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,155 @@
+"""From a target a person typed to a service that answered and took the key."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import SettingsError, UnreachableError
+from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox
+from comflowy_nb.services.comflowy.service import Comflowy
+from comflowy_nb.services.comfyui.multi_server import Several
+from comflowy_nb.services.comfyui.service import ComfyUI
+from comflowy_nb.services.credentials import check_key_transport, find_key
+from comflowy_nb.services.server_names import read_names, remember_name
+from comflowy_nb.services.targets import is_comfyui, is_loopback, origin_of, parse_target, recognise
+from comflowy_nb.settings import Secret, cloud_url, default_target, headers_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from comflowy_nb.services.base import Service
+    from comflowy_nb.services.comflowy.sandbox_process import SandboxAddress
+    from comflowy_nb.services.targets import Target
+
+__all__ = ["NOTHING_CONNECTED", "open_service"]
+
+NOTHING_CONNECTED = (
+    "nothing is connected: %comflowy connect sandbox (no key needed), %comflowy connect cloud, "
+    "%comflowy connect comfyui, or %comflowy connect NAME=https://... for another server"
+)
+
+
+def open_service(
+    target: str | None,
+    *,
+    key: str | Secret | None,
+    name: str | None,
+    ask_key: Callable[[str], Secret | None] | None,
+    home: Path,
+) -> tuple[Service, bool]:
+    """The service a target names, once it has answered and taken the key; whether its name stood for another before.
+
+    Parameters
+    ----------
+    target
+        As typed, or a name that was given before; None takes `COMFLOWY_TARGET`.
+    key
+        Given for this service alone.
+    name
+        The service's identity; else `NAME=` of the target, else `sandbox`, else the origin.
+    ask_key
+        Asked with the service's label where no key was found.
+
+    Raises
+    ------
+    SettingsError, AuthError, ServiceError
+        With what to type next.
+    """
+    text = target or default_target()
+    if text is None:
+        raise SettingsError(NOTHING_CONNECTED)
+    names = read_names(home)
+    wanted = parse_target(text, names)
+    name = name or wanted.name
+    is_typed = target is not None and target.strip() not in names  # other addresses are not shown in a notebook
+    service = _open(wanted, key=key, name=name, ask_key=ask_key, home=home, is_typed=is_typed)
+    before = None
+    if name is not None:
+        with suppress(OSError):  # a home folder on a full disk: it is connected all the same
+            before = remember_name(home, name, wanted.text)
+    return service, before not in {None, wanted.text}
+
+
+def _open(
+    wanted: Target,
+    *,
+    key: str | Secret | None,
+    name: str | None,
+    ask_key: Callable[[str], Secret | None] | None,
+    home: Path,
+    is_typed: bool,
+) -> Service:
+    if wanted.word == "sandbox":
+        return _sandbox(start_sandbox(home), name)
+    if wanted.word == "comfyui" or len(wanted.addresses) > 1:
+        return _comfyui(wanted.addresses, name)
+    origin = origin_of(cloud_url() if wanted.word == "cloud" else str(wanted.url))
+    local = find_sandbox(home) if is_loopback(origin) else None
+    if local is not None and origin_of(local.url) == origin:
+        return _sandbox(local, name)
+    typed = origin if is_typed else "the server"
+    if wanted.addresses and _is_comfyui(wanted.addresses[0], typed):
+        return _comfyui(wanted.addresses, name)
+    check_key_transport(origin)
+    if wanted.word != "cloud" and recognise(origin, typed) == "comfyui":
+        return _comfyui((origin,), name)
+    # A saved notebook names services, never their addresses.
+    label = name or ("cloud" if wanted.word == "cloud" else "local" if is_loopback(origin) else "comflowy")
+    ask = None if ask_key is None else lambda _origin: ask_key(label)
+    secret = find_key(origin, given=Secret(key) if isinstance(key, str) else key, sandbox_key=None, ask=ask)
+    service = Comflowy(origin, key=secret, identity=name or origin, label=label)
+    try:
+        service.greet()
+    except BaseException:
+        service.close()
+        raise
+    return service
+
+
+def _is_comfyui(address: str, label: str) -> bool:
+    """Whether an address need not be asked for Comflowy's API first, which takes a key and no path.
+
+    That is so behind a path, for an address with headers of its own, and over plain http to another machine, where no
+    key is sent.
+    """
+    origin = origin_of(address)
+    headers = headers_for(address)
+    is_open = origin.startswith("http://") and not is_loopback(origin)
+    if not (headers or is_open or address != origin):
+        return False
+    try:
+        return is_comfyui(address, headers, label)
+    except UnreachableError as error:
+        tip = "; only a ComfyUI server is reached by plain http, all else by https" if is_open else ""
+        raise UnreachableError(f"{error}{tip}") from None
+
+
+def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
+    """The ComfyUI servers at these addresses, each greeted; of several some may be away, but not all."""
+    label = name or "comfyui"
+    identity = name or addresses[0]
+    servers = [
+        ComfyUI(
+            address,
+            identity=identity,
+            label=label if len(addresses) == 1 else f"{label}/{number}",
+            headers=headers_for(address),
+        )
+        for number, address in enumerate(addresses, start=1)
+    ]
+    service: Service = servers[0] if len(servers) == 1 else Several(servers, identity=identity, label=label)
+    try:
+        service.greet()
+    except BaseException:
+        service.close()
+        raise
+    return service
+
+
+def _sandbox(address: SandboxAddress, name: str | None) -> Service:
+    word = name or "sandbox"
+    service = Comflowy(address.url, key=address.key, identity=word, label=word, kind="sandbox")
+    service.greet()
+    return service

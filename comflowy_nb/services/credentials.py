@@ -1,0 +1,170 @@
+"""API keys: where one is looked for, where one is kept, and to whom it may go.
+
+A key belongs to one origin. It is never an argument of a magic, because a cell is saved and its input remembered.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import AuthError
+from comflowy_nb.services.http.origins import is_loopback, origin_of
+from comflowy_nb.settings import Secret, cloud_url, key_from_env
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
+
+_SERVICE = "comflowy_nb"
+_session: dict[str, Secret] = {}  # origin -> key, where no keyring keeps it
+_session_lock = threading.Lock()
+
+
+def find_key(
+    origin: str,
+    *,
+    given: Secret | None = None,
+    sandbox_key: Secret | None = None,
+    ask: Callable[[str], Secret | None] | None = None,
+) -> Secret:
+    """The key for an origin.
+
+    Looked for in this order: given in Python, the sandbox's own file, `COMFLOWY_API_KEY` for the origin of
+    `COMFLOWY_URL` alone, what `login` kept, and then somebody is asked.
+
+    Parameters
+    ----------
+    ask
+        Called with the origin where nothing was found; None where nobody can answer.
+
+    Raises
+    ------
+    AuthError
+        If there is none, naming the ways to give one, or it is no key.
+    """
+    for key in (given, sandbox_key):
+        if key is not None:
+            return _checked(key)
+    from_env = key_from_env()
+    is_cloud = origin_of(cloud_url()) == origin
+    if from_env is not None and is_cloud:
+        return _checked(from_env)
+    key = stored_key(origin)
+    if key is None and ask is not None:
+        key = ask(origin)
+    if key is not None:
+        return _checked(key)
+    ways = ["%comflowy login", "connect(url, key=...) in Python"]
+    if is_cloud:
+        ways.insert(0, "set COMFLOWY_API_KEY")
+    unused = "; COMFLOWY_API_KEY goes only to the address in COMFLOWY_URL" if from_env is not None else ""
+    raise AuthError(f"no API key for this service: {', or '.join(ways)}{unused}")
+
+
+def _checked(key: Secret) -> Secret:
+    """The key without the white space that a copy brings along."""
+    stripped = Secret(key.reveal().strip())
+    if not stripped.reveal():
+        raise AuthError("the API key is empty; copy it from the settings of the Comflowy home page")
+    if not _is_word(stripped):
+        raise AuthError("that is no API key: a key is one word of plain letters, digits and signs")
+    return stripped
+
+
+def _is_word(key: Secret) -> bool:
+    text = key.reveal()
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def check_key_transport(origin: str) -> None:
+    """Refuse to send a key where others can read it.
+
+    Raises
+    ------
+    AuthError
+        If the origin is plain http and not this machine.
+    """
+    if not origin.startswith("https://") and not is_loopback(origin):
+        raise AuthError("the API key is not sent over plain http, where anybody on the way can read it; use https")
+
+
+def stored_key(origin: str) -> Secret | None:
+    """What `store_key` kept for the origin."""
+    with _session_lock:
+        kept = _session.get(origin)
+    if kept is not None:
+        return kept
+    ring = _keyring()
+    text = ring.read(origin) if ring is not None else None
+    return Secret(text) if text else None
+
+
+def store_key(origin: str, key: Secret) -> bool:
+    """Keep a key for an origin.
+
+    Returns
+    -------
+    True if the keyring has it, False if only this session does.
+
+    Raises
+    ------
+    AuthError
+        If it is no key.
+    """
+    key = _checked(key)
+    ring = _keyring()
+    # read back, because the null backend takes anything and keeps nothing
+    kept = ring is not None and ring.write(origin, key) and ring.read(origin) == key.reveal()
+    with _session_lock:
+        if kept:
+            _session.pop(origin, None)
+        else:
+            _session[origin] = key
+    return kept
+
+
+def forget_key(origin: str) -> bool:
+    """Forget the key of an origin, in this session and in the keyring; whether there was one."""
+    with _session_lock:
+        was_kept = _session.pop(origin, None) is not None
+    ring = _keyring()
+    return bool(ring is not None and ring.delete(origin)) or was_kept
+
+
+class _Ring:
+    """The keyring, whose every call may fail: locked, cancelled by the person, or no backend at all."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def read(self, origin: str) -> str | None:
+        try:
+            text = self._module.get_password(_SERVICE, origin)
+        except Exception:  # noqa: BLE001 - backends raise errors of their own; without one there is no key
+            return None
+        return text if isinstance(text, str) else None
+
+    def write(self, origin: str, key: Secret) -> bool:
+        try:
+            self._module.set_password(_SERVICE, origin, key.reveal())
+        except Exception:  # noqa: BLE001 - as above: the session keeps it then
+            return False
+        return True
+
+    def delete(self, origin: str) -> bool:
+        had = self.read(origin) is not None
+        try:
+            self._module.delete_password(_SERVICE, origin)
+        except Exception:  # noqa: BLE001 - as above: there was nothing to delete
+            return False
+        return had
+
+
+def _keyring() -> _Ring | None:
+    try:
+        import keyring  # noqa: PLC0415 - an optional package
+    except ImportError:
+        return None
+    return _Ring(keyring)

@@ -1,0 +1,135 @@
+"""A pandas frame that shows small pictures. The only module that imports pandas."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import uuid
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from PIL import Image
+
+from comflowy_nb.errors import PictureError
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, flatten
+from comflowy_nb.layout.html_text import without_mathematics
+from comflowy_nb.workflow.files.images import assert_decodable, open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["PictureFrame", "Thumbnail", "frame_of"]
+
+SIDE_PX = 96
+MOST_BYTES = 600_000  # of pictures in one table: a notebook with a few tables stays small
+_QUALITY = 80
+
+
+class Thumbnail:
+    """A small picture in a cell of a table; as a text it is the reference of the picture it shows."""
+
+    __slots__ = ("path", "text")
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.text = text
+        self.path = path
+
+    def jpeg(self) -> tuple[bytes, tuple[int, int]] | None:
+        """The picture within 96 x 96 px, and its size; None if it is on disk no more."""
+        # The smallest thumbnail made at download will do; the original where somebody removed it.
+        for path in (self.path.with_suffix(f".t{min(THUMBNAIL_SIZES_PX)}.jpg"), self.path):
+            try:
+                with open_image(path) as image:
+                    image.draft("RGB", (2 * SIDE_PX, 2 * SIDE_PX))
+                    assert_decodable(image, self.text)
+                    small = flatten(image)
+            except (OSError, PictureError):
+                continue
+            small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
+            buffer = io.BytesIO()
+            small.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+            return buffer.getvalue(), small.size
+        return None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<Thumbnail {self.text}>"
+
+
+class PictureFrame(pd.DataFrame):
+    """A frame like any other, that is shown with its pictures, and with the names of files without their folders.
+
+    pandas escapes all that stands in a cell, as it must: texts come from prompts and services. So a picture's cell
+    holds a word that nobody else can know while pandas writes the table, and the picture is put in its place after.
+    """
+
+    @property
+    def _constructor(self) -> type[PictureFrame]:
+        return PictureFrame
+
+    def _repr_html_(self) -> str | None:
+        secret = uuid.uuid4().hex[:12]
+        thumbnails: list[Thumbnail] = []
+
+        def word(value: Any) -> Any:
+            if not isinstance(value, Thumbnail):
+                return _shown(value)
+            thumbnails.append(value)
+            return f"{secret}-{len(thumbnails) - 1}"
+
+        written = self._with(word)._repr_html_()  # type: ignore[operator]  # pandas-stubs leave it out
+        if written is None:  # display.notebook_repr_html is off
+            return None
+        room = MOST_BYTES
+
+        def draw(found: re.Match[str]) -> str:
+            nonlocal room
+            thumbnail = thumbnails[int(found[1])]
+            made = thumbnail.jpeg() if room > 0 else None
+            if made is None:
+                return escape(thumbnail.text)
+            content, (width_px, height_px) = made
+            coded = base64.b64encode(content).decode("ascii")
+            room -= len(coded)
+            text = escape(thumbnail.text)
+            return (
+                f'<img src="data:image/jpeg;base64,{coded}" width="{width_px}" height="{height_px}" '
+                f'alt="{text}" title="{text}">'
+            )
+
+        return re.sub(rf"{secret}-([0-9]+)", draw, without_mathematics(str(written)))
+
+    def __repr__(self) -> str:
+        return repr(self._with(_shown))
+
+    def _with(self, change: Callable[[Any], Any]) -> pd.DataFrame:
+        """A plain copy in which the values of the columns that hold pictures or paths are changed."""
+        plain = pd.DataFrame(self)
+        for position, dtype in enumerate(plain.dtypes):
+            if pd.api.types.is_object_dtype(dtype):
+                values = [change(value) for value in plain.iloc[:, position]]
+                plain = plain.copy(deep=False)
+                plain.isetitem(position, pd.Series(values, dtype=object, index=plain.index).array)
+        return plain
+
+
+def frame_of(rows: Sequence[dict[str, Any]]) -> PictureFrame:
+    """The rows of `table_of` as a frame, with a picture for each that has an image."""
+    frame = PictureFrame(list(rows))
+    if rows:
+        paths = [row["image"] for row in rows]
+        frame["image"] = pd.Series(paths, dtype=object)
+        pictures = [
+            None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, paths, strict=True)
+        ]
+        frame["picture"] = pd.Series(pictures, dtype=object)
+    return frame
+
+
+def _shown(value: Any) -> Any:
+    return value.name if isinstance(value, Path) else value

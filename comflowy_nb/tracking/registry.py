@@ -1,0 +1,195 @@
+"""The runs of one client: which object stands for a record, whose it is, and who takes it up."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import RefError
+from comflowy_nb.services.base import Status
+from comflowy_nb.tracking.run import Run
+
+if TYPE_CHECKING:
+    from comflowy_nb.library import Library
+    from comflowy_nb.tracking.run import Follower, RunRecord
+    from comflowy_nb.tracking.tracker import Tracker
+
+__all__ = ["Roster"]
+
+UNKNOWN_AGE_S = 86400.0
+
+
+class Roster:
+    """Runs that were sent to one place, found in the history or made now.
+
+    Parameters
+    ----------
+    origin
+        The place: a run is asked about only where it was sent.
+    origins
+        Of all servers, where several make up the place.
+    owner
+        Name of the client's lock file.
+    follower
+        Who acts for the runs.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        tracker: Tracker,
+        *,
+        origin: str,
+        owner: str,
+        follower: Follower,
+        origins: frozenset[str] = frozenset(),
+    ) -> None:
+        self.origin = origin
+        self._origins = origins | {origin}
+        self._library = library
+        self._tracker = tracker
+        self._owner = owner
+        self._follower = follower
+        self._runs: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def run(self, record: RunRecord) -> Run:
+        """The one Run object of a record; a live one stays the object that everybody watches."""
+        with self._lock:
+            run = self._runs.get(record.token)
+            if run is None:
+                run = self._runs[record.token] = Run(record, self._follower)
+                service = self._tracker.service
+                run.resubmits_lost = service.resubmits_lost and record.identity == service.identity
+                return run
+        if run.record != record and not run.status.is_live:
+            self._read(run)  # `record` may have been read before what the run knows
+        return run
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run that is followed or held by anybody can change any more."""
+        with self._lock:
+            runs = list(self._runs.values())
+        return all(run.record.is_settled for run in runs)
+
+    def _read(self, run: Run) -> None:
+        with run.guard:
+            record = self._library.history.get(run.token)
+            if record is not None:
+                run.update(record)
+
+    def is_here(self, record: RunRecord) -> bool:
+        """Whether a run was sent to this place."""
+        return record.origin in self._origins
+
+    def check_place(self, run: Run) -> None:
+        """Raise a RefError for a run that was sent elsewhere."""
+        if not self.is_here(run.record):
+            place, label = run.record.service, self._tracker.service.label
+            raise RefError(f"{run.ref} was sent to {place}, and {label} knows nothing of it; connect to {place} first")
+
+    def take_up(self) -> list[Run]:
+        """Follow what dead kernels left with this service; the runs taken up."""
+        runs = []
+        for record in self._library.history.orphans(self._tracker.service.identity):
+            if not self.is_here(record):
+                continue
+            taken = self._library.history.take_over(record.token, self._owner)
+            if taken is not None and self._can_be_asked(taken):
+                run = self.run(taken)
+                runs.append(run)
+                self._tracker.follow(run, workflow_key(taken))
+        return [*runs, *self._look_for_unknown()]
+
+    def _look_for_unknown(self) -> list[Run]:
+        """Ask about the submits of the last day that had no answer, where they can be asked about by our own id."""
+        since = time.time() - UNKNOWN_AGE_S
+        found = self._library.runs(status=Status.UNKNOWN, since=since, limit=None)
+        mine = [self.run(run.record) for run in found if self.is_here(run.record) and self._can_be_asked(run.record)]
+        for run in mine:
+            self._tracker.follow(run, workflow_key(run.record))
+        return mine
+
+    def resume_all(self) -> list[Run]:
+        """Follow all that nobody follows, and ask about the lost ones again."""
+        lost = [self.run(run.record) for run in self._library.runs(status=Status.LOST, limit=None)]
+        mine = [run for run in lost if self.is_here(run.record)]
+        for run in mine:
+            self._tracker.follow(run, workflow_key(run.record))
+        return [*self.take_up(), *mine]
+
+    def resume(self, run: Run) -> None:
+        """Follow one run again, whatever keeps it from its end."""
+        self.check_place(run)
+        record = run.record
+        if record.status.is_final:
+            self.refresh(run)
+        elif record.status.is_live:
+            self._adopt(run)
+        elif record.status.is_held and self._can_be_asked(record):
+            self._tracker.follow(run, workflow_key(record))
+
+    def refresh(self, run: Run) -> bool:
+        """Bring a run up to date: watch one that another kernel follows, fetch pictures that are not on disk.
+
+        Returns
+        -------
+        Whether pictures were wanting and are fetched now, through a fresh check.
+        """
+        record = run.record
+        if record.status.is_live:
+            self.watch(run)
+        if not record.status.is_final or not self.is_here(record):
+            return False
+        wanting = self._library.expect_missing(run)
+        if wanting:
+            self._tracker.follow(run, workflow_key(record))
+        return wanting
+
+    def watch(self, run: Run) -> None:
+        """Read a run of another kernel from the history, and take it over if that kernel ends."""
+        if run.record.owner != self._owner:
+            self._tracker.watch(run, workflow_key(run.record), may_take_over=self.is_here(run.record))
+        elif run.status.is_live and not self._tracker.is_following(run):
+            self._read(run)  # it ended after its record was read
+
+    def cancel(self, run: Run) -> None:
+        """Ask the service for an end of a live run.
+
+        What another kernel is submitting is cancelled when that one knows the answer: before it there is no id to name.
+        """
+        self.check_place(run)
+        if not run.status.is_live:
+            return
+        if run.status is not Status.SUBMITTING or run.record.owner == self._owner:
+            self._tracker.cancel(run)
+            return
+
+        run.once(
+            lambda: run.status is not Status.SUBMITTING,
+            lambda: self._tracker.times.soon(lambda: self.cancel(run)),
+        )
+        self.watch(run)
+
+    def _can_be_asked(self, record: RunRecord) -> bool:
+        """Whether the service can be asked about a run: it has an id, or one that follows from ours."""
+        return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
+
+    def _adopt(self, run: Run) -> None:
+        if run.record.owner != self._owner:
+            taken = self._library.history.take_over(run.token, self._owner)
+            if taken is None:
+                self.watch(run)
+                return
+            run.update(taken)
+        # it can be ours and not followed: the history was locked after an earlier try had taken it over
+        if not self._tracker.is_following(run) and self._can_be_asked(run.record):
+            self._tracker.follow(run, workflow_key(run.record))
+
+
+def workflow_key(record: RunRecord) -> str:
+    """What the time a run of this workflow takes is remembered under."""
+    return record.workflow_id or record.workflow

@@ -1,0 +1,80 @@
+"""Watching one run that another kernel follows: it is read from the history, and taken over if that kernel ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comflowy_nb.database.process_locks import is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from comflowy_nb.database.runs import History
+    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.tracking.run import Run
+
+__all__ = ["RunWatch"]
+
+WATCH_S = 0.3  # how often it is read
+OWNER_S = 2.0  # how often that kernel is looked for
+
+
+class RunWatch:
+    """From `begin` until the run is settled or taken over.
+
+    Parameters
+    ----------
+    owner, owners
+        Name of the client's own lock file, and the folder of all of them.
+    take_over
+        Follows the run once it is ours; None where it is another service's, and can't be.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        history: History,
+        times: Timetable,
+        *,
+        owner: str,
+        owners: Path,
+        take_over: Callable[[Run], None] | None,
+    ) -> None:
+        self._run = run
+        self._history = history
+        self._times = times
+        self._owner = owner
+        self._owners = owners
+        self._take_over = take_over
+        self._looked_s = float("-inf")
+
+    def begin(self) -> None:
+        self._times.every(WATCH_S, self._look)
+
+    def _look(self) -> bool:
+        """Read the run. Return whether to go on watching."""
+        run, now_s = self._run, self._times.clock()
+        with run.guard:
+            record = self._history.get(run.token)
+            if record is not None and record != run.record:
+                run.update(record)
+            if run.record.is_settled:
+                return False
+            if run.record.owner != self._owner and now_s - self._looked_s >= OWNER_S:
+                self._looked_s = now_s
+                if not is_alive(self._owners, run.record.owner):
+                    self._try_to_take_over()
+            if run.record.owner != self._owner or self._take_over is None:
+                return True
+            self._take_over(run)
+            return False
+
+    def _try_to_take_over(self) -> None:
+        run = self._run
+        if self._take_over is None:
+            run.report(trouble=f"the kernel that followed it has ended; connect to {run.record.service} to go on")
+            return
+        taken = self._history.take_over(run.token, self._owner)
+        if taken is not None:
+            run.update(taken)

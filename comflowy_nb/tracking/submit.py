@@ -1,0 +1,187 @@
+"""Where a request comes in: its key, its pictures handed over, its intent written, and it is sent or found."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.database.deduplication import Intent
+from comflowy_nb.database.records import made_by
+from comflowy_nb.errors import NotFoundError, UnreachableError
+from comflowy_nb.services.base import Status, Submission
+from comflowy_nb.services.http.client import retried
+from comflowy_nb.tracking.registry import workflow_key
+from comflowy_nb.workflow.canonical import request_key
+from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.images import PictureInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from comflowy_nb.database.deduplication import Claim, Retry
+    from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.library import Library
+    from comflowy_nb.tracking.registry import Roster
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.tracking.tracker import Tracker
+    from comflowy_nb.tracking.uploads import Uploads
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["Entrance"]
+
+_PICTURES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
+
+
+class Entrance:
+    """Of one client. `owner` is the name of its lock file."""
+
+    def __init__(self, library: Library, tracker: Tracker, roster: Roster, uploads: Uploads, *, owner: str) -> None:
+        self._library = library
+        self._tracker = tracker
+        self._roster = roster
+        self._uploads = uploads
+        self._owner = owner
+
+    def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
+        """What the same-request rule knows a request by: pictures count by their content."""
+        return request_key(self._tracker.service.identity, workflow.content, values)
+
+    def give(self, cells: Iterable[Mapping[str, Any]]) -> None:
+        """Hand over the pictures among the params of several runs.
+
+        Raises
+        ------
+        WorkflowError, ServiceError
+            If one can't be handed over.
+        """
+        self._uploads.give(cells)
+
+    def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The params of an earlier run, with the pictures it was given in the place of what the service called them.
+
+        So the same request is known again: pictures count by their content, whatever the service calls them today.
+        """
+        identity, library = self._tracker.service.identity, self._library
+        found = dict(params)
+        for key, value in params.items():
+            one = workflow.fields.get(key)
+            if not isinstance(value, str) or (one is not None and one.type not in _PICTURES):
+                continue
+            content_sha256 = library.history.inputs.find(identity, value)
+            content = None if content_sha256 is None else library.kept_input(content_sha256)
+            if content_sha256 is not None and content is not None:
+                found[key] = PictureInput(value, content_sha256, partial(bytes, content))
+        return found
+
+    def intent(
+        self,
+        workflow: Workflow,
+        values: Mapping[str, Any],
+        *,
+        set_params: Sequence[str],
+        name: str | None = None,
+        cell: tuple[str, int] | None = None,
+    ) -> Intent:
+        """A request as it will be sent; input pictures are handed over now.
+
+        `cell` is the token of the sweep and the number of the cell that the run is to stand for.
+
+        Raises
+        ------
+        WorkflowError, ServiceError
+            If a picture can't be handed over. Nothing was sent then.
+        """
+        service = self._tracker.service
+        params = self._uploads.replace(values)
+        # as it was before the params, so that all cells of a sweep share one in the history
+        graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
+        return Intent(
+            token=str(uuid.uuid4()),
+            identity=service.identity,
+            origin=self._roster.origin,
+            service=service.label,
+            workflow=workflow.name,
+            workflow_id=workflow.id,
+            params=params,
+            key=self.key(workflow, values),
+            owner=self._owner,
+            set_params=tuple(set_params),
+            name=name,
+            cell=cell,
+            graph=graph,
+        )
+
+    def enter(self, intent: Intent, *, fresh: bool, retry: Retry) -> tuple[Claim, Run]:
+        """Write the intent and hand the run to the tracker, or find the run that stands for it.
+
+        Raises
+        ------
+        HistoryError
+            If the intent can't be written. Nothing was sent then.
+        ServiceError
+            If a lost run of this request can't be asked about. Nothing was sent then.
+        ComflowyError
+            If the run can't be handed over. It is `rejected` then, and was not sent.
+        """
+        self._tracker.check_open()
+        service = self._tracker.service
+        claim_it = partial(
+            self._library.history.claim, intent, fresh=fresh, retry=retry, costs_money=service.costs_money
+        )
+        claim = claim_it()
+        if claim.kind == "held" and claim.record.status is Status.LOST and service.resubmits_lost and retry != "none":
+            self._find_again(claim.record)
+            claim = claim_it(resubmit_lost=True)
+        run = self._roster.run(claim.record)
+        if claim.kind == "new":
+            try:
+                self._hand_over(run, intent)
+            except BaseException as error:
+                self._tracker.reject(run, f"it was not submitted: {error}")
+                raise
+        elif claim.kind == "joined":
+            self._roster.watch(run)
+        elif claim.kind == "same":
+            self._roster.refresh(run)
+        return claim, run
+
+    def _hand_over(self, run: Run, intent: Intent) -> None:
+        submission = Submission(
+            token=run.token,
+            workflow_id=intent.workflow_id,
+            params=intent.params,
+            graph=None if intent.graph is None else Graph(intent.graph).apply(intent.params),
+            made_by=made_by(run.record),
+        )
+        self._tracker.submit(run, submission, workflow_key(run.record))
+
+    def _find_again(self, record: RunRecord) -> None:
+        """Follow a lost run if the service has it after all, as when a tunnel to it was closed for a while.
+
+        Then it is joined; what is not found there is not executed any more, and may be submitted again. A server that
+        refuses the connection has no queue.
+        """
+        service = self._tracker.service
+        run_id = record.service_run_id or service.run_id_of(record.token)
+        if run_id is None or not self._roster.is_here(record):
+            return
+
+        def has_it() -> bool:
+            try:
+                service.check(run_id)
+            except NotFoundError:
+                return False
+            except UnreachableError as error:
+                if error.refused and service.queue_in_memory:
+                    return False
+                raise
+            return True
+
+        if retried(has_it, threading.Event()):
+            found = self._library.history.move(record.token, Status.WAITING, service_run_id=run_id)
+            if found is not None:
+                run = self._roster.run(found)
+                self._tracker.follow(run, workflow_key(found))

@@ -1,0 +1,293 @@
+"""Follows every live run of one client: who is sent when, who waits, who is heard of by a webhook.
+
+All HTTP happens on the tracker's threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from comflowy_nb.errors import ComflowyError
+from comflowy_nb.images.downloads import Downloads
+from comflowy_nb.scheduler import Timetable, wait_for
+from comflowy_nb.services.base import Event, Service, Status, Submission
+from comflowy_nb.tracking.concurrency import LARGEST
+from comflowy_nb.tracking.durations_cache import Paces
+from comflowy_nb.tracking.poll_rule import SCOUTS, Pace
+from comflowy_nb.tracking.run import may_move
+from comflowy_nb.tracking.run_tracker import Following
+from comflowy_nb.tracking.run_watch import RunWatch
+from comflowy_nb.tracking.send_queue import Feeding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from comflowy_nb.database.runs import History
+    from comflowy_nb.services.comflowy.webhooks import Receiver
+    from comflowy_nb.settings import Settings
+    from comflowy_nb.tracking.run import Run
+
+__all__ = ["Tracker"]
+
+T = TypeVar("T")
+
+LOOK_S, LOOK_SHARE = 0.05, 0.25  # when it is looked whether the newest run has begun: at this share of its usual time
+HEARD = 3  # ends in a row that we were told of: then the next will be told as well
+
+
+class Tracker:
+    """Sends and follows the runs of one client.
+
+    Parameters
+    ----------
+    owner
+        Name of the client's lock file in the folder `owners`: only the owner of a run follows it.
+    pictures
+        Where pictures are kept.
+    receiver
+        Receives the webhooks of the service; None where they are off.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        history: History,
+        *,
+        owner: str,
+        owners: Path,
+        pictures: Path,
+        settings: Settings,
+        receiver: Receiver | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.service = service
+        self.history = history
+        self.settings = settings
+        self.receiver = receiver
+        self.times = Timetable("comflowy-tracker", workers=settings.workers, clock=clock)
+        self.paces = Paces(history, service.identity, self.times)
+        self.downloads = Downloads(service, history, pictures, settings, service.check)
+        self.closed = False
+        self._owner = owner
+        self._owners = owners
+        self._lock = threading.RLock()
+        self._followed: dict[str, Following] = {}
+        self._live: set[Following] = set()  # those of them whose runs are live, those outside the window too
+        self._newest: Following | None = None  # the one the service took last
+        self._outside: list[Following] = []  # of the window, in order
+        self.feeds = Feeding(
+            self.times,
+            self._lock,
+            live_runs=lambda: None if self.closed else self.live_runs(),
+            sizes=self._window_sizes,
+        )
+        self._heard_in_a_row = 0  # ends that we were told of before we asked
+
+    # -- what a client asks for ---------------------------------------------------------------------------------
+
+    def wait_for(self, function: Callable[[], T]) -> T:
+        """Do one piece of HTTP as the tracker does: not while the service wants a pause."""
+        return wait_for(function, self.times)
+
+    def live(self) -> list[Run]:
+        with self._lock:
+            return [following.run for following in self._followed.values() if not following.run.record.is_settled]
+
+    def is_following(self, run: Run) -> bool:
+        with self._lock:
+            return run.token in self._followed
+
+    def pace(self, workflow_key: str) -> Pace:
+        """What is known of a workflow's time here, with what earlier kernels learned."""
+        return self.paces.of(workflow_key)
+
+    def check_open(self) -> None:
+        """Raise a ComflowyError once the client is closed: nobody would send or follow a run."""
+        if self.closed:
+            raise ComflowyError(f"the connection to {self.service.label} is closed; connect again")
+
+    def submit(self, run: Run, submission: Submission, workflow_key: str) -> None:
+        """Send a run whose intent is in the history, and follow it.
+
+        What it raises comes before the run is handed over: it is not sent then.
+        """
+        self.check_open()
+        following = Following(self, run, self.pace(workflow_key), workflow_key, submission)
+        with self._lock:
+            fits = self.live_runs() < self.feeds.window.size
+            self._followed[run.token] = following
+            self._live.add(following)
+            if not fits:
+                self._outside.append(following)
+            if fits:
+                self.feeds.window.begin(self.times.clock())
+        if fits:
+            following.begin()
+
+    def reject(self, run: Run, reason: str) -> None:
+        """End a run that could not be handed over, at once; a history that can't take that is tried again."""
+        with self._lock:
+            following = self._followed.setdefault(run.token, Following(self, run, Pace(), "", None))
+        following.reject(reason)
+
+    def follow(self, run: Run, workflow_key: str) -> None:
+        """Ask about a run the service took earlier: taken over, lost, or a success whose pictures are owed."""
+        pace = self.pace(workflow_key)  # before the lock: webhooks and submits must not wait for the history
+        with self._lock:
+            following = self._followed.get(run.token)
+            if following is None or not following.run.status.is_live:
+                if following is not None:
+                    following.asking.stop()
+                following = Following(self, run, pace, workflow_key, None)
+                self._followed[run.token] = following
+            self.note_status(following)
+            following.asking.rule_due_s = self.times.clock()
+        following.asking.after(0.0)
+
+    def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
+        """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
+        watch = RunWatch(
+            run,
+            self.history,
+            self.times,
+            owner=self._owner,
+            owners=self._owners,
+            take_over=(lambda taken: self.follow(taken, workflow_key)) if may_take_over else None,
+        )
+        watch.begin()
+
+    def cancel(self, run: Run) -> None:
+        """Ask the service for an end; a submit in flight is awaited first, one not begun is not sent."""
+        with self._lock:
+            following = self._followed.get(run.token)
+            if following is None:
+                following = Following(self, run, Pace(), "", None)
+                self._followed[run.token] = following
+                self.note_status(following)
+            following.cancel_wanted = True
+            unsent = following in self._outside
+            if unsent:
+                self._outside.remove(following)
+        if unsent:
+            following.drop()
+        elif run.status is not Status.SUBMITTING:
+            following.cancel()
+
+    def hear(self, event: Event) -> None:
+        """A webhook's word: progress goes to the display, anything else means ask now."""
+        with self._lock:
+            following = self._followed.get(event.token)
+        if following is None or self.closed:
+            return
+        run = following.run
+        if event.service_run_id:
+            following.hinted_id = event.service_run_id
+            if run.status is Status.UNKNOWN:
+                following.adopt()
+                return
+        if event.progress is not None and run.status.is_live:
+            run.report(progress=event.progress)
+        if event.outputs and run.status.is_live:
+            self.downloads.receive_ahead(run, event.outputs)
+        following.heard_end |= event.status is not None and event.status.is_final
+        if event.status is Status.RUNNING and self.service.starts_with is not None:
+            following.hear_start()  # a word of the service's own socket, which need not be asked for
+        elif event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
+            following.asking.hint(event.status)
+
+    def close(self) -> None:
+        """Stop following. Live runs stay live in the history: the next client takes them up."""
+        self.closed = True
+        self.times.close()
+        self.paces.write()
+        self.downloads.close()
+
+    # -- what the followed runs share (`following.Desk`) --------------------------------------------------------
+
+    def live_runs(self) -> int:
+        return len(self._live) - len(self._outside)
+
+    def _window_sizes(self) -> tuple[int, int]:
+        most = self.service.starts_with or LARGEST
+        return min(self.settings.window, most), most
+
+    def note_status(self, following: Following) -> None:
+        with self._lock:
+            (self._live.add if following.run.status.is_live else self._live.discard)(following)
+
+    def look_wait_s(self, following: Following) -> float | None:
+        with self._lock:
+            self._newest = following
+            if not self._tells_of_room(following):
+                return None
+            if any(other.run.status is Status.SUBMITTING for other in self._live if other not in self._outside):
+                return None
+        estimate_s = following.pace.estimate_s
+        return LOOK_S if estimate_s is None else min(1.0, LOOK_SHARE * estimate_s)
+
+    def note_look(self, following: Following) -> None:
+        with self._lock:
+            if not self._tells_of_room(following):
+                return
+            is_wider = self.feeds.window.look(running=following.run.status is Status.RUNNING, now_s=self.times.clock())
+        if is_wider:
+            self.feeds.fill()
+
+    def _tells_of_room(self, following: Following) -> bool:
+        """Whether it says something of the service that this run has begun: all in flight went before it."""
+        return (
+            bool(self.feeds)
+            and following is self._newest
+            and self.feeds.window.is_tried
+            and self.live_runs() >= self.feeds.window.size
+        )
+
+    @property
+    def hears(self) -> bool:
+        return self._heard_in_a_row >= HEARD
+
+    def note_end(self, *, heard: bool) -> None:
+        self._heard_in_a_row = self._heard_in_a_row + 1 if heard else 0
+
+    def time_if_scout(self, following: Following) -> None:
+        with self._lock:
+            others = [other for other in self._followed.values() if other is not following]
+            if sum(other.pace is following.pace and other.asking.rule_due_s is not None for other in others) < SCOUTS:
+                following.asking.follow_rule()
+
+    def first_end(self, following: Following) -> None:
+        with self._lock:
+            waiting = [
+                other
+                for other in self._followed.values()
+                if other.pace is following.pace and other is not following and other.asking.rule_due_s is None
+            ]
+        now_s = self.times.clock()
+        for other in waiting:
+            if other.run.status.is_live and other.run.record.service_run_id:
+                other.asking.follow_rule(now_s)
+                other.asking.at(other.asking.next_due_s(now_s))
+
+    def release(self, following: Following, *, forget: bool) -> None:
+        record = following.run.record
+        self.service.forget(record.service_run_id or record.token)
+        with self._lock:
+            self.note_status(following)
+            if following.run.record.is_settled:
+                self.downloads.drop_ahead(following.run)
+            if forget and self._followed.get(following.run.token) is following:
+                del self._followed[following.run.token]
+            if following.run.status is Status.SUCCESS:
+                more = bool(self.feeds or self._outside)
+                self.feeds.window.end(self.times.clock()) if more else self.feeds.window.rest()
+            ready = []
+            while self._outside and self.live_runs() < self.feeds.window.size:
+                ready.append(self._outside.pop(0))
+        if forget and self.receiver is not None:
+            self.receiver.forget(following.run.token)
+        for other in ready:
+            other.begin()
+        self.feeds.fill()

@@ -1,0 +1,124 @@
+"""Hands over the pictures that a run takes in, each content once, and keeps them in the home folder."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.database.connection import make_folder
+from comflowy_nb.errors import HistoryError, WorkflowError
+from comflowy_nb.images.atomic_files import write_file
+from comflowy_nb.workflow.images import PictureInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from comflowy_nb.services.base import Service
+    from comflowy_nb.tracking.tracker import Tracker
+
+__all__ = ["Uploads", "kept_input"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Uploads:
+    """What a service calls the pictures it was given by this client.
+
+    Parameters
+    ----------
+    folder
+        Where their contents are kept, so that a sweep over them can be taken up when the files are gone.
+    """
+
+    def __init__(self, tracker: Tracker, folder: Path) -> None:
+        self._tracker = tracker
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._given: dict[str, _Given] = {}  # by sha256
+
+    def replace(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values as sent: every picture handed over, and what the service calls it in its place.
+
+        Raises
+        ------
+        WorkflowError
+            If the service takes no uploads.
+        ServiceError
+            If it refused one or gave no usable answer.
+        """
+        return {
+            field: self._give(value, field) if isinstance(value, PictureInput) else value
+            for field, value in values.items()
+        }
+
+    def give(self, many: Iterable[Mapping[str, Any]]) -> None:
+        """Hand over the pictures of several runs, before any of these is sent.
+
+        Raises
+        ------
+        WorkflowError, ServiceError
+            As `replace`, at the first that can't be handed over.
+        """
+        pictures = {
+            value.content_sha256: (value, field)
+            for values in many
+            for field, value in values.items()
+            if isinstance(value, PictureInput)
+        }
+        for picture, field in pictures.values():
+            self._give(picture, field)
+
+    def _give(self, picture: PictureInput, field: str) -> str:
+        with self._lock:
+            given = self._given.setdefault(picture.content_sha256, _Given())
+        if given.name is not None:
+            return given.name
+        name = self._tracker.wait_for(partial(given.take, self._tracker.service, picture))
+        if name is None:
+            label = self._tracker.service.label
+            raise WorkflowError(f"{label} takes no uploads: give {field} the https address of a picture")
+        with contextlib.suppress(OSError, HistoryError):  # the run is sent all the same
+            _keep(self._folder, picture)
+            self._tracker.history.inputs.keep(self._tracker.service.identity, name, picture.content_sha256)
+        return name
+
+
+class _Given:
+    """One content on its way. Of several threads that want it handed over at once one does it."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self._lock = threading.Lock()
+
+    def take(self, service: Service, picture: PictureInput) -> str | None:
+        with self._lock:
+            if self.name is None:
+                self.name = service.upload(picture.name, picture.load())
+            return self.name
+
+
+def kept_input(folder: Path, content_sha256: str) -> bytes | None:
+    """The content of a picture that was handed over once; None where it is not there."""
+    path = _path(folder, content_sha256)
+    try:
+        return None if path is None else path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HistoryError(f"a kept picture can't be read: {error.strerror}") from error
+
+
+def _keep(folder: Path, picture: PictureInput) -> None:
+    path = _path(folder, picture.content_sha256)
+    if path is None or path.exists():
+        return
+    make_folder(folder)
+    write_file(path, picture.load())
+
+
+def _path(folder: Path, content_sha256: str) -> Path | None:
+    return folder / content_sha256 if _SHA256.fullmatch(content_sha256) else None

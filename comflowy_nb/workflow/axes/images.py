@@ -1,0 +1,139 @@
+"""The pictures of a sweep: many named by one pattern, what the headers call them, and those saved beside its file.
+
+A saved sweep can be run where its pictures came from nowhere else.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import PictureError
+from comflowy_nb.workflow.images import open_picture
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from comflowy_nb.workflow.images import PictureInput
+
+__all__ = ["label_pictures", "names_files", "open_pictures", "pattern_in", "read_picture", "save_picture"]
+
+_FILE = "file:"
+_DIGITS = re.compile(r"(\d+)")
+
+
+def pattern_in(text: str) -> str | None:
+    """The pattern of `file:refs/*.jpg`; None for a text that means no files, or one file that is there."""
+    pattern = os.path.expanduser(text.removeprefix(_FILE))  # noqa: PTH111 - a pattern is no path
+    if not text.startswith(_FILE) or not glob.has_magic(pattern) or Path(pattern).is_file():
+        return None
+    return pattern
+
+
+def names_files(text: str) -> bool:
+    """Return whether a text is the path of a file on this machine, or a pattern that matches some."""
+    path = os.path.expanduser(text)  # noqa: PTH111 - as above
+    if "\0" in path:
+        return False
+    return os.path.isfile(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))  # noqa: PTH113, PTH207 - no error of the file system
+
+
+def open_pictures(pattern: str) -> list[PictureInput]:
+    """The pictures whose files match a pattern as a shell has them, `**` for folders at any depth; `a2` before `a10`.
+
+    Raises
+    ------
+    PictureError
+        If there is none, or one that is no picture, or more than an axis can have.
+    """
+    files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - it may begin anywhere
+    files = sorted((file for file in files if file.is_file()), key=_in_order)
+    if not files:
+        raise PictureError(f"no file matches {pattern!r}")
+    if len(files) > LARGEST_AXIS:
+        raise PictureError(f"{len(files):,} files match {pattern!r}; an axis has at most {LARGEST_AXIS:,}")
+    return [open_picture(file) for file in files]
+
+
+def label_pictures(pictures: Sequence[PictureInput]) -> list[str]:
+    """What the headers call the pictures of one axis: a file's name, with as much of its folders as tells it apart."""
+    places = [_place(picture, number) for number, picture in enumerate(pictures, 1)]
+    depths = [1] * len(places)
+    while True:
+        labels = ["/".join(place[-depth:]) for place, depth in zip(places, depths, strict=True)]
+        counts = Counter(labels)
+        longer = [
+            index for index, label in enumerate(labels) if counts[label] > 1 and depths[index] < len(places[index])
+        ]
+        if not longer:
+            break
+        for index in longer:
+            depths[index] += 1
+    seen: Counter[str] = Counter()
+    for index, label in enumerate(labels):
+        if counts[label] > 1:
+            seen[label] += 1
+            labels[index] = f"{label} ({seen[label]})"
+    return labels
+
+
+def _place(picture: PictureInput, number: int) -> tuple[str, ...]:
+    """The parts of what a picture is called; one of Python, which has no name, is called by its place."""
+    if picture.source:
+        return PurePosixPath(picture.source).parts
+    made_up = picture.name == f"{picture.content_sha256[:12]}.png"
+    return (f"picture {number}" if made_up else picture.name,)
+
+
+def _in_order(file: Path) -> tuple[tuple[int, str], ...]:
+    parts = _DIGITS.split(file.as_posix())
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def save_picture(file: Path, picture: PictureInput) -> dict[str, str]:
+    """Save a picture in the folder of a sweep's file; what the file says of it.
+
+    Raises
+    ------
+    PictureError
+        If its content is gone.
+    OSError
+        If it can't be written.
+    """
+    content = picture.load()
+    folder = file.with_name(f"{file.stem}_pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = PurePosixPath(picture.name).suffix.lower()
+    name = f"{picture.content_sha256[:16]}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
+    (folder / name).write_bytes(content)
+    return {
+        "file": f"{folder.name}/{name}",
+        "name": picture.name,
+        "identity": picture.content_sha256,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def read_picture(folder: Path, parts: Mapping[str, str]) -> PictureInput:
+    """The picture that a sweep's file speaks of.
+
+    Its identity is the one it had: an image of Python goes by its pixels, not by the file that they were packed into.
+
+    Raises
+    ------
+    PictureError
+        If the file is gone, or is another one now.
+    """
+    if set(parts) != {"file", "name", "identity", "sha256"}:
+        raise PictureError("!picture has file, name, identity and sha256")
+    picture = open_picture(folder / Path(parts["file"]), name=parts["name"])
+    if picture.content_sha256 != parts["sha256"]:
+        raise PictureError(f"{parts['file']} is another picture now; name it as file:PATH instead")
+    return replace(picture, content_sha256=parts["identity"], source="")

@@ -1,0 +1,206 @@
+"""What a sweep's setting is made of: one value, several, or values with labels, before any is read by its type.
+
+A text of type STRING divides at `||`, inside quotes too; numbers, choices and booleans at commas outside brackets and
+quotes; where the type is unknown an unquoted text divides at `||`, else at commas where nothing can be mistaken. The
+white space round a `||` or a comma belongs to it. The items of a list are never divided again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import LineError
+from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.syntax.body_blocks import read_block
+from comflowy_nb.workflow.syntax.expansion import expand_text, is_name
+from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
+from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, Several, of_python, read_flow
+from comflowy_nb.workflow.syntax.multiple_values import is_number, is_range
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.syntax.lists import Written
+    from comflowy_nb.workflow.values import Setting
+
+__all__ = ["divide", "labelled"]
+
+_TEXTS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD})
+_NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
+_PICTURES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
+_AMBIGUOUS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})  # brackets may be a text's own
+
+
+def divide(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
+    """What a setting of one field is made of.
+
+    Raises
+    ------
+    LineError
+        If it can be read in two ways, or in none; the text shows how each is written.
+    ValueError
+        If it is a list of more values than an axis can have.
+    """
+    if not isinstance(setting.value, str):
+        takes_pictures = one.type in _PICTURES
+        return _bracketed(of_python(setting.value, takes_pictures=takes_pictures, computed=setting.computed), one)
+    text, quoted = setting.value, setting.quoted
+    if setting.plain is not None and one.type is not FieldType.STRING:
+        text, quoted = setting.plain
+    if (namespace is not None and is_name(text)) or (setting.typed and one.type in _AMBIGUOUS):
+        return Item(text, quoted, typed=setting.typed)
+    found = _list_or_mapping(setting, one, text, quoted=quoted)
+    return found or _divide_text(text, one, namespace, quoted=quoted, in_body=setting.plain is not None)
+
+
+def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -> Written | None:
+    """What is written as one, in the lines below the key or in brackets; on a line there are no labels."""
+    if setting.block is not None:
+        block = read_block(setting.block, is_text=one.type is FieldType.STRING)
+        if block is not None:
+            return block
+    flow = read_flow(text) if not quoted and (text[:1] == "[" or setting.plain is not None) else None
+    return _bracketed(flow, one) if flow is not None else None
+
+
+def _bracketed(written: Written, one: Field) -> Written:
+    """The same, if it can't be a text with brackets of its own: only numbers and quoted items make that a list."""
+    if not isinstance(written, Several) or written.text is None or one.type not in _AMBIGUOUS:
+        return written
+    for item in written.items:
+        sure = isinstance(item, Item) and (
+            item.quoted or item.typed or is_name(str(item.value)) or _is_numeric(str(item.value))
+        )
+        if not sure:
+            listed = ", ".join(f'"{one.value}"' if isinstance(one, Item) else '"..."' for one in written.items)
+            raise LineError(
+                f"{shown(written.text)} may be a list or a text with brackets: a list has its items in quotes, "
+                f'[{listed}]; a text stands in quotes as a whole, "{written.text}"'
+            )
+    return written
+
+
+def labelled(setting: Setting) -> Labelled | None:
+    """The mapping that a setting of no field is, as presets are; None if it is none.
+
+    Raises
+    ------
+    LineError, ValueError
+        As `divide`.
+    """
+    if not isinstance(setting.value, str):
+        found: Written | None = of_python(setting.value, takes_pictures=False, computed=setting.computed)
+    elif setting.plain is None:
+        return None
+    else:
+        found = read_block(setting.block, is_text=False) if setting.block is not None else None
+        found = found or read_flow(setting.value) or read_flow(setting.plain[0])
+    return found if isinstance(found, Labelled) else None
+
+
+def _divide_text(text: str, one: Field, namespace: Mapping[str, Any] | None, *, quoted: bool, in_body: bool) -> Written:
+    if one.type in _TEXTS:
+        parts = _at_bars(text, quoted=quoted, in_body=in_body)
+    elif one.type is FieldType.UNKNOWN:
+        parts = [Item(text, quoted)] if quoted else _untyped(text, in_body=in_body)
+    elif quoted or text in {str(option) for option in one.options}:
+        return Item(text, quoted)
+    else:
+        parts = _at_commas(expand_text(text, namespace) if one.type in _NUMBERS else text)
+    if len(parts) > LARGEST_AXIS:
+        raise ValueError(f"{len(parts):,} values; an axis has at most {LARGEST_AXIS:,}")
+    return Several(tuple(parts)) if len(parts) > 1 else parts[0]
+
+
+def _at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
+    """The texts between `||`, those within quotes too."""
+    if quoted:
+        return _within_quotes(text)
+    found: list[Item] = []
+    at = 0
+    while True:
+        at += len(text[at:]) - len(text[at:].lstrip(SPACE)) if found else 0
+        close = closing_quote(text, at) if text[at : at + 1] in {'"', "'"} else None
+        behind = text[close + 1 :].lstrip(SPACE) if close is not None else ""
+        if close is not None and not (behind and not behind.startswith("||")):
+            found += _within_quotes(text[at + 1 : close])
+            at = len(text) - len(behind)
+        else:
+            if close is not None and not in_body:
+                raise LineError(f'{shown(text)}: several texts are divided by ||, as in "a"||"b"')
+            end = text.find("||", at)
+            end = len(text) if end < 0 else end
+            part = text[at:end]
+            found.append(Item(part.rstrip(SPACE) if end < len(text) else part))
+            at = end
+        if at >= len(text):
+            return found
+        at += 2
+
+
+def _within_quotes(text: str) -> list[Item]:
+    parts = text.split("||")
+    last = len(parts) - 1
+    return [
+        Item((part.lstrip(SPACE) if index else part).rstrip(SPACE if index < last else ""), quoted=True)
+        for index, part in enumerate(parts)
+    ]
+
+
+def _untyped(text: str, *, in_body: bool) -> list[Item]:
+    """The parts of an unquoted text of unknown type."""
+    if text[:1] in {"[", "{"} and not isinstance(read_untyped(text), str):
+        return [Item(text)]  # JSON
+    bars = _split(text, "||")
+    if len(bars) > 1:
+        return bars
+    parts = _split(text, ",")
+    if in_body:
+        divides = all(
+            not part.quoted and (_is_numeric(str(part.value)) or part.value in {"true", "false"}) for part in parts
+        )
+    else:  # quotes on the line are there to divide
+        divides = all(part.quoted or not re.search(r"\s", str(part.value)) for part in parts)
+    return parts if divides else [Item(text)]
+
+
+def _is_numeric(text: str) -> bool:
+    return is_number(text) or is_range(text)
+
+
+def _at_commas(text: str) -> list[Item]:
+    return _split(text, ",")
+
+
+def _split(text: str, separator: str) -> list[Item]:
+    """The parts between separators that stand outside brackets and quotes; a part in quotes is without them."""
+    found: list[Item] = []
+    start, at, depth, opens = 0, 0, 0, True
+    while at <= len(text):
+        if at >= len(text) or (not depth and text.startswith(separator, at)):
+            found.append(_part(text[start:at].strip(SPACE)))
+            at += len(separator)
+            start, opens = at, True
+            continue
+        char = text[at]
+        close = closing_quote(text, at) if opens and char in "\"'" else None
+        if close is not None:
+            at = close
+        elif separator == "," and char in "[{(":
+            depth += 1
+        elif separator == "," and char in "]})":
+            depth = max(0, depth - 1)
+        opens = opens and char in SPACE
+        at += 1
+    return found
+
+
+def _part(text: str) -> Item:
+    if len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1:
+        return Item(text[1:-1], quoted=True)
+    return Item(text)

@@ -1,0 +1,182 @@
+"""What a sweep varies, and the cells that come of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.canonical import canonical_json
+from comflowy_nb.workflow.images import PictureInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWish"]
+
+_SHOWN = 4  # labels of a replaced axis that a notice names
+
+
+@dataclass(frozen=True, slots=True)
+class AxisValue:
+    """One value of an axis.
+
+    `params` are field ids with their values as they are sent; none for one of `random#N`, whose seed is drawn later.
+    `label` is what a header says: the person's own word (`is_named`), else the value's text or, for seeds, its number
+    from 1. `word` is what a searched word is replaced by: the text in `params` is then that with this word alone
+    replaced.
+    """
+
+    params: Mapping[str, Any]
+    label: str
+    is_named: bool = False
+    word: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Values that a sweep goes through.
+
+    `name` is as typed: a field, an alias, a preset's name, the word that is replaced. `fields` are the ids of all
+    fields that its values set.
+    """
+
+    name: str
+    kind: Literal["values", "preset", "replace", "seeds"]
+    fields: tuple[str, ...]
+    values: tuple[AxisValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedWish:
+    """Fields that share one drawn seed: one for the whole sweep (`random`) or one for each cell (`each`)."""
+
+    fields: tuple[str, ...]
+    word: Literal["random", "each"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """A whole sweep before its seeds are drawn.
+
+    The first axis varies slowest in the numbers of the cells. `set_params` are the ids of all fields set, in the order
+    typed. `texts` are the texts in which axes of kind `replace` replace their words, by field id.
+    """
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    axes: tuple[Axis, ...] = ()
+    seeds: tuple[SeedWish, ...] = ()
+    set_params: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(axis.values) for axis in self.axes)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    def pictures(self) -> Iterator[PictureInput]:
+        """The pictures among its values."""
+        values = (value.params for axis in self.axes for value in axis.values)
+        for params in (self.fixed, *values):
+            yield from (value for value in params.values() if isinstance(value, PictureInput))
+
+    def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
+        """The same axes on top of other values: these hold where nothing else was given."""
+        order = tuple(dict.fromkeys((*set_params, *self.set_params)))
+        given = {name for name in self.set_params if name not in self.fixed}
+        below = {name: value for name, value in params.items() if name not in given}
+        return replace(self, fixed={**below, **self.fixed}, set_params=order)
+
+    def over(self, before: Axes) -> Axes:
+        """Return an earlier sweep with these settings: each replaces what the earlier sweep has for its fields.
+
+        An axis that sets several fields (a preset, `all::seed`) keeps those that are not set anew.
+
+        Raises
+        ------
+        FieldError
+            If values of such an axis no longer differ.
+        """
+        given = set(self.set_params)
+        mine = list(self.axes)
+        axes: list[Axis] = []
+        for axis in before.axes:
+            kept = self._kept_of(axis)
+            if kept is not None:
+                axes.append(kept)
+                continue
+            new = [one for one in mine if one.name == axis.name or set(one.fields) & set(axis.fields)]
+            axes += new
+            mine = [one for one in mine if one not in new]
+        wishes = [replace(wish, fields=self._without_given(wish.fields)) for wish in before.seeds]
+        return Axes(
+            {**{key: value for key, value in before.fixed.items() if key not in given}, **self.fixed},
+            (*axes, *mine),
+            (*(wish for wish in wishes if wish.fields), *self.seeds),
+            tuple(dict.fromkeys((*before.set_params, *self.set_params))),
+            {**{key: text for key, text in before.texts.items() if key not in given}, **self.texts},
+        )
+
+    def changes(self, before: Axes) -> list[str]:
+        """Return what `over` removes from an earlier sweep beyond giving an axis other values; a sentence for each."""
+        found = []
+        for axis in before.axes:
+            kept = self._kept_of(axis)
+            if kept is axis or any(_has_the_fields(one, axis) for one in self.axes):
+                continue
+            left = self._without_given(axis.fields)
+            name, fields = axis.name, ", ".join(left)
+            if kept is not None:
+                new = ", ".join(key for key in axis.fields if key not in left)
+                found.append(f"axis {name} no longer sets {new}, only {fields}")
+            elif left:
+                found.append(f"axis {name} is replaced; the new one does not set {fields}")
+            else:
+                labels = [value.label for value in axis.values]
+                shown = ", ".join(labels if len(labels) <= _SHOWN else [*labels[:_SHOWN], "..."])
+                found.append(f"axis {name} ({shown}) is replaced")
+        return found
+
+    def _without_given(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(key for key in field_ids if key not in self.set_params)
+
+    def _kept_of(self, axis: Axis) -> Axis | None:
+        """Return what these settings leave of an earlier axis; None if they replace it."""
+        fields = self._without_given(axis.fields)
+        if not fields or any(one.name == axis.name for one in self.axes):
+            return None
+        if fields == axis.fields:
+            return axis
+        known: dict[str, str] = {}
+        values = []
+        for value in axis.values:
+            params = {key: one for key, one in value.params.items() if key in fields}
+            values.append(replace(value, params=params))
+            same = canonical_json([value.word, params])
+            if axis.kind != "seeds" and same in known:
+                given = ", ".join(key for key in axis.fields if key not in fields)
+                raise FieldError(
+                    f"with {given} set anew, the values {known[same]!r} and {value.label!r} of axis {axis.name} are "
+                    f"equal: set {axis.name} anew too"
+                )
+            known[same] = value.label
+        return replace(axis, fields=fields, values=tuple(values))
+
+
+def _has_the_fields(new: Axis, axis: Axis) -> bool:
+    """Return whether an axis only gives other values to an earlier one: other words are another axis."""
+    return set(new.fields) >= set(axis.fields) and (axis.kind != "replace" or new.name == axis.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a sweep: its number from 1, its index on each axis, all its params, and its label on each axis."""
+
+    number: int
+    at: tuple[int, ...]
+    params: dict[str, Any]
+    labels: Mapping[str, str]

@@ -1,0 +1,245 @@
+"""Sweeps as files, for a terminal: YAML that says the workflow, the fields as a body has them, and the options.
+
+    workflow: default
+    name: bottles
+    x: cfg
+    fields:
+      cfg: 2..8..2
+      sampler_name: [euler, heun]
+      prompt: {day: "glass bottle, noon", night: "glass bottle, stars"}
+      seed: random#3
+
+Nothing expands. A plain text means what it means in a body; one in quotes, or below `|` or `>`, is one text and never
+divided. `!json` before a text in quotes is that JSON value; `!picture` is a picture that was saved with the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+from comflowy_nb.errors import PictureError, WorkflowError
+from comflowy_nb.workflow.axes.images import read_picture
+from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.workflow.files.bounded import MAX_YAML_BYTES, bounded_yaml, read_text
+from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, Several
+from comflowy_nb.workflow.values import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comflowy_nb.workflow.syntax.lists import Written
+
+__all__ = ["OPTIONS", "SweepFile", "read_sweep_file"]
+
+_OPENS = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
+_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # those that Python writes in the same way
+_RETRY = ("failed", "unknown", "all", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFile:
+    """What a file says: the workflow's word, the settings for `read_axes`, and the options that it gives."""
+
+    workflow: str
+    settings: list[Setting]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def read_sweep_file(path: str | Path) -> SweepFile:
+    """The sweep that a file holds.
+
+    Raises
+    ------
+    WorkflowError
+        If there is no such file, it is no YAML or no sweep; the text names the file and the line.
+    """
+    file = Path(path).expanduser()
+    try:
+        text = read_text(file, MAX_YAML_BYTES)
+    except FileNotFoundError:
+        raise WorkflowError(f"there is no file {str(path)!r}") from None
+    except UnicodeDecodeError as error:
+        raise WorkflowError(f"{file.name} is no text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
+    except OSError as error:
+        raise WorkflowError(f"{file.name} can't be read: {error.strerror}") from error
+    reader = _FileReader(file, text)
+    try:
+        root = bounded_yaml().compose(text)
+        return reader.sweep(root)
+    except MarkedYAMLError as error:
+        line, problem = _locate(error, text)
+        raise WorkflowError(f"{file.name}{line}: {problem}") from None
+    except ReaderError as error:
+        line = f", line {text.count(chr(10), 0, error.position) + 1}"
+        raise WorkflowError(f"{file.name}{line}: the character {chr(error.character)!r} is not allowed") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise WorkflowError(f"{file.name}: {first or 'this is not YAML'}") from None
+
+
+def _locate(error: MarkedYAMLError, text: str) -> tuple[str, str]:
+    """Return the line of the mistake, as `, line 3`, and the problem: YAML notices some of them lines later."""
+    problem = error.problem or error.context or "this is not YAML"
+    mark = error.problem_mark or error.context_mark
+    if error.context_mark is not None and str(error.context).startswith(_OPENS):
+        mark, problem = error.context_mark, f"{error.context}: {problem}"
+    if mark is None:
+        return "", problem
+    number = mark.line + 1
+    if problem.startswith("mapping values are not allowed"):
+        before = [(index, line) for index, line in enumerate(text.splitlines()[: mark.line], 1) if line.strip()]
+        if before and not re.search(r":(\s|$)|^\s*#", before[-1][1]):
+            number, problem = before[-1][0], "KEY: VALUE is meant here, and there is no colon"
+    return f", line {number}", problem
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise ValueError("a whole number from 1")
+    return int(text)
+
+
+def _whole_or_none(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError("a whole number from 0")
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("true or false")
+    return text.lower() == "true"
+
+
+def _word(text: str) -> str:
+    if not text:
+        raise ValueError("a text")
+    return text
+
+
+def _retry(text: str) -> str:
+    if text not in _RETRY:
+        raise ValueError(f"one of {', '.join(_RETRY)}")
+    return text
+
+
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "name": _word,
+    "x": _word,
+    "y": _word,
+    "z": _word,
+    "fresh": _boolean,
+    "retry": _retry,
+    "max_runs": _whole,
+    "stop_after": _whole_or_none,
+    "window": _whole,
+}
+
+
+def _is_plain_text(node: Any) -> bool:
+    """Whether a value is read as a body's: it has no quotes and no tag, and is not a float like 2.0, for an INT 2."""
+    plain = isinstance(node, ScalarNode) and not node.style and not str(node.tag).startswith("!")
+    return plain and not _WHOLE_FLOAT.fullmatch(node.value)
+
+
+class _FileReader:
+    def __init__(self, file: Path, text: str) -> None:
+        self._file = file
+        self._text = text
+
+    def sweep(self, root: Any) -> SweepFile:
+        if not isinstance(root, MappingNode):
+            self._refuse(root, "a sweep's file says workflow: NAME and, below fields:, what varies")
+        parts = self._pairs(root)
+        options: dict[str, Any] = {}
+        for key, (key_node, node) in parts.items():
+            if key in {"workflow", "fields"}:
+                continue
+            if key not in OPTIONS:
+                near = nearest(key, [*OPTIONS, "workflow", "fields"])
+                tip = f"nearest: {', '.join(near)}" if near else f"there are workflow, fields, {', '.join(OPTIONS)}"
+                self._refuse(key_node, f"{key!r} is no part of a sweep's file; {tip}")
+            try:
+                options[key] = OPTIONS[key](self._scalar(node, key, key_node))
+            except ValueError as error:
+                self._refuse(key_node, f"{key} is {error}, not {shown(self._scalar(node, key))}")
+        if "workflow" not in parts:
+            self._refuse(root, "workflow: NAME is missing")
+        key_node, node = parts["workflow"]
+        workflow = self._scalar(node, "workflow", key_node)
+        if not workflow:
+            self._refuse(key_node, "workflow names none")
+        return SweepFile(workflow, self._settings(parts["fields"][1]) if "fields" in parts else [], options)
+
+    def _settings(self, node: Any) -> list[Setting]:
+        if isinstance(node, ScalarNode) and not node.value:
+            return []
+        if not isinstance(node, MappingNode):
+            self._refuse(node, "fields: are a mapping, FIELD: VALUES in each line")
+        found = []
+        for key, (key_node, value) in self._pairs(node).items():
+            where, key_where = self._where(value), self._where(key_node)
+            if _is_plain_text(value):
+                plain = (value.value, False)
+                found.append(Setting(key, value.value, where=where, plain=plain, key_where=key_where))
+            else:
+                found.append(Setting(key, self._written(value), where=where, typed=True, key_where=key_where))
+        return found
+
+    def _written(self, node: Any) -> Written:
+        tag = str(node.tag)
+        if tag == "!json":
+            try:
+                found = as_json(json.loads(self._scalar(node, "!json")))
+            except (ValueError, RecursionError):
+                self._refuse(node, f"{shown(node.value)} is no JSON, or {TOO_DEEP}")
+            return Item(found, typed=True, exact=True)
+        if tag == "!picture":
+            parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
+            try:
+                return Item(read_picture(self._file.parent, parts), typed=True, exact=True)
+            except PictureError as error:
+                self._refuse(node, str(error))
+        if tag.startswith("!"):
+            self._refuse(node, f"{tag} means nothing here")
+        if isinstance(node, MappingNode):
+            return Labelled(tuple((key, self._written(part)) for key, (_, part) in self._pairs(node).items()))
+        if isinstance(node, SequenceNode):
+            typed = self._text[node.start_mark.index : node.end_mark.index] if node.flow_style else None
+            return Several(tuple(self._written(part) for part in node.value), typed)
+        if not node.style and _WHOLE_FLOAT.fullmatch(node.value):
+            return Item(float(node.value), typed=True, where=self._where(node))
+        return Item(node.value, quoted=bool(node.style), where=self._where(node))
+
+    def _where(self, node: Any) -> str:
+        return f"{self._file.name}, line {node.start_mark.line + 1}"
+
+    def _pairs(self, node: Any) -> dict[str, tuple[Any, Any]]:
+        """Return the nodes of the key and of the value, by the key."""
+        if not isinstance(node, MappingNode):
+            self._refuse(node, "a mapping, KEY: VALUE, is meant here")
+        found: dict[str, tuple[Any, Any]] = {}
+        for key_node, value in node.value:
+            key = self._scalar(key_node, "a key")
+            if key in found:
+                self._refuse(key_node, f"{key!r} stands there twice")
+            found[key] = key_node, value
+        return found
+
+    def _scalar(self, node: Any, what: str, key_node: Any = None) -> str:
+        if not isinstance(node, ScalarNode):
+            self._refuse(key_node or node, f"{what} is one value")
+        return str(node.value)
+
+    def _refuse(self, node: Any, what: str) -> NoReturn:
+        line = f", line {node.start_mark.line + 1}" if node is not None else ""
+        raise WorkflowError(f"{self._file.name}{line}: {what}")

@@ -1,0 +1,175 @@
+"""Pictures as values: files, images and arrays of Python, and the pictures of runs. Their identity is their content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import PictureError
+from comflowy_nb.settings import settings
+from comflowy_nb.workflow.files.images import open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL import Image
+
+__all__ = ["PictureInput", "is_picture", "open_picture", "picture_of", "picture_of_bytes", "picture_of_run"]
+
+_PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInput:
+    """A picture on its way into a run.
+
+    `content_sha256` stands for it in the request key; `load` gives the bytes of the file to upload, the same at
+    every call, whatever has become of the file since. `source` is what a person calls it, a file by its path.
+    """
+
+    name: str
+    content_sha256: str
+    load: Callable[[], bytes] = field(repr=False, compare=False)
+    source: str = field(default="", repr=False, compare=False)
+
+
+def open_picture(path: str | os.PathLike[str], *, name: str | None = None) -> PictureInput:
+    """A picture file, read now.
+
+    Raises
+    ------
+    PictureError
+        If there is no such file, it can't be read, is too large or is no picture.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise PictureError(f"there is no file {str(path)!r}")
+    try:
+        size_bytes = file.stat().st_size
+        if size_bytes > settings.picture_max_bytes:
+            raise PictureError(f"{file.name} has {size_bytes} bytes, more than picture_max_bytes allows")
+        content = file.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{file.name} can't be read: {error.strerror}") from error
+    return picture_of_bytes(content, name or file.name, source=file.as_posix())
+
+
+def picture_of_bytes(content: bytes, name: str, *, source: str = "") -> PictureInput:
+    """The content of a picture file.
+
+    Raises
+    ------
+    PictureError
+        If it is too large or no picture.
+    """
+    if len(content) > settings.picture_max_bytes:
+        raise PictureError(f"{name} has {len(content)} bytes, more than picture_max_bytes allows")
+    _recognise(content, name)
+    return PictureInput(name, hashlib.sha256(content).hexdigest(), lambda: content, source)
+
+
+def is_picture(value: object) -> bool:
+    """Whether a Python object is a picture: an input, a PIL image, an array of pixels, a path, a run's image."""
+    if isinstance(value, (PictureInput, os.PathLike)):
+        return True
+    return _is_image(value) or _is_run_image(value) or _is_pixels(value)
+
+
+def picture_of(value: object) -> PictureInput:
+    """The input that a Python object makes.
+
+    Parameters
+    ----------
+    value
+        A PIL image; an array, height x width (x 3 or 4), uint8 or floats from 0 to 1; a path; a run's image.
+
+    Raises
+    ------
+    PictureError
+        If it is none of that, or can't be read.
+    """
+    if isinstance(value, PictureInput):
+        return value
+    if isinstance(value, os.PathLike):
+        return open_picture(value)
+    if _is_run_image(value):
+        return picture_of_run(value)
+    if _is_image(value):
+        return _encode(value)  # type: ignore[arg-type]
+    if _is_pixels(value):
+        return _encode(_image_of(value))
+    raise PictureError(f"a {type(value).__name__} is no picture")
+
+
+def picture_of_run(image: Any) -> PictureInput:
+    """The input that a run's image makes; it is called as its reference is.
+
+    Raises
+    ------
+    PictureError
+        If it is not on disk.
+    """
+    name = f"{image.ref.rstrip(']').replace('[', '_')}{image.path.suffix}"
+    return replace(open_picture(image.path, name=name), source=image.ref)
+
+
+def _recognise(content: bytes, name: str) -> None:
+    try:
+        open_image(content).close()
+    except Exception as error:  # Pillow raises many kinds for what is no picture
+        raise PictureError(f"{name} is no picture that can be read") from error
+
+
+def _is_image(value: object) -> bool:
+    # without importing Pillow: whoever made an image has it
+    return callable(getattr(value, "tobytes", None)) and isinstance(getattr(value, "mode", None), str)
+
+
+def _is_run_image(value: object) -> bool:
+    # a class of a layer above; `path` raises where the picture is missing, so the type is asked
+    return callable(getattr(value, "pil", None)) and hasattr(type(value), "path")
+
+
+def _is_pixels(value: object) -> bool:
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple) or not hasattr(value, "dtype"):
+        return False
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
+
+
+def _image_of(pixels: Any) -> Image.Image:
+    import numpy as np  # noqa: PLC0415 - heavy; here somebody has an array already
+    from PIL import Image  # noqa: PLC0415
+
+    array = np.asarray(pixels)
+    if array.dtype.kind == "f":
+        if array.size and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise PictureError("an array of floats is a picture only with values from 0 to 1")
+        array = np.round(array * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise PictureError(f"an array of {array.dtype} is no picture; uint8 or floats from 0 to 1 are")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not array.size:
+        raise PictureError("an empty array is no picture")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _encode(image: Image.Image) -> PictureInput:
+    """An image as a PNG. Its identity is its pixels: two versions of a library pack them differently."""
+    if image.mode not in _PNG_MODES:
+        image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
+    pixels = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
+    pixels.update(image.tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    content = buffer.getvalue()
+    source = getattr(image, "filename", "")  # Pillow knows the file of an image that was opened from one
+    file = source if isinstance(source, str) else os.fsdecode(source)
+    return PictureInput(
+        f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content, Path(file).as_posix() if file else ""
+    )

@@ -1,0 +1,181 @@
+"""What was written for a sweep, before its types are known: values, lists of them, and values with labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sized
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
+
+from comflowy_nb.errors import LineError
+from comflowy_nb.workflow.images import is_picture
+from comflowy_nb.workflow.syntax.expansion import is_name
+from comflowy_nb.workflow.syntax.json_values import rounded, shown
+from comflowy_nb.workflow.syntax.line import SPACE, flow_end, flow_quote_end
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
+
+__all__ = ["Item", "Labelled", "Several", "Written", "of_python", "read_flow"]
+
+_NAME = re.compile(r"\{\{?[^\W\d]\w*\}?\}")
+_COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One value: a text as typed, without its quotes, or (`typed`) a value of JSON or Python.
+
+    `exact` is what a `{name}` stood for: it is never divided, expanded or parsed. `where` names its line in a file.
+    """
+
+    value: object
+    quoted: bool = False
+    typed: bool = False
+    exact: bool = False
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A list. `text` is what was typed if it stood in brackets, where it may have been meant as a text."""
+
+    items: tuple[Written, ...]
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Pairs of label and value, as often as they were written."""
+
+    pairs: tuple[tuple[str, Written], ...]
+
+
+Written: TypeAlias = Item | Several | Labelled
+
+
+def read_flow(text: str) -> Several | Labelled | None:
+    """The list `[a, b]` or the mapping `{label: value}` that a text is as a whole; None if it is neither.
+
+    Raises
+    ------
+    LineError
+        If only some of the entries between braces have labels.
+    """
+    if text[:1] not in {"[", "{"} or _NAME.fullmatch(text) or flow_end(text, 0, spaces=True) != len(text):
+        return None
+    entries = _entries(text)
+    if entries is None:
+        return None
+    if text[0] == "[":
+        items = [_value(entry) for entry in entries]
+        return None if None in items else Several(tuple(item for item in items if item is not None), text)
+    return _labelled(text, entries)
+
+
+def of_python(value: object, *, takes_pictures: bool, exact: bool = False, computed: bool = False) -> Written:
+    """A value of JSON or Python: mappings have labels, whatever else can be gone through is a list.
+
+    The floats of a `computed` one, and of what a `{name}` stood for (`exact`), are rounded to 12 digits.
+
+    Raises
+    ------
+    ValueError
+        If it has more items than an axis can have.
+    """
+    if isinstance(value, (Item, Several, Labelled)):
+        return value
+
+    def item(one: object) -> Item:
+        return Item(rounded(one) if computed or exact else one, typed=True, exact=exact)
+
+    if isinstance(value, Mapping):
+        options = {"takes_pictures": takes_pictures, "exact": exact, "computed": computed}
+        return Labelled(tuple((str(key), of_python(one, **options)) for key, one in value.items()))
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
+        return item(value)
+    if takes_pictures and is_picture(value):
+        return item(value)
+    kind = type(value).__name__
+    count = len(value) if isinstance(value, Sized) else 0
+    if count > LARGEST_AXIS:
+        raise ValueError(f"a {kind} of {count:,} values; an axis has at most {LARGEST_AXIS:,}")
+    items = list(islice(value, LARGEST_AXIS + 1))  # some go on for ever
+    if len(items) > LARGEST_AXIS:
+        raise ValueError(f"a {kind} of more than {LARGEST_AXIS:,} values, the most that an axis has")
+    return Several(tuple(map(item, items)))
+
+
+def _entries(text: str) -> list[str] | None:
+    """What stands between the commas, and between the brackets that open and close the text; None if it is no flow."""
+    inner = text[1:-1]
+    if not inner.strip(SPACE):
+        return []
+    found, start, at, opens = [], 0, 0, True
+    while at < len(inner):
+        char = inner[at]
+        if opens and char in "\"'":
+            close = flow_quote_end(text, at + 1)
+            if close is not None:
+                at = close  # one more, since the text has the bracket
+                opens = False
+                continue
+        elif char in "[{":
+            end = flow_end(text, at + 1, spaces=True)
+            if end is None:
+                return None
+            at = end - 1
+            opens = False
+            continue
+        elif char == ",":
+            found.append(inner[start:at].strip(SPACE))
+            start = at + 1
+        opens = char in ",:" or (opens and char in SPACE)
+        at += 1
+    last = inner[start:].strip(SPACE)
+    return [*found, last] if last else found  # a comma at the end closes the last entry
+
+
+def _value(entry: str) -> Written | None:
+    """The value that an entry is; None if a quote opens it and closes before its end."""
+    if entry[:1] in {'"', "'"}:
+        close = flow_quote_end(entry, 0)
+        if close is not None:
+            return Item(entry[1:close], quoted=True) if close == len(entry) - 1 else None
+    if is_name(entry):
+        return Item(entry)
+    if entry[:1] == "{" and not entry[1:-1].strip(SPACE):
+        return Labelled(())
+    return read_flow(entry) or Item(entry)
+
+
+def _labelled(text: str, entries: list[str]) -> Labelled | None:
+    pairs: list[tuple[str, Written]] = []
+    for entry in entries:
+        divided = _divide(entry)
+        if divided is None:
+            continue
+        label, rest = divided
+        value = _value(rest)
+        if value is None:
+            raise LineError(f"{shown(rest)}: something stands behind the closing quote")
+        pairs.append((label, value))
+    if not pairs:
+        return None
+    if len(pairs) < len(entries):
+        bare = next(entry for entry in entries if _divide(entry) is None)
+        raise LineError(
+            f"{shown(text)}: {shown(bare)} has no label; labelled values are {{a: VALUE, b: VALUE}}, "
+            'and a value with a comma, or a text of braces, stands in quotes: "..."'
+        )
+    return Labelled(tuple(pairs))
+
+
+def _divide(entry: str) -> tuple[str, str] | None:
+    """Label and value of an entry."""
+    if entry[:1] in {'"', "'"}:
+        close = flow_quote_end(entry, 0)
+        rest = entry[close + 1 :].lstrip(SPACE) if close is not None else ""
+        return (entry[1:close], rest[1:].strip(SPACE)) if rest.startswith(":") else None
+    colon = _COLON.search(entry)
+    label = entry[: colon.start()].strip(SPACE) if colon is not None else ""
+    return (label, entry[colon.end() :].strip(SPACE)) if colon is not None and label else None

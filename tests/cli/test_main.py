@@ -1,0 +1,145 @@
+"""The terminal's commands: what they take, what they say, and with which status they end."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from comflowy_nb import __version__
+from comflowy_nb.cli import demo
+from comflowy_nb.cli import main as cli
+from comflowy_nb.errors import ComflowyError
+
+
+def usage_error(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    return caught.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["sandbox", "--port", "x"], ["sandbox", "--port", "70000"]])
+def test_wrong_usage_ends_with_2(words, capsys):
+    code, text = usage_error(words, capsys)
+    assert code == 2
+    assert "usage: comflowy-nb" in text
+    assert "Traceback" not in text
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_help_names_both_commands(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert "demo" in text
+    assert "sandbox" in text
+
+
+def test_it_runs_as_a_module():
+    command = [sys.executable, "-m", "comflowy_nb.cli.main", "--version"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert __version__ in answer.stdout
+
+
+def test_demo_of_a_missing_notebook_is_one_plain_line(tmp_path, capsys):
+    assert cli.main(["demo", str(tmp_path / "none.ipynb"), "--out", str(tmp_path)]) == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert "No such file" in text
+
+
+def test_demo_of_what_is_no_notebook_is_one_plain_line(tmp_path, capsys):
+    path = tmp_path / "x.ipynb"
+    path.write_text("{]")
+    assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"comflowy-nb demo: {path} can't be read: it is no notebook\n"
+
+
+def notebook(folder, *cells):
+    path = folder / "x.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
+    return path
+
+
+LIVE = """
+from IPython.display import display
+status = display({"text/plain": "r1 waiting", "text/html": "<b>w</b>"}, raw=True, display_id=True)
+for step in range(100):
+    status.update({"text/plain": f"r1 running {step}/100", "text/html": f"<b>{step}</b>"}, raw=True)
+"""
+PICTURE = """
+import io
+from PIL import Image
+from IPython.display import display
+out = io.BytesIO()
+Image.new("RGB", (40, 20), (255, 0, 0)).save(out, "JPEG")
+display({"text/plain": "a grid", "image/jpeg": out.getvalue()}, raw=True)
+"""
+
+
+def test_demo_leaves_page_grid_and_notebook_and_says_where(tmp_path):
+    from PIL import Image
+
+    out = tmp_path / "out"
+    stream = io.StringIO()
+    demo.run_demo(out, notebook(tmp_path, LIVE, PICTURE), stream=stream)
+    text = stream.getvalue()
+    assert "[1/2]" in text
+    assert "r1 running 99/100" in text  # the last state stands, whatever was left out before
+    assert text.count("r1 running") < 20  # and a log isn't flooded
+    assert f"page: {out / 'x.html'}" in text
+    assert f"grid: {out / 'grid.png'}" in text
+    with Image.open(out / "grid.png") as grid:
+        assert (grid.format, grid.size) == ("PNG", (40, 20))
+    page = (out / "x.html").read_text()
+    assert "<script" not in page
+    assert "data:image/jpeg" in page
+
+
+def test_demo_tells_which_cell_failed(tmp_path, capsys):
+    path = notebook(tmp_path, "1", "1/0", "3")
+    assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert "cell 2 of 3 failed: ZeroDivisionError: division by zero\n" in capsys.readouterr().err
+
+
+def test_demo_keeps_a_persons_services_and_history_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFLOWY_API_KEY", "cfk-of-a-person")
+    environment = demo.kernel_environment(tmp_path / "home")
+    assert "COMFLOWY_API_KEY" not in environment
+    assert environment["COMFLOWY_HOME"] == str(tmp_path / "home")
+
+
+def test_demo_without_its_extra_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "comflowy_nb.cli.demo", raising=False)
+    monkeypatch.delattr("comflowy_nb.cli.demo", raising=False)
+    monkeypatch.setitem(sys.modules, "nbclient", None)
+    assert cli.main(["demo"]) == 1
+    assert "pip install 'comflowy_nb[demo]'" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run_demo", interrupt)
+    assert cli.main(["demo"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_quickstart_is_found_in_the_repository():
+    assert demo.find_quickstart().name == "quickstart.ipynb"
+
+
+def test_an_installation_without_the_quickstart_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "__file__", str(tmp_path / "comflowy_nb" / "demo.py"))
+    with pytest.raises(ComflowyError, match="name one"):
+        demo.find_quickstart()

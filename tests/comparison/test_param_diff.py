@@ -1,0 +1,95 @@
+"""The fields in which pictures differ."""
+
+from __future__ import annotations
+
+from comflowy_nb.comparison.param_diff import Maker, find_differences
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def maker(params=None, **known):
+    params = None if params is None else {f"3::{key}" if "::" not in key else key: v for key, v in params.items()}
+    return Maker(params, tuple(params or ()), **known)
+
+
+def table(*makers, **given):
+    """Field -> what each has."""
+    return {row.name: row.texts for row in find_differences(makers, **given).rows}
+
+
+def test_only_what_differs_is_in_the_table_and_the_rest_is_said_once():
+    found = find_differences([maker({"cfg": 7, "steps": 20, "seed": 1}), maker({"cfg": 4, "steps": 20, "seed": 1})])
+    assert [(row.name, row.texts) for row in found.rows] == [("cfg", ("7", "4"))]
+    assert found.shared == (("steps", "20"), ("seed", "1"))
+    assert not found.seeds_differ
+
+
+def test_a_value_that_was_not_set_differs_from_one_that_was():
+    found = find_differences([maker({"cfg": 7}), maker({})])
+    (row,) = found.rows
+    assert row.texts == ("7", "not set")
+    assert row.is_known == (True, False)
+
+
+def test_the_graph_in_a_picture_tells_what_a_default_was():
+    assert table(maker({"cfg": 7}), maker({}, others={"3::cfg": 8.0})) == {"cfg": ("7", "8")}
+    assert table(maker({"cfg": 8}), maker({}, others={"3::cfg": 8.0})) == {}
+
+
+def test_what_nobody_knows_makes_no_difference():
+    assert table(maker({"cfg": 7}), Maker()) == {}
+    assert table(maker({"cfg": 7}, others={"3::steps": 20}), maker({"cfg": 7})) == {}
+    assert table(maker({"cfg": 7}), maker({"cfg": 4}), Maker()) == {"cfg": ("7", "4", "?")}
+
+
+def test_nothing_is_the_same_in_all_where_only_one_is_known():
+    assert find_differences([maker({"cfg": 7}), Maker()]).shared == ()
+    assert find_differences([maker({"cfg": 7}), maker({"cfg": 7}), Maker()]).shared == (("cfg", "7"),)
+
+
+def test_seven_is_seven_but_far_digits_and_white_space_count():
+    assert table(maker({"cfg": 7}), maker({"cfg": 7.0})) == {}
+    assert table(maker({"cfg": 7.12345678}), maker({"cfg": 7.12345679})) == {"cfg": ("7.12345678", "7.12345679")}
+    assert table(maker({"6::text": "a  b"}), maker({"6::text": "a b"})) == {"text": ('"a  b"', '"a b"')}
+
+
+def test_big_seeds_keep_every_digit():
+    one, other = 2**64 - 1, 2**64 - 2
+    found = find_differences([maker({"seed": one}), maker({"seed": other})])
+    assert found.rows[0].texts == (str(one), str(other))
+    assert found.seeds_differ
+
+
+def test_two_fields_of_one_name_are_told_apart_by_their_nodes():
+    makers = [maker({"6::text": "a bottle", "7::text": "blur"}), maker({"6::text": "a vase", "7::text": "noise"})]
+    assert list(table(*makers)) == ["6::text", "7::text"]
+
+
+def test_long_texts_come_last_with_the_words_that_differ_marked():
+    prompts = ["beautiful scenery with a glass bottle", "beautiful scenery with a wooden bottle"]
+    found = find_differences([maker({"6::text": text, "cfg": cfg}) for text, cfg in zip(prompts, (7, 4), strict=True)])
+    assert [row.name for row in found.rows] == ["cfg", "text"]
+    assert [[piece.text for piece in value if piece.mark == "only"] for value in found.rows[1].values] == [
+        ["glass"],
+        ["wooden"],
+    ]
+
+
+def test_an_empty_text_is_shown_as_one():
+    assert table(maker({"6::text": ""}), maker({"6::text": "a bottle"})) == {"text": ('""', "a bottle")}
+
+
+def test_sizes_and_workflows_are_told_where_they_differ():
+    one = maker({}, facts={"workflow": "default", "service": "sandbox"})
+    other = maker({}, facts={"workflow": "portrait", "service": "sandbox"})
+    assert table(one, other, sizes=[(512, 512), (768, 512)]) == {
+        "workflow": ("default", "portrait"),
+        "size": (f"512 {TIMES} 512", f"768 {TIMES} 512"),
+    }
+
+
+def test_other_values_than_texts_and_numbers_are_compared():
+    assert table(maker({"on": True, "box": [1, 2]}), maker({"on": False, "box": [1, 3]})) == {
+        "on": ("true", "false"),
+        "box": ("[1, 2]", "[1, 3]"),
+    }

@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from waiting import wait_until
+
+from comflowy_nb.database import connection as store
+from comflowy_nb.database.runs import History
+from comflowy_nb.errors import HistoryError
+from comflowy_nb.services.base import Status
+
+
+def pragma(home, name):
+    connection = sqlite3.connect(home / "history.sqlite")
+    try:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def test_a_home_is_made_for_this_person_alone(tmp_path):
+    home = tmp_path / "a" / "b"
+    History.open(home).close()
+    for path in (home.parent, home):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home / "history.sqlite").stat().st_mode) == 0o600
+    assert pragma(home, "journal_mode") == "wal"
+    assert pragma(home, "user_version") == store.VERSION
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o770, 0o757, 0o755, 0o701])
+def test_a_home_that_others_can_open_is_closed_to_them(home, mode):
+    """A home folder with mode 0777 was accepted: others could replace the history, or read the sandbox's key."""
+    for folder in (home, home / "sandbox"):
+        folder.mkdir()
+        folder.chmod(mode)
+    opened = History.open(home)
+    assert opened.remarks == ()
+    for folder in (home, home / "sandbox"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    opened.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_home_that_is_meant_to_be_shared_is_left_and_warned_of(home):
+    home.mkdir()
+    home.chmod(0o1777)  # as /tmp
+    opened = History.open(home)
+    (remark,) = opened.remarks
+    assert "other users of this machine can open the home folder (mode 1777)" in remark
+    assert "chmod 700" in remark
+    assert stat.S_IMODE(home.stat().st_mode) == 0o1777
+    opened.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_left_and_warned_of(home):
+    home.mkdir(mode=0o700)
+    (home / "sandbox").mkdir()
+    (home / "sandbox").chmod(0o775)
+    os.chown(home / "sandbox", 12345, 12345)
+    opened = History.open(home)
+    (remark,) = opened.remarks
+    assert "the folder sandbox in the home folder, which has a key in it (mode 0775)" in remark
+    opened.close()
+
+
+def test_nothing_is_remarked_on_when_all_is_well(home):
+    opened = History.open(home)
+    assert opened.remarks == ()
+    opened.close()
+
+
+def synchronous(history, act):
+    """What `PRAGMA synchronous` was when `act` committed."""
+    seen = []
+    real = history._store._take
+
+    def take():
+        connection = real()
+        connection.set_trace_callback(
+            lambda sql: seen.append(sql.rpartition(" ")[2]) if sql.startswith("PRAGMA synchronous") else None
+        )
+        return connection
+
+    history._store._take = take
+    act()
+    history._store._take = real
+    return seen[-1]
+
+
+def test_the_intent_and_the_run_id_reach_the_disk_itself(history, intent):
+    claimed = []
+    assert synchronous(history, lambda: claimed.append(history.claim(intent()))) == "FULL"
+    token = claimed[0].record.token
+    assert synchronous(history, lambda: history.move(token, Status.WAITING, service_run_id="1")) == "FULL"
+    assert synchronous(history, lambda: history.move(token, Status.RUNNING)) == "NORMAL"
+
+
+def test_what_costs_nothing_does_not_wait_for_the_disk_before_it_is_sent(history, intent):
+    claimed = []
+    assert synchronous(history, lambda: claimed.append(history.claim(intent(), costs_money=False))) == "NORMAL"
+    token = claimed[0].record.token
+    # an id of our own: it brings the intent to the disk all the same
+    assert synchronous(history, lambda: history.move(token, Status.WAITING, service_run_id=token)) == "FULL"
+
+
+def damage_header(path):
+    with path.open("r+b") as file:
+        file.write(b"not a database at all, sorry")
+
+
+def damage_middle(path):
+    content = bytearray(path.read_bytes())
+    for page in range(1, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 600] = b"\xa5" * 600
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def fill_with_text(path):
+    path.write_text("<html>hello</html>" * 1000)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def fill_with_zeros(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def cut_header(path):
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def empty_database(path):
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM")
+
+
+def set_aside(home):
+    return [path for path in home.glob("history.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm"))]
+
+
+DAMAGES = [
+    damage_header,
+    damage_middle,
+    cut,
+    fill_with_text,
+    empty,
+    fill_with_zeros,
+    cut_header,
+    empty_database,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, intent, damage):
+    first = History.open(home)
+    for n in range(50):
+        first.claim(intent(str(n)))
+    first.close()
+    damage(home / "history.sqlite")
+    damaged = (home / "history.sqlite").read_bytes()
+
+    second = History.open(home)
+    (remark,) = second.remarks
+    (aside,) = set_aside(home)
+    assert aside.read_bytes() == damaged
+    assert aside.name in remark
+    assert str(home) not in remark
+    assert second.newest() is None
+    assert second.claim(intent("new")).record.number == 1
+    second.close()
+    third = History.open(home)
+    assert third.remarks == ()
+    assert third.newest().number == 1
+    third.close()
+
+
+def test_the_write_ahead_log_is_set_aside_too(home):
+    """SQLite removes the log when the last connection closes, and a killed kernel's last runs may stand in it alone."""
+    code = (
+        "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
+        f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    damage_header(home / "history.sqlite")
+    damage_header(home / "history.sqlite-wal")  # whole, it would mend the file
+    log = (home / "history.sqlite-wal").read_bytes()
+    opened = History.open(home)
+    assert opened.times.of("a", "b") == []
+    (aside,) = home.glob("history.sqlite.damaged-*-wal")
+    assert aside.read_bytes() == log
+    opened.close()
+
+
+def test_a_killed_kernels_log_is_read(home):
+    code = (
+        "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
+        f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    opened = History.open(home)
+    assert opened.times.of("a", "b") == [1.0]
+    opened.close()
+
+
+@pytest.mark.parametrize("damage", [empty, os.unlink])
+def test_the_log_of_a_lost_file_is_set_aside(home, damage):
+    """SQLite removes the log of an empty file, and puts the pages of an old log into a new file."""
+    code = (
+        "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
+        f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    log = (home / "history.sqlite-wal").read_bytes()
+    damage(home / "history.sqlite")
+    opened = History.open(home)
+    assert len(opened.remarks) == 1
+    assert opened.times.of("a", "b") == []
+    (aside,) = home.glob("history.sqlite.damaged-*-wal")
+    assert aside.read_bytes() == log
+    opened.close()
+
+
+@given(length=st.integers(0, 2 * 4096), zeros=st.booleans())
+def test_no_beginning_of_a_history_is_taken_for_a_new_one(tmp_path_factory, length, zeros):
+    home = tmp_path_factory.mktemp("cut") / "home"
+    History.open(home).close()
+    content = bytes(length) if zeros else (home / "history.sqlite").read_bytes()[:length]
+    (home / "history.sqlite").write_bytes(content)
+    opened = History.open(home)
+    assert len(opened.remarks) == 1
+    (aside,) = set_aside(home)
+    assert aside.read_bytes() == content
+    opened.close()
+
+
+def test_two_files_damaged_within_a_second_are_both_kept(home):
+    for _ in range(2):
+        History.open(home).close()
+        damage_header(home / "history.sqlite")
+    History.open(home).close()
+    assert len(set_aside(home)) == 2
+
+
+def test_many_who_open_a_damaged_file_at_once_set_one_aside(home):
+    History.open(home).close()
+    damage_header(home / "history.sqlite")
+    code = (
+        "import sys; from pathlib import Path; from comflowy_nb.database.runs import History; sys.stdin.read(1); "
+        f"print(len(History.open(Path({str(home)!r})).remarks))"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    told = sorted(int(process.communicate("x", timeout=60)[0]) for process in processes)
+    assert told == [0, 0, 0, 1]
+    assert len(set_aside(home)) == 1
+
+
+def test_a_newer_file_is_left_alone(home, intent):
+    first = History.open(home)
+    first.claim(intent())
+    first.close()
+    connection = sqlite3.connect(home / "history.sqlite")
+    connection.execute(f"PRAGMA user_version = {store.VERSION + 1}")
+    connection.close()
+    with pytest.raises(HistoryError, match=r"newer comflowy_nb: pip install -U"):
+        History.open(home)
+    assert not list(home.glob("*.damaged-*"))
+    assert pragma(home, "user_version") == store.VERSION + 1
+
+
+def test_a_disk_without_write_ahead_log_is_remarked_on_once(home, intent, monkeypatch):
+    """Where SQLite can't share memory, as on some network disks, it answers another journal mode."""
+    real = sqlite3.connect
+
+    def connect(path, **options):
+        return real(f"file:{path}?vfs=unix-dotfile", uri=True, **options)
+
+    monkeypatch.setattr(store.sqlite3, "connect", connect)
+    opened = History.open(home)
+    (remark,) = opened.remarks
+    assert "write-ahead" in remark
+    assert opened.claim(intent()).kind == "new"
+    assert not (home / "history.sqlite-wal").exists()
+    opened.close()
+
+
+def test_a_full_disk_stops_the_intent_before_anything_is_sent(home, history, intent, monkeypatch):
+    record = history.claim(intent("a")).record
+    real = history._store._take
+
+    def take():
+        connection = real()
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    monkeypatch.setattr(history._store, "_take", take)
+    big = {"6::text": "x" * 500_000}
+    with pytest.raises(HistoryError, match=r"the disk is full\. Nothing was sent"):
+        history.claim(intent("b", params=big))
+    monkeypatch.undo()
+    with history._store.write() as connection:
+        connection.execute("PRAGMA max_page_count = 1073741823")
+    assert history.newest() == record
+    assert history.claim(intent("b", params=big)).kind == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cant_be_written_to(tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(HistoryError, match="can't be opened"):
+        History.open(folder / "home")
+
+
+def test_a_home_below_a_file_is_told_plainly(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HistoryError, match="can't be opened in the home folder: Not a directory"):
+        History.open(tmp_path / "file" / "home")
+
+
+def test_a_read_only_disk_is_told_plainly(history, intent, monkeypatch):
+    real = history._store._take
+
+    def take():
+        connection = real()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    monkeypatch.setattr(history._store, "_take", take)
+    with pytest.raises(HistoryError, match=r"can't be written to\. Nothing was sent"):
+        history.claim(intent())
+
+
+def test_a_lock_kept_by_another_is_told_after_a_while(home, history, intent, monkeypatch):
+    other = sqlite3.connect(home / "history.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    history._store._idle.clear()
+    with pytest.raises(HistoryError, match="another process has kept it locked"):
+        history.claim(intent())
+    assert history.newest() is None  # reading goes on
+    other.execute("ROLLBACK")
+    assert history.claim(intent()).kind == "new"
+    other.close()
+
+
+def test_a_disk_error_on_the_lock_is_told_plainly(home, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "make_folder", fail)
+    with pytest.raises(HistoryError, match="No space left on device"):
+        History.open(home)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
+    history.claim(intent("parent"))
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if history.newest().key == "parent":
+                history.claim(intent("child"))
+            os.read(reader, 1)
+            history.claim(intent("later"))
+        finally:
+            os._exit(0)
+    wait_until(lambda: history.newest().key == "child")
+    history.close()  # of the parent; the log must stay for the child
+    os.write(writer, b"go")
+    os.waitpid(child, 0)
+    again = History.open(home)
+    assert [record.key for record in again.search(limit=None)] == ["later", "child", "parent"]
+    again.close()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_threads_that_come_and_go_leave_few_connections(history, intent):
+    for n in range(20):
+        thread = threading.Thread(target=lambda n=n: history.claim(intent(str(n))))
+        thread.start()
+        thread.join()
+    assert len(history._store._idle) <= 2

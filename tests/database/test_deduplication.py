@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from comflowy_nb.database.deduplication import decide
+from comflowy_nb.services.base import Status
+
+NEW, SAME, JOINED, HELD, ENDED = "new", "same", "joined", "held", "ended"
+RETRIES = ("failed", "unknown", "all", "none")
+
+
+def statuses(text):
+    return [Status(word) for word in text.split()]
+
+
+# newest first | fresh | what each of --retry failed, unknown, all, none gives
+TABLE = [
+    ("", False, (NEW, NEW, NEW, NEW)),
+    ("", True, (NEW, NEW, NEW, NEW)),
+    ("success", False, (SAME, SAME, SAME, SAME)),
+    ("success", True, (NEW, NEW, NEW, NEW)),
+    ("failed success", False, (SAME, SAME, SAME, SAME)),
+    ("unknown success", False, (SAME, SAME, SAME, SAME)),
+    ("unknown success", True, (HELD, NEW, NEW, HELD)),
+    ("success unknown", True, (NEW, NEW, NEW, NEW)),
+    ("failed success", True, (NEW, ENDED, NEW, ENDED)),
+    ("unknown", False, (HELD, NEW, NEW, HELD)),
+    ("unknown", True, (HELD, NEW, NEW, HELD)),
+    ("lost", False, (HELD, NEW, NEW, HELD)),
+    ("lost", True, (HELD, NEW, NEW, HELD)),
+    ("failed", False, (NEW, ENDED, NEW, ENDED)),
+    ("rejected", False, (NEW, ENDED, NEW, ENDED)),
+    ("cancelled", True, (NEW, ENDED, NEW, ENDED)),
+    ("failed unknown", False, (NEW, ENDED, NEW, ENDED)),
+    ("submitting", False, (JOINED,) * 4),
+    ("waiting", True, (JOINED,) * 4),
+    ("pending unknown", False, (JOINED,) * 4),
+    ("running success", False, (JOINED,) * 4),
+    ("unknown running", True, (JOINED,) * 4),
+]
+
+
+@pytest.mark.parametrize(("earlier", "fresh", "kinds"), TABLE)
+def test_the_rules_of_the_same_request(earlier, fresh, kinds):
+    for retry, kind in zip(RETRIES, kinds, strict=True):
+        assert decide(statuses(earlier), fresh=fresh, retry=retry)[0] == kind, retry
+
+
+def test_a_lost_run_is_submitted_again_where_that_costs_nothing_unless_nothing_may_be():
+    for fresh in (False, True):
+        for retry, kind in zip(RETRIES, (NEW, NEW, NEW, HELD), strict=True):
+            assert decide(statuses("lost"), fresh=fresh, retry=retry, resubmit_lost=True)[0] == kind
+    assert decide(statuses("unknown lost"), fresh=False, retry="failed", resubmit_lost=True) == (HELD, 0)
+    assert decide(statuses("lost success"), fresh=False, retry="failed", resubmit_lost=True) == (SAME, 1)
+
+
+def test_the_run_that_stands_for_the_request_is_named():
+    assert decide(statuses("failed success success"), fresh=False, retry="failed") == (SAME, 1)
+    assert decide(statuses("failed running"), fresh=True, retry="all") == (JOINED, 1)
+    assert decide(statuses("unknown failed"), fresh=False, retry="failed") == (HELD, 0)
+    assert decide(statuses("failed"), fresh=False, retry="none") == (ENDED, 0)
+
+
+@pytest.mark.parametrize(("first", "second", "retry"), list(product(Status, Status, RETRIES)))
+def test_nothing_that_is_live_is_ever_sent_again(first, second, retry):
+    kind, _ = decide([first, second], fresh=True, retry=retry)
+    if first.is_live or second.is_live:
+        assert kind == JOINED
+    elif first.is_held and retry in {"failed", "none"}:
+        assert kind == HELD

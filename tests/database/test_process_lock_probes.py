@@ -1,0 +1,49 @@
+"""Whether an owner has ended is never found out within a write transaction."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+
+import pytest
+from filelock import FileLock
+
+from comflowy_nb.database.runs import History
+
+ACTS = {
+    "claim": lambda history, intent, sweep: history.claim(intent("new")),
+    "claim of a dead one's key": lambda history, intent, sweep: history.claim(intent("0")),
+    "orphans": lambda history, intent, sweep: history.orphans(),
+    "take over": lambda history, intent, sweep: history.take_over(history.newest().token, intent().owner),
+    "begin to send": lambda history, intent, sweep: history.senders.begin(sweep, intent().owner),
+    "living senders": lambda history, intent, sweep: history.senders.living(sweep),
+    "plan": lambda history, intent, sweep: history.sweeps.peek(["0", "1"]),
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_a_stopped_kernel_that_looks_for_owners_holds_up_no_writer(home, history, intent, sweep_intent, act):
+    """One stopped kernel held up every write of every kernel for seconds.
+
+    Whether an owner has ended was found out within a write transaction, and only one process at a time finds it out.
+    """
+    sweep = history.sweeps.enter(sweep_intent(), []).token
+    for number in range(2):
+        dead = uuid.uuid4().hex
+        history.claim(intent(str(number), owner=dead))
+        history.senders.begin(sweep, dead)
+        (home / "locks" / f"{dead}.lock").touch()
+    other, gaps_s = History.open(home), [0.0]
+    with FileLock(home / "locks" / "probing.lock"):  # as the stopped kernel holds it
+        began_s = written_s = time.monotonic()
+        acting = threading.Thread(target=lambda: act(history, intent, sweep))
+        acting.start()
+        while acting.is_alive():
+            other.times.add("sandbox", [("w", 1.0)])
+            gaps_s.append(time.monotonic() - written_s)
+            written_s = time.monotonic()
+        took_s = time.monotonic() - began_s
+    other.close()
+    assert took_s > 1, "it did not have to find out anything"
+    assert max(gaps_s) < took_s / 2

@@ -1,0 +1,171 @@
+"""Several real processes on one history, some of them killed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from comflowy_nb.database.runs import ANSWER_LOST, History
+from comflowy_nb.services.base import Status
+
+
+def finish(process, text=""):
+    out, _ = process.communicate(text, timeout=90)
+    return out.split()
+
+
+def test_of_two_processes_that_claim_a_key_at_once_one_sends(home, start):
+    code = """
+say("ready")
+sys.stdin.readline()
+kinds = [history.claim(intent(f"key{n}")).kind for n in range(40)]
+say(*kinds)
+sys.stdin.readline()
+"""
+    processes = [start(code) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    kinds = [process.stdout.readline().split() for process in processes]
+    for of_one_key in zip(*kinds, strict=True):
+        assert sorted(of_one_key) == ["joined", "joined", "new"]
+    for process in processes:
+        assert finish(process, "end\n") == []
+
+
+def test_two_processes_write_much_and_lose_nothing(home, start):
+    code = """
+say("ready")
+sys.stdin.readline()
+for n in range(100):
+    token = history.claim(intent(f"{os.getpid()}-{n}")).record.token
+    assert history.move(token, Status.WAITING, service_run_id=token)
+    assert history.move(token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0)])
+    history.set_picture(token, PictureRecord(0, "9", 0, "missing"))
+    history.times.add("sandbox", [("w", 1.0)])
+say("done")
+"""
+    processes = [start(code) for _ in range(2)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [finish(process) for process in processes] == [["done"], ["done"]]
+    history = History.open(home)
+    records = history.search(limit=None)
+    assert [record.number for record in records] == list(range(200, 0, -1))
+    assert all(record.status is Status.SUCCESS and len(record.pictures) == 1 for record in records)
+    history.close()
+
+
+def test_killed_before_the_intent_nothing_is_there(home, start, intent):
+    finish(start("die()"))
+    history = History.open(home)
+    assert history.newest() is None
+    assert history.claim(intent("k")).kind == "new"
+    history.close()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, intent, fresh):
+    finish(start('history.claim(intent("k")); die()'))
+    history = History.open(home)
+    claim = history.claim(intent("k"), fresh=fresh)
+    assert claim.kind == "held"
+    assert (claim.record.number, claim.record.status, claim.record.reason) == (1, Status.UNKNOWN, ANSWER_LOST)
+    assert history.orphans() == []
+    history.close()
+
+
+def test_killed_within_the_intents_transaction_nothing_is_there(home, start, intent):
+    code = """
+from comflowy_nb.database import runs as module
+real = module._put_words
+module._put_words = lambda *args: (real(*args), die())
+history.claim(intent("k"))
+"""
+    finish(start(code))
+    history = History.open(home)
+    assert history.remarks == ()
+    assert history.newest() is None
+    assert history.claim(intent("k")).kind == "new"
+    history.close()
+
+
+def test_killed_after_the_answer_it_is_taken_up(home, start, owner):
+    code = """
+token = history.claim(intent("k")).record.token
+history.move(token, Status.WAITING, service_run_id="77")
+die()
+"""
+    finish(start(code))
+    history = History.open(home)
+    (orphan,) = history.orphans("sandbox")
+    assert (orphan.status, orphan.service_run_id) == (Status.WAITING, "77")
+    assert history.take_over(orphan.token, owner.name).owner == owner.name
+    assert history.orphans("sandbox") == []
+    history.close()
+
+
+def test_killed_before_the_end_was_written_it_is_asked_about_again(home, start):
+    code = """
+token = history.claim(intent("k")).record.token
+history.move(token, Status.RUNNING, service_run_id="77")
+die()
+"""
+    finish(start(code))
+    history = History.open(home)
+    assert [record.status for record in history.orphans()] == [Status.RUNNING]
+    history.close()
+
+
+def test_killed_while_pictures_are_owed_they_are_taken_up(home, start):
+    code = """
+token = history.claim(intent("k")).record.token
+history.move(token, Status.SUCCESS, service_run_id="77", pictures=[PictureRecord(0, "9", 0)])
+die()
+"""
+    finish(start(code))
+    history = History.open(home)
+    (orphan,) = history.orphans()
+    assert (orphan.status, orphan.pictures[0].state) == (Status.SUCCESS, "expected")
+    history.close()
+
+
+def test_a_living_process_keeps_its_runs(home, start, intent, owner):
+    process = start('token = history.claim(intent("k")).record.token; say(token); sys.stdin.read()')
+    token = process.stdout.readline().strip()
+    history = History.open(home)
+    begun = time.monotonic()
+    assert history.claim(intent("k")).kind == "joined"
+    assert time.monotonic() - begun < 8, "it waited for a lock"
+    assert history.take_over(token, owner.name) is None
+    assert history.orphans() == []
+    assert history.get(token).status is Status.SUBMITTING
+    history.close()
+
+
+def test_of_several_who_take_over_one_gets_it(home, start):
+    finish(
+        start('t = history.claim(intent("k")).record.token; history.move(t, Status.WAITING, service_run_id="1"); die()')
+    )
+    code = """
+token = history.newest().token
+say("ready")
+sys.stdin.readline()
+say("taken" if history.take_over(token, owner.name) else "left")
+sys.stdin.readline()
+"""
+    processes = [start(code) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert sorted(process.stdout.readline().strip() for process in processes) == ["left", "left", "taken"]
+    for process in processes:
+        finish(process, "end\n")

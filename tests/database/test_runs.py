@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.runs import ANSWER_LOST, History
+from comflowy_nb.errors import HistoryError, RefError
+from comflowy_nb.services.base import Problem, Status
+from comflowy_nb.tracking.run import PictureRecord, may_move
+
+
+def add(history, wanted, *moves, **changes):
+    """A claimed run taken through these states; the last move has the changes."""
+    record = history.claim(wanted).record
+    for position, status in enumerate(moves):
+        record = history.move(record.token, status, **(changes if position == len(moves) - 1 else {}))
+    return record
+
+
+def test_an_intent_is_on_record_before_anything_is_sent(history, intent, owner):
+    wanted = intent(params={"3::seed": 2**64 - 1, "6::text": "a\x00b ☃ \ud800", "5::x": [1, {"a": None}], "4::b": True})
+    before = time.time()
+    claim = history.claim(wanted)
+    record = claim.record
+    assert claim.kind == "new"
+    assert (record.number, record.status, record.owner, record.ref) == (1, Status.SUBMITTING, owner.name, "r1")
+    assert dict(record.params) == wanted.params
+    assert list(record.params) == list(wanted.params)
+    assert record.set_params == ("3::cfg", "6::text")
+    assert before <= record.created_at <= time.time()
+    assert history.get(wanted.token) == record == history.by_number(1) == history.newest()
+
+
+def test_a_live_run_is_joined_and_a_success_is_the_same(history, intent):
+    first = history.claim(intent()).record
+    assert history.claim(intent()).kind == "joined"
+    history.move(first.token, Status.WAITING, service_run_id="a")
+    assert history.claim(intent(), fresh=True).kind == "joined"
+    history.move(first.token, Status.SUCCESS)
+    again = history.claim(intent())
+    assert (again.kind, again.record.number) == ("same", 1)
+    fresh = history.claim(intent(), fresh=True)
+    assert (fresh.kind, fresh.record.number) == ("new", 2)
+    assert history.claim(intent("another key")).kind == "new"
+
+
+def test_what_may_have_been_taken_goes_again_only_when_asked(history, intent):
+    first = add(history, intent(), Status.UNKNOWN, reason="the connection broke")
+    held = history.claim(intent(), fresh=True)
+    assert (held.kind, held.record.token, held.record.reason) == ("held", first.token, "the connection broke")
+    assert history.claim(intent(), retry="unknown").kind == "new"
+
+
+def test_moves_only_go_forward(history, intent):
+    record = history.claim(intent()).record
+    accepted = history.move(record.token, Status.RUNNING, service_run_id="77", service_word="executing")
+    assert (accepted.service_run_id, accepted.service_word) == ("77", "executing")
+    assert accepted.accepted_at is not None
+    assert history.move(record.token, Status.WAITING) is None
+    assert history.move(record.token, Status.REJECTED) is None
+    assert history.move(record.token, Status.RUNNING) is None
+    problem = Problem("no such file", "4", "CheckpointLoaderSimple", "4::ckpt_name")
+    failed = history.move(record.token, Status.FAILED, problem=problem, remark="odd")
+    assert (failed.problem, failed.remark, failed.service_run_id) == (problem, "odd", "77")
+    assert failed.finished_at is not None
+    assert history.move(record.token, Status.SUCCESS) is None
+    assert history.get(record.token) == failed
+    assert history.move("no such token", Status.SUCCESS) is None
+
+
+@pytest.mark.parametrize("old", Status)
+@pytest.mark.parametrize("new", Status)
+def test_the_table_of_moves_is_kept(history, intent, old, new):
+    record = history.claim(intent()).record
+    if old is not Status.SUBMITTING and history.move(record.token, old) is None:
+        history.move(record.token, Status.WAITING)
+        assert history.move(record.token, old) is not None
+    assert (history.move(record.token, new) is not None) == may_move(old, new)
+
+
+def test_a_reason_goes_with_its_state(history, intent):
+    record = add(history, intent(), Status.UNKNOWN, reason="the answer was lost")
+    assert record.reason == "the answer was lost"
+    found = history.move(record.token, Status.WAITING, service_run_id="12")
+    assert (found.reason, found.finished_at) == (None, None)
+
+
+def test_pictures_come_with_the_success(history, intent):
+    owed = (PictureRecord(0, "9", 0), PictureRecord(1, None, 0))
+    record = add(history, intent(), Status.RUNNING, Status.SUCCESS, pictures=owed)
+    assert record.pictures == owed
+    assert not record.is_settled
+    kept = PictureRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
+    record = history.set_picture(record.token, kept)
+    gone = PictureRecord(1, None, 0, "missing", error="cut \udc80 short")
+    record = history.set_picture(record.token, gone)
+    assert record.pictures[0] == kept
+    assert record.pictures[1].error == r"cut \udc80 short"
+    assert record.is_settled
+
+
+def test_a_picture_on_disk_is_not_given_up_by_somebody_elses_failure(history, intent, home):
+    record = add(history, intent(), Status.RUNNING, Status.SUCCESS, pictures=(PictureRecord(0, "9", 0),))
+    kept = PictureRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
+    history.set_picture(record.token, kept)
+    file = home / "pictures" / "2026-01" / "x_0.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"there")
+    missing = PictureRecord(0, "9", 0, "missing", error="connection broke")
+    assert history.set_picture(record.token, missing).pictures == (kept,)
+    file.unlink()
+    assert history.set_picture(record.token, missing).pictures == (missing,)
+
+
+def test_a_picture_of_no_run_is_an_error(history):
+    with pytest.raises(HistoryError, match="no such run"):
+        history.set_picture("none", PictureRecord(0, "9", 0))
+
+
+def test_a_service_id_may_be_cut_as_long_as_it_is_one_run(history, intent):
+    for key, service_id in (("a", "abc-1"), ("b", "abc-12"), ("c", "xyz_%")):
+        add(history, intent(key), Status.WAITING, service_run_id=service_id)
+    assert history.by_service_id("x").number == 3
+    assert history.by_service_id("abc-1").number == 1  # whole, though another begins so
+    assert history.by_service_id("abc-12").number == 2
+    assert history.by_service_id("%") is None
+    assert history.by_service_id("ABC") is None
+    assert history.by_service_id("") is None
+    with pytest.raises(RefError, match=r"r2 \(abc-12\), r1 \(abc-1\)"):
+        history.by_service_id("ab")
+
+
+def test_the_newest_holder_of_a_name_is_meant(history, intent):
+    first = history.claim(intent("a", name="best")).record
+    second = history.claim(intent("b")).record
+    assert history.by_name("best").number == 1
+    assert history.name(second.token, "best").name == "best"
+    assert history.by_name("best").number == 2
+    history.name(first.token, "best")
+    assert history.by_name("best").number == 1
+    history.name(first.token, "other")
+    assert history.by_name("best").number == 1
+    assert history.by_name("nobody") is None
+
+
+def test_the_run_that_stands_for_a_request_gets_its_name(history, intent):
+    record = add(history, intent(), Status.SUCCESS)
+    claim = history.claim(intent(name="mine"))
+    assert (claim.kind, claim.record.name) == ("same", "mine")
+    assert history.by_name("mine").token == record.token
+
+
+def test_a_held_run_keeps_its_name(history, intent):
+    add(history, intent(), Status.UNKNOWN)
+    assert history.claim(intent(name="mine")).kind == "held"
+    assert history.by_name("mine") is None
+
+
+@pytest.mark.parametrize("name", ["last", "r1", "s12", "1a", "a b", "", "for", "a-b", "last~1"])
+def test_a_name_that_means_something_else_is_refused(history, intent, name):
+    with pytest.raises(RefError, match="can't be a name"):
+        history.claim(intent(name=name))
+    assert history.newest() is None
+
+
+def test_newest_counts_back_without_some(history, intent):
+    records = [history.claim(intent(str(n))).record for n in range(4)]
+    assert history.newest(back=1).number == 3
+    assert history.newest(back=0, without={records[3].token, records[2].token}).number == 2
+    assert history.newest(back=4) is None
+
+
+def test_a_graph_is_stored_once_by_content(history, intent, home):
+    graph = {"3": {"class_type": "KSampler", "inputs": {"text": "☃"}}}
+    one = history.claim(intent("a", graph=graph)).record
+    two = history.claim(intent("b", graph=dict(graph))).record
+    none = history.claim(intent("c")).record
+    assert history.graph(one.token) == graph == history.graph(two.token)
+    assert history.graph(none.token) is None
+    with history._store.read() as connection:
+        assert connection.execute("SELECT count(*) FROM graphs").fetchone()[0] == 1
+
+
+def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, home):
+    gone = Owner(home / "locks")
+    record = history.claim(intent(owner=gone.name)).record
+    assert history.claim(intent()).kind == "joined"
+    gone.release()
+    claim = history.claim(intent())
+    assert (claim.kind, claim.record.token) == ("held", record.token)
+    assert (claim.record.status, claim.record.reason) == (Status.UNKNOWN, ANSWER_LOST)
+    assert [found.number for found in history.search("ended before")] == [1]
+
+
+def test_orphans_are_what_nobody_living_follows(history, intent, home):
+    gone = Owner(home / "locks")
+    live = add(history, intent("a", owner=gone.name), Status.RUNNING, service_run_id="1")
+    owed = add(
+        history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, pictures=(PictureRecord(0, "9", 0),)
+    )
+    done = add(history, intent("c", owner=gone.name), Status.SUCCESS)
+    sent = add(history, intent("d", owner=gone.name))
+    elsewhere = add(history, intent("e", owner=gone.name, identity="cloud"), Status.WAITING, service_run_id="2")
+    mine = add(history, intent("f"), Status.RUNNING)
+    assert history.orphans() == []
+    gone.release()
+    assert [record.token for record in history.orphans("sandbox")] == [live.token, owed.token]
+    assert elsewhere.token in {record.token for record in history.orphans()}
+    assert history.get(sent.token).status is Status.UNKNOWN
+    assert history.get(done.token).status is Status.SUCCESS
+    assert mine.token not in {record.token for record in history.orphans()}
+
+
+def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner):
+    gone, other = Owner(home / "locks"), Owner(home / "locks")
+    record = add(history, intent(owner=gone.name), Status.RUNNING)
+    assert history.take_over(record.token, owner.name) is None
+    gone.release()
+    assert history.take_over(record.token, owner.name).owner == owner.name
+    assert history.take_over(record.token, other.name) is None
+    assert history.take_over(record.token, owner.name).owner == owner.name
+    assert history.take_over("none", owner.name) is None
+    other.release()
+
+
+def test_a_submit_taken_over_is_unknown(history, intent, home, owner):
+    gone = Owner(home / "locks")
+    record = history.claim(intent(owner=gone.name)).record
+    gone.release()
+    taken = history.take_over(record.token, owner.name)
+    assert (taken.status, taken.owner) == (Status.UNKNOWN, owner.name)
+
+
+def test_many_threads_share_one_history(home, history, intent):
+    """One key among the threads: one of them sends. All others' keys: each its own number."""
+    kinds, errors = [], []
+    start = threading.Barrier(12)
+
+    def work(n):
+        try:
+            start.wait()
+            kinds.append(history.claim(intent("shared")).kind)
+            for m in range(20):
+                record = history.claim(intent(f"{n}-{m}")).record
+                history.move(record.token, Status.WAITING, service_run_id=f"id{n}-{m}")
+                history.search(limit=3)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert sorted(kinds) == ["joined"] * 11 + ["new"]
+    assert history.newest().number == 12 * 20 + 1
+
+
+def test_an_interrupt_within_a_write_leaves_no_lock(history, intent, monkeypatch):
+    def interrupt(connection, *_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("comflowy_nb.database.runs._put_words", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            history.claim(intent())
+    assert history.newest() is None
+    assert history.claim(intent()).kind == "new"
+
+
+def test_numbers_are_never_used_twice(home, history, intent):
+    record = history.claim(intent()).record
+    with history._store.write() as connection:
+        connection.execute("DELETE FROM words")
+        connection.execute("DELETE FROM runs WHERE number = ?", (record.number,))
+    assert history.claim(intent()).record.number == 2
+
+
+def test_a_closed_history_says_so(home):
+    opened = History.open(home)
+    opened.close()
+    with pytest.raises(HistoryError, match="closed"):
+        opened.newest()

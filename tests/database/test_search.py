@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from comflowy_nb.database.search import is_equal
+from comflowy_nb.errors import SettingsError
+from comflowy_nb.services.base import Problem, Status
+
+
+@pytest.fixture
+def three(history, intent):
+    """r1 a galaxy that is done, r2 one that failed, r3 a vase on another workflow, waiting."""
+    one = history.claim(
+        intent("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
+    ).record
+    history.move(one.token, Status.WAITING, service_run_id="svc-77")
+    history.move(one.token, Status.SUCCESS)
+    two = history.claim(intent("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})).record
+    history.move(two.token, Status.FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
+    three = history.claim(
+        intent("c", workflow="portrait", workflow_id="w9", params={"3::cfg": 7, "12:3::text": "vase", "5::on": True})
+    ).record
+    history.name(three.token, "favourite")
+    return history
+
+
+def numbers(records):
+    return [record.number for record in records]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, [3, 2, 1]),
+        ("", [3, 2, 1]),
+        ("galaxy", [2, 1]),
+        ("galaxy purple", [1]),
+        ("ärger", [1]),
+        ("PORTRAIT", [3]),
+        ("favour", [3]),
+        ("not in list", [2]),
+        ("CheckpointLoader", [2]),
+        ("svc-77", [1]),
+        ("r2", [2]),
+        ("w9", [3]),
+        ("18446744073709551615", [1]),
+        ("100%", []),
+        ("zebra", []),
+    ],
+)
+def test_a_text_is_found_wherever_it_stands(three, text, found):
+    assert numbers(three.search(text)) == found
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        ({"cfg": 7}, [3, 1]),
+        ({"cfg": "7.0"}, [3, 1]),
+        ({"3::cfg": "7.5"}, [2]),
+        ({"4::cfg": 7}, []),
+        ({"seed": 2**64 - 1}, [1]),
+        ({"seed": str(2**64 - 2)}, [2]),
+        ({"text": "red galaxy"}, [2]),
+        ({"text": "galaxy"}, []),
+        ({"12:3::text": "vase"}, [3]),
+        ({"on": "true"}, [3]),
+        ({"on": True}, [3]),
+        ({"cfg": 7, "on": "TRUE"}, [3]),
+        ({"cfg": "seven"}, []),
+        ({"nothing": 1}, []),
+    ],
+)
+def test_values_are_compared_as_what_they_are(three, params, found):
+    assert numbers(three.search(params=params)) == found
+
+
+def test_status_workflow_time_and_limit(three):
+    assert numbers(three.search(status="failed")) == [2]
+    assert numbers(three.search(status=Status.SUCCESS)) == [1]
+    assert numbers(three.search(workflow="portrait")) == numbers(three.search(workflow="w9")) == [3]
+    assert numbers(three.search(limit=2)) == [3, 2]
+    assert numbers(three.search(limit=None)) == [3, 2, 1]
+    assert numbers(three.search(limit=0)) == []
+    assert numbers(three.search(params={"cfg": 7}, limit=1)) == [3]
+    assert numbers(three.search(since=three.by_number(2).created_at)) == [3, 2]
+    assert three.search(since=time.time() + 1) == []
+    assert numbers(three.search("galaxy", params={"cfg": 7}, status="success", workflow="default")) == [1]
+
+
+def test_a_status_that_is_none_is_told_which_there_are(three):
+    with pytest.raises(SettingsError, match="submitting, waiting"):
+        three.search(status="finished")
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "equal"),
+    [
+        (1, True, False),
+        (True, 1, False),
+        (True, "True", True),
+        ("7", 7, True),
+        ("7", "7.0", False),
+        (0.1, "0.1", True),
+        (1e3, "1000", True),
+        (5, "five", False),
+        (None, "null", True),
+        ([1, 2], "[1, 2]", True),
+        ([1, 2], "no json", False),
+    ],
+)
+def test_equal_means_equal(stored, wanted, equal):
+    assert is_equal(stored, wanted) is equal
+
+
+@pytest.mark.slow
+def test_the_last_50_of_many_are_found_at_once(history, intent):
+    with history._store.write() as connection:
+        history_intent = intent()
+        rows = [
+            (f"t{n}", "i", "o", "s", "w", '{"3::cfg":7,"6::text":"glass bottle"}', "[]", f"k{n}", "success", "x", n)
+            for n in range(10_000)
+        ]
+        connection.executemany(
+            "INSERT INTO runs (token, identity, origin, service, workflow, params, set_params, key, status, owner, "
+            "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+    real, thousands = history._store._take, []
+
+    def take():
+        connection = real()
+        connection.set_progress_handler(lambda: thousands.append(1), 1000)  # at every 1,000 steps of SQLite
+        return connection
+
+    history._store._take = take
+    assert len(history.search(limit=50)) == 50
+    assert history.claim(history_intent).record.number == 10_001
+    history._store._take = real
+    assert len(thousands) < 20, "a look at every row takes more"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from comflowy_nb.database.process_locks import Owner
+
+
+@pytest.fixture
+def sweep(history, sweep_intent, cells):
+    return history.sweeps.enter(sweep_intent(), cells(3)).token
+
+
+def test_whoever_sends_is_known_until_it_has_done(history, owner, sweep):
+    assert history.senders.living(sweep) == set()
+    history.senders.begin(sweep, owner.name)
+    assert history.senders.living(sweep) == {owner.name}
+    assert history.senders.living(sweep, but=owner.name) == set()
+    history.senders.end(sweep, owner.name)
+    assert history.senders.living(sweep) == set()
+
+
+def test_a_dead_sender_sends_nothing(history, owner, sweep, home):
+    gone = Owner(home / "locks")
+    history.senders.begin(sweep, gone.name)
+    history.senders.ask_stop(sweep)
+    assert history.senders.living(sweep) == {gone.name}
+    gone.release()
+    assert history.senders.living(sweep) == set()
+    history.senders.begin(sweep, owner.name)
+    assert not history.senders.is_asked(sweep, gone.name), "its row went when the next one began"
+
+
+def test_asked_to_stop_until_it_begins_again(history, owner, sweep):
+    history.senders.begin(sweep, owner.name)
+    assert not history.senders.is_asked(sweep, owner.name)
+    history.senders.ask_stop(sweep)
+    assert history.senders.is_asked(sweep, owner.name)
+    assert not history.senders.is_asked(sweep, "0" * 32)
+    history.senders.begin(sweep, owner.name)
+    assert not history.senders.is_asked(sweep, owner.name)
+
+
+def test_a_wish_to_cancel_a_run_is_seen_by_others(history, intent):
+    token = history.claim(intent()).record.token
+    assert not history.is_cancel_asked(token)
+    history.ask_cancel(token)
+    assert history.is_cancel_asked(token)
+    assert not history.is_cancel_asked("no such run")

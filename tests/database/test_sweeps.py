@@ -1,0 +1,608 @@
+"""Sweeps in the history: entered, entered again, their cells, the runs that stand for them, and the seeds drawn."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+
+import pytest
+
+from comflowy_nb.database.deduplication import ANSWER_LOST
+from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.records import PictureRecord
+from comflowy_nb.database.runs import History
+from comflowy_nb.errors import HistoryError, RefError
+from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.images import PictureInput
+
+
+@pytest.fixture
+def sweeps(history):
+    return history.sweeps
+
+
+@pytest.fixture
+def enter(sweeps, sweep_intent, cells):
+    """`enter(3, fresh=True)`: a sweep of three cells with the keys k1 to k3."""
+    return lambda count, **changes: sweeps.enter(sweep_intent(**changes), cells(count))
+
+
+@pytest.fixture
+def ended(history, intent):
+    """`ended("k1", Status.SUCCESS, ...)`: a run of that key that came to that end, sent for a cell or for itself."""
+
+    def make(key, status, **changes):
+        record = history.claim(intent(key, **changes), fresh=True).record
+        if status is Status.SUBMITTING:
+            return record
+        if status is Status.LOST:
+            history.move(record.token, Status.WAITING)
+        return history.move(record.token, status)
+
+    return make
+
+
+def kinds(claims):
+    return [None if claim is None else claim.kind for claim in claims.values()]
+
+
+def linked(sweeps, sweep):
+    return {cell.number: cell.run.number for cell in sweeps.cells(sweep.token) if cell.run is not None}
+
+
+# -- entering -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_on_record_before_anything_is_sent(sweeps, sweep_intent, cells):
+    before = time.time()
+    wanted = sweep_intent(spec={"axes": ["day ☃ \ud800"], "layout": {"x": "cfg", "y": None}})
+    sweep = sweeps.enter(wanted, cells(3))
+    assert (sweep.token, sweep.number, sweep.ref, sweep.count) == (wanted.token, 1, "s1", 3)
+    assert sweep.spec == wanted.spec
+    assert (sweep.identity, sweep.service, sweep.workflow, sweep.workflow_id) == ("sandbox",) * 2 + ("default",) * 2
+    assert (sweep.fresh, sweep.ended_at, sweep.name) == (False, None, None)
+    assert before <= sweep.created_at <= time.time()
+    assert "127.0.0.1" not in repr(sweep)
+    found = sweeps.cells(sweep.token)
+    assert [(cell.number, cell.at, dict(cell.params), cell.key) for cell in found] == cells(3)
+    assert [cell.run for cell in found] == [None] * 3
+
+
+def test_the_same_sweep_again_has_the_same_number(sweeps, sweep_intent, cells):
+    first = sweeps.enter(sweep_intent(), cells(3))
+    assert sweeps.enter(sweep_intent(), cells(3)) == first
+    assert sweeps.enter(sweep_intent("another"), cells(3)).number == 2
+    assert sweeps.enter(sweep_intent(identity="cloud"), cells(3)).number == 3
+    assert sweeps.end(first.token).ended_at is not None
+    assert sweeps.enter(sweep_intent(), cells(3)).number == 1
+    assert [sweep.number for sweep in sweeps.recent()] == [3, 2, 1]
+    assert [sweep.number for sweep in sweeps.recent(limit=1)] == [3]
+    assert sweeps.newest().number == 3
+
+
+def test_a_fresh_sweep_is_taken_up_until_it_has_ended(sweeps, sweep_intent, cells):
+    sweeps.enter(sweep_intent(), cells(3))
+    fresh = sweeps.enter(sweep_intent(fresh=True), cells(3))
+    assert (fresh.number, fresh.fresh) == (2, True)
+    assert sweeps.enter(sweep_intent(fresh=True), cells(3)) == fresh
+    assert sweeps.enter(sweep_intent(), cells(3)) == fresh
+    ended = sweeps.end(fresh.token)
+    assert sweeps.end(fresh.token) == ended
+    assert sweeps.enter(sweep_intent(fresh=True), cells(3)).number == 3
+    assert sweeps.enter(sweep_intent(), cells(3)).number == 3
+
+
+def test_a_fresh_sweep_that_is_taken_up_asks_for_what_it_asked_for(sweeps, history, sweep_intent, cells):
+    """Its seeds were drawn when it was begun: others, drawn for taking it up, would begin it again."""
+    fresh = sweeps.enter(sweep_intent(fresh=True), cells(2, "drawn"), seeds={"a": 1})
+    again = sweeps.enter(sweep_intent(fresh=True), cells(2, "drawn-again"), seeds={"a": 2, "b": 3})
+    assert again == fresh
+    assert [cell.key for cell in sweeps.cells(fresh.token)] == ["drawn1", "drawn2"]
+    assert history.seeds.of(["a", "b"]) == {"a": 1}
+
+
+def test_what_enter_would_find_can_be_asked(sweeps, sweep_intent, cells):
+    assert sweeps.same("sandbox", "sk", fresh=False) is None
+    first = sweeps.enter(sweep_intent(), cells(1))
+    assert sweeps.same("sandbox", "sk", fresh=False) == first
+    assert sweeps.same("cloud", "sk", fresh=False) is None
+    assert sweeps.same("sandbox", "sk", fresh=True) is None
+    fresh = sweeps.enter(sweep_intent(fresh=True), cells(1))
+    assert sweeps.same("sandbox", "sk", fresh=True) == fresh
+    sweeps.end(fresh.token)
+    assert sweeps.same("sandbox", "sk", fresh=True) is None
+
+
+def test_entered_again_it_takes_the_newest_headers_and_order(sweeps, sweep_intent, cells, intent, history):
+    """A sweep typed with its values in another order is the same sweep, and its cells keep their runs."""
+    first = sweeps.enter(sweep_intent(spec={"layout": {"x": "cfg"}}), cells(3))
+    record = history.claim(intent("k1", cell=(first.token, 1))).record
+    turned = [(number, at, *cells(3)[3 - number][2:]) for number, at, _, _ in cells(3)]
+    again = sweeps.enter(sweep_intent(spec={"layout": {"x": "seed"}}), turned)
+    assert (again.number, again.spec) == (1, {"layout": {"x": "seed"}})
+    assert [cell.key for cell in sweeps.cells(first.token)] == ["k3", "k2", "k1"]
+    assert linked(sweeps, first) == {3: record.number}
+
+
+def test_a_picture_among_the_params_is_kept_by_its_content(sweeps, sweep_intent):
+    picture = PictureInput("photo.png", "ab" * 32, bytes)
+    sweep = sweeps.enter(sweep_intent(), [(1, (0,), {"10::image": picture, "3::seed": 2**64 - 1}, "k")])
+    (cell,) = sweeps.cells(sweep.token)
+    assert cell.params == {"10::image": {"picture": "photo.png", "sha256": "ab" * 32}, "3::seed": 2**64 - 1}
+
+
+# -- cells --------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_for_a_cell_links_it(history, enter, intent, ended):
+    before = ended("k2", Status.SUCCESS)
+    held = ended("k3", Status.UNKNOWN)
+    sweep = enter(4)
+    claims = [history.claim(intent(f"k{n}", cell=(sweep.token, n))) for n in (1, 2, 3)]
+    assert [claim.kind for claim in claims] == ["new", "same", "held"]
+    assert linked(history.sweeps, sweep) == {1: 3, 2: before.number, 3: held.number}
+    moved = history.move(claims[0].record.token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0, "missing")])
+    assert history.sweeps.cells(sweep.token)[0].run == moved == history.sweeps.cell(sweep.token, 1).run
+    assert history.sweeps.cell(sweep.token, 4).run is None
+    assert history.sweeps.cell(sweep.token, 5) is None
+
+
+def test_a_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_intent, cells, intent):
+    sweep = sweeps.enter(sweep_intent(), cells(1))
+    first = history.claim(intent("k1", cell=(sweep.token, 1))).record
+    history.move(first.token, Status.FAILED)
+    second = history.claim(intent("k1", cell=(sweep.token, 1))).record
+    assert second.number != first.number
+    assert sweeps.cell(sweep.token, 1).run == second
+
+
+def test_runs_are_set_for_many_cells_at_once(sweeps, sweep_intent, cells, ended):
+    runs = {n: ended(f"k{n}", Status.SUCCESS) for n in (1, 3)}
+    sweep = sweeps.enter(sweep_intent(), cells(3))
+    sweeps.set_cells(sweep.token, {n: run.token for n, run in runs.items()})
+    assert linked(sweeps, sweep) == {1: 1, 3: 2}
+    sweeps.set_cell(sweep.token, 3, runs[1].token)
+    assert linked(sweeps, sweep) == {1: 1, 3: 1}
+
+
+@pytest.mark.parametrize(("token", "number"), [("nobody", 1), (None, 9)])
+def test_a_cell_that_is_none_is_told_and_nothing_is_claimed(history, enter, intent, token, number):
+    sweep = enter(2)
+    with pytest.raises(HistoryError, match="no such cell"):
+        history.claim(intent("k1", cell=(token or sweep.token, number)))
+    assert history.newest() is None
+    with pytest.raises(HistoryError, match="no such cell"):
+        history.sweeps.set_cells(sweep.token, {1: "run", 9: "run"})
+    assert linked(history.sweeps, sweep) == {}
+
+
+def test_a_fresh_sweep_pays_for_no_cell_twice(history, enter, intent, ended):
+    """Taken up, it must find its own successes, and nobody else's: those are what `--fresh` ignores."""
+    old = ended("k1", Status.SUCCESS)
+    ended("k2", Status.SUCCESS)
+    sweep = enter(2, fresh=True)
+    mine = history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True)
+    assert (mine.kind, mine.record.number) == ("new", 3)
+    history.move(mine.record.token, Status.SUCCESS)
+    assert mine.record.number != old.number
+
+    sweep = enter(2, fresh=True)  # after a killed kernel
+    assert kinds(history.sweeps.peek(["k1", "k2"], fresh=True, sweep=sweep.token)) == ["same", "new"]
+    assert kinds(history.sweeps.peek(["k1", "k2"], fresh=True)) == ["new", "new"]
+    again = history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True)
+    assert (again.kind, again.record.number) == ("same", 3)
+    assert history.claim(intent("k2", cell=(sweep.token, 2)), fresh=True).kind == "new"
+    assert history.claim(intent("k1"), fresh=True).kind == "new"  # by itself it is asked for anew
+
+
+def test_an_older_success_that_stands_for_a_cell_is_not_the_fresh_sweeps_own(history, enter, intent, ended):
+    old = ended("k1", Status.SUCCESS)
+    sweep = enter(1, fresh=True)
+    history.sweeps.set_cell(sweep.token, 1, old.token)
+    assert history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "new"
+
+
+# -- looking ahead ------------------------------------------------------------------------------------------------
+
+
+def test_a_peek_says_what_a_claim_would_say_and_writes_nothing(history, sweeps, ended, intent, owner):
+    statuses = {status: ended(f"{status}", status) for status in Status}
+    keys = [*map(str, Status), "never"]
+    for fresh in (False, True):
+        for retry in ("failed", "unknown", "all", "none"):
+            peeked = sweeps.peek(keys, fresh=fresh, retry=retry)
+            assert list(peeked) == keys
+            assert peeked["never"] is None
+            for status, record in statuses.items():
+                assert peeked[str(status)].record == record
+    assert history.newest().number == len(statuses)
+    for fresh in (False, True):
+        for retry in ("none", "failed", "unknown", "all"):
+            for status in Status:
+                peeked = sweeps.peek([str(status)], fresh=fresh, retry=retry)[str(status)]
+                assert history.claim(intent(str(status)), fresh=fresh, retry=retry).kind == peeked.kind
+
+
+def test_a_peek_takes_what_a_dead_kernel_was_sending_for_unknown(history, sweeps, intent, home):
+    dead = Owner(home / "locks")
+    record = history.claim(intent("k", owner=dead.name)).record
+    assert sweeps.peek(["k"])["k"].kind == "joined"
+    dead.release()
+    claim = sweeps.peek(["k"])["k"]
+    assert (claim.kind, claim.record.status, claim.record.reason) == ("held", Status.UNKNOWN, ANSWER_LOST)
+    assert sweeps.peek(["k"], retry="unknown")["k"].kind == "new"
+    assert history.get(record.token).status is Status.SUBMITTING
+
+
+def test_of_several_runs_with_a_key_the_deciding_one_is_told(sweeps, ended):
+    success = ended("k", Status.SUCCESS)
+    failed = ended("k", Status.FAILED)
+    assert sweeps.peek(["k"])["k"].record == success
+    again = sweeps.peek(["k"], fresh=True)["k"]
+    assert (again.kind, again.record) == ("new", failed)
+
+
+def test_a_key_asked_for_twice_is_answered_once(sweeps, ended):
+    ended("k", Status.SUCCESS)
+    assert kinds(sweeps.peek(["k", "other", "k"])) == ["same", None]
+    assert sweeps.peek([]) == {}
+
+
+# -- names and references -----------------------------------------------------------------------------------------
+
+
+def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_intent, cells, intent):
+    run = history.claim(intent("a", name="best")).record
+    sweep = sweeps.enter(sweep_intent(name="best"), cells(1))
+    assert sweep.name == "best"
+    assert (history.by_name("best"), sweeps.by_name("best")) == (None, sweep)
+    history.name(run.token, "best")
+    assert (history.by_name("best").token, sweeps.by_name("best")) == (run.token, None)
+    assert sweeps.name(sweep.token, "best").number == 1
+    assert (history.by_name("best"), sweeps.by_name("best").number) == (None, 1)
+    assert sweeps.enter(sweep_intent(name="other"), cells(1)).name == "other"
+    assert sweeps.by_name("best").name == "other"  # the earlier name still means it
+    assert sweeps.by_name("nobody") is None
+
+
+def test_a_word_that_can_be_no_name_is_refused_before_anything(sweeps, sweep_intent, cells):
+    for name in ("s3", "last", "two words"):
+        with pytest.raises(RefError, match="can't be a name"):
+            sweeps.enter(sweep_intent(name=name), cells(1))
+    assert sweeps.newest() is None
+    sweep = sweeps.enter(sweep_intent(), cells(1))
+    with pytest.raises(RefError, match="can't be a name"):
+        sweeps.name(sweep.token, "r1")
+    with pytest.raises(HistoryError, match="no such sweep"):
+        sweeps.name("nobody", "best")
+
+
+def test_sweeps_are_found_by_token_and_number(sweeps, sweep_intent, cells):
+    sweep = sweeps.enter(sweep_intent(), cells(1))
+    assert sweeps.get(sweep.token) == sweeps.by_number(1) == sweep
+    assert sweeps.get("nobody") is None
+    assert sweeps.by_number(2) is None
+    assert sweeps.by_number(2**70) is None
+    assert sweeps.cells("nobody") == []
+    assert sweeps.cell("nobody", 1) is None
+    assert sweeps.end("nobody") is None
+
+
+@pytest.fixture
+def found(library, sweep_intent, cells, intent):
+    """r1 by itself, s1 `bottles` of three cells with runs r2 and r3 for the first two, r4 by itself."""
+    history = library.history
+    history.claim(intent("alone"))
+    sweep = history.sweeps.enter(sweep_intent(name="bottles"), cells(3))
+    for n in (1, 2):
+        record = history.claim(intent(f"k{n}", cell=(sweep.token, n))).record
+    history.move(record.token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0), PictureRecord(1, "12:3", 0)])
+    history.claim(intent("later"))
+    return sweep
+
+
+@pytest.mark.parametrize("ref", ["s1", "bottles"])
+def test_a_sweep_is_found_by_reference(library, found, ref):
+    answer = library.find(ref)
+    assert (answer.sweep, answer.image) == (found, None)
+    with pytest.raises(RefError, match=r"^s1 is a sweep of 3 cells; a run of it is s1\.1$"):
+        _ = answer.run
+
+
+def test_a_cells_run_and_its_pictures_are_found(library, found):
+    assert library.find("s1.1").run.number == 2
+    assert library.find("s1.1").sweep is None
+    assert library.find("s1.2[1]").image.node == "12:3"
+    assert library.find("s1.2:12:3[0]").image.record.index == 1
+
+
+@pytest.mark.parametrize("name", ["bottles", "last~1"])
+def test_a_sweeps_name_stands_for_it_in_its_cells(library, found, name):
+    """`compare ck.1 ck.2` of the sweep `ck` failed: `ck.1` was taken for a service's id."""
+    assert library.find(f"{name}.1").run.number == 2
+    assert library.find(f"{name}.2[1]").image.node == "12:3"
+    assert library.find(f"{name}.2:12:3[0]").image.record.index == 1
+    with pytest.raises(RefError, match=r"^s1 is a sweep of 3 cells, so there is no s1\.4$"):
+        library.find(f"{name}.4")
+
+
+def test_a_run_has_no_cells(library, intent):
+    library.history.claim(intent("k", name="boat"))
+    for ref in ("boat.1", "last.1"):
+        with pytest.raises(RefError, match="is the run r1, and only a sweep has cells"):
+            library.find(ref)
+
+
+def test_an_id_that_looks_like_a_cell_is_found(library, intent):
+    record = library.history.claim(intent("k")).record
+    library.history.move(record.token, Status.WAITING, service_run_id="job.7")
+    assert library.find("job.7").run.number == 1
+
+
+@pytest.mark.parametrize(
+    ("ref", "told"),
+    [
+        ("s2", "there is no sweep s2"),
+        ("s99999999999999999999", "no run s9999"),
+        ("s2.1", "there is no sweep s2"),
+        ("s1.0", r"s1 is a sweep of 3 cells, so there is no s1\.0"),
+        ("s1.4", r"s1 is a sweep of 3 cells, so there is no s1\.4"),
+        ("s1.3", r"s1\.3 was not submitted"),
+        ("s1[0]", r"s1 is a sweep of 3 cells; the first picture of one is s1\.1\[0\]"),
+        ("bottles[0]", r"the first picture of one is s1\.1\[0\]"),
+        ("s1.2[7]", r"r3 has 2 pictures, so no \[7\]"),
+    ],
+)
+def test_what_names_no_cell_is_told(library, found, ref, told):
+    with pytest.raises(RefError, match=told):
+        library.find(ref)
+
+
+def test_last_is_a_run_or_a_sweep_and_never_a_cell(library, found):
+    """After a restart the history's newest counts."""
+    assert [library.find(f"last~{back}").what.ref if back else library.find("last").run.ref for back in range(3)] == [
+        "r4",
+        "s1",
+        "r1",
+    ]
+    with pytest.raises(RefError, match="no run last"):
+        library.find("last~3")
+
+
+def test_this_kernels_newest_comes_first(library, found):
+    library.touch(library.find("r1").run)
+    library.touch(found)
+    assert [library.find(f"last~{back}").what.ref for back in range(3)] == ["s1", "r1", "r4"]
+    library.touch(library.find("r1").run)
+    assert [library.find(f"last~{back}").what.ref for back in range(3)] == ["r1", "s1", "r4"]
+
+
+def test_a_run_that_a_sweep_found_is_still_a_run_by_itself(library, found, intent):
+    history = library.history
+    history.claim(intent("later", cell=(found.token, 3)))
+    assert library.find("s1.3").run.number == 4
+    assert library.find("last").run.number == 4
+
+
+# -- seeds --------------------------------------------------------------------------------------------------------
+
+
+def test_drawn_seeds_are_remembered_until_they_are_drawn_afresh(history):
+    seeds = history.seeds
+    assert seeds.get("a") is None
+    assert seeds.settle({"a": 1, "b": 2**53 - 1}) == {"a": 1, "b": 2**53 - 1}
+    assert seeds.settle({"a": 9, "c": 3}) == {"a": 1, "c": 3}
+    seeds.keep({"a": 5, "d": 0})
+    assert seeds.of(["a", "b", "c", "d", "e"]) == {"a": 5, "b": 2**53 - 1, "c": 3, "d": 0}
+    assert seeds.get("d") == 0
+    assert seeds.settle({}) == {}
+
+
+def test_a_new_sweep_brings_its_seeds(history, sweeps, sweep_intent, cells):
+    history.seeds.keep({"a": 1, "b": 1})
+    sweeps.enter(sweep_intent(fresh=True), cells(1), seeds={"a": 2})
+    assert history.seeds.of(["a", "b"]) == {"a": 2, "b": 1}
+
+
+def test_two_who_draw_at_once_go_on_with_the_same_seeds(history):
+    answers = []
+    start = threading.Barrier(4)
+
+    def draw(n):
+        start.wait(60)
+        answers.append(history.seeds.settle({f"key{k}": n * 10_000 + k for k in range(200)}))
+
+    threads = [threading.Thread(target=draw, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(answers) == 4
+    assert all(answer == answers[0] for answer in answers)
+
+
+# -- many ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_intent, intent):
+    text = "beautiful scenery nature glass bottle landscape, purple galaxy bottle, " * 5
+    many = [(n, (n // 40, n % 40), {"3::cfg": n / 2, "6::text": text, "3::seed": n}, f"key{n}") for n in range(1, 1001)]
+
+    sweep = sweeps.enter(sweep_intent(), many)
+    assert sweeps.enter(sweep_intent(), many) == sweep
+    with history._store.write() as connection:  # a claim each would take a second of the test
+        for number, _, _, key in many:
+            connection.execute(
+                "INSERT INTO runs (token, identity, origin, service, workflow, params, set_params, key, status, owner, "
+                "created_at, finished_at) VALUES (?, 'sandbox', 'o', 's', 'w', ?, '[]', ?, 'success', 'o', 1, 2)",
+                (f"t{number}", f'{{"3::seed": {number}, "6::text": "{text}"}}', key),
+            )
+    sweeps.set_cells(sweep.token, {number: f"t{number}" for number, *_ in many})
+    statements = []
+    real = history._store._take
+
+    def take():
+        connection = real()
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    history._store._take = take
+    found = sweeps.cells(sweep.token)
+    assert len(statements) <= 7  # the transaction's two, cells, runs, and their pictures in pieces
+    statements.clear()
+    claims = sweeps.peek([key for *_, key in many])
+    assert len(statements) <= 7
+    history._store._take = real
+    assert [cell.run.token for cell in found] == [f"t{n}" for n in range(1, 1001)]
+    assert set(kinds(claims)) == {"same"}
+
+
+# -- several processes --------------------------------------------------------------------------------------------
+
+ENTER = """
+from comflowy_nb.database.sweep_rows import SweepIntent
+
+def sweep_intent(key, **changes):
+    return SweepIntent(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
+                       workflow_id="w", key=key, spec={}, **changes)
+
+cells = [(n, (n - 1,), {"3::seed": n}, f"k{n}") for n in range(1, 301)]
+"""
+
+
+def tell(processes, text="go\n"):
+    for process in processes:
+        process.stdin.write(text)
+        process.stdin.flush()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_two_kernels_that_enter_a_sweep_at_once_share_it(home, start, fresh):
+    code = (
+        ENTER
+        + f"""
+say("ready")
+sys.stdin.readline()
+for n in range(20):
+    want = sweep_intent(f"sweep{{n}}", fresh={fresh})
+    sweep = history.sweeps.enter(want, cells)
+    say(sweep.number, sweep.token, sweep.token == want.token)
+sys.stdin.readline()
+"""
+    )
+    processes = [start(code) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    tell(processes)
+    answers = [[process.stdout.readline().split() for _ in range(20)] for process in processes]
+    for of_one_key in zip(*answers, strict=True):
+        assert len({(number, token) for number, token, _ in of_one_key}) == 1
+        assert sorted(is_new for *_, is_new in of_one_key) == ["False", "False", "True"]
+    tell(processes)
+    history = History.open(home)
+    assert [sweep.count for sweep in history.sweeps.recent(limit=None)] == [300] * 20
+    history.close()
+
+
+def test_two_kernels_share_the_cells_of_a_sweep(home, start):
+    code = (
+        ENTER
+        + """
+say("ready")
+sys.stdin.readline()
+sweep = history.sweeps.enter(sweep_intent("same"), cells[:60])
+from dataclasses import replace
+kinds = [history.claim(replace(intent(key), cell=(sweep.token, number))).kind for number, _, _, key in cells[:60]]
+say(*kinds)
+sys.stdin.readline()
+"""
+    )
+    processes = [start(code) for _ in range(2)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    tell(processes)
+    answers = [process.stdout.readline().split() for process in processes]
+    for of_one_key in zip(*answers, strict=True):
+        assert sorted(of_one_key) == ["joined", "new"]
+    history = History.open(home)
+    assert len({cell.run.token for cell in history.sweeps.cells(history.sweeps.newest().token)}) == 60
+    history.close()
+    tell(processes)
+
+
+def test_killed_while_it_enters_a_sweep_nothing_is_there(home, start, sweep_intent):
+    """A sweep is whole or not at all: half of its cells would be a grid with holes that nobody fills."""
+    code = (
+        ENTER
+        + """
+from comflowy_nb.database import sweeps as sweeps_store
+real = sweeps_store.put_cells
+sweeps_store.put_cells = lambda *args: (real(*args), die())
+history.sweeps.enter(sweep_intent("k"), cells, seeds={"a": 1})
+"""
+    )
+    process = start(code)
+    process.communicate(timeout=60)
+    assert process.returncode == -9
+    history = History.open(home)
+    assert history.remarks == ()
+    assert history.sweeps.newest() is None
+    assert history.seeds.get("a") is None
+    sweep = history.sweeps.enter(sweep_intent("k"), [(1, (0,), {}, "k1")])
+    assert (sweep.number, sweep.count) == (1, 1)
+    history.close()
+
+
+def test_killed_after_it_entered_a_sweep_all_cells_are_there(home, start):
+    process = start(ENTER + 'history.sweeps.enter(sweep_intent("k", fresh=True), cells); die()')
+    process.communicate(timeout=60)
+    history = History.open(home)
+    sweep = history.sweeps.same("sandbox", "k", fresh=True)
+    assert [cell.number for cell in history.sweeps.cells(sweep.token)] == list(range(1, 301))
+    history.close()
+
+
+def test_killed_in_the_middle_of_a_fresh_sweep_its_cells_know_their_runs(home, start, intent):
+    """The link is written together with the intent: a run that is paid for is never without its cell."""
+    code = (
+        ENTER
+        + """
+from dataclasses import replace
+sweep = history.sweeps.enter(sweep_intent("k", fresh=True), cells[:3])
+token = history.claim(replace(intent("k1"), cell=(sweep.token, 1)), fresh=True).record.token
+history.move(token, Status.RUNNING, service_run_id="77")
+history.move(token, Status.SUCCESS)
+from comflowy_nb.database import runs as module
+module.link_cell = lambda *args: die()
+history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
+"""
+    )
+    start(code).communicate(timeout=60)
+    history = History.open(home)
+    sweep = history.sweeps.same("sandbox", "k", fresh=True)
+    assert [cell.run and cell.run.service_run_id for cell in history.sweeps.cells(sweep.token)] == ["77", None, None]
+    assert history.newest().number == 1
+    peeked = history.sweeps.peek(["k1", "k2", "k3"], fresh=True, sweep=sweep.token)
+    assert kinds(peeked) == ["same", None, None]
+    assert history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "same"
+    history.close()
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_sweep(history, sweeps, sweep_intent, cells, monkeypatch):
+    real = history._store._take
+
+    def take():
+        connection = real()
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+        return connection
+
+    monkeypatch.setattr(history._store, "_take", take)
+    with pytest.raises(HistoryError, match="the disk is full"):
+        sweeps.enter(sweep_intent(), [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)])
+    monkeypatch.undo()
+    assert sweeps.newest() is None
+
+
+def test_the_token_is_of_whoever_entered_first(sweeps, sweep_intent, cells):
+    wanted = sweep_intent(token=str(uuid.uuid4()))
+    assert sweeps.enter(wanted, cells(1)).token == wanted.token
+    assert sweeps.enter(sweep_intent(), cells(1)).token == wanted.token

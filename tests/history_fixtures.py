@@ -1,0 +1,254 @@
+"""A history in an empty home folder, and intents to put into it."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import uuid
+
+import pytest
+from PIL import Image
+
+from comflowy_nb.database.deduplication import Intent
+from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.records import PictureRecord
+from comflowy_nb.database.runs import History
+from comflowy_nb.database.sweep_rows import SweepIntent
+from comflowy_nb.images.store import keep_picture
+from comflowy_nb.library import Library
+from comflowy_nb.services.base import Output, Status
+from comflowy_nb.sweeps.sweep import Sweep
+from comflowy_nb.workflow.axes.expand import expand
+from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, axes_to_json
+
+BEGIN = """
+import json, os, signal, sys, uuid
+from pathlib import Path
+from comflowy_nb.database.deduplication import Intent
+from comflowy_nb.database.runs import History
+from comflowy_nb.images.store import keep_picture
+from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.records import PictureRecord
+from comflowy_nb.services.base import Status
+
+home = Path(sys.argv[1])
+owner = Owner(home / "locks")
+history = History.open(home)
+
+def intent(key):
+    return Intent(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
+                  workflow_id="w", params={"3::seed": 1}, key=key, owner=owner.name)
+
+def say(*words):
+    print(*words, flush=True)
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def history(home):
+    opened = History.open(home)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def library(home):
+    opened = Library(home)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def owner(home):
+    held = Owner(home / "locks")
+    yield held
+    held.release()
+
+
+@pytest.fixture
+def intent(owner):
+    """`intent("key", ...)`: a run of the default workflow that this process wants."""
+
+    def make(key="k", **changes):
+        given = {
+            "token": str(uuid.uuid4()),
+            "identity": "sandbox",
+            "origin": "http://127.0.0.1:1",
+            "service": "sandbox",
+            "workflow": "default",
+            "workflow_id": "default",
+            "params": {"3::cfg": 7.5, "6::text": "glass bottle"},
+            "key": key,
+            "owner": owner.name,
+            "set_params": ("3::cfg", "6::text"),
+        }
+        return Intent(**(given | changes))
+
+    return make
+
+
+@pytest.fixture
+def sweep_intent():
+    """`sweep_intent("key", ...)`: a sweep of the default workflow that this process wants."""
+
+    def make(key="sk", **changes):
+        given = {
+            "token": str(uuid.uuid4()),
+            "identity": "sandbox",
+            "origin": "http://127.0.0.1:1",
+            "service": "sandbox",
+            "workflow": "default",
+            "workflow_id": "default",
+            "key": key,
+            "spec": {"axes": [{"name": "cfg", "labels": ["4", "8"]}], "layout": {"x": "cfg"}},
+        }
+        return SweepIntent(**(given | changes))
+
+    return make
+
+
+@pytest.fixture
+def cells():
+    """`cells(3)`: cells 1 to 3 of one axis, with the request keys k1 to k3."""
+
+    def make(count, key="k"):
+        return [(n, (n - 1,), {"3::cfg": n, "6::text": "glass bottle"}, f"{key}{n}") for n in range(1, count + 1)]
+
+    return make
+
+
+@pytest.fixture
+def start(home):
+    """`start(code)`: a process that has a history, an owner and `intent`, ready and waiting for its standard input."""
+    processes = []
+
+    def begin(code):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BEGIN + code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+class Stream:
+    """What a service hands over for one picture: pieces of bytes, and how many it said there would be."""
+
+    def __init__(self, content, length=-1, *, piece=65536):
+        self.content = content
+        self.length = len(content) if length == -1 else length
+        self.piece = piece
+
+    def chunks(self):
+        for start in range(0, len(self.content), self.piece):
+            yield self.content[start : start + self.piece]
+
+
+@pytest.fixture
+def stream():
+    return Stream
+
+
+@pytest.fixture
+def output():
+    """`output(0)`: the picture of that index, from node 9."""
+    return lambda index=0, node="9": Output(index, node, index, url="https://never.shown/secret")
+
+
+@pytest.fixture
+def picture():
+    """`picture("PNG")`: the bytes of a small picture that no encoder shrinks to nothing."""
+
+    def make(kind="PNG", size=(96, 64), mode="RGB", **options):
+        image = Image.effect_noise(size, 60).convert(mode)
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def axis():
+    """`axis("3::cfg", 4, 6)`: an axis of values; `axis("6::text", day="at noon")` one of labelled values."""
+
+    def make(name, *values, kind="values", field=None, **labelled):
+        found = [AxisValue({field or name: value}, str(value)) for value in values]
+        found += [AxisValue({field or name: value}, label, is_named=True) for label, value in labelled.items()]
+        return Axis(name, kind, (field or name,), tuple(found))
+
+    return make
+
+
+@pytest.fixture
+def swept(library, intent, sweep_intent, stream):
+    """`swept(axis, axis, pictures=.., ends=..)`: a sweep that was run, each cell with pictures of its own colour.
+
+    `pictures(cell)` gives the images of a cell that succeeds, `ends` the status of those that don't; None is not sent.
+    """
+
+    def make(*axes, fixed=None, pictures=None, ends=None, layout=None, seeds=(), **changes):
+        fixed = {} if fixed is None else fixed
+        set_params = tuple(dict.fromkeys([*(key for one in axes for key in one.fields), *fixed]))
+        whole = Axes(fixed, axes, seeds, set_params)
+        draws = iter(range(1000, 10**6))
+        cells = expand(whole, workflow_content="default", identity="sandbox", seed_of=lambda *_: next(draws))
+        keyed = [(cell, f"{changes.get('key', 'sk')}-{cell.number}") for cell in cells]
+        layout = layout or {}
+        wanted = sweep_intent(spec={**axes_to_json(whole), "layout": layout}, **changes)
+        rows = [(cell.number, cell.at, cell.params, key) for cell, key in keyed]
+        history = library.history
+        record = history.sweeps.enter(wanted, rows)
+        sweep = Sweep(
+            whole, keyed, workflow="default", service="sandbox", layout=layout, library=library, record=record
+        )
+        for cell in sweep.cells:
+            end = (ends or {}).get(cell.number, Status.SUCCESS)
+            if end is not None:
+                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, pictures or colour)))
+        return sweep
+
+    def run_of(cell, record, set_params, end, pictures):
+        history = library.history
+        given = {"params": dict(cell.params), "set_params": set_params, "cell": (record.token, cell.number)}
+        run = history.claim(intent(cell.key, **given)).record
+        if end is Status.SUBMITTING:
+            return run
+        if end is not Status.SUCCESS:
+            return history.move(run.token, end, reason=f"no luck with {cell.number}")
+        images = pictures(cell)
+        owed = [PictureRecord(index, "9", index) for index in range(len(images))]
+        run = history.move(run.token, Status.SUCCESS, service_run_id=f"id{cell.number}", pictures=owed)
+        for index, image in enumerate(images):
+            if image is None:
+                run = history.set_picture(run.token, PictureRecord(index, "9", index, "missing", error="refused"))
+                continue
+            content = io.BytesIO()
+            image.save(content, "PNG")
+            kept = keep_picture(
+                stream(content.getvalue()),
+                folder=library.folder,
+                token=run.token,
+                output=Output(index, "9", index, url=""),
+            )
+            run = history.set_picture(run.token, kept)
+        return run
+
+    return make
+
+
+def colour(cell):
+    """One picture of a colour that says which cell it is of."""
+    return [Image.new("RGB", (96, 64), colour_of(cell.number))]
+
+
+def colour_of(number):
+    return (number * 53 % 256, number * 101 % 256, number * 197 % 256)

@@ -1,0 +1,124 @@
+"""Files that a killed process left half written in the home folder are removed at the next start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from faulty_server import reply, trickle
+from scripted_api import png
+from waiting import wait_until
+
+from comflowy_nb import connect
+from comflowy_nb.database.runs import History
+
+STOPPED = """
+import os, signal, sys, time
+from pathlib import Path
+
+def stop_before(real):
+    def rename(*args):
+        global left
+        left -= 1
+        if left == 0:
+            print("stopped", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(3600)  # a thread may run on for a moment
+        return real(*args)
+    return rename
+
+home, url, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+Path.replace, Path.rename = stop_before(Path.replace), stop_before(Path.rename)
+"""
+RUN = """
+from comflowy_nb import connect
+connect(f"test={url}", key="the-key").submit("wf-1", {"3::cfg": 7}).run.wait()
+signal.pause()  # thumbnails are made on another thread
+"""
+CATALOGUE = """
+from comflowy_nb.workflow.catalogue_file import write_whole
+write_whole(home / "workflows" / "mine.json", "{}")
+write_whole(home / "comflowy.yaml", "workflows: {}")
+"""
+# the picture, the sidecar and two thumbnails, whichever comes first; before them the history itself
+WRITERS = [("run", 2), ("run", 3), ("run", 4), ("run", 5), ("catalogue", 1), ("catalogue", 2)]
+
+
+def left(home):
+    """What is half written."""
+    return [path for path in home.rglob("*") if path.suffix == ".part" or ".new" in path.name]
+
+
+@pytest.fixture
+def stopped(api, quick, home):
+    """`stopped(writer, n)`: a process that stopped itself just before the n-th file gets its name."""
+    processes = []
+    api.words = []
+
+    def begin(writer, number):
+        code = STOPPED + {"run": RUN, "catalogue": CATALOGUE}[writer]
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(home), api.url, str(number)], stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "stopped\n"
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
+@pytest.mark.parametrize(("writer", "number"), WRITERS)
+def test_what_a_killed_process_left_is_removed_at_the_next_start(home, stopped, writer, number):
+    """A kill between the writing of a file and its rename left a `*.part` file for good."""
+    process = stopped(writer, number)
+    assert left(home)
+    History.open(home).close()
+    assert left(home), "a file that a living process writes was removed"
+    process.kill()
+    process.wait()
+    History.open(home).close()
+    assert left(home) == []
+    assert list((home / "pictures").glob("*.lock")) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
+def test_a_kill_while_the_history_is_made_leaves_none_and_no_warning(home, stopped):
+    process = stopped("run", 1)
+    assert left(home)
+    process.kill()
+    process.wait()
+    opened = History.open(home)
+    assert left(home) == []
+    assert opened.remarks == ()
+    opened.close()
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_download_leaves_nothing(api, quick, home):
+    """Its half of the picture and its lock file stayed for good."""
+    api.words = []
+    api.on("GET /pictures/*", trickle(png(size=(400, 400)), every_s=0.05, piece=50))
+    code = (
+        "import sys; from comflowy_nb import connect; "
+        "connect(f'test={sys.argv[1]}', key='the-key').submit('wf-1', {'3::cfg': 7}).run.wait()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, api.url])
+    wait_until(lambda: list((home / "pictures").glob("*/*.part")) != [])
+    other = History.open(home)
+    assert left(home), "a picture that a living process receives was removed"
+    other.close()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    api.on("GET /pictures/*", reply(png(), headers={"Content-Type": "image/png"}))
+    with connect(f"test={api.url}", key="the-key") as client:
+        assert left(home) == []
+        assert list((home / "pictures").glob("*.lock")) == []
+        (run,) = client.runs()
+        assert run.wait(60).images[0].bytes == png()

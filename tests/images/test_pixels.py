@@ -1,0 +1,182 @@
+"""Pixels of pictures that are compared."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comflowy_nb.errors import PictureError
+from comflowy_nb.images.browser_images import for_browser, without_notes
+from comflowy_nb.images.pixels import canvas_of, find_difference, open_picture, picture_size, place, preview_of
+from comflowy_nb.settings import settings
+
+
+def noise(width=40, height=30, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def encoded(image, kind="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def test_the_canvas_is_the_largest_picture_and_others_stand_in_its_middle():
+    canvas = canvas_of([(512, 512), (768, 512), (100, 100)])
+    assert canvas == (768, 512)
+    assert place((512, 512), canvas) == (128, 0, 512, 512)
+    assert place((100, 50), canvas) == (0, 64, 768, 384)
+    assert place((768, 512), canvas) == (0, 0, 768, 512)
+
+
+def test_error_and_psnr_are_those_of_the_definition():
+    one, other = noise(seed=1), noise(seed=2)
+    found = find_difference(Image.fromarray(one), Image.fromarray(other))
+    apart = one.astype(float) - other
+    assert found.mean_error == pytest.approx(np.abs(apart).mean())
+    assert found.psnr_db == pytest.approx(10 * np.log10(255**2 / np.square(apart).mean()))
+    assert found.share == pytest.approx((apart != 0).any(axis=2).mean())
+
+
+def test_numbers_are_the_same_for_pictures_higher_than_a_band():
+    one, other = noise(7, 700, 1), noise(7, 700, 2)
+    found = find_difference(Image.fromarray(one), Image.fromarray(other))
+    assert found.mean_error == pytest.approx(np.abs(one.astype(float) - other).mean())
+    assert found.heat.size == (7, 700)
+
+
+def test_equal_pictures_have_no_error_and_a_dark_map():
+    image = Image.fromarray(noise())
+    found = find_difference(image, image)
+    assert (found.mean_error, found.psnr_db, found.share) == (0, math.inf, 0)
+    assert found.heat.convert("RGB").getextrema() == ((11, 11), (13, 13), (23, 23))
+
+
+def test_the_map_is_light_where_the_pictures_differ_and_a_trifle_does_not_glow():
+    one = np.full((20, 20, 3), 100, np.uint8)
+    other = one.copy()
+    other[5:10, 5:10] = 200
+    found = find_difference(Image.fromarray(one), Image.fromarray(other))
+    heat = np.asarray(found.heat.convert("L")).astype(int)
+    assert heat[5:10, 5:10].min() > 200
+    assert heat[15:, 15:].max() < 30
+    assert found.top == 100
+    other[:] = one + 1
+    slight = np.asarray(find_difference(Image.fromarray(one), Image.fromarray(other)).heat.convert("L"))
+    assert slight.max() < 80
+    assert slight.min() > heat[15:, 15:].max(), "the smallest difference is seen all the same"
+
+
+def test_pictures_of_two_sizes_get_a_map_of_what_both_cover_and_no_numbers():
+    one = Image.new("RGB", (60, 30), "white")
+    other = Image.new("RGB", (30, 30), "black")
+    found = find_difference(one, other)
+    assert (found.mean_error, found.psnr_db, found.share) == (None, None, None)
+    alpha = np.asarray(found.heat.convert("RGBA"))[:, :, 3]
+    assert found.heat.size == (60, 30)
+    assert (alpha[:, 15:45] == 255).all()
+    assert (alpha[:, :15] == 0).all()
+    assert (alpha[:, 45:] == 0).all()
+
+
+def test_a_large_picture_gets_a_map_of_moderate_size():
+    one = Image.new("RGB", (5000, 100), "white")
+    other = Image.new("RGB", (5000, 100), "black")
+    found = find_difference(one, other)
+    assert found.heat.size == (2048, 41)
+    assert found.mean_error == 255
+
+
+@pytest.mark.parametrize(
+    ("image", "pixel"),
+    [
+        (Image.new("RGBA", (4, 4), (255, 0, 0, 0)), (255, 255, 255)),
+        (Image.new("LA", (4, 4), (0, 0)), (255, 255, 255)),
+        (Image.new("L", (4, 4), 100), (100, 100, 100)),
+        (Image.new("1", (4, 4), 1), (255, 255, 255)),
+        (Image.new("RGB", (4, 4), (1, 2, 3)).quantize(), (1, 2, 3)),
+        (Image.fromarray(np.full((4, 4), 0x8000, np.uint16)), (128, 128, 128)),
+    ],
+    ids=lambda value: getattr(value, "mode", ""),
+)
+def test_every_kind_of_picture_is_read_as_a_browser_shows_it(image, pixel):
+    content = encoded(image)
+    assert open_picture(content, "x").getpixel((0, 0)) == pixel
+    assert picture_size(content, "x") == (4, 4)
+
+
+def test_an_animation_is_its_first_picture_in_python_and_in_the_browser():
+    frames = [Image.new("RGB", (5, 5), colour) for colour in ("red", "blue")]
+    for kind in ("GIF", "PNG", "WEBP"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        assert open_picture(content, "x").getpixel((0, 0)) == (255, 0, 0)
+        given, media_type = for_browser(content, "x")
+        assert media_type == "image/png"
+        assert getattr(Image.open(io.BytesIO(given)), "n_frames", 1) == 1
+
+
+def test_a_photo_that_was_taken_upright_is_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(Image.new("RGB", (40, 20), "red"), "JPEG", exif=exif)
+    assert picture_size(content, "x") == (20, 40)
+    assert open_picture(content, "x").size == (20, 40)
+    assert for_browser(content, "x") == (content, "image/jpeg")  # browsers turn it by themselves
+    bare, kind = without_notes(content, "image/jpeg", "x")
+    assert Image.open(io.BytesIO(bare)).size == (20, 40)
+    assert not Image.open(io.BytesIO(bare)).getexif()
+    assert kind == "image/png"
+
+
+def test_what_a_browser_can_show_goes_to_it_as_it_is():
+    image = Image.fromarray(noise())
+    for kind in ("PNG", "JPEG", "WEBP"):
+        content = encoded(image, kind)
+        assert for_browser(content, "x") == (content, f"image/{kind.lower()}")
+    for kind in ("BMP", "TIFF"):
+        given, media_type = for_browser(encoded(image, kind), "x")
+        assert media_type == "image/png"
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(given))), np.asarray(image))
+    assert for_browser(encoded(image.convert("CMYK"), "JPEG"), "x")[1] == "image/png"
+
+
+def test_a_png_without_notes_has_the_same_pixels_and_no_graph():
+    from PIL.PngImagePlugin import PngInfo
+
+    notes = PngInfo()
+    notes.add_text("prompt", '{"1": "a secret garden"}')
+    image = Image.fromarray(noise())
+    bare, kind = without_notes(encoded(image, pnginfo=notes), "image/png", "x")
+    assert b"garden" not in bare
+    assert kind == "image/png"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(bare))), np.asarray(image))
+
+
+def test_previews_are_small_and_never_enlarged():
+    small = Image.open(io.BytesIO(preview_of(Image.new("RGB", (100, 60)))))
+    assert small.size == (100, 60)
+    large = Image.open(io.BytesIO(preview_of(Image.new("RGB", (6000, 40)))))
+    assert large.size == (512, 3)
+
+
+def test_what_is_no_picture_is_said_plainly(tmp_path):
+    with pytest.raises(PictureError, match=r"^notes is no picture that can be read$"):
+        open_picture(b"hello", "notes")
+    with pytest.raises(PictureError, match=r"the file of a.png is not there any more"):
+        open_picture(tmp_path / "a.png", "a.png")
+    with pytest.raises(PictureError, match=r"the file of a.png can't be read"):
+        for_browser(tmp_path / "a.png", "a.png")
+    broken = encoded(Image.fromarray(noise()))[:-200]
+    with pytest.raises(PictureError, match="half is no picture"):
+        open_picture(broken, "half")
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded():
+    settings.picture_max_px = 1000
+    with pytest.raises(PictureError, match="large has 40 x 30 pixels, more than picture_max_px allows"):
+        open_picture(encoded(Image.fromarray(noise())), "large")

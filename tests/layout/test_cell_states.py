@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from comflowy_nb.layout.cell_states import Look, chosen_pictures, look_of
+from comflowy_nb.services.base import Status
+
+
+def test_pictures_take_the_place_of_words(swept, axis):
+    sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
+    assert look_of(sweep.cells[0]).kind == "pictures"
+    assert look_of(sweep.cells[0]) == look_of(sweep.cells[0]), "what looks alike is painted once"
+    assert look_of(sweep.cells[0], image=1) == Look("odd", "success", "no such picture")
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "word"),
+    [
+        (Status.FAILED, "bad", "failed"),
+        (Status.CANCELLED, "odd", "cancelled"),
+        (Status.UNKNOWN, "odd", "unknown"),
+        (Status.SUBMITTING, "waiting", "submitting"),
+    ],
+)
+def test_what_has_no_picture_says_why(swept, axis, end, kind, word):
+    look = look_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
+    assert (look.kind, look.word) == (kind, word)
+    if end is Status.FAILED:
+        assert look.detail == "no luck with 1"
+
+
+def test_what_is_not_sent_waits_only_while_somebody_sends(swept, axis):
+    sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
+    assert look_of(sweep.cells[1]).word == "not sent"
+    sweep.is_sent_elsewhere = True
+    assert look_of(sweep.cells[1]).word == "waiting"
+
+
+def test_one_of_several_pictures_is_chosen(swept, axis):
+    (cell,) = swept(axis("3::cfg", 2)).cells
+    pictures = cell.run.record.pictures
+    assert chosen_pictures(pictures, node="9") == list(pictures)
+    assert chosen_pictures(pictures, node="7") == []
+    assert chosen_pictures(pictures, image=0) == [pictures[0]]

@@ -1,0 +1,115 @@
+"""What is written on a grid."""
+
+from __future__ import annotations
+
+import pytest
+
+from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
+from comflowy_nb.services.base import Problem, Status
+from comflowy_nb.tracking.run import PictureRecord, RunRecord
+
+PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
+
+
+def record(number=1, *nodes, params=None, set_params=None, status=Status.SUCCESS, **changes):
+    params = params or {}
+    pictures = tuple(
+        PictureRecord(index, node, 0, "kept", f"{index}.png", "0", 1, 64, 64, "PNG") for index, node in enumerate(nodes)
+    )
+    return RunRecord(
+        token=f"t{number}", number=number, identity="i", origin="o", service="s", workflow="default", workflow_id=None,
+        params=params, key="k", status=status, created_at=0, owner="me", pictures=changes.pop("pictures", pictures),
+        set_params=tuple(params if set_params is None else set_params), **changes,
+    )  # fmt: skip
+
+
+def text(paragraphs):
+    return ["".join(part.text for part in paragraph.parts) for paragraph in paragraphs]
+
+
+def sheet(one, **options):
+    return sheet_of_run(one, titles=options.pop("titles", {}), seeds=options.pop("seeds", {}), **options)
+
+
+def test_a_caption_has_what_was_set_the_seed_and_the_reference():
+    one = record(7, "9", params={"3::sampler_name": "euler", "6::text": PROMPT, "3::seed": 42})
+    assert text(sheet(one).foot) == ["sampler_name euler", f"text {PROMPT}", "default · seed 42 · r7"]
+
+
+def test_a_seed_that_was_not_sent_is_the_one_the_picture_tells():
+    assert text(sheet(record(1, "9"), seeds={"3::seed": 156680208700286}).foot) == [
+        "default · seed 156680208700286 · r1"
+    ]
+
+
+def test_labels_take_the_place_of_what_was_set():
+    one = record(1, "9", params={"3::cfg": 7.0, "3::steps": 20}, set_params=["3::steps"])
+    assert text(sheet(one, label=["3::cfg"]).foot)[0] == "cfg 7"
+
+
+def test_one_node_has_no_heading_and_several_have_their_titles():
+    (alone,) = sheet(record(1, "9", "9")).sections
+    assert alone.title is None
+    assert text(alone.cells[1].caption) == ["r1[1]"]
+    titles = {"9": "Save Image", "12": ""}
+    both = sheet(record(1, "9", "9", "12", None, None), titles=titles).sections
+    assert [section.title or section.cells[0].title for section in both] == [
+        "Save Image (9)", "node 12", "other pictures"
+    ]  # fmt: skip
+
+
+def test_nodes_with_one_picture_each_stand_side_by_side():
+    (section,) = sheet(record(1, "9", "12"), titles={"9": "Save", "12": "Preview"}).sections
+    assert [cell.title for cell in section.cells] == ["Save (9)", "Preview (12)"]
+
+
+def test_one_picture_of_a_run_is_named_as_such():
+    shown = sheet(record(1, "9", "9"), only=[1])
+    assert [tile.picture for section in shown.sections for cell in section.cells for tile in cell.tiles] == [1]
+    assert text(shown.foot)[-1].endswith("r1[1]")
+
+
+def test_a_missing_picture_says_why_and_what_to_do():
+    lost = (PictureRecord(0, "9", 0, "missing", error="cut short"),)
+    (tile,) = sheet(record(3, pictures=lost)).sections[0].cells[0].tiles
+    assert tile.note == "r3[0] is missing: cut short. %comflowy show r3 fetches it again."
+    assert tile.is_error
+
+
+@pytest.mark.parametrize(
+    ("status", "note"),
+    [
+        (Status.FAILED, "failed: node 3 (KSampler): out of memory"),
+        (Status.RUNNING, "running"),
+        (Status.UNKNOWN, "unknown: we can't tell whether the service took it"),
+        (Status.SUCCESS, "success, without any picture"),
+    ],
+)
+def test_a_run_without_pictures_shows_its_state(status, note):
+    problem = Problem("out of memory", "3", "KSampler") if status is Status.FAILED else None
+    (tile,) = sheet(record(1, status=status, problem=problem)).sections[0].cells[0].tiles
+    assert tile.note == note
+
+
+def test_several_runs_share_above_what_they_share_and_differ_below():
+    runs = [record(n, "9", params={"3::cfg": float(n), "3::sampler_name": "euler", "3::seed": 5}) for n in (1, 2)]
+    both = sheet_of_runs(runs, seeds=[{}, {}])
+    assert text(both.head) == ["default · sampler_name euler"]
+    assert [text(cell.caption) for cell in both.sections[0].cells] == [
+        ["cfg 1", "seed 5 · r1"], ["cfg 2", "seed 5 · r2"]
+    ]  # fmt: skip
+
+
+def test_long_texts_become_letters_with_the_differing_words_strong():
+    texts = [PROMPT, PROMPT.replace("bottle", "vase")]
+    runs = [record(n, "9", params={"6::text": words}) for n, words in enumerate([*texts, texts[0]], 1)]
+    shown = sheet_of_runs(runs, seeds=[{}] * 3)
+    assert [text(cell.caption)[0] for cell in shown.sections[0].cells] == ["text A", "text B", "text A"]
+    assert text(shown.legend) == [f"A  text {texts[0]}", f"B  text {texts[1]}"]
+    strong = [part.text.strip() for part in shown.legend[1].parts if part.tone == "strong"]
+    assert strong == ["B", "vase", "vase,"]
+
+
+def test_a_mosaic_holds_all_pictures_of_a_run():
+    shown = sheet_of_runs([record(1, "9", "9", "12"), record(2, "9")], seeds=[{}, {}])
+    assert [len(cell.tiles) for cell in shown.sections[0].cells] == [3, 1]

@@ -1,0 +1,231 @@
+"""The grid of a sweep in words and places: headers, letters and legends, blocks, pages."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+
+from comflowy_nb.errors import RefError, SettingsError
+from comflowy_nb.layout.sweep_captions import choose_axes, sheet_of_sweep
+from comflowy_nb.layout.sweep_layout import arrange_sweep
+from comflowy_nb.layout.sweep_sizes import PAGE_PX
+from comflowy_nb.layout.text_and_grid import LINE_PX
+from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, SeedWish, expand
+
+NOWHERE = {"x": None, "y": None, "z": None}
+LONG = "beautiful scenery nature glass bottle landscape, {} bottle, at {}"
+
+
+def measure(text, tone):
+    return len(text) * (6 if tone == "small" else 7)
+
+
+def axis(field, values, labels=None, kind="values"):
+    names = labels or [str(value) for value in values]
+    return Axis(
+        field, kind, (field,),
+        tuple(AxisValue({field: value}, name, labels is not None) for value, name in zip(values, names, strict=True)),
+    )  # fmt: skip
+
+
+def sweep_of(*axes, fixed=None, seeds=(), texts=None, set_params=None):
+    fixed = fixed or {}
+    laid_out = Axes(fixed, axes, seeds, set_params or (*fixed, *(one.name for one in axes)), texts or {})
+    cells = expand(laid_out, workflow_content="default", identity="sandbox", seed_of=lambda key, fields: 1234567890)
+    return SimpleNamespace(axes=laid_out, cells=cells, workflow="default", name="bottles", ref="s1", record=object())
+
+
+def place(swept, layout=NOWHERE, **options):
+    def write(lettered):
+        return sheet_of_sweep(swept, layout, lettered=lettered)
+
+    return arrange_sweep(write, width_px=options.pop("width_px", 1200), measure=measure, **options)
+
+
+def written(page):
+    return [word.text.strip() for word in page.words]
+
+
+def headers(page):
+    return [word.text for word in page.words if word.tone == "title"]
+
+
+def test_the_first_axis_goes_across_the_second_down_the_others_make_grids():
+    swept = sweep_of(axis("3::cfg", [2, 4]), axis("3::steps", [5, 6, 7]), axis("3::scheduler", ["normal", "karras"]))
+    page, sheet = place(swept)
+    assert [len(sheet.panels), len(sheet.panels[0].cells), len(sheet.panels[0].cells[0])] == [2, 3, 2]
+    at = {slot.number: (slot.x, slot.y) for slot in page.slots}
+    number = {cell.at: cell.number for cell in swept.cells}
+    assert at[number[0, 0, 0]][0] < at[number[1, 0, 0]][0]
+    assert at[number[0, 0, 0]][1] == at[number[1, 0, 0]][1]
+    assert at[number[0, 0, 0]][1] < at[number[0, 1, 0]][1]
+    assert {"cfg", "steps", "normal", "karras", "s1.1", "s1.12"} <= set(written(page))
+
+
+def test_sides_can_be_named_and_the_rest_follow_in_the_order_typed():
+    axes = Axes({}, (axis("3::cfg", [1, 2]), axis("3::steps", [1, 2]), axis("seed", [1, 2])), (), ())
+    assert [one and one.name for one in choose_axes(axes, {"x": "seed", "y": None, "z": None})[:2]] == [
+        "seed",
+        "3::cfg",
+    ]
+    assert choose_axes(axes, {"x": "steps", "y": "cfg"})[0].name == "3::steps", "without the node too"
+    x, y, further = choose_axes(axes, {"z": "3::cfg"})
+    assert (x.name, y.name, [one.name for one in further]) == ("3::steps", "seed", ["3::cfg"])
+    with pytest.raises(RefError, match="nearest: 3::steps"):
+        choose_axes(axes, {"x": "3::step"})
+    with pytest.raises(RefError, match="both x and z"):
+        choose_axes(axes, {"x": "cfg", "z": "3::cfg"})
+
+
+def test_long_texts_become_letters_and_the_words_that_differ_stand_out():
+    values = [
+        LONG.format("purple galaxy", "noon"),
+        LONG.format("green sea", "noon"),
+        LONG.format("purple galaxy", "night"),
+    ]
+    page, sheet = place(sweep_of(axis("6::text", values), axis("3::cfg", [1, 2])))
+    assert headers(page)[:3] == ["A", "B", "C"]
+    legend = {index: paragraph for name, index, paragraph in sheet.legend}
+    assert "".join(part.text for part in legend[1].parts).split() == ["B", "text", *values[1].split()]
+    strong = " ".join(part.text for part in legend[1].parts if part.tone == "strong")
+    assert "green sea" in " ".join(strong.split())
+    assert "scenery" not in strong
+
+
+def test_a_person_s_own_labels_stand_in_the_headers_and_the_legend_tells_their_texts():
+    page, sheet = place(sweep_of(axis("6::text", [LONG.format("a", "b"), LONG.format("c", "d")], ["day", "night"])))
+    assert headers(page)[:2] == ["day", "night"]
+    assert ["".join(part.text for part in paragraph.parts)[:5] for _, _, paragraph in sheet.legend] == [
+        "day  ",
+        "night",
+    ]
+
+
+def test_a_preset_is_told_in_the_legend():
+    values = (
+        AxisValue({"3::cfg": 4, "3::sampler_name": "euler"}, "soft", True),
+        AxisValue({"3::cfg": 8}, "crisp", True),
+    )
+    _, sheet = place(sweep_of(Axis("look", "preset", ("3::cfg", "3::sampler_name"), values)))
+    told = ["".join(part.text for part in paragraph.parts) for _, _, paragraph in sheet.legend]
+    assert told == ["soft  cfg 4 \N{MIDDLE DOT} sampler_name euler", "crisp  cfg 8"]
+
+
+def test_what_holds_for_all_cells_stands_in_the_title():
+    swept = sweep_of(
+        axis("3::cfg", [1, 2]),
+        fixed={"3::steps": 20, "6::text": LONG.format("x", "y")},
+        seeds=(SeedWish(("3::seed",), "random"),),
+        set_params=("3::steps", "6::text", "3::cfg", "3::seed"),
+    )
+    _, sheet = place(swept)
+    title = "".join(part.text for part in sheet.head[0].parts)
+    assert title == "s1 bottles · default · steps 20 · seed 1234567890 (drawn)"
+    assert "".join(part.text for part in sheet.head[1].parts) == f"text {LONG.format('x', 'y')}"
+    assert "cfg" not in title
+
+
+def test_replaced_words_stand_out_in_the_text_above():
+    text = "a glass bottle on a beach"
+    values = tuple(
+        AxisValue({"6::text": text.replace("bottle", word)}, word, False, word) for word in ("bottle", "vase")
+    )
+    swept = sweep_of(Axis("bottle", "replace", ("6::text",), values), texts={"6::text": text}, set_params=("6::text",))
+    _, sheet = place(swept)
+    assert [(part.text, part.tone) for part in sheet.head[1].parts][1:] == [
+        ("a glass ", "text"), ("bottle", "strong"), (" on a beach", "text")
+    ]  # fmt: skip
+    assert sheet.x.name == '"bottle"'
+
+
+def test_drawn_seeds_stand_below_their_index_where_all_have_room():
+    seeds = Axis("3::seed", "seeds", ("3::seed",), tuple(AxisValue({}, str(n)) for n in range(1, 4)))
+    draws = iter([18446744073709551615, 7, 8])
+    laid_out = Axes({}, (seeds,), (), ("3::seed",))
+    cells = expand(laid_out, workflow_content="w", identity="i", seed_of=lambda key, fields: next(draws))
+    swept = SimpleNamespace(axes=laid_out, cells=cells, workflow="w", name=None, ref="s1", record=object())
+    page, _ = place(swept)
+    assert {"1", "2", "3", "18446744073709551615", "7", "8"} <= set(written(page))
+    narrow, _ = place(swept, pictures=[((64, 64),)])
+    assert "7" not in written(narrow)
+
+
+def test_a_header_without_room_becomes_a_letter():
+    page, sheet = place(
+        sweep_of(axis("3::cfg", [12345678901234567890 + n for n in range(12)]), axis("3::steps", [1, 2])),
+        width_px=500,
+    )
+    assert headers(page)[:3] == ["A", "B", "C"]
+    assert any("12345678901234567890" in "".join(part.text for part in one.parts) for _, _, one in sheet.legend)
+
+
+def test_one_axis_flows_and_names_each_value():
+    page, _ = place(sweep_of(axis("3::seed", list(range(10)))))
+    assert len({slot.y for slot in page.slots}) == 2
+    assert len({slot.x for slot in page.slots}) == 5
+    assert headers(page) == [str(n) for n in range(10)]
+    assert written(page).count("seed") == 1
+
+
+def test_a_high_and_narrow_grid_goes_on_beside_itself():
+    page, _ = place(sweep_of(axis("3::cfg", [1, 2]), axis("3::seed", list(range(60)))), pictures=[((512, 512),)])
+    assert page.of == 1
+    assert len(page.slots) == 120
+    assert written(page).count("seed") == written(page).count("cfg") > 1
+    labels = [text for text in headers(page) if int(text) > 2]
+    assert sorted(map(int, labels)) == list(range(3, 60)), "each row has its label once"
+
+
+def test_no_axis_is_one_cell():
+    page, _ = place(sweep_of(fixed={"3::cfg": 4}))
+    assert len(page.slots) == 1
+
+
+@pytest.mark.parametrize(
+    "shape", [(1,), (3,), (7,), (40,), (2, 2), (4, 3), (12, 12), (30, 3), (2, 60), (3, 2, 5), (2, 2, 2, 3)]
+)
+@pytest.mark.parametrize("picture", [(512, 512), (1024, 512), (64, 64), (384, 1024)])
+def test_cells_never_overlap_and_stay_on_the_page(shape, picture):
+    swept = sweep_of(*(axis(f"3::axis{n}", list(range(size))) for n, size in enumerate(shape)))
+    page, _ = place(swept, pictures=[(picture,)])
+    assert len(page.slots) == len(swept.cells)
+    assert page.height <= PAGE_PX
+    for slot in page.slots:
+        assert slot.x >= 20
+        assert slot.x + slot.width <= page.width - 20 <= 1180
+        assert slot.y + slot.height <= page.height
+    taken = sorted((slot.y, slot.x, slot.height, slot.width) for slot in page.slots)
+    for one, other in pairwise(taken):
+        assert other[0] >= one[0] + one[2] or other[1] >= one[1] + one[3]
+    for word in page.words:
+        assert word.x >= 0
+        assert word.x + measure(word.text, word.tone) <= page.width
+        assert 0 <= word.y <= page.height - LINE_PX
+
+
+def test_a_thousand_cells_are_pages_that_together_have_every_cell():
+    swept = sweep_of(axis("3::cfg", list(range(25))), axis("3::steps", list(range(40))))
+    first, _ = place(swept, pictures=[((512, 512),)])
+    assert first.of > 1
+    shown = []
+    for number in range(1, first.of + 1):
+        page, _ = place(swept, pictures=[((512, 512),)], page=number)
+        assert page.height <= PAGE_PX + LINE_PX
+        assert any(text.startswith(f"page {number} of {first.of}") for text in written(page))
+        shown += [slot.number for slot in page.slots]
+    assert sorted(shown) == list(range(1, 1001))
+    with pytest.raises(SettingsError, match="there is no page 99"):
+        place(swept, page=99)
+
+
+def test_the_legend_of_a_page_tells_only_what_is_on_it():
+    texts = [f"{LONG.format(n, n)} and {n}" for n in range(40)]
+    swept = sweep_of(axis("3::cfg", list(range(12))), axis("6::text", texts))
+    first, sheet = place(swept, pictures=[((512, 512),)])
+    assert first.of > 1
+    rows = {cell.at[1] for cell in swept.cells if cell.number in {slot.number for slot in first.slots}}
+    letters = {sheet.y.values[row].text for row in rows}
+    legend = {word.text.strip() for word in first.words if word.tone == "strong" and word.x < 21 and len(word.text) < 5}
+    assert legend == letters

@@ -1,0 +1,358 @@
+"""`sweep` as a person types it, against the real sandbox with small pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from IPython.core.error import UsageError
+from PIL import Image
+
+from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError
+from comflowy_nb.library import open_library
+from comflowy_nb.notebook.commands import sweep as sweep_command
+from comflowy_nb.notebook.display.show import grid
+from comflowy_nb.services.base import Status
+
+SMALL = "5::width=64 5::height=64 steps=3"
+BODY = "5::width: 64\n5::height: 64\nsteps: 3\n"
+SLOW = "5::width=64 5::height=64 steps=2000"
+
+
+def texts(cell):
+    return [data["text/plain"] for data in cell.last]
+
+
+def pixels_of(cell):
+    (data,) = [data for data in cell.last if "image/jpeg" in data]
+    return Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"])))
+
+
+def in_grid(drawn, number):
+    """The pixels of one cell as they are on the page."""
+    painting = drawn._paint()[0]
+    scale = painting.scale
+    (slot,) = [slot for slot in painting.page.slots if slot.number == number]
+    box = (slot.x * scale, slot.y * scale, (slot.x + 64) * scale, (slot.y + 64) * scale)
+    return np.asarray(Image.open(io.BytesIO(drawn.jpeg)).crop(box).resize((64, 64), Image.Resampling.BOX)).astype(int)
+
+
+def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
+    line = f"%comflowy sweep default {SMALL} cfg=2..8..2 sampler_name=euler,heun,dpmpp_2m seed=7 --as bottles"
+    first = sandbox(line)
+    assert first.error is None
+    plan, status, drawn = texts(first)
+    assert re.fullmatch(r"12 cells: 12 new(, about \d+ s)?", plan)
+    ref = first.value.ref
+    assert re.fullmatch(rf"{ref} bottles \(default\) - 12 of 12 success in \d.*s", status)
+    assert drawn.startswith(f"{ref}: 12 cells, 12 images")
+    assert sum("image/jpeg" in data for data in first.last) == 1, "drawn once, though it is the cell's value as well"
+    assert first.value.layout == {"x": None, "y": None, "z": None}
+
+    again = sandbox(line)
+    assert texts(again)[0] == "12 cells: 12 done (today, sandbox)"
+    assert texts(again)[1] == f"{ref} bottles (default) - 12 of 12 success - nothing sent; --fresh runs it again"
+    assert again.value.ref == ref
+    assert pixels_of(again).tobytes() == pixels_of(first).tobytes()
+
+    grown = sandbox(line.replace("2..8..2", "2..10..2"))
+    assert texts(grown)[0].startswith("15 cells: 12 done (today, sandbox), 3 new")
+    from_it = sandbox("%comflowy sweep --from bottles cfg=2..10..2")
+    assert texts(from_it)[0] == "15 cells: 15 done (today, sandbox)"
+    later = sandbox("bottles")
+    assert "image/jpeg" in later.last[1], "another execution shows it again, from disk"
+
+
+def test_the_grid_fills_in_while_the_runs_go(sandbox):
+    cell = sandbox("%comflowy sweep default 5::width=64 5::height=64 steps=300 cfg=1..8 seed=77")
+    assert cell.error is None
+    _, status, pictures = cell.handles.values()
+    drawn = [output["data"]["image/jpeg"] for output in pictures if "image/jpeg" in output["data"]]
+    assert len(drawn) > 2
+    assert len(set(drawn)) == len(drawn), "nothing is sent twice"
+    first = status[0]["data"]["text/plain"]
+    assert re.match(r"s\d+ default on sandbox - \d+ of 8 done(, \d+ running)? - ", first)
+
+
+def test_each_cell_of_the_grid_is_the_picture_of_its_params(sandbox):
+    cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,9 sampler_name=euler,heun seed=3..4")
+    assert cell.error is None
+    sweep = cell.value
+    drawn = grid(sweep)
+    seen = {one.number: in_grid(drawn, one.number) for one in sweep.cells}
+    for one in sweep.cells:
+        params = " ".join(f"{key}={value}" for key, value in one.params.items())
+        single = sandbox(f"%comflowy run default {params}")
+        assert "nothing sent" in texts(single)[0], "a cell is the same request as the run"
+        expected = np.asarray(single.value.images[0].pil().convert("RGB")).astype(int)
+        nearest = min(seen, key=lambda number: abs(seen[number] - expected).mean())
+        same = [other.number for other in sweep.cells if other.images[0].bytes == one.images[0].bytes]
+        assert nearest in same
+        assert abs(seen[one.number] - expected).mean() < 12
+
+
+def test_rows_and_columns_stand_where_they_were_asked_for(sandbox):
+    cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,3,4 sampler_name=euler,heun seed=5 --x sampler_name --y cfg")
+    page = grid(cell.value)._paint()[0].page
+    at = {slot.number: (slot.x, slot.y) for slot in page.slots}
+    numbers = {(one.params["3::cfg"], one.params["3::sampler_name"]): one.number for one in cell.value.cells}
+    for sampler in ("euler", "heun"):
+        assert len({at[numbers[cfg, sampler]][0] for cfg in (2, 3, 4)}) == 1, "a column"
+    for cfg in (2, 3, 4):
+        assert len({at[numbers[cfg, sampler]][1] for sampler in ("euler", "heun")}) == 1, "a row"
+    assert at[numbers[2, "euler"]][0] < at[numbers[2, "heun"]][0]
+    turned = grid(cell.value, x="cfg", y="3::sampler_name")._paint()[0].page
+    other = {slot.number: (slot.x, slot.y) for slot in turned.slots}
+    assert other[numbers[2, "euler"]][1] < other[numbers[2, "heun"]][1]
+
+
+def test_a_body_with_labels_presets_and_further_axes(sandbox):
+    cell = sandbox(
+        f"%%comflowy sweep default --as night --z 6::text\n{BODY}"
+        "look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}\n"
+        '6::text: {day: "glass bottle at noon", night: "glass bottle, stars"}\n'
+        "seed: random\n"
+    )
+    assert cell.error is None
+    words = [word.text for word in grid(cell.value)._paint()[0].page.words]
+    assert {"soft", "crisp", "day", "night"} <= {word.strip() for word in words}
+    seed = cell.value.cells[0].params["3::seed"]
+    assert {one.params["3::seed"] for one in cell.value.cells} == {seed}
+    assert any(f"{seed} (drawn)" in word for word in words)
+    again = sandbox(
+        f"%%comflowy sweep default --as night\n{BODY}"
+        "look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}\n"
+        '6::text: {day: "glass bottle at noon", night: "glass bottle, stars"}\n'
+        "seed: random\n"
+    )
+    assert texts(again)[0] == "4 cells: 4 done (today, sandbox)", "the drawn seed is remembered"
+
+
+def test_count_is_a_sweep_of_seeds(sandbox):
+    line = f"%comflowy run default {SMALL} cfg=3.5 --count 3 --as three"
+    cell = sandbox(line)
+    assert cell.error is None
+    seeds = [one.params["3::seed"] for one in cell.value.cells]
+    assert len(set(seeds)) == 3
+    assert [one.params["3::seed"] for one in sandbox(line).value.cells] == seeds
+    refused = sandbox("%comflowy run default seed=5 --count 3")
+    assert isinstance(refused.error, FieldError)
+
+
+def test_a_dry_run_sends_nothing_and_draws_the_states(sandbox):
+    sandbox(f"%comflowy run default {SMALL} cfg=2.25 seed=1")
+    before = len(sandbox("%comflowy runs --limit 500").value)
+    cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2.25,3.25 seed=1 --dry-run")
+    assert cell.error is None
+    assert texts(cell)[0].startswith("2 cells: 1 done (today, sandbox), 1 new")
+    assert "nothing was sent" in texts(cell)[0]
+    assert sum("image/jpeg" in data for data in cell.last) == 1
+    assert [one.planned for one in cell.value.cells] == ["done", "new"]
+    assert cell.value.record is None
+    assert len(sandbox("%comflowy runs --limit 500").value) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "told"),
+    [
+        ("sweep default cfg=8..2", FieldError, "cfg"),
+        ("sweep default cfgg=1,2", FieldError, "cfg"),
+        ("sweep default cfg=4,,8", FieldError, "cfg"),
+        ("sweep default cfg=1,2 --x steps", RefError, "no axis"),
+        ("sweep default cfg=1,2 steps=3,4 --x cfg --y cfg", RefError, "both x and y"),
+        ("sweep default cfg=1,2 --max-runs 1", SettingsError, "--max-runs permits 1"),
+        ("sweep default cfg=1,2 --count 3", UsageError, "no option --count"),
+        ("sweep", UsageError, "needs a WORKFLOW"),
+        ("show r1 --page 2", UsageError, "for a sweep"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_sent(sandbox, line, kind, told):
+    sandbox(f"%comflowy run default {SMALL} seed=1")
+    before = len(sandbox("%comflowy runs --limit 500").value)
+    cell = sandbox(f"%comflowy {line}")
+    assert isinstance(cell.error, kind)
+    assert told in str(cell.error)
+    assert len(sandbox("%comflowy runs --limit 500").value) == before
+
+
+def test_pictures_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, color in (("a.png", "red"), ("b.png", "lime")):
+        Image.new("RGB", (32, 32), color).save(name)
+    small = "2::width=64 2::height=64 steps=2 seed=5"
+    typed = sandbox(f"%comflowy sweep img2img 1::image=file:a.png||file:b.png denoise=0.05,0.9 {small} --as refs")
+    assert typed.error is None
+    assert typed.value.status_counts() == {"success": 4}
+    red, lime = (np.asarray(one.run.images.of("9")[0].pil()).reshape(-1, 3).mean(0) for one in typed.value.cells[::2])
+    assert red[0] > red[1]
+    assert lime[1] > lime[0], "each cell is made from its own picture"
+    body = "%%comflowy sweep img2img\nimage:\n  - file:a.png\n  - file:b.png\ndenoise: [0.05, 0.9]\n"
+    body += "2::width: 64\n2::height: 64\nsteps: 2\nseed: 5\n"
+    assert texts(sandbox(body))[0] == "4 cells: 4 done (today, sandbox)"
+    sandbox("from PIL import Image\npics = [Image.open('a.png'), Image.open('b.png')]")
+    assert texts(sandbox(f"%comflowy sweep img2img 1::image={{pics}} denoise=0.05 {small}"))[0].startswith("2 cells")
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).unlink()
+    grown = sandbox("%comflowy sweep --from refs denoise=0.05,0.5,0.9")
+    assert grown.error is None, "what was handed over once is kept"
+    assert texts(grown)[0].startswith("6 cells: 4 done (today, sandbox), 2 new")
+    assert sandbox("%comflowy sweep --from refs --export night.yaml").error is None
+    assert (tmp_path / "night_pictures").is_dir()
+    saved = sandbox("%comflowy save refs out")
+    assert saved.error is None
+
+
+def test_failing_cells_show_why_and_raise_only_when_strict(sandbox):
+    line = "%comflowy sweep img2img image=never-uploaded.png seed=1,2"
+    cell = sandbox(line)
+    assert cell.error is None
+    assert cell.value.errors
+    assert f"0 of 2 success - 2 failed ({cell.value.ref}.1, {cell.value.ref}.2" in texts(cell)[1]
+    assert "never-uploaded.png" in texts(cell)[1], "the reason, where all have the same"
+    strict = sandbox(f"{line} --strict")
+    assert isinstance(strict.error, RunFailed)
+    assert any("image/jpeg" in data for data in strict.last), "drawn before it raises"
+
+
+SENDS = """
+from comflowy_nb import connect
+with connect("sandbox") as client:
+    axes = {"3::cfg": list(range(1, 31)), "3::steps": 2000, "3::seed": 987123, "5::width": 64, "5::height": 64}
+    swept = client.sweep("default", axes, wait=False, name="elsewhere")
+    print("begun", flush=True)
+    swept.wait(60)
+    print(swept.status_counts(), swept.stopped)
+"""
+
+
+def test_what_another_kernel_sends_is_cancelled_from_here(sandbox):
+    """`cancel` ended what ran, and the other kernel sent the next ones; it took the cancelled for failed."""
+    words = [sys.executable, "-c", SENDS]
+    with subprocess.Popen(words, env={**os.environ}, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        try:
+            cancelled = sandbox("%comflowy cancel elsewhere")
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert cancelled.error is None
+    (line,) = texts(cancelled)
+    assert "0 of 30 success" in line
+    assert "failed" not in line + said
+    assert "cancelled from another kernel" in said
+    runs = sandbox("%comflowy runs --limit 500 seed=987123").value
+    assert {str(run.status) for run in runs} == {"cancelled"}
+    assert len(runs) < 30
+
+
+def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandbox, interrupting):
+    line = f"%comflowy sweep default {SLOW} cfg=1..12 seed=21"
+
+    def is_running():
+        return any(run.status is Status.RUNNING for run in open_library().runs(limit=50))
+
+    with interrupting(is_running):
+        cell = sandbox(line)
+    assert isinstance(cell.error, KeyboardInterrupt)
+    assert re.search(r"s\d+: \d+ of 12 done; the same cell takes it up again", cell.lines[0])
+    assert len(cell.lines) == 1
+    status = texts(cell)[1]
+    assert "not sent" in status
+    assert "image/jpeg" in cell.last[2], "the grid stays"
+    sweep = re.match(r"s\d+", status)[0]
+    shown = sandbox(f"%comflowy show {sweep}")
+    assert not any(one.status is not None and one.status.is_live for one in shown.value.cells)
+    planned = sandbox(f"{line} --dry-run")
+    assert "12 cells: " in texts(planned)[0]
+    assert re.search(r"\d+ cancelled \(tried again\)", texts(planned)[0])
+
+
+def test_a_timeout_leaves_it_running_and_cancel_ends_it(sandbox):
+    cell = sandbox(f"%comflowy sweep default {SLOW} cfg=1..6 seed=22 --timeout 0.5 --as late")
+    assert isinstance(cell.error, RunTimeout)
+    ref = cell.error.run.ref
+    stopped = sandbox(f"%comflowy cancel {ref}")
+    assert stopped.error is None
+    assert re.match(rf"{ref} late \(default\) - 0 of 6 success - [1-6] cancelled", texts(stopped)[0])
+    assert cell.error.run.wait(30).is_settled
+    assert not any(one.status is Status.RUNNING for one in cell.error.run.cells)
+
+
+def test_show_save_runs_and_cells_by_reference(sandbox, tmp_path):
+    sweep = sandbox(f"%comflowy sweep default {SMALL} cfg=6.5,7.5 seed=31 --as pair").value
+    shown = sandbox("%comflowy show pair")
+    assert shown.error is None
+    assert shown.value.ref == sweep.ref
+    assert "2 of 2 success" in texts(shown)[0]
+    assert sum("image/jpeg" in data for data in shown.last) == 1
+    one = sandbox(f"%comflowy show {sweep.ref}.2")
+    assert one.value.params["3::cfg"] == 7.5
+    again = sandbox(f"%comflowy run --from {sweep.ref}.2")
+    assert "nothing sent" in texts(again)[0]
+    saved = sandbox(f"%comflowy save pair {tmp_path}/out")
+    assert saved.error is None
+    assert str(tmp_path) not in str(saved.last)
+    assert {"sweep.json", "contact_sheet.jpg"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    listed = sandbox(f"%comflowy runs {sweep.ref}")
+    assert f"{sweep.ref}.2" in texts(listed)[0]
+    assert sweep.ref in texts(sandbox("%comflowy runs"))[0]
+    by_object = sandbox("%comflowy show {pair}")
+    assert by_object.value.ref == sweep.ref
+
+
+def test_it_is_shown_again_with_no_service(sandbox, shell):
+    ref = sandbox(f"%comflowy sweep default {SMALL} cfg=6.75,7.75 seed=31 --as alone").value.ref
+    shell.run_line_magic("unload_ext", "comflowy_nb")
+    shell.run_line_magic("load_ext", "comflowy_nb")
+    shown = sandbox("%comflowy show alone")
+    assert shown.error is None
+    assert shown.value.ref == ref
+    assert any("image/jpeg" in data for data in shown.last)
+
+
+def test_export_writes_a_file_that_says_the_same(sandbox, tmp_path, monkeypatch):
+    from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
+
+    monkeypatch.chdir(tmp_path)
+    cell = sandbox(
+        f"%comflowy sweep default {SMALL} cfg=2..8..2 seed=random#2 --as nightly --x seed --export night.yaml"
+    )
+    assert cell.error is None
+    assert "night.yaml" in texts(cell)[0]
+    read = read_sweep_file(tmp_path / "night.yaml")
+    assert read.options["name"] == "nightly"
+    assert read.options["x"] == "seed"
+
+
+def test_in_a_terminal_lines_and_paths_are_printed(sandbox, shell, cell, monkeypatch):
+    monkeypatch.delattr(shell, "kernel")
+    done = cell(f"s = %comflowy sweep default {SMALL} cfg=5.5,8.5 seed=41")
+    assert done.error is None
+    assert "2 cells: 2 new" in done.stdout
+    assert "2 of 2 success" in done.stdout
+    assert ".png" in done.stdout
+    assert not done.sent
+
+
+def test_in_the_background_the_view_thread_fills_the_same_cell(sandbox, shell, monkeypatch):
+    monkeypatch.setattr(shell, "kernel", type("Kernel", (), {"_allow_stdin": True})(), raising=False)
+    monkeypatch.setattr(sweep_command, "wait_drawing", None)  # the cell must not wait
+    cell = sandbox(
+        "import time\n"
+        "s = %comflowy sweep default 5::width=64 5::height=64 steps=60 cfg=1..8 seed=78 --background\n"
+        "viewer = get_ipython().magics_manager.registry['Comflowy'].session.viewer\n"
+        "end = time.monotonic() + 60\n"
+        "while viewer._views and time.monotonic() < end: time.sleep(0.02)\n"
+        "s"
+    )
+    assert cell.error is None
+    _, status, drawn = texts(cell)
+    assert "8 of 8 success" in status
+    assert drawn.startswith(f"{cell.value.ref}: 8 cells, 8 images")
+    assert len(cell.handles) == 3, "and nothing by the value the cell ends in"

@@ -1,0 +1,133 @@
+"""The reading of a line by the table of commands."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.error import UsageError
+
+from comflowy_nb.errors import LineError
+from comflowy_nb.notebook.commands.table import COMMANDS, duration_s, read_line
+
+
+def read(line, body=None, **names):
+    return read_line(line, body, names)
+
+
+def test_options_and_fields_stand_in_any_order():
+    one = read('run --as best cfg=7 default --fresh 6::text="a b" --timeout 5m')
+    other = read('run default cfg=7 6::text="a b" --as=best --timeout=5m --fresh')
+    for request in (one, other):
+        assert [word.text for word in request.words] == ["default"]
+        assert [(word.key, word.value) for word in request.fields] == [("cfg", "7"), ("6::text", "a b")]
+        assert request.options == {"as": "best", "fresh": True, "timeout": 300.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30", 30), ("30s", 30), ("5m", 300), ("2h", 7200), ("30d", 2_592_000), ("0.5", 0.5)]
+)
+def test_durations(text, seconds):
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "5 m", "-3", "1e3", "3w", "inf"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="use 30s, 5m, 2h or 30d"):
+        duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("rnu default", "nearest: run"),
+        ("draw default", "there is no command 'draw'"),
+        ("compair r1 r2", "there is no command 'compair'; nearest: compare"),
+        ("run default --freh", "nearest: --fresh"),
+        ("run default --back", "has no option --back"),
+        ("run default --as", "--as needs a value: --as NAME"),
+        ("run default --as --fresh", "--as needs a value"),
+        ("run default --fresh=yes", "--fresh takes no value"),
+        ("run default --fresh --fresh", "stands there twice"),
+        ("run default --timeout soon", "invalid --timeout 'soon': use 30s, 5m, 2h or 30d"),
+        ("run default --retry never", "invalid --retry 'never': use failed, unknown, all or none"),
+        ("run default --as last", "invalid --as 'last': the name is reserved"),
+        ("run default --as r12", "reserved"),
+        ("run default --as s3", "reserved"),
+        ("run default --as for", "reserved"),
+        ("run default --as 2cats", "invalid --as '2cats': not a Python identifier (last, r1 and s1 are reserved)"),
+        (
+            "run default text=a photo of",
+            "unexpected word 'photo'. Put text that contains spaces in quotes: text=\"a photo of\"",
+        ),
+        ("run 6::text=a cat default --fresh", 'in quotes: 6::text="a cat default"'),
+        (
+            "run --from r1 6::text=a cat",
+            "unexpected word 'cat'. Put text that contains spaces in quotes: 6::text=\"a cat\"",
+        ),
+        ("run default other", "unexpected word 'other': %comflowy run WORKFLOW"),
+        ("run default --save x.tar.gz", "use a folder"),
+        ("runs --status done", "invalid --status 'done': use "),
+        ("runs --since yesterday", "invalid --since 'yesterday': use 30s, 5m, 2h or 30d"),
+        ("runs --limit 0", "invalid --limit '0': use a whole number from 1"),
+        ("sweep default sampler_name=euler, heun", "without spaces between them: sampler_name=euler,heun"),
+        ("sweep default sampler_name=euler ,heun", "without spaces between them: sampler_name=euler,heun"),
+        ("sweep default cfg={np.linspace(2, 8, 3)}", "only the plain name of a variable stands in braces"),
+        ("show", "show needs more"),
+        ("show cfg=7", "unexpected word 'cfg=7': %comflowy show REF"),
+        ("save r1", "save needs more"),
+        ("login me", "unexpected word 'me': %comflowy login"),
+    ],
+)
+def test_wrong_usage_is_told_with_the_nearest_spelling(line, told):
+    with pytest.raises(UsageError) as caught:
+        read(line)
+    assert told in str(caught.value)
+    assert type(caught.value) is UsageError, "only the very class is shown as one line"
+
+
+def test_a_body_is_for_commands_that_take_one():
+    assert read("run default", "cfg: 7").body == "cfg: 7"
+    with pytest.raises(UsageError, match="takes no body"):
+        read("show r1", "cfg: 7")
+    with pytest.raises(UsageError, match="needs a command"):
+        read("", "cfg: 7")
+
+
+def test_names_of_python_stand_for_workflows_and_values_of_options():
+    request = read("run {which} --as {name} --save {place}", which="default", name="best", place="out")
+    assert request.text(request.words[0]) == "default"
+    assert request.options == {"as": "best", "save": "out"}
+    with pytest.raises(LineError, match="nothing"):
+        read("run default --as {nothing}")
+
+
+def test_a_reference_may_be_the_object_itself():
+    run = object()
+    request = read("show {run} r1", run=run)
+    assert request.ref(request.words[0]) is run
+    assert request.ref(request.words[1]) == "r1"
+
+
+def test_a_text_in_quotes_is_no_option():
+    request = read("runs '--fresh'")
+    assert [word.text for word in request.words] == ["--fresh"]
+
+
+def test_an_option_may_hold_a_path_with_an_equals_sign():
+    assert read("run default --save=/a/b=c").options == {"save": "/a/b=c"}
+    assert read("run --from a/b.png").options == {"from": "a/b.png"}
+
+
+def test_nothing_typed_asks_where_things_stand():
+    assert read("").command.name == ""
+    assert read("# only a comment").command.name == ""
+
+
+def test_every_command_can_be_imported_and_has_help():
+    from importlib import import_module
+
+    from comflowy_nb.notebook.commands import help as help_command
+
+    for command in COMMANDS.values():
+        module, _, function = command.place.partition(":")
+        assert callable(getattr(import_module(f"comflowy_nb.notebook.commands.{module}"), function))
+        assert help_command._MORE[command.name]

@@ -1,0 +1,348 @@
+"""The comparison without a browser: what it is asked and gives, what it keeps, what it writes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import traitlets
+from PIL import Image
+
+import comflowy_nb
+from comflowy_nb.errors import FieldError, PictureError, SettingsError
+from comflowy_nb.notebook.compare import widget as module
+from comflowy_nb.notebook.compare.widget import Comparison, compare, comparison
+
+EVIL = "</script><img src=x onerror=alert(1)><!--"
+
+
+@pytest.fixture
+def pair(folder):
+    """Two runs that differ in cfg and in a word."""
+    values = [
+        {"3::cfg": 7, "6::text": "a glass bottle at sea, stars"},
+        {"3::cfg": 4, "6::text": "a vase at sea, stars"},
+    ]
+    return [folder.run(("9", 640, 480), params={**each, "3::seed": 5}) for each in values]
+
+
+@pytest.fixture
+def made(pair):
+    made = comparison(pair)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def told(made, monkeypatch):
+    """What the comparison sends to the browser, in order."""
+    sent = []
+    monkeypatch.setattr(type(made), "send", lambda _, content, buffers=None: sent.append((content, buffers)))
+    return sent
+
+
+def ask(made, **asked):
+    """A message as a view sends it."""
+    made._handle_custom_msg({"view": "v1", **asked}, [])
+
+
+def image_of(content):
+    return Image.open(io.BytesIO(content))
+
+
+def test_it_is_public_and_takes_things_one_by_one(pair):
+    made = comflowy_nb.compare(*pair, mode="blink")
+    assert isinstance(made, Comparison)
+    assert repr(made) == "<Comparison of r1, r2>"
+    assert made.mode == "blink"
+    made.close()
+
+
+def test_two_begin_under_the_slider_and_more_side_by_side(pair):
+    assert comparison(pair).mode == "slider"
+    assert comparison([*pair, pair[0]]).mode == "side"
+
+
+def test_a_view_gets_the_picture_it_asks_for_as_it_is_on_disk(made, told, pair):
+    ask(made, ask="picture", index=1)
+    ((content, buffers),) = told
+    assert content == {"to": {"view": "v1", "ask": "picture", "index": 1}, "kind": "image/png"}
+    assert buffers == [pair[1].images[0].bytes]
+
+
+def test_a_preview_is_small_and_a_difference_comes_with_its_numbers(made, told):
+    ask(made, ask="preview", index=0)
+    ask(made, ask="difference", pair=[0, 1])
+    (preview, (first,)), (difference, (second,)) = told
+    assert preview["kind"] == "image/jpeg"
+    assert image_of(first).size == (512, 384)
+    assert image_of(second).size == (640, 480)
+    assert difference["numbers"] == "The two pictures are equal, pixel for pixel."
+    assert difference["top"] == 8
+
+
+def test_numbers_say_what_they_do_not_mean(folder, tmp_path):
+    runs = [folder.run(("9", 30, 20), params={"3::seed": seed}) for seed in (1, 2)]
+    Image.new("RGB", (30, 20), (9, 9, 9)).save(runs[1].images[0].path)
+    said, _ = comparison(runs).give({"ask": "difference", "pair": [0, 1]})
+    assert re.fullmatch(
+        r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB · [\d.]+% of the pixels differ", said["numbers"]
+    )
+    assert said["word"].startswith("The seeds differ, so the numbers say only that these are two pictures")
+    same = [folder.run(("9", 30, 20), params={"3::seed": 1}) for _ in range(2)]
+    Image.new("RGB", (30, 20), (9, 9, 9)).save(same[1].images[0].path)
+    said, _ = comparison(same).give({"ask": "difference", "pair": [0, 1]})
+    assert said["word"].startswith("They say how much changed, not which is better; across different seeds")
+
+
+def test_different_sizes_share_a_canvas_have_no_numbers_and_it_says_so(folder):
+    made = comparison([folder.run(("9", 64, 64)), folder.run(("9", 96, 64))])
+    assert made._content["canvas"] == [96, 64]
+    times = "\N{MULTIPLICATION SIGN}"
+    assert f"different sizes: each is scaled to fit a canvas of 96 {times} 64 pixels, in its middle." in made.text
+    said, _ = made.give({"ask": "difference", "pair": [0, 1]})
+    assert said["numbers"] == "No numbers: the pictures have different sizes."
+
+
+def test_a_file_that_went_away_is_said_to_the_view(made, told, pair):
+    pair[0].images[0].path.unlink()
+    ask(made, ask="picture", index=0)
+    ask(made, ask="difference", pair=[0, 1])
+    assert [content["problem"] for content, _ in told] == [
+        "the file of r1 can't be read: No such file or directory",
+        "the file of r1 is not there any more",
+    ]
+    assert all(buffers is None for _, buffers in told)
+
+
+@pytest.mark.parametrize("asked", [{"ask": "picture", "index": 7}, {"ask": "picture", "index": -1},
+                                   {"ask": "difference", "pair": [0]}, {"ask": "/etc/passwd"}, {}])  # fmt: skip
+def test_what_it_does_not_know_is_answered_plainly(made, told, asked):
+    ask(made, **asked)
+    ((content, _),) = told
+    assert content["problem"].startswith("the page asked for something")
+
+
+def test_the_saved_state_holds_words_only(made, pair):
+    state = made.get_state()
+    written = {key: value for key, value in state.items() if key not in {"_esm", "_css"}}
+    text = json.dumps(written, default=lambda value: pytest.fail(f"{value!r} is in the state"))
+    assert len(text) < 4000
+    assert str(pair[0].images[0].path.parent) not in text
+    assert "127.0.0.1" not in text
+    ask(made, ask="picture", index=0)
+    assert len(json.dumps({key: made.get_state()[key] for key in written})) == len(text), "nothing was kept"
+
+
+def test_what_the_browser_sets_is_read_back_and_checked(made):
+    made.set_state({"position": 12.5, "mode": "difference", "left": 1, "right": 0})
+    assert (made.position, made.mode, made.left, made.right) == (12.5, "difference", 1, 0)
+    with pytest.raises(traitlets.TraitError, match="there are 2 pictures, from 0 to 1, so no 2"):
+        made.left = 2
+    for name, value in [("mode", "wobble"), ("position", 101), ("pace_s", 0.1), ("right", -1)]:
+        with pytest.raises(traitlets.TraitError):
+            setattr(made, name, value)
+
+
+def test_unknown_keywords_and_modes_are_refused(pair):
+    with pytest.raises(TypeError, match="speed"):
+        compare(*pair, speed=3)
+    with pytest.raises(TypeError, match="positoin"):
+        Comparison([], positoin=3)
+    with pytest.raises(SettingsError, match=r"^mode is slider, blink, side or difference, not 'wipe'$"):
+        compare(*pair, mode="wipe")
+    with pytest.raises(FieldError, match=r"^no picture here has a field 'cgf'; nearest: "):
+        compare(*pair, label=["cgf"])
+
+
+def test_captions_are_the_short_fields_that_differ_or_those_asked_for(pair):
+    def captions(made):
+        return [each["caption"] for each in made._content["pictures"]]
+
+    assert captions(comparison(pair)) == ["cfg 7", "cfg 4"]
+    assert captions(comparison(pair, label=["seed", "cfg"])) == ["seed 5 · cfg 7", "seed 5 · cfg 4"]
+    assert captions(comparison(pair, label=["3::seed"])) == ["seed 5", "seed 5"]
+
+
+def test_the_bundle_shows_table_and_figure_where_no_widget_lives(made):
+    data, metadata = made._repr_mimebundle_()
+    assert {"application/vnd.jupyter.widget-view+json", "text/plain", "text/html", "image/jpeg"} == set(data)
+    lines = [line.split() for line in data["text/plain"].splitlines()[:3]]
+    assert lines == [["picture", "cfg", "text"], *(f"r{n} {v}".split() for n, v in
+                     [(1, "7 a glass bottle at sea, stars"), (2, "4 a vase at sea, stars")])]  # fmt: skip
+    assert re.findall(r"<b [^>]*>([^<]*)</b>", data["text/html"]) == ["glass bottle", "vase"]
+    assert "<script" not in data["text/html"]
+    width, height = metadata["image/jpeg"]["width"], metadata["image/jpeg"]["height"]
+    assert image_of(made.jpeg).size in {(width, height), (2 * width, 2 * height)}
+    assert len(made.jpeg) < 250_000
+    assert made.figure.get_figwidth() > 0
+
+
+def test_a_comparison_in_a_notebook_of_several_stays_small(folder):
+    rng = np.random.default_rng(1)
+    runs = [folder.run(("9", 600, 600)) for _ in range(9)]
+    for run in runs:
+        Image.fromarray(rng.integers(0, 256, (600, 600, 3), dtype=np.uint8)).save(run.images[0].path)
+    data, _ = comparison(runs).bundle()
+    assert len(json.dumps(data)) < 1_500_000, "noise, which no JPEG makes small"
+
+
+def test_words_of_others_are_escaped_everywhere(folder, tmp_path):
+    runs = [folder.run(("9", 30, 20), params={"6::text": f"{EVIL} {word}"}, name=EVIL) for word in ("a", "b")]
+    evil_file = tmp_path / "<img src=x onerror=alert(2)>.png"
+    Image.new("RGB", (30, 20)).save(evil_file)
+    made = comparison([*runs, evil_file])
+    data, _ = made.bundle()
+    page = made.save(tmp_path / "page.html").read_text()
+    for html in (data["text/html"], page):
+        tags = Tags(html)
+        assert "onerror" not in {name for _, attributes in tags.found for name, _ in attributes}
+        assert [tag for tag, _ in tags.found].count("script") == (html.count("<script") if html is page else 0)
+        assert {dict(attributes).get("src", "data:")[:5] for _, attributes in tags.found} == {"data:"}
+
+
+class Tags(HTMLParser):
+    """The tags of a page as a browser would read them."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, attributes))
+
+
+def test_a_page_holds_all_pictures_no_path_and_no_notes(made, pair, tmp_path):
+    from PIL.PngImagePlugin import PngInfo
+
+    notes = PngInfo()
+    notes.add_text("prompt", '{"1": {"class_type": "X", "inputs": {"api_key": "sk-secret"}}}')
+    path = pair[0].images[0].path
+    Image.open(path).save(path, pnginfo=notes)
+    made.position = 30
+    saved = made.save(tmp_path / "out" / "why")
+    assert saved == tmp_path / "out" / "why.html"
+    page = saved.read_text()
+    blocks = dict(re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', page))
+    assert set(blocks) == {"preview-0", "preview-1", "picture-0", "picture-1", "difference-0-1"}
+    content = base64.b64decode(blocks["picture-0"])
+    assert b"sk-secret" not in content
+    assert np.array_equal(np.asarray(image_of(content)), np.asarray(Image.open(path)))
+    assert str(tmp_path) not in page
+    assert "127.0.0.1" not in page
+    state = json.loads(re.search(r'id="comparison">(.*?)</script>', page)[1])["state"]
+    assert state["position"] == 30
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+
+
+def test_a_page_of_very_large_pictures_has_them_as_jpeg(made, tmp_path, monkeypatch):
+    from comflowy_nb.notebook.compare import html_page as compare_page
+
+    monkeypatch.setattr(compare_page, "_LARGEST_BYTES", 1000)
+    page = made.save(tmp_path / "why.html").read_text()
+    assert "as JPEG, in full size" in page
+    assert page.count('"kind": "image/jpeg"') == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("why.png", "a comparison is saved as a page: why.html, not why.png"),
+        (".", "is a folder; name a file"),
+        ("file.txt/why.html", "why.html can't be written"),
+    ],
+)
+def test_a_page_that_cannot_be_written(made, tmp_path, name, said):
+    (tmp_path / "file.txt").write_text("")
+    with pytest.raises(PictureError, match=re.escape(said)):
+        made.save(tmp_path / name)
+    assert [each.name for each in tmp_path.iterdir() if each.suffix in {".html", ".part"}] == []
+
+
+def test_closing_frees_everything(made, told):
+    made.close()
+    ask(made, ask="picture", index=0)
+    assert told == []
+    assert made.names == []
+    assert made.bundle() == ({"text/plain": "<Comparison of >"}, {})
+    made.close()
+
+
+def test_script_and_style_ask_nobody_and_read_nothing_as_html():
+    for text in (module.SCRIPT, module.STYLE):
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|import\(|url\(|fetch\(", text)
+        assert "</script" not in text
+    assert "innerHTML" not in module.SCRIPT
+
+
+# -- the command ------------------------------------------------------------------------------------------------
+
+
+def run(cell, seed, **more):
+    fields = " ".join(f"{key}={value}" for key, value in more.items())
+    line = f"%comflowy run default 3::steps=2 5::width=64 5::height=64 3::seed={seed} {fields}"
+    return cell(line).value
+
+
+def test_the_command_shows_it_once_and_gives_it(sandbox, tmp_path):
+    one, other = run(sandbox, 1001), run(sandbox, 1001, cfg=3)
+    page = tmp_path / "why.html"
+    shown = sandbox(f"%comflowy compare {one.ref} {other.ref} --mode blink --save {page}")
+    assert isinstance(shown.value, Comparison)
+    assert shown.value.mode == "blink"
+    bundles = [data for data in shown.last if "image/jpeg" in data]
+    assert len(bundles) == 1
+    assert f"{other.ref}" in bundles[0]["text/plain"]
+    assert any("saved: why.html" in data["text/plain"] for data in shown.last)
+    assert page.exists()
+    assert sandbox(f"%comflowy compare {one.ref} {other.ref};").value is None
+
+
+def test_the_command_takes_python_s_objects(sandbox, shell):
+    shell.user_ns["mine"] = run(sandbox, 1002)
+    shell.user_ns["red"] = Image.new("RGB", (64, 64), "red")
+    assert sandbox("%comflowy compare {mine} {red} last").value.names == [
+        shell.user_ns["mine"].ref, "picture 2", shell.user_ns["mine"].ref,
+    ]  # fmt: skip
+    shell.user_ns["both"] = [shell.user_ns["mine"], shell.user_ns["red"]]
+    assert len(sandbox("%comflowy compare {both}").value.names) == 2
+
+
+def test_errors_of_the_command_are_one_line(sandbox):
+    ref = run(sandbox, 1003).ref
+    for words in (ref, f"{ref} r999", f"{ref} nothing.png", f"{ref} " * 11):
+        caught = sandbox(f"%comflowy compare {words}")
+        assert caught.value is None
+        assert len(caught.lines) == 1
+    assert sandbox(f"%comflowy compare {ref} {ref} --mode wipe").error is not None
+
+
+def test_in_a_terminal_it_prints_the_table_and_the_paths(sandbox, shell, monkeypatch):
+    one, other = run(sandbox, 1004), run(sandbox, 1004, cfg=3)
+    monkeypatch.setattr(shell, "kernel", None)
+    shown = sandbox(f"%comflowy compare {one.ref} {other.ref}")
+    assert re.search(rf"{one.ref} +8\n{other.ref} +3\n", shown.stdout), shown.stdout
+    assert str(one.images[0].path) in shown.stdout
+    assert shown.last == []
+
+
+def test_references_are_completed(sandbox, shell):
+    from test_completion import offered
+
+    ref = run(sandbox, 1005).ref
+    assert ref in offered(shell, "%comflowy compare ")
+    assert ref in offered(shell, f"%comflowy compare {ref} ")
+    assert offered(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
+    assert "--save" in offered(shell, f"%comflowy compare {ref} ", "--")
+
+
+def test_help_says_how(sandbox):
+    said = sandbox("%comflowy help compare").last[0]["text/plain"]
+    assert "--save FILE.html" in said
+    assert "arrows move the slider" in said

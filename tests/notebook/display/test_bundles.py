@@ -1,0 +1,37 @@
+"""Texts and tables: the same in both forms, and nothing in them acts."""
+
+from __future__ import annotations
+
+from comflowy_nb.notebook.display.bundles import Table, join, paragraph, preformatted, table
+from comflowy_nb.notebook.display.sanitize import plain, shorten
+
+EVIL = "<script>alert(1)</script>&\"'"
+
+
+def test_everything_is_escaped():
+    shown = [
+        paragraph(EVIL),
+        preformatted(EVIL),
+        table(Table((EVIL, "b"), [(EVIL, EVIL)])),
+        join(paragraph(EVIL), paragraph(EVIL)),
+    ]
+    for bundle in shown:
+        assert "<script" not in bundle["text/html"]
+        assert "&lt;script&gt;" in bundle["text/html"]
+        assert EVIL in bundle["text/plain"]
+
+
+def test_a_table_leaves_out_empty_columns_and_cuts_long_cells_in_the_text_only():
+    bundle = table(Table(("run", "name", "set"), [("r1", "", "x" * 100), ("r2", "", "y")]))
+    lines = bundle["text/plain"].splitlines()
+    assert lines[0].split() == ["run", "set"]
+    assert lines[1] == f"r1   {'x' * 57}..."
+    assert "x" * 100 in bundle["text/html"]
+    assert "<style" not in bundle["text/html"]
+
+
+def test_control_characters_reach_no_screen():
+    assert plain("a\x1b[31mred\x1b[0m\x07\x00b\x9bc\ttab\nline") == "aredbc\ttab\nline"
+    error = ValueError("x")
+    shorten(error)
+    assert error._render_traceback_() == ["ValueError: x"]

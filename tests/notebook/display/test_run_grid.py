@@ -1,0 +1,145 @@
+"""The drawn grid: its pixels, its size, and texts in any script without a warning."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comflowy_nb.notebook.display.run_grid import Grid
+from comflowy_nb.notebook.display.show import grid
+from comflowy_nb.services.base import Problem, Status
+
+
+def pixels(shown):
+    return np.asarray(Image.open(io.BytesIO(shown.jpeg)).convert("RGB")).astype(int)
+
+
+def test_a_notebook_gets_a_jpeg_of_twice_the_pixels_with_its_size_and_the_files_names(folder):
+    shown = grid(folder.run(("9", 512, 512)))
+    data, metadata = shown._repr_mimebundle_(include=None, exclude=None)
+    assert set(data) == {"text/plain", "image/jpeg"}
+    image = Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"])))
+    size = metadata["image/jpeg"]
+    assert image.size == (2 * size["width"], 2 * size["height"])
+    assert size["width"] == 512 + 2 * 20
+    assert data["text/plain"] == "r1: 1 picture\n  token1_0.png"
+    assert str(folder.root) not in data["text/plain"]
+
+
+def test_the_picture_is_there_as_it_is_on_disk(folder):
+    run = folder.run(("9", 256, 256))
+    seen = pixels(grid(run))[40 : 40 + 512, 40 : 40 + 512]
+    original = np.asarray(run.images[0].pil().resize((512, 512), Image.Resampling.LANCZOS)).astype(int)
+    assert abs(seen - original).mean() < 4
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 16, 64])
+def test_any_number_of_runs_is_at_most_1200_wide_and_below_a_megabyte(folder, count):
+    side = 640 if count <= 16 else 256  # making so many takes longer than drawing them
+    runs = [
+        folder.run(("9", side, side), params={"3::cfg": float(n), "6::text": f"number {n} " * 9}) for n in range(count)
+    ]
+    shown = grid(runs)
+    assert shown.size_px[0] <= 1200
+    assert len(shown.bundle()[0]["image/jpeg"]) < 1_000_000
+
+
+def test_a_large_grid_is_drawn_from_thumbnails(folder):
+    runs = [folder.run(("9", 640, 640), params={"3::cfg": float(n)}) for n in range(10)]
+    for run in runs:
+        run.images[0].path.unlink()
+    with pytest.raises(Exception, match="not on disk"):
+        runs[0].images[0].pil()
+    for run in runs:  # the thumbnails are there, the originals only named
+        (folder.root / run.record.pictures[0].file).write_bytes(b"")
+    assert pixels(grid(runs)).std() > 20
+
+
+def test_transparent_pixels_are_white(folder):
+    run = folder.run(("9", 64, 64))
+    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(run.images[0].path)
+    assert (pixels(grid(run))[60:140, 60:140] > 250).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "美しい風景、ガラスの瓶",
+        "emoji 🎉🏞️ family 👨‍👩‍👧 flag 🇫🇷",
+        "maths $x_1^2$ and $5, and \\frac{1}{2} $unclosed",
+        "tabs\tand\nbreaks\r\n and \x1b[31mcontrol\x00 characters",
+        "عربي עברית हिन्दी ไทย",
+        "x" * 3000,
+        "",
+        " ",
+    ],
+)
+def test_texts_in_any_script_are_drawn_without_a_warning(folder, text, recwarn):
+    assert grid(folder.run(("9", 64, 64), params={"6::text": text, "3::note": text[:20]})).jpeg
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_a_failed_run_and_a_missing_picture_are_panels_with_words(folder):
+    good, failed = (
+        folder.run(("9", 128, 128)),
+        folder.run(status=Status.FAILED, problem=Problem("<b>out</b> of memory")),
+    )
+    lost = folder.run(("9", 128, 128), ("9", 128, 128), missing={1: "cut short"})
+    assert pixels(grid([good, failed, lost])).shape[2] == 3
+    assert grid(lost).files() == ["token3_0.png"]
+
+
+def test_a_picture_gone_from_disk_is_said_on_the_grid(folder):
+    run = folder.run(("9", 128, 128))
+    run.images[0].path.write_bytes(b"no picture")
+    assert grid(run).jpeg
+
+
+def test_the_figure_is_matplotlib_s_and_no_global_one(folder):
+    import sys
+
+    shown = grid(folder.run(("9", 64, 64)))
+    assert shown.figure.axes
+    if "matplotlib.pyplot" in sys.modules:
+        assert not sys.modules["matplotlib.pyplot"].get_fignums()
+    stream = io.BytesIO()
+    shown.figure.savefig(stream, format="png")
+    assert Image.open(stream).size[0] == 2 * shown.size_px[0]
+
+
+def test_a_person_s_own_matplotlib_style_changes_nothing(folder):
+    import matplotlib as mpl
+
+    plain = grid(folder.run(("9", 64, 64), number=5)).jpeg
+    with mpl.rc_context(
+        {"figure.facecolor": "red", "text.color": "red", "font.family": "serif", "figure.autolayout": True,
+         "savefig.bbox": "tight", "figure.dpi": 30, "image.cmap": "gray", "axes.facecolor": "red"}
+    ):  # fmt: skip
+        assert grid(folder.run(("9", 64, 64), number=5)).jpeg == plain
+
+
+def test_only_one_picture_of_a_run(folder):
+    run = folder.run(("9", 64, 64), ("9", 128, 128))
+    assert Grid([run], only=[1]).files() == ["token1_1.png"]
+
+
+def test_seeds_and_titles_come_from_the_picture_s_own_graph(folder):
+    from PIL.PngImagePlugin import PngInfo
+
+    from comflowy_nb.notebook.display.run_grid import _read_graph
+
+    run = folder.run(("9", 64, 64))
+    notes = PngInfo()
+    notes.add_text(
+        "prompt",
+        '{"3": {"class_type": "KSampler", "inputs": {"seed": 77, "model": ["4", 0]}},'
+        ' "9": {"class_type": "SaveImage", "inputs": {}, "_meta": {"title": "Save Image"}}}',
+    )
+    run.images[0].pil().save(run.images[0].path, pnginfo=notes)
+    seeds, titles = _read_graph(run)
+    assert seeds == {"3::seed": 77}
+    assert titles == {"3": "KSampler", "9": "Save Image"}

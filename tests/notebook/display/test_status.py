@@ -1,0 +1,123 @@
+"""The status line: what it says in each state, and that nothing in it acts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+
+from comflowy_nb.notebook.display.status import day, status_line, time_text
+from comflowy_nb.services.base import Problem, Progress, Status
+
+
+def text_of(html):
+    found = []
+    parser = HTMLParser()
+    parser.handle_data = found.append
+    parser.feed(html)
+    return "".join(found)
+
+
+def test_a_running_run_tells_node_steps_nodes_and_time(folder):
+    run = folder.run(status=Status.RUNNING)
+    run.report(progress=Progress(node="3", title="KSampler", value=12, max=20, nodes_done=3, nodes_total=7))
+    run.started_clock_s -= 4.1
+    line = status_line(run, usual_s=5.0)
+    assert re.fullmatch(
+        r"r1 default on sandbox - running KSampler 12/20 - 3 of 7 nodes - \d+\.\d s \(usually 5 s\)", line.text
+    )
+    assert line.fraction == pytest.approx((3 + 12 / 20) / 7)
+    assert "width:51.4%" in line.html
+
+
+@pytest.mark.parametrize("status", [Status.SUBMITTING, Status.WAITING, Status.PENDING])
+def test_a_run_that_has_not_begun_says_which_state_it_is_in(folder, status):
+    line = status_line(folder.run(status=status))
+    assert f" - {status} - " in line.text
+
+
+def test_without_progress_the_usual_time_moves_the_bar_and_never_fills_it(folder):
+    run = folder.run(status=Status.RUNNING)
+    run.started_clock_s -= 100
+    assert status_line(run).fraction is None
+    assert status_line(run, usual_s=5.0).fraction == 0.95
+
+
+def test_success_tells_the_time_and_the_drawn_seed(folder):
+    run = folder.run(("9", 8, 8), params={"3::seed": 42})
+    assert status_line(run, drawn={"3::seed": 42}).text == "r1 default - success in 5.2 s - seed 42 (drawn)"
+    assert status_line(run).text == "r1 default - success in 5.2 s"
+
+
+def test_the_same_request_is_told_with_its_day_unless_it_was_today(folder):
+    run = folder.run(("9", 8, 8))
+    assert status_line(run, how="same").text == "same as r1, nothing sent; --fresh runs it again"
+    past = datetime.now().astimezone() - timedelta(days=40)
+    run.update(replace(run.record, finished_at=past.timestamp()))
+    year = f" {past.year}" if past.year != datetime.now().astimezone().year else ""
+    assert status_line(run, how="same").text == (
+        f"same as r1 ({past.day} {past:%b}{year}), nothing sent; --fresh runs it again"
+    )
+
+
+def test_a_failure_names_node_and_message(folder):
+    run = folder.run(status=Status.FAILED, problem=Problem("cfg is too big", "3", "KSampler"))
+    assert status_line(run).text == "r1 default - failed after 5.2 s - node 3 (KSampler): cfg is too big"
+
+
+def test_unknown_reads_as_a_person_would_say_it(folder):
+    line = status_line(folder.run(status=Status.UNKNOWN, reason="the connection broke"))
+    assert "we can't tell whether the service took it" in line.text
+    assert "the connection broke" in line.text
+
+
+def test_missing_pictures_are_named_with_the_way_to_get_them(folder):
+    run = folder.run(("9", 8, 8), ("9", 8, 8), missing={1: "the host was refused"})
+    assert "r1[1] is missing: the host was refused; %comflowy show r1 fetches again" in status_line(run).text
+
+
+def test_a_service_s_own_word_is_shown_as_it_is(folder):
+    run = folder.run(status=Status.RUNNING, service_word="warming-up")
+    assert " - warming-up - " in status_line(run).text
+
+
+def test_what_comes_from_a_service_or_a_person_is_text_in_html(folder):
+    evil = "<img src=x onerror=alert(1)>"
+    run = folder.run(
+        status=Status.FAILED, problem=Problem(evil), workflow=f"{evil}w", name=f"{evil}n", remark=f"{evil}r"
+    )
+    html = status_line(run, note=f"{evil}o").html
+    assert "<img" not in html
+    assert html.count("&lt;img") == 5
+
+
+@pytest.mark.parametrize("how", ["new", "same", "shown"])
+def test_html_says_the_same_as_the_text_without_script_or_style_sheet(folder, how):
+    line = status_line(folder.run(("9", 8, 8)), how=how, drawn={"3::seed": 5}, note="more")
+    assert text_of(line.html) == line.text
+    for word in ("<script", "<style", "@keyframes", "animation", "http"):
+        assert word not in line.html
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (4.14, "4.1 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (125, "2 min 5 s"),
+        (3840, "1 h 4 min"),
+    ],
+)
+def test_times(seconds, text):
+    assert time_text(seconds) == text
+
+
+def test_a_day_is_a_time_today():
+    now = datetime.now().astimezone()
+    assert day(now.timestamp()) == f"{now:%H:%M}"

@@ -1,0 +1,338 @@
+"""The grid while it fills: what is painted anew, how often, from which files, and how large it gets."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+
+import numpy as np
+import pytest
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from comflowy_nb.database.sweep_rows import SweepRecord
+from comflowy_nb.notebook.display import sweep_grid
+from comflowy_nb.notebook.display.show import grid
+from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
+from comflowy_nb.notebook.display.sweep_view import SweepView
+from comflowy_nb.notebook.display.views import UPDATE_S
+from comflowy_nb.services.base import Problem, Progress, Status
+from comflowy_nb.sweeps.sweep import Sweep
+from comflowy_nb.tracking.run import Run
+from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, expand
+
+NOWHERE = {"x": None, "y": None, "z": None}
+
+
+def axis(field, values):
+    return Axis(field, "values", (field,), tuple(AxisValue({field: value}, str(value)) for value in values))
+
+
+@pytest.fixture
+def swept(folder):
+    """`swept(axis, axis ...)`: a sweep whose cells have no runs; `give(cell, ...)` gives one a run from the folder."""
+
+    def make(*axes, sending=True):
+        laid_out = Axes({}, axes, (), tuple(one.name for one in axes))
+        cells = expand(laid_out, workflow_content="default", identity="sandbox", seed_of=lambda key, fields: 1)
+        record = SweepRecord("sweep", 1, "sandbox", "sandbox", "sandbox", "default", "default", "k", {}, time.time())
+        sweep = Sweep(
+            laid_out,
+            [(cell, "k") for cell in cells],
+            workflow="default",
+            service="sandbox",
+            layout=NOWHERE,
+            library=folder,
+            record=record,
+        )
+        if sending:
+            sweep.send_by(Sending())
+        return sweep
+
+    return make
+
+
+class Sending:
+    """Who would send the cells: it goes on until told."""
+
+    is_sending = True
+
+    def cancel(self):
+        self.is_sending = False
+
+
+def give(folder, sweep, number, *pictures, **changes):
+    cell = sweep.cells[number - 1]
+    sweep.attach(cell, folder.run(*pictures, params=dict(cell.params), **changes))
+    return cell.run
+
+
+def pixels(painting):
+    return np.asarray(painting.paper).astype(int)
+
+
+def part(painting, number):
+    (slot,) = [slot for slot in painting.page.slots if slot.number == number]
+    scale = painting.scale
+    image = painting.paper.crop(
+        (slot.x * scale, slot.y * scale, (slot.x + slot.width) * scale, (slot.y + slot.height) * scale)
+    )
+    return np.asarray(image).astype(int)
+
+
+def test_only_what_changed_is_painted_anew(folder, swept, monkeypatch):
+    sweep = swept(axis("3::cfg", range(6)), axis("3::steps", range(5)))
+    painting = SweepPainting(sweep, NOWHERE, scale=1)
+    give(folder, sweep, 1, ("9", 128, 128))
+    assert painting.refresh()
+    before = pixels(painting)
+    written = []
+    monkeypatch.setattr(sweep_grid, "draw_figure", lambda *a, **k: written.append(1))
+    assert not painting.refresh()
+    give(folder, sweep, 8, ("9", 128, 128))
+    painted = []
+    real = SweepPainting._paint
+    monkeypatch.setattr(
+        SweepPainting, "_paint", lambda self, cell, look: painted.append(cell.number) or real(self, cell, look)
+    )
+    assert painting.refresh({8, 9})
+    assert painted == [8]
+    assert written == [], "labels are written once"
+    after = pixels(painting)
+    (slot,) = [slot for slot in painting.page.slots if slot.number == 8]
+    changed = np.argwhere((before != after).any(axis=2))
+    assert changed[:, 0].min() >= slot.y
+    assert changed[:, 0].max() < slot.y + slot.height
+    assert changed[:, 1].min() >= slot.x
+    assert changed[:, 1].max() < slot.x + slot.width
+
+
+def test_every_state_looks_different_and_progress_moves(folder, swept):
+    sweep = swept(axis("3::cfg", range(6)))
+    painting = SweepPainting(sweep, NOWHERE, scale=1)
+    give(folder, sweep, 2, status=Status.RUNNING)
+    give(folder, sweep, 3, status=Status.FAILED, problem=Problem("<b>out</b> of memory"))
+    give(folder, sweep, 4, status=Status.UNKNOWN, reason="cut off")
+    give(folder, sweep, 5, status=Status.CANCELLED)
+    running = give(folder, sweep, 6, status=Status.RUNNING)
+    running.report(progress=Progress(value=12, max=20))
+    painting.refresh()
+    looks = [part(painting, number).tobytes() for number in range(1, 7)]
+    assert len(set(looks)) == 6
+    running.report(progress=Progress(value=13, max=20))
+    assert painting.refresh({6})
+    assert part(painting, 6).tobytes() != looks[5]
+
+
+def test_pictures_of_another_shape_move_the_cells_once(folder, swept, monkeypatch):
+    sweep = swept(axis("3::cfg", range(4)), axis("3::steps", range(3)))
+    painting = SweepPainting(sweep, NOWHERE, scale=1)
+    painting.refresh()
+    square = painting.page.slots[0]
+    assert square.width == square.height
+    give(folder, sweep, 1, ("9", 192, 96))
+    painting.refresh({1})
+    wide = painting.page.slots[0]
+    assert wide.width == 2 * wide.height
+    written = []
+    monkeypatch.setattr(sweep_grid, "draw_figure", lambda *a, **k: written.append(1))
+    give(folder, sweep, 2, ("9", 192, 96))
+    painting.refresh({2})
+    assert written == []
+
+
+def test_several_pictures_are_a_mosaic_and_node_and_image_choose(folder, swept):
+    sweep = swept(axis("3::cfg", range(2)), sending=False)
+    run = give(folder, sweep, 1, ("9", 100, 100), ("9", 100, 100), ("12", 100, 100))
+    colours = [(255, 0, 0), (0, 160, 0), (0, 0, 255)]
+    for image, colour in zip(run.images, colours, strict=True):
+        Image.new("RGB", (100, 100), colour).save(image.path)
+
+    def seen(**options):
+        painting = SweepGrid(sweep, **options).paint()
+        painting.refresh()
+        shown = part(painting, 1).reshape(-1, 3)
+        return [bool((abs(shown - colour).sum(axis=1) < 40).mean() > 0.1) for colour in colours]
+
+    assert seen() == [True, True, True]
+    assert seen(node="12") == [False, False, True]
+    assert seen(image=1) == [False, True, False]
+    assert seen(node="9", image=0) == [True, False, False]
+
+
+def test_a_larger_sweep_is_drawn_from_thumbnails_and_lost_ones_are_made_again(folder, swept):
+    sweep = swept(axis("3::cfg", range(6)), sending=False)
+    for number in range(1, 7):
+        give(folder, sweep, number, ("9", 600, 600))
+    kept = grid(sweep).jpeg
+    run = sweep.cells[2].run
+    thumbnails = sorted(folder.root.glob(f"{run.token}_0.t*.jpg"))
+    for thumbnail in thumbnails:
+        thumbnail.unlink()
+    assert grid(sweep).jpeg == kept
+    assert sorted(folder.root.glob(f"{run.token}_0.t*.jpg")) == thumbnails
+    for cell in sweep.cells:  # the originals only named: a grid of full-size files would be a grid of full memory
+        cell.run.images[0].path.write_bytes(b"")
+    assert grid(sweep).jpeg == kept
+
+
+def test_a_picture_that_is_gone_is_said_in_its_cell(folder, swept):
+    sweep = swept(axis("3::cfg", range(6)), sending=False)
+    for number in range(1, 7):
+        give(folder, sweep, number, ("9", 64, 64))
+    for path in folder.root.glob("*"):
+        path.unlink()
+    painting = grid(sweep).paint()
+    painting.refresh()
+    assert part(painting, 1).std() > 1
+
+
+def displayed(captured, kind):
+    """The bundles of one kind of a view's two handles."""
+    found = []
+    for shown in captured._outputs:
+        output = shown if isinstance(shown, dict) else shown.__dict__
+        if kind in output["data"]:
+            found.append(output)
+    return found
+
+
+def test_a_view_sends_a_grid_only_when_something_changed_and_not_too_often(folder, swept, handles):
+    sweep = swept(axis("3::cfg", range(4)))
+    with capture_output() as captured:
+        view = SweepView(sweep, in_kernel=True)
+        for _ in range(20):
+            view.draw()
+        assert len(displayed(captured, "image/jpeg")) == 1, "the empty grid"
+        give(folder, sweep, 1, ("9", 64, 64))
+        end_s = time.monotonic() + 10
+        while len(displayed(captured, "image/jpeg")) < 2 and time.monotonic() < end_s:
+            view.draw()
+        running = give(folder, sweep, 2, status=Status.RUNNING)
+        began_s = time.monotonic()
+        count = 0
+        while time.monotonic() < began_s + 3 * UPDATE_S:
+            count += 1
+            running.report(progress=Progress(value=count % 90, max=90))
+            view.draw()
+        assert len(displayed(captured, "image/jpeg")) <= 2 + 4
+        sweep._sender.is_sending = False
+        view.finish()
+        view.finish()
+    shown = displayed(captured, "image/jpeg")
+    assert all(output["data"]["text/plain"].startswith("s1") for output in shown)
+    last = shown[-1]
+    size = last["metadata"]["image/jpeg"]
+    image = Image.open(io.BytesIO(base64.b64decode(last["data"]["image/jpeg"])))
+    assert image.size == (2 * size["width"], 2 * size["height"])
+    handles = {output["transient"]["display_id"] for output in shown}
+    assert len(handles) == 1, "one handle, updated"
+
+
+def test_the_status_line_tells_how_far_it_is(folder, swept, handles):
+    sweep = swept(axis("3::cfg", range(4)))
+    give(folder, sweep, 1, ("9", 64, 64))
+    give(folder, sweep, 2, status=Status.RUNNING)
+    give(folder, sweep, 3, status=Status.FAILED, problem=Problem("no memory"))
+    with capture_output() as captured:
+        view = SweepView(sweep, in_kernel=True)
+        sweep._sender.is_sending = False
+        give(folder, sweep, 2, ("9", 64, 64))
+        view.finish()
+    lines = [output["data"]["text/plain"] for output in displayed(captured, "text/html")]
+    assert lines[0].startswith("s1 default on sandbox - 1 of 4 done, 1 running - 1 failed (s1.3: no memory) - ")
+    assert lines[-1].startswith("s1 default - 2 of 4 success")
+    assert "1 failed (s1.3: no memory)" in lines[-1]
+    assert "1 not submitted. Run the cell again to submit it." in lines[-1]
+
+
+@pytest.fixture(scope="module")
+def thumbnails(tmp_path_factory):
+    """One picture whose thumbnails stand for all of a thousand."""
+    root = tmp_path_factory.mktemp("thousand")
+    wave = np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype="uint8")
+    image = Image.fromarray(wave).resize((512, 512), Image.Resampling.BICUBIC)
+    image.save(root / "all.png")
+    image.resize((256, 256)).save(root / "all.t256.jpg")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["two axes", "one axis", "three axes"])
+def test_a_thousand_cells_page_say_so_and_stay_below_a_megabyte(folder, swept, thumbnails, kind):
+    axes = {
+        "two axes": (axis("3::cfg", range(25)), axis("3::steps", range(40))),
+        "one axis": (axis("3::seed", range(1000)),),
+        "three axes": (axis("3::cfg", range(10)), axis("3::steps", range(10)), axis("3::seed", range(10))),
+    }[kind]
+    sweep = swept(*axes, sending=False)
+    folder.root = thumbnails
+    from comflowy_nb.tracking.run import PictureRecord
+
+    picture = PictureRecord(0, "9", 0, "kept", "all.png", "0" * 64, 1, 512, 512, "PNG")
+    pattern = folder.run(params={})
+    from dataclasses import replace
+
+    for cell in sweep.cells:
+        record = replace(pattern.record, token=f"token{cell.number}", number=cell.number, pictures=(picture,))
+        sweep.attach(cell, Run(record, folder))
+    drawn = grid(sweep)
+    data, metadata = drawn.bundle()
+    assert len(str(data)) < 1_000_000
+    assert metadata["image/jpeg"]["width"] <= 1200
+    assert metadata["image/jpeg"]["height"] <= 2450
+    page = drawn._painting.page
+    shown = {slot.number for slot in page.slots}
+    if page.of > 1:
+        assert any(f"page 1 of {page.of}: {len(shown)} of 1000 cells" in word.text for word in page.words)
+    for number in range(2, page.of + 1):
+        painting = grid(sweep, page=number).paint()
+        painting._sizes = drawn._painting._sizes
+        more = {slot.number for slot in painting._arrange(painting._sizes).slots}
+        assert not more & shown
+        shown |= more
+    assert shown == set(range(1, 1001)), "every cell is on one page"
+    with pytest.raises(Exception, match="there is no page"):
+        grid(sweep, page=page.of + 1).bundle()
+
+
+def test_the_figure_is_matplotlib_s_and_its_words_are_texts(folder, swept):
+    sweep = swept(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
+    give(folder, sweep, 1, ("9", 64, 64))
+    figure = grid(sweep).figure
+    said = {text.get_text() for text in figure.axes[0].texts}
+    assert {"cfg", "2", "4", "sampler_name", "euler", "heun", "s1.1"} <= said
+
+
+def test_no_word_of_the_figure_is_clipped_or_on_a_picture(folder, swept):
+    long = "a very long prompt about a glass bottle on a beach with " + "many words and " * 12
+    values = [long + "one moon", long + "two moons in the sky", "short"]
+    sweep = swept(
+        axis("6::text", values),
+        axis("3::sampler_name", ["euler", "a_sampler_whose_name_is_much_too_long_for_any_header_of_a_row_of_pictures"]),
+        axis("7::text", [long, "other " + long]),
+        sending=False,
+    )
+    give(folder, sweep, 1, ("9", 256, 256))
+    drawn = grid(sweep)
+    figure = drawn.figure
+    renderer = figure.canvas.get_renderer()
+    page = drawn._painting.page
+    scale = figure.dpi / 100
+    placed = []
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent(renderer)
+        assert box.x0 >= 0
+        assert box.x1 <= page.width * scale
+        assert box.y0 >= 0
+        assert box.y1 <= page.height * scale
+        placed.append((box.x0 / scale, page.height - box.y1 / scale, box.x1 / scale, page.height - box.y0 / scale))
+    for slot in page.slots:
+        for left, top, right, low in placed:
+            apart = right <= slot.x or left >= slot.x + slot.width or low <= slot.y or top >= slot.y + slot.height
+            assert apart, "words on a picture"
+    for number, one in enumerate(placed):
+        for other in placed[number + 1 :]:
+            across = min(one[2], other[2]) - max(one[0], other[0])
+            down = min(one[3], other[3]) - max(one[1], other[1])
+            assert across <= 1 or down <= 1, "words on words"

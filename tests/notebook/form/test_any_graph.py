@@ -1,0 +1,250 @@
+"""Forms for graphs of any values, on servers that describe their nodes in any way."""
+
+from __future__ import annotations
+
+import gc
+import html
+import json
+import math
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from waiting import wait_until
+
+import comflowy_nb
+from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.syntax.json_values import text_of
+
+EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}}
+INF, NAN = math.inf, math.nan
+
+
+@pytest.fixture
+def graph(comfy, tmp_path):
+    """`graph(spec, value)`: the path of a graph whose node 2 has an input `x` with this description and value."""
+    count = 0
+
+    def make(spec, value):
+        nonlocal count
+        count += 1
+        inputs = {"required": {"x": spec, "images": ["IMAGE"]}}
+        comfy.nodes[f"N{count}"] = {"input": inputs, "output": [], "output_node": True}
+        path = tmp_path / f"n{count}.json"
+        node = {"class_type": f"N{count}", "inputs": {"x": value, "images": ["1", 0]}}
+        path.write_text(json.dumps({"1": EMPTY, "2": node}))
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def form(comfy_client, graph):
+    made = []
+
+    def make(spec, value):
+        made.append(comflowy_nb.form(graph(spec, value), client=comfy_client))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def submitted(comfy):
+    """The bodies of all submits."""
+    return [body for path, body in comfy.bodies if path == "/prompt"]
+
+
+def parts_of(widget):
+    for part in widget.children:
+        yield part
+        if hasattr(part, "children"):
+            yield from parts_of(part)
+
+
+def inputs_of(form):
+    """The widgets that field `x` is filled in with."""
+    return [part for part in parts_of(form) if getattr(part, "description", None) == "x"]
+
+
+def texts_of(form):
+    """What is written in the form, without the labels of its widgets."""
+    shown = [part for part in parts_of(form) if type(part).__name__ == "HTML" and part.layout.display != "none"]
+    return html.unescape(" ".join(part.value for part in shown))
+
+
+OTHER_VALUES = [
+    (["BOOLEAN", {"default": True}], "enable", "is not true or false"),
+    (["BOOLEAN", {"default": True}], "", "is not true or false"),
+    (["BOOLEAN", {"default": True, "label_on": "yes", "label_off": "no"}], "enable", "is not true or false"),
+    (["INT", {"min": 0, "max": 1000}], "%width%", "is not a whole number"),
+    (["INT", {"min": 0, "max": 10}], "%width%", "is not a whole number"),
+    (["INT", {"min": 0, "max": 1000}], "1.5", "is not a whole number"),
+    (["INT", {"min": 0, "max": 1000}], True, "is not a whole number"),
+    (["INT", {"min": 0, "max": 1000}], 10**30, "is above 1000"),
+    (["FLOAT", {"min": 0.0, "max": 2.0}], [1, 2, 3], "is not a number"),
+    (["FLOAT", {"min": 0.0, "max": 2.0}], {"a": 1}, "is not a number"),
+    (["FLOAT", {"min": 0.0, "max": 2.0, "step": 0.1}], 9.5, "is above 2"),
+    (["STRING", {}], ["a", "b", "c"], "is not a text"),
+    ([["a", "b"], {}], "gone.safetensors", "is not one of a, b"),
+    ([["a", "b"], {}], 7, "is not one of a, b"),
+    ([[f"option {number}" for number in range(40)], {}], {"a": 1}, "is not one of"),
+    ([[], {}], "a", "the service offers no options here"),
+]
+
+
+@pytest.mark.parametrize(("spec", "value", "why"), OTHER_VALUES)
+def test_a_value_of_another_type_is_told_beside_its_field_and_submitted_unchanged(form, comfy, spec, value, why):
+    """`"enable"` for a BOOLEAN and `%width%` for an INT ended the form with a TraitError.
+
+    The widgets were given values that they have no place for.
+    """
+    one = form(spec, value)
+    assert why in one.problems["2::x"]
+    assert why in texts_of(one)
+    assert one.params == {}
+    one.run()
+    wait_until(lambda: submitted(comfy))
+    assert submitted(comfy)[0]["prompt"]["2"]["inputs"]["x"] == value
+
+
+def test_a_value_of_another_type_can_be_changed(form):
+    one = form(["BOOLEAN", {"default": True}], "enable")
+    (box,) = inputs_of(one)
+    box.value = "maybe"
+    assert "'maybe' is not true or false" in one.problems["2::x"]
+    with pytest.raises(FieldError, match="maybe"):
+        one.cell()
+    box.value = "false"
+    assert (one.problems, one.params) == ({}, {"2::x": False})
+    box.value = "enable"
+    assert one.params == {}
+
+
+@pytest.mark.parametrize(("spec", "value", "why"), OTHER_VALUES)
+def test_the_cell_of_a_graph_is_accepted_whatever_its_values(graph, comfy_client, spec, value, why):
+    """The cell that `params_from` printed was refused: "'enable' is not true or false"."""
+    workflow = comfy_client.workflow(graph(spec, value))
+    typed = value if isinstance(value, str) and value else json.dumps(value)
+    for body in (f"2::x: {typed}\n", json.dumps({"2::x": value})):
+        sent = comfy_client.resolve(workflow, read_body(body).settings, namespace={}).params
+        assert sent == {"2::x": value}
+    with pytest.raises(FieldError):  # another value that does not fit
+        comfy_client.resolve(workflow, read_body('{"2::x": {"another": "value"}}').settings)
+
+
+ODD_SPECS = [
+    ["FLOAT", {"min": 0.0, "max": INF}],
+    ["FLOAT", {"min": -INF, "max": INF, "step": INF}],
+    ["FLOAT", {"min": NAN, "max": NAN, "step": NAN, "round": NAN}],
+    ["FLOAT", {"default": NAN, "min": 0, "max": 2, "step": 0.1}],
+    ["FLOAT", {"min": "0", "max": "2"}],
+    ["FLOAT", {"min": 5, "max": 2}],
+    ["FLOAT", {"min": 0, "max": 2, "step": 0}],
+    ["FLOAT", {"min": -(10**400), "max": 10**400}],
+    ["FLOAT", [1, 2]],
+    ["INT", {"min": -INF, "max": INF}],
+    ["INT", {"min": 0, "max": 10, "step": -1}],
+    ["INT", {"min": 0.5, "max": 2.5, "step": 0.5}],
+    ["INT", {"min": 0, "max": 10, "step": 0.1}],
+    ["COMBO", {"options": "1"}],
+    ["COMBO", {"options": {"1": {}}}],
+    [[1, None, True, 1.5, NAN, INF, ["x", {}], {"k": 1}, "1"], {}],
+    [[1, True, "1", 1], {"default": "elsewhere"}],
+    ["STRING", {"multiline": "yes", "tooltip": ["?"], "default": 5}],
+    ["BOOLEAN", {"label_on": 1, "label_off": None, "default": "yes"}],
+    ["INT"],
+    [],
+    None,
+    5,
+    {},
+]
+
+
+@pytest.mark.parametrize("spec", ODD_SPECS, ids=str)
+def test_an_odd_description_does_not_take_the_form(form, spec):
+    """`"max": Infinity` for one input, which Python's JSON lets through, ended the form with an OverflowError."""
+    one = form(spec, 1)
+    assert inputs_of(one)
+    assert one.cell() == "%%comflowy run n1"
+    assert "text/html" in one.bundle()[0]
+
+
+def test_what_is_not_used_of_a_description_is_said_beside_the_field(form):
+    one = form(["FLOAT", {"min": 5, "max": 2, "step": 0}], 1.0)
+    assert "min 5 and max 2 and step 0, which is not used" in texts_of(one)
+    assert "not used" not in texts_of(form(["FLOAT", {"min": 0, "max": INF}], 1.0))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+ANY_END = st.none() | st.integers(-3, 30) | st.floats() | st.text(max_size=3) | st.just(10**400)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={"default": JSON | st.floats(), "min": ANY_END, "max": ANY_END, "step": ANY_END, "options": JSON},
+)
+SPECS = st.tuples(
+    st.sampled_from(["INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "IMAGEUPLOAD", "ELSE"]) | st.lists(JSON, max_size=4),
+    OPTIONS,
+)
+
+
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SPECS, JSON)
+def test_a_form_opens_for_any_description_and_any_value(form, spec, value):
+    one = form(list(spec), value)
+    assert one.params == {}
+    assert one.cell().startswith("%%comflowy run n")
+    one.close()
+
+
+def test_a_form_whose_making_fails_leaves_nothing_behind(comfy_client, graph, monkeypatch):
+    """After the error there was a second one: "Form has no attribute _reel"."""
+    workflow = comfy_client.workflow(graph(["INT", {}], 1))
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: seen.append(repr(found.exc_value)))
+    with pytest.raises(TypeError):
+        comflowy_nb.notebook.form.form.Form(comfy_client, workflow, None, viewer=None)
+    gc.collect()
+    assert [text for text in seen if "Form" in text] == []
+
+
+@pytest.mark.parametrize(("typed", "sent"), [("2", 2.0), ("2.0", 2.0), ("0.5", 0.5), (".5", 0.5), ("1", 1.0)])
+def test_a_number_among_options_is_compared_as_a_number(graph, comfy_client, typed, sent):
+    """`%comflowy fields` listed 2, and `by=2` was refused: "'2' is not one of 0.5, 1.0, 2.0". Texts were compared."""
+    workflow = comfy_client.workflow(graph([[0.5, 1.0, 2.0], {}], 2))
+    for value in (typed, float(typed)):
+        assert comfy_client.resolve(workflow, {"x": value}).params == {"2::x": sent}
+    with pytest.raises(FieldError, match=r"'2.5' is not one of 0.5, 1.0, 2.0"):
+        comfy_client.resolve(workflow, {"x": "2.5"})
+
+
+def test_an_untouched_form_holds_a_whole_number_among_options(form):
+    one = form([[0.5, 1.0, 2.0], {}], 2)
+    assert one.problems == {}
+    assert inputs_of(one)[0].label == "2.0"
+
+
+@given(st.lists(st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4) | st.booleans(), min_size=1))
+def test_what_is_displayed_of_a_choice_is_accepted(options):
+    field = comflowy_nb.workflow.fields.read_field("1::x", [options, {}])
+    for option in field.options:
+        chosen = field.read(text_of(option))
+        assert text_of(chosen) == text_of(option) or chosen == option
+
+
+def test_the_choice_of_an_option_with_widgets_is_its_name(form, graph, comfy_client):
+    """A choice that brings widgets along could not be chosen by its name."""
+    spec = [["image/gif", ["video/h264-mp4", {"crf": ["INT", {}]}], ["video/webm", [["crf", "INT"]]]], {}]
+    workflow = comfy_client.workflow(graph(spec, "video/webm"))
+    assert comfy_client.resolve(workflow, {"x": "video/h264-mp4"}).params == {"2::x": "video/h264-mp4"}
+    one = form(spec, "video/h264-mp4")
+    assert one.problems == {}
+    assert inputs_of(one)[0].label == "video/h264-mp4"

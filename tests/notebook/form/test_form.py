@@ -1,0 +1,630 @@
+"""A form without a browser: values set on its widgets, buttons pressed, runs on the real sandbox."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import threading
+
+import ipywidgets as widgets
+import pytest
+from IPython.core.error import UsageError
+from PIL import Image
+from waiting import wait_until
+
+import comflowy_nb
+from comflowy_nb.errors import FieldError, RefError, WorkflowError
+from comflowy_nb.notebook.form.field_specs import FormField, form_fields
+from comflowy_nb.notebook.form.form import Form
+from comflowy_nb.notebook.form.image_control import PictureControl
+from comflowy_nb.services.base import Status
+from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.workflow import Workflow
+
+SMALL = "width=128 height=128 steps=3"
+
+
+@pytest.fixture
+def form(sandbox):
+    """`form("steps=3")`: a form of `default` with these words on its line."""
+    made = []
+
+    def make(words=SMALL, workflow="default"):
+        cell = sandbox(f"%comflowy form {workflow} {words}")
+        assert cell.error is None, cell.error
+        made.append(cell.value)
+        return cell.value
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def made(form, sandbox, shell):
+    """`made({"3::cfg": (1, 20)})`: a form made from Python."""
+    closed = []
+
+    def make(*args, **options):
+        closed.append(comflowy_nb.form(*args, **options))
+        return closed[-1]
+
+    yield make
+    for one in closed:
+        one.close()
+
+
+def secrets_of(home):
+    """The texts in the sandbox's own file that nobody else may read: its key."""
+    files = [path for path in (home / "sandbox").glob("*.json") if path.stat().st_mode & 0o077 == 0]
+    found = [value for path in files for value in json.loads(path.read_text()).values() if isinstance(value, str)]
+    assert found
+    return [value for value in found if len(value) > 12]
+
+
+def control(form, key):
+    return form._body._controls[key]
+
+
+def box(form, key):
+    return control(form, key).input
+
+
+def choose_file(chooser, name, content):
+    """Do to the widget what the browser does when a person chooses a file."""
+    about = {"name": name, "type": "image/png", "size": len(content)}
+    if isinstance(chooser.value, tuple):
+        now = dt.datetime.now(dt.UTC)
+        chooser.value = ({**about, "last_modified": now, "content": memoryview(content)},)
+    else:  # ipywidgets 7
+        chooser.set_state({"metadata": [about], "data": [memoryview(content)], "_counter": 1})
+
+
+def press(form):
+    """Press Run as somebody does who waits between two clicks, and wait until it is sent or refused."""
+    count = len(form.runs)
+    form._clicked_s = float("-inf")
+    form._run_button.click()
+    wait_until(lambda: len(form.runs) > count or form._problem.value)
+
+
+def settle(form):
+    """Wait until its runs are settled, and shown so: status, thumbnails and pictures."""
+
+    def is_shown():
+        with form._reel._lock:  # whoever draws has it until all is drawn
+            shown = {each["token"]: each["status"] for each in form._reel.strip.items}
+            kept = {run.token for run in form.runs if run.status is Status.SUCCESS}
+            return kept <= set(form._reel.strip.thumbs) and all(
+                run.record.is_settled and shown.get(run.token) == run.status for run in form.runs
+            )
+
+    wait_until(is_shown)
+
+
+def item(form, number):
+    return form._reel.strip.items[number]
+
+
+# -- what it holds --------------------------------------------------------------------------------------------------
+
+
+def test_every_field_has_a_control_with_a_label_and_begins_with_its_default(form):
+    one = form()
+    workflow = one.client.workflow("default")
+    assert set(one._body._controls) == set(workflow.fields)
+    for key, field in workflow.fields.items():
+        assert box(one, key).description == field.name
+        if key not in {"5::width", "5::height", "3::steps"}:
+            assert str(box(one, key).value) in {
+                str(field.default),
+                str(float(field.default)) if isinstance(field.default, int) else "",
+            }
+    kinds = {"6::text": "Textarea", "3::cfg": "FloatText", "3::denoise": "FloatSlider", "3::sampler_name": "Dropdown"}
+    assert {key: type(box(one, key)).__name__ for key in kinds} == kinds
+
+
+def test_only_what_was_given_or_changed_is_sent(form):
+    one = form()
+    assert one.params == {"3::steps": 3, "5::width": 128, "5::height": 128}
+    box(one, "3::cfg").value = 5.5
+    assert one.params["3::cfg"] == 5.5
+    box(one, "3::cfg").value = 8.0
+    assert "3::cfg" not in one.params, "back at its default it is not set"
+
+
+def test_the_same_values_are_the_same_request_as_the_line_s(form, sandbox):
+    line = sandbox(f"%comflowy run default {SMALL} cfg=4.5")
+    one = form(f"{SMALL} cfg=4.5")
+    press(one)
+    settle(one)
+    assert one.runs[0].ref == line.value.ref
+    assert "same as" in one._reel.status.value
+
+
+def test_groups_are_by_node_prompts_first(form):
+    one = form()
+    titles = [box.children[0].value for box, _ in one._body._groups]
+    assert "CLIP Text Encode" in titles[0]
+    assert "CLIP Text Encode" in titles[1]
+    assert "KSampler" in titles[2]
+
+
+def test_a_form_from_a_run_begins_with_its_values(form, sandbox):
+    run = sandbox(f'%comflowy run default {SMALL} cfg=3 6::text="a sailing boat" --as boat').value
+    one = form("--from boat", workflow="")
+    assert one.params == run.params
+    press(one)
+    settle(one)
+    assert one.runs[0].ref == run.ref
+
+
+def test_the_saved_notebook_shows_what_stands_in_it_and_names_no_place(sandbox, form):
+    cell = sandbox(f"%comflowy form default {SMALL}")
+    shown = cell.last
+    assert len(shown) == 3, "the form, and below it a place for pictures and one for a comparison"
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+    assert "KSampler" in shown[0]["text/html"]
+    assert "128" in shown[0]["text/plain"]
+    assert "script" not in shown[0]["text/html"]
+    again = sandbox(f"f = get_ipython().run_line_magic('comflowy', 'form default {SMALL}')\nf")
+    assert sum("application/vnd.jupyter.widget-view+json" in data for data in again.last) == 1
+    for one in (cell.value, again.value):
+        one.close()
+
+
+# -- running --------------------------------------------------------------------------------------------------------
+
+
+def test_run_submits_without_blocking_and_the_picture_comes_below_the_form(sandbox, form, monkeypatch):
+    cell = sandbox(f"%comflowy form default {SMALL} cfg=2.5 --as made")
+    one = cell.value
+    real, may_send = one.client.submit, threading.Event()
+    monkeypatch.setattr(one.client, "submit", lambda *args, **options: may_send.wait(30) and real(*args, **options))
+    one._run_button.click()
+    assert one.runs == (), "nobody waited for the service"
+    may_send.set()
+    wait_until(lambda: one.runs)
+    settle(one)
+    assert one.runs[0].status is Status.SUCCESS
+    assert item(one, 0)["changed"] == "as it was opened"
+    assert item(one, 0)["has_pictures"]
+    assert "success" in one._reel.status.value
+    one.close()
+
+
+def test_a_double_click_submits_once_and_a_changed_value_is_another_wish(form):
+    one = form(f"{SMALL} cfg=2.25")
+    for _ in range(3):
+        one._run_button.click()
+    wait_until(lambda: one.runs)
+    settle(one)
+    assert len(one.runs) == 1
+    box(one, "3::cfg").value = 2.75
+    one._run_button.click()
+    box(one, "3::cfg").value = 3.25
+    one._run_button.click()  # at once, as from a busy kernel's queue
+    wait_until(lambda: len(one.runs) == 3)
+    settle(one)
+    assert [run.params["3::cfg"] for run in one.runs] == [2.25, 2.75, 3.25]
+    assert item(one, 2)["changed"] == "cfg 2.75 → 3.25"
+
+
+def test_many_queued_runs_show_each_its_own_state(form):
+    one = form("steps=40 width=256 height=256 seed=71")
+    seen = []
+    one._reel.strip.observe(lambda change: seen.append({each["status"] for each in change["new"]}), names="items")
+    for cfg in (1.5, 2.5, 3.5, 4.5):
+        box(one, "3::cfg").value = cfg
+        press(one)
+    settle(one)
+    assert any(len(statuses) > 1 for statuses in seen)
+    assert {each["status"] for each in one._reel.strip.items} == {"success"}
+    assert len({run.token for run in one.runs}) == 4
+
+
+def test_stop_cancels_what_the_form_runs(form):
+    one = form("steps=3000 width=256 height=256")
+    press(one)
+    wait_until(lambda: one.runs[0].status is Status.RUNNING)
+    one._reel.stop_button.click()
+    wait_until(lambda: one.runs[0].status is Status.CANCELLED)
+    settle(one)
+    assert one._reel.stop_button.disabled
+    assert "cancelled" in one._reel.status.value
+
+
+def test_a_value_that_can_t_be_sent_says_why_beside_its_field_and_nothing_is_sent(form):
+    one = form()
+    box(one, "3::cfg").value = 1000.0
+    box(one, "5::width").value = 2.5
+    assert "above 100" in control(one, "3::cfg")._why.value
+    assert "whole number" in control(one, "5::width")._why.value
+    assert set(one.problems) == {"3::cfg", "5::width"}
+    assert "3::cfg" not in one.params
+    press(one)
+    assert one.runs == ()
+    assert "above 100" in one._problem.value
+    assert "whole number" in one._problem.value
+    with pytest.raises(FieldError, match="above 100"):
+        one.run()
+    box(one, "3::cfg").value, box(one, "5::width").value = 7.0, 128
+    assert not one.problems
+    assert control(one, "3::cfg")._why.value == ""
+    press(one)
+    assert one._problem.value == ""
+    settle(one)
+
+
+def test_what_stands_in_the_browser_counts_at_a_click(form):
+    """Behind a busy kernel a click on Run overtook what was filled in last, and the value before it was sent.
+
+    ipywidgets holds a change back while an earlier one of the same widget is not answered, but never a click.
+    """
+    one = form()
+    ids = {key: box(one, key).model_id for key in ("3::cfg", "3::sampler_name", "6::text")}
+    assert set(ids.values()) <= set(one._reel.strip.inputs)
+    one._reel.strip._hear(
+        None, {"values": {ids["3::cfg"]: 2.125, ids["3::sampler_name"]: 2, ids["6::text"]: "newest", "gone": 1}}, None
+    )
+    assert (one.params["3::cfg"], one.params["6::text"]) == (2.125, "newest")
+    assert one.params["3::sampler_name"] == box(one, "3::sampler_name").options[2][1]
+    one._reel.strip._hear(None, {"values": {ids["3::sampler_name"]: 99}}, None)
+    assert one.params["3::sampler_name"] == box(one, "3::sampler_name").options[2][1]
+
+
+def test_going_back_puts_all_values_in_again(form):
+    one = form(f"{SMALL} cfg=6.5")
+    press(one)
+    box(one, "6::text").value = "a lighthouse"
+    box(one, "3::cfg").value = 9.0
+    press(one)
+    settle(one)
+    assert item(one, 1)["changed"].startswith("cfg 6.5 → 9")
+    assert "+ a lighthouse" in item(one, 1)["changed"]
+    one._reel.strip._hear(None, {"pick": one.runs[0].token}, None)
+    assert one.params == one.runs[0].params
+    assert one._reel.strip.shown == one.runs[0].token
+    one.go_back(one.runs[1])
+    assert box(one, "6::text").value == "a lighthouse"
+    assert one.params == one.runs[1].params
+
+
+def test_marked_runs_are_compared(form):
+    one = form(f"{SMALL} seed=5")
+    for cfg in (2.0, 12.0):
+        box(one, "3::cfg").value = cfg
+        press(one)
+    settle(one)
+    one._reel.strip._hear(None, {"compare": [run.token for run in one.runs]}, None)
+    wait_until(lambda: one._reel._comparison is not None)
+    assert one._reel._comparison.names == [run.ref for run in one.runs]
+    one._reel.strip._hear(None, {"compare": [one.runs[0].token]}, None)
+    wait_until(lambda: "two or more" in one._problem.value)
+
+
+def test_the_cell_of_a_form_is_the_same_request(form, sandbox):
+    one = form(f'{SMALL} cfg=5.25 6::text="a {{{{cat}}}} #1"')
+    press(one)
+    settle(one)
+    again = sandbox(one.cell())
+    assert again.value.ref == one.runs[0].ref
+
+
+def test_comparisons_show_once_each_however_many_there_are(sandbox, shell):
+    """The second comparison of a kernel came twice: as the magic showed it, and as the value of its cell.
+
+    IPython keeps a printer under the class of the value, and anywidget gives every instance a class of its own.
+    """
+    shell.user_ns.update(a=Image.new("RGB", (8, 8), "red"), b=Image.new("RGB", (8, 8), "blue"))
+    for _ in range(3):
+        cell = sandbox("%comflowy compare {a} {b}")
+        assert cell.error is None
+        assert sum("image/jpeg" in data for data in cell.last) == 1
+        cell.value.close()
+
+
+# -- seeds ----------------------------------------------------------------------------------------------------------
+
+
+def test_seeds_keep_every_digit(form):
+    one = form(f"{SMALL} seed={2**64 - 1}")
+    assert box(one, "3::seed").value == str(2**64 - 1)
+    assert one.params["3::seed"] == 2**64 - 1
+
+
+def test_fixed_random_and_count_up(form):
+    one = form(f"{SMALL} seed=100")
+    mode = control(one, "3::seed").mode
+    assert mode.value == "fixed"
+    mode.value = "count up"
+    for _ in range(3):
+        press(one)
+    mode.value = "random"
+    press(one)
+    settle(one)
+    seeds = [run.params["3::seed"] for run in one.runs]
+    assert seeds[:3] == [100, 101, 102]
+    assert seeds[3] not in seeds[:3]
+    assert box(one, "3::seed").value == str(seeds[3]), "the box shows what was sent"
+    assert "seed 101 → 102" in item(one, 2)["changed"]
+
+
+def test_random_on_the_line_draws_at_every_run(form):
+    one = form(f"{SMALL} seed=random")
+    assert control(one, "3::seed").mode.value == "random"
+    press(one)
+    press(one)
+    settle(one)
+    assert len({run.params["3::seed"] for run in one.runs}) == 2
+
+
+def test_a_default_seed_that_is_counted_up_is_sent(form):
+    one = form()
+    control(one, "3::seed").mode.value = "count up"
+    press(one)
+    press(one)
+    settle(one)
+    first, second = (run.params.get("3::seed") for run in one.runs)
+    assert (first, second) == (156680208700286, 156680208700287)
+
+
+def test_a_seed_counts_on_from_one_that_is_still_being_sent(form, monkeypatch):
+    """Pressed again before the first was sent, the same seed was sent once more."""
+    one = form(f"{SMALL} seed=100")
+    control(one, "3::seed").mode.value = "count up"
+    real, may_send = one.client.submit, threading.Event()
+    monkeypatch.setattr(one.client, "submit", lambda *args, **options: may_send.wait(30) and real(*args, **options))
+    for _ in range(3):
+        one._clicked_s = float("-inf")
+        one._run_button.click()
+    may_send.set()
+    wait_until(lambda: len(one.runs) == 3)
+    assert [run.params["3::seed"] for run in one.runs] == [100, 101, 102]
+    settle(one)
+
+
+def test_the_same_run_once_more_still_says_what_was_new_about_it(form):
+    one = form(f"{SMALL} seed=5")
+    press(one)
+    box(one, "3::cfg").value = 3.75
+    press(one)
+    settle(one)
+    one._clicked_s = float("-inf")
+    one._run_button.click()
+    wait_until(lambda: item(one, 1)["word"] == "same")
+    assert item(one, 1)["changed"] == "cfg 8 → 3.75"
+    assert len(one.runs) == 2
+
+
+# -- from Python, and for workflows nobody described ----------------------------------------------------------------
+
+
+def test_examples_of_interact_make_sliders_and_choices(made):
+    one = made(
+        "default",
+        {"3::steps": (1, 30), "sampler_name": ["euler", "heun"], "6::text": {"day": "at noon", "night": "at night"}},
+    )
+    assert isinstance(box(one, "3::steps"), widgets.IntSlider)
+    assert box(one, "3::steps").max == 30
+    assert box(one, "3::sampler_name").options == (("euler", "euler"), ("heun", "heun"))
+    assert box(one, "6::text").label == "day"
+    assert one.params["6::text"] == "at noon"
+
+
+def test_an_undescribed_workflow_gets_a_form_from_what_is_given():
+    from comflowy_nb.notebook.form.field_specs import abbreviated_fields, form_fields
+    from comflowy_nb.workflow.workflow import Workflow
+
+    bare = Workflow("wf-1", "wf-1", is_partial=True)
+    values, described = abbreviated_fields(bare, {"3::cfg": (1.0, 9.0, 0.5), "6::text": "a cat", "3::steps": 20})
+    fields = form_fields(bare, values, given=list(values), described=described)
+    assert [(one.field.id, one.field.type, one.value) for one in fields] == [
+        ("3::cfg", FieldType.FLOAT, 5.0),
+        ("6::text", FieldType.STRING, "a cat"),
+        ("3::steps", FieldType.UNKNOWN, 20),
+    ]
+    with pytest.raises(WorkflowError, match="%%comflowy fields wf-1"):
+        form_fields(bare, {}, given=())
+    with pytest.raises(FieldError, match="must be a field id"):
+        abbreviated_fields(bare, {"cfg": 3})
+
+
+def test_a_form_fits_in_other_layouts_with_its_pictures_inside(made):
+    one = made("default", {"width": 128, "height": 128, "steps": 2, "cfg": 4.75})
+    around = widgets.HBox([one])
+    one.run()
+    settle(one)
+    wait_until(lambda: one._reel._pictures.widget.children)
+    (picture,) = one._reel._pictures.widget.children
+    assert Image.open(io.BytesIO(picture.value)).format == "JPEG"
+    around.close()
+
+
+def test_observers_hear_of_params_and_runs(made):
+    one = made("default", {"steps": 2, "width": 128, "height": 128})
+    heard = []
+    one.observe(lambda change: heard.append(change["name"]), names=["params", "runs"])
+    one.set({"cfg": 5.75})
+    assert one.params["3::cfg"] == 5.75
+    one.run()
+    settle(one)
+    assert heard == ["params", "runs"]
+
+
+def test_unknown_keywords_and_names_are_refused(made):
+    with pytest.raises(TypeError, match="steps"):
+        made("default", steps=4)
+    one = made("default")
+    with pytest.raises(FieldError, match="nonsense"):
+        one.set({"nonsense": 1, "cfg": 3.25})
+    assert one.params == {"3::cfg": 3.25}, "the others are set"
+
+
+def test_closing_frees_the_widgets_and_stops_the_thread(made):
+    before = len(widgets.Widget.get_manager_state()["state"])
+    one = made("default", {"steps": 2, "width": 128, "height": 128, "cfg": 1.25})
+    one.run()
+    settle(one)
+    one.close()
+    one.close()
+    after = len(widgets.Widget.get_manager_state()["state"])
+    assert after <= before
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("comflowy-form")])
+
+
+def test_the_state_that_would_be_saved_is_small_and_holds_no_key(form, shared_home):
+    before = len(json.dumps(widgets.Widget.get_manager_state()["state"], default=str))  # the forms of other tests
+    one = form(f"{SMALL} seed=9")
+    for cfg in (1.0, 5.0, 10.0):
+        box(one, "3::cfg").value = cfg
+        press(one)
+    settle(one)
+    state = json.dumps(widgets.Widget.get_manager_state()["state"], default=str)
+    assert len(state) - before < 300_000
+    for secret in secrets_of(shared_home):
+        assert secret not in state
+    assert str(shared_home) not in state
+
+
+# -- pictures -------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_path):
+    one = form("steps=2", workflow="img2img")
+    picture = control(one, "1::image")
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (640, 480), "teal").save(path)
+    content = path.read_bytes()
+    choose_file(picture._chooser, "photo.png", content)
+    assert picture.input.value == "photo.png"
+    assert picture._preview.layout.display == ""
+    assert len(picture._preview.value) < 10_000
+    assert not picture._chooser.value
+    state = json.dumps(picture._chooser.get_state(), default=lambda value: bytes(value).hex())
+    assert "photo.png" not in state
+    assert content[:100].hex() not in state
+    press(one)
+    settle(one)
+    assert one.runs[0].status is Status.SUCCESS, one.runs[0].error
+    assert one.runs[0].params["1::image"] != "example.png"
+
+
+def test_a_file_called_as_the_default_is_another_picture(form):
+    """A chosen file that happened to be called example.png was not sent: its name looked like the default."""
+    one = form("steps=2", workflow="img2img")
+    assert "1::image" not in one.params
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(buffer, "PNG")
+    choose_file(control(one, "1::image")._chooser, "example.png", buffer.getvalue())
+    assert one.params["1::image"].name == "example.png"
+    assert one.params["1::image"].load() == buffer.getvalue()
+
+
+def test_pictures_may_be_typed_as_on_a_line(form, sandbox, tmp_path):
+    run = sandbox(f"%comflowy run default {SMALL} cfg=1.75").value
+    one = form("steps=2", workflow="img2img")
+    box(one, "1::image").value = f"run:{run.ref}[0]"
+    assert not one.problems
+    box(one, "1::image").value = "file:nowhere.png"
+    assert "no file" in one.problems["1::image"]
+    (tmp_path / "text.png").write_text("no picture")
+    box(one, "1::image").value = f"file:{tmp_path}/text.png"
+    assert "no picture" in one.problems["1::image"]
+
+
+def test_where_nothing_is_uploaded_an_address_is_asked_for():
+    field = Field("1::image", FieldType.IMAGEUPLOAD)
+    picture = PictureControl(field, "image", can_upload=False, open_run=lambda ref: None)
+    assert "takes no uploads" in picture.widget.children[1].value
+    picture.show("https://example.org/a.png")
+    assert picture.read() == "https://example.org/a.png"
+    picture.show("file:a.png")
+    with pytest.raises(FieldError, match="takes no uploads: give the https address"):
+        picture.read()
+    assert "https address" in picture._why.value
+    picture.close()
+
+
+# -- bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "told"),
+    [
+        ("%comflowy form", UsageError, "needs a WORKFLOW"),
+        ("%comflowy form defualt", WorkflowError, "default"),
+        ("%comflowy form default cfg=lots", FieldError, "not a number"),
+        ("%comflowy form default cfg=1..3", FieldError, "sweep"),
+        ("%comflowy form --from nobody", RefError, "nobody"),
+    ],
+)
+def test_wrong_words_are_told_before_anything_is_shown(sandbox, line, kind, told):
+    cell = sandbox(line)
+    assert isinstance(cell.error, kind)
+    assert told in (cell.lines[0] if cell.lines else str(cell.error))
+    assert cell.last == []
+
+
+def test_a_terminal_is_told_what_to_type_instead(cell, shell, shared_home, monkeypatch):
+    monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
+    cell("%comflowy connect sandbox")
+    shown = cell("%comflowy form default")
+    assert shown.error is None
+    assert "a form needs a notebook" in shown.stdout
+
+
+def test_words_of_a_service_are_escaped(form):
+    one = form()
+    reel = one._reel
+    reel.say("<img src=x onerror=alert(1)>")
+    assert "<img" not in reel.status.value
+    one._say("<b>bold</b>")
+    assert "<b>" not in one._problem.value
+    bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
+    from comflowy_nb.notebook.form.fields import FormBody
+
+    body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_picture)
+    assert "<script>" not in body._groups[0][0].children[0].value
+    body.close()
+
+
+def test_a_default_that_the_service_does_not_have_is_told_before_anything_is_sent(form):
+    one = form()
+    options = ("sdxl.safetensors", "v1-5.safetensors")
+    fields = {"4::ckpt_name": Field("4::ckpt_name", FieldType.CHOICE, options, default="v1-5-x.safetensors")}
+    workflow = Workflow("default", "default", fields=fields)
+    other = Form(one.client, workflow, form_fields(workflow, {}, given=()), viewer=one._reel._viewer)
+    assert "'v1-5-x.safetensors' is not one of" in other.problems["4::ckpt_name"]
+    assert "nearest: v1-5.safetensors" in control(other, "4::ckpt_name")._why.value
+    press(other)
+    assert other.runs == ()
+    box(other, "4::ckpt_name").value = "v1-5.safetensors"
+    assert other.problems == {}
+    assert other.params == {"4::ckpt_name": "v1-5.safetensors"}
+    other.close()
+
+
+# -- on a person's own ComfyUI server -------------------------------------------------------------------------------
+
+
+def test_a_form_for_a_comfyui_server_shows_its_models_and_previews(comfy, cell, handles, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    comfy.previews = True
+    comfy.wait_at("3", 4)
+    assert cell(f"%comflowy connect home={comfy.url}").error is None
+    shown = cell("%comflowy form default 5::width=64 5::height=64 3::steps=8")
+    assert shown.error is None, shown.error
+    one = shown.value
+    assert box(one, "4::ckpt_name").options, "the checkpoints that this server has"
+    assert box(one, "3::seed").value == "156680208700286"
+    press(one)
+    wait_until(lambda: one._reel.strip.preview)
+    assert one._reel.strip.preview["token"] == one.runs[0].token
+    assert one._reel.strip.preview["url"].startswith("data:image/jpeg;base64,")
+    assert "base64" not in one._reel.status.value, "nothing moves for it"
+    comfy.go_on()
+    settle(one)
+    assert one.runs[0].status is Status.SUCCESS
+    one.close()

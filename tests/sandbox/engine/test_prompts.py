@@ -1,0 +1,44 @@
+"""What prompts are read as."""
+
+import numpy as np
+import pytest
+
+from comflowy_nb.sandbox.engine.prompts import read_prompt
+
+
+def test_words_of_one_meaning_are_one_thing():
+    assert read_prompt("nebula").tags == read_prompt("cosmos").tags == {"galaxy": 1.0}
+    assert read_prompt("Lighthouses").tags == {"lighthouse": 1.0}
+    assert read_prompt("lilies, fireflies").tags == {"firefly": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [("cat", 1.0), ("(cat)", 1.1), ("((cat))", 1.21), ("(cat:1.5)", 1.5), ("(a cat:0.5)", 0.5), (r"\(cat\)", 1.0)],
+)
+def test_emphasis_weighs_as_in_comfyui(text, weight):
+    assert read_prompt(text).tags["cat"] == pytest.approx(weight)
+
+
+@pytest.mark.parametrize("text", ["", "()", ")", "((((", "(:", "(cat", "cat)", "(cat:)", "(cat:x)", "猫", "a" * 5000])
+def test_any_text_can_be_read(text):
+    prompt = read_prompt(text)
+    assert np.isfinite(prompt.light).all()
+
+
+def test_a_word_said_twice_weighs_half_as_much_again():
+    assert read_prompt("bottle, bottle").tags["bottle"] == pytest.approx(1.5)
+
+
+def test_unknown_words_lean_somewhere_and_always_the_same_way():
+    names = [f"thing {k}" for k in range(50)]
+    lean = read_prompt("zyzzyva").lean(names)
+    assert np.abs(lean).max() > 0.1
+    assert (lean == read_prompt("Zyzzyva!").lean(names)).all()
+    assert not np.allclose(lean, read_prompt("xylem").lean(names))
+
+
+def test_words_about_light_change_it():
+    assert read_prompt("bright").light[0] > read_prompt("dark").light[0]
+    assert read_prompt("warm").light[1] > read_prompt("cold").light[1]
+    assert read_prompt("vivid").light[2] > read_prompt("pale").light[2]

@@ -1,0 +1,125 @@
+"""Which addresses are called back, and how news is put together while a receiver is busy."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from sandbox_process import wait_for
+
+from comflowy_nb.sandbox.server.callbacks import Couriers, is_loopback_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:8000/a", "http://127.9.9.9/", "http://localhost:1", "http://[::1]:80/x", "https://localhost"],
+)
+def test_loopback_is_called(url):
+    assert is_loopback_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "test_url",
+        "",
+        "http://",
+        "http://192.168.0.1/",
+        "http://example.com/",
+        "http://127.0.0.1.example.com/",
+        "http://localhost.example.com/",
+        "http://169.254.169.254/latest",
+        "http://0.0.0.0/",
+        "http://[::",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1@example.com/",
+        "http://example.com@127.0.0.1/",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+        "//127.0.0.1/",
+    ],
+)
+def test_nothing_else_is_called(url):
+    assert not is_loopback_url(url)
+
+
+def play(callbacks, scene):
+    """Play a scene with a courier, on a loop of its own."""
+
+    async def main():
+        couriers = Couriers()
+        await scene(couriers.engage("run", callbacks))
+        couriers.close()
+
+    asyncio.run(main())
+
+
+async def until(look):
+    await asyncio.to_thread(wait_for, look)
+
+
+def test_steps_that_a_busy_receiver_missed_are_left_out_but_never_the_last(slow_receiver):
+    async def scene(courier):
+        courier.tell("waiting", {})
+        for value in range(100):
+            courier.tell("running", {"value": value})
+            await asyncio.sleep(0)
+        courier.finish({"type": "success"})
+        await until(lambda: slow_receiver.got("/result"))
+
+    play(slow_receiver.callbacks, scene)
+    events = slow_receiver.got("/progress")
+    assert events[0]["type"] == "waiting"
+    assert events[-1]["payload"] == {"value": 99}
+    assert len(events) < 5
+    assert slow_receiver.bodies[-1] == ("/result", {"type": "success", "run_id": "run"})
+
+
+def test_receiver_that_refuses_is_not_asked_again(receiver):
+    receiver.answers = [404]
+
+    async def scene(courier):
+        courier.finish({"type": "success"})
+        await until(lambda: receiver.bodies)
+        await asyncio.sleep(0.5)  # longer than the pause before another try
+
+    play({"on_result_url": receiver.url}, scene)
+    assert len(receiver.bodies) == 1
+
+
+def test_redirect_is_not_followed(receiver):
+    receiver.answers = [302]
+
+    async def scene(courier):
+        courier.finish({"type": "success"})
+        await until(lambda: receiver.bodies)
+        await asyncio.sleep(0.5)
+
+    play({"on_result_url": receiver.url}, scene)
+    assert len(receiver.bodies) == 1
+
+
+def test_progress_receiver_that_never_takes_anything_is_left_alone(receiver):
+    receiver.answers = [500] * 100
+
+    async def scene(courier):
+        for value in range(8):
+            courier.tell("message", {"value": value})
+        courier.finish({"type": "success"})
+        await until(lambda: receiver.got("/result"))
+
+    play(receiver.callbacks, scene)
+    assert len(receiver.got("/progress")) == 3
+
+
+def test_nobody_listening_costs_the_run_nothing(receiver):
+    receiver.close()
+    before = time.monotonic()
+
+    async def scene(courier):
+        courier.tell("waiting", {})
+        courier.finish({"type": "success"})
+
+    play(receiver.callbacks, scene)
+    assert time.monotonic() - before < 5

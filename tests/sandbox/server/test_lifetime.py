@@ -1,0 +1,103 @@
+"""One sandbox per home folder, and its end when nobody uses it."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from filelock import FileLock
+
+from comflowy_nb.sandbox.server.lifetime import ARRIVAL_S, UNUSED_S, OneRunsAlready, Usage, hold_lock
+from comflowy_nb.sandbox.server.paths import Address, Places
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def locks(tmp_path):
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    return folder
+
+
+def test_sandbox_waits_for_its_first_client(locks, clock):
+    usage = Usage(locks, clock=clock)
+    clock.now += ARRIVAL_S - 1
+    assert not usage.is_over()
+    clock.now += 1
+    assert usage.is_over()
+
+
+def test_sandbox_stays_while_any_lock_is_held_and_a_moment_longer(locks, clock):
+    usage = Usage(locks, clock=clock)
+    first, second = FileLock(locks / "1.lock"), FileLock(locks / "2.lock")
+    with second:
+        with first:
+            clock.now += 1000
+            assert not usage.is_over()
+        clock.now += 1000
+        assert not usage.is_over()
+    clock.now += UNUSED_S - 1
+    assert not usage.is_over()
+    clock.now += 1
+    assert usage.is_over()
+
+
+def test_one_about_to_connect_is_waited_for(locks, clock):
+    usage = Usage(locks, clock=clock)
+    clock.now += ARRIVAL_S - 1
+    usage.stay()
+    clock.now += ARRIVAL_S - 1
+    assert not usage.is_over()
+    clock.now += 1
+    assert usage.is_over()
+
+
+def test_locks_of_the_dead_are_swept_and_those_of_the_living_left(locks, clock):
+    (locks / "dead.lock").touch()
+    (locks / "note.txt").touch()
+    with FileLock(locks / "living.lock"):
+        usage = Usage(locks, clock=clock)
+        assert not usage.is_over()
+        assert {path.name for path in locks.iterdir()} >= {"living.lock", "note.txt"}
+    usage.is_over()
+    # Some versions of filelock remove the file of a lock that is let go, others leave it.
+    assert {path.name for path in locks.iterdir()} - {"probing.lock"} == {"note.txt"}
+
+
+def test_no_folder_of_locks_means_no_client(tmp_path, clock):
+    usage = Usage(tmp_path / "none", clock=clock)
+    clock.now += ARRIVAL_S
+    assert usage.is_over()
+    assert not (tmp_path / "none").exists()
+
+
+def test_sandbox_that_is_just_ending_is_waited_for(tmp_path):
+    places = Places(tmp_path)
+    places.make()
+    ending = hold_lock(places)
+    timer = threading.Timer(0.3, ending.release)
+    timer.start()
+    hold_lock(places).release()
+    timer.join()
+
+
+def test_holder_that_does_not_answer_is_said_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.sandbox.server.lifetime._LOCK_WAIT_S", 0.2)
+    places = Places(tmp_path)
+    places.make()
+    places.write_address(Address("http://127.0.0.1:9", "k" * 43, os.getpid()))
+    with hold_lock(places), pytest.raises(OneRunsAlready) as caught:
+        hold_lock(places)
+    assert caught.value.address is None

@@ -1,0 +1,254 @@
+"""From acceptance to the end: several at a time, callbacks, cancelling, and what survives a death."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import time
+
+import psutil
+import pytest
+import requests
+from sandbox_process import wait_for
+
+from comflowy_nb.sandbox.server.worker_pool import count_cores
+
+# Small ones: a worker paints its scenes anew for each size, and the large take it seconds.
+SMALL = {"5::width": 64, "5::height": 64}
+QUICK = {**SMALL, "3::steps": 1}
+LONG = {**SMALL, "3::steps": 10000, "5::batch_size": 4}  # minutes, if nobody stopped it
+PROGRESS = {"node", "title", "value", "max", "nodes_done", "nodes_total"}
+
+
+def cancel(sandbox, run_id):
+    return sandbox.post("cancel", params={"id": run_id})
+
+
+def fill_workers(sandbox):
+    """A long run on every worker."""
+    runs = [sandbox.run({**LONG, "3::seed": seed}) for seed in range(count_cores())]
+    for run_id in runs:
+        sandbox.await_status(run_id, "running")
+    return runs
+
+
+def assert_cancelled(sandbox, run_id):
+    data = sandbox.await_status(run_id, "failed")
+    assert data == {"status": "failed", "error": "cancelled", "output_images": [], "full_outputs": {}}
+
+
+@pytest.mark.skipif(count_cores() < 2, reason="one core renders one run at a time")
+def test_runs_are_rendered_at_the_same_time(sandbox):
+    runs = fill_workers(sandbox)
+    assert [sandbox.check(run_id)["status"] for run_id in runs] == ["running"] * len(runs)
+    assert len(sandbox.workers()) == count_cores()
+    for run_id in runs:
+        cancel(sandbox, run_id)
+        assert_cancelled(sandbox, run_id)
+
+
+def test_cancelling_stops_a_waiting_run_at_once_and_a_running_one_at_its_next_step(sandbox):
+    running = fill_workers(sandbox)
+    waiting = [sandbox.run(LONG), sandbox.run(QUICK)]
+    assert [sandbox.check(run_id)["status"] for run_id in waiting] == ["waiting", "waiting"]
+    answer = cancel(sandbox, waiting[0])
+    assert answer.json() == {"success": True, "data": {"run_id": waiting[0], "cancelled": True}}
+    assert sandbox.check(waiting[0])["error"] == "cancelled"
+    for run_id in running:
+        assert cancel(sandbox, run_id).json()["success"] is True
+        assert cancel(sandbox, run_id).json()["success"] is True  # asking twice is no error
+        assert_cancelled(sandbox, run_id)
+        assert cancel(sandbox, run_id).json()["success"] is True
+    sandbox.await_status(waiting[1], "success")
+
+
+def test_run_that_ended_can_not_be_cancelled(sandbox):
+    run_id = sandbox.run(QUICK)
+    sandbox.await_status(run_id, "success")
+    answer = cancel(sandbox, run_id)
+    assert (answer.status_code, answer.json()["success"]) == (409, False)
+    assert sandbox.check(run_id)["status"] == "success"
+
+
+def test_callbacks_tell_the_whole_way_in_order(sandbox, receiver):
+    run_id = sandbox.run({**SMALL, "3::steps": 1000, "3::seed": 99}, callbacks=receiver.callbacks)
+    data = sandbox.await_status(run_id, "success")
+    wait_for(lambda: receiver.got("/result"))
+    assert receiver.bodies[-1] == (
+        "/result",
+        {
+            "type": "success",
+            "run_id": run_id,
+            "output_images": data["output_images"],
+            "full_outputs": data["full_outputs"],
+        },
+    )
+    events = receiver.got("/progress")
+    assert {event["run_id"] for event in events} == {run_id}
+    assert [event["type"] for event in events[:3]] == ["waiting", "pending", "running"]
+    assert {event["type"] for event in events[2:]} == {"running"}
+    assert all(set(event["payload"]) == PROGRESS for event in events)
+    steps = [(event["payload"]["nodes_done"], event["payload"]["value"] or 0) for event in events]
+    assert steps == sorted(steps)
+    assert events[-1]["payload"]["nodes_done"] == events[-1]["payload"]["nodes_total"] == 7
+    assert any(event["payload"]["node"] == "3" and event["payload"]["max"] == 1000 for event in events)
+
+
+def test_progress_comes_about_ten_times_a_second_at_most(sandbox, receiver):
+    began_s = time.monotonic()
+    run_id = sandbox.run({**SMALL, "3::steps": 10000}, callbacks=receiver.callbacks)
+    wait_for(lambda: len(receiver.got("/progress")) > 10)
+    count = sum(body["type"] == "running" for body in receiver.got("/progress"))
+    took_s = time.monotonic() - began_s
+    cancel(sandbox, run_id)
+    wait_for(lambda: receiver.got("/result"))
+    assert count <= took_s / 0.1 + 2
+
+
+def test_failure_and_cancelling_are_told(sandbox, receiver):
+    failed = sandbox.run({"3::sampler_name": "nope"}, callbacks=receiver.callbacks)
+    wait_for(lambda: receiver.got("/result"))
+    cancelled = sandbox.run(LONG, callbacks=receiver.callbacks)
+    sandbox.await_status(cancelled, "running")
+    cancel(sandbox, cancelled)
+    wait_for(lambda: {body["run_id"] for body in receiver.got("/result")} == {failed, cancelled})
+    by_run = {body["run_id"]: body for body in receiver.got("/result")}  # one may come again to a slow receiver
+    first, second = by_run[failed], by_run[cancelled]
+    assert (first["type"], first["run_id"]) == ("failed", failed)
+    assert "nope" in first["error"]
+    assert second == {
+        "type": "failed",
+        "run_id": cancelled,
+        "error": "cancelled",
+        "output_images": [],
+        "full_outputs": {},
+    }
+
+
+def test_result_is_delivered_again_to_a_receiver_that_stumbles(sandbox, receiver):
+    receiver.answers = [500, 503]
+    run_id = sandbox.run(QUICK, callbacks={"on_result_url": receiver.callbacks["on_result_url"]})
+    wait_for(lambda: len(receiver.got("/result")) >= 3)
+    assert {body["run_id"] for body in receiver.got("/result")} == {run_id}
+    assert sandbox.check(run_id)["status"] == "success"
+
+
+def test_slow_receiver_keeps_no_run_waiting(sandbox, receiver):
+    receiver.may_answer.clear()
+    runs = [sandbox.run({**QUICK, "3::steps": 5}, callbacks=receiver.callbacks) for _ in range(6)]
+    wait_for(lambda: receiver.bodies)
+    for run_id in runs:
+        sandbox.await_status(run_id, "success")  # and nothing was answered yet
+    receiver.may_answer.set()
+    for run_id in runs:
+        wait_for(lambda run_id=run_id: [body for body in receiver.got("/result") if body["run_id"] == run_id])
+
+
+def test_death_of_a_worker_fails_its_run_alone(start):
+    sandbox = start()
+    victim = sandbox.run(LONG)
+    sandbox.await_status(victim, "running")
+    busy = min(sandbox.workers(), key=lambda worker: worker.create_time())  # the first one gets the first run
+    other = sandbox.run(LONG)
+    busy.send_signal(signal.SIGKILL)
+    data = sandbox.await_status(victim, "failed")
+    assert data["error"] == "the sandbox's worker died while it rendered this run (killed by signal 9); run it again"
+    assert sandbox.check(other)["status"] in {"pending", "running"}
+    cancel(sandbox, other)
+    assert_cancelled(sandbox, other)
+    sandbox.await_status(sandbox.run(QUICK), "success")
+    assert busy.pid not in {worker.pid for worker in sandbox.workers()}
+
+
+def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
+    """Accepted runs keep their ids, pictures their bytes, and the key and the address stay good."""
+    first = start()
+    done = first.run(QUICK)
+    (url,) = first.await_status(done, "success")["output_images"]
+    content = requests.get(url, timeout=60).content
+    running = [first.run({**SMALL, "3::steps": 400, "3::seed": seed}) for seed in range(count_cores())]
+    for run_id in running:
+        first.await_status(run_id, "running")
+    waiting = first.run({**QUICK, "3::seed": 7})
+    unwanted = first.run(LONG)
+    cancel(first, unwanted)
+    note, processes = first.note, first.processes()
+    assert len(processes) == 1 + count_cores()
+    first.end(signal.SIGKILL)
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive, "workers must not outlive their server"
+
+    second = start()
+    assert (second.note["url"], second.note["key"]) == (note["url"], note["key"])
+    for run_id in (*running, waiting):
+        assert second.await_status(run_id, "success")["full_outputs"].keys() == {"9"}
+    assert second.check(unwanted)["error"] == "cancelled"
+    assert second.check(done)["output_images"] == [url]
+    assert requests.get(url, timeout=60).content == content
+    assert "taken up" in second.output.read_text()
+    again = second.run({**SMALL, "3::steps": 400, "3::seed": 0})
+    urls = [second.await_status(run_id, "success")["output_images"][0] for run_id in (running[0], again)]
+    assert len({hashlib.sha256(requests.get(each, timeout=60).content).hexdigest() for each in urls}) == 1
+
+
+def test_run_that_was_under_way_at_every_end_is_given_up(start):
+    """A run that takes the machine's memory would end every sandbox that takes it up."""
+    run_id = None
+    for _ in range(3):
+        sandbox = start()
+        run_id = run_id or sandbox.run(LONG)
+        sandbox.await_status(run_id, "running")
+        sandbox.end(signal.SIGKILL)
+    data = start().check(run_id)
+    assert data["status"] == "failed"
+    assert "gave up" in data["error"]
+
+
+def test_token_of_an_earlier_sandbox_is_refused(start):
+    first = start()
+    token = first.token
+    first.end()
+    second = start()
+    second._token = token
+    assert second.post("check", params={"id": "x"}).status_code == 401
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_end_leaves_no_process(start, number):
+    sandbox = start()
+    runs = fill_workers(sandbox)
+    assert len(runs) == count_cores()
+    processes = sandbox.processes()
+    assert sandbox.end(number) == 0
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
+    assert "Traceback" not in sandbox.output.read_text()
+
+
+def test_second_sandbox_says_where_the_first_is(start):
+    first = start()
+    second = start()
+    assert second.process.wait(60) == 3
+    assert f"a sandbox runs already at {first.url} (process {first.process.pid})" in second.output.read_text()
+    assert first.ask("GET", "/api/open/v0/ping", token=False).status_code == 200
+
+
+def test_port_can_be_asked_for_and_a_taken_one_is_said(start, receiver, tmp_path):
+    taken = receiver.url.rpartition(":")[2]
+    refused = start("--port", taken)
+    assert refused.process.wait(60) == 1
+    assert f"port {taken} can't be had" in refused.output.read_text()
+    first = start()
+    port = first.url.rpartition(":")[2]
+    first.end()
+    second = start("--port", port)
+    assert second.url == f"http://127.0.0.1:{port}"
+
+
+def test_home_that_can_not_be_written_is_said(start, home):
+    home.mkdir()
+    (home / "sandbox").write_text("in the way")
+    failed = start()
+    assert failed.process.wait(60) == 1
+    assert "home folder can't be written" in failed.output.read_text()
+    assert "Traceback" not in failed.output.read_text()

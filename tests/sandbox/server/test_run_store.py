@@ -1,0 +1,108 @@
+"""What is kept of runs between one sandbox and the next."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+
+import pytest
+
+from comflowy_nb.sandbox.server.paths import Address, Places
+from comflowy_nb.sandbox.server.run_store import Made, SavedRun, State, Store, StoreError
+
+MADE = [Made("12", "temp", "a_0.png"), Made("9", "output", "a_1.png"), Made("9", "output", "a_2.png")]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "runs.sqlite"
+
+
+def test_accepted_runs_are_there_again_in_their_order(path):
+    store = Store.open(path)
+    runs = [
+        SavedRun(name, "default", {"6::text": "don't \ud83d \u2028", "3::seed": 2**64 - 1}, {"on_result_url": "x"})
+        for name in "bac"
+    ]
+    for run in runs:
+        store.accept(run)
+    store.succeed("a", MADE)
+    store.count_start("c")
+    store.ask_cancel("c")
+    # Not closed: what was accepted is on the disk already.
+    store._connection.close()
+    again = Store.open(path)
+    first, second = again.unfinished()
+    assert first == runs[0]
+    assert (second.run_id, second.starts, second.cancel_asked) == ("c", 1, True)
+    assert again.get("a").state is State.SUCCESS
+    assert again.get("nobody") is None
+    again.close()
+
+
+def test_pictures_keep_their_order_and_are_found_by_secret(path):
+    store = Store.open(path)
+    store.accept(SavedRun("a", "default", {}, {}))
+    store.succeed("a", MADE)
+    pictures = store.pictures("a")
+    assert [Made(each.node, each.kind, each.file) for each in pictures] == MADE
+    assert store.picture(pictures[1].secret) == pictures[1]
+    assert store.picture("nobody") is None
+    assert len({each.secret for each in pictures}) == 3
+    assert pictures[0].secret not in repr(pictures)
+    store.close()
+
+
+def test_failure_keeps_its_words(path):
+    store = Store.open(path)
+    store.accept(SavedRun("a", "default", {}, {}))
+    store.fail("a", "cancelled")
+    assert (store.get("a").state, store.get("a").error) == (State.FAILED, "cancelled")
+    assert store.unfinished() == []
+    store.close()
+
+
+def test_damaged_file_is_set_aside_and_never_deleted(path):
+    path.write_bytes(b"not a database " * 100)
+    Store.open(path).close()
+    (aside,) = path.parent.glob("runs.sqlite.damaged-*")
+    assert aside.read_bytes().startswith(b"not a database")
+
+
+def test_file_of_a_newer_version_is_left_alone(path):
+    Store.open(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="newer version"):
+        Store.open(path)
+    assert not list(path.parent.glob("*.damaged-*"))
+
+
+def test_file_can_be_read_by_its_owner_alone(path):
+    store = Store.open(path)
+    store.accept(SavedRun("a", "default", {}, {"on_result_url": "http://127.0.0.1/secret"}))
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    store.close()
+    assert modes == {0o600}
+
+
+def test_address_is_replaced_whole_and_read_back(tmp_path):
+    places = Places(tmp_path)
+    places.make()
+    assert places.read_address() is None
+    address = Address("http://127.0.0.1:1", "k" * 43, 7)
+    places.write_address(address)
+    assert places.read_address() == address
+    assert "k" * 43 not in repr(address)
+    assert [path.name for path in places.folder.iterdir() if path.is_file()] == ["address.json"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"url": "u", "key": "short", "pid": 1}', '{"url": "u", "key": 7, "pid": 1}']
+)
+def test_note_that_makes_no_sense_is_none(tmp_path, text):
+    places = Places(tmp_path)
+    places.make()
+    places.address.write_text(text)
+    assert places.read_address() is None

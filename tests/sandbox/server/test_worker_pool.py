@@ -1,0 +1,122 @@
+"""Workers that don't start, don't stop, or meet a full disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from comflowy_nb.sandbox.server import worker_pool as crew_module
+from comflowy_nb.sandbox.server.paths import Places
+from comflowy_nb.sandbox.server.worker_pool import Crew
+
+QUICK = {"3::steps": 1, "5::width": 64, "5::height": 64}
+LONG = {**QUICK, "3::steps": 10000, "5::batch_size": 4}
+LIMITED = pytest.mark.skipif(not hasattr(psutil, "RLIMIT_FSIZE"), reason="file sizes can be limited on Linux alone")
+
+
+@pytest.fixture
+def places(tmp_path):
+    places = Places(tmp_path)
+    places.make()
+    return places
+
+
+@pytest.mark.parametrize(("ends", "words"), [("raise SystemExit(7)", "exit status 7"), (None, "could not start")])
+def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(places, monkeypatch, tmp_path, ends, words):
+    broken = tmp_path / "broken"
+    if ends:
+        broken.write_text(f"#!{sys.executable}\n{ends}")
+        broken.chmod(0o755)
+    monkeypatch.setattr(crew_module.sys, "executable", str(broken))
+
+    async def main():
+        crew = Crew(places, size=2)
+        lost = []
+        crew.on_loss = lambda worker, why: lost.append((worker.run_id, why))
+        worker = crew.take()
+        worker.run_id = "run"
+        worker.order("run", run_id="run")
+        assert await crew.read_object_info() is None
+        assert await crew.read_object_info() is None  # it is tried again when asked, and says so again
+        await crew.close()
+        return lost
+
+    first, second = asyncio.run(main())
+    assert first[0] == "run"
+    assert words in first[1]
+    assert second[0] is None
+
+
+def test_worker_ends_when_its_server_lets_go_of_the_pipe(places):
+    async def main():
+        crew = Crew(places, size=1)
+        crew.warm()
+        assert await crew.read_object_info()
+        (worker,) = crew._workers
+        process = psutil.Process(worker.process.pid)
+        worker.process.stdin.close()
+        await asyncio.to_thread(process.wait, 10)
+        await crew.close()
+
+    asyncio.run(main())
+
+
+@LIMITED
+def test_full_disk_fails_the_run_in_words(start):
+    """A limit on the size of files stands in for it: the worker can't write its picture."""
+    sandbox = start()
+    sandbox.await_status(sandbox.run(QUICK), "success")
+    for worker in sandbox.workers():
+        worker.rlimit(psutil.RLIMIT_FSIZE, (1000, psutil.RLIM_INFINITY))
+    data = sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "failed")
+    assert json.loads(data["error"])["exception_message"] == "the sandbox can't write the picture: File too large"
+    for worker in sandbox.workers():
+        worker.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+    sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "success")
+
+
+@LIMITED
+def test_full_disk_takes_no_run_and_loses_none(start):
+    sandbox = start()
+    run_id = sandbox.run(LONG)
+    sandbox.await_status(run_id, "running")
+    server = psutil.Process(sandbox.process.pid)
+    server.rlimit(psutil.RLIMIT_FSIZE, (1, psutil.RLIM_INFINITY))
+    answer = sandbox.post("run", json={"workflow_id": "default", "params": QUICK})
+    assert (answer.status_code, answer.json()["success"]) == (500, False)
+    assert "can't use its folder" in answer.json()["error"]
+    for worker in sandbox.workers():
+        worker.send_signal(signal.SIGKILL)
+    data = sandbox.await_status(run_id, "failed")
+    assert "could not write down how this run ended" in data["error"]
+    sandbox.end(signal.SIGKILL)
+    again = start()
+    again.await_status(run_id, "running")
+    again.post("cancel", params={"id": run_id})
+
+
+def test_worker_that_does_not_stop_is_killed(start):
+    hasty = (
+        "from comflowy_nb.sandbox.server import run_queue; run_queue._STOP_S = 1.0; "
+        "from comflowy_nb.cli.main import main; main()"
+    )
+    sandbox = start(program=("-c", hasty))
+    run_id = sandbox.run(LONG)
+    sandbox.await_status(run_id, "running")
+    workers = sandbox.workers()
+    for worker in workers:
+        worker.suspend()
+    asked_s = time.monotonic()
+    sandbox.post("cancel", params={"id": run_id})
+    assert sandbox.await_status(run_id, "failed")["error"] == "cancelled"
+    assert time.monotonic() - asked_s >= 1.0, "it had time to stop"
+    for worker in workers:
+        if worker.is_running():
+            worker.resume()
+    sandbox.await_status(sandbox.run(QUICK), "success")

@@ -1,0 +1,246 @@
+"""Finding the sandbox of a home folder, and starting it where none runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import psutil
+import pytest
+import requests
+from filelock import FileLock
+
+from comflowy_nb.errors import ServiceError
+from comflowy_nb.sandbox.server.paths import home_folder
+from comflowy_nb.services.comflowy import sandbox_process as local_sandbox
+from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox
+from comflowy_nb.settings import home as client_home
+
+
+def note_of(home):
+    return json.loads((home / "sandbox" / "address.json").read_bytes())
+
+
+@pytest.fixture
+def ended(home):
+    """Ends the sandbox that a test started."""
+    yield
+    with contextlib.suppress(OSError, psutil.NoSuchProcess, KeyError):
+        process = psutil.Process(note_of(home)["pid"])
+        if "comflowy_nb.cli.main" in process.cmdline():
+            process.kill()
+            process.wait(60)
+
+
+@pytest.fixture
+def client_lock(home):
+    """The lock that a client of this home folder holds."""
+    (home / "locks").mkdir(parents=True)
+    lock = FileLock(home / "locks" / f"{uuid.uuid4().hex}.lock")
+    with lock:
+        yield lock
+
+
+def wait_until_gone(processes, timeout_s):
+    _, alive = psutil.wait_procs(processes, timeout=timeout_s)
+    assert not alive
+
+
+def test_nothing_is_found_where_none_ran(home):
+    assert find_sandbox(home) is None
+
+
+def test_started_sandbox_is_found_and_takes_its_key(home, client_lock, ended):
+    address = start_sandbox(home)
+    assert find_sandbox(home) == address
+    assert start_sandbox(home) == address
+    answer = requests.get(f"{address.url}/api/open/v0/auth/token", params={"ppt": address.key.reveal()}, timeout=60)
+    assert answer.status_code == 200
+    assert address.key.reveal() not in repr(address)
+
+
+def test_started_sandbox_is_a_process_of_its_own(home, client_lock, ended, monkeypatch):
+    """Ctrl-C in the kernel's terminal, its end, and the files of its folder are nothing to it."""
+    monkeypatch.setenv("COMFLOWY_API_KEY", "a key of the paid service")
+    monkeypatch.setenv("COMFLOWY_HEADERS", '{"https://studio.example": {"X-Key": "a secret of the proxy"}}')
+    start_sandbox(home)
+    process = psutil.Process(note_of(home)["pid"])
+    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    assert process.cwd() == str(home / "sandbox")
+    assert [name for name in process.environ() if name.startswith("COMFLOWY_")] == ["COMFLOWY_HOME"]
+    assert (home / "sandbox" / "sandbox.log").stat().st_mode & 0o077 == 0
+
+
+def test_sandbox_ends_when_the_last_client_is_gone(home, client_lock, ended):
+    start_sandbox(home)
+    server = psutil.Process(note_of(home)["pid"])
+    time.sleep(5.0)  # longer than an unused one stays: what is shown is that nothing happens
+    processes = [server, *server.children(recursive=True)]
+    assert find_sandbox(home) is not None
+    client_lock.release()
+    wait_until_gone(processes, 40)
+    assert find_sandbox(home) is None
+    assert "no client is left" in (home / "sandbox" / "sandbox.log").read_text()
+
+
+def test_sandbox_ends_when_its_client_was_killed(home, ended):
+    """A lock file is freed by the system, however its holder died, and is swept up."""
+    code = (
+        "import sys, time, filelock, pathlib; from comflowy_nb.services.comflowy.sandbox_process import start_sandbox\n"
+        "home = pathlib.Path(sys.argv[1]); (home / 'locks').mkdir(parents=True)\n"
+        "lock = filelock.FileLock(home / 'locks' / 'abc.lock'); lock.acquire()\n"
+        "start_sandbox(home); print('started', flush=True); time.sleep(600)"
+    )
+    client = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
+    assert client.stdout.readline() == "started\n"
+    server = psutil.Process(note_of(home)["pid"])
+    processes = [server, *server.children(recursive=True)]
+    time.sleep(1.0)  # the sandbox looks at the locks twice a second
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    wait_until_gone(processes, 40)
+    assert {path.name for path in (home / "locks").iterdir()} <= {"probing.lock"}
+
+
+def test_two_that_start_at_once_get_one_sandbox(home, client_lock, ended):
+    code = (
+        "import sys, pathlib; from comflowy_nb.services.comflowy.sandbox_process import start_sandbox\n"
+        "print(start_sandbox(pathlib.Path(sys.argv[1])).url)"
+    )
+    starters = [
+        subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    urls = {starter.communicate(timeout=60)[0] for starter in starters}
+    assert len(urls) == 1
+    assert urls.pop().strip() == note_of(home)["url"]
+    ours = [process for process in psutil.process_iter() if is_sandbox_of(process, home)]
+    assert [process.pid for process in ours] == [note_of(home)["pid"]]
+
+
+def is_sandbox_of(process, home):
+    with contextlib.suppress(psutil.Error):
+        return "comflowy_nb.cli.main" in process.cmdline() and process.environ().get("COMFLOWY_HOME") == str(home)
+    return False
+
+
+class Stranger:
+    """Another program that took the port of a sandbox that ended; remembers all that it was sent."""
+
+    def __init__(self, answer):
+        self.seen = b""
+        stranger = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                stranger.seen += self.requestline.encode() + bytes(self.headers)
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_words):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+KEY = "k" * 43
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"<html>", b"[]", b'{"data": null}', b'{"data": {"proof": 7}}', b'{"data": {"proof": "wr\\u00f6ng"}}'],
+)
+def test_stranger_on_the_port_is_not_taken_for_the_sandbox_and_gets_no_key(home, answer):
+    stranger = Stranger(answer)
+    (home / "sandbox").mkdir(parents=True)
+    note = {"url": f"http://127.0.0.1:{stranger.server.server_port}", "key": KEY, "pid": os.getpid()}
+    (home / "sandbox" / "address.json").write_text(json.dumps(note))
+    assert find_sandbox(home) is None
+    stranger.close()
+    assert b"ping" in stranger.seen
+    assert KEY.encode() not in stranger.seen
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "[]",
+        "{",
+        '{"url": 1, "key": "k", "pid": 1}',
+        '{"url": "http://192.0.2.1:80", "key": "k", "pid": 1}',
+        '{"url": "http://127.0.0.1:x", "key": "k", "pid": 1}',
+        '{"url": "http://127.0.0.1:9", "key": 7, "pid": 1}',
+    ],
+)
+def test_note_that_makes_no_sense_is_no_sandbox(home, note):
+    (home / "sandbox").mkdir(parents=True)
+    (home / "sandbox" / "address.json").write_text(note)
+    assert find_sandbox(home) is None
+
+
+def test_note_of_a_dead_sandbox_does_not_keep_a_new_one_from_starting(home, client_lock, ended):
+    first = start_sandbox(home)
+    process = psutil.Process(note_of(home)["pid"])
+    process.kill()
+    process.wait(60)
+    assert find_sandbox(home) is None
+    second = start_sandbox(home)
+    assert second.key == first.key
+    assert note_of(home)["pid"] != process.pid
+
+
+def test_home_that_can_not_be_written_is_said(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(ServiceError, match=r"can't be written .*COMFLOWY_HOME") as caught:
+        start_sandbox(blocked)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_sandbox_that_does_not_come_up_is_said_with_the_end_of_its_log(home, ended):
+    (home / "sandbox").mkdir(parents=True)
+    (home / "sandbox" / "runs.sqlite").mkdir()
+    with pytest.raises(ServiceError, match=r"ended as it started \(exit status 1\); its log ends:\n.+") as caught:
+        start_sandbox(home)
+    assert str(home) not in str(caught.value)
+
+
+def test_sandbox_that_does_not_answer_is_given_up_and_ended(home, monkeypatch, tmp_path):
+    hanging = tmp_path / "hanging"
+    hanging.write_text(f"#!{sys.executable}\nimport time; print('one moment', flush=True); time.sleep(600)")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(local_sandbox.sys, "executable", str(hanging))
+    monkeypatch.setattr(local_sandbox, "_START_S", 1.0)
+    with pytest.raises(ServiceError, match=r"did not answer within 1 s; its log ends:\none moment"):
+        start_sandbox(home)
+    deadline = time.monotonic() + 10
+    while any(str(hanging) in words for words in command_lines()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def command_lines():
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            yield process.cmdline()
+
+
+def test_both_ends_mean_the_same_home_folder(monkeypatch, tmp_path):
+    assert home_folder() == client_home()
+    monkeypatch.delenv("COMFLOWY_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert home_folder() == client_home()

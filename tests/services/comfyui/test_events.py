@@ -1,0 +1,141 @@
+"""The recorded messages, heard: what each says about a run of ours."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+from comfyui_nodes import RECORDED
+
+from comflowy_nb.services.base import Status
+from comflowy_nb.services.comfyui.events import Hearing
+
+SERVER = "http://server.example:8188"
+TITLES = {"3": "KSampler", "4": "Load Checkpoint", "9": "Save Image"}
+
+
+def messages(name):
+    rows = [json.loads(line) for line in (RECORDED / name).read_text().splitlines()]
+    frame = struct.pack(">II", 1, 1) + b"\xff\xd8\xffpreview"
+    return [json.dumps(row["msg"]) if row["dir"] == "recv_text" else frame for row in rows if row["dir"] != "http"]
+
+
+def prompt_id_of(name):
+    return next(json.loads(one)["data"]["prompt_id"] for one in messages(name) if b"prompt_id" in str(one).encode())
+
+
+def listen(name, *, watched=True):
+    hearing, prompt_id = Hearing(SERVER), prompt_id_of(name)
+    if watched:
+        hearing.watch(prompt_id, TITLES, frozenset("3456789"))
+    return hearing, prompt_id, [event for one in messages(name) if (event := hearing.hear(one)) is not None]
+
+
+def test_a_recorded_success_from_start_to_end():
+    hearing, prompt_id, events = listen("ws_success.jsonl")
+    assert {event.token for event in events} == {prompt_id}
+    assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
+    assert hearing.has_ended(prompt_id)
+    done = [event.progress.nodes_done for event in events]
+    assert done == sorted(done)
+    assert done[-1] == 7
+    steps = [event.progress.value for event in events if event.progress.node == "3" and event.progress.max == 8]
+    assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert next(event for event in events if event.progress.node == "3").progress.title == "KSampler"
+    assert sum(event.progress.preview is not None for event in events) >= 8
+    assert events[-1].progress.preview is None
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("ws_cached.jsonl", Status.SUCCESS),
+        ("ws_error.jsonl", Status.FAILED),
+        ("ws_interrupt.jsonl", Status.CANCELLED),
+    ],
+)
+def test_every_recorded_end(name, status):
+    hearing, prompt_id, events = listen(name)
+    assert events[-1].status is status
+    assert hearing.has_ended(prompt_id)
+
+
+def test_all_nodes_of_a_cached_run_are_done():
+    assert listen("ws_cached.jsonl")[2][-1].progress.nodes_done == 7
+
+
+def test_runs_that_are_not_ours_say_nothing():
+    assert listen("ws_success.jsonl", watched=False)[2] == []
+
+
+def test_an_error_in_the_middle_does_not_end_it():
+    hearing = Hearing(SERVER)
+    hearing.watch("p", {}, frozenset("12"))
+    blocked = {"type": "execution_error", "data": {"prompt_id": "p", "exception_type": "ExecutionBlocked"}}
+    assert hearing.hear(json.dumps(blocked)) is None
+    assert not hearing.has_ended("p")
+    success = {"type": "execution_success", "data": {"prompt_id": "p"}}
+    hearing.hear(json.dumps(success))
+    end = hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
+    assert end.status is Status.SUCCESS
+
+
+def test_a_preview_without_a_name_belongs_to_the_run_of_ours_that_executes():
+    hearing = Hearing(SERVER)
+    hearing.watch("p", {}, frozenset("1"))
+    frame = struct.pack(">II", 1, 2) + b"\x89PNG"
+    assert hearing.hear(frame) is None  # somebody else's
+    hearing.hear(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
+    assert hearing.hear(frame).progress.preview == b"\x89PNG"
+    hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
+    assert hearing.hear(frame) is None
+
+
+def test_a_preview_with_a_name_and_a_text():
+    hearing = Hearing(SERVER)
+    hearing.watch("p", {}, frozenset("1"))
+    about = json.dumps({"prompt_id": "p", "node_id": "1", "image_type": "image/jpeg"}).encode()
+    event = hearing.hear(struct.pack(">II", 4, len(about)) + about + b"\xff\xd8\xff")
+    assert (event.token, event.progress.preview) == ("p", b"\xff\xd8\xff")
+    foreign = json.dumps({"prompt_id": "q"}).encode()
+    assert hearing.hear(struct.pack(">II", 4, len(foreign)) + foreign + b"\xff\xd8\xff") is None
+    hearing.hear(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
+    text = struct.pack(">II", 3, 1) + b"1" + b"width: 64,\n height: 64"
+    assert hearing.hear(text).progress.message == "width: 64, height: 64"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"type":"x"}',
+        '{"type":"executing","data":{"node":"3"}}',
+        '{"data":{"prompt_id":["p"]}}',
+        '{"type":"progress","data":{"prompt_id":"p","value":"x","max":null,"node":5}}',
+        '{"type":"progress_state","data":{"prompt_id":"p","nodes":[1]}}',
+        '{"type":"execution_cached","data":{"prompt_id":"p","nodes":[1,null,"77"]}}',
+        b"",
+        b"1234567",
+        b"\0\0\0\4\xff\xff\xff\xff{",
+        struct.pack(">II", 99, 1) + b"x",
+    ],
+)
+def test_odd_messages_break_nothing(message):
+    hearing = Hearing(SERVER)
+    hearing.watch("p", {}, frozenset("1"))
+    hearing.hear(message)
+    end = hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
+    assert end.status is Status.SUCCESS
+    assert end.progress.nodes_done == 0
+
+
+def test_what_is_forgotten_is_not_heard():
+    hearing = Hearing(SERVER)
+    hearing.watch("p", {}, frozenset("1"))
+    hearing.forget("p")
+    assert hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}})) is None
+    assert not hearing.has_ended("p")

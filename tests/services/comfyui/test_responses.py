@@ -1,0 +1,116 @@
+"""The recorded answers of a ComfyUI server, and odd ones, read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from comfyui_nodes import RECORDED
+
+from comflowy_nb.services.base import Status
+from comflowy_nb.services.comflowy.schema import Flaw
+from comflowy_nb.services.comfyui.responses import read_entry, read_outputs, read_queue, snapshot_of
+
+AT = "http://127.0.0.1:8188/comfy"
+
+
+def recorded(name):
+    body = (RECORDED / name).read_bytes()
+    return body, next(iter(json.loads(body)))
+
+
+def test_the_queue_is_ordered_by_number_not_as_it_comes():
+    body = (RECORDED / "queue_running_and_pending.json").read_bytes()
+    queue = read_queue(body)
+    assert [one[:4] for one in (*queue.running, *queue.pending)] == ["qd-a", "qd-c", "qd-b"]
+    assert queue.ahead(queue.pending[1]) == 2
+    assert queue.pending[0] in queue
+    assert "another" not in queue
+    heap = [[9, "c", {}], [-2, "a", {}], [3.5, "b", {}]]
+    assert read_queue(json.dumps({"queue_running": [], "queue_pending": heap}).encode()).pending == ("a", "b", "c")
+
+
+def test_a_recorded_success():
+    body, prompt_id = recorded("history.json")
+    found = snapshot_of(read_entry(body, prompt_id), AT, {})
+    assert (found.status, found.service_word, found.remark) == (Status.SUCCESS, "success", None)
+    (output,) = found.outputs
+    assert (output.node, output.ending) == ("9", None)
+    assert output.url == f"{AT}/view?filename=ComfyUI_00001_.png&subfolder=&type=output"
+
+
+def test_a_recorded_error_and_a_recorded_interrupt_are_told_apart():
+    body, prompt_id = recorded("history_error.json")
+    failed = snapshot_of(read_entry(body, prompt_id), AT, {"1": "My picture"})
+    assert failed.status is Status.FAILED
+    assert str(failed.problem) == "node 1 (My picture): cannot identify image file '/comfyui/input/broken.png'"
+    body, prompt_id = recorded("history_interrupted.json")
+    assert snapshot_of(read_entry(body, prompt_id), AT, {}).status is Status.CANCELLED
+
+
+def test_an_error_without_a_message_is_still_one():
+    entry = {"status": {"status_str": "error", "completed": False, "messages": []}, "outputs": {}}
+    found = snapshot_of(entry, AT, {})
+    assert (found.status, str(found.problem)) == (Status.FAILED, "the server gave no reason")
+
+
+def test_pictures_come_first_then_files_and_texts_and_names_are_quoted():
+    outputs = {
+        "12": {"audio": [{"filename": "a.flac", "subfolder": "audio", "type": "output"}]},
+        "3": {"text": ["hello", "", " "], "tags": ["not shown"]},
+        "10": {"images": [{"filename": "a b&c.png", "subfolder": "x/y", "type": "temp"}]},
+        "9": {"images": [{"filename": "v.mp4", "type": "output"}], "animated": [True]},
+        "5:2": {"gifs": [{"filename": "g.gif", "subfolder": "", "type": "output", "format": "image/gif"}]},
+        "8": {"images": [{"filename": "m.webp"}], "animated": [False]},
+        "7": {"latents": [{"filename": "l.latent"}], "odd": 3, "more": [{"name": "x"}, None, 7]},
+        "6": "no outputs",
+    }
+    found = list(read_outputs(outputs, AT))
+    assert [(one.index, one.node, one.ending, one.text) for one in found] == [
+        (0, "8", None, None),
+        (1, "10", None, None),
+        (2, "3", "txt", "hello"),
+        (3, "5:2", "gif", None),
+        (4, "7", "latent", None),
+        (5, "9", "mp4", None),
+        (6, "12", "flac", None),
+    ]
+    assert found[1].url == f"{AT}/view?filename=a+b%26c.png&subfolder=x%2Fy&type=temp"
+
+
+@pytest.mark.parametrize("name", ["x.../../etc/passwd", "noending", "x.<b>", "x." + "y" * 40])
+def test_an_ending_of_the_server_never_makes_a_name(name):
+    (output,) = read_outputs({"1": {"images": [{"filename": name}]}}, AT)
+    assert output.ending == "bin"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"3", b"{", b'{"queue_running": 1, "queue_pending": []}', b"{}"]
+)
+def test_odd_queues_are_flaws(body):
+    assert isinstance(read_queue(body), Flaw)
+
+
+def test_odd_items_of_a_queue_are_left_out():
+    body = json.dumps({"queue_running": [None, [1], ["x", "y"], [2, "a", {}]], "queue_pending": []}).encode()
+    assert read_queue(body).running == ("a",)
+
+
+def test_odd_histories():
+    assert read_entry(b"{}", "p") is None
+    for body in (b"", b"[]", b'{"p": 3}', b'{"p": {"status": null}}', b'{"p": {}}'):
+        assert isinstance(read_entry(body, "p"), Flaw)
+    for outputs in (None, [], {"9": None}, {"9": {"images": None}}, {"9": {"images": [{}, {"filename": 3}, "x"]}}):
+        assert list(read_outputs(outputs, AT)) == []
+    odd = {"status": {"status_str": 7, "messages": [3, ["execution_success"]]}, "outputs": None, "prompt": [1]}
+    assert snapshot_of(odd, AT, {}).status is Status.SUCCESS
+
+
+def test_a_run_with_thousands_of_outputs_keeps_the_first_thousand_and_says_so():
+    """Each of 60,000 outputs was downloaded and recorded; the cell never ended."""
+    images = [{"filename": f"{number}.png", "type": "output"} for number in range(60_000)]
+    entry = {"status": {"status_str": "success", "messages": []}, "outputs": {"9": {"images": images}}}
+    found = snapshot_of(entry, AT, {})
+    assert found.status is Status.SUCCESS
+    assert [output.index for output in found.outputs] == list(range(1000))
+    assert "60000 outputs" in found.remark

@@ -1,0 +1,735 @@
+"""A ComfyUI server as a service: sending, hearing, asking, cancelling, and everything that goes wrong in between."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+
+import pytest
+from bare_client import BareClient, empty_image
+from certificates import Authority
+from comfyui_nodes import RECORDED
+from comfyui_server import ComfyServer
+from faulty_server import closed_port
+from waiting import wait_until
+
+from comflowy_nb.errors import AnswerError, NotFoundError, ServiceError, UnreachableError
+from comflowy_nb.services.base import Accepted, Rejected, Status, Submission, Unknown
+from comflowy_nb.services.comfyui.service import ComfyUI
+from comflowy_nb.settings import Secret, settings
+from comflowy_nb.workflow.graph import Graph
+
+DEFAULT = json.loads((RECORDED / "default_workflow_api.json").read_text())
+
+
+def small(steps=3, seed=1, **changes):
+    """The default graph at 64 px; `changes` as `node__name=value`."""
+    graph = json.loads(json.dumps(DEFAULT))
+    graph["5"]["inputs"] |= {"width": 64, "height": 64}
+    graph["3"]["inputs"] |= {"steps": steps, "seed": seed}
+    for place, value in changes.items():
+        node, name = place.lstrip("n").split("__")
+        graph[node]["inputs"][name] = value
+    return graph
+
+
+class Listener:
+    """What a service says by itself, to be waited for."""
+
+    def __init__(self, service):
+        self.events = []
+        self.changed = threading.Condition()
+        service.listen(self.hear)
+
+    def hear(self, event):
+        with self.changed:
+            self.events.append(event)
+            self.changed.notify_all()
+
+    def of(self, token):
+        return [event for event in self.events if event.token == token]
+
+    def wait(self, token, wanted, timeout=60):
+        with self.changed:
+            found = self.changed.wait_for(lambda: any(wanted(event) for event in self.of(token)), timeout)
+        assert found, [event.status for event in self.of(token)]
+
+    def wait_end(self, token):
+        self.wait(token, lambda event: event.status is not None and event.status.is_final)
+
+
+@pytest.fixture
+def service(comfy):
+    service = ComfyUI(comfy.url, identity="home", label="home")
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def listener(service):
+    return Listener(service)
+
+
+def submission(graph, **changes):
+    return Submission(token=str(uuid.uuid4()), workflow_id=None, params={}, graph=graph, **changes)
+
+
+def settle(service, run_id, timeout=60):
+    """Check until it is live no more."""
+    deadline = time.monotonic() + timeout
+    while (found := service.check(run_id)).status.is_live:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.01)
+    return found
+
+
+# -- one run ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_sent_under_our_own_id_and_told_of_to_its_end(comfy, service, listener):
+    comfy.previews = True
+    sent = submission(small(4), made_by={"workflow": "default", "params": {"3::steps": 4}})
+    assert service.submit(sent) == Accepted(sent.token)
+    listener.wait_end(sent.token)
+    ((_, body),) = [one for one in comfy.bodies if one[0] == "/prompt"]
+    assert body["prompt_id"] == sent.token
+    assert "number" not in body
+    assert body["extra_data"] == {"extra_pnginfo": {"comflowy": sent.made_by}}
+    events = listener.of(sent.token)
+    assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
+    told = [event.progress for event in events]
+    assert {one.title for one in told} >= {"KSampler", "Load Checkpoint", "Save Image"}
+    assert [one.value for one in told if one.node == "3" and one.max == 4][-1] == 4
+    assert told[-1].nodes_done == told[-1].nodes_total == 7
+    assert any(one.preview for one in told)
+    assert told[-1].preview is None
+    found = service.check(sent.token)
+    assert (found.status, len(found.outputs), found.outputs[0].node) == (Status.SUCCESS, 1, "9")
+    with service.open_picture(found.outputs[0]) as stream:
+        content = b"".join(stream.chunks())
+        assert stream.length == len(content)
+    assert content.startswith(b"\x89PNG")
+
+
+def test_the_socket_is_there_before_the_first_submit(comfy, service, listener):
+    service.submit(submission(empty_image()))
+    asked = [path for _, path in comfy.requests]
+    assert asked.index("/ws") < asked.index("/prompt")
+
+
+def test_what_other_clients_do_is_not_ours(comfy, service, listener):
+    comfy.previews = True
+    with BareClient(comfy.url) as other:
+        other.session.post(f"{comfy.url}/prompt", json={"prompt": small(5), "prompt_id": "foreign"})
+        comfy.wait_end("foreign")
+        other.run(small(2, seed=9))
+    sent = submission(empty_image())
+    service.submit(sent)
+    listener.wait_end(sent.token)
+    assert {event.token for event in listener.events} == {sent.token}
+    assert all(event.progress.preview is None for event in listener.events)
+
+
+def test_a_preview_without_a_name_is_ours_only_while_ours_runs(comfy, service, listener):
+    comfy.previews = True
+    comfy.has_flag = lambda client: False  # as an older server: it knows no flag, and sends frames of event 1
+    sent = submission(small(3))
+    service.submit(sent)
+    listener.wait_end(sent.token)
+    assert [event.progress.preview for event in listener.of(sent.token) if event.progress.preview]
+
+
+def test_a_waiting_run_knows_how_many_are_before_it(comfy, service):
+    comfy.wait_at("3", 1)
+    tokens = []
+    for seed in range(3):
+        sent = submission(small(2, seed=seed))
+        assert service.submit(sent) == Accepted(sent.token)
+        tokens.append(sent.token)
+    assert comfy.at_gate.wait(30)
+    found = [service.check(token) for token in tokens]
+    assert [(one.status, one.ahead) for one in found] == [
+        (Status.RUNNING, None),
+        (Status.PENDING, 1),
+        (Status.PENDING, 2),
+    ]
+    with BareClient(comfy.url) as other:
+        other.submit(empty_image(), front=True)
+    assert service.check(tokens[1]).ahead == 2
+    comfy.go_on()
+    assert settle(service, tokens[2]).status is Status.SUCCESS
+
+
+def test_a_cached_run_shows_the_same_file(comfy, service, listener):
+    first, second = submission(small()), submission(small())
+    urls = []
+    for sent in (first, second):
+        service.submit(sent)
+        listener.wait_end(sent.token)
+        urls.append(service.check(sent.token).outputs[0].url)
+    assert urls[0] == urls[1]
+    assert listener.of(second.token)[-1].progress.nodes_done == 7
+
+
+def test_an_end_that_was_told_costs_one_request(comfy, service, listener):
+    sent = submission(empty_image())
+    service.submit(sent)
+    listener.wait_end(sent.token)
+    before = len(comfy.requests)
+    assert service.check(sent.token).status is Status.SUCCESS
+    assert comfy.requests[before:] == [("GET", "/history")]
+
+
+def test_the_history_may_be_behind_and_is_asked_again(comfy, service):
+    """`/history` was empty right after `execution_success` in 13 of 30 tries: the run is still in the queue then."""
+    comfy.wait_at("2")
+    sent = submission(empty_image())
+    service.submit(sent)
+    assert comfy.at_gate.wait(30)
+    assert service.check(sent.token).status is Status.RUNNING
+    comfy.go_on()
+    assert settle(service, sent.token).status is Status.SUCCESS
+
+
+def test_a_failed_run_names_node_and_message_and_no_path_of_the_server(comfy, service, listener):
+    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My picture"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    sent = submission(graph)
+    service.submit(sent)
+    listener.wait_end(sent.token)
+    found = service.check(sent.token)
+    assert found.status is Status.FAILED
+    assert str(found.problem).startswith("node 1 (My picture): cannot identify image file")
+    assert "execution.py" not in str(found.problem)
+
+
+def test_an_interrupt_by_somebody_else_is_no_failure(comfy, service, listener):
+    comfy.wait_at("3", 2)
+    sent = submission(small(9))
+    service.submit(sent)
+    assert comfy.at_gate.wait(30)
+    comfy.queue.interrupt(None)
+    listener.wait_end(sent.token)
+    assert service.check(sent.token).status is Status.CANCELLED
+
+
+def test_a_run_that_is_nowhere_is_not_found(comfy, service):
+    with pytest.raises(NotFoundError, match="neither in its queue nor in its history"):
+        service.check(str(uuid.uuid4()))
+    assert [path for _, path in comfy.requests] == ["/queue", "/history"] * 2
+
+
+def test_what_a_restart_forgot_is_not_found(comfy, service, listener):
+    comfy.hold()
+    sent = submission(empty_image())
+    service.submit(sent)
+    assert service.check(sent.token).status is Status.PENDING
+    comfy.restart()
+    with pytest.raises(NotFoundError):
+        service.check(sent.token)
+
+
+def test_outputs_of_every_kind_and_every_node(comfy, service):
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 2, "color": 255}},
+        "10": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "a/b"}},
+        "9": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        "11": {"class_type": "SaveAnimatedWEBP", "inputs": {"images": ["1", 0], "filename_prefix": "moving"}},
+        "12": {"class_type": "SaveAudio", "inputs": {"seconds": 0.1}},
+        "13": {"class_type": "PreviewAny", "inputs": {"source": "hello"}},
+    }
+    sent = submission(graph)
+    service.submit(sent)
+    outputs = settle(service, sent.token).outputs
+    assert [(one.node, one.node_index, one.ending, one.text) for one in outputs] == [
+        ("9", 0, None, None),
+        ("9", 1, None, None),
+        ("10", 0, None, None),
+        ("10", 1, None, None),
+        ("11", 0, "webp", None),
+        ("12", 0, "wav", None),
+        ("13", 0, "txt", "hello"),
+    ]
+    for output in outputs:
+        with service.open_picture(output) as stream:
+            assert len(b"".join(stream.chunks())) == stream.length
+
+
+def test_pictures_that_go_through_the_socket_alone_are_named_where_nobody_listens(comfy, service):
+    graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
+    sent = submission(graph)
+    service.submit(sent)
+    assert "no picture of SaveImageWebsocket came through the socket" in settle(service, sent.token).remark
+
+
+# -- what is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"n5__width": 8}, "node 5 (Empty Latent Image), width: 8 is below 16, the smallest it may be"),
+        ({"n3__cfg": 1000}, "node 3 (KSampler), cfg: 1000.0 is above 100.0, the largest it may be"),
+        ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is no INT"),
+        (
+            {"n4__ckpt_name": "v1-5-pruned.safetensors"},
+            "is not one of v1-5-pruned-emaonly-fp16.safetensors; nearest: v1-5-pruned-emaonly-fp16.safetensors",
+        ),
+        ({"n3__sampler_name": "eular"}, "'eular' is not one of euler, euler_cfg_pp"),
+        ({"n3__sampler_name": "eular"}, "nearest: euler"),
+        ({"n9__images": ["4", 0]}, "it takes IMAGE, and the node linked to it gives MODEL"),
+        ({"n9__images": ["77", 0]}, "a link in it leads to no node"),
+    ],
+)
+def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, service, changes, words):
+    outcome = service.submit(submission(small(**changes)))
+    assert isinstance(outcome, Rejected)
+    assert not outcome.again
+    assert words in str(outcome.error)
+    assert "\n" not in str(outcome.error)
+    assert "/comfyui" not in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        ({"1": {"class_type": "Nowhere", "inputs": {}}}, "node Nowhere does not exist"),
+        ({"1": empty_image()["1"]}, "no node that saves or shows anything"),
+        (
+            {
+                "1": {"class_type": "ImageInvert", "inputs": {"image": ["2", 0]}},
+                "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+                "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
+            },
+            "round in a circle",
+        ),
+        (
+            {
+                "1": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
+                "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
+            },
+            "node 2 (SaveImage), filename_prefix: it needs a value or a link, and has neither",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_whole_graph(comfy, service, graph, words):
+    outcome = service.submit(submission(graph))
+    assert isinstance(outcome, Rejected)
+    assert words in str(outcome.error)
+
+
+def test_all_errors_come_at_once_and_very_many_are_counted(comfy, service):
+    wrong = {f"n{node}__{name}": -1 for node, name in ((3, "cfg"), (3, "steps"), (3, "seed"), (3, "denoise"))}
+    wrong |= {"n5__width": 1, "n5__height": 1, "n5__batch_size": 0}
+    outcome = service.submit(submission(small(**wrong)))
+    assert str(outcome.error).count("below") == 5
+    assert "and 2 more" in str(outcome.error)
+
+
+def test_outputs_that_will_not_run_are_told_though_the_run_is_taken(comfy, service):
+    graph = {
+        **empty_image(),
+        "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
+        "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+    }
+    sent = submission(graph)
+    outcome = service.submit(sent)
+    assert isinstance(outcome, Accepted)
+    assert outcome.remark == ("some outputs will not run: node 3 (LoadImage), image: Invalid image file: missing.png")
+    assert settle(service, sent.token).status is Status.SUCCESS
+
+
+def test_trouble_of_the_server_is_a_refusal_only_if_the_run_is_not_there(comfy, service):
+    settings.retry_base_s = 0.001
+    comfy.fail("/prompt", 500)
+    outcome = service.submit(submission(empty_image()))
+    assert isinstance(outcome, Rejected)
+    assert "server:last" in str(outcome.error)
+    assert "Export (API)" in str(outcome.error)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504, 302])
+def test_an_answer_of_a_proxy_leaves_it_unknown(comfy, service, monkeypatch, status):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01))
+    comfy.fail("/prompt", status)
+    outcome = service.submit(submission(empty_image()))
+    assert outcome == Unknown(f"home answered with status {status}")
+    assert comfy.asked("POST", "/prompt") == 1
+
+
+@pytest.mark.parametrize(("status", "stops"), [(401, True), (403, True), (404, False), (429, False)])
+def test_who_is_refused_at_the_door(comfy, service, status, stops):
+    comfy.fail("/prompt", status)
+    outcome = service.submit(submission(empty_image()))
+    assert isinstance(outcome, Rejected)
+    assert outcome.stops is stops
+    assert outcome.again is (status == 429)
+
+
+def test_a_request_that_is_too_large(tmp_path):
+    with ComfyServer(tmp_path / "c", max_body=2000) as server:
+        service = ComfyUI(server.url, identity="home", label="home")
+        outcome = service.submit(submission(small(n6__text="x" * 3000)))
+        assert "larger than it takes" in str(outcome.error)
+        with pytest.raises(ServiceError, match="larger than it takes"):
+            service.upload("big.png", b"x" * 3000)
+        service.close()
+
+
+def test_what_is_no_json_is_not_sent(comfy, service):
+    outcome = service.submit(submission(small(n3__cfg=float("nan"))))
+    assert "can't be sent" in str(outcome.error)
+    assert comfy.asked("POST", "/prompt") == 0
+
+
+def test_nobody_there(comfy):
+    service = ComfyUI(f"http://127.0.0.1:{closed_port()}", identity="home", label="home")
+    settings.retry_base_s = 0.001
+    with pytest.raises(UnreachableError):
+        service.greet()
+    outcome = service.submit(submission(empty_image()))
+    assert isinstance(outcome, Rejected)
+    assert outcome.again
+    service.close()
+
+
+# -- a lost answer ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["queue", "history"])
+def test_a_run_whose_answer_was_lost_is_taken_up_where_it_is(comfy, service, where):
+    comfy.lose("/prompt")
+    if where == "queue":
+        comfy.hold()
+    sent = submission(empty_image())
+    assert service.submit(sent) == Accepted(sent.token)
+    assert comfy.asked("POST", "/prompt") == 1
+    comfy.release()
+    assert settle(service, sent.token).status is Status.SUCCESS
+
+
+def test_a_run_whose_answer_was_lost_and_that_is_nowhere_is_unknown(comfy, service, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01))
+    comfy.lose("/prompt")
+    monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))  # it never came that far
+    outcome = service.submit(submission(empty_image()))
+    assert isinstance(outcome, Unknown)
+    assert "gave no answer" in outcome.reason
+
+
+def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
+    """The first look may come while the server still works on the request whose answer was lost."""
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01, 0.01))
+    comfy.lose("/prompt")
+    comfy.hold()
+    put, listed, later = comfy.queue.put, comfy.queue.listed, []
+
+    def slowly(body, outputs):
+        later.append((body, outputs))
+        return 0, body["prompt_id"]
+
+    def look():
+        found = listed()
+        if later:  # just after the first look
+            put(*later.pop())
+        return found
+
+    monkeypatch.setattr(comfy.queue, "put", slowly)
+    monkeypatch.setattr(comfy.queue, "listed", look)
+    sent = submission(empty_image())
+    assert service.submit(sent) == Accepted(sent.token)
+    comfy.release()
+
+
+def test_events_before_the_answer_to_the_submit(comfy, service, listener):
+    comfy.answer_after_end()
+    sent = submission(small(2))
+    assert service.submit(sent) == Accepted(sent.token)
+    listener.wait_end(sent.token)
+    assert service.check(sent.token).status is Status.SUCCESS
+
+
+# -- the socket -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "status",
+        "execution_start",
+        "execution_cached",
+        "progress_state",
+        "executing",
+        "progress",
+        "executed",
+        "execution_success",
+        "END",
+    ],
+)
+def test_a_socket_cut_at_any_message_costs_the_run_nothing(comfy, service, listener, message):
+    service._socket.wait_open(5)
+    settings.retry_base_s = 0.01
+    comfy.drop_at(message)
+    sent = submission(small(2))
+    assert isinstance(service.submit(sent), Accepted)
+    found = settle(service, sent.token)
+    assert (found.status, len(found.outputs)) == (Status.SUCCESS, 1)
+    again = submission(small(2, seed=99))
+    wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
+    service.submit(again)
+    listener.wait_end(again.token)  # it is heard again
+
+
+def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, listener):
+    service._socket.wait_open(5)
+    settings.retry_base_s = 0.01
+    comfy.cut_sockets()
+    wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
+    assert len(comfy.every_socket) == 1
+    sent = submission(empty_image())
+    service.submit(sent)
+    listener.wait_end(sent.token)
+
+
+def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, listener, monkeypatch):
+    """A server that still held a dead socket of ours forgets our name when it notices: nothing is told any more."""
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.DEAF_S", 0.05)
+    settings.retry_base_s = 0.01
+    service._socket.wait_open(5)
+    before = service._socket.client_id
+    comfy.silent = True
+    sent = submission(empty_image(1))
+    service.submit(sent)
+    assert settle(service, sent.token).status is Status.SUCCESS  # found by asking
+    comfy.silent = False
+    time.sleep(0.06)  # longer than DEAF_S above: the rule itself is a time without a word
+    again = submission(empty_image(2))
+    service.submit(again)
+    listener.wait_end(again.token)
+    assert service._socket.client_id != before
+    assert comfy.sockets_opened == 2
+
+
+def test_a_slow_answer_to_a_check_does_not_make_the_socket_deaf(comfy, service, listener, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.DEAF_S", 0.0)
+    for color in range(5):
+        sent = submission(empty_image(color))
+        service.submit(sent)
+        settle(service, sent.token)
+        listener.wait_end(sent.token)
+    assert comfy.sockets_opened == 1
+
+
+def test_odd_messages_cost_nothing(comfy, service, listener):
+    service._socket.wait_open(5)
+    for odd in ("no json", "[]", '{"type":"new_thing","data":{"prompt_id":1}}', '{"type":"executing","data":null}'):
+        comfy._post(service._socket.client_id, odd)
+    for frame in (b"", b"\0\0\0\x63", b"\0\0\0\4\0\0\xff\xff{}", b"\0\0\0\x63\0\0\0\1abc", b"\0\0\0\1\0\0\0\1jpg"):
+        comfy._post(service._socket.client_id, frame)
+    sent = submission(empty_image())
+    service.submit(sent)
+    listener.wait_end(sent.token)
+
+
+def test_without_a_socket_everything_works_by_asking(comfy, service, listener):
+    comfy.fail("/ws", 500, times=1000)
+    settings.retry_base_s = 0.5
+    service._socket.renew()
+    comfy.cut_sockets()
+    sent = submission(small(2))
+    assert service.submit(sent) == Accepted(sent.token)
+    assert settle(service, sent.token).status is Status.SUCCESS
+
+
+# -- cancelling -------------------------------------------------------------------------------------------------
+
+
+def test_a_waiting_run_is_taken_out_of_the_queue(comfy, service, listener):
+    comfy.wait_at("3", 1)
+    with BareClient(comfy.url) as other:
+        _, foreign = other.submit(small(5))
+        assert comfy.at_gate.wait(30)
+        sent = submission(empty_image())
+        service.submit(sent)
+        assert service.cancel(sent.token)
+        assert service.check(sent.token).status is Status.CANCELLED
+        assert comfy.asked("POST", "/interrupt") == 0
+        comfy.go_on()
+        other.until_end(foreign)
+        assert other.history(foreign)[foreign]["status"]["status_str"] == "success"
+
+
+def test_a_running_run_is_interrupted_by_its_id(comfy, service, listener, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 30.0)
+    comfy.wait_at("3", 2)
+    sent = submission(small(50))
+    service.submit(sent)
+    assert comfy.at_gate.wait(30)
+    assert service.cancel(sent.token)
+    assert service.check(sent.token).status is Status.CANCELLED
+    assert all(body == {"prompt_id": sent.token} for path, body in comfy.bodies if path == "/interrupt")
+
+
+def test_a_run_of_somebody_else_is_never_touched(comfy, service, listener):
+    comfy.wait_at("3", 1)
+    with BareClient(comfy.url) as other:
+        _, foreign = other.submit(small(3))
+        assert comfy.at_gate.wait(30)
+        assert service.cancel(str(uuid.uuid4()))
+        assert comfy.asked("POST", "/interrupt") == 0
+        comfy.go_on()
+        other.until_end(foreign)
+        assert other.history(foreign)[foreign]["status"]["completed"] is True
+
+
+def test_an_interrupt_that_was_lost_is_repeated(comfy, service, listener, monkeypatch):
+    """The server clears the flag at each start: an interrupt in that instant is lost."""
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 30.0)
+    lost = iter([True, True])
+    interrupt = comfy.queue.interrupt
+    monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None if next(lost, None) else interrupt(run_id))
+    comfy.wait_at("3", 1)
+    sent = submission(small(50))
+    service.submit(sent)
+    assert comfy.at_gate.wait(30)
+    assert service.cancel(sent.token)
+    assert comfy.asked("POST", "/interrupt") >= 3
+
+
+def test_a_node_that_does_not_stop_is_not_called_cancelled(comfy, service, listener, monkeypatch):
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 0.1)
+    monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None)
+    comfy.wait_at("3", 1)
+    sent = submission(small(2))
+    service.submit(sent)
+    assert comfy.at_gate.wait(30)
+    assert not service.cancel(sent.token)
+    comfy.go_on()
+    assert settle(service, sent.token).status is Status.SUCCESS
+    assert not service.cancel(sent.token)  # it has ended
+
+
+# -- pictures in ------------------------------------------------------------------------------------------------
+
+
+def test_the_name_an_upload_gets_is_the_servers(comfy, service):
+    assert service.upload("u.png", b"one") == "u.png"
+    assert service.upload("u.png", b"one") == "u.png"
+    assert service.upload("u.png", b"two") == "u (1).png"
+
+
+# -- what can be run --------------------------------------------------------------------------------------------
+
+
+def test_fields_have_the_servers_types_ranges_and_files(comfy, service):
+    graph = small() | {
+        "20": {
+            "class_type": "LoraLoader",
+            "inputs": {"model": ["4", 0], "clip": ["4", 1], "lora_name": "ink.safetensors", "strength_model": 1},
+        }
+    }
+    fields = service.graph_fields(Graph(graph))
+    assert fields["3::seed"].max == 18446744073709551615
+    assert (fields["3::cfg"].type, fields["3::cfg"].default) == ("FLOAT", 8.0)
+    assert fields["4::ckpt_name"].options == ("v1-5-pruned-emaonly-fp16.safetensors",)
+    assert fields["20::lora_name"].options == ("ink.safetensors", "watercolour.safetensors")
+    assert fields["20::strength_clip"].default == 1.0  # the graph leaves it out
+    assert "3::model" not in fields
+    assert fields["6::text"].node_title == "CLIP Text Encode (Prompt)"
+
+
+def test_a_node_type_is_asked_for_once_in_a_while(comfy, service):
+    for _ in range(3):
+        service.graph_fields(Graph(small()))
+    assert comfy.asked("GET", "/object_info") == len({node["class_type"] for node in DEFAULT.values()})
+
+
+def test_an_unknown_node_type_is_told_from_the_graph(comfy, service):
+    graph = Graph({"1": {"class_type": "Mystery/Node", "inputs": {"text": "hello", "steps": 3}}})
+    fields = service.graph_fields(graph)
+    assert {key: str(one.type) for key, one in fields.items()} == {"1::text": "STRING", "1::steps": "INT"}
+
+
+def test_the_graph_that_ran_last(comfy, service):
+    assert service.last_graph() is None
+    with BareClient(comfy.url) as other:
+        other.run(empty_image(1))
+        other.run(small(2))
+    assert service.last_graph().nodes == Graph(json.loads(json.dumps(small(2)))).nodes
+
+
+# -- behind a proxy ---------------------------------------------------------------------------------------------
+
+
+def test_a_base_path_stands_before_every_route(tmp_path):
+    with ComfyServer(tmp_path / "c", base_path="/comfy") as server:
+        service = ComfyUI(f"{server.url}/", identity="home", label="home")
+        listener = Listener(service)
+        service.greet()
+        sent = submission(empty_image())
+        service.submit(sent)
+        listener.wait_end(sent.token)
+        output = service.check(sent.token).outputs[0]
+        with service.open_picture(output) as stream:
+            assert b"".join(stream.chunks())
+        service.close()
+
+
+def test_headers_go_along_everywhere_and_are_shown_nowhere(tmp_path):
+    with ComfyServer(tmp_path / "c", wants_header=("X-Door", "open-sesame-41")) as server:
+        stranger = ComfyUI(server.url, identity="home", label="home")
+        with pytest.raises(ServiceError) as caught:
+            stranger.greet()
+        assert "home answers 401: the headers in COMFLOWY_HEADERS" in str(caught.value)
+        service = ComfyUI(server.url, identity="home", label="home", headers={"X-Door": Secret("open-sesame-41")})
+        listener = Listener(service)
+        service.greet()
+        sent = submission(empty_image())
+        service.submit(sent)
+        listener.wait_end(sent.token)
+        with service.open_picture(service.check(sent.token).outputs[0]) as stream:
+            assert b"".join(stream.chunks())
+        assert service.upload("u.png", b"one") == "u.png"
+        assert "sesame" not in repr(service)
+        assert "sesame" not in repr(vars(service))
+        service.close()
+        stranger.close()
+
+
+def test_https(tmp_path, monkeypatch):
+    authority = Authority(tmp_path)
+    with ComfyServer(tmp_path / "c", ssl_options=authority.server("127.0.0.1")) as server:
+        stranger = ComfyUI(server.url, identity="home", label="home")
+        settings.retries = 0
+        with pytest.raises(ServiceError, match="certificate is not trusted"):
+            stranger.greet()
+        stranger.close()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
+        service = ComfyUI(server.url, identity="home", label="home")
+        listener = Listener(service)
+        service.greet()
+        sent = submission(empty_image())
+        service.submit(sent)
+        listener.wait_end(sent.token)
+        service.close()
+
+
+def test_a_server_that_answers_something_else(comfy, service):
+    settings.retry_base_s = 0.001
+    comfy.fail("/system_stats", 200, times=99)
+    with pytest.raises(AnswerError):
+        service.greet()
+
+
+def test_a_large_answer_is_read(comfy, service):
+    comfy.hold()
+    for number in range(3):
+        service.submit(submission(small(n6__text="x" * 700_000, seed=number)))
+    sent = submission(empty_image())
+    service.submit(sent)
+    assert service.check(sent.token).ahead == 3

@@ -1,0 +1,136 @@
+"""SaveImageWebsocket: its pictures come through the socket, the server keeps none, and they are kept here like any."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+from bare_client import empty_node, save_node
+from comfyui_nodes import RECORDED
+from waiting import wait_until
+
+from comflowy_nb import connect
+from comflowy_nb.services.comfyui import events as comfyui_events
+
+RED, BLUE = 0xFF0000, 0x0000FF
+
+
+@pytest.fixture
+def client(comfy_client):
+    return comfy_client
+
+
+def sent(node):
+    return {"class_type": "SaveImageWebsocket", "inputs": {"images": [node, 0]}}
+
+
+@pytest.fixture
+def graph(tmp_path):
+    """Two red pictures through the socket from node 3, a blue one from the server's disk from node 5."""
+    path = tmp_path / "both.json"
+    path.write_text(
+        json.dumps({"1": empty_node(RED, 2, height=48), "3": sent("1"), "4": empty_node(BLUE), "5": save_node("4")})
+    )
+    return str(path)
+
+
+def colors(run):
+    return [image.pil().convert("RGB").getpixel((3, 3)) for image in run.images]
+
+
+def test_they_stand_among_the_others_in_the_order_of_the_nodes(client, comfy, graph):
+    run = client.run(graph, timeout=60)
+    assert [(image.node, image.record.node_index) for image in run.images] == [("3", 0), ("3", 1), ("5", 0)]
+    assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
+    assert run.images[0].pil().size == (64, 48)
+    assert comfy.asked("GET", "/view") == 1
+    assert run.progress.preview is None
+
+
+def test_they_are_there_in_the_next_kernel_and_nothing_is_sent_for_them(client, comfy, graph):
+    first = client.run(graph, timeout=60)
+    client.close()
+    with connect(f"home={comfy.url}") as again:
+        same = again.run(graph, timeout=60)
+        assert same.number == first.number
+        assert colors(same) == colors(first)
+    assert comfy.asked("POST", "/prompt") == 1
+
+
+def test_a_server_without_the_flag_names_nobody_and_the_node_that_works_counts(client, comfy, graph, monkeypatch):
+    monkeypatch.setattr(comfy, "has_flag", lambda client: False)
+    run = client.run(graph, timeout=60)
+    assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
+
+
+def test_previews_of_other_nodes_are_no_pictures(client, comfy, tmp_path):
+    comfy.previews = True
+    path = tmp_path / "sampled.json"
+    nodes = json.loads((RECORDED / "default_workflow_api.json").read_text())
+    nodes["9"] = sent("8")
+    path.write_text(json.dumps(nodes))
+    run = client.run(str(path), {"5::width": 64, "5::height": 64, "3::steps": 4}, timeout=60)
+    assert [image.node for image in run.images] == ["9"]
+    assert run.images[0].pil().size == (64, 64)
+
+
+def test_an_end_that_the_history_knows_first_waits_for_those_on_their_way(client, comfy, graph):
+    late = []
+    real = comfy._post
+
+    def hold(client_id, content):
+        late.append((client_id, content))
+
+    comfy.wait_at("3")
+    run = client.submit(graph, {}).run
+    assert comfy.at_gate.wait(30)
+    comfy._post = hold  # what the server says from here on comes late
+    comfy.go_on()
+    comfy.wait_end(run.token)
+    wait_until(lambda: comfy.asked("GET", "/history") > 0)
+    assert run.status.is_live
+    comfy._post = real
+    for client_id, content in late:
+        real(client_id, content)
+    run.wait(60)
+    assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
+
+
+def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
+    comfy.drop_at("execution_start")
+    comfy.silent = True  # to the next socket as well, however soon it is there
+    run = client.run(str(path), timeout=60)
+    assert run.status == "success"
+    assert len(run.images) == 0
+    assert "no picture of SaveImageWebsocket came" in run.record.remark
+
+
+def test_what_is_no_picture_is_missing(client, comfy, tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
+    real = comfy.send_frame
+    comfy.send_frame = lambda client_id, frame: real(client_id, frame[:-20])
+    run = client.run(str(path), timeout=60)
+    assert [image.record.state for image in run.images] == ["missing"]
+    assert "truncated" in run.images[0].record.error
+
+
+def test_no_more_is_held_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 100)
+    hearing = comfyui_events.Hearing("http://server.example")
+    hearing.watch("p", {}, frozenset("3"), frozenset("3"))
+    about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
+    for size in (60, 50, 40):
+        hearing.hear(struct.pack(">II", 4, len(about)) + about + b"x" * size)
+    assert [len(one) for one in hearing.pictures("p")["3"]] == [60, 40]
+    assert hearing.dropped("p") == 1
+
+
+def test_what_found_no_room_is_told(client, comfy, graph, monkeypatch):
+    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 10)
+    run = client.run(graph, timeout=60)
+    assert "found no room: 2" in run.record.remark
+    assert [image.node for image in run.images] == ["5"]

@@ -1,0 +1,100 @@
+"""Compressed answers: read in full, and never with more memory than their limits allow."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import zlib
+
+import pytest
+from faulty_server import choose, reply
+from scripted_api import CHECK, RUN, png
+
+UNPACKED_BYTES = 400 * 1000**2
+MOST_BYTES = 64 * 1024**2
+
+# A run as a script makes it; VmHWM is the most memory that the process has ever had.
+RUN_ONCE = """
+import re, sys
+from pathlib import Path
+import comflowy_nb
+import comflowy_nb.client, comflowy_nb.images.decode
+from comflowy_nb.settings import settings
+
+def most_bytes():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+settings.retry_base_s = settings.retry_max_s = 0.02
+client = comflowy_nb.connect(f"test={sys.argv[1]}", key="k")
+before = most_bytes()
+run = client.submit("wf-1", {"3::steps": 1}).run
+run.wait(timeout=90)
+print(run.status.value, most_bytes() - before)
+"""
+
+
+def bomb(layers):
+    """Zeros, compressed so often."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    million = bytes(1000**2)
+    content = b"".join(packer.compress(million) for _ in range(UNPACKED_BYTES // len(million))) + packer.flush()
+    for _ in range(layers - 1):
+        content = gzip.compress(content)
+    return content
+
+
+@pytest.fixture(scope="module")
+def bombs():
+    return {
+        layers: reply(bomb(layers), headers={"Content-Encoding": ", ".join(["gzip"] * layers)}) for layers in (1, 2)
+    }
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is read from /proc")
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("route", [RUN, CHECK, "GET /pictures/*"])
+def test_a_small_answer_that_unpacks_to_400_mb_takes_no_memory(api, home, bombs, route, layers):
+    """A service's answer of 800 bytes took 811 MB: urllib3 2.0.7 unpacks all it has read, whatever the limit says."""
+    usual = {CHECK: choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))}
+    api.words = []
+    api.on(route, bombs[layers], usual.get(route, reply(png())))
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ONCE, api.url], check=False, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    status, grown_bytes = done.stdout.split()
+    assert status == ("unknown" if route == RUN else "success")
+    assert api.count(route) == (1 if route == RUN else 2)
+    assert int(grown_bytes) < MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(png()),
+        gzip.compress(png()[:50]) + gzip.compress(png()[50:]),
+        gzip.compress(png()) + b"something behind it",
+    ],
+    ids=["one member", "two members", "bytes behind it"],
+)
+def test_what_is_sent_as_gzip_arrives_as_it_was(api, client, packed):
+    api.on("GET /pictures/*", reply(packed, headers={"Content-Encoding": "gzip"}))
+    run = client.run("wf-1", {"3::steps": 1}, timeout=60)
+    assert run.images[0].bytes == png()
+
+
+@pytest.mark.parametrize("size", [0, 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 900 * 1024])
+def test_a_compressed_answer_is_read_to_its_end(api, client, size):
+    body = json.dumps({"success": True, "data": {"run_id": "run-1"}, "padding": "x" * size}).encode()
+    api.on(RUN, reply(gzip.compress(body), headers={"Content-Encoding": "gzip"}))
+    assert client.run("wf-1", {"3::steps": 1}, timeout=60).record.service_run_id == "run-1"
+    assert api.seen(RUN)[0].headers["accept-encoding"] == "gzip"
+
+
+def test_a_gzip_that_breaks_off_is_no_picture(api, client):
+    packed = gzip.compress(png())
+    api.on("GET /pictures/*", reply(packed[: len(packed) // 2], headers={"Content-Encoding": "gzip"}))
+    run = client.run("wf-1", {"3::steps": 1}, timeout=60)
+    assert "broke off" in run.record.pictures[0].error

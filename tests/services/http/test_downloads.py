@@ -1,0 +1,294 @@
+"""Which addresses of pictures are asked, and how their bytes are read."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from faulty_server import FaultyServer, choose, redirect, reply
+
+from comflowy_nb.errors import ServiceError, UnreachableError
+from comflowy_nb.services.http import downloads as picture_urls
+from comflowy_nb.services.http import transport
+from comflowy_nb.services.http.downloads import Pictures
+
+pytestmark = pytest.mark.usefixtures("few_tries")
+
+SECRET = "canary-signature"
+
+
+@pytest.fixture
+def pictures(faulty):
+    pictures = Pictures(faulty.url, "studio")
+    yield pictures
+    pictures.close()
+
+
+def read(pictures, url):
+    with pictures.open(url) as stream:
+        return b"".join(stream.chunks())
+
+
+def refused(pictures, url):
+    """The words of a refusal, which hold the host at most."""
+    with pytest.raises(ServiceError) as caught:
+        read(pictures, url)
+    text = str(caught.value)
+    assert SECRET not in text
+    assert "://" not in text
+    return type(caught.value), text
+
+
+# -- the service's own ------------------------------------------------------------------------------------------
+
+
+def test_the_services_own_origin_at_any_address(faulty, pictures):
+    faulty.on("GET /p/1.png", reply(b"bytes"))
+    for url in (f"{faulty.url}/p/1.png", "/p/1.png", f"//{faulty.netloc}/p/1.png", "p/1.png"):
+        assert read(pictures, url) == b"bytes"
+    assert all("authorization" not in seen.headers and "cookie" not in seen.headers for seen in faulty.seen())
+
+
+@pytest.mark.parametrize(
+    ("path", "requested"),
+    [
+        ("/p/a red cat.png", "/p/a%20red%20cat.png"),
+        ('/p/the "best" <one>.png', "/p/the%20%22best%22%20%3Cone%3E.png"),
+        ("/p/a|b`c{d}^e\\f.png", "/p/a%7Cb%60c%7Bd%7D%5Ee%5Cf.png"),
+        ("/p/größe 100%.png", "/p/gr%C3%B6%C3%9Fe%20100%25.png"),
+        ("/p/don't.png", "/p/don't.png"),
+        ("/p/kept%20as%2Fit+is.png", "/p/kept%20as%2Fit+is.png"),
+    ],
+)
+def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, pictures, path, requested):
+    """`/p/a red cat.png` was refused as an address elsewhere that is not reached by https."""
+    faulty.on(f"GET {requested}", reply(b"bytes"))
+    faulty.on("GET /moved", redirect(path))
+    for url in (f"{faulty.url}{path}", path, f"{faulty.url}{path}?name=a b", "/moved"):
+        assert read(pictures, url) == b"bytes"
+
+
+@pytest.mark.parametrize("odd", ["http://studio@{}/1", "http://{}\\@pictures.example/1", "http://{} .example/1"])
+def test_percent_encoding_makes_no_foreign_address_our_own(faulty, pictures, odd):
+    faulty.on("* /*", reply(b"bytes"))
+    assert refused(pictures, odd.format(faulty.netloc))[0] is ServiceError
+    assert faulty.count() == 0
+
+
+def test_length_and_pieces(faulty, pictures):
+    body = bytes(range(256)) * 1000
+    faulty.on("GET /1", reply(body))
+    with pictures.open("/1") as stream:
+        assert stream.length == len(body)
+        pieces = list(stream.chunks())
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) <= 64 * 1024
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Encoding: identity\r\nTransfer-Encoding: chunked",
+        "Content-Length: -5",
+        "Content-Length: x",
+        "X-None: 1",
+    ],
+)
+def test_no_length_where_it_can_not_be_trusted(faulty, pictures, head):
+    body = b"4\r\nbody\r\n0\r\n\r\n" if "chunked" in head else b"body"
+
+    def answer(_, wire):
+        wire.send(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
+
+    faulty.on("GET /1", answer)
+    with pictures.open("/1") as stream:
+        assert stream.length is None
+        assert b"".join(stream.chunks()) == b"body"
+
+
+def test_no_length_with_a_content_encoding(faulty, pictures):
+    import gzip
+
+    faulty.on("GET /1", reply(gzip.compress(b"body" * 100), headers={"Content-Encoding": "gzip"}))
+    with pictures.open("/1") as stream:
+        assert stream.length is None
+        assert b"".join(stream.chunks()) == b"body" * 100
+    assert faulty.seen("GET /1")[0].headers["accept-encoding"] == "identity"
+
+
+# -- elsewhere --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://pictures.example/1.png?sig={}", "pictures.example, which is not reached by https"),
+        ("http://127.0.0.1:1/{}", "127.0.0.1, which is not reached by https"),
+        ("file:///etc/{}", "a file: one, which is never opened"),
+        ("data:image/png;base64,{}", "a data: one, which is never opened"),
+        ("ftp://pictures.example/{}", "not reached by https"),
+        ("https://127.0.0.1:1/{}", "127.0.0.1, which is not public"),
+        ("https://localhost/{}", "localhost, which is not public"),
+        ("https://10.0.0.1/{}", "10.0.0.1, which is not public"),
+        ("https://169.254.169.254/latest/{}", "169.254.169.254, which is not public"),
+        ("https://[::1]/{}", "::1, which is not public"),
+        ("https://[::ffff:127.0.0.1]/{}", "not public"),
+        ("https://2130706433/{}", "not public"),
+        ("https://printer.local/{}", "printer.local, which is not public"),
+        ("https://me:{}@pictures.example/1", "names a user"),
+        ("https://[::1/{}", "can't be read"),
+    ],
+)
+def test_addresses_that_are_never_asked(pictures, url, words):
+    kind, text = refused(pictures, url.format(SECRET))
+    assert kind is ServiceError, "a plain one: no second try will see it otherwise"
+    assert words in text
+
+
+@pytest.mark.parametrize("odd", ["https://0x7f.1/{}", "https://127.1/{}", "https://017700000001/{}"])
+def test_odd_spellings_of_loopback_are_seen_through(pictures, odd):
+    kind, text = refused(pictures, odd.format(SECRET))
+    assert kind is ServiceError
+    assert "not public" in text
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Host -> the addresses it has, one list for each time it is asked for; the last for ever."""
+    known = {}
+    asked = []
+    real = socket.getaddrinfo
+
+    def resolve(host, port, *args, **options):
+        if host not in known:
+            return real(host, port, *args, **options)
+        asked.append(host)
+        answers = known[host]
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    known["asked"] = asked
+    return known
+
+
+@pytest.fixture
+def internet(authority, monkeypatch):
+    """An https server at 127.0.0.2, which counts as public here."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
+    monkeypatch.setattr(transport, "is_public", lambda address: address == "127.0.0.2")
+    with FaultyServer(tls=authority.server("pictures.example"), host="127.0.0.2") as server:
+        yield server
+
+
+def test_https_to_a_public_address(pictures, internet, names):
+    names["pictures.example"] = [["127.0.0.2"]]
+    internet.on("GET /1.png", reply(b"bytes"))
+    assert read(pictures, f"https://pictures.example:{internet.port}/1.png?sig=x") == b"bytes"
+    (seen,) = internet.seen()
+    assert seen.headers["host"] == f"pictures.example:{internet.port}"
+    assert "authorization" not in seen.headers
+
+
+def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(pictures, internet, names):
+    names["pictures.example"] = [["127.0.0.2", "10.0.0.1"]]
+    kind, text = refused(pictures, f"https://pictures.example:{internet.port}/1.png?sig={SECRET}")
+    assert (kind, "pictures.example, which is not public" in text) == (ServiceError, True)
+    assert internet.connections == 0
+
+
+def test_a_name_that_changes_its_address_after_the_look_gains_nothing(pictures, internet, names):
+    """DNS rebinding: the address that was looked at is the one connected to."""
+    names["pictures.example"] = [["127.0.0.2"], ["127.0.0.1"]]
+    internet.on("GET /1.png", reply(b"bytes"))
+    assert read(pictures, f"https://pictures.example:{internet.port}/1.png") == b"bytes"
+    assert names["asked"] == ["pictures.example"]
+
+
+def test_each_hop_is_looked_at(faulty, pictures, internet, names):
+    names["pictures.example"] = [["127.0.0.2"]]
+    names["inner.example"] = [["127.0.0.1"]]
+    outside = f"https://pictures.example:{internet.port}"
+    faulty.on("GET /start", redirect(f"{outside}/a?sig={SECRET}"))
+    internet.on("GET /a", redirect("/b", 307)).on("GET /b", reply(b"bytes"))
+    assert read(pictures, "/start") == b"bytes"
+    for location, words in [
+        (f"http://pictures.example/{SECRET}", "not reached by https"),
+        (f"https://inner.example/{SECRET}", "inner.example, which is not public"),
+        (f"file:///{SECRET}", "never opened"),
+    ]:
+        internet.on("GET /a", redirect(location))
+        kind, text = refused(pictures, "/start")
+        assert kind is ServiceError
+        assert words in text
+    internet.on("GET /a", redirect(f"{faulty.url}/end"))
+    faulty.on("GET /end", reply(b"back at the service"))
+    assert read(pictures, "/start") == b"back at the service"
+
+
+def test_at_most_three_redirects(faulty, pictures):
+    def decide(seen):
+        left = int(seen.path.rsplit("/", 1)[1])
+        return redirect(f"/hop/{left - 1}?sig={SECRET}") if left else reply(b"bytes")
+
+    faulty.on("GET /hop/*", choose(decide))
+    assert read(pictures, "/hop/3") == b"bytes"
+    kind, text = refused(pictures, "/hop/4")
+    assert (kind, "more than 3 times" in text) == (ServiceError, True)
+
+
+def test_the_body_of_a_redirect_is_not_read(faulty, pictures):
+    """Without being asked to follow, requests read the whole body of a redirect, however large."""
+    sent = []
+
+    def endless(_, wire):
+        wire.send(b"HTTP/1.1 302 X\r\nLocation: /end\r\nContent-Length: 1000000000000\r\n\r\n")
+        while len(sent) < 4000 and not wire.closing.is_set():
+            wire.send(b"x" * 65536)
+            sent.append(1)
+
+    faulty.on("GET /start", endless).on("GET /end", reply(b"bytes"))
+    assert read(pictures, "/start") == b"bytes"
+    assert len(sent) < 400
+
+
+def test_a_redirect_to_nowhere(faulty, pictures):
+    faulty.on("GET /1", reply(b"", 302))
+    assert "status 302" in refused(pictures, "/1")[1]
+
+
+def test_certificate_of_another_name_is_refused_for_good(pictures, authority, internet, names):
+    names["other.example"] = [["127.0.0.2"]]
+    kind, text = refused(pictures, f"https://other.example:{internet.port}/{SECRET}")
+    assert kind is ServiceError
+    assert "certificate" in text
+    assert internet.count() == 0
+
+
+def test_a_public_host_that_is_away_may_come_back(pictures, internet, names):
+    names["pictures.example"] = [["127.0.0.2"]]
+    internet.refuse()
+    assert refused(pictures, f"https://pictures.example:{internet.port}/1")[0] is UnreachableError
+
+
+def test_through_a_proxy_inner_names_are_refused_too(pictures, faulty, names, monkeypatch):
+    with FaultyServer() as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        names["inner.example"] = [["10.1.2.3"]]
+        assert "not public" in refused(pictures, f"https://inner.example/{SECRET}")[1]
+        assert proxy.connections == 0
+        names["pictures.example"] = [["93.184.216.34"]]
+        refused(pictures, f"https://pictures.example/{SECRET}")
+        assert [seen.method for seen in proxy.seen()] == ["CONNECT"]
+
+
+def test_the_proxy_of_the_environment_is_not_asked_for_loopback(pictures, faulty, monkeypatch):
+    with FaultyServer() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        faulty.on("GET /1", reply(b"bytes"))
+        assert read(pictures, "/1") == b"bytes"
+        assert proxy.connections == 0
+
+
+def test_floor_of_throughput():
+    assert picture_urls.FLOOR_BYTES_PER_S == 1024

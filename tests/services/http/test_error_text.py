@@ -1,0 +1,183 @@
+"""One plain line out of whatever a service says about a failure."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from comflowy_nb.services.base import Problem
+from comflowy_nb.services.http.error_text import read_problem, said
+
+INVALID = {
+    "error": {
+        "type": "prompt_outputs_failed_validation",
+        "message": "Prompt outputs failed validation",
+        "details": "",
+        "extra_info": {},
+    },
+    "node_errors": {
+        "3": {
+            "errors": [
+                {
+                    "type": "value_not_in_list",
+                    "message": "Value not in list",
+                    "details": "sampler_name: 'eular' not in ['euler', 'heun']",
+                    "extra_info": {"input_name": "sampler_name", "received_value": "eular"},
+                },
+                {"type": "value_smaller_than_min", "message": "Value -1 smaller than min of 0", "details": "cfg"},
+            ],
+            "dependent_outputs": ["9"],
+            "class_type": "KSampler",
+        }
+    },
+}
+
+
+def test_validation_of_a_graph():
+    problem = read_problem(json.dumps(INVALID))
+    assert (problem.node, problem.node_type, problem.field) == ("3", "KSampler", "3::sampler_name")
+    assert problem.message == "Value not in list: sampler_name: 'eular' not in ['euler', 'heun'] (and 1 more)"
+    assert str(problem).startswith("node 3 (KSampler): Value not in list")
+
+
+def test_validation_without_nodes():
+    error = {"error": {"type": "invalid_prompt", "message": "Cannot execute because node X does not exist.",
+                       "details": "Node ID '#10'", "extra_info": {}}, "node_errors": {}}  # fmt: skip
+    assert read_problem(error).message == "Cannot execute because node X does not exist.: Node ID '#10'"
+
+
+def test_execution_error():
+    error = {"node_id": 3, "node_type": "KSampler", "exception_message": "CUDA out of memory\n  tried 2 GB\n",
+             "exception_type": "torch.OutOfMemoryError", "traceback": ["  File nodes.py"]}  # fmt: skip
+    assert read_problem(error) == Problem("CUDA out of memory tried 2 GB", node="3", node_type="KSampler")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "the service gave no reason"),
+        ("", "the service gave no reason"),
+        ({}, "the service gave no reason"),
+        ([], "the service gave no reason"),
+        ("out of credit", "out of credit"),
+        ("  two\nlines\x00 ", "two lines"),
+        ({"message": "no"}, "no"),
+        ({"error": {"msg": "deep"}}, "deep"),
+        ({"detail": [{"msg": "one"}, {"msg": "two"}]}, "one; two"),
+        ('{"error": "inside"}', "inside"),
+        (json.dumps(json.dumps({"error": "twice"})), "twice"),
+        ("{not json", "{not json"),
+        ("<b>bold</b> <script>alert(1)</script>", "<b>bold</b> <script>alert(1)</script>"),
+        ("Traceback (most recent call last):\n  File x\nValueError: bad seed\n", "ValueError: bad seed"),
+    ],
+)
+def test_other_shapes(answer, message):
+    assert read_problem(answer).message == message
+
+
+def test_a_web_page_becomes_its_title():
+    page = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title><style>b{}</style></head><body><h1>Bad</h1>nginx"
+    assert read_problem(page).message == "a web page saying “502 Bad Gateway - Bad”"
+    assert read_problem("<html><body><p>Just&nbsp;text</p></body>").message == "a web page saying “Just text”"
+    assert read_problem("<html></html>").message == "a web page"
+
+
+def test_a_long_text_is_cut():
+    assert len(read_problem("word " * 5000).message) <= 400
+
+
+def test_words_of_an_error_answer():
+    assert said(b'{"success": false, "error": "no credit"}') == "no credit"
+    assert said(b'{"success": false, "data": {"error": "inner"}}') == "inner"
+    assert said(json.dumps(INVALID).encode()).startswith("node 3 (KSampler)")
+    assert said(b"") is None
+    assert said(b"\xff\xfe") is not None
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+def test_any_json_gives_one_line(value):
+    for form in (value, json.dumps(value)):
+        message = read_problem(form).message
+        assert message
+        assert "\n" not in message
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["error", "node_errors", "node_id", "node_type", "exception_message"]),
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=5),
+            lambda x: (
+                st.lists(x, max_size=3)
+                | st.dictionaries(st.sampled_from(["3", "errors", "message", "details", "extra_info", "class_type"]), x)
+            ),
+        ),
+    )
+)
+@example({"node_errors": {"3": {"errors": 1}, "errors": {"errors": [{}]}}})
+def test_comfyui_shapes_with_odd_contents(value):
+    assert read_problem(value).message
+    assert said(json.dumps(value).encode()) is None or said(json.dumps(value).encode())
+
+
+CREDENTIALS = [
+    "sk-proj-4f9aXcanary9aXcanary",
+    "sk_live_51canary7canary",
+    "ghp_canary0canary0canary0canary0canary0",
+    "github_pat_11CANARY0canary0canary0canary",
+    "glpat-canary0canary0canary",
+    "hf_canarycanarycanarycanarycanary",
+    "r8_canarycanarycanarycanarycanary",
+    "xoxb-1234567890-canary",
+    "AKIACANARYCANARYCANA",
+    "AIzacanarycanarycanarycanarycanarycanary",
+    "LTAI5tcanarycanary",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.canarycanary",
+]
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+def test_a_credential_that_a_service_quotes_is_masked(credential):
+    """Errors masked our own key and token alone: a service that quoted another one had it stored in the history."""
+    for text in (
+        f"upstream refused {credential}",
+        f'{{"error": "key \'{credential}\' is wrong"}}',
+        f"<h1>{credential}",
+    ):
+        assert credential not in read_problem(text).message
+        assert credential not in said(text.encode())
+    assert credential not in read_problem({"exception_message": f"401 for {credential} from storage"}).message
+    assert read_problem(f"upstream refused {credential}").message == "upstream refused ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("401 for Authorization: Bearer abcd-1234-canary", "401 for Authorization: Bearer ***"),
+        ("bad header Basic bWU6Y2FuYXJ5MTIz", "bad header Basic ***"),
+        ("bad call api_key=canary1234&x", "bad call api_key=***"),
+        ("{'access_token': 'canary1234', 'x': 1}", "{'access_token': '***', 'x': 1}"),
+        ("GET https://me:canary@host/x", "GET https://***@host/x"),
+        ("-----BEGIN PRIVATE KEY----- MIIcanary -----END PRIVATE KEY----- end", "*** end"),
+    ],
+)
+def test_a_named_credential_that_a_service_quotes_is_masked(text, shown):
+    assert read_problem(text).message == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unexpected token } in JSON at position 12",
+        "token limit of 77 exceeded: 123456789 tokens",
+        "the basic scheduler takes 20 steps, cfg 7.5, sampler dpmpp_2m",
+        "no secret garden in 'a secret garden, 12345678'",
+        "ckpt_name: 'sk-model.safetensors' not in list",
+        "invalid token: missing",
+    ],
+)
+def test_words_that_are_no_credential_stay(text):
+    assert read_problem(text).message == text

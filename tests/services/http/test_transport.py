@@ -1,0 +1,186 @@
+"""Connections: no proxy and no netrc where they would leak, no stale connection, no secret in a log."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+from faulty_server import FaultyServer, close_after_reading, closed_port, redirect, reply
+
+from comflowy_nb.errors import ServiceError
+from comflowy_nb.services.http import transport
+from comflowy_nb.services.http.client import Http
+from comflowy_nb.services.http.downloads import Pictures
+from comflowy_nb.services.http.responses import Answer, Failure, Trouble
+from comflowy_nb.services.http.transport import is_public, make_session
+from comflowy_nb.settings import Secret
+
+pytestmark = pytest.mark.usefixtures("few_tries")
+
+
+@pytest.fixture
+def http(faulty):
+    http = Http(faulty.url)
+    yield http
+    http.close()
+
+
+def test_only_a_refusal_by_the_server_itself_shows_that_it_is_gone(monkeypatch):
+    """A proxy that refuses says nothing of the server behind it, and a run there must not count as lost."""
+    nobody = f"http://127.0.0.1:{closed_port()}"
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, nobody)
+    for address, refused in ((nobody, True), ("http://192.0.2.7:8188", False)):
+        http = Http(address)
+        failure = http.exchange("GET", "/queue")
+        assert (failure.trouble, failure.refused) == (Trouble.NOT_SENT, refused)
+        http.close()
+
+
+def test_loopback_bypasses_proxies(faulty, http, monkeypatch):
+    """http_proxy got even the requests to 127.0.0.1, key included."""
+    with FaultyServer() as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        faulty.on("GET /x", reply({}))
+        assert http.exchange("GET", "/x", query={"ppt": Secret("k")}).status == 200
+        assert (proxy.connections, faulty.count()) == (0, 1)
+
+
+def test_other_hosts_keep_their_proxy(faulty, monkeypatch):
+    monkeypatch.setenv("http_proxy", faulty.url)
+    faulty.on("GET /x", reply({}))
+    assert Http("http://service.example").exchange("GET", "/x", token=Secret("t")).status == 200
+    assert faulty.seen("GET /x")[0].headers["authorization"] == "Bearer t"
+
+
+def test_netrc_changes_no_header(faulty, http, monkeypatch, tmp_path):
+    """An entry in ~/.netrc silently replaced `Authorization: Bearer` by Basic (psf/requests #3929)."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    faulty.on("* /*", reply({}))
+    http.exchange("POST", "/x", token=Secret("t"))
+    http.exchange("GET", "/y")
+    make_session().get(f"{faulty.url}/z")
+    assert [seen.headers.get("authorization") for seen in faulty.seen()] == ["Bearer t", None, None]
+
+
+def test_cookies_are_not_kept(faulty, http):
+    faulty.on("GET /x", reply({}, headers={"Set-Cookie": "a=b; Path=/"}))
+    http.exchange("GET", "/x")
+    http.exchange("GET", "/x")
+    assert [seen.headers.get("cookie") for seen in faulty.seen()] == [None, None]
+
+
+def test_an_idle_connection_is_not_used_again(faulty, http, monkeypatch):
+    faulty.on("GET /x", reply({}))
+    http.exchange("GET", "/x")
+    http.exchange("GET", "/x")
+    real = time.monotonic
+    monkeypatch.setattr(transport.time, "monotonic", lambda: real() + 4.1)
+    http.exchange("GET", "/x")
+    assert [seen.connection for seen in faulty.seen()] == [1, 1, 2]
+
+
+def test_a_connection_the_server_dropped_is_not_used_again(faulty, http):
+    faulty.on("GET /x", reply({}))
+    for _ in range(3):
+        assert isinstance(http.exchange("GET", "/x"), Answer)
+        faulty.drop_idle()
+        deadline = time.monotonic() + 5
+        while faulty._open and time.monotonic() < deadline:
+            time.sleep(0.005)
+    assert faulty.count() == 3
+
+
+def test_an_answer_to_a_connection_that_closes_is_read_whole(faulty, http):
+    body = b"x" * 300_000
+    faulty.on("GET /x", reply(body, close=True))
+    assert http.exchange("GET", "/x").body == body
+
+
+@pytest.mark.parametrize("location", ["/elsewhere", "http://[::1", "//", "ftp://x/", "\u00e9"])
+def test_a_redirect_is_an_answer_like_any_other(faulty, http, location):
+    faulty.on("POST /x", reply(b"0" * 2_000_000, 307, {"Location": location}))
+    answer = http.exchange("POST", "/x")
+    assert (answer.status, answer.flaw) == (307, "the answer is larger than 1 MiB")
+    assert faulty.count() == 1
+
+
+def test_a_name_that_can_not_be_asked(http):
+    for origin in ("http://" + "a" * 70 + ".example", "http://..", "http://a..b"):
+        outcome = Http(origin).exchange("GET", "/")
+        assert isinstance(outcome, Failure)
+
+
+def test_a_token_that_is_no_header_value_is_a_failure(http):
+    outcome = http.exchange("GET", "/", token=Secret("a\r\nX: y"))
+    assert isinstance(outcome, Failure)
+    assert outcome.trouble is Trouble.LOST
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
+     "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1",
+     "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::",
+     "2002:a00:1::1", "2001:db8::1", "2001:0:7f00:1::", "", "name"],
+)  # fmt: skip
+def test_addresses_that_are_not_public(address):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"]
+)
+def test_addresses_that_are_public(address):
+    assert is_public(address)
+
+
+def test_the_log_holds_no_key_and_no_signature(faulty, http, caplog):
+    caplog.set_level(logging.DEBUG)
+    faulty.on("* /*", reply({}))
+    http.exchange("GET", "/token", query={"ppt": Secret("canary-key"), "id": "shown"})
+    make_session().get(f"{faulty.url}/p.png?X-Amz-Signature=canary-sig&X-Amz-Credential=canary&v=shown")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
+    assert any("ppt=***&id=shown" in line for line in lines)
+    assert any("v=shown" in line for line in lines)
+    assert not any("canary" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "q-sign-algorithm=sha1&q-signature=canary",
+        "auth_key=1700000000-0-0-canary",
+        "sign=canary&t=1",
+        "verify=1700000000-canary",
+        "OSSAccessKeyId=canary&Expires=1",
+        "canary",
+        "next='canary'&x=<canary>",
+    ],
+)
+def test_the_log_holds_no_query_of_a_picture(faulty, caplog, query):
+    """Storage services sign addresses in many ways, and a list of the names of some let the others into the log."""
+    caplog.set_level(logging.DEBUG)
+    faulty.on("GET /p.png", redirect(f"/moved.png?{query}"))
+    faulty.on("GET /moved.png", reply(b"bytes"))
+    faulty.on("GET /gone.png", close_after_reading())
+    pictures = Pictures(faulty.url, "studio")
+    with pictures.open(f"/p.png?{query}") as stream:
+        assert b"".join(stream.chunks()) == b"bytes"
+    with pytest.raises(ServiceError), pictures.open(f"/gone.png?{query}"):
+        pass
+    pictures.close()
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
+    assert any("/moved.png?***" in line for line in lines)
+    assert not any("canary" in line for line in lines)
+
+
+def test_other_lines_of_the_log_are_left_alone(caplog):
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("urllib3.connectionpool").debug("%s of %s", 1, 2)
+    record = caplog.records[-1]
+    assert (record.msg, record.args) == ("%s of %s", (1, 2))

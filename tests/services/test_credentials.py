@@ -1,0 +1,158 @@
+"""Where a key is looked for, and to whom it may go."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+from comflowy_nb.errors import AuthError, SettingsError
+from comflowy_nb.services import credentials as keys
+from comflowy_nb.services.credentials import check_key_transport, find_key, forget_key, store_key, stored_key
+from comflowy_nb.settings import Secret
+
+CLOUD = "https://app.comflowy.com"
+OTHER = "https://other.example"
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch):
+    monkeypatch.setattr(keys, "_session", {})
+
+
+class Ring(types.ModuleType):
+    """A keyring that works."""
+
+    def __init__(self):
+        super().__init__("keyring")
+        self.kept = {}
+
+    def get_password(self, service, user):
+        return self.kept.get((service, user))
+
+    def set_password(self, service, user, password):
+        self.kept[service, user] = password
+
+    def delete_password(self, service, user):
+        del self.kept[service, user]
+
+
+class BrokenRing(Ring):
+    def get_password(self, *_):
+        raise RuntimeError("no backend is available")
+
+    set_password = delete_password = get_password
+
+
+@pytest.fixture
+def ring(monkeypatch):
+    ring = Ring()
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    return ring
+
+
+def test_order(ring, monkeypatch):
+    asked = []
+
+    def ask(origin):
+        asked.append(origin)
+        return Secret("typed")
+
+    def found(**options):
+        return find_key(CLOUD, ask=ask, **options).reveal()
+
+    assert found() == "typed"
+    assert asked == [CLOUD]
+    store_key(CLOUD, Secret("kept"))
+    assert found() == "kept"
+    monkeypatch.setenv("COMFLOWY_API_KEY", "from-env")
+    assert found() == "from-env"
+    assert found(sandbox_key=Secret("sandbox's")) == "sandbox's"
+    assert found(sandbox_key=Secret("sandbox's"), given=Secret("given")) == "given"
+    assert asked == [CLOUD]
+
+
+def test_the_key_of_the_environment_goes_to_its_own_origin_alone(monkeypatch):
+    monkeypatch.setenv("COMFLOWY_API_KEY", "secret-of-env")
+    with pytest.raises(AuthError, match="goes only to the address in COMFLOWY_URL") as caught:
+        find_key(OTHER)
+    assert "secret-of-env" not in str(caught.value)
+    monkeypatch.setenv("COMFLOWY_URL", f"{OTHER}/some/path")
+    assert find_key(OTHER) == Secret("secret-of-env")
+    with pytest.raises(AuthError):
+        find_key(CLOUD)
+
+
+def test_a_kept_key_belongs_to_its_origin(ring):
+    assert store_key(CLOUD, Secret("kept"))
+    assert ring.kept == {("comflowy_nb", CLOUD): "kept"}
+    for origin in (OTHER, "http://app.comflowy.com", f"{CLOUD}:8443"):
+        assert stored_key(origin) is None
+
+
+def test_no_key_names_the_ways(monkeypatch):
+    with pytest.raises(AuthError) as caught:
+        find_key(CLOUD, ask=lambda _: None)
+    assert str(caught.value) == (
+        "no API key for this service: set COMFLOWY_API_KEY, or %comflowy login, or connect(url, key=...) in Python"
+    )
+    with pytest.raises(AuthError) as caught:
+        find_key(OTHER)
+    assert "COMFLOWY_API_KEY" not in str(caught.value)
+
+
+def test_login_and_logout(ring):
+    assert store_key(CLOUD, Secret(" kept \n")) is True
+    assert stored_key(CLOUD) == Secret("kept")
+    assert forget_key(CLOUD) is True
+    assert stored_key(CLOUD) is None
+    assert forget_key(CLOUD) is False
+
+
+@pytest.mark.parametrize("kind", ["broken", "missing", "null"])
+def test_without_a_keyring_the_session_keeps_it(monkeypatch, kind):
+    if kind == "broken":
+        monkeypatch.setitem(sys.modules, "keyring", BrokenRing())
+    elif kind == "missing":
+        monkeypatch.setitem(sys.modules, "keyring", None)
+    assert store_key(CLOUD, Secret("kept")) is False
+    assert stored_key(CLOUD) == Secret("kept")
+    assert forget_key(CLOUD) is True
+    assert stored_key(CLOUD) is None
+
+
+def test_a_new_login_replaces_a_key_of_the_session(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    store_key(CLOUD, Secret("old"))
+    monkeypatch.setitem(sys.modules, "keyring", Ring())
+    store_key(CLOUD, Secret("new"))
+    assert stored_key(CLOUD) == Secret("new")
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "two words", "ключ", "a\x00b", "line\nbreak"])
+def test_what_is_no_key_is_refused_and_not_repeated(text):
+    for call in (lambda: find_key(CLOUD, given=Secret(text)), lambda: store_key(CLOUD, Secret(text))):
+        with pytest.raises(AuthError) as caught:
+            call()
+        assert not text.strip() or text not in str(caught.value)
+
+
+def test_white_space_that_a_copy_brought_along_is_dropped(monkeypatch):
+    monkeypatch.setenv("COMFLOWY_API_KEY", " abc\n")
+    assert find_key(CLOUD) == Secret("abc")
+    assert find_key(OTHER, given=Secret("\tdef ")) == Secret("def")
+
+
+def test_a_wrong_address_in_the_environment_is_said(monkeypatch):
+    monkeypatch.setenv("COMFLOWY_URL", "comflowy")
+    with pytest.raises(SettingsError, match="COMFLOWY_URL"):
+        find_key(CLOUD)
+
+
+def test_no_key_over_plain_http_but_to_this_machine():
+    for origin in (CLOUD, "http://127.0.0.1:1", "http://localhost:8000", "http://[::1]:1", "https://192.168.0.2"):
+        check_key_transport(origin)
+    for origin in ("http://app.comflowy.com", "http://192.168.0.2:8000", "http://localhost.example"):
+        with pytest.raises(AuthError, match="plain http"):
+            check_key_transport(origin)

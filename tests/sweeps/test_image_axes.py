@@ -1,0 +1,302 @@
+"""Sweeps over pictures: what is handed over and sent how often, what the headers say, what is left a day later."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from faulty_server import reply
+from PIL import Image
+from scripted_api import RUN, UPLOAD, ScriptedApi, ScriptedSandbox, png
+
+from comflowy_nb import connect, history
+from comflowy_nb.errors import FieldError, PictureError, ServiceError, WorkflowError
+from comflowy_nb.layout.sweep_captions import sheet_of_sweep
+from comflowy_nb.library import open_library
+from comflowy_nb.sweeps.table import table_of
+from comflowy_nb.workflow.axes.yaml_export import write_sweep_file
+from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
+from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.graph import Made
+from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.values import Setting
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+FIELD = "1::image"
+
+
+@pytest.fixture
+def api():
+    with ScriptedSandbox() as server:
+        yield server
+
+
+@pytest.fixture
+def client(api):
+    with api.connect() as connected:
+        yield connected
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder, with pictures of three colours."""
+    for place in ("", "day", "night"):
+        (tmp_path / place).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name, color in (("a.png", "red"), ("b.png", "lime"), ("c.png", "blue")):
+        (tmp_path / name).write_bytes(png(color))
+    (tmp_path / "day" / "sky.png").write_bytes(png("white"))
+    (tmp_path / "night" / "sky.png").write_bytes(png("black"))
+    return tmp_path
+
+
+def sent(api):
+    return Counter(json.dumps(seen.json["params"], sort_keys=True) for seen in api.seen(RUN))
+
+
+def line(text, **more):
+    return [Setting(FIELD, text), *(Setting(key, value) for key, value in more.items())]
+
+
+def labels(sweep):
+    return [value.label for value in sweep.axes.axes[0].values]
+
+
+# -- what is handed over and sent -----------------------------------------------------------------------------------
+
+
+def test_pictures_crossed_with_numbers_are_handed_over_once_each(client, api, folder):
+    swept = client.sweep("img2img", line("file:a.png||file:b.png||file:c.png", denoise="0.2,0.5,0.8,1"), timeout=30)
+    assert swept.status_counts() == {"success": 12}
+    assert api.count(UPLOAD) == 3
+    assert api.count(RUN) == len(sent(api)) == 12
+    given = {seen.json["params"][FIELD] for seen in api.seen(RUN)}
+    assert given == {"input-1.png", "input-2.png", "input-3.png"}
+    assert labels(swept) == ["a.png", "b.png", "c.png"]
+
+
+def test_they_count_by_their_content(client, api, folder):
+    client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
+    (folder / "a.png").rename(folder / "renamed.png")
+    renamed = client.sweep("img2img", line("file:renamed.png||file:b.png"), timeout=30)
+    assert renamed.plan.text.startswith("2 cells: 2 done")
+    assert (api.count(RUN), api.count(UPLOAD)) == (2, 2)
+    (folder / "b.png").write_bytes(png("olive"))
+    changed = client.sweep("img2img", line("file:renamed.png||file:b.png"), timeout=30)
+    assert changed.plan.text.startswith("2 cells: 1 done (today, sandbox), 1 new")
+    assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
+
+
+def test_another_client_hands_over_only_what_it_sends(client, api, folder):
+    client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
+    with api.connect() as second:
+        second.sweep("img2img", line("file:a.png||file:b.png||file:c.png"), timeout=30)
+    assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
+
+
+def test_a_picture_that_is_not_taken_keeps_everything_from_being_sent(client, api, folder):
+    """Each picture was handed over with its first cell: the service that refused the last had run the others."""
+    api.on(UPLOAD, reply({"name": "first.png"}), reply({"success": False, "error": "too large"}, status=413))
+    with pytest.raises(ServiceError):
+        client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
+    assert api.count(RUN) == 0
+    assert history.runs() == []
+    assert open_library().history.sweeps.recent() == []
+
+
+def test_a_service_without_uploads_is_sent_nothing(folder):
+    with ScriptedApi() as server, connect(f"test={server.url}", key="k") as client:
+        with pytest.raises(WorkflowError, match="https address"):
+            client.sweep("wf-1", line("https://example.com/x.png||file:a.png"), timeout=30)
+        assert server.count(RUN) == 0
+
+
+# -- how they are written -------------------------------------------------------------------------------------------
+
+
+def test_a_block_list_a_file_and_python_mean_the_same(client, api, folder):
+    body = read_body("image:\n  - file:a.png\n  - file:b.png\ndenoise: 0.2, 0.5\n", sweep=True)
+    first = client.sweep("img2img", body.settings, timeout=30)
+    assert first.status_counts() == {"success": 4}
+    (folder / "night.yaml").write_text(
+        "workflow: img2img\nfields:\n  image:\n    - file:a.png\n    - file:b.png\n  denoise: [0.2, 0.5]\n"
+    )
+    read = read_sweep_file(folder / "night.yaml")
+    again = client.sweep(read.workflow, read.settings, timeout=30)
+    paths = client.sweep("img2img", {FIELD: [folder / "a.png", "file:b.png"], "3::denoise": [0.2, 0.5]}, timeout=30)
+    assert [one.plan.done for one in (again, paths)] == [4, 4]
+    assert (api.count(RUN), api.count(UPLOAD)) == (4, 2)
+
+
+def test_images_and_arrays_of_python(client, api, folder):
+    arrays = [np.full((4, 4, 3), shade, np.uint8) for shade in (10, 20)]
+    swept = client.sweep("img2img", {FIELD: [Image.open("a.png"), *arrays]}, timeout=30)
+    assert labels(swept) == ["a.png", "picture 2", "picture 3"]
+    again = client.sweep("img2img", {FIELD: [Image.fromarray(arrays[1]), arrays[0]]}, timeout=30)
+    assert again.plan.done == 2
+    assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
+    assert [cell.number for cell in again.select(image=arrays[0])] == [2]
+
+
+def test_pictures_of_earlier_runs(client, api, folder):
+    api.outputs = {"9": ["/pictures/a.png", "/pictures/b.png"]}
+    api.on("GET /pictures/b.png", reply(png("pink")))
+    run = client.run("img2img", {"3::seed": 1}, timeout=30)
+    swept = client.sweep("img2img", line("run:r1[0] || run:r1[1]"), timeout=30)
+    assert labels(swept) == ["r1[0]", "r1[1]"]
+    again = client.sweep("img2img", {FIELD: run.images}, timeout=30)
+    assert again.plan.done == 2
+    assert (api.count(RUN), api.count(UPLOAD)) == (3, 2)
+
+
+def test_a_pattern_is_an_axis_of_the_files_it_matches(client, api, folder):
+    for number in (2, 10):
+        (folder / f"x{number}.png").write_bytes(png(f"#0000{number:02}"))
+    swept = client.sweep("img2img", line("file:x*.png||file:a.png"), timeout=30)
+    assert labels(swept) == ["x2.png", "x10.png", "a.png"]
+    deep = client.plan_sweep("img2img", line("file:**/sky.png"))
+    assert labels(deep) == ["day/sky.png", "night/sky.png"]
+    with pytest.raises(FieldError, match=r"no file matches 'refs/\*\.jpg'"):
+        client.sweep("img2img", line("file:refs/*.jpg"))
+    with pytest.raises(FieldError, match="a pattern of files stands where one value is meant"):
+        client.sweep("img2img", {FIELD: {"all": "file:x*.png"}})
+    assert api.count(RUN) == 3
+
+
+# -- what is wrong --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_picture_is_refused_with_its_place(client, api, folder):
+    (folder / "notes.txt").write_text("no picture")
+    with pytest.raises(FieldError) as caught:
+        client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
+    told = str(caught.value)
+    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is no picture",
+                  "value 4 of 5: there is no run r9", "denoise"):  # fmt: skip
+        assert words in told
+    assert (api.count(RUN), api.count(UPLOAD)) == (0, 0)
+
+
+def test_beside_pictures_a_missing_file_is_no_text(folder):
+    """Where nothing describes a field, `file:gone.png` between pictures was sent, and paid for, as that text."""
+    with ScriptedApi() as server, connect(f"test={server.url}", key="k") as client:
+        with pytest.raises(FieldError, match=r"there is no picture 'file:gone\.png'"):
+            client.sweep("wf-1", line("file:a.png||file:gone.png"))
+        assert server.count(RUN) == 0
+
+
+def test_one_picture_under_two_names_is_twice_the_same(client, api, folder):
+    (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
+    with pytest.raises(FieldError, match=r"twice: 'a.png' and 'copy.png'"):
+        client.sweep("img2img", line("file:a.png||file:copy.png"))
+    assert api.count(UPLOAD) == 0
+
+
+# -- the grid, and a day later --------------------------------------------------------------------------------------
+
+
+def test_headers_tell_files_of_one_name_apart(client, folder):
+    swept = client.sweep("img2img", line(f"file:day/sky.png||file:{folder}/night/sky.png||file:a.png"), timeout=30)
+    sheet = sheet_of_sweep(swept, swept.layout)
+    assert [heading.text for heading in sheet.x.values] == ["day/sky.png", "night/sky.png", "a.png"]
+    assert str(folder) not in repr(sheet)
+    assert [cell.number for cell in swept.select(image="night/sky.png")] == [2]
+
+
+def test_words_on_the_grid_are_names(client, folder):
+    """A picture with a label, or one that all cells share, was written with the name of a Python class."""
+    labelled = client.sweep("img2img", {FIELD: {"day": "file:a.png", "night": "file:b.png"}}, timeout=30)
+    shared = client.sweep("img2img", line("file:c.png", denoise="0.2,0.5"), timeout=30)
+    for swept in (labelled, shared):
+        assert "PictureInput" not in repr(sheet_of_sweep(swept, swept.layout))
+    assert "c.png" in repr(sheet_of_sweep(shared, shared.layout))
+
+
+def test_a_day_later_with_the_files_gone(client, api, folder):
+    swept = client.sweep("img2img", line("file:day/sky.png||file:night/sky.png", denoise="0.2,0.5"), timeout=30)
+    before = table_of(swept.cells)
+    for path in (folder / "day" / "sky.png", folder / "night" / "sky.png"):
+        path.unlink()
+    library = open_library()
+    later = library.sweep(library.find("s1").sweep)
+    after = table_of(later.cells)
+    assert after == before, "a table showed a picture as a piece of JSON once its kernel was gone"
+    assert [row["image label"] for row in after] == ["day/sky.png"] * 2 + ["night/sky.png"] * 2
+    saved = later.save(folder / "out")
+    names = [path.name for path in saved]
+    assert len(names) == 4 + 2
+    assert len({name for name in names if name.endswith(".png")}) == 4
+
+
+def test_started_from_a_day_later_it_sends_only_what_is_new(client, api, folder):
+    """The pictures of an earlier kernel's sweep could not be handed over again: nothing kept them."""
+    client.sweep("img2img", line("file:a.png||file:b.png", denoise="0.2,0.5"), timeout=30)
+    for name in ("a.png", "b.png"):
+        (folder / name).unlink()
+    library = open_library()
+    before = library.sweep(library.find("s1").sweep).axes
+    with api.connect() as second:
+        workflow = second.workflow("img2img")
+        grown = second.axes(workflow, [Setting("denoise", "0.2,0.5,0.8")]).over(before)
+        swept = second.sweep(workflow, grown, timeout=30)
+        assert swept.plan.text.startswith("6 cells: 4 done (today, sandbox), 2 new")
+        assert swept.status_counts() == {"success": 6}
+    assert (api.count(RUN), api.count(UPLOAD)) == (6, 4)
+    handed = [seen.body for seen in api.seen(UPLOAD)]
+    assert png("red") in handed[2] + handed[3]
+    write_sweep_file(folder / "night.yaml", workflow="img2img", axes=grown)
+    read = read_sweep_file(folder / "night.yaml")
+    with api.connect() as third:
+        assert third.plan_sweep(read.workflow, read.settings).plan.text == "6 cells: 6 done (today, sandbox)"
+
+
+def test_a_picture_that_was_never_kept_is_asked_for(client, api, folder):
+    client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
+    for path in open_library().inputs.iterdir():
+        path.unlink()
+    before = open_library().sweep(open_library().find("s1").sweep).axes
+    workflow = client.workflow("img2img")
+    with pytest.raises(PictureError, match="give the picture again"), api.connect() as second:
+        second.sweep(workflow, second.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
+    assert api.count(RUN) == 2
+
+
+def test_a_run_started_from_another_with_a_picture_is_the_same_request(client, api, folder):
+    """`run --from r1` was sent and paid for again if r1 had taken a picture.
+
+    The params of a run hold what the service called the picture; the request's key holds its content.
+    """
+    run = client.run("img2img", {FIELD: folder / "a.png", "3::denoise": 0.3}, timeout=30)
+    made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
+    again = client.submit("img2img", {}, base=made)
+    assert (again.how, again.run.ref) == ("same", run.ref)
+    changed = client.submit("img2img", {"3::denoise": 0.4}, base=made)
+    changed.run.wait(30)
+    assert api.count(RUN) == 2
+    assert changed.run.params == {FIELD: "input-1.png", "3::denoise": 0.4}
+
+
+def test_so_it_is_a_day_later_with_the_file_gone(api, folder):
+    with api.connect() as client:
+        run = client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
+    (folder / "a.png").unlink()
+    made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
+    with api.connect() as client:
+        assert client.submit("img2img", {}, base=made).how == "same"
+        swept = client.sweep("img2img", {"3::denoise": [0.2, 0.3]}, base=made, timeout=30)
+        assert swept.status_counts() == {"success": 2}
+    assert api.count(UPLOAD) == 2, "once by each kernel"
+
+
+def test_a_text_like_a_picture_s_name_stays_a_text(client, api, folder):
+    client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
+    text = Field("6::name", FieldType.STRING)
+    workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})
+    assert client.recall(workflow, {"6::name": "input-1.png", FIELD: "example.png"}) == {
+        "6::name": "input-1.png",
+        FIELD: "example.png",
+    }

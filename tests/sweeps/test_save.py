@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import errno
+import json
+import re
+import time
+import zipfile
+
+import pytest
+from PIL import Image, ImageChops
+
+from comflowy_nb.errors import PictureError, SettingsError
+from comflowy_nb.images.store import picture_path, thumbnail_path
+from comflowy_nb.services.base import Status
+from comflowy_nb.sweeps import contact_sheet
+from comflowy_nb.sweeps import save as save_sweep
+from comflowy_nb.sweeps.contact_sheet import PAGE_HEIGHT_PX, PAGE_WIDTH_PX, draw_sheets
+from comflowy_nb.workflow.axes.read import Axis, AxisValue
+from comflowy_nb.workflow.graph import made_of_picture
+
+
+@pytest.fixture
+def noted(monkeypatch):
+    """All words written on the pages of a contact sheet: (text, x, y, width)."""
+    words = []
+    real = contact_sheet.Pen.write
+
+    def write(self, canvas, lines, x, y):
+        for number, line in enumerate(lines):
+            for offset, text, tone in line:
+                words.append((text, x + offset, y + number * contact_sheet.LINE_PX, self.measure(text, tone)))
+        real(self, canvas, lines, x, y)
+
+    monkeypatch.setattr(contact_sheet.Pen, "write", write)
+    return words
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def told(folder):
+    return json.loads((folder / "sweep.json").read_text())
+
+
+def places(sheet, number):
+    """Where the middle of the largest patch of a cell's colour lies on a sheet."""
+    wanted = (number * 53 % 256, number * 101 % 256, number * 197 % 256)
+    small = sheet.convert("RGB")
+    pixels = small.load()
+    found = [
+        (x, y)
+        for y in range(0, small.height, 4)
+        for x in range(0, small.width, 4)
+        if all(abs(a - b) < 9 for a, b in zip(pixels[x, y], wanted, strict=True))
+    ]
+    assert len(found) > 50, f"cell {number} is not on the sheet"
+    return sum(x for x, _ in found) / len(found), sum(y for _, y in found) / len(found)
+
+
+def test_copies_are_named_by_what_varies(swept, axis, tmp_path):
+    sweep = swept(
+        axis("3::cfg", 4, 6.5), axis("prompt", field="6::text", day="beautiful scenery, noon"), fixed={"3::steps": 20}
+    )
+    paths = sweep.save(tmp_path / "new" / "out")
+    assert [path.name for path in paths] == [
+        "s1.1_cfg-4_prompt-day_steps-20.png",
+        "s1.2_cfg-6.5_prompt-day_steps-20.png",
+        "contact_sheet.jpg",
+        "sweep.json",
+    ]
+    assert names(tmp_path / "new" / "out") == sorted(path.name for path in paths)
+    for cell, path in zip(sweep.cells, paths[:2], strict=True):
+        with Image.open(path) as copy:
+            assert copy.convert("RGB").tobytes() == cell.images[0].pil().convert("RGB").tobytes()
+            made = json.loads(copy.text["comflowy"])
+        assert made["params"] == dict(cell.params)
+        assert (made["sweep"], made["cell"], made["labels"]) == ("s1", cell.ref, dict(cell.labels))
+        assert made_of_picture(path).params == dict(cell.params)
+
+
+def test_names_sort_by_number_and_hold_the_drawn_seed(swept, tmp_path):
+    seeds = Axis("3::seed", "seeds", ("3::seed",), tuple(AxisValue({}, str(n)) for n in range(1, 12)))
+    paths = swept(seeds).save(tmp_path / "out")
+    assert [path.name for path in paths[:2]] == ["s1.01_seed-1000.png", "s1.02_seed-1001.png"]
+    assert names(tmp_path / "out")[1:12] == [path.name for path in paths[:11]]
+
+
+def test_long_texts_that_begin_alike_are_named_by_what_differs(swept, axis, tmp_path):
+    start = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
+    paths = swept(axis("6::text", f"{start} noon", f"{start} midnight and stars")).save(tmp_path)
+    assert [path.name for path in paths[:2]] == ["s1.1_text-noon.png", "s1.2_text-midnight-and-stars.png"]
+
+
+def test_fields_of_the_same_name_have_their_node(swept, axis, tmp_path):
+    sweep = swept(axis("6::text", "a/b"), axis("7::text", "../c"))
+    assert sweep.save(tmp_path)[0].name == "s1.1_text-a-b_text-c.png"
+
+
+def test_several_pictures_of_a_cell_are_numbered(swept, axis, tmp_path):
+    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.new("RGB", (20, 20), c) for c in ("red", "blue")])
+    assert [path.name for path in sweep.save(tmp_path)[:2]] == ["s1.1_cfg-4_0.png", "s1.1_cfg-4_1.png"]
+
+
+def test_the_json_says_everything(swept, axis, tmp_path):
+    ends = {2: Status.FAILED, 3: None, 4: Status.SUBMITTING}
+    sweep = swept(axis("3::cfg", 4, 6, 8, 10), ends=ends, name="bottles", layout={"x": "3::cfg"})
+    sweep.save(tmp_path)
+    everything = told(tmp_path)
+    assert (everything["ref"], everything["name"], everything["sweep"]) == ("s1", "bottles", sweep.token)
+    assert everything["spec"]["axes"][0]["name"] == "3::cfg"
+    assert everything["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not sent": 1}
+    first, failed, waiting, _ = everything["cells"]
+    assert (first["ref"], first["at"], first["labels"], first["params"]) == (
+        "s1.1",
+        [0],
+        {"3::cfg": "4"},
+        {"3::cfg": 4},
+    )
+    assert (first["run"]["ref"], first["run"]["service_run_id"]) == ("r1", "id1")
+    assert first["pictures"][0]["file"] == "s1.1_cfg-4.png"
+    assert first["pictures"][0]["sha256"] == sweep.cells[0].run.record.pictures[0].sha256
+    assert (failed["status"], failed["error"], failed["pictures"]) == ("failed", "no luck with 2", [])
+    assert (waiting["status"], "run" in waiting) == ("not sent", False)
+    assert "127.0.0.1" not in (tmp_path / "sweep.json").read_text()
+
+
+def test_the_sheet_shows_each_cell_in_its_place(swept, axis, tmp_path, noted):
+    sweep = swept(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"))
+    sheet = Image.open(sweep.save(tmp_path)[-2])
+    middles = [places(sheet, cell.number) for cell in sweep.cells]
+    for cell, (x, y) in zip(sweep.cells, middles, strict=True):
+        column, row = cell.at
+        assert x == pytest.approx(middles[column * 2][0], abs=6)
+        assert y == pytest.approx(middles[row][1], abs=6)
+    assert middles[0][0] < middles[2][0] < middles[4][0]
+    assert middles[0][1] < middles[1][1]
+    heads = {text: (x, y) for text, x, y, _ in noted}
+    for column, label in enumerate(("4", "6", "8")):
+        assert abs(heads[label][0] - middles[column * 2][0]) < 60
+        assert heads[label][1] < middles[0][1] - 32
+    for row, label in enumerate(("euler", "heun")):
+        assert heads[label][0] < middles[0][0] - 48
+        assert abs(heads[label][1] - middles[row][1]) < 60
+    assert {f"s1.{n}" for n in range(1, 7)} <= set(heads)
+
+
+def test_the_layout_turns_the_sheet(swept, axis, tmp_path):
+    sweep = swept(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"), layout={"x": "sampler_name"})
+    sheet = Image.open(sweep.save(tmp_path)[-2])
+    one, two, three = (places(sheet, number) for number in (1, 2, 3))
+    assert two[0] > one[0] + 50
+    assert three[1] > one[1] + 50
+
+
+def test_a_third_axis_makes_one_grid_for_each_value(swept, axis, tmp_path, noted):
+    sweep = swept(axis("3::cfg", 4, 6), axis("3::seed", 1, 2), axis("6::text", day="at noon", night="stars"))
+    sheet = Image.open(sweep.save(tmp_path)[-2])
+    day, night, below = (places(sheet, number) for number in (1, 2, 3))
+    assert day[1] == pytest.approx(night[1], abs=6)
+    assert night[0] > day[0] + 180
+    assert below[0] == pytest.approx(day[0], abs=6)
+    heads = {text: x for text, x, *_ in noted}
+    assert heads["day"] < day[0] < heads["night"] < night[0]
+
+
+def test_what_has_no_picture_says_why(swept, axis, tmp_path, noted):
+    ends = {1: Status.FAILED, 2: None, 3: Status.SUBMITTING}
+    swept(axis("3::cfg", 4, 6, 8, 10), ends=ends).save(tmp_path)
+    words = " ".join(text for text, *_ in noted)
+    for word in ("failed", "no luck", "not sent", "submitting"):
+        assert word in words
+
+
+def test_long_prompts_get_letters_and_nothing_is_cut_off(swept, axis, tmp_path, noted):
+    texts = [f"beautiful scenery nature glass bottle landscape, purple galaxy bottle, {'very ' * 30}{word}"
+             for word in ("noon", "midnight", "x" * 200)]  # fmt: skip
+    sweep = swept(axis("6::text", *texts), axis("7::text", "a", "ugly, " * 20))
+    sheet = Image.open(sweep.save(tmp_path)[-2])
+    words = [text for text, *_ in noted]
+    assert {"A", "B", "C"} <= {word.strip() for word in words}
+    assert any("midnight" in word for word in words)
+    for text, x, y, width in noted:
+        assert x >= 0, text
+        assert x + width <= sheet.width, text
+        assert y + contact_sheet.LINE_PX <= sheet.height, text
+
+
+def test_several_pictures_make_a_mosaic(swept, axis, tmp_path):
+    colours = ["red", "lime", "blue", "yellow"]
+    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.new("RGB", (200, 200), c) for c in colours])
+    sheet = Image.open(sweep.save(tmp_path)[-2]).convert("RGB")
+    seen = {(r > 128, g > 128, b > 128) for _, (r, g, b) in sheet.resize((200, 200)).getcolors(40_000)}
+    assert {(True, False, False), (False, True, False), (False, False, True), (True, True, False)} <= seen
+
+
+def test_saving_again_renews_sheet_and_json_and_writes_no_copy_twice(swept, axis, tmp_path, library):
+    sweep = swept(axis("3::cfg", 4, 6))
+    first = sweep.save(tmp_path)
+    stamp = first[0].stat().st_mtime_ns
+    library.history.sweeps.name(sweep.token, "best")
+    sweep.record = library.history.sweeps.get(sweep.token)
+    assert sweep.save(tmp_path) == first
+    assert first[0].stat().st_mtime_ns == stamp
+    assert told(tmp_path)["name"] == "best"
+
+
+def test_what_somebody_else_has_there_is_left_alone(swept, axis, tmp_path):
+    folder = tmp_path / "out"
+    swept(axis("3::cfg", 4), key="one").save(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    paths = swept(axis("3::steps", 5), key="two").save(folder)
+    assert [path.name for path in paths] == ["s2.1_steps-5.png", "contact_sheet (2).jpg", "sweep (2).json"]
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "contact_sheet.jpg").write_text("mine")
+    (tmp_path / "own" / "sweep (2).json").write_text("not json")
+    paths = swept(axis("3::cfg", 4), key="three").save(tmp_path / "own")
+    assert [path.name for path in paths[-2:]] == ["contact_sheet (3).jpg", "sweep (3).json"]
+    assert (tmp_path / "own" / "contact_sheet.jpg").read_text() == "mine"
+
+
+def test_missing_pictures_are_told_after_all_else_is_saved(swept, axis, tmp_path, library):
+    sweep = swept(axis("3::cfg", 4, 6, 8))
+    picture = sweep.cells[1].run.record.pictures[0]
+    picture_path(library.folder, picture).unlink()
+    with pytest.raises(PictureError) as error:
+        sweep.save(tmp_path / "out")
+    assert str(error.value) == (
+        "2 of 3 pictures saved in out; not on disk: s1.2[0]. %comflowy show s1 fetches them again"
+    )
+    assert names(tmp_path / "out") == ["contact_sheet.jpg", "s1.1_cfg-4.png", "s1.3_cfg-8.png", "sweep.json"]
+    assert told(tmp_path / "out")["cells"][1]["pictures"][0]["file"] is None
+
+
+def test_without_any_picture_there_is_nothing_to_save(swept, axis, tmp_path):
+    sweep = swept(axis("3::cfg", 4, 6), ends={1: Status.FAILED, 2: None})
+    with pytest.raises(PictureError, match=r"s1 has no pictures to save \(1 failed, 1 not sent\)"):
+        sweep.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_told_plainly(swept, axis, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(save_sweep, "write_file", fail)
+    with pytest.raises(PictureError, match=r"s1 can't be saved in out: the disk is full"):
+        swept(axis("3::cfg", 4)).save(tmp_path / "out")
+
+
+def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library, monkeypatch):
+    sweep = swept(axis("3::cfg", 4, 6), pictures=lambda _: [Image.effect_noise((1200, 900), 60)])
+    opened = []
+    real = Image.open
+    monkeypatch.setattr(contact_sheet.Image, "open", lambda path, *rest: opened.append(path.name) or real(path, *rest))
+    list(draw_sheets(sweep, lambda picture: thumbnail_path(library.folder, picture, 256)))
+    assert len(opened) == 2
+    assert all(name.endswith(".t256.jpg") for name in opened)
+
+
+@pytest.mark.parametrize("shape", [(25, 40), (1000,), (40, 25), (10, 10, 10), (1, 1000), (100, 10)])
+def test_a_thousand_cells_are_paged(swept, axis, library, shape, noted):
+    axes = [axis(f"{n}::a{n}", *range(size)) for n, size in enumerate(shape, 3)]
+    # One cell has a picture; all others show that one, so that a thousand need not be made.
+    sweep = swept(*axes, ends=dict.fromkeys(range(2, 1001)))
+    for cell in sweep.cells[1:]:
+        cell.run = sweep.cells[0].run
+    begun = time.perf_counter()
+    pages = []
+    for page in draw_sheets(sweep, lambda picture: thumbnail_path(library.folder, picture, 256)):
+        assert page.width <= PAGE_WIDTH_PX
+        assert page.height <= PAGE_HEIGHT_PX
+        pages.append(page.size)
+    print(shape, pages, f"{time.perf_counter() - begun:.1f} s")
+    assert 1 <= len(pages) <= 6
+    cells = [text for text, *_ in noted if re.fullmatch(r"s1\.[0-9]+", text)]
+    assert sorted(cells, key=lambda text: int(text[3:])) == [f"s1.{n}" for n in range(1, 1001)]
+    if len(pages) > 1:
+        assert f"s1, page {len(pages)} of {len(pages)}" in {text for text, *_ in noted}
+
+
+def test_a_sweep_as_a_zip_file(swept, axis, tmp_path):
+    """`sweep ... --save looks.zip` made a folder that was called looks.zip."""
+    sweep = swept(axis("3::cfg", 4, 6.5))
+    assert sweep.save(tmp_path / "out" / "looks.zip") == [tmp_path / "out" / "looks.zip"]
+    with zipfile.ZipFile(tmp_path / "out" / "looks.zip") as archive:
+        assert sorted(archive.namelist()) == [
+            "contact_sheet.jpg",
+            "s1.1_cfg-4.png",
+            "s1.2_cfg-6.5.png",
+            "sweep.json",
+        ]
+    assert names(tmp_path / "out") == ["looks.zip"]
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.tar.gz"])
+def test_a_sweep_is_not_one_file(swept, axis, tmp_path, name):
+    sweep = swept(axis("3::cfg", 4, 6.5))
+    with pytest.raises(SettingsError, match="zip file"):
+        sweep.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("ends", [{}, {1: Status.FAILED}, {2: Status.CANCELLED}, {2: None}, {2: Status.UNKNOWN}])
+def test_the_json_says_when_the_sweep_ended(swept, axis, tmp_path, ends):
+    """`sweep.json` had `"ended_at": null`: it was written from the record as it was when the sweep was entered."""
+    sweep = swept(axis("3::cfg", 4, 6.5, 8), ends=ends)
+    sweep.save(tmp_path)
+    ended = max(
+        run["finished_at"] for cell in told(tmp_path)["cells"] if (run := cell.get("run")) and run["finished_at"]
+    )
+    assert told(tmp_path)["ended_at"] == ended
+    assert told(tmp_path)["created_at"] <= ended
+
+
+def test_the_json_of_a_sweep_that_goes_on_has_no_end(swept, axis, tmp_path):
+    sweep = swept(axis("3::cfg", 4, 6.5), ends={2: Status.SUBMITTING})
+    sweep.save(tmp_path)
+    assert told(tmp_path)["ended_at"] is None
+
+
+def above(sheet, number):
+    """The strip above a cell's picture: the heading of its column."""
+    x, y = (int(value) for value in places(sheet, number))
+    pixels = sheet.convert("RGB").load()
+    ink = pixels[x, y]
+
+    def is_picture(x, y):
+        return all(abs(a - b) < 40 for a, b in zip(pixels[x, y], ink, strict=True))
+
+    left, top = x, y
+    while is_picture(left - 1, y):
+        left -= 1
+    while is_picture(x, top - 1):
+        top -= 1
+    return sheet.crop((left, top - 28, left + 60, top - 2)).convert("L")
+
+
+@pytest.mark.parametrize(
+    "letters",
+    ["\u00c4\u00d6", "\u03a9\u03a8", "\u0416\u0429", "\u2190\u2192", "\u732b\u72ac", "\u304c\u304e", "\ud55c\uae00"],
+    ids=["Latin", "Greek", "Cyrillic", "arrows", "Chinese", "Japanese", "Korean"],
+)
+def test_letters_of_other_languages_are_written(swept, axis, library, tmp_path, letters):
+    """Prompts in Chinese came out as boxes on the contact sheet, and were right in the grid.
+
+    Pillow draws with one font alone, and that of matplotlib has none of these letters.
+    """
+    from comflowy_nb.notebook.display.figure import writable
+
+    if writable(letters) != letters:
+        pytest.skip(f"no font on this machine has {letters}")
+    swept(axis("6::text", *letters)).save(tmp_path)
+    with Image.open(tmp_path / "contact_sheet.jpg") as sheet:
+        first, second = (above(sheet, number) for number in (1, 2))
+        assert min(first.getextrema()[0], second.getextrema()[0]) < 128, "there are headings"
+        assert ImageChops.difference(first, second).getextrema()[1] > 128, "two letters look different"
+
+
+def test_a_heading_without_room_is_a_letter_on_the_sheet_too(swept, axis, noted, tmp_path):
+    """Labels that differ in their last words were cut at the same place above narrow columns."""
+    labels = {f"a label of some length that ends in {number}": f"text {number}" for number in range(40)}
+    swept(axis("prompt", field="6::text", **labels)).save(tmp_path)
+    written = [text.strip() for text, *_ in noted]
+    assert not [text for text in written if text.endswith("\N{HORIZONTAL ELLIPSIS}")]
+    assert {"A", "AN"} <= set(written)
+    assert all(
+        any(text.endswith(f"in {number}") or f"in {number} " in text for text in written) for number in range(40)
+    )

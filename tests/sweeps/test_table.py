@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import base64
+import io
+import pickle
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from comflowy_nb.services.base import Status
+from comflowy_nb.sweeps.table import table_of, to_dataframe
+from comflowy_nb.workflow.axes.read import Axis, AxisValue
+from comflowy_nb.workflow.images import PictureInput
+
+pd = pytest.importorskip("pandas")
+
+EVIL = '<script>alert("x")</script> & "quotes"'
+
+
+def pictures_in(html):
+    """The JPEGs of a table, decoded."""
+    found = re.findall(r'<img src="data:image/jpeg;base64,([A-Za-z0-9+/=]+)"', html)
+    return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
+
+
+def test_a_row_says_all_of_a_cell(swept, axis):
+    sweep = swept(
+        axis("3::cfg", 4, 6.5), axis("3::sampler_name", "euler"), fixed={"3::seed": 7}, ends={2: Status.FAILED}
+    )
+    first, second = table_of(sweep.cells)
+    assert list(first) == ["cell", "cfg", "sampler_name", "seed", "status", "seconds", "run", "error", "image"]
+    assert (first["cell"], first["cfg"], first["sampler_name"], first["seed"]) == ("s1.1", 4, "euler", 7)
+    assert (first["status"], first["run"], first["error"]) == ("success", "r1", None)
+    assert first["seconds"] == sweep.cells[0].run.record.seconds >= 0
+    assert first["image"] == sweep.cells[0].images[0].path
+    assert (second["cell"], second["cfg"], second["status"]) == ("s1.2", 6.5, "failed")
+    assert (second["error"], second["image"]) == ("no luck with 2", None)
+
+
+def test_a_cell_that_was_not_sent_has_a_row_too(swept, axis):
+    sweep = swept(axis("3::cfg", 4, 6), ends={2: None})
+    row = table_of(sweep.cells)[1]
+    assert row == {
+        "cell": "s1.2", "cfg": 6, "status": "not sent", "seconds": None, "run": None, "error": None, "image": None,
+    }  # fmt: skip
+
+
+def test_what_varies_comes_first_under_short_names_where_they_are_unique(swept, axis):
+    sweep = swept(axis("6::text", "a", "b"), fixed={"7::text": "same", "3::steps": 20, "5::status": "x", "odd": 1})
+    assert list(table_of(sweep.cells)[0])[1:6] == ["6::text", "7::text", "steps", "5::status", "odd"]
+
+
+def test_labels_have_a_column_where_they_say_more_than_the_value(swept, axis):
+    look = Axis(
+        "look",
+        "preset",
+        ("3::cfg", "3::steps"),
+        (
+            AxisValue({"3::cfg": 4, "3::steps": 9}, "soft", is_named=True),
+            AxisValue({"3::cfg": 8}, "crisp", is_named=True),
+        ),
+    )
+    sweep = swept(look, axis("6::text", day="at noon"), axis("3::denoise", 1.0), axis("prompt", "x", field="7::text"))
+    row, last = table_of(sweep.cells)
+    assert list(row)[1:8] == ["look", "6::text label", "prompt", "cfg", "steps", "6::text", "denoise"]
+    assert (row["look"], row["6::text label"], row["prompt"], row["6::text"]) == ("soft", "day", "x", "at noon")
+    assert (last["look"], last["cfg"], last["steps"]) == ("crisp", 8, None)
+
+
+def test_the_index_of_a_drawn_seed_stands_beside_the_seed(swept):
+    seeds = Axis("3::seed", "seeds", ("3::seed",), (AxisValue({}, "1"), AxisValue({}, "2")))
+    rows = table_of(swept(seeds).cells)
+    assert [(row["seed label"], row["seed"]) for row in rows] == [("1", 1000), ("2", 1001)]
+
+
+def test_an_axis_may_be_called_like_a_column(swept, axis):
+    rows = table_of(swept(axis("status", "a", field="5::word"), axis("picture", "b", field="6::image")).cells)
+    assert (rows[0]["status label"], rows[0]["picture label"], rows[0]["status"]) == ("a", "b", "success")
+
+
+def test_an_input_picture_is_told_by_its_name(swept):
+    photo = PictureInput("photo.png", "ab" * 32, bytes)
+    values = Axis("image", "values", ("10::image",), (AxisValue({"10::image": photo}, "photo.png"),))
+    sweep = swept(values, ends={1: None})
+    assert table_of(sweep.cells)[0]["image label"] == "photo.png"
+    assert table_of(sweep.cells)[0]["10::image"] == "photo.png"
+
+
+def test_of_several_pictures_the_first_on_disk_is_told(swept, axis):
+    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [None, Image.new("RGB", (9, 9)), Image.new("RGB", (8, 8))])
+    assert table_of(sweep.cells)[0]["image"] == sweep.cells[0].images[1].path
+
+
+def test_no_cells_make_no_rows():
+    assert table_of([]) == []
+    assert to_dataframe([]).empty
+
+
+def test_a_frame_counts_and_filters_like_any_other(swept, axis):
+    frame = to_dataframe(swept(axis("3::cfg", 4, 6, 8), axis("3::seed", 2**64 - 1, 1)).cells)
+    assert isinstance(frame, pd.DataFrame)
+    assert frame["cfg"].mean() == 6
+    assert frame["seed"].max() == 2**64 - 1
+    chosen = frame[frame.cfg > 4].sort_values("cfg", ascending=False, kind="stable")
+    assert list(chosen["cell"]) == ["s1.5", "s1.6", "s1.3", "s1.4"]
+    assert len(pictures_in(chosen._repr_html_())) == 4
+    assert "s1.5" in frame.to_csv()
+    assert len(pickle.loads(pickle.dumps(frame))) == 6
+    assert frame.groupby("cfg")["seconds"].count().to_dict() == {4: 2, 6: 2, 8: 2}
+
+
+def test_a_notebook_shows_each_cells_own_picture(swept, axis):
+    sweep = swept(axis("3::cfg", 4, 6, 8), ends={2: Status.FAILED})
+    html = to_dataframe(sweep.cells)._repr_html_()
+    first, third = pictures_in(html)
+    for cell, shown in ((sweep.cells[0], first), (sweep.cells[2], third)):
+        assert max(shown.size) <= 96
+        wanted = cell.images[0].pil().getpixel((0, 0))
+        assert all(abs(a - b) < 12 for a, b in zip(shown.getpixel((20, 20)), wanted, strict=True))
+    assert 'alt="s1.1"' in html
+    assert 'alt="s1.3"' in html
+    assert "&lt;img" not in html
+
+
+def test_large_pictures_are_shown_small(swept, axis):
+    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.effect_noise((1024, 512), 90).convert("RGB")])
+    (shown,) = pictures_in(to_dataframe(sweep.cells)._repr_html_())
+    assert shown.size == (96, 48)
+
+
+def test_all_that_comes_from_outside_is_escaped(swept, axis):
+    sweep = swept(axis(f"6::{EVIL}", EVIL), fixed={"5::x": [EVIL]}, ends={1: Status.FAILED})
+    html = to_dataframe(sweep.cells)._repr_html_()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_text_cant_pass_for_a_picture(swept, axis):
+    """The places of pictures are marked while pandas writes the table; a prompt that guesses a mark gets no picture."""
+    texts = ["0123456789ab-0", '<img src="data:image/jpeg;base64,AAAA">']
+    html = to_dataframe(swept(axis("6::text", *texts)).cells)._repr_html_()
+    assert texts[0] in html
+    assert len(pictures_in(html)) == 2
+
+
+def test_no_folder_of_this_machine_stands_in_an_output(swept, axis, home):
+    frame = to_dataframe(swept(axis("3::cfg", 4)).cells)
+    name = frame["image"][0].name
+    for text in (frame._repr_html_(), repr(frame)):
+        assert str(home) not in text
+        assert name[:20] in text
+    assert frame["image"][0].is_file()  # the value itself is the whole path
+
+
+def test_a_picture_that_is_gone_leaves_its_reference(swept, axis):
+    sweep = swept(axis("3::cfg", 4, 6))
+    frame = to_dataframe(sweep.cells)
+    path = sweep.cells[0].images[0].path
+    path.with_suffix(".t256.jpg").unlink()
+    assert len(pictures_in(frame._repr_html_())) == 2  # made of the original
+    path.unlink()
+    html = frame._repr_html_()
+    assert len(pictures_in(html)) == 1
+    assert "<td>s1.1</td>" in html
+
+
+def test_a_thousand_rows_stay_small(swept, axis, monkeypatch):
+    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.effect_noise((512, 512), 120).convert("RGB")])
+    frame = pd.concat([to_dataframe(sweep.cells)] * 1000, ignore_index=True)
+    shown = frame._repr_html_()
+    assert len(pictures_in(shown)) == 10  # pandas leaves the middle out
+    with pd.option_context("display.max_rows", None, "display.min_rows", None):
+        whole = frame._repr_html_()
+    assert len(whole) < 1_000_000
+    assert 50 < len(pictures_in(whole)) < 1000
+
+
+def test_where_html_is_switched_off_there_is_none(swept, axis):
+    frame = to_dataframe(swept(axis("3::cfg", 4)).cells)
+    with pd.option_context("display.notebook_repr_html", False):
+        assert frame._repr_html_() is None
+
+
+def test_without_pandas_the_way_to_it_is_told(home):
+    code = (
+        "import sys; sys.modules['pandas'] = None\n"
+        "from comflowy_nb.errors import SettingsError\n"
+        "from comflowy_nb.sweeps.table import table_of, to_dataframe\n"
+        "assert table_of([]) == []\n"
+        "try:\n    to_dataframe([])\nexcept SettingsError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "a table needs pandas: pip install 'comflowy_nb[dataframe]'"
+
+
+def test_a_table_loads_pandas_only_when_one_is_wanted():
+    code = "import sys, comflowy_nb.sweeps.table; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,148 @@
+"""A sweep that one process sends, seen and stopped from another, counted at a scripted server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from faulty_server import choose, reply
+from scripted_api import BASE, CHECK, RUN, ScriptedSandbox
+from waiting import wait_until
+
+from comflowy_nb import connect, history
+from comflowy_nb.layout.cell_states import look_of
+from comflowy_nb.library import open_library
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+SCRIPT = """
+import sys
+from comflowy_nb import connect
+with connect("test=" + sys.argv[1], key="the-key") as client:
+    swept = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, wait=False, name="night", window=4)
+    swept.wait(60)
+    print(swept.status_counts(), swept.stopped)
+"""
+
+
+@pytest.fixture
+def sender():
+    processes = []
+
+    def start(api):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, api.url], env={**os.environ}, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        wait_until(lambda: api.count(RUN) >= 4 or process.poll() is not None)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def gate(api):
+    """Runs go on until the gate is opened."""
+    state = {"open": False}
+
+    def check(seen):
+        done = api.state(seen.query["id"]) if state["open"] else {"status": "running"}
+        return reply({"success": True, "data": done})
+
+    api.on(CHECK, choose(check))
+    return lambda: state.update(open=True)
+
+
+def test_its_cells_are_waited_for_and_filled_in(api, sender):
+    """They read `not sent`, and the sweep looked ended, while another kernel was sending it."""
+    open_gate = gate(api)
+    process = sender(api)
+    with connect(f"test={api.url}", key="the-key") as client:
+        seen = client.reopen(history.find("night").sweep)
+        assert not seen.is_sent_here
+        assert seen.is_sending
+        assert not seen.is_settled
+        assert seen.status_counts()["not sent"] == 36
+        open_gate()
+        assert seen.wait(60).status_counts() == {"success": 40}
+    process.wait(30)
+    assert api.count(RUN) == 40
+
+
+def test_without_a_connection_it_says_so(api, sender):
+    open_gate = gate(api)
+    process = sender(api)
+    seen = open_library().sweep(history.find("night").sweep)
+    assert seen.is_sent_elsewhere
+    assert [look_of(cell).word for cell in seen.cells].count("waiting") >= 36
+    open_gate()
+    process.wait(60)
+    assert not open_library().sweep(history.find("night").sweep).is_sent_elsewhere
+
+
+def test_it_is_stopped_from_another_kernel(api, sender):
+    """`cancel s1` could not keep the kernel that sent it from sending the rest."""
+    open_gate = gate(api)
+    process = sender(api)
+    with connect(f"test={api.url}", key="the-key") as client:
+        seen = client.reopen(history.find("night").sweep)
+        seen.cancel()
+        wait_until(lambda: not seen.is_sending)
+        sent = api.count(RUN)
+        open_gate()
+        seen.wait(30)
+        counts = seen.status_counts()
+    said, _ = process.communicate(timeout=30)
+    assert "cancelled from another kernel; 36 cells not sent" in said
+    assert api.count(RUN) == sent == 4
+    assert counts == {"success": 4, "not sent": 36}, "this service can't cancel: what ran went on"
+
+
+def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
+    open_gate = gate(api)
+    process = sender(api)
+    with connect(f"test={api.url}", key="the-key") as client:
+        seen = client.reopen(history.find("night").sweep)
+        # that the service took them is on record
+        wait_until(lambda: sum(run.record.service_run_id is not None for run in history.runs()) == 4)
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+        wait_until(lambda: not seen.is_sending)
+        open_gate()
+        seen.wait(30)  # what was taken is taken over
+        assert seen.status_counts() == {"success": 4, "not sent": 36}
+        again = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, timeout=60)
+        assert again.ref == seen.ref
+        assert again.status_counts() == {"success": 40}
+    assert api.count(RUN) == 40
+
+
+def test_a_run_cancelled_elsewhere_is_cancelled_for_its_follower_too():
+    """It ended as `failed: cancelled` there: only the client that cancelled knew that the service had confirmed it."""
+    with ScriptedSandbox() as api:
+        api.run_until_cancelled()
+        with api.connect() as follower, api.connect() as other:
+            run = follower.submit("img2img", {"3::seed": 1}).run
+            wait_until(lambda: run.status == "running")
+            stranger = other.find(run.ref).run
+            assert stranger is not run
+            other.cancel(stranger)
+            run.wait(60)
+            stranger.wait(60)
+            assert [run.status, stranger.status] == ["cancelled", "cancelled"]
+
+
+def test_a_run_that_fails_of_itself_is_no_cancelled_one():
+    with ScriptedSandbox() as api:
+        api.on(f"POST {BASE}/cancel", reply({"success": False, "error": "it has ended"}, status=409))
+        api.finished = {"status": "failed", "error": "cancelled"}
+        with api.connect() as client:
+            run = client.submit("img2img", {"3::seed": 1}).run
+            client.library.history.ask_cancel(run.token)
+            run.wait(60)
+            assert run.status == "failed"

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+import comflowy_nb
+from comflowy_nb.errors import PictureError, RefError
+from comflowy_nb.images.store import keep_picture
+from comflowy_nb.library import Library, open_library
+from comflowy_nb.services.base import Status
+from comflowy_nb.tracking.run import PictureRecord
+
+
+@pytest.fixture
+def runs(library, intent, stream, output, picture):
+    """r1 `best` (service id abc-1) with two pictures of node 9 and one of 12:3; r2 (abd-2) failed; r3 just sent."""
+    history = library.history
+    one = history.claim(intent("a", name="best")).record
+    owed = [PictureRecord(0, "9", 0), PictureRecord(1, "9", 1), PictureRecord(2, "12:3", 0)]
+    history.move(one.token, Status.SUCCESS, service_run_id="abc-1", pictures=owed)
+    for index in range(3):
+        kept = keep_picture(
+            stream(picture(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
+        )
+        one = history.set_picture(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
+    two = history.claim(intent("b")).record
+    history.move(two.token, Status.WAITING, service_run_id="abd-2")
+    two = history.move(two.token, Status.FAILED)
+    three = history.claim(intent("c")).record
+    return one, two, three
+
+
+@pytest.mark.parametrize(
+    ("ref", "number"), [("r1", 1), ("r2", 2), ("best", 1), ("abc-1", 1), ("abd", 2), ("last", 3), ("last~2", 1)]
+)
+def test_a_run_is_found(library, runs, ref, number):
+    found = library.find(ref)
+    assert (found.run.number, found.image) == (number, None)
+
+
+@pytest.mark.parametrize(
+    ("ref", "index"), [("r1[0]", 0), ("best[2]", 2), ("r1:9[1]", 1), ("abc:12:3[0]", 2), ("last~2[1]", 1)]
+)
+def test_a_picture_is_found(library, runs, ref, index):
+    found = library.find(ref)
+    assert found.image.record.index == index
+    assert found.image.pil().size == (40 + index, 30)
+
+
+@pytest.mark.parametrize(
+    ("ref", "told"),
+    [
+        ("r9", "no run r9"),
+        ("r99999999999999999999", "no run r9999"),
+        ("nobody", "no run nobody"),
+        ("ab", "is not one run's id alone: r2"),
+        ("last~3", "no run last"),
+        ("r1[3]", r"r1 has 3 pictures, so no \[3\]"),
+        ("r2[0]", r"r2 has 0 pictures, so no \[0\]"),
+        ("r1:9[2]", r"node 9 of r1 has 2 pictures, so no \[2\]"),
+        ("r1:12:3[1]", r"node 12:3 of r1 has 1 picture, so no \[1\]"),
+        ("r1:4[0]", "node 4 of r1 has 0 pictures"),
+        ("s1", "no sweep s1"),
+    ],
+)
+def test_what_names_nothing_is_told(library, runs, ref, told):
+    with pytest.raises(RefError, match=told):
+        library.find(ref)
+
+
+def test_a_name_precedes_an_id_that_begins_so(library, runs):
+    library.history.name(runs[1].token, "abc")
+    assert library.find("abc").run.number == 2
+
+
+def test_last_means_this_process_first_and_then_the_history(library, runs):
+    one, _, three = runs
+    library.touch(library.run(three))
+    library.touch(library.run(one))
+    assert [library.find(f"last~{back}").run.number for back in range(3)] == [1, 3, 2]
+    library.touch(library.run(three))  # it was asked for again
+    assert list(library.recent) == [one.token, three.token]
+    assert [library.find(f"last~{back}").run.number for back in range(3)] == [3, 1, 2]
+
+
+def test_an_empty_history_has_no_last(library):
+    with pytest.raises(RefError, match="no run last"):
+        library.find("last")
+
+
+def test_runs_are_searched_by_text_and_fields(library, runs):
+    assert [run.number for run in library.runs("best")] == [1]
+    assert [run.number for run in library.runs(status="failed")] == [2]
+    assert [run.number for run in library.runs("bottle", cfg=7.5, limit=2)] == [3, 2]
+    assert [run.number for run in library.runs(**{"3::cfg": "7.5"})] == [3, 2, 1]
+    assert library.runs(cfg=8) == []
+    assert [run.number for run in library.search(params={"text": "glass bottle"}, status="success")] == [1]
+
+
+def test_a_run_of_the_past_can_be_looked_at_but_not_cancelled(library, runs):
+    run = library.find("r1").run
+    assert len(run.images) == 3
+    assert run.wait(timeout=0) is run
+    with pytest.raises(RefError, match="connect first"):
+        run.cancel()
+
+
+def test_thumbnails_are_at_hand(library, runs):
+    picture = library.find("r1[0]").image.record
+    assert library.thumbnail_path(picture, 256).name.endswith("_0.t256.jpg")
+
+
+def test_pictures_that_are_gone_are_expected_again(library, runs):
+    run = library.find("r1").run
+    assert not library.expect_missing(run)
+    run.images[1].path.unlink()
+    assert library.expect_missing(run)
+    assert [picture.state for picture in run.record.pictures] == ["kept", "expected", "kept"]
+    assert library.history.get(run.token) == run.record
+    with pytest.raises(PictureError, match="not on disk"):
+        _ = run.images[1].path
+    missing = replace(run.record.pictures[1], state="missing", file=None, error="gone from the service")
+    run.update(library.history.set_picture(run.token, missing))
+    assert library.expect_missing(run)
+    assert run.record.pictures[1].error is None
+
+
+def test_nothing_is_made_before_it_is_needed(tmp_path):
+    library = Library(tmp_path / "home")
+    assert repr(library)
+    assert not (tmp_path / "home").exists()
+    assert library.runs() == []
+    assert (tmp_path / "home" / "history.sqlite").exists()
+    library.close()
+
+
+def test_one_library_for_a_home_and_process(home, monkeypatch, tmp_path):
+    library = open_library()
+    assert open_library() is library
+    assert library.home == home
+    monkeypatch.setenv("COMFLOWY_HOME", str(tmp_path / "other"))
+    assert open_library() is not library
+
+
+def test_the_history_is_searched_without_any_connection(intent):
+    open_library().history.claim(intent())
+    assert [run.number for run in comflowy_nb.history.runs("bottle", cfg=7.5)] == [1]
+    assert comflowy_nb.history.find("last").run.number == 1
+
+
+def test_looking_at_the_history_loads_nothing_heavy(home):
+    code = (
+        "import sys; from comflowy_nb.library import open_library; open_library().runs(); "
+        "print([name for name in ('PIL', 'numpy', 'requests', 'matplotlib', 'ipywidgets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_damaged_history_is_warned_of_and_a_new_one_is_not(home):
+    """A history.sqlite of 0 bytes was taken for a new one: what had succeeded before was submitted again.
+
+    No warning of any damage was shown: what the history had to say about it was not shown anywhere.
+    """
+    code = "from comflowy_nb import history; print(len(history.runs()))"
+
+    def look():
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "0\n"
+        return done.stderr
+
+    assert look() == ""
+    (home / "history.sqlite").write_bytes(b"")
+    said = look()
+    (aside,) = home.glob("history.sqlite.damaged-*")
+    assert f"UserWarning: the history was damaged: it is set aside as {aside.name}" in said
+    assert str(home) not in said
+    assert look() == ""

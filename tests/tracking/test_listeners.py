@@ -1,0 +1,118 @@
+"""Listeners of runs and sweeps: what one of them does, or how long it is kept, is no concern of the others."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+import time
+import weakref
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_api import CHECK
+
+from comflowy_nb.database.records import PictureRecord, RunRecord, may_move
+from comflowy_nb.services.base import Status
+from comflowy_nb.tracking.run import Run
+
+AXES = {"3::cfg": [2, 4, 6], "3::seed": 7}
+
+
+def record(status=Status.RUNNING, **changes):
+    place = {"identity": "i", "origin": "o", "service": "s", "workflow": "w", "workflow_id": "w", "owner": "a" * 32}
+    given = {"token": "t", "number": 1, "params": {}, "key": "k", "created_at": time.time(), "status": status}
+    return RunRecord(**(place | given | changes))
+
+
+def test_a_listener_that_raises_stops_nobody(caplog):
+    """A run stayed `running` on the screen: a listener before that of the view had raised."""
+    run, told = Run(record()), []
+
+    def broken(_):
+        raise NameError("stop")
+
+    run.listen(broken)
+    run.listen(lambda changed: told.append(changed.status))
+    run.update(record(Status.SUCCESS))
+    assert told == ["success"]
+    assert "NameError" in caplog.text
+
+
+def test_a_listener_that_was_removed_hears_nothing_more():
+    run, told = Run(record()), []
+    stop = run.listen(lambda changed: told.append(changed.status))
+    run.listen(lambda _: stop())
+    run.report(trouble="none")
+    run.update(record(Status.SUCCESS))
+    stop()  # once more does nothing
+    assert told == ["running"]
+
+
+def test_what_is_done_once_is_done_once_however_many_threads_tell_of_it():
+    """`stop = run.listen(...)`: a change on another thread before the assignment raised NameError in the listener."""
+    for _ in range(200):
+        run, done = Run(record()), []
+        start = threading.Barrier(4)
+
+        def change(run=run, start=start):
+            start.wait()
+            run.update(record(Status.SUCCESS))
+
+        threads = [threading.Thread(target=change) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        start.wait()
+        run.once(lambda run=run: not run.status.is_live, lambda done=done: done.append(1))
+        for thread in threads:
+            thread.join()
+        assert done == [1]
+
+
+@given(st.lists(st.sampled_from(list(Status)), max_size=8))
+def test_a_status_never_goes_back(statuses):
+    """A success that the history had not taken yet became `waiting` again, with the record that was read from there."""
+    run = Run(record(Status.SUBMITTING))
+    told = [run.status]
+    run.listen(lambda changed: told.append(changed.status))
+    for status in statuses:
+        run.update(record(status))
+    assert all(old is new or may_move(old, new) for old, new in itertools.pairwise(told))
+
+
+def test_images_of_a_record_that_is_behind_are_kept():
+    owed = [PictureRecord(index, "9", index) for index in range(2)]
+    run = Run(record(Status.SUCCESS).with_outputs(owed))
+    kept = PictureRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
+    run.update(record(Status.WAITING).with_outputs([kept]))
+    assert run.status == "success"
+    assert [image.record.state for image in run.images] == ["expected", "kept"]
+    assert not run.record.is_settled
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_sweep_that_is_run_again_leaves_nothing_of_the_earlier_ones(client, api):
+    """After 21 runs of a cell 21 sweeps were alive, and each change of a run called 42 listeners."""
+    api.words = []
+    sweeps = [client.sweep("wf-1", AXES, timeout=60) for _ in range(11)]
+    runs = [cell.run for cell in sweeps[0].cells]
+    assert [cell.run for cell in sweeps[-1].cells] == runs
+    alive = [weakref.ref(sweep) for sweep in sweeps]
+    del sweeps
+    gc.collect()
+    assert not any(reference() for reference in alive)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_sweep_is_told_of_a_run_whose_image_is_fetched_again(client, api):
+    """It listens to its runs for as long as it lives: one that had ended can have something to do again."""
+    api.words = []
+    sweep = client.sweep("wf-1", AXES, timeout=60)
+    run = sweep.cells[0].run
+    run.images[0].path.unlink()
+    before = api.count(CHECK)
+    assert client.refresh(run)
+    sweep.wait(60)
+    assert run.images[0].path.exists()
+    assert api.count(CHECK) == before + 1

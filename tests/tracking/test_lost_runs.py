@@ -1,0 +1,318 @@
+"""Runs that their service lost: when a run counts as lost, and who submits it again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bare_client import empty_image
+from comfyui_server import ComfyServer
+from faulty_server import choose, reply
+from scripted_api import CHECK, RUN, ScriptedApi
+from tunnel import Tunnel
+from waiting import wait_until
+
+from comflowy_nb import connect
+from comflowy_nb.cli import main as cli
+from comflowy_nb.errors import RunCancelled, RunFailed, RunHeld, ServiceError, UnreachableError
+from comflowy_nb.notebook.display.status import plain_line
+from comflowy_nb.notebook.display.sweep_status import plain_sweep_line
+from comflowy_nb.settings import settings
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """A graph file that makes an image of one colour."""
+    path = tmp_path / "flat.json"
+    path.write_text(json.dumps(empty_image()))
+    return str(path)
+
+
+@pytest.fixture
+def client(comfy):
+    with connect(f"home={comfy.url}") as connected:
+        yield connected
+
+
+@pytest.fixture
+def pair(tmp_path):
+    with ComfyServer(tmp_path / "one") as one, ComfyServer(tmp_path / "two") as two:
+        yield one, two
+
+
+@pytest.fixture
+def tunnel(comfy):
+    with Tunnel(comfy.port) as opened:
+        yield opened
+
+
+def submits(*servers):
+    return sum(server.asked("POST", "/prompt") for server in servers)
+
+
+def pending(run):
+    wait_until(lambda: run.status == "pending")
+    return run
+
+
+# -- one server -------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_after_a_restart_submits_the_lost_cells_again(comfy, client, flat):
+    """The second execution of the cell said `4 unknown (left alone)`, submitted nothing and named no option.
+
+    A lost run counted as one that the service may still execute, though the server's queue ends with its process.
+    """
+    comfy.hold()
+    sweep = client.sweep(flat, {"1::color": [1, 2, 3, 4]}, wait=False)
+    wait_until(lambda: submits(comfy) == 2)
+    pending(sweep.cells[0].run)
+    comfy.restart()
+    comfy.release()
+    sweep.wait(60)
+    assert sweep.status_counts() == {"success": 2, "lost": 2}
+    assert "2 cells lost: the same sweep run again submits them again" in plain_sweep_line(sweep)
+    planned = client.plan_sweep(flat, {"1::color": [1, 2, 3, 4]})
+    assert planned.plan.text.startswith("4 cells: 2 done (today, home), 2 lost (tried again)")
+    again = client.sweep(flat, {"1::color": [1, 2, 3, 4]}, timeout=60)
+    assert again.status_counts() == {"success": 4}
+    assert submits(comfy) == 6
+
+
+def test_a_lost_run_says_how_to_go_on_and_the_same_request_submits_it_again(comfy, client, flat):
+    """`run` raised RunHeld again and again after a crash of the server, until `--retry unknown` was typed."""
+    comfy.hold()
+    run = pending(client.submit(flat, {"1::color": 4}).run)
+    comfy.restart()
+    run.wait(60)
+    assert run.status == "lost"
+    assert "the same request submits it again" in plain_line(run)
+    with pytest.raises(RunHeld, match="the same request submits it again"):
+        client.run(flat, {"1::color": 4}, retry="none")
+    comfy.release()
+    assert client.run(flat, {"1::color": 4}).status == "success"
+    assert submits(comfy) == 2
+
+
+def test_a_server_that_is_gone_loses_its_runs_and_its_successor_gets_them(tmp_path, flat):
+    """A run on a killed server stayed `pending` for ever: only the servers of a group were given up."""
+    with ComfyServer(tmp_path / "before") as before:
+        before.hold()
+        client = connect(f"home={before.url}")
+        run = pending(client.submit(flat, {"1::color": 4}).run)
+    run.wait(60)
+    assert run.status == "lost"
+    assert "refuses connections" in run.error
+    with ComfyServer(tmp_path / "after", port=before.port) as after:
+        assert client.run(flat, {"1::color": 4}).status == "success"
+        assert submits(after) == 1
+        client.close()
+
+
+@pytest.mark.parametrize("fault", ["fail", "lose"])
+def test_errors_and_broken_answers_never_make_a_run_lost(comfy, client, flat, fault):
+    comfy.hold()
+    run = pending(client.submit(flat, {"1::color": 4}).run)
+    seen = comfy.asked("GET", "/queue")
+    if fault == "fail":
+        comfy.fail("/queue", 503, times=12)
+    else:
+        comfy.lose("/queue", times=12)
+    wait_until(lambda: comfy.asked("GET", "/queue") > seen + 13)
+    assert run.status == "pending"
+    comfy.release()
+    run.wait(60)
+    assert run.status == "success"
+    assert submits(comfy) == 1
+
+
+def test_a_run_that_the_server_still_has_is_joined_and_not_submitted_again(comfy, tunnel, flat):
+    """A closed tunnel refuses connections as a dead server does, while the server goes on."""
+    comfy.hold()
+    with connect(f"home={tunnel.url}") as client:
+        run = pending(client.submit(flat, {"1::color": 4}).run)
+        tunnel.close()
+        run.wait(60)
+        assert run.status == "lost"
+        tunnel.open()
+        again = client.submit(flat, {"1::color": 4})
+        assert (again.how, again.run) == ("joined", run)
+        comfy.release()
+        assert run.wait(60).status == "success"
+    assert submits(comfy) == 1
+
+
+def test_a_sweep_takes_what_the_server_made_while_it_could_not_be_reached(comfy, tunnel, flat):
+    comfy.hold()
+    with connect(f"home={tunnel.url}") as client:
+        sweep = client.sweep(flat, {"1::color": [1, 2]}, wait=False)
+        wait_until(lambda: all(cell.status == "pending" for cell in sweep.cells))
+        tunnel.close()
+        sweep.wait(60)
+        assert sweep.status_counts() == {"lost": 2}
+        comfy.release()
+        wait_until(lambda: len(comfy.queue.history) == 2)
+        tunnel.open()
+        assert client.sweep(flat, {"1::color": [1, 2]}, timeout=60).status_counts() == {"success": 2}
+    assert submits(comfy) == 2
+
+
+def test_resume_finds_a_lost_run_in_the_history_of_a_server_that_is_back(comfy, tunnel, flat):
+    comfy.hold()
+    with connect(f"home={tunnel.url}") as client:
+        run = pending(client.submit(flat, {"1::color": 4}).run)
+        tunnel.close()
+        run.wait(60)
+        assert run.status == "lost"
+        comfy.release()
+        wait_until(lambda: comfy.queue.history)
+        tunnel.open()
+        client.resume(run.ref)
+        wait_until(lambda: run.status == "success" and run.record.is_settled)
+    assert submits(comfy) == 1
+
+
+def test_a_lost_run_that_cannot_be_asked_about_is_not_submitted_again(comfy, client, flat):
+    settings.retries = 1
+    comfy.hold()
+    run = pending(client.submit(flat, {"1::color": 4}).run)
+    comfy.restart()
+    run.wait(60)
+    comfy.fail("/queue", 503, times=100)
+    with pytest.raises(ServiceError, match="503"):
+        client.run(flat, {"1::color": 4})
+    assert submits(comfy) == 1
+
+
+def test_a_run_that_another_kernel_took_out_of_the_queue_is_cancelled_and_not_lost(comfy, client, flat):
+    """Absent from queue and history, it would count as lost and be submitted again."""
+    comfy.hold()
+    run = pending(client.submit(flat, {"1::color": 4}).run)
+    with connect(f"home={comfy.url}") as other:
+        other.cancel(other.find(run.ref).run)
+        with pytest.raises(RunCancelled):
+            client.run(flat, {"1::color": 4}, timeout=60)
+    assert run.status == "cancelled"
+    assert submits(comfy) == 1
+
+
+# -- a submit whose answer was lost -----------------------------------------------------------------------------
+
+
+def drop_submits(comfy, monkeypatch):
+    """The server reads the next submit, and crashes before it is in the queue."""
+    put = comfy.queue.put
+
+    def crash(body, outputs):
+        monkeypatch.setattr(comfy.queue, "put", put)
+        return 0, body["prompt_id"]
+
+    comfy.lose("/prompt")
+    monkeypatch.setattr(comfy.queue, "put", crash)
+
+
+def test_an_unknown_run_that_the_server_does_not_have_becomes_lost(comfy, client, flat, monkeypatch):
+    """A server that crashed during a submit left `unknown` for ever: it was not asked about again."""
+    drop_submits(comfy, monkeypatch)
+    run = client.submit(flat, {"1::color": 4}).run
+    wait_until(lambda: run.status == "lost")
+    assert client.run(flat, {"1::color": 4}).status == "success"
+    assert submits(comfy) == 2
+
+
+def test_an_unknown_run_of_an_earlier_kernel_is_asked_about_by_the_next(comfy, flat, monkeypatch):
+    drop_submits(comfy, monkeypatch)
+    settings.lost_gap_s = 30.0
+    with connect(f"home={comfy.url}") as client:
+        run = client.submit(flat, {"1::color": 4}).run
+        wait_until(lambda: run.status == "unknown")
+        with pytest.raises(RunHeld, match="--retry unknown"):
+            client.run(flat, {"1::color": 4})
+    settings.lost_gap_s = 0.02
+    with connect(f"home={comfy.url}") as client:
+        wait_until(lambda: client.find(run.ref).run.status == "lost")
+        assert client.run(flat, {"1::color": 4}).status == "success"
+    assert submits(comfy) == 2
+
+
+# -- several servers --------------------------------------------------------------------------------------------
+
+
+def test_a_living_server_gets_the_cells_of_a_dead_one_during_the_same_sweep(pair, flat):
+    """Two servers under one name, one killed: its cells stayed `lost`, and the living server never got them."""
+    one, two = pair
+    one.hold()
+    two.hold()
+    colours = list(range(1, 13))
+    with connect(f"home={one.url},{two.url}") as client:
+        sweep = client.sweep(flat, {"1::color": colours}, wait=False)
+        wait_until(lambda: submits(one) == submits(two) == 2)
+        two.close()
+        one.release()
+        sweep.wait(60)
+        assert sweep.status_counts() == {"success": 12}
+        assert {cell.run.record.service for cell in sweep.cells} == {"home/1"}
+        assert submits(one) == 12
+        assert client.sweep(flat, {"1::color": colours}).plan.text == "12 cells: 12 done (today, home/1)"
+        assert submits(one) == 12
+
+
+def test_a_cell_that_every_server_loses_is_given_up(pair, flat):
+    """A graph that crashes its server must not go round for ever."""
+    one, two = pair
+    one.hold()
+    two.hold()
+    with connect(f"home={one.url},{two.url}") as client:
+        sweep = client.sweep(flat, {"1::color": [1]}, wait=False)
+        for count in (1, 2):
+            wait_until(lambda count=count: submits(one, two) == count)
+            pending(sweep.cells[0].run)
+            one.restart()
+            two.restart()
+        sweep.wait(60)
+        assert sweep.status_counts() == {"lost": 1}
+    assert submits(one, two) == 2
+
+
+def test_no_server_left(pair, flat):
+    one, two = pair
+    with connect(f"home={one.url},{two.url}") as client:
+        one.close()
+        two.close()
+        with pytest.raises((RunFailed, UnreachableError), match="can't reach"):
+            client.run(flat, {"1::color": 1})
+
+
+# -- a service that costs money ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hosted():
+    """A Comflowy service that knows no run it accepted."""
+    with ScriptedApi() as server:
+        server.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
+        yield server
+
+
+def test_lost_runs_of_comflowy_are_held_and_the_option_is_named(hosted, tmp_path, monkeypatch, capsys):
+    """A sweep whose cells were skipped ended without a word about the option."""
+    monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
+    monkeypatch.setenv("COMFLOWY_URL", hosted.url)
+    with connect("cloud") as client:
+        with pytest.raises(RunHeld, match="--retry unknown"):
+            client.run("wf-1", {"3::cfg": 7}, timeout=60)
+        with pytest.raises(RunHeld, match="--retry unknown"):
+            client.run("wf-1", {"3::cfg": 7}, timeout=60)
+        assert hosted.count(RUN) == 1
+        hosted.on(CHECK, choose(lambda seen: reply({"success": True, "data": hosted.state(seen.query["id"])})))
+        sweep = client.sweep("wf-1", {"3::cfg": [7, 8]}, timeout=60)
+        assert sweep.plan.text == "2 cells: 1 lost (skipped), 1 new"
+        assert "--retry unknown" in plain_sweep_line(sweep)
+        with pytest.raises(RunFailed, match="--retry unknown"):
+            client.sweep("wf-1", {"3::cfg": [7, 8]}, strict=True, timeout=60)
+    (tmp_path / "two.yaml").write_text("workflow: wf-1\nfields:\n  3::cfg: [7, 8]\n")
+    assert cli.main(["sweep", str(tmp_path / "two.yaml"), "--connect", "cloud"]) == 1
+    assert "retry: unknown in the file" in capsys.readouterr().err
+    assert hosted.count(RUN) == 2

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from comflowy_nb.errors import FieldError, WorkflowError
+from comflowy_nb.workflow.axes.read import Axes, read_axes
+from comflowy_nb.workflow.axes.yaml_export import write_sweep_file
+from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
+from comflowy_nb.workflow.images import PictureInput, open_picture
+from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.syntax.line import split_line
+from comflowy_nb.workflow.values import Setting, settings_from_mapping
+
+EXAMPLE = """\
+# a night's work
+workflow: default
+name: bottles
+x: cfg
+y: sampler_name
+fresh: true
+retry: all
+max_runs: 200
+stop_after: 5
+window: 4
+
+fields:
+  cfg: 2..8..2, 16
+  sampler_name: [euler, heun]
+  prompt: {day: "glass bottle, noon", night: 'glass bottle: stars'}
+  7::text: |-
+    ugly || {day}
+    blurred
+  look:
+    soft: {steps: 4, 3::denoise: 0.5}
+    crisp: {steps: 8}
+  seed: random#3
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "night.yaml"
+
+
+def read(file, text):
+    file.write_text(text, "utf-8")
+    return read_sweep_file(file)
+
+
+def refused(file, text):
+    with pytest.raises(WorkflowError) as caught:
+        read(file, text)
+    return str(caught.value)
+
+
+def axes_in(workflow, file, fields):
+    return read_axes(workflow, read(file, f"workflow: default\nfields:\n{fields}").settings)
+
+
+def round_trip(workflow, file, axes):
+    write_sweep_file(file, workflow="default", axes=axes)
+    return read_axes(workflow, read_sweep_file(file).settings)
+
+
+def test_the_example(workflow, file):
+    found = read(file, EXAMPLE)
+    assert found.workflow == "default"
+    assert found.options == {
+        "name": "bottles", "x": "cfg", "y": "sampler_name", "fresh": True, "retry": "all", "max_runs": 200,
+        "stop_after": 5, "window": 4,
+    }  # fmt: skip
+    axes = read_axes(workflow, found.settings)
+    assert axes.shape == (5, 2, 2, 2, 3)
+    assert [axis.name for axis in axes.axes] == ["cfg", "sampler_name", "prompt", "look", "seed"]
+    assert [value.label for value in axes.axes[2].values] == ["day", "night"]
+    assert axes.fixed == {"7::text": "ugly || {day}\nblurred"}
+
+
+def test_a_file_of_a_workflow_alone(file):
+    found = read(file, "workflow: default")
+    assert (found.settings, found.options) == ([], {})
+    assert read(file, "workflow: a b\nfields:\n").settings == []
+
+
+def test_nothing_expands_and_plain_texts_mean_what_they_mean_in_a_body(workflow, undescribed, file):
+    axes = axes_in(workflow, file, "  prompt: a {day} || b\n  7::text: 007\n  sampler_name: euler, heun\n")
+    assert [value.params["6::text"] for value in axes.axes[0].values] == ["a {day}", "b"]
+    assert axes.fixed == {"7::text": "007"}
+    found = read(
+        file, "workflow: w\nfields:\n  1::a: 4\n  1::b: '4'\n  1::c: null\n  1::d: !json '[1, {}]'\n  1::e: yes\n"
+    )
+    assert read_axes(undescribed, found.settings).fixed == {
+        "1::a": 4, "1::b": "4", "1::c": None, "1::d": [1, {}], "1::e": "yes",
+    }  # fmt: skip
+
+
+def test_a_text_in_quotes_is_one(workflow, file):
+    assert axes_in(workflow, file, '  prompt: "a || b"\n').fixed == {"6::text": "a || b"}
+    assert [value.label for value in axes_in(workflow, file, '  prompt: ["a || b", "c"]\n').axes[0].values] == [
+        "a || b",
+        "c",
+    ]
+    assert [value.label for value in axes_in(workflow, file, "  prompt:\n  - a, b\n  - c\n").axes[0].values] == [
+        "a, b",
+        "c",
+    ]
+
+
+def test_a_list_that_may_be_a_text_is_refused_here_too(workflow, file):
+    with pytest.raises(FieldError, match=r'night\.yaml, line 3: .*\["a:b:0\.5"\]'):
+        axes_in(workflow, file, "  prompt: [a:b:0.5]\n")
+
+
+def test_problems_name_the_file_and_the_line(workflow, file):
+    with pytest.raises(FieldError) as caught:
+        axes_in(workflow, file, "  cfg: 8..2\n  nope: 4\n  steps:\n    - few\n")
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        "night.yaml, line 3", "night.yaml, line 4", "night.yaml, line 6",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        ("  nope:\n    - 1\n    - 2\n", 3),
+        ("  steps:\n    - 20\n    - few\n", 5),
+        ("  steps: [20,\n    few]\n", 4),
+        ("  cfg:\n    low: 3\n    high: x\n", 5),
+        ("  look:\n    soft: {cfg: 3}\n    hard: {cfg: x}\n", 5),
+        ("  look:\n    soft: {cfg: 3}\n    hard:\n      cfg: 4\n      nope: 3\n", 7),
+        ("  prompt: {in: a cat, replace: {dog: [cow]}}\n  cfg: 3\n", 3),
+        ("  steps: 3\n  cfg: |\n    x\n", 4),
+    ],
+)
+def test_a_problem_names_its_own_line(workflow, file, lines, number):
+    """A field that does not exist had the line of its first value, and a wrong value that of the first in its list."""
+    with pytest.raises(FieldError, match=rf"night\.yaml, line {number}: "):
+        axes_in(workflow, file, lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ("workflow: NAME",)),
+        ("- a", ("line 1", "workflow: NAME")),
+        ("fields: {}", ("workflow: NAME is missing",)),
+        ("workflow: w\nfields: [a]", ("line 2", "mapping")),
+        ("workflow: w\nfields:\n  a: [1, 2\n  b: 3\n", ("line",)),
+        ("workflow: w\nfields:\n  a: 'x\n", ("line",)),
+        ("workflow: w\nfields:\n\ta: 1\n", ("line 3",)),
+        ("workflow: w\nfields:\n  prompt: a photo: of\n", ("line 3",)),
+        ("workflow: w\nfields:\n  a: 1\n  a: 2\n", ("line 4", "'a' stands there twice")),
+        ("workflow: w\nfields:\n  a: {x: 1, x: 2}\n", ("line 3", "'x' stands there twice")),
+        ("workflow: w\nfield: {}\n", ("line 2", "'field'", "fields")),
+        ("workflow: w\nmax_runs: many\n", ("line 2", "max_runs is a whole number", "'many'")),
+        ("workflow: w\nmax_runs: 0\n", ("max_runs is a whole number from 1",)),
+        ("workflow: w\nfresh: 1\n", ("fresh is true or false",)),
+        ("workflow: w\nretry: never\n", ("retry is one of failed, unknown, all, none",)),
+        ("workflow: w\nx: [a]\n", ("line 2", "x is one value")),
+        ("workflow:\n", ("workflow names none",)),
+        ("workflow: w\nfields:\n  a: !json '[1'\n", ("line 3", "no JSON")),
+        ("workflow: w\nfields:\n  a: !!python/object:os.system x\n", ()),
+        ("workflow: w\nfields:\n  a: !other x\n", ("line 3", "!other")),
+        ("workflow: w\nfields:\n  a: !picture {file: x}\n", ("line 3", "!picture has")),
+        ("workflow: w\nfields: &a\n  b: *c\n", ("line 3",)),
+        ("workflow: w\nfields:\n  a: &a [*a]\n", ("night.yaml",)),
+        ("workflow: w\n---\nworkflow: v\n", ("line 2",)),
+        ("workflow: w\nfields:\n  a: [1, 2\n  b: 3\n  c: 4\n", ("line 3", "flow sequence")),
+        ("workflow: w\nfields:\n  a: {x: 1\n  b: 3\n", ("line 3", "flow mapping")),
+        ('workflow: w\nfields:\n  a: "a cat\n  b: 3\n  c: 4\n', ("line 3", "quoted")),
+        ("workflow: w\nfields:\n  a 3\n  b: 3\n", ("line 3", "no colon")),
+        ("workflow: w\nfields:\n  a: 3\n  b 3\n  c: 3\n", ("line 4", "':'")),
+        ("workflow: w\nfields:\n  a: 3\n   b: 3\n", ("line 4",)),
+        ("workflow: w\nfields:\n  a: x\a\n", ("line 3", "not allowed")),
+        ("workflow: w\n\nfieldz:\n\n  a: 1\n", ("line 3", "'fieldz'")),
+        ("workflow: w\nmax_runs:\n  - 3\n", ("line 2", "max_runs is one value")),
+        ("a\x00b: 1", ("night.yaml",)),
+    ],
+)
+def test_a_damaged_file_is_refused_with_its_line(file, text, parts):
+    if not parts:
+        read(file, text)  # nothing is ever constructed
+        return
+    problem = refused(file, text)
+    for part in ("night.yaml", *parts):
+        assert part in problem or (not text and part == "night.yaml")
+
+
+def test_a_file_that_can_t_be_read(file, tmp_path):
+    with pytest.raises(WorkflowError, match="there is no file"):
+        read_sweep_file(file)
+    file.write_bytes(b"workflow: \xff\xfe")
+    with pytest.raises(WorkflowError, match="UTF-8"):
+        read_sweep_file(file)
+    with pytest.raises(WorkflowError, match="can't be read"):
+        read_sweep_file(tmp_path)
+
+
+# -- written and read again ----------------------------------------------------------------------------------------
+
+CELLS = [
+    'cfg: 4..8\nsampler_name: [euler, heun]\nprompt: {day: "a, b", night: "c: d"}\nseed: random',
+    "prompt: a cat #1 || {{x}} || \"q\" 'r' \\n\nseed: each\n12::noise_seed: random#3",
+    "look: {soft: {cfg: 4, sampler_name: euler}, 'very crisp': {all::text: \"x, y\"}}\nsteps: 4",
+    'all::text: {in: "a cat, a dog", replace: {cat: [cat, "a, b"], dog: {x: dog, "y: z": fox}}}\ntiled: true, false',
+    "cfg: {names}\nprompt: {texts}\ndenoise: 0.1..0.3..0.1\n7::text: {one}\nsteps: [4]",
+    "prompt: |\n  two\n   lines\nseed: 18446744073709551615\ncfg: 1e-7",
+]
+NAMES = {"names": [1, 2.5], "texts": {"a": "x||y", "null": "é🦊\u2028\x7f"}, "one": " {names} || "}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_that_is_exported_means_the_same(workflow, file, cell):
+    axes = read_axes(workflow, read_body(cell, sweep=True).settings, namespace=NAMES)
+    assert round_trip(workflow, file, axes) == axes
+
+
+def test_a_line_that_is_exported_means_the_same(workflow, file):
+    words = split_line('cfg=2..8..2 prompt="a b"||"c,d" sampler_name=euler,heun seed=7', sweep=True)
+    axes = read_axes(workflow, [Setting(word.key, word.value, word.quoted) for word in words])
+    assert round_trip(workflow, file, axes) == axes
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(json_values, min_size=1, max_size=4), st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_value_comes_back(undescribed, workflow, file, values, text):
+    axes = Axes({"1::x": values[0]}, (), (), ("1::x",))
+    assert round_trip(undescribed, file, axes) == axes
+    assert round_trip(workflow, file, Axes({"6::text": text}, (), (), ("6::text",))).fixed == {"6::text": text}
+    try:
+        axes = read_axes(undescribed, settings_from_mapping({"1::x": values}))
+    except FieldError:  # one value twice
+        return
+    assert round_trip(undescribed, file, axes) == axes
+
+
+def test_pictures_are_saved_beside_the_file(workflow, file, tmp_path):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
+    given = [tmp_path / "a.png", Image.new("RGB", (4, 4), "blue"), "https://example.com/x.png"]
+    axes = read_axes(workflow, settings_from_mapping({"image": given}))
+    again = round_trip(workflow, file, axes)
+    assert again == axes
+    loaded = [value.params["10::image"] for value in again.axes[0].values]
+    assert loaded[0].load() == (tmp_path / "a.png").read_bytes()
+    assert isinstance(loaded[1], PictureInput)
+    assert str(tmp_path) not in file.read_text("utf-8")
+    changed = file.with_name("night_pictures") / f"{loaded[0].content_sha256[:16]}.png"
+    Image.new("RGB", (4, 4), "green").save(changed)
+    assert open_picture(changed).content_sha256 != loaded[0].content_sha256
+    with pytest.raises(WorkflowError, match=r"line 4: .*another picture now"):
+        read_sweep_file(file)
+
+
+def test_options_are_written(file):
+    options = {"name": "n", "x": "cfg", "fresh": True, "max_runs": 7, "window": None}
+    write_sweep_file(file, workflow="my flow.json", axes=Axes(), options=options)
+    found = read_sweep_file(file)
+    assert (found.workflow, found.settings) == ("my flow.json", [])
+    assert found.options == {"name": "n", "x": "cfg", "fresh": True, "max_runs": 7}
+    with pytest.raises(WorkflowError, match="dry_run"):
+        write_sweep_file(file, workflow="w", axes=Axes(), options={"dry_run": True})
+
+
+def test_a_file_that_can_t_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkflowError, match="can't be written"):
+        write_sweep_file(tmp_path / "file" / "x.yaml", workflow="w", axes=Axes())
+
+
+def test_a_whole_float_is_a_whole_number_where_one_is_meant(file, workflow):
+    """`steps: 2.0` was "not a whole number", though it is a number in YAML, and 2.0 of JSON was accepted."""
+    given = read(file, "workflow: w\nfields:\n  steps: 2.0\n  cfg: [4.0, 8]\n  7::text: 3.0\n  seed: [1.0, 2]\n")
+    axes = read_axes(workflow, given.settings)
+    assert axes.fixed == {"3::steps": 2, "7::text": "3.0"}
+    assert [[value.params for value in axis.values] for axis in axes.axes] == [
+        [{"3::cfg": 4.0}, {"3::cfg": 8.0}],
+        [{"3::seed": 1}, {"3::seed": 2}],
+    ]
+    quoted = read(file, 'workflow: w\nfields:\n  steps: "2.0"\n')
+    with pytest.raises(FieldError, match="not a whole number"):
+        read_axes(workflow, quoted.settings)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import itertools
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, read_range
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("4..8", [4, 5, 6, 7, 8]),
+        ("2..8..2", [2, 4, 6, 8]),
+        ("0.1..0.5..0.1", [0.1, 0.2, 0.3, 0.4, 0.5]),
+        ("0..1..0.1", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]),
+        ("8..2..-2", [8, 6, 4, 2]),
+        ("0.5..-0.5..-.25", [0.5, 0.25, 0.0, -0.25, -0.5]),
+        ("1..8..3", [1, 4, 7]),
+        ("0.5..2..1", [0.5, 1.5]),
+        ("-2..2", [-2, -1, 0, 1, 2]),
+        ("+1..3", [1, 2, 3]),
+        ("3..3", [3]),
+        ("0..1#3", [0.0, 0.5, 1.0]),
+        ("0..10#3", [0, 5, 10]),
+        ("8..2#4", [8, 6, 4, 2]),
+        ("0.1..0.3#3", [0.1, 0.2, 0.3]),
+        ("0..1#4", [0.0, 1 / 3, 2 / 3, 1.0]),
+        ("1e-3..3e-3..1e-3", [0.001, 0.002, 0.003]),
+        (".5..1.5..0.5", [0.5, 1.0, 1.5]),
+    ],
+)
+def test_ranges_in_decimal_arithmetic(text, values):
+    found = read_range(text)
+    assert found == values
+    assert [type(value) for value in found] == [type(value) for value in values]
+
+
+def test_whole_numbers_stay_whole_however_large():
+    assert read_range(f"{2**60}..{2**60 + 2}", whole=True) == [2**60, 2**60 + 1, 2**60 + 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("8..2", "goes down, which wants a negative step: 8..2..-1"),
+        ("8..2..2", "goes down, which wants a negative step: 8..2..-2"),
+        ("2..8..-2", "goes up, but its step goes down: 2..8..2"),
+        ("2..8..0", "step 0"),
+        ("2..8..0.0", "step 0"),
+        ("0.5..2", "needs a step"),
+        ("1..2.5", "needs a step"),
+        ("nan..2", "'nan' is not a number"),
+        ("1..inf", "'inf' is not a number"),
+        ("1..NaN..1", "'NaN' is not a number"),
+        ("1..", "an end is missing"),
+        ("..5", "an end is missing"),
+        ("1..2..3..4", "is no range"),
+        ("1..5..1#3", "is no range"),
+        ("1..5#1", "at least 2"),
+        ("1..5#0", "at least 2"),
+        ("1..5#", "how many"),
+        ("1..5#x", "how many"),
+        ("1..5#-3", "how many"),
+        ("5..5#3", "the same"),
+        ("a..b", "'a' is not a number"),
+    ],
+)
+def test_what_is_no_range_is_shown_with_the_reason(text, why):
+    with pytest.raises(ValueError, match=re.escape(why)) as caught:
+        read_range(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("1..3..0.5", "0.5 is not a whole number"),
+        ("1.0..3", "1.0 is not a whole number"),
+        ("0..1#3", "0.5, one of its 3 values, is not a whole number"),
+    ],
+)
+def test_whole_numbers_want_whole_ends_steps_and_values(text, why):
+    with pytest.raises(ValueError, match=why):
+        read_range(text, whole=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["1..1000000000", "0..1..1e-300", "1..5#1000000000", "1..1e300", "1..5#99999999999999999999"]
+)
+def test_a_huge_range_is_refused_with_its_count_and_never_made(text):
+    with pytest.raises(ValueError, match=r"has [0-9,]{9,} values; an axis has at most 10,000"):
+        read_range(text)
+
+
+@pytest.mark.parametrize("text", ["1..1e999999999", "1e-999999999..1..1", f"1..{'9' * 5000}", "1..5#" + "9" * 5000])
+def test_numbers_nobody_can_reckon_with_are_refused_at_once(text):
+    with pytest.raises(ValueError, match=r"no range|too large"):
+        read_range(text)
+
+
+cents = st.integers(-100_000, 100_000).map(lambda number: Decimal(number) / 100)
+
+
+@given(cents, st.integers(1, 500).map(lambda number: Decimal(number) / 100), st.integers(0, 200), st.booleans())
+def test_a_range_is_its_decimal_values(first, step, more, down):
+    step = -step if down else step
+    last = first + more * step
+    expected = [float(first + index * step) for index in range(more + 1)]
+    assert read_range(f"{first}..{last}..{step}") == expected
+    short = last + step / 2  # an end that is not hit
+    assert read_range(f"{first}..{short}..{step}") == expected
+
+
+@given(cents, cents, st.integers(2, 200))
+def test_n_values_hold_both_ends_and_lie_evenly(first, last, count):
+    assume(first != last)
+    found = read_range(f"{first}..{last}#{count}")
+    assert len(found) == len(set(found)) == count
+    assert (found[0], found[-1]) == (float(first), float(last))
+    gap = float(last - first) / (count - 1)
+    assert all(abs(b - a - gap) < 1e-9 for a, b in itertools.pairwise(found))
+
+
+@given(st.text(alphabet="0123456789.-+#e", max_size=20))
+def test_any_text_is_a_range_or_refused(text):
+    try:
+        found = read_range(text)
+    except ValueError as error:
+        assert repr(text) in str(error)  # noqa: PT017 - most texts are refused, some are not
+        return
+    assert 0 < len(found) <= LARGEST_AXIS
+    assert len(set(found)) == len(found)

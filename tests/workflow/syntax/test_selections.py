@@ -1,0 +1,163 @@
+"""Fields that take several options at once: how one selection is written, and an axis of selections."""
+
+from __future__ import annotations
+
+import pytest
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.syntax.write_cell import write_cell
+from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
+from comflowy_nb.workflow.workflow import Workflow
+
+OPTIONS = ["red", "green, dark", "blue", 7]
+WORDS = read_field("1::words", ["COMBO", {"options": OPTIONS, "multiselect": True}])
+WORKFLOW = Workflow("w", "w", fields={"1::words": WORDS})
+NAMES = {"picked": ["red", "blue"], "one": "red", "several": [["red"], ["red", "blue"]]}
+
+
+def chosen(*words):
+    return {"1::words": {"__value__": list(words)}}
+
+
+def run(*settings):
+    return resolve(WORKFLOW, settings, namespace=NAMES).params
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ["COMBO", {"options": ["a"], "multiselect": True}],
+        ["COMBO", {"options": ["a"], "multi_select": {"placeholder": "choose", "chip": True}}],
+        ["COMBO", {"options": ["a"], "multi_select": {}}],
+        [["a"], {"multiselect": True}],
+    ],
+)
+def test_every_form_of_the_description_is_known(spec):
+    one = read_field("1::words", spec)
+    assert one.is_multiple
+    assert read_field("1::words", one.spec()).is_multiple
+
+
+def test_a_plain_choice_takes_one_option_as_before():
+    one = read_field("1::words", ["COMBO", {"options": ["a", "b"], "multiselect": False}])
+    assert not one.is_multiple
+    assert one.read("a") == "a"
+    with pytest.raises(FieldError):
+        one.check(["a"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[red, blue]", ("red", "blue")),
+        ("[red]", ("red",)),
+        ("red", ("red",)),
+        ("[]", ()),
+        ('["green, dark", 7]', ("green, dark", 7)),
+        ("green, dark", ("green, dark",)),
+        ('{"__value__": ["red", "blue"]}', ("red", "blue")),
+        ("{picked}", ("red", "blue")),
+        ("[{one}, blue]", ("red", "blue")),
+        ("{one}", ("red",)),
+    ],
+)
+def test_one_selection_on_the_line_and_in_a_body(text, words):
+    """`["z"]` and `{"__value__": ["z"]}` were refused: a list was always several values."""
+    assert run(Setting("words", text)) == chosen(*words)
+    assert run(*read_body(f"words: {text}").settings) == chosen(*words)
+
+
+def test_a_list_of_lines_and_a_payload():
+    assert run(*read_body("words:\n  - red\n  - blue").settings) == chosen("red", "blue")
+    assert run(*read_body('{"1::words": ["red", "green, dark"]}').settings) == chosen("red", "green, dark")
+    assert run(*read_body('{"1::words": {"__value__": ["red"]}}').settings) == chosen("red")
+
+
+@pytest.mark.parametrize("value", [["red", 7], ("red", 7), {"__value__": ["red", 7]}, ["red", "7"]])
+def test_one_selection_in_python(value):
+    assert resolve(WORKFLOW, settings_from_mapping({"words": value})).params == chosen("red", 7)
+
+
+@pytest.mark.parametrize("text", ["[red, pink]", "pink", "[red", '{"value": ["red"]}'])
+def test_what_is_none_of_the_options_is_named(text):
+    with pytest.raises(FieldError, match="is not one of red, green, dark, blue, 7"):
+        run(Setting("words", text))
+
+
+def test_the_cell_of_such_a_run_reads_back():
+    text = write_cell(WORKFLOW, chosen("red", "green, dark"))
+    assert run(*read_body(text.split("\n", 1)[1]).settings) == chosen("red", "green, dark")
+
+
+# -- sweeps -----------------------------------------------------------------------------------------------------
+
+
+def axes_of(settings):
+    return read_axes(WORKFLOW, settings, namespace=NAMES)
+
+
+def values_of(axes):
+    (axis,) = axes.axes
+    return [dict(value.params) for value in axis.values]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [Setting("words", "[[red], [red, blue]]")],
+        [Setting("words", "{several}")],
+        read_body("words: [[red], [red, blue]]", sweep=True).settings,
+        read_body("words:\n  - [red]\n  - [red, blue]", sweep=True).settings,
+        read_body('{"1::words": [["red"], ["red", "blue"]]}', sweep=True).settings,
+        settings_from_mapping({"words": [["red"], ["red", "blue"]]}),
+        settings_from_mapping({"words": [{"__value__": ["red"]}, {"__value__": ["red", "blue"]}]}),
+    ],
+)
+def test_a_list_of_lists_is_an_axis(settings):
+    axes = axes_of(settings)
+    assert values_of(axes) == [chosen("red"), chosen("red", "blue")]
+    assert [value.label for value in axes.axes[0].values] == ['["red"]', '["red", "blue"]']
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [Setting("words", "[red, blue]")],
+        [Setting("words", "red, blue")],
+        [Setting("words", "{picked}")],
+        [Setting("words", "[[red], blue]")],
+        read_body("words: [red, blue]", sweep=True).settings,
+        read_body("words:\n  - red\n  - blue", sweep=True).settings,
+        settings_from_mapping({"words": ["red", "blue"]}),
+    ],
+)
+def test_a_plain_list_in_a_sweep_is_an_error_that_shows_both_spellings(settings):
+    with pytest.raises(FieldError) as caught:
+        axes_of(settings)
+    assert "write [[" in str(caught.value)
+    assert "for the others" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [Setting("words", "red")],
+        [Setting("words", '{"__value__": ["red"]}')],
+        read_body('words: {"__value__": ["red"]}', sweep=True).settings,
+        settings_from_mapping({"words": {"__value__": ["red"]}}),
+    ],
+)
+def test_one_selection_is_fixed_in_a_sweep(settings):
+    axes = axes_of(settings)
+    assert (axes.axes, dict(axes.fixed)) == ((), chosen("red"))
+
+
+def test_labels_and_presets_of_selections():
+    labelled = axes_of(read_body("words: {warm: [red], both: [red, blue]}", sweep=True).settings)
+    assert values_of(labelled) == [chosen("red"), chosen("red", "blue")]
+    assert [value.label for value in labelled.axes[0].values] == ["warm", "both"]
+    preset = axes_of(read_body("look: {warm: {words: [red]}, both: {words: [red, blue]}}", sweep=True).settings)
+    assert values_of(preset) == [chosen("red"), chosen("red", "blue")]
