@@ -20,7 +20,7 @@ _PLACES = {
     "form": "comflowy_nb.notebook.form.factory",
     "grid": "comflowy_nb.notebook.display.show",
     "history": "comflowy_nb.library",  # the module itself: `history.runs(...)`, `history.find(...)`
-    "params_from": "comflowy_nb.images.metadata",
+    "params_from": "comflowy_nb.recipe",
     "show": "comflowy_nb.notebook.display.show",
 }
 __all__ = [*sorted(_PLACES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all

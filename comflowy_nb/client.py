@@ -16,7 +16,8 @@ from comflowy_nb.scheduler import Interrupted, unbroken
 from comflowy_nb.services.base import Status
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
-from comflowy_nb.tracking.outcome_errors import error_of, raise_unless_whole
+from comflowy_nb.sweeps.sweep import raise_unless_whole
+from comflowy_nb.tracking.outcome_errors import error_of
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping

@@ -70,11 +70,9 @@ class Connection:
         service.listen(self._hear)
         # The sandbox of a home folder is one place, whatever port it has today.
         origin = "sandbox" if service.kind == "sandbox" else service.origin
-        self.roster = Roster(
-            library, self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=self
-        )
+        self.roster = Roster(self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=self)
         uploads = Uploads(self.tracker, library.inputs)
-        self.entrance = Entrance(library, self.tracker, self.roster, uploads, owner=owner.name)
+        self.entrance = Entrance(self.tracker, self.roster, uploads, owner=owner.name)
         self.sweeper = Sweeper(library, self.tracker, self.roster, self.entrance, owner=owner.name, settings=settings)
         self.finder = Finder(
             home=library.home,

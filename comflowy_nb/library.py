@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.database.references import parse_ref
@@ -98,19 +98,6 @@ class Library:
         with self._lock:
             self.recent.pop(newest.token, None)
             self.recent[newest.token] = None
-
-    def expect_missing(self, run: Run) -> bool:
-        """Expect the pictures of an ended run again that are not on disk; whether there are any to fetch."""
-        with run.guard:
-            record = self.history.get(run.token) or run.record
-            for picture in record.outputs:
-                if picture.state == "expected" or (picture.file and self.picture_path(picture).is_file()):
-                    continue
-                wanted = replace(picture, state="expected", error=None)
-                record = self.history.set_picture(run.token, wanted)
-            if record != run.record:
-                run.update(record)
-            return any(output.state == "expected" for output in record.outputs)
 
     # -- finding ------------------------------------------------------------------------------------------------
 

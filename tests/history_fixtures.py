@@ -252,3 +252,22 @@ def colour(cell):
 
 def colour_of(number):
     return (number * 53 % 256, number * 101 % 256, number * 197 % 256)
+
+
+@pytest.fixture
+def runs(library, intent, stream, output, picture):
+    """r1 `best` (service id abc-1) with two pictures of node 9 and one of 12:3; r2 (abd-2) failed; r3 just sent."""
+    history = library.history
+    one = history.claim(intent("a", name="best")).record
+    owed = [PictureRecord(0, "9", 0), PictureRecord(1, "9", 1), PictureRecord(2, "12:3", 0)]
+    history.move(one.token, Status.SUCCESS, service_run_id="abc-1", pictures=owed)
+    for index in range(3):
+        kept = keep_picture(
+            stream(picture(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
+        )
+        one = history.set_picture(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
+    two = history.claim(intent("b")).record
+    history.move(two.token, Status.WAITING, service_run_id="abd-2")
+    two = history.move(two.token, Status.FAILED)
+    three = history.claim(intent("c")).record
+    return one, two, three

@@ -19,7 +19,7 @@ LAYERS = [
     ("services", "scheduler"),
     ("database", "images", "layout"),
     ("tracking",),
-    ("library", "comparison", "sweeps"),
+    ("library", "recipe", "comparison", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]

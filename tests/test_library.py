@@ -2,35 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
 import comflowy_nb
-from comflowy_nb.errors import PictureError, RefError
-from comflowy_nb.images.store import keep_picture
+from comflowy_nb.errors import RefError
 from comflowy_nb.library import Library, open_library
-from comflowy_nb.services.base import Status
-from comflowy_nb.tracking.run import PictureRecord
-
-
-@pytest.fixture
-def runs(library, intent, stream, output, picture):
-    """r1 `best` (service id abc-1) with two pictures of node 9 and one of 12:3; r2 (abd-2) failed; r3 just sent."""
-    history = library.history
-    one = history.claim(intent("a", name="best")).record
-    owed = [PictureRecord(0, "9", 0), PictureRecord(1, "9", 1), PictureRecord(2, "12:3", 0)]
-    history.move(one.token, Status.SUCCESS, service_run_id="abc-1", pictures=owed)
-    for index in range(3):
-        kept = keep_picture(
-            stream(picture(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
-        )
-        one = history.set_picture(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
-    two = history.claim(intent("b")).record
-    history.move(two.token, Status.WAITING, service_run_id="abd-2")
-    two = history.move(two.token, Status.FAILED)
-    three = history.claim(intent("c")).record
-    return one, two, three
 
 
 @pytest.mark.parametrize(
@@ -111,21 +88,6 @@ def test_a_run_of_the_past_can_be_looked_at_but_not_cancelled(library, runs):
 def test_thumbnails_are_at_hand(library, runs):
     picture = library.find("r1[0]").image.record
     assert library.thumbnail_path(picture, 256).name.endswith("_0.t256.jpg")
-
-
-def test_pictures_that_are_gone_are_expected_again(library, runs):
-    run = library.find("r1").run
-    assert not library.expect_missing(run)
-    run.images[1].path.unlink()
-    assert library.expect_missing(run)
-    assert [picture.state for picture in run.record.pictures] == ["kept", "expected", "kept"]
-    assert library.history.get(run.token) == run.record
-    with pytest.raises(PictureError, match="not on disk"):
-        _ = run.images[1].path
-    missing = replace(run.record.pictures[1], state="missing", file=None, error="gone from the service")
-    run.update(library.history.set_picture(run.token, missing))
-    assert library.expect_missing(run)
-    assert run.record.pictures[1].error is None
 
 
 def test_nothing_is_made_before_it_is_needed(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comflowy_nb.layout.sweep_captions import Panel
+    from comflowy_nb.layout.sweep_sheet import Panel
 
 __all__ = ["CELL_GAP_PX", "NUMBER_PX", "PANEL_GAP_PX", "Block", "Shape", "Sizes"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.sweep_blocks import Block, Sizes
-    from comflowy_nb.layout.sweep_captions import Headings, SweepSheet
+    from comflowy_nb.layout.sweep_sheet import Headings, SweepSheet
     from comflowy_nb.layout.text_and_grid import Measure
 
 __all__ = [

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.sweep_blocks import Block, Sizes
-    from comflowy_nb.layout.sweep_captions import Heading, Headings, SweepSheet
+    from comflowy_nb.layout.sweep_sheet import Heading, Headings, SweepSheet
     from comflowy_nb.layout.sweep_sizes import Pictures
     from comflowy_nb.layout.text_and_grid import Measure
     from comflowy_nb.workflow.images import PictureInput

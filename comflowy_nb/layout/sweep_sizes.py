@@ -15,7 +15,7 @@ from comflowy_nb.layout.text_and_grid import GAP_PX, LINE_PX, MARGIN_PX, fit, lo
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from comflowy_nb.layout.sweep_captions import SweepSheet
+    from comflowy_nb.layout.sweep_sheet import SweepSheet
     from comflowy_nb.layout.text_and_grid import Measure
 
     Pictures = tuple[tuple[int, int], ...]  # width and height of each picture of one cell

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 from comflowy_nb.errors import PictureError
 from comflowy_nb.images.fonts import split_by_font
 from comflowy_nb.layout.captions import Paragraph, Part, Tile
-from comflowy_nb.layout.cell_states import look_of
 from comflowy_nb.layout.legends import NO_LIMIT
-from comflowy_nb.layout.sweep_captions import sheet_of_sweep
 from comflowy_nb.layout.text_and_grid import fit, mosaic, wrap
+from comflowy_nb.sweeps.captions import sheet_of_sweep
+from comflowy_nb.sweeps.cell_states import look_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import PictureRecord
     from comflowy_nb.images.fonts import Font
     from comflowy_nb.layout.captions import Tone
-    from comflowy_nb.layout.sweep_captions import Heading, Headings, Panel, SweepSheet
+    from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 
 __all__ = ["PAGE_HEIGHT_PX", "PAGE_WIDTH_PX", "draw_sheets"]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.sweep_rows import read_params
-from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.errors import RefError, RunFailed, RunTimeout
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.listeners import Listeners
+from comflowy_nb.tracking.outcome_errors import RETRY
 from comflowy_nb.workflow.axes.read import axes_from_json
 from comflowy_nb.workflow.axes.types import Cell
 from comflowy_nb.workflow.images import PictureInput, is_picture, picture_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Axes
 
-__all__ = ["Keeper", "Sender", "Sweep", "SweepCell", "sweep_of"]
+__all__ = ["Keeper", "Sender", "Sweep", "SweepCell", "held_text", "raise_unless_whole", "sweep_of"]
 
 
 class SweepCell:
@@ -372,3 +373,36 @@ def _fits(cell: SweepCell, name: str, value: Any) -> bool:
     values = [own for key, own in cell.params.items() if key == name or key.endswith(f"::{name}")]
     values = [own.content_sha256 if isinstance(own, PictureInput) else own for own in values]
     return any(own == value or (isinstance(value, str) and str(own) == value) for own in values)
+
+
+def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
+    """The warning at the end of a sweep about its held cells, with what to type; None if there are none.
+
+    Parameters
+    ----------
+    option
+        What submits them again, as it is typed here.
+    """
+    held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
+    again = sum(run.is_submitted_again for run in held)
+    parts = []
+    if len(held) > again:
+        parts.append(f"{_cells(len(held) - again)} without a known result skipped: {option} submits them again")
+    if again:
+        parts.append(f"{_cells(again)} lost: the same sweep run again submits them again")
+    return "; ".join(parts) or None
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' * (count != 1)}"
+
+
+def raise_unless_whole(sweep: Sweep) -> None:
+    """Raise RunFailed, with the sweep as `.run`, if a cell did not succeed."""
+    bad = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
+    if not bad:
+        return
+    first = next((f": {text}" for text in sweep.errors.values()), "")
+    held = held_text(sweep)
+    more = f" ({held})" if held else ""
+    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}{more}", sweep)

@@ -12,7 +12,6 @@ from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.run import Run
 
 if TYPE_CHECKING:
-    from comflowy_nb.library import Library
     from comflowy_nb.tracking.run import Follower, RunRecord
     from comflowy_nb.tracking.tracker import Tracker
 
@@ -38,7 +37,6 @@ class Roster:
 
     def __init__(
         self,
-        library: Library,
         tracker: Tracker,
         *,
         origin: str,
@@ -48,8 +46,8 @@ class Roster:
     ) -> None:
         self.origin = origin
         self._origins = origins | {origin}
-        self._library = library
         self._tracker = tracker
+        self._history = tracker.history
         self._owner = owner
         self._follower = follower
         self._runs: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
@@ -77,7 +75,7 @@ class Roster:
 
     def _read(self, run: Run) -> None:
         with run.guard:
-            record = self._library.history.get(run.token)
+            record = self._history.get(run.token)
             if record is not None:
                 run.update(record)
 
@@ -94,10 +92,10 @@ class Roster:
     def take_up(self) -> list[Run]:
         """Follow what dead kernels left with this service; the runs taken up."""
         runs = []
-        for record in self._library.history.orphans(self._tracker.service.identity):
+        for record in self._history.orphans(self._tracker.service.identity):
             if not self.is_here(record):
                 continue
-            taken = self._library.history.take_over(record.token, self._owner)
+            taken = self._history.take_over(record.token, self._owner)
             if taken is not None and self._can_be_asked(taken):
                 run = self.run(taken)
                 runs.append(run)
@@ -107,16 +105,16 @@ class Roster:
     def _look_for_unknown(self) -> list[Run]:
         """Ask about the submits of the last day that had no answer, where they can be asked about by our own id."""
         since = time.time() - UNKNOWN_AGE_S
-        found = self._library.runs(status=Status.UNKNOWN, since=since, limit=None)
-        mine = [self.run(run.record) for run in found if self.is_here(run.record) and self._can_be_asked(run.record)]
+        found = self._history.search(status=Status.UNKNOWN, since=since, limit=None)
+        mine = [self.run(record) for record in found if self.is_here(record) and self._can_be_asked(record)]
         for run in mine:
             self._tracker.follow(run, workflow_key(run.record))
         return mine
 
     def resume_all(self) -> list[Run]:
         """Follow all that nobody follows, and ask about the lost ones again."""
-        lost = [self.run(run.record) for run in self._library.runs(status=Status.LOST, limit=None)]
-        mine = [run for run in lost if self.is_here(run.record)]
+        lost = self._history.search(status=Status.LOST, limit=None)
+        mine = [self.run(record) for record in lost if self.is_here(record)]
         for run in mine:
             self._tracker.follow(run, workflow_key(run.record))
         return [*self.take_up(), *mine]
@@ -144,7 +142,7 @@ class Roster:
             self.watch(run)
         if not record.status.is_final or not self.is_here(record):
             return False
-        wanting = self._library.expect_missing(run)
+        wanting = self._tracker.downloads.expect_missing(run)
         if wanting:
             self._tracker.follow(run, workflow_key(record))
         return wanting
@@ -180,7 +178,7 @@ class Roster:
 
     def _adopt(self, run: Run) -> None:
         if run.record.owner != self._owner:
-            taken = self._library.history.take_over(run.token, self._owner)
+            taken = self._history.take_over(run.token, self._owner)
             if taken is None:
                 self.watch(run)
                 return

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.images.downloads import Downloads
     from comflowy_nb.services.base import Service, Snapshot
     from comflowy_nb.services.comflowy.webhooks import Receiver
     from comflowy_nb.settings import Settings
+    from comflowy_nb.tracking.downloads import Downloads
     from comflowy_nb.tracking.durations_cache import Paces
     from comflowy_nb.tracking.poll_rule import Pace
     from comflowy_nb.tracking.run import Run

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.deduplication import Claim, Retry
     from comflowy_nb.database.records import RunRecord
-    from comflowy_nb.library import Library
     from comflowy_nb.tracking.registry import Roster
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
@@ -38,8 +37,7 @@ _PICTURES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 class Entrance:
     """Of one client. `owner` is the name of its lock file."""
 
-    def __init__(self, library: Library, tracker: Tracker, roster: Roster, uploads: Uploads, *, owner: str) -> None:
-        self._library = library
+    def __init__(self, tracker: Tracker, roster: Roster, uploads: Uploads, *, owner: str) -> None:
         self._tracker = tracker
         self._roster = roster
         self._uploads = uploads
@@ -64,14 +62,14 @@ class Entrance:
 
         So the same request is known again: pictures count by their content, whatever the service calls them today.
         """
-        identity, library = self._tracker.service.identity, self._library
+        identity, history = self._tracker.service.identity, self._tracker.history
         found = dict(params)
         for key, value in params.items():
             one = workflow.fields.get(key)
             if not isinstance(value, str) or (one is not None and one.type not in _PICTURES):
                 continue
-            content_sha256 = library.history.inputs.find(identity, value)
-            content = None if content_sha256 is None else library.kept_input(content_sha256)
+            content_sha256 = history.inputs.find(identity, value)
+            content = None if content_sha256 is None else self._uploads.kept(content_sha256)
             if content_sha256 is not None and content is not None:
                 found[key] = PictureInput(value, content_sha256, partial(bytes, content))
         return found
@@ -129,7 +127,7 @@ class Entrance:
         self._tracker.check_open()
         service = self._tracker.service
         claim_it = partial(
-            self._library.history.claim, intent, fresh=fresh, retry=retry, costs_money=service.costs_money
+            self._tracker.history.claim, intent, fresh=fresh, retry=retry, costs_money=service.costs_money
         )
         claim = claim_it()
         if claim.kind == "held" and claim.record.status is Status.LOST and service.resubmits_lost and retry != "none":
@@ -181,7 +179,7 @@ class Entrance:
             return True
 
         if retried(has_it, threading.Event()):
-            found = self._library.history.move(record.token, Status.WAITING, service_run_id=run_id)
+            found = self._tracker.history.move(record.token, Status.WAITING, service_run_id=run_id)
             if found is not None:
                 run = self._roster.run(found)
                 self._tracker.follow(run, workflow_key(found))

@@ -10,10 +10,10 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.images.downloads import Downloads
 from comflowy_nb.scheduler import Timetable, wait_for
 from comflowy_nb.services.base import Event, Service, Status, Submission
 from comflowy_nb.tracking.concurrency import LARGEST
+from comflowy_nb.tracking.downloads import Downloads
 from comflowy_nb.tracking.durations_cache import Paces
 from comflowy_nb.tracking.poll_rule import SCOUTS, Pace
 from comflowy_nb.tracking.run import may_move

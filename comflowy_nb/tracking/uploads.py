@@ -55,6 +55,9 @@ class Uploads:
             for field, value in values.items()
         }
 
+    def kept(self, content_sha256: str) -> bytes | None:
+        return kept_input(self._folder, content_sha256)
+
     def give(self, many: Iterable[Mapping[str, Any]]) -> None:
         """Hand over the pictures of several runs, before any of these is sent.
 

@@ -189,8 +189,8 @@ def test_a_full_disk_is_told_and_the_picture_comes_when_there_is_room(client, co
         raise PictureError("the picture can't be kept: the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("comflowy_nb.images.downloads.keep_received", full)
-        patch.setattr("comflowy_nb.images.downloads.keep_picture", full)
+        patch.setattr("comflowy_nb.tracking.downloads.keep_received", full)
+        patch.setattr("comflowy_nb.tracking.downloads.keep_picture", full)
         run = client.run(one_of(tmp_path, 8), timeout=60)
     assert run.status == "success"
     assert "the disk is full" in run.images[0].record.error

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from comflowy_nb.database.records import RunRecord
 from comflowy_nb.layout.run_captions import sheet_of_runs
-from comflowy_nb.layout.sweep_captions import sheet_of_sweep
 from comflowy_nb.layout.text_and_grid import wrap
 from comflowy_nb.services.base import Status
+from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, expand
 
 LONG = "masterpiece, best quality, " + "a very long prompt about bottles and seas, " * 12

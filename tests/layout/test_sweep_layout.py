@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from comflowy_nb.errors import RefError, SettingsError
-from comflowy_nb.layout.sweep_captions import choose_axes, sheet_of_sweep
 from comflowy_nb.layout.sweep_layout import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import PAGE_PX
 from comflowy_nb.layout.text_and_grid import LINE_PX
+from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
 from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, SeedWish, expand
 
 NOWHERE = {"x": None, "y": None, "z": None}

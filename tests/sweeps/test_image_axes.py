@@ -14,8 +14,8 @@ from scripted_api import RUN, UPLOAD, ScriptedApi, ScriptedSandbox, png
 
 from comflowy_nb import connect, history
 from comflowy_nb.errors import FieldError, PictureError, ServiceError, WorkflowError
-from comflowy_nb.layout.sweep_captions import sheet_of_sweep
 from comflowy_nb.library import open_library
+from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.sweeps.table import table_of
 from comflowy_nb.workflow.axes.yaml_export import write_sweep_file
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file

@@ -13,8 +13,8 @@ from scripted_api import BASE, CHECK, RUN, ScriptedSandbox
 from waiting import wait_until
 
 from comflowy_nb import connect, history
-from comflowy_nb.layout.cell_states import look_of
 from comflowy_nb.library import open_library
+from comflowy_nb.sweeps.cell_states import look_of
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, RefError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
-from comflowy_nb.layout.sweep_captions import choose_axes
 from comflowy_nb.notebook.commands.start_from import start, sweep_to_start_from
 from comflowy_nb.notebook.display.bundles import paragraph
 from comflowy_nb.notebook.display.views import wait_drawing
 from comflowy_nb.notebook.session import sweep_key
 from comflowy_nb.scheduler import Interrupted
 from comflowy_nb.services.base import Status
+from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.plan import needs_permit
-from comflowy_nb.tracking.outcome_errors import raise_unless_whole
+from comflowy_nb.sweeps.sweep import raise_unless_whole
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import Setting
 

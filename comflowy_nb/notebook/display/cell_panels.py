@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from comflowy_nb.layout.captions import Tone
-    from comflowy_nb.layout.cell_states import Look, LookKind
+    from comflowy_nb.sweeps.cell_states import Look, LookKind
 
 __all__ = ["draw_panel"]
 

@@ -9,8 +9,6 @@ from PIL import Image
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.layout.captions import Tile
-from comflowy_nb.layout.cell_states import Look, chosen_pictures, look_of
-from comflowy_nb.layout.sweep_captions import choose_axes, sheet_of_sweep
 from comflowy_nb.layout.sweep_layout import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX
 from comflowy_nb.layout.text_and_grid import mosaic
@@ -18,14 +16,16 @@ from comflowy_nb.notebook.display.cell_panels import draw_panel
 from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_picture
 from comflowy_nb.notebook.display.run_grid import Grid
 from comflowy_nb.settings import settings
+from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
+from comflowy_nb.sweeps.cell_states import Look, chosen_pictures, look_of
 from comflowy_nb.workflow.files.images import assert_decodable, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from comflowy_nb.layout.sweep_captions import SweepSheet
     from comflowy_nb.layout.sweep_layout import Slot, SweepPage, Thumb
+    from comflowy_nb.layout.sweep_sheet import SweepSheet
     from comflowy_nb.notebook.display.figure import Figure
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import RunImage

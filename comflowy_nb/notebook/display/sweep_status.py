@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.display.status import StatusLine, time_text
 from comflowy_nb.services.base import Status
-from comflowy_nb.tracking.outcome_errors import held_text
+from comflowy_nb.sweeps.sweep import held_text
 
 if TYPE_CHECKING:
     from comflowy_nb.notebook.display.status import Phrase

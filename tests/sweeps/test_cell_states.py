@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.layout.cell_states import Look, chosen_pictures, look_of
 from comflowy_nb.services.base import Status
+from comflowy_nb.sweeps.cell_states import Look, chosen_pictures, look_of
 
 
 def test_pictures_take_the_place_of_words(swept, axis):

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb import params_from
 from comflowy_nb.errors import PictureError
-from comflowy_nb.images.metadata import Recipe
+from comflowy_nb.recipe import Recipe
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line

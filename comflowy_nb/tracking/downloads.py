@@ -13,7 +13,7 @@ from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureE
 from comflowy_nb.images.other_files import format_of, keep_file
 from comflowy_nb.images.prefetch import Ahead, came
 from comflowy_nb.images.sidecar import write_sidecar
-from comflowy_nb.images.store import keep_picture, keep_received
+from comflowy_nb.images.store import keep_picture, keep_received, picture_path
 from comflowy_nb.images.thumbnail_queue import ThumbnailQueue
 from comflowy_nb.scheduler import Timetable
 from comflowy_nb.tracking.fair_queue import Turns
@@ -89,6 +89,18 @@ class Downloads:
                 record = replace(run.record, status=snapshot.status, finished_at=finished_at)
                 write_sidecar(self._folder, record.with_outputs(found))
         return tuple(found)
+
+    def expect_missing(self, run: Run) -> bool:
+        """Set images that are not on disk back to `expected`; return True if any image is to be fetched."""
+        with run.guard:
+            record = self._history.get(run.token) or run.record
+            for image in record.outputs:
+                if image.state == "expected" or (image.file and picture_path(self._folder, image).is_file()):
+                    continue
+                record = self._history.set_picture(run.token, replace(image, state="expected", error=None))
+            if record != run.record:
+                run.update(record)
+            return any(output.state == "expected" for output in record.outputs)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""

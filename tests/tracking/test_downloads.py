@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from comflowy_nb.errors import PictureError
+from comflowy_nb.settings import settings
+from comflowy_nb.tracking.downloads import Downloads
+
+
+def test_pictures_that_are_gone_are_expected_again(library, runs):
+    downloads = Downloads(None, library.history, library.folder, settings, recheck=None)
+    run = library.find("r1").run
+    assert not downloads.expect_missing(run)
+    run.images[1].path.unlink()
+    assert downloads.expect_missing(run)
+    assert [picture.state for picture in run.record.pictures] == ["kept", "expected", "kept"]
+    assert library.history.get(run.token) == run.record
+    with pytest.raises(PictureError, match="not on disk"):
+        _ = run.images[1].path
+    missing = replace(run.record.pictures[1], state="missing", file=None, error="gone from the service")
+    run.update(library.history.set_picture(run.token, missing))
+    assert downloads.expect_missing(run)
+    assert run.record.pictures[1].error is None
