@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 
 import pytest
 from PIL import Image
