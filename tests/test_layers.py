@@ -1,11 +1,9 @@
-"""Imports run one way, and the heavy ones stand where they belong."""
+"""Layers: imports run one way, and each heavy library is imported in one place only."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
-
-import pytest
 
 import comflowy_nb
 
@@ -57,8 +55,8 @@ def _top_level(tree):
         pending.extend(ast.iter_child_nodes(node))
 
 
-def room(name):
-    """`comflowy_nb.tracking.run` -> `runs`; None for what is not ours, or for the package itself."""
+def folder(name):
+    """Return the folder or top-level module of a name (`tracking` for `comflowy_nb.tracking.run`), else None."""
     head, *rest = name.split(".")
     return rest[0] if head == "comflowy_nb" and rest else None
 
@@ -71,53 +69,54 @@ def roots(path, **options):
     return {name.split(".")[0] for name in imports(path, **options)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_only_run_downwards(path):
-    own = room(name_of(path))
-    for name in imports(path):
-        other = room(name)
-        # `TYPE_CHECKING` imports count as well: who needs a type from above has the arrow wrong.
-        if other not in RANK or own not in RANK:
-            continue
-        assert RANK[other] <= RANK[own], f"{name_of(path)} imports {name}, which lies above it"
-
-
-def test_every_module_has_a_place_in_the_layers():
+def test_imports_only_run_downwards():
+    """Imports for type checking count: a module that needs a type of a higher layer is in the wrong layer."""
+    wrong = []
     for path in MODULES:
-        own = room(name_of(path))
-        assert own in RANK or own in {"sandbox", "__init__"}, f"{name_of(path)} belongs to no layer"
+        own = folder(name_of(path))
+        for name in imports(path):
+            other = folder(name)
+            if own in RANK and other in RANK and RANK[other] > RANK[own]:
+                wrong.append(f"{name_of(path)} imports {name}")
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_terminal_command_imports_the_sandbox(path):
-    if room(name_of(path)) == "sandbox" or room(name_of(path)) == "cli":
-        return
-    assert not [name for name in imports(path) if room(name) == "sandbox"]
+def test_every_module_is_in_a_layer():
+    unknown = {name_of(path) for path in MODULES if folder(name_of(path)) not in {*RANK, "sandbox", "__init__"}}
+    assert not unknown
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "sandbox").rglob("*.py")), ids=name_of)
-def test_sandbox_shares_no_code_with_the_client(path):
-    """It is the other end of the wire: a wrong idea of the API must not hide at both ends."""
-    assert not [name for name in imports(path) if room(name) not in {None, "sandbox"}]
+def test_only_the_terminal_command_imports_the_sandbox():
+    allowed = {"sandbox", "cli"}
+    wrong = [
+        name_of(path)
+        for path in MODULES
+        if folder(name_of(path)) not in allowed and any(folder(name) == "sandbox" for name in imports(path))
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_notebook_folder_knows_the_notebook(path):
-    if room(name_of(path)) != "notebook":
-        allowed = {"IPython"} if path == PACKAGE / "__init__.py" else set()
-        assert not roots(path) & (ONLY_NOTEBOOK - allowed)
+def test_sandbox_shares_no_code_with_the_client():
+    """A misreading of the API in shared code would not show in any test: both ends would agree on it."""
+    modules = [path for path in MODULES if folder(name_of(path)) == "sandbox"]
+    assert modules
+    wrong = {name_of(path): [n for n in imports(path) if folder(n) not in {None, "sandbox"}] for path in modules}
+    assert not {name: found for name, found in wrong.items() if found}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_grid_imports_matplotlib(path):
-    if path != PACKAGE / "notebook" / "display" / "figure.py":
-        assert "matplotlib" not in roots(path)
+def test_only_the_notebook_folder_imports_notebook_libraries():
+    for path in MODULES:
+        if folder(name_of(path)) != "notebook":
+            allowed = {"IPython"} if path == PACKAGE / "__init__.py" else set()
+            assert not roots(path) & (ONLY_NOTEBOOK - allowed), name_of(path)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_nobody_imports_pyplot(path):
-    """pyplot keeps every figure it made, picks a backend and is not to be used from threads."""
-    assert not [name for name in imports(path) if name.startswith("matplotlib.pyplot")]
+def test_only_the_grid_imports_matplotlib():
+    """pyplot is imported nowhere: it keeps every figure, picks a backend and is not thread-safe."""
+    importing = {name_of(path) for path in MODULES if "matplotlib" in roots(path)}
+    assert importing == {"comflowy_nb.notebook.display.figure"}
+    for path in MODULES:
+        assert not [name for name in imports(path) if name.startswith("matplotlib.pyplot")], name_of(path)
 
 
 def test_layers_are_read_right(tmp_path):
