@@ -17,7 +17,7 @@ LAYERS = [
     ("services", "scheduler"),
     ("database", "images", "layout"),
     ("tracking",),
-    ("library", "recipe", "comparison", "sweeps"),
+    ("library", "makers", "recipe", "comparison", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]
