@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.finder import Finder
     from comflowy_nb.workflow.graph import Made
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -274,7 +274,7 @@ class Client:
         """The params of an earlier run as they were given: pictures in the place of what the service called them."""
         return self._connection.entrance.recall(workflow, params)
 
-    def open_picture(self, ref: str) -> PictureInput:
+    def open_picture(self, ref: str) -> InputImage:
         """The picture of an earlier run, as an input of a new one.
 
         Raises
@@ -282,7 +282,7 @@ class Client:
         RefError, PictureError
             If there is none, or it is not on disk.
         """
-        return self._connection.picture_of_run(ref)
+        return self._connection.input_of_run(ref)
 
     def sweep(
         self,
@@ -411,7 +411,7 @@ class Client:
         FieldError
             For everything that is wrong at once.
         """
-        open_run = self._connection.picture_of_run
+        open_run = self._connection.input_of_run
         if count is not None:
             return count_axes(workflow, given, count, namespace=namespace, open_run=open_run)
         return read_axes(workflow, given, namespace=namespace, open_run=open_run, base=base)

@@ -14,7 +14,7 @@ from comflowy_nb.tracking.submit import Entrance
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.tracking.uploads import Uploads
 from comflowy_nb.workflow.finder import Finder
-from comflowy_nb.workflow.images import picture_of_run
+from comflowy_nb.workflow.images import input_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
 
 __all__ = ["Connection"]
 
@@ -86,11 +86,11 @@ class Connection:
             last_graph=lambda: self.tracker.wait_for(service.last_graph),
         )
 
-    def picture_of_run(self, ref: str) -> PictureInput:
+    def input_of_run(self, ref: str) -> InputImage:
         """The picture of an earlier run as an input of a new one: its first, unless the reference says which."""
         found = self._library.find(ref)
         image = found.image if found.image is not None else found.run.images[0]
-        return picture_of_run(image)
+        return input_of_run(image)
 
     def check_not_forked(self) -> None:
         """Raise a ComflowyError in a forked child: this connection's threads, locks and sockets are its parent's."""

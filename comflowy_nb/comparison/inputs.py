@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.comparison.param_diff import Maker
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import ComflowyError, PictureError, RefError
-from comflowy_nb.images.pixels import PREVIEW_PX, open_picture, picture_size
+from comflowy_nb.images.pixels import PREVIEW_PX, open_rgb, picture_size
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.graph import graph_of_picture, made_of_picture
-from comflowy_nb.workflow.images import picture_of
+from comflowy_nb.workflow.images import input_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,7 +56,7 @@ class Compared:
         PictureError
             If it is not there any more or can't be decoded.
         """
-        return open_picture(self.source, self.name)
+        return open_rgb(self.source, self.name)
 
     def open_small(self) -> Image.Image:
         """The picture within 512 px where a thumbnail was made when it arrived, else as it is.
@@ -67,7 +67,7 @@ class Compared:
             As `open`.
         """
         path = self.small(PREVIEW_PX) if self.small is not None else self.source
-        return open_picture(path, self.name)
+        return open_rgb(path, self.name)
 
 
 def read_pictures(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[Compared]:
@@ -182,7 +182,7 @@ def _of_file(path: Path) -> Compared:
 def _of_pixels(item: Any, position: int) -> Compared:
     """An image or an array, as it is now: what becomes of it later changes no comparison."""
     try:
-        content = picture_of(item).load()
+        content = input_of(item).load()
     except PictureError as error:
         raise PictureError(f"picture {position + 1} of the comparison: {error}") from None
     file = getattr(item, "filename", "")

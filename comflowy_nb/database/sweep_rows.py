@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.rows import clean, encode, read_place, read_runs
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -160,7 +160,7 @@ def read_cells(connection: sqlite3.Connection, token: str, number: int | None = 
     ]
 
 
-def read_params(params: Mapping[str, Any], pictures: Mapping[str, PictureInput]) -> dict[str, Any]:
+def read_params(params: Mapping[str, Any], pictures: Mapping[str, InputImage]) -> dict[str, Any]:
     """The params of a cell with the pictures among them, which are given by their sha256."""
 
     def read(value: Any) -> Any:
@@ -174,7 +174,7 @@ def _params(params: Mapping[str, Any]) -> str:
     # What a picture is called at the service is known when it is handed over; then the run says so.
     return encode(
         {
-            key: {"picture": value.name, "sha256": value.content_sha256} if isinstance(value, PictureInput) else value
+            key: {"picture": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value
             for key, value in params.items()
         }
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
-from comflowy_nb.images.pixels import open_picture
-from comflowy_nb.workflow.files.images import open_image
+from comflowy_nb.images.pixels import open_rgb
+from comflowy_nb.workflow.files.images import open_image_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,7 +34,7 @@ def for_browser(source: Path | bytes, name: str) -> tuple[bytes, str]:
     content, kind = _as_it_is(source, name)
     if kind is not None:
         return content, kind
-    return _encode(open_picture(content, name))
+    return _encode(open_rgb(content, name))
 
 
 def without_notes(content: bytes, kind: str, name: str) -> tuple[bytes, str]:
@@ -50,7 +50,7 @@ def without_notes(content: bytes, kind: str, name: str) -> tuple[bytes, str]:
         return b"".join([PNG_MAGIC, *kept]), kind
     if not _tells_more(content):
         return content, kind
-    return _encode(open_picture(content, name))
+    return _encode(open_rgb(content, name))
 
 
 def png_of(image: Image.Image) -> bytes:
@@ -73,7 +73,7 @@ def _as_it_is(source: Path | bytes, name: str) -> tuple[bytes, str | None]:
     except OSError as error:
         raise PictureError(f"the file of {name} can't be read: {error.strerror}") from None
     try:
-        with open_image(content) as image:
+        with open_image_file(content) as image:
             is_shown = image.mode in _MODES and getattr(image, "n_frames", 1) == 1
             return content, _SHOWN.get(image.format or "") if is_shown else None
     except (OSError, ValueError, SyntaxError) as error:
@@ -81,7 +81,7 @@ def _as_it_is(source: Path | bytes, name: str) -> tuple[bytes, str | None]:
 
 
 def _tells_more(content: bytes) -> bool:
-    with open_image(content) as image:
+    with open_image_file(content) as image:
         return bool({"exif", "xmp", "comment", "photoshop", "mpoffset", "XML:com.adobe.xmp"} & set(image.info))
 
 

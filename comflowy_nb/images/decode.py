@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from PIL import ImageFile
 
 from comflowy_nb.errors import PictureError
-from comflowy_nb.workflow.files.images import open_image, too_many_pixels
+from comflowy_nb.workflow.files.images import open_image_file, too_many_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def check_picture(source: Path | bytes, *, max_px: int) -> Checked:
         kind = _kind(head)
         image, problem = None, None
         try:
-            size = _size_in_header(head, kind) or open_image(file, formats=[kind]).size
+            size = _size_in_header(head, kind) or open_image_file(file, formats=[kind]).size
         except _UNREADABLE as error:
             _assert_not_of_disk(error)
             raise PictureError(f"the {kind} is truncated or damaged: {error if str(error) else kind}") from error
@@ -89,7 +89,7 @@ def check_picture(source: Path | bytes, *, max_px: int) -> Checked:
 
 
 def _decode(file: IO[bytes], kind: str) -> Image.Image:
-    image = open_image(file, formats=[kind])
+    image = open_image_file(file, formats=[kind])
     # A JPEG of several pictures is read as its first (MPO); an animation is not a picture yet.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise PictureError(f"it is an animation ({kind}), which is not a picture this version keeps")

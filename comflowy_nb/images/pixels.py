@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from comflowy_nb.errors import PictureError
 from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files.images import assert_decodable, open_image
+from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ __all__ = [
     "Difference",
     "canvas_of",
     "find_difference",
-    "open_picture",
+    "open_rgb",
     "picture_size",
     "place",
     "preview_of",
@@ -65,7 +65,7 @@ class Difference:
     share: float | None = None  # of the pixels, how many differ at all
 
 
-def open_picture(source: Path | bytes, name: str) -> Image.Image:
+def open_rgb(source: Path | bytes, name: str) -> Image.Image:
     """The first picture of a file, upright, in RGB: alpha on white, 16 bits as 8.
 
     Raises
@@ -82,7 +82,7 @@ def picture_size(source: Path | bytes, name: str) -> tuple[int, int]:
     Raises
     ------
     PictureError
-        As `open_picture`, but for damage further on.
+        As `open_rgb`, but for damage further on.
     """
 
     def size(image: Image.Image) -> tuple[int, int]:
@@ -94,7 +94,7 @@ def picture_size(source: Path | bytes, name: str) -> tuple[int, int]:
 
 def _read(source: Path | bytes, name: str, use: Callable[[Image.Image], _Read]) -> _Read:
     try:
-        with open_image(source) as image:
+        with open_image_file(source) as image:
             assert_decodable(image, name)
             return use(image)
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.workflow.fields import WRAPPED
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,7 +91,7 @@ class Sheet:
 
 def write_value(value: Any) -> str:
     """A value as a person would type it, on one line."""
-    if isinstance(value, PictureInput):
+    if isinstance(value, InputImage):
         value = value.name
     if isinstance(value, str):
         return " ".join(value.split())

@@ -9,7 +9,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.layout.captions import Paragraph, Part, write_value
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -147,7 +147,7 @@ def _identity(value: Any) -> str:
 
 def _exact(value: Any) -> str:
     """A value as JSON in which nothing is hidden."""
-    if isinstance(value, PictureInput):
+    if isinstance(value, InputImage):
         return f"{value.name} ({value.content_sha256[:6]})"
     text = _EDGE_SPACE.sub(r"\\u0020", json.dumps(value, ensure_ascii=False, default=str))
     return "".join(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.sweep_sheet import Heading, Headings, SweepSheet
     from comflowy_nb.layout.sweep_sizes import Pictures
     from comflowy_nb.layout.text_and_grid import Measure
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
 
 __all__ = ["Slot", "SweepPage", "Thumb", "arrange_sweep"]
 
@@ -54,7 +54,7 @@ class Slot:
 class Thumb:
     """A picture that is the value of an axis, within a square."""
 
-    picture: PictureInput
+    picture: InputImage
     x: int
     y: int
     side: int
@@ -198,7 +198,7 @@ class _Placing:
             picture = axis.pictures[row] if axis.pictures else None
             self._write_label(page, axis.values[row], x, y + down * self._sizes.row, picture)
 
-    def _write_label(self, page: SweepPage, heading: Heading, x: int, top: float, picture: PictureInput | None) -> None:
+    def _write_label(self, page: SweepPage, heading: Heading, x: int, top: float, picture: InputImage | None) -> None:
         width, height = self._sizes.label - 12, self._sizes.box[1]
         most = max(1, height // LINE_PX)
         wrapped = wrap_header(heading.text, width, self._measure, max_lines=most)

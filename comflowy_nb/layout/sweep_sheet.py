@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from comflowy_nb.layout.captions import Paragraph, Part
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
 
 __all__ = ["Heading", "Headings", "Panel", "SweepSheet"]
 
@@ -31,7 +31,7 @@ class Headings:
     name: str
     values: tuple[Heading, ...]
     note: str = ""
-    pictures: tuple[PictureInput | None, ...] = field(default=(), repr=False)
+    pictures: tuple[InputImage | None, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from comflowy_nb.layout.captions import (
 from comflowy_nb.layout.legends import entry, keep_differences, write_apart
 from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -157,7 +157,7 @@ def _write_axis(
         legend.append((axis.name, index, entry(parts, said[index])))
     note = max((heading.note for heading in headings), key=len)
     pictures = tuple(
-        next((one for one in value.params.values() if isinstance(one, PictureInput)), None) for value in axis.values
+        next((one for one in value.params.values() if isinstance(one, InputImage)), None) for value in axis.values
     )
     shown = pictures if any(picture is not None for picture in pictures) else ()
     return Headings(axis.name, name, tuple(headings), note, shown), legend

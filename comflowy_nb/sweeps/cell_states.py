@@ -64,5 +64,5 @@ def chosen_pictures(
     pictures: Sequence[PictureRecord], *, node: str | None = None, image: int | None = None
 ) -> list[PictureRecord]:
     """The pictures of a cell that are shown: those of one node, and of these the one of that index."""
-    found = [picture for picture in pictures if node is None or picture.node == node]
+    found = [record for record in pictures if node is None or record.node == node]
     return found if image is None else found[image : image + 1]

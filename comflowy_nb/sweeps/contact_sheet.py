@@ -304,8 +304,8 @@ class _Drawing:
         found: list[Image.Image] = []
         for picture in cell.run.record.pictures[:_MOSAIC]:
             try:
-                with Image.open(self._thumbnail(picture)) as image:
-                    found.append(image.convert("RGB"))
+                with Image.open(self._thumbnail(picture)) as opened:
+                    found.append(opened.convert("RGB"))
             except (PictureError, OSError):
                 continue
         if not found:

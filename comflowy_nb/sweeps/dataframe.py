@@ -16,7 +16,7 @@ from PIL import Image
 from comflowy_nb.errors import PictureError
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, flatten
 from comflowy_nb.layout.html_text import without_mathematics
-from comflowy_nb.workflow.files.images import assert_decodable, open_image
+from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class Thumbnail:
         # The smallest thumbnail made at download will do; the original where somebody removed it.
         for path in (self.path.with_suffix(f".t{min(THUMBNAIL_SIZES_PX)}.jpg"), self.path):
             try:
-                with open_image(path) as image:
+                with open_image_file(path) as image:
                     image.draft("RGB", (2 * SIDE_PX, 2 * SIDE_PX))
                     assert_decodable(image, self.text)
                     small = flatten(image)

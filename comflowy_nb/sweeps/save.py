@@ -16,7 +16,7 @@ from comflowy_nb.images.store import picture_path, thumbnail_path
 from comflowy_nb.layout.captions import stand_out
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.contact_sheet import draw_sheets
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -219,4 +219,4 @@ def _cell(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return {"picture": value.name, "sha256": value.content_sha256} if isinstance(value, PictureInput) else value
+    return {"picture": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value

@@ -18,7 +18,7 @@ from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.outcome_errors import RETRY
 from comflowy_nb.workflow.axes.read import axes_from_json
 from comflowy_nb.workflow.axes.types import Cell
-from comflowy_nb.workflow.images import PictureInput, is_picture, picture_of
+from comflowy_nb.workflow.images import InputImage, input_of, is_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -369,9 +369,9 @@ def _fits(cell: SweepCell, name: str, value: Any) -> bool:
     if any(label == str(value) for axis, label in cell.labels.items() if axis == name or axis.endswith(f"::{name}")):
         return True
     if is_picture(value):
-        value = picture_of(value).content_sha256
+        value = input_of(value).content_sha256
     values = [own for key, own in cell.params.items() if key == name or key.endswith(f"::{name}")]
-    values = [own.content_sha256 if isinstance(own, PictureInput) else own for own in values]
+    values = [own.content_sha256 if isinstance(own, InputImage) else own for own in values]
     return any(own == value or (isinstance(value, str) and str(own) == value) for own in values)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import PictureError, SettingsError
 from comflowy_nb.layout.captions import name_fields
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -129,7 +129,7 @@ def _columns(ids: Sequence[str], taken: Iterable[str]) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    return value.name if isinstance(value, PictureInput) else value
+    return value.name if isinstance(value, InputImage) else value
 
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:

@@ -13,7 +13,7 @@ from comflowy_nb.database.records import PictureRecord, RunRecord, may_move
 from comflowy_nb.errors import PictureError, RefError, RunTimeout
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.listeners import Listeners
-from comflowy_nb.workflow.files.images import assert_decodable, open_image
+from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ class RunImage:
         PictureError
             If it is not on disk, or has more pixels than `picture_max_px`.
         """
-        image = open_image(self.path)
+        image = open_image_file(self.path)
         assert_decodable(image, self.ref)
         image.load()
         return image

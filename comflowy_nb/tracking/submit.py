@@ -16,7 +16,7 @@ from comflowy_nb.tracking.registry import workflow_key
 from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,7 +71,7 @@ class Entrance:
             content_sha256 = history.inputs.find(identity, value)
             content = None if content_sha256 is None else self._uploads.kept(content_sha256)
             if content_sha256 is not None and content is not None:
-                found[key] = PictureInput(value, content_sha256, partial(bytes, content))
+                found[key] = InputImage(value, content_sha256, partial(bytes, content))
         return found
 
     def intent(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.errors import HistoryError, WorkflowError
 from comflowy_nb.images.atomic_files import write_file
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ class Uploads:
             If it refused one or gave no usable answer.
         """
         return {
-            field: self._give(value, field) if isinstance(value, PictureInput) else value
+            field: self._give(value, field) if isinstance(value, InputImage) else value
             for field, value in values.items()
         }
 
@@ -70,12 +70,12 @@ class Uploads:
             value.content_sha256: (value, field)
             for values in many
             for field, value in values.items()
-            if isinstance(value, PictureInput)
+            if isinstance(value, InputImage)
         }
         for picture, field in pictures.values():
             self._give(picture, field)
 
-    def _give(self, picture: PictureInput, field: str) -> str:
+    def _give(self, picture: InputImage, field: str) -> str:
         with self._lock:
             given = self._given.setdefault(picture.content_sha256, _Given())
         if given.name is not None:
@@ -97,7 +97,7 @@ class _Given:
         self.name: str | None = None
         self._lock = threading.Lock()
 
-    def take(self, service: Service, picture: PictureInput) -> str | None:
+    def take(self, service: Service, picture: InputImage) -> str | None:
         with self._lock:
             if self.name is None:
                 self.name = service.upload(picture.name, picture.load())
@@ -115,7 +115,7 @@ def kept_input(folder: Path, content_sha256: str) -> bytes | None:
         raise HistoryError(f"a kept picture can't be read: {error.strerror}") from error
 
 
-def _keep(folder: Path, picture: PictureInput) -> None:
+def _keep(folder: Path, picture: InputImage) -> None:
     path = _path(folder, picture.content_sha256)
     if path is None or path.exists():
         return

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 __all__ = ["canonical_json", "request_key"]
 
@@ -60,7 +60,7 @@ def _canonical(value: object) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"{value} is no JSON number")
         return int(value) if value.is_integer() else value
-    if isinstance(value, PictureInput):
+    if isinstance(value, InputImage):
         return {"picture": {"sha256": value.content_sha256}}
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):

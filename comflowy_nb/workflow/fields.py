@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import as_json, plain, read_untyped, rounded, shown, text_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Field:
         Parameters
         ----------
         value
-            A JSON value, a number of numpy's, or a `PictureInput` (IMAGEUPLOAD and UNKNOWN). A number becomes text
+            A JSON value, a number of numpy's, or a `InputImage` (IMAGEUPLOAD and UNKNOWN). A number becomes text
             for STRING, a whole float an integer for INT.
 
         Raises
@@ -194,7 +194,7 @@ class Field:
                 return self._select(value)
             case FieldType.CHOICE:
                 return self._choose(value)
-            case FieldType.UNKNOWN if not isinstance(value, PictureInput):
+            case FieldType.UNKNOWN if not isinstance(value, InputImage):
                 try:
                     return as_json(value)
                 except ValueError as error:
@@ -286,8 +286,8 @@ class Field:
 _KINDS: dict[FieldType, tuple[type | tuple[type, ...], str]] = {
     FieldType.BOOLEAN: (bool, "is not true or false"),
     FieldType.STRING: (str, "is not a text"),
-    FieldType.IMAGEUPLOAD: ((str, PictureInput), "is neither a picture nor the name or address of one"),
-    FieldType.UNKNOWN: (PictureInput, "can't be sent"),
+    FieldType.IMAGEUPLOAD: ((str, InputImage), "is neither a picture nor the name or address of one"),
+    FieldType.UNKNOWN: (InputImage, "can't be sent"),
 }
 
 

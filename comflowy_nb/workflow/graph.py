@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import FieldError, PictureError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
 from comflowy_nb.workflow.files.bounded import MAX_JSON_BYTES, read_text
-from comflowy_nb.workflow.files.images import open_image
+from comflowy_nb.workflow.files.images import open_image_file
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
@@ -245,7 +245,7 @@ def _notes_of(path: Path) -> dict[str, str]:
     from PIL import Image  # noqa: PLC0415 - heavy, and only needed where a picture is asked
 
     try:
-        with open_image(path) as image:
+        with open_image_file(path) as image:
             notes = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
             # ComfyUI writes `prompt:{...}` and `workflow:{...}` into Exif tags. PNG's own getexif decodes the pixels.
             for value in Image.Image.getexif(image).values():

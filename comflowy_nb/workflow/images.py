@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files.images import open_image
+from comflowy_nb.workflow.files.images import open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from PIL import Image
 
-__all__ = ["PictureInput", "is_picture", "open_picture", "picture_of", "picture_of_bytes", "picture_of_run"]
+__all__ = ["InputImage", "input_of", "input_of_bytes", "input_of_run", "is_picture", "open_input"]
 
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
 
 
 @dataclass(frozen=True, slots=True)
-class PictureInput:
+class InputImage:
     """A picture on its way into a run.
 
     `content_sha256` stands for it in the request key; `load` gives the bytes of the file to upload, the same at
@@ -37,7 +37,7 @@ class PictureInput:
     source: str = field(default="", repr=False, compare=False)
 
 
-def open_picture(path: str | os.PathLike[str], *, name: str | None = None) -> PictureInput:
+def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> InputImage:
     """A picture file, read now.
 
     Raises
@@ -55,10 +55,10 @@ def open_picture(path: str | os.PathLike[str], *, name: str | None = None) -> Pi
         content = file.read_bytes()
     except OSError as error:
         raise PictureError(f"{file.name} can't be read: {error.strerror}") from error
-    return picture_of_bytes(content, name or file.name, source=file.as_posix())
+    return input_of_bytes(content, name or file.name, source=file.as_posix())
 
 
-def picture_of_bytes(content: bytes, name: str, *, source: str = "") -> PictureInput:
+def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage:
     """The content of a picture file.
 
     Raises
@@ -69,17 +69,17 @@ def picture_of_bytes(content: bytes, name: str, *, source: str = "") -> PictureI
     if len(content) > settings.picture_max_bytes:
         raise PictureError(f"{name} has {len(content)} bytes, more than picture_max_bytes allows")
     _recognise(content, name)
-    return PictureInput(name, hashlib.sha256(content).hexdigest(), lambda: content, source)
+    return InputImage(name, hashlib.sha256(content).hexdigest(), lambda: content, source)
 
 
 def is_picture(value: object) -> bool:
     """Whether a Python object is a picture: an input, a PIL image, an array of pixels, a path, a run's image."""
-    if isinstance(value, (PictureInput, os.PathLike)):
+    if isinstance(value, (InputImage, os.PathLike)):
         return True
     return _is_image(value) or _is_run_image(value) or _is_pixels(value)
 
 
-def picture_of(value: object) -> PictureInput:
+def input_of(value: object) -> InputImage:
     """The input that a Python object makes.
 
     Parameters
@@ -92,12 +92,12 @@ def picture_of(value: object) -> PictureInput:
     PictureError
         If it is none of that, or can't be read.
     """
-    if isinstance(value, PictureInput):
+    if isinstance(value, InputImage):
         return value
     if isinstance(value, os.PathLike):
-        return open_picture(value)
+        return open_input(value)
     if _is_run_image(value):
-        return picture_of_run(value)
+        return input_of_run(value)
     if _is_image(value):
         return _encode(value)  # type: ignore[arg-type]
     if _is_pixels(value):
@@ -105,7 +105,7 @@ def picture_of(value: object) -> PictureInput:
     raise PictureError(f"a {type(value).__name__} is no picture")
 
 
-def picture_of_run(image: Any) -> PictureInput:
+def input_of_run(image: Any) -> InputImage:
     """The input that a run's image makes; it is called as its reference is.
 
     Raises
@@ -114,12 +114,12 @@ def picture_of_run(image: Any) -> PictureInput:
         If it is not on disk.
     """
     name = f"{image.ref.rstrip(']').replace('[', '_')}{image.path.suffix}"
-    return replace(open_picture(image.path, name=name), source=image.ref)
+    return replace(open_input(image.path, name=name), source=image.ref)
 
 
 def _recognise(content: bytes, name: str) -> None:
     try:
-        open_image(content).close()
+        open_image_file(content).close()
     except Exception as error:  # Pillow raises many kinds for what is no picture
         raise PictureError(f"{name} is no picture that can be read") from error
 
@@ -159,7 +159,7 @@ def _image_of(pixels: Any) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _encode(image: Image.Image) -> PictureInput:
+def _encode(image: Image.Image) -> InputImage:
     """An image as a PNG. Its identity is its pixels: two versions of a library pack them differently."""
     if image.mode not in _PNG_MODES:
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
@@ -170,6 +170,6 @@ def _encode(image: Image.Image) -> PictureInput:
     content = buffer.getvalue()
     source = getattr(image, "filename", "")  # Pillow knows the file of an image that was opened from one
     file = source if isinstance(source, str) else os.fsdecode(source)
-    return PictureInput(
+    return InputImage(
         f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content, Path(file).as_posix() if file else ""
     )

@@ -14,7 +14,7 @@ from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
 from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.finder import PICTURES
-from comflowy_nb.workflow.images import is_picture, open_picture, picture_of
+from comflowy_nb.workflow.images import input_of, is_picture, open_input
 from comflowy_nb.workflow.syntax.body_blocks import read_block
 from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
@@ -25,7 +25,7 @@ from comflowy_nb.workflow.syntax.selections import read_selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = [
@@ -102,7 +102,7 @@ def resolve(
     *,
     namespace: Mapping[str, Any] | None = None,
     draw: Callable[[Field | None, str], int] = draw_seed,
-    open_run: Callable[[str], PictureInput] | None = None,
+    open_run: Callable[[str], InputImage] | None = None,
 ) -> Resolved:
     """The params of one run.
 
@@ -133,7 +133,7 @@ def resolve(
     return Resolved(reader.params, tuple(reader.params), reader.drawn)
 
 
-def _no_runs(ref: str) -> PictureInput:
+def _no_runs(ref: str) -> InputImage:
     raise RefError(f"run:{ref}: the pictures of runs can't be read here")
 
 
@@ -145,7 +145,7 @@ class Reader:
         workflow: Workflow,
         namespace: Mapping[str, Any] | None,
         draw: Callable[[Field | None, str], int],
-        open_run: Callable[[str], PictureInput] | None,
+        open_run: Callable[[str], InputImage] | None,
     ) -> None:
         self.workflow = workflow
         self.namespace = namespace
@@ -282,7 +282,7 @@ class Reader:
         value = plain(value)
         if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
             if is_picture(value):
-                return picture_of(value)
+                return input_of(value)
             if isinstance(value, str):
                 self.check_not_a_file(one, value, typed=True)
                 return self._read_picture(one, value) or value
@@ -324,7 +324,7 @@ class Reader:
         self.drawn[one.id] = seed
         return seed
 
-    def _read_picture(self, one: Field, text: str) -> PictureInput | None:
+    def _read_picture(self, one: Field, text: str) -> InputImage | None:
         """The picture that `file:PATH` or `run:REF[0]` names, where that is what the text means."""
         if one.type not in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
             return None
@@ -335,7 +335,7 @@ class Reader:
             raise FieldError(f"{one.where}: {rest} may name several files, but a run takes one; {_SWEEP}")
         try:
             if kind == "file":
-                return open_picture(rest)
+                return open_input(rest)
             return self.open_run(rest)
         except (PictureError, RefError):
             if one.type is FieldType.UNKNOWN:  # a text that begins so

@@ -14,7 +14,7 @@ from comflowy_nb.database.records import PictureRecord
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError, RefError
 from comflowy_nb.services.base import Status
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_entered_again_it_takes_the_newest_headers_and_order(sweeps, sweep_inten
 
 
 def test_a_picture_among_the_params_is_kept_by_its_content(sweeps, sweep_intent):
-    picture = PictureInput("photo.png", "ab" * 32, bytes)
+    picture = InputImage("photo.png", "ab" * 32, bytes)
     sweep = sweeps.enter(sweep_intent(), [(1, (0,), {"10::image": picture, "3::seed": 2**64 - 1}, "k")])
     (cell,) = sweeps.cells(sweep.token)
     assert cell.params == {"10::image": {"picture": "photo.png", "sha256": "ab" * 32}, "3::seed": 2**64 - 1}

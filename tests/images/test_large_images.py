@@ -18,7 +18,7 @@ from comflowy_nb import params_from
 from comflowy_nb.errors import PictureError
 from comflowy_nb.images.pixels import find_difference
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.images import open_picture
+from comflowy_nb.workflow.images import open_input
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 255}},
@@ -86,7 +86,7 @@ def test_an_input_image_that_pillow_refuses_to_open_is_submitted(tmp_path, low_p
     """`file:huge.png` was "no picture that can be read"."""
     path = tmp_path / "huge.image"
     Image.new("RGB", (100, 80)).save(path, kind)
-    assert open_picture(path).load() == path.read_bytes()
+    assert open_input(path).load() == path.read_bytes()
 
 
 def test_the_recipe_of_an_image_that_pillow_refuses_to_open_is_read(tmp_path, low_pillow_limit):
@@ -110,7 +110,7 @@ import numpy, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin
 from comflowy_nb import params_from
 from comflowy_nb.images.store import keep_picture, thumbnail_path
 from comflowy_nb.services.base import Output
-from comflowy_nb.workflow.images import open_picture
+from comflowy_nb.workflow.images import open_input
 
 path, folder = Path(sys.argv[1]), Path(sys.argv[2])
 content = path.read_bytes()
@@ -120,7 +120,7 @@ class Stream:
         yield content
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 record = keep_picture(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
-open_picture(path)
+open_input(path)
 print(params_from(path)["1::width"])
 grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 print(record.state, record.width_px, (folder / record.file).read_bytes() == content, grown_mib < 60)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.images.browser_images import for_browser, without_notes
-from comflowy_nb.images.pixels import canvas_of, find_difference, open_picture, picture_size, place, preview_of
+from comflowy_nb.images.pixels import canvas_of, find_difference, open_rgb, picture_size, place, preview_of
 from comflowy_nb.settings import settings
 
 
@@ -105,7 +105,7 @@ def test_a_large_picture_gets_a_map_of_moderate_size():
 )
 def test_every_kind_of_picture_is_read_as_a_browser_shows_it(image, pixel):
     content = encoded(image)
-    assert open_picture(content, "x").getpixel((0, 0)) == pixel
+    assert open_rgb(content, "x").getpixel((0, 0)) == pixel
     assert picture_size(content, "x") == (4, 4)
 
 
@@ -114,7 +114,7 @@ def test_an_animation_is_its_first_picture_in_python_and_in_the_browser():
     for kind in ("GIF", "PNG", "WEBP"):
         options = {"lossless": True} if kind == "WEBP" else {}
         content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-        assert open_picture(content, "x").getpixel((0, 0)) == (255, 0, 0)
+        assert open_rgb(content, "x").getpixel((0, 0)) == (255, 0, 0)
         given, media_type = for_browser(content, "x")
         assert media_type == "image/png"
         assert getattr(Image.open(io.BytesIO(given)), "n_frames", 1) == 1
@@ -125,7 +125,7 @@ def test_a_photo_that_was_taken_upright_is_upright():
     exif[0x0112] = 6
     content = encoded(Image.new("RGB", (40, 20), "red"), "JPEG", exif=exif)
     assert picture_size(content, "x") == (20, 40)
-    assert open_picture(content, "x").size == (20, 40)
+    assert open_rgb(content, "x").size == (20, 40)
     assert for_browser(content, "x") == (content, "image/jpeg")  # browsers turn it by themselves
     bare, kind = without_notes(content, "image/jpeg", "x")
     assert Image.open(io.BytesIO(bare)).size == (20, 40)
@@ -166,17 +166,17 @@ def test_previews_are_small_and_never_enlarged():
 
 def test_what_is_no_picture_is_said_plainly(tmp_path):
     with pytest.raises(PictureError, match=r"^notes is no picture that can be read$"):
-        open_picture(b"hello", "notes")
+        open_rgb(b"hello", "notes")
     with pytest.raises(PictureError, match=r"the file of a.png is not there any more"):
-        open_picture(tmp_path / "a.png", "a.png")
+        open_rgb(tmp_path / "a.png", "a.png")
     with pytest.raises(PictureError, match=r"the file of a.png can't be read"):
         for_browser(tmp_path / "a.png", "a.png")
     broken = encoded(Image.fromarray(noise()))[:-200]
     with pytest.raises(PictureError, match="half is no picture"):
-        open_picture(broken, "half")
+        open_rgb(broken, "half")
 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded():
     settings.picture_max_px = 1000
     with pytest.raises(PictureError, match="large has 40 x 30 pixels, more than picture_max_px allows"):
-        open_picture(encoded(Image.fromarray(noise())), "large")
+        open_rgb(encoded(Image.fromarray(noise())), "large")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from comflowy_nb.layout.captions import letter_of, name_fields, seeds_of, write_value
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 
 def test_names_are_short_where_that_is_clear():
@@ -25,7 +25,7 @@ def test_seeds_are_whole_numbers_in_fields_called_so():
 
 
 def test_a_picture_is_written_as_its_name():
-    assert write_value(PictureInput("sky.png", "0" * 64, bytes)) == "sky.png"
+    assert write_value(InputImage("sky.png", "0" * 64, bytes)) == "sky.png"
 
 
 def test_letters_go_on_after_z():

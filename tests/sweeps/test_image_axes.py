@@ -212,7 +212,7 @@ def test_words_on_the_grid_are_names(client, folder):
     labelled = client.sweep("img2img", {FIELD: {"day": "file:a.png", "night": "file:b.png"}}, timeout=30)
     shared = client.sweep("img2img", line("file:c.png", denoise="0.2,0.5"), timeout=30)
     for swept in (labelled, shared):
-        assert "PictureInput" not in repr(sheet_of_sweep(swept, swept.layout))
+        assert "InputImage" not in repr(sheet_of_sweep(swept, swept.layout))
     assert "c.png" in repr(sheet_of_sweep(shared, shared.layout))
 
 

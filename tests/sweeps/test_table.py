@@ -13,7 +13,7 @@ from PIL import Image
 from comflowy_nb.services.base import Status
 from comflowy_nb.sweeps.table import table_of, to_dataframe
 from comflowy_nb.workflow.axes.read import Axis, AxisValue
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 pd = pytest.importorskip("pandas")
 
@@ -82,7 +82,7 @@ def test_an_axis_may_be_called_like_a_column(swept, axis):
 
 
 def test_an_input_picture_is_told_by_its_name(swept):
-    photo = PictureInput("photo.png", "ab" * 32, bytes)
+    photo = InputImage("photo.png", "ab" * 32, bytes)
     values = Axis("image", "values", ("10::image",), (AxisValue({"10::image": photo}, "photo.png"),))
     sweep = swept(values, ends={1: None})
     assert table_of(sweep.cells)[0]["image label"] == "photo.png"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from comflowy_nb.workflow.canonical import canonical_json, request_key
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -90,9 +90,9 @@ def test_a_graph_is_keyed_with_its_params_applied():
 
 
 def test_a_picture_is_its_content():
-    one = {"1::image": PictureInput("a.png", "0" * 64, lambda: b"x")}
-    same = {"1::image": PictureInput("b.png", "0" * 64, lambda: b"x")}
-    other = {"1::image": PictureInput("a.png", "1" * 64, lambda: b"y")}
+    one = {"1::image": InputImage("a.png", "0" * 64, lambda: b"x")}
+    same = {"1::image": InputImage("b.png", "0" * 64, lambda: b"x")}
+    other = {"1::image": InputImage("a.png", "1" * 64, lambda: b"y")}
     assert request_key("s", "w", one) == request_key("s", "w", same) != request_key("s", "w", other)
     assert request_key("s", GRAPH, {"3::seed": one["1::image"]}) == request_key(
         "s", GRAPH, {"3::seed": same["1::image"]}

@@ -9,7 +9,7 @@ from PIL import Image
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.images import PictureInput, is_picture, open_picture, picture_of
+from comflowy_nb.workflow.images import InputImage, input_of, is_picture, open_input
 
 
 def decoded(picture):
@@ -20,7 +20,7 @@ def test_a_file_is_known_by_its_content_and_read_at_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (3, 2), "red").save(path)
     content = path.read_bytes()
-    picture = open_picture(path)
+    picture = open_input(path)
     path.unlink()
     assert picture.content_sha256 == hashlib.sha256(content).hexdigest()
     assert picture.load() == content
@@ -30,7 +30,7 @@ def test_a_file_is_known_by_its_content_and_read_at_once(tmp_path):
 def test_a_picture_is_equal_to_another_of_the_same_content(tmp_path):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (3, 2), "red").save(tmp_path / name)
-    first, second = (open_picture(tmp_path / name, name="x") for name in ("a.png", "b.png"))
+    first, second = (open_input(tmp_path / name, name="x") for name in ("a.png", "b.png"))
     assert first == second
 
 
@@ -39,11 +39,11 @@ def test_files_that_are_no_pictures_are_refused_plainly(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("notes.txt", "empty.png"):
         with pytest.raises(PictureError, match=f"{name} is no picture"):
-            open_picture(tmp_path / name)
+            open_input(tmp_path / name)
     with pytest.raises(PictureError, match="there is no file"):
-        open_picture(tmp_path / "gone.png")
+        open_input(tmp_path / "gone.png")
     with pytest.raises(PictureError, match="there is no file"):
-        open_picture(tmp_path)
+        open_input(tmp_path)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
@@ -51,20 +51,20 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path.write_bytes(b"\0" * 2000)
     settings.picture_max_bytes = 1024
     with pytest.raises(PictureError, match="picture_max_bytes"):
-        open_picture(path)
+        open_input(path)
 
 
 def test_an_error_tells_no_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(PictureError) as caught:
-        open_picture(tmp_path / "notes.txt")
+        open_input(tmp_path / "notes.txt")
     assert str(tmp_path) not in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
 def test_an_image_of_any_mode_becomes_a_png(mode):
     image = Image.new("RGB", (5, 4), (200, 30, 40)).convert(mode)
-    picture = picture_of(image)
+    picture = input_of(image)
     assert decoded(picture).format == "PNG"
     assert np.abs(np.asarray(decoded(picture).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
 
@@ -72,23 +72,23 @@ def test_an_image_of_any_mode_becomes_a_png(mode):
 def test_an_image_is_known_by_its_pixels(tmp_path):
     one, same, other = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "red"), Image.new("RGB", (2, 8), "red")
     same.info["comment"] = "of no account"
-    assert picture_of(one).content_sha256 == picture_of(same).content_sha256 != picture_of(other).content_sha256
+    assert input_of(one).content_sha256 == input_of(same).content_sha256 != input_of(other).content_sha256
 
 
 def test_transparency_is_kept():
     image = Image.new("P", (2, 2), 0)
     image.info["transparency"] = 0
-    assert decoded(picture_of(image)).convert("RGBA").getpixel((0, 0))[3] == 0
+    assert decoded(input_of(image)).convert("RGBA").getpixel((0, 0))[3] == 0
 
 
 def test_arrays_are_pixels():
     whole = np.array([[[255, 0, 0], [0, 128, 255]]], np.uint8)
-    assert (np.asarray(decoded(picture_of(whole))) == whole).all()
-    assert picture_of(whole / 255).content_sha256 == picture_of(whole).content_sha256
-    assert decoded(picture_of(np.zeros((3, 4), np.uint8))).size == (4, 3)
-    assert decoded(picture_of(np.zeros((3, 4, 1), np.uint8))).mode == "L"
-    assert decoded(picture_of(np.zeros((3, 4, 4), np.uint8))).mode == "RGBA"
-    assert picture_of(whole[:, ::-1]).content_sha256 != picture_of(whole).content_sha256
+    assert (np.asarray(decoded(input_of(whole))) == whole).all()
+    assert input_of(whole / 255).content_sha256 == input_of(whole).content_sha256
+    assert decoded(input_of(np.zeros((3, 4), np.uint8))).size == (4, 3)
+    assert decoded(input_of(np.zeros((3, 4, 1), np.uint8))).mode == "L"
+    assert decoded(input_of(np.zeros((3, 4, 4), np.uint8))).mode == "RGBA"
+    assert input_of(whole[:, ::-1]).content_sha256 != input_of(whole).content_sha256
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,16 @@ def test_arrays_are_pixels():
 )
 def test_arrays_that_are_no_pixels_are_refused(array):
     with pytest.raises(PictureError, match=r"no picture|is a picture only"):
-        picture_of(array)
+        input_of(array)
 
 
 def test_what_counts_as_a_picture(tmp_path):
-    for value in (tmp_path, Image.new("L", (1, 1)), np.zeros((2, 2)), PictureInput("a", "b", bytes)):
+    for value in (tmp_path, Image.new("L", (1, 1)), np.zeros((2, 2)), InputImage("a", "b", bytes)):
         assert is_picture(value)
     for value in (1, "a.png", [1], np.zeros(3), np.zeros((2, 2, 7)), b"", None, {}):
         assert not is_picture(value)
     with pytest.raises(PictureError):
-        picture_of("a.png")
+        input_of("a.png")
 
 
 def test_the_image_of_a_run_is_its_file(tmp_path):
@@ -119,9 +119,9 @@ def test_the_image_of_a_run_is_its_file(tmp_path):
     Image.new("RGB", (3, 2), "red").save(path)
     image = RunImage(Run, PictureRecord(0, "9", 0, "kept"), path)
     assert is_picture(image)
-    assert picture_of(image) == open_picture(path, name="r1_0.png")
-    assert picture_of(image).source == "r1[0]", "what its reference is, not the name of the file it is kept in"
+    assert input_of(image) == open_input(path, name="r1_0.png")
+    assert input_of(image).source == "r1[0]", "what its reference is, not the name of the file it is kept in"
 
 
 def test_what_it_holds_is_not_in_its_repr():
-    assert "lambda" not in repr(PictureInput("a.png", "0" * 64, lambda: b"x"))
+    assert "lambda" not in repr(InputImage("a.png", "0" * 64, lambda: b"x"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, RefError
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
 from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Setting, draw_seed, resolve, settings_from_mapping
@@ -360,7 +360,7 @@ def test_a_file_is_a_picture_where_pictures_go(workflow, undescribed, photo):
     for one in (workflow, undescribed):
         for typed in ('10::image="file:my photo.png"', f"10::image='file:{photo}'"):
             picture = line(one, typed)["10::image"]
-            assert isinstance(picture, PictureInput)
+            assert isinstance(picture, InputImage)
             assert (picture.name, picture.content_sha256, picture.load()) == (
                 "my photo.png",
                 digest,
@@ -383,7 +383,7 @@ def test_a_file_that_is_not_there_is_a_text_only_where_the_type_is_unknown(workf
 
 
 def test_a_run_gives_its_picture(workflow, undescribed):
-    picture = PictureInput("r41_0.png", "0" * 64, lambda: b"")
+    picture = InputImage("r41_0.png", "0" * 64, lambda: b"")
 
     def open_run(ref):
         if ref != "r41[0]":
@@ -406,8 +406,8 @@ def test_pictures_of_python_are_inputs(workflow, undescribed, photo):
     names = {"path": photo, "image": Image.open(photo)}
     for one in (workflow, undescribed):
         for name in names:
-            assert isinstance(line(one, f"10::image={{{name}}}", namespace=names)["10::image"], PictureInput)
-        assert isinstance(resolve(one, settings_from_mapping({"10::image": photo})).params["10::image"], PictureInput)
+            assert isinstance(line(one, f"10::image={{{name}}}", namespace=names)["10::image"], InputImage)
+        assert isinstance(resolve(one, settings_from_mapping({"10::image": photo})).params["10::image"], InputImage)
     assert "is not a number" in problems(line, workflow, "cfg={image}", namespace=names)[0]
 
 

@@ -25,7 +25,7 @@ from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.layout.captions import Part
 from comflowy_nb.layout.text_and_grid import LINE_PX, wrap
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files.images import assert_decodable, open_image
+from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,7 +112,7 @@ def read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
         If it can't be decoded, or has too many pixels.
     """
     try:
-        with open_image(path) as opened:
+        with open_image_file(path) as opened:
             opened.draft("RGB", size)
             assert_decodable(opened, "kept on disk, but not shown: the image")
             return flatten(opened).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -18,7 +18,7 @@ from comflowy_nb.notebook.display.run_grid import Grid
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
 from comflowy_nb.sweeps.cell_states import Look, chosen_pictures, look_of
-from comflowy_nb.workflow.files.images import assert_decodable, open_image
+from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -176,7 +176,7 @@ class SweepPainting:
         """The small picture of an axis's value."""
         side = thumb.side * self.scale
         try:
-            with open_image(thumb.picture.load()) as opened:
+            with open_image_file(thumb.picture.load()) as opened:
                 opened.draft("RGB", (side, side))
                 assert_decodable(opened, thumb.picture.name)
                 small = flatten(opened)
@@ -209,9 +209,9 @@ class SweepPainting:
             at = (corner[0] + round(part.x * scale), corner[1] + round(part.y * scale))
             size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
             assert part.tile.picture is not None
-            self._paper.paste(self._picture(images[part.tile.picture], size), at)
+            self._paper.paste(self._load_tile(images[part.tile.picture], size), at)
 
-    def _picture(self, image: RunImage, size: tuple[int, int]) -> Image.Image:
+    def _load_tile(self, image: RunImage, size: tuple[int, int]) -> Image.Image:
         """The picture in this size, or why there is none."""
         record, scale = image.record, self.scale
         box = (max(1, size[0] // scale), max(1, size[1] // scale))

@@ -23,7 +23,7 @@ from comflowy_nb.workflow.syntax.json_values import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
 
 __all__ = [
     "EXACT",
@@ -85,7 +85,7 @@ class Control(ABC):
         self.input.value = value
 
     @property
-    def picture(self) -> PictureInput | None:
+    def picture(self) -> InputImage | None:
         """The picture that stands there, if it is one of a person's own."""
         return None
 

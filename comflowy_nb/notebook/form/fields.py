@@ -28,7 +28,7 @@ from comflowy_nb.notebook.form.image_control import PictureControl
 from comflowy_nb.notebook.form.number_controls import DigitsControl, NumberControl, SliderControl, has_few_places
 from comflowy_nb.notebook.form.seed_control import SeedControl
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.values import draw_seed
 
@@ -66,7 +66,7 @@ class FormBody:
         *,
         changed: Callable[[], None],
         service: Service,
-        open_run: Callable[[str], PictureInput],
+        open_run: Callable[[str], InputImage],
         has_graph: bool = False,
     ) -> None:
         self._has_graph = has_graph
@@ -284,7 +284,7 @@ class FormBody:
 
     def _written(self, key: str) -> str:
         value = self._values.get(key, self._fields[key].value)
-        return value.name if isinstance(value, PictureInput) else "" if value is None else write_value(value)
+        return value.name if isinstance(value, InputImage) else "" if value is None else write_value(value)
 
     def _filter(self, change: Any) -> None:
         words = str(change["new"]).casefold().split()

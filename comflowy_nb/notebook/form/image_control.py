@@ -10,8 +10,8 @@ import ipywidgets as widgets
 from comflowy_nb.errors import FieldError, PictureError, RefError
 from comflowy_nb.notebook.form.controls import Control
 from comflowy_nb.notebook.widget_versions import TOOLTIP, take_upload
-from comflowy_nb.workflow.files.images import assert_decodable, open_image
-from comflowy_nb.workflow.images import PictureInput, is_picture, open_picture, picture_of, picture_of_bytes
+from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
+from comflowy_nb.workflow.images import InputImage, input_of, input_of_bytes, is_picture, open_input
 from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class PictureControl(Control):
 
     is_wide = True
 
-    def __init__(self, field: Field, label: str, *, can_upload: bool, open_run: Callable[[str], PictureInput]) -> None:
+    def __init__(self, field: Field, label: str, *, can_upload: bool, open_run: Callable[[str], InputImage]) -> None:
         self._can_upload = can_upload
         self._open_run = open_run
-        self._picture: PictureInput | None = None
+        self._picture: InputImage | None = None
         self._word: str | None = None  # what stands in the box for it
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
         self._preview.add_class("cfy-preview")
@@ -67,7 +67,7 @@ class PictureControl(Control):
         return [row, note]
 
     @property
-    def picture(self) -> PictureInput | None:
+    def picture(self) -> InputImage | None:
         return self._picture if str(self.input.value).strip() == self._word else None
 
     def _read(self) -> Any:
@@ -82,7 +82,7 @@ class PictureControl(Control):
             raise FieldError(f"{self.field.where}: {_NO_UPLOADS}")
         try:
             if is_own:
-                return self._hold(open_picture(rest) if kind == "file" else self._open_run(rest), text)
+                return self._hold(open_input(rest) if kind == "file" else self._open_run(rest), text)
         except (PictureError, RefError) as error:
             raise FieldError(f"{self.field.where}: {error}") from error
         self._let_go()
@@ -93,7 +93,7 @@ class PictureControl(Control):
             self._let_go()
             self.input.value = text_of(value) if value is not None else ""
             return
-        picture = picture_of(value)
+        picture = input_of(value)
         self._hold(picture, picture.name)
         self.input.value = picture.name
 
@@ -104,7 +104,7 @@ class PictureControl(Control):
             return
         name, content = chosen
         try:
-            picture = picture_of_bytes(content, name)
+            picture = input_of_bytes(content, name)
         except PictureError as error:
             self._say(f"{self.field.where}: {error}")
             return
@@ -113,7 +113,7 @@ class PictureControl(Control):
             self._hear(None)  # another file of the same name
         self.input.value = picture.name
 
-    def _hold(self, picture: PictureInput, word: str) -> PictureInput:
+    def _hold(self, picture: InputImage, word: str) -> InputImage:
         self._picture, self._word = picture, word
         preview = _small(picture.load())
         self._preview.value = preview or b""
@@ -134,7 +134,7 @@ def _small(content: bytes) -> bytes | None:
     from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
-        with open_image(content) as opened:
+        with open_image_file(content) as opened:
             assert_decodable(opened, "the picture")
             small = flatten(opened)
     except Exception:  # noqa: BLE001 - Pillow raises many kinds

@@ -14,8 +14,8 @@ from comflowy_nb.layout.captions import write_value
 from comflowy_nb.notebook.display.sanitize import plain
 from comflowy_nb.notebook.display.status import StatusLine, status_line, time_text
 from comflowy_nb.services.base import Status
-from comflowy_nb.workflow.files.images import assert_decodable, open_image
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -164,7 +164,7 @@ def _small_address(source: Path | io.BytesIO) -> str | None:
     from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
-        with open_image(source) as opened:
+        with open_image_file(source) as opened:
             assert_decodable(opened, "the picture")
             small = flatten(opened)
     except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no picture
@@ -204,12 +204,12 @@ def _words(old: str, new: str) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, PictureInput) and isinstance(other, PictureInput):
+    if isinstance(one, InputImage) and isinstance(other, InputImage):
         return one.content_sha256 == other.content_sha256
     return type(one) is type(other) and bool(one == other) if isinstance(one, bool) else bool(one == other)
 
 
 def _short(value: Any) -> str:
-    text = value.name if isinstance(value, PictureInput) else "nothing" if value is None else write_value(value)
+    text = value.name if isinstance(value, InputImage) else "nothing" if value is None else write_value(value)
     text = text or '""'
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"

@@ -99,7 +99,7 @@ def _run(engine: Engine, line: Line, order: Mapping[str, Any], folder: Path) -> 
             on_progress=lambda payload: line.tell("progress", run_id=run_id, payload=payload),
             should_stop=lambda: line.is_stopped(run_id),
         )
-        pictures = [(node, picture) for node, images in outputs.items() for picture in images]
+        pictures = [(node, picture) for node, made in outputs.items() for picture in made]
         made = [
             {"node": node, "kind": picture.kind, "file": _write(folder, f"{run_id}_{position}.png", picture.png)}
             for position, (node, picture) in enumerate(pictures)

@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import PictureError
-from comflowy_nb.workflow.images import open_picture
+from comflowy_nb.workflow.images import open_input
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
 
 __all__ = ["label_pictures", "names_files", "open_pictures", "pattern_in", "read_picture", "save_picture"]
 
@@ -45,7 +45,7 @@ def names_files(text: str) -> bool:
     return os.path.isfile(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))  # noqa: PTH113, PTH207 - no error of the file system
 
 
-def open_pictures(pattern: str) -> list[PictureInput]:
+def open_pictures(pattern: str) -> list[InputImage]:
     """The pictures whose files match a pattern as a shell has them, `**` for folders at any depth; `a2` before `a10`.
 
     Raises
@@ -59,10 +59,10 @@ def open_pictures(pattern: str) -> list[PictureInput]:
         raise PictureError(f"no file matches {pattern!r}")
     if len(files) > LARGEST_AXIS:
         raise PictureError(f"{len(files):,} files match {pattern!r}; an axis has at most {LARGEST_AXIS:,}")
-    return [open_picture(file) for file in files]
+    return [open_input(file) for file in files]
 
 
-def label_pictures(pictures: Sequence[PictureInput]) -> list[str]:
+def label_pictures(pictures: Sequence[InputImage]) -> list[str]:
     """What the headers call the pictures of one axis: a file's name, with as much of its folders as tells it apart."""
     places = [_place(picture, number) for number, picture in enumerate(pictures, 1)]
     depths = [1] * len(places)
@@ -84,7 +84,7 @@ def label_pictures(pictures: Sequence[PictureInput]) -> list[str]:
     return labels
 
 
-def _place(picture: PictureInput, number: int) -> tuple[str, ...]:
+def _place(picture: InputImage, number: int) -> tuple[str, ...]:
     """The parts of what a picture is called; one of Python, which has no name, is called by its place."""
     if picture.source:
         return PurePosixPath(picture.source).parts
@@ -97,7 +97,7 @@ def _in_order(file: Path) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
-def save_picture(file: Path, picture: PictureInput) -> dict[str, str]:
+def save_picture(file: Path, picture: InputImage) -> dict[str, str]:
     """Save a picture in the folder of a sweep's file; what the file says of it.
 
     Raises
@@ -121,7 +121,7 @@ def save_picture(file: Path, picture: PictureInput) -> dict[str, str]:
     }
 
 
-def read_picture(folder: Path, parts: Mapping[str, str]) -> PictureInput:
+def read_picture(folder: Path, parts: Mapping[str, str]) -> InputImage:
     """The picture that a sweep's file speaks of.
 
     Its identity is the one it had: an image of Python goes by its pixels, not by the file that they were packed into.
@@ -133,7 +133,7 @@ def read_picture(folder: Path, parts: Mapping[str, str]) -> PictureInput:
     """
     if set(parts) != {"file", "name", "identity", "sha256"}:
         raise PictureError("!picture has file, name, identity and sha256")
-    picture = open_picture(folder / Path(parts["file"]), name=parts["name"])
+    picture = open_input(folder / Path(parts["file"]), name=parts["name"])
     if picture.content_sha256 != parts["sha256"]:
         raise PictureError(f"{parts['file']} is another picture now; name it as file:PATH instead")
     return replace(picture, content_sha256=parts["identity"], source="")

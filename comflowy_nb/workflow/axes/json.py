@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import PictureError
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWish
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ def params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _to_json(value: Any) -> Any:
-    if isinstance(value, PictureInput):
+    if isinstance(value, InputImage):
         return {_PICTURE: {"name": value.name, "sha256": value.content_sha256}}
     return value
 
@@ -96,7 +96,7 @@ def _from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:
     if isinstance(value, Mapping) and set(value) == {_PICTURE} and isinstance(value[_PICTURE], Mapping):
         inner = value[_PICTURE]
         if set(inner) == {"name", "sha256"}:
-            return PictureInput(inner["name"], inner["sha256"], _loader(inner["name"], inner["sha256"], kept))
+            return InputImage(inner["name"], inner["sha256"], _loader(inner["name"], inner["sha256"], kept))
     return value
 
 

@@ -16,7 +16,7 @@ from comflowy_nb.workflow.values import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from comflowy_nb.workflow.images import PictureInput
+    from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.values import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -41,7 +41,7 @@ def read_axes(
     settings: Sequence[Setting],
     *,
     namespace: Mapping[str, Any] | None = None,
-    open_run: Callable[[str], PictureInput] | None = None,
+    open_run: Callable[[str], InputImage] | None = None,
     base: Mapping[str, Any] | None = None,
 ) -> Axes:
     """The axes of a sweep.
@@ -76,7 +76,7 @@ def count_axes(
     count: int,
     *,
     namespace: Mapping[str, Any] | None = None,
-    open_run: Callable[[str], PictureInput] | None = None,
+    open_run: Callable[[str], InputImage] | None = None,
 ) -> Axes:
     """The axes of `run --count N`: the settings as a run takes them, and one axis of N drawn seeds.
 

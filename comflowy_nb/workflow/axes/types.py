@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.canonical import canonical_json
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,11 +78,11 @@ class Axes:
     def count(self) -> int:
         return math.prod(self.shape)
 
-    def pictures(self) -> Iterator[PictureInput]:
+    def pictures(self) -> Iterator[InputImage]:
         """The pictures among its values."""
         values = (value.params for axis in self.axes for value in axis.values)
         for params in (self.fixed, *values):
-            yield from (value for value in params.values() if isinstance(value, PictureInput))
+            yield from (value for value in params.values() if isinstance(value, InputImage))
 
     def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
         """The same axes on top of other values: these hold where nothing else was given."""

@@ -11,7 +11,7 @@ from comflowy_nb.workflow.axes.images import label_pictures, open_pictures, patt
 from comflowy_nb.workflow.axes.types import Axis, AxisValue, SeedWish
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.expansion import expand, expand_text, is_name
 from comflowy_nb.workflow.syntax.json_values import text_of
 from comflowy_nb.workflow.syntax.lists import Item, Several, of_python
@@ -42,7 +42,7 @@ class AxisReader(Reader):
         self,
         workflow: Workflow,
         namespace: Mapping[str, Any] | None,
-        open_run: Callable[[str], PictureInput] | None,
+        open_run: Callable[[str], InputImage] | None,
         base: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(workflow, namespace, draw_seed, open_run)
@@ -88,13 +88,13 @@ class AxisReader(Reader):
     def _name_pictures(self, setting: Setting, field_id: str, values: list[AxisValue]) -> list[AxisValue]:
         """The values with labels that tell the pictures among them apart."""
         pictures = [value.params[field_id] for value in values]
-        if not any(isinstance(one, PictureInput) for one in pictures):
+        if not any(isinstance(one, InputImage) for one in pictures):
             return values
         # In a field that nothing describes a text may begin so; not beside pictures.
         for one in pictures:
             if isinstance(one, str) and one.startswith(("file:", "run:")):
                 self.report(setting, FieldError(f"{self.field(field_id).where}: there is no picture {one!r}"))
-        inputs = [(place, one) for place, one in enumerate(pictures) if isinstance(one, PictureInput)]
+        inputs = [(place, one) for place, one in enumerate(pictures) if isinstance(one, InputImage)]
         labels = dict(zip((place for place, _ in inputs), label_pictures([one for _, one in inputs]), strict=True))
         return [
             value if value.is_named or place not in labels else replace(value, label=labels[place])
@@ -178,7 +178,7 @@ class AxisReader(Reader):
     def _read_labelled(self, one: Field, written: Written) -> list[Any]:
         values = self._values(one, written)
         if len(values) > 1:
-            what = "a pattern of files" if isinstance(values[0], PictureInput) else "a range"
+            what = "a pattern of files" if isinstance(values[0], InputImage) else "a range"
             raise FieldError(f"{one.where}: {what} stands where one value is meant")
         return values
 
@@ -263,6 +263,6 @@ def placed(where: str, place: str, error: Exception) -> FieldError:
 
 def _text(value: object) -> str:
     """What a header says of a value."""
-    if isinstance(value, PictureInput):
+    if isinstance(value, InputImage):
         return value.name
     return text_of(int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -13,7 +13,7 @@ from comflowy_nb.workflow.axes.images import label_pictures, save_picture
 from comflowy_nb.workflow.axes.yaml_file import OPTIONS
 from comflowy_nb.workflow.catalogue_file import write_whole
 from comflowy_nb.workflow.fields import split_id
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.multiple_values import is_number
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class _Writer:
             yield from (f"  - {text}" for text in texts)
 
     def _value(self, value: Any) -> str:
-        if isinstance(value, PictureInput):
+        if isinstance(value, InputImage):
             parts = save_picture(self._file, value)
             return f"!picture {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
         if isinstance(value, str):
@@ -131,7 +131,7 @@ class _Writer:
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
     """Whether the pictures among them would get the same labels by their names, which are all that the file keeps."""
     firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # the others are the same
-    pictures = [(one, label) for one, label in firsts if isinstance(one, PictureInput)]
+    pictures = [(one, label) for one, label in firsts if isinstance(one, InputImage)]
     labels = label_pictures([replace(one, source="") for one, _ in pictures])
     return labels == [label for _, label in pictures]
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from PIL import Image, ImageFile
 
-__all__ = ["assert_decodable", "open_image", "too_many_pixels"]
+__all__ = ["assert_decodable", "open_image_file", "too_many_pixels"]
 
 _OPENING = threading.Lock()
 
 
-def open_image(source: Path | bytes | IO[bytes], *, formats: Sequence[str] | None = None) -> ImageFile.ImageFile:
+def open_image_file(source: Path | bytes | IO[bytes], *, formats: Sequence[str] | None = None) -> ImageFile.ImageFile:
     """Read the header of an image file of any size; the pixels are not decoded.
 
     Before decoding, call `assert_decodable`. Pillow refuses to open files above twice `Image.MAX_IMAGE_PIXELS`, which

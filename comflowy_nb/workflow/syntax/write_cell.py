@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
@@ -35,7 +35,7 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
         from; of one that was chosen in a browser only the name is known.
     """
     head = f"%%comflowy {command} {_word(workflow.name)}"
-    values = {key: _picture_word(one) if isinstance(one, PictureInput) else one for key, one in params.items()}
+    values = {key: _picture_word(one) if isinstance(one, InputImage) else one for key, one in params.items()}
     if not values:
         return head
     bodies = ["\n".join(line for key, value in values.items() for line in _lines(key, value))]
@@ -44,7 +44,7 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
     return f"{head}\n{body}"
 
 
-def _picture_word(picture: PictureInput) -> str:
+def _picture_word(picture: InputImage) -> str:
     kind = "run" if _RUN_PICTURE.fullmatch(picture.source) else "file"
     return f"{kind}:{picture.source or picture.name}"
 

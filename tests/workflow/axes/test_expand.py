@@ -13,7 +13,7 @@ from comflowy_nb.errors import PictureError
 from comflowy_nb.workflow.axes.read import axes_from_json, axes_to_json, count_axes, even_order, expand, read_axes
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import read_field
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import settings_from_mapping
 from comflowy_nb.workflow.workflow import Workflow
@@ -293,7 +293,7 @@ def test_axes_come_back_from_json(tmp_path):
 
 def test_pictures_in_json_are_their_name_and_content():
     one = Workflow("w", fields={"1::image": read_field("1::image", ["IMAGEUPLOAD", {}])})
-    pictures = [PictureInput(f"{n}.png", str(n) * 64, lambda: b"secret") for n in range(2)]
+    pictures = [InputImage(f"{n}.png", str(n) * 64, lambda: b"secret") for n in range(2)]
     axes = read_axes(one, settings_from_mapping({"image": pictures}))
     again = axes_from_json(json.loads(json.dumps(axes_to_json(axes))))
     assert again == axes

@@ -11,7 +11,7 @@ from comflowy_nb.workflow.axes.images import (
     read_picture,
     save_picture,
 )
-from comflowy_nb.workflow.images import PictureInput, open_picture, picture_of
+from comflowy_nb.workflow.images import InputImage, input_of, open_input
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def refs(tmp_path, monkeypatch):
 
 
 def picture(source="", sha256="0" * 64, name="p.png"):
-    return PictureInput(name, sha256, lambda: b"", source)
+    return InputImage(name, sha256, lambda: b"", source)
 
 
 @pytest.mark.usefixtures("refs")
@@ -65,12 +65,12 @@ def test_labels_are_as_short_as_they_can_be():
 
 def test_what_has_no_name_is_called_by_its_place(refs):
     red, blue = (Image.new("RGB", (4, 4), color) for color in ("red", "blue"))
-    given = [picture_of(red), picture_of(Image.open(refs / "x2.png")), picture_of(blue)]
+    given = [input_of(red), input_of(Image.open(refs / "x2.png")), input_of(blue)]
     assert label_pictures(given) == ["picture 1", "x2.png", "picture 3"]
 
 
 def test_a_picture_that_is_saved_with_a_file_keeps_its_name(refs, tmp_path):
-    given = open_picture(refs / "x2.png")
+    given = open_input(refs / "x2.png")
     again = read_picture(tmp_path, save_picture(tmp_path / "night.yaml", given))
     assert again == given
     assert label_pictures([again]) == ["x2.png"]

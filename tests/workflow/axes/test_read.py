@@ -8,7 +8,7 @@ from PIL import Image
 from comflowy_nb.errors import FieldError, LineError, RefError
 from comflowy_nb.workflow.axes.read import SeedWish, count_axes, read_axes
 from comflowy_nb.workflow.fields import read_field
-from comflowy_nb.workflow.images import PictureInput
+from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
 from comflowy_nb.workflow.values import Setting
@@ -613,11 +613,11 @@ def test_picture_axes(workflow, undescribed, tmp_path, monkeypatch):
         Image.new("RGB", (4, 4), "red" if name == "a b.png" else "blue").save(name)
     for one in (workflow, undescribed):
         axes = line(one, '10::image="file:a b.png"||file:c,d.png||https://x.y/z.png')
-        assert [isinstance(value, PictureInput) for value in values(axes)] == [True, True, False]
+        assert [isinstance(value, InputImage) for value in values(axes)] == [True, True, False]
         assert labels(axes) == ["a b.png", "c,d.png", "https://x.y/z.png"]
         names = {"pics": [Image.open("a b.png"), Image.open("c,d.png")], "one": Image.open("a b.png")}
         axes = line(one, "10::image={pics}", namespace=names)
-        assert all(isinstance(value, PictureInput) for value in values(axes))
+        assert all(isinstance(value, InputImage) for value in values(axes))
         assert line(one, "10::image={one}", namespace=names).axes == ()
     assert "no file 'gone.png'" in problems(line, workflow, "image=file:gone.png||https://x.y")[0]
     Image.new("RGB", (4, 4), "red").save("e.png")
@@ -630,7 +630,7 @@ def test_arrays_of_pictures_are_an_axis(workflow):
     pixels = np.zeros((3, 4, 4, 3), np.uint8)
     pixels[1], pixels[2] = 100, 200
     axes = line(workflow, "image={p}", namespace={"p": pixels})
-    assert all(isinstance(value, PictureInput) for value in values(axes))
+    assert all(isinstance(value, InputImage) for value in values(axes))
     assert line(workflow, "image={p}", namespace={"p": pixels[0]}).axes == ()
 
 
@@ -638,7 +638,7 @@ def test_pictures_of_runs(workflow):
     def open_run(ref):
         if ref != "r41[0]":
             raise RefError(f"there is no run {ref}")
-        return PictureInput("r41_0.png", "0" * 64, lambda: b"")
+        return InputImage("r41_0.png", "0" * 64, lambda: b"")
 
     assert labels(line(workflow, "image=run:r41[0]||example.png", open_run=open_run)) == ["r41_0.png", "example.png"]
     assert "value 2 of 2: there is no run r7" in problems(line, workflow, "image=a||run:r7", open_run=open_run)[0]

@@ -9,7 +9,7 @@ from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.axes.read import Axes, read_axes
 from comflowy_nb.workflow.axes.yaml_export import write_sweep_file
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
-from comflowy_nb.workflow.images import PictureInput, open_picture
+from comflowy_nb.workflow.images import InputImage, open_input
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
 from comflowy_nb.workflow.values import Setting, settings_from_mapping
@@ -253,11 +253,11 @@ def test_pictures_are_saved_beside_the_file(workflow, file, tmp_path):
     assert again == axes
     loaded = [value.params["10::image"] for value in again.axes[0].values]
     assert loaded[0].load() == (tmp_path / "a.png").read_bytes()
-    assert isinstance(loaded[1], PictureInput)
+    assert isinstance(loaded[1], InputImage)
     assert str(tmp_path) not in file.read_text("utf-8")
     changed = file.with_name("night_pictures") / f"{loaded[0].content_sha256[:16]}.png"
     Image.new("RGB", (4, 4), "green").save(changed)
-    assert open_picture(changed).content_sha256 != loaded[0].content_sha256
+    assert open_input(changed).content_sha256 != loaded[0].content_sha256
     with pytest.raises(WorkflowError, match=r"line 4: .*another picture now"):
         read_sweep_file(file)
 
