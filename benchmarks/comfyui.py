@@ -1,10 +1,10 @@
-"""Runs on a ComfyUI server beside the least a client can do: one WebSocket, submit, hear the end, fetch the picture.
+"""Runs on a ComfyUI server beside the least a client can do: one WebSocket, submit, hear the end, fetch the image.
 
     python benchmarks/comfyui.py [--runs 12] [--rounds 7] [--px 512] [--steps 0] [--url URL] [--profile FILE]
 
 Without `--url` on the scripted server of the tests, a process of its own. Each method has a process of its own and a
 home folder of its own; the rounds are shuffled. Every run has a colour, or with `--steps` a seed, of its own, so that
-the server's cache helps nobody. Times are from the first submit to the last picture in hand, without imports and after
+the server's cache helps nobody. Times are from the first submit to the last image in hand, without imports and after
 one run to warm up.
 """
 
@@ -50,13 +50,13 @@ def bare(url: str, args: argparse.Namespace) -> tuple[float, float]:
     made, field, values = graph(0, args)
     node, name = field.split("::")
     with BareClient(url) as client:
-        client.picture(client.run(made)[0])
+        client.image(client.run(made)[0])
         began_s, cpu_s = time.monotonic(), time.process_time()
         for value in values:
             made[node]["inputs"][name] = value
             heard, prompt_id = client.run(made)
             client.history(prompt_id)
-            client.picture(heard)
+            client.image(heard)
         return time.monotonic() - began_s, time.process_time() - cpu_s
 
 

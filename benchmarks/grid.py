@@ -1,4 +1,4 @@
-"""A grid of 144 pictures of 1024 x 1024: the CPU of ours against decoding them once, and against plain plt.subplots.
+"""A grid of 144 images of 1024 x 1024: the CPU of ours against decoding them once, and against plain plt.subplots.
 
     python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
 
@@ -94,11 +94,11 @@ def measure(method: str) -> dict:
 
 
 def fill(args: argparse.Namespace) -> None:
-    """Two sweeps in a history of their own, their pictures and thumbnails on disk."""
+    """Two sweeps in a history of their own, their images and thumbnails on disk."""
     import comflowy_nb
 
     server, url = serve()
-    options = {"slots": 16, "seconds": 0.0, "pictures": 1, "picture_px": args.px}
+    options = {"slots": 16, "seconds": 0.0, "images": 1, "image_px": args.px}
     urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
     try:
         with comflowy_nb.connect(f"bench={url}", key="key") as client:
@@ -112,8 +112,8 @@ def fill(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=12, help="pictures in a row and in a column")
-    parser.add_argument("--px", type=int, default=1024, help="width and height of a picture")
+    parser.add_argument("--side", type=int, default=12, help="images in a row and in a column")
+    parser.add_argument("--px", type=int, default=1024, help="width and height of an image")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -134,7 +134,7 @@ def main() -> None:
         print(file=sys.stderr)
     floor_s = statistics.median(one["cpu_s"] for one in found["decode once (Pillow)"])
     count = args.side**2
-    print(f"{count} pictures of {args.px} x {args.px}, {size:.0f} MB; load average {os.getloadavg()[0]:.1f}")
+    print(f"{count} images of {args.px} x {args.px}, {size:.0f} MB; load average {os.getloadavg()[0]:.1f}")
     print(f"{'':30} {'CPU s':>7} {'of decoding':>12} {'wall s':>7} {'notebook MB':>12} {'memory MB':>10}")
     for method, each in found.items():
         middle = {name: statistics.median(one[name] for one in each) for name in each[0]}

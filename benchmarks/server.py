@@ -1,10 +1,10 @@
-"""A Comflowy service without pictures to paint: FIFO, so many slots, runs of a fixed time, every request counted.
+"""A Comflowy service without images to paint: FIFO, so many slots, runs of a fixed time, every request counted.
 
     python benchmarks/server.py        prints its address, serves until its stdin is closed
 
 It is a process of its own, so that its CPU is not the client's, and answers in one loop without a framework, so that
 it is no bottleneck. Times are of the monotonic clock, which all processes of a machine share on Linux.
-Beside the API: `POST /reset` takes `{"slots", "seconds", "pictures", "picture_px"}`, and `GET /stats` gives what came
+Beside the API: `POST /reset` takes `{"slots", "seconds", "images", "image_px"}`, and `GET /stats` gives what came
 in and what ended.
 """
 
@@ -21,7 +21,7 @@ from collections import Counter, deque
 from urllib.parse import parse_qs, urlsplit
 
 API = "/api/open/v0"
-DIFFERENT = 12  # pictures, over and over
+DIFFERENT = 12  # images, over and over
 
 
 class Service:
@@ -35,8 +35,8 @@ class Service:
     def reset(self, options: dict) -> None:
         self.slots = options.get("slots", 16)
         self.seconds = options.get("seconds", 0.2)
-        self.pictures = options.get("pictures", 0)
-        self.picture_px = options.get("picture_px", 64)
+        self.images = options.get("images", 0)
+        self.image_px = options.get("image_px", 64)
         self.ids = (f"run-{number}" for number in itertools.count(1))
         self.waiting: deque[str] = deque()
         self.running = 0
@@ -92,10 +92,10 @@ class Service:
         if route == "POST /reset":
             self.reset(json.loads(body or b"{}"))
             return 200, {}
-        if parts.path.startswith("/pictures/"):
-            self.counts["GET /pictures"] += 1
+        if parts.path.startswith("/images/"):
+            self.counts["GET /images"] += 1
             number = int("".join(filter(str.isdecimal, parts.path.split("-")[1])))
-            return 200, make_picture(self.picture_px, number % DIFFERENT)
+            return 200, make_image(self.image_px, number % DIFFERENT)
         self.counts[route] += 1
         if route == "GET /auth/token":
             return (200, {"access_token": "token"}) if parts.query else (401, {"success": False, "error": "no key"})
@@ -105,7 +105,7 @@ class Service:
             run_id = parse_qs(parts.query)["id"][0]
             if run_id not in self.states:
                 return 404, {"success": False, "error": "no such run"}
-            urls = [f"{self.origin}/pictures/{run_id}-{number}.png" for number in range(self.pictures)]
+            urls = [f"{self.origin}/images/{run_id}-{number}.png" for number in range(self.images)]
             done = urls if self.states[run_id] == "success" else []
             outputs = {"9": {"images": done}} if done else {}
             data = {"status": self.states[run_id], "output_images": done, "full_outputs": outputs}
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
 
 
 @functools.cache
-def make_picture(size_px: int, number: int) -> bytes:
+def make_image(size_px: int, number: int) -> bytes:
     """A slope of colours with grain, which compresses like a photograph: about 1.2 MB at 1024 pixels."""
     from PIL import Image, ImageChops
 

@@ -152,7 +152,7 @@ def serve() -> tuple[subprocess.Popen, str]:
 
 
 def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
-    options = {"slots": args.slots, "seconds": args.seconds, "pictures": args.pictures}
+    options = {"slots": args.slots, "seconds": args.seconds, "images": args.images}
     urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
     with tempfile.TemporaryDirectory() as home:
         own = {
@@ -162,7 +162,7 @@ def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
         command = [sys.executable, __file__, "--method", method, "--url", url]
-        for name in ("runs", "seconds", "slots", "pictures"):
+        for name in ("runs", "seconds", "slots", "images"):
             command += [f"--{name}", str(getattr(args, name))]
         command += [
             word
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=0, help="pictures of 64 x 64 that each run gives")
+    parser.add_argument("--images", type=int, default=0, help="images of 64 x 64 that each run gives")
     parser.add_argument("--window", type=int, help="runs in flight; without it the window finds its size")
     parser.add_argument("--only", help="a word in the names of the methods to run")
     parser.add_argument("--profile", help="file for a profile of all threads, for pstats (wants yappi)")

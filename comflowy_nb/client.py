@@ -132,7 +132,7 @@ class Client:
         return self._connection.finder
 
     def workflow(self, ref: str) -> Workflow:
-        """The workflow a person names: a file, a picture, the editor's address, a name, or the service's own id.
+        """The workflow a person names: a file, an image, the editor's address, a name, or the service's own id.
 
         Raises
         ------
@@ -168,7 +168,7 @@ class Client:
         params
             Field -> value; a field is `3::cfg`, a name that only one field has, or an alias.
         wait
-            Whether to return only when the pictures are on disk.
+            Whether to return only when the images are on disk.
         fresh
             Send it although there is a success.
         retry
@@ -217,7 +217,7 @@ class Client:
         Parameters
         ----------
         base
-            What an earlier run or a picture was made of: its params are sent where none are given.
+            What an earlier run or an image was made of: its params are sent where none are given.
 
         Raises
         ------
@@ -268,18 +268,18 @@ class Client:
             For everything that is wrong at once.
         """
         given = settings_from_mapping(params) if isinstance(params, Mapping) else params
-        return resolve(workflow, given, namespace=namespace, open_run=self.open_picture)
+        return resolve(workflow, given, namespace=namespace, open_run=self.open_image)
 
     def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The params of an earlier run as they were given: pictures in the place of what the service called them."""
+        """The params of an earlier run as they were given: images in the place of what the service called them."""
         return self._connection.entrance.recall(workflow, params)
 
-    def open_picture(self, ref: str) -> InputImage:
-        """The picture of an earlier run, as an input of a new one.
+    def open_image(self, ref: str) -> InputImage:
+        """The image of an earlier run, as an input of a new one.
 
         Raises
         ------
-        RefError, PictureError
+        RefError, ImageError
             If there is none, or it is not on disk.
         """
         return self._connection.input_of_run(ref)
@@ -438,11 +438,11 @@ class Client:
         return runs
 
     def refresh(self, run: Run) -> bool:
-        """Bring a run up to date: watch one that another kernel follows, fetch pictures that are not on disk.
+        """Bring a run up to date: watch one that another kernel follows, fetch images that are not on disk.
 
         Returns
         -------
-        Whether pictures were wanting and are fetched now, through a fresh check.
+        Whether images were wanting and are fetched now, through a fresh check.
         """
         return self._connection.roster.refresh(run)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.process_locks import Owner
-    from comflowy_nb.database.records import PictureRecord
+    from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Event, Service
     from comflowy_nb.settings import Settings
@@ -63,7 +63,7 @@ class Connection:
             library.history,
             owner=owner.name,
             owners=library.locks,
-            pictures=library.folder,
+            images=library.folder,
             settings=settings,
             receiver=self._receiver,
         )
@@ -87,7 +87,7 @@ class Connection:
         )
 
     def input_of_run(self, ref: str) -> InputImage:
-        """The picture of an earlier run as an input of a new one: its first, unless the reference says which."""
+        """The image of an earlier run as an input of a new one: its first, unless the reference says which."""
         found = self._library.find(ref)
         image = found.image if found.image is not None else found.run.images[0]
         return input_of_run(image)
@@ -129,8 +129,8 @@ class Connection:
     def save(self, run: Run, folder: Path) -> list[Path]:
         return self._library.save(run, folder)
 
-    def picture_path(self, picture: PictureRecord) -> Path:
-        return self._library.picture_path(picture)
+    def image_path(self, image: ImageRecord) -> Path:
+        return self._library.image_path(image)
 
     # -- inside -------------------------------------------------------------------------------------------------
 

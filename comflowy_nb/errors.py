@@ -7,7 +7,7 @@ ComflowyError
 |   `-- FieldError          unknown field, or values outside its range; names them all
 |-- RefError                a reference (r41, last, NAME, r41[0]) that names nothing
 |-- HistoryError            the history file is newer, damaged or can't be written
-|-- PictureError            a picture that is truncated, too large or no picture
+|-- ImageError            an image that is truncated, too large or no image
 |-- ServiceError            the service refused or could not be reached
 |   |-- AuthError           the key or token was refused
 |   |-- NotFoundError       the service knows no such thing
@@ -33,9 +33,9 @@ __all__ = [
     "ComflowyError",
     "FieldError",
     "HistoryError",
+    "ImageError",
     "LineError",
     "NotFoundError",
-    "PictureError",
     "RateLimitError",
     "RefError",
     "RunCancelled",
@@ -83,15 +83,15 @@ class FieldError(WorkflowError):
 
 
 class RefError(ComflowyError):
-    """A reference that names no run and no picture."""
+    """A reference that names no run and no image."""
 
 
 class HistoryError(ComflowyError):
     """The history can't be read or written."""
 
 
-class PictureError(ComflowyError):
-    """A picture that can't be used: truncated, too large, or no picture at all."""
+class ImageError(ComflowyError):
+    """An image that can't be used: truncated, too large, or no image at all."""
 
 
 class ServiceError(ComflowyError):

@@ -1,4 +1,4 @@
-"""Library: the history and the pictures of one home folder, with no service in sight."""
+"""Library: the history and the images of one home folder, with no service in sight."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from comflowy_nb.database.records import PictureRecord, RunRecord
+    from comflowy_nb.database.records import ImageRecord, RunRecord
     from comflowy_nb.database.references import Ref
     from comflowy_nb.database.search import Filters
     from comflowy_nb.services.base import Status
@@ -32,7 +32,7 @@ __all__ = ["Found", "Library", "find", "open_library", "runs"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a reference names: a run, and one of its pictures if it says which; or a sweep."""
+    """What a reference names: a run, and one of its images if it says which; or a sweep."""
 
     what: Run | SweepRecord
     image: RunImage | None = None
@@ -56,7 +56,7 @@ class Found:
 
 
 class Library:
-    """Runs and sweeps of the past, by reference or by search, with their pictures.
+    """Runs and sweeps of the past, by reference or by search, with their images.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         self.home = folder
-        self.folder = folder / "pictures"
+        self.folder = folder / "images"
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
         self.recent: dict[str, None] = {}  # tokens of this process's runs and sweeps, newest last; of no cell
@@ -106,7 +106,7 @@ class Library:
         return Run(record, self)
 
     def find(self, ref: str) -> Found:
-        """The run, and the picture if one is named, or the sweep that a reference means.
+        """The run, and the image if one is named, or the sweep that a reference means.
 
         Raises
         ------
@@ -116,8 +116,8 @@ class Library:
         parsed = parse_ref(ref)
         record = self._record(parsed)
         if isinstance(record, SweepRecord):
-            if parsed.is_picture:
-                raise RefError(f"{_describe(record)}; the first picture of one is {record.ref}.1[0]")
+            if parsed.is_image:
+                raise RefError(f"{_describe(record)}; the first image of one is {record.ref}.1[0]")
             return Found(record)
         run = self.run(record)
         return Found(run, pick_image(run, parsed))
@@ -157,25 +157,25 @@ class Library:
 
     # -- what a run asks of its follower ------------------------------------------------------------------------
 
-    def picture_path(self, picture: PictureRecord) -> Path:
-        from comflowy_nb.images.store import picture_path  # noqa: PLC0415 - loads Pillow
+    def image_path(self, image: ImageRecord) -> Path:
+        from comflowy_nb.images.store import image_path  # noqa: PLC0415 - loads Pillow
 
-        return picture_path(self.folder, picture)
+        return image_path(self.folder, image)
 
     def kept_input(self, content_sha256: str) -> bytes | None:
-        """The content of a picture that was handed over to a service once; None where it is not there."""
+        """The content of an image that was handed over to a service once; None where it is not there."""
         from comflowy_nb.tracking.uploads import kept_input  # noqa: PLC0415 - only where somebody wants one
 
         return kept_input(self.inputs, content_sha256)
 
-    def thumbnail_path(self, picture: PictureRecord, size_px: int) -> Path:
-        """A JPEG of the picture within 512 or 256 px."""
+    def thumbnail_path(self, image: ImageRecord, size_px: int) -> Path:
+        """A JPEG of the image within 512 or 256 px."""
         from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
-        return thumbnail_path(self.folder, picture, size_px)
+        return thumbnail_path(self.folder, image, size_px)
 
-    def save(self, run: Run, folder: Path, *, only: PictureRecord | None = None) -> list[Path]:
-        """Write copies of a run's pictures, or of one, with readable names; see `runs.save`."""
+    def save(self, run: Run, folder: Path, *, only: ImageRecord | None = None) -> list[Path]:
+        """Write copies of a run's images, or of one, with readable names; see `runs.save`."""
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
         return save_run(run.record, self.folder, folder, only=only)
@@ -238,22 +238,22 @@ def _describe(sweep: SweepRecord) -> str:
 
 
 def pick_image(run: Run, ref: Ref) -> RunImage | None:
-    """The picture of a run that a reference names.
+    """The image of a run that a reference names.
 
     Raises
     ------
     RefError
-        If the run has no such picture.
+        If the run has no such image.
     """
-    if ref.picture is None:
+    if ref.image is None:
         return None
     if ref.node is None:
-        return run.images[ref.picture]
+        return run.images[ref.image]
     images = run.images.of(ref.node)
-    if ref.picture >= len(images):
+    if ref.image >= len(images):
         count = len(images)
-        raise RefError(f"node {ref.node} of {run.ref} has {count} picture{'s' * (count != 1)}, so no [{ref.picture}]")
-    return images[ref.picture]
+        raise RefError(f"node {ref.node} of {run.ref} has {count} image{'s' * (count != 1)}, so no [{ref.image}]")
+    return images[ref.image]
 
 
 _libraries: dict[Path, Library] = {}

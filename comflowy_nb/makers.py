@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.database.connection import FILE_NAME
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.graph import Graph, Made, made_from, made_of_picture, read_picture_graph
+from comflowy_nb.workflow.graph import Graph, Made, made_from, made_of_image, read_image_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +24,12 @@ def maker_of(path: Path, library: Library) -> tuple[Made | None, Graph | None]:
 
     Raises
     ------
-    PictureError
+    ImageError
         If the file can't be read or is not an image.
     """
-    made = made_of_picture(path)
+    made = made_of_image(path)
     try:
-        return made, read_picture_graph(path)
+        return made, read_image_graph(path)
     except WorkflowError:
         if not (library.home / FILE_NAME).is_file():
             return made, None

@@ -1,4 +1,4 @@
-"""What made a picture: its workflow and its params, and the cell that runs them again."""
+"""What made an image: its workflow and its params, and the cell that runs them again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import made_by
-from comflowy_nb.errors import PictureError, WorkflowError
+from comflowy_nb.errors import ImageError, WorkflowError
 from comflowy_nb.library import open_library
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.graph import Made, read_picture_graph
+from comflowy_nb.workflow.graph import Made, read_image_graph
 from comflowy_nb.workflow.syntax.write_cell import write_cell
 from comflowy_nb.workflow.workflow import Workflow
 
@@ -25,9 +25,9 @@ __all__ = ["Recipe", "params_from"]
 
 
 class Recipe(dict[str, Any]):
-    """The params of a picture, field id -> value.
+    """The params of an image, field id -> value.
 
-    `workflow` is what WORKFLOW is called in `cell`; `graph` the graph in the picture, None where it has none.
+    `workflow` is what WORKFLOW is called in `cell`; `graph` the graph in the image, None where it has none.
     """
 
     def __init__(self, params: Mapping[str, Any], *, workflow: str, graph: Graph | None = None) -> None:
@@ -48,36 +48,36 @@ class Recipe(dict[str, Any]):
         return self.cell
 
 
-def params_from(picture: str | os.PathLike[str] | RunImage | Run) -> Recipe:
-    """Workflow and params of a picture: one that ComfyUI made, a copy that `save` wrote, or a run's own.
+def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
+    """Workflow and params of an image: one that ComfyUI made, a copy that `save` wrote, or a run's own.
 
     `print(params_from("photo.png"))` prints the cell that runs it again.
 
     Parameters
     ----------
-    picture
-        A file, a picture of a run, or a run. In a picture of somebody else's ComfyUI the params are all values of
+    image
+        A file, an image of a run, or a run. In an image of somebody else's ComfyUI the params are all values of
         its graph.
 
     Raises
     ------
-    PictureError
-        If there is no such picture, or it carries no workflow.
+    ImageError
+        If there is no such image, or it carries no workflow.
     """
-    if isinstance(picture, Run):
-        return _of_made(_made_of_run(picture), None, None)
-    if isinstance(picture, RunImage):
-        return _of_made(_made_of_run(picture.run), None, None)
-    path = Path(picture).expanduser()
+    if isinstance(image, Run):
+        return _of_made(_made_of_run(image), None, None)
+    if isinstance(image, RunImage):
+        return _of_made(_made_of_run(image.run), None, None)
+    path = Path(image).expanduser()
     try:
         made, graph = open_library().maker_of(path)
         if made is not None:
             return _of_made(made, graph, path)
-        graph = graph if graph is not None else read_picture_graph(path)
+        graph = graph if graph is not None else read_image_graph(path)
     except WorkflowError as error:
-        raise PictureError(str(error)) from None
+        raise ImageError(str(error)) from None
     values = {field_id: field.default for field_id, field in graph.fields().items()}
-    return Recipe(values, workflow=str(picture), graph=graph)
+    return Recipe(values, workflow=str(image), graph=graph)
 
 
 def _made_of_run(run: Run) -> Made:

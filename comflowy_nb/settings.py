@@ -143,7 +143,7 @@ OPTIONS: Mapping[str, Option] = {
         Option("connect_timeout_s", 5.0, _number(0.05, 120), "Longest wait for a connection, in seconds."),
         Option("read_timeout_s", 30.0, _number(0.05, 600), "Longest silence within an answer, in seconds."),
         Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Longest time for one whole answer, in seconds."),
-        Option("picture_deadline_s", 300.0, _number(0.1, 7200), "Longest time for one whole picture, in seconds."),
+        Option("image_deadline_s", 300.0, _number(0.1, 7200), "Longest time for one whole image, in seconds."),
         Option("retry_base_s", 0.5, _number(0.001, 60), "First pause before a read is tried again, in seconds."),
         Option("retry_max_s", 8.0, _number(0.001, 600), "Longest pause before a read is tried again, in seconds."),
         Option("retries", 4, _number(0, 100, whole=True), "How often a submit that was not taken is sent again."),
@@ -152,10 +152,8 @@ OPTIONS: Mapping[str, Option] = {
         Option("cost_per_run", None, _optional(_number(0, 1e6)), "What a run costs, for the plan of a sweep."),
         Option("workers", 4, _number(1, 32, whole=True), "Threads that speak HTTP for a client."),
         Option("window", 8, _number(1, 1000, whole=True), "Runs in flight at once; more wait their turn."),
-        Option(
-            "picture_max_bytes", 64 * _MIB, _number(1024, 4096 * _MIB, whole=True), "Largest picture file, in bytes."
-        ),
-        Option("picture_max_px", 64_000_000, _number(1, 1_000_000_000, whole=True), "Largest picture, width x height."),
+        Option("image_max_bytes", 64 * _MIB, _number(1024, 4096 * _MIB, whole=True), "Largest image file, in bytes."),
+        Option("image_max_px", 64_000_000, _number(1, 1_000_000_000, whole=True), "Largest image, width x height."),
         Option("grid_width_px", 1200, _number(200, 4000, whole=True), "Widest grid, in pixels."),
         Option("jpeg_quality", 85, _number(1, 95, whole=True), "JPEG quality of thumbnails and grids."),
     )
@@ -204,7 +202,7 @@ settings = Settings()
 
 
 def home() -> Path:
-    """The folder of history, pictures and catalogue: `COMFLOWY_HOME`, else the platform's user data folder."""
+    """The folder of history, images and catalogue: `COMFLOWY_HOME`, else the platform's user data folder."""
     named = os.environ.get("COMFLOWY_HOME")
     if named:
         return Path(named).expanduser()

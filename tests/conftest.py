@@ -160,7 +160,7 @@ def hasty(few_tries):
     settings.connect_timeout_s = 0.3
     settings.read_timeout_s = 0.4
     settings.answer_deadline_s = 0.9
-    settings.picture_deadline_s = 0.9
+    settings.image_deadline_s = 0.9
     return settings
 
 

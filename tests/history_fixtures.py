@@ -13,10 +13,10 @@ from PIL import Image
 
 from comflowy_nb.database.deduplication import Intent
 from comflowy_nb.database.process_locks import Owner
-from comflowy_nb.database.records import PictureRecord
+from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.runs import History
 from comflowy_nb.database.sweep_rows import SweepIntent
-from comflowy_nb.images.store import keep_picture
+from comflowy_nb.images.store import keep_image
 from comflowy_nb.library import Library
 from comflowy_nb.services.base import Output, Status
 from comflowy_nb.sweeps.sweep import Sweep
@@ -28,9 +28,9 @@ import json, os, signal, sys, uuid
 from pathlib import Path
 from comflowy_nb.database.deduplication import Intent
 from comflowy_nb.database.runs import History
-from comflowy_nb.images.store import keep_picture
+from comflowy_nb.images.store import keep_image
 from comflowy_nb.database.process_locks import Owner
-from comflowy_nb.database.records import PictureRecord
+from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.services.base import Status
 
 home = Path(sys.argv[1])
@@ -141,7 +141,7 @@ def start(home):
 
 
 class Stream:
-    """What a service hands over for one picture: pieces of bytes, and how many it said there would be."""
+    """What a service hands over for one image: pieces of bytes, and how many it said there would be."""
 
     def __init__(self, content, length=-1, *, piece=65536):
         self.content = content
@@ -160,13 +160,13 @@ def stream():
 
 @pytest.fixture
 def output():
-    """`output(0)`: the picture of that index, from node 9."""
+    """`output(0)`: the image of that index, from node 9."""
     return lambda index=0, node="9": Output(index, node, index, url="https://never.shown/secret")
 
 
 @pytest.fixture
-def picture():
-    """`picture("PNG")`: the bytes of a small picture that no encoder shrinks to nothing."""
+def image():
+    """`image("PNG")`: the bytes of a small image that no encoder shrinks to nothing."""
 
     def make(kind="PNG", size=(96, 64), mode="RGB", **options):
         image = Image.effect_noise(size, 60).convert(mode)
@@ -191,12 +191,12 @@ def axis():
 
 @pytest.fixture
 def swept(library, intent, sweep_intent, stream):
-    """`swept(axis, axis, pictures=.., ends=..)`: a sweep that was run, each cell with pictures of its own colour.
+    """`swept(axis, axis, images=.., ends=..)`: a sweep that was run, each cell with images of its own colour.
 
-    `pictures(cell)` gives the images of a cell that succeeds, `ends` the status of those that don't; None is not sent.
+    `images(cell)` gives the images of a cell that succeeds, `ends` the status of those that don't; None is not sent.
     """
 
-    def make(*axes, fixed=None, pictures=None, ends=None, layout=None, seeds=(), **changes):
+    def make(*axes, fixed=None, images=None, ends=None, layout=None, seeds=(), **changes):
         fixed = {} if fixed is None else fixed
         set_params = tuple(dict.fromkeys([*(key for one in axes for key in one.fields), *fixed]))
         whole = Axes(fixed, axes, seeds, set_params)
@@ -214,10 +214,10 @@ def swept(library, intent, sweep_intent, stream):
         for cell in sweep.cells:
             end = (ends or {}).get(cell.number, Status.SUCCESS)
             if end is not None:
-                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, pictures or colour)))
+                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
         return sweep
 
-    def run_of(cell, record, set_params, end, pictures):
+    def run_of(cell, record, set_params, end, images):
         history = library.history
         given = {"params": dict(cell.params), "set_params": set_params, "cell": (record.token, cell.number)}
         run = history.claim(intent(cell.key, **given)).record
@@ -225,29 +225,29 @@ def swept(library, intent, sweep_intent, stream):
             return run
         if end is not Status.SUCCESS:
             return history.move(run.token, end, reason=f"no luck with {cell.number}")
-        images = pictures(cell)
-        owed = [PictureRecord(index, "9", index) for index in range(len(images))]
-        run = history.move(run.token, Status.SUCCESS, service_run_id=f"id{cell.number}", pictures=owed)
+        images = images(cell)
+        owed = [ImageRecord(index, "9", index) for index in range(len(images))]
+        run = history.move(run.token, Status.SUCCESS, service_run_id=f"id{cell.number}", images=owed)
         for index, image in enumerate(images):
             if image is None:
-                run = history.set_picture(run.token, PictureRecord(index, "9", index, "missing", error="refused"))
+                run = history.set_image(run.token, ImageRecord(index, "9", index, "missing", error="refused"))
                 continue
             content = io.BytesIO()
             image.save(content, "PNG")
-            kept = keep_picture(
+            kept = keep_image(
                 stream(content.getvalue()),
                 folder=library.folder,
                 token=run.token,
                 output=Output(index, "9", index, url=""),
             )
-            run = history.set_picture(run.token, kept)
+            run = history.set_image(run.token, kept)
         return run
 
     return make
 
 
 def colour(cell):
-    """One picture of a colour that says which cell it is of."""
+    """One image of a colour that says which cell it is of."""
     return [Image.new("RGB", (96, 64), colour_of(cell.number))]
 
 
@@ -256,17 +256,17 @@ def colour_of(number):
 
 
 @pytest.fixture
-def runs(library, intent, stream, output, picture):
-    """r1 `best` (service id abc-1) with two pictures of node 9 and one of 12:3; r2 (abd-2) failed; r3 just sent."""
+def runs(library, intent, stream, output, image):
+    """r1 `best` (service id abc-1) with two images of node 9 and one of 12:3; r2 (abd-2) failed; r3 just sent."""
     history = library.history
     one = history.claim(intent("a", name="best")).record
-    owed = [PictureRecord(0, "9", 0), PictureRecord(1, "9", 1), PictureRecord(2, "12:3", 0)]
-    history.move(one.token, Status.SUCCESS, service_run_id="abc-1", pictures=owed)
+    owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
+    history.move(one.token, Status.SUCCESS, service_run_id="abc-1", images=owed)
     for index in range(3):
-        kept = keep_picture(
-            stream(picture(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
+        kept = keep_image(
+            stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
         )
-        one = history.set_picture(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
+        one = history.set_image(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
     two = history.claim(intent("b")).record
     history.move(two.token, Status.WAITING, service_run_id="abd-2")
     two = history.move(two.token, Status.FAILED)

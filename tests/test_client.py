@@ -32,7 +32,7 @@ from comflowy_nb.settings import settings
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_a_run_is_sent_followed_and_its_picture_kept(client, api):
+def test_a_run_is_sent_followed_and_its_image_kept(client, api):
     run = client.run("wf-1", {"3::cfg": 7, "6::text": "a bottle"}, timeout=60)
     assert run.status == "success"
     assert run.images[0].bytes == png()
@@ -42,7 +42,7 @@ def test_a_run_is_sent_followed_and_its_picture_kept(client, api):
     assert sent["workflow_id"] == "wf-1"
     assert sent["params"] == {"3::cfg": 7, "6::text": "a bottle"}
     assert api.seen(RUN)[0].headers["authorization"] == "Bearer token-of-the-service"
-    assert "authorization" not in api.seen("GET /pictures/a.png")[0].headers
+    assert "authorization" not in api.seen("GET /images/a.png")[0].headers
 
 
 def test_the_same_request_again_sends_nothing(client, api):
@@ -227,23 +227,23 @@ def test_the_window_lets_the_next_one_in(client, api):
 )
 def test_images_with_addresses_in_any_script_are_fetched(client, api, name):
     """No test had an address beyond Latin-1; services write such names into them as they are."""
-    api.outputs = {"9": [f"/pictures/{name}.png"]}
+    api.outputs = {"9": [f"/images/{name}.png"]}
     run = client.run("wf-1", timeout=60)
     assert run.images[0].array().shape == (48, 64, 3)
 
 
-def test_a_picture_that_fails_leaves_a_success_and_is_fetched_again(client, api):
-    api.outputs = {"9": ["/pictures/a.png", "/pictures/b.png"]}
-    api.on("GET /pictures/b.png", reply(b"<html>not a picture</html>"))
+def test_a_image_that_fails_leaves_a_success_and_is_fetched_again(client, api):
+    api.outputs = {"9": ["/images/a.png", "/images/b.png"]}
+    api.on("GET /images/b.png", reply(b"<html>not an image</html>"))
     run = client.run("wf-1", timeout=60)
     assert run.status == "success"
     assert [image.record.state for image in run.images] == ["kept", "missing"]
     assert run.images[1].record.error
-    api.on("GET /pictures/b.png", reply(png("red")))
+    api.on("GET /images/b.png", reply(png("red")))
     assert client.refresh(run)
     run.wait(60)
     assert run.images[1].bytes == png("red")
-    assert api.count("GET /pictures/a.png") == 1, "what is on disk is not fetched again"
+    assert api.count("GET /images/a.png") == 1, "what is on disk is not fetched again"
 
 
 def test_a_lost_file_is_fetched_by_the_same_request(client, api):
@@ -254,7 +254,7 @@ def test_a_lost_file_is_fetched_by_the_same_request(client, api):
     assert api.count(RUN) == 1
 
 
-def test_a_picture_the_service_no_longer_has_is_said(client, api):
+def test_a_image_the_service_no_longer_has_is_said(client, api):
     run = client.run("wf-1", timeout=60)
     run.images[0].path.unlink()
     api.on(CHECK, reply({"success": False, "error": "gone"}, status=404))
@@ -263,7 +263,7 @@ def test_a_picture_the_service_no_longer_has_is_said(client, api):
 
 
 def test_a_dead_kernels_run_is_taken_up_on_connect(api, home):
-    """Only the id was known when the kernel died; the next one asks on and fetches the picture."""
+    """Only the id was known when the kernel died; the next one asks on and fetches the image."""
     api.words = ["running"] * 10_000
     script = (
         "import os, sys, time\n"

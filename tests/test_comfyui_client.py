@@ -51,7 +51,7 @@ def client(comfy):
 
 @pytest.fixture
 def flat(tmp_path):
-    """A graph file that makes a picture of one colour, and needs no model."""
+    """A graph file that makes an image of one colour, and needs no model."""
     path = tmp_path / "flat.json"
     path.write_text(json.dumps(empty_image()))
     return str(path)
@@ -151,7 +151,7 @@ def test_nobody_at_another_machine_is_told_plainly():
 # -- runs -------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_its_pictures_and_the_pictures_their_params(client, comfy):
+def test_a_run_has_its_images_and_the_images_their_params(client, comfy):
     run = client.run("default", {**SMALL, "6::text": "a bottle at sea", "3::seed": 2**63 + 5})
     assert run.status == "success"
     assert run.images[0].array().shape == (64, 64, 3)
@@ -235,7 +235,7 @@ def test_a_graph_of_the_editor_says_how_to_get_the_right_one(client, comfy, tmp_
     assert comfy.asked("POST", "/prompt") == 0
 
 
-def test_a_picture_with_the_editors_format_alone_says_how_to_get_the_right_one(client, tmp_path):
+def test_a_image_with_the_editors_format_alone_says_how_to_get_the_right_one(client, tmp_path):
     notes = PngInfo()
     notes.add_text("workflow", json.dumps({"nodes": [], "links": []}))
     Image.new("RGB", (4, 4)).save(tmp_path / "ui.png", pnginfo=notes)
@@ -279,7 +279,7 @@ def test_server_last_is_the_graph_that_ran_there(client, comfy):
 
 
 def test_a_failed_run_names_the_node(client, comfy, tmp_path):
-    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = empty_image() | {"1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}}
     (tmp_path / "load.json").write_text(json.dumps(graph))
     with pytest.raises(RunFailed, match=r"node 1 \(LoadImage\): cannot identify image file"):
@@ -308,7 +308,7 @@ def test_outputs_of_every_kind_are_on_disk(client, tmp_path):
     assert sorted(path.suffix for path in saved) == [".png", ".png", ".png", ".png", ".txt", ".wav", ".webp"]
 
 
-def test_a_picture_that_is_gone_at_the_server_is_missing_and_comes_back_with_it(client, comfy, flat):
+def test_a_image_that_is_gone_at_the_server_is_missing_and_comes_back_with_it(client, comfy, flat):
     run = client.run(flat, {"1::color": 3})
     kept = run.images[0].path
     content = kept.read_bytes()
@@ -317,7 +317,7 @@ def test_a_picture_that_is_gone_at_the_server_is_missing_and_comes_back_with_it(
     file.rename(file.with_suffix(".away"))
     assert client.refresh(run)
     run.wait(60)
-    assert run.record.pictures[0].state == "missing"
+    assert run.record.images[0].state == "missing"
     file.with_suffix(".away").rename(file)
     assert client.refresh(run)
     run.wait(60)
@@ -325,7 +325,7 @@ def test_a_picture_that_is_gone_at_the_server_is_missing_and_comes_back_with_it(
 
 
 @pytest.mark.parametrize("content", [b"<script>alert(1)</script>", b"\x89PNG\r\n\x1a\n cut off", b""])
-def test_a_picture_that_is_none_is_missing_and_nothing_of_it_is_kept(client, comfy, flat, content):
+def test_a_image_that_is_none_is_missing_and_nothing_of_it_is_kept(client, comfy, flat, content):
     run = client.run(flat, {"1::color": 4})
     kept = run.images[0].path
     good = kept.read_bytes()
@@ -334,7 +334,7 @@ def test_a_picture_that_is_none_is_missing_and_nothing_of_it_is_kept(client, com
     file.write_bytes(content)
     assert client.refresh(run)
     run.wait(60)
-    assert (run.status, run.record.pictures[0].state) == ("success", "missing")
+    assert (run.status, run.record.images[0].state) == ("success", "missing")
     assert not kept.exists()
     wait_until(lambda: not list(kept.parent.glob("*.part")))  # a thumbnail may be on its way to its name
     file.write_bytes(good)
@@ -344,7 +344,7 @@ def test_a_picture_that_is_none_is_missing_and_nothing_of_it_is_kept(client, com
     assert comfy.asked("POST", "/prompt") == 1
 
 
-# -- pictures as inputs -----------------------------------------------------------------------------------------
+# -- images as inputs -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -359,7 +359,7 @@ def invert(tmp_path):
     return str(path)
 
 
-def test_pictures_of_every_kind_go_in_and_each_is_uploaded_once(client, comfy, invert, tmp_path, flat):
+def test_images_of_every_kind_go_in_and_each_is_uploaded_once(client, comfy, invert, tmp_path, flat):
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "red.png")
     made = client.run(flat, {"1::color": 255, "1::width": 8, "1::height": 8})
     inputs = [
@@ -370,14 +370,14 @@ def test_pictures_of_every_kind_go_in_and_each_is_uploaded_once(client, comfy, i
         (made.images[0], [255, 255, 0]),
         (tmp_path / "red.png", [0, 255, 255]),
     ]
-    for picture, colour in inputs:
-        run = client.run(invert, {"1::image": picture})
+    for image, colour in inputs:
+        run = client.run(invert, {"1::image": image})
         assert run.images[0].array()[0, 0].tolist() == colour
     assert comfy.asked("POST", "/upload/image") == 4  # by content
-    assert comfy.asked("POST", "/prompt") == 5  # and the same picture is the same request
+    assert comfy.asked("POST", "/prompt") == 5  # and the same image is the same request
 
 
-def test_another_picture_of_the_same_name_is_another_request(client, comfy, invert, tmp_path):
+def test_another_image_of_the_same_name_is_another_request(client, comfy, invert, tmp_path):
     for shade in (10, 60):
         Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / "same.png")
         run = client.run(invert, {"1::image": f"file:{tmp_path / 'same.png'}"})
@@ -388,7 +388,7 @@ def test_another_picture_of_the_same_name_is_another_request(client, comfy, inve
 # -- what is asked how often ------------------------------------------------------------------------------------
 
 
-def test_twelve_runs_cost_twelve_submits_and_twelve_pictures(client, comfy, flat):
+def test_twelve_runs_cost_twelve_submits_and_twelve_images(client, comfy, flat):
     sweep = client.sweep(flat, {"1::color": list(range(1, 13))})
     assert [cell.status for cell in sweep.cells] == ["success"] * 12
     assert comfy.asked("POST", "/prompt") == 12
@@ -443,7 +443,7 @@ def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
     comfy.previews = True
     comfy.wait_at("3", 2)
     run = client.submit("default", {**SMALL, "3::steps": 3}).run
-    # the picture of a step comes before its number
+    # the image of a step comes before its number
     wait_until(lambda: run.status == "running" and run.progress is not None and run.progress.value == 2)
     assert run.progress.preview is not None
     assert (run.progress.title, run.progress.max) == ("KSampler", 3)
@@ -571,7 +571,7 @@ def test_reads_that_stumble_are_tried_again(client, comfy, flat):
     assert client.run(flat, {"1::color": 8}).status == "success"
 
 
-def test_a_picture_whose_answer_broke_is_fetched_again(client, comfy, flat):
+def test_a_image_whose_answer_broke_is_fetched_again(client, comfy, flat):
     comfy.lose("/view")
     run = client.run(flat, {"1::color": 9})
     assert run.images[0].record.state == "kept"
@@ -754,11 +754,11 @@ def test_a_run_of_several_is_taken_up_wherever_it_is(pair, flat):
     assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 1
 
 
-def test_a_picture_goes_to_every_server(pair, invert):
+def test_a_image_goes_to_every_server(pair, invert):
     one, two = pair
     with connect(f"home={one.url},{two.url}") as client:
-        pictures = [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2, 3, 4)]
-        runs = [client.submit(invert, {"1::image": picture}).run for picture in pictures]
+        images = [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2, 3, 4)]
+        runs = [client.submit(invert, {"1::image": image}).run for image in images]
         assert [run.wait(60).status for run in runs] == ["success"] * 4
     assert one.asked("POST", "/upload/image") == two.asked("POST", "/upload/image") == 4
 
@@ -777,10 +777,10 @@ def test_cancel_finds_the_server(pair):
         assert server.queue.listed()["queue_pending"] == []
 
 
-# -- where a picture came from ----------------------------------------------------------------------------------
+# -- where an image came from ----------------------------------------------------------------------------------
 
 
-def test_params_of_a_picture_that_comfyui_made_for_us(client, tmp_path):
+def test_params_of_a_image_that_comfyui_made_for_us(client, tmp_path):
     run = client.run("default", {"3::cfg": 4.5, **SMALL, "6::text": 'a "bottle" of {ink}, {day|night}'})
     recipe = params_from(run.images[0].path)
     assert dict(recipe) == run.params
@@ -789,10 +789,10 @@ def test_params_of_a_picture_that_comfyui_made_for_us(client, tmp_path):
     assert dict(params_from(run)) == dict(params_from(run.images[0])) == run.params
 
 
-def test_params_of_a_picture_that_somebody_elses_comfyui_made(comfy, tmp_path):
+def test_params_of_a_image_that_somebody_elses_comfyui_made(comfy, tmp_path):
     with BareClient(comfy.url) as other:
         heard, _ = other.run(empty_image(0x112233, prefix="theirs"))
-        (tmp_path / "theirs.png").write_bytes(other.picture(heard))
+        (tmp_path / "theirs.png").write_bytes(other.image(heard))
     recipe = params_from(tmp_path / "theirs.png")
     assert recipe["1::color"] == 0x112233
     assert recipe.cell.startswith(f"%%comflowy run {tmp_path / 'theirs.png'}\n")

@@ -21,7 +21,7 @@ def test_a_run_is_found(library, runs, ref, number):
 @pytest.mark.parametrize(
     ("ref", "index"), [("r1[0]", 0), ("best[2]", 2), ("r1:9[1]", 1), ("abc:12:3[0]", 2), ("last~2[1]", 1)]
 )
-def test_a_picture_is_found(library, runs, ref, index):
+def test_a_image_is_found(library, runs, ref, index):
     found = library.find(ref)
     assert found.image.record.index == index
     assert found.image.pil().size == (40 + index, 30)
@@ -35,11 +35,11 @@ def test_a_picture_is_found(library, runs, ref, index):
         ("nobody", "no run nobody"),
         ("ab", "is not one run's id alone: r2"),
         ("last~3", "no run last"),
-        ("r1[3]", r"r1 has 3 pictures, so no \[3\]"),
-        ("r2[0]", r"r2 has 0 pictures, so no \[0\]"),
-        ("r1:9[2]", r"node 9 of r1 has 2 pictures, so no \[2\]"),
-        ("r1:12:3[1]", r"node 12:3 of r1 has 1 picture, so no \[1\]"),
-        ("r1:4[0]", "node 4 of r1 has 0 pictures"),
+        ("r1[3]", r"r1 has 3 images, so no \[3\]"),
+        ("r2[0]", r"r2 has 0 images, so no \[0\]"),
+        ("r1:9[2]", r"node 9 of r1 has 2 images, so no \[2\]"),
+        ("r1:12:3[1]", r"node 12:3 of r1 has 1 image, so no \[1\]"),
+        ("r1:4[0]", "node 4 of r1 has 0 images"),
         ("s1", "no sweep s1"),
     ],
 )
@@ -86,8 +86,8 @@ def test_a_run_of_the_past_can_be_looked_at_but_not_cancelled(library, runs):
 
 
 def test_thumbnails_are_at_hand(library, runs):
-    picture = library.find("r1[0]").image.record
-    assert library.thumbnail_path(picture, 256).name.endswith("_0.t256.jpg")
+    image = library.find("r1[0]").image.record
+    assert library.thumbnail_path(image, 256).name.endswith("_0.t256.jpg")
 
 
 def test_nothing_is_made_before_it_is_needed(tmp_path):

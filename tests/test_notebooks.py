@@ -35,7 +35,7 @@ def said(cell):
     return "\n".join(parts)
 
 
-def picture_count(cell):
+def image_count(cell):
     return sum(any(kind.startswith("image/") for kind in output.get("data", {})) for output in cell.outputs)
 
 
@@ -47,9 +47,9 @@ def check_quickstart(content):
     first, again = runs
     assert "success" in said(first)
     assert "r1" in said(first)
-    assert picture_count(first) == 1
+    assert image_count(first) == 1
     assert "same as r1" in said(again)
-    assert picture_count(again) == 1
+    assert image_count(again) == 1
     assert "aquarelle" in said(cell_with(content, "%comflowy runs"))
     assert "sampler_name" in said(cell_with(content, "%comflowy fields default"))
     slip = cell_with(content, "stepps")
@@ -71,7 +71,7 @@ def check_explore(content):
     assert "nothing was sent" in said(dry)
     assert "6 of 6 success" in said(looks)
     for cell in (*sweeps[:5], cell_with(content, "comflowy_nb.grid("), cell_with(content, "show s1.7")):
-        assert picture_count(cell) == 1
+        assert image_count(cell) == 1
     assert "contact_sheet.jpg" in said(cell_with(content, "iterdir"))
     assert "euler" in said(cell_with(content, "to_dataframe"))
     assert 'workflow: "default"' in said(cell_with(content, "read_text"))
@@ -86,9 +86,9 @@ def check_compare(content):
     several = cell_with(content, "--mode side")
     assert "sampler_name" in said(several)
     for cell in (two, several):
-        assert picture_count(cell) == 1
+        assert image_count(cell) == 1
     mine = cell_with(content, "comflowy_nb.compare(")
-    assert "picture 2" in said(mine)
+    assert "image 2" in said(mine)
     assert "50.0" in said(cell_with(content, "position"))
     assert "why.html" in said(cell_with(content, "save("))
 
@@ -98,7 +98,7 @@ def check_form(content):
     form = cell_with(content, "--as bottle")
     assert "KSampler" in said(form)
     assert "filename_prefix" in said(form)
-    assert picture_count(form) == 1, "the newest run's, below the form"
+    assert image_count(form) == 1, "the newest run's, below the form"
     assert "r1" in said(cell_with(content, "bottle.runs"))
     assert "%%comflowy run default" in said(cell_with(content, "bottle.cell"))
     assert "2.5" in said(cell_with(content, "--from last"))
@@ -119,8 +119,8 @@ def check_comfyui(content):
     folder = cell_with(content, "file:refs/*.png")
     assert "cfg2.png" in said(folder)
     assert said(cell_with(content, "params_from")).startswith("%%comflowy run default")
-    for cell in (first, folder, cell_with(content, "run mine"), cell_with(content, "{picture}")):
-        assert picture_count(cell) == 1
+    for cell in (first, folder, cell_with(content, "run mine"), cell_with(content, "{image}")):
+        assert image_count(cell) == 1
 
 
 CHECKS = {

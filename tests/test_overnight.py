@@ -181,10 +181,10 @@ def test_with_the_browser_closed_it_goes_on_and_is_there_in_the_morning(night):
     assert set(night.accepted().values()) == {1}
 
 
-def test_memory_does_not_grow_with_full_size_pictures(night, api, monkeypatch):
-    """300 pictures of a megapixel are nearly a gigabyte of pixels."""
+def test_memory_does_not_grow_with_full_size_images(night, api, monkeypatch):
+    """300 images of a megapixel are nearly a gigabyte of pixels."""
     api.words = []
-    api.on("GET /pictures/*", reply(png(size=(1024, 1024)), headers={"Content-Type": "image/png"}))
+    api.on("GET /images/*", reply(png(size=(1024, 1024)), headers={"Content-Type": "image/png"}))
     monkeypatch.setenv("COMFLOWY_URL", api.url)
     monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
     kernel = night.start("cloud")

@@ -1,4 +1,4 @@
-"""What made a picture, as the cell that makes it again: the cell, read as the magic reads it, sets the very same."""
+"""What made an image, as the cell that makes it again: the cell, read as the magic reads it, sets the very same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb import params_from
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.recipe import Recipe
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.syntax.body import read_body
@@ -54,12 +54,12 @@ def test_the_cell_sets_the_same_whatever_the_values(values):
     assert params == values
 
 
-@pytest.mark.parametrize("workflow", ["default", "my pictures/a b.png", "it's.png", 'say "x".png', "a#b.png"])
+@pytest.mark.parametrize("workflow", ["default", "my images/a b.png", "it's.png", 'say "x".png', "a#b.png"])
 def test_the_word_for_the_workflow_is_one_word(workflow):
     assert executed(Recipe({"6::text": "x"}, workflow=workflow).cell)[0] == workflow
 
 
-def test_a_picture_of_comfyui_gives_all_values_of_its_graph(tmp_path):
+def test_a_image_of_comfyui_gives_all_values_of_its_graph(tmp_path):
     graph = {
         "3": {"class_type": "KSampler", "inputs": {"seed": 2**64 - 1, "cfg": 7.5, "model": ["4", 0]}},
         "4": {"class_type": "Load", "inputs": {"name": "a.safetensors"}},
@@ -75,7 +75,7 @@ def test_a_picture_of_comfyui_gives_all_values_of_its_graph(tmp_path):
 
 def test_what_carries_nothing_is_said(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
-    with pytest.raises(PictureError, match="carries no workflow"):
+    with pytest.raises(ImageError, match="carries no workflow"):
         params_from(tmp_path / "bare.png")
-    with pytest.raises(PictureError, match="no picture"):
+    with pytest.raises(ImageError, match="no image"):
         params_from(tmp_path / "none.png")

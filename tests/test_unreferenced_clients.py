@@ -65,7 +65,7 @@ def test_a_live_run_goes_on_to_its_end_and_is_waited_for(api, home):
     """The client is needed until the last image is on disk, though only the run is referenced."""
     api.words = []
     may_end = gate(api, CHECK, lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
-    may_download = gate(api, "GET /pictures/*", lambda _: reply(png(), headers={"Content-Type": "image/png"}))
+    may_download = gate(api, "GET /images/*", lambda _: reply(png(), headers={"Content-Type": "image/png"}))
     client = connect(f"test={api.url}", key="the-key")
     run = client.submit("wf-1", {"3::seed": 1}).run
     reference = weakref.ref(client)

@@ -34,8 +34,8 @@ __all__ = [
     "await_end_of_sandbox",
     "execute",
     "find_quickstart",
+    "images",
     "kernel_environment",
-    "pictures",
     "run_demo",
     "strip",
     "to_html",
@@ -166,8 +166,8 @@ def _drop_widgets(content: nbformat.NotebookNode) -> None:
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
-def pictures(content: nbformat.NotebookNode) -> Iterator[bytes]:
-    """The bytes of every picture among the outputs, PNG or JPEG, from the first to the last."""
+def images(content: nbformat.NotebookNode) -> Iterator[bytes]:
+    """The bytes of every image among the outputs, PNG or JPEG, from the first to the last."""
     for cell in content.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
@@ -244,10 +244,10 @@ def _read(path: Path) -> nbformat.NotebookNode:
 
 
 def _write_grid(content: nbformat.NotebookNode, path: Path) -> Path | None:
-    first = next(pictures(content), None)
+    first = next(images(content), None)
     if first is None:
         return None
-    from PIL import Image  # noqa: PLC0415 - only where there is a picture
+    from PIL import Image  # noqa: PLC0415 - only where there is an image
 
     with Image.open(io.BytesIO(first)) as image:
         image.save(path)

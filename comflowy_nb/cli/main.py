@@ -53,7 +53,7 @@ def _build_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="run the quickstart notebook on the sandbox",
-        description="Run the quickstart notebook on the sandbox, with progress here, and leave a page and a picture.",
+        description="Run the quickstart notebook on the sandbox, with progress here, and leave a page and an image.",
     )
     demo.add_argument("notebook", nargs="?", type=Path, help="another notebook to run instead of the quickstart")
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the results (%(default)s)")
@@ -109,7 +109,7 @@ def _sandbox(args: argparse.Namespace) -> int:
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from comflowy_nb.cli import sweep as cli_sweep  # noqa: PLC0415 - HTTP and pictures, for this command alone
+    from comflowy_nb.cli import sweep as cli_sweep  # noqa: PLC0415 - HTTP and images, for this command alone
 
     return cli_sweep.main(args)
 

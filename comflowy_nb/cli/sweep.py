@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from comflowy_nb.client import connect
-from comflowy_nb.errors import ComflowyError, PictureError, RefError, SettingsError
+from comflowy_nb.errors import ComflowyError, ImageError, RefError, SettingsError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.services.base import Status
 from comflowy_nb.settings import Secret, default_target
@@ -228,12 +228,12 @@ def _save(sweep: Sweep, folder: Path | None) -> tuple[list[Path], str | None]:
         return [], None
     try:
         return sweep.save(folder), None
-    except PictureError as error:
+    except ImageError as error:
         return [], str(error)
 
 
 def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
-    """Cell, labels, status, seconds, run, and the picture: the copy where one was made, else the original."""
+    """Cell, labels, status, seconds, run, and the image: the copy where one was made, else the original."""
     saved = _copies(sweep, files)
     names = [axis.name for axis in sweep.axes.axes]
     rows = [["cell", *names, "status", "seconds", "run", "file"]]
@@ -246,7 +246,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
                 NOT_SENT if cell.status is None else str(cell.status),
                 "" if seconds is None else f"{seconds:.1f}",
                 "" if cell.run is None else cell.run.ref,
-                saved.get(cell.number) or _picture(cell) or cell.error or "",
+                saved.get(cell.number) or _image(cell) or cell.error or "",
             ]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -256,7 +256,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
 
 
 def _copies(sweep: Sweep, files: Sequence[Path]) -> dict[int, str]:
-    """Number of a cell -> its first copy; the copies come cell by cell, in the order of the cells' pictures."""
+    """Number of a cell -> its first copy; the copies come cell by cell, in the order of the cells' images."""
     found: dict[int, str] = {}
     left = iter(files)
     for cell in sweep.cells if files else ():
@@ -267,10 +267,10 @@ def _copies(sweep: Sweep, files: Sequence[Path]) -> dict[int, str]:
     return found
 
 
-def _picture(cell: SweepCell) -> str | None:
+def _image(cell: SweepCell) -> str | None:
     for image in cell.images:
         try:
             return os.fspath(image.path)
-        except PictureError:
+        except ImageError:
             continue
     return None

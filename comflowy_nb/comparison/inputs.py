@@ -1,4 +1,4 @@
-"""What can be compared: runs, their pictures, cells of sweeps, references, files, images, arrays; one picture each."""
+"""What can be compared: runs, their images, cells of sweeps, references, files, images, arrays; one image each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.comparison.param_diff import Maker
 from comflowy_nb.database.references import parse_ref
-from comflowy_nb.errors import ComflowyError, PictureError, RefError
-from comflowy_nb.images.pixels import PREVIEW_PX, open_rgb, picture_size
+from comflowy_nb.errors import ComflowyError, ImageError, RefError
+from comflowy_nb.images.pixels import PREVIEW_PX, image_size, open_rgb
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
-from comflowy_nb.workflow.graph import graph_of_picture, made_of_picture
+from comflowy_nb.workflow.graph import graph_of_image, made_of_image
 from comflowy_nb.workflow.images import input_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.library import Found
     from comflowy_nb.workflow.graph import Made
 
-__all__ = ["MOST", "Compared", "read_pictures"]
+__all__ = ["MOST", "Compared", "read_images"]
 
 LEAST, MOST = 2, 9
 _USAGE = "%comflowy compare r41 r43"
@@ -35,7 +35,7 @@ _CELL = re.compile(r"(\w+)\.([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One picture of a comparison. It is read anew each time: nothing of a file stays in memory.
+    """One image of a comparison. It is read anew each time: nothing of a file stays in memory.
 
     `name` is what stands under it; `also` another word a person has for it, or nothing.
     """
@@ -45,38 +45,38 @@ class Compared:
     maker: Maker
     source: Path | bytes = field(repr=False)
     also: str = ""
-    remark: str | None = None  # what a person should know about the choice of this picture
+    remark: str | None = None  # what a person should know about the choice of this image
     small: Callable[[int], Path] | None = field(default=None, repr=False)  # where a thumbnail is, if there is one
 
     def open(self) -> Image.Image:
-        """The picture in RGB, alpha on white.
+        """The image in RGB, alpha on white.
 
         Raises
         ------
-        PictureError
+        ImageError
             If it is not there any more or can't be decoded.
         """
         return open_rgb(self.source, self.name)
 
     def open_small(self) -> Image.Image:
-        """The picture within 512 px where a thumbnail was made when it arrived, else as it is.
+        """The image within 512 px where a thumbnail was made when it arrived, else as it is.
 
         Raises
         ------
-        PictureError
+        ImageError
             As `open`.
         """
         path = self.small(PREVIEW_PX) if self.small is not None else self.source
         return open_rgb(path, self.name)
 
 
-def read_pictures(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[Compared]:
-    """The pictures of a comparison, each looked at so far that it is there and has a size.
+def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[Compared]:
+    """The images of a comparison, each looked at so far that it is there and has a size.
 
     Parameters
     ----------
     items
-        2 to 9 runs (a run with several pictures means its first), run images, cells of sweeps, references as text,
+        2 to 9 runs (a run with several images means its first), run images, cells of sweeps, references as text,
         paths, PIL images and arrays; a list among them stands for what it holds.
     find
         What reads references; the home folder's history where none is given.
@@ -85,15 +85,15 @@ def read_pictures(items: Iterable[Any], *, find: Callable[[Any], Found] | None =
     ------
     RefError
         If there are too few or too many, or something is not to be compared: a sweep, a run that is not done or has
-        no pictures.
-    PictureError
-        If a file is missing or no picture.
+        no images.
+    ImageError
+        If a file is missing or no image.
     """
     flat = list(_flatten(items))
     if len(flat) == 1:
         raise RefError(_too_few(_resolve(flat[0], find), flat[0]))
     if not LEAST <= len(flat) <= MOST:
-        raise RefError(f"a comparison takes {LEAST} to {MOST} pictures, not {len(flat)}: {_USAGE}")
+        raise RefError(f"a comparison takes {LEAST} to {MOST} images, not {len(flat)}: {_USAGE}")
     return [_read(_resolve(item, find), item, position) for position, item in enumerate(flat)]
 
 
@@ -116,7 +116,7 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
         if path.is_file():
             return path
         if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"} or "/" in item:
-            raise PictureError(f"there is no file {item!r}, and no run is called so") from None
+            raise ImageError(f"there is no file {item!r}, and no run is called so") from None
         raise
     if found.sweep is not None:
         raise RefError(_no_sweep(found.sweep.ref, found.sweep.count))
@@ -141,17 +141,17 @@ def _read(item: Any, typed: Any, position: int) -> Compared:
 
 
 def _of_run(run: Run, name: str) -> Compared:
-    """The first picture of a run."""
+    """The first image of a run."""
     record = run.record
-    count = len(record.pictures)
+    count = len(record.images)
     if record.status.is_live:
-        raise RefError(f"{run.ref} is not done ({record.status}); %comflowy show {run.ref} waits for its pictures")
+        raise RefError(f"{run.ref} is not done ({record.status}); %comflowy show {run.ref} waits for its images")
     if not count:
         why = f": {run.error}" if run.error else ""
-        raise RefError(f"{run.ref} has no pictures to compare ({record.status}{why})")
+        raise RefError(f"{run.ref} has no images to compare ({record.status}{why})")
     remark = None
     if count > 1:
-        remark = f"{name} has {count} pictures: its first, {name}[0], is compared."
+        remark = f"{name} has {count} images: its first, {name}[0], is compared."
         name = f"{name}[0]"
     return _of_run_image(run.images[0], name=name, remark=remark)
 
@@ -160,17 +160,17 @@ def _of_run_image(image: RunImage, *, name: str | None = None, remark: str | Non
     path = image.path  # says what to type where it is missing
     record = image.run.record
     if name is None:
-        name = record.ref if len(record.pictures) == 1 else f"{record.ref}[{image.record.index}]"
+        name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"
     facts = {"workflow": record.workflow, "service": record.service}
     maker = Maker(dict(record.params), tuple(record.set_params), _values_in(path), facts)
-    size = picture_size(path, name)
+    size = image_size(path, name)
     return Compared(name, size, maker, path, also=record.name or "", remark=remark, small=image.thumbnail)
 
 
 def _of_file(path: Path) -> Compared:
     if not path.is_file():
-        raise PictureError(f"there is no file {path.name!r}")
-    size = picture_size(path, path.name)
+        raise ImageError(f"there is no file {path.name!r}")
+    size = image_size(path, path.name)
     made = _made_of(path)
     others = _values_in(path)
     if made is None:
@@ -183,24 +183,24 @@ def _of_pixels(item: Any, position: int) -> Compared:
     """An image or an array, as it is now: what becomes of it later changes no comparison."""
     try:
         content = input_of(item).load()
-    except PictureError as error:
-        raise PictureError(f"picture {position + 1} of the comparison: {error}") from None
+    except ImageError as error:
+        raise ImageError(f"image {position + 1} of the comparison: {error}") from None
     file = getattr(item, "filename", "")
-    name = Path(file).name if isinstance(file, str) and file else f"picture {position + 1}"
-    return Compared(name, picture_size(content, name), Maker(), content)
+    name = Path(file).name if isinstance(file, str) and file else f"image {position + 1}"
+    return Compared(name, image_size(content, name), Maker(), content)
 
 
 def _made_of(path: Path) -> Made | None:
     try:
-        return made_of_picture(path)
+        return made_of_image(path)
     except (ComflowyError, OSError):
         return None
 
 
 def _values_in(path: Path) -> dict[str, Any] | None:
-    """The values in the graph that a picture carries: the only ones who know what a default was."""
+    """The values in the graph that an image carries: the only ones who know what a default was."""
     try:
-        graph = graph_of_picture(path)
+        graph = graph_of_image(path)
     except (ComflowyError, OSError):
         return None
     return None if graph is None else {field_id: one.default for field_id, one in graph.fields().items()}
@@ -212,7 +212,7 @@ def _too_few(item: Any, typed: Any) -> str:
         return _no_sweep(item.ref, len(item.cells))
     if isinstance(item, Run | SweepCell) and len(item.images) >= LEAST:
         refs = [f"{item.ref}[{index}]" for index in range(min(len(item.images), MOST))]
-        return f"{item.ref} alone has {len(item.images)} pictures; to compare them: %comflowy compare {_listed(refs)}"
+        return f"{item.ref} alone has {len(item.images)} images; to compare them: %comflowy compare {_listed(refs)}"
     ref = typed if isinstance(typed, str) else getattr(item, "ref", None)
     return f"compare needs at least two images: {_USAGE if ref is None else f'%comflowy compare {ref} {_other(ref)}'}"
 

@@ -1,4 +1,4 @@
-"""In which fields the makers of several pictures differ, and in which not. Pure."""
+"""In which fields the makers of several images differ, and in which not. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NOT_KNOWN = (Piece("?"),)
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What is known of how a picture was made.
+    """What is known of how an image was made.
 
     `params` are the values as sent, None where nothing is known at all (some file). `others` are the values that held
-    besides, None where nobody says: a picture that carries its graph does. `facts` are things that are no fields, by
+    besides, None where nobody says: an image that carries its graph does. `facts` are things that are no fields, by
     name: the workflow, the service.
     """
 
@@ -45,7 +45,7 @@ class Maker:
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field in which the pictures differ: what each has, in pieces."""
+    """One field in which the images differ: what each has, in pieces."""
 
     name: str
     values: tuple[tuple[Piece, ...], ...]
@@ -67,14 +67,14 @@ class Differences:
 
 
 def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]] = ()) -> Differences:
-    """Compare what made the pictures, field by field.
+    """Compare what made the images, field by field.
 
-    A value that nobody knows makes no difference; one that was not set does, where another picture has it set.
+    A value that nobody knows makes no difference; one that was not set does, where another image has it set.
 
     Parameters
     ----------
     sizes
-        Width and height of the pictures in pixels: a row of their own where they differ.
+        Width and height of the images in pixels: a row of their own where they differ.
     """
     rows = [row for name in ("workflow", "service") if (row := _fact_row(name, makers))]
     if len(set(sizes)) > 1:
@@ -123,7 +123,7 @@ def _look_up(key: str, maker: Maker, makers: Sequence[Maker]) -> Any:
         return everything[key]
     if not maker.is_known:
         return _UNKNOWN
-    # Where only the graph of another picture tells of a field, nobody knows what this one had.
+    # Where only the graph of another image tells of a field, nobody knows what this one had.
     is_sent_by_any = any(key in (other.params or {}) for other in makers)
     return _UNSET if is_sent_by_any or maker.others is not None else _UNKNOWN
 

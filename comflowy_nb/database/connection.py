@@ -242,7 +242,7 @@ class Store:
             connection.close()
         remark = (
             f"the history was damaged: it is set aside as {name} in the home folder and a new one is begun. The "
-            "pictures are still there, but what was run before is not known any more"
+            "images are still there, but what was run before is not known any more"
         )
         self.remarks += (remark,)
 

@@ -1,4 +1,4 @@
-"""Which picture a service's name for one stands for: `History.inputs`. The params of a run hold the names alone."""
+"""Which image a service's name for one stands for: `History.inputs`. The params of a run hold the names alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Inputs:
         self._store = store
 
     def keep(self, identity: str, name: str, content_sha256: str) -> None:
-        """Remember what a service calls a picture it was given."""
+        """Remember what a service calls an image it was given."""
         with self._store.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO inputs (identity, name, sha256) VALUES (?, ?, ?)",

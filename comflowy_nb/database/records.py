@@ -1,4 +1,4 @@
-"""What the history keeps of a run and its pictures, and the table of its states."""
+"""What the history keeps of a run and its images, and the table of its states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import Problem
 
-__all__ = ["PictureRecord", "RunRecord", "made_by", "may_move"]
+__all__ = ["ImageRecord", "RunRecord", "made_by", "may_move"]
 
 # Followed states only move forward. A held run is moved by a webhook, `resume` or a person.
 _RANK = {Status.SUBMITTING: 0, Status.WAITING: 1, Status.PENDING: 2, Status.RUNNING: 3}
@@ -34,12 +34,12 @@ def may_move(old: Status, new: Status) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureRecord:
-    """One output picture of a run as the history knows it.
+class ImageRecord:
+    """One output image of a run as the history knows it.
 
     `state` is `expected` (owed: not downloaded yet), `kept` (on disk, `file` and `sha256` set) or `missing` (`error`
     says why). A kept image with an `error` can't be decoded here, so that it has no thumbnail. `file` is relative to
-    the pictures' folder.
+    the images' folder.
     """
 
     index: int
@@ -55,12 +55,12 @@ class PictureRecord:
     error: str | None = None
 
     @property
-    def is_picture(self) -> bool:
-        """A still picture; an animation, a film, a sound or a text is kept and listed as a file."""
-        return self.format in _PICTURES
+    def is_image(self) -> bool:
+        """A still image; an animation, a film, a sound or a text is kept and listed as a file."""
+        return self.format in _IMAGES
 
 
-_PICTURES = frozenset({None, "PNG", "JPEG", "WEBP"})
+_IMAGES = frozenset({None, "PNG", "JPEG", "WEBP"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +90,22 @@ class RunRecord:
     finished_at: float | None = None
     name: str | None = None  # the newest name given by --as
     set_params: tuple[str, ...] = ()  # the field ids a person set, in the order they did
-    pictures: tuple[PictureRecord, ...] = ()
+    images: tuple[ImageRecord, ...] = ()
     remark: str | None = None  # what was odd about an answer
-    files: tuple[PictureRecord, ...] = ()  # outputs that are no still pictures
+    files: tuple[ImageRecord, ...] = ()  # outputs that are no still images
 
     @property
-    def outputs(self) -> tuple[PictureRecord, ...]:
-        """The pictures and the other files."""
-        return (*self.pictures, *self.files)
+    def outputs(self) -> tuple[ImageRecord, ...]:
+        """The images and the other files."""
+        return (*self.images, *self.files)
 
-    def with_outputs(self, outputs: Iterable[PictureRecord]) -> RunRecord:
-        """The record with these in place of its pictures and files."""
+    def with_outputs(self, outputs: Iterable[ImageRecord]) -> RunRecord:
+        """The record with these in place of its images and files."""
         outputs = tuple(outputs)
         return replace(
             self,
-            pictures=tuple(output for output in outputs if output.is_picture),
-            files=tuple(output for output in outputs if not output.is_picture),
+            images=tuple(output for output in outputs if output.is_image),
+            files=tuple(output for output in outputs if not output.is_image),
         )
 
     def advanced_to(self, newer: RunRecord) -> RunRecord:
@@ -124,7 +124,7 @@ class RunRecord:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing more will happen by itself: final or held, and every picture kept or given up."""
+        """Nothing more will happen by itself: final or held, and every image kept or given up."""
         return not self.status.is_live and not any(output.state == "expected" for output in self.outputs)
 
     @property
@@ -134,7 +134,7 @@ class RunRecord:
 
 
 def made_by(record: RunRecord) -> dict[str, Any]:
-    """What is written into a picture: enough to run it again."""
+    """What is written into an image: enough to run it again."""
     return {
         "comflowy_nb": 1,
         "workflow": record.workflow,

@@ -11,7 +11,7 @@ from comflowy_nb.errors import RefError
 
 __all__ = ["Ref", "check_name", "parse_ref"]
 
-_PICTURE = re.compile(r"(?P<rest>.*?)\[(?P<picture>[0-9]{1,9})\]", re.DOTALL)
+_IMAGE = re.compile(r"(?P<rest>.*?)\[(?P<image>[0-9]{1,9})\]", re.DOTALL)
 _NUMBER = re.compile(r"r([0-9]{1,18})")
 _LAST = re.compile(r"last(?:~([0-9]{1,9}))?(?:\.([0-9]{1,9}))?")
 _CELL = re.compile(r"([^.]+)\.([0-9]{1,9})")
@@ -19,7 +19,7 @@ _SWEEP = re.compile(r"s([0-9]{1,18})(?:\.([0-9]{1,9}))?")
 _RESERVED = re.compile(r"last|[rs][0-9]+")
 _HELP = (
     "a run is r41, a name, its id, last or last~1; a sweep s3 or a name, a cell of it s3.12 or NAME.12; "
-    "a run's first picture r41[0], the first of node 9 r41:9[0]"
+    "a run's first image r41[0], the first of node 9 r41:9[0]"
 )
 
 
@@ -33,7 +33,7 @@ class Ref:
     cell: int | None = None  # of `s3.12` and `NAME.12`
     back: int = 0  # of `last~1`
     node: str | None = None
-    picture: int | None = None  # counted within the node if there is one, else within the run
+    image: int | None = None  # counted within the node if there is one, else within the run
 
     @property
     def whole(self) -> str:
@@ -41,8 +41,8 @@ class Ref:
         return self.text if self.cell is None else self.text.rpartition(".")[0]
 
     @property
-    def is_picture(self) -> bool:
-        return self.picture is not None
+    def is_image(self) -> bool:
+        return self.image is not None
 
 
 def parse_ref(text: str) -> Ref:
@@ -54,32 +54,32 @@ def parse_ref(text: str) -> Ref:
         If it can't be one.
     """
     whole = text.strip()
-    rest, picture = whole, None
-    found = _PICTURE.fullmatch(whole)
+    rest, image = whole, None
+    found = _IMAGE.fullmatch(whole)
     if found:
-        rest, picture = found["rest"], int(found["picture"])
+        rest, image = found["rest"], int(found["image"])
     run, colon, node = rest.partition(":")
     if not run or any(mark in run for mark in "[] \t\n") or any(mark in node for mark in "[]") or (colon and not node):
         raise RefError(f"{whole!r} is no reference: {_HELP}")
-    if node and picture is None:
-        raise RefError(f"{whole} names a node; its first picture is {whole}[0]")
-    return _of_run(run, node or None, picture)
+    if node and image is None:
+        raise RefError(f"{whole} names a node; its first image is {whole}[0]")
+    return _of_run(run, node or None, image)
 
 
-def _of_run(run: str, node: str | None, picture: int | None) -> Ref:
+def _of_run(run: str, node: str | None, image: int | None) -> Ref:
     if number := _NUMBER.fullmatch(run):
-        return Ref("number", run, number=int(number[1]), node=node, picture=picture)
+        return Ref("number", run, number=int(number[1]), node=node, image=image)
     if last := _LAST.fullmatch(run):
         cell = None if last[2] is None else int(last[2])
-        return Ref("last", run, cell=cell, back=int(last[1] or 0), node=node, picture=picture)
+        return Ref("last", run, cell=cell, back=int(last[1] or 0), node=node, image=image)
     if sweep := _SWEEP.fullmatch(run):
         cell = None if sweep[2] is None else int(sweep[2])
-        return Ref("sweep", run, number=int(sweep[1]), cell=cell, node=node, picture=picture)
+        return Ref("sweep", run, number=int(sweep[1]), cell=cell, node=node, image=image)
     if run.startswith("last~"):
         raise RefError(f"{run!r} is no reference: {_HELP}")
     if (named := _CELL.fullmatch(run)) and named[1].isidentifier() and not _RESERVED.fullmatch(named[1]):
-        return Ref("name", run, cell=int(named[2]), node=node, picture=picture)
-    return Ref("name" if run.isidentifier() else "id", run, node=node, picture=picture)
+        return Ref("name", run, cell=int(named[2]), node=node, image=image)
+    return Ref("name" if run.isidentifier() else "id", run, node=node, image=image)
 
 
 def check_name(name: str) -> None:

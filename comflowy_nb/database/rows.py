@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.records import PictureRecord, RunRecord
+from comflowy_nb.database.records import ImageRecord, RunRecord
 from comflowy_nb.database.schema import LIVE
 from comflowy_nb.services.base import Problem, Status
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AT_ONCE",
     "HELD_BY",
-    "PICTURE_COLUMNS",
+    "IMAGE_COLUMNS",
     "clean",
     "encode",
     "encode_problem",
+    "image_values",
     "insert_run",
-    "picture_values",
     "put_name",
     "read_place",
     "read_runs",
@@ -33,7 +33,7 @@ __all__ = [
     "words_of",
 ]
 
-PICTURE_COLUMNS = (
+IMAGE_COLUMNS = (
     "position",
     "node",
     "node_index",
@@ -83,20 +83,20 @@ def encode_problem(problem: Problem | None) -> str | None:
     return encode([problem.message, problem.node, problem.node_type, problem.field])
 
 
-def picture_values(picture: PictureRecord) -> tuple[Any, ...]:
-    """In the order of `PICTURE_COLUMNS`."""
+def image_values(image: ImageRecord) -> tuple[Any, ...]:
+    """In the order of `IMAGE_COLUMNS`."""
     return (
-        picture.index,
-        clean(picture.node),
-        picture.node_index,
-        picture.state,
-        picture.file,
-        picture.sha256,
-        picture.size_bytes,
-        picture.width_px,
-        picture.height_px,
-        picture.format,
-        clean(picture.error),
+        image.index,
+        clean(image.node),
+        image.node_index,
+        image.state,
+        image.file,
+        image.sha256,
+        image.size_bytes,
+        image.width_px,
+        image.height_px,
+        image.format,
+        clean(image.error),
     )
 
 
@@ -138,20 +138,20 @@ def put_name(connection: sqlite3.Connection, name: str, *, run: int | None = Non
 
 
 def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[RunRecord]:
-    """The runs of these rows of table `runs`, each with its pictures, in the order of the rows."""
-    pictures: dict[int, list[PictureRecord]] = {}
-    numbers = [row["number"] for row in rows if Status(row["status"]).is_final]  # no other has pictures
+    """The runs of these rows of table `runs`, each with its images, in the order of the rows."""
+    images: dict[int, list[ImageRecord]] = {}
+    numbers = [row["number"] for row in rows if Status(row["status"]).is_final]  # no other has images
     for start in range(0, len(numbers), AT_ONCE):
         some = numbers[start : start + AT_ONCE]
-        columns = ", ".join(PICTURE_COLUMNS)
+        columns = ", ".join(IMAGE_COLUMNS)
         marks = ", ".join("?" * len(some))
         found = connection.execute(
-            f"SELECT run, {columns} FROM pictures WHERE run IN ({marks}) ORDER BY run, position",  # noqa: S608 - own names
+            f"SELECT run, {columns} FROM images WHERE run IN ({marks}) ORDER BY run, position",  # noqa: S608 - own names
             some,
         )
         for row in found:
-            pictures.setdefault(row[0], []).append(PictureRecord(*row[1:]))
-    return [_read_run(row, pictures.get(row["number"], ())) for row in rows]
+            images.setdefault(row[0], []).append(ImageRecord(*row[1:]))
+    return [_read_run(row, images.get(row["number"], ())) for row in rows]
 
 
 def submitting_owners(connection: sqlite3.Connection) -> set[str]:
@@ -167,9 +167,9 @@ def read_place(row: sqlite3.Row) -> dict[str, Any]:
     return {column: row[column] for column in _PLACE}
 
 
-def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
+def _read_run(row: sqlite3.Row, images: Iterable[ImageRecord]) -> RunRecord:
     problem = row["problem"]
-    outputs = tuple(pictures)
+    outputs = tuple(images)
     return RunRecord(
         **read_place(row),
         params=json.loads(row["params"]),
@@ -182,8 +182,8 @@ def _read_run(row: sqlite3.Row, pictures: Iterable[PictureRecord]) -> RunRecord:
         accepted_at=row["accepted_at"],
         finished_at=row["finished_at"],
         set_params=tuple(json.loads(row["set_params"])),
-        pictures=tuple(output for output in outputs if output.is_picture),
-        files=tuple(output for output in outputs if not output.is_picture),
+        images=tuple(output for output in outputs if output.is_image),
+        files=tuple(output for output in outputs if not output.is_image),
         remark=row["remark"],
     )
 

@@ -19,11 +19,11 @@ from comflowy_nb.database.records import may_move
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     HELD_BY,
-    PICTURE_COLUMNS,
+    IMAGE_COLUMNS,
     clean,
     encode_problem,
+    image_values,
     insert_run,
-    picture_values,
     put_name,
     read_runs,
     submitting_owners,
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from comflowy_nb.database.records import PictureRecord, RunRecord
+    from comflowy_nb.database.records import ImageRecord, RunRecord
     from comflowy_nb.database.sweep_rows import SweepRecord
     from comflowy_nb.services.base import Problem
 
 __all__ = ["ANSWER_LOST", "Claim", "History", "Intent", "Retry"]
 
-_PICTURE_MARKS = ", ".join("?" * (len(PICTURE_COLUMNS) + 1))
-_PUT_PICTURE = f"INSERT OR REPLACE INTO pictures (run, {', '.join(PICTURE_COLUMNS)}) VALUES ({_PICTURE_MARKS})"  # noqa: S608 - own names
+_IMAGE_MARKS = ", ".join("?" * (len(IMAGE_COLUMNS) + 1))
+_PUT_IMAGE = f"INSERT OR REPLACE INTO images (run, {', '.join(IMAGE_COLUMNS)}) VALUES ({_IMAGE_MARKS})"  # noqa: S608 - own names
 
 
 class History:
@@ -63,7 +63,7 @@ class History:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._locks = store.folder / "locks"
-        self._pictures = store.folder / "pictures"
+        self._images = store.folder / "images"
         self.remarks = store.remarks
         self.sweeps = Sweeps(store, self._dead)
         self.seeds = Seeds(store)
@@ -82,10 +82,10 @@ class History:
         """
         history = cls(Store(folder))
         clean_locks(history._locks, keep=history._owners())
-        remove_free_locks(history._pictures)  # of images that a killed process was receiving
+        remove_free_locks(history._images)  # of images that a killed process was receiving
         for left in (folder, folder / "workflows", folder / "inputs"):
             remove_left(left)
-        remove_left(history._pictures, "*/*.part")
+        remove_left(history._images, "*/*.part")
         return history
 
     def close(self) -> None:
@@ -154,14 +154,14 @@ class History:
         remark: str | None = None,
         accepted_at: float | None = None,
         finished_at: float | None = None,
-        pictures: Iterable[PictureRecord] | None = None,
+        images: Iterable[ImageRecord] | None = None,
         origin: str | None = None,
         service: str | None = None,
     ) -> RunRecord | None:
         """Take a run to another state, if it may go there from the one it is in now; else None.
 
         What isn't given stays, but for `reason` and `problem`, which tell of a state and go with it. Times are set to
-        now where they are due and not given. `pictures` are written together with the state. `origin` and `service`
+        now where they are due and not given. `images` are written together with the state. `origin` and `service`
         say which of several servers took it.
         """
         now = time.time()
@@ -192,8 +192,8 @@ class History:
                     row["number"],
                 ),
             )
-            for picture in pictures or ():
-                connection.execute(_PUT_PICTURE, (row["number"], *picture_values(picture)))
+            for image in images or ():
+                connection.execute(_PUT_IMAGE, (row["number"], *image_values(image)))
             record = _by_number(connection, row["number"])
             if problem is not None or reason is not None:
                 _put_words(connection, record)
@@ -210,8 +210,8 @@ class History:
             row = connection.execute("SELECT cancel_asked_at FROM runs WHERE token = ?", (token,)).fetchone()
         return row is not None and row["cancel_asked_at"] is not None
 
-    def set_picture(self, token: str, picture: PictureRecord) -> RunRecord:
-        """Write what became of one picture. A picture that is on disk is not given up because somebody else failed.
+    def set_image(self, token: str, image: ImageRecord) -> RunRecord:
+        """Write what became of one image. An image that is on disk is not given up because somebody else failed.
 
         Raises
         ------
@@ -224,11 +224,11 @@ class History:
                 raise HistoryError("the history knows no such run")
             number = row["number"]
             old = connection.execute(
-                "SELECT file FROM pictures WHERE run = ? AND position = ? AND state = 'kept'", (number, picture.index)
+                "SELECT file FROM images WHERE run = ? AND position = ? AND state = 'kept'", (number, image.index)
             ).fetchone()
-            lost = picture.state != "kept" and old is not None and self._has_file(old["file"])
+            lost = image.state != "kept" and old is not None and self._has_file(old["file"])
             if not lost:
-                connection.execute(_PUT_PICTURE, (number, *picture_values(picture)))
+                connection.execute(_PUT_IMAGE, (number, *image_values(image)))
             return _by_number(connection, number)
 
     # -- finding ------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ class History:
     def by_content(self, sha256: str) -> RunRecord | None:
         """The newest run that made a file of this content."""
         return self._one(
-            "SELECT runs.* FROM pictures JOIN runs ON runs.number = pictures.run WHERE pictures.sha256 = ? "
+            "SELECT runs.* FROM images JOIN runs ON runs.number = images.run WHERE images.sha256 = ? "
             "ORDER BY runs.number DESC LIMIT 1",
             sha256,
         )
@@ -339,7 +339,7 @@ class History:
             return _by_number(connection, row["number"])
 
     def orphans(self, identity: str | None = None) -> list[RunRecord]:
-        """Runs that go on, or whose pictures are owed, though their client is gone; oldest first."""
+        """Runs that go on, or whose images are owed, though their client is gone; oldest first."""
         dead = self._dead(self._owners())
         if not dead:
             return []
@@ -347,7 +347,7 @@ class History:
             _bury(connection, dead)
             rows = connection.execute(
                 f"SELECT * FROM runs WHERE status IN {LIVE} "  # noqa: S608 - own words
-                "OR number IN (SELECT run FROM pictures WHERE state = 'expected') ORDER BY number"
+                "OR number IN (SELECT run FROM images WHERE state = 'expected') ORDER BY number"
             ).fetchall()
             rows = [row for row in rows if identity is None or row["identity"] == identity]
             return read_runs(connection, [row for row in rows if row["owner"] in dead])
@@ -376,12 +376,12 @@ class History:
         with self._store.read() as connection:
             rows = connection.execute(
                 f"SELECT DISTINCT owner FROM runs WHERE status IN {LIVE} "  # noqa: S608 - own words
-                "OR number IN (SELECT run FROM pictures WHERE state = 'expected')"
+                "OR number IN (SELECT run FROM images WHERE state = 'expected')"
             ).fetchall()
         return {row["owner"] for row in rows}
 
     def _has_file(self, file: str | None) -> bool:
-        return file is not None and (self._pictures / file).is_file()
+        return file is not None and (self._images / file).is_file()
 
 
 def _bury(connection: sqlite3.Connection, dead: Collection[str]) -> None:

@@ -34,7 +34,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_of_key ON runs (key, number);
 CREATE INDEX runs_of_service_id ON runs (service_run_id) WHERE service_run_id IS NOT NULL;
 CREATE INDEX runs_alive ON runs (number) WHERE status IN {LIVE};
-CREATE TABLE pictures (
+CREATE TABLE images (
     run INTEGER NOT NULL REFERENCES runs (number),
     position INTEGER NOT NULL,
     node TEXT,
@@ -49,7 +49,7 @@ CREATE TABLE pictures (
     error TEXT,
     PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
-CREATE INDEX pictures_owed ON pictures (run) WHERE state = 'expected';
+CREATE INDEX images_owed ON images (run) WHERE state = 'expected';
 CREATE TABLE names (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, run INTEGER NOT NULL);
 CREATE INDEX names_by_name ON names (name, id);
 CREATE TABLE words (run INTEGER PRIMARY KEY REFERENCES runs (number), text TEXT NOT NULL);
@@ -116,7 +116,7 @@ CREATE TABLE senders (
 ALTER TABLE runs ADD COLUMN cancel_asked_at REAL;
 """
 
-# What a service calls the pictures it was given: a run's params have these names.
+# What a service calls the images it was given: a run's params have these names.
 _INPUTS = """
 CREATE TABLE inputs (
     identity TEXT NOT NULL,

@@ -160,21 +160,21 @@ def read_cells(connection: sqlite3.Connection, token: str, number: int | None = 
     ]
 
 
-def read_params(params: Mapping[str, Any], pictures: Mapping[str, InputImage]) -> dict[str, Any]:
-    """The params of a cell with the pictures among them, which are given by their sha256."""
+def read_params(params: Mapping[str, Any], images: Mapping[str, InputImage]) -> dict[str, Any]:
+    """The params of a cell with the images among them, which are given by their sha256."""
 
     def read(value: Any) -> Any:
-        is_one = isinstance(value, dict) and set(value) == {"picture", "sha256"}
-        return pictures.get(value["sha256"], value) if is_one else value
+        is_one = isinstance(value, dict) and set(value) == {"image", "sha256"}
+        return images.get(value["sha256"], value) if is_one else value
 
     return {key: read(value) for key, value in params.items()}
 
 
 def _params(params: Mapping[str, Any]) -> str:
-    # What a picture is called at the service is known when it is handed over; then the run says so.
+    # What an image is called at the service is known when it is handed over; then the run says so.
     return encode(
         {
-            key: {"picture": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value
+            key: {"image": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value
             for key, value in params.items()
         }
     )

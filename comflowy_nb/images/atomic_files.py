@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.files.parts import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from comflowy_nb.services.base import PictureStream
+    from comflowy_nb.services.base import ImageStream
 
 __all__ = [
     "TOKEN",
@@ -35,7 +35,7 @@ __all__ = [
 TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
-def receive(stream: PictureStream, part: Path, max_bytes: int) -> str:
+def receive(stream: ImageStream, part: Path, max_bytes: int) -> str:
     """Stream into a file; the sha256 of what came."""
     with part.open("wb", buffering=0) as file:
         return hand_on(stream, max_bytes, lambda chunk: _write_all(file, chunk))
@@ -47,30 +47,30 @@ def write_file(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
-def hand_on(stream: PictureStream, max_bytes: int, put: Callable[[bytes], object]) -> str:
+def hand_on(stream: ImageStream, max_bytes: int, put: Callable[[bytes], object]) -> str:
     """Hand on every piece of a stream; the sha256 of what came.
 
     Raises
     ------
-    PictureError
+    ImageError
         If it is cut short, empty, or larger than `max_bytes`.
     ServiceError
         If the connection breaks.
     """
     expected = stream.length
     if expected is not None and expected > max_bytes:
-        raise PictureError(_too_large(max_bytes))
+        raise ImageError(_too_large(max_bytes))
     digest, came = hashlib.sha256(), 0
     for chunk in stream.chunks():
         came += len(chunk)
         if came > max_bytes:
-            raise PictureError(_too_large(max_bytes))
+            raise ImageError(_too_large(max_bytes))
         digest.update(chunk)
         put(chunk)
     if expected is not None and came != expected:
-        raise PictureError(f"the picture was cut short: {came} of {expected} bytes came")
+        raise ImageError(f"the image was cut short: {came} of {expected} bytes came")
     if came == 0:
-        raise PictureError("the picture was empty")
+        raise ImageError("the image was empty")
     return digest.hexdigest()
 
 
@@ -81,20 +81,20 @@ def _write_all(file: Any, chunk: bytes) -> None:
 
 
 def _too_large(max_bytes: int) -> str:
-    return f"the picture is larger than {max_bytes / 2**20:g} MiB (%config Comflowy.picture_max_bytes)"
+    return f"the image is larger than {max_bytes / 2**20:g} MiB (%config Comflowy.image_max_bytes)"
 
 
 def stem_of(token: str, index: int) -> str:
     """Name of an output's file without its ending: nothing of it comes from the service."""
     if not TOKEN.fullmatch(token) or index < 0:
-        raise PictureError("the run's token can't be a file's name")
+        raise ImageError("the run's token can't be a file's name")
     return f"{token}_{index}"
 
 
 def assert_inside(path: Path, folder: Path) -> None:
-    """Raise a PictureError if a file would not be in the pictures' folder."""
+    """Raise a ImageError if a file would not be in the images' folder."""
     if not os.path.realpath(path).startswith(_real(str(folder)) + os.sep):
-        raise PictureError("the picture's file would be outside the pictures' folder")
+        raise ImageError("the image's file would be outside the images' folder")
 
 
 @lru_cache(maxsize=8)
@@ -109,7 +109,7 @@ def only_one(path: Path, timeout_s: float) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise PictureError("another process is still receiving the same picture") from None
+        raise ImageError("another process is still receiving the same image") from None
     try:
         yield
     finally:
@@ -122,14 +122,14 @@ def only_one(path: Path, timeout_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain_disk_errors() -> Iterator[None]:
-    """Turn an error of the disk into a PictureError that says it plainly."""
+    """Turn an error of the disk into a ImageError that says it plainly."""
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             why = "the disk is full"
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            why = "the pictures' folder can't be written to"
+            why = "the images' folder can't be written to"
         else:
             why = error.strerror or type(error).__name__
-        raise PictureError(f"the picture can't be kept: {why}") from error
+        raise ImageError(f"the image can't be kept: {why}") from error

@@ -1,4 +1,4 @@
-"""Pictures as a browser takes them: the file as it is where it can be shown, else encoded anew."""
+"""Images as a browser takes them: the file as it is where it can be shown, else encoded anew."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.images.pixels import open_rgb
 from comflowy_nb.workflow.files.images import open_image_file
@@ -24,11 +24,11 @@ _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", 
 
 
 def for_browser(source: Path | bytes, name: str) -> tuple[bytes, str]:
-    """The picture in full size, and its media type.
+    """The image in full size, and its media type.
 
     Raises
     ------
-    PictureError
+    ImageError
         If it is missing or can't be decoded.
     """
     content, kind = _as_it_is(source, name)
@@ -42,7 +42,7 @@ def without_notes(content: bytes, kind: str, name: str) -> tuple[bytes, str]:
 
     Raises
     ------
-    PictureError
+    ImageError
         If it can't be decoded.
     """
     if kind == "image/png" and content.startswith(PNG_MAGIC):
@@ -67,17 +67,17 @@ def jpeg_of(image: Image.Image, *, quality: int) -> bytes:
 
 
 def _as_it_is(source: Path | bytes, name: str) -> tuple[bytes, str | None]:
-    """The file's bytes, and its media type if a browser shows the very picture that Pillow reads."""
+    """The file's bytes, and its media type if a browser shows the very image that Pillow reads."""
     try:
         content = source.read_bytes() if isinstance(source, Path) else source
     except OSError as error:
-        raise PictureError(f"the file of {name} can't be read: {error.strerror}") from None
+        raise ImageError(f"the file of {name} can't be read: {error.strerror}") from None
     try:
         with open_image_file(content) as image:
             is_shown = image.mode in _MODES and getattr(image, "n_frames", 1) == 1
             return content, _SHOWN.get(image.format or "") if is_shown else None
     except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError(f"{name} is no picture that can be read") from error
+        raise ImageError(f"{name} is no image that can be read") from error
 
 
 def _tells_more(content: bytes) -> bool:

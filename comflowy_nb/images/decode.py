@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from PIL import ImageFile
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.files.images import open_image_file, too_many_pixels
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["PNG_MAGIC", "Checked", "check_picture", "png_chunks"]
+__all__ = ["PNG_MAGIC", "Checked", "check_image", "png_chunks"]
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _HEAD_BYTES = 64
@@ -33,7 +33,7 @@ _OTHERS = (
     (b"%!PS", "PostScript"),
     (b"%PDF", "a PDF"),
     (b"\x1a\x45\xdf\xa3", "a film"),
-    (b"{", "a text, not a picture"),
+    (b"{", "a text, not an image"),
 )
 
 
@@ -47,7 +47,7 @@ class Checked:
     problem: str | None = None
 
 
-def check_picture(source: Path | bytes, *, max_px: int) -> Checked:
+def check_image(source: Path | bytes, *, max_px: int) -> Checked:
     """Check that an image file, or its content, is complete, and decode it if its size allows.
 
     An intact file whose pixels can't be decoded (too many of them, too little memory, a variant unknown to Pillow) is
@@ -60,7 +60,7 @@ def check_picture(source: Path | bytes, *, max_px: int) -> Checked:
 
     Raises
     ------
-    PictureError
+    ImageError
         If the file is truncated, damaged, an animation or not a PNG, JPEG or WebP.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
@@ -71,7 +71,7 @@ def check_picture(source: Path | bytes, *, max_px: int) -> Checked:
             size = _size_in_header(head, kind) or open_image_file(file, formats=[kind]).size
         except _UNREADABLE as error:
             _assert_not_of_disk(error)
-            raise PictureError(f"the {kind} is truncated or damaged: {error if str(error) else kind}") from error
+            raise ImageError(f"the {kind} is truncated or damaged: {error if str(error) else kind}") from error
         if size[0] * size[1] > max_px:
             problem = f"it {too_many_pixels(size)}"
         else:
@@ -90,9 +90,9 @@ def check_picture(source: Path | bytes, *, max_px: int) -> Checked:
 
 def _decode(file: IO[bytes], kind: str) -> Image.Image:
     image = open_image_file(file, formats=[kind])
-    # A JPEG of several pictures is read as its first (MPO); an animation is not a picture yet.
+    # A JPEG of several images is read as its first (MPO); an animation is not an image yet.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise PictureError(f"it is an animation ({kind}), which is not a picture this version keeps")
+        raise ImageError(f"it is an animation ({kind}), which is not an image this version keeps")
     image.load()
     return image
 
@@ -104,24 +104,24 @@ def _assert_not_of_disk(error: Exception) -> None:
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each chunk's type and the whole of its bytes (length, type, body, checksum), to the end of the picture.
+    """Each chunk's type and the whole of its bytes (length, type, body, checksum), to the end of the image.
 
     Raises
     ------
-    PictureError
+    ImageError
         If a chunk is cut short or its checksum is wrong.
     """
     position = len(PNG_MAGIC)
     while True:
         if position + 12 > len(content):
-            raise PictureError("the PNG is truncated or damaged: it has no end")
+            raise ImageError("the PNG is truncated or damaged: it has no end")
         (length,) = struct.unpack(">I", content[position : position + 4])
         end = position + 12 + length
         if end > len(content):
-            raise PictureError("the PNG is truncated or damaged: a chunk is cut short")
+            raise ImageError("the PNG is truncated or damaged: a chunk is cut short")
         checksum = zlib.crc32(memoryview(content)[position + 4 : end - 4])
         if checksum.to_bytes(4, "big") != content[end - 4 : end]:
-            raise PictureError("the PNG is truncated or damaged: a checksum is wrong")
+            raise ImageError("the PNG is truncated or damaged: a checksum is wrong")
         kind = content[position + 4 : position + 8]
         yield kind, content[position:end]
         if kind == b"IEND":
@@ -141,7 +141,7 @@ def _kind(head: bytes) -> str:
         what = "an AVIF" if head[8:12] in {b"avif", b"avis"} else "a film"
     if head.lstrip().startswith(b"<"):
         what = "a web page or an SVG"
-    raise PictureError(f"it is {what or 'of no known kind'}: not a picture this version keeps (PNG, JPEG, WebP)")
+    raise ImageError(f"it is {what or 'of no known kind'}: not an image this version keeps (PNG, JPEG, WebP)")
 
 
 def _size_in_header(head: bytes, kind: str) -> tuple[int, int] | None:
@@ -163,12 +163,12 @@ def _size_in_header(head: bytes, kind: str) -> tuple[int, int] | None:
 
 
 def _check_end(source: Path | bytes, kind: str) -> None:
-    """Raise a PictureError if the end of the file is missing, or a checksum of a PNG is wrong."""
+    """Raise a ImageError if the end of the file is missing, or a checksum of a PNG is wrong."""
     content = source if isinstance(source, bytes) else source.read_bytes()
     if kind == "PNG":
         for _ in png_chunks(content):
             pass
     elif kind == "JPEG" and b"\xff\xd9" not in content[-4096:]:
-        raise PictureError("the JPEG is truncated or damaged: it has no end")
+        raise ImageError("the JPEG is truncated or damaged: it has no end")
     elif kind == "WEBP" and struct.unpack("<I", content[4:8])[0] + 8 > len(content):
-        raise PictureError("the WEBP is truncated or damaged: it has no end")
+        raise ImageError("the WEBP is truncated or damaged: it has no end")

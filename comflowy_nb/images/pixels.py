@@ -1,4 +1,4 @@
-"""Pixels of pictures that are compared: a canvas for several sizes, previews, what differs and by how much."""
+"""Pixels of images that are compared: a canvas for several sizes, previews, what differs and by how much."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
@@ -25,8 +25,8 @@ __all__ = [
     "Difference",
     "canvas_of",
     "find_difference",
+    "image_size",
     "open_rgb",
-    "picture_size",
     "place",
     "preview_of",
 ]
@@ -35,9 +35,9 @@ _Read = TypeVar("_Read")
 
 PREVIEW_PX = 512
 _HEAT_PX = 2048  # the longest side of a heat map: more than a screen shows, and quick to make
-_BAND_ROWS = 256  # rows in memory as numbers at once: a picture of 6000 x 4000 costs its pixels and 20 MB
+_BAND_ROWS = 256  # rows in memory as numbers at once: an image of 6000 x 4000 costs its pixels and 20 MB
 _LEAST_TOP = 8  # levels: a difference of one step of 256 must not glow like one of black and white
-_UNCOVERED = 255  # index of the heat map's palette: where one of two pictures of different shape has nothing
+_UNCOVERED = 255  # index of the heat map's palette: where one of two images of different shape has nothing
 
 # From no difference to the largest: level from 0 to 1 -> colour. Lighter all the way, so that it reads without colours.
 HEAT: Sequence[tuple[float, tuple[int, int, int]]] = (
@@ -52,36 +52,36 @@ HEAT: Sequence[tuple[float, tuple[int, int, int]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs between two pictures.
+    """What differs between two images.
 
-    `heat` is the map, in palette mode, transparent where only one picture has pixels. `top` is the level, of 255, that
-    its lightest colour stands for. The numbers are None for pictures of different sizes.
+    `heat` is the map, in palette mode, transparent where only one image has pixels. `top` is the level, of 255, that
+    its lightest colour stands for. The numbers are None for images of different sizes.
     """
 
     heat: Image.Image
     top: int
     mean_error: float | None = None  # mean absolute error, in levels of 0 to 255
-    psnr_db: float | None = None  # infinite for equal pictures
+    psnr_db: float | None = None  # infinite for equal images
     share: float | None = None  # of the pixels, how many differ at all
 
 
 def open_rgb(source: Path | bytes, name: str) -> Image.Image:
-    """The first picture of a file, upright, in RGB: alpha on white, 16 bits as 8.
+    """The first image of a file, upright, in RGB: alpha on white, 16 bits as 8.
 
     Raises
     ------
-    PictureError
-        If it is missing, can't be decoded, or has more pixels than `picture_max_px`.
+    ImageError
+        If it is missing, can't be decoded, or has more pixels than `image_max_px`.
     """
     return _read(source, name, lambda image: flatten(ImageOps.exif_transpose(image)))
 
 
-def picture_size(source: Path | bytes, name: str) -> tuple[int, int]:
+def image_size(source: Path | bytes, name: str) -> tuple[int, int]:
     """Width and height, upright, from the file's head.
 
     Raises
     ------
-    PictureError
+    ImageError
         As `open_rgb`, but for damage further on.
     """
 
@@ -98,25 +98,25 @@ def _read(source: Path | bytes, name: str, use: Callable[[Image.Image], _Read]) 
             assert_decodable(image, name)
             return use(image)
     except FileNotFoundError:
-        raise PictureError(f"the file of {name} is not there any more") from None
+        raise ImageError(f"the file of {name} is not there any more") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise PictureError(f"{name} is no picture that can be read") from error
+        raise ImageError(f"{name} is no image that can be read") from error
 
 
 def canvas_of(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The size on which all are compared: that of the largest picture."""
+    """The size on which all are compared: that of the largest image."""
     return max(sizes, key=lambda size: (size[0] * size[1], size[0]))
 
 
 def place(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, width and height of a picture on the canvas: as large as it fits, in the middle."""
+    """Left, top, width and height of an image on the canvas: as large as it fits, in the middle."""
     scale = min(canvas[0] / size[0], canvas[1] / size[1])
     width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     return (canvas[0] - width) // 2, (canvas[1] - height) // 2, width, height
 
 
 def preview_of(image: Image.Image) -> bytes:
-    """A JPEG within 512 px; a picture is never enlarged."""
+    """A JPEG within 512 px; an image is never enlarged."""
     small = image.copy() if max(image.size) <= PREVIEW_PX else image
     if small is image:
         scale = PREVIEW_PX / max(image.size)
@@ -128,9 +128,9 @@ def preview_of(image: Image.Image) -> bytes:
 
 
 def find_difference(first: Image.Image, second: Image.Image) -> Difference:
-    """The heat map of two pictures in RGB, and the numbers if they are of one size.
+    """The heat map of two images in RGB, and the numbers if they are of one size.
 
-    Each pixel of the map is the mean absolute difference of its three channels. Pictures of different sizes are put
+    Each pixel of the map is the mean absolute difference of its three channels. Images of different sizes are put
     on a common canvas first.
     """
     if first.size == second.size:

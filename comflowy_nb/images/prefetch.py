@@ -1,4 +1,4 @@
-"""Pictures received while their run still goes on: the service said that they are there.
+"""Images received while their run still goes on: the service said that they are there.
 
 What it said is a hint. They wait in memory until its answer to a check lists them, and are dropped where it does not.
 """
@@ -11,49 +11,49 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.atomic_files import hand_on
-from comflowy_nb.images.decode import check_picture
+from comflowy_nb.images.decode import check_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
     from comflowy_nb.images.decode import Checked
-    from comflowy_nb.services.base import Output, PictureStream, Service
+    from comflowy_nb.services.base import ImageStream, Output, Service
     from comflowy_nb.settings import Settings
 
 __all__ = ["Ahead", "Received", "came"]
 
-MOST = 4  # pictures of one run: the others come when it has ended
+MOST = 4  # images of one run: the others come when it has ended
 MOMENT_S = 0.02  # less than it takes to tell of an end twice
 MAX_BYTES = 16 * 1024 * 1024  # of one; a larger one is received to the disk when the run has ended
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A picture in memory, every byte of it counted, and checked."""
+    """An image in memory, every byte of it counted, and checked."""
 
     content: bytes = field(repr=False)
     sha256: str
     checked: Checked
 
     @classmethod
-    def of(cls, stream: PictureStream, settings: Settings) -> Received:
+    def of(cls, stream: ImageStream, settings: Settings) -> Received:
         """Receive and decode one.
 
         Raises
         ------
-        PictureError
-            If it is cut short, larger than what is received ahead, or no picture.
+        ImageError
+            If it is cut short, larger than what is received ahead, or no image.
         ServiceError
             If the connection breaks.
         """
         if stream.length is None:
-            raise PictureError("nobody knows how large it will be")
+            raise ImageError("nobody knows how large it will be")
         content = bytearray()
-        sha256 = hand_on(stream, min(MAX_BYTES, settings.picture_max_bytes), content.extend)
-        return cls(bytes(content), sha256, check_picture(bytes(content), max_px=settings.picture_max_px))
+        sha256 = hand_on(stream, min(MAX_BYTES, settings.image_max_bytes), content.extend)
+        return cls(bytes(content), sha256, check_image(bytes(content), max_px=settings.image_max_px))
 
 
 class Ahead:
@@ -71,11 +71,11 @@ class Ahead:
         self._service = service
         self._settings = settings
         self._do = do
-        self._held: dict[str, dict[str, Future[Received]]] = {}  # token -> address of a picture -> what comes of it
+        self._held: dict[str, dict[str, Future[Received]]] = {}  # token -> address of an image -> what comes of it
         self._lock = threading.Lock()
 
     def begin(self, token: str, outputs: Iterable[Output], *, is_live: Callable[[], bool]) -> None:
-        """Receive the still pictures among these while the run goes on; each once, and only so many of a run."""
+        """Receive the still images among these while the run goes on; each once, and only so many of a run."""
         with self._lock:
             if not is_live():
                 return
@@ -96,7 +96,7 @@ class Ahead:
             return self._held.pop(token, {})
 
     def _receive(self, output: Output) -> Received:
-        with self._service.open_picture(output) as stream:
+        with self._service.open_image(output) as stream:
             return Received.of(stream, self._settings)
 
 

@@ -1,4 +1,4 @@
-"""Copies for a person: readable names, and what made the picture written into it."""
+"""Copies for a person: readable names, and what made the image written into it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import made_by
-from comflowy_nb.errors import PictureError, SettingsError
+from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.images.save_target import kind_of_target, os_reason, write_zip
-from comflowy_nb.images.store import picture_path
+from comflowy_nb.images.store import image_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from comflowy_nb.database.records import PictureRecord, RunRecord
+    from comflowy_nb.database.records import ImageRecord, RunRecord
 
 __all__ = [
     "LONGEST_NAME",
@@ -37,9 +37,7 @@ _LONGEST_VALUE = 24  # characters
 _SAME_KIND = {".jpeg": ".jpg", ".tif": ".tiff"}
 
 
-def save_run(
-    record: RunRecord, pictures_folder: Path, target: Path, *, only: PictureRecord | None = None
-) -> list[Path]:
+def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: ImageRecord | None = None) -> list[Path]:
     """Write a copy of each image of a run, or of one of them.
 
     Parameters
@@ -57,16 +55,16 @@ def save_run(
     ------
     SettingsError
         If the target names a file that can't hold the images.
-    PictureError
+    ImageError
         If an image is not on disk, after all others have been written; if the target can't be written.
     """
     outputs = record.outputs if only is None else (only,)
     if not outputs:
-        raise PictureError(f"{record.ref} has no pictures to save ({record.status})")
+        raise ImageError(f"{record.ref} has no images to save ({record.status})")
     target = Path(target).expanduser()
     kind = kind_of_target(target)
     if kind == "zip":
-        return [write_zip(target, lambda folder: save_run(record, pictures_folder, folder, only=only))]
+        return [write_zip(target, lambda folder: save_run(record, images_folder, folder, only=only))]
     if kind == "image":
         _check_file_name(record, outputs, target)
     folder = target if kind == "folder" else target.parent
@@ -74,25 +72,23 @@ def save_run(
     missing: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in outputs:
-            source = picture_path(pictures_folder, picture) if picture.file else None
+        for image in outputs:
+            source = image_path(images_folder, image) if image.file else None
             if source is None or not source.is_file():
-                why = f" ({picture.error})" if picture.error and picture.state == "missing" else ""
-                missing.append(f"{record.ref}[{picture.index}]{why}")
+                why = f" ({image.error})" if image.error and image.state == "missing" else ""
+                missing.append(f"{record.ref}[{image.index}]{why}")
                 continue
-            path = target if kind == "image" else folder / f"{readable_name(record, picture)}{source.suffix}"
+            path = target if kind == "image" else folder / f"{readable_name(record, image)}{source.suffix}"
             written.append(copy_with_params(source, path, made_by(record)))
     except OSError as error:
-        raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
+        raise ImageError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
     if missing:
-        count = f"{len(written)} of {len(outputs)} pictures saved in {folder.name or folder}"
-        raise PictureError(
-            f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again"
-        )
+        count = f"{len(written)} of {len(outputs)} images saved in {folder.name or folder}"
+        raise ImageError(f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again")
     return written
 
 
-def _check_file_name(record: RunRecord, outputs: Sequence[PictureRecord], target: Path) -> None:
+def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: Path) -> None:
     """Check that the images are one, of the kind that the file's name says."""
     if len(outputs) > 1:
         one = f"%comflowy save {record.ref}[0] {target.name}"
@@ -110,13 +106,13 @@ def _check_file_name(record: RunRecord, outputs: Sequence[PictureRecord], target
 
 
 def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Path:
-    """Copy a picture under a name of its own: into a PNG `made` goes as a text chunk, beside others as a JSON file.
+    """Copy an image under a name of its own: into a PNG `made` goes as a text chunk, beside others as a JSON file.
 
     The pixels and all other chunks stay as they are, byte for byte.
 
     Raises
     ------
-    PictureError
+    ImageError
         If the source is damaged.
     """
     content = source.read_bytes()
@@ -128,10 +124,10 @@ def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Pat
     return path
 
 
-def readable_name(record: RunRecord, picture: PictureRecord) -> str:
-    """`r41_default_cfg-7_seed-42_0`: what was set, as far as it fits, between the reference and the picture's index."""
+def readable_name(record: RunRecord, image: ImageRecord) -> str:
+    """`r41_default_cfg-7_seed-42_0`: what was set, as far as it fits, between the reference and the image's index."""
     head = f"{record.ref}_{slug(record.name or record.workflow)}"
-    return add_parts(head, values_in_name(record.set_params, record.params), f"_{picture.index}")
+    return add_parts(head, values_in_name(record.set_params, record.params), f"_{image.index}")
 
 
 def values_in_name(keys: Sequence[str], params: Mapping[str, Any]) -> list[str]:

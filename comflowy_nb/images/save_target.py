@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from comflowy_nb.errors import PictureError, SettingsError
+from comflowy_nb.errors import ImageError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
 
     Raises
     ------
-    PictureError
+    ImageError
         If it can't be written.
     """
     try:
@@ -72,10 +72,10 @@ def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary:
             folder = Path(temporary) / target.name  # messages of `write` have this name
             folder.mkdir()
-            missing: PictureError | None = None
+            missing: ImageError | None = None
             try:
                 write(folder)
-            except PictureError as error:  # some images are not on disk
+            except ImageError as error:  # some images are not on disk
                 missing = error
             files = sorted(folder.iterdir())
             if files:
@@ -84,7 +84,7 @@ def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
                 raise missing
             return target
     except OSError as error:
-        raise PictureError(f"{target.name} can't be written: {os_reason(error)}") from error
+        raise ImageError(f"{target.name} can't be written: {os_reason(error)}") from error
 
 
 def os_reason(error: OSError) -> str | None:

@@ -1,4 +1,4 @@
-"""The sidecar: what a run was, as JSON beside its pictures, for whoever finds them without the history."""
+"""The sidecar: what a run was, as JSON beside its images, for whoever finds them without the history."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.atomic_files import TOKEN, plain_disk_errors, write_file
-from comflowy_nb.images.store import picture_path
+from comflowy_nb.images.store import image_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,19 +21,19 @@ _encode = json.JSONEncoder().encode
 
 
 def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
-    """Write `<token>.json` beside a run's first kept picture; its path, or None where nothing is kept yet.
+    """Write `<token>.json` beside a run's first kept image; its path, or None where nothing is kept yet.
 
     Raises
     ------
-    PictureError
+    ImageError
         If the disk is full.
     """
     kept = [output for output in record.outputs if output.state == "kept"]
     if not kept:
         return None
     if not TOKEN.fullmatch(record.token):
-        raise PictureError("the run's token can't be a file's name")
-    path = picture_path(folder, kept[0]).with_name(f"{record.token}.json")
+        raise ImageError("the run's token can't be a file's name")
+    path = image_path(folder, kept[0]).with_name(f"{record.token}.json")
     lines = ",\n".join(f"  {_encode(name)}: {_encode(value)}" for name, value in _sidecar(record).items())
     with plain_disk_errors():
         write_file(path, f"{{\n{lines}\n}}\n".encode())
@@ -57,19 +57,19 @@ def _sidecar(record: RunRecord) -> dict[str, Any]:
         "created_at": utc(record.created_at),
         "accepted_at": utc(record.accepted_at),
         "finished_at": utc(record.finished_at),
-        "pictures": [
+        "images": [
             {
-                "index": picture.index,
-                "node": picture.node,
-                "node_index": picture.node_index,
-                "state": picture.state,
-                "file": picture.file,
-                "sha256": picture.sha256,
-                "width_px": picture.width_px,
-                "height_px": picture.height_px,
-                "error": picture.error,
+                "index": image.index,
+                "node": image.node,
+                "node_index": image.node_index,
+                "state": image.state,
+                "file": image.file,
+                "sha256": image.sha256,
+                "width_px": image.width_px,
+                "height_px": image.height_px,
+                "error": image.error,
             }
-            for picture in record.outputs
+            for image in record.outputs
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Thumbnails that are owed: made when no picture has come for a moment, so that those somebody waits for come first."""
+"""Thumbnails that are owed: made when no image has come for a moment, so that those somebody waits for come first."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ThumbnailQueue"]
 
-QUIET_S = 0.15  # no picture for so long
+QUIET_S = 0.15  # no image for so long
 LATEST_S = 0.6  # made then, however many come
-MOST_BYTES = 48 * 1024 * 1024  # of pictures that are held, decoded, meanwhile
+MOST_BYTES = 48 * 1024 * 1024  # of images that are held, decoded, meanwhile
 
 
 class ThumbnailQueue:

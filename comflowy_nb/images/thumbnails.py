@@ -1,4 +1,4 @@
-"""Small JPEGs of a picture, made when it is decoded for its check: grids never open an original of full size."""
+"""Small JPEGs of an image, made when it is decoded for its check: grids never open an original of full size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one befo
 
 
 def make_thumbnails(image: Image.Image, path: Path, *, quality: int) -> None:
-    """Write `<path without ending>.t512.jpg` and `.t256.jpg`. A picture is never enlarged."""
+    """Write `<path without ending>.t512.jpg` and `.t256.jpg`. An image is never enlarged."""
     small, last = flatten(image), None
     for size_px in THUMBNAIL_SIZES_PX:
         before = small.size

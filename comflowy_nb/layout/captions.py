@@ -53,10 +53,10 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One rectangle: a picture, or a note in its place."""
+    """One rectangle: an image, or a note in its place."""
 
     run: int  # position of the run in the grid
-    picture: int | None = None  # index of the picture within its run
+    image: int | None = None  # index of the image within its run
     size_px: tuple[int, int] | None = None
     note: str | None = None
     is_error: bool = False
@@ -64,7 +64,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What belongs together in a grid: a picture, or the mosaic of all pictures of a run, and its caption."""
+    """What belongs together in a grid: an image, or the mosaic of all images of a run, and its caption."""
 
     tiles: tuple[Tile, ...]
     caption: tuple[Paragraph, ...] = ()
@@ -73,7 +73,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Cells under one heading: the pictures of one node."""
+    """Cells under one heading: the images of one node."""
 
     cells: tuple[Cell, ...]
     title: str | None = None

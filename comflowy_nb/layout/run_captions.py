@@ -26,7 +26,7 @@ from comflowy_nb.services.base import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.records import PictureRecord, RunRecord
+    from comflowy_nb.database.records import ImageRecord, RunRecord
 
 __all__ = ["sheet_of_run", "sheet_of_runs"]
 
@@ -39,50 +39,50 @@ def sheet_of_run(
     only: Sequence[int] | None = None,
     label: Sequence[str] | None = None,
 ) -> Sheet:
-    """One run: a cell for each of its pictures, in sections by node where several nodes gave some.
+    """One run: a cell for each of its images, in sections by node where several nodes gave some.
 
     Parameters
     ----------
     titles
         Node id -> its title.
     seeds
-        Field id -> seed, where the params say none: what the pictures themselves say.
+        Field id -> seed, where the params say none: what the images themselves say.
     only
-        Indices of the pictures to show; None shows all.
+        Indices of the images to show; None shows all.
     label
         Field ids for the caption instead of those a person set.
     """
-    pictures = [picture for picture in record.pictures if only is None or picture.index in only]
-    if not pictures:
+    images = [image for image in record.images if only is None or image.index in only]
+    if not images:
         cell = Cell((_state_tile(0, record),))
         return Sheet((Section((cell,)),), foot=_caption(record, seeds=seeds, label=label))
-    by_node: dict[str | None, list[PictureRecord]] = {}
-    for picture in pictures:
-        by_node.setdefault(picture.node, []).append(picture)
+    by_node: dict[str | None, list[ImageRecord]] = {}
+    for image in images:
+        by_node.setdefault(image.node, []).append(image)
     several_nodes = len(by_node) > 1
-    alone = len(pictures) == 1
+    alone = len(images) == 1
     sections = []
     for node, members in by_node.items():
         title = _node_title(node, titles) if several_nodes else None
         cells = tuple(
             Cell(
-                (_picture_tile(0, record, picture),),
-                () if alone else (Paragraph((Part(f"{record.ref}[{picture.index}]", "muted"),), 1),),
+                (_image_tile(0, record, image),),
+                () if alone else (Paragraph((Part(f"{record.ref}[{image.index}]", "muted"),), 1),),
                 title if len(members) == 1 else None,
             )
-            for picture in members
+            for image in members
         )
         sections.append(Section(cells, title if len(members) > 1 else None))
     if several_nodes and all(len(section.cells) == 1 for section in sections):
         sections = [Section(tuple(section.cells[0] for section in sections))]  # side by side
-    ref = f"{record.ref}[{pictures[0].index}]" if only is not None and alone else record.ref
+    ref = f"{record.ref}[{images[0].index}]" if only is not None and alone else record.ref
     return Sheet(tuple(sections), foot=_caption(record, seeds=seeds, label=label, ref=ref))
 
 
 def sheet_of_runs(
     records: Sequence[RunRecord], *, seeds: Sequence[Mapping[str, int]], label: Sequence[str] | None = None
 ) -> Sheet:
-    """Several runs: a cell for each, its pictures as a mosaic.
+    """Several runs: a cell for each, its images as a mosaic.
 
     What all of them share stands once above, what differs under each; long texts become letters with a legend in
     which the words that differ stand out.
@@ -110,7 +110,7 @@ def sheet_of_runs(
             add_part(last, "", record.workflow, tone="muted")
         _add_seeds(last, seeds_of(record.params) or seeds[position])
         add_part(last, "", record.ref, tone="muted")
-        tiles = tuple(_picture_tile(position, record, picture) for picture in record.pictures)
+        tiles = tuple(_image_tile(position, record, image) for image in record.images)
         caption = [Paragraph(tuple(parts), NO_LIMIT)] if parts else []
         caption.append(Paragraph(tuple(last), NO_LIMIT))
         cells.append(Cell(tiles or (_state_tile(position, record),), tuple(caption)))
@@ -188,24 +188,24 @@ def _is_shared(key: str, records: Sequence[RunRecord]) -> bool:
     return len(texts) == len(records) and len(set(texts.values())) == 1
 
 
-def _picture_tile(position: int, record: RunRecord, picture: PictureRecord) -> Tile:
-    size = (picture.width_px, picture.height_px) if picture.width_px and picture.height_px else None
-    if picture.state == "kept" and size:
-        return Tile(position, picture.index, size)
-    if picture.state == "missing":
-        why = f": {picture.error}" if picture.error else ""
-        note = f"{record.ref}[{picture.index}] is missing{why}. %comflowy show {record.ref} fetches it again."
-        return Tile(position, picture.index, size, note, is_error=True)
-    return Tile(position, picture.index, size, f"{record.ref}[{picture.index}] is being fetched")
+def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
+    size = (image.width_px, image.height_px) if image.width_px and image.height_px else None
+    if image.state == "kept" and size:
+        return Tile(position, image.index, size)
+    if image.state == "missing":
+        why = f": {image.error}" if image.error else ""
+        note = f"{record.ref}[{image.index}] is missing{why}. %comflowy show {record.ref} fetches it again."
+        return Tile(position, image.index, size, note, is_error=True)
+    return Tile(position, image.index, size, f"{record.ref}[{image.index}] is being fetched")
 
 
 def _state_tile(position: int, record: RunRecord) -> Tile:
-    """What stands where a run has no pictures (yet)."""
+    """What stands where a run has no images (yet)."""
     status = record.status
     why = str(record.problem) if record.problem is not None else record.reason
     match status:
         case Status.SUCCESS:
-            note = "success, without any picture"
+            note = "success, without any image"
         case Status.UNKNOWN:
             note = "unknown: we can't tell whether the service took it"
         case _:
@@ -215,6 +215,6 @@ def _state_tile(position: int, record: RunRecord) -> Tile:
 
 def _node_title(node: str | None, titles: Mapping[str, str]) -> str:
     if node is None:
-        return "other pictures"
+        return "other images"
     title = titles.get(node)
     return f"{title} ({node})" if title else f"node {node}"

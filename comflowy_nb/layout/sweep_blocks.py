@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CELL_GAP_PX", "NUMBER_PX", "PANEL_GAP_PX", "Block", "Shape", "Sizes"]
 
-NUMBER_PX = 15  # the line of `s1.7` below a picture
+NUMBER_PX = 15  # the line of `s1.7` below an image
 CELL_GAP_PX = 6
 PANEL_GAP_PX = 26
 

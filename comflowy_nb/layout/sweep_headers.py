@@ -34,7 +34,7 @@ __all__ = [
 
 ROW_LABEL_PX = 150
 HEADER_LINES = 4
-THUMB_PX = 64  # a picture that is the value of an axis, beside its name
+THUMB_PX = 64  # an image that is the value of an axis, beside its name
 THUMB_GAP_PX = 4
 
 
@@ -75,8 +75,8 @@ def header_height(sheet: SweepSheet, sizes: Sizes, block: Block, measure: Measur
 
 
 def thumb_height(axis: Headings, sizes: Sizes) -> int:
-    """What the pictures of an axis take above the names of its values; they are no wider than a cell."""
-    return min(THUMB_PX, sizes.box[0]) + THUMB_GAP_PX if axis.pictures else 0
+    """What the images of an axis take above the names of its values; they are no wider than a cell."""
+    return min(THUMB_PX, sizes.box[0]) + THUMB_GAP_PX if axis.images else 0
 
 
 def shows_name(sheet: SweepSheet, block: Block) -> bool:
@@ -104,7 +104,7 @@ def label_width(sheet: SweepSheet, measure: Measure) -> int:
         *(measure(value.text, "title") for value in sheet.y.values),
         *(measure(value.note, "small") for value in sheet.y.values),
     )
-    return math.ceil(max(min(widest, ROW_LABEL_PX), THUMB_PX if sheet.y.pictures else 0)) + 12
+    return math.ceil(max(min(widest, ROW_LABEL_PX), THUMB_PX if sheet.y.images else 0)) + 12
 
 
 def find_cramped(sheet: SweepSheet, sizes: Sizes, measure: Measure) -> set[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.sweep_blocks import Block, Sizes
     from comflowy_nb.layout.sweep_sheet import Heading, Headings, SweepSheet
-    from comflowy_nb.layout.sweep_sizes import Pictures
+    from comflowy_nb.layout.sweep_sizes import Images
     from comflowy_nb.layout.text_and_grid import Measure
     from comflowy_nb.workflow.images import InputImage
 
@@ -52,9 +52,9 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Thumb:
-    """A picture that is the value of an axis, within a square."""
+    """An image that is the value of an axis, within a square."""
 
-    picture: InputImage
+    image: InputImage
     x: int
     y: int
     side: int
@@ -62,7 +62,7 @@ class Thumb:
 
 @dataclass(slots=True)
 class SweepPage:
-    """One page with everything but the pictures in its place; `number` counts from 1."""
+    """One page with everything but the images in its place; `number` counts from 1."""
 
     width: int
     height: int = 0
@@ -78,7 +78,7 @@ def arrange_sweep(
     *,
     width_px: int,
     measure: Measure,
-    pictures: Collection[Pictures] = (),
+    images: Collection[Images] = (),
     page: int = 1,
 ) -> tuple[SweepPage, SweepSheet]:
     """One page of a sweep, at most `width_px` wide, nothing clipped, and the words it was made of.
@@ -87,8 +87,8 @@ def arrange_sweep(
     ----------
     write
         Makes the words, with letters for the axes of these names: headers that find no room are asked for as letters.
-    pictures
-        Sizes of the pictures, for each cell that has some; the same once is enough.
+    images
+        Sizes of the images, for each cell that has some; the same once is enough.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def arrange_sweep(
     lettered: set[str] = set()
     while True:
         sheet = write(lettered)
-        sizes = choose_sizes(sheet, width_px, measure, pictures)
+        sizes = choose_sizes(sheet, width_px, measure, images)
         cramped = find_cramped(sheet, sizes, measure) - lettered
         if not cramped:
             break
@@ -176,10 +176,10 @@ class _Placing:
             lines = header_lines(axis, index, self._sizes.box[0], self._measure)
             x, y = left + place * (self._sizes.box[0] + CELL_GAP_PX), bottom - len(lines) * LINE_PX
             page.words += [Words(text, tone, x, y + n * LINE_PX) for n, (text, tone) in enumerate(lines)]
-            picture = axis.pictures[index] if axis.pictures else None
-            if picture is not None:
+            image = axis.images[index] if axis.images else None
+            if image is not None:
                 side = thumb_height(axis, self._sizes) - THUMB_GAP_PX
-                page.thumbs.append(Thumb(picture, round(x), round(y - THUMB_GAP_PX - side), side))
+                page.thumbs.append(Thumb(image, round(x), round(y - THUMB_GAP_PX - side), side))
 
     def _name(self, number: int) -> str:
         """The reference of a cell; its number alone where there is no room for more."""
@@ -195,10 +195,10 @@ class _Placing:
         lines = wrap([Part(axis.name, "muted")], self._sizes.label - 12, self._measure, max_lines=1)
         page.words += [Words(text, tone, x + shift, y - 4 - LINE_PX) for line in lines for shift, text, tone in line]
         for down, row in enumerate(block.rows):
-            picture = axis.pictures[row] if axis.pictures else None
-            self._write_label(page, axis.values[row], x, y + down * self._sizes.row, picture)
+            image = axis.images[row] if axis.images else None
+            self._write_label(page, axis.values[row], x, y + down * self._sizes.row, image)
 
-    def _write_label(self, page: SweepPage, heading: Heading, x: int, top: float, picture: InputImage | None) -> None:
+    def _write_label(self, page: SweepPage, heading: Heading, x: int, top: float, image: InputImage | None) -> None:
         width, height = self._sizes.label - 12, self._sizes.box[1]
         most = max(1, height // LINE_PX)
         wrapped = wrap_header(heading.text, width, self._measure, max_lines=most)
@@ -209,11 +209,11 @@ class _Placing:
         note = wrap_header(heading.note, width, self._measure, max_lines=1, tone="small") if heading.note else None
         if note and len(lines) < most:
             lines.append((note[0], "small"))
-        side = min(THUMB_PX, width, height - len(lines) * LINE_PX - THUMB_GAP_PX) if picture is not None else 0
+        side = min(THUMB_PX, width, height - len(lines) * LINE_PX - THUMB_GAP_PX) if image is not None else 0
         above = side + THUMB_GAP_PX if side >= LINE_PX else 0  # a smaller one shows nothing
         y = top + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
-        if picture is not None and above:
-            page.thumbs.append(Thumb(picture, x, round(y), side))
+        if image is not None and above:
+            page.thumbs.append(Thumb(image, x, round(y), side))
             y += above
         page.words += [Words(text, tone, x, y + place * LINE_PX) for place, (text, tone) in enumerate(lines)]
 

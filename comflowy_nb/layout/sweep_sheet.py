@@ -24,14 +24,14 @@ class Heading:
 class Headings:
     """One axis as it is written along a side. `key` is its name as typed, `note` the longest of its notes.
 
-    `pictures` are the values of an axis of pictures, shown small beside their names; empty for every other axis.
+    `images` are the values of an axis of images, shown small beside their names; empty for every other axis.
     """
 
     key: str
     name: str
     values: tuple[Heading, ...]
     note: str = ""
-    pictures: tuple[InputImage | None, ...] = field(default=(), repr=False)
+    images: tuple[InputImage | None, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

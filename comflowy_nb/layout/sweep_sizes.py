@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.sweep_sheet import SweepSheet
     from comflowy_nb.layout.text_and_grid import Measure
 
-    Pictures = tuple[tuple[int, int], ...]  # width and height of each picture of one cell
+    Images = tuple[tuple[int, int], ...]  # width and height of each image of one cell
 
 __all__ = [
     "MOSAIC_GAP_PX",
@@ -34,29 +34,29 @@ PAGE_PX = 2400  # highest page: what is larger goes on to another
 COMFORTABLE_PX = 1500  # a grid is made smaller before it grows beyond this
 SMALLEST_PX = 64
 PAGED_PX = 72  # where there are pages anyhow
-GOOD_PX = 96  # below this a higher page is better than smaller pictures
+GOOD_PX = 96  # below this a higher page is better than smaller images
 MOSAIC_GAP_PX = 2
 
 
-def cell_size(pictures: Collection[Pictures], side: float) -> tuple[int, int]:
+def cell_size(images: Collection[Images], side: float) -> tuple[int, int]:
     """The rectangle that is enough for each of these cells, no side longer than `side`; a square for none."""
-    sizes = [_extent(each, side) for each in pictures] or [(min(side, 256.0), min(side, 256.0))]
+    sizes = [_extent(each, side) for each in images] or [(min(side, 256.0), min(side, 256.0))]
     width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
     return math.floor(max(width, min(side, GOOD_PX))), math.floor(max(height, min(side, SMALLEST_PX)))
 
 
-def _extent(pictures: Pictures, side: float) -> tuple[float, float]:
-    """What the pictures of one cell take: one alone, or several as a mosaic."""
-    if len(pictures) == 1:
-        return fit(pictures[0], (side, side))
-    boxes = mosaic([Tile(0, index, size) for index, size in enumerate(pictures)], (side, side), gap=MOSAIC_GAP_PX)
+def _extent(images: Images, side: float) -> tuple[float, float]:
+    """What the images of one cell take: one alone, or several as a mosaic."""
+    if len(images) == 1:
+        return fit(images[0], (side, side))
+    boxes = mosaic([Tile(0, index, size) for index, size in enumerate(images)], (side, side), gap=MOSAIC_GAP_PX)
     return max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
 
 
 # -- how large ------------------------------------------------------------------------------------------------------
 
 
-def choose_sizes(sheet: SweepSheet, width_px: int, measure: Measure, pictures: Collection[Pictures]) -> Sizes:
+def choose_sizes(sheet: SweepSheet, width_px: int, measure: Measure, images: Collection[Images]) -> Sizes:
     """The largest cells with which a page is not too high; the smallest that are good where no size is enough."""
     label = label_width(sheet, measure)
     room = width_px - 2 * MARGIN_PX
@@ -68,7 +68,7 @@ def choose_sizes(sheet: SweepSheet, width_px: int, measure: Measure, pictures: C
             most = min(ideal, _widest(shape, room, label))
 
             def fits(side: int, shape: Shape = shape, limit: int = limit) -> bool:
-                sizes = Sizes(cell_size(pictures, side), shape, label)
+                sizes = Sizes(cell_size(images, side), shape, label)
                 return outside + _height(sheet, sizes, measure, limit - outside) <= limit
 
             side = _largest(smallest, most, fits)
@@ -76,19 +76,19 @@ def choose_sizes(sheet: SweepSheet, width_px: int, measure: Measure, pictures: C
                 continue
             score = side * _filled(sheet, shape)
             if best is None or score > best[0]:
-                best = score, Sizes(cell_size(pictures, side), shape, label)
+                best = score, Sizes(cell_size(images, side), shape, label)
         if best is not None:
             return best[1]
-    return _choose_for_pages(sheet, room, label, PAGE_PX - outside, pictures)
+    return _choose_for_pages(sheet, room, label, PAGE_PX - outside, images)
 
 
-def _choose_for_pages(sheet: SweepSheet, room: int, label: int, height: float, pictures: Collection[Pictures]) -> Sizes:
+def _choose_for_pages(sheet: SweepSheet, room: int, label: int, height: float, images: Collection[Images]) -> Sizes:
     """Small cells, so that the pages are few; a narrow grid goes on beside itself."""
     columns, rows = len(sheet.panels[0].cells[0]), len(sheet.panels[0].cells)
     most = max(1, (room - label + CELL_GAP_PX) // (PAGED_PX + CELL_GAP_PX))
     in_block = math.ceil(columns / math.ceil(columns / most))
     side = min(longest_side_px(sheet.count), _widest(Shape(in_block, rows, 1), room, label), GOOD_PX)
-    sizes = Sizes(cell_size(pictures, side), Shape(in_block, rows, 1), label)
+    sizes = Sizes(cell_size(images, side), Shape(in_block, rows, 1), label)
     across = max(1, (room - label + PANEL_GAP_PX) // (sizes.block + PANEL_GAP_PX))
     beside = (room + PANEL_GAP_PX) // (label + sizes.block + PANEL_GAP_PX)
     if len(sheet.panels) == 1 and in_block == columns and beside > 1 and sheet.y is not None:

@@ -65,7 +65,7 @@ def columns_for(count: int) -> int:
 
 
 def longest_side_px(count: int) -> int:
-    """The longest side of a picture where so many are shown together."""
+    """The longest side of an image where so many are shown together."""
     if count <= 4:
         return 768
     return 512 if count <= 9 else 256
@@ -99,7 +99,7 @@ def mosaic(tiles: Sequence[Tile], into: tuple[float, float], *, gap: float = 4) 
 
 
 def arrange(sheet: Sheet, *, width_px: float, measure: Measure) -> Page:
-    """Every picture and every word of a sheet in its place, at most `width_px` wide, nothing clipped."""
+    """Every image and every word of a sheet in its place, at most `width_px` wide, nothing clipped."""
     count = sum(len(cell.tiles) for section in sheet.sections for cell in section.cells)
     columns = columns_for(max(len(section.cells) for section in sheet.sections))
     side = longest_side_px(count)
@@ -146,7 +146,7 @@ def _place(  # noqa: PLR0917 - a place on a page is made of many numbers
             x = MARGIN_PX + place * (column + GAP_PX)
             for box in mosaics[id(cell)]:
                 page.boxes.append(Box(box.tile, x + box.x, y + box.y, box.width, box.height))
-            top = y + max(box.y + box.height for box in mosaics[id(cell)])  # each caption close to its own picture
+            top = y + max(box.y + box.height for box in mosaics[id(cell)])  # each caption close to its own image
             ends.append(_write(page, cell.caption, x, top + 7, column, measure) if cell.caption else top)
         y = max(ends) + ROW_GAP_PX
     return y - ROW_GAP_PX

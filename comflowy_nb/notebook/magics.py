@@ -51,7 +51,7 @@ def _traits() -> dict[str, Setting]:
 
 @magics_class
 class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy here
-    """Run ComfyUI workflows and see their pictures. `%comflowy help` says how."""
+    """Run ComfyUI workflows and see their images. `%comflowy help` says how."""
 
     tracebacks = Bool(False, help="Show full tracebacks instead of one or two plain lines.").tag(config=True)
     is_loaded = False
@@ -66,11 +66,11 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
     @needs_local_scope  # type: ignore[untyped-decorator]
     @line_cell_magic  # type: ignore[untyped-decorator]
     def comflowy(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
-        """Run ComfyUI workflows and see their pictures.
+        """Run ComfyUI workflows and see their images.
 
         %comflowy                          connection, what is running, recent runs
         %comflowy connect sandbox          a server on this machine: no key, no GPU
-        %comflowy run default cfg=7        run a workflow and show its pictures
+        %comflowy run default cfg=7        run a workflow and show its images
         %%comflowy run default             the same, the fields in the lines below
         %comflowy help [COMMAND]           everything else
         """

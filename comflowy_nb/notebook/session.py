@@ -186,7 +186,7 @@ class Session:
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def show_form(self, form: Form) -> None:
-        """Show a form in the cell that runs now, its pictures in outputs below it that the saved notebook keeps."""
+        """Show a form in the cell that runs now, its images in outputs below it that the saved notebook keeps."""
         from comflowy_nb.notebook.display.slots import capturing_outputs  # noqa: PLC0415 - as below
         from comflowy_nb.notebook.form.outputs import BelowScreen  # noqa: PLC0415 - loads ipywidgets
 

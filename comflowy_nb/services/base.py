@@ -1,4 +1,4 @@
-"""What every service is to the rest of the package: how a run is sent, asked about, cancelled and its pictures read.
+"""What every service is to the rest of the package: how a run is sent, asked about, cancelled and its images read.
 
 A service speaks HTTP and nothing else: it keeps no state of runs, writes nothing to disk and waits for nothing but
 an answer. Its methods are called on the tracker's threads, several at a time.
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Accepted",
     "Event",
+    "ImageStream",
     "Outcome",
     "Output",
-    "PictureStream",
     "Place",
     "Problem",
     "Progress",
@@ -91,9 +91,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output as the service names it: a picture, another file, or a text.
+    """One output as the service names it: an image, another file, or a text.
 
-    `url` may be signed: it is never stored, shown or put into an error. `node` is None for a picture that only
+    `url` may be signed: it is never stored, shown or put into an error. `node` is None for an image that only
     `output_images` lists.
     """
 
@@ -101,9 +101,9 @@ class Output:
     node: str | None
     node_index: int  # position within its node, from 0
     url: str = field(repr=False)
-    ending: str | None = None  # of a file that is no still picture: webp (animated), mp4, flac, txt ...
+    ending: str | None = None  # of a file that is no still image: webp (animated), mp4, flac, txt ...
     text: str | None = field(default=None, repr=False)  # what a node said, where it is no file
-    content: bytes | None = field(default=None, repr=False)  # of a picture that was told, and is nowhere to be fetched
+    content: bytes | None = field(default=None, repr=False)  # of an image that was told, and is nowhere to be fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Submission:
     params: Mapping[str, Any]  # field id -> JSON value, as sent
     callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     graph: Mapping[str, Any] | None = None  # for services that run graphs, params applied
-    made_by: Mapping[str, Any] | None = None  # what a picture may say about how it came about
+    made_by: Mapping[str, Any] | None = None  # what an image may say about how it came about
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +208,8 @@ class Published:
     name: str
 
 
-class PictureStream(Protocol):
-    """The bytes of one picture, as they arrive."""
+class ImageStream(Protocol):
+    """The bytes of one image, as they arrive."""
 
     @property
     def length(self) -> int | None:
@@ -221,7 +221,7 @@ class PictureStream(Protocol):
         Raises
         ------
         ServiceError
-            If the connection breaks, the deadline passes or the picture trickles in too slowly.
+            If the connection breaks, the deadline passes or the image trickles in too slowly.
         """
 
 
@@ -252,7 +252,7 @@ class Service(Protocol):
 
     @property
     def can_upload(self) -> bool:
-        """Whether it takes pictures; else their https addresses are given."""
+        """Whether it takes images; else their https addresses are given."""
 
     @property
     def runs_graphs(self) -> bool: ...
@@ -317,17 +317,17 @@ class Service(Protocol):
     def forget(self, run_id: str) -> None:
         """Drop what is kept for a run that has ended or is held: its status is not checked any more."""
 
-    def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
-        """Open one output picture for reading.
+    def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
+        """Open one output image for reading.
 
         Raises
         ------
         ServiceError
-            If the address is not one that may be asked (the host is named), or there was no picture.
+            If the address is not one that may be asked (the host is named), or there was no image.
         """
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Hand over an input picture; the value to send for it, or None where the service takes none.
+        """Hand over an input image; the value to send for it, or None where the service takes none.
 
         Raises
         ------

@@ -156,10 +156,10 @@ def _write_axis(
             parts.append(Part(f"{label} {notes[index]} ".replace("  ", " "), "text" if said[index] else "strong"))
         legend.append((axis.name, index, entry(parts, said[index])))
     note = max((heading.note for heading in headings), key=len)
-    pictures = tuple(
+    images = tuple(
         next((one for one in value.params.values() if isinstance(one, InputImage)), None) for value in axis.values
     )
-    shown = pictures if any(picture is not None for picture in pictures) else ()
+    shown = images if any(image is not None for image in images) else ()
     return Headings(axis.name, name, tuple(headings), note, shown), legend
 
 

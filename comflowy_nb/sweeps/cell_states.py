@@ -1,4 +1,4 @@
-"""How the cells of a sweep look while it goes on: their pictures, or words in their place. Pure."""
+"""How the cells of a sweep look while it goes on: their images, or words in their place. Pure."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from comflowy_nb.services.base import Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.database.records import PictureRecord
+    from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.sweeps.sweep import SweepCell
 
-__all__ = ["Look", "LookKind", "chosen_pictures", "look_of"]
+__all__ = ["Look", "LookKind", "chosen_images", "look_of"]
 
-LookKind = Literal["pictures", "waiting", "live", "bad", "odd", "done"]
+LookKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a cell looks now: its pictures, or words in their place. Two that are equal are painted alike."""
+    """How a cell looks now: its images, or words in their place. Two that are equal are painted alike."""
 
     kind: LookKind
     word: str = ""
     detail: str = ""
     fraction: float | None = None
-    pictures: tuple[tuple[int, str | None, str], ...] = ()  # index, file, state
+    images: tuple[tuple[int, str | None, str], ...] = ()  # index, file, state
 
 
 def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> Look:
-    """How a cell looks now; `node` and `image` choose among its pictures."""
+    """How a cell looks now; `node` and `image` choose among its images."""
     run = cell.run
     if run is None:
         if cell.sweep.record is None and cell.planned:  # nothing but a plan
@@ -40,10 +40,10 @@ def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = Non
     status = run.status
     why = " ".join((run.error or "").split())
     if status is Status.SUCCESS:
-        pictures = chosen_pictures(run.record.pictures, node=node, image=image)
-        if not pictures:
-            return Look("odd", "success", "no such picture" if run.record.pictures else "without any picture")
-        return Look("pictures", pictures=tuple((one.index, one.file, one.state) for one in pictures))
+        images = chosen_images(run.record.images, node=node, image=image)
+        if not images:
+            return Look("odd", "success", "no such image" if run.record.images else "without any image")
+        return Look("images", images=tuple((one.index, one.file, one.state) for one in images))
     if status.is_live:
         progress = run.progress
         if status is not Status.RUNNING:
@@ -60,9 +60,9 @@ def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = Non
     return Look("odd" if status is Status.CANCELLED else "bad", str(status), why)
 
 
-def chosen_pictures(
-    pictures: Sequence[PictureRecord], *, node: str | None = None, image: int | None = None
-) -> list[PictureRecord]:
-    """The pictures of a cell that are shown: those of one node, and of these the one of that index."""
-    found = [record for record in pictures if node is None or record.node == node]
+def chosen_images(
+    images: Sequence[ImageRecord], *, node: str | None = None, image: int | None = None
+) -> list[ImageRecord]:
+    """The images of a cell that are shown: those of one node, and of these the one of that index."""
+    found = [record for record in images if node is None or record.node == node]
     return found if image is None else found[image : image + 1]

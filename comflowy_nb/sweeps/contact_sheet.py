@@ -1,4 +1,4 @@
-"""All pictures of a sweep on a few large pages, from thumbnails: what lies beside the saved copies."""
+"""All images of a sweep on a few large pages, from thumbnails: what lies beside the saved copies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from PIL import Image, ImageDraw
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.fonts import split_by_font
 from comflowy_nb.layout.captions import Paragraph, Part, Tile
 from comflowy_nb.layout.legends import NO_LIMIT
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from comflowy_nb.database.records import PictureRecord
+    from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.images.fonts import Font
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
@@ -37,11 +37,11 @@ GAP_PX = 10
 PANEL_GAP_PX = 40
 LINE_PX = 20
 _ROOM_PX = PAGE_HEIGHT_PX - 2 * MARGIN_PX - LINE_PX - 6  # the last line says which page it is
-LARGEST_PX, SMALLEST_PX = 256, 96  # sides of a picture: that of the thumbnails, and what can still be told apart
-LEAST_WIDTH_PX = 640  # of a page with few pictures: room for its legend
+LARGEST_PX, SMALLEST_PX = 256, 96  # sides of an image: that of the thumbnails, and what can still be told apart
+LEAST_WIDTH_PX = 640  # of a page with few images: room for its legend
 ROW_HEADING_PX = 220
 _HEADING_LINES = 3  # a value that takes more becomes a letter
-_MOSAIC = 16  # pictures in one cell, at most
+_MOSAIC = 16  # images in one cell, at most
 
 _COLOURS: Mapping[Tone, str] = {
     "text": "#333333",
@@ -127,13 +127,13 @@ class _Page:
         return True
 
 
-def draw_sheets(sweep: Sweep, thumbnail: Callable[[PictureRecord], Path]) -> Iterator[Image.Image]:
+def draw_sheets(sweep: Sweep, thumbnail: Callable[[ImageRecord], Path]) -> Iterator[Image.Image]:
     """The pages, from the first on, each at most 3840 x 4800 px; one at a time is in memory.
 
     Parameters
     ----------
     thumbnail
-        Where the JPEG of a picture within 256 px is; raises PictureError where there is none.
+        Where the JPEG of an image within 256 px is; raises ImageError where there is none.
     """
     lettered: set[str] = set()
     while True:
@@ -174,7 +174,7 @@ def _fill(items: Sequence[Item], most_px: float) -> list[_Page]:
 
 
 class _Drawing:
-    def __init__(self, sweep: Sweep, sheet: SweepSheet, thumbnail: Callable[[PictureRecord], Path]) -> None:
+    def __init__(self, sweep: Sweep, sheet: SweepSheet, thumbnail: Callable[[ImageRecord], Path]) -> None:
         self.sheet = sheet
         self._cells = {cell.number: cell for cell in sweep.cells}
         self._thumbnail = thumbnail
@@ -195,15 +195,15 @@ class _Drawing:
         return min(ROW_HEADING_PX, max(self._pen.measure(text, "strong") for text in texts)) + GAP_PX
 
     def _cell_size(self, side: float) -> tuple[float, float]:
-        """Of the place for a cell's pictures: as large as the largest that has one, within the side."""
+        """Of the place for a cell's images: as large as the largest that has one, within the side."""
         sizes = [
-            fit((picture.width_px, picture.height_px), (side, side))
+            fit((image.width_px, image.height_px), (side, side))
             for cell in self._cells.values()
             if cell.run is not None
-            for picture in cell.run.record.pictures
-            if picture.width_px and picture.height_px
+            for image in cell.run.record.images
+            if image.width_px and image.height_px
         ]
-        several = any(cell.run is not None and len(cell.run.record.pictures) > 1 for cell in self._cells.values())
+        several = any(cell.run is not None and len(cell.run.record.images) > 1 for cell in self._cells.values())
         if not sizes or several:
             return side, side
         return max(SMALLEST_PX, *(width for width, _ in sizes)), max(40, *(height for _, height in sizes))
@@ -285,12 +285,12 @@ class _Drawing:
         name = self.sheet.name_cell(cell.number)
         look = look_of(cell)
         self._pen.write(canvas, [[(0.0, name, "small")]], x, y + height + 2)
-        if look.kind == "pictures" and self._paste(page, cell, x, y):
+        if look.kind == "images" and self._paste(page, cell, x, y):
             return
         canvas.rectangle((x, y, x + width - 1, y + height - 1), outline="#cccccc", fill="#f6f6f6")
-        kept = cell.run is not None and any(picture.state == "kept" for picture in cell.run.record.pictures)
+        kept = cell.run is not None and any(image.state == "kept" for image in cell.run.record.images)
         lacking = "no thumbnail" if kept else "not on disk"
-        word = "not sent" if cell.run is None else lacking if look.kind == "pictures" else look.word
+        word = "not sent" if cell.run is None else lacking if look.kind == "images" else look.word
         is_bad = look.kind == "bad"
         lines = self._pen.wrap(Paragraph((Part(word, "error" if is_bad else "muted"),), 2), width - 12)
         if look.detail and cell.run is not None:
@@ -299,19 +299,19 @@ class _Drawing:
         self._pen.write(canvas, lines, x + 6, y + 4)
 
     def _paste(self, page: Image.Image, cell: SweepCell, x: float, y: float) -> bool:
-        """Whether a picture was there to be shown."""
+        """Whether an image was there to be shown."""
         assert cell.run is not None
         found: list[Image.Image] = []
-        for picture in cell.run.record.pictures[:_MOSAIC]:
+        for image in cell.run.record.images[:_MOSAIC]:
             try:
-                with Image.open(self._thumbnail(picture)) as opened:
+                with Image.open(self._thumbnail(image)) as opened:
                     found.append(opened.convert("RGB"))
-            except (PictureError, OSError):
+            except (ImageError, OSError):
                 continue
         if not found:
             return False
         for box in mosaic([Tile(0, index, image.size) for index, image in enumerate(found)], self._size):
-            small = found[box.tile.picture or 0]
+            small = found[box.tile.image or 0]
             size = (max(1, int(box.width)), max(1, int(box.height)))
             if small.size != size:
                 small = small.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -1,4 +1,4 @@
-"""A pandas frame that shows small pictures. The only module that imports pandas."""
+"""A pandas frame that shows small images. The only module that imports pandas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from PIL import Image
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, flatten
 from comflowy_nb.layout.html_text import without_mathematics
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
@@ -21,15 +21,15 @@ from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["PictureFrame", "Thumbnail", "frame_of"]
+__all__ = ["ImageFrame", "Thumbnail", "frame_of"]
 
 SIDE_PX = 96
-MOST_BYTES = 600_000  # of pictures in one table: a notebook with a few tables stays small
+MOST_BYTES = 600_000  # of images in one table: a notebook with a few tables stays small
 _QUALITY = 80
 
 
 class Thumbnail:
-    """A small picture in a cell of a table; as a text it is the reference of the picture it shows."""
+    """A small image in a cell of a table; as a text it is the reference of the image it shows."""
 
     __slots__ = ("path", "text")
 
@@ -38,7 +38,7 @@ class Thumbnail:
         self.path = path
 
     def jpeg(self) -> tuple[bytes, tuple[int, int]] | None:
-        """The picture within 96 x 96 px, and its size; None if it is on disk no more."""
+        """The image within 96 x 96 px, and its size; None if it is on disk no more."""
         # The smallest thumbnail made at download will do; the original where somebody removed it.
         for path in (self.path.with_suffix(f".t{min(THUMBNAIL_SIZES_PX)}.jpg"), self.path):
             try:
@@ -46,7 +46,7 @@ class Thumbnail:
                     image.draft("RGB", (2 * SIDE_PX, 2 * SIDE_PX))
                     assert_decodable(image, self.text)
                     small = flatten(image)
-            except (OSError, PictureError):
+            except (OSError, ImageError):
                 continue
             small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
             buffer = io.BytesIO()
@@ -61,16 +61,16 @@ class Thumbnail:
         return f"<Thumbnail {self.text}>"
 
 
-class PictureFrame(pd.DataFrame):
-    """A frame like any other, that is shown with its pictures, and with the names of files without their folders.
+class ImageFrame(pd.DataFrame):
+    """A frame like any other, that is shown with its images, and with the names of files without their folders.
 
-    pandas escapes all that stands in a cell, as it must: texts come from prompts and services. So a picture's cell
-    holds a word that nobody else can know while pandas writes the table, and the picture is put in its place after.
+    pandas escapes all that stands in a cell, as it must: texts come from prompts and services. So an image's cell
+    holds a word that nobody else can know while pandas writes the table, and the image is put in its place after.
     """
 
     @property
-    def _constructor(self) -> type[PictureFrame]:
-        return PictureFrame
+    def _constructor(self) -> type[ImageFrame]:
+        return ImageFrame
 
     def _repr_html_(self) -> str | None:
         secret = uuid.uuid4().hex[:12]
@@ -108,7 +108,7 @@ class PictureFrame(pd.DataFrame):
         return repr(self._with(_shown))
 
     def _with(self, change: Callable[[Any], Any]) -> pd.DataFrame:
-        """A plain copy in which the values of the columns that hold pictures or paths are changed."""
+        """A plain copy in which the values of the columns that hold images or paths are changed."""
         plain = pd.DataFrame(self)
         for position, dtype in enumerate(plain.dtypes):
             if pd.api.types.is_object_dtype(dtype):
@@ -118,16 +118,14 @@ class PictureFrame(pd.DataFrame):
         return plain
 
 
-def frame_of(rows: Sequence[dict[str, Any]]) -> PictureFrame:
-    """The rows of `table_of` as a frame, with a picture for each that has an image."""
-    frame = PictureFrame(list(rows))
+def frame_of(rows: Sequence[dict[str, Any]]) -> ImageFrame:
+    """The rows of `table_of` as a frame, with an image for each that has an image."""
+    frame = ImageFrame(list(rows))
     if rows:
         paths = [row["image"] for row in rows]
         frame["image"] = pd.Series(paths, dtype=object)
-        pictures = [
-            None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, paths, strict=True)
-        ]
-        frame["picture"] = pd.Series(pictures, dtype=object)
+        images = [None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, paths, strict=True)]
+        frame["image"] = pd.Series(images, dtype=object)
     return frame
 
 

@@ -183,7 +183,7 @@ class Sweeper:
         SettingsError
             If it is more than may be sent.
         WorkflowError, ServiceError
-            If a picture can't be handed over. Nothing was sent then.
+            If an image can't be handed over. Nothing was sent then.
         HistoryError
             If it can't be written. Nothing was sent then.
         """

@@ -7,12 +7,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import made_by
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.atomic_files import write_file
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.sidecar import utc
-from comflowy_nb.images.store import picture_path, thumbnail_path
+from comflowy_nb.images.store import image_path, thumbnail_path
 from comflowy_nb.layout.captions import stand_out
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.contact_sheet import draw_sheets
@@ -32,56 +32,56 @@ __all__ = ["save_sweep"]
 _TOLD = 6  # references in a message, at most
 
 
-def save_sweep(sweep: Sweep, pictures_folder: Path, folder: Path) -> list[Path]:
+def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
     """Write a sweep into `folder`, which is made if it isn't there, or into a zip file if it is the name of one.
 
-    Each picture becomes a copy whose name says what varies first (`s1.07_cfg-4_sampler_name-euler_seed-42.png`), with
+    Each image becomes a copy whose name says what varies first (`s1.07_cfg-4_sampler_name-euler_seed-42.png`), with
     the params in it as `save` writes them. Beside them are `contact_sheet.jpg`, with `contact_sheet_2.jpg` and so on
     where one page does not take all, and `sweep.json`.
 
     Returns
     -------
-    The paths written: the pictures by their cells, then the contact sheet's pages, then `sweep.json`; or that of the
+    The paths written: the images by their cells, then the contact sheet's pages, then `sweep.json`; or that of the
     zip file. What is there already is not written again; saving the sweep again renews the sheet and the JSON.
 
     Raises
     ------
     SettingsError
         If `folder` is the name of another file.
-    PictureError
-        If there are no pictures yet, or the folder can't be written to; or, after all else has been written, if some
-        pictures are not on disk.
+    ImageError
+        If there are no images yet, or the folder can't be written to; or, after all else has been written, if some
+        images are not on disk.
     """
     folder = folder.expanduser()
     check_sweep_target(folder)
     record = sweep.record
-    if record is None or not any(cell.run is not None and cell.run.record.pictures for cell in sweep.cells):
+    if record is None or not any(cell.run is not None and cell.run.record.images for cell in sweep.cells):
         counts = ", ".join(f"{count} {word}" for word, count in sweep.status_counts().items())
-        raise PictureError(f"{sweep.ref} has no pictures to save ({counts})")
+        raise ImageError(f"{sweep.ref} has no images to save ({counts})")
     if kind_of_target(folder) == "zip":
-        return [write_zip(folder, lambda inside: save_sweep(sweep, pictures_folder, inside))]
+        return [write_zip(folder, lambda inside: save_sweep(sweep, images_folder, inside))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        saved, missing = _copy_all(sweep, pictures_folder, folder)
+        saved, missing = _copy_all(sweep, images_folder, folder)
         tail = _free_tail(folder, record.token)
-        pages = draw_sheets(sweep, lambda picture: thumbnail_path(pictures_folder, picture, 256))
+        pages = draw_sheets(sweep, lambda image: thumbnail_path(images_folder, image, 256))
         sheets = list(_write_pages(pages, folder, tail))
         told = json.dumps(_everything(sweep, saved, sheets), indent=2, ensure_ascii=True)
         write_file(folder / f"sweep{tail}.json", told.encode("ascii"))
     except OSError as error:
-        raise PictureError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
-    copies = [path for pictures in saved.values() for path in pictures.values()]
+        raise ImageError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
+    copies = [path for images in saved.values() for path in images.values()]
     if missing:
         some = ", ".join(missing[:_TOLD]) + (" ..." if len(missing) > _TOLD else "")
-        raise PictureError(
-            f"{len(copies)} of {len(copies) + len(missing)} pictures saved in {folder.name or folder}; not on disk: "
+        raise ImageError(
+            f"{len(copies)} of {len(copies) + len(missing)} images saved in {folder.name or folder}; not on disk: "
             f"{some}. %comflowy show {record.ref} fetches them again"
         )
     return [*copies, *sheets, folder / f"sweep{tail}.json"]
 
 
-def _copy_all(sweep: Sweep, pictures_folder: Path, folder: Path) -> tuple[dict[int, dict[int, Path]], list[str]]:
-    """The copies by the cells' numbers and the pictures' indices, and what is not on disk."""
+def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int, dict[int, Path]], list[str]]:
+    """The copies by the cells' numbers and the images' indices, and what is not on disk."""
     words = {axis.name: _words_of(axis) for axis in sweep.axes.axes}
     missing: list[str] = []
     saved: dict[int, dict[int, Path]] = {}
@@ -91,14 +91,14 @@ def _copy_all(sweep: Sweep, pictures_folder: Path, folder: Path) -> tuple[dict[i
             continue
         record = cell.run.record
         made = {**made_by(record), "sweep": sweep.ref, "cell": cell.ref, "labels": dict(cell.labels)}
-        for picture in record.pictures:
-            source = picture_path(pictures_folder, picture) if picture.file else None
+        for image in record.images:
+            source = image_path(images_folder, image) if image.file else None
             if source is None or not source.is_file():
-                missing.append(f"{cell.ref}[{picture.index}]")
+                missing.append(f"{cell.ref}[{image.index}]")
                 continue
-            tail = f"_{picture.index}" if len(record.pictures) > 1 else ""
+            tail = f"_{image.index}" if len(record.images) > 1 else ""
             target = folder / f"{_readable_name(sweep, cell, words, tail)}{source.suffix}"
-            copies[picture.index] = copy_with_params(source, target, made)
+            copies[image.index] = copy_with_params(source, target, made)
     return saved, missing
 
 
@@ -203,20 +203,20 @@ def _cell(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         "finished_at": utc(record.finished_at),
         "seconds": record.seconds,
     }
-    told["pictures"] = [
+    told["images"] = [
         {
-            "index": picture.index,
-            "node": picture.node,
-            "file": saved[picture.index].name if picture.index in saved else None,
-            "sha256": picture.sha256,  # of the original
-            "width_px": picture.width_px,
-            "height_px": picture.height_px,
-            "error": picture.error,
+            "index": image.index,
+            "node": image.node,
+            "file": saved[image.index].name if image.index in saved else None,
+            "sha256": image.sha256,  # of the original
+            "width_px": image.width_px,
+            "height_px": image.height_px,
+            "error": image.error,
         }
-        for picture in record.pictures
+        for image in record.images
     ]
     return told
 
 
 def _plain(value: Any) -> Any:
-    return {"picture": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value
+    return {"image": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value

@@ -18,7 +18,7 @@ from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.outcome_errors import RETRY
 from comflowy_nb.workflow.axes.read import axes_from_json
 from comflowy_nb.workflow.axes.types import Cell
-from comflowy_nb.workflow.images import InputImage, input_of, is_picture
+from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -68,7 +68,7 @@ class SweepCell:
 
     @property
     def images(self) -> Images | Sequence[Any]:
-        """The pictures of its run, none while there is none."""
+        """The images of its run, none while there is none."""
         return () if self.run is None else self.run.images
 
     def __repr__(self) -> str:
@@ -77,7 +77,7 @@ class SweepCell:
 
 
 class Keeper(Protocol):
-    """Who has the pictures of a sweep: the library."""
+    """Who has the images of a sweep: the library."""
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]: ...
 
@@ -340,8 +340,8 @@ def sweep_of(
         Gives the run of a record: one to look at, or the live one of a client.
     """
     axes = axes_from_json(record.spec, library.kept_input)
-    pictures = {one.content_sha256: one for one in axes.pictures()}
-    cells = [Cell(row.number, row.at, read_params(row.params, pictures), _labels(axes, row.at)) for row in rows]
+    images = {one.content_sha256: one for one in axes.images()}
+    cells = [Cell(row.number, row.at, read_params(row.params, images), _labels(axes, row.at)) for row in rows]
     sweep = Sweep(
         axes,
         [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],
@@ -368,7 +368,7 @@ def _has(cell: SweepCell, name: str) -> bool:
 def _fits(cell: SweepCell, name: str, value: Any) -> bool:
     if any(label == str(value) for axis, label in cell.labels.items() if axis == name or axis.endswith(f"::{name}")):
         return True
-    if is_picture(value):
+    if is_image(value):
         value = input_of(value).content_sha256
     values = [own for key, own in cell.params.items() if key == name or key.endswith(f"::{name}")]
     values = [own.content_sha256 if isinstance(own, InputImage) else own for own in values]

@@ -1,11 +1,11 @@
-"""The cells of a sweep as a table: rows of plain values, or a pandas frame that shows small pictures."""
+"""The cells of a sweep as a table: rows of plain values, or a pandas frame that shows small images."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.database.search import is_equal
-from comflowy_nb.errors import PictureError, SettingsError
+from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.layout.captions import name_fields
 from comflowy_nb.workflow.images import InputImage
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Status
     from comflowy_nb.tracking.run import Images, Run
 
-__all__ = ["NOT_SENT", "TableCell", "label_columns", "order_params", "picture_of_cell", "table_of", "to_dataframe"]
+__all__ = ["NOT_SENT", "TableCell", "image_of_cell", "label_columns", "order_params", "table_of", "to_dataframe"]
 
 NOT_SENT = "not sent"
-_OWN = ("cell", "status", "seconds", "run", "error", "image", "picture")  # columns that no field may take
+_OWN = ("cell", "status", "seconds", "run", "error", "image", "image")  # columns that no field may take
 
 
 class TableCell(Protocol):
@@ -54,7 +54,7 @@ def table_of(cells: Iterable[TableCell]) -> list[dict[str, Any]]:
     -------
     In their order: `cell` (`s1.7`); the labels of the axes that say more than a value does; the params, those that vary
     first, under short names where these are unique; `status`, `seconds` from submit to end, `run` (`r41`), `error`, and
-    `image`, the path of the first picture on disk. None where there is nothing to say.
+    `image`, the path of the first image on disk. None where there is nothing to say.
     """
     cells = list(cells)
     ids = order_params(cells)
@@ -69,13 +69,13 @@ def table_of(cells: Iterable[TableCell]) -> list[dict[str, Any]]:
         row["seconds"] = None if cell.run is None else cell.run.record.seconds
         row["run"] = None if cell.run is None else cell.run.ref
         row["error"] = cell.error
-        row["image"] = picture_of_cell(cell)
+        row["image"] = image_of_cell(cell)
         rows.append(row)
     return rows
 
 
 def to_dataframe(cells: Iterable[TableCell]) -> pd.DataFrame:
-    """The table as a pandas frame, with a column `picture` that a notebook shows as small pictures.
+    """The table as a pandas frame, with a column `image` that a notebook shows as small images.
 
     Raises
     ------
@@ -91,12 +91,12 @@ def to_dataframe(cells: Iterable[TableCell]) -> pd.DataFrame:
     return frame_of(table_of(cells))
 
 
-def picture_of_cell(cell: TableCell) -> Path | None:
-    """The path of its first picture that is on disk."""
+def image_of_cell(cell: TableCell) -> Path | None:
+    """The path of its first image that is on disk."""
     for image in cell.images:
         try:
             path: Path = image.path
-        except PictureError:
+        except ImageError:
             continue
         return path
     return None

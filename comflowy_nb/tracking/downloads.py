@@ -1,4 +1,4 @@
-"""Fetches the pictures of runs that ended, each until it is on disk or can't be had."""
+"""Fetches the images of runs that ended, each until it is on disk or can't be had."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.records import PictureRecord
-from comflowy_nb.errors import AuthError, ComflowyError, NotFoundError, PictureError, ServiceError
+from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.other_files import format_of, keep_file
 from comflowy_nb.images.prefetch import Ahead, came
 from comflowy_nb.images.sidecar import write_sidecar
-from comflowy_nb.images.store import keep_picture, keep_received, picture_path
+from comflowy_nb.images.store import image_path, keep_image, keep_received
 from comflowy_nb.images.thumbnail_queue import ThumbnailQueue
 from comflowy_nb.scheduler import Timetable
 from comflowy_nb.tracking.fair_queue import Turns
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.runs import History
     from comflowy_nb.images.prefetch import Received
-    from comflowy_nb.services.base import Output, PictureStream, Service, Snapshot
+    from comflowy_nb.services.base import ImageStream, Output, Service, Snapshot
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
@@ -34,11 +34,11 @@ __all__ = ["Downloads"]
 TRIES = 4
 THREADS = 4
 THREADS_PER_RUN = 3
-RECHECK_S = 30.0  # an answer with fresh addresses serves every picture of its run for so long
+RECHECK_S = 30.0  # an answer with fresh addresses serves every image of its run for so long
 
 
 class Downloads:
-    """Pictures on their way, a few at a time, apart from the threads that ask about runs.
+    """Images on their way, a few at a time, apart from the threads that ask about runs.
 
     Parameters
     ----------
@@ -59,22 +59,22 @@ class Downloads:
         self._folder = folder
         self._settings = settings
         self._recheck = recheck
-        self._timetable = Timetable("comflowy-pictures", workers=THREADS)
+        self._timetable = Timetable("comflowy-images", workers=THREADS)
         self._ahead = Ahead(service, settings, self._timetable.call)
         self._thumbnails = ThumbnailQueue(self._timetable)
         self._turns = Turns(self._timetable, threads=THREADS, threads_per_run=THREADS_PER_RUN)
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
     def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
-        """Receive pictures of a run that goes on: the service said that they are there."""
+        """Receive images of a run that goes on: the service said that they are there."""
         self._ahead.begin(run.token, outputs, is_live=lambda: run.status.is_live)
 
     def drop_ahead(self, run: Run) -> None:
         """A run is settled: what else came of it is not kept."""
         self._ahead.take(run.token)
 
-    def keep_what_came(self, run: Run, snapshot: Snapshot, *, finished_at: float) -> tuple[PictureRecord, ...]:
-        """What a run that has just ended owes us. Pictures that came before its end are kept now.
+    def keep_what_came(self, run: Run, snapshot: Snapshot, *, finished_at: float) -> tuple[ImageRecord, ...]:
+        """What a run that has just ended owes us. Images that came before its end are kept now.
 
         They are on disk, with the sidecar, before the history and anybody else is told.
         """
@@ -84,7 +84,7 @@ class Downloads:
             if received is not None:
                 with contextlib.suppress(ComflowyError):  # the disk: `fetch` says what is wrong with it
                     found[number] = self._keep_received(received, run.token, output)
-        if any(picture.state == "kept" for picture in found):
+        if any(image.state == "kept" for image in found):
             with contextlib.suppress(ComflowyError, OSError):  # as above
                 record = replace(run.record, status=snapshot.status, finished_at=finished_at)
                 write_sidecar(self._folder, record.with_outputs(found))
@@ -95,33 +95,33 @@ class Downloads:
         with run.guard:
             record = self._history.get(run.token) or run.record
             for image in record.outputs:
-                if image.state == "expected" or (image.file and picture_path(self._folder, image).is_file()):
+                if image.state == "expected" or (image.file and image_path(self._folder, image).is_file()):
                     continue
-                record = self._history.set_picture(run.token, replace(image, state="expected", error=None))
+                record = self._history.set_image(run.token, replace(image, state="expected", error=None))
             if record != run.record:
                 run.update(record)
             return any(output.state == "expected" for output in record.outputs)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
-        """Fetch every picture of the run that is still expected; one the service no longer lists is missing."""
+        """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
         coming = self._ahead.take(run.token)
         self._rechecked.pop(run.token, None)
-        for picture in run.record.outputs:
-            if picture.state != "expected":
+        for image in run.record.outputs:
+            if image.state != "expected":
                 continue
-            output = listed.get(picture.index)
+            output = listed.get(image.index)
             if output is None:
-                self._settle(run, replace(picture, state="missing", error="the service no longer has it"))
+                self._settle(run, replace(image, state="missing", error="the service no longer has it"))
             else:
                 first = coming.get(output.url)
                 self._turns.add(run.token, lambda output=output, first=first: self._first_try(run, output, first))  # type: ignore[misc]
 
     def give_up(self, run: Run, why: str) -> None:
         """Mark what is still expected as missing."""
-        for picture in run.record.outputs:
-            if picture.state == "expected":
-                self._settle(run, replace(picture, state="missing", error=why))
+        for image in run.record.outputs:
+            if image.state == "expected":
+                self._settle(run, replace(image, state="missing", error=why))
 
     def close(self) -> None:
         self._timetable.close()
@@ -135,32 +135,32 @@ class Downloads:
     def _try(self, run: Run, output: Output, *, tries: int, received: Received | None = None) -> None:
         try:
             if received is not None:
-                picture = self._keep_received(received, run.token, output)
+                image = self._keep_received(received, run.token, output)
             else:
-                with self._service.open_picture(output) as stream:
-                    picture = self._keep(stream, run.token, output)
+                with self._service.open_image(output) as stream:
+                    image = self._keep(stream, run.token, output)
         except ComflowyError as error:
             self._after_failure(run, output, error, tries)
-        except Exception as error:  # noqa: BLE001 - a picture must never stay expected for ever
+        except Exception as error:  # noqa: BLE001 - an image must never stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
-            self._settle(run, picture)
+            self._settle(run, image)
 
-    def _keep(self, stream: PictureStream, token: str, output: Output) -> PictureRecord:
+    def _keep(self, stream: ImageStream, token: str, output: Output) -> ImageRecord:
         folder, settings = self._folder, self._settings
         if output.ending is not None:
             return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
         later = self._thumbnails.add
-        return keep_picture(stream, folder=folder, token=token, output=output, settings=settings, later=later)
+        return keep_image(stream, folder=folder, token=token, output=output, settings=settings, later=later)
 
-    def _keep_received(self, received: Received, token: str, output: Output) -> PictureRecord:
+    def _keep_received(self, received: Received, token: str, output: Output) -> ImageRecord:
         folder, settings, later = self._folder, self._settings, self._thumbnails.add
         return keep_received(received, folder=folder, token=token, output=output, settings=settings, later=later)
 
     def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
-        # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no picture
+        # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no image
         # may have been cut on the way once, hardly twice.
-        hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, PictureError) else TRIES)
+        hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else TRIES)
         if hopeless:
             self._settle(run, _missing(output, str(error)))
             return
@@ -170,7 +170,7 @@ class Downloads:
                 self._settle(run, _missing(output, str(error)))
                 return
             output = fresh
-        # Jitter, so that the pictures of one broken connection don't come back together.
+        # Jitter, so that the images of one broken connection don't come back together.
         wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
         asked_s = getattr(error, "retry_after_s", None)
         due_s = self._timetable.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
@@ -190,18 +190,18 @@ class Downloads:
             self._rechecked[run.token] = now_s, outputs
         return outputs.get(output.index)
 
-    def _settle(self, run: Run, picture: PictureRecord) -> None:
+    def _settle(self, run: Run, image: ImageRecord) -> None:
         with run.guard:
             trouble = None
             record = run.record.with_outputs(
-                picture if other.index == picture.index else other for other in run.record.outputs
+                image if other.index == image.index else other for other in run.record.outputs
             )
             try:
-                record = record.advanced_to(self._history.set_picture(run.token, picture))
+                record = record.advanced_to(self._history.set_image(run.token, image))
                 write_sidecar(self._folder, record)
             except (ComflowyError, OSError) as error:
-                # The disk is full: what is known stays in this process, and the picture is fetched again by the next.
-                trouble = f"{picture.file or 'a picture'} is not on record: {error}"
+                # The disk is full: what is known stays in this process, and the image is fetched again by the next.
+                trouble = f"{image.file or 'an image'} is not on record: {error}"
             run.update(record)
             if record.is_settled:
                 self._rechecked.pop(run.token, None)
@@ -209,9 +209,9 @@ class Downloads:
                 run.report(trouble=trouble)
 
 
-def _expected(output: Output) -> PictureRecord:
-    return PictureRecord(output.index, output.node, output.node_index, format=format_of(output))
+def _expected(output: Output) -> ImageRecord:
+    return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
-def _missing(output: Output, why: str) -> PictureRecord:
+def _missing(output: Output, why: str) -> ImageRecord:
     return replace(_expected(output), state="missing", error=why)

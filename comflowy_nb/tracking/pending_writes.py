@@ -32,8 +32,8 @@ class Ledger:
         """Write a change; those that are None are none. Whether the history has it."""
         run, history = self._run, self._history
         owed = dict(self._unwritten)
-        if "pictures" in owed:  # some may have been downloaded since
-            owed["pictures"] = run.record.outputs
+        if "images" in owed:  # some may have been downloaded since
+            owed["images"] = run.record.outputs
         changes = {**owed, **{name: value for name, value in changes.items() if value is not None}}
         try:
             record = history.move(run.token, status, **changes)
@@ -41,8 +41,8 @@ class Ledger:
                 record = history.get(run.token)
         except HistoryError as error:
             self._unwritten = changes
-            told = {name: value for name, value in changes.items() if name != "pictures"}
-            outputs = changes.get("pictures", run.record.outputs)
+            told = {name: value for name, value in changes.items() if name != "images"}
+            outputs = changes.get("images", run.record.outputs)
             run.update(replace(run.record, status=status, **told).with_outputs(outputs))
             run.report(trouble=f"the history can't be written: {error}")
             return False

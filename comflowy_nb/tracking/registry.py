@@ -131,11 +131,11 @@ class Roster:
             self._tracker.follow(run, workflow_key(record))
 
     def refresh(self, run: Run) -> bool:
-        """Bring a run up to date: watch one that another kernel follows, fetch pictures that are not on disk.
+        """Bring a run up to date: watch one that another kernel follows, fetch images that are not on disk.
 
         Returns
         -------
-        Whether pictures were wanting and are fetched now, through a fresh check.
+        Whether images were wanting and are fetched now, through a fresh check.
         """
         record = run.record
         if record.status.is_live:

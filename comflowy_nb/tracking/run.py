@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from comflowy_nb.database.process_locks import check_not_forked
-from comflowy_nb.database.records import PictureRecord, RunRecord, may_move
-from comflowy_nb.errors import PictureError, RefError, RunTimeout
+from comflowy_nb.database.records import ImageRecord, RunRecord, may_move
+from comflowy_nb.errors import ImageError, RefError, RunTimeout
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import Progress
 
-__all__ = ["Follower", "Images", "PictureRecord", "Run", "RunImage", "RunRecord", "may_move"]
+__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord", "may_move"]
 
 
 class Follower(Protocol):
@@ -34,20 +34,20 @@ class Follower(Protocol):
 
     def save(self, run: Run, folder: Path) -> list[Path]: ...
 
-    def picture_path(self, picture: PictureRecord) -> Path: ...
+    def image_path(self, image: ImageRecord) -> Path: ...
 
 
 class RunImage:
-    """One picture of a run, read from disk when asked for."""
+    """One image of a run, read from disk when asked for."""
 
-    def __init__(self, run: Run, record: PictureRecord, path: Path | None) -> None:
+    def __init__(self, run: Run, record: ImageRecord, path: Path | None) -> None:
         self._run = run
         self.record = record
         self._path = path
 
     @property
     def run(self) -> Run:
-        """The run it is a picture of."""
+        """The run it is an image of."""
         return self._run
 
     @property
@@ -56,13 +56,13 @@ class RunImage:
 
         Raises
         ------
-        PictureError
+        ImageError
             If it isn't there; the text says what to type next.
         """
         if self._path is None or not self._path.exists():
             why = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
-            raise PictureError(
-                f"the picture {self.ref} is not on disk{why}; %comflowy show {self._run.ref} fetches it again"
+            raise ImageError(
+                f"the image {self.ref} is not on disk{why}; %comflowy show {self._run.ref} fetches it again"
             )
         return self._path
 
@@ -71,8 +71,8 @@ class RunImage:
 
         Raises
         ------
-        PictureError
-            If neither it nor the picture is on disk.
+        ImageError
+            If neither it nor the image is on disk.
         """
         from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
@@ -81,7 +81,7 @@ class RunImage:
         folder = self._path.parents[self.record.file.count("/")]
         try:
             return thumbnail_path(folder, self.record, size_px)
-        except PictureError:  # no room for one, or nothing to make it from
+        except ImageError:  # no room for one, or nothing to make it from
             return self.path
 
     @property
@@ -98,12 +98,12 @@ class RunImage:
         return self.record.node
 
     def pil(self) -> Image.Image:
-        """The picture as a PIL image, decoded.
+        """The image as a PIL image, decoded.
 
         Raises
         ------
-        PictureError
-            If it is not on disk, or has more pixels than `picture_max_px`.
+        ImageError
+            If it is not on disk, or has more pixels than `image_max_px`.
         """
         image = open_image_file(self.path)
         assert_decodable(image, self.ref)
@@ -111,7 +111,7 @@ class RunImage:
         return image
 
     def array(self) -> np.ndarray[Any, Any]:
-        """The picture as an array, height x width x channels, uint8."""
+        """The image as an array, height x width x channels, uint8."""
         import numpy as np  # noqa: PLC0415 - heavy
 
         return np.asarray(self.pil())
@@ -122,7 +122,7 @@ class RunImage:
 
 
 class Images:
-    """The pictures of a run: `images[0]`, `len(images)`, iteration, and `images.of("9")` for one node's."""
+    """The images of a run: `images[0]`, `len(images)`, iteration, and `images.of("9")` for one node's."""
 
     def __init__(self, run: Run, images: list[RunImage]) -> None:
         self._run = run
@@ -143,10 +143,10 @@ class Images:
             return self._images[index]
         except IndexError:
             count = len(self._images)
-            raise RefError(f"{self._run.ref} has {count} picture{'s' * (count != 1)}, so no [{index}]") from None
+            raise RefError(f"{self._run.ref} has {count} image{'s' * (count != 1)}, so no [{index}]") from None
 
     def of(self, node: str) -> list[RunImage]:
-        """The pictures of one node."""
+        """The images of one node."""
         return [image for image in self._images if image.node == node]
 
     def __repr__(self) -> str:
@@ -236,24 +236,24 @@ class Run:
     def images(self) -> Images:
         follower = self._follower
         found = []
-        for picture in self._record.pictures:
-            path = follower.picture_path(picture) if follower is not None and picture.file else None
-            found.append(RunImage(self, picture, path))
+        for image in self._record.images:
+            path = follower.image_path(image) if follower is not None and image.file else None
+            found.append(RunImage(self, image, path))
         return Images(self, found)
 
     @property
     def files(self) -> list[RunImage]:
-        """What it made besides still pictures: animations, films, sounds, texts; each with `.path` and `.bytes`."""
+        """What it made besides still images: animations, films, sounds, texts; each with `.path` and `.bytes`."""
         follower = self._follower
         return [
-            RunImage(self, output, follower.picture_path(output) if follower is not None and output.file else None)
+            RunImage(self, output, follower.image_path(output) if follower is not None and output.file else None)
             for output in self._record.files
         ]
 
     # -- what can be done ---------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Block until nothing more will happen by itself: final or held, pictures on disk.
+        """Block until nothing more will happen by itself: final or held, images on disk.
 
         Parameters
         ----------
@@ -312,13 +312,13 @@ class Run:
         ------
         SettingsError
             If it is the name of a file that can't hold the images.
-        PictureError
+        ImageError
             If an image is not on disk, or can't be written.
         """
         from pathlib import Path as Folder  # noqa: PLC0415
 
         if self._follower is None:
-            raise RefError(f"{self.ref} has no pictures' folder")
+            raise RefError(f"{self.ref} has no images' folder")
         return self._follower.save(self, Folder(folder))
 
     def listen(self, listener: Callable[[Run], None]) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Following: one run on its way, from the submit to the pictures. Each step runs on a tracker thread."""
+"""Following: one run on its way, from the submit to the images. Each step runs on a tracker thread."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ class Following:
 
     def _understand(self, snapshot: Snapshot, age_s: float) -> None:
         desk, run = self._desk, self.run
-        if run.status.is_final:  # its pictures are fetched once more
+        if run.status.is_final:  # its images are fetched once more
             desk.downloads.fetch(run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
@@ -322,7 +322,7 @@ class Following:
             problem=snapshot.problem,
             remark=snapshot.remark,
             finished_at=finished_at,
-            pictures=downloads.keep_what_came(run, snapshot, finished_at=finished_at),
+            images=downloads.keep_what_came(run, snapshot, finished_at=finished_at),
         )
         self._release()
         downloads.fetch(run, snapshot.outputs)
@@ -372,7 +372,7 @@ class Following:
         self._release(forget=False)
 
     def _has_no_answer(self, error: ServiceError) -> None:
-        """The run stays what it was; pictures asked for once more are given up after a few tries."""
+        """The run stays what it was; images asked for once more are given up after a few tries."""
         run = self.run
         if run.status.is_final and self._failures >= self._desk.settings.retries:
             self._desk.downloads.give_up(run, str(error))

@@ -1,4 +1,4 @@
-"""Where a request comes in: its key, its pictures handed over, its intent written, and it is sent or found."""
+"""Where a request comes in: its key, its images handed over, its intent written, and it is sent or found."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entrance"]
 
-_PICTURES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
+_IMAGES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 
 
 class Entrance:
@@ -44,11 +44,11 @@ class Entrance:
         self._owner = owner
 
     def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
-        """What the same-request rule knows a request by: pictures count by their content."""
+        """What the same-request rule knows a request by: images count by their content."""
         return request_key(self._tracker.service.identity, workflow.content, values)
 
     def give(self, cells: Iterable[Mapping[str, Any]]) -> None:
-        """Hand over the pictures among the params of several runs.
+        """Hand over the images among the params of several runs.
 
         Raises
         ------
@@ -58,15 +58,15 @@ class Entrance:
         self._uploads.give(cells)
 
     def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The params of an earlier run, with the pictures it was given in the place of what the service called them.
+        """The params of an earlier run, with the images it was given in the place of what the service called them.
 
-        So the same request is known again: pictures count by their content, whatever the service calls them today.
+        So the same request is known again: images count by their content, whatever the service calls them today.
         """
         identity, history = self._tracker.service.identity, self._tracker.history
         found = dict(params)
         for key, value in params.items():
             one = workflow.fields.get(key)
-            if not isinstance(value, str) or (one is not None and one.type not in _PICTURES):
+            if not isinstance(value, str) or (one is not None and one.type not in _IMAGES):
                 continue
             content_sha256 = history.inputs.find(identity, value)
             content = None if content_sha256 is None else self._uploads.kept(content_sha256)
@@ -83,14 +83,14 @@ class Entrance:
         name: str | None = None,
         cell: tuple[str, int] | None = None,
     ) -> Intent:
-        """A request as it will be sent; input pictures are handed over now.
+        """A request as it will be sent; input images are handed over now.
 
         `cell` is the token of the sweep and the number of the cell that the run is to stand for.
 
         Raises
         ------
         WorkflowError, ServiceError
-            If a picture can't be handed over. Nothing was sent then.
+            If an image can't be handed over. Nothing was sent then.
         """
         service = self._tracker.service
         params = self._uploads.replace(values)

@@ -45,8 +45,8 @@ class Tracker:
     ----------
     owner
         Name of the client's lock file in the folder `owners`: only the owner of a run follows it.
-    pictures
-        Where pictures are kept.
+    images
+        Where images are kept.
     receiver
         Receives the webhooks of the service; None where they are off.
     """
@@ -58,7 +58,7 @@ class Tracker:
         *,
         owner: str,
         owners: Path,
-        pictures: Path,
+        images: Path,
         settings: Settings,
         receiver: Receiver | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -69,7 +69,7 @@ class Tracker:
         self.receiver = receiver
         self.times = Timetable("comflowy-tracker", workers=settings.workers, clock=clock)
         self.paces = Paces(history, service.identity, self.times)
-        self.downloads = Downloads(service, history, pictures, settings, service.check)
+        self.downloads = Downloads(service, history, images, settings, service.check)
         self.closed = False
         self._owner = owner
         self._owners = owners
@@ -134,7 +134,7 @@ class Tracker:
         following.reject(reason)
 
     def follow(self, run: Run, workflow_key: str) -> None:
-        """Ask about a run the service took earlier: taken over, lost, or a success whose pictures are owed."""
+        """Ask about a run the service took earlier: taken over, lost, or a success whose images are owed."""
         pace = self.pace(workflow_key)  # before the lock: webhooks and submits must not wait for the history
         with self._lock:
             following = self._followed.get(run.token)

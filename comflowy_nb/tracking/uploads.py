@@ -1,4 +1,4 @@
-"""Hands over the pictures that a run takes in, each content once, and keeps them in the home folder."""
+"""Hands over the images that a run takes in, each content once, and keeps them in the home folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Uploads:
-    """What a service calls the pictures it was given by this client.
+    """What a service calls the images it was given by this client.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Uploads:
         self._given: dict[str, _Given] = {}  # by sha256
 
     def replace(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as sent: every picture handed over, and what the service calls it in its place.
+        """The values as sent: every image handed over, and what the service calls it in its place.
 
         Raises
         ------
@@ -59,34 +59,34 @@ class Uploads:
         return kept_input(self._folder, content_sha256)
 
     def give(self, many: Iterable[Mapping[str, Any]]) -> None:
-        """Hand over the pictures of several runs, before any of these is sent.
+        """Hand over the images of several runs, before any of these is sent.
 
         Raises
         ------
         WorkflowError, ServiceError
             As `replace`, at the first that can't be handed over.
         """
-        pictures = {
+        images = {
             value.content_sha256: (value, field)
             for values in many
             for field, value in values.items()
             if isinstance(value, InputImage)
         }
-        for picture, field in pictures.values():
-            self._give(picture, field)
+        for image, field in images.values():
+            self._give(image, field)
 
-    def _give(self, picture: InputImage, field: str) -> str:
+    def _give(self, image: InputImage, field: str) -> str:
         with self._lock:
-            given = self._given.setdefault(picture.content_sha256, _Given())
+            given = self._given.setdefault(image.content_sha256, _Given())
         if given.name is not None:
             return given.name
-        name = self._tracker.wait_for(partial(given.take, self._tracker.service, picture))
+        name = self._tracker.wait_for(partial(given.take, self._tracker.service, image))
         if name is None:
             label = self._tracker.service.label
-            raise WorkflowError(f"{label} takes no uploads: give {field} the https address of a picture")
+            raise WorkflowError(f"{label} takes no uploads: give {field} the https address of an image")
         with contextlib.suppress(OSError, HistoryError):  # the run is sent all the same
-            _keep(self._folder, picture)
-            self._tracker.history.inputs.keep(self._tracker.service.identity, name, picture.content_sha256)
+            _keep(self._folder, image)
+            self._tracker.history.inputs.keep(self._tracker.service.identity, name, image.content_sha256)
         return name
 
 
@@ -97,30 +97,30 @@ class _Given:
         self.name: str | None = None
         self._lock = threading.Lock()
 
-    def take(self, service: Service, picture: InputImage) -> str | None:
+    def take(self, service: Service, image: InputImage) -> str | None:
         with self._lock:
             if self.name is None:
-                self.name = service.upload(picture.name, picture.load())
+                self.name = service.upload(image.name, image.load())
             return self.name
 
 
 def kept_input(folder: Path, content_sha256: str) -> bytes | None:
-    """The content of a picture that was handed over once; None where it is not there."""
+    """The content of an image that was handed over once; None where it is not there."""
     path = _path(folder, content_sha256)
     try:
         return None if path is None else path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise HistoryError(f"a kept picture can't be read: {error.strerror}") from error
+        raise HistoryError(f"a kept image can't be read: {error.strerror}") from error
 
 
-def _keep(folder: Path, picture: InputImage) -> None:
-    path = _path(folder, picture.content_sha256)
+def _keep(folder: Path, image: InputImage) -> None:
+    path = _path(folder, image.content_sha256)
     if path is None or path.exists():
         return
     make_folder(folder)
-    write_file(path, picture.load())
+    write_file(path, image.load())
 
 
 def _path(folder: Path, content_sha256: str) -> Path | None:

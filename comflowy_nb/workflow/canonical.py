@@ -15,14 +15,14 @@ __all__ = ["canonical_json", "request_key"]
 
 
 def canonical_json(value: object) -> str:
-    """JSON with sorted keys, no white space, whole floats as integers, pictures as the sha256 of their content.
+    """JSON with sorted keys, no white space, whole floats as integers, images as the sha256 of their content.
 
     Raises
     ------
     ValueError
         If the value holds nan or inf.
     TypeError
-        If it holds anything that is no JSON and no picture, or a key that is no text.
+        If it holds anything that is no JSON and no image, or a key that is no text.
     """
     return json.dumps(_canonical(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
@@ -61,7 +61,7 @@ def _canonical(value: object) -> Any:
             raise ValueError(f"{value} is no JSON number")
         return int(value) if value.is_integer() else value
     if isinstance(value, InputImage):
-        return {"picture": {"sha256": value.content_sha256}}
+        return {"image": {"sha256": value.content_sha256}}
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("a JSON object has keys of text")

@@ -286,7 +286,7 @@ class Field:
 _KINDS: dict[FieldType, tuple[type | tuple[type, ...], str]] = {
     FieldType.BOOLEAN: (bool, "is not true or false"),
     FieldType.STRING: (str, "is not a text"),
-    FieldType.IMAGEUPLOAD: ((str, InputImage), "is neither a picture nor the name or address of one"),
+    FieldType.IMAGEUPLOAD: ((str, InputImage), "is neither an image nor the name or address of one"),
     FieldType.UNKNOWN: (InputImage, "can't be sent"),
 }
 

@@ -12,7 +12,7 @@ from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.catalogue_file import FILE_NAME
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.graph import read_graph, read_picture_graph
+from comflowy_nb.workflow.graph import read_graph, read_image_graph
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT
 from comflowy_nb.workflow.workflow import Workflow
 
@@ -27,7 +27,7 @@ __all__ = ["SERVER_LAST", "Finder", "Known"]
 
 SERVER_LAST = "server:last"
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Finder:
         Parameters
         ----------
         ref
-            A `.json` path, a picture that carries its graph, `server:last`, the editor's address, a name of the
+            A `.json` path, an image that carries its graph, `server:last`, the editor's address, a name of the
             catalogue, or the service's own name or id; tried in this order.
 
         Raises
@@ -151,8 +151,8 @@ class Finder:
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
             return self.of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
-        if Path(ref).suffix.lower() in PICTURES:
-            return self._of_picture(Path(ref).expanduser())
+        if Path(ref).suffix.lower() in IMAGES:
+            return self._of_image(Path(ref).expanduser())
         if ref == SERVER_LAST:
             return self.of_graph("server-last", self.server_last())
         if "://" in ref:
@@ -205,10 +205,10 @@ class Finder:
         fields = graph.fields() if self._ask_graph_fields is None else self._ask_graph_fields(graph)
         return Workflow(name, graph=graph, fields=fields)
 
-    def _of_picture(self, path: Path) -> Workflow:
+    def _of_image(self, path: Path) -> Workflow:
         made, graph = self._maker_of(path)
         if graph is None:
-            graph = read_picture_graph(path)
+            graph = read_image_graph(path)
         return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:

@@ -1,4 +1,4 @@
-"""Graphs in ComfyUI's API format: reading them, from files and from the pictures they made, and applying params."""
+"""Graphs in ComfyUI's API format: reading them, from files and from the images they made, and applying params."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, PictureError, WorkflowError
+from comflowy_nb.errors import FieldError, ImageError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
 from comflowy_nb.workflow.files.bounded import MAX_JSON_BYTES, read_text
 from comflowy_nb.workflow.files.images import open_image_file
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Graph",
     "Made",
-    "graph_of_picture",
+    "graph_of_image",
     "made_from",
-    "made_of_picture",
+    "made_of_image",
     "parse_graph",
     "read_graph",
-    "read_picture_graph",
+    "read_image_graph",
 ]
 
 _KEPT = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
@@ -142,7 +142,7 @@ def read_graph(source: str | Path) -> Graph:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a saved copy of a picture says about the run that made it."""
+    """What a saved copy of an image says about the run that made it."""
 
     workflow: str
     workflow_id: str | None
@@ -151,26 +151,26 @@ class Made:
     run: str = ""  # its token
 
 
-def graph_of_picture(path: str | Path) -> Graph | None:
-    """The graph that ComfyUI wrote into a picture (text chunk `prompt` of a PNG, Exif of a WebP or JPEG), or None.
+def graph_of_image(path: str | Path) -> Graph | None:
+    """The graph that ComfyUI wrote into an image (text chunk `prompt` of a PNG, Exif of a WebP or JPEG), or None.
 
     Raises
     ------
-    PictureError
-        If it can't be read or is no picture.
+    ImageError
+        If it can't be read or is no image.
     """
     try:
-        return read_picture_graph(path)
+        return read_image_graph(path)
     except WorkflowError:  # other programs write other things under that name
         return None
 
 
-def read_picture_graph(path: str | Path) -> Graph:
+def read_image_graph(path: str | Path) -> Graph:
     """Read the graph that ComfyUI wrote into an image.
 
     Raises
     ------
-    PictureError
+    ImageError
         If the file is missing or not an image that can be read.
     WorkflowError
         If the image contains no graph in API format; the text says what it contains instead.
@@ -184,7 +184,7 @@ def read_picture_graph(path: str | Path) -> Graph:
             return parse_graph(text, f"the {chunk} in {path.name}")
     if editors:
         raise WorkflowError(f"{path.name} carries a workflow in the editor's format alone; {HOW_TO_EXPORT}")
-    made = made_of_picture(path)
+    made = made_of_image(path)
     if made is not None:
         named = made.workflow or made.workflow_id or "a workflow"
         raise WorkflowError(
@@ -202,13 +202,13 @@ def _is_editors_text(text: str) -> bool:
         return False
 
 
-def made_of_picture(path: str | Path) -> Made | None:
+def made_of_image(path: str | Path) -> Made | None:
     """What `save` wrote into a copy, or into the JSON file beside it where the format holds no text; None if nothing.
 
     Raises
     ------
-    PictureError
-        If it can't be read or is no picture.
+    ImageError
+        If it can't be read or is no image.
     """
     path = Path(path)
     text = _notes_of(path).get("comflowy")
@@ -241,8 +241,8 @@ def made_from(text: str) -> Made | None:
 
 
 def _notes_of(path: Path) -> dict[str, str]:
-    """The texts in a picture's header, by name. The pixels are not decoded."""
-    from PIL import Image  # noqa: PLC0415 - heavy, and only needed where a picture is asked
+    """The texts in an image's header, by name. The pixels are not decoded."""
+    from PIL import Image  # noqa: PLC0415 - heavy, and only needed where an image is asked
 
     try:
         with open_image_file(path) as image:
@@ -253,9 +253,9 @@ def _notes_of(path: Path) -> dict[str, str]:
                 if name.lower() in {"prompt", "workflow"}:
                     notes.setdefault(name.lower(), text)
     except FileNotFoundError:
-        raise PictureError(f"there is no picture {path.name} here") from None
-    except Exception as error:  # Pillow raises many kinds for what is no picture
-        raise PictureError(f"{path.name} is no picture that can be read") from error
+        raise ImageError(f"there is no image {path.name} here") from None
+    except Exception as error:  # Pillow raises many kinds for what is no image
+        raise ImageError(f"{path.name} is no image that can be read") from error
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Pictures as values: files, images and arrays of Python, and the pictures of runs. Their identity is their content."""
+"""Images as values: files, images and arrays of Python, and the images of runs. Their identity is their content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files.images import open_image_file
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["InputImage", "input_of", "input_of_bytes", "input_of_run", "is_picture", "open_input"]
+__all__ = ["InputImage", "input_of", "input_of_bytes", "input_of_run", "is_image", "open_input"]
 
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
 
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """A picture on its way into a run.
+    """An image on its way into a run.
 
     `content_sha256` stands for it in the request key; `load` gives the bytes of the file to upload, the same at
     every call, whatever has become of the file since. `source` is what a person calls it, a file by its path.
@@ -38,42 +38,42 @@ class InputImage:
 
 
 def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> InputImage:
-    """A picture file, read now.
+    """An image file, read now.
 
     Raises
     ------
-    PictureError
-        If there is no such file, it can't be read, is too large or is no picture.
+    ImageError
+        If there is no such file, it can't be read, is too large or is no image.
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise PictureError(f"there is no file {str(path)!r}")
+        raise ImageError(f"there is no file {str(path)!r}")
     try:
         size_bytes = file.stat().st_size
-        if size_bytes > settings.picture_max_bytes:
-            raise PictureError(f"{file.name} has {size_bytes} bytes, more than picture_max_bytes allows")
+        if size_bytes > settings.image_max_bytes:
+            raise ImageError(f"{file.name} has {size_bytes} bytes, more than image_max_bytes allows")
         content = file.read_bytes()
     except OSError as error:
-        raise PictureError(f"{file.name} can't be read: {error.strerror}") from error
+        raise ImageError(f"{file.name} can't be read: {error.strerror}") from error
     return input_of_bytes(content, name or file.name, source=file.as_posix())
 
 
 def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage:
-    """The content of a picture file.
+    """The content of an image file.
 
     Raises
     ------
-    PictureError
-        If it is too large or no picture.
+    ImageError
+        If it is too large or no image.
     """
-    if len(content) > settings.picture_max_bytes:
-        raise PictureError(f"{name} has {len(content)} bytes, more than picture_max_bytes allows")
+    if len(content) > settings.image_max_bytes:
+        raise ImageError(f"{name} has {len(content)} bytes, more than image_max_bytes allows")
     _recognise(content, name)
     return InputImage(name, hashlib.sha256(content).hexdigest(), lambda: content, source)
 
 
-def is_picture(value: object) -> bool:
-    """Whether a Python object is a picture: an input, a PIL image, an array of pixels, a path, a run's image."""
+def is_image(value: object) -> bool:
+    """Whether a Python object is an image: an input, a PIL image, an array of pixels, a path, a run's image."""
     if isinstance(value, (InputImage, os.PathLike)):
         return True
     return _is_image(value) or _is_run_image(value) or _is_pixels(value)
@@ -89,7 +89,7 @@ def input_of(value: object) -> InputImage:
 
     Raises
     ------
-    PictureError
+    ImageError
         If it is none of that, or can't be read.
     """
     if isinstance(value, InputImage):
@@ -102,7 +102,7 @@ def input_of(value: object) -> InputImage:
         return _encode(value)  # type: ignore[arg-type]
     if _is_pixels(value):
         return _encode(_image_of(value))
-    raise PictureError(f"a {type(value).__name__} is no picture")
+    raise ImageError(f"a {type(value).__name__} is no image")
 
 
 def input_of_run(image: Any) -> InputImage:
@@ -110,7 +110,7 @@ def input_of_run(image: Any) -> InputImage:
 
     Raises
     ------
-    PictureError
+    ImageError
         If it is not on disk.
     """
     name = f"{image.ref.rstrip(']').replace('[', '_')}{image.path.suffix}"
@@ -120,8 +120,8 @@ def input_of_run(image: Any) -> InputImage:
 def _recognise(content: bytes, name: str) -> None:
     try:
         open_image_file(content).close()
-    except Exception as error:  # Pillow raises many kinds for what is no picture
-        raise PictureError(f"{name} is no picture that can be read") from error
+    except Exception as error:  # Pillow raises many kinds for what is no image
+        raise ImageError(f"{name} is no image that can be read") from error
 
 
 def _is_image(value: object) -> bool:
@@ -130,7 +130,7 @@ def _is_image(value: object) -> bool:
 
 
 def _is_run_image(value: object) -> bool:
-    # a class of a layer above; `path` raises where the picture is missing, so the type is asked
+    # a class of a layer above; `path` raises where the image is missing, so the type is asked
     return callable(getattr(value, "pil", None)) and hasattr(type(value), "path")
 
 
@@ -148,14 +148,14 @@ def _image_of(pixels: Any) -> Image.Image:
     array = np.asarray(pixels)
     if array.dtype.kind == "f":
         if array.size and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise PictureError("an array of floats is a picture only with values from 0 to 1")
+            raise ImageError("an array of floats is an image only with values from 0 to 1")
         array = np.round(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise PictureError(f"an array of {array.dtype} is no picture; uint8 or floats from 0 to 1 are")
+        raise ImageError(f"an array of {array.dtype} is no image; uint8 or floats from 0 to 1 are")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not array.size:
-        raise PictureError("an empty array is no picture")
+        raise ImageError("an empty array is no image")
     return Image.fromarray(np.ascontiguousarray(array))
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
+from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.finder import PICTURES
-from comflowy_nb.workflow.images import input_of, is_picture, open_input
+from comflowy_nb.workflow.finder import IMAGES
+from comflowy_nb.workflow.images import input_of, is_image, open_input
 from comflowy_nb.workflow.syntax.body_blocks import read_block
 from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
@@ -117,13 +117,13 @@ def resolve(
     draw
         Draws a seed for `random`, once for all the fields of `all::seed`.
     open_run
-        Gives the picture that a reference (`r41[0]`) names, or raises RefError; None where there are none.
+        Gives the image that a reference (`r41[0]`) names, or raises RefError; None where there are none.
 
     Raises
     ------
     FieldError
         For everything wrong at once: unknown fields, values their fields can't take, fields given twice, names that
-        are not defined, pictures that can't be read, and several values where a run takes one.
+        are not defined, images that can't be read, and several values where a run takes one.
     """
     reader = Reader(workflow, namespace, draw, open_run)
     for setting in settings:
@@ -134,7 +134,7 @@ def resolve(
 
 
 def _no_runs(ref: str) -> InputImage:
-    raise RefError(f"run:{ref}: the pictures of runs can't be read here")
+    raise RefError(f"run:{ref}: the images of runs can't be read here")
 
 
 class Reader:
@@ -167,7 +167,7 @@ class Reader:
                 continue
             try:
                 self.params[field_id] = self._read(setting, field_id, field_ids)
-            except (FieldError, LineError, PictureError, RefError) as error:
+            except (FieldError, LineError, ImageError, RefError) as error:
                 self.report(setting, error, field_id)
 
     def claim(self, field_id: str, setting: Setting) -> bool:
@@ -214,9 +214,9 @@ class Reader:
             return self._read_object(one, rounded(meaning), name=value)
         if self.is_seed_word(one, meaning, quoted=quoted):
             return self._draw_seed(one, meaning, together)
-        picture = self._read_picture(one, meaning)
-        if picture is not None:
-            return picture
+        image = self._read_image(one, meaning)
+        if image is not None:
+            return image
         if not quoted:
             self.check_not_a_file(one, meaning, typed=setting.typed)
         if one.type is FieldType.UNKNOWN and (quoted or setting.typed):
@@ -249,7 +249,7 @@ class Reader:
     def _read_object(self, one: Field, value: object, name: str | None = None) -> Any:
         """A value of Python or JSON; `name` is the `{name}` it came from."""
         value = plain(value)
-        if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN} and (is_picture(value) or isinstance(value, str)):
+        if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN} and (is_image(value) or isinstance(value, str)):
             return self.read_object(one, value)
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
         may_be_list = one.is_multiple or one.holds(value)
@@ -260,9 +260,9 @@ class Reader:
 
     def read_item(self, one: Field, text: str, *, as_text: bool) -> Any:
         """One value from an expanded text; `as_text` where an unknown type takes it verbatim."""
-        picture = self._read_picture(one, text)
-        if picture is not None:
-            return picture
+        image = self._read_image(one, text)
+        if image is not None:
+            return image
         return text if one.type is FieldType.UNKNOWN and as_text else self.read_typed(one, text)
 
     def read_typed(self, one: Field, text: str) -> Any:
@@ -281,11 +281,11 @@ class Reader:
         """One value of Python or JSON."""
         value = plain(value)
         if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
-            if is_picture(value):
+            if is_image(value):
                 return input_of(value)
             if isinstance(value, str):
                 self.check_not_a_file(one, value, typed=True)
-                return self._read_picture(one, value) or value
+                return self._read_image(one, value) or value
         return one.check(value)
 
     def check_not_a_file(self, one: Field, text: str, *, typed: bool) -> None:
@@ -299,7 +299,7 @@ class Reader:
         if one.type is FieldType.IMAGEUPLOAD:
             is_candidate = text != one.default and text not in one.options
         else:  # nothing says that it is an image; a typed value is always text
-            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(PICTURES))
+            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(IMAGES))
         if is_candidate and not text.startswith(("file:", "run:")) and names_files(text):
             quoted = "" if typed else f'; "{text}" in quotes is submitted as typed'
             raise FieldError(
@@ -324,8 +324,8 @@ class Reader:
         self.drawn[one.id] = seed
         return seed
 
-    def _read_picture(self, one: Field, text: str) -> InputImage | None:
-        """The picture that `file:PATH` or `run:REF[0]` names, where that is what the text means."""
+    def _read_image(self, one: Field, text: str) -> InputImage | None:
+        """The image that `file:PATH` or `run:REF[0]` names, where that is what the text means."""
         if one.type not in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
             return None
         kind, colon, rest = text.partition(":")
@@ -337,7 +337,7 @@ class Reader:
             if kind == "file":
                 return open_input(rest)
             return self.open_run(rest)
-        except (PictureError, RefError):
+        except (ImageError, RefError):
             if one.type is FieldType.UNKNOWN:  # a text that begins so
                 return None
             raise

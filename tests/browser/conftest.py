@@ -245,15 +245,15 @@ class Notebook:
         """Every text that the cell's output showed, in order, since it was started."""
         return self.page.evaluate("index => window.watched[index].texts", index)
 
-    def most_pictures_seen(self, index):
+    def most_images_seen(self, index):
         return self.page.evaluate("index => window.watched[index].most", index)
 
-    def pictures(self, index):
-        """Width and height in pixels of the pictures in the cell's output, once they are decoded."""
-        return self.page.evaluate("index => window.pictures(index)", index)
+    def images(self, index):
+        """Width and height in pixels of the images in the cell's output, once they are decoded."""
+        return self.page.evaluate("index => window.images(index)", index)
 
-    def await_pictures(self, index, count):
-        decoded = "([index, count]) => window.pictures(index).filter(size => size[0]).length === count"
+    def await_images(self, index, count):
+        decoded = "([index, count]) => window.images(index).filter(size => size[0]).length === count"
         self._await(decoded, [index, count], index)
 
     def _await(self, condition, argument, index):
@@ -280,7 +280,7 @@ class Notebook:
         assert self.asked == {urlsplit(self.lab.origin).netloc}, "the page asked somebody else"
 
     def screenshot(self, name, *, cells=None):
-        """Keep a picture of the notebook without what lies around it, or of its first cells alone."""
+        """Keep an image of the notebook without what lies around it, or of its first cells alone."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         clip = None
         if cells is not None:
@@ -297,7 +297,7 @@ _WATCH = """
   window.cell = index => jupyterapp.shell.currentWidget.content.widgets[index]
   window.area = index => window.cell(index).node.querySelector('.jp-Cell-outputArea')
   window.said = index => (window.area(index)?.innerText ?? '').trim()
-  window.pictures = index => [...(window.area(index)?.querySelectorAll('img') ?? [])]
+  window.images = index => [...(window.area(index)?.querySelectorAll('img') ?? [])]
     .map(image => [image.naturalWidth, image.naturalHeight])
   window.number = index => Number(window.cell(index).node.querySelector('.jp-InputPrompt').innerText.match(/\\d+/))
   window.watched = {}
@@ -306,7 +306,7 @@ _WATCH = """
     const look = () => {
       const text = window.said(index)
       if (text && text !== seen.texts.at(-1)) seen.texts.push(text)
-      seen.most = Math.max(seen.most, window.pictures(index).length)
+      seen.most = Math.max(seen.most, window.images(index).length)
     }
     new MutationObserver(look).observe(window.cell(index).node, {childList: true, subtree: true, characterData: true})
   }

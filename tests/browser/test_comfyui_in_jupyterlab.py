@@ -12,7 +12,7 @@ STEPS = 30
 STEP_S = 0.1
 TIMES_A_SECOND = 4
 
-# Every picture that the status showed.
+# Every image that the status showed.
 WATCH_PREVIEWS = """
 index => {
   window.previews = []
@@ -52,13 +52,13 @@ def run_line(**values):
     return "%comflowy run default " + " ".join(f"{field}={value}" for field, value in given.items())
 
 
-def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_picture(connected, comfy):
+def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_image(connected, comfy):
     notebook = connected(1)
     comfy.wait_at("3", 12)
     notebook.type(2, run_line())
     notebook.press_run(2)
     notebook.await_text(2, f"12/{STEPS}")
-    notebook.await_pictures(2, 1)  # the latent preview, decoded
+    notebook.await_images(2, 1)  # the latent preview, decoded
     live = notebook.text(2)
     assert "KSampler" in live
     assert "4 of 7 nodes" in live
@@ -69,7 +69,7 @@ def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_picture(connect
     comfy.go_on()
     notebook.await_idle(2)
     assert "success" in notebook.text(2)
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     assert notebook.page.locator('img[alt="preview"]').count() == 0
     notebook.screenshot("comfyui-run", cells=3)
     assert "preview" not in json.dumps(notebook.save().cells[2].outputs)

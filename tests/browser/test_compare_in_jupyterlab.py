@@ -74,7 +74,7 @@ def paste(notebook, index, text):
 
 
 def await_decoded(notebook):
-    """Every picture that is shown is decoded."""
+    """Every image that is shown is decoded."""
     found = f"[...document.querySelectorAll('{SHOWN}')]"
     notebook.page.wait_for_function(f"{found}.length && {found}.every(image => image.naturalWidth)", timeout=SHORT_MS)
 
@@ -90,7 +90,7 @@ def stage(notebook):
 
 
 def slider(notebook):
-    return widget(notebook).get_by_role("slider", name="Slider between the two pictures")
+    return widget(notebook).get_by_role("slider", name="Slider between the two images")
 
 
 def choose(notebook, name):
@@ -107,7 +107,7 @@ def height(notebook):
 
 
 def places(notebook):
-    """Where each picture that is shown stands within its pane, and how large it is."""
+    """Where each image that is shown stands within its pane, and how large it is."""
     return notebook.page.evaluate(
         """() => [...document.querySelectorAll('.comflowy-compare .cc-pane')].map(pane => {
           const [outer, inner] = [pane, pane.querySelector('img')].map(each => each.getBoundingClientRect())
@@ -117,10 +117,10 @@ def places(notebook):
 
 
 def line_x(notebook):
-    """Where the slider's line is, in the window, and the picture's left edge and width."""
+    """Where the slider's line is, in the window, and the image's left edge and width."""
     box = notebook.page.locator(".comflowy-compare .cc-handle").bounding_box()
-    picture = notebook.page.locator(SHOWN).first.bounding_box()
-    return box["x"] + box["width"] / 2, picture["x"], picture["width"]
+    image = notebook.page.locator(SHOWN).first.bounding_box()
+    return box["x"] + box["width"] / 2, image["x"], image["width"]
 
 
 def test_the_table_says_what_differs_and_marks_the_words(compared):
@@ -209,11 +209,11 @@ def test_tab_goes_through_every_control_and_each_has_a_name(compared):
         names.append(named)
         notebook.page.keyboard.press("Tab")
     assert names[:9] == [
-        "What differs", "Slider", "Left picture", "Swap the two pictures", "Right picture",
+        "What differs", "Slider", "Left image", "Swap the two images", "Right image",
         "Zoom out", "Zoom in", "Fit", "Actual pixels",
     ]  # fmt: skip
     assert "Plus and minus zoom" in names[9]
-    assert names[10] == "Slider between the two pictures"
+    assert names[10] == "Slider between the two images"
 
 
 def test_side_by_side_zooms_and_pans_all_together(compared):
@@ -262,7 +262,7 @@ def test_side_by_side_zooms_and_pans_all_together(compared):
 
 
 def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compared_alone, tmp_path):
-    """Large pictures come as previews; zooming in brings the files themselves, and closing lets all of it go."""
+    """Large images come as previews; zooming in brings the files themselves, and closing lets all of it go."""
     notebook = compared_alone(more=3)
     for name in ("one", "two"):
         wave = np.linspace(0, 255, 1500 * 1000 * 3).reshape(1000, 1500, 3).astype("uint8")
@@ -289,7 +289,7 @@ def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compa
     assert notebook.page.evaluate("window.most") >= 4
 
 
-# Addresses made for pictures and not revoked yet.
+# Addresses made for images and not revoked yet.
 _COUNT_ADDRESSES = """
 () => {
   window.addresses = new Set()
@@ -410,19 +410,19 @@ def test_the_same_in_notebook_7(compared_alone):
     notebook.screenshot("compare-notebook-7")
 
 
-def test_nine_pictures_and_choosing_two_of_them(compared):
+def test_nine_images_and_choosing_two_of_them(compared):
     line = "%comflowy compare r1 r2 r1 r2 r1 r2 r1 r2 r1"
     notebook = compared(line=line)
     assert is_chosen(notebook, "Side by side")
     notebook.page.wait_for_function(f"document.querySelectorAll('{SHOWN}').length === 9", timeout=SHORT_MS)
     notebook.screenshot("compare-nine")
     choose(notebook, "Slider")
-    widget(notebook).get_by_role("combobox", name="Left picture").select_option("3")
-    widget(notebook).get_by_role("button", name="Swap the two pictures").click()
+    widget(notebook).get_by_role("combobox", name="Left image").select_option("3")
+    widget(notebook).get_by_role("button", name="Swap the two images").click()
     notebook.enter_until(2, "print(c.left, c.right)", "1 3")
 
 
-def test_a_busy_kernel_is_named_and_the_pictures_come_when_it_is_free(compared_alone):
+def test_a_busy_kernel_is_named_and_the_images_come_when_it_is_free(compared_alone):
     notebook = compared_alone(more=2)
     flag = notebook.home / "go on"
     waits = f"import time, pathlib\nwhile not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.05)"
@@ -463,7 +463,7 @@ def test_the_saved_page_works_from_a_file_with_no_network(compared, browser):
     page.on("request", lambda request: asked.append(request.url))
     page.goto(saved.as_uri())
     page.wait_for_function(f"document.querySelectorAll('{SHOWN}').length === 2", timeout=SHORT_MS)
-    page.get_by_role("slider", name="Slider between the two pictures").focus()
+    page.get_by_role("slider", name="Slider between the two images").focus()
     page.keyboard.press("Shift+ArrowLeft")
     assert page.locator(".cc-handle input").input_value() == "40"
     page.keyboard.press("4")

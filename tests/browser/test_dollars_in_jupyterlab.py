@@ -36,7 +36,7 @@ def failing_by_text(api):
     def check(seen):
         if seen.query["id"] in failing:
             return reply({"success": True, "data": {"status": "failed", "error": ERROR}})
-        images = {"output_images": [f"{api.url}/pictures/a.png"]}
+        images = {"output_images": [f"{api.url}/images/a.png"]}
         return reply({"success": True, "data": {"status": "success", **images}})
 
     api.on(RUN, choose(run))

@@ -108,9 +108,7 @@ def test_filled_in_run_stopped_and_compared_by_mouse(opened):
     notebook.screenshot("form-compare", cells=3)
     saved = notebook.save()
     kinds = [set(output.get("data", {})) for output in saved.cells[2].outputs]
-    assert sum("image/jpeg" in kind for kind in kinds) == 2, (
-        "the picture, and the comparison, for pages without widgets"
-    )
+    assert sum("image/jpeg" in kind for kind in kinds) == 2, "the image, and the comparison, for pages without widgets"
     assert len(notebook.path.read_text()) < 1.5e6
 
     check_what_stood_there_is_sent_behind_a_busy_kernel(notebook)
@@ -227,5 +225,5 @@ def test_in_notebook_7(opened):
     page.keyboard.press("Enter")
     await_run(notebook, 1)
     notebook.await_text(2, "success in")
-    notebook.await_pictures(2, 2)
+    notebook.await_images(2, 2)
     assert notebook.enter(3, "print(made.runs[0].params['3::cfg'])") == "3.5"

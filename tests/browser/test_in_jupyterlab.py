@@ -45,7 +45,7 @@ def test_three_cells_give_a_live_status_and_one_grid(connected):
     notebook = connected(1)
     assert "sandbox" in notebook.text(1)
     said = notebook.enter(2, RUN.replace('"3::sampler', '"3::steps": 120,\n"3::sampler'))
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
 
     assert "r1" in said
     assert "success" in said
@@ -56,18 +56,18 @@ def test_three_cells_give_a_live_status_and_one_grid(connected):
     assert states == sorted(states, key=["waiting", "pending", "running", "success"].index), "a status went back"
     steps = {match for text in seen for match in re.findall(r"(\d+)/120", text)}
     assert steps, f"no step was seen live: {seen}"
-    assert notebook.most_pictures_seen(2) == 1, "the grid was drawn twice"
+    assert notebook.most_images_seen(2) == 1, "the grid was drawn twice"
     notebook.screenshot("three-cells-light", cells=3)
 
 
 def test_running_again_sends_nothing_and_says_so(connected):
     notebook = connected(2)
     notebook.enter(2, RUN)
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     again = notebook.run(2)
     assert "same as r1" in again
     assert "nothing sent" in again
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     listed = notebook.enter(3, "%comflowy runs")
     assert "r1" in listed
     assert "r2" not in listed
@@ -76,14 +76,14 @@ def test_running_again_sends_nothing_and_says_so(connected):
 def test_background_run_lands_in_its_own_cell(connected):
     notebook = connected(3)
     notebook.enter(2, "%comflowy run default 3::steps=300 3::seed=3 --background")
-    assert notebook.pictures(2) == [], "the cell was to return before its picture is there"
+    assert notebook.images(2) == [], "the cell was to return before its image is there"
     assert notebook.enter(3, "print(6 * 7)") == "42"
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     assert "success" in notebook.text(2)
     assert notebook.text(3) == "42"
-    assert notebook.pictures(3) == []
+    assert notebook.images(3) == []
     shown = notebook.enter(4, "%comflowy show last")
-    notebook.await_pictures(4, 1)
+    notebook.await_images(4, 1)
     assert "r1" in shown
 
 
@@ -101,7 +101,7 @@ def test_interrupt_cancels_the_run_and_stops_the_queue(connected):
     assert "cancelled" in said
     assert "KeyboardInterrupt" in said
     assert "Traceback" not in said
-    assert notebook.pictures(2) == []
+    assert notebook.images(2) == []
     assert "went on" not in notebook.text(3)
 
 
@@ -129,8 +129,8 @@ def test_tab_completes_a_field(connected):
 def test_the_same_in_notebook_7(connected):
     notebook = connected(1, within="notebooks")
     assert "success" in notebook.enter(2, RUN)
-    notebook.await_pictures(2, 1)
-    assert notebook.most_pictures_seen(2) == 1
+    notebook.await_images(2, 1)
+    assert notebook.most_images_seen(2) == 1
     assert "same as r1" in notebook.run(2)
     notebook.screenshot("notebook-7")
 
@@ -141,7 +141,7 @@ def test_status_and_grid_can_be_read_in_both_themes(connected, theme):
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
     notebook.enter(2, "%comflowy run default 3::seed=11")
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     ratio = notebook.page.evaluate(_CONTRAST, 2)
     notebook.screenshot(f"status-{theme.split()[-1].lower()}")
     assert ratio >= 4.5, f"the status is too faint in {theme}: {ratio:.1f}"
@@ -184,7 +184,7 @@ index => {
 def test_saved_notebook_is_small_keeps_no_secret_and_shows_all_without_javascript(connected, browser, tmp_path):
     notebook = connected(1)
     notebook.enter(2, RUN)
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     saved = notebook.save()
 
     raw = notebook.path.read_text()
@@ -205,9 +205,9 @@ def test_saved_notebook_is_small_keeps_no_secret_and_shows_all_without_javascrip
     texts = " ".join(outputs.all_inner_texts())
     assert "r1" in texts
     assert "success" in texts
-    picture = page.locator(".jp-Cell").nth(2).locator("img")
-    assert picture.count() == 1
-    box = picture.bounding_box()
+    image = page.locator(".jp-Cell").nth(2).locator("img")
+    assert image.count() == 1
+    box = image.bounding_box()
     assert box["width"] > 100
     assert box["height"] > 100
     context.close()
@@ -216,8 +216,8 @@ def test_saved_notebook_is_small_keeps_no_secret_and_shows_all_without_javascrip
 def test_a_notebook_opened_again_shows_what_it_showed(connected):
     notebook = connected(1)
     notebook.enter(2, RUN)
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     notebook.save()
     notebook.open()
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     notebook.await_text(2, "success")

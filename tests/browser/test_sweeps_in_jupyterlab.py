@@ -20,8 +20,8 @@ steps: 40
 width: 256
 height: 256"""
 
-# Every picture that the cell's output showed since this was called, by its address: a grid that fills in is many.
-_WATCH_PICTURES = """
+# Every image that the cell's output showed since this was called, by its address: a grid that fills in is many.
+_WATCH_IMAGES = """
 index => {
   const seen = window.grids = []
   const look = () => {
@@ -33,7 +33,7 @@ index => {
 }
 """
 
-# How many cells of the grid hold a picture: a painted cell is colourful, an empty one grey or white.
+# How many cells of the grid hold an image: a painted cell is colourful, an empty one grey or white.
 _COLOURED = """
 async ([index, which]) => {
   const image = new Image()
@@ -77,32 +77,32 @@ def await_done(notebook, index, counts):
 def test_a_grid_fills_in_while_the_runs_go(connected):
     notebook = connected(1)
     notebook.type(2, BODY)
-    notebook.page.evaluate(_WATCH_PICTURES, 2)
+    notebook.page.evaluate(_WATCH_IMAGES, 2)
     notebook.press_run(2)
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     notebook.screenshot("sweep-half", cells=3)
     notebook.await_idle(2)
     notebook.await_text(2, "8 of 8 success")
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     notebook.screenshot("sweep-whole", cells=3)
 
     assert "8 cells: 8 new" in notebook.text(2)
     assert any(re.search("[3-7] of 8 done", text) for text in notebook.seen(2)), notebook.seen(2)
-    assert notebook.most_pictures_seen(2) == 1, "the grid was drawn twice"
+    assert notebook.most_images_seen(2) == 1, "the grid was drawn twice"
     count = notebook.page.evaluate("window.grids.length")
     shares = [notebook.page.evaluate(_COLOURED, [2, number]) for number in range(count)]
     assert len({round(share, 3) for share in shares}) >= 4, f"it did not fill in step by step: {shares}"
     assert all(later >= earlier - 0.01 for earlier, later in itertools.pairwise(shares)), shares
     assert shares[-1] > shares[0] + 0.2, shares
     saved = notebook.save()
-    pictures = [output for output in saved.cells[2].outputs if "image/jpeg" in output.get("data", {})]
-    assert len(pictures) == 1
+    images = [output for output in saved.cells[2].outputs if "image/jpeg" in output.get("data", {})]
+    assert len(images) == 1
     assert len(notebook.path.read_text()) < 1024 * 1024
 
     again = notebook.run(2)
     assert "8 done (today, sandbox)" in again
     assert "new" not in again.splitlines()[0]
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
 
 
 def test_an_interrupt_keeps_the_grid_and_the_same_cell_goes_on(connected):
@@ -116,13 +116,13 @@ def test_an_interrupt_keeps_the_grid_and_the_same_cell_goes_on(connected):
     assert "KeyboardInterrupt" in said
     assert "takes it up again" in said
     assert "Traceback" not in said
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     notebook.screenshot("sweep-interrupted")
     again = notebook.run(2)
     assert "12 of 12 success" in again
     assert " done (today, sandbox)" in again.splitlines()[0]
     assert " cancelled (tried again)" in again.splitlines()[0]
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
 
 
 def test_a_sweep_in_the_background_lands_in_its_own_cell(connected):
@@ -130,8 +130,8 @@ def test_a_sweep_in_the_background_lands_in_its_own_cell(connected):
     notebook.enter(2, f"{SWEEP} --background --as back")
     assert notebook.enter(3, "print(6 * 7)") == "42", "the kernel was to stay free"
     notebook.await_text(2, "12 of 12 success")
-    notebook.await_pictures(2, 1)
-    assert notebook.pictures(3) == []
+    notebook.await_images(2, 1)
+    assert notebook.images(3) == []
     assert notebook.enter(3, "print(back.status_counts())") == "{'success': 12}"
 
 
@@ -158,5 +158,5 @@ def test_a_sweep_can_be_read_in_both_themes(connected, theme):
 5::height: 128""",
     )
     notebook.await_text(2, "4 of 4 success")
-    notebook.await_pictures(2, 1)
+    notebook.await_images(2, 1)
     notebook.screenshot(f"sweep-{theme.split()[-1].lower()}")

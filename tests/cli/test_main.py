@@ -76,7 +76,7 @@ status = display({"text/plain": "r1 waiting", "text/html": "<b>w</b>"}, raw=True
 for step in range(100):
     status.update({"text/plain": f"r1 running {step}/100", "text/html": f"<b>{step}</b>"}, raw=True)
 """
-PICTURE = """
+IMAGE = """
 import io
 from PIL import Image
 from IPython.display import display
@@ -91,7 +91,7 @@ def test_demo_leaves_page_grid_and_notebook_and_says_where(tmp_path):
 
     out = tmp_path / "out"
     stream = io.StringIO()
-    demo.run_demo(out, notebook(tmp_path, LIVE, PICTURE), stream=stream)
+    demo.run_demo(out, notebook(tmp_path, LIVE, IMAGE), stream=stream)
     text = stream.getvalue()
     assert "[1/2]" in text
     assert "r1 running 99/100" in text  # the last state stands, whatever was left out before

@@ -1,4 +1,4 @@
-"""The least that a ComfyUI client can do: submit, hear the end, fetch the picture."""
+"""The least that a ComfyUI client can do: submit, hear the end, fetch the image."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class BareClient:
         assert answer.status_code == 200, answer.text
         return self.until_end(prompt_id), prompt_id
 
-    def picture(self, heard):
-        """The bytes of the first picture that was told of."""
+    def image(self, heard):
+        """The bytes of the first image that was told of."""
         output = next(one["data"]["output"] for one in heard if isinstance(one, dict) and one["type"] == "executed")
         return self.session.get(f"{self.url}/view", params=output["images"][0]).content
 
@@ -86,7 +86,7 @@ class BareClient:
 
 
 def empty_image(color=0, size=64, *, prefix="empty"):
-    """The smallest graph that makes a picture."""
+    """The smallest graph that makes an image."""
     return {
         "1": empty_node(color, width=size, height=size),
         "2": save_node("1", prefix=prefix),
@@ -94,7 +94,7 @@ def empty_image(color=0, size=64, *, prefix="empty"):
 
 
 def empty_node(color, count=1, *, width=64, height=64):
-    """A node that makes pictures of one colour, without a model."""
+    """A node that makes images of one colour, without a model."""
     inputs = {"width": width, "height": height, "batch_size": count, "color": color}
     return {"class_type": "EmptyImage", "inputs": inputs}
 

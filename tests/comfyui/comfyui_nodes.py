@@ -1,4 +1,4 @@
-"""What the scripted ComfyUI server can run: its node types, their checks, and small pictures really rendered."""
+"""What the scripted ComfyUI server can run: its node types, their checks, and small images really rendered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _node(inputs, output, *, title=None, is_output=False):
 
 
 def object_info():
-    """The recorded node types, two LoRAs, and a few whose outputs are no plain pictures."""
+    """The recorded node types, two LoRAs, and a few whose outputs are no plain images."""
     nodes = json.loads((RECORDED / "object_info_core.json").read_text())
     nodes["LoraLoader"]["input"]["required"]["lora_name"] = [["ink.safetensors", "watercolour.safetensors"], {}]
     nodes["LoadImage"]["input"]["required"]["image"] = [["example.png"], {"image_upload": True}]
@@ -184,7 +184,7 @@ def _wrong_value(node, extra, inputs):
 
 
 def paint(latent, words, *, seed, steps, cfg):
-    """A picture that follows its values: colours from the words, circles from the seed, noise that steps take away."""
+    """An image that follows its values: colours from the words, circles from the seed, noise that steps take away."""
     width, height = latent["width"], latent["height"]
     draw = np.random.default_rng(seed % 2**63)
     shades = hashlib.sha256(words.encode()).digest()
@@ -193,19 +193,19 @@ def paint(latent, words, *, seed, steps, cfg):
         np.array(hsv_to_rgb(*one)) for one in ((hue, 0.5, 0.35), (hue + 0.12, 0.45, 0.85), (hue + 0.55, 0.5, 0.9))
     )
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
-    picture = top + (bottom - top) * y[..., None]
+    image = top + (bottom - top) * y[..., None]
     for _ in range(5):
         cx, cy, radius = draw.random(3) * [1, height / max(width, height), 0.18]
         inside = np.clip((radius + 0.03 - np.hypot(x - cx, y - cy)) / 0.02, 0, 1)[..., None]
-        picture = picture * (1 - 0.8 * inside) + spot * 0.8 * inside
-    picture = 0.5 + (picture - 0.5) * (0.45 + 0.1 * min(cfg, 12))
-    picture += draw.normal(0, 0.8 / (1 + steps) ** 1.6, picture.shape)
-    return np.clip(picture, 0, 1)
+        image = image * (1 - 0.8 * inside) + spot * 0.8 * inside
+    image = 0.5 + (image - 0.5) * (0.45 + 0.1 * min(cfg, 12))
+    image += draw.normal(0, 0.8 / (1 + steps) ** 1.6, image.shape)
+    return np.clip(image, 0, 1)
 
 
-def as_pixels(picture):
+def as_pixels(image):
     """As the server computes: 32 bits, from 0 to 1."""
-    return np.asarray(picture).astype(np.float32) / np.float32(255)
+    return np.asarray(image).astype(np.float32) / np.float32(255)
 
 
 def to_image(pixels):
@@ -227,8 +227,8 @@ def png(pixels, graph, extra):
 
 def animation(frames):
     buffer = io.BytesIO()
-    pictures = [to_image(frame) for frame in frames]
-    pictures[0].save(buffer, "WEBP", save_all=True, append_images=pictures[1:], duration=200)
+    images = [to_image(frame) for frame in frames]
+    images[0].save(buffer, "WEBP", save_all=True, append_images=images[1:], duration=200)
     return buffer.getvalue()
 
 

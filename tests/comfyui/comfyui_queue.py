@@ -266,17 +266,17 @@ class _Execution:
         self._tell_step(node_id, step, steps, preview(pixels * light) if self.server.previews else None, "jpeg")
         self.server.at_step(self, node_id, step)
 
-    def _tell_step(self, node_id, step, steps, picture, kind):
-        """The `progress` of a node and its picture: with the flag before it and with ids, else after it and without."""
+    def _tell_step(self, node_id, step, steps, image, kind):
+        """The `progress` of a node and its image: with the flag before it and with ids, else after it and without."""
         flagged = self.server.has_flag(self.client)
-        if flagged and picture:
+        if flagged and image:
             about = {"node_id": node_id, "prompt_id": self.prompt_id, "display_node_id": node_id}
             about |= {"parent_node_id": None, "real_node_id": node_id, "image_type": f"image/{kind}"}
             head = json.dumps(about).encode()
-            self.server.send_frame(self.client, struct.pack(">II", 4, len(head)) + head + picture)
+            self.server.send_frame(self.client, struct.pack(">II", 4, len(head)) + head + image)
         self.tell("progress", value=step, max=steps, prompt_id=self.prompt_id, node=node_id)
-        if picture and not flagged:
-            self.server.send_frame(self.client, struct.pack(">II", 1, 1 if kind == "jpeg" else 2) + picture)
+        if image and not flagged:
+            self.server.send_frame(self.client, struct.pack(">II", 1, 1 if kind == "jpeg" else 2) + image)
 
     # -- the nodes ----------------------------------------------------------------------------------------------
 
@@ -295,13 +295,13 @@ class _Execution:
     def _KSampler(self, node_id, latent_image, **given):  # noqa: N802
         words = f"{given['positive']}|{given['negative']}"
         steps, seed = given["steps"], given["seed"]
-        pictures = [
+        images = [
             paint(latent_image, words, seed=seed + number, steps=steps, cfg=given["cfg"])
             for number in range(latent_image["batch"])
         ]
         for step in range(1, steps + 1):
-            self._step(node_id, step, steps, pictures[0])
-        return (pictures,)
+            self._step(node_id, step, steps, images[0])
+        return (images,)
 
     def _VAEDecode(self, node_id, samples, vae):  # noqa: N802
         return (samples,)
@@ -369,7 +369,7 @@ class _Execution:
         return {"audio": [self._file(made, "output", "", "audio", "wav")]}
 
     def _PreviewAny(self, node_id, source):  # noqa: N802
-        return {"text": [source if isinstance(source, str) else "a picture"]}
+        return {"text": [source if isinstance(source, str) else "an image"]}
 
     def _SaveImageWebsocket(self, node_id, images):  # noqa: N802
         for number, one in enumerate(images, 1):

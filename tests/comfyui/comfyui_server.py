@@ -30,7 +30,7 @@ _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "wav": 
 
 
 class ComfyServer:
-    """`folder` is where its pictures are kept; `base_path` stands before every route, as behind a proxy."""
+    """`folder` is where its images are kept; `base_path` stands before every route, as behind a proxy."""
 
     def __init__(
         self, folder, *, port=0, base_path="", max_body=MAX_BODY, ssl_options=None, wants_header=None, refuses=401
@@ -112,7 +112,7 @@ class ComfyServer:
         self._late[path] = True
 
     def restart(self):
-        """Queue, history and temporary pictures are gone, and every socket with them."""
+        """Queue, history and temporary images are gone, and every socket with them."""
         self.queue.restart()
         for file in (self.folder / "temp").glob("**/*.png"):
             file.unlink()

@@ -113,7 +113,7 @@ def test_it_is_recognised_without_being_told(server_url):
         assert client.service.kind == "comfyui"
 
 
-def test_a_run_brings_its_picture_with_graph_and_params(client, file_of):
+def test_a_run_brings_its_image_with_graph_and_params(client, file_of):
     color = any_color()
     run = client.run(file_of({"1": empty(), "2": saved("1")}), {"1::color": color}, timeout=300)
     assert run.status == "success"
@@ -150,7 +150,7 @@ def test_its_course_is_told_by_titles_nodes_and_end(client, file_of, monkeypatch
     assert {one.title for one in told()} & {"Plain colour", "SaveImage"}
 
 
-def test_twelve_runs_take_twelve_submits_and_twelve_pictures(client, file_of, monkeypatch):
+def test_twelve_runs_take_twelve_submits_and_twelve_images(client, file_of, monkeypatch):
     asked, once = [], Session.once
 
     def noted(session, method, url, **options):
@@ -179,7 +179,7 @@ def test_outputs_of_all_nodes_output_and_temp_and_a_batch(client, file_of):
     assert all(image.pil().size == (32, 32) for image in run.images)
 
 
-def test_pictures_that_come_through_the_socket_alone(client, file_of, server_url):
+def test_images_that_come_through_the_socket_alone(client, file_of, server_url):
     sender = "SaveImageWebsocket"
     if not get(f"{server_url}/object_info/{sender}"):
         pytest.skip(f"the server has no {sender}")
@@ -250,13 +250,13 @@ def test_outputs_that_will_not_run_are_told_and_the_others_run(client, file_of):
 
 
 def test_a_failing_node_is_named(client, file_of):
-    name = client.service.upload("comflowy_test_broken.png", b"this is no picture")
+    name = client.service.upload("comflowy_test_broken.png", b"this is no image")
     graph = {"1": {"class_type": "LoadImage", "inputs": {"image": name}}, "2": saved("1")}
     with pytest.raises((RunFailed, RunRejected), match=r"node 1 \(LoadImage\)"):
         client.run(file_of(graph), timeout=300)
 
 
-def test_pictures_go_in_once_by_content(client, file_of, tmp_path):
+def test_images_go_in_once_by_content(client, file_of, tmp_path):
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
@@ -265,15 +265,15 @@ def test_pictures_go_in_once_by_content(client, file_of, tmp_path):
     path, shade = file_of(graph), random.randrange(256)
     pixels = np.full((16, 16, 3), [shade, 10, 20], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "comflowy_test_in.png")
-    for picture in (f"file:{tmp_path / 'comflowy_test_in.png'}", Image.fromarray(pixels), pixels):
-        run = client.run(path, {"1::image": picture}, timeout=300)
+    for image in (f"file:{tmp_path / 'comflowy_test_in.png'}", Image.fromarray(pixels), pixels):
+        run = client.run(path, {"1::image": image}, timeout=300)
         assert is_near(run.images[0].array()[3, 3, :3], [255 - shade, 245, 235])
     chain = client.run(path, {"1::image": f"run:{run.ref}[0]"}, timeout=300)
     assert is_near(chain.images[0].array()[3, 3, :3], [shade, 10, 20])
 
 
 def is_near(pixel, wanted):
-    """ComfyUI computes in 32 bits and cuts off what is behind the point: an inverted picture is darker by up to 1."""
+    """ComfyUI computes in 32 bits and cuts off what is behind the point: an inverted image is darker by up to 1."""
     return np.abs(pixel.astype(int) - wanted).max() <= 2
 
 

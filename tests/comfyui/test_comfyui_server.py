@@ -71,7 +71,7 @@ def test_a_cached_run_is_told_as_it_was_recorded(client):
 
 
 def test_an_error_is_told_as_it_was_recorded(comfy, client):
-    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}},
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
@@ -152,9 +152,9 @@ def test_an_invalid_prompt_has_its_recorded_shape(client):
 )
 def test_uploads_are_answered_as_recorded(comfy, case):
     if case["case"] in {"same name, same bytes", "same name, other bytes", "overwrite=true"}:
-        (comfy.inputs / "u.png").write_bytes(b"picture" if "same bytes" in case["case"] else b"another")
+        (comfy.inputs / "u.png").write_bytes(b"image" if "same bytes" in case["case"] else b"another")
     name = case["filename"]
-    files = {"image": (name, b"picture")} if name else {"foo": ("f", b"bar")}
+    files = {"image": (name, b"image")} if name else {"foo": ("f", b"bar")}
     answer = requests.post(f"{comfy.url}/upload/image", data=case["fields"], files=files, timeout=60)
     assert answer.status_code == case["status"]
     assert (answer.json() if isinstance(case["body"], dict) else answer.text) == case["body"]
@@ -285,12 +285,12 @@ def test_a_second_socket_of_the_same_name_falls_silent_when_the_first_closes(com
     second.close()
 
 
-def test_a_picture_has_its_graph_and_can_be_fetched_in_its_ways(comfy, client):
+def test_a_image_has_its_graph_and_can_be_fetched_in_its_ways(comfy, client):
     graph = empty_image(0xFF8000, prefix="a/b/name")
     heard, _ = client.run(graph, extra_data={"extra_pnginfo": {"mine": {"x": 1}}})
     output = next(one["data"]["output"] for one in heard if isinstance(one, dict) and one["type"] == "executed")
     assert output["images"][0]["subfolder"] == "a/b"
-    image = Image.open(io.BytesIO(client.picture(heard)))
+    image = Image.open(io.BytesIO(client.image(heard)))
     assert image.getpixel((3, 3)) == (255, 128, 0)
     assert json.loads(image.text["prompt"]) == graph
     assert json.loads(image.text["mine"]) == {"x": 1}

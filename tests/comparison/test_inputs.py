@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from comflowy_nb.comparison.inputs import read_pictures
-from comflowy_nb.errors import PictureError, RefError
+from comflowy_nb.comparison.inputs import read_images
+from comflowy_nb.errors import ImageError, RefError
 from comflowy_nb.images.save import save_run
 from comflowy_nb.services.base import Status
 
@@ -26,20 +26,20 @@ def two_each(cell):
 
 @pytest.fixture
 def sweep(swept, axis):
-    """A sweep of two cells, a picture each: s1.1 is r1, s1.2 is r2."""
-    return swept(axis("3::cfg", 4, 8), pictures=plain)
+    """A sweep of two cells, an image each: s1.1 is r1, s1.2 is r2."""
+    return swept(axis("3::cfg", 4, 8), images=plain)
 
 
 @pytest.fixture
 def read(library):
-    return lambda *items: read_pictures(items, find=library.find)
+    return lambda *items: read_images(items, find=library.find)
 
 
-def names(pictures):
-    return [each.name for each in pictures]
+def names(images):
+    return [each.name for each in images]
 
 
-def test_runs_cells_references_and_pictures_of_runs(sweep, read):
+def test_runs_cells_references_and_images_of_runs(sweep, read):
     one, other = sweep.cells
     assert names(read(one.run, other)) == ["r1", "s1.2"]
     assert names(read("r1", "s1.2")) == ["r1", "s1.2"]
@@ -49,11 +49,11 @@ def test_runs_cells_references_and_pictures_of_runs(sweep, read):
     assert read("r1", "r2")[1].open().getpixel((0, 0)) == (2, 0, 0)
 
 
-def test_a_run_with_several_pictures_means_its_first_and_says_so(swept, axis, read):
-    swept(axis("3::cfg", 4, 8), pictures=two_each)
+def test_a_run_with_several_images_means_its_first_and_says_so(swept, axis, read):
+    swept(axis("3::cfg", 4, 8), images=two_each)
     first, second, third = read("r1", "r2[1]", "s1.2")
     assert first.name == "r1[0]"
-    assert first.remark == "r1 has 2 pictures: its first, r1[0], is compared."
+    assert first.remark == "r1 has 2 images: its first, r1[0], is compared."
     assert (second.name, second.remark) == ("r2[1]", None)
     assert second.open().getpixel((0, 0)) == (2, 1, 0)
     assert third.name == "s1.2[0]"
@@ -65,11 +65,11 @@ def test_files_images_and_arrays(tmp_path, read):
     image = Image.new("RGB", (10, 20), "blue")
     array = np.zeros((5, 6, 3), np.uint8)
     found = read(path, str(path), Image.open(path), image, array)
-    assert names(found) == ["mine.jpg", "mine.jpg", "mine.jpg", "picture 4", "picture 5"]
+    assert names(found) == ["mine.jpg", "mine.jpg", "mine.jpg", "image 4", "image 5"]
     assert [each.size for each in found] == [(30, 20)] * 3 + [(10, 20), (6, 5)]
     assert not any(each.maker.is_known for each in found)
     image.paste("white", (0, 0, 10, 20))
-    assert found[3].open().getpixel((0, 0)) == (0, 0, 255), "it is the picture that was given"
+    assert found[3].open().getpixel((0, 0)) == (0, 0, 255), "it is the image that was given"
 
 
 def test_a_copy_that_was_saved_still_tells_what_made_it(sweep, library, tmp_path, read):
@@ -79,7 +79,7 @@ def test_a_copy_that_was_saved_still_tells_what_made_it(sweep, library, tmp_path
     assert saved.maker.params == {"3::cfg": 8}
 
 
-def test_a_picture_that_carries_its_graph_tells_what_was_not_set(tmp_path, read):
+def test_a_image_that_carries_its_graph_tells_what_was_not_set(tmp_path, read):
     notes = PngInfo()
     sampler = {"class_type": "KSampler", "inputs": {"cfg": 8, "model": ["4", 0]}}
     notes.add_text("prompt", json.dumps({"3": sampler, "4": {"class_type": "Loader", "inputs": {}}}))
@@ -91,37 +91,37 @@ def test_a_picture_that_carries_its_graph_tells_what_was_not_set(tmp_path, read)
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        ([], "a comparison takes 2 to 9 pictures, not 0: %comflowy compare r41 r43"),
+        ([], "a comparison takes 2 to 9 images, not 0: %comflowy compare r41 r43"),
         (["r1"], "compare needs at least two images: %comflowy compare r1 REF"),
         (["s1.1"], "compare needs at least two images: %comflowy compare s1.1 s1.2"),
         (["s1.2"], "compare needs at least two images: %comflowy compare s1.2 s1.1"),
         (["r1[0]"], "compare needs at least two images: %comflowy compare r1[0] REF"),
-        (["r1"] * 11, "a comparison takes 2 to 9 pictures, not 11: %comflowy compare r41 r43"),
+        (["r1"] * 11, "a comparison takes 2 to 9 images, not 11: %comflowy compare r41 r43"),
         (["s1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["s1", "r1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["r1", "r9"], "there is no run r9; %comflowy runs lists them"),
-        (["r1", "r1[3]"], "r1 has 1 picture, so no [3]"),
+        (["r1", "r1[3]"], "r1 has 1 image, so no [3]"),
         (["r1", "a b"], "'a b' is no reference"),
     ],
 )
-def test_too_few_too_many_and_what_is_no_picture(sweep, read, items, said):
+def test_too_few_too_many_and_what_is_no_image(sweep, read, items, said):
     with pytest.raises(RefError) as caught:
         read(*items)
     assert str(caught.value).startswith(said)
 
 
-def test_one_run_with_several_pictures_is_told_how(swept, axis, read):
-    swept(axis("3::cfg", 4, 8), pictures=two_each)
-    with pytest.raises(RefError, match=r"^r1 alone has 2 pictures; .*: %comflowy compare r1\[0\] r1\[1\]$"):
+def test_one_run_with_several_images_is_told_how(swept, axis, read):
+    swept(axis("3::cfg", 4, 8), images=two_each)
+    with pytest.raises(RefError, match=r"^r1 alone has 2 images; .*: %comflowy compare r1\[0\] r1\[1\]$"):
         read("r1")
 
 
-def test_runs_without_pictures_and_live_ones(swept, axis, read):
+def test_runs_without_images_and_live_ones(swept, axis, read):
     ends = {1: Status.FAILED, 2: Status.SUBMITTING, 3: None}
-    sweep = swept(axis("3::cfg", 4, 6, 8, 9), ends=ends, pictures=plain)
-    with pytest.raises(RefError, match=r"^r1 has no pictures to compare \(failed: no luck with 1\)$"):
+    sweep = swept(axis("3::cfg", 4, 6, 8, 9), ends=ends, images=plain)
+    with pytest.raises(RefError, match=r"^r1 has no images to compare \(failed: no luck with 1\)$"):
         read("s1.4", "r1")
-    with pytest.raises(RefError, match=r"^r2 is not done \(submitting\); %comflowy show r2 waits for its pictures$"):
+    with pytest.raises(RefError, match=r"^r2 is not done \(submitting\); %comflowy show r2 waits for its images$"):
         read("s1.4", "s1.2")
     with pytest.raises(RefError, match=r"^s1\.3 was not submitted; run the cell of the sweep again to submit it$"):
         read("s1.4", sweep.cells[2])
@@ -130,21 +130,21 @@ def test_runs_without_pictures_and_live_ones(swept, axis, read):
 
 
 def test_missing_files(sweep, library, tmp_path, read):
-    with pytest.raises(PictureError, match=r"^there is no file 'nothing.png', and no run is called so$"):
+    with pytest.raises(ImageError, match=r"^there is no file 'nothing.png', and no run is called so$"):
         read("r1", "nothing.png")
-    with pytest.raises(PictureError, match=r"^there is no file 'gone.jpg'$"):
+    with pytest.raises(ImageError, match=r"^there is no file 'gone.jpg'$"):
         read("r1", tmp_path / "gone.jpg")
     shutil.rmtree(library.folder)
-    with pytest.raises(PictureError, match=r"^the picture r2\[0\] is not on disk; %comflowy show r2 fetches it again$"):
+    with pytest.raises(ImageError, match=r"^the image r2\[0\] is not on disk; %comflowy show r2 fetches it again$"):
         read("r2", "r1")
 
 
-def test_what_is_no_picture_is_named_by_its_place(sweep, tmp_path, read):
+def test_what_is_no_image_is_named_by_its_place(sweep, tmp_path, read):
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    with pytest.raises(PictureError, match=r"^notes.txt is no picture that can be read$"):
+    with pytest.raises(ImageError, match=r"^notes.txt is no image that can be read$"):
         read("r1", text)
-    with pytest.raises(PictureError, match=r"^picture 2 of the comparison: a dict is no picture$"):
+    with pytest.raises(ImageError, match=r"^image 2 of the comparison: a dict is no image$"):
         read("r1", {})
-    with pytest.raises(PictureError, match=r"^picture 1 of the comparison: an array of int64 is no picture"):
+    with pytest.raises(ImageError, match=r"^image 1 of the comparison: an array of int64 is no image"):
         read(np.zeros((3, 3), np.int64), "r1")

@@ -1,4 +1,4 @@
-"""The fields in which pictures differ."""
+"""The fields in which images differ."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_value_that_was_not_set_differs_from_one_that_was():
     assert row.is_known == (True, False)
 
 
-def test_the_graph_in_a_picture_tells_what_a_default_was():
+def test_the_graph_in_a_image_tells_what_a_default_was():
     assert table(maker({"cfg": 7}), maker({}, others={"3::cfg": 8.0})) == {"cfg": ("7", "8")}
     assert table(maker({"cfg": 8}), maker({}, others={"3::cfg": 8.0})) == {}
 

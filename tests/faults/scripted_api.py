@@ -33,20 +33,20 @@ def png(color: str = "teal", size: tuple[int, int] = (64, 48)) -> bytes:
 class ScriptedApi(FaultyServer):
     """Takes every run, goes through `words` one check at a time and then gives `outputs`.
 
-    `outputs` maps a node id to its picture paths; `finished` is the answer at the end where it isn't a success.
+    `outputs` maps a node id to its image paths; `finished` is the answer at the end where it isn't a success.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.words = ["waiting", "running"]
-        self.outputs: dict[str, list[str]] = {"9": ["/pictures/a.png"]}
+        self.outputs: dict[str, list[str]] = {"9": ["/images/a.png"]}
         self.finished: dict[str, object] | None = None
         self._ids = itertools.count(1)
         self._asked: dict[str, int] = defaultdict(int)
         self.on(TOKEN, reply({"access_token": "token-of-the-service"}))
         self.on(RUN, choose(lambda _: reply({"success": True, "data": {"run_id": f"run-{next(self._ids)}"}})))
         self.on(CHECK, choose(lambda seen: reply({"success": True, "data": self.state(seen.query["id"])})))
-        self.on("GET /pictures/*", reply(png(), headers={"Content-Type": "image/png"}))
+        self.on("GET /images/*", reply(png(), headers={"Content-Type": "image/png"}))
 
     def state(self, run_id: str) -> dict[str, object]:
         asked = self._asked[run_id]
@@ -64,7 +64,7 @@ class ScriptedApi(FaultyServer):
 
 
 class ScriptedSandbox(ScriptedApi):
-    """The same with what a sandbox adds: it takes pictures, and describes its one workflow, `img2img`."""
+    """The same with what a sandbox adds: it takes images, and describes its one workflow, `img2img`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every fault of the network, met by every request: for the token, a run, its check and its picture."""
+"""Every fault of the network, met by every request: for the token, a run, its check and its image."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from PIL import Image
 from comflowy_nb.errors import (
     AnswerError,
     AuthError,
+    ImageError,
     NotFoundError,
-    PictureError,
     RateLimitError,
     ServerError,
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.images.store import keep_picture
+from comflowy_nb.images.store import keep_image
 from comflowy_nb.services.base import Accepted, Output, Rejected, Status, Submission, Unknown
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret, settings
@@ -45,7 +45,7 @@ from comflowy_nb.settings import Secret, settings
 TOKEN = "GET /api/open/v0/auth/token"
 RUN = "POST /api/open/v0/run"
 CHECK = "POST /api/open/v0/check"
-PICTURE = "GET /pictures/1.png"
+IMAGE = "GET /images/1.png"
 
 RUN_ID = "5b2f"
 GOOD_TOKEN = {"access_token": "T" * 40}
@@ -70,7 +70,7 @@ def patient_after(answer):
 
     def relax(seen, wire):
         settings.read_timeout_s = settings.connect_timeout_s = 30.0
-        settings.answer_deadline_s = settings.picture_deadline_s = 60.0
+        settings.answer_deadline_s = settings.image_deadline_s = 60.0
         return answer(seen, wire)
 
     return relax
@@ -83,7 +83,7 @@ def png() -> bytes:
     return buffer.getvalue()
 
 
-GOOD_PICTURE = png()
+GOOD_IMAGE = png()
 
 
 @pytest.fixture
@@ -104,15 +104,15 @@ def submit(service):
     return service.submit(Submission("t1", "w1", {"3::cfg": 7.0, "6::text": "a prompt of one's own"}))
 
 
-def fetch(service, folder, url="/pictures/1.png"):
+def fetch(service, folder, url="/images/1.png"):
     output = Output(0, "9", 0, url)
-    with service.open_picture(output) as stream:
-        return keep_picture(stream, folder=folder, token="t1", output=output, settings=settings)
+    with service.open_image(output) as stream:
+        return keep_image(stream, folder=folder, token="t1", output=output, settings=settings)
 
 
 def raised(call):
     """The error a call raised, whose text must hold no address and no key."""
-    with pytest.raises((ServiceError, PictureError)) as caught:
+    with pytest.raises((ServiceError, ImageError)) as caught:
         call()
     text = str(caught.value)
     assert "the-key" not in text
@@ -128,7 +128,7 @@ class Fault:
     """What a server does, and what must come of it.
 
     `token` and `check` are the class of the error; `again` says whether the token is asked for once more. `run` is
-    `unknown`, `rejected` (never again), `again` (surely not taken, another try may help) or `stops`. `picture` is the
+    `unknown`, `rejected` (never again), `again` (surely not taken, another try may help) or `stops`. `image` is the
     class of the error.
     """
 
@@ -137,14 +137,14 @@ class Fault:
     token: type
     run: str
     check: type
-    picture: type
+    image: type
     again: bool = True
-    no_picture: object = None  # the same fault where the body is one of a picture
+    no_image: object = None  # the same fault where the body is one of an image
 
 
-def status(code, token, run, check, picture, *, again=True):
+def status(code, token, run, check, image, *, again=True):
     answer = reply({"success": False, "error": "because of it"}, code)
-    return Fault(str(code), answer, token, run, check, picture, again=again)
+    return Fault(str(code), answer, token, run, check, image, again=again)
 
 
 FAULTS = [
@@ -158,7 +158,7 @@ FAULTS = [
         "unknown",
         AnswerError,
         AnswerError,
-        no_picture=short(GOOD_PICTURE),
+        no_image=short(GOOD_IMAGE),
     ),
     Fault(
         "short, no length",
@@ -166,36 +166,36 @@ FAULTS = [
         AnswerError,
         "unknown",
         AnswerError,
-        PictureError,
-        no_picture=short(GOOD_PICTURE, with_length=False),
+        ImageError,
+        no_image=short(GOOD_IMAGE, with_length=False),
     ),
-    Fault("html", html(), AnswerError, "unknown", AnswerError, PictureError),
-    Fault("empty", reply(b""), AnswerError, "unknown", AnswerError, PictureError),
-    Fault("no json", reply(b"\xff\xfe{"), AnswerError, "unknown", AnswerError, PictureError),
-    Fault("a list", reply([1, 2]), AnswerError, "unknown", AnswerError, PictureError),
-    Fault("missing data", reply({"success": True}), AnswerError, "unknown", AnswerError, PictureError),
-    Fault("data null", reply({"success": True, "data": None}), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("html", html(), AnswerError, "unknown", AnswerError, ImageError),
+    Fault("empty", reply(b""), AnswerError, "unknown", AnswerError, ImageError),
+    Fault("no json", reply(b"\xff\xfe{"), AnswerError, "unknown", AnswerError, ImageError),
+    Fault("a list", reply([1, 2]), AnswerError, "unknown", AnswerError, ImageError),
+    Fault("missing data", reply({"success": True}), AnswerError, "unknown", AnswerError, ImageError),
+    Fault("data null", reply({"success": True, "data": None}), AnswerError, "unknown", AnswerError, ImageError),
     Fault(
         "wrong types",
         reply({"success": "yes", "access_token": 5, "data": {"run_id": {}, "status": 3}}),
         AnswerError,
         "unknown",
         AnswerError,
-        PictureError,
+        ImageError,
     ),
-    Fault("deep json", reply(b"[" * 100_000), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("deep json", reply(b"[" * 100_000), AnswerError, "unknown", AnswerError, ImageError),
     Fault(
         "success false",
         reply({"success": False, "error": "no credit left"}),
         AuthError,
         "rejected",
         AnswerError,
-        PictureError,
+        ImageError,
         again=False,
     ),
     Fault("no http", raw(b"SSH-2.0-OpenSSH_9.2\r\n"), AnswerError, "unknown", AnswerError, AnswerError),
-    Fault("status line only", raw(b"HTTP/1.1 200 OK\r\n"), AnswerError, "unknown", AnswerError, PictureError),
-    Fault("head cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("status line only", raw(b"HTTP/1.1 200 OK\r\n"), AnswerError, "unknown", AnswerError, ImageError),
+    Fault("head cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), AnswerError, "unknown", AnswerError, ImageError),
     Fault(
         "broken gzip",
         reply(b"no gzip", headers={"Content-Encoding": "gzip"}),
@@ -225,7 +225,7 @@ FAULTS = [
         "unknown",
         AnswerError,
         AnswerError,
-        no_picture=trickle(GOOD_PICTURE, every_s=0.1),
+        no_image=trickle(GOOD_IMAGE, every_s=0.1),
     ),
     Fault(
         "trickle of the head",
@@ -235,9 +235,9 @@ FAULTS = [
         AnswerError,
         AnswerError,
     ),
-    Fault("oversize", oversize(1_200_000), AnswerError, "unknown", AnswerError, PictureError),
+    Fault("oversize", oversize(1_200_000), AnswerError, "unknown", AnswerError, ImageError),
     Fault(
-        "oversize, no length", oversize(1_200_000, with_length=False), AnswerError, "unknown", AnswerError, PictureError
+        "oversize, no length", oversize(1_200_000, with_length=False), AnswerError, "unknown", AnswerError, ImageError
     ),
 ]
 BY_NAME = [pytest.param(fault, id=fault.name) for fault in FAULTS]
@@ -299,15 +299,15 @@ def test_check(faulty, service, fault):
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_picture(faulty, service, fault, tmp_path):
-    settings.picture_max_bytes = 1_000_000
-    faulty.on(PICTURE, patient_after(fault.no_picture or fault.answer), reply(GOOD_PICTURE))
+def test_image(faulty, service, fault, tmp_path):
+    settings.image_max_bytes = 1_000_000
+    faulty.on(IMAGE, patient_after(fault.no_image or fault.answer), reply(GOOD_IMAGE))
     error = raised(lambda: fetch(service, tmp_path))
-    assert type(error) is fault.picture
+    assert type(error) is fault.image
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "nothing is left of it"
     kept = fetch(service, tmp_path)
-    assert (tmp_path / kept.file).read_bytes() == GOOD_PICTURE
-    assert all("authorization" not in seen.headers for seen in faulty.seen(PICTURE))
+    assert (tmp_path / kept.file).read_bytes() == GOOD_IMAGE
+    assert all("authorization" not in seen.headers for seen in faulty.seen(IMAGE))
 
 
 # -- no connection ----------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_check_without_a_connection(unreachable):
     assert type(raised(lambda: connect(unreachable).check(RUN_ID))) is UnreachableError
 
 
-def test_picture_without_a_connection(unreachable, tmp_path):
+def test_image_without_a_connection(unreachable, tmp_path):
     assert type(raised(lambda: fetch(connect(unreachable), tmp_path))) is UnreachableError
 
 
@@ -382,7 +382,7 @@ def secure(authority):
 
 
 def test_certificate_that_is_not_trusted(secure, tmp_path):
-    for route in (TOKEN, RUN, CHECK, PICTURE):
+    for route in (TOKEN, RUN, CHECK, IMAGE):
         secure.on(route, reply(GOOD_TOKEN))
     assert type(raised(connect(secure.url, token=None).greet)) is ServiceError
     outcome = submit(connect(secure.url))
@@ -480,8 +480,8 @@ def test_check_after_401s(faulty, service):
     assert faulty.count(CHECK) == 4
 
 
-def test_picture_refused_gets_no_token(faulty, service, tmp_path):
-    faulty.on(PICTURE, reply({}, 401))
+def test_image_refused_gets_no_token(faulty, service, tmp_path):
+    faulty.on(IMAGE, reply({}, 401))
     assert type(raised(lambda: fetch(service, tmp_path))) is AuthError
     assert [seen.headers.get("authorization") for seen in faulty.seen()] == [None]
 
@@ -534,8 +534,8 @@ def test_pause_asked_of_a_run(faulty, service, text, expected_s):
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
-def test_pause_asked_of_a_picture(faulty, service, text, expected_s, tmp_path):
-    faulty.on(PICTURE, reply({}, 429, pause_of(text)))
+def test_pause_asked_of_a_image(faulty, service, text, expected_s, tmp_path):
+    faulty.on(IMAGE, reply({}, 429, pause_of(text)))
     error = raised(lambda: fetch(service, tmp_path))
     assert error.retry_after_s == (
         None if expected_s is None else pytest.approx(expected_s, abs=30 if text == IN_A_MINUTE else 0)
@@ -566,16 +566,16 @@ def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
 
 def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
     settings.read_timeout_s = 30.0
-    settings.answer_deadline_s = settings.picture_deadline_s = 60.0
+    settings.answer_deadline_s = settings.image_deadline_s = 60.0
     faulty.on(TOKEN, reply(GOOD_TOKEN, latency_s=0.2))
     faulty.on(RUN, reply(GOOD_RUN, latency_s=0.25))
     faulty.on(CHECK, slow(GOOD_CHECK, bytes_per_s=400))
-    faulty.on(PICTURE, slow(GOOD_PICTURE, bytes_per_s=3000))
+    faulty.on(IMAGE, slow(GOOD_IMAGE, bytes_per_s=3000))
     service = connect(faulty.url, token=None)
     assert submit(service) == Accepted(RUN_ID)
     assert service.check(RUN_ID).status is Status.RUNNING
     kept = fetch(service, tmp_path)
-    assert kept.size_bytes == len(GOOD_PICTURE)
+    assert kept.size_bytes == len(GOOD_IMAGE)
 
 
 def test_deadline_ends_a_trickle_soon(faulty, service):
@@ -587,9 +587,9 @@ def test_deadline_ends_a_trickle_soon(faulty, service):
     assert "in time" in outcome.reason
 
 
-def test_floor_of_throughput_ends_a_picture_before_its_deadline(faulty, service, tmp_path):
-    settings.read_timeout_s, settings.picture_deadline_s = 3.0, 120.0
-    faulty.on(PICTURE, trickle(GOOD_PICTURE, every_s=0.1))  # minutes in all
+def test_floor_of_throughput_ends_a_image_before_its_deadline(faulty, service, tmp_path):
+    settings.read_timeout_s, settings.image_deadline_s = 3.0, 120.0
+    faulty.on(IMAGE, trickle(GOOD_IMAGE, every_s=0.1))  # minutes in all
     started_s = time.monotonic()
     error = raised(lambda: fetch(service, tmp_path))
     assert "slow" in str(error)

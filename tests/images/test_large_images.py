@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from comflowy_nb import params_from
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.pixels import find_difference
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import open_input
@@ -59,22 +59,22 @@ def test_a_result_of_too_many_pixels_is_kept_without_a_thumbnail(comfy_client, g
 
     Files were kept only after they had been decoded.
     """
-    settings.picture_max_px = 64 * 48 - 1
+    settings.image_max_px = 64 * 48 - 1
     run = comfy_client.run(graph)
     image = run.images[0]
     assert (run.status, image.record.state) == ("success", "kept")
     assert (image.record.width_px, image.record.height_px) == (64, 48)
-    assert "picture_max_px" in image.record.error
+    assert "image_max_px" in image.record.error
     assert not list(image.path.parent.glob("*.jpg"))
-    with pytest.raises(PictureError, match=r"r1\[0\] has 64 x 48 pixels, more than picture_max_px allows"):
+    with pytest.raises(ImageError, match=r"r1\[0\] has 64 x 48 pixels, more than image_max_px allows"):
         image.pil()
-    settings.picture_max_px = 64 * 48
+    settings.image_max_px = 64 * 48
     assert image.pil().size == (64, 48)
     assert Image.open(image.thumbnail(256)).size == (64, 48)
 
 
 def test_a_result_that_pillow_refuses_to_open_is_kept_and_decoded(comfy_client, graph, low_pillow_limit):
-    """A 14000 x 14000 result was lost whatever `picture_max_px` was: Pillow has a limit of its own."""
+    """A 14000 x 14000 result was lost whatever `image_max_px` was: Pillow has a limit of its own."""
     image = comfy_client.run(graph).images[0]
     assert (image.record.state, image.record.error) == ("kept", None)
     assert image.pil().size == (64, 48)
@@ -83,14 +83,14 @@ def test_a_result_that_pillow_refuses_to_open_is_kept_and_decoded(comfy_client, 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_an_input_image_that_pillow_refuses_to_open_is_submitted(tmp_path, low_pillow_limit, kind):
-    """`file:huge.png` was "no picture that can be read"."""
+    """`file:huge.png` was "no image that can be read"."""
     path = tmp_path / "huge.image"
     Image.new("RGB", (100, 80)).save(path, kind)
     assert open_input(path).load() == path.read_bytes()
 
 
 def test_the_recipe_of_an_image_that_pillow_refuses_to_open_is_read(tmp_path, low_pillow_limit):
-    """`params_from("huge.png")` said "no picture that can be read"."""
+    """`params_from("huge.png")` said "no image that can be read"."""
     path = tmp_path / "huge.png"
     path.write_bytes(black_png(100, 80, chunk(b"tEXt", b"prompt\0" + json.dumps(GRAPH).encode())))
     assert params_from(path)["1::width"] == 64
@@ -108,7 +108,7 @@ import io, json, resource, sys, threading, time
 from pathlib import Path
 import numpy, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin
 from comflowy_nb import params_from
-from comflowy_nb.images.store import keep_picture, thumbnail_path
+from comflowy_nb.images.store import keep_image, thumbnail_path
 from comflowy_nb.services.base import Output
 from comflowy_nb.workflow.images import open_input
 
@@ -119,7 +119,7 @@ class Stream:
     def chunks(self):
         yield content
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-record = keep_picture(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
+record = keep_image(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
 open_input(path)
 print(params_from(path)["1::width"])
 grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

@@ -43,7 +43,7 @@ from comflowy_nb.workflow.catalogue_file import write_whole
 write_whole(home / "workflows" / "mine.json", "{}")
 write_whole(home / "comflowy.yaml", "workflows: {}")
 """
-# the picture, the sidecar and two thumbnails, whichever comes first; before them the history itself
+# the image, the sidecar and two thumbnails, whichever comes first; before them the history itself
 WRITERS = [("run", 2), ("run", 3), ("run", 4), ("run", 5), ("catalogue", 1), ("catalogue", 2)]
 
 
@@ -85,7 +85,7 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start(home, stopped, 
     process.wait()
     History.open(home).close()
     assert left(home) == []
-    assert list((home / "pictures").glob("*.lock")) == []
+    assert list((home / "images").glob("*.lock")) == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
@@ -102,23 +102,23 @@ def test_a_kill_while_the_history_is_made_leaves_none_and_no_warning(home, stopp
 
 @pytest.mark.timeout(120)
 def test_a_killed_download_leaves_nothing(api, quick, home):
-    """Its half of the picture and its lock file stayed for good."""
+    """Its half of the image and its lock file stayed for good."""
     api.words = []
-    api.on("GET /pictures/*", trickle(png(size=(400, 400)), every_s=0.05, piece=50))
+    api.on("GET /images/*", trickle(png(size=(400, 400)), every_s=0.05, piece=50))
     code = (
         "import sys; from comflowy_nb import connect; "
         "connect(f'test={sys.argv[1]}', key='the-key').submit('wf-1', {'3::cfg': 7}).run.wait()"
     )
     process = subprocess.Popen([sys.executable, "-c", code, api.url])
-    wait_until(lambda: list((home / "pictures").glob("*/*.part")) != [])
+    wait_until(lambda: list((home / "images").glob("*/*.part")) != [])
     other = History.open(home)
-    assert left(home), "a picture that a living process receives was removed"
+    assert left(home), "an image that a living process receives was removed"
     other.close()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    api.on("GET /pictures/*", reply(png(), headers={"Content-Type": "image/png"}))
+    api.on("GET /images/*", reply(png(), headers={"Content-Type": "image/png"}))
     with connect(f"test={api.url}", key="the-key") as client:
         assert left(home) == []
-        assert list((home / "pictures").glob("*.lock")) == []
+        assert list((home / "images").glob("*.lock")) == []
         (run,) = client.runs()
         assert run.wait(60).images[0].bytes == png()

@@ -1,4 +1,4 @@
-"""Pixels of pictures that are compared."""
+"""Pixels of images that are compared."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.browser_images import for_browser, without_notes
-from comflowy_nb.images.pixels import canvas_of, find_difference, open_rgb, picture_size, place, preview_of
+from comflowy_nb.images.pixels import canvas_of, find_difference, image_size, open_rgb, place, preview_of
 from comflowy_nb.settings import settings
 
 
@@ -25,7 +25,7 @@ def encoded(image, kind="PNG", **options):
     return stream.getvalue()
 
 
-def test_the_canvas_is_the_largest_picture_and_others_stand_in_its_middle():
+def test_the_canvas_is_the_largest_image_and_others_stand_in_its_middle():
     canvas = canvas_of([(512, 512), (768, 512), (100, 100)])
     assert canvas == (768, 512)
     assert place((512, 512), canvas) == (128, 0, 512, 512)
@@ -42,21 +42,21 @@ def test_error_and_psnr_are_those_of_the_definition():
     assert found.share == pytest.approx((apart != 0).any(axis=2).mean())
 
 
-def test_numbers_are_the_same_for_pictures_higher_than_a_band():
+def test_numbers_are_the_same_for_images_higher_than_a_band():
     one, other = noise(7, 700, 1), noise(7, 700, 2)
     found = find_difference(Image.fromarray(one), Image.fromarray(other))
     assert found.mean_error == pytest.approx(np.abs(one.astype(float) - other).mean())
     assert found.heat.size == (7, 700)
 
 
-def test_equal_pictures_have_no_error_and_a_dark_map():
+def test_equal_images_have_no_error_and_a_dark_map():
     image = Image.fromarray(noise())
     found = find_difference(image, image)
     assert (found.mean_error, found.psnr_db, found.share) == (0, math.inf, 0)
     assert found.heat.convert("RGB").getextrema() == ((11, 11), (13, 13), (23, 23))
 
 
-def test_the_map_is_light_where_the_pictures_differ_and_a_trifle_does_not_glow():
+def test_the_map_is_light_where_the_images_differ_and_a_trifle_does_not_glow():
     one = np.full((20, 20, 3), 100, np.uint8)
     other = one.copy()
     other[5:10, 5:10] = 200
@@ -71,7 +71,7 @@ def test_the_map_is_light_where_the_pictures_differ_and_a_trifle_does_not_glow()
     assert slight.min() > heat[15:, 15:].max(), "the smallest difference is seen all the same"
 
 
-def test_pictures_of_two_sizes_get_a_map_of_what_both_cover_and_no_numbers():
+def test_images_of_two_sizes_get_a_map_of_what_both_cover_and_no_numbers():
     one = Image.new("RGB", (60, 30), "white")
     other = Image.new("RGB", (30, 30), "black")
     found = find_difference(one, other)
@@ -83,7 +83,7 @@ def test_pictures_of_two_sizes_get_a_map_of_what_both_cover_and_no_numbers():
     assert (alpha[:, 45:] == 0).all()
 
 
-def test_a_large_picture_gets_a_map_of_moderate_size():
+def test_a_large_image_gets_a_map_of_moderate_size():
     one = Image.new("RGB", (5000, 100), "white")
     other = Image.new("RGB", (5000, 100), "black")
     found = find_difference(one, other)
@@ -103,13 +103,13 @@ def test_a_large_picture_gets_a_map_of_moderate_size():
     ],
     ids=lambda value: getattr(value, "mode", ""),
 )
-def test_every_kind_of_picture_is_read_as_a_browser_shows_it(image, pixel):
+def test_every_kind_of_image_is_read_as_a_browser_shows_it(image, pixel):
     content = encoded(image)
     assert open_rgb(content, "x").getpixel((0, 0)) == pixel
-    assert picture_size(content, "x") == (4, 4)
+    assert image_size(content, "x") == (4, 4)
 
 
-def test_an_animation_is_its_first_picture_in_python_and_in_the_browser():
+def test_an_animation_is_its_first_image_in_python_and_in_the_browser():
     frames = [Image.new("RGB", (5, 5), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "PNG", "WEBP"):
         options = {"lossless": True} if kind == "WEBP" else {}
@@ -124,7 +124,7 @@ def test_a_photo_that_was_taken_upright_is_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     content = encoded(Image.new("RGB", (40, 20), "red"), "JPEG", exif=exif)
-    assert picture_size(content, "x") == (20, 40)
+    assert image_size(content, "x") == (20, 40)
     assert open_rgb(content, "x").size == (20, 40)
     assert for_browser(content, "x") == (content, "image/jpeg")  # browsers turn it by themselves
     bare, kind = without_notes(content, "image/jpeg", "x")
@@ -164,19 +164,19 @@ def test_previews_are_small_and_never_enlarged():
     assert large.size == (512, 3)
 
 
-def test_what_is_no_picture_is_said_plainly(tmp_path):
-    with pytest.raises(PictureError, match=r"^notes is no picture that can be read$"):
+def test_what_is_no_image_is_said_plainly(tmp_path):
+    with pytest.raises(ImageError, match=r"^notes is no image that can be read$"):
         open_rgb(b"hello", "notes")
-    with pytest.raises(PictureError, match=r"the file of a.png is not there any more"):
+    with pytest.raises(ImageError, match=r"the file of a.png is not there any more"):
         open_rgb(tmp_path / "a.png", "a.png")
-    with pytest.raises(PictureError, match=r"the file of a.png can't be read"):
+    with pytest.raises(ImageError, match=r"the file of a.png can't be read"):
         for_browser(tmp_path / "a.png", "a.png")
     broken = encoded(Image.fromarray(noise()))[:-200]
-    with pytest.raises(PictureError, match="half is no picture"):
+    with pytest.raises(ImageError, match="half is no image"):
         open_rgb(broken, "half")
 
 
-def test_a_picture_of_too_many_pixels_is_not_decoded():
-    settings.picture_max_px = 1000
-    with pytest.raises(PictureError, match="large has 40 x 30 pixels, more than picture_max_px allows"):
+def test_a_image_of_too_many_pixels_is_not_decoded():
+    settings.image_max_px = 1000
+    with pytest.raises(ImageError, match="large has 40 x 30 pixels, more than image_max_px allows"):
         open_rgb(encoded(Image.fromarray(noise())), "large")

@@ -1,4 +1,4 @@
-"""Pictures that a ComfyUI server tells of while a run goes on: fetched then, kept only where they belong to it."""
+"""Images that a ComfyUI server tells of while a run goes on: fetched then, kept only where they belong to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bare_client import empty_node, save_node
 from waiting import wait_until
 
 from comflowy_nb import connect
-from comflowy_nb.errors import HistoryError, PictureError, RunFailed
+from comflowy_nb.errors import HistoryError, ImageError, RunFailed
 from comflowy_nb.images import prefetch as ahead
 from comflowy_nb.tracking import run_tracker as following
 
@@ -23,7 +23,7 @@ def client(comfy_client):
 
 @pytest.fixture
 def two(tmp_path):
-    """A graph of two pictures, red from node 2 and then blue from node 4."""
+    """A graph of two images, red from node 2 and then blue from node 4."""
     path = tmp_path / "two.json"
     path.write_text(
         json.dumps({"1": empty_node(0xFF0000), "2": save_node("1"), "3": empty_node(0x0000FF), "4": save_node("3")})
@@ -46,7 +46,7 @@ def held(client):
 
 
 def half_done(client, comfy, two):
-    """A run that has made its first picture and waits before it saves the second."""
+    """A run that has made its first image and waits before it saves the second."""
     comfy.wait_at("4")
     run = client.submit(two, {}).run
     assert comfy.at_gate.wait(30)
@@ -67,19 +67,19 @@ def test_the_first_of_two_is_fetched_before_the_end_and_only_once(client, comfy,
     wait_until(lambda: held(client) == {})
 
 
-def test_the_sidecar_of_a_picture_that_came_ahead_says_what_the_history_says(client, comfy, tmp_path):
+def test_the_sidecar_of_a_image_that_came_ahead_says_what_the_history_says(client, comfy, tmp_path):
     run = client.run(one_of(tmp_path, 0x00FF00), timeout=60)
     sidecar = json.loads(run.images[0].path.with_name(f"{run.token}.json").read_text())
-    picture = run.record.pictures[0]
+    image = run.record.images[0]
     assert (sidecar["status"], sidecar["run"], sidecar["service_run_id"]) == ("success", run.token, run.token)
-    assert sidecar["pictures"] == [
+    assert sidecar["images"] == [
         {
             "index": 0,
             "node": "2",
             "node_index": 0,
             "state": "kept",
-            "file": picture.file,
-            "sha256": picture.sha256,
+            "file": image.file,
+            "sha256": image.sha256,
             "width_px": 64,
             "height_px": 64,
             "error": None,
@@ -102,8 +102,8 @@ def test_what_a_cancelled_run_had_made_is_kept(client, comfy, two):
 
 @pytest.fixture
 def broken(comfy, tmp_path):
-    """A graph that saves a green picture, and then fails on one that is none."""
-    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    """A graph that saves a green image, and then fails on one that is none."""
+    (comfy.inputs / "broken.png").write_bytes(b"no image")
     path = tmp_path / "broken.json"
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}
     path.write_text(json.dumps({"1": empty_node(0x00FF00), "2": save_node("1"), "3": load, "4": save_node("3")}))
@@ -129,14 +129,14 @@ def test_what_a_failed_run_had_made_is_kept_and_stays_after_a_restart(client, co
     assert comfy.asked("POST", "/prompt") == 2
 
 
-def test_a_picture_that_a_failed_run_no_longer_has_is_missing_and_nothing_hangs(client, comfy, broken):
+def test_a_image_that_a_failed_run_no_longer_has_is_missing_and_nothing_hangs(client, comfy, broken):
     comfy.fail("/view", 404, times=100)
     with pytest.raises(RunFailed) as caught:
         client.run(broken, timeout=60)
     assert caught.value.run.images[0].record.state == "missing"
 
 
-def test_a_picture_that_the_answer_does_not_list_is_dropped(client, comfy, two):
+def test_a_image_that_the_answer_does_not_list_is_dropped(client, comfy, two):
     stranger = comfy.folder / "output" / "stranger.png"
     stranger.parent.mkdir(parents=True, exist_ok=True)
     run = half_done(client, comfy, two)
@@ -184,13 +184,13 @@ def test_many_come_in_their_order_and_each_once(client, comfy, tmp_path):
     assert [image.bytes for image in run.images] == [path.read_bytes() for path in made]
 
 
-def test_a_full_disk_is_told_and_the_picture_comes_when_there_is_room(client, comfy, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_and_the_image_comes_when_there_is_room(client, comfy, tmp_path, monkeypatch):
     def full(*_, **__):
-        raise PictureError("the picture can't be kept: the disk is full")
+        raise ImageError("the image can't be kept: the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr("comflowy_nb.tracking.downloads.keep_received", full)
-        patch.setattr("comflowy_nb.tracking.downloads.keep_picture", full)
+        patch.setattr("comflowy_nb.tracking.downloads.keep_image", full)
         run = client.run(one_of(tmp_path, 8), timeout=60)
     assert run.status == "success"
     assert "the disk is full" in run.images[0].record.error
@@ -212,7 +212,7 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_a_kernel_killed_with_a_picture_in_memory_loses_nothing_and_leaves_nothing(comfy, two):
+def test_a_kernel_killed_with_a_image_in_memory_loses_nothing_and_leaves_nothing(comfy, two):
     comfy.wait_at("4")
     done = subprocess.run(
         [sys.executable, "-c", KILLED, comfy.url, two], capture_output=True, text=True, timeout=60, check=False
@@ -235,7 +235,7 @@ def test_a_history_that_can_not_be_written_at_the_end_catches_up(client, comfy, 
 
     def move(token, status, **changes):
         if status == "success" and len(refused) < 2:
-            refused.append(changes["pictures"])
+            refused.append(changes["images"])
             raise HistoryError("the history can't be written: the disk is full")
         return real(token, status, **changes)
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from comflowy_nb.errors import PictureError, SettingsError
+from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images import save
 from comflowy_nb.images.save import readable_name
-from comflowy_nb.images.store import keep_picture, picture_path
+from comflowy_nb.images.store import image_path, keep_image
 from comflowy_nb.services.base import Status
-from comflowy_nb.tracking.run import PictureRecord
+from comflowy_nb.tracking.run import ImageRecord
 
 
 def png(image, **text):
@@ -35,19 +35,19 @@ def noise():
 
 @pytest.fixture
 def done(library, intent, stream, output):
-    """`done([bytes, ...], ...)`: a run that is a success with these pictures kept; None is one that is missing."""
+    """`done([bytes, ...], ...)`: a run that is a success with these images kept; None is one that is missing."""
 
     def make(contents, **changes):
         history = library.history
         record = history.claim(intent(**changes)).record
-        owed = [PictureRecord(index, "9", index) for index in range(len(contents))]
-        record = history.move(record.token, Status.SUCCESS, service_run_id="7", pictures=owed)
+        owed = [ImageRecord(index, "9", index) for index in range(len(contents))]
+        record = history.move(record.token, Status.SUCCESS, service_run_id="7", images=owed)
         for index, content in enumerate(contents):
             if content is None:
-                picture = replace(owed[index], state="missing", error="the host was refused")
+                image = replace(owed[index], state="missing", error="the host was refused")
             else:
-                picture = keep_picture(stream(content), folder=library.folder, token=record.token, output=output(index))
-            record = history.set_picture(record.token, picture)
+                image = keep_image(stream(content), folder=library.folder, token=record.token, output=output(index))
+            record = history.set_image(record.token, image)
         return library.run(record)
 
     return make
@@ -88,8 +88,8 @@ def test_an_older_note_of_ours_is_replaced(done, noise, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_other_kinds_are_copied_as_they_are_with_a_file_beside(done, picture, tmp_path, kind):
-    content = picture(kind)
+def test_other_kinds_are_copied_as_they_are_with_a_file_beside(done, image, tmp_path, kind):
+    content = image(kind)
     run = done([content])
     (path,) = run.save(tmp_path)
     assert path.read_bytes() == content
@@ -98,8 +98,8 @@ def test_other_kinds_are_copied_as_they_are_with_a_file_beside(done, picture, tm
     assert sorted(tmp_path.glob("r1*")) == sorted([path, beside])
 
 
-def test_saving_again_writes_nothing_twice_and_overwrites_nothing(done, picture, tmp_path):
-    run = done([picture()])
+def test_saving_again_writes_nothing_twice_and_overwrites_nothing(done, image, tmp_path):
+    run = done([image()])
     (first,) = run.save(tmp_path)
     assert run.save(tmp_path) == [first]
     first.write_text("mine")
@@ -109,47 +109,47 @@ def test_saving_again_writes_nothing_twice_and_overwrites_nothing(done, picture,
     assert run.save(tmp_path) == [second]
 
 
-def test_a_folder_of_that_name_is_left_alone(done, picture, tmp_path):
-    run = done([picture()])
-    name = f"{readable_name(run.record, run.record.pictures[0])}.png"
+def test_a_folder_of_that_name_is_left_alone(done, image, tmp_path):
+    run = done([image()])
+    name = f"{readable_name(run.record, run.record.images[0])}.png"
     (tmp_path / name).mkdir()
     (path,) = run.save(tmp_path)
     assert path.name.endswith(" (2).png")
 
 
-def test_a_missing_picture_is_told_and_the_others_are_saved(done, picture, tmp_path):
-    run = done([picture(), None, picture(size=(50, 50))])
-    with pytest.raises(PictureError) as told:
+def test_a_missing_image_is_told_and_the_others_are_saved(done, image, tmp_path):
+    run = done([image(), None, image(size=(50, 50))])
+    with pytest.raises(ImageError) as told:
         run.save(tmp_path / "out")
     assert str(told.value) == (
-        "2 of 3 pictures saved in out; not on disk: r1[1] (the host was refused). %comflowy show r1 fetches them again"
+        "2 of 3 images saved in out; not on disk: r1[1] (the host was refused). %comflowy show r1 fetches them again"
     )
     assert sorted(path.name[-6:] for path in (tmp_path / "out").iterdir()) == ["_0.png", "_2.png"]
 
 
-def test_a_picture_deleted_since_is_missing_too(done, picture, library, tmp_path):
-    run = done([picture()])
-    picture_path(library.folder, run.record.pictures[0]).unlink()
-    with pytest.raises(PictureError, match=r"0 of 1 pictures saved.*r1\[0\]\. %comflowy show r1"):
+def test_a_image_deleted_since_is_missing_too(done, image, library, tmp_path):
+    run = done([image()])
+    image_path(library.folder, run.record.images[0]).unlink()
+    with pytest.raises(ImageError, match=r"0 of 1 images saved.*r1\[0\]\. %comflowy show r1"):
         run.save(tmp_path)
 
 
-def test_a_run_without_pictures_says_so(library, intent, tmp_path):
+def test_a_run_without_images_says_so(library, intent, tmp_path):
     record = library.history.claim(intent()).record
-    with pytest.raises(PictureError, match=r"r1 has no pictures to save \(submitting\)"):
+    with pytest.raises(ImageError, match=r"r1 has no images to save \(submitting\)"):
         library.run(record).save(tmp_path)
 
 
-def test_a_damaged_original_is_told(done, picture, library, tmp_path):
-    run = done([picture()])
+def test_a_damaged_original_is_told(done, image, library, tmp_path):
+    run = done([image()])
     path = run.images[0].path
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(PictureError, match="truncated or damaged"):
+    with pytest.raises(ImageError, match="truncated or damaged"):
         run.save(tmp_path)
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_file(done, picture, tmp_path, monkeypatch):
-    run = done([picture()])
+def test_a_full_disk_is_told_and_leaves_no_half_file(done, image, tmp_path, monkeypatch):
+    run = done([image()])
     real = save.Path.open
 
     class Full(io.FileIO):
@@ -163,15 +163,15 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(done, picture, tmp_path, mo
             Full(self, mode.replace("b", "")) if self.parent == tmp_path else real(self, mode, *rest, **options)
         ),
     )
-    with pytest.raises(PictureError, match=r"r1 can't be saved in .*: the disk is full"):
+    with pytest.raises(ImageError, match=r"r1 can't be saved in .*: the disk is full"):
         run.save(tmp_path)
     assert list(tmp_path.glob("r1*")) == []
 
 
-def test_a_folder_that_is_a_file_is_told(done, picture, tmp_path):
+def test_a_folder_that_is_a_file_is_told(done, image, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PictureError, match="r1 can't be saved in file: File exists"):
-        done([picture()]).save(tmp_path / "file")
+    with pytest.raises(ImageError, match="r1 can't be saved in file: File exists"):
+        done([image()]).save(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -191,25 +191,25 @@ def test_a_folder_that_is_a_file_is_told(done, picture, tmp_path):
 )
 def test_names_say_what_was_set(history, intent, params, expected):
     record = history.claim(intent(params=params, set_params=tuple(params))).record
-    assert readable_name(record, PictureRecord(0, "9", 0)) == f"r1_default_{expected}_0"
+    assert readable_name(record, ImageRecord(0, "9", 0)) == f"r1_default_{expected}_0"
 
 
 def test_a_name_is_of_what_was_set_and_what_the_run_is_called(history, intent):
     record = history.claim(intent(set_params=(), name="best")).record
-    assert readable_name(record, PictureRecord(2, "9", 0)) == "r1_best_2"
+    assert readable_name(record, ImageRecord(2, "9", 0)) == "r1_best_2"
 
 
 def test_a_name_is_never_too_long(history, intent):
     params = {f"{n}::field{n}": "紫色の銀河" * 20 for n in range(100)}
     record = history.claim(intent(params=params, set_params=tuple(params), workflow="絵" * 300)).record
-    name = readable_name(record, PictureRecord(0, "9", 0))
+    name = readable_name(record, ImageRecord(0, "9", 0))
     assert name.startswith("r1_絵")
     assert len(name.encode()) <= 120
 
 
-def test_a_name_with_zip_is_a_zip_file(done, picture, tmp_path):
+def test_a_name_with_zip_is_a_zip_file(done, image, tmp_path):
     """`save r1 looks.zip` made a folder that was called looks.zip: every name was taken for a folder's."""
-    run = done([picture(), picture(size=(50, 50))])
+    run = done([image(), image(size=(50, 50))])
     assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks.zip"]
     with zipfile.ZipFile(tmp_path / "new" / "looks.zip") as archive:
         assert archive.testzip() is None
@@ -222,56 +222,56 @@ def test_a_name_with_zip_is_a_zip_file(done, picture, tmp_path):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["looks (2).zip", "looks.zip"]
 
 
-def test_a_zip_file_has_the_images_that_are_there(done, picture, tmp_path):
-    run = done([picture(), None])
-    with pytest.raises(PictureError, match=r"1 of 2 pictures saved in looks\.zip; not on disk"):
+def test_a_zip_file_has_the_images_that_are_there(done, image, tmp_path):
+    run = done([image(), None])
+    with pytest.raises(ImageError, match=r"1 of 2 images saved in looks\.zip; not on disk"):
         run.save(tmp_path / "looks.zip")
     with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
         assert len(archive.namelist()) == 1
 
 
 def test_a_run_without_images_leaves_no_zip_file(done, tmp_path):
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         done([None]).save(tmp_path / "looks.zip")
     assert not list(tmp_path.glob("*.zip"))
 
 
-def test_an_image_name_is_the_file_of_one_image(done, picture, tmp_path):
+def test_an_image_name_is_the_file_of_one_image(done, image, tmp_path):
     """`r.save("x.png")` made a folder x.png with the image inside."""
-    run = done([picture()])
+    run = done([image()])
     (path,) = run.save(tmp_path / "new" / "x.png")
     assert path == tmp_path / "new" / "x.png"
     with Image.open(path) as copy:
         assert json.loads(copy.info["comflowy"])["params"] == run.params
-    jpeg = done([picture("JPEG")], key="another")
+    jpeg = done([image("JPEG")], key="another")
     assert jpeg.save(tmp_path / "x.JPEG") == [tmp_path / "x.JPEG"]
     assert (tmp_path / "x.JPEG").read_bytes() == jpeg.images[0].bytes
 
 
-def test_an_image_name_for_several_images_says_what_to_type(done, picture, tmp_path):
-    run = done([picture(), picture(size=(50, 50))])
+def test_an_image_name_for_several_images_says_what_to_type(done, image, tmp_path):
+    run = done([image(), image(size=(50, 50))])
     with pytest.raises(SettingsError, match=r"2 images.*x\.zip.*%comflowy save r1\[0\] x\.png"):
         run.save(tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
 
 
-def test_an_image_name_of_another_kind_says_what_to_type(done, picture, tmp_path):
-    run = done([picture()])
+def test_an_image_name_of_another_kind_says_what_to_type(done, image, tmp_path):
+    run = done([image()])
     with pytest.raises(SettingsError, match=r"r1\[0\] is a PNG image: use x\.png"):
         run.save(tmp_path / "x.jpg")
 
 
 @pytest.mark.parametrize("name", ["looks.tar.gz", "looks.html", "looks.json", "looks.MP4"])
-def test_a_name_of_another_file_is_an_error(done, picture, tmp_path, name):
-    run = done([picture()])
+def test_a_name_of_another_file_is_an_error(done, image, tmp_path, name):
+    run = done([image()])
     with pytest.raises(SettingsError, match="zip"):
         run.save(tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("name", ["out.v2", "2026.11.28", "looks.zip", "there.png"])
-def test_a_folder_may_have_dots_in_its_name(done, picture, tmp_path, name):
+def test_a_folder_may_have_dots_in_its_name(done, image, tmp_path, name):
     if "." in name and name.rpartition(".")[2] in {"zip", "png"}:
         (tmp_path / name).mkdir()
-    (path,) = done([picture()]).save(tmp_path / name)
+    (path,) = done([image()]).save(tmp_path / name)
     assert path.parent == tmp_path / name

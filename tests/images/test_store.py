@@ -18,20 +18,20 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFile
 
-from comflowy_nb.errors import PictureError, ServerError
+from comflowy_nb.errors import ImageError, ServerError
 from comflowy_nb.images import atomic_files as receiving
 from comflowy_nb.images.sidecar import write_sidecar
-from comflowy_nb.images.store import adopt_picture, keep_picture, picture_path, thumbnail_path
+from comflowy_nb.images.store import adopt_image, image_path, keep_image, thumbnail_path
 from comflowy_nb.services.base import Status
 from comflowy_nb.settings import settings
-from comflowy_nb.tracking.run import PictureRecord
+from comflowy_nb.tracking.run import ImageRecord
 
 TOKEN = "0a5e8f0c-1111-4222-8333-444455556666"
 
 
 @pytest.fixture
 def folder(home):
-    return home / "pictures"
+    return home / "images"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def keep(folder, stream, output):
 
     def receive(content, *, index=0, **options):
         made = content if hasattr(content, "chunks") else stream(content, **options)
-        return keep_picture(made, folder=folder, token=TOKEN, output=output(index), settings=settings)
+        return keep_image(made, folder=folder, token=TOKEN, output=output(index), settings=settings)
 
     return receive
 
@@ -54,11 +54,11 @@ def flip(content, position):
 
 
 @pytest.mark.parametrize(("kind", "extension"), [("PNG", "png"), ("JPEG", "jpg"), ("WEBP", "webp")])
-def test_a_picture_is_kept_byte_for_byte(folder, keep, picture, kind, extension):
-    content = picture(kind)
+def test_a_image_is_kept_byte_for_byte(folder, keep, image, kind, extension):
+    content = image(kind)
     record = keep(content)
     month = time.strftime("%Y-%m", time.gmtime())
-    assert record == PictureRecord(
+    assert record == ImageRecord(
         0,
         "9",
         0,
@@ -70,44 +70,44 @@ def test_a_picture_is_kept_byte_for_byte(folder, keep, picture, kind, extension)
         height_px=64,
         format=kind,
     )
-    assert picture_path(folder, record).read_bytes() == content
+    assert image_path(folder, record).read_bytes() == content
     assert files(folder) == sorted(f"{TOKEN}_0.{end}" for end in (extension, "t256.jpg", "t512.jpg"))
 
 
-def test_a_picture_without_a_length_is_kept(keep, picture):
-    assert keep(picture(), length=None, piece=100).state == "kept"
+def test_a_image_without_a_length_is_kept(keep, image):
+    assert keep(image(), length=None, piece=100).state == "kept"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("length", ["known", "unknown", "wrong"])
-def test_a_truncated_picture_leaves_nothing_behind(folder, keep, picture, kind, length):
-    whole = picture(kind, size=(300, 200))
+def test_a_truncated_image_leaves_nothing_behind(folder, keep, image, kind, length):
+    whole = image(kind, size=(300, 200))
     cut = whole[: len(whole) * 6 // 10]
     told = {"known": len(whole), "unknown": None, "wrong": len(cut)}[length]
-    with pytest.raises(PictureError, match="cut short" if length == "known" else "truncated or damaged"):
+    with pytest.raises(ImageError, match="cut short" if length == "known" else "truncated or damaged"):
         keep(cut, length=told)
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_notebook_that_told_pillow_to_forgive_truncation_changes_nothing(folder, keep, picture, kind, monkeypatch):
+def test_a_notebook_that_told_pillow_to_forgive_truncation_changes_nothing(folder, keep, image, kind, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    whole = picture(kind, size=(300, 200))
-    with pytest.raises(PictureError, match="truncated or damaged"):
+    whole = image(kind, size=(300, 200))
+    with pytest.raises(ImageError, match="truncated or damaged"):
         keep(whole[: len(whole) * 6 // 10], length=None)
     assert files(folder) == []
     assert keep(whole).state == "kept"
 
 
-def test_a_png_without_its_end_is_truncated(keep, picture):
-    with pytest.raises(PictureError, match="truncated or damaged"):
-        keep(picture()[:-12], length=None)
+def test_a_png_without_its_end_is_truncated(keep, image):
+    with pytest.raises(ImageError, match="truncated or damaged"):
+        keep(image()[:-12], length=None)
 
 
 @pytest.mark.parametrize("where", [0.2, 0.5, 0.9])
-def test_a_flipped_bit_in_a_png_is_found(folder, keep, picture, where):
-    content = picture(size=(300, 200))
-    with pytest.raises(PictureError, match="truncated or damaged"):
+def test_a_flipped_bit_in_a_png_is_found(folder, keep, image, where):
+    content = image(size=(300, 200))
+    with pytest.raises(ImageError, match="truncated or damaged"):
         keep(flip(content, int(len(content) * where)))
     assert files(folder) == []
 
@@ -128,21 +128,21 @@ def test_a_small_file_of_too_many_pixels_is_kept_and_not_decoded(folder, keep, s
         warnings.simplefilter("error")  # Pillow's own warning would come before its decoding
         record = keep(huge_png(*size))
     assert (record.state, record.width_px, record.height_px) == ("kept", *size)
-    assert "picture_max_px" in record.error
+    assert "image_max_px" in record.error
     assert files(folder) == [f"{TOKEN}_0.png"]
-    with pytest.raises(PictureError, match=r"no thumbnail.*picture_max_px"):
+    with pytest.raises(ImageError, match=r"no thumbnail.*image_max_px"):
         thumbnail_path(folder, record, 256)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "lossless WEBP", "WEBP with Exif"])
-def test_the_pixel_limit_is_a_setting(folder, keep, picture, kind):
-    content = picture(kind) if " " not in kind else webp_of(kind)
-    settings.picture_max_px = 96 * 64 - 1
+def test_the_pixel_limit_is_a_setting(folder, keep, image, kind):
+    content = image(kind) if " " not in kind else webp_of(kind)
+    settings.image_max_px = 96 * 64 - 1
     record = keep(content)
     assert (record.state, record.width_px, record.height_px) == ("kept", 96, 64)
     assert "96 x 64 pixels" in record.error
     assert len(files(folder)) == 1
-    settings.picture_max_px = 96 * 64
+    settings.image_max_px = 96 * 64
     assert thumbnail_path(folder, record, 256).exists()
     assert keep(content).error is None
 
@@ -156,17 +156,17 @@ def webp_of(kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_truncated_file_of_too_many_pixels_leaves_nothing_behind(folder, keep, picture, kind):
-    settings.picture_max_px = 100
-    whole = picture(kind, size=(300, 200))
-    with pytest.raises(PictureError, match="truncated or damaged"):
+def test_a_truncated_file_of_too_many_pixels_leaves_nothing_behind(folder, keep, image, kind):
+    settings.image_max_px = 100
+    whole = image(kind, size=(300, 200))
+    with pytest.raises(ImageError, match="truncated or damaged"):
         keep(whole[: len(whole) * 6 // 10], length=None)
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_a_file_above_the_limit_is_given_up_while_it_comes(folder, keep, picture, stream, told):
-    settings.picture_max_bytes = 4096
+def test_a_file_above_the_limit_is_given_up_while_it_comes(folder, keep, image, stream, told):
+    settings.image_max_bytes = 4096
     came = []
 
     class Endless(stream):
@@ -175,16 +175,16 @@ def test_a_file_above_the_limit_is_given_up_while_it_comes(folder, keep, picture
                 came.append(1)
                 yield bytes(1024)
 
-    with pytest.raises(PictureError, match=r"larger than 0\.0039\d* MiB"):
+    with pytest.raises(ImageError, match=r"larger than 0\.0039\d* MiB"):
         keep(Endless(b"", length=100 * 1024 if told else None))
     assert len(came) == (0 if told else 5)
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("length", [90_000, 100])
-def test_a_body_that_is_not_as_long_as_told_is_refused(folder, keep, picture, length):
-    with pytest.raises(PictureError, match=f"of {length} bytes"):
-        keep(picture(), length=length)
+def test_a_body_that_is_not_as_long_as_told_is_refused(folder, keep, image, length):
+    with pytest.raises(ImageError, match=f"of {length} bytes"):
+        keep(image(), length=length)
     assert files(folder) == []
 
 
@@ -208,20 +208,20 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
 )
 def test_what_is_not_one_of_the_three_kinds_is_not_shown_to_pillow(folder, keep, content, what, monkeypatch):
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
-    with pytest.raises(PictureError, match=f"it is {what}.*not a picture this version keeps"):
+    with pytest.raises(ImageError, match=f"it is {what}.*not an image this version keeps"):
         keep(content)
     assert files(folder) == []
 
 
 def test_an_empty_body_is_refused(folder, keep):
-    with pytest.raises(PictureError, match="empty"):
+    with pytest.raises(ImageError, match="empty"):
         keep(b"", length=None)
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("magic", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"])
-def test_magic_bytes_alone_are_no_picture(keep, magic):
-    with pytest.raises(PictureError, match="truncated or damaged"):
+def test_magic_bytes_alone_are_no_image(keep, magic):
+    with pytest.raises(ImageError, match="truncated or damaged"):
         keep(magic + b"<html>not really</html>")
 
 
@@ -230,12 +230,12 @@ def test_an_animation_is_left_for_later(folder, keep, kind):
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     buffer = io.BytesIO()
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(PictureError, match="animation"):
+    with pytest.raises(ImageError, match="animation"):
         keep(buffer.getvalue())
     assert files(folder) == []
 
 
-def test_of_a_jpeg_of_several_pictures_the_first_is_read(folder, keep):
+def test_of_a_jpeg_of_several_images_the_first_is_read(folder, keep):
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     buffer = io.BytesIO()
     frames[0].save(buffer, "MPO", save_all=True, append_images=frames[1:])
@@ -246,31 +246,31 @@ def test_of_a_jpeg_of_several_pictures_the_first_is_read(folder, keep):
     assert blue < 100
 
 
-def test_a_connection_that_breaks_leaves_nothing_behind(folder, keep, picture, stream):
+def test_a_connection_that_breaks_leaves_nothing_behind(folder, keep, image, stream):
     class Broken(stream):
         def chunks(self):
             yield self.content[:100]
             raise ServerError("the connection broke")
 
     with pytest.raises(ServerError):
-        keep(Broken(picture()))
+        keep(Broken(image()))
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_while_receiving_is_told_plainly(folder, keep, picture, monkeypatch, code):
+def test_a_full_disk_while_receiving_is_told_plainly(folder, keep, image, monkeypatch, code):
     def full(file, chunk):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(receiving, "_write_all", full)
-    with pytest.raises(PictureError, match="the disk is full"):
-        keep(picture())
+    with pytest.raises(ImageError, match="the disk is full"):
+        keep(image())
     assert files(folder) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_disk_too_full_for_thumbnails_still_keeps_the_picture(folder, keep, picture, monkeypatch):
-    content, real = picture(), Image.Image.save
+def test_a_disk_too_full_for_thumbnails_still_keeps_the_image(folder, keep, image, monkeypatch):
+    content, real = image(), Image.Image.save
 
     def save(self, path, *args, **options):
         path.touch()
@@ -280,51 +280,51 @@ def test_a_disk_too_full_for_thumbnails_still_keeps_the_picture(folder, keep, pi
     monkeypatch.setattr(Image.Image, "save", save)
     record = keep(content)
     assert files(folder) == [f"{TOKEN}_0.png"]
-    with pytest.raises(PictureError, match="the disk is full"):
+    with pytest.raises(ImageError, match="the disk is full"):
         thumbnail_path(folder, record, 256)
     monkeypatch.undo()
     assert thumbnail_path(folder, record, 256).exists()
 
 
-def test_a_folder_that_is_a_file_is_told_plainly(home, keep, picture):
+def test_a_folder_that_is_a_file_is_told_plainly(home, keep, image):
     home.mkdir(parents=True)
-    (home / "pictures").write_text("")
-    with pytest.raises(PictureError, match="can't be kept: Not a directory"):
-        keep(picture())
+    (home / "images").write_text("")
+    with pytest.raises(ImageError, match="can't be kept: Not a directory"):
+        keep(image())
 
 
 @pytest.mark.parametrize("token", ["../x", "a/b", "", "a.b", "a" * 65, "x\0"])
-def test_a_token_that_is_no_name_is_refused(folder, stream, output, picture, token):
-    with pytest.raises(PictureError, match="can't be a file's name"):
-        keep_picture(stream(picture()), folder=folder, token=token, output=output(), settings=settings)
+def test_a_token_that_is_no_name_is_refused(folder, stream, output, image, token):
+    with pytest.raises(ImageError, match="can't be a file's name"):
+        keep_image(stream(image()), folder=folder, token=token, output=output(), settings=settings)
 
 
 def test_a_record_that_points_outside_the_folder_is_refused(folder):
     for file in ("../history.sqlite", "/etc/passwd", "2026-01/../../x"):
-        with pytest.raises(PictureError, match="outside"):
-            picture_path(folder, PictureRecord(0, "9", 0, "kept", file))
+        with pytest.raises(ImageError, match="outside"):
+            image_path(folder, ImageRecord(0, "9", 0, "kept", file))
 
 
-def test_a_linked_month_that_leads_outside_is_refused(folder, keep, picture, tmp_path):
+def test_a_linked_month_that_leads_outside_is_refused(folder, keep, image, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     folder.mkdir(parents=True)
     (folder / time.strftime("%Y-%m", time.gmtime())).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PictureError, match="outside"):
-        keep(picture())
+    with pytest.raises(ImageError, match="outside"):
+        keep(image())
     assert files(tmp_path / "elsewhere") == []
 
 
 # -- what a killed download left -------------------------------------------------------------------------------------
 
 
-def test_the_part_of_a_killed_download_is_dropped(folder, keep, picture):
+def test_the_part_of_a_killed_download_is_dropped(folder, keep, image):
     month = folder / time.strftime("%Y-%m", time.gmtime())
     month.mkdir(parents=True)
     part, other = month / f"{TOKEN}_0.01234567.part", month / f"{TOKEN}_01.01234567.part"
     part.write_bytes(b"half a pic")
-    other.write_bytes(b"another picture on its way")
+    other.write_bytes(b"another image on its way")
     (folder / f"{TOKEN}_0.lock").touch()  # whoever was killed left it too
-    assert keep(picture()).state == "kept"
+    assert keep(image()).state == "kept"
     assert not part.exists()
     assert other.exists()
 
@@ -342,7 +342,7 @@ class Stream:
         {within}
         yield content[1000:]
 {before}
-images.keep_picture(Stream(), folder=Path(sys.argv[1]), token=sys.argv[2], output=Output(0, "9", 0, "u"))
+images.keep_image(Stream(), folder=Path(sys.argv[1]), token=sys.argv[2], output=Output(0, "9", 0, "u"))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -356,24 +356,24 @@ def kill_while_keeping(folder, content, *, within="pass", before=""):
     assert done.returncode == -9, done.stderr.decode()
 
 
-def test_killed_within_a_download_it_is_fetched_again(folder, keep, picture, output):
-    content = picture(size=(300, 200))
+def test_killed_within_a_download_it_is_fetched_again(folder, keep, image, output):
+    content = image(size=(300, 200))
     kill_while_keeping(folder, content, within=DIE)
     assert [name for name in files(folder) if name.endswith(".part")]
-    assert adopt_picture(folder=folder, token=TOKEN, output=output(), settings=settings) is None
-    assert picture_path(folder, keep(content)).read_bytes() == content
+    assert adopt_image(folder=folder, token=TOKEN, output=output(), settings=settings) is None
+    assert image_path(folder, keep(content)).read_bytes() == content
     assert files(folder) == [f"{TOKEN}_0.png", f"{TOKEN}_0.t256.jpg", f"{TOKEN}_0.t512.jpg"]
 
 
-def test_killed_between_file_and_row_the_file_is_taken(folder, keep, picture, output, stream):
-    content = picture(size=(300, 200))
+def test_killed_between_file_and_row_the_file_is_taken(folder, keep, image, output, stream):
+    content = image(size=(300, 200))
     kill_while_keeping(folder, content)
-    adopted = adopt_picture(folder=folder, token=TOKEN, output=output(), settings=settings)
+    adopted = adopt_image(folder=folder, token=TOKEN, output=output(), settings=settings)
     assert adopted.sha256 == hashlib.sha256(content).hexdigest()
 
     class Unread(stream):
         def chunks(self):
-            pytest.fail("the picture was asked for again")
+            pytest.fail("the image was asked for again")
 
     assert keep(Unread(content)) == adopted
 
@@ -381,23 +381,23 @@ def test_killed_between_file_and_row_the_file_is_taken(folder, keep, picture, ou
 @pytest.mark.parametrize(
     "damage", [lambda content: content[:500], lambda content: b"", lambda content: flip(content, 800)]
 )
-def test_a_damaged_file_without_a_row_is_not_taken_but_fetched_again(folder, keep, picture, output, damage):
-    content = picture(size=(300, 200))
-    path = picture_path(folder, keep(content))
+def test_a_damaged_file_without_a_row_is_not_taken_but_fetched_again(folder, keep, image, output, damage):
+    content = image(size=(300, 200))
+    path = image_path(folder, keep(content))
     path.write_bytes(damage(content))
-    assert adopt_picture(folder=folder, token=TOKEN, output=output(), settings=settings) is None
+    assert adopt_image(folder=folder, token=TOKEN, output=output(), settings=settings) is None
     assert keep(content).sha256 == hashlib.sha256(content).hexdigest()
     assert path.read_bytes() == content
 
 
-def test_a_file_that_is_not_as_long_as_the_service_says_is_not_taken(folder, keep, picture):
-    keep(picture(size=(30, 20)))
-    content = picture(size=(300, 200))
+def test_a_file_that_is_not_as_long_as_the_service_says_is_not_taken(folder, keep, image):
+    keep(image(size=(30, 20)))
+    content = image(size=(300, 200))
     assert keep(content).sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_two_who_receive_the_same_picture_end_with_one(folder, keep, picture, stream):
-    content = picture(size=(300, 200))
+def test_two_who_receive_the_same_image_end_with_one(folder, keep, image, stream):
+    content = image(size=(300, 200))
     begun, go_on, records = threading.Event(), threading.Event(), []
 
     class Slow(stream):
@@ -432,8 +432,8 @@ def test_two_who_receive_the_same_picture_end_with_one(folder, keep, picture, st
         ((40, 30), {512: (40, 30), 256: (40, 30)}),
     ],
 )
-def test_thumbnails_fit_and_never_grow(folder, keep, picture, size, expected):
-    record = keep(picture(size=size))
+def test_thumbnails_fit_and_never_grow(folder, keep, image, size, expected):
+    record = keep(image(size=size))
     for size_px, fitted in expected.items():
         with Image.open(thumbnail_path(folder, record, size_px)) as thumbnail:
             assert (thumbnail.format, thumbnail.mode) == ("JPEG", "RGB")
@@ -480,39 +480,39 @@ def test_every_mode_has_a_thumbnail_with_alpha_on_white(folder, keep, content, c
         assert all(abs(a - b) <= 4 for a, b in zip(got, colour, strict=True)), got
 
 
-def test_a_thumbnail_that_is_gone_is_made_again(folder, keep, picture):
-    record = keep(picture())
+def test_a_thumbnail_that_is_gone_is_made_again(folder, keep, image):
+    record = keep(image())
     path = thumbnail_path(folder, record, 512)
     before = path.read_bytes()
     path.unlink()
     assert thumbnail_path(folder, record, 512).read_bytes() == before
 
 
-def test_a_thumbnail_of_nothing_is_an_error(folder, keep, picture):
-    record = keep(picture())
+def test_a_thumbnail_of_nothing_is_an_error(folder, keep, image):
+    record = keep(image())
     for path in folder.rglob(f"{TOKEN}_0.*"):
         path.unlink()
-    with pytest.raises(PictureError, match=r"\[0\] is not on disk any more"):
+    with pytest.raises(ImageError, match=r"\[0\] is not on disk any more"):
         thumbnail_path(folder, record, 256)
-    with pytest.raises(PictureError, match=r"\[1\] is not on disk: the host was refused"):
-        thumbnail_path(folder, PictureRecord(1, "9", 1, "missing", error="the host was refused"), 256)
+    with pytest.raises(ImageError, match=r"\[1\] is not on disk: the host was refused"):
+        thumbnail_path(folder, ImageRecord(1, "9", 1, "missing", error="the host was refused"), 256)
 
 
 # -- the sidecar -----------------------------------------------------------------------------------------------------
 
 
-def test_the_sidecar_tells_what_made_the_pictures(folder, keep, picture, history, intent):
+def test_the_sidecar_tells_what_made_the_images(folder, keep, image, history, intent):
     run = history.claim(intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")).record
     assert write_sidecar(folder, run) is None
     history.move(TOKEN, Status.WAITING, service_run_id="77")
-    owed = [PictureRecord(0, "9", 0), PictureRecord(1, "9", 1)]
-    history.move(TOKEN, Status.SUCCESS, pictures=owed)
-    content = picture()
-    record = history.set_picture(TOKEN, keep(content))
+    owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1)]
+    history.move(TOKEN, Status.SUCCESS, images=owed)
+    content = image()
+    record = history.set_image(TOKEN, keep(content))
     path = write_sidecar(folder, record)
     told = json.loads(path.read_text())
     assert path.name == f"{TOKEN}.json"
-    assert path.parent == picture_path(folder, record.pictures[0]).parent
+    assert path.parent == image_path(folder, record.images[0]).parent
     assert told["params"] == run.params
     assert (told["ref"], told["workflow"], told["service"], told["service_run_id"], told["name"]) == (
         "r1",
@@ -521,11 +521,11 @@ def test_the_sidecar_tells_what_made_the_pictures(folder, keep, picture, history
         "77",
         "best",
     )
-    assert told["pictures"][0]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert told["images"][0]["sha256"] == hashlib.sha256(content).hexdigest()
     assert told["created_at"].endswith("Z")
-    assert [entry["state"] for entry in told["pictures"]] == ["kept", "expected"]
+    assert [entry["state"] for entry in told["images"]] == ["kept", "expected"]
     assert "127.0.0.1" not in path.read_text()
-    record = history.set_picture(TOKEN, replace(owed[1], state="missing", error="gone"))
+    record = history.set_image(TOKEN, replace(owed[1], state="missing", error="gone"))
     assert write_sidecar(folder, record) == path
-    assert json.loads(path.read_text())["pictures"][1]["error"] == "gone"
+    assert json.loads(path.read_text())["images"][1]["error"] == "gone"
     assert not list(folder.rglob("*.part"))

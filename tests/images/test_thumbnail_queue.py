@@ -51,7 +51,7 @@ def queue(hours):
     return ThumbnailQueue(hours)
 
 
-def test_they_are_made_once_no_picture_has_come_for_a_moment(hours, queue):
+def test_they_are_made_once_no_image_has_come_for_a_moment(hours, queue):
     made = []
     for number in range(3):
         hours.pass_to(100 + number * QUIET_S * 0.9)

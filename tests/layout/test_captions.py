@@ -24,7 +24,7 @@ def test_seeds_are_whole_numbers_in_fields_called_so():
     }  # fmt: skip
 
 
-def test_a_picture_is_written_as_its_name():
+def test_a_image_is_written_as_its_name():
     assert write_value(InputImage("sky.png", "0" * 64, bytes)) == "sky.png"
 
 

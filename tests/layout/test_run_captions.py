@@ -6,19 +6,19 @@ import pytest
 
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.services.base import Problem, Status
-from comflowy_nb.tracking.run import PictureRecord, RunRecord
+from comflowy_nb.tracking.run import ImageRecord, RunRecord
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
 
 
 def record(number=1, *nodes, params=None, set_params=None, status=Status.SUCCESS, **changes):
     params = params or {}
-    pictures = tuple(
-        PictureRecord(index, node, 0, "kept", f"{index}.png", "0", 1, 64, 64, "PNG") for index, node in enumerate(nodes)
+    images = tuple(
+        ImageRecord(index, node, 0, "kept", f"{index}.png", "0", 1, 64, 64, "PNG") for index, node in enumerate(nodes)
     )
     return RunRecord(
         token=f"t{number}", number=number, identity="i", origin="o", service="s", workflow="default", workflow_id=None,
-        params=params, key="k", status=status, created_at=0, owner="me", pictures=changes.pop("pictures", pictures),
+        params=params, key="k", status=status, created_at=0, owner="me", images=changes.pop("images", images),
         set_params=tuple(params if set_params is None else set_params), **changes,
     )  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_a_caption_has_what_was_set_the_seed_and_the_reference():
     assert text(sheet(one).foot) == ["sampler_name euler", f"text {PROMPT}", "default · seed 42 · r7"]
 
 
-def test_a_seed_that_was_not_sent_is_the_one_the_picture_tells():
+def test_a_seed_that_was_not_sent_is_the_one_the_image_tells():
     assert text(sheet(record(1, "9"), seeds={"3::seed": 156680208700286}).foot) == [
         "default · seed 156680208700286 · r1"
     ]
@@ -54,24 +54,24 @@ def test_one_node_has_no_heading_and_several_have_their_titles():
     titles = {"9": "Save Image", "12": ""}
     both = sheet(record(1, "9", "9", "12", None, None), titles=titles).sections
     assert [section.title or section.cells[0].title for section in both] == [
-        "Save Image (9)", "node 12", "other pictures"
+        "Save Image (9)", "node 12", "other images"
     ]  # fmt: skip
 
 
-def test_nodes_with_one_picture_each_stand_side_by_side():
+def test_nodes_with_one_image_each_stand_side_by_side():
     (section,) = sheet(record(1, "9", "12"), titles={"9": "Save", "12": "Preview"}).sections
     assert [cell.title for cell in section.cells] == ["Save (9)", "Preview (12)"]
 
 
-def test_one_picture_of_a_run_is_named_as_such():
+def test_one_image_of_a_run_is_named_as_such():
     shown = sheet(record(1, "9", "9"), only=[1])
-    assert [tile.picture for section in shown.sections for cell in section.cells for tile in cell.tiles] == [1]
+    assert [tile.image for section in shown.sections for cell in section.cells for tile in cell.tiles] == [1]
     assert text(shown.foot)[-1].endswith("r1[1]")
 
 
-def test_a_missing_picture_says_why_and_what_to_do():
-    lost = (PictureRecord(0, "9", 0, "missing", error="cut short"),)
-    (tile,) = sheet(record(3, pictures=lost)).sections[0].cells[0].tiles
+def test_a_missing_image_says_why_and_what_to_do():
+    lost = (ImageRecord(0, "9", 0, "missing", error="cut short"),)
+    (tile,) = sheet(record(3, images=lost)).sections[0].cells[0].tiles
     assert tile.note == "r3[0] is missing: cut short. %comflowy show r3 fetches it again."
     assert tile.is_error
 
@@ -82,10 +82,10 @@ def test_a_missing_picture_says_why_and_what_to_do():
         (Status.FAILED, "failed: node 3 (KSampler): out of memory"),
         (Status.RUNNING, "running"),
         (Status.UNKNOWN, "unknown: we can't tell whether the service took it"),
-        (Status.SUCCESS, "success, without any picture"),
+        (Status.SUCCESS, "success, without any image"),
     ],
 )
-def test_a_run_without_pictures_shows_its_state(status, note):
+def test_a_run_without_images_shows_its_state(status, note):
     problem = Problem("out of memory", "3", "KSampler") if status is Status.FAILED else None
     (tile,) = sheet(record(1, status=status, problem=problem)).sections[0].cells[0].tiles
     assert tile.note == note
@@ -110,6 +110,6 @@ def test_long_texts_become_letters_with_the_differing_words_strong():
     assert strong == ["B", "vase", "vase,"]
 
 
-def test_a_mosaic_holds_all_pictures_of_a_run():
+def test_a_mosaic_holds_all_images_of_a_run():
     shown = sheet_of_runs([record(1, "9", "9", "12"), record(2, "9")], seeds=[{}, {}])
     assert [len(cell.tiles) for cell in shown.sections[0].cells] == [3, 1]

@@ -148,7 +148,7 @@ def test_drawn_seeds_stand_below_their_index_where_all_have_room():
     swept = SimpleNamespace(axes=laid_out, cells=cells, workflow="w", name=None, ref="s1", record=object())
     page, _ = place(swept)
     assert {"1", "2", "3", "18446744073709551615", "7", "8"} <= set(written(page))
-    narrow, _ = place(swept, pictures=[((64, 64),)])
+    narrow, _ = place(swept, images=[((64, 64),)])
     assert "7" not in written(narrow)
 
 
@@ -170,7 +170,7 @@ def test_one_axis_flows_and_names_each_value():
 
 
 def test_a_high_and_narrow_grid_goes_on_beside_itself():
-    page, _ = place(sweep_of(axis("3::cfg", [1, 2]), axis("3::seed", list(range(60)))), pictures=[((512, 512),)])
+    page, _ = place(sweep_of(axis("3::cfg", [1, 2]), axis("3::seed", list(range(60)))), images=[((512, 512),)])
     assert page.of == 1
     assert len(page.slots) == 120
     assert written(page).count("seed") == written(page).count("cfg") > 1
@@ -186,10 +186,10 @@ def test_no_axis_is_one_cell():
 @pytest.mark.parametrize(
     "shape", [(1,), (3,), (7,), (40,), (2, 2), (4, 3), (12, 12), (30, 3), (2, 60), (3, 2, 5), (2, 2, 2, 3)]
 )
-@pytest.mark.parametrize("picture", [(512, 512), (1024, 512), (64, 64), (384, 1024)])
-def test_cells_never_overlap_and_stay_on_the_page(shape, picture):
+@pytest.mark.parametrize("image", [(512, 512), (1024, 512), (64, 64), (384, 1024)])
+def test_cells_never_overlap_and_stay_on_the_page(shape, image):
     swept = sweep_of(*(axis(f"3::axis{n}", list(range(size))) for n, size in enumerate(shape)))
-    page, _ = place(swept, pictures=[(picture,)])
+    page, _ = place(swept, images=[(image,)])
     assert len(page.slots) == len(swept.cells)
     assert page.height <= PAGE_PX
     for slot in page.slots:
@@ -207,11 +207,11 @@ def test_cells_never_overlap_and_stay_on_the_page(shape, picture):
 
 def test_a_thousand_cells_are_pages_that_together_have_every_cell():
     swept = sweep_of(axis("3::cfg", list(range(25))), axis("3::steps", list(range(40))))
-    first, _ = place(swept, pictures=[((512, 512),)])
+    first, _ = place(swept, images=[((512, 512),)])
     assert first.of > 1
     shown = []
     for number in range(1, first.of + 1):
-        page, _ = place(swept, pictures=[((512, 512),)], page=number)
+        page, _ = place(swept, images=[((512, 512),)], page=number)
         assert page.height <= PAGE_PX + LINE_PX
         assert any(text.startswith(f"page {number} of {first.of}") for text in written(page))
         shown += [slot.number for slot in page.slots]
@@ -223,7 +223,7 @@ def test_a_thousand_cells_are_pages_that_together_have_every_cell():
 def test_the_legend_of_a_page_tells_only_what_is_on_it():
     texts = [f"{LONG.format(n, n)} and {n}" for n in range(40)]
     swept = sweep_of(axis("3::cfg", list(range(12))), axis("6::text", texts))
-    first, sheet = place(swept, pictures=[((512, 512),)])
+    first, sheet = place(swept, images=[((512, 512),)])
     assert first.of > 1
     rows = {cell.at[1] for cell in swept.cells if cell.number in {slot.number for slot in first.slots}}
     letters = {sheet.y.values[row].text for row in rows}

@@ -22,7 +22,7 @@ from comflowy_nb.notebook.commands import runs as runs_commands
 from comflowy_nb.notebook.commands import sweep as sweep_command
 from comflowy_nb.notebook.display import views
 from comflowy_nb.services.base import Status
-from comflowy_nb.tracking.run import PictureRecord, Run, RunRecord
+from comflowy_nb.tracking.run import ImageRecord, Run, RunRecord
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
 
@@ -141,31 +141,31 @@ def sandbox(shell, shared_home, monkeypatch, cell, handles):
 
 
 class Folder:
-    """A pictures' folder that runs can be made in."""
+    """A images' folder that runs can be made in."""
 
     def __init__(self, root):
         self.root = root
         self.count = 0
 
-    def picture_path(self, picture):
-        return self.root / picture.file
+    def image_path(self, image):
+        return self.root / image.file
 
-    def run(self, *pictures, params=None, set_params=None, status=Status.SUCCESS, missing=None, **changes):
-        """A run with pictures (node, width, height); `missing` maps an index to why."""
+    def run(self, *images, params=None, set_params=None, status=Status.SUCCESS, missing=None, **changes):
+        """A run with images (node, width, height); `missing` maps an index to why."""
         self.count += 1
         number = changes.pop("number", self.count)
         params = {"6::text": PROMPT} if params is None else params
         records = []
-        for index, (node, width, height) in enumerate(pictures):
+        for index, (node, width, height) in enumerate(images):
             if missing and index in missing:
-                records.append(PictureRecord(index, node, 0, "missing", error=missing[index]))
+                records.append(ImageRecord(index, node, 0, "missing", error=missing[index]))
                 continue
             name = f"token{number}_{index}.png"
             wave = np.linspace(0, 255, width * height * 3).reshape(height, width, 3).astype("uint8")
             image = Image.fromarray(wave)
             image.save(self.root / name)
             make_thumbnails(image, self.root / name, quality=85)
-            records.append(PictureRecord(index, node, 0, "kept", name, "0" * 64, 1, width, height, "PNG"))
+            records.append(ImageRecord(index, node, 0, "kept", name, "0" * 64, 1, width, height, "PNG"))
         now = time.time()
         record = RunRecord(
             token=f"token{number}",
@@ -182,7 +182,7 @@ class Folder:
             finished_at=changes.pop("finished_at", None if status.is_live else now),
             owner="me",
             set_params=tuple(params if set_params is None else set_params),
-            pictures=tuple(records),
+            images=tuple(records),
             **changes,
         )
         return Run(record, self)

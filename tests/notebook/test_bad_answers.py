@@ -157,13 +157,13 @@ def test_checks_that_go_wrong_end_nothing(connected, api):
 @pytest.mark.parametrize(
     ("path", "answer", "told"),
     [
-        ("/pictures/a.png", reply(png()[:60]), "missing"),
-        ("/pictures/a.png", html(), "missing"),
-        ("/pictures/a.png", reply(b"%!PS-Adobe EPSF"), "missing"),
-        ("/pictures/a.png", reply(b"", 404), "missing"),
+        ("/images/a.png", reply(png()[:60]), "missing"),
+        ("/images/a.png", html(), "missing"),
+        ("/images/a.png", reply(b"%!PS-Adobe EPSF"), "missing"),
+        ("/images/a.png", reply(b"", 404), "missing"),
     ],
 )
-def test_a_picture_that_is_none_leaves_a_success_that_says_so(connected, api, path, answer, told):
+def test_a_image_that_is_none_leaves_a_success_that_says_so(connected, api, path, answer, told):
     api.on(f"GET {path}", answer)
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
@@ -176,20 +176,20 @@ def test_a_picture_that_is_none_leaves_a_success_that_says_so(connected, api, pa
     assert api.count(RUN) == 1
 
 
-def test_a_huge_picture_is_kept_and_the_status_says_why_it_is_not_shown(connected, api):
-    """The status said that the picture was missing, and `show` never helped: it was thrown away after its download."""
-    settings.picture_max_px = 100
+def test_a_huge_image_is_kept_and_the_status_says_why_it_is_not_shown(connected, api):
+    """The status said that the image was missing, and `show` never helped: it was thrown away after its download."""
+    settings.image_max_px = 100
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
     assert "r1[0] is kept, without a thumbnail: it has 64 x 48 pixels" in cell.last[0]["text/plain"]
     assert cell.value.images[0].path.read_bytes() == png()
-    fetched = api.count("GET /pictures/a.png")
+    fetched = api.count("GET /images/a.png")
     shown = connected("%comflowy show r1")
     assert any("image/jpeg" in data for data in shown.last)
-    assert api.count("GET /pictures/a.png") == fetched
+    assert api.count("GET /images/a.png") == fetched
 
 
-def test_a_picture_on_a_file_address_is_not_fetched(connected, api, monkeypatch, tmp_path):
+def test_a_image_on_a_file_address_is_not_fetched(connected, api, monkeypatch, tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(png("black"))
     state = {"status": "success", "output_images": [f"file://{secret}"], "full_outputs": {}}

@@ -21,8 +21,8 @@ from waiting import wait_until
 
 from comflowy_nb import params_from
 from comflowy_nb.database.connection import Store
-from comflowy_nb.errors import FieldError, PictureError, RunFailed, RunRejected, SettingsError, WorkflowError
-from comflowy_nb.notebook.display.file_outputs import LARGEST_PREVIEW, inline_picture
+from comflowy_nb.errors import FieldError, ImageError, RunFailed, RunRejected, SettingsError, WorkflowError
+from comflowy_nb.notebook.display.file_outputs import LARGEST_PREVIEW, inline_image
 from comflowy_nb.notebook.display.status import status_line
 from comflowy_nb.notebook.display.views import RunView
 from comflowy_nb.notebook.form.controls import SelectionControl
@@ -136,7 +136,7 @@ def test_no_key_is_asked_for(home_server):
 
 
 def test_a_refused_and_a_failed_run_say_where_and_why(home_server, comfy, tmp_path):
-    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = empty_image() | {"1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}}
     (tmp_path / "load.json").write_text(json.dumps(graph))
     failed = home_server("%comflowy run load.json")
@@ -149,7 +149,7 @@ def test_a_refused_and_a_failed_run_say_where_and_why(home_server, comfy, tmp_pa
 
 
 def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, tmp_path):
-    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    (comfy.inputs / "broken.png").write_bytes(b"no image")
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My photo"}}
     saved = {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "big"}}
     (tmp_path / "chain.json").write_text(json.dumps(empty_image(0x00FF00) | {"3": load, "4": saved}))
@@ -196,7 +196,7 @@ def test_previews_change_the_screen_at_most_four_times_a_second(comfy, folder):
     view.__dict__.update(
         run=run, _in_kernel=True, _words={"how": "new", "drawn": None, "usual_s": None}, _label=None, _only=None,
         _note=None, _lock=threading.Lock(), _last=None, _last_s=float("-inf"), _finished=False, _status=handle,
-        _pictures=handle, _with_pictures=False,
+        _images=handle, _with_images=False,
     )  # fmt: skip
     began = time.monotonic()
     for number in range(300):
@@ -321,7 +321,7 @@ def test_an_interrupt_of_a_sweep_leaves_nothing_of_ours_and_all_of_others(home_s
         other.until_end(foreign)
 
 
-def test_from_a_picture_of_ours_nothing_is_sent_again(home_server, comfy, tmp_path):
+def test_from_a_image_of_ours_nothing_is_sent_again(home_server, comfy, tmp_path):
     first = home_server(f"%comflowy run default {SMALL} cfg=6.5 6::text='a \"bottle\"'")
     (tmp_path / "bottle.png").write_bytes(first.value.images[0].bytes)
     again = home_server("%comflowy run --from bottle.png")
@@ -375,22 +375,22 @@ def test_an_image_without_metadata_is_found_in_the_sidecar_when_the_history_is_g
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
     made = home_server("%comflowy run flat.json color=255").value
     with Store(tmp_path / "home").write() as connection:
-        connection.execute("DELETE FROM pictures")
+        connection.execute("DELETE FROM images")
     assert dict(params_from(made.images[0].path)) == {"1::color": 255}
     assert params_from(made.images[0].path).workflow == "flat"
 
 
 def test_an_image_that_nobody_knows_carries_no_workflow(home_server, comfy, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
-    with pytest.raises(PictureError, match=r"bare\.png carries no workflow"):
+    with pytest.raises(ImageError, match=r"bare\.png carries no workflow"):
         params_from("bare.png")
     assert isinstance(home_server("%comflowy run --from bare.png").error, WorkflowError)
 
 
-def test_from_a_picture_of_somebody_else(home_server, comfy, tmp_path):
+def test_from_a_image_of_somebody_else(home_server, comfy, tmp_path):
     with BareClient(comfy.url) as other:
         heard, _ = other.run(empty_image(0x0000FF))
-        (tmp_path / "theirs.png").write_bytes(other.picture(heard))
+        (tmp_path / "theirs.png").write_bytes(other.image(heard))
     cell = home_server("%comflowy run --from theirs.png color=255")
     assert cell.error is None
     assert cell.value.images[0].array()[0, 0].tolist() == [0, 0, 255]
@@ -401,7 +401,7 @@ def test_from_a_picture_of_somebody_else(home_server, comfy, tmp_path):
 
 
 def test_from_a_graph_file(home_server, comfy, tmp_path):
-    """`run --from x.json` said "there is no run x.json", though a picture that carries the same graph was taken."""
+    """`run --from x.json` said "there is no run x.json", though an image that carries the same graph was taken."""
     (tmp_path / "mine.json").write_text(json.dumps(empty_image(5)))
     cell = home_server("%comflowy run --from mine.json 1::width=32")
     assert cell.error is None, cell.error
@@ -412,7 +412,7 @@ def test_from_a_graph_file(home_server, comfy, tmp_path):
     assert "there is no file 'gone.json'" in str(home_server("%comflowy run --from gone.json").error)
 
 
-def test_the_cell_of_a_picture_is_accepted_though_its_values_are_of_other_types(home_server, comfy, tmp_path):
+def test_the_cell_of_a_image_is_accepted_though_its_values_are_of_other_types(home_server, comfy, tmp_path):
     """The cell that `params_from` printed for an old graph was refused: "'enable' is not true or false"."""
     graph = empty_image(5)
     comfy.nodes["EmptyImage"]["input"]["optional"] = {"on": ["BOOLEAN", {}], "at": ["FLOAT", {}]}
@@ -437,7 +437,7 @@ def test_from_a_run_of_a_file_that_is_gone(home_server, comfy, tmp_path):
     assert texts(home_server("%comflowy run --from first"))[0].startswith("same as r1")
 
 
-def test_a_picture_of_a_run_goes_into_another(home_server, comfy, tmp_path):
+def test_a_image_of_a_run_goes_into_another(home_server, comfy, tmp_path):
     (tmp_path / "flat.json").write_text(json.dumps(empty_image(255)))
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
@@ -453,7 +453,7 @@ def test_a_picture_of_a_run_goes_into_another(home_server, comfy, tmp_path):
     assert home_server("%comflowy run up.json 1::image=file:photo.png").value.images[0].array().shape == (20, 20, 3)
 
 
-def test_a_folder_of_pictures_is_an_axis(home_server, comfy, tmp_path):
+def test_a_folder_of_images_is_an_axis(home_server, comfy, tmp_path):
     (tmp_path / "refs").mkdir()
     for shade in (0, 30, 60):
         Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / "refs" / f"photo{shade}.png")
@@ -501,12 +501,12 @@ def test_the_address_and_the_headers_are_in_no_output(comfy, cell, monkeypatch, 
 @pytest.mark.parametrize(
     "content", [b"<svg onload=alert(1)>", b"GIF89a", b"", None, b"\xff\xd8\xff" + bytes(LARGEST_PREVIEW)]
 )
-def test_a_preview_that_is_no_small_picture_is_not_shown(content):
-    assert inline_picture(content) == ""
+def test_a_preview_that_is_no_small_image_is_not_shown(content):
+    assert inline_image(content) == ""
 
 
 def test_a_preview_leaves_its_attribute_by_no_byte():
-    shown = inline_picture(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
+    shown = inline_image(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
     assert "<script" not in shown
     assert shown.count("<") == 1
 

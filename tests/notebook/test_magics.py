@@ -19,19 +19,19 @@ def status_of(cell):
     return cell.last[0]["text/plain"]
 
 
-def test_the_api_page_s_example_gives_status_and_one_picture(sandbox):
+def test_the_api_page_s_example_gives_status_and_one_image(sandbox):
     cell = sandbox(
         "%%comflowy run default\n"
         '"3::sampler_name": "euler",\n'
         '"6::text": "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"\n'
     )
     assert cell.error is None
-    assert len(cell.handles) == 2, "status and pictures, and nothing by the value the cell ends in"
-    status, pictures = cell.last
+    assert len(cell.handles) == 2, "status and images, and nothing by the value the cell ends in"
+    status, images = cell.last
     ref = re.fullmatch(r"(r\d+) default - success in \d+\.?\d* s", status["text/plain"])
     assert ref
     assert set(status) == {"text/plain", "text/html"}
-    assert set(pictures) == {"text/plain", "image/jpeg"}
+    assert set(images) == {"text/plain", "image/jpeg"}
     assert cell.value.ref == ref[1]
     assert cell.value.params == {
         "3::sampler_name": "euler",
@@ -43,7 +43,7 @@ def test_the_api_page_s_example_gives_status_and_one_picture(sandbox):
         "sampler_name: euler\n"
     )
     assert status_of(again) == f"same as {ref[1]}, nothing sent; --fresh runs it again"
-    assert again.last[1]["image/jpeg"] == pictures["image/jpeg"]
+    assert again.last[1]["image/jpeg"] == images["image/jpeg"]
 
 
 def test_a_result_is_drawn_once_whether_assigned_or_not(sandbox):
@@ -76,7 +76,7 @@ def test_random_draws_each_time_and_the_line_shows_it(sandbox):
     assert f"seed {first.value.params['3::seed']} (drawn)" in status_of(first)
 
 
-def test_from_starts_with_the_values_of_a_run_or_of_a_saved_picture(sandbox, tmp_path):
+def test_from_starts_with_the_values_of_a_run_or_of_a_saved_image(sandbox, tmp_path):
     sandbox('%comflowy run default 3::steps=3 6::text="a sailing boat" seed=12 --as boat')
     changed = sandbox("%comflowy run --from boat steps=2")
     assert changed.value.params == {"3::steps": 2, "6::text": "a sailing boat", "3::seed": 12}
@@ -84,8 +84,8 @@ def test_from_starts_with_the_values_of_a_run_or_of_a_saved_picture(sandbox, tmp
     (name,) = [path.name for path in (tmp_path / "out").iterdir()]
     assert name in saved.last[0]["text/plain"]
     assert str(tmp_path) not in str(saved.last)
-    from_picture = sandbox(f"%comflowy run --from {tmp_path}/out/{name} steps=2")
-    assert from_picture.value.ref == changed.value.ref, "the same request, so nothing new"
+    from_image = sandbox(f"%comflowy run --from {tmp_path}/out/{name} steps=2")
+    assert from_image.value.ref == changed.value.ref, "the same request, so nothing new"
 
 
 def test_names_of_python_are_expanded_by_the_magic_alone(sandbox, shell):
@@ -238,21 +238,21 @@ def test_runs_are_listed_and_searched(sandbox):
     assert "No runs match. %comflowy runs shows the latest." in sandbox("%comflowy runs cfg=99").last[0]["text/plain"]
 
 
-def test_show_and_save_take_one_run_several_or_one_picture(sandbox, tmp_path):
+def test_show_and_save_take_one_run_several_or_one_image(sandbox, tmp_path):
     first = sandbox("%comflowy run default 3::steps=2 3::seed=21 5::batch_size=2").value
     second = sandbox("%comflowy run default 3::steps=2 3::seed=22").value
     one = sandbox(f"%comflowy show {first.ref}[1]")
-    assert one.last[1]["text/plain"].startswith(f"{first.ref}: 1 picture")
+    assert one.last[1]["text/plain"].startswith(f"{first.ref}: 1 image")
     both = sandbox(f"%comflowy show {first.ref} {second.ref}")
     assert len(both.handles) == 3, "a status each, and one grid"
-    assert both.last[2]["text/plain"].startswith(f"{first.ref}, {second.ref}: 3 pictures")
+    assert both.last[2]["text/plain"].startswith(f"{first.ref}, {second.ref}: 3 images")
     assert [run.ref for run in both.value] == [first.ref, second.ref]
     sandbox(f"%comflowy save {first.ref}[1] {tmp_path}/one")
     (saved,) = (tmp_path / "one").iterdir()
     assert Image.open(saved).tobytes() == first.images[1].pil().tobytes()
 
 
-def test_a_picture_lost_from_disk_is_fetched_again_by_show(sandbox):
+def test_a_image_lost_from_disk_is_fetched_again_by_show(sandbox):
     run = sandbox("%comflowy run default 3::steps=2 3::seed=31").value
     content = run.images[0].bytes
     run.images[0].path.unlink()

@@ -116,10 +116,10 @@ def connect(origin, *, token=TOKEN):
 def calls(service):
     """Each request of a service, as a call that may raise."""
     urls = {"on_result_url": f"http://127.0.0.1:1/{PATH}"}
-    picture = Output(0, "9", 0, f"/p.png?sig={SIGNATURE}")
+    image = Output(0, "9", 0, f"/p.png?sig={SIGNATURE}")
 
-    def read_picture():
-        with service.open_picture(picture) as stream:
+    def read_image():
+        with service.open_image(image) as stream:
             b"".join(stream.chunks())
 
     return {
@@ -129,7 +129,7 @@ def calls(service):
         "workflows": service.workflows,
         "fields": lambda: service.fields("w"),
         "upload": lambda: service.upload("x.png", b"x"),
-        "picture": read_picture,
+        "image": read_image,
     }
 
 
@@ -147,7 +147,7 @@ def test_no_secret_when_the_token_is_refused(faulty, log, name):
     assert_log_is_clean(log)
 
 
-@pytest.mark.parametrize("call", ["submit", "check", "cancel", "workflows", "fields", "upload", "picture"])
+@pytest.mark.parametrize("call", ["submit", "check", "cancel", "workflows", "fields", "upload", "image"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_no_secret_when_a_request_fails(faulty, log, name, call):
     faulty.on("* /*", FAULTS[name])
@@ -163,7 +163,7 @@ def test_no_secret_when_a_request_fails(faulty, log, name, call):
     assert_log_is_clean(log)
 
 
-@pytest.mark.parametrize("call", ["greet", "submit", "check", "picture"])
+@pytest.mark.parametrize("call", ["greet", "submit", "check", "image"])
 @pytest.mark.parametrize(
     "origin", ["refused", "http://nowhere.invalid", "http://a..b", "http://" + "a" * 70 + ".x", "https://127.0.0.1:1"]
 )

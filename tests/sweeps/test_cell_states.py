@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.services.base import Status
-from comflowy_nb.sweeps.cell_states import Look, chosen_pictures, look_of
+from comflowy_nb.sweeps.cell_states import Look, chosen_images, look_of
 
 
-def test_pictures_take_the_place_of_words(swept, axis):
+def test_images_take_the_place_of_words(swept, axis):
     sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
-    assert look_of(sweep.cells[0]).kind == "pictures"
+    assert look_of(sweep.cells[0]).kind == "images"
     assert look_of(sweep.cells[0]) == look_of(sweep.cells[0]), "what looks alike is painted once"
-    assert look_of(sweep.cells[0], image=1) == Look("odd", "success", "no such picture")
+    assert look_of(sweep.cells[0], image=1) == Look("odd", "success", "no such image")
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_pictures_take_the_place_of_words(swept, axis):
         (Status.SUBMITTING, "waiting", "submitting"),
     ],
 )
-def test_what_has_no_picture_says_why(swept, axis, end, kind, word):
+def test_what_has_no_image_says_why(swept, axis, end, kind, word):
     look = look_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
     assert (look.kind, look.word) == (kind, word)
     if end is Status.FAILED:
@@ -36,9 +36,9 @@ def test_what_is_not_sent_waits_only_while_somebody_sends(swept, axis):
     assert look_of(sweep.cells[1]).word == "waiting"
 
 
-def test_one_of_several_pictures_is_chosen(swept, axis):
+def test_one_of_several_images_is_chosen(swept, axis):
     (cell,) = swept(axis("3::cfg", 2)).cells
-    pictures = cell.run.record.pictures
-    assert chosen_pictures(pictures, node="9") == list(pictures)
-    assert chosen_pictures(pictures, node="7") == []
-    assert chosen_pictures(pictures, image=0) == [pictures[0]]
+    images = cell.run.record.images
+    assert chosen_images(images, node="9") == list(images)
+    assert chosen_images(images, node="7") == []
+    assert chosen_images(images, image=0) == [images[0]]

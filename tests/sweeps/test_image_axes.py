@@ -1,4 +1,4 @@
-"""Sweeps over pictures: what is handed over and sent how often, what the headers say, what is left a day later."""
+"""Sweeps over images: what is handed over and sent how often, what the headers say, what is left a day later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from scripted_api import RUN, UPLOAD, ScriptedApi, ScriptedSandbox, png
 
 from comflowy_nb import connect, history
-from comflowy_nb.errors import FieldError, PictureError, ServiceError, WorkflowError
+from comflowy_nb.errors import FieldError, ImageError, ServiceError, WorkflowError
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.sweeps.table import table_of
@@ -43,7 +43,7 @@ def client(api):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working folder, with pictures of three colours."""
+    """The working folder, with images of three colours."""
     for place in ("", "day", "night"):
         (tmp_path / place).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -69,7 +69,7 @@ def labels(sweep):
 # -- what is handed over and sent -----------------------------------------------------------------------------------
 
 
-def test_pictures_crossed_with_numbers_are_handed_over_once_each(client, api, folder):
+def test_images_crossed_with_numbers_are_handed_over_once_each(client, api, folder):
     swept = client.sweep("img2img", line("file:a.png||file:b.png||file:c.png", denoise="0.2,0.5,0.8,1"), timeout=30)
     assert swept.status_counts() == {"success": 12}
     assert api.count(UPLOAD) == 3
@@ -98,8 +98,8 @@ def test_another_client_hands_over_only_what_it_sends(client, api, folder):
     assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
 
 
-def test_a_picture_that_is_not_taken_keeps_everything_from_being_sent(client, api, folder):
-    """Each picture was handed over with its first cell: the service that refused the last had run the others."""
+def test_a_image_that_is_not_taken_keeps_everything_from_being_sent(client, api, folder):
+    """Each image was handed over with its first cell: the service that refused the last had run the others."""
     api.on(UPLOAD, reply({"name": "first.png"}), reply({"success": False, "error": "too large"}, status=413))
     with pytest.raises(ServiceError):
         client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
@@ -135,16 +135,16 @@ def test_a_block_list_a_file_and_python_mean_the_same(client, api, folder):
 def test_images_and_arrays_of_python(client, api, folder):
     arrays = [np.full((4, 4, 3), shade, np.uint8) for shade in (10, 20)]
     swept = client.sweep("img2img", {FIELD: [Image.open("a.png"), *arrays]}, timeout=30)
-    assert labels(swept) == ["a.png", "picture 2", "picture 3"]
+    assert labels(swept) == ["a.png", "image 2", "image 3"]
     again = client.sweep("img2img", {FIELD: [Image.fromarray(arrays[1]), arrays[0]]}, timeout=30)
     assert again.plan.done == 2
     assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
     assert [cell.number for cell in again.select(image=arrays[0])] == [2]
 
 
-def test_pictures_of_earlier_runs(client, api, folder):
-    api.outputs = {"9": ["/pictures/a.png", "/pictures/b.png"]}
-    api.on("GET /pictures/b.png", reply(png("pink")))
+def test_images_of_earlier_runs(client, api, folder):
+    api.outputs = {"9": ["/images/a.png", "/images/b.png"]}
+    api.on("GET /images/b.png", reply(png("pink")))
     run = client.run("img2img", {"3::seed": 1}, timeout=30)
     swept = client.sweep("img2img", line("run:r1[0] || run:r1[1]"), timeout=30)
     assert labels(swept) == ["r1[0]", "r1[1]"]
@@ -170,26 +170,26 @@ def test_a_pattern_is_an_axis_of_the_files_it_matches(client, api, folder):
 # -- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_picture_is_refused_with_its_place(client, api, folder):
-    (folder / "notes.txt").write_text("no picture")
+def test_what_is_no_image_is_refused_with_its_place(client, api, folder):
+    (folder / "notes.txt").write_text("no image")
     with pytest.raises(FieldError) as caught:
         client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
     told = str(caught.value)
-    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is no picture",
+    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is no image",
                   "value 4 of 5: there is no run r9", "denoise"):  # fmt: skip
         assert words in told
     assert (api.count(RUN), api.count(UPLOAD)) == (0, 0)
 
 
-def test_beside_pictures_a_missing_file_is_no_text(folder):
-    """Where nothing describes a field, `file:gone.png` between pictures was sent, and paid for, as that text."""
+def test_beside_images_a_missing_file_is_no_text(folder):
+    """Where nothing describes a field, `file:gone.png` between images was sent, and paid for, as that text."""
     with ScriptedApi() as server, connect(f"test={server.url}", key="k") as client:
-        with pytest.raises(FieldError, match=r"there is no picture 'file:gone\.png'"):
+        with pytest.raises(FieldError, match=r"there is no image 'file:gone\.png'"):
             client.sweep("wf-1", line("file:a.png||file:gone.png"))
         assert server.count(RUN) == 0
 
 
-def test_one_picture_under_two_names_is_twice_the_same(client, api, folder):
+def test_one_image_under_two_names_is_twice_the_same(client, api, folder):
     (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
     with pytest.raises(FieldError, match=r"twice: 'a.png' and 'copy.png'"):
         client.sweep("img2img", line("file:a.png||file:copy.png"))
@@ -208,7 +208,7 @@ def test_headers_tell_files_of_one_name_apart(client, folder):
 
 
 def test_words_on_the_grid_are_names(client, folder):
-    """A picture with a label, or one that all cells share, was written with the name of a Python class."""
+    """An image with a label, or one that all cells share, was written with the name of a Python class."""
     labelled = client.sweep("img2img", {FIELD: {"day": "file:a.png", "night": "file:b.png"}}, timeout=30)
     shared = client.sweep("img2img", line("file:c.png", denoise="0.2,0.5"), timeout=30)
     for swept in (labelled, shared):
@@ -224,7 +224,7 @@ def test_a_day_later_with_the_files_gone(client, api, folder):
     library = open_library()
     later = library.sweep(library.find("s1").sweep)
     after = table_of(later.cells)
-    assert after == before, "a table showed a picture as a piece of JSON once its kernel was gone"
+    assert after == before, "a table showed an image as a piece of JSON once its kernel was gone"
     assert [row["image label"] for row in after] == ["day/sky.png"] * 2 + ["night/sky.png"] * 2
     saved = later.save(folder / "out")
     names = [path.name for path in saved]
@@ -233,7 +233,7 @@ def test_a_day_later_with_the_files_gone(client, api, folder):
 
 
 def test_started_from_a_day_later_it_sends_only_what_is_new(client, api, folder):
-    """The pictures of an earlier kernel's sweep could not be handed over again: nothing kept them."""
+    """The images of an earlier kernel's sweep could not be handed over again: nothing kept them."""
     client.sweep("img2img", line("file:a.png||file:b.png", denoise="0.2,0.5"), timeout=30)
     for name in ("a.png", "b.png"):
         (folder / name).unlink()
@@ -254,21 +254,21 @@ def test_started_from_a_day_later_it_sends_only_what_is_new(client, api, folder)
         assert third.plan_sweep(read.workflow, read.settings).plan.text == "6 cells: 6 done (today, sandbox)"
 
 
-def test_a_picture_that_was_never_kept_is_asked_for(client, api, folder):
+def test_a_image_that_was_never_kept_is_asked_for(client, api, folder):
     client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
     for path in open_library().inputs.iterdir():
         path.unlink()
     before = open_library().sweep(open_library().find("s1").sweep).axes
     workflow = client.workflow("img2img")
-    with pytest.raises(PictureError, match="give the picture again"), api.connect() as second:
+    with pytest.raises(ImageError, match="give the image again"), api.connect() as second:
         second.sweep(workflow, second.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
     assert api.count(RUN) == 2
 
 
-def test_a_run_started_from_another_with_a_picture_is_the_same_request(client, api, folder):
-    """`run --from r1` was sent and paid for again if r1 had taken a picture.
+def test_a_run_started_from_another_with_a_image_is_the_same_request(client, api, folder):
+    """`run --from r1` was sent and paid for again if r1 had taken an image.
 
-    The params of a run hold what the service called the picture; the request's key holds its content.
+    The params of a run hold what the service called the image; the request's key holds its content.
     """
     run = client.run("img2img", {FIELD: folder / "a.png", "3::denoise": 0.3}, timeout=30)
     made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
@@ -292,7 +292,7 @@ def test_so_it_is_a_day_later_with_the_file_gone(api, folder):
     assert api.count(UPLOAD) == 2, "once by each kernel"
 
 
-def test_a_text_like_a_picture_s_name_stays_a_text(client, api, folder):
+def test_a_text_like_a_image_s_name_stays_a_text(client, api, folder):
     client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     text = Field("6::name", FieldType.STRING)
     workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})

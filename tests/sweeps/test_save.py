@@ -9,14 +9,14 @@ import zipfile
 import pytest
 from PIL import Image, ImageChops
 
-from comflowy_nb.errors import PictureError, SettingsError
-from comflowy_nb.images.store import picture_path, thumbnail_path
+from comflowy_nb.errors import ImageError, SettingsError
+from comflowy_nb.images.store import image_path, thumbnail_path
 from comflowy_nb.services.base import Status
 from comflowy_nb.sweeps import contact_sheet
 from comflowy_nb.sweeps import save as save_sweep
 from comflowy_nb.sweeps.contact_sheet import PAGE_HEIGHT_PX, PAGE_WIDTH_PX, draw_sheets
 from comflowy_nb.workflow.axes.read import Axis, AxisValue
-from comflowy_nb.workflow.graph import made_of_picture
+from comflowy_nb.workflow.graph import made_of_image
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_copies_are_named_by_what_varies(swept, axis, tmp_path):
             made = json.loads(copy.text["comflowy"])
         assert made["params"] == dict(cell.params)
         assert (made["sweep"], made["cell"], made["labels"]) == ("s1", cell.ref, dict(cell.labels))
-        assert made_of_picture(path).params == dict(cell.params)
+        assert made_of_image(path).params == dict(cell.params)
 
 
 def test_names_sort_by_number_and_hold_the_drawn_seed(swept, tmp_path):
@@ -97,8 +97,8 @@ def test_fields_of_the_same_name_have_their_node(swept, axis, tmp_path):
     assert sweep.save(tmp_path)[0].name == "s1.1_text-a-b_text-c.png"
 
 
-def test_several_pictures_of_a_cell_are_numbered(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.new("RGB", (20, 20), c) for c in ("red", "blue")])
+def test_several_images_of_a_cell_are_numbered(swept, axis, tmp_path):
+    sweep = swept(axis("3::cfg", 4), images=lambda _: [Image.new("RGB", (20, 20), c) for c in ("red", "blue")])
     assert [path.name for path in sweep.save(tmp_path)[:2]] == ["s1.1_cfg-4_0.png", "s1.1_cfg-4_1.png"]
 
 
@@ -118,9 +118,9 @@ def test_the_json_says_everything(swept, axis, tmp_path):
         {"3::cfg": 4},
     )
     assert (first["run"]["ref"], first["run"]["service_run_id"]) == ("r1", "id1")
-    assert first["pictures"][0]["file"] == "s1.1_cfg-4.png"
-    assert first["pictures"][0]["sha256"] == sweep.cells[0].run.record.pictures[0].sha256
-    assert (failed["status"], failed["error"], failed["pictures"]) == ("failed", "no luck with 2", [])
+    assert first["images"][0]["file"] == "s1.1_cfg-4.png"
+    assert first["images"][0]["sha256"] == sweep.cells[0].run.record.images[0].sha256
+    assert (failed["status"], failed["error"], failed["images"]) == ("failed", "no luck with 2", [])
     assert (waiting["status"], "run" in waiting) == ("not sent", False)
     assert "127.0.0.1" not in (tmp_path / "sweep.json").read_text()
 
@@ -164,7 +164,7 @@ def test_a_third_axis_makes_one_grid_for_each_value(swept, axis, tmp_path, noted
     assert heads["day"] < day[0] < heads["night"] < night[0]
 
 
-def test_what_has_no_picture_says_why(swept, axis, tmp_path, noted):
+def test_what_has_no_image_says_why(swept, axis, tmp_path, noted):
     ends = {1: Status.FAILED, 2: None, 3: Status.SUBMITTING}
     swept(axis("3::cfg", 4, 6, 8, 10), ends=ends).save(tmp_path)
     words = " ".join(text for text, *_ in noted)
@@ -186,9 +186,9 @@ def test_long_prompts_get_letters_and_nothing_is_cut_off(swept, axis, tmp_path, 
         assert y + contact_sheet.LINE_PX <= sheet.height, text
 
 
-def test_several_pictures_make_a_mosaic(swept, axis, tmp_path):
+def test_several_images_make_a_mosaic(swept, axis, tmp_path):
     colours = ["red", "lime", "blue", "yellow"]
-    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.new("RGB", (200, 200), c) for c in colours])
+    sweep = swept(axis("3::cfg", 4), images=lambda _: [Image.new("RGB", (200, 200), c) for c in colours])
     sheet = Image.open(sweep.save(tmp_path)[-2]).convert("RGB")
     seen = {(r > 128, g > 128, b > 128) for _, (r, g, b) in sheet.resize((200, 200)).getcolors(40_000)}
     assert {(True, False, False), (False, True, False), (False, False, True), (True, True, False)} <= seen
@@ -220,22 +220,22 @@ def test_what_somebody_else_has_there_is_left_alone(swept, axis, tmp_path):
     assert (tmp_path / "own" / "contact_sheet.jpg").read_text() == "mine"
 
 
-def test_missing_pictures_are_told_after_all_else_is_saved(swept, axis, tmp_path, library):
+def test_missing_images_are_told_after_all_else_is_saved(swept, axis, tmp_path, library):
     sweep = swept(axis("3::cfg", 4, 6, 8))
-    picture = sweep.cells[1].run.record.pictures[0]
-    picture_path(library.folder, picture).unlink()
-    with pytest.raises(PictureError) as error:
+    image = sweep.cells[1].run.record.images[0]
+    image_path(library.folder, image).unlink()
+    with pytest.raises(ImageError) as error:
         sweep.save(tmp_path / "out")
     assert str(error.value) == (
-        "2 of 3 pictures saved in out; not on disk: s1.2[0]. %comflowy show s1 fetches them again"
+        "2 of 3 images saved in out; not on disk: s1.2[0]. %comflowy show s1 fetches them again"
     )
     assert names(tmp_path / "out") == ["contact_sheet.jpg", "s1.1_cfg-4.png", "s1.3_cfg-8.png", "sweep.json"]
-    assert told(tmp_path / "out")["cells"][1]["pictures"][0]["file"] is None
+    assert told(tmp_path / "out")["cells"][1]["images"][0]["file"] is None
 
 
-def test_without_any_picture_there_is_nothing_to_save(swept, axis, tmp_path):
+def test_without_any_image_there_is_nothing_to_save(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6), ends={1: Status.FAILED, 2: None})
-    with pytest.raises(PictureError, match=r"s1 has no pictures to save \(1 failed, 1 not sent\)"):
+    with pytest.raises(ImageError, match=r"s1 has no images to save \(1 failed, 1 not sent\)"):
         sweep.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -245,16 +245,16 @@ def test_a_full_disk_is_told_plainly(swept, axis, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(save_sweep, "write_file", fail)
-    with pytest.raises(PictureError, match=r"s1 can't be saved in out: the disk is full"):
+    with pytest.raises(ImageError, match=r"s1 can't be saved in out: the disk is full"):
         swept(axis("3::cfg", 4)).save(tmp_path / "out")
 
 
 def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library, monkeypatch):
-    sweep = swept(axis("3::cfg", 4, 6), pictures=lambda _: [Image.effect_noise((1200, 900), 60)])
+    sweep = swept(axis("3::cfg", 4, 6), images=lambda _: [Image.effect_noise((1200, 900), 60)])
     opened = []
     real = Image.open
     monkeypatch.setattr(contact_sheet.Image, "open", lambda path, *rest: opened.append(path.name) or real(path, *rest))
-    list(draw_sheets(sweep, lambda picture: thumbnail_path(library.folder, picture, 256)))
+    list(draw_sheets(sweep, lambda image: thumbnail_path(library.folder, image, 256)))
     assert len(opened) == 2
     assert all(name.endswith(".t256.jpg") for name in opened)
 
@@ -262,13 +262,13 @@ def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library, mo
 @pytest.mark.parametrize("shape", [(25, 40), (1000,), (40, 25), (10, 10, 10), (1, 1000), (100, 10)])
 def test_a_thousand_cells_are_paged(swept, axis, library, shape, noted):
     axes = [axis(f"{n}::a{n}", *range(size)) for n, size in enumerate(shape, 3)]
-    # One cell has a picture; all others show that one, so that a thousand need not be made.
+    # One cell has an image; all others show that one, so that a thousand need not be made.
     sweep = swept(*axes, ends=dict.fromkeys(range(2, 1001)))
     for cell in sweep.cells[1:]:
         cell.run = sweep.cells[0].run
     begun = time.perf_counter()
     pages = []
-    for page in draw_sheets(sweep, lambda picture: thumbnail_path(library.folder, picture, 256)):
+    for page in draw_sheets(sweep, lambda image: thumbnail_path(library.folder, image, 256)):
         assert page.width <= PAGE_WIDTH_PX
         assert page.height <= PAGE_HEIGHT_PX
         pages.append(page.size)
@@ -321,18 +321,18 @@ def test_the_json_of_a_sweep_that_goes_on_has_no_end(swept, axis, tmp_path):
 
 
 def above(sheet, number):
-    """The strip above a cell's picture: the heading of its column."""
+    """The strip above a cell's image: the heading of its column."""
     x, y = (int(value) for value in places(sheet, number))
     pixels = sheet.convert("RGB").load()
     ink = pixels[x, y]
 
-    def is_picture(x, y):
+    def is_image(x, y):
         return all(abs(a - b) < 40 for a, b in zip(pixels[x, y], ink, strict=True))
 
     left, top = x, y
-    while is_picture(left - 1, y):
+    while is_image(left - 1, y):
         left -= 1
-    while is_picture(x, top - 1):
+    while is_image(x, top - 1):
         top -= 1
     return sheet.crop((left, top - 28, left + 60, top - 2)).convert("L")
 

@@ -71,10 +71,10 @@ def test_failures_of_others_are_not_counted(client, api):
 
 def test_images_that_arrive_between_lost_answers_do_not_hide_them(client, api):
     """A sweep went on after three lost answers in a row: every image of an earlier success began the count anew."""
-    api.outputs = {"9": [f"/pictures/{number}" for number in range(8)]}
+    api.outputs = {"9": [f"/images/{number}" for number in range(8)]}
     released = [threading.Event() for _ in range(8)]
 
-    def picture(seen):
+    def image(seen):
         released[int(seen.path.rsplit("/", 1)[1])].wait(60)
         return reply(png(), headers={"Content-Type": "image/png"})
 
@@ -87,7 +87,7 @@ def test_images_that_arrive_between_lost_answers_do_not_hide_them(client, api):
         wait_until(lambda: first.images[number - 2].record.state == "kept")
         return close_after_reading()
 
-    api.on("GET /pictures/*", choose(picture))
+    api.on("GET /images/*", choose(image))
     api.on(RUN, choose(take))
     sweeps = []
     swept = client.sweep("wf-1", cells(*range(1, 9)), wait=False, window=1, stop_after=0, on_plan=sweeps.append)

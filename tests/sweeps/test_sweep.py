@@ -269,7 +269,7 @@ def test_the_grid_fills_evenly(client, api):
     assert len({cfg for cfg, _ in first}) >= 2
     assert len({steps for _, steps in first}) >= 2
     quarters = {(cfg > 2, steps > 2) for cfg, steps in first}
-    assert len(quarters) == 4, "each quarter of the grid has a picture before any has two"
+    assert len(quarters) == 4, "each quarter of the grid has an image before any has two"
 
 
 def test_drawn_seeds_stay_until_fresh(client, api):

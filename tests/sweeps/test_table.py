@@ -20,7 +20,7 @@ pd = pytest.importorskip("pandas")
 EVIL = '<script>alert("x")</script> & "quotes"'
 
 
-def pictures_in(html):
+def images_in(html):
     """The JPEGs of a table, decoded."""
     found = re.findall(r'<img src="data:image/jpeg;base64,([A-Za-z0-9+/=]+)"', html)
     return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
@@ -77,11 +77,11 @@ def test_the_index_of_a_drawn_seed_stands_beside_the_seed(swept):
 
 
 def test_an_axis_may_be_called_like_a_column(swept, axis):
-    rows = table_of(swept(axis("status", "a", field="5::word"), axis("picture", "b", field="6::image")).cells)
-    assert (rows[0]["status label"], rows[0]["picture label"], rows[0]["status"]) == ("a", "b", "success")
+    rows = table_of(swept(axis("status", "a", field="5::word"), axis("image", "b", field="6::image")).cells)
+    assert (rows[0]["status label"], rows[0]["image label"], rows[0]["status"]) == ("a", "b", "success")
 
 
-def test_an_input_picture_is_told_by_its_name(swept):
+def test_an_input_image_is_told_by_its_name(swept):
     photo = InputImage("photo.png", "ab" * 32, bytes)
     values = Axis("image", "values", ("10::image",), (AxisValue({"10::image": photo}, "photo.png"),))
     sweep = swept(values, ends={1: None})
@@ -89,8 +89,8 @@ def test_an_input_picture_is_told_by_its_name(swept):
     assert table_of(sweep.cells)[0]["10::image"] == "photo.png"
 
 
-def test_of_several_pictures_the_first_on_disk_is_told(swept, axis):
-    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [None, Image.new("RGB", (9, 9)), Image.new("RGB", (8, 8))])
+def test_of_several_images_the_first_on_disk_is_told(swept, axis):
+    sweep = swept(axis("3::cfg", 4), images=lambda _: [None, Image.new("RGB", (9, 9)), Image.new("RGB", (8, 8))])
     assert table_of(sweep.cells)[0]["image"] == sweep.cells[0].images[1].path
 
 
@@ -106,16 +106,16 @@ def test_a_frame_counts_and_filters_like_any_other(swept, axis):
     assert frame["seed"].max() == 2**64 - 1
     chosen = frame[frame.cfg > 4].sort_values("cfg", ascending=False, kind="stable")
     assert list(chosen["cell"]) == ["s1.5", "s1.6", "s1.3", "s1.4"]
-    assert len(pictures_in(chosen._repr_html_())) == 4
+    assert len(images_in(chosen._repr_html_())) == 4
     assert "s1.5" in frame.to_csv()
     assert len(pickle.loads(pickle.dumps(frame))) == 6
     assert frame.groupby("cfg")["seconds"].count().to_dict() == {4: 2, 6: 2, 8: 2}
 
 
-def test_a_notebook_shows_each_cells_own_picture(swept, axis):
+def test_a_notebook_shows_each_cells_own_image(swept, axis):
     sweep = swept(axis("3::cfg", 4, 6, 8), ends={2: Status.FAILED})
     html = to_dataframe(sweep.cells)._repr_html_()
-    first, third = pictures_in(html)
+    first, third = images_in(html)
     for cell, shown in ((sweep.cells[0], first), (sweep.cells[2], third)):
         assert max(shown.size) <= 96
         wanted = cell.images[0].pil().getpixel((0, 0))
@@ -125,9 +125,9 @@ def test_a_notebook_shows_each_cells_own_picture(swept, axis):
     assert "&lt;img" not in html
 
 
-def test_large_pictures_are_shown_small(swept, axis):
-    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.effect_noise((1024, 512), 90).convert("RGB")])
-    (shown,) = pictures_in(to_dataframe(sweep.cells)._repr_html_())
+def test_large_images_are_shown_small(swept, axis):
+    sweep = swept(axis("3::cfg", 4), images=lambda _: [Image.effect_noise((1024, 512), 90).convert("RGB")])
+    (shown,) = images_in(to_dataframe(sweep.cells)._repr_html_())
     assert shown.size == (96, 48)
 
 
@@ -138,12 +138,12 @@ def test_all_that_comes_from_outside_is_escaped(swept, axis):
     assert "&lt;script&gt;" in html
 
 
-def test_a_text_cant_pass_for_a_picture(swept, axis):
-    """The places of pictures are marked while pandas writes the table; a prompt that guesses a mark gets no picture."""
+def test_a_text_cant_pass_for_a_image(swept, axis):
+    """The places of images are marked while pandas writes the table; a prompt that guesses a mark gets no image."""
     texts = ["0123456789ab-0", '<img src="data:image/jpeg;base64,AAAA">']
     html = to_dataframe(swept(axis("6::text", *texts)).cells)._repr_html_()
     assert texts[0] in html
-    assert len(pictures_in(html)) == 2
+    assert len(images_in(html)) == 2
 
 
 def test_no_folder_of_this_machine_stands_in_an_output(swept, axis, home):
@@ -155,27 +155,27 @@ def test_no_folder_of_this_machine_stands_in_an_output(swept, axis, home):
     assert frame["image"][0].is_file()  # the value itself is the whole path
 
 
-def test_a_picture_that_is_gone_leaves_its_reference(swept, axis):
+def test_a_image_that_is_gone_leaves_its_reference(swept, axis):
     sweep = swept(axis("3::cfg", 4, 6))
     frame = to_dataframe(sweep.cells)
     path = sweep.cells[0].images[0].path
     path.with_suffix(".t256.jpg").unlink()
-    assert len(pictures_in(frame._repr_html_())) == 2  # made of the original
+    assert len(images_in(frame._repr_html_())) == 2  # made of the original
     path.unlink()
     html = frame._repr_html_()
-    assert len(pictures_in(html)) == 1
+    assert len(images_in(html)) == 1
     assert "<td>s1.1</td>" in html
 
 
 def test_a_thousand_rows_stay_small(swept, axis, monkeypatch):
-    sweep = swept(axis("3::cfg", 4), pictures=lambda _: [Image.effect_noise((512, 512), 120).convert("RGB")])
+    sweep = swept(axis("3::cfg", 4), images=lambda _: [Image.effect_noise((512, 512), 120).convert("RGB")])
     frame = pd.concat([to_dataframe(sweep.cells)] * 1000, ignore_index=True)
     shown = frame._repr_html_()
-    assert len(pictures_in(shown)) == 10  # pandas leaves the middle out
+    assert len(images_in(shown)) == 10  # pandas leaves the middle out
     with pd.option_context("display.max_rows", None, "display.min_rows", None):
         whole = frame._repr_html_()
     assert len(whole) < 1_000_000
-    assert 50 < len(pictures_in(whole)) < 1000
+    assert 50 < len(images_in(whole)) < 1000
 
 
 def test_where_html_is_switched_off_there_is_none(swept, axis):

@@ -4,22 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
 from comflowy_nb.tracking.downloads import Downloads
 
 
-def test_pictures_that_are_gone_are_expected_again(library, runs):
+def test_images_that_are_gone_are_expected_again(library, runs):
     downloads = Downloads(None, library.history, library.folder, settings, recheck=None)
     run = library.find("r1").run
     assert not downloads.expect_missing(run)
     run.images[1].path.unlink()
     assert downloads.expect_missing(run)
-    assert [picture.state for picture in run.record.pictures] == ["kept", "expected", "kept"]
+    assert [image.state for image in run.record.images] == ["kept", "expected", "kept"]
     assert library.history.get(run.token) == run.record
-    with pytest.raises(PictureError, match="not on disk"):
+    with pytest.raises(ImageError, match="not on disk"):
         _ = run.images[1].path
-    missing = replace(run.record.pictures[1], state="missing", file=None, error="gone from the service")
-    run.update(library.history.set_picture(run.token, missing))
+    missing = replace(run.record.images[1], state="missing", file=None, error="gone from the service")
+    run.update(library.history.set_image(run.token, missing))
     assert downloads.expect_missing(run)
-    assert run.record.pictures[1].error is None
+    assert run.record.images[1].error is None

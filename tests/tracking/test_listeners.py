@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_api import CHECK
 
-from comflowy_nb.database.records import PictureRecord, RunRecord, may_move
+from comflowy_nb.database.records import ImageRecord, RunRecord, may_move
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.run import Run
 
@@ -82,9 +82,9 @@ def test_a_status_never_goes_back(statuses):
 
 
 def test_images_of_a_record_that_is_behind_are_kept():
-    owed = [PictureRecord(index, "9", index) for index in range(2)]
+    owed = [ImageRecord(index, "9", index) for index in range(2)]
     run = Run(record(Status.SUCCESS).with_outputs(owed))
-    kept = PictureRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
+    kept = ImageRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
     run.update(record(Status.WAITING).with_outputs([kept]))
     assert run.status == "success"
     assert [image.record.state for image in run.images] == ["expected", "kept"]

@@ -22,10 +22,10 @@ def test_a_result_with_60000_addresses_ends_and_says_what_is_left_out(client, ap
     api.on(CHECK, success([f"{api.url}/gone/{'x' * 40}-{number}.png" for number in range(60_000)]))
     run = client.run("wf-1", {"3::cfg": 1}, wait=False)
     wait_until(lambda: run.status == "success", timeout_s=60)
-    assert len(run.record.pictures) == MAX_OUTPUTS
+    assert len(run.record.images) == MAX_OUTPUTS
     assert f"60000 outputs, and only the first {MAX_OUTPUTS}" in run.record.remark
     run.wait(120)
-    assert {picture.state for picture in run.record.pictures} == {"missing"}
+    assert {image.state for image in run.record.images} == {"missing"}
 
 
 def test_addresses_that_are_gone_are_asked_for_anew_once_for_all(client, api):
@@ -33,7 +33,7 @@ def test_addresses_that_are_gone_are_asked_for_anew_once_for_all(client, api):
     api.on(CHECK, success([f"{api.url}/gone/{number}.png" for number in range(100)]))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
     assert run.status == "success"
-    assert {picture.state for picture in run.record.pictures} == {"missing"}
+    assert {image.state for image in run.record.images} == {"missing"}
     assert api.count(CHECK) < 10
 
 
@@ -48,7 +48,7 @@ def test_an_address_that_ran_out_is_fetched_at_its_new_one(client, api):
     api.on(CHECK, choose(check))
     api.on("GET /signed/*", choose(lambda seen: reply({}, 403) if seen.query["sig"] == "1" else reply(png())))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
-    assert [picture.state for picture in run.record.pictures] == ["kept"] * 20
+    assert [image.state for image in run.record.images] == ["kept"] * 20
     assert len(checks) < 10
 
 
@@ -62,13 +62,13 @@ def test_images_of_another_run_do_not_wait_behind_a_run_whose_images_hang(client
 
     api.on("GET /slow/*", choose(hang))
     slow = success([f"{api.url}/slow/{number}.png" for number in range(MAX_OUTPUTS)])
-    quick = success([f"{api.url}/pictures/{number}.png" for number in range(8)])
+    quick = success([f"{api.url}/images/{number}.png" for number in range(8)])
     api.on(CHECK, choose(lambda seen: slow if seen.query["id"] == "run-1" else quick))
     try:
         first = client.run("wf-1", {"3::cfg": 1}, wait=False)
         wait_until(lambda: api.count("GET /slow/*") >= 3)
         second = client.run("wf-1", {"3::cfg": 2}, timeout=60)
-        assert [picture.state for picture in second.record.pictures] == ["kept"] * 8
+        assert [image.state for image in second.record.images] == ["kept"] * 8
         assert not first.record.is_settled
     finally:
         released.set()

@@ -89,7 +89,7 @@ def test_a_graph_is_keyed_with_its_params_applied():
     assert GRAPH["3"]["inputs"]["cfg"] == 8
 
 
-def test_a_picture_is_its_content():
+def test_a_image_is_its_content():
     one = {"1::image": InputImage("a.png", "0" * 64, lambda: b"x")}
     same = {"1::image": InputImage("b.png", "0" * 64, lambda: b"x")}
     other = {"1::image": InputImage("a.png", "1" * 64, lambda: b"y")}

@@ -53,7 +53,7 @@ def test_a_file_in_a_variable_or_in_a_list_is_suggested(workflow):
             read_axes(workflow, settings, namespace={})
 
 
-@pytest.mark.parametrize("text", ["example.png", "elsewhere.png", "https://pictures.example/photo.png", ""])
+@pytest.mark.parametrize("text", ["example.png", "elsewhere.png", "https://images.example/photo.png", ""])
 def test_what_is_no_file_or_is_on_the_server_is_submitted_as_typed(workflow, text):
     assert Path("example.png").is_file(), "the server lists one of this name too"
     assert resolve(workflow, [Setting("10::image", text)], namespace={}).params == {"10::image": text}

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from comflowy_nb.errors import FieldError, PictureError, WorkflowError
+from comflowy_nb.errors import FieldError, ImageError, WorkflowError
 from comflowy_nb.workflow.fields import read_field
-from comflowy_nb.workflow.graph import Graph, graph_of_picture, made_of_picture, parse_graph, read_graph
+from comflowy_nb.workflow.graph import Graph, graph_of_image, made_of_image, parse_graph, read_graph
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")
 
@@ -140,7 +140,7 @@ def test_params_for_nodes_that_are_not_there_are_all_named(graph):
     assert "nearest: 3" in caught.value.problems[0]
 
 
-def picture(path, **chunks):
+def image(path, **chunks):
     info = PngInfo()
     for name, text in chunks.items():
         info.add_text(name, text)
@@ -148,11 +148,11 @@ def picture(path, **chunks):
     return path
 
 
-def test_a_picture_gives_the_graph_that_made_it(tmp_path, graph):
-    assert graph_of_picture(picture(tmp_path / "a.png", prompt=TEXT, workflow='{"nodes": []}')) == graph
-    assert graph_of_picture(picture(tmp_path / "b.png")) is None
-    assert graph_of_picture(picture(tmp_path / "c.png", prompt="a castle, 4k")) is None
-    assert graph_of_picture(str(picture(tmp_path / "d.png", workflow='{"nodes": []}'))) is None
+def test_a_image_gives_the_graph_that_made_it(tmp_path, graph):
+    assert graph_of_image(image(tmp_path / "a.png", prompt=TEXT, workflow='{"nodes": []}')) == graph
+    assert graph_of_image(image(tmp_path / "b.png")) is None
+    assert graph_of_image(image(tmp_path / "c.png", prompt="a castle, 4k")) is None
+    assert graph_of_image(str(image(tmp_path / "d.png", workflow='{"nodes": []}'))) is None
 
 
 def test_a_webp_carries_it_in_its_exif(tmp_path, graph):
@@ -160,19 +160,19 @@ def test_a_webp_carries_it_in_its_exif(tmp_path, graph):
     exif = image.getexif()
     exif[0x0110] = f"prompt:{TEXT}"
     image.save(tmp_path / "a.webp", exif=exif)
-    assert graph_of_picture(tmp_path / "a.webp") == graph
+    assert graph_of_image(tmp_path / "a.webp") == graph
 
 
-def test_what_is_no_picture_carries_nothing(tmp_path):
+def test_what_is_no_image_carries_nothing(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     for name in ("a.png", "gone.png"):
-        with pytest.raises(PictureError, match=name):
-            graph_of_picture(tmp_path / name)
+        with pytest.raises(ImageError, match=name):
+            graph_of_image(tmp_path / name)
 
 
 def test_a_saved_copy_says_what_made_it(tmp_path):
     made = {"workflow": "default", "workflow_id": "default", "params": {"3::seed": 2**60}, "set_params": ["3::seed"]}
-    found = made_of_picture(picture(tmp_path / "a.png", comflowy=json.dumps(made)))
+    found = made_of_image(image(tmp_path / "a.png", comflowy=json.dumps(made)))
     assert (found.workflow, found.workflow_id, found.params, found.set_params) == (
         "default",
         "default",
@@ -183,25 +183,25 @@ def test_a_saved_copy_says_what_made_it(tmp_path):
 
 def test_a_saved_copy_of_another_format_says_it_beside(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
-    assert made_of_picture(tmp_path / "a.jpg") is None
+    assert made_of_image(tmp_path / "a.jpg") is None
     (tmp_path / "a.jpg.json").write_text('{"workflow": "w", "workflow_id": null, "params": {}}')
-    found = made_of_picture(tmp_path / "a.jpg")
+    found = made_of_image(tmp_path / "a.jpg")
     assert (found.workflow, found.workflow_id, found.set_params) == ("w", None, ())
 
 
 def test_a_copy_that_the_history_saved_is_read_back(tmp_path):
     from comflowy_nb.images.save import copy_with_params
 
-    source = picture(tmp_path / "source.png", prompt=TEXT)
+    source = image(tmp_path / "source.png", prompt=TEXT)
     made = {"workflow": "default", "workflow_id": None, "params": {"6::text": "é 🦊"}, "set_params": ["6::text"]}
     copy = copy_with_params(source, tmp_path / "copy.png", made)
-    assert made_of_picture(copy).params == {"6::text": "é 🦊"}
-    assert graph_of_picture(copy) == read_graph(TEXT)
+    assert made_of_image(copy).params == {"6::text": "é 🦊"}
+    assert graph_of_image(copy) == read_graph(TEXT)
 
 
 @pytest.mark.parametrize("text", ["5", "[]", "{", '{"params": 5}', '{"workflow": "x"}'])
 def test_somebody_elses_chunk_says_nothing(tmp_path, text):
-    assert made_of_picture(picture(tmp_path / "a.png", comflowy=text)) is None
+    assert made_of_image(image(tmp_path / "a.png", comflowy=text)) is None
 
 
 def test_a_title_with_line_breaks_is_one_line():

@@ -58,8 +58,8 @@ def test_a_node_without_its_class_is_named_and_never_left_out(key, damaged):
 
 
 def test_a_note_that_a_node_links_to_is_named():
-    with pytest.raises(WorkflowError, match="node 'picture' has no class_type"):
-        read({"picture": "to do", "2": {"class_type": "SaveImage", "inputs": {"images": ["picture", 0]}}})
+    with pytest.raises(WorkflowError, match="node 'image' has no class_type"):
+        read({"image": "to do", "2": {"class_type": "SaveImage", "inputs": {"images": ["image", 0]}}})
 
 
 WRAPPERS = {

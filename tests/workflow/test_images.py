@@ -7,56 +7,56 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.images import InputImage, input_of, is_picture, open_input
+from comflowy_nb.workflow.images import InputImage, input_of, is_image, open_input
 
 
-def decoded(picture):
-    return Image.open(io.BytesIO(picture.load()))
+def decoded(image):
+    return Image.open(io.BytesIO(image.load()))
 
 
 def test_a_file_is_known_by_its_content_and_read_at_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (3, 2), "red").save(path)
     content = path.read_bytes()
-    picture = open_input(path)
+    image = open_input(path)
     path.unlink()
-    assert picture.content_sha256 == hashlib.sha256(content).hexdigest()
-    assert picture.load() == content
-    assert picture.name == "a.png"
+    assert image.content_sha256 == hashlib.sha256(content).hexdigest()
+    assert image.load() == content
+    assert image.name == "a.png"
 
 
-def test_a_picture_is_equal_to_another_of_the_same_content(tmp_path):
+def test_a_image_is_equal_to_another_of_the_same_content(tmp_path):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (3, 2), "red").save(tmp_path / name)
     first, second = (open_input(tmp_path / name, name="x") for name in ("a.png", "b.png"))
     assert first == second
 
 
-def test_files_that_are_no_pictures_are_refused_plainly(tmp_path):
+def test_files_that_are_no_images_are_refused_plainly(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("notes.txt", "empty.png"):
-        with pytest.raises(PictureError, match=f"{name} is no picture"):
+        with pytest.raises(ImageError, match=f"{name} is no image"):
             open_input(tmp_path / name)
-    with pytest.raises(PictureError, match="there is no file"):
+    with pytest.raises(ImageError, match="there is no file"):
         open_input(tmp_path / "gone.png")
-    with pytest.raises(PictureError, match="there is no file"):
+    with pytest.raises(ImageError, match="there is no file"):
         open_input(tmp_path)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"\0" * 2000)
-    settings.picture_max_bytes = 1024
-    with pytest.raises(PictureError, match="picture_max_bytes"):
+    settings.image_max_bytes = 1024
+    with pytest.raises(ImageError, match="image_max_bytes"):
         open_input(path)
 
 
 def test_an_error_tells_no_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         open_input(tmp_path / "notes.txt")
     assert str(tmp_path) not in str(caught.value)
 
@@ -64,9 +64,9 @@ def test_an_error_tells_no_folder(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
 def test_an_image_of_any_mode_becomes_a_png(mode):
     image = Image.new("RGB", (5, 4), (200, 30, 40)).convert(mode)
-    picture = input_of(image)
-    assert decoded(picture).format == "PNG"
-    assert np.abs(np.asarray(decoded(picture).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
+    image = input_of(image)
+    assert decoded(image).format == "PNG"
+    assert np.abs(np.asarray(decoded(image).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
 
 
 def test_an_image_is_known_by_its_pixels(tmp_path):
@@ -96,29 +96,29 @@ def test_arrays_are_pixels():
     [np.zeros((2, 2), int), np.full((2, 2), 1.5), np.full((2, 2), np.nan), np.full((2, 2), -0.1), np.zeros((0, 4))],
 )
 def test_arrays_that_are_no_pixels_are_refused(array):
-    with pytest.raises(PictureError, match=r"no picture|is a picture only"):
+    with pytest.raises(ImageError, match=r"no image|is an image only"):
         input_of(array)
 
 
-def test_what_counts_as_a_picture(tmp_path):
+def test_what_counts_as_a_image(tmp_path):
     for value in (tmp_path, Image.new("L", (1, 1)), np.zeros((2, 2)), InputImage("a", "b", bytes)):
-        assert is_picture(value)
+        assert is_image(value)
     for value in (1, "a.png", [1], np.zeros(3), np.zeros((2, 2, 7)), b"", None, {}):
-        assert not is_picture(value)
-    with pytest.raises(PictureError):
+        assert not is_image(value)
+    with pytest.raises(ImageError):
         input_of("a.png")
 
 
 def test_the_image_of_a_run_is_its_file(tmp_path):
-    from comflowy_nb.tracking.run import PictureRecord, RunImage
+    from comflowy_nb.tracking.run import ImageRecord, RunImage
 
     class Run:
         ref = "r1"
 
     path = tmp_path / "token_0.png"
     Image.new("RGB", (3, 2), "red").save(path)
-    image = RunImage(Run, PictureRecord(0, "9", 0, "kept"), path)
-    assert is_picture(image)
+    image = RunImage(Run, ImageRecord(0, "9", 0, "kept"), path)
+    assert is_image(image)
     assert input_of(image) == open_input(path, name="r1_0.png")
     assert input_of(image).source == "r1[0]", "what its reference is, not the name of the file it is kept in"
 

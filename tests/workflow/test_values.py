@@ -344,7 +344,7 @@ def test_a_typed_seed_goes_up_to_the_largest_of_its_field(workflow):
     assert "above" in problems(line, workflow, f"seed={2**64}")[0]
 
 
-# -- pictures ------------------------------------------------------------------------------------------------------
+# -- images ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -355,13 +355,13 @@ def photo(tmp_path, monkeypatch):
     return path
 
 
-def test_a_file_is_a_picture_where_pictures_go(workflow, undescribed, photo):
+def test_a_file_is_a_image_where_images_go(workflow, undescribed, photo):
     digest = hashlib.sha256(photo.read_bytes()).hexdigest()
     for one in (workflow, undescribed):
         for typed in ('10::image="file:my photo.png"', f"10::image='file:{photo}'"):
-            picture = line(one, typed)["10::image"]
-            assert isinstance(picture, InputImage)
-            assert (picture.name, picture.content_sha256, picture.load()) == (
+            image = line(one, typed)["10::image"]
+            assert isinstance(image, InputImage)
+            assert (image.name, image.content_sha256, image.load()) == (
                 "my photo.png",
                 digest,
                 photo.read_bytes(),
@@ -382,16 +382,16 @@ def test_a_file_that_is_not_there_is_a_text_only_where_the_type_is_unknown(workf
     assert "gone.png" in problems(line, workflow, "image=file:gone.png")[0]
 
 
-def test_a_run_gives_its_picture(workflow, undescribed):
-    picture = InputImage("r41_0.png", "0" * 64, lambda: b"")
+def test_a_run_gives_its_image(workflow, undescribed):
+    image = InputImage("r41_0.png", "0" * 64, lambda: b"")
 
     def open_run(ref):
         if ref != "r41[0]":
             raise RefError(f"there is no run {ref}")
-        return picture
+        return image
 
     for one in (workflow, undescribed):
-        assert line(one, "10::image=run:r41[0]", open_run=open_run) == {"10::image": picture}
+        assert line(one, "10::image=run:r41[0]", open_run=open_run) == {"10::image": image}
     assert "no run r7" in problems(line, workflow, "image=run:r7", open_run=open_run)[0]
     assert line(undescribed, "10::image=run:r7", open_run=open_run) == {"10::image": "run:r7"}
     assert "run:r7" in problems(line, workflow, "image=run:r7")[0]
@@ -402,7 +402,7 @@ def test_an_address_and_a_name_on_the_server_are_sent_as_they_are(workflow):
         assert line(workflow, f"image={text}") == {"10::image": text}
 
 
-def test_pictures_of_python_are_inputs(workflow, undescribed, photo):
+def test_images_of_python_are_inputs(workflow, undescribed, photo):
     names = {"path": photo, "image": Image.open(photo)}
     for one in (workflow, undescribed):
         for name in names:

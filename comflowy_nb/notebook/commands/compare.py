@@ -1,10 +1,10 @@
-"""`%comflowy compare`: the comparison in the cell; in a terminal what differs, and where the pictures are."""
+"""`%comflowy compare`: the comparison in the cell; in a terminal what differs, and where the images are."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comflowy_nb.comparison.inputs import read_pictures
+from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.notebook.compare.widget import Comparison
 from comflowy_nb.notebook.display.bundles import paragraph
 from comflowy_nb.notebook.display.show import show_comparison
@@ -19,8 +19,8 @@ __all__ = ["compare"]
 def compare(session: Session, request: Request) -> Comparison:
     """Show the comparison, and save it where that is asked for."""
     options = request.options
-    pictures = read_pictures([request.ref(word) for word in request.words], find=session.find)
-    made = Comparison(pictures, mode=options.get("mode"), label=options.get("label"))
+    images = read_images([request.ref(word) for word in request.words], find=session.find)
+    made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
     session.drawn.add(made.token)  # as the value of the cell it is not shown once more
     show_comparison(made, in_kernel=session.in_kernel)
     if "save" in options:

@@ -17,7 +17,7 @@ __all__ = ["form"]
 
 
 def form(session: Session, request: Request) -> Form | None:
-    """A form in this cell, with status in it and pictures below it."""
+    """A form in this cell, with status in it and images below it."""
     client = session.connected()
     named, base = start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named

@@ -24,7 +24,7 @@ Start here:
   %comflowy form default              fill in and run with a mouse or keys
   %comflowy fields default            what can be set
 
-A request that succeeded is not sent again: its pictures come from your disk. --fresh sends it anew."""
+A request that succeeded is not sent again: its images come from your disk. --fresh sends it anew."""
 
 _MORE = {
     "connect": """\
@@ -51,7 +51,7 @@ is one, and never in the notebook: no command takes a key.""",
   %comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234    an id of the connected service
   %comflowy workflow add portrait "https://app.comflowy.com/app?id=3fef208b-7d25-4d9a-8ec9-c79eb2153234"
   %comflowy workflow add mine my-graph.json                               a graph saved in API format
-  %comflowy workflow add mine picture.png                                 the graph that a picture carries
+  %comflowy workflow add mine image.png                                 the graph that an image carries
   %comflowy workflow add mine server:last                                 the graph that ran last on a ComfyUI server
   %comflowy workflow alias default prompt=6::text                         now: %comflowy run default prompt=...""",
     "fields": """\
@@ -76,7 +76,7 @@ FIELD is 3::cfg; cfg where one field is called so; an alias; or all::seed for ev
 A text with spaces stands in quotes on the line; in the body below %% everything behind `FIELD: ` is the text.
 Quote a text that ends in ?, as in 6::text="who is there?": IPython takes a line that ends in ? for a request for help.
 {name} is the value of a Python variable, {{name}} the text {name}. seed=random draws a new seed each time.
-r1 is the reference of a run: %comflowy show r1. A final ; hides the return value, never the pictures.
+r1 is the reference of a run: %comflowy show r1. A final ; hides the return value, never the images.
 An interrupt (the stop button) cancels the run where the service can.
   %comflowy run default cfg=7 --count 4      four times, each with a seed of its own""",
     "sweep": """\
@@ -103,7 +103,7 @@ and a longer range sends only what is new. s1 is the sweep, s1.7 the run of its 
     "form": """\
   %comflowy form default
   %comflowy form default cfg=7 seed=random --as bottle     begins with these values
-  %comflowy form --from r41                                with those of a run, or of a picture: --from photo.png
+  %comflowy form --from r41                                with those of a run, or of an image: --from photo.png
   %comflowy form portrait 3::steps=20 6::text="a cat"      where nothing describes the fields: those you name
 
 Run sends what stands in the form, and does not block the kernel; only what was given or changed is sent. Stop cancels
@@ -120,22 +120,22 @@ comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]
   %comflowy show r41           by number
   %comflowy show bottle        by a name given with --as
   %comflowy show last          this kernel's newest; last~1 the one before
-  %comflowy show r41[0]        its first picture;  r41:9[0] the first of node 9
+  %comflowy show r41[0]        its first image;  r41:9[0] the first of node 9
   %comflowy show r40 r41       side by side
   %comflowy show s3            a sweep as a grid; --page 2 where one page does not take it;  s3.12 one of its cells""",
     "compare": """\
-  %comflowy compare r41 r43                     two pictures under a slider; above them what differs
-  %comflowy compare r41[0] r41[1] s1.7 bottle   2 to 9 of them: runs, pictures of runs, cells of sweeps, names
+  %comflowy compare r41 r43                     two images under a slider; above them what differs
+  %comflowy compare r41[0] r41[1] s1.7 bottle   2 to 9 of them: runs, images of runs, cells of sweeps, names
   %comflowy compare r41 photo.png {image}       files, and Python's images and arrays
   %comflowy compare r41 r43 --mode difference
   %comflowy compare r41 r43 --save why.html     also as one page for a colleague, which needs no network
 
-A run with several pictures means its first. With the comparison in focus: 1 to 4 (or s b g d) choose how to compare,
+A run with several images means its first. With the comparison in focus: 1 to 4 (or s b g d) choose how to compare,
 arrows move the slider (Shift in larger steps, Home, End), + - 0 zoom, arrows move what is zoomed, space stops the
 blinking. r = %comflowy compare r41 r43 gives it to Python: r.mode, r.position, r.left, r.right, r.save("why.html").""",
     "save": """\
-  %comflowy save r41 my-pictures       copies with readable names; PNG files carry what made them
-  %comflowy save s3 my-sweep           all pictures of a sweep, a contact sheet and a JSON of everything
+  %comflowy save r41 my-images       copies with readable names; PNG files carry what made them
+  %comflowy save s3 my-sweep           all images of a sweep, a contact sheet and a JSON of everything
   %comflowy save s3 my-sweep.zip       the same as a zip file
   %comflowy save r41[0] boat.png       one image under this name""",
     "cancel": """\

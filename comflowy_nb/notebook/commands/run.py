@@ -1,4 +1,4 @@
-"""`%comflowy run` and `%%comflowy run`: from the words to the pictures, and what an interrupt does."""
+"""`%comflowy run` and `%%comflowy run`: from the words to the images, and what an interrupt does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["run", "save_named"]
 
 
 def run(session: Session, request: Request) -> Run | Sweep:
-    """Submit, show live until the pictures are there, raise what went wrong; with `--count` as a sweep of seeds."""
+    """Submit, show live until the images are there, raise what went wrong; with `--count` as a sweep of seeds."""
     body = read_body(request.body) if request.body is not None else None
     client = session.connected()
     named, base = start(session, client, request)
@@ -130,7 +130,7 @@ def _stop(session: Session, client: Client, view: RunView) -> None:
     """Cancel the run where that can be, wait until it is confirmed, and say so; else let it go on."""
     run = view.run
     if not run.status.is_live:
-        session.viewer.follow(view)  # its pictures are on the way
+        session.viewer.follow(view)  # its images are on the way
         return
     if not client.service.can_cancel:
         view.note(f"{client.label} can't cancel: it goes on")

@@ -70,7 +70,7 @@ def runs(session: Session, request: Request) -> RunList:
 
 
 def show(session: Session, request: Request) -> Run | Sweep | RunList:
-    """Runs and sweeps again, with their pictures; what is missing is fetched, what is running is waited for."""
+    """Runs and sweeps again, with their images; what is missing is fetched, what is running is waited for."""
     everything = [session.find(request.ref(word)) for word in request.words]
     swept = [session.sweep(each.sweep) for each in everything if each.sweep is not None]
     if swept:
@@ -89,17 +89,17 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
         if session.client is not None:
             session.client.refresh(each.run)
     together = len(found) > 1 and session.in_kernel and all(each.run.record.is_settled for each in found)
-    views = [_view(session, each, with_pictures=not together) for each in found]
+    views = [_view(session, each, with_images=not together) for each in found]
     _wait(session, views)
-    if together and any(each.run.record.pictures for each in found):
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+    if together and any(each.run.record.images for each in found):
+        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid([each.run for each in found]).bundle())
     return found[0].run if len(found) == 1 else _shown(session, [each.run for each in found])
 
 
 def save(session: Session, request: Request) -> None:
-    """Copies of a run's pictures, or of one, under readable names."""
+    """Copies of a run's images, or of one, under readable names."""
     found = session.find(request.ref(request.words[0]))
     if found.sweep is not None:
         save_sweep_named(session, session.sweep(found.sweep), request.text(request.words[1]))
@@ -187,9 +187,9 @@ def _narrows(request: Request) -> bool:
     return bool(request.words or request.fields or request.options)
 
 
-def _view(session: Session, found: Found, *, with_pictures: bool) -> RunView:
+def _view(session: Session, found: Found, *, with_images: bool) -> RunView:
     only = [found.image.record.index] if found.image is not None else None
-    return session.view(found.run, how="shown", only=only, with_pictures=with_pictures)
+    return session.view(found.run, how="shown", only=only, with_images=with_images)
 
 
 def _stop_sweep(client: Client, swept: Sweep) -> str:

@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.notebook.display.bundles import paragraph
-from comflowy_nb.workflow.finder import PICTURES
+from comflowy_nb.workflow.finder import IMAGES
 from comflowy_nb.workflow.graph import Graph, Made
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def start(session: Session, client: Client, request: Request) -> tuple[str | Wor
     if path is not None and path.suffix.lower() == ".json":
         return str(path), None  # the values of a graph are within it
     if path is not None:
-        return _start_from_picture(client, path)
+        return _start_from_image(client, path)
     found = session.find(source)
     if found.sweep is not None:
         return _start_from_sweep(client, session.sweep(found.sweep))
@@ -70,7 +70,7 @@ def start(session: Session, client: Client, request: Request) -> tuple[str | Wor
 
 
 def _file_of(source: object) -> Path | None:
-    """The graph or picture file that `--from` names; None for a reference.
+    """The graph or image file that `--from` names; None for a reference.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _file_of(source: object) -> Path | None:
     path = Path(str(source)).expanduser()
     if path.suffix.lower() == ".json" and not path.is_file():  # no reference ends so
         raise WorkflowError(f"there is no file {str(source)!r}")
-    return path if path.suffix.lower() in {*PICTURES, ".json"} and path.is_file() else None
+    return path if path.suffix.lower() in {*IMAGES, ".json"} and path.is_file() else None
 
 
 def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
@@ -106,7 +106,7 @@ def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str | Workflow, Mad
     return named, Made(record.workflow, record.workflow_id, fixed, shared)
 
 
-def _start_from_picture(client: Client, path: Path) -> tuple[str, Made | None]:
+def _start_from_image(client: Client, path: Path) -> tuple[str, Made | None]:
     made, graph = client.library.maker_of(path)
     if client.service.runs_graphs and graph is not None:
         return str(path), made  # its graph has the values within

@@ -122,10 +122,10 @@ _STATUSES = tuple(str(status) for status in Status)
 
 _AS = Option("--as", "NAME", "set this Python variable, and name it in the history", _name)
 _SENDING = (
-    Option("--from", "REF|PICTURE", "start from the workflow and values of a run or a picture", is_ref=True),
+    Option("--from", "REF|IMAGE", "start from the workflow and values of a run or an image", is_ref=True),
     Option("--fresh", None, "run it again although there is a success"),
     Option("--retry", "|".join(_RETRY), "what to run again after it ended badly (failed)", _choice(*_RETRY), _RETRY),
-    Option("--background", None, "return at once; status and pictures still come into this cell"),
+    Option("--background", None, "return at once; status and images still come into this cell"),
     Option("--timeout", "TIME", "wait no longer than 30, 30s, 5m, 2h; it goes on", duration_s),
     Option("--save", "DIR", "also write copies with readable names; NAME.zip or, for one image, NAME.png", _target),
 )
@@ -144,7 +144,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "workflow",
-            "workflow add NAME ID|URL|FILE|PICTURE|server:last  or  workflow alias NAME WORD=FIELD",
+            "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD",
             "give a workflow a name, or a field a word", "workflows:workflow",
             (Option("--fields", "FILE", "an API-format graph that describes the fields"),),
             words=(1, 3), has_fields=True,
@@ -155,7 +155,7 @@ COMMANDS: Mapping[str, Command] = {
             words=(1, 1), has_body=True,
         ),
         Command(
-            "run", "run WORKFLOW [FIELD=VALUE ...]", "run a workflow and show its pictures", "run:run",
+            "run", "run WORKFLOW [FIELD=VALUE ...]", "run a workflow and show its images", "run:run",
             (
                 _AS,
                 *_SENDING,
@@ -180,8 +180,8 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--stop-after", "N", "give up after so many failures in a row (3; 0 goes on)", _count_or_none),
                 Option("--window", "N", "at most so many runs at once", _count),
                 Option("--strict", None, "raise if a cell did not succeed"),
-                Option("--node", "ID", "show the pictures of this node"),
-                Option("--image", "K", "show only the picture of this number, from 0", _count_or_none),
+                Option("--node", "ID", "show the images of this node"),
+                Option("--image", "K", "show only the image of this number, from 0", _count_or_none),
                 Option("--export", "FILE", "write it to a file that comflowy-nb sweep runs; send nothing"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
@@ -201,11 +201,11 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, None), has_fields=True,
         ),
         Command(
-            "show", "show REF ...", "show runs and sweeps again, with their pictures", "runs:show",
+            "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
             (Option("--page", "N", "this page of a sweep too large for one", _count),), words=(1, None),
         ),
         Command(
-            "compare", "compare REF REF ...", "compare 2 to 9 pictures: slider, blink, side by side, difference",
+            "compare", "compare REF REF ...", "compare 2 to 9 images: slider, blink, side by side, difference",
             "compare:compare",
             (
                 Option("--mode", "|".join(_MODES), "how to begin", _choice(*_MODES), _MODES),

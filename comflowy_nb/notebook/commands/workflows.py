@@ -12,8 +12,8 @@ from comflowy_nb.errors import SettingsError, WorkflowError
 from comflowy_nb.layout.captions import write_value
 from comflowy_nb.notebook.display.bundles import Table, join, paragraph, table
 from comflowy_nb.workflow.fields import FieldType, nearest
-from comflowy_nb.workflow.finder import PICTURES, SERVER_LAST
-from comflowy_nb.workflow.graph import read_graph, read_picture_graph
+from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
+from comflowy_nb.workflow.graph import read_graph, read_image_graph
 from comflowy_nb.workflow.syntax.console import read_console
 from comflowy_nb.workflow.syntax.expansion import expand_text
 from comflowy_nb.workflow.syntax.json_values import text_of
@@ -53,7 +53,7 @@ def workflows(session: Session, request: Request) -> None:
 
 
 def workflow(session: Session, request: Request) -> None:
-    """`workflow add NAME ID|URL|FILE|PICTURE|server:last` and `workflow alias NAME WORD=FIELD`."""
+    """`workflow add NAME ID|URL|FILE|IMAGE|server:last` and `workflow alias NAME WORD=FIELD`."""
     verb = request.words[0].text
     if verb == "add":
         _add(session, request)
@@ -101,7 +101,7 @@ def fields(session: Session, request: Request) -> None:
 
 def _add(session: Session, request: Request) -> None:
     if len(request.words) != 3 or request.fields:
-        raise UsageError("%comflowy workflow add NAME ID|URL|FILE|PICTURE|server:last")
+        raise UsageError("%comflowy workflow add NAME ID|URL|FILE|IMAGE|server:last")
     name, source = request.text(request.words[1]), request.text(request.words[2])
     workflow_id, graph = _source(session, source)
     identity = None
@@ -147,9 +147,9 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     path = Path(text).expanduser()
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in IMAGES:
         _, graph = session.library.maker_of(path)
-        return None, graph if graph is not None else read_picture_graph(path)
+        return None, graph if graph is not None else read_image_graph(path)
     return text, None
 
 

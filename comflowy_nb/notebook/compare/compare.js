@@ -1,4 +1,4 @@
-// A comparison in the browser. The notebook's model, or the small one of a saved page, gives words and state; pictures
+// A comparison in the browser. The notebook's model, or the small one of a saved page, gives words and state; images
 // come by message when they are shown, and their addresses are revoked when they are not. Nothing is ever fetched.
 
 const MODES = [
@@ -8,12 +8,12 @@ const MODES = [
   { name: "difference", label: ["Difference"], keys: ["4", "d"] },
 ];
 const PREVIEW_PX = 512; // the longest side of a preview
-const KEPT_BYTES = 96e6; // of pictures that are not shown now, so that going back and forth asks for nothing
+const KEPT_BYTES = 96e6; // of images that are not shown now, so that going back and forth asks for nothing
 const SLOW_MS = 1500; // after that a person is told what is waited for
-const LARGEST_SCALE = 32; // screen pixels for one of the picture
+const LARGEST_SCALE = 32; // screen pixels for one of the image
 const GAP_PX = 6;
 const CHIP_PX = 8; // between a name and the corner it stands in
-const GRIP_PX = 24; // from the slider's line: where a drag takes it even when the pictures could be panned
+const GRIP_PX = 24; // from the slider's line: where a drag takes it even when the images could be panned
 const SAVE_MS = 80;
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -51,14 +51,14 @@ const ICONS = {
   grip: "M6 4.5 2.5 8 6 11.5M10 4.5 13.5 8 10 11.5",
 };
 
-/** What a picture of some size takes up on the common canvas: as large as it fits, in the middle. */
+/** What an image of some size takes up on the common canvas: as large as it fits, in the middle. */
 function place([width, height], [canvasWidth, canvasHeight]) {
   const scale = Math.min(canvasWidth / width, canvasHeight / height);
   const [w, h] = [width * scale, height * scale];
   return { x: (canvasWidth - w) / 2, y: (canvasHeight - h) / 2, width: w, height: h };
 }
 
-/** Asks for pictures, one at a time, and keeps the addresses of those that came. */
+/** Asks for images, one at a time, and keeps the addresses of those that came. */
 class Supply {
   constructor(model, onNews) {
     this.model = model;
@@ -130,21 +130,21 @@ class Supply {
 }
 
 /** The fields that differ, as a table; narrow, each row becomes a card. */
-function buildTable({ table, pictures }) {
+function buildTable({ table, images }) {
   if (!table.rows.length) return null;
   // The roles stand there because a narrow table is laid out as cards, and browsers take that for no table any more.
   const heading = (isColumn, ...words) =>
     make("th", isColumn ? { scope: "col", role: "columnheader" } : { scope: "row", role: "rowheader" }, ...words);
   const row = (...cells) => make("tr", { role: "row" }, ...cells);
-  const names = pictures.map((picture) => {
-    const cell = heading(table.tall, make("b", {}, picture.name));
-    if (picture.also) cell.append(make("span", { class: "cc-also" }, picture.also));
+  const names = images.map((image) => {
+    const cell = heading(table.tall, make("b", {}, image.name));
+    if (image.also) cell.append(make("span", { class: "cc-also" }, image.also));
     return cell;
   });
   const fields = table.rows.map(({ name }) => heading(!table.tall, name));
   const cell = ({ name, values, known, long }, at) => {
     const kind = known[at] ? (long ? "cc-long" : "") : "cc-none";
-    const value = make("td", { role: "cell", "data-label": table.tall ? pictures[at].name : name, class: kind });
+    const value = make("td", { role: "cell", "data-label": table.tall ? images[at].name : name, class: kind });
     const words = make("span", {});
     for (const [text, mark] of values[at]) {
       words.append(mark === "same" ? text : make(mark === "only" ? "mark" : "u", {}, text));
@@ -152,9 +152,9 @@ function buildTable({ table, pictures }) {
     value.append(words);
     return value;
   };
-  const corner = make("td", { role: "columnheader" }, make("span", { class: "cc-unseen" }, table.tall ? "field" : "picture"));
+  const corner = make("td", { role: "columnheader" }, make("span", { class: "cc-unseen" }, table.tall ? "field" : "image"));
   const body = table.tall
-    ? table.rows.map((field, index) => row(fields[index], ...pictures.map((_, at) => cell(field, at))))
+    ? table.rows.map((field, index) => row(fields[index], ...images.map((_, at) => cell(field, at))))
     : names.map((name, at) => row(name, ...table.rows.map((field) => cell(field, at))));
   return control(
     "div",
@@ -173,14 +173,14 @@ class View {
     this.model = model;
     this.content = model.get("_content");
     this.canvas = this.content.canvas;
-    this.pictures = this.content.pictures.map((picture) => ({ ...picture, at: place(picture.size, this.canvas) }));
+    this.images = this.content.images.map((image) => ({ ...image, at: place(image.size, this.canvas) }));
     this.zoom = 1;
     this.centre = [0.5, 0.5];
     this.shown = 0; // which of the two that blink
     this.isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.ended = new AbortController();
     this.supply = new Supply(model, () => this.draw());
-    this.images = this.pictures.map(({ name, caption }) =>
+    this.images = this.images.map(({ name, caption }) =>
       make("img", { alt: caption ? `${name}: ${caption}` : name, draggable: "false", decoding: "async" }),
     );
     this.heat = make("img", { draggable: "false", decoding: "async", class: "cc-heat" });
@@ -198,7 +198,7 @@ class View {
     this.note = make("div", { class: "cc-note", role: "status" });
     this.spoken = make("div", { class: "cc-unseen", "aria-live": "polite" });
     this.range = control("input", {
-      type: "range", min: "0", max: "100", step: "0.1", "aria-label": "Slider between the two pictures",
+      type: "range", min: "0", max: "100", step: "0.1", "aria-label": "Slider between the two images",
     });
     this.handle = make(
       "div", { class: "cc-handle" }, this.range, make("div", { class: "cc-knob" }, icon(ICONS.grip)),
@@ -206,7 +206,7 @@ class View {
     const table = buildTable(this.content);
     return make(
       "div",
-      { class: "comflowy-compare", role: "group", "aria-label": this.pictures.map(({ name }) => name).join(", ") },
+      { class: "comflowy-compare", role: "group", "aria-label": this.images.map(({ name }) => name).join(", ") },
       ...(table ? [table] : []),
       ...(shared ? [make("p", { class: "cc-quiet" }, `same in all: ${shared}`)] : []),
       ...remarks.map((line) => make("p", { class: "cc-quiet" }, line)),
@@ -230,16 +230,16 @@ class View {
 
   buildPair() {
     const options = () =>
-      this.pictures.map(({ name, caption }, index) =>
+      this.images.map(({ name, caption }, index) =>
         make("option", { value: String(index) }, caption ? `${name} \u00b7 ${caption}` : name),
       );
     this.selects = ["left", "right"].map((side) => {
-      const select = control("select", { "aria-label": side === "left" ? "Left picture" : "Right picture" }, ...options());
+      const select = control("select", { "aria-label": side === "left" ? "Left image" : "Right image" }, ...options());
       select.addEventListener("change", () => this.pick(side, Number(select.value)));
       return select;
     });
     const swap = control(
-      "button", { type: "button", class: "cc-icon", title: "Swap", "aria-label": "Swap the two pictures" },
+      "button", { type: "button", class: "cc-icon", title: "Swap", "aria-label": "Swap the two images" },
       icon(ICONS.swap),
     );
     swap.addEventListener("click", () => this.pick("left", this.model.get("right")));
@@ -254,7 +254,7 @@ class View {
       return made;
     };
     this.scaleText = make("output", { "aria-label": "Zoom" });
-    const actual = button("Actual pixels", "One pixel of the picture on one of the screen", "1:1", () => this.showActual());
+    const actual = button("Actual pixels", "One pixel of the image on one of the screen", "1:1", () => this.showActual());
     const fit = button("Fit", "Fit (key 0)", "Fit", () => this.showAll());
     return make(
       "div", { class: "cc-zoom", role: "group", "aria-label": "Zoom" },
@@ -270,7 +270,7 @@ class View {
     this.play = control("button", { type: "button", class: "cc-play" });
     this.play.addEventListener("click", () => this.setStill(!this.isStill));
     this.pace = control("input", {
-      type: "range", min: "0.4", max: "3", step: "0.1", "aria-label": "Seconds for each picture",
+      type: "range", min: "0.4", max: "3", step: "0.1", "aria-label": "Seconds for each image",
     });
     this.pace.addEventListener("input", () => this.sync("pace_s", Number(this.pace.value)));
     this.paceText = make("output", {});
@@ -333,7 +333,7 @@ class View {
 
   choose(mode) {
     this.sync("mode", mode);
-    const [left, right] = this.two.map((index) => this.pictures[index].name);
+    const [left, right] = this.two.map((index) => this.images[index].name);
     this.spoken.textContent = mode === "side" ? labelOf(mode) : `${labelOf(mode)}: ${left}, ${right}`;
   }
 
@@ -528,7 +528,7 @@ class View {
     this.draw();
   }
 
-  /** The middle of what is seen never leaves the picture so far that an edge of it comes into the pane. */
+  /** The middle of what is seen never leaves the image so far that an edge of it comes into the pane. */
   settle() {
     this.pans = this.paneSize.map((size, axis) => this.canvas[axis] * this.scale > size + 1);
     this.centre = this.centre.map((at, axis) => {
@@ -539,12 +539,12 @@ class View {
 
   // -- drawing -------------------------------------------------------------------------------------------------
 
-  /** Put the pictures of the mode into their panes. */
+  /** Put the images of the mode into their panes. */
   arrange() {
     const mode = this.mode;
     const [left, right] = this.two;
     const layer = (index, chip = "") => {
-      const { name, caption } = this.pictures[index];
+      const { name, caption } = this.images[index];
       const words = make("span", { class: `cc-chip ${chip}`, "data-index": String(index) }, make("b", {}, name));
       if (caption) words.append(make("span", {}, ` ${caption}`));
       return make("div", { class: "cc-layer" }, this.images[index], words);
@@ -552,10 +552,10 @@ class View {
     const pane = (...children) => make("div", { class: "cc-pane" }, ...children);
     this.stage.dataset.mode = mode;
     if (mode === "side") {
-      this.panes = this.pictures.map((_, index) => pane(layer(index)));
+      this.panes = this.images.map((_, index) => pane(layer(index)));
     } else if (mode === "difference") {
       this.panes = [pane(make("div", { class: "cc-layer" }, this.heat))];
-      this.heat.alt = `Where ${this.pictures[left].name} and ${this.pictures[right].name} differ`;
+      this.heat.alt = `Where ${this.images[left].name} and ${this.images[right].name} differ`;
     } else {
       this.layers = [layer(left), layer(right, mode === "slider" ? "cc-far" : "")];
       this.panes = [pane(...this.layers, ...(mode === "slider" ? [this.handle] : []))];
@@ -564,7 +564,7 @@ class View {
     this.stage.replaceChildren(...this.panes, this.note);
     if (hadFocus) (mode === "slider" ? this.range : this.stage).focus({ preventScroll: true });
     const does = { slider: "slide", blink: "blink", side: "stand side by side", difference: "are subtracted" }[mode];
-    const what = (mode === "side" ? this.pictures.map(({ name }) => name) : [left, right].map((at) => this.pictures[at].name));
+    const what = (mode === "side" ? this.images.map(({ name }) => name) : [left, right].map((at) => this.images[at].name));
     this.stage.setAttribute("aria-label", `${what.join(", ")} ${does}. Plus and minus zoom, arrow keys move.`);
     MODES.forEach(({ name }, index) => {
       const isOn = name === mode;
@@ -594,7 +594,7 @@ class View {
       image.style.height = `${h * scale}px`;
       image.style.transform = `translate(${origin[0] + x * scale}px, ${origin[1] + y * scale}px)`;
     };
-    this.pictures.forEach(({ at }, index) => put(this.images[index], at));
+    this.images.forEach(({ at }, index) => put(this.images[index], at));
     put(this.heat, { x: 0, y: 0, width: this.canvas[0], height: this.canvas[1] });
     this.stage.classList.toggle("cc-pans", this.pans.some(Boolean));
     this.stage.classList.toggle("cc-pixels", scale >= 3);
@@ -608,7 +608,7 @@ class View {
     if (this.mode === "blink") {
       this.layers.forEach((layer, index) => layer.classList.toggle("cc-off", index !== this.shown));
     }
-    this.drawPictures();
+    this.drawImages();
   }
 
   /** The stage's height, which no mode changes, and the place of each pane. */
@@ -616,7 +616,7 @@ class View {
     const [canvasWidth, canvasHeight] = this.canvas;
     const width = this.stage.clientWidth;
     const most = clamp(window.innerHeight * 0.72, 280, 680);
-    const isMany = this.pictures.length > 4;
+    const isMany = this.images.length > 4;
     const wanted = Math.max(Math.min(canvasHeight, most), Math.min(isMany ? 480 : 320, most));
     const least = isMany ? Math.min(400, most) : 200;
     const height = Math.round(Math.max(least, Math.min(wanted, (width * canvasHeight) / canvasWidth)));
@@ -639,10 +639,10 @@ class View {
     });
   }
 
-  /** The names, in the corners of what is seen of the pictures. */
+  /** The names, in the corners of what is seen of the images. */
   drawChips() {
     for (const chip of this.stage.querySelectorAll(".cc-chip")) {
-      const { at } = this.pictures[chip.dataset.index];
+      const { at } = this.images[chip.dataset.index];
       const left = Math.max(0, this.origin[0] + at.x * this.scale);
       const right = Math.min(this.paneSize[0], this.origin[0] + (at.x + at.width) * this.scale);
       const top = Math.max(0, this.origin[1] + at.y * this.scale);
@@ -665,28 +665,28 @@ class View {
     this.layers[1].style.clipPath = `inset(0 0 0 ${this.line}px)`;
     this.handle.style.transform = `translateX(${this.line}px)`;
     this.range.value = String(position);
-    const [one, other] = this.two.map((index) => this.pictures[index].name);
+    const [one, other] = this.two.map((index) => this.images[index].name);
     this.range.setAttribute("aria-valuetext", `${Math.round(position)} percent: ${one} on the left, ${other} on the right`);
   }
 
-  /** Ask for what is shown, and show what has come: first the preview, then the picture itself. */
-  drawPictures() {
+  /** Ask for what is shown, and show what has come: first the preview, then the image itself. */
+  drawImages() {
     const mode = this.mode;
-    const visible = mode === "side" ? this.pictures.map((_, index) => index) : this.two;
+    const visible = mode === "side" ? this.images.map((_, index) => index) : this.two;
     const pair = [...this.two].sort((one, other) => one - other);
     const needed = [];
     if (mode === "difference") {
       needed.push({ ask: "difference", pair });
     } else {
       const full = visible.filter((index) => this.needsFull(index));
-      const isThere = (index) => this.supply.get({ ask: "picture", index });
+      const isThere = (index) => this.supply.get({ ask: "image", index });
       needed.push(...visible.filter((index) => !isThere(index)).map((index) => ({ ask: "preview", index })));
-      needed.push(...full.map((index) => ({ ask: "picture", index })));
+      needed.push(...full.map((index) => ({ ask: "image", index })));
     }
     this.supply.need(needed);
     this.images.forEach((image, index) => {
       const shown = visible.includes(index) && mode !== "difference";
-      const got = [{ ask: "picture", index }, { ask: "preview", index }].map((asked) => this.supply.get(asked));
+      const got = [{ ask: "image", index }, { ask: "preview", index }].map((asked) => this.supply.get(asked));
       show(image, got.find((each) => each?.url)?.url, shown);
     });
     const found = mode === "difference" ? this.supply.get({ ask: "difference", pair }) : undefined;
@@ -696,9 +696,9 @@ class View {
     this.say(problems, mode);
   }
 
-  /** Whether the preview would be seen to be one: enlarged, or of a picture that is small anyway. */
+  /** Whether the preview would be seen to be one: enlarged, or of an image that is small anyway. */
   needsFull(index) {
-    const { size, at } = this.pictures[index];
+    const { size, at } = this.images[index];
     const longest = Math.max(...size);
     const shown = Math.max(at.width, at.height) * this.scale * (window.devicePixelRatio || 1);
     return longest <= PREVIEW_PX || shown > PREVIEW_PX;
@@ -712,7 +712,7 @@ class View {
   }
 
   say(problems, mode) {
-    const waits = mode === "difference" ? "Comparing the pixels \u2026" : "The pictures are on their way \u2026";
+    const waits = mode === "difference" ? "Comparing the pixels \u2026" : "The images are on their way \u2026";
     const slow = `${waits} The kernel may be busy; if it has ended, run the cell again.`;
     const isEmpty = mode === "difference" ? !this.heat.src : this.images.every((image) => image.hidden || !image.src);
     const text = [...problems].join(" \u2022 ") || (this.supply.pending && isEmpty ? (this.supply.isSlow ? slow : waits) : "");

@@ -1,4 +1,4 @@
-"""A comparison as one still picture: for GitHub, nbconvert, and wherever no widget lives."""
+"""A comparison as one still image: for GitHub, nbconvert, and wherever no widget lives."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Still", "draw_still"]
 
-_LARGEST_BYTES = 130_000  # it is in the saved notebook twice: as a picture, and in the HTML beside the table
+_LARGEST_BYTES = 130_000  # it is in the saved notebook twice: as an image, and in the HTML beside the table
 _QUALITIES = (None, 70, 55)
-_MAT = (240, 241, 243)  # behind a picture that doesn't fill the common canvas
+_MAT = (240, 241, 243)  # behind an image that doesn't fill the common canvas
 
 
 class Still:
@@ -44,18 +44,18 @@ class Still:
 
 
 def draw_still(
-    pictures: Sequence[Compared],
+    images: Sequence[Compared],
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None = None,
 ) -> Still:
-    """Pictures side by side with captions (the fields that differ, if none are given); of two also the difference."""
-    difference, words = _difference(pictures)
+    """Images side by side with captions (the fields that differ, if none are given); of two also the difference."""
+    difference, words = _difference(images)
     with DRAWING:
-        sheet = _sheet(pictures, differences, canvas, captions, words)
+        sheet = _sheet(images, differences, canvas, captions, words)
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
         for scale in (2, 1):
-            figure, drawn = _render(page, pictures, difference, canvas, scale)
+            figure, drawn = _render(page, images, difference, canvas, scale)
             for quality in _QUALITIES if scale == 1 else (None,):
                 jpeg = encode(drawn, quality=quality)
                 if len(jpeg) <= _LARGEST_BYTES:
@@ -63,19 +63,19 @@ def draw_still(
         return Still(figure, jpeg, (int(page.width), int(page.height)))
 
 
-def _difference(pictures: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
-    if len(pictures) != 2 or pictures[0].size != pictures[1].size:
+def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
+    if len(images) != 2 or images[0].size != images[1].size:
         return None, []
     try:
-        found = find_difference(pictures[0].open(), pictures[1].open())
+        found = find_difference(images[0].open(), images[1].open())
     except ComflowyError:
         return None, []
-    numbers, word = describe_difference(found, *pictures)
+    numbers, word = describe_difference(found, *images)
     return found, [numbers, f"Lightest: {found.top} of 255 and more. {word}"]
 
 
 def _sheet(
-    pictures: Sequence[Compared],
+    images: Sequence[Compared],
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
@@ -83,10 +83,10 @@ def _sheet(
 ) -> Sheet:
     cells = []
     letters = _letters(differences) if captions is None else {}
-    for position, picture in enumerate(pictures):
-        head: list[Part] = [Part(picture.name, "strong")]
-        if picture.also:
-            add_part(head, "", picture.also, tone="muted")
+    for position, image in enumerate(images):
+        head: list[Part] = [Part(image.name, "strong")]
+        if image.also:
+            add_part(head, "", image.also, tone="muted")
         values: list[Part] = [] if captions is None else [Part(captions[position])]
         for row in differences.rows if captions is None else ():
             text = row.texts[position]
@@ -98,7 +98,7 @@ def _sheet(
     if words:
         caption = [Paragraph((Part("difference", "strong"),), 1)]
         caption += [Paragraph((Part(line, "muted"),), 4) for line in words if line]
-        cells.append(Cell((Tile(len(pictures), 0, canvas),), tuple(caption)))
+        cells.append(Cell((Tile(len(images), 0, canvas),), tuple(caption)))
     shared: list[Part] = []
     for name, value in differences.shared:
         add_part(shared, name, value, tone="muted")
@@ -107,7 +107,7 @@ def _sheet(
 
 
 def _letters(differences: Differences) -> dict[tuple[str, str], str]:
-    """(field, text) -> the letter that stands for a long text under the pictures."""
+    """(field, text) -> the letter that stands for a long text under the images."""
     letters: dict[tuple[str, str], str] = {}
     for row in differences.rows:
         if row.is_long:
@@ -131,7 +131,7 @@ def _legend(differences: Differences, letters: dict[tuple[str, str], str]) -> tu
 
 
 def _render(
-    page: Page, pictures: Sequence[Compared], difference: Difference | None, canvas: tuple[int, int], scale: int
+    page: Page, images: Sequence[Compared], difference: Difference | None, canvas: tuple[int, int], scale: int
 ) -> tuple[Figure, Image.Image]:
     size = (int(page.width), int(page.height))
     paper = Image.new("RGB", (size[0] * scale, size[1] * scale), "white")
@@ -139,8 +139,8 @@ def _render(
     for box in page.boxes:
         room = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
         try:
-            if box.tile.run < len(pictures):
-                tile = _fitted(pictures[box.tile.run], canvas, room)
+            if box.tile.run < len(images):
+                tile = _fitted(images[box.tile.run], canvas, room)
             else:
                 assert difference is not None
                 tile = difference.heat.convert("RGB").resize(room, Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -151,12 +151,12 @@ def _render(
     return draw_figure(size, page.words, scale=scale, paper=paper, notes=notes)
 
 
-def _fitted(picture: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
-    """The picture where it belongs on the common canvas, which is as large as the room."""
-    x, y, width, height = place(picture.size, canvas)
+def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
+    """The image where it belongs on the common canvas, which is as large as the room."""
+    x, y, width, height = place(image.size, canvas)
     share = room[0] / canvas[0], room[1] / canvas[1]
     size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
-    opened = picture.open_small() if max(size) <= PREVIEW_PX else picture.open()
+    opened = image.open_small() if max(size) <= PREVIEW_PX else image.open()
     small = opened.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     if size == room:
         return small

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file: the widget's own script, and all its pictures, with nothing asked of anybody."""
+"""A comparison as one HTML file: the widget's own script, and all its images, with nothing asked of anybody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb import __version__
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.atomic_files import write_file
 from comflowy_nb.images.browser_images import jpeg_of, without_notes
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["save_page"]
 
-_LARGEST_BYTES = 60_000_000  # of all pictures together; larger ones go in as JPEG, in full size all the same
+_LARGEST_BYTES = 60_000_000  # of all images together; larger ones go in as JPEG, in full size all the same
 _QUALITY = 90
 
 # What anywidget's model is to the script, answered from the page itself.
@@ -72,41 +72,41 @@ noscript img { max-width: 100%; }
 _POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def save_page(comparison: Comparison, pictures: Sequence[Compared], path: Path) -> Path:
+def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) -> Path:
     """Write the page, whole or not at all; the path written, which ends in `.html`.
 
     Raises
     ------
-    PictureError
-        If a picture is not there any more, or the file can't be written.
+    ImageError
+        If an image is not there any more, or the file can't be written.
     """
     if path.is_dir():
-        raise PictureError(f"{path.name} is a folder; name a file: {path.name}/comparison.html")
+        raise ImageError(f"{path.name} is a folder; name a file: {path.name}/comparison.html")
     if not path.suffix:
         path = path.with_suffix(".html")
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise PictureError(f"a comparison is saved as a page: {path.with_suffix('.html').name}, not {path.name}")
-    content = _page(comparison, pictures)
+        raise ImageError(f"a comparison is saved as a page: {path.with_suffix('.html').name}, not {path.name}")
+    content = _page(comparison, images)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content.encode())
     except OSError as error:
-        raise PictureError(f"{path.name} can't be written: {error.strerror}") from error
+        raise ImageError(f"{path.name} can't be written: {error.strerror}") from error
     return path
 
 
-def _page(comparison: Comparison, pictures: Sequence[Compared]) -> str:
+def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
     given = {}
-    for index in range(len(pictures)):
+    for index in range(len(images)):
         given[f"preview-{index}"] = comparison.give({"ask": "preview", "index": index})
-        said, content = comparison.give({"ask": "picture", "index": index})
-        content, kind = without_notes(content, said["kind"], pictures[index].name)
-        given[f"picture-{index}"] = ({"kind": kind}, content)
+        said, content = comparison.give({"ask": "image", "index": index})
+        content, kind = without_notes(content, said["kind"], images[index].name)
+        given[f"image-{index}"] = ({"kind": kind}, content)
     is_large = sum(len(content) for _, content in given.values()) > _LARGEST_BYTES
     if is_large:
-        for index, picture in enumerate(pictures):
-            given[f"picture-{index}"] = ({"kind": "image/jpeg"}, jpeg_of(picture.open(), quality=_QUALITY))
-    for left, right in combinations(range(len(pictures)), 2):
+        for index, image in enumerate(images):
+            given[f"image-{index}"] = ({"kind": "image/jpeg"}, jpeg_of(image.open(), quality=_QUALITY))
+    for left, right in combinations(range(len(images)), 2):
         found = comparison.give({"ask": "difference", "pair": [left, right]})
         given[f"difference-{left}-{right}"] = found
     state = {name: comparison.get_state(name)[name] for name in _STATE}
@@ -126,7 +126,7 @@ def _fill(comparison: Comparison, content: dict[str, Any], blocks: str, *, is_la
     # In a script `<` could end it, whatever the quotes say.
     data = json.dumps(content, ensure_ascii=True).replace("<", "\\u003c")
     still = base64.b64encode(comparison.jpeg).decode("ascii")
-    note = " The pictures were large: they are in it as JPEG, in full size." if is_large else ""
+    note = " The images were large: they are in it as JPEG, in full size." if is_large else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

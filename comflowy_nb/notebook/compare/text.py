@@ -30,9 +30,9 @@ __all__ = [
     "text_table",
 ]
 
-_LONGEST_CAPTION = 44  # characters under a picture; the table has everything
+_LONGEST_CAPTION = 44  # characters under an image; the table has everything
 _LONGEST_VALUE = 20  # a longer one is a text, and says nothing in a caption
-_MOST_COLUMNS = 6  # more fields than that are written down the side, and the pictures across
+_MOST_COLUMNS = 6  # more fields than that are written down the side, and the images across
 _DOT = " \N{MIDDLE DOT} "
 _CELL = "text-align:left;vertical-align:top;padding:4px 18px 4px 0;border:0;max-width:44em"
 _LINE = "border-bottom:1px solid rgba(128,128,128,.3)"
@@ -43,37 +43,37 @@ _MARKS = {
 }
 
 
-def captions_of(pictures: Sequence[Compared], differences: Differences, label: Sequence[str] | None) -> list[str]:
-    """A few words on each picture: the fields asked for, else the short ones that differ."""
+def captions_of(images: Sequence[Compared], differences: Differences, label: Sequence[str] | None) -> list[str]:
+    """A few words on each image: the fields asked for, else the short ones that differ."""
     if label is not None:
         names = name_fields(label)
         return [
             _join(
                 [(names[key], write_value(each.maker.everything[key])) for key in label if key in each.maker.everything]
             )
-            for each in pictures
+            for each in images
         ]
     short = [row for row in differences.rows if row.name != "size" and max(map(len, row.texts)) <= _LONGEST_VALUE]
     return [
-        _join([(row.name, row.texts[index]) for row in short if row.is_known[index]]) for index in range(len(pictures))
+        _join([(row.name, row.texts[index]) for row in short if row.is_known[index]]) for index in range(len(images))
     ]
 
 
-def remarks_of(pictures: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
+def remarks_of(images: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
     """What a person should know before looking."""
-    remarks = [each.remark for each in pictures if each.remark]
-    if len({each.size for each in pictures}) > 1:
+    remarks = [each.remark for each in images if each.remark]
+    if len({each.size for each in images}) > 1:
         remarks.append(
-            f"The pictures have different sizes: each is scaled to fit a canvas of {canvas[0]} "
+            f"The images have different sizes: each is scaled to fit a canvas of {canvas[0]} "
             f"\N{MULTIPLICATION SIGN} {canvas[1]} pixels, in its middle."
         )
-    unknown = [each.name for each in pictures if not each.maker.is_known]
-    if unknown and len(unknown) < len(pictures):
+    unknown = [each.name for each in images if not each.maker.is_known]
+    if unknown and len(unknown) < len(images):
         remarks.append(f"How {' and '.join(unknown)} {'was' if len(unknown) == 1 else 'were'} made is not known.")
     if not differences.rows:
         remarks.append(
-            "How these pictures were made is not known."
-            if len(unknown) == len(pictures)
+            "How these images were made is not known."
+            if len(unknown) == len(images)
             else "No field is known to differ."
         )
     return remarks
@@ -89,27 +89,27 @@ def is_tall(differences: Differences) -> bool:
     return len(differences.rows) > _MOST_COLUMNS
 
 
-def text_table(pictures: Sequence[Compared], differences: Differences) -> str:
+def text_table(images: Sequence[Compared], differences: Differences) -> str:
     """The table as text, with what is the same below."""
     lines = []
     if differences.rows:
-        lines.append(table(Table(*_matrix(pictures, differences)))["text/plain"])
+        lines.append(table(Table(*_matrix(images, differences)))["text/plain"])
     else:
-        lines.append(", ".join(_head(each) for each in pictures))
+        lines.append(", ".join(_head(each) for each in images))
     if differences.shared:
         lines.append(f"same in all: {shared_line(differences)}")
     return plain("\n".join(lines))
 
 
-def html_table(pictures: Sequence[Compared], differences: Differences) -> str:
+def html_table(images: Sequence[Compared], differences: Differences) -> str:
     """The table as HTML that needs no style sheet, the words that differ marked; everything escaped."""
-    names = [html_text(plain(_head(each))) for each in pictures]
+    names = [html_text(plain(_head(each))) for each in images]
     rows = differences.rows
     if not rows:
         content = ""
     elif is_tall(differences):
         head = ["", *names]
-        body = [[html_text(plain(row.name)), *(_cell(row, at) for at in range(len(pictures)))] for row in rows]
+        body = [[html_text(plain(row.name)), *(_cell(row, at) for at in range(len(images)))] for row in rows]
         content = _table(head, body)
     else:
         head = ["", *(html_text(plain(row.name)) for row in rows)]
@@ -137,11 +137,11 @@ def for_page(differences: Differences) -> dict[str, Any]:
 
 
 def describe_difference(found: Difference, one: Compared, other: Compared) -> tuple[str, str]:
-    """The numbers of two pictures, and what they don't mean."""
+    """The numbers of two images, and what they don't mean."""
     if found.mean_error is None or found.psnr_db is None or found.share is None:
-        return "No numbers: the pictures have different sizes.", "The map compares them scaled to one canvas."
+        return "No numbers: the images have different sizes.", "The map compares them scaled to one canvas."
     if math.isinf(found.psnr_db):
-        return "The two pictures are equal, pixel for pixel.", ""
+        return "The two images are equal, pixel for pixel.", ""
     numbers = _DOT.join(
         (
             f"Mean absolute error {found.mean_error:.3g} of 255",
@@ -150,7 +150,7 @@ def describe_difference(found: Difference, one: Compared, other: Compared) -> tu
         )
     )
     if find_differences([one.maker, other.maker]).seeds_differ:
-        return numbers, "The seeds differ, so the numbers say only that these are two pictures, not which is better."
+        return numbers, "The seeds differ, so the numbers say only that these are two images, not which is better."
     return numbers, "They say how much changed, not which is better; across different seeds they mean nothing."
 
 
@@ -160,16 +160,16 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if share >= 0.0001 else "less than 0.01%"
 
 
-def _head(picture: Compared) -> str:
-    return f"{picture.name} {picture.also}".strip()
+def _head(image: Compared) -> str:
+    return f"{image.name} {image.also}".strip()
 
 
-def _matrix(pictures: Sequence[Compared], differences: Differences) -> tuple[list[str], list[list[str]]]:
-    names = [_head(each) for each in pictures]
+def _matrix(images: Sequence[Compared], differences: Differences) -> tuple[list[str], list[list[str]]]:
+    names = [_head(each) for each in images]
     rows = differences.rows
     if is_tall(differences):
         return ["", *names], [[row.name, *row.texts] for row in rows]
-    return ["picture", *(row.name for row in rows)], [
+    return ["image", *(row.name for row in rows)], [
         [name, *(row.texts[at] for row in rows)] for at, name in enumerate(names)
     ]
 

@@ -1,4 +1,4 @@
-"""What stands in a cell of a grid while it has no picture: a quiet panel with its state, drawn with Pillow.
+"""What stands in a cell of a grid while it has no image: a quiet panel with its state, drawn with Pillow.
 
 matplotlib writes the labels once; these panels change several times a second.
 """
@@ -29,7 +29,7 @@ _COLOURS: Mapping[LookKind, tuple[str, str, str]] = {  # fill, edge, ink of the 
     "bad": ("#fdf3f2", "#f0cfcc", "#b3261e"),
     "odd": ("#fff8eb", "#f0ddb8", "#8a5a00"),
     "done": ("#f0f8f1", "#cde6cf", "#2e7d32"),
-    "pictures": ("#f7f8fa", "#e6e9ed", "#8d939c"),
+    "images": ("#f7f8fa", "#e6e9ed", "#8d939c"),
 }
 _DETAIL = "#4a4f57"
 _TRACK, _FILLED = "#d5e4f1", "#2684d8"

@@ -1,6 +1,6 @@
-"""Words and pictures drawn with matplotlib: what every grid is made with.
+"""Words and images drawn with matplotlib: what every grid is made with.
 
-The only module that imports matplotlib, and itself imported when the first picture is drawn: matplotlib costs half a
+The only module that imports matplotlib, and itself imported when the first image is drawn: matplotlib costs half a
 second. `Figure` with the Agg canvas and never pyplot: no global state, and nothing that shows a figure twice.
 """
 
@@ -19,7 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.images.fonts import OTHER_FAMILIES
 from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.layout.captions import Part
@@ -43,7 +43,7 @@ __all__ = [
     "encode",
     "font_file",
     "measure",
-    "read_picture",
+    "read_image",
     "writable",
 ]
 
@@ -85,7 +85,7 @@ def draw_figure(
     axes.set_axis_off()
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    if paper is not None:  # one mosaic for all pictures: an axes for each costs several times as much
+    if paper is not None:  # one mosaic for all images: an axes for each costs several times as much
         axes.imshow(np.asarray(paper), extent=(0, width, height, 0), interpolation="none", aspect="auto")
     for word in words:
         _write(axes, word.x, word.y, word.text, word.tone)
@@ -103,12 +103,12 @@ def encode(drawn: Image.Image, *, quality: int | None = None) -> bytes:
     return stream.getvalue()
 
 
-def read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
-    """The picture in this size, alpha on white.
+def read_image(path: Path, size: tuple[int, int]) -> Image.Image:
+    """The image in this size, alpha on white.
 
     Raises
     ------
-    PictureError
+    ImageError
         If it can't be decoded, or has too many pixels.
     """
     try:
@@ -117,7 +117,7 @@ def read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
             assert_decodable(opened, "kept on disk, but not shown: the image")
             return flatten(opened).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise PictureError(f"the picture {path.name} can't be read") from error
+        raise ImageError(f"the image {path.name} can't be read") from error
 
 
 def font_file(letter: str, weight: str) -> str:
@@ -142,7 +142,7 @@ def _write(axes: Any, x: float, y: float, text: str, tone: Tone) -> None:
 
 
 def _write_note(axes: Any, box: Box, note: str) -> None:
-    """A quiet panel in a picture's place, saying why there is none."""
+    """A quiet panel in an image's place, saying why there is none."""
     tone: Tone = "error" if box.tile.is_error else "muted"
     frame = FancyBboxPatch(
         (box.x + 1, box.y + 1),

@@ -1,17 +1,17 @@
-"""What a run made besides pictures, for the cell: texts to read, sounds and films to play, animations to see."""
+"""What a run made besides images, for the cell: texts to read, sounds and films to play, animations to see."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.layout.html_text import html_text
 
 if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run, RunImage
 
-__all__ = ["files_html", "files_text", "inline_picture"]
+__all__ = ["files_html", "files_text", "inline_image"]
 
 LARGEST_SHOWN = 4 * 1024 * 1024  # bytes: it stands in the notebook's file
 LONGEST_TEXT = 4000  # characters
@@ -31,8 +31,8 @@ def files_html(run: Run) -> str:
     return "".join(_html_of(run, number, file) for number, file in enumerate(run.files))
 
 
-def inline_picture(content: bytes | None) -> str:
-    """A preview as an HTML picture; nothing for what is no small JPEG or PNG."""
+def inline_image(content: bytes | None) -> str:
+    """A preview as an HTML image; nothing for what is no small JPEG or PNG."""
     if content is None or len(content) > LARGEST_PREVIEW:
         return ""
     kind = "jpeg" if content.startswith(b"\xff\xd8\xff") else "png" if content.startswith(b"\x89PNG\r\n") else ""
@@ -64,7 +64,7 @@ def _read_text(file: RunImage) -> str | None:
         return None
     try:
         text = file.bytes.decode("utf-8", "replace")
-    except (PictureError, OSError):
+    except (ImageError, OSError):
         return None
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …"
 
@@ -85,7 +85,7 @@ def _player(file: RunImage) -> str:
         return ""
     try:
         data = base64.b64encode(file.bytes).decode("ascii")
-    except (PictureError, OSError):
+    except (ImageError, OSError):
         return ""
     if kind in _MOVING:
         return f'<img alt="animation" style="max-width:512px" src="data:image/{_MOVING[kind]};base64,{data}">'

@@ -1,4 +1,4 @@
-"""The labelled grid of the pictures of runs."""
+"""The labelled grid of the images of runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from comflowy_nb.errors import ComflowyError
 from comflowy_nb.layout.captions import Sheet, seeds_of
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.text_and_grid import Page, arrange
-from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_picture
+from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_image
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.graph import graph_of_picture
+from comflowy_nb.workflow.graph import graph_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,14 +27,14 @@ __all__ = ["Grid"]
 
 
 class Grid:
-    """The pictures of runs, with captions. It is drawn when first looked at.
+    """The images of runs, with captions. It is drawn when first looked at.
 
     Parameters
     ----------
     runs
         The runs to show, in order.
     only
-        For a single run: the indices of its pictures to show; None shows all.
+        For a single run: the indices of its images to show; None shows all.
     label
         Field ids for the captions instead of those that were set.
     """
@@ -64,9 +64,9 @@ class Grid:
         return int(page.width), int(page.height)
 
     def files(self) -> list[str]:
-        """The names of the pictures' files."""
-        shown = [picture for run in self._runs for picture in run.record.pictures if self._shows(picture.index)]
-        return [picture.file.rsplit("/", 1)[-1] for picture in shown if picture.file]
+        """The names of the images' files."""
+        shown = [image for run in self._runs for image in run.record.images if self._shows(image.index)]
+        return [image.file.rsplit("/", 1)[-1] for image in shown if image.file]
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Data and metadata for a notebook: a JPEG, and the files' names as text."""
@@ -83,7 +83,7 @@ class Grid:
     def __str__(self) -> str:
         refs = ", ".join(run.ref for run in self._runs)
         files = self.files()
-        count = f"{len(files)} picture{'s' * (len(files) != 1)}"
+        count = f"{len(files)} image{'s' * (len(files) != 1)}"
         return "\n".join([f"{refs}: {count}", *(f"  {name}" for name in files)])
 
     def __repr__(self) -> str:
@@ -120,19 +120,19 @@ class Grid:
                 continue
             try:
                 size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
-                picture = read_picture(self._path(box.tile, max(box.width, box.height), len(page.boxes)), size)
+                image = read_image(self._path(box.tile, max(box.width, box.height), len(page.boxes)), size)
             except (ComflowyError, OSError) as error:
                 notes.append((box, str(error) if isinstance(error, ComflowyError) else "the file can't be read"))
                 continue
-            paper.paste(picture, (round(box.x * scale), round(box.y * scale)))
+            paper.paste(image, (round(box.x * scale), round(box.y * scale)))
         figure, drawn = draw_figure((width, height), page.words, scale=scale, paper=paper, notes=notes)
         return figure, encode(drawn)
 
     def _path(self, tile: Tile, side_px: float, count: int) -> Path:
-        """The file to draw from: the original for a few pictures, else the thumbnail made when it arrived."""
-        assert tile.picture is not None
+        """The file to draw from: the original for a few images, else the thumbnail made when it arrived."""
+        assert tile.image is not None
         images = {image.record.index: image for image in self._runs[tile.run].images}
-        path = images[tile.picture].path
+        path = images[tile.image].path
         if count <= 4:
             return path
         thumbnail = path.with_name(f"{path.stem}.t{512 if count <= 9 else 256}.jpg")
@@ -140,10 +140,10 @@ class Grid:
 
 
 def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
-    """Seeds and node titles, from the graph that ComfyUI's pictures carry: nothing else says what a default was."""
+    """Seeds and node titles, from the graph that ComfyUI's images carry: nothing else says what a default was."""
     for image in run.images:
         try:
-            graph = graph_of_picture(image.path)
+            graph = graph_of_image(image.path)
         except (ComflowyError, OSError):
             continue
         if graph is not None:

@@ -26,7 +26,7 @@ class RunList(list[Any]):
 def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
     """Display a run, several runs together, a sweep, or a grid, in the cell that runs now.
 
-    Outside a notebook it prints a line for each run, and where the pictures are.
+    Outside a notebook it prints a line for each run, and where the images are.
     """
     from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
@@ -58,14 +58,14 @@ def grid(
     Parameters
     ----------
     runs
-        One run: a picture each, in groups by node. Several: a cell for each run, with what differs beneath. A sweep:
+        One run: an image each, in groups by node. Several: a cell for each run, with what differs beneath. A sweep:
         its axes along the sides.
     x, y, z
         For a sweep: the axes of the columns and rows, and the one that tells several grids apart first.
     label
         Field ids for the captions instead of those that were set; for a sweep, of its title.
     node, image
-        For a sweep: which of a cell's pictures; all of them side by side where neither is given.
+        For a sweep: which of a cell's images; all of them side by side where neither is given.
     page
         For a sweep too large for one page.
 
@@ -87,7 +87,7 @@ def grid(
 
 
 def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first image
     from comflowy_nb.notebook.display.status import plain_line, status_line  # noqa: PLC0415 - as above
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
@@ -99,14 +99,14 @@ def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
     for run in runs:
         line = status_line(run, how="shown")
         show_bundle({"text/plain": line.text, "text/html": line.html})
-    if any(run.record.pictures for run in runs):
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+    if any(run.record.images for run in runs):
+        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs).bundle())
 
 
 def show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.bundles import paragraph  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.display.bundles import paragraph  # noqa: PLC0415 - loaded with the first image
     from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - as above
     from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
 
@@ -114,18 +114,18 @@ def show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
     if not in_kernel:
         print(text)  # noqa: T201 - a terminal has no handles
         return
-    from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first picture
+    from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
 
     show_bundle(paragraph(text))
     show_bundle(*SweepGrid(sweep).bundle())
 
 
 def show_comparison(made: Comparison, *, in_kernel: bool) -> None:
-    """Display a comparison; in a terminal what differs, and where the pictures are."""
+    """Display a comparison; in a terminal what differs, and where the images are."""
     if not in_kernel:
         print("\n".join([made.text, *(f"  {path}" for path in made.paths)]))  # noqa: T201 - a terminal has no handles
         return
-    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first picture
+    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first image
 
     show_bundle(*made.bundle())
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.file_outputs import inline_picture
+from comflowy_nb.notebook.display.file_outputs import inline_image
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.outcome_errors import way_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.records import PictureRecord
+    from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.services.base import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
@@ -43,7 +43,7 @@ class StatusLine:
     phrases: tuple[Phrase, ...]
     fraction: float | None = None
     news: str = field(default="", compare=False)  # what counts as a change where each change is printed
-    preview: bytes | None = field(default=None, repr=False)  # how the picture looks so far
+    preview: bytes | None = field(default=None, repr=False)  # how the image looks so far
 
     @property
     def text(self) -> str:
@@ -53,9 +53,7 @@ class StatusLine:
     def html(self) -> str:
         dash = f'<span style="opacity:.4">{_SEPARATOR}</span>'
         phrases = [" ".join(_span(words, tone) for words, tone in phrase) for phrase in self.phrases]
-        line = (
-            f'<div style="{FONT};padding:2px 0">{dash.join(phrases)}{self._bar()}{inline_picture(self.preview)}</div>'
-        )
+        line = f'<div style="{FONT};padding:2px 0">{dash.join(phrases)}{self._bar()}{inline_image(self.preview)}</div>'
         return line.replace("\n", " ")
 
     def _bar(self) -> str:
@@ -100,7 +98,7 @@ def status_line(
             ((f"same as {record.ref}{f' ({when})' if when else ''}, nothing sent;", "ref"),
              ("--fresh runs it again", "muted")),
         ]  # fmt: skip
-        phrases += _pictures(record)
+        phrases += _images(record)
     elif record.status.is_live:
         phrases, fraction = _live(run, how, usual_s)
     else:
@@ -110,8 +108,8 @@ def status_line(
     progress = run.progress
     news = (record.status, record.service_word, progress.node if progress else None, run.trouble, note)
     preview = progress.preview if progress is not None and record.status is Status.RUNNING else None
-    pictures = [output.state for output in record.outputs]
-    return StatusLine(tuple(phrases), fraction, repr((*news, pictures)), preview)
+    images = [output.state for output in record.outputs]
+    return StatusLine(tuple(phrases), fraction, repr((*news, images)), preview)
 
 
 def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], float | None]:
@@ -152,7 +150,7 @@ def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
     if status is Status.SUCCESS:
         phrases.append(((f"success in {time_text(seconds)}" if seconds is not None else "success", "good"),))
         phrases += _seeds(drawn)
-        phrases += _pictures(record)
+        phrases += _images(record)
         when = _when(record)
         if how == "shown" and when:
             phrases.append(((when, "muted"),))
@@ -244,38 +242,38 @@ def _seeds(drawn: Mapping[str, int]) -> list[Phrase]:
 
 def _made_before(record: RunRecord) -> list[Phrase]:
     """What is here, owed or wanting of what a run had made before it broke off."""
-    phrases = _pictures(record)
+    phrases = _images(record)
     if any(output.state == "kept" for output in record.outputs):
         phrases.insert(0, (("what it had made is here", "muted"),))
     return phrases
 
 
-def _pictures(record: RunRecord) -> list[Phrase]:
-    """What is owed or wanting of the pictures; nothing where all are there."""
+def _images(record: RunRecord) -> list[Phrase]:
+    """What is owed or wanting of the images; nothing where all are there."""
     total = len(record.outputs)
     expected = sum(output.state == "expected" for output in record.outputs)
-    missing = [picture for picture in record.pictures if picture.state == "missing"]
+    missing = [image for image in record.images if image.state == "missing"]
     if expected:
-        what = "file" if record.files else "picture"
+        what = "file" if record.files else "image"
         return [((f"fetching {expected} of {total} {what}{'s' * (total != 1)}", "live"),)]
     if not total and record.status is Status.SUCCESS:
-        return [(("no pictures came", "odd"),)]
+        return [(("no images came", "odd"),)]
     phrases: list[Phrase] = []
     if missing:
         told = _named(record, missing, "missing")
         phrases.append(((f"{told};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted")))
-    undecoded = [picture for picture in record.pictures if picture.state == "kept" and picture.error]
+    undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         phrases.append(((_named(record, undecoded, "kept, without a thumbnail"), "odd"),))
     return phrases
 
 
-def _named(record: RunRecord, pictures: Sequence[PictureRecord], how: str) -> str:
-    """The first of these pictures, how they are, and why the first is so: `r1[0] is missing: REASON`."""
-    names = ", ".join(f"{record.ref}[{picture.index}]" for picture in pictures[:3])
-    verb = "is" if len(pictures) == 1 else "are"
-    why = f": {pictures[0].error}" if pictures[0].error else ""
-    return f"{names}{' ...' if len(pictures) > 3 else ''} {verb} {how}{why}"
+def _named(record: RunRecord, images: Sequence[ImageRecord], how: str) -> str:
+    """The first of these images, how they are, and why the first is so: `r1[0] is missing: REASON`."""
+    names = ", ".join(f"{record.ref}[{image.index}]" for image in images[:3])
+    verb = "is" if len(images) == 1 else "are"
+    why = f": {images[0].error}" if images[0].error else ""
+    return f"{names}{' ...' if len(images) > 3 else ''} {verb} {how}{why}"
 
 
 def _span(words: str, tone: Tone) -> str:

@@ -13,11 +13,11 @@ from comflowy_nb.layout.sweep_layout import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX
 from comflowy_nb.layout.text_and_grid import mosaic
 from comflowy_nb.notebook.display.cell_panels import draw_panel
-from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_picture
+from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_image
 from comflowy_nb.notebook.display.run_grid import Grid
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
-from comflowy_nb.sweeps.cell_states import Look, chosen_pictures, look_of
+from comflowy_nb.sweeps.cell_states import Look, chosen_images, look_of
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _TWICE_BELOW_PX = 1_400_000  # CSS pixels of a page, and cells on it: twice the 
 _TWICE_UP_TO = 40
 _MANY = 144  # cells on a page: with more the cell that sent them and one that shows them again are a megabyte together
 _QUALITIES = (75, 60, 45)  # where even once the pixels are too many bytes
-_NAMED = 40  # cells told of in the text that stands for the picture
+_NAMED = 40  # cells told of in the text that stands for the image
 
 
 class SweepPainting:
@@ -49,7 +49,7 @@ class SweepPainting:
     label
         Field ids for the title.
     node, image
-        Which of a cell's pictures.
+        Which of a cell's images.
     scale
         Pixels for each CSS pixel; None takes two where that stays below a megabyte.
     """
@@ -74,7 +74,7 @@ class SweepPainting:
         self._image = image
         self._page_number = page
         self._page: SweepPage | None = None
-        self._sizes: set[tuple[tuple[int, int], ...]] = set()  # of the pictures of a cell
+        self._sizes: set[tuple[tuple[int, int], ...]] = set()  # of the images of a cell
         self._looks: dict[int, Look] = {}
         self._slots: dict[int, Slot] = {}
         self._paper = Image.new("RGB", (1, 1))
@@ -102,7 +102,7 @@ class SweepPainting:
             cells = self._sweep.cells
             changed = [cells[number - 1] for number in numbers] if numbers is not None else cells
             looks = {cell.number: look_of(cell, node=self._node, image=self._image) for cell in changed}
-            found = {self._sizes_of(cells[number - 1]) for number, look in looks.items() if look.pictures}
+            found = {self._sizes_of(cells[number - 1]) for number, look in looks.items() if look.images}
             sizes = self._sizes | {each for each in found if each}
             is_new = self._page is None or (sizes != self._sizes and self._outgrows(sizes))
             self._sizes = sizes
@@ -139,23 +139,23 @@ class SweepPainting:
         """The same as a matplotlib figure, whose words are texts."""
         page = self.page
         with DRAWING:
-            pictures = Image.new("RGB", self._paper.size, "white")
+            images = Image.new("RGB", self._paper.size, "white")
             boxes = [(slot.x, slot.y, slot.width, slot.height) for slot in self._slots.values()]
             for left, top, width, height in (*boxes, *((one.x, one.y, one.side, one.side) for one in page.thumbs)):
                 x, y, right, low = (n * self.scale for n in (left, top, left + width, top + height))
-                pictures.paste(self._paper.crop((x, y, right, low)), (x, y))
-            return draw_figure((page.width, page.height), page.words, scale=self.scale, paper=pictures)[0]
+                images.paste(self._paper.crop((x, y, right, low)), (x, y))
+            return draw_figure((page.width, page.height), page.words, scale=self.scale, paper=images)[0]
 
     def _write(self, lettered: Collection[str]) -> SweepSheet:
         return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered)
 
     def _arrange(self, sizes: Collection[tuple[tuple[int, int], ...]]) -> SweepPage:
         width_px = settings.grid_width_px
-        found = arrange_sweep(self._write, width_px=width_px, measure=measure, pictures=sizes, page=self._page_number)
+        found = arrange_sweep(self._write, width_px=width_px, measure=measure, images=sizes, page=self._page_number)
         return found[0]
 
     def _outgrows(self, sizes: Collection[tuple[tuple[int, int], ...]]) -> bool:
-        """Whether pictures of these sizes need other places."""
+        """Whether images of these sizes need other places."""
         return self._page is None or self._arrange(sizes).slots != self._page.slots
 
     def _lay_out(self) -> None:
@@ -173,52 +173,52 @@ class SweepPainting:
             self._paint(cell, look)
 
     def _paint_thumb(self, thumb: Thumb) -> None:
-        """The small picture of an axis's value."""
+        """The small image of an axis's value."""
         side = thumb.side * self.scale
         try:
-            with open_image_file(thumb.picture.load()) as opened:
+            with open_image_file(thumb.image.load()) as opened:
                 opened.draft("RGB", (side, side))
-                assert_decodable(opened, thumb.picture.name)
+                assert_decodable(opened, thumb.image.name)
                 small = flatten(opened)
-        except Exception:  # noqa: BLE001 - its content may be gone, or no picture; the name stands there all the same
+        except Exception:  # noqa: BLE001 - its content may be gone, or no image; the name stands there all the same
             return
         small.thumbnail((side, side))
         self._paper.paste(small, (thumb.x * self.scale, thumb.y * self.scale))
 
     def _sizes_of(self, cell: SweepCell) -> tuple[tuple[int, int], ...]:
-        sizes = [_size(image) for image in self._pictures(cell)]
+        sizes = [_size(image) for image in self._images(cell)]
         return tuple(size for size in sizes if size)
 
-    def _pictures(self, cell: SweepCell) -> list[RunImage]:
+    def _images(self, cell: SweepCell) -> list[RunImage]:
         if cell.run is None:
             return []
-        chosen = {one.index for one in chosen_pictures(cell.run.record.pictures, node=self._node, image=self._image)}
+        chosen = {one.index for one in chosen_images(cell.run.record.images, node=self._node, image=self._image)}
         return [image for image in cell.run.images if image.record.index in chosen]
 
     def _paint(self, cell: SweepCell, look: Look) -> None:
         slot, scale = self._slots[cell.number], self.scale
         box = (slot.width, slot.height)
         corner = (slot.x * scale, slot.y * scale)
-        if not look.pictures:
+        if not look.images:
             self._paper.paste(draw_panel(look, box, scale), corner)
             return
         self._paper.paste("white", (*corner, corner[0] + box[0] * scale, corner[1] + box[1] * scale))
-        images = {image.record.index: image for image in self._pictures(cell)}
+        images = {image.record.index: image for image in self._images(cell)}
         tiles = [Tile(0, index, _size(images[index])) for index in images]
         for part in mosaic(tiles, box, gap=MOSAIC_GAP_PX):
             at = (corner[0] + round(part.x * scale), corner[1] + round(part.y * scale))
             size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
-            assert part.tile.picture is not None
-            self._paper.paste(self._load_tile(images[part.tile.picture], size), at)
+            assert part.tile.image is not None
+            self._paper.paste(self._load_tile(images[part.tile.image], size), at)
 
     def _load_tile(self, image: RunImage, size: tuple[int, int]) -> Image.Image:
-        """The picture in this size, or why there is none."""
+        """The image in this size, or why there is none."""
         record, scale = image.record, self.scale
         box = (max(1, size[0] // scale), max(1, size[1] // scale))
         if record.state == "expected":
             return draw_panel(Look("live", "fetching"), box, scale)
         try:
-            return read_picture(self._source(image, max(size)), size)
+            return read_image(self._source(image, max(size)), size)
         except (ComflowyError, OSError) as error:
             why = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
             if record.state == "kept" and record.error:
@@ -226,7 +226,7 @@ class SweepPainting:
             return draw_panel(Look("bad", "missing", record.error or why), box, scale)
 
     def _source(self, image: RunImage, side: int) -> Path:
-        """What to draw from: originals for four cells or fewer, else the thumbnail made when the picture came."""
+        """What to draw from: originals for four cells or fewer, else the thumbnail made when the image came."""
         if len(self._sweep.cells) <= 4:
             return image.path
         return image.thumbnail(512 if side > 256 else 256)
@@ -296,8 +296,8 @@ class SweepGrid(Grid):
     def _files(self, cell: SweepCell) -> list[str]:
         if cell.run is None:
             return []
-        chosen = chosen_pictures(cell.run.record.pictures, node=self._node, image=self._image)
-        return [picture.file.rsplit("/", 1)[-1] for picture in chosen if picture.file]
+        chosen = chosen_images(cell.run.record.images, node=self._node, image=self._image)
+        return [image.file.rsplit("/", 1)[-1] for image in chosen if image.file]
 
     def __str__(self) -> str:
         cells = self._sweep.cells

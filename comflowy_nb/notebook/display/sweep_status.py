@@ -81,7 +81,7 @@ def _live(sweep: Sweep, counts: dict[str, int], done: int, *, began_s: float) ->
         ((f"{done} of {total} done" + (f", {running} running" if running else ""), "live"),),
     ]
     if fetching:
-        phrases.append(((f"fetching pictures of {fetching}", "plain"),))
+        phrases.append(((f"fetching images of {fetching}", "plain"),))
     phrases += _troubles(sweep, counts)
     took: Phrase = ((time_text(time.monotonic() - began_s), "plain"),)
     left_s = seconds_left(sweep, began_s=began_s)
@@ -112,20 +112,20 @@ def _ended(sweep: Sweep, counts: dict[str, int], done: int, *, sent: bool) -> li
     if held:
         phrases.append(((held, "odd"),))
     missing = sum(
-        any(picture.state == "missing" for picture in cell.run.record.pictures)
+        any(image.state == "missing" for image in cell.run.record.images)
         for cell in sweep.cells
         if cell.run is not None
     )
     if missing:
         phrases.append(
-            ((f"pictures of {missing} are missing;", "odd"), (f"%comflowy show {sweep.ref} fetches again", "muted"))
+            ((f"images of {missing} are missing;", "odd"), (f"%comflowy show {sweep.ref} fetches again", "muted"))
         )
     undecoded = [
-        picture.error
+        image.error
         for cell in sweep.cells
         if cell.run is not None
-        for picture in cell.run.record.pictures
-        if picture.state == "kept" and picture.error
+        for image in cell.run.record.images
+        if image.state == "kept" and image.error
     ]
     if undecoded:
         phrases.append(((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "odd"),))

@@ -59,7 +59,7 @@ class SweepView:
             line = self._line()
             self._status = Slot(_bundle(line))
             self._last, self._last_s = line, time.monotonic()
-            self._pictures = Slot()
+            self._images = Slot()
         self._stop = sweep.listen(self._hear)
         if not in_kernel:
             self.draw(force=True)
@@ -102,7 +102,7 @@ class SweepView:
             now_s = time.monotonic()
             if force or now_s - self._last_s >= UPDATE_S:
                 self._draw_status()
-            if self._in_kernel and self._pictures.is_live and not self._finished and now_s >= self._next_grid_s:
+            if self._in_kernel and self._images.is_live and not self._finished and now_s >= self._next_grid_s:
                 self._draw_grid()
 
     def finish(self) -> None:
@@ -155,7 +155,7 @@ class SweepView:
                 "image/jpeg": base64.b64encode(self._painting.jpeg()).decode("ascii"),
             }
             size = {"width": page.width, "height": page.height}
-            self._pictures.update(data, {"image/jpeg": size})
+            self._images.update(data, {"image/jpeg": size})
         cost_s = 0.0 if is_first else time.thread_time() - start_s  # the first loads matplotlib
         self._next_grid_s = time.monotonic() + max(UPDATE_S, cost_s * (_SHARE - 1))
 
@@ -164,16 +164,16 @@ class SweepView:
         if self._painting is not None:
             grid.take(self._painting)
         data, metadata = grid.bundle()
-        self._pictures.show(data, metadata)
+        self._images.show(data, metadata)
 
     def _make_grid(self) -> SweepGrid:
-        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first picture
+        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
 
         return SweepGrid(self.sweep, **self._options)
 
     def _print_cells(self) -> None:
         for cell in self.sweep.cells:
-            if cell.run is not None and cell.run.record.pictures:
+            if cell.run is not None and cell.run.record.images:
                 print(f"{cell.ref} {_labels(cell)}")  # noqa: T201 - a terminal has no handles
                 print_paths(cell.run)
 

@@ -49,16 +49,16 @@ class View(Protocol):
 
 
 class RunView:
-    """One run in one cell: a handle for its status, and one for its pictures, made at once and then only updated.
+    """One run in one cell: a handle for its status, and one for its images, made at once and then only updated.
 
     Parameters
     ----------
     in_kernel
         False in a terminal, where each change is printed as a line, and the files' paths at the end.
     only
-        Indices of the pictures to show; None shows all.
-    with_pictures
-        False where the pictures of several runs are drawn together elsewhere.
+        Indices of the images to show; None shows all.
+    with_images
+        False where the images of several runs are drawn together elsewhere.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RunView:
         usual_s: float | None = None,
         label: Sequence[str] | None = None,
         only: Sequence[int] | None = None,
-        with_pictures: bool = True,
+        with_images: bool = True,
     ) -> None:
         self.run = run
         self._in_kernel = in_kernel
@@ -83,13 +83,13 @@ class RunView:
         self._last: StatusLine | None = None
         self._last_s = float("-inf")
         self._finished = False
-        self._with_pictures = with_pictures
+        self._with_images = with_images
         if in_kernel:
             line = self._line()
             self._status = Slot(_bundle(line))
             self._remember(line)
-            if with_pictures:
-                self._pictures = Slot()
+            if with_images:
+                self._images = Slot()
         else:
             self.draw(force=True)
 
@@ -129,26 +129,26 @@ class RunView:
             self._draw(force=force)
 
     def finish(self) -> None:
-        """Draw the last status and the pictures. Once is enough."""
+        """Draw the last status and the images. Once is enough."""
         with self._lock:
             if self._finished:
                 return
             self._draw(force=True, must_show=not self.run.record.files)
             if self.run.record.files:
                 self._show_files()
-            if not self._with_pictures or not self.run.record.pictures:
+            if not self._with_images or not self.run.record.images:
                 pass
             elif self._in_kernel:
-                from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+                from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
                 data, metadata = Grid([self.run], only=self._only, label=self._label).bundle()
-                self._pictures.show(data, metadata)
+                self._images.show(data, metadata)
             else:
                 print_paths(self.run, self._only)
             self._finished = True  # at the end: an interrupted drawing is done again
 
     def _show_files(self) -> None:
-        """What is no picture stands below the status line, in the same handle."""
+        """What is no image stands below the status line, in the same handle."""
         line = self._line()
         if self._in_kernel:
             text = f"{line.text}\n{files_text(self.run)}"
@@ -231,13 +231,13 @@ class Viewer:
         except Exception as error:  # noqa: BLE001 - a view that can't be drawn must not end the thread of the others
             why = str(error) if isinstance(error, ComflowyError) else type(error).__name__
             with contextlib.suppress(Exception):  # the note goes to the display that has just failed
-                view.note(f"the pictures can't be drawn ({why}); %comflowy show {view.ref}")
+                view.note(f"the images can't be drawn ({why}); %comflowy show {view.ref}")
             return True
         return settled
 
 
 def wait_drawing(views: Sequence[View], timeout_s: float | None = None) -> None:
-    """Draw on this thread until all is settled, and then the pictures.
+    """Draw on this thread until all is settled, and then the images.
 
     Raises
     ------
@@ -290,7 +290,7 @@ def _noting_interrupts() -> Iterator[Callable[[], None]]:
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
-    """Where the pictures are: what a terminal shows in their stead."""
+    """Where the images are: what a terminal shows in their stead."""
     for image in (*run.images, *run.files):
         if image.record.state == "kept" and (only is None or image.record.index in only):
             print(f"  {image.path}")  # noqa: T201 - a terminal has no handles

@@ -1,4 +1,4 @@
-"""What stands for a field in a form: texts, choices and switches; numbers, seeds and pictures have rooms of their own.
+"""What stands for a field in a form: texts, choices and switches; numbers, seeds and images have rooms of their own.
 
 A control never corrects what was typed: a value that can't be sent stays as it stands, with the reason beneath it.
 """
@@ -85,8 +85,8 @@ class Control(ABC):
         self.input.value = value
 
     @property
-    def picture(self) -> InputImage | None:
-        """The picture that stands there, if it is one of a person's own."""
+    def image(self) -> InputImage | None:
+        """The image that stands there, if it is one of a person's own."""
         return None
 
     # -- for the form -------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from comflowy_nb.notebook.form.controls import (
     TextControl,
 )
 from comflowy_nb.notebook.form.field_specs import group
-from comflowy_nb.notebook.form.image_control import PictureControl
+from comflowy_nb.notebook.form.image_control import ImageControl
 from comflowy_nb.notebook.form.number_controls import DigitsControl, NumberControl, SliderControl, has_few_places
 from comflowy_nb.notebook.form.seed_control import SeedControl
 from comflowy_nb.workflow.fields import FieldType
@@ -57,7 +57,7 @@ class FormBody:
     has_graph
         Whether the workflow is a graph, whose values are sent as they are unless they are changed.
     open_run
-        Gives the picture that a reference names.
+        Gives the image that a reference names.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class FormBody:
     def _make_control(self, one: FormField) -> Control:
         field, label = one.field, one.alias or one.field.name
         if field.type is FieldType.IMAGEUPLOAD:
-            return PictureControl(field, label, can_upload=self._service.can_upload, open_run=self._open_run)
+            return ImageControl(field, label, can_upload=self._service.can_upload, open_run=self._open_run)
         if field.is_seed and field.type in {FieldType.INT, FieldType.UNKNOWN}:
             return SeedControl(field, label, note=_unused(field))
         values = [value for value in (field.default, one.value) if value is not None]
@@ -272,8 +272,8 @@ class FormBody:
     def _standing(self, key: str) -> tuple[Any, ...]:
         """What stands in a field, as the widgets have it."""
         control = self._controls[key]
-        if control.picture is not None:
-            return (control.picture.content_sha256,)
+        if control.image is not None:
+            return (control.image.content_sha256,)
         if isinstance(control, SeedControl):
             return (control.input.value, control.mode.value)
         return (control.input.value,)
@@ -293,7 +293,7 @@ class FormBody:
 
 
 def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
-    """The control that suits a field and has a place for these values; pictures and seeds have their own elsewhere.
+    """The control that suits a field and has a place for these values; images and seeds have their own elsewhere.
 
     A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
     one that may be larger than the browser's numbers are exact is typed as digits; any other has a box. A graph may

@@ -55,8 +55,8 @@ class Frame {
     this.element = make('li', 'cfy-frame')
     this.button = make('button', 'cfy-frame-button')
     this.button.type = 'button'
-    this.picture = make('img', 'cfy-thumb')
-    this.picture.alt = ''
+    this.image = make('img', 'cfy-thumb')
+    this.image.alt = ''
     this.blank = make('span', 'cfy-blank')
     this.bar = make('span', 'cfy-bar')
     this.bar.append(make('span'))
@@ -66,7 +66,7 @@ class Frame {
     const line = make('span', 'cfy-frame-line')
     line.append(this.ref, this.word)
     const box = make('span', 'cfy-thumb-box')
-    box.append(this.picture, this.blank, this.bar)
+    box.append(this.image, this.blank, this.bar)
     this.button.append(box, line, this.changed)
     this.button.addEventListener('click', () => model.send({pick: token}))
     const label = make('label', 'cfy-mark')
@@ -80,8 +80,8 @@ class Frame {
 
   setPreview(url) {
     this.preview = url
-    this.picture.src = url
-    this.picture.hidden = false
+    this.image.src = url
+    this.image.hidden = false
     this.blank.hidden = true
   }
 
@@ -95,8 +95,8 @@ class Frame {
     const thumb = this.model.get('thumbs')[this.token] ?? (item.fraction === null ? undefined : this.preview)
     const isShown = this.model.get('shown') === this.token
     const marked = this.model.get('marked')
-    if (thumb && this.picture.src !== thumb) this.picture.src = thumb
-    this.picture.hidden = !thumb
+    if (thumb && this.image.src !== thumb) this.image.src = thumb
+    this.image.hidden = !thumb
     this.blank.hidden = Boolean(thumb)
     this.blank.textContent = thumb ? '' : item.status
     this.bar.hidden = item.fraction === null
@@ -110,7 +110,7 @@ class Frame {
     this.button.title = `${item.changed}\nclick: back to these values`
     this.button.setAttribute('aria-label', `${item.ref}, ${item.word || item.status}. ${item.changed}. Back to these values`)
     this.mark.checked = marked.includes(this.token)
-    this.mark.disabled = !item.has_pictures || (!this.mark.checked && marked.length >= this.model.get('most_marked'))
+    this.mark.disabled = !item.has_images || (!this.mark.checked && marked.length >= this.model.get('most_marked'))
     this.mark.setAttribute('aria-label', `compare ${item.ref}`)
   }
 }

@@ -15,7 +15,7 @@ __all__ = ["MOST_MARKED", "Filmstrip"]
 
 SCRIPT = (Path(__file__).parent / "filmstrip.js").read_text("utf-8")
 STYLE = (Path(__file__).parent / "form.css").read_text("utf-8")
-MOST_MARKED = 9  # pictures in one comparison
+MOST_MARKED = 9  # images in one comparison
 
 
 class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
@@ -39,9 +39,9 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     thumbs = traitlets.Dict().tag(sync=True)
     """Token -> a small JPEG as a data address. Apart from `items`, which change several times a second."""
     preview = traitlets.Dict().tag(sync=True)
-    """How the picture of one running run looks so far: its token and a data address."""
+    """How the image of one running run looks so far: its token and a data address."""
     shown = traitlets.Unicode("").tag(sync=True)
-    """Token of the run whose pictures are shown."""
+    """Token of the run whose images are shown."""
     marked = traitlets.List().tag(sync=True)
     """Tokens of the runs to be compared."""
     cell = traitlets.Dict().tag(sync=True)

@@ -40,7 +40,7 @@ DOUBLE_CLICK_S = 0.5  # a second click so soon, nothing changed, is no second wi
 class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by mypy here
     """A widget with the fields of a workflow. `comflowy_nb.form` and `%comflowy form` make one.
 
-    It fits in other layouts, and `close` frees it. Displayed by itself in a cell its pictures come below it, where they
+    It fits in other layouts, and `close` frees it. Displayed by itself in a cell its images come below it, where they
     stay in the saved notebook; within another layout they are in it.
 
     Parameters
@@ -71,7 +71,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             fields,
             changed=self._refresh,
             service=client.service,
-            open_run=client.open_picture,
+            open_run=client.open_image,
             has_graph=workflow.graph is not None,
         )
         self._reel = Reel(
@@ -107,12 +107,12 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     # -- what a person or a script does -------------------------------------------------------------------------
 
     def run(self, *, wait: bool = False, fresh: bool = False) -> Run:
-        """Send what stands in the form; status and pictures come into the form.
+        """Send what stands in the form; status and images come into the form.
 
         Parameters
         ----------
         wait
-            Whether to return only when it has ended and its pictures are drawn. An interrupt only stops waiting.
+            Whether to return only when it has ended and its images are drawn. An interrupt only stops waiting.
         fresh
             Send it although there is a success.
 
@@ -165,7 +165,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             self._reel.say(said)
 
     def go_back(self, run: Run | str) -> None:
-        """Put the values of an earlier run of this form back, and show its pictures."""
+        """Put the values of an earlier run of this form back, and show its images."""
         entry = self._reel.find(run if isinstance(run, str) else run.token)
         if entry is None:
             return
@@ -174,9 +174,9 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._refresh()
         self._reel.show(entry)
 
-    def show_on(self, pictures: Screen, compared: Screen) -> None:
-        """Let pictures and comparisons come there instead of into the form itself."""
-        self._reel.show_on(pictures, compared)
+    def show_on(self, images: Screen, compared: Screen) -> None:
+        """Let images and comparisons come there instead of into the form itself."""
+        self._reel.show_on(images, compared)
 
     def close(self) -> None:
         """Free its widgets and stop its thread; runs go on, and the history has them."""

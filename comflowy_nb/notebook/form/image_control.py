@@ -1,4 +1,4 @@
-"""The picture of a form: a file of one's own, an earlier run's, an address, or one the service has."""
+"""The image of a form: a file of one's own, an earlier run's, an address, or one the service has."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from comflowy_nb.errors import FieldError, PictureError, RefError
+from comflowy_nb.errors import FieldError, ImageError, RefError
 from comflowy_nb.notebook.form.controls import Control
 from comflowy_nb.notebook.widget_versions import TOOLTIP, take_upload
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
-from comflowy_nb.workflow.images import InputImage, input_of, input_of_bytes, is_picture, open_input
+from comflowy_nb.workflow.images import InputImage, input_of, input_of_bytes, is_image, open_input
 from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["PictureControl"]
+__all__ = ["ImageControl"]
 
 _PREVIEW_PX = 96
-_NO_UPLOADS = "this service takes no uploads: give the https address of a picture"
+_NO_UPLOADS = "this service takes no uploads: give the https address of an image"
 
 
-class PictureControl(Control):
+class ImageControl(Control):
     """What is typed (`file:photo.jpg`, `run:r41[0]`, an https address, a name the service knows), or a file chosen.
 
     Parameters
     ----------
     can_upload
-        Whether the service takes pictures; else an address is asked for.
+        Whether the service takes images; else an address is asked for.
     open_run
-        Gives the picture that a reference names.
+        Gives the image that a reference names.
     """
 
     is_wide = True
@@ -41,12 +41,12 @@ class PictureControl(Control):
     def __init__(self, field: Field, label: str, *, can_upload: bool, open_run: Callable[[str], InputImage]) -> None:
         self._can_upload = can_upload
         self._open_run = open_run
-        self._picture: InputImage | None = None
+        self._image: InputImage | None = None
         self._word: str | None = None  # what stands in the box for it
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
         self._preview.add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
-            accept="image/*", description="Choose a file", **{TOOLTIP: f"a picture for {label}"}
+            accept="image/*", description="Choose a file", **{TOOLTIP: f"an image for {label}"}
         )
         super().__init__(field, label)
 
@@ -58,7 +58,7 @@ class PictureControl(Control):
     def _parts(self) -> list[Any]:
         parts = [self.input, self._chooser, self._preview] if self._can_upload else [self.input, self._preview]
         row = widgets.HBox(parts)
-        row.add_class("cfy-picture")
+        row.add_class("cfy-image")
         if self._can_upload:
             self._chooser.observe(self._take_file, names="value")
             return [row]
@@ -67,15 +67,15 @@ class PictureControl(Control):
         return [row, note]
 
     @property
-    def picture(self) -> InputImage | None:
-        return self._picture if str(self.input.value).strip() == self._word else None
+    def image(self) -> InputImage | None:
+        return self._image if str(self.input.value).strip() == self._word else None
 
     def _read(self) -> Any:
         text = str(self.input.value).strip()
-        if self.picture is not None:
-            return self.picture
+        if self.image is not None:
+            return self.image
         if not text:
-            raise FieldError(f"{self.field.where}: no picture is given")
+            raise FieldError(f"{self.field.where}: no image is given")
         kind, _, rest = text.partition(":")
         is_own = bool(rest) and kind in {"file", "run"}
         if is_own and not self._can_upload:
@@ -83,19 +83,19 @@ class PictureControl(Control):
         try:
             if is_own:
                 return self._hold(open_input(rest) if kind == "file" else self._open_run(rest), text)
-        except (PictureError, RefError) as error:
+        except (ImageError, RefError) as error:
             raise FieldError(f"{self.field.where}: {error}") from error
         self._let_go()
         return self.field.check(text)
 
     def _show(self, value: Any) -> None:
-        if not is_picture(value):
+        if not is_image(value):
             self._let_go()
             self.input.value = text_of(value) if value is not None else ""
             return
-        picture = input_of(value)
-        self._hold(picture, picture.name)
-        self.input.value = picture.name
+        image = input_of(value)
+        self._hold(image, image.name)
+        self.input.value = image.name
 
     def _take_file(self, _: Any) -> None:
         """Keep what was chosen here alone: in the widget's state it would be saved with the notebook."""
@@ -104,24 +104,24 @@ class PictureControl(Control):
             return
         name, content = chosen
         try:
-            picture = input_of_bytes(content, name)
-        except PictureError as error:
+            image = input_of_bytes(content, name)
+        except ImageError as error:
             self._say(f"{self.field.where}: {error}")
             return
-        self._hold(picture, picture.name)
-        if self.input.value == picture.name:
+        self._hold(image, image.name)
+        if self.input.value == image.name:
             self._hear(None)  # another file of the same name
-        self.input.value = picture.name
+        self.input.value = image.name
 
-    def _hold(self, picture: InputImage, word: str) -> InputImage:
-        self._picture, self._word = picture, word
-        preview = _small(picture.load())
+    def _hold(self, image: InputImage, word: str) -> InputImage:
+        self._image, self._word = image, word
+        preview = _small(image.load())
         self._preview.value = preview or b""
         self._preview.layout.display = "" if preview else "none"
-        return picture
+        return image
 
     def _let_go(self) -> None:
-        self._picture = self._word = None
+        self._image = self._word = None
         self._preview.layout.display = "none"
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ def _small(content: bytes) -> bytes | None:
 
     try:
         with open_image_file(content) as opened:
-            assert_decodable(opened, "the picture")
+            assert_decodable(opened, "the image")
             small = flatten(opened)
     except Exception:  # noqa: BLE001 - Pillow raises many kinds
         return None

@@ -1,4 +1,4 @@
-"""Where the pictures of a form come: into the form itself, or below it, where a saved notebook keeps them."""
+"""Where the images of a form come: into the form itself, or below it, where a saved notebook keeps them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["BelowScreen", "InsideScreen", "Screen"]
 class Screen(Protocol):
     """A place for one thing at a time."""
 
-    def show_picture(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None: ...
+    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None: ...
 
     def show_widget(self, widget: Any) -> None: ...
 
@@ -26,15 +26,15 @@ class InsideScreen:
     def __init__(self) -> None:
         self.widget = widgets.VBox()
         self.widget.add_class("cfy-screen")
-        self._picture: Any = None
+        self._image: Any = None
 
-    def show_picture(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
+    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
         width = metadata["image/jpeg"]["width"]
-        if self._picture is None:
-            self._picture = widgets.Image(value=jpeg, format="jpeg", width=width)
-            self.widget.children = (self._picture,)
+        if self._image is None:
+            self._image = widgets.Image(value=jpeg, format="jpeg", width=width)
+            self.widget.children = (self._image,)
         else:
-            self._picture.value, self._picture.width = jpeg, str(width)
+            self._image.value, self._image.width = jpeg, str(width)
         del data  # the words of it are in the status
 
     def show_widget(self, widget: Any) -> None:
@@ -49,7 +49,7 @@ class BelowScreen:
 
         self._handle = display({"text/plain": ""}, raw=True, display_id=True)
 
-    def show_picture(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
+    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
         del jpeg  # it is in the data
         self._handle.update(dict(data), metadata=dict(metadata), raw=True)
 

@@ -91,11 +91,11 @@ class Entry:
             "word": plain(word),
             "changed": plain(self.changed),
             "fraction": line.fraction if run.status.is_live else None,
-            "has_pictures": any(picture.state == "kept" for picture in run.record.pictures),
+            "has_images": any(image.state == "kept" for image in run.record.images),
         }
 
     def new_preview(self) -> str | None:
-        """How its picture looks so far, small, as a data address; None where there is nothing new."""
+        """How its image looks so far, small, as a data address; None where there is nothing new."""
         progress = self.run.progress
         preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
         if preview is None or preview is self.seen:
@@ -104,7 +104,7 @@ class Entry:
         return _small_address(io.BytesIO(preview))
 
     def make_thumb(self) -> str | None:
-        """Its first picture, small, as a data address; None while there is none."""
+        """Its first image, small, as a data address; None while there is none."""
         kept = [image for image in self.run.images if image.record.state == "kept"]
         if not kept:
             return None
@@ -160,14 +160,14 @@ class EntryView:
 
 
 def _small_address(source: Path | io.BytesIO) -> str | None:
-    """A picture as a data address of a few kilobytes; None if it is none."""
+    """An image as a data address of a few kilobytes; None if it is none."""
     from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
         with open_image_file(source) as opened:
-            assert_decodable(opened, "the picture")
+            assert_decodable(opened, "the image")
             small = flatten(opened)
-    except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no picture
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no image
         return None
     small.thumbnail((THUMB_PX, THUMB_PX))
     stream = io.BytesIO()

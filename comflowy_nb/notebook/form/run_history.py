@@ -31,7 +31,7 @@ SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 
 
 class Reel:
-    """What a form has sent, and the widgets that show it: a status line, the filmstrip, and a place for pictures.
+    """What a form has sent, and the widgets that show it: a status line, the filmstrip, and a place for images.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ class Reel:
         self.status = widgets.HTML()
         self.status.add_class("cfy-status")
         self.strip = Filmstrip(pick=pick, compare=compare, fill_in=fill_in)
-        pictures, compared = InsideScreen(), InsideScreen()
-        self.inside = widgets.VBox([pictures.widget, compared.widget])
-        self._pictures: Screen = pictures
+        images, compared = InsideScreen(), InsideScreen()
+        self.inside = widgets.VBox([images.widget, compared.widget])
+        self._images: Screen = images
         self._compared: Screen = compared
         self.stop_button = widgets.Button(description="Stop", disabled=True, tooltip="cancel what this form is running")
 
@@ -149,21 +149,21 @@ class Reel:
         self.status.value = f'<span class="cfy-quiet">{html_text(plain(text))}</span>'
 
     def show(self, entry: Entry) -> None:
-        """Let status and pictures be those of this run."""
+        """Let status and images be those of this run."""
         with self._lock:
             self._shown = entry
             self.strip.shown = entry.token
             self._draw(entry)
             if entry.run.record.is_settled:
-                self._draw_pictures(entry)
+                self._draw_images(entry)
 
-    def show_on(self, pictures: Screen, compared: Screen) -> None:
-        """Let pictures and comparisons come there instead of into the form itself."""
+    def show_on(self, images: Screen, compared: Screen) -> None:
+        """Let images and comparisons come there instead of into the form itself."""
         with self._lock:
-            self._pictures, self._compared = pictures, compared
+            self._images, self._compared = images, compared
             self.inside.layout.display = "none"
             if self._shown is not None:
-                self._draw_pictures(self._shown)
+                self._draw_images(self._shown)
 
     def compare(self, tokens: Sequence[str]) -> None:
         """Compare these runs, in the place for it."""
@@ -212,12 +212,12 @@ class Reel:
                 self.strip.thumbs = kept
             self._draw(entry)
             if entry is self._shown:
-                self._draw_pictures(entry)
+                self._draw_images(entry)
 
-    def _draw_pictures(self, entry: Entry) -> None:
-        if not entry.run.record.pictures:
+    def _draw_images(self, entry: Entry) -> None:
+        if not entry.run.record.images:
             return
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first picture
+        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         grid = Grid([entry.run])
-        self._pictures.show_picture(*grid.bundle(), jpeg=grid.jpeg)
+        self._images.show_image(*grid.bundle(), jpeg=grid.jpeg)

@@ -1,11 +1,11 @@
 """Real diffusion sampling: noise schedules, a closed-form denoiser, samplers.
 
-The denoiser of a set of pictures y_i with weights c_i under white noise of level sigma is their softmax-weighted mean,
+The denoiser of a set of images y_i with weights c_i under white noise of level sigma is their softmax-weighted mean,
 `D(x; sigma) = sum_i w_i y_i`, `w_i ~ c_i exp(-|x - y_i|^2 / (2 sigma^2))` (Karras et al. 2022, arXiv 2206.00364,
 appendix B.3). `scenes.SceneSet` computes that mean over all its scenes. Here each scene is moreover a soft cloud, not
 a point: a Gaussian around the scene whose covariance is diagonal in the Fourier basis and falls off towards fine
 detail, so that the denoiser adds `W_sigma * (x - mean)`, a Wiener filter: the strokes and the light that make every
-seed's picture its own. The weights are those of the points; the clouds are thin, so that this hardly matters.
+seed's image its own. The weights are those of the points; the clouds are thin, so that this hardly matters.
 
 Guidance is the usual one: `D = D_negative + cfg * (D_positive - D_negative)`, where the prompts set the c_i and the
 light. Since all of it is linear in the weights, both sides share one pass over the set.
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = NDArray[np.float32]
 Levels: TypeAlias = NDArray[np.float64]
-Source: TypeAlias = "tuple[Array, float]"  # the picture painted over, and the noise it was given
+Source: TypeAlias = "tuple[Array, float]"  # the image painted over, and the noise it was given
 
 SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lms")
 SCHEDULERS: Final = ("normal", "karras", "exponential", "simple")
 _NATS_AGAINST_SOURCE: Final = 3.0
-_DECIDEDNESS: Final = 14.0  # above 1, since half one picture and half the other pleases nobody
+_DECIDEDNESS: Final = 14.0  # above 1, since half one image and half the other pleases nobody
 _VIEW: Final = 0.2  # how far it is looked around a point, in canvas sides: about as far as things are wide
 _STRONGEST_STROKE: Final = np.float32(0.12 * SCALE)  # four times their spread
 _CALM_STRIDE: Final = 0.8  # in the logarithm of noise: what 9 steps take at a time
@@ -62,7 +62,7 @@ def sample(
 ) -> Array:
     """Noise the latents of (n, channels, h, w) to the level that `denoise` asks for, and sample them back.
 
-    The same arguments give the same bytes. Every picture of a batch has noise of its own, the first that of a batch of
+    The same arguments give the same bytes. Every image of a batch has noise of its own, the first that of a batch of
     one.
     """
     levels = sigmas(scheduler, steps, denoise)
@@ -71,11 +71,11 @@ def sample(
     rngs = [np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFF, seed >> 32, k])) for k in range(len(samples))]
     guide = scene_set.guide(positive, negative, cfg)
 
-    sources = [(picture[:3], float(levels[0])) if picture.any() else None for picture in samples]
+    sources = [(image[:3], float(levels[0])) if image.any() else None for image in samples]
 
     def denoise_all(noisy: Array, sigma: float) -> Array:
         pairs = zip(noisy, sources, strict=True)
-        return np.stack([_denoise(scene_set, picture, sigma, guide, source) for picture, source in pairs])
+        return np.stack([_denoise(scene_set, image, sigma, guide, source) for image, source in pairs])
 
     def noise() -> Array:
         return np.stack([rng.standard_normal(samples.shape[1:], dtype=np.float32) for rng in rngs])
@@ -88,20 +88,20 @@ def sample(
             after_step(done, total)
 
     sampled = _SAMPLERS[sampler](denoise_all, x, levels, noise, step_done)
-    return np.stack([_blur_strides(picture, levels) for picture in sampled])
+    return np.stack([_blur_strides(image, levels) for image in sampled])
 
 
-def _blur_strides(picture: Array, levels: Levels) -> Array:
+def _blur_strides(image: Array, levels: Levels) -> Array:
     """Wide strides leave detail undecided. This denoiser, which is exact, would find it in the very last one."""
     if len(levels) < 3:
-        return picture
+        return image
     stride = np.log(levels[0] / levels[-2]) / (len(levels) - 2)
-    reach = _BLUR_PER_STRIDE * (stride - _CALM_STRIDE) * min(picture.shape[1:])
+    reach = _BLUR_PER_STRIDE * (stride - _CALM_STRIDE) * min(image.shape[1:])
     if reach <= 0:
-        return picture
+        return image
     whole = int(np.ceil(reach))
-    blurred = soften(picture[:3], whole)
-    return np.concatenate([picture[:3] + (blurred - picture[:3]) * np.float32(reach / whole), picture[3:]])
+    blurred = soften(image[:3], whole)
+    return np.concatenate([image[:3] + (blurred - image[:3]) * np.float32(reach / whole), image[3:]])
 
 
 # -- noise levels -----------------------------------------------------------------------------------------------------
@@ -164,9 +164,9 @@ def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: Guide, sour
 
 
 def _keep_source(mean: Array, source: Array, start: float) -> Array:
-    """Where a picture is painted over, that picture is in the set as well: part by part, not only as a whole.
+    """Where an image is painted over, that image is in the set as well: part by part, not only as a whole.
 
-    Around every point it is weighed how surely the noise at the start, of level `start`, would have let the picture be
+    Around every point it is weighed how surely the noise at the start, of level `start`, would have let the image be
     told from the scenes, as by a denoiser with a limited field of view (Kamb and Ganguli 2024, arXiv 2412.20292): what
     little noise could not hide is kept, and under much noise all is painted anew.
     """
@@ -185,7 +185,7 @@ Done: TypeAlias = "Callable[[int], None]"
 
 
 def _blend(x: Array, estimate: Array, kept: float) -> Array:
-    """Part of the way from the noisy picture to the estimate."""
+    """Part of the way from the noisy image to the estimate."""
     return np.float32(kept) * x + np.float32(1 - kept) * estimate
 
 

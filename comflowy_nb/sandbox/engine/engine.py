@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "NodeFailed", "PngImage", "Stopped", "apply_params", "validate"]
 
-MAX_CACHE_BYTES: Final = 192 << 20  # about 60 pictures of 512x512 with their latents
+MAX_CACHE_BYTES: Final = 192 << 20  # about 60 images of 512x512 with their latents
 _OUTPUT_KINDS: Final[dict[str, Literal["output", "temp"]]] = {"SaveImage": "output", "PreviewImage": "temp"}
 
 Progress: TypeAlias = "dict[str, Any]"
@@ -36,7 +36,7 @@ Progress: TypeAlias = "dict[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class PngImage:
-    """A picture as the bytes of a PNG whose text chunk `prompt` holds the graph.
+    """An image as the bytes of a PNG whose text chunk `prompt` holds the graph.
 
     `filename` is a hint made from the node's prefix; `kind` is "output" for SaveImage, "temp" for PreviewImage.
     """
@@ -117,7 +117,7 @@ class Engine:
 
         Returns
         -------
-        Node id -> its pictures, for each output node in the order of the graph.
+        Node id -> its images, for each output node in the order of the graph.
 
         Raises
         ------
@@ -235,7 +235,7 @@ def _named(node_id: str, node_type: str) -> Iterator[None]:
     except Stopped:
         raise
     except MemoryError as error:
-        message = "the picture is too large for the memory of this machine"
+        message = "the image is too large for the memory of this machine"
         raise NodeFailed(node_id, node_type, message, "MemoryError") from error
     except Exception as error:
         raise NodeFailed(node_id, node_type, str(error), type(error).__name__) from error
@@ -260,13 +260,13 @@ def _title(node: Mapping[str, Any]) -> str:
     return str(title or OBJECT_INFO[node["class_type"]]["display_name"] or node["class_type"])
 
 
-def _make_files(node: Mapping[str, Any], pictures: Any, graph: Mapping[str, Any]) -> list[PngImage]:
+def _make_files(node: Mapping[str, Any], images: Any, graph: Mapping[str, Any]) -> list[PngImage]:
     prefix = str(node.get("inputs", {}).get("filename_prefix", "ComfyUI_temp"))
     name = "".join(c if c.isalnum() or c in "-_ " else "_" for c in prefix.rsplit("/", 1)[-1])[:80] or "ComfyUI"
     kind = _OUTPUT_KINDS[node["class_type"]]
     return [
-        PngImage(encode_png(picture, graph), f"{name}_{k:05d}_.png", kind, picture.shape[1], picture.shape[0])
-        for k, picture in enumerate(pictures, start=1)
+        PngImage(encode_png(image, graph), f"{name}_{k:05d}_.png", kind, image.shape[1], image.shape[0])
+        for k, image in enumerate(images, start=1)
     ]
 
 

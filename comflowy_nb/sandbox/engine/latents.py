@@ -1,6 +1,6 @@
-"""Latents: the small canvas on which pictures are sampled, and the way to full size and back.
+"""Latents: the small canvas on which images are sampled, and the way to full size and back.
 
-A latent picture has 8 channels on a canvas as large as 128x128 pixels, in the shape of the picture it stands for:
+A latent image has 8 channels on a canvas as large as 128x128 pixels, in the shape of the image it stands for:
 0-2 colour (around mid-grey), 3-5 light (exposure in stops, warmth, saturation), 6-7 drift (how far the strokes are
 moved sideways and down, in canvas heights). All are scaled by `SCALE`, so that Stable Diffusion's noise levels fit.
 """
@@ -33,7 +33,7 @@ _BEND: Final = 0.03  # what part of the drift may bend straight lines
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """ComfyUI's LATENT: samples (n, 8, h, w), and the size in pixels of the pictures they stand for."""
+    """ComfyUI's LATENT: samples (n, 8, h, w), and the size in pixels of the images they stand for."""
 
     samples: Pixels
     width: int
@@ -46,7 +46,7 @@ class Latent:
 
 
 def canvas_size(width: int, height: int) -> tuple[int, int]:
-    """(height, width) of the canvas: the picture's own shape, no larger than the picture."""
+    """(height, width) of the canvas: the image's own shape, no larger than the image."""
     factor = min(1.0, (CANVAS_PX / (width * height)) ** 0.5)
     return max(8, round(height * factor)), max(8, round(width * factor))
 
@@ -56,7 +56,7 @@ def empty_latent(width: int, height: int, count: int) -> Latent:
 
 
 def encode(images: Pixels) -> Latent:
-    """Pictures (n, H, W, 3) as latents without light or drift."""
+    """Images (n, H, W, 3) as latents without light or drift."""
     count, height, width, _ = images.shape
     latent = empty_latent(width, height, count)
     rows, columns = latent.canvas
@@ -67,12 +67,12 @@ def encode(images: Pixels) -> Latent:
     return latent
 
 
-def decode(latent: Latent, picture: int, checkpoint: str) -> Pixels:
-    """One picture of a latent at full size, (H, W, 3), 0 to 1.
+def decode(latent: Latent, image: int, checkpoint: str) -> Pixels:
+    """One image of a latent at full size, (H, W, 3), 0 to 1.
 
     Enlarged in two steps, edges made steep again after each; the drift is applied after the first.
     """
-    natural = latent.samples[picture] / np.float32(SCALE)
+    natural = latent.samples[image] / np.float32(SCALE)
     colour = natural[:3] + np.float32(0.5)
     rows, columns = latent.canvas
     enlarged = latent.height > rows or latent.width > columns

@@ -10,7 +10,7 @@ from comflowy_nb.sandbox.painting.styles import CHECKPOINTS
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXAMPLE_PICTURE: Final = "example.png"  # always there to load, painted when first asked for
+EXAMPLE_IMAGE: Final = "example.png"  # always there to load, painted when first asked for
 MAX_SEED: Final = 2**64 - 1
 MAX_PAINTED_SIDE_PX: Final = 2048
 MAX_BATCH: Final = 16
@@ -91,9 +91,7 @@ OBJECT_INFO: Final[dict[str, dict[str, Any]]] = {
         is_output=True,
     ),
     "PreviewImage": _node("Preview Image", "image", [], {"images": ["IMAGE", {}]}, is_output=True),
-    "LoadImage": _node(
-        "Load Image", "image", ["IMAGE", "MASK"], {"image": [[EXAMPLE_PICTURE], {"image_upload": True}]}
-    ),
+    "LoadImage": _node("Load Image", "image", ["IMAGE", "MASK"], {"image": [[EXAMPLE_IMAGE], {"image_upload": True}]}),
     "EmptyImage": _node(
         "EmptyImage",
         "image",
@@ -163,6 +161,6 @@ def input_path(folder: Path, name: str) -> Path:
             return path
     except OSError:
         inside = False
-    if inside and plain == EXAMPLE_PICTURE:
-        return folder / EXAMPLE_PICTURE
+    if inside and plain == EXAMPLE_IMAGE:
+        return folder / EXAMPLE_IMAGE
     raise ValueError(problem)

@@ -1,7 +1,7 @@
 """What the nodes do.
 
 A node's function gets its inputs by name and a `Context`, and returns one value for each output, in order. Output
-nodes (SaveImage, PreviewImage) return their pictures as a single value; the engine makes the files.
+nodes (SaveImage, PreviewImage) return their images as a single value; the engine makes the files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Context:
     Parameters
     ----------
     input_folder
-        Where uploaded pictures are.
+        Where uploaded images are.
     on_step
         Called with (steps done, steps in all).
     check_stop
@@ -50,7 +50,7 @@ class Context:
 def _require_area(width: int, height: int, count: int) -> None:
     if width * height * count > pixels.MAX_AREA_PX or max(width, height) > pixels.MAX_SIDE_PX:
         most = f"{pixels.MAX_AREA_PX / 1e6:.1f} million pixels in all"
-        raise ValueError(f"{count} pictures of {width}x{height} are too large: the sandbox makes up to {most}")
+        raise ValueError(f"{count} images of {width}x{height} are too large: the sandbox makes up to {most}")
 
 
 def _load_checkpoint(context: Context, *, ckpt_name: str) -> tuple[Any, ...]:
@@ -103,11 +103,11 @@ def _sample(
 
 
 def _decode(context: Context, *, samples: Latent, vae: str) -> tuple[Any, ...]:
-    pictures = []
-    for picture in range(len(samples.samples)):
+    images = []
+    for image in range(len(samples.samples)):
         context.check_stop()
-        pictures.append(decode(samples, picture, vae))
-    return (np.stack(pictures),)
+        images.append(decode(samples, image, vae))
+    return (np.stack(images),)
 
 
 def _encode(context: Context, *, pixels: Pixels, vae: str) -> tuple[Any, ...]:
@@ -115,7 +115,7 @@ def _encode(context: Context, *, pixels: Pixels, vae: str) -> tuple[Any, ...]:
     count, height, width, _ = pixels.shape
     if max(width, height) > MAX_PAINTED_SIDE_PX or min(width, height) < 16:
         limits = f"the sandbox paints 16 to {MAX_PAINTED_SIDE_PX} pixels a side; put an ImageScale before it"
-        raise ValueError(f"{count} pictures of {width}x{height}: {limits}")
+        raise ValueError(f"{count} images of {width}x{height}: {limits}")
     return (encode(pixels),)
 
 
@@ -123,7 +123,7 @@ def _load_image(context: Context, *, image: str) -> tuple[Any, ...]:
     path = input_path(context.input_folder, image)
     if not path.exists():
         paint_example(path)
-    return pixels.read_picture(path)
+    return pixels.read_image(path)
 
 
 def _empty_image(context: Context, *, width: int, height: int, batch_size: int, color: int) -> tuple[Any, ...]:

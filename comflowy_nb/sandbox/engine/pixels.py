@@ -1,6 +1,6 @@
-"""Pictures as arrays: reading, scaling, blurring, blending, and PNGs that carry their graph.
+"""Images as arrays: reading, scaling, blurring, blending, and PNGs that carry their graph.
 
-An array of pictures has the shape (n, height, width, 3), float32, 0 to 1: ComfyUI's IMAGE.
+An array of images has the shape (n, height, width, 3), float32, 0 to 1: ComfyUI's IMAGE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Pixels: TypeAlias = NDArray[np.floating[Any]]  # float32
 
 MAX_SIDE_PX = 4096
 _FEW = 3  # neighbours to a side that are added up sooner than running sums are made
-MAX_AREA_PX = 1 << 24  # of all pictures of one array together: 200 MB as float32
+MAX_AREA_PX = 1 << 24  # of all images of one array together: 200 MB as float32
 
 RESAMPLING = {
     "nearest-exact": Image.Resampling.NEAREST,
@@ -32,13 +32,13 @@ RESAMPLING = {
 }
 
 
-def read_picture(path: Path) -> tuple[Pixels, Pixels]:
-    """The first frame of a picture file as (1, h, w, 3), and its mask (1, h, w): 1 where it is transparent.
+def read_image(path: Path) -> tuple[Pixels, Pixels]:
+    """The first frame of an image file as (1, h, w, 3), and its mask (1, h, w): 1 where it is transparent.
 
     Raises
     ------
     ValueError
-        If it is no picture, damaged, or has more than `MAX_AREA_PX` pixels; the text names the file, not its folder.
+        If it is no image, damaged, or has more than `MAX_AREA_PX` pixels; the text names the file, not its folder.
     """
     try:
         with Image.open(path) as opened:
@@ -64,7 +64,7 @@ def resize_plane(plane: Pixels, width: int, height: int, how: Image.Resampling) 
 
 
 def scale(images: Pixels, width: int, height: int, method: str, crop: str) -> Pixels:
-    """Every picture at `width` x `height`; "center" crops to the new shape first. A side of 0 follows the other."""
+    """Every image at `width` x `height`; "center" crops to the new shape first. A side of 0 follows the other."""
     _, old_height, old_width, _ = images.shape
     if not width and not height:
         return images
@@ -102,7 +102,7 @@ def blur(images: Pixels, radius_px: int, sigma: float) -> Pixels:
 
 
 def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
-    """ComfyUI's ImageBlend; `above` is brought to the size of `below`, and a shorter batch repeats its last picture."""
+    """ComfyUI's ImageBlend; `above` is brought to the size of `below`, and a shorter batch repeats its last image."""
     if above.shape[1:3] != below.shape[1:3]:
         above = scale(above, below.shape[2], below.shape[1], "bicubic", "center")
     count = max(len(below), len(above))
@@ -127,7 +127,7 @@ def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
 
 
 def encode_png(pixels: Pixels, graph: Mapping[str, Any]) -> bytes:
-    """A PNG of one (h, w, 3) picture with the graph as JSON in its text chunk `prompt`, as ComfyUI writes it."""
+    """A PNG of one (h, w, 3) image with the graph as JSON in its text chunk `prompt`, as ComfyUI writes it."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("prompt", json.dumps(graph))
     buffer = io.BytesIO()
@@ -199,6 +199,6 @@ def warp(planes: Pixels, right: Pixels, down: Pixels) -> Pixels:
 
 
 def grain(rows: int, columns: int) -> Pixels:
-    """Noise of spread 1, (rows, columns): always the same, for the picture must be the same."""
+    """Noise of spread 1, (rows, columns): always the same, for the image must be the same."""
     tile = np.random.Generator(np.random.PCG64(1)).standard_normal((251, 257), dtype=np.float32)
     return np.tile(tile, (rows // 251 + 1, columns // 257 + 1))[:rows, :columns]

@@ -1,7 +1,7 @@
-"""The pictures the denoiser knows, and their mean under noise.
+"""The images the denoiser knows, and their mean under noise.
 
 A scene is a light (a palette), a sky, a land before it, and a subject in a look, standing somewhere. Each layer is
-painted once for every palette: a few hundred small pictures. A scene is any combination of them, so the set has tens of
+painted once for every palette: a few hundred small images. A scene is any combination of them, so the set has tens of
 thousands; yet its softmax-weighted mean needs no more than the layers. For given land and subject each pixel shows one
 layer only, so the evidence `-|x - y|^2 / (2 sigma^2)` of a scene is the sum of what its layers earn where they show,
 and skies, lands and looks can be summed over one after the other.
@@ -44,7 +44,7 @@ _KEPT_SETS: Final = 4  # canvases and styles in memory, some 40 MB each
 _NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
 _NATS_OF_LEANING: Final = 0.25
 _NATS_FOR_NOTHING: Final = 3.0  # most landscapes have nobody in them
-_FADED: Final = 0.45  # how pale pictures are that nothing guides
+_FADED: Final = 0.45  # how pale images are that nothing guides
 _NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
 
 
@@ -259,8 +259,8 @@ def _slices(counts: list[int]) -> list[slice]:
     return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
 
-def _half_square(pictures: Array) -> Array:
-    return np.asarray(0.5 * np.einsum("...cp,...cp->...p", pictures, pictures), dtype=np.float32)
+def _half_square(images: Array) -> Array:
+    return np.asarray(0.5 * np.einsum("...cp,...cp->...p", images, images), dtype=np.float32)
 
 
 def _in_rows(looks: Array) -> Array:

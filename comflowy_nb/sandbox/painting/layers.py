@@ -90,19 +90,19 @@ def _flatten(paint: Array, style: Style) -> Array:
 
 
 def paint_example(path: Path) -> None:
-    """Paint the picture that is always there to load, 512x512: a balloon over the sea, in a light of its own."""
+    """Paint the image that is always there to load, 512x512: a balloon over the sea, in a light of its own."""
     easel = Easel.of(256, 256)
     palette = replace(PALETTES[0], middle=PALETTES[1].middle, horizon=PALETTES[1].horizon, haze=PALETTES[1].haze)
     land = next(land for land in LANDS if land.name == "cliffs")
     subject = next(subject for subject in SUBJECTS if subject.name == "balloon")
     alpha, paint = paint_land(easel, land, palette)
-    picture = mix(paint_sky(easel, "clouds", palette), paint, alpha)
+    image = mix(paint_sky(easel, "clouds", palette), paint, alpha)
     part, (down, across) = stand(easel, subject)
     alpha, paint = paint_subject(part, subject, "red", palette)
     top, left = down.start * OVERSAMPLING, across.start * OVERSAMPLING - 60
     there = np.s_[:, top : top + part.shape[0], left : left + part.shape[1]]
-    picture[there] = mix(picture[there], paint, alpha)
-    eight_bit = np.clip(picture[:, :, ::-1].transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
+    image[there] = mix(image[there], paint, alpha)
+    eight_bit = np.clip(image[:, :, ::-1].transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     Image.fromarray(eight_bit).save(beside, "PNG")

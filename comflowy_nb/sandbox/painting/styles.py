@@ -1,4 +1,4 @@
-"""What makes the checkpoints differ: how scenes are coloured, and how pictures are finished at full size."""
+"""What makes the checkpoints differ: how scenes are coloured, and how images are finished at full size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Style:
     recolour
         Changes every colour by itself, (3, ...), so that a scene may be recoloured layer by layer.
     finish
-        Paper and ink, on the picture at full size, (3, h, w).
+        Paper and ink, on the image at full size, (3, h, w).
     """
 
     recolour: Callable[[Paint], Paint]

@@ -35,13 +35,13 @@ def make_application(house: House) -> Application:
         (r"/api/open/v0/workflows", _Workflows),
         (r"/api/open/v0/workflows/([^/]+)", _Workflow),
         (r"/upload/image", _Upload),
-        (r"/pictures/([\w-]+)\.png", _Picture),
+        (r"/images/([\w-]+)\.png", _Image),
     ]
     return Application(
         [(path, route, {"house": house}) for path, route in routes],
         default_handler_class=Nowhere,
         default_handler_args={"house": house},
-        # Addresses hold the key (`?ppt=`) and picture secrets: no request is written to the log.
+        # Addresses hold the key (`?ppt=`) and image secrets: no request is written to the log.
         log_function=lambda _handler: None,
     )
 
@@ -136,24 +136,24 @@ class _Upload(Route):
         self.finish({"name": keep_input(self.house.places.inputs, files[0].body), "subfolder": "", "type": "input"})
 
 
-class _Picture(Route):
-    """A finished picture. Its address is its secret, so that it can be fetched without a token, as signed ones are."""
+class _Image(Route):
+    """A finished image. Its address is its secret, so that it can be fetched without a token, as signed ones are."""
 
     needs_token = False
 
     async def get(self, secret: str) -> None:
-        picture = self.house.store.picture(secret)
-        if picture is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such picture")
-        path = self.house.places.pictures / picture.file
+        image = self.house.store.image(secret)
+        if image is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such image")
+        path = self.house.places.images / image.file
         try:
             file = path.open("rb")
         except FileNotFoundError:
-            raise Refusal(HTTPStatus.GONE, "the sandbox no longer has this picture") from None
+            raise Refusal(HTTPStatus.GONE, "the sandbox no longer has this image") from None
         with file:
             self.set_header("Content-Type", "image/png")
             self.set_header("Content-Length", str(os.fstat(file.fileno()).st_size))
-            self.set_header("Content-Disposition", f'inline; filename="{quote(picture.file)}"')
+            self.set_header("Content-Disposition", f'inline; filename="{quote(image.file)}"')
             if self.request.method == "HEAD":
                 self.finish()
                 return

@@ -55,8 +55,8 @@ class Places:
         return self.folder / "runs.sqlite"
 
     @property
-    def pictures(self) -> Path:
-        return self.folder / "pictures"
+    def images(self) -> Path:
+        return self.folder / "images"
 
     @property
     def painted(self) -> Path:
@@ -79,7 +79,7 @@ class Places:
             If they can't be made.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.folder, self.pictures, self.inputs):
+        for folder in (self.folder, self.images, self.inputs):
             folder.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.home, self.folder):  # a client warns of one that stays open
             found = folder.stat()
@@ -89,7 +89,7 @@ class Places:
 
     def clear_up(self) -> None:
         """Remove what a killed sandbox left half written. Only the one that holds the lock may do this."""
-        for folder in (self.folder, self.pictures, self.inputs):
+        for folder in (self.folder, self.images, self.inputs):
             for part in folder.glob("*.part"):
                 part.unlink(missing_ok=True)
 

@@ -68,7 +68,7 @@ class Route(RequestHandler):
 
     @property
     def base_url(self) -> str:
-        """The server as the asker names it, so that pictures are at the origin it knows."""
+        """The server as the asker names it, so that images are at the origin it knows."""
         return f"http://{self.request.host}"
 
     def prepare(self) -> None:

@@ -53,7 +53,7 @@ class Runs:
     Parameters
     ----------
     base_url
-        This server's own address, for the picture addresses in callbacks.
+        This server's own address, for the image addresses in callbacks.
     """
 
     def __init__(self, *, store: Store, crew: Crew, couriers: Couriers, places: Places, base_url: str) -> None:
@@ -172,7 +172,7 @@ class Runs:
                 self._fail(live, news["error"])
             case "done" | "failed" | "stopped":
                 for each in news.get("made", ()):
-                    (self._places.pictures / each["file"]).unlink(missing_ok=True)
+                    (self._places.images / each["file"]).unlink(missing_ok=True)
                 # What was said to the one who cancelled holds, even if the end came first.
                 self._fail(live, CANCELLED)
 
@@ -209,13 +209,13 @@ class Runs:
         live.courier.finish({"type": saved.state.value, **self._result(saved, self._base_url)})
 
     def _result(self, saved: SavedRun, base_url: str) -> dict[str, Any]:
-        pictures = self._store.pictures(saved.run_id)
-        urls = [f"{base_url}/pictures/{picture.secret}.png" for picture in pictures]
+        images = self._store.images(saved.run_id)
+        urls = [f"{base_url}/images/{image.secret}.png" for image in images]
         outputs: dict[str, Any] = {}
-        for picture, url in zip(pictures, urls, strict=True):
-            outputs.setdefault(picture.node, {"images": []})["images"].append(url)
+        for image, url in zip(images, urls, strict=True):
+            outputs.setdefault(image.node, {"images": []})["images"].append(url)
         # Previews are the result only of a graph that saves nothing.
-        kept = [url for picture, url in zip(pictures, urls, strict=True) if picture.kind == "output"]
+        kept = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
         result: dict[str, Any] = {"output_images": kept or urls, "full_outputs": outputs}
         return result if saved.error is None else {**result, "error": saved.error}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Made", "Picture", "SavedRun", "State", "Store", "StoreError"]
+__all__ = ["Image", "Made", "SavedRun", "State", "Store", "StoreError"]
 
 _VERSION = 1
 
@@ -37,7 +37,7 @@ CREATE TABLE runs (
     ended_at REAL
 );
 CREATE INDEX runs_state ON runs (state);
-CREATE TABLE pictures (
+CREATE TABLE images (
     run_id TEXT NOT NULL REFERENCES runs (run_id),
     position INTEGER NOT NULL,
     node TEXT NOT NULL,
@@ -83,7 +83,7 @@ class SavedRun:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A picture a worker wrote: which node made it, `output` or `temp`, and its file's name in the pictures' folder."""
+    """An image a worker wrote: which node made it, `output` or `temp`, and its file's name in the images' folder."""
 
     node: str
     kind: str
@@ -91,8 +91,8 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture that can be asked for by its secret."""
+class Image:
+    """An image that can be asked for by its secret."""
 
     node: str
     kind: str
@@ -162,7 +162,7 @@ class Store:
         with self._connection:
             self._end(run_id, State.SUCCESS, None)
             self._connection.executemany(
-                "INSERT INTO pictures (run_id, position, node, kind, file, secret) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO images (run_id, position, node, kind, file, secret) VALUES (?, ?, ?, ?, ?, ?)",
                 [
                     (run_id, position, each.node, each.kind, each.file, secrets.token_urlsafe(24))
                     for position, each in enumerate(made)
@@ -197,18 +197,18 @@ class Store:
             for row in rows
         ]
 
-    def pictures(self, run_id: str) -> list[Picture]:
-        """The run's pictures, in the order in which they were made."""
+    def images(self, run_id: str) -> list[Image]:
+        """The run's images, in the order in which they were made."""
         rows = self._connection.execute(
-            "SELECT node, kind, file, secret FROM pictures WHERE run_id = ? ORDER BY position", (run_id,)
+            "SELECT node, kind, file, secret FROM images WHERE run_id = ? ORDER BY position", (run_id,)
         )
-        return [Picture(*row) for row in rows]
+        return [Image(*row) for row in rows]
 
-    def picture(self, secret: str) -> Picture | None:
+    def image(self, secret: str) -> Image | None:
         row = self._connection.execute(
-            "SELECT node, kind, file, secret FROM pictures WHERE secret = ?", (secret,)
+            "SELECT node, kind, file, secret FROM images WHERE secret = ?", (secret,)
         ).fetchone()
-        return None if row is None else Picture(*row)
+        return None if row is None else Image(*row)
 
     def close(self) -> None:
         self._connection.close()

@@ -57,7 +57,7 @@ class Line:
         return run_id in self._stopped
 
 
-def main(inputs: str, pictures: str, painted: str) -> None:
+def main(inputs: str, images: str, painted: str) -> None:
     """Render what is ordered, for ever."""
     # What is printed by accident must not end up between the frames.
     news = os.fdopen(os.dup(1), "wb")
@@ -71,7 +71,7 @@ def main(inputs: str, pictures: str, painted: str) -> None:
     line.tell("ready")
     while True:
         order = line.runs.get()
-        _run(engine, line, order, Path(pictures))
+        _run(engine, line, order, Path(images))
 
 
 def _warm_up(engine: Engine, line: Line) -> None:
@@ -99,10 +99,10 @@ def _run(engine: Engine, line: Line, order: Mapping[str, Any], folder: Path) -> 
             on_progress=lambda payload: line.tell("progress", run_id=run_id, payload=payload),
             should_stop=lambda: line.is_stopped(run_id),
         )
-        pictures = [(node, picture) for node, made in outputs.items() for picture in made]
+        images = [(node, image) for node, made in outputs.items() for image in made]
         made = [
-            {"node": node, "kind": picture.kind, "file": _write(folder, f"{run_id}_{position}.png", picture.png)}
-            for position, (node, picture) in enumerate(pictures)
+            {"node": node, "kind": image.kind, "file": _write(folder, f"{run_id}_{position}.png", image.png)}
+            for position, (node, image) in enumerate(images)
         ]
     except Stopped:
         line.tell("stopped", run_id=run_id)
@@ -129,7 +129,7 @@ def _describe(error: Exception) -> dict[str, Any]:
     """A fault that is no node's, in the words of ComfyUI's `execution_error`."""
     message = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        message = f"the sandbox can't write the picture: {error.strerror}"
+        message = f"the sandbox can't write the image: {error.strerror}"
     return {
         "node_id": "",
         "node_type": "",

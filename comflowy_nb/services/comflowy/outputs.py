@@ -1,4 +1,4 @@
-"""One list of pictures from the two that the API gives: `output_images`, and `full_outputs` by node."""
+"""One list of images from the two that the API gives: `output_images`, and `full_outputs` by node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["MAX_OUTPUTS", "by_number", "limited", "read_outputs"]
 
 MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
 
-# what a storage service adds to sign an address; it differs each time the same picture is named
+# what a storage service adds to sign an address; it differs each time the same image is named
 _SIGNING = re.compile(
     r"(?i)x-(amz|goog|oss|cos|obs)-.+|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
     r"|ossaccesskeyid|security-token|token|se|sp|sv|sr|st|skoid|sktid|skt|ske|sks|skv"
@@ -23,14 +23,14 @@ _SIGNING = re.compile(
 
 
 def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, ...], str | None]:
-    """Every picture once, in an order that is the same at every check.
+    """Every image once, in an order that is the same at every check.
 
-    First `output_images` as listed, then what only `full_outputs` has, by node. A picture's node is known from
+    First `output_images` as listed, then what only `full_outputs` has, by node. An image's node is known from
     `full_outputs`.
 
     Returns
     -------
-    The pictures, and a remark for a person where something in the lists was odd.
+    The images, and a remark for a person where something in the lists was odd.
     """
     odd: list[str] = []
     node_of: dict[str, tuple[str, int]] = {}
@@ -107,7 +107,7 @@ def _urls(images: Any, where: str, odd: list[str]) -> Iterator[str]:
 
 
 def _same(url: str) -> str:
-    """What stands for a picture: its address without what signs it."""
+    """What stands for an image: its address without what signs it."""
     try:
         parts = urlsplit(url)
         query = [(name, value) for name, value in parse_qsl(parts.query, True) if not _SIGNING.fullmatch(name)]

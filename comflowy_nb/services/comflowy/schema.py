@@ -203,7 +203,7 @@ def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]
 
 
 def read_name(body: bytes) -> str | Flaw:
-    """The name under which an uploaded picture can be used as a value."""
+    """The name under which an uploaded image can be used as a value."""
     answer = _decode(body, _Uploaded)
     if isinstance(answer, Flaw):
         return answer

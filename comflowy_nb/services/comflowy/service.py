@@ -15,7 +15,7 @@ from comflowy_nb.services.comflowy.outcomes import outcome_of_refusal, read_outc
 from comflowy_nb.services.comflowy.outputs import read_outputs
 from comflowy_nb.services.comflowy.token import Tokens
 from comflowy_nb.services.http.client import Http, retried
-from comflowy_nb.services.http.downloads import Pictures
+from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import read_problem
 from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.http.responses import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import Event, Outcome, Output, PictureStream, Published, Submission
+    from comflowy_nb.services.base import Event, ImageStream, Outcome, Output, Published, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.graph import Graph
 
@@ -69,7 +69,7 @@ class Comflowy:
         self.kind = kind
         self._key = key
         self._http = Http(origin)
-        self._pictures = Pictures(origin, label)
+        self._images = Images(origin, label)
         self._tokens = Tokens(self._fetch_token_patiently)
         self._closing = threading.Event()
         self._cancelled: set[str] = set()  # run ids whose cancel the service confirmed
@@ -117,7 +117,7 @@ class Comflowy:
     def close(self) -> None:
         self._closing.set()
         self._http.close()
-        self._pictures.close()
+        self._images.close()
 
     # -- the token ----------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class Comflowy:
         elif status is Status.SUCCESS:
             outputs, remark = read_outputs(found.output_images, found.full_outputs)
             if not outputs:
-                remark = "; ".join(filter(None, (f"{self.label} named no picture", remark)))
+                remark = "; ".join(filter(None, (f"{self.label} named no image", remark)))
         return Snapshot(status, word, problem=problem, outputs=outputs, remark=remark)
 
     def _problem(self, error: object) -> Problem:
@@ -276,14 +276,14 @@ class Comflowy:
     def forget(self, run_id: str) -> None:
         self._cancelled.discard(run_id)
 
-    def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
-        """Open one output picture inside `with`."""
-        return self._pictures.open(output.url)
+    def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
+        """Open one output image inside `with`."""
+        return self._images.open(output.url)
 
     # -- what the sandbox adds ----------------------------------------------------------------------------------
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Hand over an input picture; None where the service takes none and a URL must be given instead."""
+        """Hand over an input image; None where the service takes none and a URL must be given instead."""
         if not self.can_upload:
             return None
         files = {"image": (name, content)}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Receiver", "read_event"]
 
-MAX_EVENT_BYTES = 1024 * 1024  # a result lists the addresses of all pictures
+MAX_EVENT_BYTES = 1024 * 1024  # a result lists the addresses of all images
 SLOWEST_S = 5.0
 _STATUS = {word: Status(word) for word in ("waiting", "pending", "running", "success", "failed")}
 _log = logging.getLogger(__name__)

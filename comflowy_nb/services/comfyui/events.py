@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hearing", "Watched"]
 
-MAX_HELD_BYTES = 256 * 1024 * 1024  # of one run's pictures that come through the socket alone
+MAX_HELD_BYTES = 256 * 1024 * 1024  # of one run's images that come through the socket alone
 _PREVIEW, _TEXT, _PREVIEW_OF = 1, 3, 4  # events of binary frames
 _OUTCOMES = {
     "execution_success": Status.SUCCESS,
@@ -39,8 +39,8 @@ class Watched:
     titles: Mapping[str, str]  # node id -> what a person calls it
     nodes: frozenset[str]  # those that will run, as far as is known
     senders: frozenset[str]  # those whose frames are no previews but what they put out
-    pictures: dict[str, list[bytes]] = field(default_factory=dict)  # of these nodes
-    dropped: int = 0  # of these pictures, for want of room
+    images: dict[str, list[bytes]] = field(default_factory=dict)  # of these nodes
+    dropped: int = 0  # of these images, for want of room
     done: set[str] = field(default_factory=set)
     progress: Progress = field(default_factory=Progress)
     outcome: Status | None = None
@@ -48,10 +48,10 @@ class Watched:
     started: bool = False
     ended: bool = False  # the END marker came
 
-    def keep(self, node: str, picture: bytes) -> None:
-        held_bytes = sum(len(one) for pictures in self.pictures.values() for one in pictures)
-        if held_bytes + len(picture) <= MAX_HELD_BYTES:
-            self.pictures.setdefault(node, []).append(picture)
+    def keep(self, node: str, image: bytes) -> None:
+        held_bytes = sum(len(one) for images in self.images.values() for one in images)
+        if held_bytes + len(image) <= MAX_HELD_BYTES:
+            self.images.setdefault(node, []).append(image)
         else:
             self.dropped += 1
 
@@ -74,7 +74,7 @@ class Hearing:
     def watch(
         self, prompt_id: str, titles: Mapping[str, str], nodes: frozenset[str], senders: frozenset[str] = frozenset()
     ) -> None:
-        """Listen for a run that will be submitted under this id; pictures of `senders` are held until its end."""
+        """Listen for a run that will be submitted under this id; images of `senders` are held until its end."""
         with self._lock:
             progress = Progress(nodes_done=0, nodes_total=len(nodes))
             self._watched[prompt_id] = Watched(titles, nodes, senders, progress=progress, sent_s=time.monotonic())
@@ -95,18 +95,18 @@ class Hearing:
         watched = self._watched.get(prompt_id)
         return None if watched is None else watched.sent_s
 
-    def waits_for_pictures(self, prompt_id: str) -> bool:
-        """Whether pictures of a run come through the socket, and its end was not told yet."""
+    def waits_for_images(self, prompt_id: str) -> bool:
+        """Whether images of a run come through the socket, and its end was not told yet."""
         watched = self._watched.get(prompt_id)
         return watched is not None and bool(watched.senders) and not watched.ended
 
-    def pictures(self, prompt_id: str) -> Mapping[str, Sequence[bytes]]:
-        """Node id -> its pictures that came through the socket."""
+    def images(self, prompt_id: str) -> Mapping[str, Sequence[bytes]]:
+        """Node id -> its images that came through the socket."""
         watched = self._watched.get(prompt_id)
-        return watched.pictures if watched is not None else {}
+        return watched.images if watched is not None else {}
 
     def dropped(self, prompt_id: str) -> int:
-        """How many pictures of a run came through the socket and could not be held."""
+        """How many images of a run came through the socket and could not be held."""
         watched = self._watched.get(prompt_id)
         return watched.dropped if watched is not None else 0
 
@@ -195,25 +195,25 @@ class Hearing:
         if len(frame) < 8:
             return None
         kind, second = struct.unpack(">II", frame[:8])
-        prompt_id, picture, message = self._executing, b"", None
+        prompt_id, image, message = self._executing, b"", None
         node: object = None  # that sent it; the one that works where it does not say
         if kind == _PREVIEW:
-            picture = frame[8:]
+            image = frame[8:]
         elif kind == _PREVIEW_OF:
             about = _about(frame[8 : 8 + second])
-            prompt_id, node, picture = about.get("prompt_id"), about.get("node_id"), frame[8 + second :]
+            prompt_id, node, image = about.get("prompt_id"), about.get("node_id"), frame[8 + second :]
         elif kind == _TEXT:
             message = " ".join(frame[8 + second : 8 + second + 400].decode("utf-8", "replace").split())
         watched = self._watched.get(prompt_id) if isinstance(prompt_id, str) else None
-        if watched is None or watched.ended or not (picture or message):
+        if watched is None or watched.ended or not (image or message):
             return None
         assert isinstance(prompt_id, str)
         node = node or watched.progress.node
-        if picture and isinstance(node, str) and node in watched.senders:
-            watched.keep(node, picture)
+        if image and isinstance(node, str) and node in watched.senders:
+            watched.keep(node, image)
             return None
-        if picture:
-            watched.progress = replace(watched.progress, preview=picture)
+        if image:
+            watched.progress = replace(watched.progress, preview=image)
         else:
             watched.progress = replace(watched.progress, message=message)
         return Event(prompt_id, None, prompt_id, watched.progress)

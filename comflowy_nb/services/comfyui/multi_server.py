@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import (
         Event,
+        ImageStream,
         Outcome,
         Output,
-        PictureStream,
         Published,
         Service,
         Snapshot,
@@ -238,24 +238,24 @@ class Several:
             server = self._at[run_id]
         return server.service.cancel(run_id)
 
-    # -- pictures, and what can be run --------------------------------------------------------------------------
+    # -- images, and what can be run --------------------------------------------------------------------------
 
-    def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
+    def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
         """Open one output where it is: its address names the server."""
         for server in self._servers:
             if output.url.startswith(f"{server.service.origin}/"):
-                return server.service.open_picture(output)
-        return self._servers[0].service.open_picture(output)
+                return server.service.open_image(output)
+        return self._servers[0].service.open_image(output)
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Hand a picture to every server that is there: nobody knows yet which will run it.
+        """Hand an image to every server that is there: nobody knows yet which will run it.
 
         Raises
         ------
         ServiceError
             If one that is there refuses it, or none is.
         WorkflowError
-            If two would call it differently, as they do where another picture has that name at one of them.
+            If two would call it differently, as they do where another image has that name at one of them.
         """
         names: set[str | None] = set()
         trouble: ServiceError | None = None
@@ -266,7 +266,7 @@ class Several:
                 server.failed()
                 trouble = error
         if len(names) > 1:
-            raise WorkflowError(f"the servers of {self.label} hold different pictures named {name}; rename the file")
+            raise WorkflowError(f"the servers of {self.label} hold different images named {name}; rename the file")
         if not names:
             assert trouble is not None
             raise trouble

@@ -20,7 +20,7 @@ __all__ = ["SOCKET_ONLY", "QueueState", "read_entry", "read_outputs", "read_queu
 
 _ENDING = re.compile(r"[a-z0-9]{1,8}")
 _STILL = frozenset({"png", "jpg", "jpeg", "webp"})
-SOCKET_ONLY = "SaveImageWebsocket"  # its pictures go through the socket, and the server keeps none
+SOCKET_ONLY = "SaveImageWebsocket"  # its images go through the socket, and the server keeps none
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def snapshot_of(
     titles
         Node id -> what a person calls the node.
     told
-        Node id -> its pictures that came through the socket.
+        Node id -> its images that came through the socket.
     """
     status = entry["status"]
     name, last = _last_message(status.get("messages"))
@@ -121,16 +121,16 @@ def _no_outputs(entry: Mapping[str, Any]) -> str:
     prompt = entry.get("prompt")
     graph = prompt[2] if isinstance(prompt, list) and len(prompt) > 2 and isinstance(prompt[2], dict) else {}
     if any(isinstance(node, dict) and node.get("class_type") == SOCKET_ONLY for node in graph.values()):
-        return f"no picture of {SOCKET_ONLY} came through the socket, and the server keeps none: SaveImage is surer"
-    return "it made no picture"
+        return f"no image of {SOCKET_ONLY} came through the socket, and the server keeps none: SaveImage is surer"
+    return "it made no image"
 
 
 def read_outputs(outputs: object, address: str, told: Mapping[str, Sequence[bytes]] | None = None) -> Iterator[Output]:
-    """Everything the nodes put out: still pictures by node, then other files and texts; what is neither is left out."""
+    """Everything the nodes put out: still images by node, then other files and texts; what is neither is left out."""
     through_socket = (
         Output(0, node, number, "", content=content)
-        for node, pictures in (told or {}).items()
-        for number, content in enumerate(pictures)
+        for node, images in (told or {}).items()
+        for number, content in enumerate(images)
     )
     found = [*_by_node(outputs, address), *through_socket]
     found.sort(key=lambda output: (output.ending is not None, by_number(output.node or "")))

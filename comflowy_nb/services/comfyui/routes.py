@@ -79,7 +79,7 @@ class Routes:
         return one if isinstance(one, dict) else None
 
     def upload(self, name: str, content: bytes) -> str:
-        """Hand over an input picture; what the server calls it."""
+        """Hand over an input image; what the server calls it."""
         answer = self._http.exchange("POST", "/upload/image", files={"image": (name, content)})
         if isinstance(answer, Answer) and answer.status == 413:
             raise ServiceError(f"{self._label} refused {name}: it is larger than it takes")

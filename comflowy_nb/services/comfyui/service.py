@@ -23,7 +23,7 @@ from comflowy_nb.services.comfyui.responses import SOCKET_ONLY, snapshot_of
 from comflowy_nb.services.comfyui.routes import Routes, read_object
 from comflowy_nb.services.comfyui.websocket import Socket
 from comflowy_nb.services.http.client import retried
-from comflowy_nb.services.http.downloads import Pictures
+from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.origins import is_loopback, origin_of
 from comflowy_nb.services.http.responses import (
     Answer,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import Event, Outcome, Output, PictureStream, Published, Submission
+    from comflowy_nb.services.base import Event, ImageStream, Outcome, Output, Published, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
 
@@ -50,7 +50,7 @@ __all__ = ["ComfyUI"]
 LOOKS_S = (0.0, 0.25, 1.0)  # pauses before the looks for a run whose submit had no answer
 SETTLE_S = 1.0  # how long a cancel waits to see what came of it, before it is repeated
 # An end that the open socket did not tell so long after it was seen. Too short, and a busy kernel or a slow line loses
-# pictures that come by the socket alone; too long only costs what asking takes longer than hearing.
+# images that come by the socket alone; too long only costs what asking takes longer than hearing.
 DEAF_S = 10.0
 
 
@@ -82,7 +82,7 @@ class ComfyUI:
         self.label = label
         self._secrets = tuple((headers or {}).values())
         self._routes = Routes(self.origin, label, headers)
-        self._pictures = Pictures(origin_of(address), label, headers, asks_for_headers=True)
+        self._images = Images(origin_of(address), label, headers, asks_for_headers=True)
         self._hearing = Hearing(self.origin)
         self._socket = Socket(self.origin, headers or {}, self._hear)
         self._tell: Callable[[Event], None] | None = None
@@ -111,7 +111,7 @@ class ComfyUI:
         self._closing.set()
         self._socket.close()
         self._routes.close()
-        self._pictures.close()
+        self._images.close()
 
     def _hear(self, message: str | bytes) -> None:
         event = self._hearing.hear(message)
@@ -232,7 +232,7 @@ class ComfyUI:
             entry = self._routes.entry(run_id)
             if entry is not None:
                 self._note_unheard(run_id)
-                if self._hearing.waits_for_pictures(run_id) and self._may_still_hear(run_id):
+                if self._hearing.waits_for_images(run_id) and self._may_still_hear(run_id):
                     return Snapshot(Status.RUNNING, str(Status.RUNNING))
                 return self._ended(run_id, entry)
         self._hearing.forget(run_id)
@@ -242,10 +242,10 @@ class ComfyUI:
 
     def _ended(self, run_id: str, entry: Mapping[str, Any]) -> Snapshot:
         hearing = self._hearing
-        snapshot = snapshot_of(entry, self.origin, hearing.titles(run_id), hearing.pictures(run_id))
+        snapshot = snapshot_of(entry, self.origin, hearing.titles(run_id), hearing.images(run_id))
         dropped = hearing.dropped(run_id)
         if dropped:
-            remark = f"pictures that came through the socket and found no room: {dropped}; SaveImage keeps them all"
+            remark = f"images that came through the socket and found no room: {dropped}; SaveImage keeps them all"
             snapshot = replace(snapshot, remark=remark)
         if hearing.has_ended(run_id):
             self._unheard.pop(run_id, None)
@@ -261,7 +261,7 @@ class ComfyUI:
             self._unheard.setdefault(run_id, time.monotonic())
 
     def _may_still_hear(self, run_id: str) -> bool:
-        """Whether an end that the history knows may be on its way through the socket, with pictures before it."""
+        """Whether an end that the history knows may be on its way through the socket, with images before it."""
         seen_s = self._unheard.get(run_id)
         return seen_s is not None and time.monotonic() - seen_s < DEAF_S
 
@@ -307,18 +307,18 @@ class ComfyUI:
     def forget(self, run_id: str) -> None:
         self._cancelled.discard(run_id)
 
-    # -- pictures -----------------------------------------------------------------------------------------------
+    # -- images -----------------------------------------------------------------------------------------------
 
-    def open_picture(self, output: Output) -> AbstractContextManager[PictureStream]:
-        """Open one output inside `with`: a picture or another file, or the text of a node."""
+    def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
+        """Open one output inside `with`: an image or another file, or the text of a node."""
         if output.content is not None:
             return _held_stream(output.content)
         if output.text is not None:
             return _held_stream(output.text.encode("utf-8", "replace"))
-        return self._pictures.open(output.url)
+        return self._images.open(output.url)
 
     def upload(self, name: str, content: bytes) -> str:
-        """Hand over an input picture; the name by which a LoadImage finds it, which the server chooses.
+        """Hand over an input image; the name by which a LoadImage finds it, which the server chooses.
 
         Raises
         ------
@@ -362,5 +362,5 @@ class _Held:
 
 
 @contextmanager
-def _held_stream(content: bytes) -> Iterator[PictureStream]:
+def _held_stream(content: bytes) -> Iterator[ImageStream]:
     yield _Held(content)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Socket"]
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a frame can be a whole picture
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a frame can be a whole image
 PING_S = 20.0  # the server sends no pings: a dead connection is found by ours
 CLOSE_S = 1.0
 LONGEST_WAIT_S = 10.0  # between tries to open it again

@@ -1,4 +1,4 @@
-"""Pictures from the addresses a service names, which are not to be trusted.
+"""Images from the addresses a service names, which are not to be trusted.
 
 At the service's own origin any address will do; elsewhere only https to the public internet, and each redirect is
 looked at anew. No key and no token is ever sent, headers that a person set for the origin go nowhere else, and no
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-__all__ = ["Pictures"]
+__all__ = ["Images"]
 
 MAX_REDIRECTS = 3
 _NOT_IN_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")  # RFC 3986
 FLOOR_BYTES_PER_S = 1024.0  # slower than this for as long as silence is borne is taken for stuck
 
 
-class Pictures:
-    """Opens the pictures of one service.
+class Images:
+    """Opens the images of one service.
 
     Parameters
     ----------
@@ -80,19 +80,19 @@ class Pictures:
         self._public.close()
 
     def follow(self, address: Secret, limit: Limit) -> tuple[requests.Response, str]:
-        """The answer that holds the picture, and what to call its host.
+        """The answer that holds the image, and what to call its host.
 
         Raises
         ------
         ServiceError
-            If an address on the way may not be asked, or there was no picture.
+            If an address on the way may not be asked, or there was no image.
         """
         for _ in range(MAX_REDIRECTS + 1):
             own = self._is_own(address)
             name = self._label if own else _name(address)
             refusal = None if own else _refusal(address)
             if refusal is not None:
-                raise ServiceError(f"the picture is at {name}, {refusal}; it was not fetched")
+                raise ServiceError(f"the image is at {name}, {refusal}; it was not fetched")
             answer = self._ask(address, limit, own=own)
             if isinstance(answer, Failure):
                 raise _no_answer(answer, name)
@@ -102,11 +102,9 @@ class Pictures:
             following = _redirected(address, answer)
             if following is None:
                 refused = error_of_proxy(answer.status_code, name) if own and self._asks_for_headers else None
-                raise refused or _no_picture(
-                    answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, name
-                )
+                raise refused or _no_image(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, name)
             address = following
-        raise ServiceError(f"the picture at {name} was moved more than {MAX_REDIRECTS} times; it was not fetched")
+        raise ServiceError(f"the image at {name} was moved more than {MAX_REDIRECTS} times; it was not fetched")
 
     def _ask(self, address: Secret, limit: Limit, *, own: bool) -> requests.Response | Failure:
         try:
@@ -134,19 +132,19 @@ class Pictures:
 
 
 class _Opening:
-    """One picture, open inside `with`."""
+    """One image, open inside `with`."""
 
-    def __init__(self, pictures: Pictures, address: Secret) -> None:
-        self._pictures = pictures
+    def __init__(self, images: Images, address: Secret) -> None:
+        self._images = images
         self._address = address
         self._limit = Limit(
-            settings.picture_deadline_s, floor_bytes_per_s=FLOOR_BYTES_PER_S, window_s=settings.read_timeout_s
+            settings.image_deadline_s, floor_bytes_per_s=FLOOR_BYTES_PER_S, window_s=settings.read_timeout_s
         )
         self._response: requests.Response | None = None
         self._name = ""
 
     def __enter__(self) -> _Opening:  # noqa: PYI034 - final
-        self._response, self._name = self._pictures.follow(self._address, self._limit)
+        self._response, self._name = self._images.follow(self._address, self._limit)
         self._limit.begin_body()
         return self
 
@@ -177,7 +175,7 @@ class _Opening:
             except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold the address
                 failure = explain(error, self._limit)
             if failure is not None:
-                raise AnswerError(f"the picture from {self._name} broke off: {failure.text}")
+                raise AnswerError(f"the image from {self._name} broke off: {failure.text}")
             if not piece:
                 return
             yield piece
@@ -259,21 +257,21 @@ def _looks_public(host: str) -> bool:
 
 def _no_answer(failure: Failure, name: str) -> ServiceError:
     if failure.trouble is Trouble.NOT_SENT:
-        return UnreachableError(f"can't reach {name} for the picture: {failure.text}")
+        return UnreachableError(f"can't reach {name} for the image: {failure.text}")
     if failure.trouble is Trouble.NOT_PUBLIC:
-        return ServiceError(f"the picture is at {name}, which is not public; it was not fetched")
+        return ServiceError(f"the image is at {name}, which is not public; it was not fetched")
     if failure.trouble is Trouble.UNTRUSTED:
-        return ServiceError(f"the picture was not fetched from {name}: {failure.text}")
-    return AnswerError(f"no picture from {name}: {failure.text}")
+        return ServiceError(f"the image was not fetched from {name}: {failure.text}")
+    return AnswerError(f"no image from {name}: {failure.text}")
 
 
-def _no_picture(status: int, headers: dict[str, str], name: str) -> ServiceError:
+def _no_image(status: int, headers: dict[str, str], name: str) -> ServiceError:
     if status in {401, 402, 403}:
-        return AuthError(f"{name} did not give the picture out (status {status})")
+        return AuthError(f"{name} did not give the image out (status {status})")
     if status in {404, 410}:
-        return NotFoundError(f"{name} no longer has the picture (status {status})")
+        return NotFoundError(f"{name} no longer has the image (status {status})")
     if status == 429:
         return rate_limit(name, read_pause(headers))
     if status >= 500 or status == 408:
-        return ServerError(f"{name} failed to give the picture (status {status})")
-    return AnswerError(f"{name} answered with status {status} instead of a picture")
+        return ServerError(f"{name} failed to give the image (status {status})")
+    return AnswerError(f"{name} answered with status {status} instead of an image")

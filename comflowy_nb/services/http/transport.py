@@ -278,7 +278,7 @@ def make_session(*, fresh: bool = False, public: bool = False) -> Session:
 
 # -- logs -------------------------------------------------------------------------------------------------------
 
-# urllib3 writes whole addresses to its log: the key of the token request, the signatures of pictures
+# urllib3 writes whole addresses to its log: the key of the token request, the signatures of images
 _SECRET_WORDS = re.compile(
     r"(?i)([?&](?:ppt|sig|signature|token|access_token|policy|credential|security-token|key-pair-id|awsaccesskeyid"
     r"|googleaccessid|x-[a-z]+-[a-z-]+)=)[^&\s\"'<>]*"

@@ -1,6 +1,6 @@
-"""The pictures of a sweep: many named by one pattern, what the headers call them, and those saved beside its file.
+"""The images of a sweep: many named by one pattern, what the headers call them, and those saved beside its file.
 
-A saved sweep can be run where its pictures came from nowhere else.
+A saved sweep can be run where its images came from nowhere else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.images import open_input
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.images import InputImage
 
-__all__ = ["label_pictures", "names_files", "open_pictures", "pattern_in", "read_picture", "save_picture"]
+__all__ = ["label_images", "names_files", "open_images", "pattern_in", "read_image", "save_image"]
 
 _FILE = "file:"
 _DIGITS = re.compile(r"(\d+)")
@@ -45,26 +45,26 @@ def names_files(text: str) -> bool:
     return os.path.isfile(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))  # noqa: PTH113, PTH207 - no error of the file system
 
 
-def open_pictures(pattern: str) -> list[InputImage]:
-    """The pictures whose files match a pattern as a shell has them, `**` for folders at any depth; `a2` before `a10`.
+def open_images(pattern: str) -> list[InputImage]:
+    """The images whose files match a pattern as a shell has them, `**` for folders at any depth; `a2` before `a10`.
 
     Raises
     ------
-    PictureError
-        If there is none, or one that is no picture, or more than an axis can have.
+    ImageError
+        If there is none, or one that is no image, or more than an axis can have.
     """
     files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - it may begin anywhere
     files = sorted((file for file in files if file.is_file()), key=_in_order)
     if not files:
-        raise PictureError(f"no file matches {pattern!r}")
+        raise ImageError(f"no file matches {pattern!r}")
     if len(files) > LARGEST_AXIS:
-        raise PictureError(f"{len(files):,} files match {pattern!r}; an axis has at most {LARGEST_AXIS:,}")
+        raise ImageError(f"{len(files):,} files match {pattern!r}; an axis has at most {LARGEST_AXIS:,}")
     return [open_input(file) for file in files]
 
 
-def label_pictures(pictures: Sequence[InputImage]) -> list[str]:
-    """What the headers call the pictures of one axis: a file's name, with as much of its folders as tells it apart."""
-    places = [_place(picture, number) for number, picture in enumerate(pictures, 1)]
+def label_images(images: Sequence[InputImage]) -> list[str]:
+    """What the headers call the images of one axis: a file's name, with as much of its folders as tells it apart."""
+    places = [_place(image, number) for number, image in enumerate(images, 1)]
     depths = [1] * len(places)
     while True:
         labels = ["/".join(place[-depth:]) for place, depth in zip(places, depths, strict=True)]
@@ -84,12 +84,12 @@ def label_pictures(pictures: Sequence[InputImage]) -> list[str]:
     return labels
 
 
-def _place(picture: InputImage, number: int) -> tuple[str, ...]:
-    """The parts of what a picture is called; one of Python, which has no name, is called by its place."""
-    if picture.source:
-        return PurePosixPath(picture.source).parts
-    made_up = picture.name == f"{picture.content_sha256[:12]}.png"
-    return (f"picture {number}" if made_up else picture.name,)
+def _place(image: InputImage, number: int) -> tuple[str, ...]:
+    """The parts of what an image is called; one of Python, which has no name, is called by its place."""
+    if image.source:
+        return PurePosixPath(image.source).parts
+    made_up = image.name == f"{image.content_sha256[:12]}.png"
+    return (f"image {number}" if made_up else image.name,)
 
 
 def _in_order(file: Path) -> tuple[tuple[int, str], ...]:
@@ -97,43 +97,43 @@ def _in_order(file: Path) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
-def save_picture(file: Path, picture: InputImage) -> dict[str, str]:
-    """Save a picture in the folder of a sweep's file; what the file says of it.
+def save_image(file: Path, image: InputImage) -> dict[str, str]:
+    """Save an image in the folder of a sweep's file; what the file says of it.
 
     Raises
     ------
-    PictureError
+    ImageError
         If its content is gone.
     OSError
         If it can't be written.
     """
-    content = picture.load()
-    folder = file.with_name(f"{file.stem}_pictures")
+    content = image.load()
+    folder = file.with_name(f"{file.stem}_images")
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = PurePosixPath(picture.name).suffix.lower()
-    name = f"{picture.content_sha256[:16]}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
+    suffix = PurePosixPath(image.name).suffix.lower()
+    name = f"{image.content_sha256[:16]}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
     (folder / name).write_bytes(content)
     return {
         "file": f"{folder.name}/{name}",
-        "name": picture.name,
-        "identity": picture.content_sha256,
+        "name": image.name,
+        "identity": image.content_sha256,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
 
 
-def read_picture(folder: Path, parts: Mapping[str, str]) -> InputImage:
-    """The picture that a sweep's file speaks of.
+def read_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
+    """The image that a sweep's file speaks of.
 
     Its identity is the one it had: an image of Python goes by its pixels, not by the file that they were packed into.
 
     Raises
     ------
-    PictureError
+    ImageError
         If the file is gone, or is another one now.
     """
     if set(parts) != {"file", "name", "identity", "sha256"}:
-        raise PictureError("!picture has file, name, identity and sha256")
-    picture = open_input(folder / Path(parts["file"]), name=parts["name"])
-    if picture.content_sha256 != parts["sha256"]:
-        raise PictureError(f"{parts['file']} is another picture now; name it as file:PATH instead")
-    return replace(picture, content_sha256=parts["identity"], source="")
+        raise ImageError("!image has file, name, identity and sha256")
+    image = open_input(folder / Path(parts["file"]), name=parts["name"])
+    if image.content_sha256 != parts["sha256"]:
+        raise ImageError(f"{parts['file']} is another image now; name it as file:PATH instead")
+    return replace(image, content_sha256=parts["identity"], source="")

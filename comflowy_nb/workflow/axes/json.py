@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWish
 from comflowy_nb.workflow.images import InputImage
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["axes_from_json", "axes_to_json", "params_from_json", "params_to_json"]
 
-_PICTURE = "picture"
+_IMAGE = "image"
 
 
 def axes_to_json(axes: Axes) -> dict[str, Any]:
-    """The axes as JSON values; a picture is its name and the sha256 of its content."""
+    """The axes as JSON values; an image is its name and the sha256 of its content."""
     return {
         "fixed": params_to_json(axes.fixed),
         "axes": [
@@ -42,7 +42,7 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
     Parameters
     ----------
     kept
-        Gives the content of a picture by its sha256, where that was kept.
+        Gives the content of an image by its sha256, where that was kept.
     """
     return Axes(
         params_from_json(data["fixed"], kept),
@@ -77,13 +77,13 @@ def _value_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None
 
 
 def params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Params as JSON values; a picture is its name and the sha256 of its content."""
+    """Params as JSON values; an image is its name and the sha256 of its content."""
     return {name: _to_json(value) for name, value in params.items()}
 
 
 def _to_json(value: Any) -> Any:
     if isinstance(value, InputImage):
-        return {_PICTURE: {"name": value.name, "sha256": value.content_sha256}}
+        return {_IMAGE: {"name": value.name, "sha256": value.content_sha256}}
     return value
 
 
@@ -93,8 +93,8 @@ def params_from_json(params: Mapping[str, Any], kept: Callable[[str], bytes | No
 
 
 def _from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:
-    if isinstance(value, Mapping) and set(value) == {_PICTURE} and isinstance(value[_PICTURE], Mapping):
-        inner = value[_PICTURE]
+    if isinstance(value, Mapping) and set(value) == {_IMAGE} and isinstance(value[_IMAGE], Mapping):
+        inner = value[_IMAGE]
         if set(inner) == {"name", "sha256"}:
             return InputImage(inner["name"], inner["sha256"], _loader(inner["name"], inner["sha256"], kept))
     return value
@@ -104,7 +104,7 @@ def _loader(name: str, sha256: str, kept: Callable[[str], bytes | None] | None) 
     def load() -> bytes:
         content = None if kept is None else kept(sha256)
         if content is None:
-            raise PictureError(f"the content of {name} is not kept: give the picture again")
+            raise ImageError(f"the content of {name} is not kept: give the image again")
         return content
 
     return load

@@ -55,7 +55,7 @@ def read_axes(
     namespace
         The names that `{name}` may mean; None where nothing expands.
     open_run
-        Gives the picture that a reference (`r41[0]`) names, or raises RefError; None where there are none.
+        Gives the image that a reference (`r41[0]`) names, or raises RefError; None where there are none.
     base
         Params of the run or sweep that `--from` names, by field id: words are replaced in its texts.
 

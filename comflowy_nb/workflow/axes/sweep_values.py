@@ -32,7 +32,7 @@ __all__ = ["divide", "labelled"]
 
 _TEXTS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD})
 _NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
-_PICTURES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
+_IMAGES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
 _AMBIGUOUS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})  # brackets may be a text's own
 
 
@@ -47,8 +47,8 @@ def divide(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = N
         If it is a list of more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        takes_pictures = one.type in _PICTURES
-        return _bracketed(of_python(setting.value, takes_pictures=takes_pictures, computed=setting.computed), one)
+        takes_images = one.type in _IMAGES
+        return _bracketed(of_python(setting.value, takes_images=takes_images, computed=setting.computed), one)
     text, quoted = setting.value, setting.quoted
     if setting.plain is not None and one.type is not FieldType.STRING:
         text, quoted = setting.plain
@@ -94,7 +94,7 @@ def labelled(setting: Setting) -> Labelled | None:
         As `divide`.
     """
     if not isinstance(setting.value, str):
-        found: Written | None = of_python(setting.value, takes_pictures=False, computed=setting.computed)
+        found: Written | None = of_python(setting.value, takes_images=False, computed=setting.computed)
     elif setting.plain is None:
         return None
     else:

@@ -78,8 +78,8 @@ class Axes:
     def count(self) -> int:
         return math.prod(self.shape)
 
-    def pictures(self) -> Iterator[InputImage]:
-        """The pictures among its values."""
+    def images(self) -> Iterator[InputImage]:
+        """The images among its values."""
         values = (value.params for axis in self.axes for value in axis.values)
         for params in (self.fixed, *values):
             yield from (value for value in params.values() if isinstance(value, InputImage))

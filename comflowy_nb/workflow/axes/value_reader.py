@@ -6,8 +6,8 @@ import glob
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from comflowy_nb.errors import FieldError, LineError, PictureError, RefError
-from comflowy_nb.workflow.axes.images import label_pictures, open_pictures, pattern_in
+from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
+from comflowy_nb.workflow.axes.images import label_images, open_images, pattern_in
 from comflowy_nb.workflow.axes.types import Axis, AxisValue, SeedWish
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import FieldType
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TROUBLE", "AxisReader", "at_item", "placed", "seed_values"]
 
-_PICTURES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
+_IMAGES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
 _NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
-TROUBLE = (FieldError, LineError, PictureError, RefError, ValueError)  # what a value that is wrong raises
+TROUBLE = (FieldError, LineError, ImageError, RefError, ValueError)  # what a value that is wrong raises
 
 
 class AxisReader(Reader):
@@ -82,20 +82,20 @@ class AxisReader(Reader):
                 params = dict(zip(field_ids, row, strict=True))
                 values.append(AxisValue(params, _text(row[0]) if label is None else label, label is not None))
         where = self.field(field_ids[0]).where
-        values = self._name_pictures(setting, field_ids[0], values)
+        values = self._name_images(setting, field_ids[0], values)
         self._add_axis(setting, Axis(setting.key, "values", field_ids, tuple(values)), where)
 
-    def _name_pictures(self, setting: Setting, field_id: str, values: list[AxisValue]) -> list[AxisValue]:
-        """The values with labels that tell the pictures among them apart."""
-        pictures = [value.params[field_id] for value in values]
-        if not any(isinstance(one, InputImage) for one in pictures):
+    def _name_images(self, setting: Setting, field_id: str, values: list[AxisValue]) -> list[AxisValue]:
+        """The values with labels that tell the images among them apart."""
+        images = [value.params[field_id] for value in values]
+        if not any(isinstance(one, InputImage) for one in images):
             return values
-        # In a field that nothing describes a text may begin so; not beside pictures.
-        for one in pictures:
+        # In a field that nothing describes a text may begin so; not beside images.
+        for one in images:
             if isinstance(one, str) and one.startswith(("file:", "run:")):
-                self.report(setting, FieldError(f"{self.field(field_id).where}: there is no picture {one!r}"))
-        inputs = [(place, one) for place, one in enumerate(pictures) if isinstance(one, InputImage)]
-        labels = dict(zip((place for place, _ in inputs), label_pictures([one for _, one in inputs]), strict=True))
+                self.report(setting, FieldError(f"{self.field(field_id).where}: there is no image {one!r}"))
+        inputs = [(place, one) for place, one in enumerate(images) if isinstance(one, InputImage)]
+        labels = dict(zip((place for place, _ in inputs), label_images([one for _, one in inputs]), strict=True))
         return [
             value if value.is_named or place not in labels else replace(value, label=labels[place])
             for place, value in enumerate(values)
@@ -127,8 +127,8 @@ class AxisReader(Reader):
             return written
         if not isinstance(written.value, str) or not is_name(written.value):
             return written
-        takes_pictures = one is not None and one.type in _PICTURES
-        return of_python(expand(written.value, self.namespace), takes_pictures=takes_pictures, exact=True)
+        takes_images = one is not None and one.type in _IMAGES
+        return of_python(expand(written.value, self.namespace), takes_images=takes_images, exact=True)
 
     def _value_of(self, item: Item) -> object:
         """The value of an item within a list."""
@@ -163,7 +163,7 @@ class AxisReader(Reader):
                 raise FieldError(f"{one.where}: {error}") from None
         pattern = self._pattern_in(one, item)
         if pattern is not None:
-            return list(open_pictures(pattern))
+            return list(open_images(pattern))
         text = expand_text(item.value, self.namespace)
         if not item.quoted:
             self.check_not_a_file(one, text, typed=item.typed)
@@ -200,7 +200,7 @@ class AxisReader(Reader):
 
     def _pattern_in(self, one: Field, item: Item) -> str | None:
         """The pattern of `file:refs/*.jpg`; where nothing describes the field only one that some file matches."""
-        if not isinstance(item.value, str) or item.exact or one.type not in _PICTURES:
+        if not isinstance(item.value, str) or item.exact or one.type not in _IMAGES:
             return None
         pattern = pattern_in(expand_text(item.value, self.namespace))
         if pattern is None or (one.type is FieldType.UNKNOWN and not glob.glob(pattern, recursive=True)):  # noqa: PTH207 - as it is read

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.axes.images import label_pictures, save_picture
+from comflowy_nb.workflow.axes.images import label_images, save_image
 from comflowy_nb.workflow.axes.yaml_file import OPTIONS
 from comflowy_nb.workflow.catalogue_file import write_whole
 from comflowy_nb.workflow.fields import split_id
@@ -33,7 +33,7 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
     Parameters
     ----------
     path
-        The file, written at once or not at all. Pictures are saved in a folder beside it.
+        The file, written at once or not at all. Images are saved in a folder beside it.
     workflow
         The word for the workflow.
     options
@@ -119,8 +119,8 @@ class _Writer:
 
     def _value(self, value: Any) -> str:
         if isinstance(value, InputImage):
-            parts = save_picture(self._file, value)
-            return f"!picture {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
+            parts = save_image(self._file, value)
+            return f"!image {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
         if isinstance(value, str):
             return _text(value)
         if value is None or isinstance(value, (bool, int, float)):
@@ -129,11 +129,11 @@ class _Writer:
 
 
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
-    """Whether the pictures among them would get the same labels by their names, which are all that the file keeps."""
+    """Whether the images among them would get the same labels by their names, which are all that the file keeps."""
     firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # the others are the same
-    pictures = [(one, label) for one, label in firsts if isinstance(one, InputImage)]
-    labels = label_pictures([replace(one, source="") for one, _ in pictures])
-    return labels == [label for _, label in pictures]
+    images = [(one, label) for one, label in firsts if isinstance(one, InputImage)]
+    labels = label_images([replace(one, source="") for one, _ in images])
+    return labels == [label for _, label in images]
 
 
 def _together(fields: Sequence[str]) -> str:

@@ -10,7 +10,7 @@
       seed: random#3
 
 Nothing expands. A plain text means what it means in a body; one in quotes, or below `|` or `>`, is one text and never
-divided. `!json` before a text in quotes is that JSON value; `!picture` is a picture that was saved with the file.
+divided. `!json` before a text in quotes is that JSON value; `!image` is an image that was saved with the file.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from comflowy_nb.errors import PictureError, WorkflowError
-from comflowy_nb.workflow.axes.images import read_picture
+from comflowy_nb.errors import ImageError, WorkflowError
+from comflowy_nb.workflow.axes.images import read_image
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.files.bounded import MAX_YAML_BYTES, bounded_yaml, read_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
@@ -203,11 +203,11 @@ class _FileReader:
             except (ValueError, RecursionError):
                 self._refuse(node, f"{shown(node.value)} is no JSON, or {TOO_DEEP}")
             return Item(found, typed=True, exact=True)
-        if tag == "!picture":
+        if tag == "!image":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:
-                return Item(read_picture(self._file.parent, parts), typed=True, exact=True)
-            except PictureError as error:
+                return Item(read_image(self._file.parent, parts), typed=True, exact=True)
+            except ImageError as error:
                 self._refuse(node, str(error))
         if tag.startswith("!"):
             self._refuse(node, f"{tag} means nothing here")

@@ -1,4 +1,4 @@
-"""Open image files with `picture_max_px` in place of Pillow's own pixel limit."""
+"""Open image files with `image_max_px` in place of Pillow's own pixel limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import threading
 from typing import IO, TYPE_CHECKING
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def open_image_file(source: Path | bytes | IO[bytes], *, formats: Sequence[str] 
 
 
 def assert_decodable(image: Image.Image, name: str) -> None:
-    """Raise a PictureError that names the setting if an opened image has more pixels than `picture_max_px`."""
-    if image.width * image.height > settings.picture_max_px:
-        raise PictureError(f"{name} {too_many_pixels(image.size)}")
+    """Raise a ImageError that names the setting if an opened image has more pixels than `image_max_px`."""
+    if image.width * image.height > settings.image_max_px:
+        raise ImageError(f"{name} {too_many_pixels(image.size)}")
 
 
 def too_many_pixels(size: tuple[int, int]) -> str:
     """Return why an image of this size is not decoded, to follow its name."""
     width_px, height_px = size
-    return f"has {width_px} x {height_px} pixels, more than picture_max_px allows (%config Comflowy.picture_max_px)"
+    return f"has {width_px} x {height_px} pixels, more than image_max_px allows (%config Comflowy.image_max_px)"

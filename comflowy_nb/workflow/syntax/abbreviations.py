@@ -8,7 +8,7 @@ from typing import Any
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.images import is_picture
+from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.json_values import plain, shown
 
 __all__ = ["Abbreviated", "read_abbreviation"]
@@ -33,7 +33,7 @@ def read_abbreviation(one: Field, given: object) -> Abbreviated:
     given
         `(1, 20)` or `(0.0, 1.0, 0.05)`, lowest, highest and step, begins in the middle, or at the field's own default
         where that lies between; a list of options, or of pairs of a word and an option, or a mapping of them, begins
-        with the first; `True`, a text, a number, a picture are the value to begin with.
+        with the first; `True`, a text, a number, an image are the value to begin with.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_abbreviation(one: Field, given: object) -> Abbreviated:
         return _range(one, given)
     if isinstance(given, Mapping):
         return _choice(one, list(given.items()))
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_picture(given):
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_image(given):
         listed = [plain(item) for item in given]
         pairs = [item for item in listed if isinstance(item, (tuple, list)) and len(item) == 2]
         if listed and len(pairs) == len(listed):
@@ -95,7 +95,7 @@ def _type_of(value: object) -> FieldType:
         return FieldType.BOOLEAN
     if isinstance(value, str):
         return FieldType.STRING
-    return FieldType.IMAGEUPLOAD if is_picture(value) else FieldType.UNKNOWN
+    return FieldType.IMAGEUPLOAD if is_image(value) else FieldType.UNKNOWN
 
 
 def _is_number(value: object) -> bool:

@@ -73,7 +73,7 @@ def split_line(line: str, *, sweep: bool = False) -> list[Word]:
 
 
 def split_silencer(line: str) -> tuple[str, bool]:
-    """The line without a final `;`, and whether it had one: it hides the value a magic gives, never the pictures."""
+    """The line without a final `;`, and whether it had one: it hides the value a magic gives, never the images."""
     bare = line.rstrip(SPACE)
     return (bare[:-1], True) if bare.endswith(";") else (line, False)
 

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.workflow.images import is_picture
+from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.expansion import is_name
 from comflowy_nb.workflow.syntax.json_values import rounded, shown
 from comflowy_nb.workflow.syntax.line import SPACE, flow_end, flow_quote_end
@@ -72,7 +72,7 @@ def read_flow(text: str) -> Several | Labelled | None:
     return _labelled(text, entries)
 
 
-def of_python(value: object, *, takes_pictures: bool, exact: bool = False, computed: bool = False) -> Written:
+def of_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> Written:
     """A value of JSON or Python: mappings have labels, whatever else can be gone through is a list.
 
     The floats of a `computed` one, and of what a `{name}` stood for (`exact`), are rounded to 12 digits.
@@ -89,11 +89,11 @@ def of_python(value: object, *, takes_pictures: bool, exact: bool = False, compu
         return Item(rounded(one) if computed or exact else one, typed=True, exact=exact)
 
     if isinstance(value, Mapping):
-        options = {"takes_pictures": takes_pictures, "exact": exact, "computed": computed}
+        options = {"takes_images": takes_images, "exact": exact, "computed": computed}
         return Labelled(tuple((str(key), of_python(one, **options)) for key, one in value.items()))
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
         return item(value)
-    if takes_pictures and is_picture(value):
+    if takes_images and is_image(value):
         return item(value)
     kind = type(value).__name__
     count = len(value) if isinstance(value, Sized) else 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_cell"]
 
-_RUN_PICTURE = re.compile(r"r\d+(?::.+)?\[\d+\]")
+_RUN_IMAGE = re.compile(r"r\d+(?::.+)?\[\d+\]")
 _PLAIN_WORD = re.compile(r"""[^\s"'{}#=;?]+""")
 
 
@@ -31,11 +31,11 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
     Parameters
     ----------
     params
-        Field id -> value as sent. A picture that was not handed over yet stands as `run:` or `file:` and where it is
+        Field id -> value as sent. An image that was not handed over yet stands as `run:` or `file:` and where it is
         from; of one that was chosen in a browser only the name is known.
     """
     head = f"%%comflowy {command} {_word(workflow.name)}"
-    values = {key: _picture_word(one) if isinstance(one, InputImage) else one for key, one in params.items()}
+    values = {key: _image_word(one) if isinstance(one, InputImage) else one for key, one in params.items()}
     if not values:
         return head
     bodies = ["\n".join(line for key, value in values.items() for line in _lines(key, value))]
@@ -44,9 +44,9 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
     return f"{head}\n{body}"
 
 
-def _picture_word(picture: InputImage) -> str:
-    kind = "run" if _RUN_PICTURE.fullmatch(picture.source) else "file"
-    return f"{kind}:{picture.source or picture.name}"
+def _image_word(image: InputImage) -> str:
+    kind = "run" if _RUN_IMAGE.fullmatch(image.source) else "file"
+    return f"{kind}:{image.source or image.name}"
 
 
 def _lines(key: str, value: Any) -> list[str]:
@@ -72,7 +72,7 @@ def _doubled(value: Any) -> Any:
 
 def _means(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
     """Whether the body is read as these values, in a kernel without any variable."""
-    # A picture's word is compared as a text: its file need not be here.
+    # An image's word is compared as a text: its file need not be here.
     fields = {key: one for key, one in workflow.fields.items() if one.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)
     try:

@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb import params_from
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 
 NODES = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
@@ -57,7 +57,7 @@ def test_every_command_gives_the_same_reason(sandbox, tmp_path, monkeypatch, chu
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "a.png", chunks)
     found = set(reasons(sandbox, "a.png"))
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         params_from("a.png")
     found.add(str(caught.value))
     assert len(found) == 1

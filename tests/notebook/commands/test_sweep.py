@@ -1,4 +1,4 @@
-"""`sweep` as a person types it, against the real sandbox with small pictures."""
+"""`sweep` as a person types it, against the real sandbox with small images."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
 def test_the_grid_fills_in_while_the_runs_go(sandbox):
     cell = sandbox("%comflowy sweep default 5::width=64 5::height=64 steps=300 cfg=1..8 seed=77")
     assert cell.error is None
-    _, status, pictures = cell.handles.values()
-    drawn = [output["data"]["image/jpeg"] for output in pictures if "image/jpeg" in output["data"]]
+    _, status, images = cell.handles.values()
+    drawn = [output["data"]["image/jpeg"] for output in images if "image/jpeg" in output["data"]]
     assert len(drawn) > 2
     assert len(set(drawn)) == len(drawn), "nothing is sent twice"
     first = status[0]["data"]["text/plain"]
     assert re.match(r"s\d+ default on sandbox - \d+ of 8 done(, \d+ running)? - ", first)
 
 
-def test_each_cell_of_the_grid_is_the_picture_of_its_params(sandbox):
+def test_each_cell_of_the_grid_is_the_image_of_its_params(sandbox):
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,9 sampler_name=euler,heun seed=3..4")
     assert cell.error is None
     sweep = cell.value
@@ -181,7 +181,7 @@ def test_what_is_wrong_is_told_before_anything_is_sent(sandbox, line, kind, told
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
-def test_pictures_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
+def test_images_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, color in (("a.png", "red"), ("b.png", "lime")):
         Image.new("RGB", (32, 32), color).save(name)
@@ -191,7 +191,7 @@ def test_pictures_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     assert typed.value.status_counts() == {"success": 4}
     red, lime = (np.asarray(one.run.images.of("9")[0].pil()).reshape(-1, 3).mean(0) for one in typed.value.cells[::2])
     assert red[0] > red[1]
-    assert lime[1] > lime[0], "each cell is made from its own picture"
+    assert lime[1] > lime[0], "each cell is made from its own image"
     body = "%%comflowy sweep img2img\nimage:\n  - file:a.png\n  - file:b.png\ndenoise: [0.05, 0.9]\n"
     body += "2::width: 64\n2::height: 64\nsteps: 2\nseed: 5\n"
     assert texts(sandbox(body))[0] == "4 cells: 4 done (today, sandbox)"
@@ -203,7 +203,7 @@ def test_pictures_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     assert grown.error is None, "what was handed over once is kept"
     assert texts(grown)[0].startswith("6 cells: 4 done (today, sandbox), 2 new")
     assert sandbox("%comflowy sweep --from refs --export night.yaml").error is None
-    assert (tmp_path / "night_pictures").is_dir()
+    assert (tmp_path / "night_images").is_dir()
     saved = sandbox("%comflowy save refs out")
     assert saved.error is None
 

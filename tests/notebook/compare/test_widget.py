@@ -14,7 +14,7 @@ import traitlets
 from PIL import Image
 
 import comflowy_nb
-from comflowy_nb.errors import FieldError, PictureError, SettingsError
+from comflowy_nb.errors import FieldError, ImageError, SettingsError
 from comflowy_nb.notebook.compare import widget as module
 from comflowy_nb.notebook.compare.widget import Comparison, compare, comparison
 
@@ -68,10 +68,10 @@ def test_two_begin_under_the_slider_and_more_side_by_side(pair):
     assert comparison([*pair, pair[0]]).mode == "side"
 
 
-def test_a_view_gets_the_picture_it_asks_for_as_it_is_on_disk(made, told, pair):
-    ask(made, ask="picture", index=1)
+def test_a_view_gets_the_image_it_asks_for_as_it_is_on_disk(made, told, pair):
+    ask(made, ask="image", index=1)
     ((content, buffers),) = told
-    assert content == {"to": {"view": "v1", "ask": "picture", "index": 1}, "kind": "image/png"}
+    assert content == {"to": {"view": "v1", "ask": "image", "index": 1}, "kind": "image/png"}
     assert buffers == [pair[1].images[0].bytes]
 
 
@@ -82,7 +82,7 @@ def test_a_preview_is_small_and_a_difference_comes_with_its_numbers(made, told):
     assert preview["kind"] == "image/jpeg"
     assert image_of(first).size == (512, 384)
     assert image_of(second).size == (640, 480)
-    assert difference["numbers"] == "The two pictures are equal, pixel for pixel."
+    assert difference["numbers"] == "The two images are equal, pixel for pixel."
     assert difference["top"] == 8
 
 
@@ -93,7 +93,7 @@ def test_numbers_say_what_they_do_not_mean(folder, tmp_path):
     assert re.fullmatch(
         r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB · [\d.]+% of the pixels differ", said["numbers"]
     )
-    assert said["word"].startswith("The seeds differ, so the numbers say only that these are two pictures")
+    assert said["word"].startswith("The seeds differ, so the numbers say only that these are two images")
     same = [folder.run(("9", 30, 20), params={"3::seed": 1}) for _ in range(2)]
     Image.new("RGB", (30, 20), (9, 9, 9)).save(same[1].images[0].path)
     said, _ = comparison(same).give({"ask": "difference", "pair": [0, 1]})
@@ -106,12 +106,12 @@ def test_different_sizes_share_a_canvas_have_no_numbers_and_it_says_so(folder):
     times = "\N{MULTIPLICATION SIGN}"
     assert f"different sizes: each is scaled to fit a canvas of 96 {times} 64 pixels, in its middle." in made.text
     said, _ = made.give({"ask": "difference", "pair": [0, 1]})
-    assert said["numbers"] == "No numbers: the pictures have different sizes."
+    assert said["numbers"] == "No numbers: the images have different sizes."
 
 
 def test_a_file_that_went_away_is_said_to_the_view(made, told, pair):
     pair[0].images[0].path.unlink()
-    ask(made, ask="picture", index=0)
+    ask(made, ask="image", index=0)
     ask(made, ask="difference", pair=[0, 1])
     assert [content["problem"] for content, _ in told] == [
         "the file of r1 can't be read: No such file or directory",
@@ -120,7 +120,7 @@ def test_a_file_that_went_away_is_said_to_the_view(made, told, pair):
     assert all(buffers is None for _, buffers in told)
 
 
-@pytest.mark.parametrize("asked", [{"ask": "picture", "index": 7}, {"ask": "picture", "index": -1},
+@pytest.mark.parametrize("asked", [{"ask": "image", "index": 7}, {"ask": "image", "index": -1},
                                    {"ask": "difference", "pair": [0]}, {"ask": "/etc/passwd"}, {}])  # fmt: skip
 def test_what_it_does_not_know_is_answered_plainly(made, told, asked):
     ask(made, **asked)
@@ -135,14 +135,14 @@ def test_the_saved_state_holds_words_only(made, pair):
     assert len(text) < 4000
     assert str(pair[0].images[0].path.parent) not in text
     assert "127.0.0.1" not in text
-    ask(made, ask="picture", index=0)
+    ask(made, ask="image", index=0)
     assert len(json.dumps({key: made.get_state()[key] for key in written})) == len(text), "nothing was kept"
 
 
 def test_what_the_browser_sets_is_read_back_and_checked(made):
     made.set_state({"position": 12.5, "mode": "difference", "left": 1, "right": 0})
     assert (made.position, made.mode, made.left, made.right) == (12.5, "difference", 1, 0)
-    with pytest.raises(traitlets.TraitError, match="there are 2 pictures, from 0 to 1, so no 2"):
+    with pytest.raises(traitlets.TraitError, match="there are 2 images, from 0 to 1, so no 2"):
         made.left = 2
     for name, value in [("mode", "wobble"), ("position", 101), ("pace_s", 0.1), ("right", -1)]:
         with pytest.raises(traitlets.TraitError):
@@ -156,13 +156,13 @@ def test_unknown_keywords_and_modes_are_refused(pair):
         Comparison([], positoin=3)
     with pytest.raises(SettingsError, match=r"^mode is slider, blink, side or difference, not 'wipe'$"):
         compare(*pair, mode="wipe")
-    with pytest.raises(FieldError, match=r"^no picture here has a field 'cgf'; nearest: "):
+    with pytest.raises(FieldError, match=r"^no image here has a field 'cgf'; nearest: "):
         compare(*pair, label=["cgf"])
 
 
 def test_captions_are_the_short_fields_that_differ_or_those_asked_for(pair):
     def captions(made):
-        return [each["caption"] for each in made._content["pictures"]]
+        return [each["caption"] for each in made._content["images"]]
 
     assert captions(comparison(pair)) == ["cfg 7", "cfg 4"]
     assert captions(comparison(pair, label=["seed", "cfg"])) == ["seed 5 · cfg 7", "seed 5 · cfg 4"]
@@ -173,7 +173,7 @@ def test_the_bundle_shows_table_and_figure_where_no_widget_lives(made):
     data, metadata = made._repr_mimebundle_()
     assert {"application/vnd.jupyter.widget-view+json", "text/plain", "text/html", "image/jpeg"} == set(data)
     lines = [line.split() for line in data["text/plain"].splitlines()[:3]]
-    assert lines == [["picture", "cfg", "text"], *(f"r{n} {v}".split() for n, v in
+    assert lines == [["image", "cfg", "text"], *(f"r{n} {v}".split() for n, v in
                      [(1, "7 a glass bottle at sea, stars"), (2, "4 a vase at sea, stars")])]  # fmt: skip
     assert re.findall(r"<b [^>]*>([^<]*)</b>", data["text/html"]) == ["glass bottle", "vase"]
     assert "<script" not in data["text/html"]
@@ -218,7 +218,7 @@ class Tags(HTMLParser):
         self.found.append((tag, attributes))
 
 
-def test_a_page_holds_all_pictures_no_path_and_no_notes(made, pair, tmp_path):
+def test_a_page_holds_all_images_no_path_and_no_notes(made, pair, tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     notes = PngInfo()
@@ -230,8 +230,8 @@ def test_a_page_holds_all_pictures_no_path_and_no_notes(made, pair, tmp_path):
     assert saved == tmp_path / "out" / "why.html"
     page = saved.read_text()
     blocks = dict(re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', page))
-    assert set(blocks) == {"preview-0", "preview-1", "picture-0", "picture-1", "difference-0-1"}
-    content = base64.b64decode(blocks["picture-0"])
+    assert set(blocks) == {"preview-0", "preview-1", "image-0", "image-1", "difference-0-1"}
+    content = base64.b64decode(blocks["image-0"])
     assert b"sk-secret" not in content
     assert np.array_equal(np.asarray(image_of(content)), np.asarray(Image.open(path)))
     assert str(tmp_path) not in page
@@ -241,7 +241,7 @@ def test_a_page_holds_all_pictures_no_path_and_no_notes(made, pair, tmp_path):
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
 
 
-def test_a_page_of_very_large_pictures_has_them_as_jpeg(made, tmp_path, monkeypatch):
+def test_a_page_of_very_large_images_has_them_as_jpeg(made, tmp_path, monkeypatch):
     from comflowy_nb.notebook.compare import html_page as compare_page
 
     monkeypatch.setattr(compare_page, "_LARGEST_BYTES", 1000)
@@ -260,14 +260,14 @@ def test_a_page_of_very_large_pictures_has_them_as_jpeg(made, tmp_path, monkeypa
 )
 def test_a_page_that_cannot_be_written(made, tmp_path, name, said):
     (tmp_path / "file.txt").write_text("")
-    with pytest.raises(PictureError, match=re.escape(said)):
+    with pytest.raises(ImageError, match=re.escape(said)):
         made.save(tmp_path / name)
     assert [each.name for each in tmp_path.iterdir() if each.suffix in {".html", ".part"}] == []
 
 
 def test_closing_frees_everything(made, told):
     made.close()
-    ask(made, ask="picture", index=0)
+    ask(made, ask="image", index=0)
     assert told == []
     assert made.names == []
     assert made.bundle() == ({"text/plain": "<Comparison of >"}, {})
@@ -308,7 +308,7 @@ def test_the_command_takes_python_s_objects(sandbox, shell):
     shell.user_ns["mine"] = run(sandbox, 1002)
     shell.user_ns["red"] = Image.new("RGB", (64, 64), "red")
     assert sandbox("%comflowy compare {mine} {red} last").value.names == [
-        shell.user_ns["mine"].ref, "picture 2", shell.user_ns["mine"].ref,
+        shell.user_ns["mine"].ref, "image 2", shell.user_ns["mine"].ref,
     ]  # fmt: skip
     shell.user_ns["both"] = [shell.user_ns["mine"], shell.user_ns["red"]]
     assert len(sandbox("%comflowy compare {both}").value.names) == 2

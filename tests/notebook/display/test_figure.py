@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comflowy_nb.errors import PictureError
-from comflowy_nb.notebook.display.figure import draw_figure, encode, measure, read_picture, writable
+from comflowy_nb.errors import ImageError
+from comflowy_nb.notebook.display.figure import draw_figure, encode, measure, read_image, writable
 
 
 def test_a_figure_has_the_pixels_of_its_paper_at_either_scale():
@@ -35,6 +35,6 @@ def test_longer_words_are_wider_and_line_breaks_are_none():
 
 
 def test_a_file_that_can_t_be_decoded_is_named(tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"broken\.png"):
-        read_picture(tmp_path / "broken.png", (8, 8))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        read_image(tmp_path / "broken.png", (8, 8))

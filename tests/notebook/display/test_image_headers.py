@@ -1,4 +1,4 @@
-"""The pictures of an axis, small in its headers: across, down, and in a sweep of the history."""
+"""The images of an axis, small in its headers: across, down, and in a sweep of the history."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def invert(tmp_path, monkeypatch):
 
 
 def seen(grid):
-    """The colours at the middle of the small pictures, by name, as the grid was painted."""
+    """The colours at the middle of the small images, by name, as the grid was painted."""
     painting = grid.paint(scale=1)
     thumbs = painting.page.thumbs
     return {
-        thumb.picture.name.partition(".")[0]: painting.paper.getpixel((thumb.x + 10, thumb.y + 10)) for thumb in thumbs
+        thumb.image.name.partition(".")[0]: painting.paper.getpixel((thumb.x + 10, thumb.y + 10)) for thumb in thumbs
     }
 
 
@@ -60,7 +60,7 @@ def overlaps(grid):
 
 
 @pytest.mark.parametrize("side", ["x", "y"])
-def test_each_value_shows_its_picture_and_its_name(comfy, invert, side):
+def test_each_value_shows_its_image_and_its_name(comfy, invert, side):
     with connect(f"home={comfy.url}") as client:
         sweep = client.sweep(invert, {"1::image": "file:refs/*.png", "2::scale_by": [0.5, 1.0]}, **{side: "1::image"})
         grid = SweepGrid(sweep)
@@ -89,13 +89,13 @@ def test_a_sweep_of_the_history_shows_them_though_the_files_are_gone(comfy, inve
     assert set(found.values()) == {(255, 255, 255)}  # the names stand there all the same
 
 
-def test_an_axis_of_anything_else_has_no_pictures(comfy, invert):
+def test_an_axis_of_anything_else_has_no_images(comfy, invert):
     with connect(f"home={comfy.url}") as client:
         grid = SweepGrid(client.sweep(invert, {"1::image": "file:refs/red.png", "2::scale_by": [0.5, 1.0]}))
         assert grid.paint(scale=1).page.thumbs == []
 
 
-def test_a_narrow_cell_has_a_narrow_picture(comfy, invert, tmp_path):
+def test_a_narrow_cell_has_a_narrow_image(comfy, invert, tmp_path):
     for number in range(24):
         Image.new("RGB", (40, 40), (number * 10, 0, 0)).save(tmp_path / "refs" / f"many{number}.png")
     with connect(f"home={comfy.url}") as client:

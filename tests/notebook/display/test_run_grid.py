@@ -26,11 +26,11 @@ def test_a_notebook_gets_a_jpeg_of_twice_the_pixels_with_its_size_and_the_files_
     size = metadata["image/jpeg"]
     assert image.size == (2 * size["width"], 2 * size["height"])
     assert size["width"] == 512 + 2 * 20
-    assert data["text/plain"] == "r1: 1 picture\n  token1_0.png"
+    assert data["text/plain"] == "r1: 1 image\n  token1_0.png"
     assert str(folder.root) not in data["text/plain"]
 
 
-def test_the_picture_is_there_as_it_is_on_disk(folder):
+def test_the_image_is_there_as_it_is_on_disk(folder):
     run = folder.run(("9", 256, 256))
     seen = pixels(grid(run))[40 : 40 + 512, 40 : 40 + 512]
     original = np.asarray(run.images[0].pil().resize((512, 512), Image.Resampling.LANCZOS)).astype(int)
@@ -55,7 +55,7 @@ def test_a_large_grid_is_drawn_from_thumbnails(folder):
     with pytest.raises(Exception, match="not on disk"):
         runs[0].images[0].pil()
     for run in runs:  # the thumbnails are there, the originals only named
-        (folder.root / run.record.pictures[0].file).write_bytes(b"")
+        (folder.root / run.record.images[0].file).write_bytes(b"")
     assert pixels(grid(runs)).std() > 20
 
 
@@ -83,7 +83,7 @@ def test_texts_in_any_script_are_drawn_without_a_warning(folder, text, recwarn):
     assert [str(warning.message) for warning in recwarn] == []
 
 
-def test_a_failed_run_and_a_missing_picture_are_panels_with_words(folder):
+def test_a_failed_run_and_a_missing_image_are_panels_with_words(folder):
     good, failed = (
         folder.run(("9", 128, 128)),
         folder.run(status=Status.FAILED, problem=Problem("<b>out</b> of memory")),
@@ -93,9 +93,9 @@ def test_a_failed_run_and_a_missing_picture_are_panels_with_words(folder):
     assert grid(lost).files() == ["token3_0.png"]
 
 
-def test_a_picture_gone_from_disk_is_said_on_the_grid(folder):
+def test_a_image_gone_from_disk_is_said_on_the_grid(folder):
     run = folder.run(("9", 128, 128))
-    run.images[0].path.write_bytes(b"no picture")
+    run.images[0].path.write_bytes(b"no image")
     assert grid(run).jpeg
 
 
@@ -122,12 +122,12 @@ def test_a_person_s_own_matplotlib_style_changes_nothing(folder):
         assert grid(folder.run(("9", 64, 64), number=5)).jpeg == plain
 
 
-def test_only_one_picture_of_a_run(folder):
+def test_only_one_image_of_a_run(folder):
     run = folder.run(("9", 64, 64), ("9", 128, 128))
     assert Grid([run], only=[1]).files() == ["token1_1.png"]
 
 
-def test_seeds_and_titles_come_from_the_picture_s_own_graph(folder):
+def test_seeds_and_titles_come_from_the_image_s_own_graph(folder):
     from PIL.PngImagePlugin import PngInfo
 
     from comflowy_nb.notebook.display.run_grid import _read_graph

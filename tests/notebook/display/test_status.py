@@ -74,7 +74,7 @@ def test_unknown_reads_as_a_person_would_say_it(folder):
     assert "the connection broke" in line.text
 
 
-def test_missing_pictures_are_named_with_the_way_to_get_them(folder):
+def test_missing_images_are_named_with_the_way_to_get_them(folder):
     run = folder.run(("9", 8, 8), ("9", 8, 8), missing={1: "the host was refused"})
     assert "r1[1] is missing: the host was refused; %comflowy show r1 fetches again" in status_line(run).text
 

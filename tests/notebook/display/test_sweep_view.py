@@ -62,9 +62,9 @@ class Sending:
         self.is_sending = False
 
 
-def give(folder, sweep, number, *pictures, **changes):
+def give(folder, sweep, number, *images, **changes):
     cell = sweep.cells[number - 1]
-    sweep.attach(cell, folder.run(*pictures, params=dict(cell.params), **changes))
+    sweep.attach(cell, folder.run(*images, params=dict(cell.params), **changes))
     return cell.run
 
 
@@ -125,7 +125,7 @@ def test_every_state_looks_different_and_progress_moves(folder, swept):
     assert part(painting, 6).tobytes() != looks[5]
 
 
-def test_pictures_of_another_shape_move_the_cells_once(folder, swept, monkeypatch):
+def test_images_of_another_shape_move_the_cells_once(folder, swept, monkeypatch):
     sweep = swept(axis("3::cfg", range(4)), axis("3::steps", range(3)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     painting.refresh()
@@ -142,7 +142,7 @@ def test_pictures_of_another_shape_move_the_cells_once(folder, swept, monkeypatc
     assert written == []
 
 
-def test_several_pictures_are_a_mosaic_and_node_and_image_choose(folder, swept):
+def test_several_images_are_a_mosaic_and_node_and_image_choose(folder, swept):
     sweep = swept(axis("3::cfg", range(2)), sending=False)
     run = give(folder, sweep, 1, ("9", 100, 100), ("9", 100, 100), ("12", 100, 100))
     colours = [(255, 0, 0), (0, 160, 0), (0, 0, 255)]
@@ -177,7 +177,7 @@ def test_a_larger_sweep_is_drawn_from_thumbnails_and_lost_ones_are_made_again(fo
     assert grid(sweep).jpeg == kept
 
 
-def test_a_picture_that_is_gone_is_said_in_its_cell(folder, swept):
+def test_a_image_that_is_gone_is_said_in_its_cell(folder, swept):
     sweep = swept(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 64, 64))
@@ -249,7 +249,7 @@ def test_the_status_line_tells_how_far_it_is(folder, swept, handles):
 
 @pytest.fixture(scope="module")
 def thumbnails(tmp_path_factory):
-    """One picture whose thumbnails stand for all of a thousand."""
+    """One image whose thumbnails stand for all of a thousand."""
     root = tmp_path_factory.mktemp("thousand")
     wave = np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype="uint8")
     image = Image.fromarray(wave).resize((512, 512), Image.Resampling.BICUBIC)
@@ -267,14 +267,14 @@ def test_a_thousand_cells_page_say_so_and_stay_below_a_megabyte(folder, swept, t
     }[kind]
     sweep = swept(*axes, sending=False)
     folder.root = thumbnails
-    from comflowy_nb.tracking.run import PictureRecord
+    from comflowy_nb.tracking.run import ImageRecord
 
-    picture = PictureRecord(0, "9", 0, "kept", "all.png", "0" * 64, 1, 512, 512, "PNG")
+    image = ImageRecord(0, "9", 0, "kept", "all.png", "0" * 64, 1, 512, 512, "PNG")
     pattern = folder.run(params={})
     from dataclasses import replace
 
     for cell in sweep.cells:
-        record = replace(pattern.record, token=f"token{cell.number}", number=cell.number, pictures=(picture,))
+        record = replace(pattern.record, token=f"token{cell.number}", number=cell.number, images=(image,))
         sweep.attach(cell, Run(record, folder))
     drawn = grid(sweep)
     data, metadata = drawn.bundle()
@@ -304,12 +304,12 @@ def test_the_figure_is_matplotlib_s_and_its_words_are_texts(folder, swept):
     assert {"cfg", "2", "4", "sampler_name", "euler", "heun", "s1.1"} <= said
 
 
-def test_no_word_of_the_figure_is_clipped_or_on_a_picture(folder, swept):
+def test_no_word_of_the_figure_is_clipped_or_on_a_image(folder, swept):
     long = "a very long prompt about a glass bottle on a beach with " + "many words and " * 12
     values = [long + "one moon", long + "two moons in the sky", "short"]
     sweep = swept(
         axis("6::text", values),
-        axis("3::sampler_name", ["euler", "a_sampler_whose_name_is_much_too_long_for_any_header_of_a_row_of_pictures"]),
+        axis("3::sampler_name", ["euler", "a_sampler_whose_name_is_much_too_long_for_any_header_of_a_row_of_images"]),
         axis("7::text", [long, "other " + long]),
         sending=False,
     )
@@ -330,7 +330,7 @@ def test_no_word_of_the_figure_is_clipped_or_on_a_picture(folder, swept):
     for slot in page.slots:
         for left, top, right, low in placed:
             apart = right <= slot.x or left >= slot.x + slot.width or low <= slot.y or top >= slot.y + slot.height
-            assert apart, "words on a picture"
+            assert apart, "words on an image"
     for number, one in enumerate(placed):
         for other in placed[number + 1 :]:
             across = min(one[2], other[2]) - max(one[0], other[0])

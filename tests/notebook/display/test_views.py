@@ -18,9 +18,9 @@ from comflowy_nb.notebook.display.views import RunView, Viewer, wait_drawing
 from comflowy_nb.services.base import Progress, Status
 
 
-def finish(run, folder, *pictures):
-    """The run succeeds with pictures."""
-    done = folder.run(*pictures, number=run.number, params=run.params)
+def finish(run, folder, *images):
+    """The run succeeds with images."""
+    done = folder.run(*images, number=run.number, params=run.params)
     run.update(replace(done.record, token=run.token))
 
 
@@ -31,10 +31,10 @@ def bundles(captured, *, updates):
 def test_two_handles_are_made_at_once_the_second_empty(shell, folder):
     with capture_output() as captured:
         RunView(folder.run(status=Status.RUNNING), in_kernel=True)
-    status, pictures = bundles(captured, updates=False)
+    status, images = bundles(captured, updates=False)
     assert set(status["data"]) == {"text/plain", "text/html"}
-    assert pictures["data"] == {"text/plain": ""}
-    assert status["transient"]["display_id"] != pictures["transient"]["display_id"]
+    assert images["data"] == {"text/plain": ""}
+    assert status["transient"]["display_id"] != images["transient"]["display_id"]
 
 
 def test_a_flood_of_progress_is_at_most_four_updates_a_second(shell, folder):
@@ -62,7 +62,7 @@ def test_a_flood_of_progress_is_at_most_four_updates_a_second(shell, folder):
     assert len(updates) <= 4 * took + 1
 
 
-def test_the_end_is_one_more_status_and_one_update_of_the_pictures(shell, folder):
+def test_the_end_is_one_more_status_and_one_update_of_the_images(shell, folder):
     run = folder.run(status=Status.RUNNING)
     with capture_output() as captured:
         view = RunView(run, in_kernel=True)

@@ -17,7 +17,7 @@ import comflowy_nb
 from comflowy_nb.errors import FieldError, RefError, WorkflowError
 from comflowy_nb.notebook.form.field_specs import FormField, form_fields
 from comflowy_nb.notebook.form.form import Form
-from comflowy_nb.notebook.form.image_control import PictureControl
+from comflowy_nb.notebook.form.image_control import ImageControl
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.workflow import Workflow
@@ -90,7 +90,7 @@ def press(form):
 
 
 def settle(form):
-    """Wait until its runs are settled, and shown so: status, thumbnails and pictures."""
+    """Wait until its runs are settled, and shown so: status, thumbnails and images."""
 
     def is_shown():
         with form._reel._lock:  # whoever draws has it until all is drawn
@@ -163,7 +163,7 @@ def test_a_form_from_a_run_begins_with_its_values(form, sandbox):
 def test_the_saved_notebook_shows_what_stands_in_it_and_names_no_place(sandbox, form):
     cell = sandbox(f"%comflowy form default {SMALL}")
     shown = cell.last
-    assert len(shown) == 3, "the form, and below it a place for pictures and one for a comparison"
+    assert len(shown) == 3, "the form, and below it a place for images and one for a comparison"
     assert "application/vnd.jupyter.widget-view+json" in shown[0]
     assert "KSampler" in shown[0]["text/html"]
     assert "128" in shown[0]["text/plain"]
@@ -177,7 +177,7 @@ def test_the_saved_notebook_shows_what_stands_in_it_and_names_no_place(sandbox, 
 # -- running --------------------------------------------------------------------------------------------------------
 
 
-def test_run_submits_without_blocking_and_the_picture_comes_below_the_form(sandbox, form, monkeypatch):
+def test_run_submits_without_blocking_and_the_image_comes_below_the_form(sandbox, form, monkeypatch):
     cell = sandbox(f"%comflowy form default {SMALL} cfg=2.5 --as made")
     one = cell.value
     real, may_send = one.client.submit, threading.Event()
@@ -189,7 +189,7 @@ def test_run_submits_without_blocking_and_the_picture_comes_below_the_form(sandb
     settle(one)
     assert one.runs[0].status is Status.SUCCESS
     assert item(one, 0)["changed"] == "as it was opened"
-    assert item(one, 0)["has_pictures"]
+    assert item(one, 0)["has_images"]
     assert "success" in one._reel.status.value
     one.close()
 
@@ -431,14 +431,14 @@ def test_an_undescribed_workflow_gets_a_form_from_what_is_given():
         abbreviated_fields(bare, {"cfg": 3})
 
 
-def test_a_form_fits_in_other_layouts_with_its_pictures_inside(made):
+def test_a_form_fits_in_other_layouts_with_its_images_inside(made):
     one = made("default", {"width": 128, "height": 128, "steps": 2, "cfg": 4.75})
     around = widgets.HBox([one])
     one.run()
     settle(one)
-    wait_until(lambda: one._reel._pictures.widget.children)
-    (picture,) = one._reel._pictures.widget.children
-    assert Image.open(io.BytesIO(picture.value)).format == "JPEG"
+    wait_until(lambda: one._reel._images.widget.children)
+    (image,) = one._reel._images.widget.children
+    assert Image.open(io.BytesIO(image.value)).format == "JPEG"
     around.close()
 
 
@@ -488,21 +488,21 @@ def test_the_state_that_would_be_saved_is_small_and_holds_no_key(form, shared_ho
     assert str(shared_home) not in state
 
 
-# -- pictures -------------------------------------------------------------------------------------------------------
+# -- images -------------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_path):
+def test_a_image_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_path):
     one = form("steps=2", workflow="img2img")
-    picture = control(one, "1::image")
+    image = control(one, "1::image")
     path = tmp_path / "photo.png"
     Image.new("RGB", (640, 480), "teal").save(path)
     content = path.read_bytes()
-    choose_file(picture._chooser, "photo.png", content)
-    assert picture.input.value == "photo.png"
-    assert picture._preview.layout.display == ""
-    assert len(picture._preview.value) < 10_000
-    assert not picture._chooser.value
-    state = json.dumps(picture._chooser.get_state(), default=lambda value: bytes(value).hex())
+    choose_file(image._chooser, "photo.png", content)
+    assert image.input.value == "photo.png"
+    assert image._preview.layout.display == ""
+    assert len(image._preview.value) < 10_000
+    assert not image._chooser.value
+    state = json.dumps(image._chooser.get_state(), default=lambda value: bytes(value).hex())
     assert "photo.png" not in state
     assert content[:100].hex() not in state
     press(one)
@@ -511,7 +511,7 @@ def test_a_picture_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_pa
     assert one.runs[0].params["1::image"] != "example.png"
 
 
-def test_a_file_called_as_the_default_is_another_picture(form):
+def test_a_file_called_as_the_default_is_another_image(form):
     """A chosen file that happened to be called example.png was not sent: its name looked like the default."""
     one = form("steps=2", workflow="img2img")
     assert "1::image" not in one.params
@@ -522,29 +522,29 @@ def test_a_file_called_as_the_default_is_another_picture(form):
     assert one.params["1::image"].load() == buffer.getvalue()
 
 
-def test_pictures_may_be_typed_as_on_a_line(form, sandbox, tmp_path):
+def test_images_may_be_typed_as_on_a_line(form, sandbox, tmp_path):
     run = sandbox(f"%comflowy run default {SMALL} cfg=1.75").value
     one = form("steps=2", workflow="img2img")
     box(one, "1::image").value = f"run:{run.ref}[0]"
     assert not one.problems
     box(one, "1::image").value = "file:nowhere.png"
     assert "no file" in one.problems["1::image"]
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     box(one, "1::image").value = f"file:{tmp_path}/text.png"
-    assert "no picture" in one.problems["1::image"]
+    assert "no image" in one.problems["1::image"]
 
 
 def test_where_nothing_is_uploaded_an_address_is_asked_for():
     field = Field("1::image", FieldType.IMAGEUPLOAD)
-    picture = PictureControl(field, "image", can_upload=False, open_run=lambda ref: None)
-    assert "takes no uploads" in picture.widget.children[1].value
-    picture.show("https://example.org/a.png")
-    assert picture.read() == "https://example.org/a.png"
-    picture.show("file:a.png")
+    image = ImageControl(field, "image", can_upload=False, open_run=lambda ref: None)
+    assert "takes no uploads" in image.widget.children[1].value
+    image.show("https://example.org/a.png")
+    assert image.read() == "https://example.org/a.png"
+    image.show("file:a.png")
     with pytest.raises(FieldError, match="takes no uploads: give the https address"):
-        picture.read()
-    assert "https address" in picture._why.value
-    picture.close()
+        image.read()
+    assert "https address" in image._why.value
+    image.close()
 
 
 # -- bad input ------------------------------------------------------------------------------------------------------
@@ -585,7 +585,7 @@ def test_words_of_a_service_are_escaped(form):
     bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
     from comflowy_nb.notebook.form.fields import FormBody
 
-    body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_picture)
+    body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_image)
     assert "<script>" not in body._groups[0][0].children[0].value
     body.close()
 

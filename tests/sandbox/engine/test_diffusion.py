@@ -85,13 +85,13 @@ def test_better_samplers_are_nearer_than_euler():
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_sampler_arrives_at_the_only_picture_there_is(sampler):
-    picture = np.full(3, 0.05)
+def test_every_sampler_arrives_at_the_only_image_there_is(sampler):
+    image = np.full(3, 0.05)
     levels = sigmas("karras", 15)
     rng = np.random.default_rng(1)
     start = rng.standard_normal(3) * levels[0]
-    args = (lambda x, sigma: picture, start, levels, lambda: rng.standard_normal(3), lambda _: None)
-    assert np.allclose(diffusion._SAMPLERS[sampler](*args), picture, atol=1e-4)
+    args = (lambda x, sigma: image, start, levels, lambda: rng.standard_normal(3), lambda _: None)
+    assert np.allclose(diffusion._SAMPLERS[sampler](*args), image, atol=1e-4)
 
 
 def test_the_same_arguments_give_the_same_bytes(base):
@@ -124,21 +124,21 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_every_parameter_changes_the_picture(base, change):
+def test_every_parameter_changes_the_image(base, change):
     """By more than rounding to 8 bits hides: at least one colour step, at a hundredth of all points or more."""
     before, after = (decode(Latent(samples, 64, 64), 0, CHECKPOINTS[0]) for samples in (base, run(**change)))
     assert (np.abs(after - before) > 1 / 255).mean() > 0.01
 
 
-def test_neighbouring_seeds_give_different_pictures_and_high_bits_count():
-    pictures = {run(seed=seed, steps=4).tobytes() for seed in (0, 1, 2**32, 2**53, 2**53 + 1, 2**64 - 1)}
-    assert len(pictures) == 6
+def test_neighbouring_seeds_give_different_images_and_high_bits_count():
+    images = {run(seed=seed, steps=4).tobytes() for seed in (0, 1, 2**32, 2**53, 2**53 + 1, 2**64 - 1)}
+    assert len(images) == 6
 
 
-def test_pictures_of_a_batch_differ_and_the_first_is_that_of_a_batch_of_one(base):
+def test_images_of_a_batch_differ_and_the_first_is_that_of_a_batch_of_one(base):
     batch = run(count=3)
     assert batch[0].tobytes() == base[0].tobytes()
-    assert len({picture.tobytes() for picture in batch}) == 3
+    assert len({image.tobytes() for image in batch}) == 3
 
 
 def test_the_prompt_decides_what_is_painted():
@@ -152,24 +152,24 @@ def look(**changes):
     return decode(Latent(run(**changes), 64, 64), 0, CHECKPOINTS[0])
 
 
-def test_guidance_makes_pale_pictures_colourful():
+def test_guidance_makes_pale_images_colourful():
     chroma = [np.ptp(look(cfg=cfg, positive="a lighthouse, sunset"), axis=-1).mean() for cfg in (2, 5, 8, 12)]
     assert chroma == sorted(chroma)
     assert chroma[-1] > 1.3 * chroma[0]
 
 
-def test_few_steps_leave_the_picture_blurred():
+def test_few_steps_leave_the_image_blurred():
     edges = [np.mean([np.abs(np.diff(look(steps=n, seed=k), axis=0)).mean() for k in range(1, 4)]) for n in (2, 4, 9)]
     assert edges[0] < 0.75 * edges[1]
     assert edges[1] < 0.8 * edges[2]
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
-def test_much_guidance_in_two_steps_does_not_burn_the_picture_out(sampler):
+def test_much_guidance_in_two_steps_does_not_burn_the_image_out(sampler):
     """Cells of two steps were white and yellow: what guidance exaggerated in the first was never taken back."""
-    picture = look(steps=2, cfg=12.0, positive="a lighthouse by the sea, sunset, clouds", sampler=sampler)
-    assert ((picture < 0.01) | (picture > 0.99)).all(axis=-1).mean() < 0.02
-    assert ((picture < 0.01) | (picture > 0.99)).mean() < 0.2
+    image = look(steps=2, cfg=12.0, positive="a lighthouse by the sea, sunset, clouds", sampler=sampler)
+    assert ((image < 0.01) | (image > 0.99)).all(axis=-1).mean() < 0.02
+    assert ((image < 0.01) | (image > 0.99)).mean() < 0.2
 
 
 def test_what_is_in_the_negative_prompt_is_avoided():
@@ -182,7 +182,7 @@ def test_what_is_in_the_negative_prompt_is_avoided():
     )
 
 
-def test_little_noise_keeps_a_given_picture_and_much_noise_gives_it_up():
+def test_little_noise_keeps_a_given_image_and_much_noise_gives_it_up():
     y, x = np.mgrid[0:24, 0:24] / 24
     image = np.stack([0.2 + 0.6 * (x > 0.5), 0.8 - 0.6 * y, 0.3 + 0.3 * y], axis=-1)[None].astype(np.float32)
     source = encode(image).samples

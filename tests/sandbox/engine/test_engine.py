@@ -1,4 +1,4 @@
-"""Graphs: which are refused and how, and that those that run give the pictures, progress and stops they should."""
+"""Graphs: which are refused and how, and that those that run give the images, progress and stops they should."""
 
 import copy
 import io
@@ -75,9 +75,9 @@ def test_the_default_graph_gives_a_png_that_carries_its_graph(engine, default):
     (image,) = images["9"]
     assert image.kind == "output"
     assert image.filename == "ComfyUI_00001_.png"
-    picture = opened(image)
-    assert (picture.format, picture.size) == ("PNG", (32, 32)) == ("PNG", (image.width_px, image.height_px))
-    assert json.loads(picture.text["prompt"]) == default
+    image = opened(image)
+    assert (image.format, image.size) == ("PNG", (32, 32)) == ("PNG", (image.width_px, image.height_px))
+    assert json.loads(image.text["prompt"]) == default
 
 
 def test_the_shipped_graphs_are_valid(engine):
@@ -91,7 +91,7 @@ def test_the_same_graph_gives_the_same_bytes_in_another_engine(engine, default, 
     assert run(Engine(input_folder=tmp_path), default)["9"][0].png == first
 
 
-def test_painting_over_a_picture_shows_the_source_as_well(engine):
+def test_painting_over_a_image_shows_the_source_as_well(engine):
     graph = json.loads((BUILTIN / "img2img.json").read_text())
     graph["2"]["inputs"].update(width=32, height=32)
     graph["3"]["inputs"]["steps"] = 3
@@ -102,7 +102,7 @@ def test_painting_over_a_picture_shows_the_source_as_well(engine):
     assert np.abs(source - result).mean() > 5
 
 
-def test_a_batch_gives_different_pictures(engine, default):
+def test_a_batch_gives_different_images(engine, default):
     default["5"]["inputs"]["batch_size"] = 3
     images = run(engine, default)["9"]
     assert [image.filename for image in images] == [f"ComfyUI_0000{k}_.png" for k in (1, 2, 3)]
@@ -111,12 +111,12 @@ def test_a_batch_gives_different_pictures(engine, default):
 
 @pytest.mark.parametrize("checkpoint", ["watercolour.safetensors", "night-ink.safetensors"])
 def test_checkpoints_paint_differently(engine, default, checkpoint):
-    plain_picture = pixels_of(run(engine, default)["9"][0]).astype(float)
+    plain_image = pixels_of(run(engine, default)["9"][0]).astype(float)
     default["4"]["inputs"]["ckpt_name"] = checkpoint
-    assert np.abs(pixels_of(run(engine, default)["9"][0]) - plain_picture).mean() > 8
+    assert np.abs(pixels_of(run(engine, default)["9"][0]) - plain_image).mean() > 8
 
 
-def test_pictures_have_any_shape(engine, default):
+def test_images_have_any_shape(engine, default):
     default["5"]["inputs"].update(width=96, height=16)
     assert opened(run(engine, default)["9"][0]).size == (96, 16)
 
@@ -224,7 +224,7 @@ def test_runs_at_the_same_time_do_not_disturb_each_other(engine, default):
 
 def test_a_node_that_fails_is_named_in_comfyuis_shape(engine, tmp_path):
     (tmp_path / "inputs").mkdir()
-    (tmp_path / "inputs" / "broken.png").write_bytes(b"<b>no picture</b>")
+    (tmp_path / "inputs" / "broken.png").write_bytes(b"<b>no image</b>")
     graph = plain(
         n1=("LoadImage", {"image": "broken.png"}), n9=("SaveImage", {"images": ["1", 0], "filename_prefix": "x"})
     )

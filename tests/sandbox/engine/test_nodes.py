@@ -1,4 +1,4 @@
-"""Node descriptions have ComfyUI's form, agree with what the nodes take, and the picture nodes do what they say."""
+"""Node descriptions have ComfyUI's form, agree with what the nodes take, and the image nodes do what they say."""
 
 import inspect
 import os
@@ -10,9 +10,9 @@ from PIL import Image
 
 from comflowy_nb.sandbox.engine import pixels
 from comflowy_nb.sandbox.engine.latents import Latent
-from comflowy_nb.sandbox.engine.nodes import EXAMPLE_PICTURE, OBJECT_INFO, input_path
+from comflowy_nb.sandbox.engine.nodes import EXAMPLE_IMAGE, OBJECT_INFO, input_path
 from comflowy_nb.sandbox.engine.operations import FUNCTIONS, Context
-from comflowy_nb.sandbox.engine.pixels import read_picture
+from comflowy_nb.sandbox.engine.pixels import read_image
 
 DEFAULT_GRAPH_NODES = {
     "CheckpointLoaderSimple",
@@ -23,7 +23,7 @@ DEFAULT_GRAPH_NODES = {
     "VAEEncode",
     "SaveImage",
 }
-PICTURE_NODES = {"EmptyImage", "LoadImage", "ImageScale", "ImageInvert", "ImageBlend", "ImageBlur", "PreviewImage"}
+IMAGE_NODES = {"EmptyImage", "LoadImage", "ImageScale", "ImageInvert", "ImageBlend", "ImageBlur", "PreviewImage"}
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def do(tmp_path):
     return call
 
 
-def picture(*colours):
+def image(*colours):
     return np.array(colours, dtype=np.float32).reshape(1, 1, -1, 3)
 
 
-def test_the_nodes_are_those_of_the_default_graph_and_the_picture_nodes():
-    assert set(OBJECT_INFO) == DEFAULT_GRAPH_NODES | PICTURE_NODES == set(FUNCTIONS)
+def test_the_nodes_are_those_of_the_default_graph_and_the_image_nodes():
+    assert set(OBJECT_INFO) == DEFAULT_GRAPH_NODES | IMAGE_NODES == set(FUNCTIONS)
 
 
 @pytest.mark.parametrize("node", sorted(OBJECT_INFO))
@@ -92,7 +92,7 @@ def test_empty_image_has_the_colour_asked_for(do):
 
 
 def test_invert_turns_every_colour_round(do):
-    (made,) = do("ImageInvert", image=picture([0, 0.25, 1]))
+    (made,) = do("ImageInvert", image=image([0, 0.25, 1]))
     assert np.allclose(made, [1, 0.75, 0])
 
 
@@ -108,7 +108,7 @@ def test_invert_turns_every_colour_round(do):
     ],
 )
 def test_blend_modes(do, mode, expected):
-    grey, other = picture([0.6] * 3), picture([0.2] * 3)
+    grey, other = image([0.6] * 3), image([0.2] * 3)
     (made,) = do("ImageBlend", image1=grey, image2=other, blend_factor=1.0, blend_mode=mode)
     assert made[0, 0, 0, 0] == pytest.approx(expected, abs=1e-5)
     (half,) = do("ImageBlend", image1=grey, image2=other, blend_factor=0.5, blend_mode=mode)
@@ -131,7 +131,7 @@ def test_blur_spreads_a_point_and_keeps_its_light(do):
     assert np.allclose(made, made[:, ::-1, ::-1], atol=1e-6)
 
 
-def test_blur_is_wider_than_a_small_picture(do):
+def test_blur_is_wider_than_a_small_image(do):
     (made,) = do("ImageBlur", image=np.full((1, 3, 3, 3), 0.5, dtype=np.float32), blur_radius=31, sigma=10.0)
     assert np.allclose(made, 0.5, atol=1e-4)
 
@@ -192,37 +192,37 @@ def test_load_image_turns_a_photo_upright(do, tmp_path):
     assert image.shape == (1, 30, 20, 3)
 
 
-def test_the_example_picture_is_painted_when_first_asked_for(do, tmp_path):
-    image, _ = do("LoadImage", image=EXAMPLE_PICTURE)
+def test_the_example_image_is_painted_when_first_asked_for(do, tmp_path):
+    image, _ = do("LoadImage", image=EXAMPLE_IMAGE)
     assert image.shape == (1, 512, 512, 3)
     assert image.std() > 0.1
-    assert [p.name for p in tmp_path.iterdir()] == [EXAMPLE_PICTURE]
-    before = (tmp_path / EXAMPLE_PICTURE).stat().st_mtime_ns
-    do("LoadImage", image=EXAMPLE_PICTURE)
-    assert (tmp_path / EXAMPLE_PICTURE).stat().st_mtime_ns == before
+    assert [p.name for p in tmp_path.iterdir()] == [EXAMPLE_IMAGE]
+    before = (tmp_path / EXAMPLE_IMAGE).stat().st_mtime_ns
+    do("LoadImage", image=EXAMPLE_IMAGE)
+    assert (tmp_path / EXAMPLE_IMAGE).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40)])
-def test_what_is_no_picture_is_refused_by_name_alone(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_what_is_no_image_is_refused_by_name_alone(tmp_path, content):
     path = tmp_path / "broken.png"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"cannot identify image file 'broken\.png'") as caught:
-        read_picture(path)
+        read_image(path)
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_truncated_picture_is_refused(tmp_path):
+def test_a_truncated_image_is_refused(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="cannot identify"):
-        read_picture(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
 
 
-def test_a_huge_picture_is_refused_before_it_is_read(tmp_path):
+def test_a_huge_image_is_refused_before_it_is_read(tmp_path):
     Image.new("1", (5000, 5000)).save(tmp_path / "huge.png")
     with pytest.raises(ValueError, match=r"5000x5000 pixels; the sandbox takes up to 16\.8 million"):
-        read_picture(tmp_path / "huge.png")
+        read_image(tmp_path / "huge.png")
 
 
 @pytest.mark.parametrize(

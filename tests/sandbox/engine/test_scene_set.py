@@ -28,7 +28,7 @@ def hard_edged():
 
 
 def every_scene(scenes, weights):
-    """Every scene, one by one, as a picture with its ln c."""
+    """Every scene, one by one, as an image with its ln c."""
     layers = scenes.layers
     for s, sky in enumerate(layers.skies):
         palette = layers.sky_palettes[s]
@@ -37,13 +37,13 @@ def every_scene(scenes, weights):
             for b, (silhouette, alpha, pixels) in enumerate(every_place(layers)):
                 looks = weights.looks[silhouette.subject]
                 for look, painted in enumerate(silhouette.looks[:, palette]):
-                    picture = ground.copy()
+                    image = ground.copy()
                     there = alpha > 0
-                    behind = picture[:, pixels[there]]
+                    behind = image[:, pixels[there]]
                     seen = painted[:, there]
-                    picture[:, pixels[there]] = behind * (1 - alpha[there]) + seen * alpha[there]
+                    image[:, pixels[there]] = behind * (1 - alpha[there]) + seen * alpha[there]
                     c = weights.palettes[palette] + weights.skies[s] + weights.places[land, b] + looks[look]
-                    yield picture, c
+                    yield image, c
 
 
 def every_place(layers):
@@ -54,19 +54,19 @@ def every_place(layers):
 def plain_sum(hard_edged):
     prompt = read_prompt("a bottle by the sea")
     guide = hard_edged.guide(prompt, prompt, 1.0)
-    pictures, prior = zip(*every_scene(hard_edged, guide.positive), strict=True)
-    assert len(pictures) == hard_edged.count
-    return guide, np.stack(pictures), np.array(prior)
+    images, prior = zip(*every_scene(hard_edged, guide.positive), strict=True)
+    assert len(images) == hard_edged.count
+    return guide, np.stack(images), np.array(prior)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.3, 1.0, 4.0, 14.6])
 def test_mean_is_the_softmax_weighted_mean_of_every_scene(hard_edged, plain_sum, sigma):
-    guide, pictures, prior = plain_sum
+    guide, images, prior = plain_sum
     noise = np.random.default_rng(3).standard_normal((3, 192))
-    noisy = pictures[1234] + sigma * noise
-    ln_weights = prior - ((noisy - pictures) ** 2).sum(axis=(1, 2)) / (2 * sigma**2)
+    noisy = images[1234] + sigma * noise
+    ln_weights = prior - ((noisy - images) ** 2).sum(axis=(1, 2)) / (2 * sigma**2)
     weights = np.exp(ln_weights - ln_weights.max())
-    expected = np.tensordot(weights / weights.sum(), pictures, 1)
+    expected = np.tensordot(weights / weights.sum(), images, 1)
 
     latent = np.zeros((CHANNELS, *CANVAS), dtype=np.float32)
     latent[:3] = noisy.reshape(3, *CANVAS)
@@ -117,9 +117,9 @@ def test_painting_repeats_exactly_and_stays_within_the_range_of_colours():
     first, second = (paint_layers((20, 32), STYLES[name]) for name in [CHECKPOINTS[1]] * 2)
     for a, b in ((first.skies, second.skies), (first.lands, second.lands), (first.land_cover, second.land_cover)):
         assert a.tobytes() == b.tobytes()
-    for pictures in (first.skies, first.lands, *(s.looks for s in first.silhouettes)):
-        assert np.isfinite(pictures).all()
-        assert np.abs(pictures).max(initial=0) <= 0.5 * SCALE + 1e-6
+    for images in (first.skies, first.lands, *(s.looks for s in first.silhouettes)):
+        assert np.isfinite(images).all()
+        assert np.abs(images).max(initial=0) <= 0.5 * SCALE + 1e-6
     for cover in (first.land_cover, *(s.cover for s in first.silhouettes)):
         assert cover.min(initial=0) >= 0
         assert cover.max(initial=0) <= 1
@@ -127,8 +127,8 @@ def test_painting_repeats_exactly_and_stays_within_the_range_of_colours():
 
 def test_skies_lands_and_looks_are_all_different():
     layers = scene_set(CHECKPOINTS[0], CANVAS).layers
-    pictures = [*layers.skies, *layers.lands.reshape(-1, 3, 192)]
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    images = [*layers.skies, *layers.lands.reshape(-1, 3, 192)]
+    assert len({image.tobytes() for image in images}) == len(images)
     for silhouette in layers.silhouettes:
         if SUBJECTS[silhouette.subject].name != "nothing":
             flat = silhouette.looks.reshape(-1, silhouette.looks[0, 0].size)
@@ -141,7 +141,7 @@ def test_a_set_is_painted_once():
 
 
 @pytest.mark.parametrize(("width", "height"), [(512, 512), (1024, 256), (256, 1024), (64, 48), (2048, 16), (16, 16)])
-def test_canvas_has_the_shape_of_the_picture(width, height):
+def test_canvas_has_the_shape_of_the_image(width, height):
     rows, columns = canvas_size(width, height)
     assert rows * columns <= 128 * 128 * 1.02
     if min(rows, columns) > 8:
@@ -156,13 +156,13 @@ def test_narrow_canvases_can_be_painted(canvas):
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)
 def test_decoding_gives_the_size_asked_for(checkpoint):
     latent = empty_latent(200, 104, 2)
-    picture = decode(latent, 1, checkpoint)
-    assert picture.shape == (104, 200, 3)
-    assert picture.dtype == np.float32
-    assert 0 <= picture.min() <= picture.max() <= 1
+    image = decode(latent, 1, checkpoint)
+    assert image.shape == (104, 200, 3)
+    assert image.dtype == np.float32
+    assert 0 <= image.min() <= image.max() <= 1
 
 
-def test_encoding_and_decoding_gives_the_picture_back():
+def test_encoding_and_decoding_gives_the_image_back():
     y, x = np.mgrid[0:96, 0:128] / 96
     image = np.stack([x / 1.4, y, 0.5 + 0.3 * np.sin(6 * x)], axis=-1)[None].astype(np.float32)
     back = decode(encode(image), 0, CHECKPOINTS[0])

@@ -1,4 +1,4 @@
-"""Layers kept on disk: the same pictures from them, and nothing but time lost without them."""
+"""Layers kept on disk: the same images from them, and nothing but time lost without them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_layers_read_are_those_that_were_painted(tmp_path, painted):
     assert {path.suffix for path in folder.iterdir()} <= {".layers", ".lock"}
 
 
-def test_picture_is_the_same_painted_or_read(tmp_path, monkeypatch, painted):
+def test_image_is_the_same_painted_or_read(tmp_path, monkeypatch, painted):
     graph, _ = engine.apply_params(graph_of("default"), {"3::steps": 3, "5::width": 32, "5::height": 40})
 
     def render(folder):
@@ -172,7 +172,7 @@ def test_only_the_layers_used_last_are_kept(tmp_path, painted, monkeypatch):
 
 
 def test_a_set_made_of_layers_that_were_read_changes_none_of_them(tmp_path):
-    """They are mapped read-only: writing to them would be an error, not a picture gone wrong."""
+    """They are mapped read-only: writing to them would be an error, not an image gone wrong."""
     fetch(tmp_path)
     read = fetch(tmp_path)
     before = content(read)

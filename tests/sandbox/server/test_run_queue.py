@@ -161,7 +161,7 @@ def test_death_of_a_worker_fails_its_run_alone(start):
 
 
 def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
-    """Accepted runs keep their ids, pictures their bytes, and the key and the address stay good."""
+    """Accepted runs keep their ids, images their bytes, and the key and the address stay good."""
     first = start()
     done = first.run(QUICK)
     (url,) = first.await_status(done, "success")["output_images"]

@@ -40,16 +40,16 @@ def test_accepted_runs_are_there_again_in_their_order(path):
     again.close()
 
 
-def test_pictures_keep_their_order_and_are_found_by_secret(path):
+def test_images_keep_their_order_and_are_found_by_secret(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {}))
     store.succeed("a", MADE)
-    pictures = store.pictures("a")
-    assert [Made(each.node, each.kind, each.file) for each in pictures] == MADE
-    assert store.picture(pictures[1].secret) == pictures[1]
-    assert store.picture("nobody") is None
-    assert len({each.secret for each in pictures}) == 3
-    assert pictures[0].secret not in repr(pictures)
+    images = store.images("a")
+    assert [Made(each.node, each.kind, each.file) for each in images] == MADE
+    assert store.image(images[1].secret) == images[1]
+    assert store.image("nobody") is None
+    assert len({each.secret for each in images}) == 3
+    assert images[0].secret not in repr(images)
     store.close()
 
 

@@ -31,7 +31,7 @@ EXAMPLE = """{
 QUICK = {"3::steps": 1, "5::width": 64, "5::height": 64}
 
 
-def get_picture(url):
+def get_image(url):
     answer = requests.get(url, timeout=60)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "image/png"
@@ -46,9 +46,9 @@ def test_example_of_the_api_page_runs_as_printed(sandbox):
     assert set(data) == {"status", "output_images", "full_outputs"}
     assert data["full_outputs"] == {"9": {"images": data["output_images"]}}
     (url,) = data["output_images"]
-    picture = Image.open(io.BytesIO(get_picture(url)))
-    assert picture.size == (512, 512)
-    assert json.loads(picture.text["prompt"])["6"]["inputs"]["text"].startswith("beautiful scenery nature glass bottle")
+    image = Image.open(io.BytesIO(get_image(url)))
+    assert image.size == (512, 512)
+    assert json.loads(image.text["prompt"])["6"]["inputs"]["text"].startswith("beautiful scenery nature glass bottle")
 
 
 @pytest.mark.parametrize("head", [b"", b"GET /api/open/v0/ping HTTP/1.1\r\n", b"GET /api/open/v0/ping HTTP/1.1\r\nX: "])
@@ -164,20 +164,20 @@ def test_page_of_another_origin_is_refused(sandbox, origin):
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_localhost_is_answered_with_pictures_at_localhost(sandbox):
+def test_localhost_is_answered_with_images_at_localhost(sandbox):
     run_id = sandbox.run(QUICK)
     sandbox.await_status(run_id, "success")
     port = sandbox.url.rpartition(":")[2]
     headers = {"Authorization": f"Bearer {sandbox.token}", "Origin": f"http://localhost:{port}"}
     url = f"http://localhost:{port}/api/open/v0/check?id={run_id}"
     data = requests.post(url, headers=headers, timeout=60).json()["data"]
-    assert data["output_images"][0].startswith(f"http://localhost:{port}/pictures/")
+    assert data["output_images"][0].startswith(f"http://localhost:{port}/images/")
 
 
-def test_picture_can_be_asked_for_its_size_and_not_be_guessed(sandbox):
+def test_image_can_be_asked_for_its_size_and_not_be_guessed(sandbox):
     run_id = sandbox.run(QUICK)
     (url,) = sandbox.await_status(run_id, "success")["output_images"]
-    content = get_picture(url)
+    content = get_image(url)
     head = requests.head(url, timeout=60)
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(content)))
     base, _, name = url.rpartition("/")
@@ -236,7 +236,7 @@ def upload(sandbox, name, content, **form):
     return sandbox.ask("POST", "/upload/image", files={"image": (name, content)}, data=form)
 
 
-def test_uploaded_picture_is_the_input_of_a_run(sandbox):
+def test_uploaded_image_is_the_input_of_a_run(sandbox):
     content = png("red")
     answer = upload(sandbox, "../../../evil.png", content).json()
     assert (answer["subfolder"], answer["type"]) == ("", "input")
@@ -252,7 +252,7 @@ def test_uploaded_picture_is_the_input_of_a_run(sandbox):
         sandbox.await_status(sandbox.run({**params, steps: 2}, workflow="img2img"), wanted)
 
 
-def test_upload_without_a_picture_is_refused(sandbox):
+def test_upload_without_a_image_is_refused(sandbox):
     assert sandbox.ask("POST", "/upload/image", data={"type": "input"}).status_code == 400
     assert upload(sandbox, "a.png", b"").status_code == 400
     assert upload(sandbox, "a.png", png("red"), subfolder="..").status_code == 400
@@ -284,11 +284,11 @@ def test_key_is_on_the_disk_for_its_owner_alone_and_nowhere_else(sandbox):
     assert sandbox.key not in words
 
 
-def test_same_params_give_the_same_picture_on_any_worker(sandbox):
+def test_same_params_give_the_same_image_on_any_worker(sandbox):
     runs = [sandbox.run({**QUICK, "3::seed": 2**64 - 1, "3::steps": 3}) for _ in range(4)]
     urls = [sandbox.await_status(run_id, "success")["output_images"][0] for run_id in runs]
     assert len(set(urls)) == 4
-    assert len({hashlib.sha256(get_picture(url)).hexdigest() for url in urls}) == 1
+    assert len({hashlib.sha256(get_image(url)).hexdigest() for url in urls}) == 1
 
 
 def test_server_starts_without_numpy():

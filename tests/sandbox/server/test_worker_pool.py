@@ -69,13 +69,13 @@ def test_worker_ends_when_its_server_lets_go_of_the_pipe(places):
 
 @LIMITED
 def test_full_disk_fails_the_run_in_words(start):
-    """A limit on the size of files stands in for it: the worker can't write its picture."""
+    """A limit on the size of files stands in for it: the worker can't write its image."""
     sandbox = start()
     sandbox.await_status(sandbox.run(QUICK), "success")
     for worker in sandbox.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (1000, psutil.RLIM_INFINITY))
     data = sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "failed")
-    assert json.loads(data["error"])["exception_message"] == "the sandbox can't write the picture: File too large"
+    assert json.loads(data["error"])["exception_message"] == "the sandbox can't write the image: File too large"
     for worker in sandbox.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
     sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "success")

@@ -1,4 +1,4 @@
-"""One list of pictures out of the API's two."""
+"""One list of images out of the API's two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from comflowy_nb.services.comflowy.outputs import read_outputs
 
-A, B, C, D = (f"https://pictures.example/{name}.png" for name in "abcd")
+A, B, C, D = (f"https://images.example/{name}.png" for name in "abcd")
 
 
 def placed(images, full):
@@ -15,7 +15,7 @@ def placed(images, full):
     return [(output.url, output.node, output.node_index) for output in outputs], remark
 
 
-def test_a_picture_in_both_lists_is_one_and_has_its_node():
+def test_a_image_in_both_lists_is_one_and_has_its_node():
     assert placed([A, B], {"9": {"images": [B, A]}}) == ([(A, "9", 1), (B, "9", 0)], None)
 
 
@@ -31,15 +31,15 @@ def test_the_order_of_nodes_does_not_depend_on_the_answer():
     assert [node for _, node, _ in placed(None, one)[0]] == ["5:2", "5:11", "12", "x"]
 
 
-def test_a_picture_listed_twice_is_one():
+def test_a_image_listed_twice_is_one():
     assert placed([A, A, B], {"9": {"images": [B, B]}})[0] == [(A, None, 0), (B, "9", 0)]
 
 
-def test_a_picture_of_two_nodes_belongs_to_the_first():
+def test_a_image_of_two_nodes_belongs_to_the_first():
     assert placed([], {"9": {"images": [A]}, "3": {"images": [A]}})[0] == [(A, "3", 0)]
 
 
-def test_one_picture_signed_twice_is_one():
+def test_one_image_signed_twice_is_one():
     """Storage services sign an address anew each time they name it."""
     first, second = f"{A}?X-Amz-Signature=1&X-Amz-Date=5&v=2", f"{A}?v=2&X-Amz-Signature=77&X-Amz-Date=6"
     assert placed([first], {"9": {"images": [second]}})[0] == [(first, "9", 0)]

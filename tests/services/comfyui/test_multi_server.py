@@ -134,7 +134,7 @@ def test_a_run_may_be_at_the_server_that_does_not_answer_though_another_refuses(
     service.close()
 
 
-def test_a_picture_that_two_servers_would_call_differently_is_refused(service, pair):
+def test_a_image_that_two_servers_would_call_differently_is_refused(service, pair):
     one, _ = pair
     assert service.upload("same.png", b"x") == "same.png"
     (one.inputs / "other.png").write_bytes(b"somebody else's")

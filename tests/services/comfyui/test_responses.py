@@ -41,9 +41,9 @@ def test_a_recorded_success():
 
 def test_a_recorded_error_and_a_recorded_interrupt_are_told_apart():
     body, prompt_id = recorded("history_error.json")
-    failed = snapshot_of(read_entry(body, prompt_id), AT, {"1": "My picture"})
+    failed = snapshot_of(read_entry(body, prompt_id), AT, {"1": "My image"})
     assert failed.status is Status.FAILED
-    assert str(failed.problem) == "node 1 (My picture): cannot identify image file '/comfyui/input/broken.png'"
+    assert str(failed.problem) == "node 1 (My image): cannot identify image file '/comfyui/input/broken.png'"
     body, prompt_id = recorded("history_interrupted.json")
     assert snapshot_of(read_entry(body, prompt_id), AT, {}).status is Status.CANCELLED
 
@@ -54,7 +54,7 @@ def test_an_error_without_a_message_is_still_one():
     assert (found.status, str(found.problem)) == (Status.FAILED, "the server gave no reason")
 
 
-def test_pictures_come_first_then_files_and_texts_and_names_are_quoted():
+def test_images_come_first_then_files_and_texts_and_names_are_quoted():
     outputs = {
         "12": {"audio": [{"filename": "a.flac", "subfolder": "audio", "type": "output"}]},
         "3": {"text": ["hello", "", " "], "tags": ["not shown"]},

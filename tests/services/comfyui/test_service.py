@@ -107,7 +107,7 @@ def test_a_run_is_sent_under_our_own_id_and_told_of_to_its_end(comfy, service, l
     assert told[-1].preview is None
     found = service.check(sent.token)
     assert (found.status, len(found.outputs), found.outputs[0].node) == (Status.SUCCESS, 1, "9")
-    with service.open_picture(found.outputs[0]) as stream:
+    with service.open_image(found.outputs[0]) as stream:
         content = b"".join(stream.chunks())
         assert stream.length == len(content)
     assert content.startswith(b"\x89PNG")
@@ -194,9 +194,9 @@ def test_the_history_may_be_behind_and_is_asked_again(comfy, service):
 
 
 def test_a_failed_run_names_node_and_message_and_no_path_of_the_server(comfy, service, listener):
-    (comfy.inputs / "broken.png").write_bytes(b"no picture")
+    (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = {
-        "1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My picture"}},
+        "1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My image"}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
     }
     sent = submission(graph)
@@ -204,7 +204,7 @@ def test_a_failed_run_names_node_and_message_and_no_path_of_the_server(comfy, se
     listener.wait_end(sent.token)
     found = service.check(sent.token)
     assert found.status is Status.FAILED
-    assert str(found.problem).startswith("node 1 (My picture): cannot identify image file")
+    assert str(found.problem).startswith("node 1 (My image): cannot identify image file")
     assert "execution.py" not in str(found.problem)
 
 
@@ -256,15 +256,15 @@ def test_outputs_of_every_kind_and_every_node(comfy, service):
         ("13", 0, "txt", "hello"),
     ]
     for output in outputs:
-        with service.open_picture(output) as stream:
+        with service.open_image(output) as stream:
             assert len(b"".join(stream.chunks())) == stream.length
 
 
-def test_pictures_that_go_through_the_socket_alone_are_named_where_nobody_listens(comfy, service):
+def test_images_that_go_through_the_socket_alone_are_named_where_nobody_listens(comfy, service):
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
     sent = submission(graph)
     service.submit(sent)
-    assert "no picture of SaveImageWebsocket came through the socket" in settle(service, sent.token).remark
+    assert "no image of SaveImageWebsocket came through the socket" in settle(service, sent.token).remark
 
 
 # -- what is refused --------------------------------------------------------------------------------------------
@@ -614,7 +614,7 @@ def test_a_node_that_does_not_stop_is_not_called_cancelled(comfy, service, liste
     assert not service.cancel(sent.token)  # it has ended
 
 
-# -- pictures in ------------------------------------------------------------------------------------------------
+# -- images in ------------------------------------------------------------------------------------------------
 
 
 def test_the_name_an_upload_gets_is_the_servers(comfy, service):
@@ -675,7 +675,7 @@ def test_a_base_path_stands_before_every_route(tmp_path):
         service.submit(sent)
         listener.wait_end(sent.token)
         output = service.check(sent.token).outputs[0]
-        with service.open_picture(output) as stream:
+        with service.open_image(output) as stream:
             assert b"".join(stream.chunks())
         service.close()
 
@@ -692,7 +692,7 @@ def test_headers_go_along_everywhere_and_are_shown_nowhere(tmp_path):
         sent = submission(empty_image())
         service.submit(sent)
         listener.wait_end(sent.token)
-        with service.open_picture(service.check(sent.token).outputs[0]) as stream:
+        with service.open_image(service.check(sent.token).outputs[0]) as stream:
             assert b"".join(stream.chunks())
         assert service.upload("u.png", b"one") == "u.png"
         assert "sesame" not in repr(service)

@@ -1,4 +1,4 @@
-"""SaveImageWebsocket: its pictures come through the socket, the server keeps none, and they are kept here like any."""
+"""SaveImageWebsocket: its images come through the socket, the server keeps none, and they are kept here like any."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sent(node):
 
 @pytest.fixture
 def graph(tmp_path):
-    """Two red pictures through the socket from node 3, a blue one from the server's disk from node 5."""
+    """Two red images through the socket from node 3, a blue one from the server's disk from node 5."""
     path = tmp_path / "both.json"
     path.write_text(
         json.dumps({"1": empty_node(RED, 2, height=48), "3": sent("1"), "4": empty_node(BLUE), "5": save_node("4")})
@@ -64,7 +64,7 @@ def test_a_server_without_the_flag_names_nobody_and_the_node_that_works_counts(c
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
 
 
-def test_previews_of_other_nodes_are_no_pictures(client, comfy, tmp_path):
+def test_previews_of_other_nodes_are_no_images(client, comfy, tmp_path):
     comfy.previews = True
     path = tmp_path / "sampled.json"
     nodes = json.loads((RECORDED / "default_workflow_api.json").read_text())
@@ -105,10 +105,10 @@ def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_pa
     run = client.run(str(path), timeout=60)
     assert run.status == "success"
     assert len(run.images) == 0
-    assert "no picture of SaveImageWebsocket came" in run.record.remark
+    assert "no image of SaveImageWebsocket came" in run.record.remark
 
 
-def test_what_is_no_picture_is_missing(client, comfy, tmp_path):
+def test_what_is_no_image_is_missing(client, comfy, tmp_path):
     path = tmp_path / "one.json"
     path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     real = comfy.send_frame
@@ -125,7 +125,7 @@ def test_no_more_is_held_than_there_is_room_for(monkeypatch):
     about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
     for size in (60, 50, 40):
         hearing.hear(struct.pack(">II", 4, len(about)) + about + b"x" * size)
-    assert [len(one) for one in hearing.pictures("p")["3"]] == [60, 40]
+    assert [len(one) for one in hearing.images("p")["3"]] == [60, 40]
     assert hearing.dropped("p") == 1
 
 

@@ -54,7 +54,7 @@ def bombs():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is read from /proc")
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("route", [RUN, CHECK, "GET /pictures/*"])
+@pytest.mark.parametrize("route", [RUN, CHECK, "GET /images/*"])
 def test_a_small_answer_that_unpacks_to_400_mb_takes_no_memory(api, home, bombs, route, layers):
     """A service's answer of 800 bytes took 811 MB: urllib3 2.0.7 unpacks all it has read, whatever the limit says."""
     usual = {CHECK: choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))}
@@ -80,7 +80,7 @@ def test_a_small_answer_that_unpacks_to_400_mb_takes_no_memory(api, home, bombs,
     ids=["one member", "two members", "bytes behind it"],
 )
 def test_what_is_sent_as_gzip_arrives_as_it_was(api, client, packed):
-    api.on("GET /pictures/*", reply(packed, headers={"Content-Encoding": "gzip"}))
+    api.on("GET /images/*", reply(packed, headers={"Content-Encoding": "gzip"}))
     run = client.run("wf-1", {"3::steps": 1}, timeout=60)
     assert run.images[0].bytes == png()
 
@@ -93,8 +93,8 @@ def test_a_compressed_answer_is_read_to_its_end(api, client, size):
     assert api.seen(RUN)[0].headers["accept-encoding"] == "gzip"
 
 
-def test_a_gzip_that_breaks_off_is_no_picture(api, client):
+def test_a_gzip_that_breaks_off_is_no_image(api, client):
     packed = gzip.compress(png())
-    api.on("GET /pictures/*", reply(packed[: len(packed) // 2], headers={"Content-Encoding": "gzip"}))
+    api.on("GET /images/*", reply(packed[: len(packed) // 2], headers={"Content-Encoding": "gzip"}))
     run = client.run("wf-1", {"3::steps": 1}, timeout=60)
-    assert "broke off" in run.record.pictures[0].error
+    assert "broke off" in run.record.images[0].error

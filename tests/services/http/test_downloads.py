@@ -1,4 +1,4 @@
-"""Which addresses of pictures are asked, and how their bytes are read."""
+"""Which addresses of images are asked, and how their bytes are read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from faulty_server import FaultyServer, choose, redirect, reply
 
 from comflowy_nb.errors import ServiceError, UnreachableError
-from comflowy_nb.services.http import downloads as picture_urls
+from comflowy_nb.services.http import downloads as image_urls
 from comflowy_nb.services.http import transport
-from comflowy_nb.services.http.downloads import Pictures
+from comflowy_nb.services.http.downloads import Images
 
 pytestmark = pytest.mark.usefixtures("few_tries")
 
@@ -18,21 +18,21 @@ SECRET = "canary-signature"
 
 
 @pytest.fixture
-def pictures(faulty):
-    pictures = Pictures(faulty.url, "studio")
-    yield pictures
-    pictures.close()
+def images(faulty):
+    images = Images(faulty.url, "studio")
+    yield images
+    images.close()
 
 
-def read(pictures, url):
-    with pictures.open(url) as stream:
+def read(images, url):
+    with images.open(url) as stream:
         return b"".join(stream.chunks())
 
 
-def refused(pictures, url):
+def refused(images, url):
     """The words of a refusal, which hold the host at most."""
     with pytest.raises(ServiceError) as caught:
-        read(pictures, url)
+        read(images, url)
     text = str(caught.value)
     assert SECRET not in text
     assert "://" not in text
@@ -42,10 +42,10 @@ def refused(pictures, url):
 # -- the service's own ------------------------------------------------------------------------------------------
 
 
-def test_the_services_own_origin_at_any_address(faulty, pictures):
+def test_the_services_own_origin_at_any_address(faulty, images):
     faulty.on("GET /p/1.png", reply(b"bytes"))
     for url in (f"{faulty.url}/p/1.png", "/p/1.png", f"//{faulty.netloc}/p/1.png", "p/1.png"):
-        assert read(pictures, url) == b"bytes"
+        assert read(images, url) == b"bytes"
     assert all("authorization" not in seen.headers and "cookie" not in seen.headers for seen in faulty.seen())
 
 
@@ -60,25 +60,25 @@ def test_the_services_own_origin_at_any_address(faulty, pictures):
         ("/p/kept%20as%2Fit+is.png", "/p/kept%20as%2Fit+is.png"),
     ],
 )
-def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, pictures, path, requested):
+def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, images, path, requested):
     """`/p/a red cat.png` was refused as an address elsewhere that is not reached by https."""
     faulty.on(f"GET {requested}", reply(b"bytes"))
     faulty.on("GET /moved", redirect(path))
     for url in (f"{faulty.url}{path}", path, f"{faulty.url}{path}?name=a b", "/moved"):
-        assert read(pictures, url) == b"bytes"
+        assert read(images, url) == b"bytes"
 
 
-@pytest.mark.parametrize("odd", ["http://studio@{}/1", "http://{}\\@pictures.example/1", "http://{} .example/1"])
-def test_percent_encoding_makes_no_foreign_address_our_own(faulty, pictures, odd):
+@pytest.mark.parametrize("odd", ["http://studio@{}/1", "http://{}\\@images.example/1", "http://{} .example/1"])
+def test_percent_encoding_makes_no_foreign_address_our_own(faulty, images, odd):
     faulty.on("* /*", reply(b"bytes"))
-    assert refused(pictures, odd.format(faulty.netloc))[0] is ServiceError
+    assert refused(images, odd.format(faulty.netloc))[0] is ServiceError
     assert faulty.count() == 0
 
 
-def test_length_and_pieces(faulty, pictures):
+def test_length_and_pieces(faulty, images):
     body = bytes(range(256)) * 1000
     faulty.on("GET /1", reply(body))
-    with pictures.open("/1") as stream:
+    with images.open("/1") as stream:
         assert stream.length == len(body)
         pieces = list(stream.chunks())
     assert b"".join(pieces) == body
@@ -94,23 +94,23 @@ def test_length_and_pieces(faulty, pictures):
         "X-None: 1",
     ],
 )
-def test_no_length_where_it_can_not_be_trusted(faulty, pictures, head):
+def test_no_length_where_it_can_not_be_trusted(faulty, images, head):
     body = b"4\r\nbody\r\n0\r\n\r\n" if "chunked" in head else b"body"
 
     def answer(_, wire):
         wire.send(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
 
     faulty.on("GET /1", answer)
-    with pictures.open("/1") as stream:
+    with images.open("/1") as stream:
         assert stream.length is None
         assert b"".join(stream.chunks()) == b"body"
 
 
-def test_no_length_with_a_content_encoding(faulty, pictures):
+def test_no_length_with_a_content_encoding(faulty, images):
     import gzip
 
     faulty.on("GET /1", reply(gzip.compress(b"body" * 100), headers={"Content-Encoding": "gzip"}))
-    with pictures.open("/1") as stream:
+    with images.open("/1") as stream:
         assert stream.length is None
         assert b"".join(stream.chunks()) == b"body" * 100
     assert faulty.seen("GET /1")[0].headers["accept-encoding"] == "identity"
@@ -122,11 +122,11 @@ def test_no_length_with_a_content_encoding(faulty, pictures):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://pictures.example/1.png?sig={}", "pictures.example, which is not reached by https"),
+        ("http://images.example/1.png?sig={}", "images.example, which is not reached by https"),
         ("http://127.0.0.1:1/{}", "127.0.0.1, which is not reached by https"),
         ("file:///etc/{}", "a file: one, which is never opened"),
         ("data:image/png;base64,{}", "a data: one, which is never opened"),
-        ("ftp://pictures.example/{}", "not reached by https"),
+        ("ftp://images.example/{}", "not reached by https"),
         ("https://127.0.0.1:1/{}", "127.0.0.1, which is not public"),
         ("https://localhost/{}", "localhost, which is not public"),
         ("https://10.0.0.1/{}", "10.0.0.1, which is not public"),
@@ -135,19 +135,19 @@ def test_no_length_with_a_content_encoding(faulty, pictures):
         ("https://[::ffff:127.0.0.1]/{}", "not public"),
         ("https://2130706433/{}", "not public"),
         ("https://printer.local/{}", "printer.local, which is not public"),
-        ("https://me:{}@pictures.example/1", "names a user"),
+        ("https://me:{}@images.example/1", "names a user"),
         ("https://[::1/{}", "can't be read"),
     ],
 )
-def test_addresses_that_are_never_asked(pictures, url, words):
-    kind, text = refused(pictures, url.format(SECRET))
+def test_addresses_that_are_never_asked(images, url, words):
+    kind, text = refused(images, url.format(SECRET))
     assert kind is ServiceError, "a plain one: no second try will see it otherwise"
     assert words in text
 
 
 @pytest.mark.parametrize("odd", ["https://0x7f.1/{}", "https://127.1/{}", "https://017700000001/{}"])
-def test_odd_spellings_of_loopback_are_seen_through(pictures, odd):
-    kind, text = refused(pictures, odd.format(SECRET))
+def test_odd_spellings_of_loopback_are_seen_through(images, odd):
+    kind, text = refused(images, odd.format(SECRET))
     assert kind is ServiceError
     assert "not public" in text
 
@@ -177,67 +177,67 @@ def internet(authority, monkeypatch):
     """An https server at 127.0.0.2, which counts as public here."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
     monkeypatch.setattr(transport, "is_public", lambda address: address == "127.0.0.2")
-    with FaultyServer(tls=authority.server("pictures.example"), host="127.0.0.2") as server:
+    with FaultyServer(tls=authority.server("images.example"), host="127.0.0.2") as server:
         yield server
 
 
-def test_https_to_a_public_address(pictures, internet, names):
-    names["pictures.example"] = [["127.0.0.2"]]
+def test_https_to_a_public_address(images, internet, names):
+    names["images.example"] = [["127.0.0.2"]]
     internet.on("GET /1.png", reply(b"bytes"))
-    assert read(pictures, f"https://pictures.example:{internet.port}/1.png?sig=x") == b"bytes"
+    assert read(images, f"https://images.example:{internet.port}/1.png?sig=x") == b"bytes"
     (seen,) = internet.seen()
-    assert seen.headers["host"] == f"pictures.example:{internet.port}"
+    assert seen.headers["host"] == f"images.example:{internet.port}"
     assert "authorization" not in seen.headers
 
 
-def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(pictures, internet, names):
-    names["pictures.example"] = [["127.0.0.2", "10.0.0.1"]]
-    kind, text = refused(pictures, f"https://pictures.example:{internet.port}/1.png?sig={SECRET}")
-    assert (kind, "pictures.example, which is not public" in text) == (ServiceError, True)
+def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(images, internet, names):
+    names["images.example"] = [["127.0.0.2", "10.0.0.1"]]
+    kind, text = refused(images, f"https://images.example:{internet.port}/1.png?sig={SECRET}")
+    assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
     assert internet.connections == 0
 
 
-def test_a_name_that_changes_its_address_after_the_look_gains_nothing(pictures, internet, names):
+def test_a_name_that_changes_its_address_after_the_look_gains_nothing(images, internet, names):
     """DNS rebinding: the address that was looked at is the one connected to."""
-    names["pictures.example"] = [["127.0.0.2"], ["127.0.0.1"]]
+    names["images.example"] = [["127.0.0.2"], ["127.0.0.1"]]
     internet.on("GET /1.png", reply(b"bytes"))
-    assert read(pictures, f"https://pictures.example:{internet.port}/1.png") == b"bytes"
-    assert names["asked"] == ["pictures.example"]
+    assert read(images, f"https://images.example:{internet.port}/1.png") == b"bytes"
+    assert names["asked"] == ["images.example"]
 
 
-def test_each_hop_is_looked_at(faulty, pictures, internet, names):
-    names["pictures.example"] = [["127.0.0.2"]]
+def test_each_hop_is_looked_at(faulty, images, internet, names):
+    names["images.example"] = [["127.0.0.2"]]
     names["inner.example"] = [["127.0.0.1"]]
-    outside = f"https://pictures.example:{internet.port}"
+    outside = f"https://images.example:{internet.port}"
     faulty.on("GET /start", redirect(f"{outside}/a?sig={SECRET}"))
     internet.on("GET /a", redirect("/b", 307)).on("GET /b", reply(b"bytes"))
-    assert read(pictures, "/start") == b"bytes"
+    assert read(images, "/start") == b"bytes"
     for location, words in [
-        (f"http://pictures.example/{SECRET}", "not reached by https"),
+        (f"http://images.example/{SECRET}", "not reached by https"),
         (f"https://inner.example/{SECRET}", "inner.example, which is not public"),
         (f"file:///{SECRET}", "never opened"),
     ]:
         internet.on("GET /a", redirect(location))
-        kind, text = refused(pictures, "/start")
+        kind, text = refused(images, "/start")
         assert kind is ServiceError
         assert words in text
     internet.on("GET /a", redirect(f"{faulty.url}/end"))
     faulty.on("GET /end", reply(b"back at the service"))
-    assert read(pictures, "/start") == b"back at the service"
+    assert read(images, "/start") == b"back at the service"
 
 
-def test_at_most_three_redirects(faulty, pictures):
+def test_at_most_three_redirects(faulty, images):
     def decide(seen):
         left = int(seen.path.rsplit("/", 1)[1])
         return redirect(f"/hop/{left - 1}?sig={SECRET}") if left else reply(b"bytes")
 
     faulty.on("GET /hop/*", choose(decide))
-    assert read(pictures, "/hop/3") == b"bytes"
-    kind, text = refused(pictures, "/hop/4")
+    assert read(images, "/hop/3") == b"bytes"
+    kind, text = refused(images, "/hop/4")
     assert (kind, "more than 3 times" in text) == (ServiceError, True)
 
 
-def test_the_body_of_a_redirect_is_not_read(faulty, pictures):
+def test_the_body_of_a_redirect_is_not_read(faulty, images):
     """Without being asked to follow, requests read the whole body of a redirect, however large."""
     sent = []
 
@@ -248,47 +248,47 @@ def test_the_body_of_a_redirect_is_not_read(faulty, pictures):
             sent.append(1)
 
     faulty.on("GET /start", endless).on("GET /end", reply(b"bytes"))
-    assert read(pictures, "/start") == b"bytes"
+    assert read(images, "/start") == b"bytes"
     assert len(sent) < 400
 
 
-def test_a_redirect_to_nowhere(faulty, pictures):
+def test_a_redirect_to_nowhere(faulty, images):
     faulty.on("GET /1", reply(b"", 302))
-    assert "status 302" in refused(pictures, "/1")[1]
+    assert "status 302" in refused(images, "/1")[1]
 
 
-def test_certificate_of_another_name_is_refused_for_good(pictures, authority, internet, names):
+def test_certificate_of_another_name_is_refused_for_good(images, authority, internet, names):
     names["other.example"] = [["127.0.0.2"]]
-    kind, text = refused(pictures, f"https://other.example:{internet.port}/{SECRET}")
+    kind, text = refused(images, f"https://other.example:{internet.port}/{SECRET}")
     assert kind is ServiceError
     assert "certificate" in text
     assert internet.count() == 0
 
 
-def test_a_public_host_that_is_away_may_come_back(pictures, internet, names):
-    names["pictures.example"] = [["127.0.0.2"]]
+def test_a_public_host_that_is_away_may_come_back(images, internet, names):
+    names["images.example"] = [["127.0.0.2"]]
     internet.refuse()
-    assert refused(pictures, f"https://pictures.example:{internet.port}/1")[0] is UnreachableError
+    assert refused(images, f"https://images.example:{internet.port}/1")[0] is UnreachableError
 
 
-def test_through_a_proxy_inner_names_are_refused_too(pictures, faulty, names, monkeypatch):
+def test_through_a_proxy_inner_names_are_refused_too(images, faulty, names, monkeypatch):
     with FaultyServer() as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         names["inner.example"] = [["10.1.2.3"]]
-        assert "not public" in refused(pictures, f"https://inner.example/{SECRET}")[1]
+        assert "not public" in refused(images, f"https://inner.example/{SECRET}")[1]
         assert proxy.connections == 0
-        names["pictures.example"] = [["93.184.216.34"]]
-        refused(pictures, f"https://pictures.example/{SECRET}")
+        names["images.example"] = [["93.184.216.34"]]
+        refused(images, f"https://images.example/{SECRET}")
         assert [seen.method for seen in proxy.seen()] == ["CONNECT"]
 
 
-def test_the_proxy_of_the_environment_is_not_asked_for_loopback(pictures, faulty, monkeypatch):
+def test_the_proxy_of_the_environment_is_not_asked_for_loopback(images, faulty, monkeypatch):
     with FaultyServer() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         faulty.on("GET /1", reply(b"bytes"))
-        assert read(pictures, "/1") == b"bytes"
+        assert read(images, "/1") == b"bytes"
         assert proxy.connections == 0
 
 
 def test_floor_of_throughput():
-    assert picture_urls.FLOOR_BYTES_PER_S == 1024
+    assert image_urls.FLOOR_BYTES_PER_S == 1024

@@ -11,7 +11,7 @@ from faulty_server import FaultyServer, close_after_reading, closed_port, redire
 from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.http import transport
 from comflowy_nb.services.http.client import Http
-from comflowy_nb.services.http.downloads import Pictures
+from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.responses import Answer, Failure, Trouble
 from comflowy_nb.services.http.transport import is_public, make_session
 from comflowy_nb.settings import Secret
@@ -162,18 +162,18 @@ def test_the_log_holds_no_key_and_no_signature(faulty, http, caplog):
         "next='canary'&x=<canary>",
     ],
 )
-def test_the_log_holds_no_query_of_a_picture(faulty, caplog, query):
+def test_the_log_holds_no_query_of_a_image(faulty, caplog, query):
     """Storage services sign addresses in many ways, and a list of the names of some let the others into the log."""
     caplog.set_level(logging.DEBUG)
     faulty.on("GET /p.png", redirect(f"/moved.png?{query}"))
     faulty.on("GET /moved.png", reply(b"bytes"))
     faulty.on("GET /gone.png", close_after_reading())
-    pictures = Pictures(faulty.url, "studio")
-    with pictures.open(f"/p.png?{query}") as stream:
+    images = Images(faulty.url, "studio")
+    with images.open(f"/p.png?{query}") as stream:
         assert b"".join(stream.chunks()) == b"bytes"
-    with pytest.raises(ServiceError), pictures.open(f"/gone.png?{query}"):
+    with pytest.raises(ServiceError), images.open(f"/gone.png?{query}"):
         pass
-    pictures.close()
+    images.close()
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
     assert any("/moved.png?***" in line for line in lines)
     assert not any("canary" in line for line in lines)

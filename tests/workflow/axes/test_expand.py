@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.axes.read import axes_from_json, axes_to_json, count_axes, even_order, expand, read_axes
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import read_field
@@ -291,14 +291,14 @@ def test_axes_come_back_from_json(tmp_path):
     assert cells_of(again, seeds) == cells_of(axes, seeds)
 
 
-def test_pictures_in_json_are_their_name_and_content():
+def test_images_in_json_are_their_name_and_content():
     one = Workflow("w", fields={"1::image": read_field("1::image", ["IMAGEUPLOAD", {}])})
-    pictures = [InputImage(f"{n}.png", str(n) * 64, lambda: b"secret") for n in range(2)]
-    axes = read_axes(one, settings_from_mapping({"image": pictures}))
+    images = [InputImage(f"{n}.png", str(n) * 64, lambda: b"secret") for n in range(2)]
+    axes = read_axes(one, settings_from_mapping({"image": images}))
     again = axes_from_json(json.loads(json.dumps(axes_to_json(axes))))
     assert again == axes
     assert [value.label for value in again.axes[0].values] == ["0.png", "1.png"]
-    with pytest.raises(PictureError, match=r"0\.png"):
+    with pytest.raises(ImageError, match=r"0\.png"):
         again.axes[0].values[0].params["1::image"].load()
 
 

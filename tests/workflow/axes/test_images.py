@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from comflowy_nb.errors import PictureError
+from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.axes.images import (
-    label_pictures,
-    open_pictures,
+    label_images,
+    open_images,
     pattern_in,
-    read_picture,
-    save_picture,
+    read_image,
+    save_image,
 )
 from comflowy_nb.workflow.images import InputImage, input_of, open_input
 
@@ -23,7 +23,7 @@ def refs(tmp_path, monkeypatch):
     return tmp_path / "refs"
 
 
-def picture(source="", sha256="0" * 64, name="p.png"):
+def image(source="", sha256="0" * 64, name="p.png"):
     return InputImage(name, sha256, lambda: b"", source)
 
 
@@ -36,41 +36,41 @@ def test_what_a_pattern_is():
 
 @pytest.mark.usefixtures("refs")
 def test_matches_are_in_the_order_of_their_numbers():
-    assert [one.name for one in open_pictures("refs/x*.png")] == ["x2.png", "x10.png"]
-    assert [one.source for one in open_pictures("refs/**/x2.png")] == ["refs/deep/x2.png", "refs/x2.png"]
+    assert [one.name for one in open_images("refs/x*.png")] == ["x2.png", "x10.png"]
+    assert [one.source for one in open_images("refs/**/x2.png")] == ["refs/deep/x2.png", "refs/x2.png"]
 
 
 def test_a_pattern_in_the_home_folder(refs, monkeypatch):
     monkeypatch.setenv("HOME", str(refs))
     pattern = pattern_in("file:~/x*.png")
-    assert [one.name for one in open_pictures(pattern)] == ["x2.png", "x10.png"]
+    assert [one.name for one in open_images(pattern)] == ["x2.png", "x10.png"]
 
 
-def test_no_match_and_a_match_that_is_no_picture_are_named(refs):
-    with pytest.raises(PictureError, match=r"no file matches 'refs/\*\.jpg'"):
-        open_pictures("refs/*.jpg")
-    (refs / "x3.png").write_text("no picture")
-    with pytest.raises(PictureError, match=r"x3\.png is no picture"):
-        open_pictures("refs/x*.png")
+def test_no_match_and_a_match_that_is_no_image_are_named(refs):
+    with pytest.raises(ImageError, match=r"no file matches 'refs/\*\.jpg'"):
+        open_images("refs/*.jpg")
+    (refs / "x3.png").write_text("no image")
+    with pytest.raises(ImageError, match=r"x3\.png is no image"):
+        open_images("refs/x*.png")
 
 
 def test_labels_are_as_short_as_they_can_be():
     sources = ["/mine/a/day/sky.png", "b/day/sky.png", "night/sky.png", "tree.png"]
-    assert label_pictures([picture(source) for source in sources]) == [
+    assert label_images([image(source) for source in sources]) == [
         "a/day/sky.png", "b/day/sky.png", "night/sky.png", "tree.png",
     ]  # fmt: skip
-    assert label_pictures([picture("r41[0]"), picture("r41[1]")]) == ["r41[0]", "r41[1]"]
-    assert label_pictures([picture("sky.png"), picture("sky.png")]) == ["sky.png (1)", "sky.png (2)"]
+    assert label_images([image("r41[0]"), image("r41[1]")]) == ["r41[0]", "r41[1]"]
+    assert label_images([image("sky.png"), image("sky.png")]) == ["sky.png (1)", "sky.png (2)"]
 
 
 def test_what_has_no_name_is_called_by_its_place(refs):
     red, blue = (Image.new("RGB", (4, 4), color) for color in ("red", "blue"))
     given = [input_of(red), input_of(Image.open(refs / "x2.png")), input_of(blue)]
-    assert label_pictures(given) == ["picture 1", "x2.png", "picture 3"]
+    assert label_images(given) == ["image 1", "x2.png", "image 3"]
 
 
-def test_a_picture_that_is_saved_with_a_file_keeps_its_name(refs, tmp_path):
+def test_a_image_that_is_saved_with_a_file_keeps_its_name(refs, tmp_path):
     given = open_input(refs / "x2.png")
-    again = read_picture(tmp_path, save_picture(tmp_path / "night.yaml", given))
+    again = read_image(tmp_path, save_image(tmp_path / "night.yaml", given))
     assert again == given
-    assert label_pictures([again]) == ["x2.png"]
+    assert label_images([again]) == ["x2.png"]

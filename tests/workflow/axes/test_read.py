@@ -604,10 +604,10 @@ def test_counting_runs_takes_the_seeds_that_were_wished_for(workflow, undescribe
     assert "no seed" in problems(count_axes, workflow, [], 0)[0]
 
 
-# -- pictures ------------------------------------------------------------------------------------------------------
+# -- images ------------------------------------------------------------------------------------------------------
 
 
-def test_picture_axes(workflow, undescribed, tmp_path, monkeypatch):
+def test_image_axes(workflow, undescribed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a b.png", "c,d.png"):
         Image.new("RGB", (4, 4), "red" if name == "a b.png" else "blue").save(name)
@@ -624,7 +624,7 @@ def test_picture_axes(workflow, undescribed, tmp_path, monkeypatch):
     assert "twice" in problems(line, workflow, '10::image="file:a b.png"||file:e.png')[0]
 
 
-def test_arrays_of_pictures_are_an_axis(workflow):
+def test_arrays_of_images_are_an_axis(workflow):
     import numpy as np
 
     pixels = np.zeros((3, 4, 4, 3), np.uint8)
@@ -634,7 +634,7 @@ def test_arrays_of_pictures_are_an_axis(workflow):
     assert line(workflow, "image={p}", namespace={"p": pixels[0]}).axes == ()
 
 
-def test_pictures_of_runs(workflow):
+def test_images_of_runs(workflow):
     def open_run(ref):
         if ref != "r41[0]":
             raise RefError(f"there is no run {ref}")

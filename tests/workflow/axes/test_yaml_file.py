@@ -164,7 +164,7 @@ def test_a_problem_names_its_own_line(workflow, file, lines, number):
         ("workflow: w\nfields:\n  a: !json '[1'\n", ("line 3", "no JSON")),
         ("workflow: w\nfields:\n  a: !!python/object:os.system x\n", ()),
         ("workflow: w\nfields:\n  a: !other x\n", ("line 3", "!other")),
-        ("workflow: w\nfields:\n  a: !picture {file: x}\n", ("line 3", "!picture has")),
+        ("workflow: w\nfields:\n  a: !image {file: x}\n", ("line 3", "!image has")),
         ("workflow: w\nfields: &a\n  b: *c\n", ("line 3",)),
         ("workflow: w\nfields:\n  a: &a [*a]\n", ("night.yaml",)),
         ("workflow: w\n---\nworkflow: v\n", ("line 2",)),
@@ -245,7 +245,7 @@ def test_any_value_comes_back(undescribed, workflow, file, values, text):
     assert round_trip(undescribed, file, axes) == axes
 
 
-def test_pictures_are_saved_beside_the_file(workflow, file, tmp_path):
+def test_images_are_saved_beside_the_file(workflow, file, tmp_path):
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
     given = [tmp_path / "a.png", Image.new("RGB", (4, 4), "blue"), "https://example.com/x.png"]
     axes = read_axes(workflow, settings_from_mapping({"image": given}))
@@ -255,10 +255,10 @@ def test_pictures_are_saved_beside_the_file(workflow, file, tmp_path):
     assert loaded[0].load() == (tmp_path / "a.png").read_bytes()
     assert isinstance(loaded[1], InputImage)
     assert str(tmp_path) not in file.read_text("utf-8")
-    changed = file.with_name("night_pictures") / f"{loaded[0].content_sha256[:16]}.png"
+    changed = file.with_name("night_images") / f"{loaded[0].content_sha256[:16]}.png"
     Image.new("RGB", (4, 4), "green").save(changed)
     assert open_input(changed).content_sha256 != loaded[0].content_sha256
-    with pytest.raises(WorkflowError, match=r"line 4: .*another picture now"):
+    with pytest.raises(WorkflowError, match=r"line 4: .*another image now"):
         read_sweep_file(file)
 
 

@@ -11,7 +11,7 @@ from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.files.bounded import MAX_YAML_BYTES, read_text
-from comflowy_nb.workflow.graph import made_of_picture, read_graph
+from comflowy_nb.workflow.graph import made_of_image, read_graph
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.console import read_console
 
@@ -76,7 +76,7 @@ def test_what_lies_beside_an_image_is_read_in_any_unicode_encoding(tmp_path, enc
 
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg.json").write_bytes(encode('{"workflow": "w", "params": {"6::text": "x"}}'))
-    assert made_of_picture(tmp_path / "a.jpg").params == {"6::text": "x"}
+    assert made_of_image(tmp_path / "a.jpg").params == {"6::text": "x"}
 
 
 def test_another_encoding_is_named(tmp_path):

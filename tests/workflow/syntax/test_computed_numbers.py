@@ -93,7 +93,7 @@ def test_whole_numbers_of_python_are_exact(seed):
 
 
 def test_the_value_that_a_workflow_holds_is_exact():
-    """Values read from a picture's graph and given back are the same request."""
+    """Values read from an image's graph and given back are the same request."""
     fields = {"3::denoise": Field("3::denoise", FieldType.FLOAT, default=0.6000000238418579)}
     one = Workflow("w", "w", fields=fields)
     held = resolve(one, settings_from_mapping({"3::denoise": 0.6000000238418579})).params
