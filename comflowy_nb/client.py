@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from comflowy_nb.connection import Connection
-from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.library import Found, open_library
-from comflowy_nb.scheduler import Interrupted, unbroken
+from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.base import Status
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.sweep import raise_unless_whole
-from comflowy_nb.tracking.outcome_errors import error_of
+from comflowy_nb.sweeps.sweep import raise_for_failures
+from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from comflowy_nb.database.deduplication import Claim, Retry
+    from comflowy_nb.database.deduplication import Decision, Retry
     from comflowy_nb.database.sweep_rows import SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
@@ -91,7 +91,7 @@ def connect(
         If the service can't be reached, or is none that can be used.
     """
     library = open_library()
-    owner = Owner(library.locks)  # held first: the sandbox ends when nobody holds one
+    owner = ProcessLock(library.locks)  # held first: the sandbox ends when nobody holds one
     try:
         service, is_moved = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
         return Client(service, library, owner, is_moved=is_moved)
@@ -108,13 +108,13 @@ class Client:
     runs and sweeps are settled.
     """
 
-    def __init__(self, service: Service, library: Library, owner: Owner, *, is_moved: bool = False) -> None:
+    def __init__(self, service: Service, library: Library, owner: ProcessLock, *, is_moved: bool = False) -> None:
         self.service = service
         self.library = library
         self.is_moved = is_moved
         self._opened = Connection(service, library, owner, settings=settings)
         weakref.finalize(self, self._opened.close_when_idle).atexit = False
-        self._taken_up = self._connection.roster.take_up()
+        self._taken_up = self._connection.registry.take_up()
 
     # -- what it is connected to --------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Client:
         run = self.submit(ref, params or {}, fresh=fresh, retry=retry, name=name).run
         if wait:
             run.wait(timeout)
-            error = error_of(run)
+            error = error_for_status(run)
             if error is not None:
                 raise error
             if save is not None:
@@ -233,22 +233,22 @@ class Client:
         resolved = self.resolve(workflow, params, namespace=namespace)
         values = {**(self.recall(workflow, base.params) if base else {}), **resolved.params}
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
-        intent = self._connection.entrance.intent(workflow, values, set_params=set_params, name=name)
+        intent = self._connection.submitter.intent(workflow, values, set_params=set_params, name=name)
 
-        def enter() -> tuple[Claim, Run]:
-            claim, run = self._connection.entrance.enter(intent, fresh=fresh, retry=retry)
+        def enter() -> tuple[Decision, Run]:
+            claim, run = self._connection.submitter.enter(intent, fresh=fresh, retry=retry)
             self.library.touch(run)
             return claim, run
 
         try:
-            claim, run = unbroken(enter, self._connection.tracker.times)
-        except Interrupted as interrupt:
+            claim, run = run_uninterrupted(enter, self._connection.tracker.times)
+        except DeferredInterrupt as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
                 self.cancel(run)
-            raise Interrupted(Submitted(run, claim.kind, resolved.drawn)) from None
+            raise DeferredInterrupt(Submitted(run, claim.kind, resolved.drawn)) from None
         if claim.kind == "held":
-            error = error_of(run)
+            error = error_for_status(run)
             assert error is not None
             raise error
         return Submitted(run, claim.kind, resolved.drawn)
@@ -272,7 +272,7 @@ class Client:
 
     def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
         """The params of an earlier run as they were given: images in the place of what the service called them."""
-        return self._connection.entrance.recall(workflow, params)
+        return self._connection.submitter.recall(workflow, params)
 
     def open_image(self, ref: str) -> InputImage:
         """The image of an earlier run, as an input of a new one.
@@ -345,7 +345,7 @@ class Client:
             on_plan(draft.sweep)
 
         def enter() -> Sweep:
-            sweep = self._connection.sweeper.enter(
+            sweep = self._connection.planner.enter(
                 draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
             )
             assert sweep.record is not None
@@ -353,8 +353,8 @@ class Client:
             return sweep
 
         try:
-            sweep = unbroken(enter, self._connection.tracker.times)
-        except Interrupted as interrupt:
+            sweep = run_uninterrupted(enter, self._connection.tracker.times)
+        except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
             raise
         if wait:
@@ -362,7 +362,7 @@ class Client:
             if save is not None:
                 sweep.save(save)
             if strict:
-                raise_unless_whole(sweep)
+                raise_for_failures(sweep)
         return sweep
 
     def plan_sweep(
@@ -388,11 +388,11 @@ class Client:
 
         Nothing is sent.
         """
-        sweep = self.library.sweep(record, self._connection.roster.run)
+        sweep = self.library.sweep(record, self._connection.registry.run)
         for cell in sweep.cells:
-            if cell.run is not None and self._connection.roster.is_here(cell.run.record):
-                self._connection.roster.refresh(cell.run)
-        self._connection.sweeper.watch(sweep)
+            if cell.run is not None and self._connection.registry.is_here(cell.run.record):
+                self._connection.registry.refresh(cell.run)
+        self._connection.planner.watch(sweep)
         return sweep
 
     def axes(
@@ -418,7 +418,7 @@ class Client:
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
-        self._connection.roster.cancel(run)
+        self._connection.registry.cancel(run)
 
     def resume(self, *refs: str) -> list[Run]:
         """Follow runs again: the named ones, else all of this service that nobody follows or that are lost.
@@ -429,12 +429,12 @@ class Client:
             If a reference names no run, or one of another service.
         """
         if not refs:
-            return self._connection.roster.resume_all()
-        runs = [self._connection.roster.run(self.library.find(ref).run.record) for ref in refs]
+            return self._connection.registry.resume_all()
+        runs = [self._connection.registry.run(self.library.find(ref).run.record) for ref in refs]
         for run in runs:
-            self._connection.roster.check_place(run)
+            self._connection.registry.check_place(run)
         for run in runs:
-            self._connection.roster.resume(run)
+            self._connection.registry.resume(run)
         return runs
 
     def refresh(self, run: Run) -> bool:
@@ -444,20 +444,20 @@ class Client:
         -------
         Whether images were wanting and are fetched now, through a fresh check.
         """
-        return self._connection.roster.refresh(run)
+        return self._connection.registry.refresh(run)
 
     # -- looking ------------------------------------------------------------------------------------------------
 
     def runs(self, text: str | None = None, **filters: Any) -> list[Run]:
         """Earlier runs, newest first; the filters are those of `Library.runs`."""
-        return [self._connection.roster.run(run.record) for run in self.library.runs(text, **filters)]
+        return [self._connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
 
     def find(self, ref: str) -> Found:
         """What a reference names, with the live run where this client follows it."""
         found = self.library.find(ref)
         if found.sweep is not None:
             return found
-        run = self._connection.roster.run(found.run.record)
+        run = self._connection.registry.run(found.run.record)
         if found.image is None:
             return Found(run)
         index = found.image.record.index
@@ -502,7 +502,7 @@ class Client:
             axes = self.axes(workflow, given, namespace=namespace, base=base.params if base is not None else None)
         if base is not None:
             axes = axes.on(self.recall(workflow, base.params), base.set_params)
-        return self._connection.sweeper.draft(
+        return self._connection.planner.draft(
             workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name, remember=remember
         )
 

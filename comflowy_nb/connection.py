@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.services.comflowy.webhooks import Receiver
-from comflowy_nb.sweeps.planner import Sweeper
-from comflowy_nb.tracking.registry import Roster
-from comflowy_nb.tracking.submit import Entrance
+from comflowy_nb.sweeps.planner import SweepPlanner
+from comflowy_nb.tracking.registry import RunRegistry
+from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.tracking.uploads import Uploads
 from comflowy_nb.workflow.finder import Finder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from comflowy_nb.database.process_locks import Owner
+    from comflowy_nb.database.process_locks import ProcessLock
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Event, Service
@@ -48,7 +48,7 @@ class Connection:
         The client's lock, let go by `close`.
     """
 
-    def __init__(self, service: Service, library: Library, owner: Owner, *, settings: Settings) -> None:
+    def __init__(self, service: Service, library: Library, owner: ProcessLock, *, settings: Settings) -> None:
         self.service = service
         self._library = library
         self._owner = owner
@@ -70,10 +70,14 @@ class Connection:
         service.listen(self._hear)
         # The sandbox of a home folder is one place, whatever port it has today.
         origin = "sandbox" if service.kind == "sandbox" else service.origin
-        self.roster = Roster(self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=self)
+        self.registry = RunRegistry(
+            self.tracker, origin=origin, origins=service.origins, owner=owner.name, follower=self
+        )
         uploads = Uploads(self.tracker, library.inputs)
-        self.entrance = Entrance(self.tracker, self.roster, uploads, owner=owner.name)
-        self.sweeper = Sweeper(library, self.tracker, self.roster, self.entrance, owner=owner.name, settings=settings)
+        self.submitter = Submitter(self.tracker, self.registry, uploads, owner=owner.name)
+        self.planner = SweepPlanner(
+            library, self.tracker, self.registry, self.submitter, owner=owner.name, settings=settings
+        )
         self.finder = Finder(
             home=library.home,
             identity=service.identity,
@@ -103,7 +107,7 @@ class Connection:
         """
         if self._process != os.getpid():
             return
-        self.sweeper.close()
+        self.planner.close()
         self.tracker.close()
         if self._receiver is not None:
             self._receiver.close()
@@ -116,7 +120,7 @@ class Connection:
             self.tracker.times.every(IDLE_S, self._is_in_use)
 
     def _is_in_use(self) -> bool:
-        if not self.tracker.closed and self.roster.is_idle and self.sweeper.is_idle:
+        if not self.tracker.closed and self.registry.is_idle and self.planner.is_idle:
             self.close()
         return not self.tracker.closed
 
@@ -124,7 +128,7 @@ class Connection:
 
     def cancel(self, run: Run) -> None:
         self.check_not_forked()
-        self.roster.cancel(run)
+        self.registry.cancel(run)
 
     def save(self, run: Run, folder: Path) -> list[Path]:
         return self._library.save(run, folder)

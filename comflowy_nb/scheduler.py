@@ -18,7 +18,7 @@ from comflowy_nb.errors import ComflowyError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Interrupted", "Timetable", "unbroken", "wait_for"]
+__all__ = ["DeferredInterrupt", "Scheduler", "run_uninterrupted", "wait_for"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 BUSY_S = 0.05  # longest wait for a thread of a timetable, before one of its own is begun
 
 
-class Interrupted(KeyboardInterrupt):
+class DeferredInterrupt(KeyboardInterrupt):
     """An interrupt that came while something had to be done to its end; `result` is what that gave."""
 
     def __init__(self, result: Any) -> None:
@@ -34,7 +34,7 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
-def unbroken(function: Callable[[], T], timetable: Timetable) -> T:
+def run_uninterrupted(function: Callable[[], T], scheduler: Scheduler) -> T:
     """Do it to its end even if an interrupt comes: only the main thread gets one, so another thread does it.
 
     That is one of the timetable, which then goes on at once with what the function left it to do. Where all of them are
@@ -47,7 +47,7 @@ def unbroken(function: Callable[[], T], timetable: Timetable) -> T:
     """
     future: Future[T] = Future()
     try:
-        timetable.hand(future, function)
+        scheduler.hand(future, function)
         with contextlib.suppress(TimeoutError):
             return future.result(BUSY_S)
         if future.cancel():
@@ -58,17 +58,17 @@ def unbroken(function: Callable[[], T], timetable: Timetable) -> T:
         if future.cancel():  # nobody has begun it, and nobody will
             raise
         if not future.done() or future.exception() is None:
-            raise Interrupted(future.result()) from None
+            raise DeferredInterrupt(future.result()) from None
         raise
 
 
-def wait_for(function: Callable[[], T], timetable: Timetable) -> T:
+def wait_for(function: Callable[[], T], scheduler: Scheduler) -> T:
     """Do it on a thread of the timetable, after its pause, and wait; where all of them stay busy, a new one does it."""
-    future = timetable.call(function)
+    future = scheduler.call(function)
     while not future.done():
         with contextlib.suppress(TimeoutError):
             return future.result(BUSY_S)
-        if not timetable.pause_left_s and future.cancel():
+        if not scheduler.pause_left_s and future.cancel():
             future = Future()
             _begin(future, function)
     return future.result()
@@ -90,7 +90,7 @@ def _perform(future: Future[T], function: Callable[[], T]) -> None:
         future.set_result(result)
 
 
-class Timetable:
+class Scheduler:
     """Actions and the time each is due, on a monotonic clock in seconds.
 
     Parameters

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import nbformat
 
 from comflowy_nb.cli.demo import await_end_of_sandbox, execute, kernel_environment, strip
-from comflowy_nb.cli.progress import Teller
+from comflowy_nb.cli.progress import ProgressReporter
 from comflowy_nb.errors import ComflowyError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SERVER = HERE.parent / "tests" / "comfyui" / "comfyui_server.py"
 
 
 def main() -> int:
-    teller = Teller(sys.stdout)
+    teller = ProgressReporter(sys.stdout)
     with scripted_comfyui() as url:
         for path in sorted(HERE.glob("*.ipynb")):
             content = nbformat.read(path, as_version=4)

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from comflowy_nb.database.deduplication import Intent
-from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.deduplication import RunRequest
+from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.runs import History
-from comflowy_nb.database.sweep_rows import SweepIntent
+from comflowy_nb.database.sweep_rows import SweepRequest
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.library import Library
 from comflowy_nb.services.base import Output, Status
@@ -26,19 +26,19 @@ from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, axes_to_json
 BEGIN = """
 import json, os, signal, sys, uuid
 from pathlib import Path
-from comflowy_nb.database.deduplication import Intent
+from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.runs import History
 from comflowy_nb.images.store import keep_image
-from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.services.base import Status
 
 home = Path(sys.argv[1])
-owner = Owner(home / "locks")
+owner = ProcessLock(home / "locks")
 history = History.open(home)
 
 def intent(key):
-    return Intent(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
+    return RunRequest(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
                   workflow_id="w", params={"3::seed": 1}, key=key, owner=owner.name)
 
 def say(*words):
@@ -65,7 +65,7 @@ def library(home):
 
 @pytest.fixture
 def owner(home):
-    held = Owner(home / "locks")
+    held = ProcessLock(home / "locks")
     yield held
     held.release()
 
@@ -87,14 +87,14 @@ def intent(owner):
             "owner": owner.name,
             "set_params": ("3::cfg", "6::text"),
         }
-        return Intent(**(given | changes))
+        return RunRequest(**(given | changes))
 
     return make
 
 
 @pytest.fixture
-def sweep_intent():
-    """`sweep_intent("key", ...)`: a sweep of the default workflow that this process wants."""
+def sweep_request():
+    """`sweep_request("key", ...)`: a sweep of the default workflow that this process wants."""
 
     def make(key="sk", **changes):
         given = {
@@ -107,7 +107,7 @@ def sweep_intent():
             "key": key,
             "spec": {"axes": [{"name": "cfg", "labels": ["4", "8"]}], "layout": {"x": "cfg"}},
         }
-        return SweepIntent(**(given | changes))
+        return SweepRequest(**(given | changes))
 
     return make
 
@@ -190,7 +190,7 @@ def axis():
 
 
 @pytest.fixture
-def swept(library, intent, sweep_intent, stream):
+def swept(library, intent, sweep_request, stream):
     """`swept(axis, axis, images=.., ends=..)`: a sweep that was run, each cell with images of its own colour.
 
     `images(cell)` gives the images of a cell that succeeds, `ends` the status of those that don't; None is not sent.
@@ -204,7 +204,7 @@ def swept(library, intent, sweep_intent, stream):
         cells = expand(whole, workflow_content="default", identity="sandbox", seed_of=lambda *_: next(draws))
         keyed = [(cell, f"{changes.get('key', 'sk')}-{cell.number}") for cell in cells]
         layout = layout or {}
-        wanted = sweep_intent(spec={**axes_to_json(whole), "layout": layout}, **changes)
+        wanted = sweep_request(spec={**axes_to_json(whole), "layout": layout}, **changes)
         rows = [(cell.number, cell.at, cell.params, key) for cell, key in keyed]
         history = library.history
         record = history.sweeps.enter(wanted, rows)

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from comflowy_nb.cli import demo
-from comflowy_nb.cli.progress import Teller
+from comflowy_nb.cli.progress import ProgressReporter
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -172,7 +172,7 @@ def test_it_executes_in_an_empty_home(name, tmp_path, lent_home, monkeypatch, re
     for cell in code_cells(content):
         cell.outputs, cell.execution_count = [], None
     stream = io.StringIO()
-    teller = Teller(stream)
+    teller = ProgressReporter(stream)
     if name == "comfyui":
         comfy = request.getfixturevalue("comfy")
         monkeypatch.setenv("COMFYUI_URL", comfy.url)

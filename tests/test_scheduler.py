@@ -8,12 +8,12 @@ import pytest
 from waiting import wait_until
 
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.scheduler import Interrupted, Timetable, unbroken, wait_for
+from comflowy_nb.scheduler import DeferredInterrupt, Scheduler, run_uninterrupted, wait_for
 
 
 @pytest.fixture
 def times():
-    table = Timetable("test", workers=2)
+    table = Scheduler("test", workers=2)
     yield table
     table.close()
 
@@ -31,7 +31,7 @@ def busy(times):
 def test_what_must_go_first_goes_before_what_is_due():
     done = []
     finished = threading.Event()
-    table = Timetable("test", workers=1)
+    table = Scheduler("test", workers=1)
     hold = threading.Event()
     table.soon(lambda: hold.wait(60))
     table.at(0.0, lambda: (done.append("due"), finished.set()))
@@ -45,7 +45,7 @@ def test_what_must_go_first_goes_before_what_is_due():
 def test_due_actions_keep_their_order():
     done = []
     finished, hold = threading.Event(), threading.Event()
-    table = Timetable("test", workers=1)
+    table = Scheduler("test", workers=1)
     table.soon(lambda: hold.wait(30))
     start_s = time.monotonic()
     table.at(start_s + 0.10, lambda: (done.append("late"), finished.set()))
@@ -76,7 +76,7 @@ def test_what_is_due_does_not_wait_for_what_a_thread_is_at(times):
 
 @pytest.mark.timeout(100)
 def test_many_actions_from_many_threads_are_all_done_in_time():
-    table = Timetable("test", workers=3)
+    table = Scheduler("test", workers=3)
     late_s, left = [], threading.Semaphore(0)
 
     def act(due_s):
@@ -127,7 +127,7 @@ def test_a_pause_holds_everything(times):
 
 
 def test_close_drops_what_was_not_begun():
-    table = Timetable("test", workers=1)
+    table = Scheduler("test", workers=1)
     hold, began = threading.Event(), threading.Event()
     done = []
     table.soon(lambda: (began.set(), hold.wait(60)))
@@ -150,8 +150,8 @@ def test_what_must_not_break_ends_before_an_interrupt_is_told(times):
         done.append("to its end")
         return 42
 
-    with pytest.raises(Interrupted) as caught:
-        unbroken(work, times)
+    with pytest.raises(DeferredInterrupt) as caught:
+        run_uninterrupted(work, times)
     assert done == ["to its end"]
     assert caught.value.result == 42
 
@@ -162,18 +162,18 @@ def test_what_must_not_break_raises_its_own_error(times, error):
         raise error("its own")
 
     with pytest.raises(error, match="its own"):
-        unbroken(work, times)
+        run_uninterrupted(work, times)
 
 
 @pytest.mark.timeout(100)
 def test_what_must_not_break_waits_for_no_thread_of_a_busy_timetable(busy):
-    assert unbroken(lambda: 42, busy) == 42
+    assert run_uninterrupted(lambda: 42, busy) == 42
 
 
 @pytest.mark.timeout(100)
 def test_nor_for_one_that_is_closed(times):
     times.close()
-    assert unbroken(lambda: 42, times) == 42
+    assert run_uninterrupted(lambda: 42, times) == 42
 
 
 def test_an_interrupt_while_the_thread_starts_is_not_lost(busy, monkeypatch):
@@ -190,8 +190,8 @@ def test_an_interrupt_while_the_thread_starts_is_not_lost(busy, monkeypatch):
         return 42
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(Interrupted) as caught:
-        unbroken(work, busy)
+    with pytest.raises(DeferredInterrupt) as caught:
+        run_uninterrupted(work, busy)
     assert caught.value.result == 42
 
 
@@ -202,26 +202,26 @@ def test_an_interrupt_before_anything_began_is_a_plain_one(busy, monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", start)
     done = []
     with pytest.raises(KeyboardInterrupt) as caught:
-        unbroken(lambda: done.append(1), busy)
-    assert not isinstance(caught.value, Interrupted)
+        run_uninterrupted(lambda: done.append(1), busy)
+    assert not isinstance(caught.value, DeferredInterrupt)
     assert done == []
 
 
 @pytest.mark.parametrize("was_handed", [True, False])
 def test_an_interrupt_while_it_is_handed_over_does_it_wholly_or_not_at_all(busy, monkeypatch, was_handed):
     """It was still in the queue, and would have been done after the person had been told that it was interrupted."""
-    real = Timetable.hand
+    real = Scheduler.hand
 
     def hand(self, future, function):
         if was_handed:
             real(self, future, function)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Timetable, "hand", hand)
+    monkeypatch.setattr(Scheduler, "hand", hand)
     done = []
     with pytest.raises(KeyboardInterrupt) as caught:
-        unbroken(lambda: done.append(1), busy)
-    assert not isinstance(caught.value, Interrupted)
+        run_uninterrupted(lambda: done.append(1), busy)
+    assert not isinstance(caught.value, DeferredInterrupt)
     busy.close()
     assert done == []
 
@@ -274,7 +274,7 @@ def test_an_idle_thread_keeps_nothing_alive():
         def act(self):
             done.set()
 
-    table, done, client = Timetable("test", workers=1), threading.Event(), Client()
+    table, done, client = Scheduler("test", workers=1), threading.Event(), Client()
     reference = weakref.ref(client)
     table.soon(client.act)
     assert done.wait(60)

@@ -24,7 +24,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from comflowy_nb.cli.progress import Teller, one_line
+from comflowy_nb.cli.progress import ProgressReporter, one_line
 from comflowy_nb.errors import ComflowyError, SettingsError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
         One plain line: no notebook, a cell that failed, a kernel that died.
     """
     began_s = time.monotonic()
-    teller = Teller(stream or sys.stdout)
+    teller = ProgressReporter(stream or sys.stdout)
     source = notebook or find_quickstart()
     content = _read(source)
     out = out.resolve()
@@ -110,7 +110,9 @@ def kernel_environment(home: Path) -> dict[str, str]:
     return kept | {"COMFLOWY_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
 
-def execute(content: nbformat.NotebookNode, folder: Path, environment: Mapping[str, str], teller: Teller) -> None:
+def execute(
+    content: nbformat.NotebookNode, folder: Path, environment: Mapping[str, str], teller: ProgressReporter
+) -> None:
     """Execute every cell in place, in a kernel of this very Python.
 
     Parameters
@@ -198,7 +200,7 @@ _PAGE = """
 class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is looked at without types
     """A notebook client that tells what every message says, and runs this very Python."""
 
-    def __init__(self, content: nbformat.NotebookNode, teller: Teller, **options: Any) -> None:
+    def __init__(self, content: nbformat.NotebookNode, teller: ProgressReporter, **options: Any) -> None:
         super().__init__(content, **options)
         self._teller = teller
         code = [index for index, cell in enumerate(content.cells) if cell.cell_type == "code" and cell.source.strip()]
@@ -254,7 +256,7 @@ def _write_grid(content: nbformat.NotebookNode, path: Path) -> Path | None:
     return path
 
 
-def await_end_of_sandbox(home: Path, teller: Teller) -> None:
+def await_end_of_sandbox(home: Path, teller: ProgressReporter) -> None:
     """Wait until the sandbox of a home folder has ended, as it does by itself soon after its last client."""
     lock = home / "sandbox" / "sandbox.lock"  # held by the process for as long as it lives
     if not lock.exists():

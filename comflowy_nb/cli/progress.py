@@ -7,12 +7,12 @@ import shutil
 import time
 from typing import TextIO
 
-__all__ = ["Teller", "one_line"]
+__all__ = ["ProgressReporter", "one_line"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-class Teller:
+class ProgressReporter:
     """Says on a terminal where an execution stands.
 
     On a terminal the line of a live status is written over; elsewhere (a pipe, a log) it is repeated at most once a

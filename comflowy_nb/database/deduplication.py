@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import RunRecord
 
-__all__ = ["ANSWER_LOST", "Claim", "Intent", "Kind", "Retry", "decide"]
+__all__ = ["ANSWER_LOST", "Decision", "Kind", "Retry", "RunRequest", "decide"]
 
 ANSWER_LOST = "the kernel that sent it ended before the answer came"
 
@@ -21,7 +21,7 @@ Retry = Literal["failed", "unknown", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
+class RunRequest:
     """A run that somebody wants, before anything is sent."""
 
     token: str  # our uuid4
@@ -40,7 +40,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Decision:
     """What became of an intent: `new` is ours to send, every other kind is an earlier run that stands for it."""
 
     kind: Kind

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["Owner", "check_not_forked", "clean_locks", "is_alive", "remove_free_locks"]
+__all__ = ["ProcessLock", "check_not_forked", "clean_locks", "is_alive", "remove_free_locks"]
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _PROBING = "probing.lock"
@@ -30,7 +30,7 @@ _PROBING_S = 2.0  # to wait for others who probe; each is done in far less than 
 _ours: dict[str, int] = {}  # name -> process: what this process holds needs no probing
 
 
-class Owner:
+class ProcessLock:
     """A client's lock, held from the beginning until `release` or the end of the process.
 
     Parameters

@@ -83,7 +83,7 @@ class RunRecord:
     created_at: float
     owner: str  # name of the lock file of the client that follows it
     service_run_id: str | None = None
-    service_word: str | None = None
+    service_status: str | None = None
     problem: Problem | None = None
     reason: str | None = None  # why it is unknown, lost or rejected, for a person
     accepted_at: float | None = None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from comflowy_nb.database.deduplication import Intent
+    from comflowy_nb.database.deduplication import RunRequest
 
 __all__ = [
     "AT_ONCE",
@@ -100,7 +100,7 @@ def image_values(image: ImageRecord) -> tuple[Any, ...]:
     )
 
 
-def insert_run(connection: sqlite3.Connection, intent: Intent) -> int:
+def insert_run(connection: sqlite3.Connection, intent: RunRequest) -> int:
     """Write an intent, and its graph if no run has brought it before; the run's number."""
     content = None if intent.graph is None else encode(intent.graph)
     graph = None if content is None else hashlib.sha256(content.encode()).hexdigest()
@@ -176,7 +176,7 @@ def _read_run(row: sqlite3.Row, images: Iterable[ImageRecord]) -> RunRecord:
         status=Status(row["status"]),
         owner=row["owner"],
         service_run_id=row["service_run_id"],
-        service_word=row["service_word"],
+        service_status=row["service_status"],
         problem=None if problem is None else Problem(*json.loads(problem)),
         reason=row["reason"],
         accepted_at=row["accepted_at"],

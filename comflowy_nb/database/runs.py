@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.database import search
 from comflowy_nb.database.connection import Store
-from comflowy_nb.database.deduplication import ANSWER_LOST, Claim, Intent, Retry, decide
+from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, Retry, RunRequest, decide
 from comflowy_nb.database.durations import Times
 from comflowy_nb.database.inputs import Inputs
 from comflowy_nb.database.process_locks import clean_locks, is_alive, remove_free_locks
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.sweep_rows import SweepRecord
     from comflowy_nb.services.base import Problem
 
-__all__ = ["ANSWER_LOST", "Claim", "History", "Intent", "Retry"]
+__all__ = ["ANSWER_LOST", "Decision", "History", "Retry", "RunRequest"]
 
 _IMAGE_MARKS = ", ".join("?" * (len(IMAGE_COLUMNS) + 1))
 _PUT_IMAGE = f"INSERT OR REPLACE INTO images (run, {', '.join(IMAGE_COLUMNS)}) VALUES ({_IMAGE_MARKS})"  # noqa: S608 - own names
@@ -95,13 +95,13 @@ class History:
 
     def claim(
         self,
-        intent: Intent,
+        intent: RunRequest,
         *,
         fresh: bool = False,
         retry: Retry = "failed",
         costs_money: bool = True,
         resubmit_lost: bool = False,
-    ) -> Claim:
+    ) -> Decision:
         """Write the intent of a run, or find the run that stands for it; of several who ask at once one gets `new`.
 
         Parameters
@@ -140,7 +140,7 @@ class History:
                 _put_words(connection, record)
         except HistoryError as error:
             raise HistoryError(f"{error}. Nothing was sent") from error
-        return Claim(kind, record)
+        return Decision(kind, record)
 
     def move(
         self,
@@ -148,7 +148,7 @@ class History:
         status: Status,
         *,
         service_run_id: str | None = None,
-        service_word: str | None = None,
+        service_status: str | None = None,
         problem: Problem | None = None,
         reason: str | None = None,
         remark: str | None = None,
@@ -176,14 +176,14 @@ class History:
             connection.execute(
                 "UPDATE runs SET status = ?, service_run_id = coalesce(?, service_run_id), "
                 "origin = coalesce(?, origin), service = coalesce(?, service), "
-                "service_word = coalesce(?, service_word), problem = ?, reason = ?, remark = coalesce(?, remark), "
+                "service_status = coalesce(?, service_status), problem = ?, reason = ?, remark = coalesce(?, remark), "
                 "accepted_at = ?, finished_at = ? WHERE number = ?",
                 (
                     status,
                     clean(service_run_id),
                     origin,
                     service,
-                    clean(service_word),
+                    clean(service_status),
                     encode_problem(problem),
                     clean(reason),
                     clean(remark),

@@ -1,4 +1,4 @@
-"""What the tables of the history are, from the first version on."""
+"""SQL schema of the history."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ __all__ = ["LIVE", "STEPS", "VERSION"]
 
 LIVE = "('submitting', 'waiting', 'pending', 'running')"
 
-_RUNS = f"""
+# `runs.sweep` is the sweep for which a run was submitted; `cells.run` is the token of the run shown for a cell, which may
+# have been submitted for something else. `senders` are the processes that submit a sweep. `inputs` maps the names under
+# which a service stores uploaded images to their content.
+_SCHEMA_1 = f"""
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     token TEXT NOT NULL UNIQUE,
@@ -25,11 +28,13 @@ CREATE TABLE runs (
     accepted_at REAL,
     finished_at REAL,
     service_run_id TEXT,
-    service_word TEXT,
+    service_status TEXT,
     problem TEXT,
     reason TEXT,
     remark TEXT,
-    name TEXT
+    name TEXT,
+    sweep INTEGER REFERENCES sweeps (number),
+    cancel_asked_at REAL
 );
 CREATE INDEX runs_of_key ON runs (key, number);
 CREATE INDEX runs_of_service_id ON runs (service_run_id) WHERE service_run_id IS NOT NULL;
@@ -50,7 +55,13 @@ CREATE TABLE images (
     PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
 CREATE INDEX images_owed ON images (run) WHERE state = 'expected';
-CREATE TABLE names (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, run INTEGER NOT NULL);
+CREATE TABLE names (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    run INTEGER REFERENCES runs (number),
+    sweep INTEGER REFERENCES sweeps (number),
+    CHECK ((run IS NULL) <> (sweep IS NULL))
+);
 CREATE INDEX names_by_name ON names (name, id);
 CREATE TABLE words (run INTEGER PRIMARY KEY REFERENCES runs (number), text TEXT NOT NULL);
 CREATE TABLE graphs (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
@@ -58,11 +69,6 @@ CREATE TABLE samples (
     id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL, workflow_key TEXT NOT NULL, seconds REAL NOT NULL
 );
 CREATE INDEX samples_of_workflow ON samples (identity, workflow_key, id);
-"""
-
-# `runs.sweep` is the sweep a run was sent for; `cells.run` the token of the run that stands for a cell, which may have
-# been sent for something else. A kernel with the version before can go on writing its runs and names.
-_SWEEPS = """
 CREATE TABLE sweeps (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     token TEXT NOT NULL UNIQUE,
@@ -90,34 +96,12 @@ CREATE TABLE cells (
 ) WITHOUT ROWID;
 CREATE INDEX cells_of_key ON cells (sweep, key);
 CREATE TABLE seeds (draw_key TEXT PRIMARY KEY, seed INTEGER NOT NULL) WITHOUT ROWID;
-ALTER TABLE runs ADD COLUMN sweep INTEGER REFERENCES sweeps (number);
-ALTER TABLE names RENAME TO names_of_runs;
-DROP INDEX names_by_name;
-CREATE TABLE names (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL,
-    run INTEGER REFERENCES runs (number),
-    sweep INTEGER REFERENCES sweeps (number),
-    CHECK ((run IS NULL) <> (sweep IS NULL))
-);
-INSERT INTO names (id, name, run) SELECT id, name, run FROM names_of_runs;
-DROP TABLE names_of_runs;
-CREATE INDEX names_by_name ON names (name, id);
-"""
-
-# Who is sending a sweep, and whether somebody asked them to stop; when a client of ours asked for the end of a run.
-_SENDERS = """
 CREATE TABLE senders (
     sweep INTEGER NOT NULL REFERENCES sweeps (number),
     owner TEXT NOT NULL,
     stop_asked INTEGER NOT NULL,
     PRIMARY KEY (sweep, owner)
 ) WITHOUT ROWID;
-ALTER TABLE runs ADD COLUMN cancel_asked_at REAL;
-"""
-
-# What a service calls the images it was given: a run's params have these names.
-_INPUTS = """
 CREATE TABLE inputs (
     identity TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -126,10 +110,5 @@ CREATE TABLE inputs (
 ) WITHOUT ROWID;
 """
 
-STEPS = (
-    _RUNS,
-    _SWEEPS,
-    _SENDERS,
-    _INPUTS,
-)  # a new file takes all of them, an older one those it has not had; none is ever changed
+STEPS = (_SCHEMA_1,)  # a new file takes all steps, an older one the steps after its version; a step never changes
 VERSION = len(STEPS)  # PRAGMA user_version

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "SELECT_SWEEP",
     "CellRecord",
-    "SweepIntent",
     "SweepRecord",
+    "SweepRequest",
     "insert_sweep",
     "put_cells",
     "put_spec",
@@ -33,7 +33,7 @@ SELECT_SWEEP = "SELECT *, (SELECT count(*) FROM cells WHERE cells.sweep = sweeps
 
 
 @dataclass(frozen=True, slots=True)
-class SweepIntent:
+class SweepRequest:
     """A sweep that somebody wants, before anything is sent.
 
     `key` stands for all that makes it the same sweep but the seeds drawn; `spec` is what lays its grid out again.
@@ -86,7 +86,7 @@ class CellRecord:
     run: RunRecord | None = None
 
 
-def insert_sweep(connection: sqlite3.Connection, intent: SweepIntent) -> int:
+def insert_sweep(connection: sqlite3.Connection, intent: SweepRequest) -> int:
     """Write a sweep without its cells; its number."""
     cursor = connection.execute(
         "INSERT INTO sweeps (token, identity, origin, service, workflow, workflow_id, key, spec, fresh, created_at) "

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.deduplication import ANSWER_LOST, Claim, decide
+from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, decide
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import AT_ONCE, HELD_BY, put_name, read_runs, submitting_owners
 from comflowy_nb.database.seeds import remember
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Kind, Retry
-    from comflowy_nb.database.sweep_rows import CellRecord, SweepIntent, SweepRecord
+    from comflowy_nb.database.sweep_rows import CellRecord, SweepRecord, SweepRequest
 
 __all__ = ["Sweeps", "link_cell", "made_for"]
 
@@ -49,7 +49,7 @@ class Sweeps:
 
     def enter(
         self,
-        intent: SweepIntent,
+        intent: SweepRequest,
         cells: Sequence[tuple[int, Sequence[int], Mapping[str, Any], str]],
         *,
         seeds: Mapping[str, int] | None = None,
@@ -187,7 +187,7 @@ class Sweeps:
         retry: Retry = "failed",
         sweep: str | None = None,
         resubmit_lost: bool = False,
-    ) -> dict[str, Claim | None]:
+    ) -> dict[str, Decision | None]:
         """What a claim of each key would say now. Nothing is written.
 
         Parameters
@@ -218,10 +218,10 @@ class Sweeps:
                 kind, index = decide(statuses, fresh=fresh, retry=retry, ours=ours, resubmit_lost=resubmit_lost)
                 chosen[key] = kind, rows[index or 0]
             records = read_runs(connection, [row for _, row in chosen.values()])
-        claims: dict[str, Claim | None] = dict.fromkeys(wanted)
+        claims: dict[str, Decision | None] = dict.fromkeys(wanted)
         for (key, (kind, _)), record in zip(chosen.items(), records, strict=True):
             lost = record.token in unheard
-            claims[key] = Claim(kind, replace(record, status=Status.UNKNOWN, reason=ANSWER_LOST) if lost else record)
+            claims[key] = Decision(kind, replace(record, status=Status.UNKNOWN, reason=ANSWER_LOST) if lost else record)
         return claims
 
     def _find(self, which: str, *values: Any) -> SweepRecord | None:

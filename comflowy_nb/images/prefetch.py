@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import ImageStream, Output, Service
     from comflowy_nb.settings import Settings
 
-__all__ = ["Ahead", "Received", "came"]
+__all__ = ["ImagePrefetch", "Received", "came"]
 
 MOST = 4  # images of one run: the others come when it has ended
 MOMENT_S = 0.02  # less than it takes to tell of an end twice
@@ -56,7 +56,7 @@ class Received:
         return cls(bytes(content), sha256, check_image(bytes(content), max_px=settings.image_max_px))
 
 
-class Ahead:
+class ImagePrefetch:
     """What is received ahead, for the runs of one client.
 
     Parameters

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from comflowy_nb.images.store import OwedThumbnails
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
 
 __all__ = ["ThumbnailQueue"]
 
@@ -19,8 +19,8 @@ MOST_BYTES = 48 * 1024 * 1024  # of images that are held, decoded, meanwhile
 class ThumbnailQueue:
     """Of one client, on the threads of a timetable."""
 
-    def __init__(self, timetable: Timetable) -> None:
-        self._timetable = timetable
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._timetable = scheduler
         self._held_bytes = 0
         self._newest_s = 0.0
         self._lock = threading.Lock()

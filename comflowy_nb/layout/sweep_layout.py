@@ -22,7 +22,7 @@ from comflowy_nb.layout.sweep_headers import (
     wrap_header,
 )
 from comflowy_nb.layout.sweep_sizes import band_height, choose_sizes, gap_between, paginate
-from comflowy_nb.layout.text_and_grid import LINE_PX, MARGIN_PX, Words, wrap
+from comflowy_nb.layout.text_and_grid import LINE_PX, MARGIN_PX, TextRun, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -69,7 +69,7 @@ class SweepPage:
     number: int = 1
     of: int = 1
     slots: list[Slot] = field(default_factory=list)
-    words: list[Words] = field(default_factory=list)
+    words: list[TextRun] = field(default_factory=list)
     thumbs: list[Thumb] = field(default_factory=list)
 
 
@@ -153,7 +153,7 @@ class _Placing:
     def _place_block(self, page: SweepPage, block: Block, band: Sequence[Block], left: int, y: float) -> None:
         sheet, sizes = self._sheet, self._sizes
         for line, words in enumerate(title_lines(block, sizes, self._measure) if block.panel.title else ()):
-            page.words += [Words(text, tone, left + shift, y + line * LINE_PX) for shift, text, tone in words]
+            page.words += [TextRun(text, tone, left + shift, y + line * LINE_PX) for shift, text, tone in words]
         y += title_height(sizes, band, self._measure)
         header = max(header_height(sheet, sizes, other, self._measure) for other in band)
         if sheet.x is not None:
@@ -164,18 +164,18 @@ class _Placing:
                 number = block.panel.cells[row][index]
                 x = left + place * (sizes.box[0] + CELL_GAP_PX)
                 page.slots.append(Slot(number, round(x), round(top), *sizes.box))
-                page.words.append(Words(self._name(number), "small", x, top + sizes.box[1] - 2))
+                page.words.append(TextRun(self._name(number), "small", x, top + sizes.box[1] - 2))
 
     def _write_headers(  # noqa: PLR0917 - a place on a page is made of many numbers
         self, page: SweepPage, axis: Headings, block: Block, left: int, top: float, bottom: float
     ) -> None:
         if shows_name(self._sheet, block):
             line = wrap([Part(axis.name, "muted")], self._sizes.block, self._measure, max_lines=1)[0]
-            page.words += [Words(text, tone, left + shift, top) for shift, text, tone in line]
+            page.words += [TextRun(text, tone, left + shift, top) for shift, text, tone in line]
         for place, index in enumerate(block.columns):
             lines = header_lines(axis, index, self._sizes.box[0], self._measure)
             x, y = left + place * (self._sizes.box[0] + CELL_GAP_PX), bottom - len(lines) * LINE_PX
-            page.words += [Words(text, tone, x, y + n * LINE_PX) for n, (text, tone) in enumerate(lines)]
+            page.words += [TextRun(text, tone, x, y + n * LINE_PX) for n, (text, tone) in enumerate(lines)]
             image = axis.images[index] if axis.images else None
             if image is not None:
                 side = thumb_height(axis, self._sizes) - THUMB_GAP_PX
@@ -193,7 +193,7 @@ class _Placing:
         y += title_height(self._sizes, band, self._measure)
         y += max(header_height(self._sheet, self._sizes, other, self._measure) for other in band)
         lines = wrap([Part(axis.name, "muted")], self._sizes.label - 12, self._measure, max_lines=1)
-        page.words += [Words(text, tone, x + shift, y - 4 - LINE_PX) for line in lines for shift, text, tone in line]
+        page.words += [TextRun(text, tone, x + shift, y - 4 - LINE_PX) for line in lines for shift, text, tone in line]
         for down, row in enumerate(block.rows):
             image = axis.images[row] if axis.images else None
             self._write_label(page, axis.values[row], x, y + down * self._sizes.row, image)
@@ -215,7 +215,7 @@ class _Placing:
         if image is not None and above:
             page.thumbs.append(Thumb(image, x, round(y), side))
             y += above
-        page.words += [Words(text, tone, x, y + place * LINE_PX) for place, (text, tone) in enumerate(lines)]
+        page.words += [TextRun(text, tone, x, y + place * LINE_PX) for place, (text, tone) in enumerate(lines)]
 
     def _is_on(self, bands: Sequence[Sequence[Block]], axis: str, index: int) -> bool:
         """Whether a value is one of those on this page."""
@@ -234,7 +234,7 @@ class _Placing:
         for paragraph in paragraphs:
             room = page.width - 2 * MARGIN_PX
             for line in wrap(paragraph.parts, room, self._measure, max_lines=paragraph.max_lines):
-                page.words += [Words(text, tone, MARGIN_PX + shift, y) for shift, text, tone in line]
+                page.words += [TextRun(text, tone, MARGIN_PX + shift, y) for shift, text, tone in line]
                 y += LINE_PX
             y += 2
         return y

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Measure = Callable[[str, Tone], float]  # text, tone -> its width in pixels
 
-__all__ = ["LINE_PX", "Box", "Page", "Words", "arrange", "columns_for", "fit", "longest_side_px", "mosaic", "wrap"]
+__all__ = ["LINE_PX", "Box", "Page", "TextRun", "arrange", "columns_for", "fit", "longest_side_px", "mosaic", "wrap"]
 
 MARGIN_PX = 20
 GAP_PX = 18
@@ -38,7 +38,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class TextRun:
     """Words in one tone; `y` is the top of their line, which is `LINE_PX` high."""
 
     text: str
@@ -54,7 +54,7 @@ class Page:
     width: float
     height: float = 0.0
     boxes: list[Box] = field(default_factory=list)
-    words: list[Words] = field(default_factory=list)
+    words: list[TextRun] = field(default_factory=list)
 
 
 def columns_for(count: int) -> int:
@@ -158,7 +158,7 @@ def _write(  # noqa: PLR0917 - as above
     """Put paragraphs under each other; the y below the last."""
     for paragraph in paragraphs:
         for line in wrap(paragraph.parts, width, measure, max_lines=paragraph.max_lines):
-            page.words.extend(Words(text, tone, x + offset, y) for offset, text, tone in line)
+            page.words.extend(TextRun(text, tone, x + offset, y) for offset, text, tone in line)
             y += LINE_PX
         y += 2
     return y

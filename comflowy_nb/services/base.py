@@ -111,7 +111,7 @@ class Snapshot:
     """The answer to one check."""
 
     status: Status
-    service_word: str  # the status as the service wrote it
+    service_status: str  # the status as the service wrote it
     problem: Problem | None = None
     outputs: tuple[Output, ...] = ()
     remark: str | None = None  # what was odd about the answer, for a person

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import SettingsError, UnreachableError
 from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox
 from comflowy_nb.services.comflowy.service import Comflowy
-from comflowy_nb.services.comfyui.multi_server import Several
+from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.services.comfyui.service import ComfyUI
 from comflowy_nb.services.credentials import check_key_transport, find_key
 from comflowy_nb.services.server_names import read_names, remember_name
@@ -139,7 +139,7 @@ def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
         )
         for number, address in enumerate(addresses, start=1)
     ]
-    service: Service = servers[0] if len(servers) == 1 else Several(servers, identity=identity, label=label)
+    service: Service = servers[0] if len(servers) == 1 else ComfyUICluster(servers, identity=identity, label=label)
     try:
         service.greet()
     except BaseException:

@@ -13,51 +13,51 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.sweeps.sweep import SweepCell
 
-__all__ = ["Look", "LookKind", "chosen_images", "look_of"]
+__all__ = ["CellState", "CellStateKind", "cell_state_of", "chosen_images"]
 
-LookKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
+CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CellState:
     """How a cell looks now: its images, or words in their place. Two that are equal are painted alike."""
 
-    kind: LookKind
+    kind: CellStateKind
     word: str = ""
     detail: str = ""
     fraction: float | None = None
     images: tuple[tuple[int, str | None, str], ...] = ()  # index, file, state
 
 
-def look_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> Look:
+def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> CellState:
     """How a cell looks now; `node` and `image` choose among its images."""
     run = cell.run
     if run is None:
         if cell.sweep.record is None and cell.planned:  # nothing but a plan
-            return Look("done" if cell.planned == "done" else "waiting", cell.planned)
+            return CellState("done" if cell.planned == "done" else "waiting", cell.planned)
         goes_on = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
-        return Look("waiting", "waiting" if goes_on else "not sent")
+        return CellState("waiting", "waiting" if goes_on else "not sent")
     status = run.status
     why = " ".join((run.error or "").split())
     if status is Status.SUCCESS:
         images = chosen_images(run.record.images, node=node, image=image)
         if not images:
-            return Look("odd", "success", "no such image" if run.record.images else "without any image")
-        return Look("images", images=tuple((one.index, one.file, one.state) for one in images))
+            return CellState("odd", "success", "no such image" if run.record.images else "without any image")
+        return CellState("images", images=tuple((one.index, one.file, one.state) for one in images))
     if status.is_live:
         progress = run.progress
         if status is not Status.RUNNING:
-            return Look("waiting", str(status), run.trouble or "")
-        word = run.service_word or str(status)
+            return CellState("waiting", str(status), run.trouble or "")
+        word = run.service_status or str(status)
         if progress is None or not progress.max or progress.max <= 1:
-            return Look("live", word, run.trouble or "")
+            return CellState("live", word, run.trouble or "")
         done = min(progress.value or 0, progress.max)
-        return Look("live", f"{word} {done:g}/{progress.max:g}", run.trouble or "", round(done / progress.max, 2))
+        return CellState("live", f"{word} {done:g}/{progress.max:g}", run.trouble or "", round(done / progress.max, 2))
     if status is Status.UNKNOWN:
-        return Look("odd", "unknown", "we can't tell whether the service took it")
+        return CellState("odd", "unknown", "we can't tell whether the service took it")
     if status is Status.LOST:
-        return Look("odd", "lost", "the service no longer knows it")
-    return Look("odd" if status is Status.CANCELLED else "bad", str(status), why)
+        return CellState("odd", "lost", "the service no longer knows it")
+    return CellState("odd" if status is Status.CANCELLED else "bad", str(status), why)
 
 
 def chosen_images(

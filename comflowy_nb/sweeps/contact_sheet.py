@@ -15,7 +15,7 @@ from comflowy_nb.layout.captions import Paragraph, Part, Tile
 from comflowy_nb.layout.legends import NO_LIMIT
 from comflowy_nb.layout.text_and_grid import fit, mosaic, wrap
 from comflowy_nb.sweeps.captions import sheet_of_sweep
-from comflowy_nb.sweeps.cell_states import look_of
+from comflowy_nb.sweeps.cell_states import cell_state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -283,7 +283,7 @@ class _Drawing:
         canvas = ImageDraw.Draw(page)
         width, height = self._size
         name = self.sheet.name_cell(cell.number)
-        look = look_of(cell)
+        look = cell_state_of(cell)
         self._pen.write(canvas, [[(0.0, name, "small")]], x, y + height + 2)
         if look.kind == "images" and self._paste(page, cell, x, y):
             return

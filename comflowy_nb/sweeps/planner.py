@@ -11,33 +11,33 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.sweep_rows import SweepIntent
+from comflowy_nb.database.sweep_rows import SweepRequest
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.scheduler import Timetable
+from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
-from comflowy_nb.sweeps.sender import Sending
+from comflowy_nb.sweeps.sender import SweepSender
 from comflowy_nb.sweeps.sweep import Sweep
-from comflowy_nb.sweeps.watcher import Watching
+from comflowy_nb.sweeps.watcher import SweepWatcher
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.read import axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
-from comflowy_nb.workflow.values import draw_seed, tightest
+from comflowy_nb.workflow.values import generate_seed, tightest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.deduplication import Claim, Kind, Retry
+    from comflowy_nb.database.deduplication import Decision, Kind, Retry
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.sweep_rows import CellRecord
     from comflowy_nb.library import Library
     from comflowy_nb.settings import Settings
-    from comflowy_nb.tracking.registry import Roster
-    from comflowy_nb.tracking.submit import Entrance
+    from comflowy_nb.tracking.registry import RunRegistry
+    from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.axes.types import Axes, Cell
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Draft", "Sweeper"]
+__all__ = ["Draft", "SweepPlanner"]
 
 EACH = " each"  # behind a workflow's key: what one of its runs adds to the time of a sweep
 
@@ -51,34 +51,34 @@ class Draft:
     """
 
     sweep: Sweep
-    intent: SweepIntent
+    intent: SweepRequest
     drawn: Mapping[str, int]
-    found: Mapping[str, Claim | None]
+    found: Mapping[str, Decision | None]
     takes_up: bool = False
 
 
-class Sweeper:
+class SweepPlanner:
     """Of one client; `owner` is the name of its lock file."""
 
     def __init__(
         self,
         library: Library,
         tracker: Tracker,
-        roster: Roster,
-        entrance: Entrance,
+        registry: RunRegistry,
+        submitter: Submitter,
         *,
         owner: str,
         settings: Settings,
     ) -> None:
         self._library = library
         self._tracker = tracker
-        self._roster = roster
-        self._entrance = entrance
+        self._registry = registry
+        self._submitter = submitter
         self._owner = owner
         self._settings = settings
         self._lock = threading.Lock()
         self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # entered or watched
-        self._judging = Timetable("comflowy-sweeps", workers=1)  # of its own: a pause of the service is not for it
+        self._judging = Scheduler("comflowy-sweeps", workers=1)  # of its own: a pause of the service is not for it
 
     def close(self) -> None:
         self._judging.close()
@@ -123,7 +123,7 @@ class Sweeper:
                 return before
             if draw_key in drawn:
                 return drawn[draw_key]
-            drawn[draw_key] = draw_seed(tightest(workflow, fields), fields[0])
+            drawn[draw_key] = generate_seed(tightest(workflow, fields), fields[0])
             return drawn[draw_key]
 
         def lay_out() -> list[Cell]:
@@ -134,11 +134,11 @@ class Sweeper:
             cells = lay_out()
         if fresh and known is not None:
             cells = _with_seeds(cells, history.sweeps.cells(known.token), axes)
-        keyed = [(cell, self._entrance.key(workflow, cell.params)) for cell in cells]
-        intent = SweepIntent(
+        keyed = [(cell, self._submitter.key(workflow, cell.params)) for cell in cells]
+        intent = SweepRequest(
             token=str(uuid.uuid4()),
             identity=service.identity,
-            origin=self._roster.origin,
+            origin=self._registry.origin,
             service=service.label,
             workflow=workflow.name,
             workflow_id=workflow.id,
@@ -194,7 +194,7 @@ class Sweeper:
             cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
         }
         # All of them first: one that the service does not take must not be found out when half the cells are paid for.
-        self._entrance.give(cell.params for cell in sweep.cells if cell not in standing)
+        self._submitter.give(cell.params for cell in sweep.cells if cell not in standing)
         sweeps = self._library.history.sweeps
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
         sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn if intent.fresh else None)
@@ -206,11 +206,11 @@ class Sweeper:
         sweeps.set_cells(sweep.record.token, {cell.number: claim.record.token for cell, claim in standing.items()})
         sizes = sweep.axes.shape
         order = [sweep.cells[index] for index in even_order(sizes)] if sizes else list(sweep.cells)
-        sending = Sending(
+        sending = SweepSender(
             sweep,
             workflow,
             [cell for cell in order if cell not in standing],
-            entrance=self._entrance,
+            submitter=self._submitter,
             history=self._library.history,
             tracker=self._tracker,
             judging=self._judging,
@@ -221,9 +221,9 @@ class Sweeper:
             window=window,
         )
         for cell, claim in standing.items():
-            run = self._roster.run(claim.record)
+            run = self._registry.run(claim.record)
             sending.attach(cell, run, is_ours=False)
-            self._roster.refresh(run)
+            self._registry.refresh(run)
         with self._lock:
             self._sweeps.add(sweep)
         sending.begin()
@@ -235,7 +235,7 @@ class Sweeper:
         with self._lock:
             self._sweeps.add(sweep)
         tracker, history = self._tracker, self._library.history
-        Watching(sweep, history=history, roster=self._roster, times=tracker.times, owner=self._owner).begin()
+        SweepWatcher(sweep, history=history, registry=self._registry, times=tracker.times, owner=self._owner).begin()
 
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
@@ -252,8 +252,8 @@ class Sweeper:
         key = (workflow.id or workflow.name) + EACH
 
         def learn(each_s: float) -> None:
-            self._tracker.paces.keep(key, each_s)
-            self._tracker.paces.write()  # the next plan may want it at once
+            self._tracker.durations.keep(key, each_s)
+            self._tracker.durations.write()  # the next plan may want it at once
 
         def note_end() -> None:
             if sweep.stopped is None:

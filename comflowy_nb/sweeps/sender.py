@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.deduplication import Retry
     from comflowy_nb.database.runs import History
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.tracking.submit import Entrance
+    from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["UNKNOWNS", "Sending"]
+__all__ = ["UNKNOWNS", "SweepSender"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ UNKNOWNS = 3  # lost answers in a row after which nothing more is risked
 _BAD = frozenset({Status.FAILED, Status.REJECTED})
 
 
-class Sending:
+class SweepSender:
     """The feed of one sweep.
 
     Parameters
@@ -56,10 +56,10 @@ class Sending:
         workflow: Workflow,
         order: Sequence[SweepCell],
         *,
-        entrance: Entrance,
+        submitter: Submitter,
         history: History,
         tracker: Tracker,
-        judging: Timetable,
+        judging: Scheduler,
         owner: str,
         fresh: bool,
         retry: Retry,
@@ -70,7 +70,7 @@ class Sending:
         self._sweep = sweep
         self._workflow = workflow
         self._waiting = list(reversed(order))
-        self._entrance = entrance
+        self._submitter = submitter
         self._history = history
         self._tracker = tracker
         self._judging = judging
@@ -177,10 +177,10 @@ class Sending:
     def _send(self, cell: SweepCell) -> bool:
         token = self._sweep.token
         assert token is not None
-        intent = self._entrance.intent(
+        intent = self._submitter.intent(
             self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(token, cell.number)
         )
-        claim, run = self._entrance.enter(intent, fresh=self._fresh, retry=self._retry)
+        claim, run = self._submitter.enter(intent, fresh=self._fresh, retry=self._retry)
         self.attach(cell, run, is_ours=claim.kind == "new")
         if self._cancelled and run.status.is_live and run.record.owner == self._owner:
             run.cancel()  # it was on its way when the others were cancelled

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Axes
 
-__all__ = ["Keeper", "Sender", "Sweep", "SweepCell", "held_text", "raise_unless_whole", "sweep_of"]
+__all__ = ["Keeper", "Sender", "Sweep", "SweepCell", "held_text", "raise_for_failures", "sweep_of"]
 
 
 class SweepCell:
@@ -397,7 +397,7 @@ def _cells(count: int) -> str:
     return f"{count} cell{'s' * (count != 1)}"
 
 
-def raise_unless_whole(sweep: Sweep) -> None:
+def raise_for_failures(sweep: Sweep) -> None:
     """Raise RunFailed, with the sweep as `.run`, if a cell did not succeed."""
     bad = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
     if not bad:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.registry import Roster
+    from comflowy_nb.tracking.registry import RunRegistry
 
-__all__ = ["Watching"]
+__all__ = ["SweepWatcher"]
 
 LOOK_S = 0.4  # how often the history is looked at
 
 
-class Watching:
+class SweepWatcher:
     """The sender of a sweep as seen from elsewhere.
 
     Parameters
@@ -27,12 +27,12 @@ class Watching:
 
     is_here = False
 
-    def __init__(self, sweep: Sweep, *, history: History, roster: Roster, times: Timetable, owner: str) -> None:
+    def __init__(self, sweep: Sweep, *, history: History, registry: RunRegistry, times: Scheduler, owner: str) -> None:
         assert sweep.token is not None
         self._token = sweep.token
         self._sweep = weakref.ref(sweep)  # nobody looks at one that nobody holds any more
         self._history = history
-        self._roster = roster
+        self._registry = registry
         self._times = times
         self._owner = owner
         self._is_sending = True
@@ -60,7 +60,7 @@ class Watching:
         self._history.senders.ask_stop(self._token)
         sweep = self._sweep()
         for cell in sweep.cells if sweep is not None else ():
-            if cell.run is not None and cell.run.status.is_live and self._roster.is_here(cell.run.record):
+            if cell.run is not None and cell.run.status.is_live and self._registry.is_here(cell.run.record):
                 cell.run.cancel()
 
     def _look(self) -> bool:
@@ -86,9 +86,9 @@ class Watching:
             record = self._history.get(token)
             if record is None or record.key != cell.key:
                 continue
-            run = self._roster.run(record)
+            run = self._registry.run(record)
             sweep.attach(cell, run)
-            if self._roster.is_here(run.record):
-                self._roster.refresh(run)
+            if self._registry.is_here(run.record):
+                self._registry.refresh(run)
                 if self._stopping and run.status.is_live:
                     run.cancel()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["LARGEST", "Window"]
+__all__ = ["LARGEST", "ConcurrencyLimit"]
 
 LARGEST = 256
 WORTH = 1.15  # a window twice as large must end so many times as many runs a second to grow on
 TRIED = 4  # how many times its start it may be before the first end
 
 
-class Window:
+class ConcurrencyLimit:
     """The size of the window, grown by what it brings.
 
     A service with n places is kept busy by 2n runs in flight: one that runs and one that waits for each place, so that

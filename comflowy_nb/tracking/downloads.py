@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.other_files import format_of, keep_file
-from comflowy_nb.images.prefetch import Ahead, came
+from comflowy_nb.images.prefetch import ImagePrefetch, came
 from comflowy_nb.images.sidecar import write_sidecar
 from comflowy_nb.images.store import image_path, keep_image, keep_received
 from comflowy_nb.images.thumbnail_queue import ThumbnailQueue
-from comflowy_nb.scheduler import Timetable
-from comflowy_nb.tracking.fair_queue import Turns
+from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.tracking.fair_queue import FairQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -59,10 +59,10 @@ class Downloads:
         self._folder = folder
         self._settings = settings
         self._recheck = recheck
-        self._timetable = Timetable("comflowy-images", workers=THREADS)
-        self._ahead = Ahead(service, settings, self._timetable.call)
+        self._timetable = Scheduler("comflowy-images", workers=THREADS)
+        self._ahead = ImagePrefetch(service, settings, self._timetable.call)
         self._thumbnails = ThumbnailQueue(self._timetable)
-        self._turns = Turns(self._timetable, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._turns = FairQueue(self._timetable, threads=THREADS, threads_per_run=THREADS_PER_RUN)
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
     def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:

@@ -7,36 +7,36 @@ import threading
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.tracking.poll_rule import Pace
+from comflowy_nb.tracking.poll_rule import PollRule
 
 if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
 
-__all__ = ["Paces"]
+__all__ = ["DurationCache"]
 
 _log = logging.getLogger(__name__)
 
 TOGETHER_S = 0.5  # samples of so long are written at once: in a sweep, one write each would hold up all the others
 
 
-class Paces:
+class DurationCache:
     """Of the service with this identity."""
 
-    def __init__(self, history: History, identity: str, times: Timetable) -> None:
+    def __init__(self, history: History, identity: str, times: Scheduler) -> None:
         self._history = history
         self._identity = identity
         self._times = times
         self._lock = threading.Lock()
-        self._known: dict[str, Pace] = {}
+        self._known: dict[str, PollRule] = {}
         self._unwritten: list[tuple[str, float]] = []
 
-    def of(self, workflow_key: str) -> Pace:
+    def of(self, workflow_key: str) -> PollRule:
         with self._lock:
             pace = self._known.get(workflow_key)
         if pace is not None:
             return pace
-        pace = Pace(self._history.times.of(self._identity, workflow_key))
+        pace = PollRule(self._history.times.of(self._identity, workflow_key))
         with self._lock:
             return self._known.setdefault(workflow_key, pace)  # another thread may have been first
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
 
-__all__ = ["Turns"]
+__all__ = ["FairQueue"]
 
 
-class Turns:
+class FairQueue:
     """Run the actions of several runs on the threads of a timetable, round robin over the runs.
 
     A run with thousands of actions delays an action of another run by one action at most. An action of the timetable
@@ -29,8 +29,8 @@ class Turns:
         the others.
     """
 
-    def __init__(self, timetable: Timetable, *, threads: int, threads_per_run: int) -> None:
-        self._timetable = timetable
+    def __init__(self, scheduler: Scheduler, *, threads: int, threads_per_run: int) -> None:
+        self._timetable = scheduler
         self._threads = threads
         self._threads_per_run = threads_per_run
         self._lock = threading.Lock()

@@ -10,12 +10,12 @@ from comflowy_nb.services.base import Status
 if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["RETRY", "error_of", "way_on"]
+__all__ = ["RETRY", "error_for_status", "way_on"]
 
 RETRY = "--retry unknown"  # submits held runs again
 
 
-def error_of(run: Run) -> RunError | None:
+def error_for_status(run: Run) -> RunError | None:
     """What a blocking run raises once it is settled; None for a success."""
     record, status = run.record, run.status
     if status is Status.FAILED:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Status
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Ledger"]
+__all__ = ["PendingWrites"]
 
 
-class Ledger:
+class PendingWrites:
     """What the history could not take is told all the same, kept, and written with the next change."""
 
     def __init__(self, run: Run, history: History) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SAMPLES", "SCOUTS", "Pace", "live_wait_s"]
+__all__ = ["SAMPLES", "SCOUTS", "PollRule", "live_wait_s"]
 
 FACTOR = 1.05
 FIRST_HIT = 0.9
@@ -26,7 +26,7 @@ SCOUTS = 3  # runs that are checked while nothing is known of a workflow; the ot
 LIVE_RUNS = 8  # with at most so many live runs each is also asked often enough to look live
 
 
-class Pace:
+class PollRule:
     """What is known of how long runs of one workflow take.
 
     Parameters

@@ -11,12 +11,12 @@ from comflowy_nb.tracking.poll_rule import live_wait_s
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
     from comflowy_nb.services.base import Status
-    from comflowy_nb.tracking.poll_rule import Pace
+    from comflowy_nb.tracking.poll_rule import PollRule
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Asking", "Round"]
+__all__ = ["PollSchedule", "Round"]
 
 IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still asked about this often
 GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is asked about where webhooks come
@@ -25,7 +25,7 @@ GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is asked about where we
 class Round(Protocol):
     """What the runs that are asked about together share."""
 
-    times: Timetable
+    times: Scheduler
 
     @property
     def hears(self) -> bool:
@@ -34,7 +34,7 @@ class Round(Protocol):
     def live_runs(self) -> int: ...
 
 
-class Asking:
+class PollSchedule:
     """The appointments of one run, of which the newest alone counts.
 
     Parameters
@@ -44,7 +44,7 @@ class Asking:
         it waited for its turn another may have found the end.
     """
 
-    def __init__(self, shared: Round, run: Run, pace: Pace, *, ask: Callable[[Callable[[], bool]], None]) -> None:
+    def __init__(self, shared: Round, run: Run, pace: PollRule, *, ask: Callable[[Callable[[], bool]], None]) -> None:
         self.pace = pace
         self.rule_due_s: float | None = None  # when the pace's rule asks next; None: it waits for a first end
         self.answered_s = shared.times.clock()  # when the submit's answer arrived

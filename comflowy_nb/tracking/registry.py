@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Follower, RunRecord
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["Roster"]
+__all__ = ["RunRegistry"]
 
 UNKNOWN_AGE_S = 86400.0
 
 
-class Roster:
+class RunRegistry:
     """Runs that were sent to one place, found in the history or made now.
 
     Parameters

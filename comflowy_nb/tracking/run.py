@@ -198,9 +198,9 @@ class Run:
         return self._record.status
 
     @property
-    def service_word(self) -> str | None:
+    def service_status(self) -> str | None:
         """The status as the service wrote it."""
-        return self._record.service_word
+        return self._record.service_status
 
     @property
     def params(self) -> dict[str, Any]:

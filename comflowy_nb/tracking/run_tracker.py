@@ -19,8 +19,8 @@ from comflowy_nb.errors import (
     UnreachableError,
 )
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Status, Submission, Unknown
-from comflowy_nb.tracking.pending_writes import Ledger
-from comflowy_nb.tracking.poll_schedule import Asking, Round
+from comflowy_nb.tracking.pending_writes import PendingWrites
+from comflowy_nb.tracking.poll_schedule import PollSchedule, Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from comflowy_nb.services.comflowy.webhooks import Receiver
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.downloads import Downloads
-    from comflowy_nb.tracking.durations_cache import Paces
-    from comflowy_nb.tracking.poll_rule import Pace
+    from comflowy_nb.tracking.durations_cache import DurationCache
+    from comflowy_nb.tracking.poll_rule import PollRule
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Desk", "Following"]
+__all__ = ["RunTracker", "TrackerContext"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +45,13 @@ ABSENCES = 3  # answers "no such run", `lost_gap_s` apart, after which a run is 
 REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
 
 
-class Desk(Round, Protocol):
+class TrackerContext(Round, Protocol):
     """What the runs of one tracker share."""
 
     service: Service
     history: History
     settings: Settings
-    paces: Paces
+    durations: DurationCache
     downloads: Downloads
     receiver: Receiver | None
     closed: bool
@@ -59,22 +59,22 @@ class Desk(Round, Protocol):
     def note_end(self, *, heard: bool) -> None:
         """A run ended; whether we were told before we asked."""
 
-    def time_if_scout(self, following: Following) -> None:
+    def time_if_scout(self, following: RunTracker) -> None:
         """Ask by the rule about a run of a workflow of which nothing is known, if few are asked about."""
 
-    def note_status(self, following: Following) -> None:
+    def note_status(self, following: RunTracker) -> None:
         """Its run went to another state, for the count of the live ones."""
 
-    def look_wait_s(self, following: Following) -> float | None:
+    def look_wait_s(self, following: RunTracker) -> float | None:
         """The service took a run: how soon to look whether it has begun, in seconds; None where that tells nothing."""
 
-    def note_look(self, following: Following) -> None:
+    def note_look(self, following: RunTracker) -> None:
         """A run was looked at for the first time and is live."""
 
-    def first_end(self, following: Following) -> None:
+    def first_end(self, following: RunTracker) -> None:
         """A run of a workflow ended: its pace is known now, those that waited for it can be timed."""
 
-    def release(self, following: Following, *, forget: bool) -> None: ...
+    def release(self, following: RunTracker, *, forget: bool) -> None: ...
 
 
 class _Spaced:
@@ -96,7 +96,7 @@ class _Spaced:
         return max(0.0, self._counted_s + gap_s - now_s)
 
 
-class Following:
+class RunTracker:
     """One live run.
 
     Parameters
@@ -105,34 +105,36 @@ class Following:
         What to send; None for a run that the service took earlier.
     """
 
-    def __init__(self, desk: Desk, run: Run, pace: Pace, workflow_key: str, submission: Submission | None) -> None:
+    def __init__(
+        self, context: TrackerContext, run: Run, pace: PollRule, workflow_key: str, submission: Submission | None
+    ) -> None:
         self.run = run
         self.pace = pace
         self.workflow_key = workflow_key
         self.cancel_wanted = False
         self.heard_end = False  # a webhook told of its end
         self.hinted_id: str | None = None  # the id a webhook told before the submit's answer did
-        self._desk = desk
+        self._context = context
         self._submission = submission
         self._tries = 0  # of the submit
         self._failures = 0  # of checks, in a row
         self._absences = _Spaced()
         self._refusals = _Spaced()
         self._cancel_confirmed = False
-        self._ledger = Ledger(run, desk.history)
-        self.asking = Asking(desk, run, pace, ask=self._ask)
+        self._pending_writes = PendingWrites(run, context.history)
+        self.poll_schedule = PollSchedule(context, run, pace, ask=self._ask)
 
     # -- called from anywhere -----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._desk.times.soon(lambda: self._act(self._submit))
+        self._context.times.soon(lambda: self._act(self._submit))
 
     def cancel(self) -> None:
-        self._desk.times.soon(lambda: self._act(self._cancel))
+        self._context.times.soon(lambda: self._act(self._cancel))
 
     def drop(self) -> None:
         """End a run that was never sent."""
-        self._desk.times.soon(lambda: self._act(self._drop_unsent))
+        self._context.times.soon(lambda: self._act(self._drop_unsent))
 
     def reject(self, reason: str) -> None:
         """End a run that was never handed over, now and on this thread."""
@@ -142,12 +144,12 @@ class Following:
 
     def hear_start(self) -> None:
         """The service said that it runs now."""
-        due_s = self._desk.times.clock() + START_S
-        self._desk.times.at(due_s, lambda: self._act(self._start))
+        due_s = self._context.times.clock() + START_S
+        self._context.times.at(due_s, lambda: self._act(self._start))
 
     def adopt(self) -> None:
         """An unknown run whose id a webhook told: the service did take it."""
-        self._desk.times.soon(lambda: self._act(self._adopt))
+        self._context.times.soon(lambda: self._act(self._adopt))
 
     # -- the steps, one at a time -------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Following:
 
     def _act(self, step: Callable[[], None]) -> None:
         with self.run.guard:
-            if self._desk.closed:
+            if self._context.closed:
                 return
             try:
                 step()
@@ -175,10 +177,10 @@ class Following:
             return
         submission = self._submission
         assert submission is not None
-        if self._desk.receiver is not None:
-            submission = replace(submission, callback_urls=self._desk.receiver.urls(submission.token))
-        outcome = self._desk.service.submit(submission)
-        self.asking.answered_s = self._desk.times.clock()
+        if self._context.receiver is not None:
+            submission = replace(submission, callback_urls=self._context.receiver.urls(submission.token))
+        outcome = self._context.service.submit(submission)
+        self.poll_schedule.answered_s = self._context.times.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
             outcome = Accepted(self.hinted_id)
         if isinstance(outcome, Accepted):
@@ -188,8 +190,8 @@ class Following:
         else:
             self._record(Status.UNKNOWN, reason=outcome.reason)
             self._release(forget=False)
-            if self._desk.service.run_id_of(self.run.token) is not None:
-                self.asking.after(self._desk.settings.lost_gap_s)
+            if self._context.service.run_id_of(self.run.token) is not None:
+                self.poll_schedule.after(self._context.settings.lost_gap_s)
 
     def _taken(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         place = outcome.place if outcome is not None else None
@@ -202,27 +204,27 @@ class Following:
             service=place.label if place is not None else None,
         )
         if self.pace.estimate_s is not None:
-            self.asking.follow_rule()
+            self.poll_schedule.follow_rule()
         else:
-            self._desk.time_if_scout(self)
-        answered_s = self.asking.answered_s
-        due_s, look_s = self.asking.next_due_s(answered_s), self._desk.look_wait_s(self)
+            self._context.time_if_scout(self)
+        answered_s = self.poll_schedule.answered_s
+        due_s, look_s = self.poll_schedule.next_due_s(answered_s), self._context.look_wait_s(self)
         if look_s is not None:
             due_s = min(due_s, answered_s + look_s)
         # its end may have been told before the answer to its submit was read
-        self.asking.at(answered_s if self.heard_end else due_s)
+        self.poll_schedule.at(answered_s if self.heard_end else due_s)
         if self.cancel_wanted:  # where the service can't, it is followed on
             self._cancel()
 
     def _rejected(self, outcome: Rejected) -> None:
         self._tries += 1
-        if outcome.again and self._tries <= self._desk.settings.retries:
+        if outcome.again and self._tries <= self._context.settings.retries:
             wait_s = self._backoff(self._tries)
             if isinstance(outcome.error, RateLimitError):
                 wait_s = wait_s if outcome.error.retry_after_s is None else outcome.error.retry_after_s
-                self._desk.times.pause(wait_s)
+                self._context.times.pause(wait_s)
             self.run.report(trouble=f"{outcome.error}; trying again in {wait_s:.0f} s")
-            self._desk.times.at(self._desk.times.clock() + wait_s, lambda: self._act(self._submit))
+            self._context.times.at(self._context.times.clock() + wait_s, lambda: self._act(self._submit))
             return
         self.run.refuses_all = outcome.stops
         self._record(Status.REJECTED, reason=str(outcome.error), finished_at=time.time())
@@ -235,90 +237,90 @@ class Following:
     def _start(self) -> None:
         has_id = self.run.record.service_run_id is not None
         if has_id and not self.heard_end and may_move(self.run.status, Status.RUNNING):
-            self._record(Status.RUNNING, service_word=str(Status.RUNNING))
+            self._record(Status.RUNNING, service_status=str(Status.RUNNING))
 
     def _adopt(self) -> None:
         if self.run.status is Status.UNKNOWN and self.hinted_id:
             self._taken(self.hinted_id)
 
     def _cancel(self) -> None:
-        service, service_run_id = self._desk.service, self.run.record.service_run_id
+        service, service_run_id = self._context.service, self.run.record.service_run_id
         if service_run_id is None or not self.run.status.is_live or self._cancel_confirmed:
             return
         if not service.can_cancel:
             self.run.report(trouble=f"{service.label} can't cancel a run; it goes on")
             return
         with contextlib.suppress(HistoryError):  # who else follows it then takes it for a failure
-            self._desk.history.ask_cancel(self.run.token)
+            self._context.history.ask_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
             self.run.report(trouble=f"the cancel did not get through: {error}")
-        self.asking.after(0.0)
+        self.poll_schedule.after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
         """Whether it ended because another client cancelled it: the service, asked again, confirms that to us too."""
-        desk, service_run_id = self._desk, self.run.record.service_run_id
-        if self._cancel_confirmed or service_run_id is None or not desk.service.can_cancel:
+        context, service_run_id = self._context, self.run.record.service_run_id
+        if self._cancel_confirmed or service_run_id is None or not context.service.can_cancel:
             return False
         try:
-            if desk.history.is_cancel_asked(self.run.token):
-                self._cancel_confirmed = desk.service.cancel(service_run_id)
+            if context.history.is_cancel_asked(self.run.token):
+                self._cancel_confirmed = context.service.cancel(service_run_id)
         except (HistoryError, ServiceError):
             return False
         return self._cancel_confirmed
 
     def _check(self) -> None:
-        desk, run, record = self._desk, self.run, self.run.record
-        if self._ledger.owes:
+        context, run, record = self._context, self.run, self.run.record
+        if self._pending_writes.owes:
             self._record(record.status)
             if record.status.is_final:  # only the history lacked its end; the images are being downloaded
                 self._release()
                 return
-        run_id = record.service_run_id or desk.service.run_id_of(record.token)
+        run_id = record.service_run_id or context.service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
-        sent_s = desk.times.clock()
-        self.asking.begin()
+        sent_s = context.times.clock()
+        self.poll_schedule.begin()
         try:
-            snapshot = desk.service.check(run_id)
+            snapshot = context.service.check(run_id)
         except NotFoundError:
             self._is_not_found()
         except RateLimitError as error:
             wait_s = self._backoff(self._failures + 1) if error.retry_after_s is None else error.retry_after_s
-            desk.times.pause(wait_s)
+            context.times.pause(wait_s)
             run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
-            self.asking.after(wait_s)
+            self.poll_schedule.after(wait_s)
         except ServiceError as error:
             self._has_no_answer(error)
         else:
             self._failures, self._absences, self._refusals = 0, _Spaced(), _Spaced()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
                 self._taken(run_id)  # its submit had no answer, and the service has it
-            self._understand(snapshot, sent_s - self.asking.answered_s)
+            self._understand(snapshot, sent_s - self.poll_schedule.answered_s)
 
     def _understand(self, snapshot: Snapshot, age_s: float) -> None:
-        desk, run = self._desk, self.run
+        context, run = self._context, self.run
         if run.status.is_final:  # its images are fetched once more
-            desk.downloads.fetch(run, snapshot.outputs)
+            context.downloads.fetch(run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
             self._is_still_live(snapshot, age_s)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
-            self.asking.after(0.0)
+            self.poll_schedule.after(0.0)
         else:
             if snapshot.status is Status.SUCCESS and self._submission is not None:  # of one taken up no age is known
                 # Told of its end, we asked at once: its age is the time it took, and no bound of it.
-                missed_age_s = age_s if self.heard_end else self.asking.missed_age_s
+                missed_age_s = age_s if self.heard_end else self.poll_schedule.missed_age_s
                 self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
             self._finish(snapshot)
 
     def _finish(self, snapshot: Snapshot) -> None:
-        run, downloads, finished_at = self.run, self._desk.downloads, time.time()
+        run, downloads, finished_at = self.run, self._context.downloads, time.time()
         self._record(
             snapshot.status,
-            service_word=snapshot.service_word,
+            service_status=snapshot.service_status,
             problem=snapshot.problem,
             remark=snapshot.remark,
             finished_at=finished_at,
@@ -328,64 +330,66 @@ class Following:
         downloads.fetch(run, snapshot.outputs)
 
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
-        run, desk, now_s = self.run, self._desk, self._desk.times.clock()
-        is_first_look, self.asking.missed_age_s = self.asking.missed_age_s is None, age_s
+        run, context, now_s = self.run, self._context, self._context.times.clock()
+        is_first_look, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
         if may_move(run.status, snapshot.status):
-            self._record(snapshot.status, service_word=snapshot.service_word, remark=snapshot.remark)
-        elif snapshot.service_word != run.service_word:  # another word for the same state: for the display alone
-            run.update(replace(run.record, service_word=snapshot.service_word))
+            self._record(snapshot.status, service_status=snapshot.service_status, remark=snapshot.remark)
+        elif snapshot.service_status != run.service_status:  # another word for the same state: for the display alone
+            run.update(replace(run.record, service_status=snapshot.service_status))
         if is_first_look:
-            desk.note_look(self)
+            context.note_look(self)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
-        if run.status in {Status.WAITING, Status.PENDING} and age_s > desk.settings.stall_s:
+        if run.status in {Status.WAITING, Status.PENDING} and age_s > context.settings.stall_s:
             idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
-            trouble = f"{desk.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
+            trouble = f"{context.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
             run.report(progress=progress, trouble=trouble)
-        elif not self._ledger.owes and (run.trouble or (progress is not None and progress != run.progress)):
+        elif not self._pending_writes.owes and (run.trouble or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
-        if self.cancel_wanted and desk.service.can_cancel and not self._cancel_confirmed:
+        if self.cancel_wanted and context.service.can_cancel and not self._cancel_confirmed:
             self._cancel()  # an interrupt can be lost
             return
-        self.asking.again(now_s, age_s)
+        self.poll_schedule.again(now_s, age_s)
 
     def _is_not_found(self) -> None:
-        run, label = self.run, self._desk.service.label
+        run, label = self.run, self._context.service.label
         self._refusals = _Spaced()
         if run.status.is_final:
-            self._desk.downloads.give_up(run, f"{label} no longer has it")
+            self._context.downloads.give_up(run, f"{label} no longer has it")
             self._release()
         elif self._is_cancelled_elsewhere():
-            self.asking.after(0.0)
+            self.poll_schedule.after(0.0)
         elif run.status is Status.LOST:
             self._release(forget=False)
         elif self._count(self._absences) < ABSENCES:
             run.report(trouble=f"{label} says it knows no such run; asking again")
-            self.asking.after(self._absences.wait_s(self._desk.times.clock(), self._desk.settings.lost_gap_s))
+            self.poll_schedule.after(
+                self._absences.wait_s(self._context.times.clock(), self._context.settings.lost_gap_s)
+            )
         else:
             self._is_lost("has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it")
 
     def _count(self, observed: _Spaced) -> int:
-        return observed.add(self._desk.times.clock(), self._desk.settings.lost_gap_s)
+        return observed.add(self._context.times.clock(), self._context.settings.lost_gap_s)
 
     def _is_lost(self, why: str) -> None:
-        self._record(Status.LOST, reason=f"{self._desk.service.label} {why}")
+        self._record(Status.LOST, reason=f"{self._context.service.label} {why}")
         self._release(forget=False)
 
     def _has_no_answer(self, error: ServiceError) -> None:
         """The run stays what it was; images asked for once more are given up after a few tries."""
         run = self.run
-        if run.status.is_final and self._failures >= self._desk.settings.retries:
-            self._desk.downloads.give_up(run, str(error))
+        if run.status.is_final and self._failures >= self._context.settings.retries:
+            self._context.downloads.give_up(run, str(error))
             self._release()
             return
         is_refused = isinstance(error, UnreachableError) and error.refused
-        if is_refused and self._desk.service.queue_in_memory and not run.status.is_final:
+        if is_refused and self._context.service.queue_in_memory and not run.status.is_final:
             self._is_refused(error)
             return
         self._refusals = _Spaced()
         run.report(trouble=str(error))
         if isinstance(error, AuthError) and not run.status.is_final:
-            self.asking.after(AUTH_PAUSE_S)
+            self.poll_schedule.after(AUTH_PAUSE_S)
         else:
             self._ask_later()
 
@@ -396,32 +400,32 @@ class Following:
             return
         self.run.report(trouble=str(error))
         self._failures += 1
-        next_s = self._refusals.wait_s(self._desk.times.clock(), self._desk.settings.lost_gap_s)
-        self.asking.after(min(self._backoff(self._failures), next_s))
+        next_s = self._refusals.wait_s(self._context.times.clock(), self._context.settings.lost_gap_s)
+        self.poll_schedule.after(min(self._backoff(self._failures), next_s))
 
     # -- bookkeeping --------------------------------------------------------------------------------------------
 
     def _record(self, status: Status, **changes: Any) -> None:
-        if not self._ledger.put(status, **changes):
-            self.asking.after(FLUSH_WAIT_S)
-        self._desk.note_status(self)
+        if not self._pending_writes.put(status, **changes):
+            self.poll_schedule.after(FLUSH_WAIT_S)
+        self._context.note_status(self)
 
     def _learn(self, sample_s: float) -> None:
-        self._desk.note_end(heard=self.heard_end)
-        self._desk.paces.keep(self.workflow_key, sample_s)
-        self._desk.first_end(self)
+        self._context.note_end(heard=self.heard_end)
+        self._context.durations.keep(self.workflow_key, sample_s)
+        self._context.first_end(self)
 
     def _release(self, *, forget: bool = True) -> None:
         """Follow it no longer. A held run is still heard of, and what could not be written is tried again."""
-        if not self._ledger.owes:
-            self.asking.stop()
-            self._desk.release(self, forget=forget)
+        if not self._pending_writes.owes:
+            self.poll_schedule.stop()
+            self._context.release(self, forget=forget)
 
     def _ask_later(self) -> None:
         self._failures += 1
-        self.asking.after(self._backoff(self._failures))
+        self.poll_schedule.after(self._backoff(self._failures))
 
     def _backoff(self, failures: int) -> float:
-        settings = self._desk.settings
+        settings = self._context.settings
         longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
         return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
     from comflowy_nb.tracking.run import Run
 
 __all__ = ["RunWatch"]
@@ -35,7 +35,7 @@ class RunWatch:
         self,
         run: Run,
         history: History,
-        times: Timetable,
+        times: Scheduler,
         *,
         owner: str,
         owners: Path,

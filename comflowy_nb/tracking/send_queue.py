@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from comflowy_nb.tracking.concurrency import LARGEST, Window
+from comflowy_nb.tracking.concurrency import LARGEST, ConcurrencyLimit
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from comflowy_nb.scheduler import Timetable
+    from comflowy_nb.scheduler import Scheduler
 
-__all__ = ["Feed", "Feeding"]
+__all__ = ["RunSource", "SendQueue"]
 
 
-class Feed(Protocol):
+class RunSource(Protocol):
     """Where runs come from while there is room in the window: a sweep.
 
     `window` is the size that a person fixed for it: no more are in flight while it sends; None lets the window grow.
@@ -27,7 +27,7 @@ class Feed(Protocol):
         """Send one more, on a tracker thread; False when there is no more to send."""
 
 
-class Feeding:
+class SendQueue:
     """Asks the feeds for runs as there is room.
 
     Parameters
@@ -42,7 +42,7 @@ class Feeding:
 
     def __init__(
         self,
-        times: Timetable,
+        times: Scheduler,
         lock: threading.RLock,
         *,
         live_runs: Callable[[], int | None],
@@ -52,31 +52,31 @@ class Feeding:
         self._lock = lock
         self._live_runs = live_runs
         self._sizes = sizes
-        self._feeds: list[Feed] = []
+        self._feeds: list[RunSource] = []
         self._asked = 0  # threads that ask a feed right now
         start, largest = sizes()
-        self._window = Window(start, largest=largest)
+        self._window = ConcurrencyLimit(start, largest=largest)
 
     def __bool__(self) -> bool:
         return bool(self._feeds)
 
     @property
-    def window(self) -> Window:
+    def window(self) -> ConcurrencyLimit:
         """Begun anew when the setting is changed, or a sweep fixes its size."""
         fixed = [feed.window for feed in self._feeds if feed.window is not None]
         start, largest = (min(fixed), LARGEST) if fixed else self._sizes()
         known = self._window
         if (known.start, known.largest, known.is_fixed) != (start, largest, bool(fixed)):
-            self._window = Window(start, grows=not fixed, largest=largest)
+            self._window = ConcurrencyLimit(start, grows=not fixed, largest=largest)
         return self._window
 
-    def add(self, feed: Feed) -> None:
+    def add(self, feed: RunSource) -> None:
         """Take runs from here while there is room in the window."""
         with self._lock:
             self._feeds.append(feed)
         self.fill()
 
-    def withdraw(self, feed: Feed) -> None:
+    def withdraw(self, feed: RunSource) -> None:
         """It sends no more: what it fixed no longer binds the others."""
         with self._lock:
             if feed in self._feeds:

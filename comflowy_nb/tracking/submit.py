@@ -7,7 +7,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.deduplication import Intent
+from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.records import made_by
 from comflowy_nb.errors import NotFoundError, UnreachableError
 from comflowy_nb.services.base import Status, Submission
@@ -21,25 +21,25 @@ from comflowy_nb.workflow.images import InputImage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from comflowy_nb.database.deduplication import Claim, Retry
+    from comflowy_nb.database.deduplication import Decision, Retry
     from comflowy_nb.database.records import RunRecord
-    from comflowy_nb.tracking.registry import Roster
+    from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.tracking.uploads import Uploads
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Entrance"]
+__all__ = ["Submitter"]
 
 _IMAGES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 
 
-class Entrance:
+class Submitter:
     """Of one client. `owner` is the name of its lock file."""
 
-    def __init__(self, tracker: Tracker, roster: Roster, uploads: Uploads, *, owner: str) -> None:
+    def __init__(self, tracker: Tracker, registry: RunRegistry, uploads: Uploads, *, owner: str) -> None:
         self._tracker = tracker
-        self._roster = roster
+        self._registry = registry
         self._uploads = uploads
         self._owner = owner
 
@@ -82,7 +82,7 @@ class Entrance:
         set_params: Sequence[str],
         name: str | None = None,
         cell: tuple[str, int] | None = None,
-    ) -> Intent:
+    ) -> RunRequest:
         """A request as it will be sent; input images are handed over now.
 
         `cell` is the token of the sweep and the number of the cell that the run is to stand for.
@@ -96,10 +96,10 @@ class Entrance:
         params = self._uploads.replace(values)
         # as it was before the params, so that all cells of a sweep share one in the history
         graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
-        return Intent(
+        return RunRequest(
             token=str(uuid.uuid4()),
             identity=service.identity,
-            origin=self._roster.origin,
+            origin=self._registry.origin,
             service=service.label,
             workflow=workflow.name,
             workflow_id=workflow.id,
@@ -112,7 +112,7 @@ class Entrance:
             graph=graph,
         )
 
-    def enter(self, intent: Intent, *, fresh: bool, retry: Retry) -> tuple[Claim, Run]:
+    def enter(self, intent: RunRequest, *, fresh: bool, retry: Retry) -> tuple[Decision, Run]:
         """Write the intent and hand the run to the tracker, or find the run that stands for it.
 
         Raises
@@ -133,7 +133,7 @@ class Entrance:
         if claim.kind == "held" and claim.record.status is Status.LOST and service.resubmits_lost and retry != "none":
             self._find_again(claim.record)
             claim = claim_it(resubmit_lost=True)
-        run = self._roster.run(claim.record)
+        run = self._registry.run(claim.record)
         if claim.kind == "new":
             try:
                 self._hand_over(run, intent)
@@ -141,12 +141,12 @@ class Entrance:
                 self._tracker.reject(run, f"it was not submitted: {error}")
                 raise
         elif claim.kind == "joined":
-            self._roster.watch(run)
+            self._registry.watch(run)
         elif claim.kind == "same":
-            self._roster.refresh(run)
+            self._registry.refresh(run)
         return claim, run
 
-    def _hand_over(self, run: Run, intent: Intent) -> None:
+    def _hand_over(self, run: Run, intent: RunRequest) -> None:
         submission = Submission(
             token=run.token,
             workflow_id=intent.workflow_id,
@@ -164,7 +164,7 @@ class Entrance:
         """
         service = self._tracker.service
         run_id = record.service_run_id or service.run_id_of(record.token)
-        if run_id is None or not self._roster.is_here(record):
+        if run_id is None or not self._registry.is_here(record):
             return
 
         def has_it() -> bool:
@@ -181,5 +181,5 @@ class Entrance:
         if retried(has_it, threading.Event()):
             found = self._tracker.history.move(record.token, Status.WAITING, service_run_id=run_id)
             if found is not None:
-                run = self._roster.run(found)
+                run = self._registry.run(found)
                 self._tracker.follow(run, workflow_key(found))

@@ -10,16 +10,16 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.scheduler import Timetable, wait_for
+from comflowy_nb.scheduler import Scheduler, wait_for
 from comflowy_nb.services.base import Event, Service, Status, Submission
 from comflowy_nb.tracking.concurrency import LARGEST
 from comflowy_nb.tracking.downloads import Downloads
-from comflowy_nb.tracking.durations_cache import Paces
-from comflowy_nb.tracking.poll_rule import SCOUTS, Pace
+from comflowy_nb.tracking.durations_cache import DurationCache
+from comflowy_nb.tracking.poll_rule import SCOUTS, PollRule
 from comflowy_nb.tracking.run import may_move
-from comflowy_nb.tracking.run_tracker import Following
+from comflowy_nb.tracking.run_tracker import RunTracker
 from comflowy_nb.tracking.run_watch import RunWatch
-from comflowy_nb.tracking.send_queue import Feeding
+from comflowy_nb.tracking.send_queue import SendQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,18 +67,18 @@ class Tracker:
         self.history = history
         self.settings = settings
         self.receiver = receiver
-        self.times = Timetable("comflowy-tracker", workers=settings.workers, clock=clock)
-        self.paces = Paces(history, service.identity, self.times)
+        self.times = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
+        self.durations = DurationCache(history, service.identity, self.times)
         self.downloads = Downloads(service, history, images, settings, service.check)
         self.closed = False
         self._owner = owner
         self._owners = owners
         self._lock = threading.RLock()
-        self._followed: dict[str, Following] = {}
-        self._live: set[Following] = set()  # those of them whose runs are live, those outside the window too
-        self._newest: Following | None = None  # the one the service took last
-        self._outside: list[Following] = []  # of the window, in order
-        self.feeds = Feeding(
+        self._followed: dict[str, RunTracker] = {}
+        self._live: set[RunTracker] = set()  # those of them whose runs are live, those outside the window too
+        self._newest: RunTracker | None = None  # the one the service took last
+        self._outside: list[RunTracker] = []  # of the window, in order
+        self.feeds = SendQueue(
             self.times,
             self._lock,
             live_runs=lambda: None if self.closed else self.live_runs(),
@@ -100,9 +100,9 @@ class Tracker:
         with self._lock:
             return run.token in self._followed
 
-    def pace(self, workflow_key: str) -> Pace:
+    def pace(self, workflow_key: str) -> PollRule:
         """What is known of a workflow's time here, with what earlier kernels learned."""
-        return self.paces.of(workflow_key)
+        return self.durations.of(workflow_key)
 
     def check_open(self) -> None:
         """Raise a ComflowyError once the client is closed: nobody would send or follow a run."""
@@ -115,7 +115,7 @@ class Tracker:
         What it raises comes before the run is handed over: it is not sent then.
         """
         self.check_open()
-        following = Following(self, run, self.pace(workflow_key), workflow_key, submission)
+        following = RunTracker(self, run, self.pace(workflow_key), workflow_key, submission)
         with self._lock:
             fits = self.live_runs() < self.feeds.window.size
             self._followed[run.token] = following
@@ -130,7 +130,7 @@ class Tracker:
     def reject(self, run: Run, reason: str) -> None:
         """End a run that could not be handed over, at once; a history that can't take that is tried again."""
         with self._lock:
-            following = self._followed.setdefault(run.token, Following(self, run, Pace(), "", None))
+            following = self._followed.setdefault(run.token, RunTracker(self, run, PollRule(), "", None))
         following.reject(reason)
 
     def follow(self, run: Run, workflow_key: str) -> None:
@@ -140,12 +140,12 @@ class Tracker:
             following = self._followed.get(run.token)
             if following is None or not following.run.status.is_live:
                 if following is not None:
-                    following.asking.stop()
-                following = Following(self, run, pace, workflow_key, None)
+                    following.poll_schedule.stop()
+                following = RunTracker(self, run, pace, workflow_key, None)
                 self._followed[run.token] = following
             self.note_status(following)
-            following.asking.rule_due_s = self.times.clock()
-        following.asking.after(0.0)
+            following.poll_schedule.rule_due_s = self.times.clock()
+        following.poll_schedule.after(0.0)
 
     def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
         """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
@@ -164,7 +164,7 @@ class Tracker:
         with self._lock:
             following = self._followed.get(run.token)
             if following is None:
-                following = Following(self, run, Pace(), "", None)
+                following = RunTracker(self, run, PollRule(), "", None)
                 self._followed[run.token] = following
                 self.note_status(following)
             following.cancel_wanted = True
@@ -196,16 +196,16 @@ class Tracker:
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             following.hear_start()  # a word of the service's own socket, which need not be asked for
         elif event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
-            following.asking.hint(event.status)
+            following.poll_schedule.hint(event.status)
 
     def close(self) -> None:
         """Stop following. Live runs stay live in the history: the next client takes them up."""
         self.closed = True
         self.times.close()
-        self.paces.write()
+        self.durations.write()
         self.downloads.close()
 
-    # -- what the followed runs share (`following.Desk`) --------------------------------------------------------
+    # -- what the tracked runs share (`run_tracker.TrackerContext`) ---------------------------------------------
 
     def live_runs(self) -> int:
         return len(self._live) - len(self._outside)
@@ -214,11 +214,11 @@ class Tracker:
         most = self.service.starts_with or LARGEST
         return min(self.settings.window, most), most
 
-    def note_status(self, following: Following) -> None:
+    def note_status(self, following: RunTracker) -> None:
         with self._lock:
             (self._live.add if following.run.status.is_live else self._live.discard)(following)
 
-    def look_wait_s(self, following: Following) -> float | None:
+    def look_wait_s(self, following: RunTracker) -> float | None:
         with self._lock:
             self._newest = following
             if not self._tells_of_room(following):
@@ -228,7 +228,7 @@ class Tracker:
         estimate_s = following.pace.estimate_s
         return LOOK_S if estimate_s is None else min(1.0, LOOK_SHARE * estimate_s)
 
-    def note_look(self, following: Following) -> None:
+    def note_look(self, following: RunTracker) -> None:
         with self._lock:
             if not self._tells_of_room(following):
                 return
@@ -236,7 +236,7 @@ class Tracker:
         if is_wider:
             self.feeds.fill()
 
-    def _tells_of_room(self, following: Following) -> bool:
+    def _tells_of_room(self, following: RunTracker) -> bool:
         """Whether it says something of the service that this run has begun: all in flight went before it."""
         return (
             bool(self.feeds)
@@ -252,26 +252,29 @@ class Tracker:
     def note_end(self, *, heard: bool) -> None:
         self._heard_in_a_row = self._heard_in_a_row + 1 if heard else 0
 
-    def time_if_scout(self, following: Following) -> None:
+    def time_if_scout(self, following: RunTracker) -> None:
         with self._lock:
             others = [other for other in self._followed.values() if other is not following]
-            if sum(other.pace is following.pace and other.asking.rule_due_s is not None for other in others) < SCOUTS:
-                following.asking.follow_rule()
+            if (
+                sum(other.pace is following.pace and other.poll_schedule.rule_due_s is not None for other in others)
+                < SCOUTS
+            ):
+                following.poll_schedule.follow_rule()
 
-    def first_end(self, following: Following) -> None:
+    def first_end(self, following: RunTracker) -> None:
         with self._lock:
             waiting = [
                 other
                 for other in self._followed.values()
-                if other.pace is following.pace and other is not following and other.asking.rule_due_s is None
+                if other.pace is following.pace and other is not following and other.poll_schedule.rule_due_s is None
             ]
         now_s = self.times.clock()
         for other in waiting:
             if other.run.status.is_live and other.run.record.service_run_id:
-                other.asking.follow_rule(now_s)
-                other.asking.at(other.asking.next_due_s(now_s))
+                other.poll_schedule.follow_rule(now_s)
+                other.poll_schedule.at(other.poll_schedule.next_due_s(now_s))
 
-    def release(self, following: Following, *, forget: bool) -> None:
+    def release(self, following: RunTracker, *, forget: bool) -> None:
         record = following.run.record
         self.service.forget(record.service_run_id or record.token)
         with self._lock:

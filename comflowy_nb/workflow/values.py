@@ -18,7 +18,7 @@ from comflowy_nb.workflow.images import input_of, is_image, open_input
 from comflowy_nb.workflow.syntax.body_blocks import read_block
 from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
-from comflowy_nb.workflow.syntax.lists import Item, Several
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues
 from comflowy_nb.workflow.syntax.multiple_values import SEED_WORDS, has_range, is_several
 from comflowy_nb.workflow.syntax.selections import read_selection
 
@@ -33,7 +33,7 @@ __all__ = [
     "Reader",
     "Resolved",
     "Setting",
-    "draw_seed",
+    "generate_seed",
     "resolve",
     "settings_from_mapping",
     "tightest",
@@ -76,7 +76,7 @@ class Resolved:
     drawn: dict[str, int] = field(default_factory=dict)
 
 
-def draw_seed(one: Field | None, field_id: str) -> int:  # noqa: ARG001 - others draw by the id
+def generate_seed(one: Field | None, field_id: str) -> int:  # noqa: ARG001 - others draw by the id
     """A seed nobody has chosen, from 0 to 2**53 - 1 or the field's largest."""
     low = max(0, int(one.min)) if one is not None and one.min is not None else 0
     high = LARGEST_DRAWN_SEED
@@ -101,7 +101,7 @@ def resolve(
     settings: Sequence[Setting],
     *,
     namespace: Mapping[str, Any] | None = None,
-    draw: Callable[[Field | None, str], int] = draw_seed,
+    draw: Callable[[Field | None, str], int] = generate_seed,
     open_run: Callable[[str], InputImage] | None = None,
 ) -> Resolved:
     """The params of one run.
@@ -227,7 +227,7 @@ class Reader:
         """The options that a text names for a field that takes several."""
         if setting.is_list and setting.block is not None:
             block = read_block(setting.block, is_text=False)
-            if isinstance(block, Several):
+            if isinstance(block, MultipleValues):
                 return [expand(str(item.value), self.namespace) for item in block.items if isinstance(item, Item)]
         if setting.quoted:
             return expand(text, self.namespace)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-from comflowy_nb.cli.progress import Teller, one_line
+from comflowy_nb.cli.progress import ProgressReporter, one_line
 
 
 class Screen(io.StringIO):
@@ -12,7 +12,7 @@ class Screen(io.StringIO):
 
 def test_on_a_terminal_the_live_line_is_written_over():
     screen = Screen()
-    teller = Teller(screen)
+    teller = ProgressReporter(screen)
     teller.status("r1 waiting")
     teller.status("r1 running")
     teller.line("next")

@@ -37,7 +37,7 @@ CREATE TABLE runs (
     accepted_at REAL,
     finished_at REAL,
     service_run_id TEXT,
-    service_word TEXT,
+    service_status TEXT,
     problem TEXT,
     reason TEXT,
     remark TEXT,
@@ -149,10 +149,10 @@ def test_everything_of_an_older_file_is_kept(home, old):
     history.close()
 
 
-def test_numbers_go_on_and_names_are_shared_with_sweeps(home, old, intent, sweep_intent):
+def test_numbers_go_on_and_names_are_shared_with_sweeps(home, old, intent, sweep_request):
     history = History.open(home)
     assert history.claim(intent("new")).record.number == 5
-    sweep = history.sweeps.enter(sweep_intent(name="best"), [])
+    sweep = history.sweeps.enter(sweep_request(name="best"), [])
     assert history.by_name("best") is None
     assert history.sweeps.by_name("best") == sweep
     assert history.claim(intent("key-1")).kind == "same"
@@ -186,7 +186,7 @@ def test_the_second_step_is_the_version_that_was_released():
     assert hashlib.sha256(tables.STEPS[1].encode()).hexdigest() == released
 
 
-def test_a_file_of_the_second_version_is_brought_up_to_date(home, tmp_path, intent, sweep_intent, cells):
+def test_a_file_of_the_second_version_is_brought_up_to_date(home, tmp_path, intent, sweep_request, cells):
     path = home / "history.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path)
@@ -200,7 +200,7 @@ def test_a_file_of_the_second_version_is_brought_up_to_date(home, tmp_path, inte
     connection.close()
     assert [record.number for record in history.search()] == [2, 1]
     assert not history.is_cancel_asked("token-1")
-    token = history.sweeps.enter(sweep_intent(), cells(2)).token
+    token = history.sweeps.enter(sweep_request(), cells(2)).token
     assert history.senders.living(token) == set()
     History.open(tmp_path / "new").close()
     assert tables_of(path) == tables_of(tmp_path / "new" / "history.sqlite")

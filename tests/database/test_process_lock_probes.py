@@ -23,12 +23,12 @@ ACTS = {
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
-def test_a_stopped_kernel_that_looks_for_owners_holds_up_no_writer(home, history, intent, sweep_intent, act):
+def test_a_stopped_kernel_that_looks_for_owners_holds_up_no_writer(home, history, intent, sweep_request, act):
     """One stopped kernel held up every write of every kernel for seconds.
 
     Whether an owner has ended was found out within a write transaction, and only one process at a time finds it out.
     """
-    sweep = history.sweeps.enter(sweep_intent(), []).token
+    sweep = history.sweeps.enter(sweep_request(), []).token
     for number in range(2):
         dead = uuid.uuid4().hex
         history.claim(intent(str(number), owner=dead))

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from comflowy_nb.database import process_locks as owners
-from comflowy_nb.database.process_locks import Owner, clean_locks, is_alive
+from comflowy_nb.database.process_locks import ProcessLock, clean_locks, is_alive
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError
 
 HOLD = """
 import sys
 from pathlib import Path
-from comflowy_nb.database.process_locks import Owner
-owner = Owner(Path(sys.argv[1]))
+from comflowy_nb.database.process_locks import ProcessLock
+owner = ProcessLock(Path(sys.argv[1]))
 print(owner.name, flush=True)
 sys.stdin.read()
 """
@@ -48,7 +48,7 @@ def other(locks):
 
 
 def test_an_owner_lives_until_it_lets_go(locks):
-    owner = Owner(locks)
+    owner = ProcessLock(locks)
     assert is_alive(locks, owner.name)
     owner.release()
     assert not is_alive(locks, owner.name)
@@ -65,7 +65,7 @@ def test_another_process_is_alive_until_it_is_killed(locks, other):
 
 
 def test_a_lock_let_go_on_another_thread_is_free(locks):
-    owner = Owner(locks)
+    owner = ProcessLock(locks)
     thread = threading.Thread(target=owner.release)
     thread.start()
     thread.join()
@@ -139,7 +139,7 @@ def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_e
             return held
 
     monkeypatch.setattr(owners, "FileLock", Robbed)
-    owner = Owner(locks)
+    owner = ProcessLock(locks)
     assert removed == [str(owner._path)]
     assert owner._path.exists()
     monkeypatch.undo()
@@ -177,4 +177,4 @@ def test_cleaning_leaves_the_living(locks, other):
 def test_no_place_for_a_lock_is_told_plainly(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HistoryError, match="no lock file can be made in the home folder: Not a directory"):
-        Owner(tmp_path / "file")
+        ProcessLock(tmp_path / "file")

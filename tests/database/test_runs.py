@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.runs import ANSWER_LOST, History
 from comflowy_nb.errors import HistoryError, RefError
 from comflowy_nb.services.base import Problem, Status
@@ -56,8 +56,8 @@ def test_what_may_have_been_taken_goes_again_only_when_asked(history, intent):
 
 def test_moves_only_go_forward(history, intent):
     record = history.claim(intent()).record
-    accepted = history.move(record.token, Status.RUNNING, service_run_id="77", service_word="executing")
-    assert (accepted.service_run_id, accepted.service_word) == ("77", "executing")
+    accepted = history.move(record.token, Status.RUNNING, service_run_id="77", service_status="executing")
+    assert (accepted.service_run_id, accepted.service_status) == ("77", "executing")
     assert accepted.accepted_at is not None
     assert history.move(record.token, Status.WAITING) is None
     assert history.move(record.token, Status.REJECTED) is None
@@ -185,7 +185,7 @@ def test_a_graph_is_stored_once_by_content(history, intent, home):
 
 
 def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, home):
-    gone = Owner(home / "locks")
+    gone = ProcessLock(home / "locks")
     record = history.claim(intent(owner=gone.name)).record
     assert history.claim(intent()).kind == "joined"
     gone.release()
@@ -196,7 +196,7 @@ def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, 
 
 
 def test_orphans_are_what_nobody_living_follows(history, intent, home):
-    gone = Owner(home / "locks")
+    gone = ProcessLock(home / "locks")
     live = add(history, intent("a", owner=gone.name), Status.RUNNING, service_run_id="1")
     owed = add(
         history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, pictures=(PictureRecord(0, "9", 0),)
@@ -215,7 +215,7 @@ def test_orphans_are_what_nobody_living_follows(history, intent, home):
 
 
 def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner):
-    gone, other = Owner(home / "locks"), Owner(home / "locks")
+    gone, other = ProcessLock(home / "locks"), ProcessLock(home / "locks")
     record = add(history, intent(owner=gone.name), Status.RUNNING)
     assert history.take_over(record.token, owner.name) is None
     gone.release()
@@ -227,7 +227,7 @@ def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner
 
 
 def test_a_submit_taken_over_is_unknown(history, intent, home, owner):
-    gone = Owner(home / "locks")
+    gone = ProcessLock(home / "locks")
     record = history.claim(intent(owner=gone.name)).record
     gone.release()
     taken = history.take_over(record.token, owner.name)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.process_locks import ProcessLock
 
 
 @pytest.fixture
-def sweep(history, sweep_intent, cells):
-    return history.sweeps.enter(sweep_intent(), cells(3)).token
+def sweep(history, sweep_request, cells):
+    return history.sweeps.enter(sweep_request(), cells(3)).token
 
 
 def test_whoever_sends_is_known_until_it_has_done(history, owner, sweep):
@@ -20,7 +20,7 @@ def test_whoever_sends_is_known_until_it_has_done(history, owner, sweep):
 
 
 def test_a_dead_sender_sends_nothing(history, owner, sweep, home):
-    gone = Owner(home / "locks")
+    gone = ProcessLock(home / "locks")
     history.senders.begin(sweep, gone.name)
     history.senders.ask_stop(sweep)
     assert history.senders.living(sweep) == {gone.name}

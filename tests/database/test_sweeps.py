@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from comflowy_nb.database.deduplication import ANSWER_LOST
-from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import PictureRecord
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError, RefError
@@ -23,9 +23,9 @@ def sweeps(history):
 
 
 @pytest.fixture
-def enter(sweeps, sweep_intent, cells):
+def enter(sweeps, sweep_request, cells):
     """`enter(3, fresh=True)`: a sweep of three cells with the keys k1 to k3."""
-    return lambda count, **changes: sweeps.enter(sweep_intent(**changes), cells(count))
+    return lambda count, **changes: sweeps.enter(sweep_request(**changes), cells(count))
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def linked(sweeps, sweep):
 # -- entering -----------------------------------------------------------------------------------------------------
 
 
-def test_a_sweep_is_on_record_before_anything_is_sent(sweeps, sweep_intent, cells):
+def test_a_sweep_is_on_record_before_anything_is_sent(sweeps, sweep_request, cells):
     before = time.time()
-    wanted = sweep_intent(spec={"axes": ["day ☃ \ud800"], "layout": {"x": "cfg", "y": None}})
+    wanted = sweep_request(spec={"axes": ["day ☃ \ud800"], "layout": {"x": "cfg", "y": None}})
     sweep = sweeps.enter(wanted, cells(3))
     assert (sweep.token, sweep.number, sweep.ref, sweep.count) == (wanted.token, 1, "s1", 3)
     assert sweep.spec == wanted.spec
@@ -69,65 +69,65 @@ def test_a_sweep_is_on_record_before_anything_is_sent(sweeps, sweep_intent, cell
     assert [cell.run for cell in found] == [None] * 3
 
 
-def test_the_same_sweep_again_has_the_same_number(sweeps, sweep_intent, cells):
-    first = sweeps.enter(sweep_intent(), cells(3))
-    assert sweeps.enter(sweep_intent(), cells(3)) == first
-    assert sweeps.enter(sweep_intent("another"), cells(3)).number == 2
-    assert sweeps.enter(sweep_intent(identity="cloud"), cells(3)).number == 3
+def test_the_same_sweep_again_has_the_same_number(sweeps, sweep_request, cells):
+    first = sweeps.enter(sweep_request(), cells(3))
+    assert sweeps.enter(sweep_request(), cells(3)) == first
+    assert sweeps.enter(sweep_request("another"), cells(3)).number == 2
+    assert sweeps.enter(sweep_request(identity="cloud"), cells(3)).number == 3
     assert sweeps.end(first.token).ended_at is not None
-    assert sweeps.enter(sweep_intent(), cells(3)).number == 1
+    assert sweeps.enter(sweep_request(), cells(3)).number == 1
     assert [sweep.number for sweep in sweeps.recent()] == [3, 2, 1]
     assert [sweep.number for sweep in sweeps.recent(limit=1)] == [3]
     assert sweeps.newest().number == 3
 
 
-def test_a_fresh_sweep_is_taken_up_until_it_has_ended(sweeps, sweep_intent, cells):
-    sweeps.enter(sweep_intent(), cells(3))
-    fresh = sweeps.enter(sweep_intent(fresh=True), cells(3))
+def test_a_fresh_sweep_is_taken_up_until_it_has_ended(sweeps, sweep_request, cells):
+    sweeps.enter(sweep_request(), cells(3))
+    fresh = sweeps.enter(sweep_request(fresh=True), cells(3))
     assert (fresh.number, fresh.fresh) == (2, True)
-    assert sweeps.enter(sweep_intent(fresh=True), cells(3)) == fresh
-    assert sweeps.enter(sweep_intent(), cells(3)) == fresh
+    assert sweeps.enter(sweep_request(fresh=True), cells(3)) == fresh
+    assert sweeps.enter(sweep_request(), cells(3)) == fresh
     ended = sweeps.end(fresh.token)
     assert sweeps.end(fresh.token) == ended
-    assert sweeps.enter(sweep_intent(fresh=True), cells(3)).number == 3
-    assert sweeps.enter(sweep_intent(), cells(3)).number == 3
+    assert sweeps.enter(sweep_request(fresh=True), cells(3)).number == 3
+    assert sweeps.enter(sweep_request(), cells(3)).number == 3
 
 
-def test_a_fresh_sweep_that_is_taken_up_asks_for_what_it_asked_for(sweeps, history, sweep_intent, cells):
+def test_a_fresh_sweep_that_is_taken_up_asks_for_what_it_asked_for(sweeps, history, sweep_request, cells):
     """Its seeds were drawn when it was begun: others, drawn for taking it up, would begin it again."""
-    fresh = sweeps.enter(sweep_intent(fresh=True), cells(2, "drawn"), seeds={"a": 1})
-    again = sweeps.enter(sweep_intent(fresh=True), cells(2, "drawn-again"), seeds={"a": 2, "b": 3})
+    fresh = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn"), seeds={"a": 1})
+    again = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn-again"), seeds={"a": 2, "b": 3})
     assert again == fresh
     assert [cell.key for cell in sweeps.cells(fresh.token)] == ["drawn1", "drawn2"]
     assert history.seeds.of(["a", "b"]) == {"a": 1}
 
 
-def test_what_enter_would_find_can_be_asked(sweeps, sweep_intent, cells):
+def test_what_enter_would_find_can_be_asked(sweeps, sweep_request, cells):
     assert sweeps.same("sandbox", "sk", fresh=False) is None
-    first = sweeps.enter(sweep_intent(), cells(1))
+    first = sweeps.enter(sweep_request(), cells(1))
     assert sweeps.same("sandbox", "sk", fresh=False) == first
     assert sweeps.same("cloud", "sk", fresh=False) is None
     assert sweeps.same("sandbox", "sk", fresh=True) is None
-    fresh = sweeps.enter(sweep_intent(fresh=True), cells(1))
+    fresh = sweeps.enter(sweep_request(fresh=True), cells(1))
     assert sweeps.same("sandbox", "sk", fresh=True) == fresh
     sweeps.end(fresh.token)
     assert sweeps.same("sandbox", "sk", fresh=True) is None
 
 
-def test_entered_again_it_takes_the_newest_headers_and_order(sweeps, sweep_intent, cells, intent, history):
+def test_entered_again_it_takes_the_newest_headers_and_order(sweeps, sweep_request, cells, intent, history):
     """A sweep typed with its values in another order is the same sweep, and its cells keep their runs."""
-    first = sweeps.enter(sweep_intent(spec={"layout": {"x": "cfg"}}), cells(3))
+    first = sweeps.enter(sweep_request(spec={"layout": {"x": "cfg"}}), cells(3))
     record = history.claim(intent("k1", cell=(first.token, 1))).record
     turned = [(number, at, *cells(3)[3 - number][2:]) for number, at, _, _ in cells(3)]
-    again = sweeps.enter(sweep_intent(spec={"layout": {"x": "seed"}}), turned)
+    again = sweeps.enter(sweep_request(spec={"layout": {"x": "seed"}}), turned)
     assert (again.number, again.spec) == (1, {"layout": {"x": "seed"}})
     assert [cell.key for cell in sweeps.cells(first.token)] == ["k3", "k2", "k1"]
     assert linked(sweeps, first) == {3: record.number}
 
 
-def test_a_picture_among_the_params_is_kept_by_its_content(sweeps, sweep_intent):
+def test_a_picture_among_the_params_is_kept_by_its_content(sweeps, sweep_request):
     picture = InputImage("photo.png", "ab" * 32, bytes)
-    sweep = sweeps.enter(sweep_intent(), [(1, (0,), {"10::image": picture, "3::seed": 2**64 - 1}, "k")])
+    sweep = sweeps.enter(sweep_request(), [(1, (0,), {"10::image": picture, "3::seed": 2**64 - 1}, "k")])
     (cell,) = sweeps.cells(sweep.token)
     assert cell.params == {"10::image": {"picture": "photo.png", "sha256": "ab" * 32}, "3::seed": 2**64 - 1}
 
@@ -148,8 +148,8 @@ def test_a_claim_for_a_cell_links_it(history, enter, intent, ended):
     assert history.sweeps.cell(sweep.token, 5) is None
 
 
-def test_a_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_intent, cells, intent):
-    sweep = sweeps.enter(sweep_intent(), cells(1))
+def test_a_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_request, cells, intent):
+    sweep = sweeps.enter(sweep_request(), cells(1))
     first = history.claim(intent("k1", cell=(sweep.token, 1))).record
     history.move(first.token, Status.FAILED)
     second = history.claim(intent("k1", cell=(sweep.token, 1))).record
@@ -157,9 +157,9 @@ def test_a_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_in
     assert sweeps.cell(sweep.token, 1).run == second
 
 
-def test_runs_are_set_for_many_cells_at_once(sweeps, sweep_intent, cells, ended):
+def test_runs_are_set_for_many_cells_at_once(sweeps, sweep_request, cells, ended):
     runs = {n: ended(f"k{n}", Status.SUCCESS) for n in (1, 3)}
-    sweep = sweeps.enter(sweep_intent(), cells(3))
+    sweep = sweeps.enter(sweep_request(), cells(3))
     sweeps.set_cells(sweep.token, {n: run.token for n, run in runs.items()})
     assert linked(sweeps, sweep) == {1: 1, 3: 2}
     sweeps.set_cell(sweep.token, 3, runs[1].token)
@@ -225,7 +225,7 @@ def test_a_peek_says_what_a_claim_would_say_and_writes_nothing(history, sweeps, 
 
 
 def test_a_peek_takes_what_a_dead_kernel_was_sending_for_unknown(history, sweeps, intent, home):
-    dead = Owner(home / "locks")
+    dead = ProcessLock(home / "locks")
     record = history.claim(intent("k", owner=dead.name)).record
     assert sweeps.peek(["k"])["k"].kind == "joined"
     dead.release()
@@ -252,34 +252,34 @@ def test_a_key_asked_for_twice_is_answered_once(sweeps, ended):
 # -- names and references -----------------------------------------------------------------------------------------
 
 
-def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_intent, cells, intent):
+def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_request, cells, intent):
     run = history.claim(intent("a", name="best")).record
-    sweep = sweeps.enter(sweep_intent(name="best"), cells(1))
+    sweep = sweeps.enter(sweep_request(name="best"), cells(1))
     assert sweep.name == "best"
     assert (history.by_name("best"), sweeps.by_name("best")) == (None, sweep)
     history.name(run.token, "best")
     assert (history.by_name("best").token, sweeps.by_name("best")) == (run.token, None)
     assert sweeps.name(sweep.token, "best").number == 1
     assert (history.by_name("best"), sweeps.by_name("best").number) == (None, 1)
-    assert sweeps.enter(sweep_intent(name="other"), cells(1)).name == "other"
+    assert sweeps.enter(sweep_request(name="other"), cells(1)).name == "other"
     assert sweeps.by_name("best").name == "other"  # the earlier name still means it
     assert sweeps.by_name("nobody") is None
 
 
-def test_a_word_that_can_be_no_name_is_refused_before_anything(sweeps, sweep_intent, cells):
+def test_a_word_that_can_be_no_name_is_refused_before_anything(sweeps, sweep_request, cells):
     for name in ("s3", "last", "two words"):
         with pytest.raises(RefError, match="can't be a name"):
-            sweeps.enter(sweep_intent(name=name), cells(1))
+            sweeps.enter(sweep_request(name=name), cells(1))
     assert sweeps.newest() is None
-    sweep = sweeps.enter(sweep_intent(), cells(1))
+    sweep = sweeps.enter(sweep_request(), cells(1))
     with pytest.raises(RefError, match="can't be a name"):
         sweeps.name(sweep.token, "r1")
     with pytest.raises(HistoryError, match="no such sweep"):
         sweeps.name("nobody", "best")
 
 
-def test_sweeps_are_found_by_token_and_number(sweeps, sweep_intent, cells):
-    sweep = sweeps.enter(sweep_intent(), cells(1))
+def test_sweeps_are_found_by_token_and_number(sweeps, sweep_request, cells):
+    sweep = sweeps.enter(sweep_request(), cells(1))
     assert sweeps.get(sweep.token) == sweeps.by_number(1) == sweep
     assert sweeps.get("nobody") is None
     assert sweeps.by_number(2) is None
@@ -290,11 +290,11 @@ def test_sweeps_are_found_by_token_and_number(sweeps, sweep_intent, cells):
 
 
 @pytest.fixture
-def found(library, sweep_intent, cells, intent):
+def found(library, sweep_request, cells, intent):
     """r1 by itself, s1 `bottles` of three cells with runs r2 and r3 for the first two, r4 by itself."""
     history = library.history
     history.claim(intent("alone"))
-    sweep = history.sweeps.enter(sweep_intent(name="bottles"), cells(3))
+    sweep = history.sweeps.enter(sweep_request(name="bottles"), cells(3))
     for n in (1, 2):
         record = history.claim(intent(f"k{n}", cell=(sweep.token, n))).record
     history.move(record.token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0), PictureRecord(1, "12:3", 0)])
@@ -399,9 +399,9 @@ def test_drawn_seeds_are_remembered_until_they_are_drawn_afresh(history):
     assert seeds.settle({}) == {}
 
 
-def test_a_new_sweep_brings_its_seeds(history, sweeps, sweep_intent, cells):
+def test_a_new_sweep_brings_its_seeds(history, sweeps, sweep_request, cells):
     history.seeds.keep({"a": 1, "b": 1})
-    sweeps.enter(sweep_intent(fresh=True), cells(1), seeds={"a": 2})
+    sweeps.enter(sweep_request(fresh=True), cells(1), seeds={"a": 2})
     assert history.seeds.of(["a", "b"]) == {"a": 2, "b": 1}
 
 
@@ -425,12 +425,12 @@ def test_two_who_draw_at_once_go_on_with_the_same_seeds(history):
 # -- many ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_intent, intent):
+def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_request, intent):
     text = "beautiful scenery nature glass bottle landscape, purple galaxy bottle, " * 5
     many = [(n, (n // 40, n % 40), {"3::cfg": n / 2, "6::text": text, "3::seed": n}, f"key{n}") for n in range(1, 1001)]
 
-    sweep = sweeps.enter(sweep_intent(), many)
-    assert sweeps.enter(sweep_intent(), many) == sweep
+    sweep = sweeps.enter(sweep_request(), many)
+    assert sweeps.enter(sweep_request(), many) == sweep
     with history._store.write() as connection:  # a claim each would take a second of the test
         for number, _, _, key in many:
             connection.execute(
@@ -461,10 +461,10 @@ def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_intent, intent
 # -- several processes --------------------------------------------------------------------------------------------
 
 ENTER = """
-from comflowy_nb.database.sweep_rows import SweepIntent
+from comflowy_nb.database.sweep_rows import SweepRequest
 
-def sweep_intent(key, **changes):
-    return SweepIntent(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
+def sweep_request(key, **changes):
+    return SweepRequest(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
                        workflow_id="w", key=key, spec={}, **changes)
 
 cells = [(n, (n - 1,), {"3::seed": n}, f"k{n}") for n in range(1, 301)]
@@ -485,7 +485,7 @@ def test_two_kernels_that_enter_a_sweep_at_once_share_it(home, start, fresh):
 say("ready")
 sys.stdin.readline()
 for n in range(20):
-    want = sweep_intent(f"sweep{{n}}", fresh={fresh})
+    want = sweep_request(f"sweep{{n}}", fresh={fresh})
     sweep = history.sweeps.enter(want, cells)
     say(sweep.number, sweep.token, sweep.token == want.token)
 sys.stdin.readline()
@@ -510,7 +510,7 @@ def test_two_kernels_share_the_cells_of_a_sweep(home, start):
         + """
 say("ready")
 sys.stdin.readline()
-sweep = history.sweeps.enter(sweep_intent("same"), cells[:60])
+sweep = history.sweeps.enter(sweep_request("same"), cells[:60])
 from dataclasses import replace
 kinds = [history.claim(replace(intent(key), cell=(sweep.token, number))).kind for number, _, _, key in cells[:60]]
 say(*kinds)
@@ -529,7 +529,7 @@ sys.stdin.readline()
     tell(processes)
 
 
-def test_killed_while_it_enters_a_sweep_nothing_is_there(home, start, sweep_intent):
+def test_killed_while_it_enters_a_sweep_nothing_is_there(home, start, sweep_request):
     """A sweep is whole or not at all: half of its cells would be a grid with holes that nobody fills."""
     code = (
         ENTER
@@ -537,7 +537,7 @@ def test_killed_while_it_enters_a_sweep_nothing_is_there(home, start, sweep_inte
 from comflowy_nb.database import sweeps as sweeps_store
 real = sweeps_store.put_cells
 sweeps_store.put_cells = lambda *args: (real(*args), die())
-history.sweeps.enter(sweep_intent("k"), cells, seeds={"a": 1})
+history.sweeps.enter(sweep_request("k"), cells, seeds={"a": 1})
 """
     )
     process = start(code)
@@ -547,13 +547,13 @@ history.sweeps.enter(sweep_intent("k"), cells, seeds={"a": 1})
     assert history.remarks == ()
     assert history.sweeps.newest() is None
     assert history.seeds.get("a") is None
-    sweep = history.sweeps.enter(sweep_intent("k"), [(1, (0,), {}, "k1")])
+    sweep = history.sweeps.enter(sweep_request("k"), [(1, (0,), {}, "k1")])
     assert (sweep.number, sweep.count) == (1, 1)
     history.close()
 
 
 def test_killed_after_it_entered_a_sweep_all_cells_are_there(home, start):
-    process = start(ENTER + 'history.sweeps.enter(sweep_intent("k", fresh=True), cells); die()')
+    process = start(ENTER + 'history.sweeps.enter(sweep_request("k", fresh=True), cells); die()')
     process.communicate(timeout=60)
     history = History.open(home)
     sweep = history.sweeps.same("sandbox", "k", fresh=True)
@@ -567,7 +567,7 @@ def test_killed_in_the_middle_of_a_fresh_sweep_its_cells_know_their_runs(home, s
         ENTER
         + """
 from dataclasses import replace
-sweep = history.sweeps.enter(sweep_intent("k", fresh=True), cells[:3])
+sweep = history.sweeps.enter(sweep_request("k", fresh=True), cells[:3])
 token = history.claim(replace(intent("k1"), cell=(sweep.token, 1)), fresh=True).record.token
 history.move(token, Status.RUNNING, service_run_id="77")
 history.move(token, Status.SUCCESS)
@@ -587,7 +587,7 @@ history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
     history.close()
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_sweep(history, sweeps, sweep_intent, cells, monkeypatch):
+def test_a_full_disk_is_told_and_leaves_no_half_sweep(history, sweeps, sweep_request, cells, monkeypatch):
     real = history._store._take
 
     def take():
@@ -597,12 +597,12 @@ def test_a_full_disk_is_told_and_leaves_no_half_sweep(history, sweeps, sweep_int
 
     monkeypatch.setattr(history._store, "_take", take)
     with pytest.raises(HistoryError, match="the disk is full"):
-        sweeps.enter(sweep_intent(), [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)])
+        sweeps.enter(sweep_request(), [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)])
     monkeypatch.undo()
     assert sweeps.newest() is None
 
 
-def test_the_token_is_of_whoever_entered_first(sweeps, sweep_intent, cells):
-    wanted = sweep_intent(token=str(uuid.uuid4()))
+def test_the_token_is_of_whoever_entered_first(sweeps, sweep_request, cells):
+    wanted = sweep_request(token=str(uuid.uuid4()))
     assert sweeps.enter(wanted, cells(1)).token == wanted.token
-    assert sweeps.enter(sweep_intent(), cells(1)).token == wanted.token
+    assert sweeps.enter(sweep_request(), cells(1)).token == wanted.token

@@ -11,7 +11,7 @@ from faulty_server import FaultyServer, choose, reply
 from PIL import Image
 
 from comflowy_nb.client import Client
-from comflowy_nb.database.process_locks import Owner
+from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.library import open_library
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret
@@ -97,6 +97,6 @@ class ScriptedSandbox(ScriptedApi):
     def connect(self) -> Client:
         """A client that takes it for the sandbox of its home folder."""
         library = open_library()
-        owner = Owner(library.locks)
+        owner = ProcessLock(library.locks)
         service = Comflowy(self.url, key=Secret("k"), identity="sandbox", label="sandbox", kind="sandbox")
         return Client(service, library, owner)

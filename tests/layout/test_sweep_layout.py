@@ -12,7 +12,7 @@ from comflowy_nb.layout.sweep_layout import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import PAGE_PX
 from comflowy_nb.layout.text_and_grid import LINE_PX
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
-from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, SeedWish, expand
+from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, SeedWord, expand
 
 NOWHERE = {"x": None, "y": None, "z": None}
 LONG = "beautiful scenery nature glass bottle landscape, {} bottle, at {}"
@@ -117,7 +117,7 @@ def test_what_holds_for_all_cells_stands_in_the_title():
     swept = sweep_of(
         axis("3::cfg", [1, 2]),
         fixed={"3::steps": 20, "6::text": LONG.format("x", "y")},
-        seeds=(SeedWish(("3::seed",), "random"),),
+        seeds=(SeedWord(("3::seed",), "random"),),
         set_params=("3::steps", "6::text", "3::cfg", "3::seed"),
     )
     _, sheet = place(swept)

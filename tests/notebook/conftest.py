@@ -141,7 +141,7 @@ def sandbox(shell, shared_home, monkeypatch, cell, handles):
 
 
 class Folder:
-    """A images' folder that runs can be made in."""
+    """A folder of images that runs can be made in."""
 
     def __init__(self, root):
         self.root = root

@@ -28,8 +28,8 @@ from comflowy_nb.notebook.display.views import RunView
 from comflowy_nb.notebook.form.controls import SelectionControl
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.planner import Sweeper
-from comflowy_nb.tracking.submit import Entrance
+from comflowy_nb.sweeps.planner import SweepPlanner
+from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.workflow.fields import read_field
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
@@ -289,7 +289,9 @@ def test_an_interrupt_before_the_cell_waits_is_one_all_the_same(home_server, com
     assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}
 
 
-@pytest.mark.parametrize(("owner", "what"), [(Entrance, "run default seed=7"), (Sweeper, "sweep default seed=1..8")])
+@pytest.mark.parametrize(
+    ("owner", "what"), [(Submitter, "run default seed=7"), (SweepPlanner, "sweep default seed=1..8")]
+)
 def test_an_interrupt_while_it_is_sent_is_one_all_the_same(home_server, comfy, monkeypatch, owner, what):
     comfy.wait_at("3", 1)
     real = owner.enter

@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.services.base import Status
-from comflowy_nb.sweeps.cell_states import Look, chosen_images, look_of
+from comflowy_nb.sweeps.cell_states import CellState, cell_state_of, chosen_images
 
 
 def test_images_take_the_place_of_words(swept, axis):
     sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
-    assert look_of(sweep.cells[0]).kind == "images"
-    assert look_of(sweep.cells[0]) == look_of(sweep.cells[0]), "what looks alike is painted once"
-    assert look_of(sweep.cells[0], image=1) == Look("odd", "success", "no such image")
+    assert cell_state_of(sweep.cells[0]).kind == "images"
+    assert cell_state_of(sweep.cells[0]) == cell_state_of(sweep.cells[0]), "what looks alike is painted once"
+    assert cell_state_of(sweep.cells[0], image=1) == CellState("odd", "success", "no such image")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_images_take_the_place_of_words(swept, axis):
     ],
 )
 def test_what_has_no_image_says_why(swept, axis, end, kind, word):
-    look = look_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
+    look = cell_state_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
     assert (look.kind, look.word) == (kind, word)
     if end is Status.FAILED:
         assert look.detail == "no luck with 1"
@@ -31,9 +31,9 @@ def test_what_has_no_image_says_why(swept, axis, end, kind, word):
 
 def test_what_is_not_sent_waits_only_while_somebody_sends(swept, axis):
     sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
-    assert look_of(sweep.cells[1]).word == "not sent"
+    assert cell_state_of(sweep.cells[1]).word == "not sent"
     sweep.is_sent_elsewhere = True
-    assert look_of(sweep.cells[1]).word == "waiting"
+    assert cell_state_of(sweep.cells[1]).word == "waiting"
 
 
 def test_one_of_several_images_is_chosen(swept, axis):

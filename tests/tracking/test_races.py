@@ -9,13 +9,13 @@ import pytest
 from scripted_api import RUN, ScriptedSandbox
 from waiting import wait_until
 
-from comflowy_nb.scheduler import Interrupted
+from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.services.base import Event, Progress, Status
 from comflowy_nb.services.comflowy.outputs import read_outputs
-from comflowy_nb.sweeps.planner import Sweeper
-from comflowy_nb.tracking import poll_schedule as asking
-from comflowy_nb.tracking.poll_rule import Pace
-from comflowy_nb.tracking.submit import Entrance
+from comflowy_nb.sweeps.planner import SweepPlanner
+from comflowy_nb.tracking import poll_schedule
+from comflowy_nb.tracking.poll_rule import PollRule
+from comflowy_nb.tracking.submit import Submitter
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -37,10 +37,10 @@ def cancelling():
 
 def test_a_word_of_the_end_that_comes_while_it_is_asked_about_is_heeded(client, api, tracker, monkeypatch):
     """The answer on its way said `running`, and made the next question one of half a minute later."""
-    monkeypatch.setattr(asking, "live_wait_s", lambda *_args, **_options: None)
-    monkeypatch.setattr(asking, "IDLE_WAIT_S", 1000.0)
-    monkeypatch.setattr(asking.Asking, "first_due_s", lambda self: self.answered_s + 0.05)
-    monkeypatch.setattr(Pace, "next_wait_s", lambda *_args, **_options: 1000.0)
+    monkeypatch.setattr(poll_schedule, "live_wait_s", lambda *_args, **_options: None)
+    monkeypatch.setattr(poll_schedule, "IDLE_WAIT_S", 1000.0)
+    monkeypatch.setattr(poll_schedule.PollSchedule, "first_due_s", lambda self: self.answered_s + 0.05)
+    monkeypatch.setattr(PollRule, "next_wait_s", lambda *_args, **_options: 1000.0)
     real, told = tracker.service.check, []
 
     def check(run_id):
@@ -83,14 +83,14 @@ def test_a_place_in_the_queue_that_was_read_before_it_began_wipes_nothing(cancel
 def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client, api, monkeypatch):
     """It was taken up again by the next fresh one, which then sent nothing."""
     api.words = []
-    real = Entrance.enter
+    real = Submitter.enter
 
     def enter(self, *args, **options):
         claim, run = real(self, *args, **options)
         wait_until(lambda: run.record.is_settled)
         return claim, run
 
-    monkeypatch.setattr(Entrance, "enter", enter)
+    monkeypatch.setattr(Submitter, "enter", enter)
     first = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=60)
     wait_until(lambda: not first.is_sending)
     second = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=60)
@@ -100,7 +100,7 @@ def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client
 
 def test_a_cell_on_its_way_is_cancelled_with_the_others(cancelling, monkeypatch):
     """A thread had taken it and not yet attached its run: it went on, and cost."""
-    real, sweeps = Entrance.enter, []
+    real, sweeps = Submitter.enter, []
 
     def enter(self, *args, **options):
         claim, run = real(self, *args, **options)
@@ -108,7 +108,7 @@ def test_a_cell_on_its_way_is_cancelled_with_the_others(cancelling, monkeypatch)
         sweeps[0].cancel()
         return claim, run
 
-    monkeypatch.setattr(Entrance, "enter", enter)
+    monkeypatch.setattr(Submitter, "enter", enter)
     sweeps.append(cancelling.sweep("img2img", {"3::seed": [1, 2, 3]}, wait=False, window=1))
     sweeps[0].wait(60)
     assert sweeps[0].status_counts() == {"cancelled": 1, "not sent": 2}
@@ -127,8 +127,8 @@ def interrupted(real):
 
 
 def test_an_interrupt_while_a_run_is_sent_tells_of_the_run(cancelling, monkeypatch):
-    monkeypatch.setattr(Entrance, "enter", interrupted(Entrance.enter))
-    with pytest.raises(Interrupted) as caught:
+    monkeypatch.setattr(Submitter, "enter", interrupted(Submitter.enter))
+    with pytest.raises(DeferredInterrupt) as caught:
         cancelling.submit("img2img", {"3::seed": 1})
     run = caught.value.result.run
     run.wait(60)
@@ -137,8 +137,8 @@ def test_an_interrupt_while_a_run_is_sent_tells_of_the_run(cancelling, monkeypat
 
 
 def test_an_interrupt_while_a_sweep_begins_tells_of_the_sweep(cancelling, monkeypatch):
-    monkeypatch.setattr(Sweeper, "enter", interrupted(Sweeper.enter))
-    with pytest.raises(Interrupted) as caught:
+    monkeypatch.setattr(SweepPlanner, "enter", interrupted(SweepPlanner.enter))
+    with pytest.raises(DeferredInterrupt) as caught:
         cancelling.sweep("img2img", {"3::seed": [1, 2, 3]}, window=1)
     sweep = caught.value.result
     sweep.wait(60)

@@ -11,7 +11,7 @@ from comflowy_nb.errors import FieldError, RefError
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
-from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Setting, draw_seed, resolve, settings_from_mapping
+from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Setting, generate_seed, resolve, settings_from_mapping
 
 
 def line(workflow, text, **options):
@@ -289,9 +289,9 @@ def test_random_draws_a_seed_and_tells_it(workflow):
 def test_a_drawn_seed_is_within_its_field_and_what_a_browser_holds(workflow):
     assert LARGEST_DRAWN_SEED == 2**53 - 1
     small = workflow.fields["12::noise_seed"]
-    assert all(0 <= draw_seed(small, small.id) <= 1000 for _ in range(200))
-    assert len({draw_seed(None, "3::seed") for _ in range(20)}) == 20
-    assert all(draw_seed(None, "3::seed") <= 2**53 - 1 for _ in range(200))
+    assert all(0 <= generate_seed(small, small.id) <= 1000 for _ in range(200))
+    assert len({generate_seed(None, "3::seed") for _ in range(20)}) == 20
+    assert all(generate_seed(None, "3::seed") <= 2**53 - 1 for _ in range(200))
 
 
 def test_every_execution_draws_anew(workflow):

@@ -11,9 +11,9 @@ from comflowy_nb.notebook.commands.start_from import say_left_out, start
 from comflowy_nb.notebook.commands.sweep import run_times
 from comflowy_nb.notebook.display.bundles import paragraph
 from comflowy_nb.notebook.display.views import wait_drawing
-from comflowy_nb.scheduler import Interrupted
+from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.services.base import Status
-from comflowy_nb.tracking.outcome_errors import error_of
+from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import Setting
 
@@ -64,13 +64,13 @@ def run(session: Session, request: Request) -> Run | Sweep:
     except RunHeld as held:
         session.view(held.run, how="shown").finish()
         raise
-    except Interrupted as interrupt:
+    except DeferredInterrupt as interrupt:
         raise _end(session, client, show(interrupt.result)) from None
     if not _wait(session, client, request, lambda: show(submitted)):
         return submitted.run
     if "save" in request.options and submitted.run.status is Status.SUCCESS:
         save_named(session, submitted.run, request.options["save"])
-    error = error_of(submitted.run)
+    error = error_for_status(submitted.run)
     if error is not None:
         raise error
     return submitted.run

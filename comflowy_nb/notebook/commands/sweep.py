@@ -13,11 +13,11 @@ from comflowy_nb.notebook.commands.start_from import start, sweep_to_start_from
 from comflowy_nb.notebook.display.bundles import paragraph
 from comflowy_nb.notebook.display.views import wait_drawing
 from comflowy_nb.notebook.session import sweep_key
-from comflowy_nb.scheduler import Interrupted
+from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.services.base import Status
 from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.plan import needs_permit
-from comflowy_nb.sweeps.sweep import raise_unless_whole
+from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import Setting
 
@@ -160,14 +160,14 @@ def _sweep(
             base=base,
             on_plan=say_plan,
         )
-    except Interrupted as interrupt:
+    except DeferredInterrupt as interrupt:
         raise _end(session, client, session.sweep_view(interrupt.result, **shown)) from None
     if not _wait(session, client, request, lambda: session.sweep_view(swept, **shown)):
         return swept
     if "save" in options and any(cell.status is Status.SUCCESS for cell in swept.cells):
         save_sweep_named(session, swept, options["save"])
     if options.get("strict"):
-        raise_unless_whole(swept)
+        raise_for_failures(swept)
     return swept
 
 

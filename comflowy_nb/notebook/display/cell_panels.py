@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from comflowy_nb.layout.captions import Tone
-    from comflowy_nb.sweeps.cell_states import Look, LookKind
+    from comflowy_nb.sweeps.cell_states import CellState, CellStateKind
 
 __all__ = ["draw_panel"]
 
-_COLOURS: Mapping[LookKind, tuple[str, str, str]] = {  # fill, edge, ink of the word
+_COLOURS: Mapping[CellStateKind, tuple[str, str, str]] = {  # fill, edge, ink of the word
     "waiting": ("#f7f8fa", "#e6e9ed", "#8d939c"),
     "live": ("#f2f8fd", "#cfe3f5", "#1b6fb8"),
     "bad": ("#fdf3f2", "#f0cfcc", "#b3261e"),
@@ -38,7 +38,7 @@ _SMALL_PX = 100  # below this the letters are smaller
 
 
 @lru_cache(maxsize=256)
-def draw_panel(look: Look, size: tuple[int, int], scale: int) -> Image.Image:
+def draw_panel(look: CellState, size: tuple[int, int], scale: int) -> Image.Image:
     """The panel of a state, `size` in CSS pixels; not to be changed, since equal ones are one."""
     width, height = size[0] * scale, size[1] * scale
     panel = _plate(look.kind, (width, height), scale).copy()
@@ -72,7 +72,7 @@ def draw_panel(look: Look, size: tuple[int, int], scale: int) -> Image.Image:
     return panel
 
 
-def _count_lines(look: Look, room: float, measure: object, tone: Tone, most: int) -> int:
+def _count_lines(look: CellState, room: float, measure: object, tone: Tone, most: int) -> int:
     """How many of the lines are those of the state itself."""
     return len(wrap([Part(look.word, tone)], room, measure, max_lines=min(2, most))) if look.word else 0  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def _draw_bar(draw: ImageDraw.ImageDraw, fraction: float, place: tuple[float, fl
 
 
 @lru_cache(maxsize=32)
-def _plate(kind: LookKind, size: tuple[int, int], scale: int) -> Image.Image:
+def _plate(kind: CellStateKind, size: tuple[int, int], scale: int) -> Image.Image:
     """A rectangle with round corners, smooth ones."""
     fill, edge, _ = _COLOURS[kind]
     large = Image.new("RGB", (size[0] * _SMOOTH, size[1] * _SMOOTH), "white")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.layout.captions import Tone
-    from comflowy_nb.layout.text_and_grid import Box, Words
+    from comflowy_nb.layout.text_and_grid import Box, TextRun
 
 __all__ = [
     "DRAWING",
@@ -68,7 +68,7 @@ _NO_GLYPH = "\N{WHITE SQUARE}"
 
 def draw_figure(
     size: tuple[int, int],
-    words: Iterable[Words],
+    words: Iterable[TextRun],
     *,
     scale: int,  # 1 or 2
     paper: Image.Image | None = None,

@@ -106,7 +106,7 @@ def status_line(
     if note:
         phrases.append(((note, "odd"),))
     progress = run.progress
-    news = (record.status, record.service_word, progress.node if progress else None, run.trouble, note)
+    news = (record.status, record.service_status, progress.node if progress else None, run.trouble, note)
     preview = progress.preview if progress is not None and record.status is Status.RUNNING else None
     images = [output.state for output in record.outputs]
     return StatusLine(tuple(phrases), fraction, repr((*news, images)), preview)
@@ -114,7 +114,7 @@ def status_line(
 
 def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], float | None]:
     record, progress = run.record, run.progress
-    word = record.service_word if record.service_word and record.status is Status.RUNNING else str(record.status)
+    word = record.service_status if record.service_status and record.status is Status.RUNNING else str(record.status)
     doing = f"{word} {_doing(progress)}".rstrip() if record.status is Status.RUNNING else word
     phrases: list[Phrase] = [
         (*_who(record), (f"on {record.service}", "muted")),

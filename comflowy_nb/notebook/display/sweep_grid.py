@@ -17,7 +17,7 @@ from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw
 from comflowy_nb.notebook.display.run_grid import Grid
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
-from comflowy_nb.sweeps.cell_states import Look, chosen_images, look_of
+from comflowy_nb.sweeps.cell_states import CellState, cell_state_of, chosen_images
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SweepPainting:
         self._page_number = page
         self._page: SweepPage | None = None
         self._sizes: set[tuple[tuple[int, int], ...]] = set()  # of the images of a cell
-        self._looks: dict[int, Look] = {}
+        self._looks: dict[int, CellState] = {}
         self._slots: dict[int, Slot] = {}
         self._paper = Image.new("RGB", (1, 1))
 
@@ -101,7 +101,7 @@ class SweepPainting:
         with DRAWING:
             cells = self._sweep.cells
             changed = [cells[number - 1] for number in numbers] if numbers is not None else cells
-            looks = {cell.number: look_of(cell, node=self._node, image=self._image) for cell in changed}
+            looks = {cell.number: cell_state_of(cell, node=self._node, image=self._image) for cell in changed}
             found = {self._sizes_of(cells[number - 1]) for number, look in looks.items() if look.images}
             sizes = self._sizes | {each for each in found if each}
             is_new = self._page is None or (sizes != self._sizes and self._outgrows(sizes))
@@ -169,7 +169,7 @@ class SweepPainting:
             self._paint_thumb(thumb)
         for number in self._slots:
             cell = self._sweep.cells[number - 1]
-            look = self._looks.setdefault(number, look_of(cell, node=self._node, image=self._image))
+            look = self._looks.setdefault(number, cell_state_of(cell, node=self._node, image=self._image))
             self._paint(cell, look)
 
     def _paint_thumb(self, thumb: Thumb) -> None:
@@ -195,7 +195,7 @@ class SweepPainting:
         chosen = {one.index for one in chosen_images(cell.run.record.images, node=self._node, image=self._image)}
         return [image for image in cell.run.images if image.record.index in chosen]
 
-    def _paint(self, cell: SweepCell, look: Look) -> None:
+    def _paint(self, cell: SweepCell, look: CellState) -> None:
         slot, scale = self._slots[cell.number], self.scale
         box = (slot.width, slot.height)
         corner = (slot.x * scale, slot.y * scale)
@@ -216,14 +216,14 @@ class SweepPainting:
         record, scale = image.record, self.scale
         box = (max(1, size[0] // scale), max(1, size[1] // scale))
         if record.state == "expected":
-            return draw_panel(Look("live", "fetching"), box, scale)
+            return draw_panel(CellState("live", "fetching"), box, scale)
         try:
             return read_image(self._source(image, max(size)), size)
         except (ComflowyError, OSError) as error:
             why = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
             if record.state == "kept" and record.error:
-                return draw_panel(Look("odd", "kept, not shown", record.error), box, scale)
-            return draw_panel(Look("bad", "missing", record.error or why), box, scale)
+                return draw_panel(CellState("odd", "kept, not shown", record.error), box, scale)
+            return draw_panel(CellState("bad", "missing", record.error or why), box, scale)
 
     def _source(self, image: RunImage, side: int) -> Path:
         """What to draw from: originals for four cells or fewer, else the thumbnail made when the image came."""

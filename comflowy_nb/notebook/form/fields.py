@@ -30,7 +30,7 @@ from comflowy_nb.notebook.form.seed_control import SeedControl
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown
-from comflowy_nb.workflow.values import draw_seed
+from comflowy_nb.workflow.values import generate_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -184,7 +184,7 @@ class FormBody:
             if isinstance(control, SeedControl):
                 was_used = key in used and used[key] == self._values.get(key)
                 field = workflow.fields.get(key) or control.field
-                control.advance(was_used=was_used, draw=lambda field=field, key=key: draw_seed(field, key))
+                control.advance(was_used=was_used, draw=lambda field=field, key=key: generate_seed(field, key))
                 self._read(key)
 
     def close(self) -> None:

@@ -14,10 +14,10 @@ from comflowy_nb.notebook.display.sanitize import plain
 from comflowy_nb.notebook.display.views import wait_drawing
 from comflowy_nb.notebook.form.fields import FormBody
 from comflowy_nb.notebook.form.run_entries import Taken
-from comflowy_nb.notebook.form.run_history import Reel
+from comflowy_nb.notebook.form.run_history import FormHistory
 from comflowy_nb.notebook.form.static_html import static_form
 from comflowy_nb.notebook.widget_versions import TOOLTIP, view_of
-from comflowy_nb.scheduler import Timetable
+from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.workflow.syntax.write_cell import write_cell
 from comflowy_nb.workflow.values import Setting
 
@@ -63,7 +63,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self.client = client
         self.workflow = workflow
         self._taking = threading.RLock()  # a kernel may bring callbacks on several threads
-        self._work = Timetable("comflowy-form", workers=1)  # sends in the order of the clicks
+        self._work = Scheduler("comflowy-form", workers=1)  # sends in the order of the clicks
         self._taken: list[Taken] = []  # and not sent yet
         self._clicked_s = float("-inf")
         self._clicked_with: object = None
@@ -74,7 +74,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             open_run=client.open_image,
             has_graph=workflow.graph is not None,
         )
-        self._reel = Reel(
+        self._reel = FormHistory(
             client,
             workflow,
             viewer=viewer,

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Reel"]
+__all__ = ["FormHistory"]
 
 SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 
 
-class Reel:
+class FormHistory:
     """What a form has sent, and the widgets that show it: a status line, the filmstrip, and a place for images.
 
     Parameters

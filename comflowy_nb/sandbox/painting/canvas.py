@@ -23,7 +23,7 @@ OVERSAMPLING: Final = 2  # painted at twice the canvas and averaged down: the an
 
 
 @dataclass(frozen=True, slots=True)
-class Easel:
+class Canvas:
     """A canvas to paint on, `OVERSAMPLING` times finer than it will be kept.
 
     Parameters
@@ -48,7 +48,7 @@ class Easel:
     kept: dict[object, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, height: int, width: int) -> Easel:
+    def of(cls, height: int, width: int) -> Canvas:
         rows, columns = height * OVERSAMPLING, width * OVERSAMPLING
         aspect = width / height
         down = (np.arange(rows, dtype=np.float32) + 0.5) / rows
@@ -60,12 +60,12 @@ class Easel:
     def shape(self) -> tuple[int, int]:
         return self.x.shape[0], self.x.shape[1]
 
-    def part(self, top: int, bottom: int, left: int, right: int) -> Easel:
+    def part(self, top: int, bottom: int, left: int, right: int) -> Canvas:
         """A piece of the canvas, or of what lies beyond its edges, as an easel of its own, with noise of its own."""
         down = (np.arange(top, bottom, dtype=np.float32) + 0.5) * self.pixel
         across = (np.arange(left, right, dtype=np.float32) + 0.5 - self.shape[1] / 2) * self.pixel
         x, y = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
-        return Easel(x, y, x.shape[1] / x.shape[0], self.unit, self.pixel)
+        return Canvas(x, y, x.shape[1] / x.shape[0], self.unit, self.pixel)
 
     @property
     def vignette(self) -> Plane:

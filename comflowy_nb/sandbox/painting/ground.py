@@ -10,14 +10,14 @@ from comflowy_nb.sandbox.painting.canvas import cover, glow, mix, rgb, smooth
 from comflowy_nb.sandbox.painting.skies import LAMP_X
 
 if TYPE_CHECKING:
-    from comflowy_nb.sandbox.painting.canvas import Easel, Paint, Plane
+    from comflowy_nb.sandbox.painting.canvas import Canvas, Paint, Plane
     from comflowy_nb.sandbox.painting.palettes import Palette
 
 
 class Ground:
     """A painting in progress, from far to near."""
 
-    def __init__(self, easel: Easel, palette: Palette) -> None:
+    def __init__(self, easel: Canvas, palette: Palette) -> None:
         self.easel = easel
         self.palette = palette
         self.alpha: Plane = np.zeros(easel.shape, dtype=np.float32)

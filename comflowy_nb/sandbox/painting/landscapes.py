@@ -13,7 +13,7 @@ from comflowy_nb.sandbox.painting.ground import Ground
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.sandbox.painting.canvas import Easel, Paint, Plane
+    from comflowy_nb.sandbox.painting.canvas import Canvas, Paint, Plane
     from comflowy_nb.sandbox.painting.palettes import Palette
 
 
@@ -37,7 +37,7 @@ LANDS: Final = (
 )
 
 
-def paint_land(easel: Easel, land: Land, palette: Palette) -> tuple[Plane, Paint]:
+def paint_land(easel: Canvas, land: Land, palette: Palette) -> tuple[Plane, Paint]:
     """Coverage (h, w), the same in every light, and colours (3, h, w)."""
     scene = Ground(easel, palette)
     _LANDS[land.name](scene)

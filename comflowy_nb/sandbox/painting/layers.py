@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from comflowy_nb.sandbox.engine.latents import SCALE
-from comflowy_nb.sandbox.painting.canvas import OVERSAMPLING, Easel, average_down, mix
+from comflowy_nb.sandbox.painting.canvas import OVERSAMPLING, Canvas, average_down, mix
 from comflowy_nb.sandbox.painting.landscapes import LANDS, paint_land
 from comflowy_nb.sandbox.painting.palettes import PALETTES
 from comflowy_nb.sandbox.painting.skies import paint_sky
@@ -50,7 +50,7 @@ class Silhouette:
 def paint_layers(canvas: tuple[int, int], style: Style) -> Layers:
     """Paint everything there is on a canvas of some height and width."""
     height, width = canvas
-    easel = Easel.of(height, width)
+    easel = Canvas.of(height, width)
     skies = [(k, name, paint_sky(easel, name, p)) for k, p in enumerate(PALETTES) for name in p.skies]
     covers, lands = [], []
     for land in LANDS:
@@ -67,7 +67,7 @@ def paint_layers(canvas: tuple[int, int], style: Style) -> Layers:
     )
 
 
-def _paint_silhouette(easel: Easel, index: int, canvas: tuple[int, int], style: Style) -> Silhouette:
+def _paint_silhouette(easel: Canvas, index: int, canvas: tuple[int, int], style: Style) -> Silhouette:
     """A subject, painted once for every look and light."""
     subject = SUBJECTS[index]
     part, (down, across) = stand(easel, subject)
@@ -91,7 +91,7 @@ def _flatten(paint: Array, style: Style) -> Array:
 
 def paint_example(path: Path) -> None:
     """Paint the image that is always there to load, 512x512: a balloon over the sea, in a light of its own."""
-    easel = Easel.of(256, 256)
+    easel = Canvas.of(256, 256)
     palette = replace(PALETTES[0], middle=PALETTES[1].middle, horizon=PALETTES[1].horizon, haze=PALETTES[1].haze)
     land = next(land for land in LANDS if land.name == "cliffs")
     subject = next(subject for subject in SUBJECTS if subject.name == "balloon")

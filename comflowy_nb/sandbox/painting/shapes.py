@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from comflowy_nb.sandbox.painting.canvas import Easel, Paint, Plane
+    from comflowy_nb.sandbox.painting.canvas import Canvas, Paint, Plane
     from comflowy_nb.sandbox.painting.palettes import Palette
 
 
@@ -24,7 +24,7 @@ class Figure:
     Distances are signed, inside negative, in figure heights.
     """
 
-    def __init__(self, easel: Easel, cx: float, foot: float, size: float, palette: Palette) -> None:
+    def __init__(self, easel: Canvas, cx: float, foot: float, size: float, palette: Palette) -> None:
         self.easel = easel
         self.palette = palette
         self.u: Plane = (easel.x - np.float32(cx)) / np.float32(size)

@@ -11,7 +11,7 @@ from comflowy_nb.sandbox.painting.canvas import WHITE, cover, glow, mix, ramp, r
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.sandbox.painting.canvas import Easel, Paint, Plane
+    from comflowy_nb.sandbox.painting.canvas import Canvas, Paint, Plane
     from comflowy_nb.sandbox.painting.palettes import Palette
 
 HORIZON: Final = 0.62
@@ -30,7 +30,7 @@ SKY_TAGS: Final[dict[str, dict[str, float]]] = {
 }
 
 
-def paint_sky(easel: Easel, kind: str, palette: Palette) -> Paint:
+def paint_sky(easel: Canvas, kind: str, palette: Palette) -> Paint:
     """The whole canvas as sky; what land will hide is painted all the same."""
     height = np.clip(easel.y / HORIZON, 0, 1)
     stops = [(0, palette.zenith), (0.55, palette.middle), (1, palette.horizon)]
@@ -41,7 +41,7 @@ def paint_sky(easel: Easel, kind: str, palette: Palette) -> Paint:
     return np.clip(_SKIES[kind](easel, palette, sky), 0, 1)
 
 
-def stars(easel: Easel, seed: int, count: int, *, inside: Plane | None = None, size: float = 1.0) -> Plane:
+def stars(easel: Canvas, seed: int, count: int, *, inside: Plane | None = None, size: float = 1.0) -> Plane:
     """Points of light of many magnitudes; the brightest have a cross. `inside` says how likely each place is."""
     rng = np.random.Generator(np.random.PCG64(seed))
     rows, columns = easel.shape
@@ -66,16 +66,16 @@ def stars(easel: Easel, seed: int, count: int, *, inside: Plane | None = None, s
     return light
 
 
-def _high(easel: Easel) -> Plane:
+def _high(easel: Canvas) -> Plane:
     """Where stars show: fading towards the horizon."""
     return smooth(HORIZON, 0.3, easel.y)
 
 
-def _lamp(easel: Easel, palette: Palette) -> Plane:
+def _lamp(easel: Canvas, palette: Palette) -> Plane:
     return np.asarray(np.hypot(easel.x - LAMP_X * easel.aspect, easel.y - palette.lamp_y))
 
 
-def _cloud(easel: Easel, seed: int, cells: float, stretch: float, amount: float) -> tuple[Plane, Plane]:
+def _cloud(easel: Canvas, seed: int, cells: float, stretch: float, amount: float) -> tuple[Plane, Plane]:
     """How thick clouds are, and how much light falls on them from above."""
     field = easel.noise(seed, cells, octaves=5, stretch=stretch, gain=0.55)
     depth = smooth(-amount, 1.6 - amount, field)
@@ -84,7 +84,7 @@ def _cloud(easel: Easel, seed: int, cells: float, stretch: float, amount: float)
     return depth, np.clip(0.5 + 0.55 * (below - field), 0, 1)
 
 
-def _sun(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _sun(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     reach = _lamp(easel, palette)
     angle = np.arctan2(easel.y - palette.lamp_y, easel.x - LAMP_X * easel.aspect)
     rays = 0.5 + 0.5 * np.sin(angle * 11 + 2 * np.sin(angle * 3))
@@ -95,7 +95,7 @@ def _sun(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return mix(sky, mix(palette.lamp, WHITE, 0.6), cover(reach - 0.062, 0.012))
 
 
-def _clouds(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _clouds(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     if palette.is_night:
         sky = glow(sky, palette.lamp, 0.8 * stars(easel, 31, 90) * _high(easel))
     lit = mix(palette.light, palette.lamp, 0.55)
@@ -109,7 +109,7 @@ def _clouds(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return sky
 
 
-def _cirrus(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _cirrus(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     veil = easel.noise(51, 4.5, octaves=5, stretch=5, gain=0.6)
     fan = smooth(-0.1, 1.9, veil) * smooth(0.66, 0.3, easel.y) * 0.85
     sky = mix(sky, mix(palette.horizon, palette.lamp, 0.45), fan)
@@ -117,7 +117,7 @@ def _cirrus(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return mix(sky, mix(palette.horizon, palette.light, 0.7), 0.6 * low)
 
 
-def _rainbow(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _rainbow(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     sky = mix(sky, palette.haze, 0.25)
     sky = _clouds(easel, palette, sky)
     radius = np.hypot(easel.x + 0.12 * easel.aspect, (easel.y - HORIZON - 0.1) * 1.0)
@@ -128,7 +128,7 @@ def _rainbow(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return mix(sky, np.clip(bow * 0.8 + 0.25, 0, 1), 0.62 * strength)
 
 
-def _moon(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _moon(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     reach = _lamp(easel, palette)
     sky = glow(sky, palette.lamp, 0.85 * stars(easel, 61, 80) * _high(easel))
     sky = glow(sky, palette.lamp, 0.5 * np.exp(-reach * 7) + 0.2 * np.exp(-reach * 2.5))
@@ -140,7 +140,7 @@ def _moon(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return mix(sky, mix(palette.middle, palette.light, 0.5), 0.6 * veil)
 
 
-def _stars(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _stars(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     dust = smooth(-0.2, 2.0, easel.noise(71, 2.5, octaves=5)) * _high(easel)
     sky = mix(sky, mix(palette.middle, palette.horizon, 0.4), 0.5 * dust)
     sky = glow(sky, palette.lamp, stars(easel, 72, 260) * _high(easel))
@@ -151,7 +151,7 @@ def _stars(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return glow(sky, WHITE, tail**1.5 * np.exp(-((beside / (0.0022 + 0.003 * tail)) ** 2)))
 
 
-def _galaxy(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _galaxy(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     """The Milky Way, rising from the lower left."""
     bend = 0.05 * easel.noise(81, 2, octaves=3)
     beside = easel.x * 0.62 / max(0.8, easel.aspect) + (easel.y - 0.27) * 0.78 + bend
@@ -167,7 +167,7 @@ def _galaxy(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return glow(sky, palette.lamp, np.maximum(crowd * 0.9, stars(easel, 86, 110)) * _high(easel))
 
 
-def _nebula(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _nebula(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     """Glowing gas, and a spiral galaxy in it."""
     gas = easel.noise(91, 2.2, octaves=6, gain=0.58)
     fold = easel.noise(92, 3.0, octaves=5, gain=0.55)
@@ -180,7 +180,7 @@ def _nebula(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return spiral(easel, sky, (-0.17 * easel.aspect, 0.25, 0.2), palette.lamp)
 
 
-def spiral(easel: Easel, below: Paint, place: tuple[float, float, float], light: Paint) -> Paint:
+def spiral(easel: Canvas, below: Paint, place: tuple[float, float, float], light: Paint) -> Paint:
     """A two-armed galaxy seen at an angle; `place` is x, y and radius."""
     cx, cy, size = place
     dx, dy = (easel.x - np.float32(cx)) / np.float32(size), (easel.y - np.float32(cy)) / np.float32(size)
@@ -196,7 +196,7 @@ def spiral(easel: Easel, below: Paint, place: tuple[float, float, float], light:
     return glow(below, light, np.exp(-((radius / 0.14) ** 2)) + 0.4 * np.exp(-radius * 5))
 
 
-def _aurora(easel: Easel, palette: Palette, sky: Paint) -> Paint:
+def _aurora(easel: Canvas, palette: Palette, sky: Paint) -> Paint:
     sky = glow(sky, palette.lamp, 0.9 * stars(easel, 101, 170) * _high(easel))
     rays = np.broadcast_to(easel.noise(102, 30, octaves=3, gain=0.8)[easel.shape[0] // 2], easel.shape)
     for seed, base, reach, green, strength in (
@@ -214,7 +214,7 @@ def _aurora(easel: Easel, palette: Palette, sky: Paint) -> Paint:
     return sky
 
 
-_SKIES: Final[dict[str, Callable[[Easel, Palette, Paint], Paint]]] = {
+_SKIES: Final[dict[str, Callable[[Canvas, Palette, Paint], Paint]]] = {
     "sun": _sun,
     "clouds": _clouds,
     "cirrus": _cirrus,

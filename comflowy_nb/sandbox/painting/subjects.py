@@ -15,7 +15,7 @@ from comflowy_nb.sandbox.painting.shapes import Figure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from comflowy_nb.sandbox.painting.canvas import Easel, Paint, Plane
+    from comflowy_nb.sandbox.painting.canvas import Canvas, Paint, Plane
     from comflowy_nb.sandbox.painting.palettes import Palette
 
 Box: TypeAlias = "tuple[slice, slice]"
@@ -176,7 +176,7 @@ SUBJECTS: Final = (
 )
 
 
-def stand(easel: Easel, subject: Subject) -> tuple[Easel, Box]:
+def stand(easel: Canvas, subject: Subject) -> tuple[Canvas, Box]:
     """A piece of the easel large enough for a subject in the middle, and where on the kept canvas it is.
 
     The box may reach over the edges of the canvas: all of a subject is painted, wherever it will stand.
@@ -192,7 +192,7 @@ def stand(easel: Easel, subject: Subject) -> tuple[Easel, Box]:
     ]
 
 
-def paint_subject(part: Easel, subject: Subject, look: str, palette: Palette) -> tuple[Plane, Paint]:
+def paint_subject(part: Canvas, subject: Subject, look: str, palette: Palette) -> tuple[Plane, Paint]:
     """Coverage (h, w), the same for every look and light, and colours (3, h, w), on a subject's piece of the easel."""
     figure = Figure(part, 0.0, subject.foot, subject.size * part.unit, palette)
     subject.paint(figure, look)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TOKEN_LIFE_S", "Door", "new_key"]
+__all__ = ["TOKEN_LIFE_S", "ApiKeyCheck", "new_key"]
 
 TOKEN_LIFE_S = 600.0
 _TOKENS_MAX = 1000
@@ -26,7 +26,7 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
-class Door:
+class ApiKeyCheck:
     """Gives tokens for the key, and knows the tokens it gave."""
 
     def __init__(self, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:

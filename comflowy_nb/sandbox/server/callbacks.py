@@ -17,7 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Courier", "Couriers", "is_loopback_url"]
+__all__ = ["WebhookQueue", "WebhookSender", "is_loopback_url"]
 
 _CONNECT_S = 1.0
 _ANSWER_S = 2.0
@@ -50,7 +50,7 @@ class _Letter:
     is_step: bool = False  # progress that newer progress makes worthless
 
 
-class Couriers:
+class WebhookQueue:
     """One for each run that has an address on loopback; the rest are not delivered."""
 
     def __init__(self) -> None:
@@ -58,8 +58,8 @@ class Couriers:
         self._client = AsyncHTTPClient(force_instance=True, max_clients=100)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def engage(self, run_id: str, callbacks: Mapping[str, str]) -> Courier:
-        return Courier(self, run_id, callbacks)
+    def engage(self, run_id: str, callbacks: Mapping[str, str]) -> WebhookSender:
+        return WebhookSender(self, run_id, callbacks)
 
     async def post(self, url: str, body: Mapping[str, Any]) -> int:
         """The status of the receiver's answer; 0 for none."""
@@ -77,7 +77,7 @@ class Couriers:
         except Exception:  # noqa: BLE001 - whatever the receiver does is its own affair
             return 0
 
-    def start(self, courier: Courier) -> None:
+    def start(self, courier: WebhookSender) -> None:
         task = asyncio.create_task(courier.deliver())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -88,10 +88,10 @@ class Couriers:
         self._client.close()
 
 
-class Courier:
+class WebhookSender:
     """Delivers the news of one run."""
 
-    def __init__(self, couriers: Couriers, run_id: str, callbacks: Mapping[str, str]) -> None:
+    def __init__(self, couriers: WebhookQueue, run_id: str, callbacks: Mapping[str, str]) -> None:
         self._couriers = couriers
         self._run_id = run_id
         self._result_url = _usable(callbacks.get("on_result_url"))

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from tornado.httputil import HTTPServerRequest
 
-    from comflowy_nb.sandbox.server.auth import Door
+    from comflowy_nb.sandbox.server.auth import ApiKeyCheck
     from comflowy_nb.sandbox.server.paths import Places
     from comflowy_nb.sandbox.server.run_queue import Runs
     from comflowy_nb.sandbox.server.run_store import Store
-    from comflowy_nb.sandbox.server.worker_pool import Crew
+    from comflowy_nb.sandbox.server.worker_pool import WorkerPool
 
 __all__ = ["MIB", "House", "Nowhere", "Refusal", "Route", "read_json", "read_object"]
 
@@ -34,9 +34,9 @@ MIB = 1024 * 1024
 class House:
     """What the routes work with."""
 
-    door: Door
+    door: ApiKeyCheck
     runs: Runs
-    crew: Crew
+    crew: WorkerPool
     store: Store
     places: Places
     port: int

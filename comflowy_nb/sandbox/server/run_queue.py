@@ -17,10 +17,10 @@ from comflowy_nb.sandbox.server.workflows import graph_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from comflowy_nb.sandbox.server.callbacks import Courier, Couriers
+    from comflowy_nb.sandbox.server.callbacks import WebhookQueue, WebhookSender
     from comflowy_nb.sandbox.server.paths import Places
     from comflowy_nb.sandbox.server.run_store import Store
-    from comflowy_nb.sandbox.server.worker_pool import Crew, Worker
+    from comflowy_nb.sandbox.server.worker_pool import Worker, WorkerPool
 
 __all__ = ["CANCELLED", "Cancelling", "Runs"]
 
@@ -40,7 +40,7 @@ class Cancelling(StrEnum):
 @dataclass(slots=True)
 class _Live:
     saved: SavedRun
-    courier: Courier
+    courier: WebhookSender
     state: State = State.WAITING
     worker: Worker | None = None
     cancel_asked: bool = False
@@ -56,7 +56,9 @@ class Runs:
         This server's own address, for the image addresses in callbacks.
     """
 
-    def __init__(self, *, store: Store, crew: Crew, couriers: Couriers, places: Places, base_url: str) -> None:
+    def __init__(
+        self, *, store: Store, crew: WorkerPool, couriers: WebhookQueue, places: Places, base_url: str
+    ) -> None:
         self._store = store
         self._crew = crew
         self._couriers = couriers

@@ -15,14 +15,14 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from comflowy_nb.sandbox.server.api import BODY_MAX_BYTES, make_application
-from comflowy_nb.sandbox.server.auth import Door, new_key
-from comflowy_nb.sandbox.server.callbacks import Couriers
+from comflowy_nb.sandbox.server.auth import ApiKeyCheck, new_key
+from comflowy_nb.sandbox.server.callbacks import WebhookQueue
 from comflowy_nb.sandbox.server.lifetime import OneRunsAlready, Usage, hold_lock
 from comflowy_nb.sandbox.server.paths import Address, Places, home_folder
 from comflowy_nb.sandbox.server.routes import House
 from comflowy_nb.sandbox.server.run_queue import Runs
 from comflowy_nb.sandbox.server.run_store import Store, StoreError
-from comflowy_nb.sandbox.server.worker_pool import Crew, count_cores
+from comflowy_nb.sandbox.server.worker_pool import WorkerPool, count_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,11 +98,13 @@ async def _serve(
     _heed_signals(ending)
     port = sockets[0].getsockname()[1]
     address = Address(f"http://{_HOST}:{port}", key, os.getpid())
-    crew = Crew(places, size=count_cores())
-    couriers = Couriers()
+    crew = WorkerPool(places, size=count_cores())
+    couriers = WebhookQueue()
     runs = Runs(store=store, crew=crew, couriers=couriers, places=places, base_url=address.url)
     usage = Usage(places.client_locks)
-    house = House(door=Door(key), runs=runs, crew=crew, store=store, places=places, port=port, on_stay=usage.stay)
+    house = House(
+        door=ApiKeyCheck(key), runs=runs, crew=crew, store=store, places=places, port=port, on_stay=usage.stay
+    )
     server = HTTPServer(
         make_application(house),
         max_body_size=BODY_MAX_BYTES,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.sandbox.server.paths import Places
 
-__all__ = ["Crew", "Worker", "count_cores"]
+__all__ = ["Worker", "WorkerPool", "count_cores"]
 
 # One worker renders on one core: threads of their own would only make the runs wait for one another.
 _ONE_THREAD = (
@@ -76,7 +76,7 @@ class Worker:
         return self.process
 
 
-class Crew:
+class WorkerPool:
     """All workers.
 
     Parameters

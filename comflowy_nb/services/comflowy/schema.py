@@ -19,7 +19,7 @@ from comflowy_nb.settings import Secret
 
 __all__ = [
     "CheckData",
-    "Flaw",
+    "SchemaError",
     "read_check",
     "read_confirmed",
     "read_described",
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class SchemaError:
     """What was wrong with an answer, in words; the service's own may repeat a secret, so they are not in the repr."""
 
     text: str = field(repr=False)
@@ -97,35 +97,35 @@ class _Uploaded(msgspec.Struct):
     subfolder: str = ""
 
 
-def _decode(body: bytes, shape: type[T]) -> T | Flaw:
+def _decode(body: bytes, shape: type[T]) -> T | SchemaError:
     if not body.strip():
-        return Flaw("the answer is empty")
+        return SchemaError("the answer is empty")
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        return Flaw(f"wrong answer: {error}")
+        return SchemaError(f"wrong answer: {error}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = "a web page" if body.lstrip()[:1] == b"<" else "no JSON"
-        return Flaw(f"the answer is {kind}")
+        return SchemaError(f"the answer is {kind}")
 
 
-def _decode_success(body: bytes, shape: type[T]) -> T | Flaw:
+def _decode_success(body: bytes, shape: type[T]) -> T | SchemaError:
     """An answer of the form `{success: true, data}`."""
     success = _decode(body, _Success)
-    if isinstance(success, Flaw):
+    if isinstance(success, SchemaError):
         return success
     if not success.success:
-        return Flaw(said(body) or "it says success: false and no more", said_no=True)
+        return SchemaError(said(body) or "it says success: false and no more", said_no=True)
     return _decode(body, shape)
 
 
-def read_token(body: bytes) -> Secret | Flaw:
+def read_token(body: bytes) -> Secret | SchemaError:
     """The token, whether at the top as documented or under `data` as in the other answers."""
     refused = refusal(body)
     if refused is not None:
-        return Flaw(refused, said_no=True)
+        return SchemaError(refused, said_no=True)
     answer = _decode(body, _Token)
-    if isinstance(answer, Flaw):
+    if isinstance(answer, SchemaError):
         inner = _parse(body)
         data = inner.get("data") if isinstance(inner, dict) else None
         token = data.get("access_token") if isinstance(data, dict) else None
@@ -134,13 +134,13 @@ def read_token(body: bytes) -> Secret | Flaw:
         answer = _Token(token)
     token = answer.access_token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        return Flaw("wrong answer: the access_token is no token - at `$.access_token`")
+        return SchemaError("wrong answer: the access_token is no token - at `$.access_token`")
     return Secret(token)
 
 
-def read_check(body: bytes) -> CheckData | Flaw:
+def read_check(body: bytes) -> CheckData | SchemaError:
     answer = _decode_success(body, _Check)
-    return answer if isinstance(answer, Flaw) else answer.data
+    return answer if isinstance(answer, SchemaError) else answer.data
 
 
 def read_run_id(body: bytes) -> str | None:
@@ -174,25 +174,25 @@ def refusal(body: bytes) -> str | None:
     return said(body)
 
 
-def read_confirmed(body: bytes) -> bool | Flaw:
+def read_confirmed(body: bytes) -> bool | SchemaError:
     """Whether an answer to `cancel` confirms it."""
     answer = _decode_success(body, _Confirmed)
-    if isinstance(answer, Flaw):
+    if isinstance(answer, SchemaError):
         return False if answer.said_no else answer
     return not (isinstance(answer.data, dict) and answer.data.get("cancelled") is False)
 
 
-def read_published(body: bytes) -> list[Published] | Flaw:
+def read_published(body: bytes) -> list[Published] | SchemaError:
     answer = _decode_success(body, _Workflows)
-    if isinstance(answer, Flaw):
+    if isinstance(answer, SchemaError):
         return answer
     return [Published(workflow.id, workflow.name or workflow.id) for workflow in answer.data]
 
 
-def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]] | Flaw:
+def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]] | SchemaError:
     """Field id, description, title of its node, class of its node."""
     answer = _decode_success(body, _Described)
-    if isinstance(answer, Flaw):
+    if isinstance(answer, SchemaError):
         return answer
     nodes = answer.data.nodes or {}
     described = []
@@ -202,13 +202,13 @@ def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]
     return described
 
 
-def read_name(body: bytes) -> str | Flaw:
+def read_name(body: bytes) -> str | SchemaError:
     """The name under which an uploaded image can be used as a value."""
     answer = _decode(body, _Uploaded)
-    if isinstance(answer, Flaw):
+    if isinstance(answer, SchemaError):
         return answer
     if not answer.name:
-        return Flaw("wrong answer: the name is empty - at `$.name`")
+        return SchemaError("wrong answer: the name is empty - at `$.name`")
     return f"{answer.subfolder}/{answer.name}" if answer.subfolder else answer.name
 
 

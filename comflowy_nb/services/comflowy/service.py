@@ -137,7 +137,7 @@ class Comflowy:
                 raise ServiceError(f"{self.label} has no Comflowy API at its address; is the address right?")
             raise self._error_of_status(answer, "key")
         token = _flaw_of(answer) or wire.read_token(answer.body)
-        if isinstance(token, wire.Flaw):
+        if isinstance(token, wire.SchemaError):
             text = masked(token.text, (self._key,))
             if token.said_no:
                 raise AuthError(f"{self.label} refused the key: {text}; %comflowy login asks for another")
@@ -158,7 +158,9 @@ class Comflowy:
             answer = send(self._tokens.renew(token))
         return answer
 
-    def _ask(self, method: str, path: str, read: Callable[[bytes], T | wire.Flaw], *, what: str, **options: Any) -> T:
+    def _ask(
+        self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], *, what: str, **options: Any
+    ) -> T:
         """One read: one attempt, but for a token renewed once.
 
         Raises
@@ -174,11 +176,11 @@ class Comflowy:
             raise error_of(answer, self.label)
         return answer
 
-    def _read(self, answer: Answer, read: Callable[[bytes], T | wire.Flaw], *, what: str) -> T:
+    def _read(self, answer: Answer, read: Callable[[bytes], T | wire.SchemaError], *, what: str) -> T:
         if not answer.is_ok:
             raise self._error_of_status(answer, what)
         found = _flaw_of(answer) or read(answer.body)
-        if isinstance(found, wire.Flaw):
+        if isinstance(found, wire.SchemaError):
             raise AnswerError(f"{self.label} gave no usable answer: {masked(found.text, self._secrets)}")
         return found
 
@@ -311,7 +313,7 @@ class Comflowy:
     def last_graph(self) -> None:
         """None: the service does not tell what it ran."""
 
-    def _published(self, path: str, read: Callable[[bytes], T | wire.Flaw]) -> T | None:
+    def _published(self, path: str, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
         """What a service publishes of its own accord; None where it does not.
 
         Elsewhere than on the sandbox the route is not documented: a web page, a 401 or a 500 there describes no
@@ -324,15 +326,15 @@ class Comflowy:
         except NotFoundError:
             return None
 
-    def _found(self, answer: Answer, read: Callable[[bytes], T | wire.Flaw]) -> T | None:
+    def _found(self, answer: Answer, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
         if answer.status == 429:
             raise self._error_of_status(answer, "workflow")
         found = read(answer.body) if answer.is_ok and not answer.flaw else None
-        return None if isinstance(found, wire.Flaw) else found
+        return None if isinstance(found, wire.SchemaError) else found
 
-    def _patiently(self, method: str, path: str, read: Callable[[bytes], T | wire.Flaw], **options: Any) -> T:
+    def _patiently(self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], **options: Any) -> T:
         return retried(lambda: self._ask(method, path, read, **options), self._closing)
 
 
-def _flaw_of(answer: Answer) -> wire.Flaw | None:
-    return wire.Flaw(answer.flaw) if answer.flaw else None
+def _flaw_of(answer: Answer) -> wire.SchemaError | None:
+    return wire.SchemaError(answer.flaw) if answer.flaw else None

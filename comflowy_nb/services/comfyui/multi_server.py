@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["Several"]
+__all__ = ["ComfyUICluster"]
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class _Server:
         self.is_away = False
 
 
-class Several:
+class ComfyUICluster:
     """Servers that a person gave one name.
 
     Each is asked about its own runs; a run's id is of our making, so it is found wherever it is.

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from comflowy_nb.services.base import Output, Problem, Snapshot, Status
 from comflowy_nb.services.comflowy.outputs import by_number, limited
-from comflowy_nb.services.comflowy.schema import Flaw
+from comflowy_nb.services.comflowy.schema import SchemaError
 from comflowy_nb.services.http.error_text import read_problem
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class QueueState:
         return len(self.running) + self.pending.index(prompt_id)
 
 
-def read_queue(body: bytes) -> QueueState | Flaw:
+def read_queue(body: bytes) -> QueueState | SchemaError:
     """The answer of `GET /queue`. Pending items come in heap order; their numbers say which is next."""
     found = _object(body)
-    if isinstance(found, Flaw):
+    if isinstance(found, SchemaError):
         return found
     lists = found.get("queue_running"), found.get("queue_pending")
     if not all(isinstance(each, list) for each in lists):
-        return Flaw("wrong answer: it lists no queue")
+        return SchemaError("wrong answer: it lists no queue")
     running, pending = ([item for item in each if _is_item(item)] for each in lists)  # type: ignore[union-attr]
     pending.sort(key=lambda item: item[0])
     return QueueState(tuple(item[1] for item in running), tuple(item[1] for item in pending))
@@ -55,26 +55,26 @@ def _is_item(item: object) -> bool:
     return isinstance(item, list) and len(item) >= 2 and isinstance(item[0], (int, float)) and isinstance(item[1], str)
 
 
-def read_entry(body: bytes, prompt_id: str) -> dict[str, Any] | Flaw | None:
+def read_entry(body: bytes, prompt_id: str) -> dict[str, Any] | SchemaError | None:
     """The entry of a run in an answer of `GET /history/...`; None where it is not there."""
     found = _object(body)
-    if isinstance(found, Flaw):
+    if isinstance(found, SchemaError):
         return found
     entry = found.get(prompt_id)
     if entry is None:
         return None
     if not isinstance(entry, dict) or not isinstance(entry.get("status"), dict):
-        return Flaw("wrong answer: the history does not say how it ended")
+        return SchemaError("wrong answer: the history does not say how it ended")
     return entry
 
 
-def _object(body: bytes) -> dict[str, Any] | Flaw:
+def _object(body: bytes) -> dict[str, Any] | SchemaError:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         kind = "a web page" if body.lstrip()[:1] == b"<" else "no JSON"
-        return Flaw(f"the answer is {kind}" if body.strip() else "the answer is empty")
-    return found if isinstance(found, dict) else Flaw("wrong answer: it is no object")
+        return SchemaError(f"the answer is {kind}" if body.strip() else "the answer is empty")
+    return found if isinstance(found, dict) else SchemaError("wrong answer: it is no object")
 
 
 def snapshot_of(

@@ -87,27 +87,27 @@ class Routes:
 
     # -- within -------------------------------------------------------------------------------------------------
 
-    def _get(self, path: str, read: Callable[[bytes], T | wire.Flaw], *, what: str, **options: Any) -> T:
+    def _get(self, path: str, read: Callable[[bytes], T | wire.SchemaError], *, what: str, **options: Any) -> T:
         return self._read(self._http.exchange("GET", path, max_bytes=MAX_ANSWER_BYTES, **options), read, what)
 
     def _post(self, path: str, body: Mapping[str, Any], what: str) -> None:
         self._read(self._http.exchange("POST", path, body=body), bytes, what)
 
-    def _read(self, answer: Answer | Failure, read: Callable[[bytes], T | wire.Flaw], what: str) -> T:
+    def _read(self, answer: Answer | Failure, read: Callable[[bytes], T | wire.SchemaError], what: str) -> T:
         if isinstance(answer, Failure):
             raise error_of(answer, self._label)
         if not answer.is_ok:
             refused = error_of_proxy(answer.status, self._label)
             raise refused or error_of_status(answer, self._label, what, hide=self._secrets)
-        found = wire.Flaw(answer.flaw) if answer.flaw else read(answer.body)
-        if isinstance(found, wire.Flaw):
+        found = wire.SchemaError(answer.flaw) if answer.flaw else read(answer.body)
+        if isinstance(found, wire.SchemaError):
             raise AnswerError(f"{self._label} gave no usable answer: {masked(found.text, self._secrets)}")
         return found
 
 
-def read_object(body: bytes) -> dict[str, Any] | wire.Flaw:
+def read_object(body: bytes) -> dict[str, Any] | wire.SchemaError:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        return wire.Flaw("the answer is no JSON")
-    return found if isinstance(found, dict) else wire.Flaw("wrong answer: it is no object")
+        return wire.SchemaError("the answer is no JSON")
+    return found if isinstance(found, dict) else wire.SchemaError("wrong answer: it is no object")

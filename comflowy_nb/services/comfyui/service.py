@@ -185,9 +185,9 @@ class ComfyUI:
         return self._look_for(token) or Unknown(f"{self.label} answered with status {answer.status}")
 
     def _taken(self, answer: Answer, token: str, titles: Mapping[str, str]) -> Outcome:
-        found = read_object(answer.body) if not answer.flaw else wire.Flaw(answer.flaw)
-        prompt_id = None if isinstance(found, wire.Flaw) else found.get("prompt_id")
-        if not isinstance(prompt_id, str) or isinstance(found, wire.Flaw):
+        found = read_object(answer.body) if not answer.flaw else wire.SchemaError(answer.flaw)
+        prompt_id = None if isinstance(found, wire.SchemaError) else found.get("prompt_id")
+        if not isinstance(prompt_id, str) or isinstance(found, wire.SchemaError):
             return self._look_for(token) or Unknown(f"{self.label} answered without a prompt id")
         wrong = words_of_nodes(found.get("node_errors"), titles, self._types.options)
         remark = f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None

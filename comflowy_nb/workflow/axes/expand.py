@@ -14,7 +14,7 @@ from comflowy_nb.workflow.canonical import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWish
+    from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 
 __all__ = ["even_order", "expand", "replace_words"]
 
@@ -143,7 +143,7 @@ class _Draws:
         return [dict.fromkeys(axis.fields, seed) for seed in found]
 
     def each(
-        self, wishes: Sequence[SeedWish], chosen: Sequence[tuple[Axis, AxisValue]], at: Sequence[int]
+        self, wishes: Sequence[SeedWord], chosen: Sequence[tuple[Axis, AxisValue]], at: Sequence[int]
     ) -> dict[str, int]:
         place: dict[str, Any] = {}
         for (axis, value), index in zip(chosen, at, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWish
+from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
             )
             for one in data["axes"]
         ),
-        tuple(SeedWish(tuple(one["fields"]), one["word"]) for one in data["seeds"]),
+        tuple(SeedWord(tuple(one["fields"]), one["word"]) for one in data["seeds"]),
         tuple(data["set_params"]),
         dict(data["texts"]),
     )

@@ -8,7 +8,7 @@ from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.json import axes_from_json, axes_to_json
 from comflowy_nb.workflow.axes.sweep_reader import LARGEST_SWEEP, SweepReader
-from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, Cell, SeedWish
+from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, Cell, SeedWord
 from comflowy_nb.workflow.axes.value_reader import seed_values
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.values import resolve
@@ -26,7 +26,7 @@ __all__ = [
     "Axis",
     "AxisValue",
     "Cell",
-    "SeedWish",
+    "SeedWord",
     "axes_from_json",
     "axes_to_json",
     "count_axes",

@@ -12,7 +12,7 @@ from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.syntax.expansion import expand_text
 from comflowy_nb.workflow.syntax.json_values import shown
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, Several
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues
 from comflowy_nb.workflow.syntax.selections import selections
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SweepReader(AxisReader):
             self._take_replace(setting, field_ids, written)
         elif isinstance(written, Labelled):
             self._add_values(setting, field_ids, written.pairs)
-        elif isinstance(written, Several):
+        elif isinstance(written, MultipleValues):
             self._add_values(setting, field_ids, [(None, item) for item in written.items])
         elif (word := self._seed_word(one, written)) is not None:
             self._take_seeds(setting, field_ids, word)
@@ -116,7 +116,7 @@ class SweepReader(AxisReader):
             if isinstance(opened, Labelled):
                 pairs = opened.pairs
             else:
-                pairs = [(None, item) for item in (opened.items if isinstance(opened, Several) else (opened,))]
+                pairs = [(None, item) for item in (opened.items if isinstance(opened, MultipleValues) else (opened,))]
             if not pairs:
                 self.report(setting, FieldError(f"{one.where}, {word!r}: the list is empty"))
                 continue

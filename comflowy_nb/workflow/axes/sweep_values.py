@@ -16,7 +16,7 @@ from comflowy_nb.workflow.syntax.body_blocks import read_block
 from comflowy_nb.workflow.syntax.expansion import expand_text, is_name
 from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, Several, of_python, read_flow
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, of_python, read_flow
 from comflowy_nb.workflow.syntax.multiple_values import is_number, is_range
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
@@ -70,7 +70,7 @@ def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -
 
 def _bracketed(written: Written, one: Field) -> Written:
     """The same, if it can't be a text with brackets of its own: only numbers and quoted items make that a list."""
-    if not isinstance(written, Several) or written.text is None or one.type not in _AMBIGUOUS:
+    if not isinstance(written, MultipleValues) or written.text is None or one.type not in _AMBIGUOUS:
         return written
     for item in written.items:
         sure = isinstance(item, Item) and (
@@ -114,7 +114,7 @@ def _divide_text(text: str, one: Field, namespace: Mapping[str, Any] | None, *, 
         parts = _at_commas(expand_text(text, namespace) if one.type in _NUMBERS else text)
     if len(parts) > LARGEST_AXIS:
         raise ValueError(f"{len(parts):,} values; an axis has at most {LARGEST_AXIS:,}")
-    return Several(tuple(parts)) if len(parts) > 1 else parts[0]
+    return MultipleValues(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
 def _at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:

@@ -13,7 +13,7 @@ from comflowy_nb.workflow.images import InputImage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWish"]
+__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWord"]
 
 _SHOWN = 4  # labels of a replaced axis that a notice names
 
@@ -49,7 +49,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class SeedWish:
+class SeedWord:
     """Fields that share one drawn seed: one for the whole sweep (`random`) or one for each cell (`each`)."""
 
     fields: tuple[str, ...]
@@ -66,7 +66,7 @@ class Axes:
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     axes: tuple[Axis, ...] = ()
-    seeds: tuple[SeedWish, ...] = ()
+    seeds: tuple[SeedWord, ...] = ()
     set_params: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.axes.images import label_images, open_images, pattern_in
-from comflowy_nb.workflow.axes.types import Axis, AxisValue, SeedWish
+from comflowy_nb.workflow.axes.types import Axis, AxisValue, SeedWord
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.expansion import expand, expand_text, is_name
 from comflowy_nb.workflow.syntax.json_values import text_of
-from comflowy_nb.workflow.syntax.lists import Item, Several, of_python
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, of_python
 from comflowy_nb.workflow.syntax.multiple_values import is_range
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, looks_like_range, read_range
 from comflowy_nb.workflow.syntax.selections import as_item
-from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Reader, draw_seed, tightest
+from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Reader, generate_seed, tightest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,10 +45,10 @@ class AxisReader(Reader):
         open_run: Callable[[str], InputImage] | None,
         base: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(workflow, namespace, draw_seed, open_run)
+        super().__init__(workflow, namespace, generate_seed, open_run)
         self._base = base or {}
         self._axes: list[Axis] = []
-        self._seeds: list[SeedWish] = []
+        self._seeds: list[SeedWord] = []
         self._set: list[str] = []
         self._texts: dict[str, str] = {}
 
@@ -170,9 +170,9 @@ class AxisReader(Reader):
         return [self.read_item(one, text, as_text=item.quoted or item.typed)]
 
     def _read_untyped_list(self, one: Field, written: Written) -> Any:
-        if one.type is FieldType.UNKNOWN and isinstance(written, Several) and written.text is None:
+        if one.type is FieldType.UNKNOWN and isinstance(written, MultipleValues) and written.text is None:
             return self.read_object(one, [part.value for part in written.items if isinstance(part, Item)])
-        what = "a list" if isinstance(written, Several) else "a mapping"
+        what = "a list" if isinstance(written, MultipleValues) else "a mapping"
         raise FieldError(f"{one.where}: {what} stands where one value is meant; a text of brackets is quoted")
 
     def _read_labelled(self, one: Field, written: Written) -> list[Any]:
@@ -218,7 +218,7 @@ class AxisReader(Reader):
     def _take_seeds(self, setting: Setting, field_ids: tuple[str, ...], word: str) -> None:
         kind, numbered, digits = word.partition("#")
         if not numbered:
-            self._seeds.append(SeedWish(field_ids, cast("Literal['random', 'each']", kind)))
+            self._seeds.append(SeedWord(field_ids, cast("Literal['random', 'each']", kind)))
             return
         where = self.field(field_ids[0]).where
         if len(digits) > 9:

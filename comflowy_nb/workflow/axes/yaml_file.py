@@ -30,7 +30,7 @@ from comflowy_nb.workflow.axes.images import read_image
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.files.bounded import MAX_YAML_BYTES, bounded_yaml, read_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, Several
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues
 from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class _FileReader:
             return Labelled(tuple((key, self._written(part)) for key, (_, part) in self._pairs(node).items()))
         if isinstance(node, SequenceNode):
             typed = self._text[node.start_mark.index : node.end_mark.index] if node.flow_style else None
-            return Several(tuple(self._written(part) for part in node.value), typed)
+            return MultipleValues(tuple(self._written(part) for part in node.value), typed)
         if not node.style and _WHOLE_FLOAT.fullmatch(node.value):
             return Item(float(node.value), typed=True, where=self._where(node))
         return Item(node.value, quoted=bool(node.style), where=self._where(node))

@@ -16,7 +16,7 @@ from comflowy_nb.workflow.syntax.body_texts import (
     without_comments,
 )
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, Several, read_flow
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, read_flow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["read_block"]
 
 
-def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False) -> Several | Labelled | None:
+def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False) -> MultipleValues | Labelled | None:
     """The list or the mapping that the lines below a key are; None if they are the lines of one value.
 
     Parameters
@@ -61,7 +61,7 @@ def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False)
                 f"{shown(odd)} stands in a list, whose items each begin with '- ' (a longer one goes on further to the "
                 "right); a text of several lines stands below a | or >"
             )
-        return Several(tuple(_item(head[1:].strip(BLANK), below, is_text=is_text) for head, below in parts))
+        return MultipleValues(tuple(_item(head[1:].strip(BLANK), below, is_text=is_text) for head, below in parts))
     return _mapping(parts, is_text=is_text, is_mapping=is_mapping)
 
 

@@ -15,7 +15,7 @@ from comflowy_nb.workflow.syntax.json_values import rounded, shown
 from comflowy_nb.workflow.syntax.line import SPACE, flow_end, flow_quote_end
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
-__all__ = ["Item", "Labelled", "Several", "Written", "of_python", "read_flow"]
+__all__ = ["Item", "Labelled", "MultipleValues", "Written", "of_python", "read_flow"]
 
 _NAME = re.compile(r"\{\{?[^\W\d]\w*\}?\}")
 _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
@@ -36,7 +36,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Several:
+class MultipleValues:
     """A list. `text` is what was typed if it stood in brackets, where it may have been meant as a text."""
 
     items: tuple[Written, ...]
@@ -50,10 +50,10 @@ class Labelled:
     pairs: tuple[tuple[str, Written], ...]
 
 
-Written: TypeAlias = Item | Several | Labelled
+Written: TypeAlias = Item | MultipleValues | Labelled
 
 
-def read_flow(text: str) -> Several | Labelled | None:
+def read_flow(text: str) -> MultipleValues | Labelled | None:
     """The list `[a, b]` or the mapping `{label: value}` that a text is as a whole; None if it is neither.
 
     Raises
@@ -68,7 +68,7 @@ def read_flow(text: str) -> Several | Labelled | None:
         return None
     if text[0] == "[":
         items = [_value(entry) for entry in entries]
-        return None if None in items else Several(tuple(item for item in items if item is not None), text)
+        return None if None in items else MultipleValues(tuple(item for item in items if item is not None), text)
     return _labelled(text, entries)
 
 
@@ -82,7 +82,7 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
     ValueError
         If it has more items than an axis can have.
     """
-    if isinstance(value, (Item, Several, Labelled)):
+    if isinstance(value, (Item, MultipleValues, Labelled)):
         return value
 
     def item(one: object) -> Item:
@@ -102,7 +102,7 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
     items = list(islice(value, LARGEST_AXIS + 1))  # some go on for ever
     if len(items) > LARGEST_AXIS:
         raise ValueError(f"a {kind} of more than {LARGEST_AXIS:,} values, the most that an axis has")
-    return Several(tuple(map(item, items)))
+    return MultipleValues(tuple(map(item, items)))
 
 
 def _entries(text: str) -> list[str] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.fields import WRAPPED
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, Several, read_flow
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, read_flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def selections(one: Field, written: Written, value_of: Callable[[Item], object])
     FieldError
         If it is a plain list, which may be one selection or an axis; the text shows both spellings.
     """
-    if isinstance(written, Several):
+    if isinstance(written, MultipleValues):
         if any(_chosen(item, value_of) is None for item in written.items):
             words = [str(item.value) if isinstance(item, Item) else "..." for item in written.items]
             listed, each = ", ".join(words), ", ".join(f"[{word}]" for word in words)

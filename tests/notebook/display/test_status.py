@@ -80,7 +80,7 @@ def test_missing_images_are_named_with_the_way_to_get_them(folder):
 
 
 def test_a_service_s_own_word_is_shown_as_it_is(folder):
-    run = folder.run(status=Status.RUNNING, service_word="warming-up")
+    run = folder.run(status=Status.RUNNING, service_status="warming-up")
     assert " - warming-up - " in status_line(run).text
 
 

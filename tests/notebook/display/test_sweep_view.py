@@ -47,13 +47,13 @@ def swept(folder):
             record=record,
         )
         if sending:
-            sweep.send_by(Sending())
+            sweep.send_by(SweepSender())
         return sweep
 
     return make
 
 
-class Sending:
+class SweepSender:
     """Who would send the cells: it goes on until told."""
 
     is_sending = True

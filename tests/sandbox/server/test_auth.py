@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comflowy_nb.sandbox.server.auth import TOKEN_LIFE_S, Door, new_key
+from comflowy_nb.sandbox.server.auth import TOKEN_LIFE_S, ApiKeyCheck, new_key
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 
 def test_token_is_good_until_its_time_is_over():
     clock = Clock()
-    door = Door("the key", clock=clock)
+    door = ApiKeyCheck("the key", clock=clock)
     token = door.token_for("the key")
     assert door.admits(f"Bearer {token}")
     assert door.admits(f"bearer {token}")
@@ -27,13 +27,13 @@ def test_token_is_good_until_its_time_is_over():
 
 
 def test_many_tokens_push_out_the_oldest_only():
-    door = Door("the key")
+    door = ApiKeyCheck("the key")
     tokens = [door.token_for("the key") for _ in range(1001)]
     assert [door.admits(f"Bearer {token}") for token in (tokens[0], tokens[1], tokens[-1])] == [False, True, True]
 
 
 def test_wrong_keys_and_headers_are_refused():
-    door = Door("the key")
+    door = ApiKeyCheck("the key")
     token = door.token_for("the key")
     for key in ("", "the", "the key ", "the kéy", "\udcff"):
         assert door.token_for(key) is None
@@ -42,9 +42,9 @@ def test_wrong_keys_and_headers_are_refused():
 
 
 def test_proof_depends_on_key_and_nonce():
-    door = Door("the key")
-    assert door.prove("a") == Door("the key").prove("a")
-    assert len({door.prove("a"), door.prove("b"), Door("another").prove("a"), door.prove("\udcff")}) == 4
+    door = ApiKeyCheck("the key")
+    assert door.prove("a") == ApiKeyCheck("the key").prove("a")
+    assert len({door.prove("a"), door.prove("b"), ApiKeyCheck("another").prove("a"), door.prove("\udcff")}) == 4
 
 
 def test_keys_differ_and_are_long():

@@ -8,7 +8,7 @@ import time
 import pytest
 from sandbox_process import wait_for
 
-from comflowy_nb.sandbox.server.callbacks import Couriers, is_loopback_url
+from comflowy_nb.sandbox.server.callbacks import WebhookQueue, is_loopback_url
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def play(callbacks, scene):
     """Play a scene with a courier, on a loop of its own."""
 
     async def main():
-        couriers = Couriers()
+        couriers = WebhookQueue()
         await scene(couriers.engage("run", callbacks))
         couriers.close()
 

@@ -13,7 +13,7 @@ import pytest
 
 from comflowy_nb.sandbox.server import worker_pool as crew_module
 from comflowy_nb.sandbox.server.paths import Places
-from comflowy_nb.sandbox.server.worker_pool import Crew
+from comflowy_nb.sandbox.server.worker_pool import WorkerPool
 
 QUICK = {"3::steps": 1, "5::width": 64, "5::height": 64}
 LONG = {**QUICK, "3::steps": 10000, "5::batch_size": 4}
@@ -36,7 +36,7 @@ def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(places
     monkeypatch.setattr(crew_module.sys, "executable", str(broken))
 
     async def main():
-        crew = Crew(places, size=2)
+        crew = WorkerPool(places, size=2)
         lost = []
         crew.on_loss = lambda worker, why: lost.append((worker.run_id, why))
         worker = crew.take()
@@ -55,7 +55,7 @@ def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(places
 
 def test_worker_ends_when_its_server_lets_go_of_the_pipe(places):
     async def main():
-        crew = Crew(places, size=1)
+        crew = WorkerPool(places, size=1)
         crew.warm()
         assert await crew.read_object_info()
         (worker,) = crew._workers

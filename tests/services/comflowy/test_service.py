@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services.base import Accepted, Published, Rejected, Snapshot, Status, Submission, Unknown
 from comflowy_nb.services.comflowy import token
-from comflowy_nb.services.comflowy.schema import Flaw, read_check, read_run_id, read_token
+from comflowy_nb.services.comflowy.schema import SchemaError, read_check, read_run_id, read_token
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret, settings
 from comflowy_nb.workflow.fields import FieldType
@@ -164,13 +164,13 @@ def at_once(count, call):
 @pytest.mark.parametrize("word", ["waiting", "pending", "running", "success", "failed"])
 def test_the_five_words(faulty, service, word):
     snapshot = checked(faulty, service, {"status": word})
-    assert (snapshot.status, snapshot.service_word) == (Status(word), word)
+    assert (snapshot.status, snapshot.service_status) == (Status(word), word)
 
 
 @pytest.mark.parametrize("word", ["queued", "cancelled", "SUCCESS", "submitting", "", "läuft"])
 def test_an_unknown_word_ranks_as_running_and_is_shown(faulty, service, word):
     snapshot = checked(faulty, service, {"status": word, "output_images": ["https://x.example/1.png"]})
-    assert (snapshot.status, snapshot.service_word, snapshot.outputs) == (Status.RUNNING, word, ())
+    assert (snapshot.status, snapshot.service_status, snapshot.outputs) == (Status.RUNNING, word, ())
     assert repr(word) in snapshot.remark
 
 
@@ -288,7 +288,7 @@ def test_whatever_is_answered_is_read_or_refused(faulty, service, answer):
 @given(st.binary(max_size=60))
 def test_decoders_take_any_bytes(body):
     for read in (read_check, read_token):
-        assert isinstance(read(body), Flaw | Secret) or read is read_check
+        assert isinstance(read(body), SchemaError | Secret) or read is read_check
     read_run_id(body)
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError
-from comflowy_nb.workflow.axes.read import SeedWish, count_axes, read_axes
+from comflowy_nb.workflow.axes.read import SeedWord, count_axes, read_axes
 from comflowy_nb.workflow.fields import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
@@ -68,7 +68,7 @@ seed: random
     assert all(one.is_named for one in axes.axes[2].values)
     assert values(axes, "prompt")[0] == "beautiful scenery, glass bottle, noon"
     assert axes.axes[2].fields == ("6::text",)
-    assert axes.seeds == (SeedWish(("3::seed",), "random"),)
+    assert axes.seeds == (SeedWord(("3::seed",), "random"),)
 
 
 # -- texts ---------------------------------------------------------------------------------------------------------
@@ -549,8 +549,8 @@ def test_presets_of_python(workflow):
 def test_seed_words(workflow, undescribed):
     for one, key in ((workflow, "seed"), (undescribed, "3::seed"), (undescribed, "9::noise_seed")):
         field_ids = one.find(key)
-        assert line(one, f"{key}=random").seeds == (SeedWish(field_ids, "random"),)
-        assert body(one, f"{key}: each").seeds == (SeedWish(field_ids, "each"),)
+        assert line(one, f"{key}=random").seeds == (SeedWord(field_ids, "random"),)
+        assert body(one, f"{key}: each").seeds == (SeedWord(field_ids, "each"),)
         (axis,) = line(one, f"{key}=random#3").axes
         assert (axis.kind, axis.fields, [one.label for one in axis.values]) == ("seeds", field_ids, ["1", "2", "3"])
         assert all(one.params == {} for one in axis.values)
@@ -566,7 +566,7 @@ def test_seed_words_are_plain_elsewhere(workflow, undescribed):
 def test_all_seeds_share_a_draw():
     specs = {"1::seed": ["INT", {"max": 100}], "2::seed": ["INT", {}]}
     one = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})
-    assert line(one, "all::seed=each").seeds == (SeedWish(("1::seed", "2::seed"), "each"),)
+    assert line(one, "all::seed=each").seeds == (SeedWord(("1::seed", "2::seed"), "each"),)
     assert line(one, "all::seed=random#50").axes[0].fields == ("1::seed", "2::seed")
     assert "too many seeds for a field that goes from 0 to 100" in problems(line, one, "all::seed=random#51")[0]
 
