@@ -7,8 +7,8 @@ __all__ = ["LIVE", "STEPS", "VERSION"]
 LIVE = "('submitting', 'waiting', 'pending', 'running')"
 
 # `runs.sweep` is the sweep for which a run was submitted; `cells.run` is the token of the run shown for a cell, which
-# may have been submitted for something else. `senders` are the processes that submit a sweep. `inputs` maps the names under
-# which a service stores uploaded images to their content.
+# may have been submitted for something else. `senders` are the processes that submit a sweep. `inputs` maps the names
+# under which a service stores uploaded images to their content.
 _SCHEMA_1 = f"""
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

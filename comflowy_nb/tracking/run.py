@@ -203,6 +203,11 @@ class Run:
         return self._record.service_status
 
     @property
+    def service_word(self) -> str | None:
+        """Another name of `service_status`."""
+        return self._record.service_status
+
+    @property
     def params(self) -> dict[str, Any]:
         """The values as sent, field id -> value."""
         return dict(self._record.params)
