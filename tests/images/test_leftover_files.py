@@ -35,7 +35,7 @@ Path.replace, Path.rename = stop_before(Path.replace), stop_before(Path.rename)
 """
 RUN = """
 from comflowy_nb import connect
-connect(f"test={url}", key="the-key").submit("wf-1", {"3::cfg": 7}).run.wait()
+connect(url, key="the-key").submit("wf-1", {"3::cfg": 7}).run.wait()  # a name would be remembered in a file
 signal.pause()  # thumbnails are made on another thread
 """
 CATALOGUE = """
