@@ -65,6 +65,7 @@ def connect(
     key: str | Secret | None = None,
     name: str | None = None,
     ask_key: Callable[[str], Secret | None] | None = None,
+    name_address: bool = False,
 ) -> Client:
     """Connect to a service.
 
@@ -80,6 +81,8 @@ def connect(
         The service's identity for the history; the same as `NAME=` in the target.
     ask_key
         Asked for a key, with the service's label, where none was found; None where nobody can answer.
+    name_address
+        Name the server's address in errors. By default they do not, because a saved notebook keeps them.
 
     Raises
     ------
@@ -93,7 +96,9 @@ def connect(
     library = open_library()
     owner = ProcessLock(library.locks)  # held first: the sandbox ends when nobody holds one
     try:
-        service, is_moved = open_service(target, key=key, name=name, ask_key=ask_key, home=library.home)
+        service, is_moved = open_service(
+            target, key=key, name=name, ask_key=ask_key, home=library.home, name_address=name_address
+        )
         return Client(service, library, owner, is_moved=is_moved)
     except BaseException:
         owner.release()

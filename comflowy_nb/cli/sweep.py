@@ -61,7 +61,9 @@ def main(args: argparse.Namespace) -> int:
         options["name"] = args.name
     if not args.connect and default_target() is None:
         raise SettingsError("connect to what? --connect sandbox (no key needed), cloud or NAME=URL; or COMFLOWY_TARGET")
-    with connect(args.connect, ask_key=_ask_key if sys.stdin.isatty() else None) as client:
+    with connect(
+        args.connect, name_address=args.connect is not None, ask_key=_ask_key if sys.stdin.isatty() else None
+    ) as client:
         sweep, interrupted = _sweep(client, swept, options)
         files, why = _save(sweep, args.out)
         is_zip = args.out is not None and kind_of_target(args.out.expanduser()) == "zip"

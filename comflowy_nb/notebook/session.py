@@ -92,11 +92,11 @@ class Session:
         """
         return self.client if self.client is not None else self.connect(None)
 
-    def connect(self, target: str | None, *, key: Secret | None = None) -> Client:
+    def connect(self, target: str | None, *, key: Secret | None = None, name_address: bool = False) -> Client:
         """Connect, and leave what was connected before: its runs go on and are shown to their end."""
         from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
 
-        client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None)
+        client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None, name_address=name_address)
         if self.client is not None:
             self._before.append(self.client)
         self.client, self.target = client, target

@@ -38,6 +38,7 @@ def open_service(
     name: str | None,
     ask_key: Callable[[str], Secret | None] | None,
     home: Path,
+    name_address: bool = False,
 ) -> tuple[Service, bool]:
     """The service a target names, once it has answered and taken the key; whether its name stood for another before.
 
@@ -51,6 +52,8 @@ def open_service(
         The service's identity; else `NAME=` of the target, else `sandbox`, else the origin.
     ask_key
         Asked with the service's label where no key was found.
+    name_address
+        Name the server's address in errors. A notebook does so only for an address that its cell contains anyway.
 
     Raises
     ------
@@ -60,11 +63,9 @@ def open_service(
     text = target or default_target()
     if text is None:
         raise SettingsError(NOTHING_CONNECTED)
-    names = read_names(home)
-    wanted = parse_target(text, names)
+    wanted = parse_target(text, read_names(home))
     name = name or wanted.name
-    is_typed = target is not None and target.strip() not in names  # other addresses are not shown in a notebook
-    service = _open(wanted, key=key, name=name, ask_key=ask_key, home=home, is_typed=is_typed)
+    service = _open(wanted, key=key, name=name, ask_key=ask_key, home=home, name_address=name_address)
     before = None
     if name is not None:
         with suppress(OSError):  # a home folder on a full disk: it is connected all the same
@@ -79,7 +80,7 @@ def _open(
     name: str | None,
     ask_key: Callable[[str], Secret | None] | None,
     home: Path,
-    is_typed: bool,
+    name_address: bool,
 ) -> Service:
     if wanted.word == "sandbox":
         return _sandbox(start_sandbox(home), name)
@@ -89,11 +90,11 @@ def _open(
     local = find_sandbox(home) if is_loopback(origin) else None
     if local is not None and origin_of(local.url) == origin:
         return _sandbox(local, name)
-    typed = origin if is_typed else "the server"
-    if wanted.addresses and _is_comfyui(wanted.addresses[0], typed):
+    shown = origin if name_address else "the server"
+    if wanted.addresses and _is_comfyui(wanted.addresses[0], shown):
         return _comfyui(wanted.addresses, name)
     check_key_transport(origin)
-    if wanted.word != "cloud" and recognise(origin, typed) == "comfyui":
+    if wanted.word != "cloud" and recognise(origin, shown) == "comfyui":
         return _comfyui((origin,), name)
     # A saved notebook names services, never their addresses.
     label = name or ("cloud" if wanted.word == "cloud" else "local" if is_loopback(origin) else "comflowy")

@@ -44,19 +44,21 @@ def plain(cell, api=None):
 
 def test_no_key(cell, monkeypatch):
     with ScriptedApi() as api:
-        assert "login" in plain(cell(f"%comflowy connect {api.url}"), api)
+        assert "login" in plain(cell(f"%comflowy connect {api.url}"))
 
 
 def test_a_wrong_key(cell, api):
     api.on(TOKEN, reply({"success": False, "error": f"key {KEY} is wrong"}, 401))
-    text = plain(cell(f"%comflowy connect {api.url}"), api)
+    text = plain(cell(f"%comflowy connect {api.url}"))
     assert "key" in text
     assert api.count(RUN) == 0
 
 
 def test_no_network(cell, api):
     api.refuse()
-    assert "can't reach" in plain(cell(f"%comflowy connect {api.url}"), api)
+    assert f"can't reach {api.url}" in plain(cell(f"%comflowy connect {api.url}"))
+    cell(f"target = '{api.url}'")
+    assert "can't reach the server" in plain(cell("%comflowy connect {target}"), api)  # it is not in this cell
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_nobody_at_the_port(cell):
 )
 def test_a_service_that_gives_no_token(cell, api, answer, told):
     api.on(TOKEN, answer)
-    assert told in plain(cell(f"%comflowy connect {api.url}"), api)
+    assert told in plain(cell(f"%comflowy connect {api.url}"))
 
 
 @pytest.mark.parametrize(

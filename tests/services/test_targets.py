@@ -167,8 +167,10 @@ def test_an_address_that_was_typed_is_named_where_nothing_answers(monkeypatch):
     address = f"http://127.0.0.1:{closed_port()}"
     for target in (address, f"lab={address}", f"{address}/?token=secret"):
         with pytest.raises(UnreachableError, match=f"^can't reach {address}: ") as caught:
-            connect(target)
+            connect(target, name_address=True)
         assert "secret" not in str(caught.value)
+        with pytest.raises(UnreachableError, match=r"^can't reach the server: "):
+            connect(target)
     monkeypatch.setenv("COMFLOWY_TARGET", address)
     with pytest.raises(UnreachableError, match=r"^can't reach the server: "):
         connect()

@@ -42,7 +42,8 @@ def connect(session: Session, request: Request) -> None:
         raise UsageError(
             f"connect to one target: %comflowy {request.command.usage}: sandbox, cloud, comfyui or an address"
         )
-    client = session.connect(expand_text(typed[0].text, request.namespace))
+    target = expand_text(typed[0].text, request.namespace)
+    client = session.connect(target, name_address=target == typed[0].text)
     moved = [f"{client.label} stood for another target before; from now on it is this one"] if client.is_moved else []
     session.say(paragraph(*_greeting(client), *moved, *_news(client)))
 
