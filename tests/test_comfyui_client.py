@@ -30,7 +30,7 @@ from comflowy_nb.errors import (
     UnreachableError,
     WorkflowError,
 )
-from comflowy_nb.services.comfyui.multi_server import Several
+from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.settings import settings
 
 SMALL = {"5::width": 64, "5::height": 64, "3::steps": 2}
@@ -620,9 +620,9 @@ def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
 
 
 def raise_for(run):
-    from comflowy_nb.tracking.outcome_errors import error_of
+    from comflowy_nb.tracking.outcome_errors import error_for_status
 
-    raise error_of(run)
+    raise error_for_status(run)
 
 
 def test_a_cancelled_sweep_leaves_nothing_of_ours_and_all_of_others(client, comfy, flat):
@@ -672,7 +672,7 @@ def test_a_sweep_is_spread_and_each_run_says_where_it_ran(pair, flat):
     one.hold()
     two.hold()
     with connect(f"home={one.url},{two.url}") as client:
-        assert isinstance(client.service, Several)
+        assert isinstance(client.service, ComfyUICluster)
         sweep = client.sweep(flat, {"1::color": list(range(1, 25))}, wait=False)
         wait_until(lambda: one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2)
         one.release()

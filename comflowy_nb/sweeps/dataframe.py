@@ -125,7 +125,7 @@ def frame_of(rows: Sequence[dict[str, Any]]) -> ImageFrame:
         paths = [row["image"] for row in rows]
         frame["image"] = pd.Series(paths, dtype=object)
         images = [None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, paths, strict=True)]
-        frame["image"] = pd.Series(images, dtype=object)
+        frame["thumbnail"] = pd.Series(images, dtype=object)
     return frame
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["NOT_SENT", "TableCell", "image_of_cell", "label_columns", "order_params", "table_of", "to_dataframe"]
 
 NOT_SENT = "not sent"
-_OWN = ("cell", "status", "seconds", "run", "error", "image", "image")  # columns that no field may take
+_OWN = ("cell", "status", "seconds", "run", "error", "image", "thumbnail")  # columns that no field may take
 
 
 class TableCell(Protocol):
@@ -75,7 +75,7 @@ def table_of(cells: Iterable[TableCell]) -> list[dict[str, Any]]:
 
 
 def to_dataframe(cells: Iterable[TableCell]) -> pd.DataFrame:
-    """The table as a pandas frame, with a column `image` that a notebook shows as small images.
+    """The table as a pandas frame, with a column `thumbnail` that a notebook shows as small images.
 
     Raises
     ------

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from IPython.core.completer import provisionalcompleter
+from completing import offered
 
 from comflowy_nb.services.server_names import remember_name
-
-
-def offered(shell, before, fragment=""):
-    """What IPython's completer makes of a fragment at the end of a text."""
-    text = before + fragment
-    with provisionalcompleter():
-        found = list(shell.Completer.completions(text, len(text)))
-    return sorted((text[: each.start] + each.text)[len(before) :].strip() for each in found)
 
 
 def offered_by_ipython(shell, before, fragment=""):

@@ -77,8 +77,8 @@ def test_the_index_of_a_drawn_seed_stands_beside_the_seed(swept):
 
 
 def test_an_axis_may_be_called_like_a_column(swept, axis):
-    rows = table_of(swept(axis("status", "a", field="5::word"), axis("image", "b", field="6::image")).cells)
-    assert (rows[0]["status label"], rows[0]["image label"], rows[0]["status"]) == ("a", "b", "success")
+    rows = table_of(swept(axis("status", "a", field="5::word"), axis("thumbnail", "b", field="6::image")).cells)
+    assert (rows[0]["status label"], rows[0]["thumbnail label"], rows[0]["status"]) == ("a", "b", "success")
 
 
 def test_an_input_image_is_told_by_its_name(swept):

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import traitlets
+from completing import offered
 from PIL import Image
 
 import comflowy_nb
@@ -333,8 +334,6 @@ def test_in_a_terminal_it_prints_the_table_and_the_paths(sandbox, shell, monkeyp
 
 
 def test_references_are_completed(sandbox, shell):
-    from test_completion import offered
-
     ref = run(sandbox, 1005).ref
     assert ref in offered(shell, "%comflowy compare ")
     assert ref in offered(shell, f"%comflowy compare {ref} ")

@@ -1,0 +1,13 @@
+"""Completions as IPython offers them."""
+
+from __future__ import annotations
+
+from IPython.core.completer import provisionalcompleter
+
+
+def offered(shell, before, fragment=""):
+    """What IPython's completer makes of a fragment at the end of a text."""
+    text = before + fragment
+    with provisionalcompleter():
+        found = list(shell.Completer.completions(text, len(text)))
+    return sorted((text[: each.start] + each.text)[len(before) :].strip() for each in found)
