@@ -82,13 +82,10 @@ class Engine:
         How many nodes' outputs are kept, as far as they fit into `MAX_CACHE_BYTES`; 0 keeps none.
     input_folder
         Where LoadImage finds its files; it never reads outside.
-    shelf
-        Where the sampler keeps what it painted for the next process; None: nowhere.
     """
 
-    def __init__(self, cache_nodes: int = 64, *, input_folder: Path, shelf: Path | None = None) -> None:
+    def __init__(self, cache_nodes: int = 64, *, input_folder: Path) -> None:
         self.input_folder = input_folder
-        self._shelf = shelf
         self._cache_nodes = cache_nodes
         self._cache: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
         self._cached_bytes = 0
@@ -169,7 +166,7 @@ class Engine:
             name: values[value[0]][value[1]] if isinstance(value, list) else value
             for name, value in node.get("inputs", {}).items()
         }
-        context = Context(self.input_folder, progress.tell, check_stop, self._shelf)
+        context = Context(self.input_folder, progress.tell, check_stop)
         return FUNCTIONS[node["class_type"]](context, **inputs)
 
     def _key(self, node: Mapping[str, Any], keys: Mapping[str, str], text: str) -> str:
@@ -179,7 +176,7 @@ class Engine:
             parts.append([name, [keys[value[0]], value[1]] if isinstance(value, list) else ["=", value]])
         if node["class_type"] == "LoadImage":
             path = input_path(self.input_folder, node["inputs"]["image"])
-            parts.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None)
+            parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
         if node["class_type"] in _OUTPUT_KINDS:
             parts.append(text)  # the files carry the whole graph
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

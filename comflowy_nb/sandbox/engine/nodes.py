@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from comflowy_nb.sandbox.engine import diffusion, pixels
-from comflowy_nb.sandbox.painting.styles import CHECKPOINTS
+from comflowy_nb.sandbox.engine.styles import CHECKPOINTS
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-EXAMPLE_IMAGE: Final = "example.png"  # always there to load, painted when first asked for
+EXAMPLE_IMAGE: Final = "example.png"  # can always be loaded: from the package, if the folder has no such file
 MAX_SEED: Final = 2**64 - 1
 MAX_PAINTED_SIDE_PX: Final = 2048
 MAX_BATCH: Final = 16
@@ -162,5 +160,5 @@ def input_path(folder: Path, name: str) -> Path:
     except OSError:
         inside = False
     if inside and plain == EXAMPLE_IMAGE:
-        return folder / EXAMPLE_IMAGE
+        return Path(__file__).with_name("example.jpg")
     raise ValueError(problem)

@@ -16,7 +16,6 @@ from comflowy_nb.sandbox.engine.latents import Latent, decode, empty_latent, enc
 from comflowy_nb.sandbox.engine.nodes import MAX_PAINTED_SIDE_PX, input_path
 from comflowy_nb.sandbox.engine.prompts import Conditioning, read_prompt
 from comflowy_nb.sandbox.engine.scene_set import scene_set
-from comflowy_nb.sandbox.painting.layers import paint_example
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +36,11 @@ class Context:
         Called with (steps done, steps in all).
     check_stop
         Raises if the run is to end.
-    shelf
-        Where painted layers are kept; None: nowhere.
     """
 
     input_folder: Path
     on_step: Callable[[int, int], None]
     check_stop: Callable[[], None]
-    shelf: Path | None = None
 
 
 def _require_area(width: int, height: int, count: int) -> None:
@@ -87,7 +83,7 @@ def _sample(
         context.check_stop()
 
     sampled = diffusion.sample(
-        scene_set(model, latent_image.canvas, context.shelf),
+        scene_set(model, latent_image.canvas),
         latent_image.samples,
         positive=positive,
         negative=negative,
@@ -120,10 +116,7 @@ def _encode(context: Context, *, pixels: Pixels, vae: str) -> tuple[Any, ...]:
 
 
 def _load_image(context: Context, *, image: str) -> tuple[Any, ...]:
-    path = input_path(context.input_folder, image)
-    if not path.exists():
-        paint_example(path)
-    return pixels.read_image(path)
+    return pixels.read_image(input_path(context.input_folder, image))
 
 
 def _empty_image(context: Context, *, width: int, height: int, batch_size: int, color: int) -> tuple[Any, ...]:

@@ -59,10 +59,6 @@ class Places:
         return self.folder / "images"
 
     @property
-    def painted(self) -> Path:
-        return self.folder / "painted"
-
-    @property
     def inputs(self) -> Path:
         return self.folder / "inputs"
 

@@ -57,14 +57,14 @@ class Line:
         return run_id in self._stopped
 
 
-def main(inputs: str, images: str, painted: str) -> None:
+def main(inputs: str, images: str) -> None:
     """Render what is ordered, for ever."""
     # What is printed by accident must not end up between the frames.
     news = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     line = Line(sys.stdin.buffer, news)
     threading.Thread(target=line.listen, name="orders", daemon=True).start()
-    engine = Engine(input_folder=Path(inputs), shelf=Path(painted))
+    engine = Engine(input_folder=Path(inputs))
     line.tell("loaded", object_info=OBJECT_INFO)
     if line.runs.empty():
         _warm_up(engine, line)

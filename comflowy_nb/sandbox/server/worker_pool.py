@@ -62,7 +62,7 @@ class Worker:
     async def start(self, places: Places) -> asyncio.subprocess.Process:
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "comflowy_nb.sandbox.server.worker"),
-            *map(str, (places.inputs, places.images, places.painted)),
+            *map(str, (places.inputs, places.images)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=places.folder,

@@ -75,9 +75,9 @@ def test_the_default_graph_gives_a_png_that_carries_its_graph(engine, default):
     (image,) = images["9"]
     assert image.kind == "output"
     assert image.filename == "ComfyUI_00001_.png"
-    image = opened(image)
-    assert (image.format, image.size) == ("PNG", (32, 32)) == ("PNG", (image.width_px, image.height_px))
-    assert json.loads(image.text["prompt"]) == default
+    png = opened(image)
+    assert (png.format, png.size) == ("PNG", (32, 32)) == ("PNG", (image.width_px, image.height_px))
+    assert json.loads(png.text["prompt"]) == default
 
 
 def test_the_shipped_graphs_are_valid(engine):
