@@ -1,4 +1,4 @@
-"""The runs a sandbox accepted and what came of them, in one SQLite file.
+"""The runs a sandbox accepted and their results, in one SQLite file.
 
 An acceptance is on the disk before its answer is sent, so that the next sandbox can finish what this one could not.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Image", "Made", "SavedRun", "State", "Store", "StoreError"]
+__all__ = ["Image", "NewImage", "SavedRun", "State", "Store", "StoreError"]
 
 _VERSION = 1
 
@@ -54,7 +54,7 @@ class StoreError(Exception):
 
 
 class State(StrEnum):
-    """The API's five words."""
+    """The five statuses of the API."""
 
     WAITING = "waiting"
     PENDING = "pending"
@@ -82,7 +82,7 @@ class SavedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewImage:
     """An image a worker wrote: which node made it, `output` or `temp`, and its file's name in the images' folder."""
 
     node: str
@@ -158,7 +158,7 @@ class Store:
         with self._connection:
             self._connection.execute("UPDATE runs SET cancel_asked = 1 WHERE run_id = ?", (run_id,))
 
-    def succeed(self, run_id: str, made: Sequence[Made]) -> None:
+    def succeed(self, run_id: str, made: Sequence[NewImage]) -> None:
         with self._connection:
             self._end(run_id, State.SUCCESS, None)
             self._connection.executemany(
@@ -215,7 +215,7 @@ class Store:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Made before SQLite does, for this person alone; its journals take the same mode.
+    # NewImage before SQLite does, for this person alone; its journals take the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=2.0)
     try:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from comflowy_nb.sandbox.engine import pixels
 from comflowy_nb.sandbox.engine.latents import Latent
-from comflowy_nb.sandbox.engine.nodes import EXAMPLE_IMAGE, OBJECT_INFO, input_path
-from comflowy_nb.sandbox.engine.operations import FUNCTIONS, Context
+from comflowy_nb.sandbox.engine.nodes import EXAMPLE_IMAGE, FUNCTIONS, OBJECT_INFO, Context, input_path
 from comflowy_nb.sandbox.engine.pixels import read_image
 
 DEFAULT_GRAPH_NODES = {
