@@ -117,7 +117,7 @@ def load_layers(checkpoint: str, canvas: tuple[int, int]) -> Layers:
             _recolour(read("skies.jpg"), style),
             np.array([list(PALETTES).index(palette) for palette, _ in SKIES]),
             np.stack([_recolour(read(f"{land}.jpg"), style) for land in LANDS]),
-            np.stack([read(f"{land}.png").reshape(-1) / np.float32(255) for land in LANDS]),
+            np.stack([_as_cover(read(f"{land}.png")) for land in LANDS]),
             tuple(_load_silhouette(archive, subject, canvas, style) for subject in SUBJECTS),
         )
 
@@ -150,13 +150,13 @@ def _load_silhouette(archive: ZipFile, subject: Subject, canvas: tuple[int, int]
     def read(name: str) -> NDArray[np.uint8]:
         return _resize(read_strip(archive, f"subjects/{name}", bottom - top), (x1 - x0, y1 - y0), box)
 
-    cover = read(f"{subject.name}.png").reshape(-1) / np.float32(255)
+    cover = _as_cover(read(f"{subject.name}.png"))
     row, column = (grid.ravel() for grid in np.mgrid[y0:y1, x0:x1])
     placed = np.stack([column + round(place * columns) for place in subject.places])
     seen = (cover > 0) & (row >= 0) & (row < rows) & (placed >= 0) & (placed < columns)
     kept = seen.any(axis=0)
     seen, placed, row, cover = seen[:, kept], placed[:, kept], row[kept], cover[kept]
-    looks = _recolour(read(f"{subject.name}.jpg"), style)[..., kept]
+    looks = np.ascontiguousarray(_recolour(read(f"{subject.name}.jpg"), style)[..., kept])
     return Silhouette(
         looks.reshape(len(subject.looks), len(PALETTES), 3, -1),
         np.where(seen, cover, 0).astype(np.float32),
@@ -168,6 +168,11 @@ def _resize(
     images: list[Image.Image], size: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> NDArray[np.uint8]:
     return np.stack([np.asarray(image.resize(size, Image.Resampling.BICUBIC, box)) for image in images])
+
+
+def _as_cover(image: NDArray[np.uint8]) -> Array:
+    """Return an image of coverage as (P,), 0 to 1."""
+    return image.ravel().astype(np.float32) / np.float32(255)
 
 
 def _recolour(images: NDArray[np.uint8], style: Style) -> Array:

@@ -32,39 +32,18 @@ class Address:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
 class Paths:
     """The files of the sandbox of one home folder."""
 
-    home: Path
-
-    @property
-    def folder(self) -> Path:
-        return self.home / "sandbox"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "sandbox.lock"
-
-    @property
-    def address(self) -> Path:
-        return self.folder / "address.json"
-
-    @property
-    def database(self) -> Path:
-        return self.folder / "runs.sqlite"
-
-    @property
-    def images(self) -> Path:
-        return self.folder / "images"
-
-    @property
-    def inputs(self) -> Path:
-        return self.folder / "inputs"
-
-    @property
-    def client_locks(self) -> Path:
-        return self.home / "locks"
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.client_locks = home / "locks"
+        self.folder = home / "sandbox"
+        self.lock = self.folder / "sandbox.lock"
+        self.address = self.folder / "address.json"
+        self.database = self.folder / "runs.sqlite"
+        self.images = self.folder / "images"
+        self.inputs = self.folder / "inputs"
 
     def make(self) -> None:
         """Make the folders, for this user alone; existing ones are closed to others where possible.

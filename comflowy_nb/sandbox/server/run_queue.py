@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.sandbox.server.run_store import NewImage, SavedRun, State
+from comflowy_nb.sandbox.server.run_store import Image, SavedRun, State
 from comflowy_nb.sandbox.server.webhook_sender import WebhookSender
 from comflowy_nb.sandbox.server.workflows import graph_of
 
@@ -170,12 +170,12 @@ class RunQueue:
             case "progress":
                 run.webhook.send_progress("running", message["payload"])
             case "done" if not run.cancel_asked:
-                self._succeed(run, [NewImage(each["node"], each["kind"], each["file"]) for each in message["made"]])
+                self._succeed(run, [Image(**image) for image in message["images"]])
             case "failed" if not run.cancel_asked:
                 self._fail(run, message["error"])
             case "done" | "failed" | "stopped":
-                for each in message.get("made", ()):
-                    (self._paths.images / each["file"]).unlink(missing_ok=True)
+                for image in message.get("images", ()):
+                    (self._paths.images / image["file"]).unlink(missing_ok=True)
                 # The client was told that the run is cancelled, so it is, even if it ended first.
                 self._fail(run, CANCELLED)
 
@@ -188,8 +188,8 @@ class RunQueue:
         if worker.run_id == run_id:
             worker.kill()
 
-    def _succeed(self, run: _ActiveRun, made: list[NewImage]) -> None:
-        self._end(run, lambda run_id: self._store.succeed(run_id, made))
+    def _succeed(self, run: _ActiveRun, images: list[Image]) -> None:
+        self._end(run, lambda run_id: self._store.succeed(run_id, images))
 
     def _fail(self, run: _ActiveRun, error: str) -> None:
         self._end(run, lambda run_id: self._store.fail(run_id, error))

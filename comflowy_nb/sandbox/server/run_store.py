@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Image", "NewImage", "SavedRun", "State", "Store", "StoreError"]
+__all__ = ["Image", "SavedRun", "State", "Store", "StoreError"]
 
 _VERSION = 1
 
@@ -82,26 +82,29 @@ class SavedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class NewImage:
-    """An image a worker wrote: which node made it, `output` or `temp`, and its file's name in the images' folder."""
-
-    node: str
-    kind: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
 class Image:
-    """An image that can be asked for by its secret."""
+    """An image of a run.
+
+    Parameters
+    ----------
+    node
+        Id of the node that made it.
+    kind
+        `output` or `temp`.
+    file
+        Its name in the folder of images.
+    secret
+        The part of its address that can't be guessed.
+    """
 
     node: str
     kind: str
     file: str
-    secret: str = field(repr=False)
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 
 class Store:
-    """The file, open. It belongs to one process, the holder of the sandbox's lock, and to its main thread."""
+    """The open file. It belongs to one process, the holder of the sandbox's lock, and to its main thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -158,15 +161,12 @@ class Store:
         with self._connection:
             self._connection.execute("UPDATE runs SET cancel_asked = 1 WHERE run_id = ?", (run_id,))
 
-    def succeed(self, run_id: str, made: Sequence[NewImage]) -> None:
+    def succeed(self, run_id: str, images: Sequence[Image]) -> None:
         with self._connection:
             self._end(run_id, State.SUCCESS, None)
             self._connection.executemany(
                 "INSERT INTO images (run_id, position, node, kind, file, secret) VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (run_id, position, each.node, each.kind, each.file, secrets.token_urlsafe(24))
-                    for position, each in enumerate(made)
-                ],
+                [(run_id, k, image.node, image.kind, image.file, image.secret) for k, image in enumerate(images)],
             )
 
     def fail(self, run_id: str, error: str) -> None:
@@ -215,7 +215,7 @@ class Store:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # NewImage before SQLite does, for this person alone; its journals take the same mode.
+    # Created before SQLite does, for this user alone; its journals take the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=2.0)
     try:

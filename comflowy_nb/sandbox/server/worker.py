@@ -98,10 +98,9 @@ def _run(engine: Engine, pipe: Pipe, order: Mapping[str, Any], folder: Path) -> 
             on_progress=lambda payload: pipe.send("progress", run_id=run_id, payload=payload),
             should_stop=lambda: pipe.is_stopped(run_id),
         )
-        images = [(node, image) for node, made in outputs.items() for image in made]
-        made = [
+        images = [
             {"node": node, "kind": image.kind, "file": _write(folder, f"{run_id}_{position}.png", image.png)}
-            for position, (node, image) in enumerate(images)
+            for position, (node, image) in enumerate((node, image) for node in outputs for image in outputs[node])
         ]
     except Stopped:
         pipe.send("stopped", run_id=run_id)
@@ -111,7 +110,7 @@ def _run(engine: Engine, pipe: Pipe, order: Mapping[str, Any], folder: Path) -> 
         traceback.print_exc()
         pipe.send("failed", run_id=run_id, error=json.dumps(_describe(error)))
     else:
-        pipe.send("done", run_id=run_id, made=made)
+        pipe.send("done", run_id=run_id, images=images)
 
 
 def _write(folder: Path, name: str, content: bytes) -> str:

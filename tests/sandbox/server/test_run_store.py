@@ -8,9 +8,9 @@ import stat
 import pytest
 
 from comflowy_nb.sandbox.server.paths import Address, Paths
-from comflowy_nb.sandbox.server.run_store import NewImage, SavedRun, State, Store, StoreError
+from comflowy_nb.sandbox.server.run_store import Image, SavedRun, State, Store, StoreError
 
-MADE = [NewImage("12", "temp", "a_0.png"), NewImage("9", "output", "a_1.png"), NewImage("9", "output", "a_2.png")]
+MADE = [Image("12", "temp", "a_0.png"), Image("9", "output", "a_1.png"), Image("9", "output", "a_2.png")]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_images_keep_their_order_and_are_found_by_secret(path):
     store.accept(SavedRun("a", "default", {}, {}))
     store.succeed("a", MADE)
     images = store.images("a")
-    assert [NewImage(each.node, each.kind, each.file) for each in images] == MADE
+    assert images == MADE
     assert store.image(images[1].secret) == images[1]
     assert store.image("nobody") is None
     assert len({each.secret for each in images}) == 3
