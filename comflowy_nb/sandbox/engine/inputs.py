@@ -18,8 +18,8 @@ _ENDINGS = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8",
 def keep_input(folder: Path, content: bytes) -> str:
     """Write an image into the folder and return its name there.
 
-    The name is made from the content alone, so the sender's file name can't lead anywhere, and the same image handed
-    over twice is one file. As on ComfyUI, whether it really is an image shows when a run loads it.
+    The name is made from the content alone, so the sender's file name can't lead anywhere, and the same image uploaded
+    twice is one file. As on ComfyUI, whether it really is an image shows when a run loads it.
 
     Raises
     ------

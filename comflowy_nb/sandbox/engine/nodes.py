@@ -157,7 +157,7 @@ for _name, _entry in OBJECT_INFO.items():
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a node may know of the run it is part of.
+    """The part of a run that a node function gets.
 
     Parameters
     ----------

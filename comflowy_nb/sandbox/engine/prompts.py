@@ -1,4 +1,4 @@
-"""What a prompt says to the painter: how strongly it asks for each of the things the scenes are made of.
+"""Prompts as weights: how strongly a prompt asks for each part of a scene.
 
 Words are looked up in a small vocabulary (galaxy, nebula and cosmos are one thing); every word, known or not, also
 has a small fixed leaning of its own, so that no word is without effect. `(word:1.3)` and `(word)` weigh as in ComfyUI.
@@ -40,7 +40,7 @@ class Conditioning:
     words: Mapping[str, float]
 
     def lean(self, names: Iterable[str]) -> np.ndarray:
-        """A fixed leaning of these words towards each name, of about +-1 in all."""
+        """Return a fixed leaning of these words towards each name, of about +-1 in all."""
         names = list(names)
         total = np.zeros(len(names))
         for word, weight in self.words.items():
@@ -61,7 +61,7 @@ class Conditioning:
 
 
 def read_prompt(text: str) -> Conditioning:
-    """Words and weights of a prompt; a word said twice weighs half as much again, not double."""
+    """Return the words and weights of a prompt; a repeated word weighs half as much again, not double."""
     words: dict[str, float] = {}
     for word, weight in _weigh(text):
         plain = word.lower()

@@ -1,4 +1,4 @@
-"""The images the denoiser knows, and their mean under noise.
+"""The images that the denoiser knows, and their mean under noise.
 
 A scene is a light (a palette), a sky, a land before it, and a subject in a look, standing somewhere. Each layer is
 painted once for every palette: a few hundred small images. A scene is any combination of them, so the set has tens of
@@ -33,14 +33,14 @@ Real: TypeAlias = NDArray[np.float64]
 
 _NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
 _NATS_OF_LEANING: Final = 0.25
-_NATS_FOR_NOTHING: Final = 3.0  # most landscapes have nobody in them
+_NATS_FOR_NOTHING: Final = 3.0  # most landscapes are empty
 _FADED: Final = 0.45  # how pale images are that nothing guides
 _NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """ln c of every layer, as one prompt sets them, and the light it asks for."""
+    """ln c of every layer for one prompt, and the light it asks for."""
 
     palettes: Real  # (palettes,)
     skies: Real  # (S,)
@@ -51,7 +51,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What `SceneSet.mean` follows: two prompts, and how far to go from the one towards the other."""
+    """The guidance of `SceneSet.mean`: two prompts, and how far to go from the negative towards the positive."""
 
     positive: Weights
     negative: Weights
@@ -64,7 +64,7 @@ class SceneSet:
     Parameters
     ----------
     layers
-        What they are made of.
+        The painted layers of that canvas.
     canvas
         Height and width in pixels.
     """

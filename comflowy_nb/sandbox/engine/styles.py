@@ -1,4 +1,4 @@
-"""What makes the checkpoints differ: how scenes are coloured, and how images are finished at full size."""
+"""The styles of the checkpoints: how scenes are coloured, and how images are finished at full size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INKS: Final = np.array([list(bytes.fromhex(ink)) for ink in ["0a0e2a", "1d2b5c"
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A way to paint.
+    """The style of one checkpoint.
 
     Parameters
     ----------

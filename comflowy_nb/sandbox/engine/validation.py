@@ -1,4 +1,4 @@
-"""Is this graph one that can be run? The answers have the shape of ComfyUI's 400.
+"""Check graphs and params; errors have the shape of ComfyUI's 400 answers.
 
 `{"error": {"type", "message", "details", "extra_info"}, "node_errors": {"3": {"errors": [...], "dependent_outputs",
 "class_type"}}}`. Unlike ComfyUI, an unknown input is an error, a number is never cut to fit (7.5 steps), and one wrong
@@ -29,7 +29,7 @@ _LITERALS: Final = {"INT", "FLOAT", "STRING", "BOOLEAN"}
 
 
 def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
-    """What is wrong with a graph in API format, as ComfyUI's 400 body; None if it can be run.
+    """Return the errors of a graph in API format as ComfyUI's 400 body; None for a valid graph.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
 
 
 def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Graph, Body | None]:
-    """The graph with `NodeId::field` values put in, and what is wrong with them (None if nothing).
+    """Return the graph with `NodeId::field` values set, and their errors (None for valid ones).
 
     Unknown nodes and fields and values of a wrong type are wrong here; ranges and choices are `validate`'s.
     """
@@ -102,7 +102,7 @@ def normalise(graph: Graph) -> Graph:
 
 
 def reach(graph: Mapping[str, Any], start: str) -> list[str] | None:
-    """The nodes that `start` needs, each after those it needs, `start` last; None if they form a circle."""
+    """Return the nodes that `start` needs, each after those it needs, `start` last; None if they form a cycle."""
     order: list[str] = []
     open_nodes: set[str] = set()
     stack: list[tuple[str, bool]] = [(start, False)]
@@ -255,7 +255,7 @@ def _failed(node_errors: Body, *, or_none: bool = False) -> Body | None:
 
 
 def _read_literal(name: str, config: list[Any], value: Any) -> tuple[Any, Body | None]:
-    """The value in the type of its input, or unchanged with the error that says why not."""
+    """Return the value in the type of its input, or unchanged with its error."""
     kind = config[0]
     try:
         if isinstance(kind, list):
