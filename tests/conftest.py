@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
-import os
 import signal
 import socket
 
@@ -55,28 +53,6 @@ def home(tmp_path, monkeypatch):
     settings.reset()
     yield folder
     settings.reset()
-
-
-@pytest.fixture(scope="session")
-def lend_layers(tmp_path_factory):
-    """Gives a home folder the layers that the sandboxes of all tests painted: its own would paint them for seconds."""
-    base = tmp_path_factory.getbasetemp()
-    painted = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "painted"
-    painted.mkdir(mode=0o700, exist_ok=True)
-
-    def lend(home):
-        (home / "sandbox").mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            (home / "sandbox" / "painted").symlink_to(painted, target_is_directory=True)
-        return home
-
-    return lend
-
-
-@pytest.fixture
-def lent_home(home, lend_layers):
-    """This test's home folder, with the painted layers of all."""
-    return lend_layers(home)
 
 
 @pytest.fixture

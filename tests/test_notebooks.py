@@ -163,7 +163,7 @@ def test_a_committed_notebook_shows_what_it_tells_of(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
-def test_it_executes_in_an_empty_home(name, tmp_path, lent_home, monkeypatch, request):
+def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch, request):
     empty = tmp_path / "person"
     empty.mkdir()
     work = tmp_path / "work"
@@ -176,15 +176,15 @@ def test_it_executes_in_an_empty_home(name, tmp_path, lent_home, monkeypatch, re
     if name == "comfyui":
         comfy = request.getfixturevalue("comfy")
         monkeypatch.setenv("COMFYUI_URL", comfy.url)
-    environment = demo.kernel_environment(lent_home) | {
+    environment = demo.kernel_environment(home) | {
         "HOME": str(empty),
         "XDG_CACHE_HOME": "",
         "XDG_DATA_HOME": "",
     }
     demo.execute(content, work, environment, teller)
-    address = lent_home / "sandbox" / "address.json"
+    address = home / "sandbox" / "address.json"
     key = json.loads(address.read_text())["key"] if address.exists() else "no key: the sandbox was not asked"
-    demo.await_end_of_sandbox(lent_home, teller)
+    demo.await_end_of_sandbox(home, teller)
     assert "still running" not in stream.getvalue()
 
     CHECKS[name](content)

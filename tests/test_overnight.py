@@ -112,8 +112,8 @@ class Night:
 
 
 @pytest.fixture
-def night(lent_home):
-    begun = Night(lent_home)
+def night(home):
+    begun = Night(home)
     yield begun
     begun.end()
 

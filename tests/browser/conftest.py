@@ -315,7 +315,7 @@ _WATCH = """
 
 
 @contextmanager
-def opening_notebooks(lab, browser, lend_layers):
+def opening_notebooks(lab, browser):
     """Gives a function that opens a notebook of so many empty cells, whose kernel has this COMFLOWY_HOME."""
     opened = []
 
@@ -324,7 +324,7 @@ def opening_notebooks(lab, browser, lend_layers):
         spec = lab.kernels / name
         spec.mkdir(parents=True)
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        own = {"COMFLOWY_HOME": str(lend_layers(home))}
+        own = {"COMFLOWY_HOME": str(home)}
         described = {"argv": command, "display_name": "Python 3", "language": "python", "env": own}
         (spec / "kernel.json").write_text(json.dumps(described))
         lab.homes.append(home)
@@ -347,14 +347,14 @@ def opening_notebooks(lab, browser, lend_layers):
 
 
 @pytest.fixture
-def new_notebook(lab, browser, home, lend_layers):
+def new_notebook(lab, browser, home):
     """Makes a notebook of so many empty cells, opened, with a kernel whose COMFLOWY_HOME is this test's own."""
-    with opening_notebooks(lab, browser, lend_layers) as make:
+    with opening_notebooks(lab, browser) as make:
         yield lambda cells, **options: make(cells, home, **options)
 
 
 @pytest.fixture(scope="module")
-def shared_notebook(lab, browser, tmp_path_factory, lend_layers):
+def shared_notebook(lab, browser, tmp_path_factory):
     """A notebook of six cells that the tests of a module use one after the other: opening one takes many seconds."""
-    with opening_notebooks(lab, browser, lend_layers) as make:
+    with opening_notebooks(lab, browser) as make:
         yield make(6, tmp_path_factory.mktemp("shared") / "home")

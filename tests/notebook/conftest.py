@@ -127,8 +127,8 @@ def drawn(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def shared_home(tmp_path_factory, lend_layers):
-    return lend_layers(tmp_path_factory.mktemp("shared") / "home")
+def shared_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared") / "home"
 
 
 @pytest.fixture

@@ -11,21 +11,19 @@ from sandbox_process import Receiver, launch
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory, lend_layers):
+def sandbox(tmp_path_factory):
     """One for the tests of a module, that leave it as it was."""
-    running = launch(lend_layers(tmp_path_factory.mktemp("shared") / "home"))
+    running = launch(tmp_path_factory.mktemp("shared") / "home")
     yield running
     running.end()
 
 
 @pytest.fixture
-def start(home, lend_layers):
+def start(home):
     """Starts sandboxes in this test's home folder."""
     running = []
 
     def begin(*words, **options):
-        with contextlib.suppress(OSError):  # a home that can't be written
-            lend_layers(home)
         running.append(launch(home, *words, **options))
         return running[-1]
 

@@ -2,7 +2,7 @@
 
 The denoiser of a set of images y_i with weights c_i under white noise of level sigma is their softmax-weighted mean,
 `D(x; sigma) = sum_i w_i y_i`, `w_i ~ c_i exp(-|x - y_i|^2 / (2 sigma^2))` (Karras et al. 2022, arXiv 2206.00364,
-appendix B.3). `scenes.SceneSet` computes that mean over all its scenes. Here each scene is moreover a soft cloud, not
+appendix B.3). `SceneSet` computes that mean over all its scenes. Here each scene is moreover a soft cloud, not
 a point: a Gaussian around the scene whose covariance is diagonal in the Fourier basis and falls off towards fine
 detail, so that the denoiser adds `W_sigma * (x - mean)`, a Wiener filter: the strokes and the light that make every
 seed's image its own. The weights are those of the points; the clouds are thin, so that this hardly matters.

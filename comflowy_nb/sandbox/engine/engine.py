@@ -1,6 +1,6 @@
-"""Runs a graph: node after node, those that did not change taken from memory.
+"""Run a graph node by node, and take unchanged nodes from a cache.
 
-Several runs may go on at once, each on its caller's thread; they share the memory of nodes.
+Several runs may go on at once, each on its caller's thread; they share the cache.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from comflowy_nb.sandbox.engine import validation as checks
+from comflowy_nb.sandbox.engine.inputs import input_path
 from comflowy_nb.sandbox.engine.latents import Latent
-from comflowy_nb.sandbox.engine.nodes import OBJECT_INFO, input_path
-from comflowy_nb.sandbox.engine.operations import FUNCTIONS, Context
+from comflowy_nb.sandbox.engine.nodes import FUNCTIONS, OBJECT_INFO, Context
 from comflowy_nb.sandbox.engine.pixels import encode_png
 from comflowy_nb.sandbox.engine.validation import apply_params, validate
 
@@ -70,7 +70,7 @@ class NodeFailed(Exception):
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and did."""
+    """The run was stopped on request."""
 
 
 class Engine:
@@ -82,13 +82,10 @@ class Engine:
         How many nodes' outputs are kept, as far as they fit into `MAX_CACHE_BYTES`; 0 keeps none.
     input_folder
         Where LoadImage finds its files; it never reads outside.
-    shelf
-        Where the sampler keeps what it painted for the next process; None: nowhere.
     """
 
-    def __init__(self, cache_nodes: int = 64, *, input_folder: Path, shelf: Path | None = None) -> None:
+    def __init__(self, cache_nodes: int = 64, *, input_folder: Path) -> None:
         self.input_folder = input_folder
-        self._shelf = shelf
         self._cache_nodes = cache_nodes
         self._cache: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
         self._cached_bytes = 0
@@ -135,8 +132,8 @@ class Engine:
             progress = _Progress(on_progress, node_id, _title(graph[node_id]), done, len(order))
             if should_stop():
                 raise Stopped
-            progress.tell(0, 1)
-            with _named(node_id, node["class_type"]):
+            progress.report(0, 1)
+            with _as_node_failed(node_id, node["class_type"]):
                 keys[node_id] = self._key(node, keys, text)
                 outputs = self._recall(keys[node_id])
                 if outputs is None:
@@ -169,17 +166,17 @@ class Engine:
             name: values[value[0]][value[1]] if isinstance(value, list) else value
             for name, value in node.get("inputs", {}).items()
         }
-        context = Context(self.input_folder, progress.tell, check_stop, self._shelf)
+        context = Context(self.input_folder, progress.report, check_stop)
         return FUNCTIONS[node["class_type"]](context, **inputs)
 
     def _key(self, node: Mapping[str, Any], keys: Mapping[str, str], text: str) -> str:
-        """What a node's outputs depend on, as a hash: its type, its values, and the same of all before it."""
+        """Return the cache key of a node: a hash of its type, its values, and the same of all nodes before it."""
         parts: list[Any] = [node["class_type"]]
         for name, value in sorted(node.get("inputs", {}).items()):
             parts.append([name, [keys[value[0]], value[1]] if isinstance(value, list) else ["=", value]])
         if node["class_type"] == "LoadImage":
             path = input_path(self.input_folder, node["inputs"]["image"])
-            parts.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None)
+            parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
         if node["class_type"] in _OUTPUT_KINDS:
             parts.append(text)  # the files carry the whole graph
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -207,16 +204,16 @@ class Engine:
 
 
 class _Progress:
-    """The progress of one node, told in the words of the run."""
+    """Reports the progress of one node as progress of the run."""
 
-    def __init__(self, told: Callable[[Progress], None], node: str, title: str, done: int, total: int) -> None:
-        self._told = told
+    def __init__(self, on_progress: Callable[[Progress], None], node: str, title: str, done: int, total: int) -> None:
+        self._on_progress = on_progress
         self._fixed = {"node": node, "title": title}
         self._done = done
         self._total = total
         self._max = 1
 
-    def tell(self, value: int, maximum: int) -> None:
+    def report(self, value: int, maximum: int) -> None:
         self._max = maximum
         self._send(value, self._done)
 
@@ -224,12 +221,14 @@ class _Progress:
         self._send(self._max, self._done + 1)
 
     def _send(self, value: int, done: int) -> None:
-        self._told({**self._fixed, "value": value, "max": self._max, "nodes_done": done, "nodes_total": self._total})
+        self._on_progress(
+            {**self._fixed, "value": value, "max": self._max, "nodes_done": done, "nodes_total": self._total}
+        )
 
 
 @contextmanager
-def _named(node_id: str, node_type: str) -> Iterator[None]:
-    """Whatever a node raises becomes NodeFailed; a stop stays a stop."""
+def _as_node_failed(node_id: str, node_type: str) -> Iterator[None]:
+    """Turn every error of a node into NodeFailed, but let Stopped pass."""
     try:
         yield
     except Stopped:
@@ -242,7 +241,7 @@ def _named(node_id: str, node_type: str) -> Iterator[None]:
 
 
 def _order(graph: Mapping[str, Any]) -> list[str]:
-    """The nodes the outputs need, each after those it needs."""
+    """Return the nodes that the outputs need, each after those it needs."""
     order: dict[str, None] = {}
     for node_id, node in graph.items():
         if OBJECT_INFO[node["class_type"]]["output_node"]:

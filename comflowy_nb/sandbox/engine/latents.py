@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from comflowy_nb.sandbox.engine.pixels import resize_plane, sharpen, warp
-from comflowy_nb.sandbox.painting.styles import STYLES
+from comflowy_nb.sandbox.engine.styles import STYLES
 
 if TYPE_CHECKING:
     from comflowy_nb.sandbox.engine.pixels import Pixels

@@ -1,4 +1,4 @@
-"""What a prompt says to the painter: how strongly it asks for each of the things the scenes are made of.
+"""Prompts as weights: how strongly a prompt asks for each part of a scene.
 
 Words are looked up in a small vocabulary (galaxy, nebula and cosmos are one thing); every word, known or not, also
 has a small fixed leaning of its own, so that no word is without effect. `(word:1.3)` and `(word)` weigh as in ComfyUI.
@@ -13,71 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from comflowy_nb.sandbox.engine.layers import SCENES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-SYNONYMS: Final[dict[str, str]] = {
-    word: tag
-    for tag, words in {
-        "aurora": "aurora borealis polar northern lights emerald",
-        "balloon": "balloon airship zeppelin",
-        "blue": "blue azure cobalt",
-        "boat": "boat ship sail sailing sailboat yacht vessel",
-        "bottle": "bottle flask jar",
-        "bright": "bright luminous radiant light shining glowing",
-        "cabin": "cabin house hut cottage home chalet",
-        "castle": "castle fortress palace tower ruin fairytale",
-        "cat": "cat kitten kitty feline",
-        "cliffs": "cliff rock rocky stack arch island coast",
-        "clouds": "cloud cloudy cumulus overcast heaven",
-        "cold": "cold cool icy frozen frost",
-        "dark": "dark gloomy black shadow shadowy dim moody",
-        "dawn": "dawn morning sunrise pink rose pastel",
-        "day": "day daylight noon midday blue-sky sunny spring summer",
-        "desert": "desert dune sand sandy sahara",
-        "dusk": "dusk twilight evening violet blue-hour",
-        "firefly": "firefly fireflies lantern lights sparkle magic magical",
-        "flowers": "flower floral lavender poppy tulip rose bloom blossom field garden",
-        "fog": "fog foggy mist misty haze hazy",
-        "forest": "forest wood pine fir jungle grove",
-        "galaxy": "galaxy nebula cosmos cosmic space universe milky astral interstellar",
-        "glass": "glass crystal transparent",
-        "green": "green emerald jade",
-        "lake": "lake pond river water reflection mirror",
-        "landscape": "landscape scenery nature vista panorama scene outdoors countryside",
-        "lighthouse": "lighthouse beacon",
-        "meadow": "meadow hill grass grassy pasture valley prairie",
-        "moon": "moon moonlit moonlight crescent lunar",
-        "mountain": "mountain peak alp alpine summit ridge",
-        "night": "night nocturnal midnight nighttime",
-        "pale": "pale faded muted desaturated soft subtle minimal",
-        "purple": "purple violet magenta lilac amethyst",
-        "rainbow": "rainbow",
-        "red": "red crimson scarlet",
-        "sea": "sea ocean beach wave shore seaside marine",
-        "snow": "snow snowy winter ice glacier",
-        "star": "star starry constellation",
-        "storm": "storm stormy rain rainy grey gray overcast",
-        "sun": "sun sunshine",
-        "sunset": "sunset golden orange sundown autumn amber gold",
-        "tree": "tree oak willow maple",
-        "vase": "vase bouquet pot amphora",
-        "vivid": "vivid vibrant colourful colorful saturated intense rich neon",
-        "warm": "warm hot fire cosy cozy",
-    }.items()
-    for word in words.split()
-}
-
-_LIGHT: Final[dict[str, tuple[float, float, float]]] = {
-    # stops of exposure, warmth, saturation: each from about -0.5 to 0.5
-    "bright": (0.12, 0.0, 0.0),
-    "dark": (-0.18, 0.0, 0.0),
-    "vivid": (0.0, 0.0, 0.14),
-    "pale": (0.04, 0.0, -0.12),
-    "warm": (0.0, 0.08, 0.0),
-    "cold": (0.0, -0.08, 0.0),
-    "fog": (0.0, 0.0, -0.06),
-}
+SYNONYMS: Final[dict[str, str]] = {word: tag for tag, words in SCENES["vocabulary"].items() for word in words.split()}
+_LIGHT: Final[Mapping[str, list[float]]] = SCENES["light"]  # exposure in stops, warmth, saturation: each about +-0.5
 _TOKEN: Final = re.compile(r"\\[()]|[()]|:\s*([-+]?\d*\.?\d+)\s*\)|[^\W\d_]+|\d+")
 _MAX_WEIGHT: Final = 3.0
 
@@ -98,7 +40,7 @@ class Conditioning:
     words: Mapping[str, float]
 
     def lean(self, names: Iterable[str]) -> np.ndarray:
-        """A fixed leaning of these words towards each name, of about +-1 in all."""
+        """Return a fixed leaning of these words towards each name, of about +-1 in all."""
         names = list(names)
         total = np.zeros(len(names))
         for word, weight in self.words.items():
@@ -119,7 +61,7 @@ class Conditioning:
 
 
 def read_prompt(text: str) -> Conditioning:
-    """Words and weights of a prompt; a word said twice weighs half as much again, not double."""
+    """Return the words and weights of a prompt; a repeated word weighs half as much again, not double."""
     words: dict[str, float] = {}
     for word, weight in _weigh(text):
         plain = word.lower()

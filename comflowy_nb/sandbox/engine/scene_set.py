@@ -1,4 +1,4 @@
-"""The images the denoiser knows, and their mean under noise.
+"""The images that the denoiser knows, and their mean under noise.
 
 A scene is a light (a palette), a sky, a land before it, and a subject in a look, standing somewhere. Each layer is
 painted once for every palette: a few hundred small images. A scene is any combination of them, so the set has tens of
@@ -12,45 +12,35 @@ exactly. That is the one place where the weights are not those of the scenes as 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from comflowy_nb.sandbox.engine.latents import CHANNELS, SCALE
-from comflowy_nb.sandbox.painting.landscapes import LANDS
-from comflowy_nb.sandbox.painting.layer_cache import fetch_layers
-from comflowy_nb.sandbox.painting.layers import paint_layers
-from comflowy_nb.sandbox.painting.palettes import PALETTES
-from comflowy_nb.sandbox.painting.skies import SKY_TAGS
-from comflowy_nb.sandbox.painting.styles import STYLES
-from comflowy_nb.sandbox.painting.subjects import SUBJECTS
+from comflowy_nb.sandbox.engine.layers import LANDS, PALETTES, SKIES, SKY_TAGS, SUBJECTS, load_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from comflowy_nb.sandbox.engine.layers import Layers, Tags
     from comflowy_nb.sandbox.engine.prompts import Conditioning
-    from comflowy_nb.sandbox.painting.layers import Layers
 
 Array: TypeAlias = NDArray[np.float32]
 Real: TypeAlias = NDArray[np.float64]
 
-_KEPT_SETS: Final = 4  # canvases and styles in memory, some 40 MB each
 _NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
 _NATS_OF_LEANING: Final = 0.25
-_NATS_FOR_NOTHING: Final = 3.0  # most landscapes have nobody in them
+_NATS_FOR_NOTHING: Final = 3.0  # most landscapes are empty
 _FADED: Final = 0.45  # how pale images are that nothing guides
 _NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """ln c of every layer, as one prompt sets them, and the light it asks for."""
+    """ln c of every layer for one prompt, and the light it asks for."""
 
     palettes: Real  # (palettes,)
     skies: Real  # (S,)
@@ -61,7 +51,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What `SceneSet.mean` follows: two prompts, and how far to go from the one towards the other."""
+    """The guidance of `SceneSet.mean`: two prompts, and how far to go from the negative towards the positive."""
 
     positive: Weights
     negative: Weights
@@ -74,7 +64,7 @@ class SceneSet:
     Parameters
     ----------
     layers
-        What they are made of.
+        The painted layers of that canvas.
     canvas
         Height and width in pixels.
     """
@@ -173,22 +163,20 @@ class SceneSet:
         return total
 
     def _weigh(self, prompt: Conditioning) -> Weights:
-        layers = self.layers
-        palettes = _ask(prompt, {p.name: p.tags for p in PALETTES})
-        skies = _ask(prompt, {f"{name} sky": SKY_TAGS[name] for name in layers.sky_names})
-        lands = _ask(prompt, {land.name: land.tags for land in LANDS})
-        subjects = _ask(prompt, {s.name: s.tags for s in SUBJECTS})
+        palettes = _score(prompt, PALETTES)
+        skies = _score(prompt, {f"{name} sky": tags for name, tags in SKY_TAGS.items()})
+        lands = _score(prompt, LANDS)
+        subjects = _score(prompt, {subject.name: subject.tags for subject in SUBJECTS})
         subjects[0] += _NATS_FOR_NOTHING
         at, looks = np.empty((len(LANDS), len(self._bare))), []
-        for silhouette, places in zip(layers.silhouettes, self._places, strict=True):
-            subject = SUBJECTS[silhouette.subject]
-            likely = np.array([subject.fits(land.name) for land in LANDS])
-            at[:, places] = (lands + subjects[silhouette.subject] + likely - np.log(len(subject.places)))[:, None]
-            named = _ask(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
-            looks.append(named - _ln_sum_exp(named))  # what is in a bottle does not call for a bottle
+        for subject, score, places in zip(SUBJECTS, subjects, self._places, strict=True):
+            likely = np.array([subject.lands.get(land, subject.elsewhere) for land in LANDS])
+            at[:, places] = (lands + score + likely - np.log(len(subject.places)))[:, None]
+            named = _score(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
+            looks.append(named - _ln_sum_exp(named))  # the look of a bottle does not call for a bottle
         light = np.zeros((CHANNELS, 1, 1), dtype=np.float32)
         light[3:6, 0, 0] = prompt.light * SCALE
-        sky_weights = np.array([skies[list(dict.fromkeys(layers.sky_names)).index(n)] for n in layers.sky_names])
+        sky_weights = skies[[list(SKY_TAGS).index(sky) for _, sky in SKIES]]
         return Weights(palettes, sky_weights, at, tuple(looks), light)
 
 
@@ -269,24 +257,13 @@ def _in_rows(looks: Array) -> Array:
     return looks.reshape(count * palettes, channels * pixels)
 
 
-def _ask(prompt: Conditioning, things: Mapping[str, Mapping[str, float]]) -> Real:
-    """How likely things are, as ln c, from how well their tags fit the prompt."""
+def _score(prompt: Conditioning, things: Mapping[str, Tags]) -> Real:
+    """Return how likely things are, as ln c, from how well their tags fit the prompt."""
     fits = [sum(prompt.tags.get(tag, 0.0) * fit for tag, fit in tags.items()) for tags in things.values()]
     return _NATS_PER_TAG * np.array(fits) + _NATS_OF_LEANING * prompt.lean(things)
 
 
-_sets: OrderedDict[tuple[str, tuple[int, int]], SceneSet] = OrderedDict()
-_painting = threading.Lock()
-
-
-def scene_set(checkpoint: str, canvas: tuple[int, int], shelf: Path | None = None) -> SceneSet:
-    """The scenes of a checkpoint on a canvas, painted when first asked for, or taken from the folder `shelf`."""
-    key = (checkpoint, canvas)
-    with _painting:
-        if key not in _sets:
-            layers = fetch_layers(checkpoint, canvas, shelf) if shelf else paint_layers(canvas, STYLES[checkpoint])
-            _sets[key] = SceneSet(layers, canvas)
-            while len(_sets) > _KEPT_SETS:
-                _sets.popitem(last=False)
-        _sets.move_to_end(key)
-        return _sets[key]
+@lru_cache(maxsize=4)  # canvases and styles in memory, some 40 MB each
+def scene_set(checkpoint: str, canvas: tuple[int, int]) -> SceneSet:
+    """Return the scenes of a checkpoint on a canvas."""
+    return SceneSet(load_layers(checkpoint, canvas), canvas)

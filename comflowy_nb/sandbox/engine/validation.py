@@ -1,4 +1,4 @@
-"""Is this graph one that can be run? The answers have the shape of ComfyUI's 400.
+"""Check graphs and params; errors have the shape of ComfyUI's 400 answers.
 
 `{"error": {"type", "message", "details", "extra_info"}, "node_errors": {"3": {"errors": [...], "dependent_outputs",
 "class_type"}}}`. Unlike ComfyUI, an unknown input is an error, a number is never cut to fit (7.5 steps), and one wrong
@@ -8,23 +8,28 @@ output fails the run, where ComfyUI leaves it out without a word.
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from comflowy_nb.sandbox.engine.input_values import Body, check_range, make_error, read_literal, short, type_name
-from comflowy_nb.sandbox.engine.nodes import MAX_BATCH, OBJECT_INFO, input_path
+from comflowy_nb.sandbox.engine.inputs import input_path
+from comflowy_nb.sandbox.engine.nodes import MAX_BATCH, OBJECT_INFO
 from comflowy_nb.sandbox.engine.pixels import MAX_AREA_PX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+Body: TypeAlias = "dict[str, Any]"
 Graph: TypeAlias = "dict[str, dict[str, Any]]"
 
 MAX_NODES: Final = 1000
+MAX_TEXT: Final = 100_000  # characters of one text
+_SHOWN: Final = 200  # characters of a received value that an error shows
+_LITERALS: Final = {"INT", "FLOAT", "STRING", "BOOLEAN"}
 
 
 def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
-    """What is wrong with a graph in API format, as ComfyUI's 400 body; None if it can be run.
+    """Return the errors of a graph in API format as ComfyUI's 400 body; None for a valid graph.
 
     Parameters
     ----------
@@ -56,7 +61,7 @@ def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
 
 
 def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Graph, Body | None]:
-    """The graph with `NodeId::field` values put in, and what is wrong with them (None if nothing).
+    """Return the graph with `NodeId::field` values set, and their errors (None for valid ones).
 
     Unknown nodes and fields and values of a wrong type are wrong here; ranges and choices are `validate`'s.
     """
@@ -66,17 +71,17 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
         node_id, separator, name = field_id.partition("::")
         node = changed.get(node_id)
         if not separator or not name:
-            return changed, _body("invalid_prompt", f"{short(field_id)} is no field: a field is written NodeId::name")
+            return changed, _body("invalid_prompt", f"{_short(field_id)} is no field: a field is written NodeId::name")
         if not isinstance(node, dict) or node.get("class_type") not in OBJECT_INFO:
-            message = f"Cannot set {short(field_id)} because node {short(node_id)} does not exist."
-            return changed, _body("invalid_prompt", message, f"Node ID '#{short(node_id)}'")
+            message = f"Cannot set {_short(field_id)} because node {_short(node_id)} does not exist."
+            return changed, _body("invalid_prompt", message, f"Node ID '#{_short(node_id)}'")
         config = _inputs(node).get(name)
         if config is None:
             found.setdefault(node_id, []).append(_unknown_input(node, name, value))
             continue
         error = None
-        if not _is_link_like(value):
-            value, error = read_literal(name, config, value)  # noqa: PLW2901  # the value as its type reads it
+        if not isinstance(value, list):
+            value, error = _read_literal(name, config, value)  # noqa: PLW2901  # the value as its type reads it
         if error:
             found.setdefault(node_id, []).append(error)
         node.setdefault("inputs", {})[name] = value
@@ -91,13 +96,13 @@ def normalise(graph: Graph) -> Graph:
     plain: Graph = copy.deepcopy(graph)
     for node in plain.values():
         for name, config in _inputs(node).items():
-            if name in node.get("inputs", {}) and not _is_link_like(node["inputs"][name]):
-                node["inputs"][name], _ = read_literal(name, config, node["inputs"][name])
+            if name in node.get("inputs", {}) and not isinstance(node["inputs"][name], list):
+                node["inputs"][name], _ = _read_literal(name, config, node["inputs"][name])
     return plain
 
 
 def reach(graph: Mapping[str, Any], start: str) -> list[str] | None:
-    """The nodes that `start` needs, each after those it needs, `start` last; None if they form a circle."""
+    """Return the nodes that `start` needs, each after those it needs, `start` last; None if they form a cycle."""
     order: list[str] = []
     open_nodes: set[str] = set()
     stack: list[tuple[str, bool]] = [(start, False)]
@@ -134,12 +139,12 @@ def _outputs(graph: Graph) -> list[str]:
 
 
 def _check_class(node_id: str, node: Any) -> Body | None:
-    details = f"Node ID '#{short(node_id)}'"
+    details = f"Node ID '#{_short(node_id)}'"
     if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
         message = "Cannot execute because a node is missing the class_type property."
         return _body("invalid_prompt", message, details)
     if node["class_type"] not in OBJECT_INFO:
-        message = f"Cannot execute because node {short(node['class_type'])} does not exist."
+        message = f"Cannot execute because node {_short(node['class_type'])} does not exist."
         return _body("invalid_prompt", message, details)
     if not isinstance(node.get("inputs", {}), dict):
         return _body("invalid_prompt", "Cannot execute because the inputs of a node are no mapping.", details)
@@ -157,14 +162,12 @@ def _node_errors(graph: Graph, node_id: str, input_folder: Path | None) -> Itera
             yield _unknown_input(node, name, value)
     for name, config in known.items():
         if name not in given:
-            error: Body | None = make_error(
-                "required_input_missing", "Required input is missing", name, input_name=name
-            )
-        elif _is_link_like(given[name]):
+            error: Body | None = _error("required_input_missing", "Required input is missing", name, input_name=name)
+        elif isinstance(given[name], list):
             error = _check_link(graph, name, config, given[name])
         else:
-            read[name], error = read_literal(name, config, given[name])
-            error = error or check_range(name, config, read[name])
+            read[name], error = _read_literal(name, config, given[name])
+            error = error or _check_range(name, config, read[name])
             if not error and name == "image" and node["class_type"] == "LoadImage":
                 error = _check_file(read[name], input_folder)
         if error:
@@ -177,16 +180,14 @@ def _node_errors(graph: Graph, node_id: str, input_folder: Path | None) -> Itera
                 f"width - {read['batch_size']} x {read['width']}x{read['height']} are {area / 1e6:.1f} million pixels; "
                 f"the sandbox makes up to {MAX_AREA_PX / 1e6:.1f} million in one batch of up to {MAX_BATCH}"
             )
-            yield make_error(
-                "custom_validation_failed", "Custom validation failed for node", details, input_name="width"
-            )
+            yield _error("custom_validation_failed", "Custom validation failed for node", details, input_name="width")
 
 
 def _check_link(graph: Graph, name: str, config: list[Any], value: list[Any]) -> Body | None:
     if len(value) != 2:
         message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
-        return make_error(
-            "bad_linked_input", message, name, input_name=name, input_config=config, received_value=short(value)
+        return _error(
+            "bad_linked_input", message, name, input_name=name, input_config=config, received_value=_short(value)
         )
     linked, slot = value
     source = graph.get(linked) if isinstance(linked, str) else None
@@ -194,13 +195,11 @@ def _check_link(graph: Graph, name: str, config: list[Any], value: list[Any]) ->
     if isinstance(slot, bool) or not isinstance(slot, int) or not 0 <= slot < len(given_types):
         message = "Exception when validating inner node"
         kind = "KeyError" if source is None else "IndexError"
-        return make_error(
-            "exception_during_validation", message, f"{short(linked)!r}", exception_type=kind, traceback=[]
-        )
+        return _error("exception_during_validation", message, f"{_short(linked)!r}", exception_type=kind, traceback=[])
     if given_types[slot] == config[0]:
         return None
-    details = f"{name}, received_type({given_types[slot]}) mismatch input_type({type_name(config)})"
-    return make_error(
+    details = f"{name}, received_type({given_types[slot]}) mismatch input_type({_type_name(config)})"
+    return _error(
         "return_type_mismatch",
         "Return type mismatch between linked nodes",
         details,
@@ -217,24 +216,20 @@ def _check_file(name: str, input_folder: Path | None) -> Body | None:
     try:
         input_path(input_folder, name)
     except ValueError:
-        details = f"image - Invalid image file: {short(name)}"
-        return make_error("custom_validation_failed", "Custom validation failed for node", details, input_name="image")
+        details = f"image - Invalid image file: {_short(name)}"
+        return _error("custom_validation_failed", "Custom validation failed for node", details, input_name="image")
     return None
 
 
 def _unknown_input(node: Mapping[str, Any], name: str, value: Any) -> Body:
     known = ", ".join(_inputs(node))
-    details = f"{short(name)}, {node['class_type']} has {known}"
-    return make_error("unknown_input", "Unknown input", details, input_name=short(name), received_value=short(value))
+    details = f"{_short(name)}, {node['class_type']} has {known}"
+    return _error("unknown_input", "Unknown input", details, input_name=_short(name), received_value=_short(value))
 
 
 def _inputs(node: Mapping[str, Any]) -> dict[str, list[Any]]:
     entry = OBJECT_INFO[node["class_type"]]["input"]
     return {**entry["required"], **entry.get("optional", {})}
-
-
-def _is_link_like(value: Any) -> bool:
-    return isinstance(value, list)
 
 
 def _is_link(value: Any) -> bool:
@@ -246,7 +241,7 @@ def _node_body(graph: Graph, node_id: str, errors: list[Body], outputs: list[str
 
 
 def _body(kind: str, message: str, details: str = "") -> Body:
-    return {"error": make_error(kind, message, details), "node_errors": {}}
+    return {"error": _error(kind, message, details), "node_errors": {}}
 
 
 def _failed(node_errors: Body, *, or_none: bool = False) -> Body | None:
@@ -254,3 +249,97 @@ def _failed(node_errors: Body, *, or_none: bool = False) -> Body | None:
         return None
     body = _body("prompt_outputs_failed_validation", "Prompt outputs failed validation")
     return {**body, "node_errors": node_errors}
+
+
+# -- one value --------------------------------------------------------------------------------------------------------
+
+
+def _read_literal(name: str, config: list[Any], value: Any) -> tuple[Any, Body | None]:
+    """Return the value in the type of its input, or unchanged with its error."""
+    kind = config[0]
+    try:
+        if isinstance(kind, list):
+            return value, None
+        if kind not in _LITERALS:
+            raise ValueError(f"an input of type {kind} takes a link to another node")  # noqa: TRY301  # one way out
+        return _convert(kind, value), None
+    except (ValueError, TypeError, OverflowError) as error:
+        message = f"Failed to convert an input value to a {_type_name(config)} value"
+        return value, _error(
+            "invalid_input_type",
+            message,
+            f"{name}, {_short(value)}, {error}",
+            input_name=name,
+            input_config=config,
+            received_value=_short(value),
+            exception_message=str(error),
+        )
+
+
+def _convert(kind: str, value: Any) -> Any:
+    if value is None or isinstance(value, (list, dict)):
+        raise TypeError(f"not {'an' if kind == 'INT' else 'a'} {kind}")
+    if kind == "STRING":
+        text = str(value)
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"a text of {len(text)} characters; the sandbox takes up to {MAX_TEXT}")
+        return text
+    if kind == "BOOLEAN":
+        if not isinstance(value, bool):
+            raise TypeError("not true or false")
+        return value
+    return _convert_number(kind, value)
+
+
+def _convert_number(kind: str, value: Any) -> int | float:
+    if isinstance(value, bool):
+        raise TypeError("true and false are no numbers")
+    if isinstance(value, str) and len(value) > 400:
+        raise ValueError("too long for a number")
+    if kind == "INT":
+        if isinstance(value, float) and value != int(value):
+            raise ValueError("not a whole number")
+        return int(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
+
+
+def _check_range(name: str, config: list[Any], value: Any) -> Body | None:
+    facts = {"input_name": name, "input_config": config, "received_value": value}
+    if isinstance(config[0], list):
+        options = config[0]
+        is_upload = len(config) > 1 and config[1].get("image_upload")
+        if (isinstance(value, str) and value in options) or (is_upload and isinstance(value, str)):
+            return None
+        shown = f"{_short(value)!r}" if isinstance(value, str) else _short(value)
+        facts["received_value"] = _short(value)
+        return _error("value_not_in_list", "Value not in list", f"{name}: {shown} not in {options}", **facts)
+    limits = config[1] if len(config) > 1 else {}
+    if "min" in limits and value < limits["min"]:
+        message = f"Value {_short(value)} smaller than min of {limits['min']}"
+        return _error("value_smaller_than_min", message, name, **{**facts, "received_value": _bounded(value)})
+    if "max" in limits and value > limits["max"]:
+        message = f"Value {_short(value)} bigger than max of {limits['max']}"
+        return _error("value_bigger_than_max", message, name, **{**facts, "received_value": _bounded(value)})
+    return None
+
+
+def _error(kind: str, message: str, details: str, **extra_info: Any) -> Body:
+    return {"type": kind, "message": message, "details": details, "extra_info": extra_info}
+
+
+def _type_name(config: list[Any]) -> str:
+    return config[0] if isinstance(config[0], str) else "COMBO"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_SHOWN:
+        return "a number of more than 200 digits"
+    text = str(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _bounded(value: Any) -> Any:
+    return value if abs(value) < 10**_SHOWN else _short(value)

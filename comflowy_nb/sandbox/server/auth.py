@@ -1,4 +1,4 @@
-"""Who may come in: the key, the access tokens made from it, and the proof that this is the sandbox of that key."""
+"""The API key, the access tokens made from it, and the proof that this is the sandbox of that key."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def _same(one: str, other: str) -> bool:
 
 
 class ApiKeyCheck:
-    """Gives tokens for the key, and knows the tokens it gave."""
+    """Issues access tokens for the key, and checks them."""
 
     def __init__(self, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = key
         self._clock = clock
-        self._ends: dict[str, float] = {}  # token -> when it ends, oldest first
+        self._ends: dict[str, float] = {}  # token -> its expiry, oldest first
 
     def token_for(self, key: str) -> str | None:
-        """A new access token, or None if the key is wrong."""
+        """Return a new access token, or None if the key is wrong."""
         if not _same(key, self._key):
             return None
         now = self._clock()
@@ -47,7 +47,7 @@ class ApiKeyCheck:
         return token
 
     def admits(self, authorization: str | None) -> bool:
-        """Whether an `Authorization` header carries a token that was given and has not ended."""
+        """Return whether an `Authorization` header carries a token that was issued and has not expired."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             return False
@@ -55,6 +55,6 @@ class ApiKeyCheck:
         return end is not None and end > self._clock()
 
     def prove(self, nonce: str) -> str:
-        """What only a holder of the key can answer, so that a client need not send the key to find out who listens."""
-        said = f"comflowy_nb sandbox {nonce}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._key.encode(), said, hashlib.sha256).hexdigest()
+        """Return the HMAC of a nonce, with which a client finds out who listens without sending the key."""
+        content = f"comflowy_nb sandbox {nonce}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key.encode(), content, hashlib.sha256).hexdigest()

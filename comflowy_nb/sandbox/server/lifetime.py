@@ -1,4 +1,4 @@
-"""One sandbox per home folder, and how long it stays."""
+"""One sandbox per home folder, and when it ends."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from comflowy_nb.sandbox.server.paths import Address, Places
+    from comflowy_nb.sandbox.server.paths import Address, Paths
 
-__all__ = ["OneRunsAlready", "Usage", "answers", "hold_lock"]
+__all__ = ["AlreadyRunning", "Usage", "answers", "hold_lock"]
 
 _LOCK_WAIT_S = 8.0
 _LOCK_POLL_S = 0.05
 _ASK_S = 2.0
-ARRIVAL_S = 15.0  # somebody who started a sandbox, or is about to connect, has so long to hold a lock
+ARRIVAL_S = 15.0  # a client that started a sandbox, or is about to connect, locks a file within this time
 UNUSED_S = 4.0
-_PROBING = "probing.lock"  # held by whoever tries a client's lock, so that nobody takes the trial for the client
+_PROBING = "probing.lock"  # serialises lock probes, so that a probe is never taken for a client
 
 
-class OneRunsAlready(Exception):
+class AlreadyRunning(Exception):
     """The home folder has a sandbox; `address` says where, if it answered."""
 
     def __init__(self, address: Address | None) -> None:
@@ -38,34 +38,34 @@ class OneRunsAlready(Exception):
         self.address = address
 
 
-def hold_lock(places: Places) -> FileLock:
-    """The lock of the home folder's only sandbox, held.
+def hold_lock(paths: Paths) -> FileLock:
+    """Acquire and return the lock of the home folder's only sandbox.
 
-    One that is just ending holds it for a moment more, so it is waited for unless its holder answers.
+    A sandbox that is ending holds it a little longer, so wait for it unless its holder answers.
 
     Raises
     ------
-    OneRunsAlready
+    AlreadyRunning
         If another holds it.
     """
-    lock = FileLock(places.lock, timeout=0, thread_local=False)
+    lock = FileLock(paths.lock, timeout=0, thread_local=False)
     deadline = time.monotonic() + _LOCK_WAIT_S
     while True:
         try:
             lock.acquire()
         except Timeout:
-            address = places.read_address()
+            address = paths.read_address()
             if address is not None and answers(address):
-                raise OneRunsAlready(address) from None
+                raise AlreadyRunning(address) from None
             if time.monotonic() > deadline:
-                raise OneRunsAlready(None) from None
+                raise AlreadyRunning(None) from None
             time.sleep(_LOCK_POLL_S)
         else:
             return lock
 
 
 def answers(address: Address) -> bool:
-    """Whether the sandbox of that key answers at that address."""
+    """Return whether the sandbox of that key answers at that address."""
     nonce = secrets.token_hex(16)
     parts = urlsplit(address.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ASK_S)
@@ -82,20 +82,20 @@ def answers(address: Address) -> bool:
 
 
 class Usage:
-    """Whether anybody uses the sandbox: each client holds a lock file, which the system frees however it died."""
+    """Whether clients use the sandbox: each holds a lock file, which the system frees even if it is killed."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._clock = clock
         self._ends_at = clock() + ARRIVAL_S
-        self._held: Path | None = None  # the lock that was held last: likely it is held still
+        self._held: Path | None = None  # the lock that was held last, tried first
 
     def stay(self) -> None:
-        """Somebody is about to connect, and will hold a lock soon."""
+        """Stay for a client that is about to connect and to hold a lock."""
         self._ends_at = max(self._ends_at, self._clock() + ARRIVAL_S)
 
     def is_over(self) -> bool:
-        """Whether no client has held a lock for a while."""
+        """Return whether no client has held a lock for `UNUSED_S`."""
         if self._is_held():
             self._ends_at = self._clock() + UNUSED_S
         return self._clock() >= self._ends_at
@@ -109,12 +109,12 @@ class Usage:
 
 
 def _is_locked(path: Path) -> bool:
-    if not path.exists():  # asking for the lock would make the file
+    if not path.exists():  # acquiring the lock would make the file
         return False
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         probing = FileLock(path.parent / _PROBING, timeout=_ASK_S, thread_local=False)
-        # Its owner is gone for good, since a name is used once: the file goes too, while we hold it.
+        # A name is used once, so its owner has ended: delete the file while the lock is held.
         with probing.acquire(poll_interval=0.001), lock, contextlib.suppress(OSError):
             path.unlink()
     except Timeout:

@@ -1,4 +1,4 @@
-"""Where a sandbox keeps its things in the home folder, and the note that says how it is reached."""
+"""The files of a sandbox in the home folder, and its address file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-__all__ = ["Address", "Places", "home_folder"]
+__all__ = ["Address", "Paths", "home_folder"]
 
 
 def home_folder() -> Path:
-    """`COMFLOWY_HOME`, else the platform's user data folder: the same folder that the clients use."""
+    """Return `COMFLOWY_HOME`, else the platform's user data folder: the same folder that the clients use."""
     named = os.environ.get("COMFLOWY_HOME")
     if named:
         return Path(named).expanduser().absolute()
@@ -25,53 +25,28 @@ def home_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How a sandbox is reached. The key shows in no repr: a traceback of the server goes into a log."""
+    """How a sandbox is reached. The repr leaves the key out: a traceback of the server goes into a log."""
 
     url: str
     key: str = field(repr=False)
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Paths:
     """The files of the sandbox of one home folder."""
 
-    home: Path
-
-    @property
-    def folder(self) -> Path:
-        return self.home / "sandbox"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "sandbox.lock"
-
-    @property
-    def address(self) -> Path:
-        return self.folder / "address.json"
-
-    @property
-    def database(self) -> Path:
-        return self.folder / "runs.sqlite"
-
-    @property
-    def images(self) -> Path:
-        return self.folder / "images"
-
-    @property
-    def painted(self) -> Path:
-        return self.folder / "painted"
-
-    @property
-    def inputs(self) -> Path:
-        return self.folder / "inputs"
-
-    @property
-    def client_locks(self) -> Path:
-        return self.home / "locks"
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.client_locks = home / "locks"
+        self.folder = home / "sandbox"
+        self.lock = self.folder / "sandbox.lock"
+        self.address = self.folder / "address.json"
+        self.database = self.folder / "runs.sqlite"
+        self.images = self.folder / "images"
+        self.inputs = self.folder / "inputs"
 
     def make(self) -> None:
-        """Make the folders, for this person alone; one that is there is closed to others where it can be.
+        """Make the folders, for this user alone; existing ones are closed to others where possible.
 
         Raises
         ------
@@ -87,14 +62,14 @@ class Places:
                 with contextlib.suppress(OSError):
                     folder.chmod(0o700)
 
-    def clear_up(self) -> None:
-        """Remove what a killed sandbox left half written. Only the one that holds the lock may do this."""
+    def remove_partial_files(self) -> None:
+        """Remove the partial files of a killed sandbox. Only the holder of the lock may do this."""
         for folder in (self.folder, self.images, self.inputs):
             for part in folder.glob("*.part"):
                 part.unlink(missing_ok=True)
 
     def read_address(self) -> Address | None:
-        """The last sandbox's address, running or not; None where there is none that can be read."""
+        """Return the last sandbox's address, running or not; None without a readable file."""
         try:
             note = json.loads(self.address.read_bytes())
             address = Address(url=note["url"], key=note["key"], pid=note["pid"])
@@ -104,7 +79,7 @@ class Places:
         return address if right and len(address.key) >= 32 else None
 
     def write_address(self, address: Address) -> None:
-        """Replace the note at once, readable by this person only."""
+        """Replace the address file in one step, readable by this user only."""
         part = self.folder / f"address.{secrets.token_hex(8)}.part"
         try:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,17 +1,23 @@
-"""What all routes of the sandbox have in common: who is let in, how large a body may be, how an error is said."""
+"""The Comflowy open API v0 over HTTP, and the routes that the sandbox adds to it."""
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 import traceback
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler
+
+from comflowy_nb.sandbox.engine.inputs import keep_input
+from comflowy_nb.sandbox.server.run_queue import Cancelling
+from comflowy_nb.sandbox.server.workflows import describe, graph_of, workflow_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,43 +26,47 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
     from comflowy_nb.sandbox.server.auth import ApiKeyCheck
-    from comflowy_nb.sandbox.server.paths import Places
-    from comflowy_nb.sandbox.server.run_queue import Runs
+    from comflowy_nb.sandbox.server.paths import Paths
+    from comflowy_nb.sandbox.server.run_queue import RunQueue
     from comflowy_nb.sandbox.server.run_store import Store
     from comflowy_nb.sandbox.server.worker_pool import WorkerPool
 
-__all__ = ["MIB", "House", "Nowhere", "Refusal", "Route", "read_json", "read_object"]
+__all__ = ["BODY_MAX_BYTES", "Context", "make_application"]
 
 MIB = 1024 * 1024
+_UPLOAD_MAX_BYTES = 32 * MIB
+BODY_MAX_BYTES = 2 * _UPLOAD_MAX_BYTES  # read before a size is refused with a message
+_CHUNK_BYTES = 256 * 1024
+_NONCE_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """What the routes work with."""
+class Context:
+    """The objects that the routes work with."""
 
-    door: ApiKeyCheck
-    runs: Runs
-    crew: WorkerPool
+    auth: ApiKeyCheck
+    runs: RunQueue
+    workers: WorkerPool
     store: Store
-    places: Places
+    paths: Paths
     port: int
-    on_stay: Callable[[], None]  # somebody is about to connect
+    on_client_expected: Callable[[], None]  # called when a client announces that it will connect
 
 
-class Refusal(HTTPError):
-    """An answer other than yes, in words."""
+class _ApiError(HTTPError):
+    """An error answer with its text."""
 
-    def __init__(self, code: HTTPStatus, words: str) -> None:
+    def __init__(self, code: HTTPStatus, message: str) -> None:
         super().__init__(code)
-        self.words = words
+        self.message = message
 
 
-class Route(RequestHandler):
+class _Route(RequestHandler):
     needs_token = True
     body_max_bytes = MIB
 
-    def initialize(self, house: House) -> None:
-        self.house = house
+    def initialize(self, context: Context) -> None:
+        self.context = context
 
     def set_default_headers(self) -> None:
         self.set_header("Server", "comflowy_nb-sandbox")
@@ -64,45 +74,45 @@ class Route(RequestHandler):
         self.set_header("Cache-Control", "no-store")
 
     def compute_etag(self) -> None:
-        """None: no answer here is asked for again to find out whether it changed."""
+        """Return None: clients never ask whether an answer has changed."""
 
     @property
     def base_url(self) -> str:
-        """The server as the asker names it, so that images are at the origin it knows."""
+        """The server's address as in the request, so that images are at the origin that the client knows."""
         return f"http://{self.request.host}"
 
     def prepare(self) -> None:
-        self._refuse_strangers()
+        self._check_origin()
         if len(self.request.body) > self.body_max_bytes:
-            words = f"the body is larger than {self.body_max_bytes // MIB} MiB"
-            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
-        if self.needs_token and not self.house.door.admits(self.request.headers.get("Authorization")):
+            message = f"the body is larger than {self.body_max_bytes // MIB} MiB"
+            raise _ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
+        if self.needs_token and not self.context.auth.admits(self.request.headers.get("Authorization")):
             self.set_header("WWW-Authenticate", "Bearer")
-            raise Refusal(HTTPStatus.UNAUTHORIZED, "the access token is missing, wrong or has expired")
+            raise _ApiError(HTTPStatus.UNAUTHORIZED, "the access token is missing, wrong or has expired")
 
-    def _refuse_strangers(self) -> None:
-        """A page in a browser must not get in: neither by a name of its own for 127.0.0.1, nor from its own origin."""
-        port = self.house.port
+    def _check_origin(self) -> None:
+        """Reject pages in a browser: with another host name for 127.0.0.1 (DNS rebinding), or of another origin."""
+        port = self.context.port
         if self.request.host not in {f"127.0.0.1:{port}", f"localhost:{port}"}:
-            raise Refusal(HTTPStatus.FORBIDDEN, "the sandbox answers only to 127.0.0.1 and localhost")
+            raise _ApiError(HTTPStatus.FORBIDDEN, "the sandbox answers only to 127.0.0.1 and localhost")
         origin = self.request.headers.get("Origin")
         if origin is not None and origin != self.base_url:
-            raise Refusal(HTTPStatus.FORBIDDEN, "the sandbox answers no page of another origin")
+            raise _ApiError(HTTPStatus.FORBIDDEN, "the sandbox answers no page of another origin")
 
     def answer(self, data: object) -> None:
         self.finish({"success": True, "data": data})
 
     def write_error(self, status_code: int, **options: Any) -> None:
         error = options.get("exc_info", (None, None, None))[1]
-        if isinstance(error, Refusal):
-            words = error.words
+        if isinstance(error, _ApiError):
+            message = error.message
         elif isinstance(error, sqlite3.Error | OSError):
-            words = f"the sandbox can't use its folder: {getattr(error, 'strerror', None) or error}"
+            message = f"the sandbox can't use its folder: {getattr(error, 'strerror', None) or error}"
         else:
-            words = HTTPStatus(status_code).phrase.lower()
+            message = HTTPStatus(status_code).phrase.lower()
             if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
                 self.set_header("Allow", ", ".join(m for m in ("GET", "HEAD", "POST") if self._has(m)))
-        self.finish({"success": False, "error": words})
+        self.finish({"success": False, "error": message})
 
     def _has(self, method: str) -> bool:
         return getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
@@ -121,26 +131,166 @@ class Route(RequestHandler):
     def read_id(self) -> str:
         run_id = self.get_query_argument("id", "")
         if not run_id:
-            raise Refusal(HTTPStatus.BAD_REQUEST, "the address needs ?id= with a run's id")
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "the address needs ?id= with a run's id")
         return run_id
 
 
-class Nowhere(Route):
+class _NotFound(_Route):
     needs_token = False
 
     def prepare(self) -> None:
-        self._refuse_strangers()
-        raise Refusal(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+        self._check_origin()
+        raise _ApiError(HTTPStatus.NOT_FOUND, "there is nothing at this address")
 
 
-def read_json(request: HTTPServerRequest) -> Mapping[str, Any]:
+class _Ping(_Route):
+    """Prove that this is the sandbox of a key without sending the key: another program may have taken the port."""
+
+    needs_token = False
+
+    def get(self) -> None:
+        nonce = self.get_query_argument("nonce", "")
+        if len(nonce) > _NONCE_MAX:
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "the nonce is too long")
+        if self.get_query_argument("stay", ""):
+            self.context.on_client_expected()
+        self.answer({"service": "comflowy_nb sandbox", "pid": os.getpid(), "proof": self.context.auth.prove(nonce)})
+
+
+class _Token(_Route):
+    needs_token = False
+
+    def get(self) -> None:
+        token = self.context.auth.token_for(self.get_query_argument("ppt", "", strip=False))
+        if token is None:
+            raise _ApiError(HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong")
+        self.finish({"access_token": token})
+
+
+class _Run(_Route):
+    def post(self) -> None:
+        body = _read_json(self.request)
+        workflow_id = body.get("workflow_id")
+        if not isinstance(workflow_id, str):
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "workflow_id must be a text")
+        if graph_of(workflow_id) is None:
+            message = f"there is no workflow {workflow_id!r} here; there are {', '.join(workflow_ids())}"
+            raise _ApiError(HTTPStatus.NOT_FOUND, message)
+        params = _read_object(body, "params")
+        callbacks = _read_object(body, "callback_urls")
+        if not all(isinstance(url, str) for url in callbacks.values()):
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "callback_urls must hold texts")
+        self.answer({"run_id": self.context.runs.accept(workflow_id, params, callbacks)})
+
+
+class _Check(_Route):
+    def post(self) -> None:
+        data = self.context.runs.check(self.read_id(), self.base_url)
+        if data is None:
+            raise _ApiError(HTTPStatus.NOT_FOUND, "there is no such run")
+        self.answer(data)
+
+
+class _Cancel(_Route):
+    def post(self) -> None:
+        run_id = self.read_id()
+        match self.context.runs.cancel(run_id):
+            case Cancelling.DONE:
+                self.answer({"run_id": run_id, "cancelled": True})
+            case Cancelling.TOO_LATE:
+                raise _ApiError(HTTPStatus.CONFLICT, "the run has ended already")
+            case Cancelling.NO_SUCH_RUN:
+                raise _ApiError(HTTPStatus.NOT_FOUND, "there is no such run")
+
+
+class _Workflows(_Route):
+    def get(self) -> None:
+        self.answer([{"id": name, "name": name} for name in workflow_ids()])
+
+
+class _Workflow(_Route):
+    async def get(self, workflow_id: str) -> None:
+        graph = graph_of(workflow_id)
+        if graph is None:
+            raise _ApiError(HTTPStatus.NOT_FOUND, "there is no such workflow")
+        object_info = await self.context.workers.read_object_info()
+        if object_info is None:
+            raise _ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "no worker could start; sandbox.log says why")
+        self.answer({"id": workflow_id, "name": workflow_id, **describe(graph, object_info)})
+
+
+class _Upload(_Route):
+    """As ComfyUI's route of the same name, but with a token, and with a file name of its own."""
+
+    body_max_bytes = _UPLOAD_MAX_BYTES
+
+    def post(self) -> None:
+        files = self.request.files.get("image", [])
+        if len(files) != 1 or not files[0].body:
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "the form needs one file named image")
+        if self.get_body_argument("type", "input") != "input" or self.get_body_argument("subfolder", ""):
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "the sandbox takes uploads of type input, without a subfolder")
+        self.finish({"name": keep_input(self.context.paths.inputs, files[0].body), "subfolder": "", "type": "input"})
+
+
+class _Image(_Route):
+    """A finished image. Its address is secret, so it needs no token, like a signed address."""
+
+    needs_token = False
+
+    async def get(self, secret: str) -> None:
+        image = self.context.store.image(secret)
+        if image is None:
+            raise _ApiError(HTTPStatus.NOT_FOUND, "there is no such image")
+        path = self.context.paths.images / image.file
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise _ApiError(HTTPStatus.GONE, "the sandbox no longer has this image") from None
+        with file:
+            self.set_header("Content-Type", "image/png")
+            self.set_header("Content-Length", str(os.fstat(file.fileno()).st_size))
+            self.set_header("Content-Disposition", f'inline; filename="{quote(image.file)}"')
+            if self.request.method == "HEAD":
+                self.finish()
+                return
+            while chunk := file.read(_CHUNK_BYTES):
+                self.write(chunk)
+                await self.flush()
+        self.finish()
+
+    head = get
+
+
+def make_application(context: Context) -> Application:
+    routes: list[tuple[str, type[_Route]]] = [
+        (r"/api/open/v0/ping", _Ping),
+        (r"/api/open/v0/auth/token", _Token),
+        (r"/api/open/v0/run", _Run),
+        (r"/api/open/v0/check", _Check),
+        (r"/api/open/v0/cancel", _Cancel),
+        (r"/api/open/v0/workflows", _Workflows),
+        (r"/api/open/v0/workflows/([^/]+)", _Workflow),
+        (r"/upload/image", _Upload),
+        (r"/images/([\w-]+)\.png", _Image),
+    ]
+    return Application(
+        [(path, route, {"context": context}) for path, route in routes],
+        default_handler_class=_NotFound,
+        default_handler_args={"context": context},
+        # Addresses hold the key (`?ppt=`) and image secrets: no request is written to the log.
+        log_function=lambda _handler: None,
+    )
+
+
+def _read_json(request: HTTPServerRequest) -> Mapping[str, Any]:
     """The body, which must be a JSON object."""
     try:
         body = json.loads(request.body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Refusal(HTTPStatus.BAD_REQUEST, "the body is no JSON") from None
+        raise _ApiError(HTTPStatus.BAD_REQUEST, "the body is no JSON") from None
     if not isinstance(body, dict):
-        raise Refusal(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
+        raise _ApiError(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
     return body
 
 
@@ -148,11 +298,11 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
 
 
-def read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """One of the body's values, which must be an object; left out or null, it is an empty one."""
     value = body.get(name)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} must be an object")
+        raise _ApiError(HTTPStatus.BAD_REQUEST, f"{name} must be an object")
     return value

@@ -1,4 +1,4 @@
-"""What happens to a run between its acceptance and its end."""
+"""The queue: every run from its acceptance to its end."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.sandbox.server.run_store import Made, SavedRun, State
+from comflowy_nb.sandbox.server.run_store import Image, SavedRun, State
+from comflowy_nb.sandbox.server.webhook_sender import WebhookSender
 from comflowy_nb.sandbox.server.workflows import graph_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from comflowy_nb.sandbox.server.callbacks import WebhookQueue, WebhookSender
-    from comflowy_nb.sandbox.server.paths import Places
+    from comflowy_nb.sandbox.server.paths import Paths
     from comflowy_nb.sandbox.server.run_store import Store
+    from comflowy_nb.sandbox.server.webhook_sender import WebhookClient
     from comflowy_nb.sandbox.server.worker_pool import Worker, WorkerPool
 
-__all__ = ["CANCELLED", "Cancelling", "Runs"]
+__all__ = ["CANCELLED", "Cancelling", "RunQueue"]
 
 CANCELLED = "cancelled"
-_STARTS_MAX = 3  # a run that was under way at so many ends of a sandbox is likely their cause
-_STOP_S = 10.0  # a worker that has not stopped by then is killed
+_STARTS_MAX = 3  # a run during which so many sandboxes ended is likely the cause
+_STOP_S = 10.0  # a worker that does not stop within this time is killed
 
 
 class Cancelling(StrEnum):
-    """What came of the wish to cancel a run."""
+    """The answer to a cancellation."""
 
     DONE = "done"  # it is cancelled, or will be at its next step
     TOO_LATE = "too late"
@@ -38,16 +39,16 @@ class Cancelling(StrEnum):
 
 
 @dataclass(slots=True)
-class _Live:
+class _ActiveRun:
     saved: SavedRun
-    courier: WebhookSender
+    webhook: WebhookSender
     state: State = State.WAITING
     worker: Worker | None = None
     cancel_asked: bool = False
-    error: str | None = None  # of one whose end could not be written
+    error: str | None = None  # set if the end could not be written to the database
 
 
-class Runs:
+class RunQueue:
     """The queue, and the runs that are being rendered.
 
     Parameters
@@ -57,158 +58,158 @@ class Runs:
     """
 
     def __init__(
-        self, *, store: Store, crew: WorkerPool, couriers: WebhookQueue, places: Places, base_url: str
+        self, *, store: Store, workers: WorkerPool, webhooks: WebhookClient, paths: Paths, base_url: str
     ) -> None:
         self._store = store
-        self._crew = crew
-        self._couriers = couriers
-        self._places = places
+        self._workers = workers
+        self._webhooks = webhooks
+        self._paths = paths
         self._base_url = base_url
-        self._live: dict[str, _Live] = {}
-        self._queue: deque[_Live] = deque()
-        crew.on_news = self._hear
-        crew.on_loss = self._lose
-        crew.on_free = self._dispatch
+        self._live: dict[str, _ActiveRun] = {}
+        self._queue: deque[_ActiveRun] = deque()
+        workers.on_message = self._on_message
+        workers.on_exit = self._on_exit
+        workers.on_free = self._dispatch
 
-    def take_up(self) -> int:
-        """Queue what earlier sandboxes accepted and did not finish; how many there are."""
+    def resume(self) -> int:
+        """Queue the runs that earlier sandboxes accepted and did not finish, and return their number."""
         for saved in self._store.unfinished():
-            live = self._enter(saved)
+            run = self._activate(saved)
             if saved.cancel_asked:
-                self._fail(live, CANCELLED)
+                self._fail(run, CANCELLED)
             elif saved.starts >= _STARTS_MAX:
-                self._fail(live, f"the sandbox ended {saved.starts} times while it rendered this run, so it gave up")
+                self._fail(run, f"the sandbox ended {saved.starts} times while it rendered this run, so it gave up")
             else:
-                live.courier.tell("message", {"message": "taken up again by a new sandbox"})
-                self._queue.append(live)
+                run.webhook.send_progress("message", {"message": "taken up again by a new sandbox"})
+                self._queue.append(run)
         count = len(self._queue)
         self._dispatch()
         return count
 
     def accept(self, workflow_id: str, params: Mapping[str, Any], callbacks: Mapping[str, str]) -> str:
-        """Take a run; its id. It is on the disk when this returns.
+        """Accept a run and return its id. The run is on the disk when this returns.
 
         Raises
         ------
         sqlite3.Error
-            If it can't be written; then it is not taken.
+            If the run can't be written; then it is not accepted.
         """
         saved = SavedRun(str(uuid.uuid4()), workflow_id, params, callbacks)
         self._store.accept(saved)
-        live = self._enter(saved)
-        live.courier.tell("waiting", _nothing_yet())
-        self._queue.append(live)
+        run = self._activate(saved)
+        run.webhook.send_progress("waiting", _no_progress())
+        self._queue.append(run)
         self._dispatch()
         return saved.run_id
 
     def check(self, run_id: str, base_url: str) -> dict[str, Any] | None:
-        """The `data` of a check's answer; None for a run that is not known."""
-        live = self._live.get(run_id)
-        if live is not None:
-            data: dict[str, Any] = {"status": live.state.value, "output_images": [], "full_outputs": {}}
-            return data if live.error is None else {**data, "error": live.error}
+        """Return the `data` of a check's answer; None for an unknown run."""
+        run = self._live.get(run_id)
+        if run is not None:
+            data: dict[str, Any] = {"status": run.state.value, "output_images": [], "full_outputs": {}}
+            return data if run.error is None else {**data, "error": run.error}
         saved = self._store.get(run_id)
         return None if saved is None else {"status": saved.state.value, **self._result(saved, base_url)}
 
     def cancel(self, run_id: str) -> Cancelling:
         """Cancel a queued run at once, and one that is being rendered at its next step."""
-        live = self._live.get(run_id)
-        if live is None:
+        run = self._live.get(run_id)
+        if run is None:
             saved = self._store.get(run_id)
             if saved is None:
                 return Cancelling.NO_SUCH_RUN
             return Cancelling.DONE if saved.error == CANCELLED else Cancelling.TOO_LATE
-        if live.state.is_final:
+        if run.state.is_final:
             return Cancelling.TOO_LATE
-        if live.cancel_asked:
+        if run.cancel_asked:
             return Cancelling.DONE
         self._store.ask_cancel(run_id)
-        live.cancel_asked = True
-        if live.worker is None:
-            self._queue.remove(live)
-            self._fail(live, CANCELLED)
+        run.cancel_asked = True
+        if run.worker is None:
+            self._queue.remove(run)
+            self._fail(run, CANCELLED)
         else:
-            live.courier.tell("message", {"message": "cancelling: it stops at its next step"})
-            live.worker.order("stop", run_id=run_id)
-            asyncio.get_running_loop().call_later(_STOP_S, self._kill_if_on, live.worker, run_id)
+            run.webhook.send_progress("message", {"message": "cancelling: it stops at its next step"})
+            run.worker.order("stop", run_id=run_id)
+            asyncio.get_running_loop().call_later(_STOP_S, self._kill_if_running, run.worker, run_id)
         return Cancelling.DONE
 
-    def _enter(self, saved: SavedRun) -> _Live:
-        live = _Live(saved, self._couriers.engage(saved.run_id, saved.callbacks))
-        self._live[saved.run_id] = live
-        return live
+    def _activate(self, saved: SavedRun) -> _ActiveRun:
+        run = _ActiveRun(saved, WebhookSender(self._webhooks, saved.run_id, saved.callbacks))
+        self._live[saved.run_id] = run
+        return run
 
     def _dispatch(self) -> None:
         while self._queue:
-            worker = self._crew.take()
+            worker = self._workers.take()
             if worker is None:
                 return
-            live = self._queue.popleft()
-            saved = live.saved
+            run = self._queue.popleft()
+            saved = run.saved
             graph = graph_of(saved.workflow_id)
-            if graph is None:  # accepted by another version, which knew it
-                self._fail(live, f"this sandbox has no workflow {saved.workflow_id!r}")
+            if graph is None:  # accepted by another version, which had it
+                self._fail(run, f"this sandbox has no workflow {saved.workflow_id!r}")
                 continue
-            live.worker = worker
-            live.state = State.PENDING
-            live.courier.tell("pending", _nothing_yet())
+            run.worker = worker
+            run.state = State.PENDING
+            run.webhook.send_progress("pending", _no_progress())
             worker.run_id = saved.run_id
             worker.order("run", run_id=saved.run_id, graph=graph, params=saved.params)
 
-    def _hear(self, worker: Worker, news: Mapping[str, Any]) -> None:
-        live = self._live.get(news["run_id"])
-        if live is None or live.worker is not worker or live.state.is_final:
+    def _on_message(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        run = self._live.get(message["run_id"])
+        if run is None or run.worker is not worker or run.state.is_final:
             return
-        run_id = live.saved.run_id
-        match news["what"]:
+        run_id = run.saved.run_id
+        match message["kind"]:
             case "started":
-                with contextlib.suppress(sqlite3.Error):  # a full disk: the run itself may still be short of its end
+                with contextlib.suppress(sqlite3.Error):  # a full disk must not stop a run that works
                     self._store.count_start(run_id)
-                live.state = State.RUNNING
-                live.courier.tell("running", _nothing_yet())
+                run.state = State.RUNNING
+                run.webhook.send_progress("running", _no_progress())
             case "progress":
-                live.courier.tell("running", news["payload"])
-            case "done" if not live.cancel_asked:
-                self._succeed(live, [Made(each["node"], each["kind"], each["file"]) for each in news["made"]])
-            case "failed" if not live.cancel_asked:
-                self._fail(live, news["error"])
+                run.webhook.send_progress("running", message["payload"])
+            case "done" if not run.cancel_asked:
+                self._succeed(run, [Image(**image) for image in message["images"]])
+            case "failed" if not run.cancel_asked:
+                self._fail(run, message["error"])
             case "done" | "failed" | "stopped":
-                for each in news.get("made", ()):
-                    (self._places.images / each["file"]).unlink(missing_ok=True)
-                # What was said to the one who cancelled holds, even if the end came first.
-                self._fail(live, CANCELLED)
+                for image in message.get("images", ()):
+                    (self._paths.images / image["file"]).unlink(missing_ok=True)
+                # The client was told that the run is cancelled, so it is, even if it ended first.
+                self._fail(run, CANCELLED)
 
-    def _lose(self, worker: Worker, why: str) -> None:
-        live = self._live.get(worker.run_id or "")
-        if live is not None and not live.state.is_final:
-            self._fail(live, CANCELLED if live.cancel_asked else why)
+    def _on_exit(self, worker: Worker, why: str) -> None:
+        run = self._live.get(worker.run_id or "")
+        if run is not None and not run.state.is_final:
+            self._fail(run, CANCELLED if run.cancel_asked else why)
 
-    def _kill_if_on(self, worker: Worker, run_id: str) -> None:
+    def _kill_if_running(self, worker: Worker, run_id: str) -> None:
         if worker.run_id == run_id:
             worker.kill()
 
-    def _succeed(self, live: _Live, made: list[Made]) -> None:
-        self._end(live, lambda run_id: self._store.succeed(run_id, made))
+    def _succeed(self, run: _ActiveRun, images: list[Image]) -> None:
+        self._end(run, lambda run_id: self._store.succeed(run_id, images))
 
-    def _fail(self, live: _Live, error: str) -> None:
-        self._end(live, lambda run_id: self._store.fail(run_id, error))
+    def _fail(self, run: _ActiveRun, error: str) -> None:
+        self._end(run, lambda run_id: self._store.fail(run_id, error))
 
-    def _end(self, live: _Live, write: Callable[[str], None]) -> None:
-        run_id = live.saved.run_id
-        if live.worker is not None:
-            live.worker.run_id = None
+    def _end(self, run: _ActiveRun, write: Callable[[str], None]) -> None:
+        run_id = run.saved.run_id
+        if run.worker is not None:
+            run.worker.run_id = None
         try:
             write(run_id)
         except sqlite3.Error as error:
-            # It stays unfinished on the disk, so the next sandbox takes it up; to this one's clients it failed.
-            live.state = State.FAILED
-            live.error = f"the sandbox could not write down how this run ended: {error}"
-            live.courier.finish({"type": "failed", "error": live.error, "output_images": [], "full_outputs": {}})
+            # It stays unfinished on the disk, so the next sandbox resumes it; for clients of this sandbox it failed.
+            run.state = State.FAILED
+            run.error = f"the sandbox could not write down how this run ended: {error}"
+            run.webhook.finish({"type": "failed", "error": run.error, "output_images": [], "full_outputs": {}})
             return
         del self._live[run_id]
         saved = self._store.get(run_id)
         assert saved is not None
-        live.courier.finish({"type": saved.state.value, **self._result(saved, self._base_url)})
+        run.webhook.finish({"type": saved.state.value, **self._result(saved, self._base_url)})
 
     def _result(self, saved: SavedRun, base_url: str) -> dict[str, Any]:
         images = self._store.images(saved.run_id)
@@ -222,5 +223,5 @@ class Runs:
         return result if saved.error is None else {**result, "error": saved.error}
 
 
-def _nothing_yet() -> dict[str, Any]:
+def _no_progress() -> dict[str, Any]:
     return {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}

@@ -1,4 +1,4 @@
-"""The runs a sandbox accepted and what came of them, in one SQLite file.
+"""The runs a sandbox accepted and their results, in one SQLite file.
 
 An acceptance is on the disk before its answer is sent, so that the next sandbox can finish what this one could not.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Image", "Made", "SavedRun", "State", "Store", "StoreError"]
+__all__ = ["Image", "SavedRun", "State", "Store", "StoreError"]
 
 _VERSION = 1
 
@@ -54,7 +54,7 @@ class StoreError(Exception):
 
 
 class State(StrEnum):
-    """The API's five words."""
+    """The five statuses of the API."""
 
     WAITING = "waiting"
     PENDING = "pending"
@@ -82,26 +82,29 @@ class SavedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """An image a worker wrote: which node made it, `output` or `temp`, and its file's name in the images' folder."""
-
-    node: str
-    kind: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
 class Image:
-    """An image that can be asked for by its secret."""
+    """An image of a run.
+
+    Parameters
+    ----------
+    node
+        Id of the node that made it.
+    kind
+        `output` or `temp`.
+    file
+        Its name in the folder of images.
+    secret
+        The part of its address that can't be guessed.
+    """
 
     node: str
     kind: str
     file: str
-    secret: str = field(repr=False)
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 
 class Store:
-    """The file, open. It belongs to one process, the holder of the sandbox's lock, and to its main thread."""
+    """The open file. It belongs to one process, the holder of the sandbox's lock, and to its main thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -158,15 +161,12 @@ class Store:
         with self._connection:
             self._connection.execute("UPDATE runs SET cancel_asked = 1 WHERE run_id = ?", (run_id,))
 
-    def succeed(self, run_id: str, made: Sequence[Made]) -> None:
+    def succeed(self, run_id: str, images: Sequence[Image]) -> None:
         with self._connection:
             self._end(run_id, State.SUCCESS, None)
             self._connection.executemany(
                 "INSERT INTO images (run_id, position, node, kind, file, secret) VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (run_id, position, each.node, each.kind, each.file, secrets.token_urlsafe(24))
-                    for position, each in enumerate(made)
-                ],
+                [(run_id, k, image.node, image.kind, image.file, image.secret) for k, image in enumerate(images)],
             )
 
     def fail(self, run_id: str, error: str) -> None:
@@ -215,7 +215,7 @@ class Store:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Made before SQLite does, for this person alone; its journals take the same mode.
+    # Created before SQLite does, for this user alone; its journals take the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=2.0)
     try:

@@ -1,20 +1,19 @@
-"""The worker processes: one per core, started when they are needed and told what to do through pipes."""
+"""The worker processes: one per core, started when they are needed, each with two pipes of JSON lines."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.sandbox.server.pipe_protocol import pack, receive_frame
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from comflowy_nb.sandbox.server.paths import Places
+    from comflowy_nb.sandbox.server.paths import Paths
 
 __all__ = ["Worker", "WorkerPool", "count_cores"]
 
@@ -27,8 +26,9 @@ _ONE_THREAD = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-_KEPT_WARM = 2  # workers that are started before anybody asks
+_KEPT_WARM = 2  # workers that are started before the first run
 _END_S = 5.0
+_LINE_MAX_BYTES = 1 << 24  # above what the largest message of a worker takes
 
 
 def count_cores() -> int:
@@ -43,57 +43,56 @@ class Worker:
 
     def __init__(self) -> None:
         self.is_ready = False
-        self.run_id: str | None = None  # what it was given and has not ended
+        self.run_id: str | None = None  # the run it has and has not ended
         self.process: asyncio.subprocess.Process | None = None
         self._unsent: list[bytes] = []
 
-    def order(self, do: str, **words: Any) -> None:
-        frame = pack({"do": do, **words})
+    def order(self, kind: str, **values: Any) -> None:
+        line = json.dumps({"kind": kind, **values}).encode() + b"\n"
         if self.process is None or self.process.stdin is None:
-            self._unsent.append(frame)
+            self._unsent.append(line)
         elif not self.process.stdin.is_closing():
-            self.process.stdin.write(frame)
+            self.process.stdin.write(line)
 
     def kill(self) -> None:
         if self.process is not None and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
 
-    async def start(self, places: Places) -> asyncio.subprocess.Process:
+    async def start(self, paths: Paths) -> asyncio.subprocess.Process:
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "comflowy_nb.sandbox.server.worker"),
-            *map(str, (places.inputs, places.images, places.painted)),
+            *map(str, (paths.inputs, paths.images)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            cwd=places.folder,
+            cwd=paths.folder,
             env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
-            start_new_session=True,  # Ctrl-C in the server's terminal is the server's to answer
-            limit=1 << 20,
+            start_new_session=True,  # Ctrl-C in the server's terminal is for the server alone
+            limit=_LINE_MAX_BYTES,
         )
         assert self.process.stdin is not None
-        for frame in self._unsent:
-            self.process.stdin.write(frame)
+        self.process.stdin.writelines(self._unsent)
         return self.process
 
 
 class WorkerPool:
-    """All workers.
+    """All workers; callbacks tell of messages, of exits, and that a worker is free.
 
     Parameters
     ----------
     size
-        At most so many processes.
+        The largest number of processes.
     """
 
-    def __init__(self, places: Places, *, size: int) -> None:
-        self._places = places
+    def __init__(self, paths: Paths, *, size: int) -> None:
+        self._paths = paths
         self._size = max(1, size)
         self._workers: list[Worker] = []  # the one that was busy last comes first: its cache is the warmest
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self._object_info: asyncio.Future[Mapping[str, Any] | None] = asyncio.get_running_loop().create_future()
-        self.on_news: Callable[[Worker, Mapping[str, Any]], None] = lambda _worker, _news: None
-        self.on_loss: Callable[[Worker, str], None] = lambda _worker, _why: None
+        self.on_message: Callable[[Worker, Mapping[str, Any]], None] = lambda _worker, _news: None
+        self.on_exit: Callable[[Worker, str], None] = lambda _worker, _why: None
         self.on_free: Callable[[], None] = lambda: None
 
     def warm(self) -> None:
@@ -128,46 +127,47 @@ class WorkerPool:
     def _add(self) -> Worker:
         worker = Worker()
         self._workers.append(worker)
-        task = asyncio.create_task(self._attend(worker))
+        task = asyncio.create_task(self._run_worker(worker))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return worker
 
-    async def _attend(self, worker: Worker) -> None:
+    async def _run_worker(self, worker: Worker) -> None:
         try:
-            process = await worker.start(self._places)
+            process = await worker.start(self._paths)
         except OSError as error:
             why = f"the sandbox could not start a worker process ({error.strerror or type(error).__name__})"
         else:
             if self._is_closing:
                 worker.kill()
             assert process.stdout is not None
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                while True:
-                    self._hear(worker, await receive_frame(process.stdout))
-            why = _describe_end(await _see_off(process), was_ready=worker.is_ready)
+            with contextlib.suppress(ConnectionError):
+                async for line in process.stdout:
+                    if line.endswith(b"\n"):  # else the worker died while it wrote
+                        self._on_message(worker, json.loads(line))
+            why = _describe_end(await _await_exit(process), was_ready=worker.is_ready)
         self._workers.remove(worker)
         if not self._is_closing:
-            self.on_loss(worker, why)
-            # One that never got ready would not do so the next time either: only a run starts another.
+            self.on_exit(worker, why)
+            # A worker that never got ready would fail again: only a run starts another.
             if worker.is_ready:
                 self.warm()
             elif not self._object_info.done():
                 self._object_info.set_result(None)
             self.on_free()
 
-    def _hear(self, worker: Worker, news: Mapping[str, Any]) -> None:
-        if news["what"] == "loaded":
+    def _on_message(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        if message["kind"] == "loaded":
             if not self._object_info.done():
-                self._object_info.set_result(news["object_info"])
+                self._object_info.set_result(message["object_info"])
             return
-        if news["what"] == "ready":
+        if message["kind"] == "ready":
             worker.is_ready = True
             self.warm()
             return
         try:
-            self.on_news(worker, news)
-        except Exception:  # noqa: BLE001 - a fault here must not leave its run without an end
+            self.on_message(worker, message)
+        except Exception:  # noqa: BLE001 - an error here must not leave the run without an end
             traceback.print_exc()
             worker.kill()
         if worker.run_id is None:
@@ -175,9 +175,9 @@ class WorkerPool:
             self.on_free()
 
 
-async def _see_off(process: asyncio.subprocess.Process) -> int:
-    """The exit status of one that closed its pipe; it is killed only if it stays on."""
-    # A kill while it ends by itself would make asyncio lose its exit status.
+async def _await_exit(process: asyncio.subprocess.Process) -> int:
+    """Return the exit status of a process that closed its pipe; kill it only if it does not end."""
+    # A kill of a process that ends by itself makes asyncio lose its exit status.
     try:
         return await asyncio.wait_for(process.wait(), _END_S)
     except TimeoutError:

@@ -8,7 +8,7 @@ from comflowy_nb.sandbox.engine.diffusion import SAMPLERS, SCHEDULERS, sample, s
 from comflowy_nb.sandbox.engine.latents import Latent, decode, empty_latent, encode
 from comflowy_nb.sandbox.engine.prompts import read_prompt
 from comflowy_nb.sandbox.engine.scene_set import scene_set
-from comflowy_nb.sandbox.painting.styles import CHECKPOINTS
+from comflowy_nb.sandbox.engine.styles import CHECKPOINTS
 
 BASE = {
     "positive": "a bottle in a landscape",
@@ -22,12 +22,12 @@ BASE = {
 }
 
 
-def run(count=1, samples=None, **changes):
+def run(count=1, samples=None, side=24, **changes):
     options = {**BASE, **changes}
-    for side in ("positive", "negative"):
-        options[side] = read_prompt(options[side])
-    samples = empty_latent(24, 24, count).samples if samples is None else samples
-    return sample(scene_set(CHECKPOINTS[0], (24, 24)), samples, **options)
+    for prompt in ("positive", "negative"):
+        options[prompt] = read_prompt(options[prompt])
+    samples = empty_latent(side, side, count).samples if samples is None else samples
+    return sample(scene_set(CHECKPOINTS[0], (side, side)), samples, **options)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,10 @@ def test_guidance_makes_pale_images_colourful():
 
 
 def test_few_steps_leave_the_image_blurred():
-    edges = [np.mean([np.abs(np.diff(look(steps=n, seed=k), axis=0)).mean() for k in range(1, 4)]) for n in (2, 4, 9)]
+    edges = [
+        np.mean([np.abs(np.diff(look(steps=n, seed=k, side=48), axis=0)).mean() for k in range(1, 4)])
+        for n in (2, 4, 9)
+    ]
     assert edges[0] < 0.75 * edges[1]
     assert edges[1] < 0.8 * edges[2]
 

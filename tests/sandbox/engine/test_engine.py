@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comflowy_nb.sandbox.engine import operations
+from comflowy_nb.sandbox.engine import nodes
 from comflowy_nb.sandbox.engine.engine import Engine, NodeFailed, Stopped, apply_params, validate
 
 BUILTIN = files("comflowy_nb.workflow") / "builtin"
@@ -151,13 +151,13 @@ def test_progress_names_the_node_and_counts_its_steps(engine, default):
 def counted(monkeypatch):
     """The nodes that really ran."""
     ran = []
-    for name, function in list(operations.FUNCTIONS.items()):
+    for name, function in list(nodes.FUNCTIONS.items()):
 
         def counting(context, *, _name=name, _function=function, **inputs):
             ran.append(_name)
             return _function(context, **inputs)
 
-        monkeypatch.setitem(operations.FUNCTIONS, name, counting)
+        monkeypatch.setitem(nodes.FUNCTIONS, name, counting)
     return ran
 
 

@@ -14,37 +14,37 @@ class Clock:
 
 def test_token_is_good_until_its_time_is_over():
     clock = Clock()
-    door = ApiKeyCheck("the key", clock=clock)
-    token = door.token_for("the key")
-    assert door.admits(f"Bearer {token}")
-    assert door.admits(f"bearer {token}")
+    auth = ApiKeyCheck("the key", clock=clock)
+    token = auth.token_for("the key")
+    assert auth.admits(f"Bearer {token}")
+    assert auth.admits(f"bearer {token}")
     clock.now = TOKEN_LIFE_S - 1
-    assert door.admits(f"Bearer {token}")
-    later = door.token_for("the key")
+    assert auth.admits(f"Bearer {token}")
+    later = auth.token_for("the key")
     clock.now = TOKEN_LIFE_S
-    assert not door.admits(f"Bearer {token}")
-    assert door.admits(f"Bearer {later}")
+    assert not auth.admits(f"Bearer {token}")
+    assert auth.admits(f"Bearer {later}")
 
 
 def test_many_tokens_push_out_the_oldest_only():
-    door = ApiKeyCheck("the key")
-    tokens = [door.token_for("the key") for _ in range(1001)]
-    assert [door.admits(f"Bearer {token}") for token in (tokens[0], tokens[1], tokens[-1])] == [False, True, True]
+    auth = ApiKeyCheck("the key")
+    tokens = [auth.token_for("the key") for _ in range(1001)]
+    assert [auth.admits(f"Bearer {token}") for token in (tokens[0], tokens[1], tokens[-1])] == [False, True, True]
 
 
 def test_wrong_keys_and_headers_are_refused():
-    door = ApiKeyCheck("the key")
-    token = door.token_for("the key")
+    auth = ApiKeyCheck("the key")
+    token = auth.token_for("the key")
     for key in ("", "the", "the key ", "the kéy", "\udcff"):
-        assert door.token_for(key) is None
+        assert auth.token_for(key) is None
     for header in (None, "", "Bearer", "Bearer ", token, f"Basic {token}", f"Bearer {token}x", "Bearer the key"):
-        assert not door.admits(header)
+        assert not auth.admits(header)
 
 
 def test_proof_depends_on_key_and_nonce():
-    door = ApiKeyCheck("the key")
-    assert door.prove("a") == ApiKeyCheck("the key").prove("a")
-    assert len({door.prove("a"), door.prove("b"), ApiKeyCheck("another").prove("a"), door.prove("\udcff")}) == 4
+    auth = ApiKeyCheck("the key")
+    assert auth.prove("a") == ApiKeyCheck("the key").prove("a")
+    assert len({auth.prove("a"), auth.prove("b"), ApiKeyCheck("another").prove("a"), auth.prove("\udcff")}) == 4
 
 
 def test_keys_differ_and_are_long():

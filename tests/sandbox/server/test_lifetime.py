@@ -8,8 +8,8 @@ import threading
 import pytest
 from filelock import FileLock
 
-from comflowy_nb.sandbox.server.lifetime import ARRIVAL_S, UNUSED_S, OneRunsAlready, Usage, hold_lock
-from comflowy_nb.sandbox.server.paths import Address, Places
+from comflowy_nb.sandbox.server.lifetime import ARRIVAL_S, UNUSED_S, AlreadyRunning, Usage, hold_lock
+from comflowy_nb.sandbox.server.paths import Address, Paths
 
 
 class Clock:
@@ -84,20 +84,20 @@ def test_no_folder_of_locks_means_no_client(tmp_path, clock):
 
 
 def test_sandbox_that_is_just_ending_is_waited_for(tmp_path):
-    places = Places(tmp_path)
-    places.make()
-    ending = hold_lock(places)
+    paths = Paths(tmp_path)
+    paths.make()
+    ending = hold_lock(paths)
     timer = threading.Timer(0.3, ending.release)
     timer.start()
-    hold_lock(places).release()
+    hold_lock(paths).release()
     timer.join()
 
 
 def test_holder_that_does_not_answer_is_said_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr("comflowy_nb.sandbox.server.lifetime._LOCK_WAIT_S", 0.2)
-    places = Places(tmp_path)
-    places.make()
-    places.write_address(Address("http://127.0.0.1:9", "k" * 43, os.getpid()))
-    with hold_lock(places), pytest.raises(OneRunsAlready) as caught:
-        hold_lock(places)
+    paths = Paths(tmp_path)
+    paths.make()
+    paths.write_address(Address("http://127.0.0.1:9", "k" * 43, os.getpid()))
+    with hold_lock(paths), pytest.raises(AlreadyRunning) as caught:
+        hold_lock(paths)
     assert caught.value.address is None

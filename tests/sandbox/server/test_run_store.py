@@ -7,10 +7,10 @@ import stat
 
 import pytest
 
-from comflowy_nb.sandbox.server.paths import Address, Places
-from comflowy_nb.sandbox.server.run_store import Made, SavedRun, State, Store, StoreError
+from comflowy_nb.sandbox.server.paths import Address, Paths
+from comflowy_nb.sandbox.server.run_store import Image, SavedRun, State, Store, StoreError
 
-MADE = [Made("12", "temp", "a_0.png"), Made("9", "output", "a_1.png"), Made("9", "output", "a_2.png")]
+MADE = [Image("12", "temp", "a_0.png"), Image("9", "output", "a_1.png"), Image("9", "output", "a_2.png")]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_images_keep_their_order_and_are_found_by_secret(path):
     store.accept(SavedRun("a", "default", {}, {}))
     store.succeed("a", MADE)
     images = store.images("a")
-    assert [Made(each.node, each.kind, each.file) for each in images] == MADE
+    assert images == MADE
     assert store.image(images[1].secret) == images[1]
     assert store.image("nobody") is None
     assert len({each.secret for each in images}) == 3
@@ -88,21 +88,21 @@ def test_file_can_be_read_by_its_owner_alone(path):
 
 
 def test_address_is_replaced_whole_and_read_back(tmp_path):
-    places = Places(tmp_path)
-    places.make()
-    assert places.read_address() is None
+    paths = Paths(tmp_path)
+    paths.make()
+    assert paths.read_address() is None
     address = Address("http://127.0.0.1:1", "k" * 43, 7)
-    places.write_address(address)
-    assert places.read_address() == address
+    paths.write_address(address)
+    assert paths.read_address() == address
     assert "k" * 43 not in repr(address)
-    assert [path.name for path in places.folder.iterdir() if path.is_file()] == ["address.json"]
+    assert [path.name for path in paths.folder.iterdir() if path.is_file()] == ["address.json"]
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"url": "u", "key": "short", "pid": 1}', '{"url": "u", "key": 7, "pid": 1}']
 )
 def test_note_that_makes_no_sense_is_none(tmp_path, text):
-    places = Places(tmp_path)
-    places.make()
-    places.address.write_text(text)
-    assert places.read_address() is None
+    paths = Paths(tmp_path)
+    paths.make()
+    paths.address.write_text(text)
+    assert paths.read_address() is None

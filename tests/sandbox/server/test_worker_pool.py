@@ -11,8 +11,8 @@ import time
 import psutil
 import pytest
 
-from comflowy_nb.sandbox.server import worker_pool as crew_module
-from comflowy_nb.sandbox.server.paths import Places
+from comflowy_nb.sandbox.server import worker_pool
+from comflowy_nb.sandbox.server.paths import Paths
 from comflowy_nb.sandbox.server.worker_pool import WorkerPool
 
 QUICK = {"3::steps": 1, "5::width": 64, "5::height": 64}
@@ -21,30 +21,30 @@ LIMITED = pytest.mark.skipif(not hasattr(psutil, "RLIMIT_FSIZE"), reason="file s
 
 
 @pytest.fixture
-def places(tmp_path):
-    places = Places(tmp_path)
-    places.make()
-    return places
+def paths(tmp_path):
+    paths = Paths(tmp_path)
+    paths.make()
+    return paths
 
 
 @pytest.mark.parametrize(("ends", "words"), [("raise SystemExit(7)", "exit status 7"), (None, "could not start")])
-def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(places, monkeypatch, tmp_path, ends, words):
+def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(paths, monkeypatch, tmp_path, ends, words):
     broken = tmp_path / "broken"
     if ends:
         broken.write_text(f"#!{sys.executable}\n{ends}")
         broken.chmod(0o755)
-    monkeypatch.setattr(crew_module.sys, "executable", str(broken))
+    monkeypatch.setattr(worker_pool.sys, "executable", str(broken))
 
     async def main():
-        crew = WorkerPool(places, size=2)
+        workers = WorkerPool(paths, size=2)
         lost = []
-        crew.on_loss = lambda worker, why: lost.append((worker.run_id, why))
-        worker = crew.take()
+        workers.on_exit = lambda worker, why: lost.append((worker.run_id, why))
+        worker = workers.take()
         worker.run_id = "run"
         worker.order("run", run_id="run")
-        assert await crew.read_object_info() is None
-        assert await crew.read_object_info() is None  # it is tried again when asked, and says so again
-        await crew.close()
+        assert await workers.read_object_info() is None
+        assert await workers.read_object_info() is None  # it is tried again when asked, and says so again
+        await workers.close()
         return lost
 
     first, second = asyncio.run(main())
@@ -53,16 +53,16 @@ def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(places
     assert second[0] is None
 
 
-def test_worker_ends_when_its_server_lets_go_of_the_pipe(places):
+def test_worker_ends_when_its_server_lets_go_of_the_pipe(paths):
     async def main():
-        crew = WorkerPool(places, size=1)
-        crew.warm()
-        assert await crew.read_object_info()
-        (worker,) = crew._workers
+        workers = WorkerPool(paths, size=1)
+        workers.warm()
+        assert await workers.read_object_info()
+        (worker,) = workers._workers
         process = psutil.Process(worker.process.pid)
         worker.process.stdin.close()
         await asyncio.to_thread(process.wait, 10)
-        await crew.close()
+        await workers.close()
 
     asyncio.run(main())
 

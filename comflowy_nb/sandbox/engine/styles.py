@@ -1,4 +1,4 @@
-"""What makes the checkpoints differ: how scenes are coloured, and how images are finished at full size."""
+"""The styles of the checkpoints: how scenes are coloured, and how images are finished at full size."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from comflowy_nb.sandbox.engine.pixels import grain, soften
-from comflowy_nb.sandbox.painting.canvas import mix, ramp, rgb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.sandbox.painting.canvas import Paint
+    from comflowy_nb.sandbox.engine.pixels import Pixels
+
+
+_INK_TONES: Final = (0.0, 0.28, 0.55, 0.8, 1.0)  # from dark to light
+_INKS: Final = np.array([list(bytes.fromhex(ink)) for ink in ["0a0e2a", "1d2b5c", "5a6f9c", "d8c7a0", "fff6dc"]]) / 255
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A way to paint.
+    """The style of one checkpoint.
 
     Parameters
     ----------
@@ -28,35 +31,39 @@ class Style:
         Paper and ink, on the image at full size, (3, h, w).
     """
 
-    recolour: Callable[[Paint], Paint]
-    finish: Callable[[Paint], Paint]
+    recolour: Callable[[Pixels], Pixels]
+    finish: Callable[[Pixels], Pixels]
 
 
-def _grey(paint: Paint) -> Paint:
-    return np.asarray(0.3 * paint[0] + 0.59 * paint[1] + 0.11 * paint[2])
+def _grey(colours: Pixels) -> Pixels:
+    return np.asarray(0.3 * colours[0] + 0.59 * colours[1] + 0.11 * colours[2])
 
 
-def _plain(paint: Paint) -> Paint:
-    return paint
+def _mix(below: Pixels, above: Pixels, amount: float) -> Pixels:
+    return below + (above - below) * np.float32(amount)
 
 
-def _film(paint: Paint) -> Paint:
+def _plain(colours: Pixels) -> Pixels:
+    return colours
+
+
+def _film(colours: Pixels) -> Pixels:
     """A trace of grain: without it, wide gradients show steps of one in 255."""
-    return paint + np.float32(0.006) * grain(paint.shape[1], paint.shape[2])
+    return colours + np.float32(0.006) * grain(colours.shape[1], colours.shape[2])
 
 
-def _dilute(paint: Paint) -> Paint:
+def _dilute(colours: Pixels) -> Pixels:
     """Thin colour on white paper."""
-    pale = 1 - 0.86 * (1 - np.clip(paint, 0, 1) ** 0.72)
+    pale = 1 - 0.86 * (1 - np.clip(colours, 0, 1) ** 0.72)
     grey = _grey(pale)
     return np.asarray(grey + (pale - grey) * 1.12, dtype=np.float32)
 
 
-def _paper(paint: Paint) -> Paint:
+def _paper(colours: Pixels) -> Pixels:
     """Pigment gathers at the edges of washes and in the hollows of the paper."""
-    _, rows, columns = paint.shape
+    _, rows, columns = colours.shape
     reach = max(1, round(min(rows, columns) / 110))
-    wash = mix(paint, soften(paint, reach), 0.6)
+    wash = _mix(colours, soften(colours, reach), 0.6)
     grey = _grey(wash)
     edge = np.clip(soften(grey[None], 2 * reach)[0] - grey, 0, 0.15)
     hollows = soften(grain(rows, columns)[None], 1)[0]
@@ -64,23 +71,21 @@ def _paper(paint: Paint) -> Paint:
     return np.asarray(wash - 1.5 * edge - 0.035 * hollows * dense, dtype=np.float32)
 
 
-def _ink(paint: Paint) -> Paint:
+def _ink(colours: Pixels) -> Pixels:
     """Indigo to cream, with a memory of the colour that was there."""
-    grey = np.clip(_grey(paint), 0, 1)
-    flat = grey.reshape(1, -1)
-    inks = [(0.0, "0a0e2a"), (0.28, "1d2b5c"), (0.55, "5a6f9c"), (0.8, "d8c7a0"), (1.0, "fff6dc")]
-    toned = ramp([(place, rgb(colour)) for place, colour in inks], flat).reshape(paint.shape)
-    return mix(toned, paint, 0.3)
+    grey = np.clip(_grey(colours), 0, 1)
+    toned = np.stack([np.interp(grey, _INK_TONES, channel) for channel in _INKS.T]).astype(np.float32)
+    return _mix(toned, colours, 0.3)
 
 
-def _hatch(paint: Paint) -> Paint:
+def _hatch(colours: Pixels) -> Pixels:
     """Dark lines where tones meet, and a brush that runs dry."""
-    _, rows, columns = paint.shape
+    _, rows, columns = colours.shape
     reach = max(1, round(min(rows, columns) / 200))
-    grey = _grey(paint)
+    grey = _grey(colours)
     line = np.clip(soften(grey[None], 2 * reach)[0] - soften(grey[None], reach)[0] - 0.01, 0, 0.1)
     dry = grain(rows, columns) * np.clip(grey, 0, 1)
-    return np.asarray(paint - 2.2 * line + np.float32(0.016) * dry, dtype=np.float32)
+    return np.asarray(colours - 2.2 * line + np.float32(0.016) * dry, dtype=np.float32)
 
 
 STYLES: Final[dict[str, Style]] = {

@@ -5,43 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-
-from comflowy_nb.sandbox.painting.canvas import WHITE, cover, glow, mix, ramp, rgb, smooth
-from comflowy_nb.sandbox.painting.skies import spiral, stars
+from painting.canvas import OUTLINES, WHITE, cover, glow, mix, ramp, rgb, smooth
+from painting.skies import spiral, stars
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.sandbox.painting.canvas import Paint, Plane
-    from comflowy_nb.sandbox.painting.shapes import Figure
-
-_OUTLINE: Final = (
-    (-0.935, 0.088), (-0.9, 0.09), (-0.893, 0.07), (-0.74, 0.073), (-0.69, 0.095), (-0.63, 0.165), (-0.57, 0.225),
-    (-0.5, 0.257), (-0.4, 0.268), (-0.15, 0.268), (-0.06, 0.258), (-0.02, 0.235), (0.0, 0.2),
-)  # fmt: skip
-_FLASK: Final = (
-    (-0.935, 0.083), (-0.9, 0.085), (-0.893, 0.066), (-0.74, 0.068), (-0.7, 0.085), (-0.66, 0.15), (-0.6, 0.24),
-    (-0.52, 0.307), (-0.42, 0.343), (-0.32, 0.35), (-0.22, 0.335), (-0.12, 0.293), (-0.05, 0.237), (-0.01, 0.17),
-    (0.0, 0.13),
-)  # fmt: skip
+    from painting.canvas import Paint, Plane
+    from painting.figure import Figure
 
 
-def paint_bottle(figure: Figure, look: str) -> None:
+def bottle(figure: Figure, look: str) -> None:
     """A corked bottle with straight walls."""
-    _paint(figure, look, _OUTLINE, level=-0.6)
+    _paint(figure, look, "bottle", level=-0.6)
 
 
-def paint_flask(figure: Figure, look: str) -> None:
+def flask(figure: Figure, look: str) -> None:
     """A round one."""
-    _paint(figure, look, _FLASK, level=-0.56)
+    _paint(figure, look, "flask", level=-0.56)
 
 
-def _paint(figure: Figure, look: str, points: tuple[tuple[float, float], ...], *, level: float) -> None:
+def _paint(figure: Figure, look: str, shape: str, *, level: float) -> None:
     """A bottle filled up to a level: its shadow, the world in it, then the glass."""
     palette, u, v = figure.palette, figure.u, figure.v
-    outline, half = figure.profile(points)
+    outline, half = figure.profile(OUTLINES[shape])
     across = u / half  # -1 to 1 from wall to wall
-    world = figure.easel.keep(("world", look), lambda: np.clip(_WORLDS[look](figure), 0, 1))
+    world = np.clip(_WORLDS[look](figure), 0, 1)
     figure.shadow(0.34, 0.05, 0.55)
     shine = np.percentile(world[:, world.shape[1] // 2 :: 4, ::4], 85, axis=(1, 2)).astype(np.float32).reshape(3, 1, 1)
     figure.wash(0.42 * np.exp(-(((u + 0.05) / 0.3) ** 2) - ((v - 0.005) / 0.035) ** 2), shine)
@@ -86,15 +75,15 @@ def _glaze(figure: Figure, outline: Plane, across: Plane, inside: Plane) -> None
 
 def _cork(figure: Figure) -> None:
     cork = figure.box(-0.066, 0.066, -1.0, -0.925, rounding=0.012)
-    light = np.clip(0.75 - 0.5 * figure.u / 0.066 + 0.3 * figure.easel.noise(401, 30, octaves=2), 0, 1)
+    light = np.clip(0.75 - 0.5 * figure.u / 0.066 + 0.3 * figure.canvas.noise(401, 30, octaves=2), 0, 1)
     figure.lay(cork, figure.lit(rgb("c89a66"), light))
 
 
 def _gas(figure: Figure, seed: int, ground: str, glows: str) -> Paint:
     """Glowing clouds among stars."""
-    easel = figure.easel
-    gas = easel.noise(seed, 3.2, octaves=6, gain=0.6)
-    fold = easel.noise(seed + 1, 4.2, octaves=5, gain=0.58)
+    canvas = figure.canvas
+    gas = canvas.noise(seed, 3.2, octaves=6, gain=0.6)
+    fold = canvas.noise(seed + 1, 4.2, octaves=5, gain=0.58)
     stops = [(k / 3, rgb(colour)) for k, colour in enumerate(ground.split())]
     world = ramp(stops, np.clip((figure.v + 0.6) / 0.6 + 0.16 * gas, 0, 1))
     first, second, threads = (rgb(colour) for colour in glows.split())
@@ -105,28 +94,28 @@ def _gas(figure: Figure, seed: int, ground: str, glows: str) -> Paint:
 
 def _galaxy(figure: Figure) -> Paint:
     """A spiral galaxy in violet gas."""
-    easel = figure.easel
+    canvas = figure.canvas
     world = _gas(figure, 411, "16053c 34107c 6a1fae b03cc4", "f05ad0 3f74ff ffb8ee")
-    return glow(_spiral(figure, world, -0.31, 0.3), rgb("ffffff"), stars(easel, 415, 120, size=0.9))
+    return glow(_spiral(figure, world, -0.31, 0.3), rgb("ffffff"), stars(canvas, 415, 120, size=0.9))
 
 
 def _nebula(figure: Figure) -> Paint:
     """A pillar of gas, blue outside and rosy within."""
-    easel, u, v = figure.easel, figure.u, figure.v
+    canvas, u, v = figure.canvas, figure.u, figure.v
     world = _gas(figure, 417, "0a0a34 231a7a 5a24a8 8a3ac8", "7a4aff 18a0e8 c8b4ff")
-    bend = 0.05 * easel.noise(419, 4, octaves=4)
+    bend = 0.05 * canvas.noise(419, 4, octaves=4)
     pillar = np.exp(-(((u + bend + 0.1 * np.sin(v * 7)) / 0.1) ** 2)) * smooth(-0.62, -0.5, v)
     world = glow(world, rgb("ff6ab0"), 0.7 * pillar)
     world = glow(world, rgb("ffe0c0"), 0.75 * pillar**4)
-    return glow(world, rgb("ffffff"), stars(easel, 421, 150, size=0.9))
+    return glow(world, rgb("ffffff"), stars(canvas, 421, 150, size=0.9))
 
 
 def _night(figure: Figure) -> Paint:
     """A purple night with its galaxy over small mountains."""
-    easel, u, v = figure.easel, figure.u, figure.v
+    canvas, u, v = figure.canvas, figure.u, figure.v
     world = _gas(figure, 423, "12052e 3c127a 8a30b8 f088c8", "c060f0 4a60f0 ffc8f0")
     world = _spiral(figure, world, -0.42, 0.24)
-    world = glow(world, rgb("ffffff"), stars(easel, 427, 130, size=0.9))
+    world = glow(world, rgb("ffffff"), stars(canvas, 427, 130, size=0.9))
     for k, (level, tall, colour) in enumerate(
         ((-0.2, 0.1, "6a2f9a"), (-0.13, 0.07, "3c1a6a"), (-0.06, 0.04, "1c0c3c"))
     ):
@@ -136,19 +125,19 @@ def _night(figure: Figure) -> Paint:
 
 
 def _spiral(figure: Figure, world: Paint, v: float, size: float) -> Paint:
-    scale = figure.easel.pixel / figure.pixel
-    x = float(figure.easel.x[0, 0] - figure.u[0, 0] * scale)
-    y = float(figure.easel.y[0, 0] - (figure.v[0, 0] - v) * scale)
-    return spiral(figure.easel, world, (x, y, size * scale), rgb("fff4ff"))
+    scale = figure.canvas.pixel / figure.pixel
+    x = float(figure.canvas.x[0, 0] - figure.u[0, 0] * scale)
+    y = float(figure.canvas.y[0, 0] - (figure.v[0, 0] - v) * scale)
+    return spiral(figure.canvas, world, (x, y, size * scale), rgb("fff4ff"))
 
 
 def _sea(figure: Figure) -> Paint:
-    u, v, easel = figure.u, figure.v, figure.easel
+    u, v, canvas = figure.u, figure.v, figure.canvas
     world = ramp([(0, rgb("ffcf8a")), (0.5, rgb("ffe9c4")), (1, rgb("9fd8ee"))], np.clip((-v - 0.28) / 0.32, 0, 1))
     level = -0.27 + 0.02 * np.sin(u * 19 + 0.6) + 0.012 * np.sin(u * 41)
     depth = np.clip((v - level) / 0.27, 0, 1)
     sea = ramp([(0, rgb("58d0d8")), (0.4, rgb("1f86c0")), (1, rgb("0a2f78"))], depth)
-    sea = glow(sea, rgb("b8fff4"), 0.35 * smooth(0.3, 1.6, easel.noise(421, 7, octaves=4, stretch=2)))
+    sea = glow(sea, rgb("b8fff4"), 0.35 * smooth(0.3, 1.6, canvas.noise(421, 7, octaves=4, stretch=2)))
     hull = figure.polygon([(-0.1, -0.32), (0.11, -0.32), (0.075, -0.262), (-0.07, -0.262)])
     sail = figure.polygon([(0.0, -0.55), (0.105, -0.345), (0.0, -0.345)])
     jib = figure.polygon([(-0.014, -0.52), (-0.014, -0.345), (-0.085, -0.345)])
@@ -159,9 +148,9 @@ def _sea(figure: Figure) -> Paint:
 
 
 def _forest(figure: Figure) -> Paint:
-    u, v, easel = figure.u, figure.v, figure.easel
+    u, v, canvas = figure.u, figure.v, figure.canvas
     world = ramp([(0, rgb("0d3a4c")), (0.6, rgb("1c6a78")), (1, rgb("aee8d0"))], np.clip((v + 0.62) / 0.4, 0, 1))
-    world = glow(world, rgb("ffffff"), stars(easel, 431, 60) * smooth(-0.3, -0.45, v))
+    world = glow(world, rgb("ffffff"), stars(canvas, 431, 60) * smooth(-0.3, -0.45, v))
     world = glow(world, rgb("fff6d8"), 0.5 * np.exp(-np.hypot(u - 0.1, v + 0.5) * 9))
     world = mix(world, rgb("fffbe8"), cover(figure.disc(0.1, -0.5, 0.05), figure.pixel * 1.5))
     for k, (base, tall, tone) in enumerate(((-0.3, 0.11, "4f9a8c"), (-0.23, 0.13, "2c7264"), (-0.14, 0.16, "123f3a"))):
@@ -174,7 +163,7 @@ def _forest(figure: Figure) -> Paint:
 
 
 def _fireflies(figure: Figure) -> Paint:
-    u, v, easel = figure.u, figure.v, figure.easel
+    u, v, canvas = figure.u, figure.v, figure.canvas
     world = ramp([(0, rgb("10283c")), (0.6, rgb("1d4a48")), (1, rgb("2c5a2c"))], np.clip((v + 0.6) / 0.6, 0, 1))
     world = glow(world, rgb("ffb84a"), 0.6 * np.exp(-np.hypot(u, (v + 0.26) * 0.8) * 6.5))
     blades = 0.09 + 0.07 * np.abs(np.sin(u * 47)) * np.abs(np.sin(u * 13 + 1)) + 0.02 * np.sin(u * 90)
@@ -186,7 +175,7 @@ def _fireflies(figure: Figure) -> Paint:
         reach = np.hypot(u - np.float32(x), v - np.float32(y))
         world = glow(world, rgb("ffd45e"), np.exp(-((reach / (size * 2.6)) ** 2)) * 0.8)
         world = glow(world, rgb("fffbe0"), np.exp(-((reach / size) ** 2)))
-    return mix(world, rgb("0c2013"), 0.15 * np.clip(easel.noise(443, 6, octaves=3), 0, 1))
+    return mix(world, rgb("0c2013"), 0.15 * np.clip(canvas.noise(443, 6, octaves=3), 0, 1))
 
 
 def _flowers(figure: Figure) -> Paint:
@@ -209,8 +198,8 @@ def _flowers(figure: Figure) -> Paint:
 
 
 def _potion(figure: Figure) -> Paint:
-    u, v, easel = figure.u, figure.v, figure.easel
-    swirl = easel.noise(461, 3.5, octaves=4, stretch=1.6)
+    u, v, canvas = figure.u, figure.v, figure.canvas
+    swirl = canvas.noise(461, 3.5, octaves=4, stretch=1.6)
     world = ramp(
         [(0, rgb("e8fff0")), (0.3, rgb("6af0b4")), (0.65, rgb("18a88c")), (1, rgb("085a66"))],
         np.clip((v + 0.6) / 0.6 + 0.13 * swirl, 0, 1),

@@ -8,7 +8,7 @@ import time
 import pytest
 from sandbox_process import wait_for
 
-from comflowy_nb.sandbox.server.callbacks import WebhookQueue, is_loopback_url
+from comflowy_nb.sandbox.server.webhook_sender import WebhookClient, WebhookSender, is_loopback_url
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_nothing_else_is_called(url):
 
 
 def play(callbacks, scene):
-    """Play a scene with a courier, on a loop of its own."""
+    """Play a scene with a webhook, on a loop of its own."""
 
     async def main():
-        couriers = WebhookQueue()
-        await scene(couriers.engage("run", callbacks))
-        couriers.close()
+        webhooks = WebhookClient()
+        await scene(WebhookSender(webhooks, "run", callbacks))
+        webhooks.close()
 
     asyncio.run(main())
 
@@ -60,12 +60,12 @@ async def until(look):
 
 
 def test_steps_that_a_busy_receiver_missed_are_left_out_but_never_the_last(slow_receiver):
-    async def scene(courier):
-        courier.tell("waiting", {})
+    async def scene(webhook):
+        webhook.send_progress("waiting", {})
         for value in range(100):
-            courier.tell("running", {"value": value})
+            webhook.send_progress("running", {"value": value})
             await asyncio.sleep(0)
-        courier.finish({"type": "success"})
+        webhook.finish({"type": "success"})
         await until(lambda: slow_receiver.got("/result"))
 
     play(slow_receiver.callbacks, scene)
@@ -79,8 +79,8 @@ def test_steps_that_a_busy_receiver_missed_are_left_out_but_never_the_last(slow_
 def test_receiver_that_refuses_is_not_asked_again(receiver):
     receiver.answers = [404]
 
-    async def scene(courier):
-        courier.finish({"type": "success"})
+    async def scene(webhook):
+        webhook.finish({"type": "success"})
         await until(lambda: receiver.bodies)
         await asyncio.sleep(0.5)  # longer than the pause before another try
 
@@ -91,8 +91,8 @@ def test_receiver_that_refuses_is_not_asked_again(receiver):
 def test_redirect_is_not_followed(receiver):
     receiver.answers = [302]
 
-    async def scene(courier):
-        courier.finish({"type": "success"})
+    async def scene(webhook):
+        webhook.finish({"type": "success"})
         await until(lambda: receiver.bodies)
         await asyncio.sleep(0.5)
 
@@ -103,10 +103,10 @@ def test_redirect_is_not_followed(receiver):
 def test_progress_receiver_that_never_takes_anything_is_left_alone(receiver):
     receiver.answers = [500] * 100
 
-    async def scene(courier):
+    async def scene(webhook):
         for value in range(8):
-            courier.tell("message", {"value": value})
-        courier.finish({"type": "success"})
+            webhook.send_progress("message", {"value": value})
+        webhook.finish({"type": "success"})
         await until(lambda: receiver.got("/result"))
 
     play(receiver.callbacks, scene)
@@ -117,9 +117,9 @@ def test_nobody_listening_costs_the_run_nothing(receiver):
     receiver.close()
     before = time.monotonic()
 
-    async def scene(courier):
-        courier.tell("waiting", {})
-        courier.finish({"type": "success"})
+    async def scene(webhook):
+        webhook.send_progress("waiting", {})
+        webhook.finish({"type": "success"})
 
     play(receiver.callbacks, scene)
     assert time.monotonic() - before < 5

@@ -6,7 +6,9 @@ paintings as in single colours: numpy is several times faster with long rows tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Plane: TypeAlias = NDArray[np.floating[Any]]  # (h, w), float32 but where a sum is wider on its way
 Paint: TypeAlias = NDArray[np.floating[Any]]  # (3, h, w), or (3, 1, 1) for a single colour
@@ -23,8 +25,38 @@ OVERSAMPLING: Final = 2  # painted at twice the canvas and averaged down: the an
 
 
 @dataclass(frozen=True, slots=True)
+class Palette:
+    """The light of one hour.
+
+    Parameters
+    ----------
+    zenith, middle, horizon
+        The sky from top to bottom.
+    light, shade
+        Factors for lit and unlit ground.
+    haze
+        The colour of far things.
+    lamp, lamp_y
+        Colour of sun or moon, and its height in canvas heights from the top.
+    is_night
+        Whether windows are lit and stars show.
+    """
+
+    name: str
+    zenith: Paint
+    middle: Paint
+    horizon: Paint
+    light: Paint
+    shade: Paint
+    haze: Paint
+    lamp: Paint
+    lamp_y: float
+    is_night: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Canvas:
-    """A canvas to paint on, `OVERSAMPLING` times finer than it will be kept.
+    """A canvas to paint on, `OVERSAMPLING` times finer than the image that is kept.
 
     Parameters
     ----------
@@ -32,40 +64,32 @@ class Canvas:
         Coordinates of every point, (h, w) each.
     aspect
         Width over height.
-    unit
-        The size a thing of height 1 should have, smaller on narrow canvases.
     pixel
         Width of one painted pixel.
-    kept
-        What `keep` keeps: the same clouds and trees are painted in every light.
     """
 
     x: Plane
     y: Plane
     aspect: float
-    unit: float
     pixel: float
-    kept: dict[object, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, height: int, width: int) -> Canvas:
-        rows, columns = height * OVERSAMPLING, width * OVERSAMPLING
-        aspect = width / height
-        down = (np.arange(rows, dtype=np.float32) + 0.5) / rows
-        across = ((np.arange(columns, dtype=np.float32) + 0.5) / columns - 0.5) * aspect
-        x, y = np.meshgrid(across.astype(np.float32), down)
-        return cls(x, y, aspect, min(1.0, aspect * 1.25), 1 / rows)
+        """Return the canvas of an image with a height and width in pixels."""
+        return cls.part(height, 0, height, -width / 2, width / 2)
+
+    @classmethod
+    def part(cls, height: int, top: int, bottom: int, left: float, right: float) -> Canvas:
+        """Return a box of an image of some height; left and right count from its middle, and may lie beyond it."""
+        pixel = 1 / (height * OVERSAMPLING)
+        down = (np.arange(top * OVERSAMPLING, bottom * OVERSAMPLING, dtype=np.float32) + 0.5) * pixel
+        across = (np.arange(left * OVERSAMPLING, right * OVERSAMPLING, dtype=np.float32) + 0.5) * pixel
+        x, y = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
+        return cls(x, y, x.shape[1] / x.shape[0], pixel)
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.x.shape[0], self.x.shape[1]
-
-    def part(self, top: int, bottom: int, left: int, right: int) -> Canvas:
-        """A piece of the canvas, or of what lies beyond its edges, as an easel of its own, with noise of its own."""
-        down = (np.arange(top, bottom, dtype=np.float32) + 0.5) * self.pixel
-        across = (np.arange(left, right, dtype=np.float32) + 0.5 - self.shape[1] / 2) * self.pixel
-        x, y = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
-        return Canvas(x, y, x.shape[1] / x.shape[0], self.unit, self.pixel)
 
     @property
     def vignette(self) -> Plane:
@@ -73,19 +97,8 @@ class Canvas:
         rows, columns = (np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.05 * n) for n in self.shape)
         return np.asarray(np.clip(np.minimum(rows[:, None], columns[None, :]), 0, 1), dtype=np.float32)
 
-    def keep(self, key: object, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """What `make` gives, made once for a key; not to be changed in place."""
-        if key not in self.kept:
-            self.kept[key] = make()
-            self.kept[key].flags.writeable = False
-        return self.kept[key]
-
     def noise(self, seed: int, cells: float, *, octaves: int = 4, stretch: float = 1.0, gain: float = 0.5) -> Plane:
         """Clouds of about 0 +- 1: `cells` to a canvas height, `stretch` times longer than high."""
-        key = ("noise", seed, cells, octaves, stretch, gain)
-        return self.keep(key, lambda: self._noise(seed, cells, octaves, stretch, gain))
-
-    def _noise(self, seed: int, cells: float, octaves: int, stretch: float, gain: float) -> Plane:
         rng = np.random.Generator(np.random.PCG64(seed))
         total = np.zeros(self.shape, dtype=np.float32)
         weight, power = 1.0, 0.0
@@ -104,10 +117,6 @@ class Canvas:
 
     def ridge(self, seed: int, cells: float, *, octaves: int = 5, gain: float = 0.5, sharp: bool = False) -> Plane:
         """A line of hills across the canvas, (1, w), about 0 +- 1; `sharp` ones have crests."""
-        key = ("ridge", seed, cells, octaves, gain, sharp)
-        return self.keep(key, lambda: self._ridge(seed, cells, octaves, gain, is_sharp=sharp))
-
-    def _ridge(self, seed: int, cells: float, octaves: int, gain: float, *, is_sharp: bool) -> Plane:
         rng = np.random.Generator(np.random.PCG64(seed))
         across = self.x[:1] + np.float32(8)
         total = np.zeros_like(across)
@@ -119,7 +128,7 @@ class Canvas:
             part = place - cell
             part = part * part * (3 - 2 * part)
             line = knots[cell] * (1 - part) + knots[cell + 1] * part
-            total += weight * ((0.6 - np.abs(line)) * 1.6 if is_sharp else line)
+            total += weight * ((0.6 - np.abs(line)) * 1.6 if sharp else line)
             power += weight**2
             weight *= gain
             cells *= 2.1
@@ -131,6 +140,12 @@ def rgb(text: str) -> Paint:
     return np.array([int(text[k : k + 2], 16) / 255 for k in (0, 2, 4)], dtype=np.float32).reshape(3, 1, 1)
 
 
+_DATA: Final = json.loads((Path(__file__).parent / "painting.json").read_bytes())
+OUTLINES: Final = _DATA["outlines"]  # name -> (height, half width) pairs of a turned shape, from the top down
+PALETTES: Final = [
+    Palette(name, **{key: rgb(value) if isinstance(value, str) else value for key, value in colours.items()})
+    for name, colours in _DATA["palettes"].items()
+]
 WHITE: Final = rgb("ffffff")
 
 
@@ -165,9 +180,7 @@ def ramp(stops: Sequence[tuple[float, Paint]], value: Plane) -> Paint:
 
 
 def average_down(painted: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The canvas itself: ([3,] h, w) from the finer painting."""
-    rows = sum(
-        (painted[..., k::OVERSAMPLING, :] for k in range(1, OVERSAMPLING)), start=painted[..., ::OVERSAMPLING, :]
-    )
-    points = sum((rows[..., k::OVERSAMPLING] for k in range(1, OVERSAMPLING)), start=rows[..., ::OVERSAMPLING])
-    return np.asarray(points * np.float32(OVERSAMPLING**-2), dtype=np.float32)
+    """Return the image, ([3,] h, w), of a painting that is `OVERSAMPLING` times finer."""
+    *channels, rows, columns = painted.shape
+    blocks = painted.reshape(*channels, rows // OVERSAMPLING, OVERSAMPLING, columns // OVERSAMPLING, OVERSAMPLING)
+    return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Tells a run's callback addresses what happens to it: in order, without making the run wait."""
+"""Send the events of a run to its callback addresses: in order, without making the run wait."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["WebhookQueue", "WebhookSender", "is_loopback_url"]
+__all__ = ["WebhookClient", "WebhookSender", "is_loopback_url"]
 
 _CONNECT_S = 1.0
 _ANSWER_S = 2.0
-_RESULT_PAUSES_S = (0.2, 1.0)  # between the tries to deliver a result
+_RESULT_PAUSES_S = (0.2, 1.0)  # between attempts to deliver a result
 _PROGRESS_GAP_S = 0.1
-_DEAF_AFTER = 3  # progress that was not taken so often in a row is not sent any more
+_FAILURES_MAX = 3  # after so many failures in a row, progress is not sent any more
 
 
 def is_loopback_url(url: str) -> bool:
-    """Whether an address may be called back: http or https, and on this machine."""
+    """Return whether an address may be called back: http or https, and on this machine."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -44,25 +44,22 @@ def is_loopback_url(url: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class _Message:
     body: Mapping[str, Any]
     is_result: bool = False
     is_step: bool = False  # progress that newer progress makes worthless
 
 
-class WebhookQueue:
-    """One for each run that has an address on loopback; the rest are not delivered."""
+class WebhookClient:
+    """The HTTP client and the deliveries under way of all runs."""
 
     def __init__(self) -> None:
-        # Enough places that receivers which hang don't keep the others waiting.
+        # Enough connections that receivers which hang don't keep the others waiting.
         self._client = AsyncHTTPClient(force_instance=True, max_clients=100)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def engage(self, run_id: str, callbacks: Mapping[str, str]) -> WebhookSender:
-        return WebhookSender(self, run_id, callbacks)
-
     async def post(self, url: str, body: Mapping[str, Any]) -> int:
-        """The status of the receiver's answer; 0 for none."""
+        """Post a message and return the status of the answer, or 0 without an answer."""
         request = HTTPRequest(
             url,
             method="POST",
@@ -74,11 +71,11 @@ class WebhookQueue:
         )
         try:
             return (await self._client.fetch(request, raise_error=False)).code
-        except Exception:  # noqa: BLE001 - whatever the receiver does is its own affair
+        except Exception:  # noqa: BLE001 - an error of the receiver must not reach the run
             return 0
 
-    def start(self, courier: WebhookSender) -> None:
-        task = asyncio.create_task(courier.deliver())
+    def start(self, sender: WebhookSender) -> None:
+        task = asyncio.create_task(sender.deliver())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -89,51 +86,51 @@ class WebhookQueue:
 
 
 class WebhookSender:
-    """Delivers the news of one run."""
+    """Delivers the messages of one run; only addresses on loopback get any."""
 
-    def __init__(self, couriers: WebhookQueue, run_id: str, callbacks: Mapping[str, str]) -> None:
-        self._couriers = couriers
+    def __init__(self, client: WebhookClient, run_id: str, callbacks: Mapping[str, str]) -> None:
+        self._client = client
         self._run_id = run_id
         self._result_url = _usable(callbacks.get("on_result_url"))
         self._progress_url = _usable(callbacks.get("on_progress_event_url"))
-        self._letters: deque[_Letter] = deque()
+        self._messages: deque[_Message] = deque()
         self._is_delivering = False
-        self._hurry = asyncio.Event()
+        self._is_finished = asyncio.Event()
         self._last_step_s = 0.0
-        self._deaf = 0
+        self._failures = 0
 
-    def tell(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """News on the way: `waiting`, `pending`, `running` or `message`."""
+    def send_progress(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Send an event: `waiting`, `pending`, `running` or `message`."""
         if self._progress_url is None:
             return
-        letter = _Letter({"type": kind, "payload": payload, "run_id": self._run_id}, is_step=kind == "running")
-        if letter.is_step and self._letters and self._letters[-1].is_step:
-            self._letters.pop()
-        self._send(letter)
+        message = _Message({"type": kind, "payload": payload, "run_id": self._run_id}, is_step=kind == "running")
+        if message.is_step and self._messages and self._messages[-1].is_step:
+            self._messages.pop()
+        self._send(message)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """The end: nothing is told after it."""
-        self._hurry.set()
+        """Send the result, the last message of a run."""
+        self._is_finished.set()
         if self._result_url is not None:
-            self._send(_Letter({**result, "run_id": self._run_id}, is_result=True))
+            self._send(_Message({**result, "run_id": self._run_id}, is_result=True))
 
-    def _send(self, letter: _Letter) -> None:
-        self._letters.append(letter)
+    def _send(self, message: _Message) -> None:
+        self._messages.append(message)
         if not self._is_delivering:
             self._is_delivering = True
-            self._couriers.start(self)
+            self._client.start(self)
 
     async def deliver(self) -> None:
-        """Deliver what there is, one after the other."""
+        """Deliver all waiting messages, one after the other."""
         try:
-            while self._letters:
-                if self._letters[0].is_step:
+            while self._messages:
+                if self._messages[0].is_step:
                     await self._pause()  # a newer step may take its place meanwhile
-                letter = self._letters.popleft()
-                if letter.is_result:
-                    await self._deliver_result(letter)
+                message = self._messages.popleft()
+                if message.is_result:
+                    await self._deliver_result(message)
                 else:
-                    await self._deliver_progress(letter)
+                    await self._deliver_progress(message)
         finally:
             self._is_delivering = False
 
@@ -141,19 +138,19 @@ class WebhookSender:
         rest_s = self._last_step_s + _PROGRESS_GAP_S - time.monotonic()
         if rest_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), rest_s)
+                await asyncio.wait_for(self._is_finished.wait(), rest_s)
         self._last_step_s = time.monotonic()
 
-    async def _deliver_progress(self, letter: _Letter) -> None:
-        if self._progress_url is None or self._deaf >= _DEAF_AFTER:
+    async def _deliver_progress(self, message: _Message) -> None:
+        if self._progress_url is None or self._failures >= _FAILURES_MAX:
             return
-        code = await self._couriers.post(self._progress_url, letter.body)
-        self._deaf = 0 if 200 <= code < 300 else self._deaf + 1
+        code = await self._client.post(self._progress_url, message.body)
+        self._failures = 0 if 200 <= code < 300 else self._failures + 1
 
-    async def _deliver_result(self, letter: _Letter) -> None:
+    async def _deliver_result(self, message: _Message) -> None:
         assert self._result_url is not None
         for pause_s in (*_RESULT_PAUSES_S, None):
-            code = await self._couriers.post(self._result_url, letter.body)
+            code = await self._client.post(self._result_url, message.body)
             # A receiver that refuses it will do so again; only one that is away or broken may come back.
             if 200 <= code < 500 or pause_s is None:
                 return

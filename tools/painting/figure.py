@@ -6,16 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from comflowy_nb.sandbox.painting.canvas import cover, glow, mix
+from painting.canvas import cover, glow, mix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from comflowy_nb.sandbox.painting.canvas import Canvas, Paint, Plane
-    from comflowy_nb.sandbox.painting.palettes import Palette
+    from painting.canvas import Canvas, Paint, Palette, Plane
 
 
 class Figure:
@@ -24,14 +20,14 @@ class Figure:
     Distances are signed, inside negative, in figure heights.
     """
 
-    def __init__(self, easel: Canvas, cx: float, foot: float, size: float, palette: Palette) -> None:
-        self.easel = easel
+    def __init__(self, canvas: Canvas, cx: float, foot: float, size: float, palette: Palette) -> None:
+        self.canvas = canvas
         self.palette = palette
-        self.u: Plane = (easel.x - np.float32(cx)) / np.float32(size)
-        self.v: Plane = (easel.y - np.float32(foot)) / np.float32(size)
-        self.pixel = easel.pixel / size
-        self.alpha: Plane = np.zeros(easel.shape, dtype=np.float32)
-        self.paint: Paint = np.zeros((3, *easel.shape), dtype=np.float32) + palette.haze
+        self.u: Plane = (canvas.x - np.float32(cx)) / np.float32(size)
+        self.v: Plane = (canvas.y - np.float32(foot)) / np.float32(size)
+        self.pixel = canvas.pixel / size
+        self.alpha: Plane = np.zeros(canvas.shape, dtype=np.float32)
+        self.paint: Paint = np.zeros((3, *canvas.shape), dtype=np.float32) + palette.haze
 
     def lay(self, distance: Plane, colour: Paint, *, soft: float = 1.5, opacity: Plane | float = 1.0) -> None:
         """Paint a shape, given as a distance, over what is there."""
@@ -57,16 +53,6 @@ class Figure:
         tint = mix(self.palette.shade, self.palette.light, light)
         return albedo * tint * np.float32(1.08)
 
-    def paste(self, key: object, draw: Callable[[Drawing], None]) -> None:
-        """Lay a drawing of many small shapes, drawn once for all lights."""
-        kept = self.easel.keep(("drawing", key), lambda: self._draw(draw))
-        self.wash(kept[4], self.lit(kept[:3], kept[3]))
-
-    def _draw(self, draw: Callable[[Drawing], None]) -> NDArray[np.float32]:
-        drawing = Drawing(self)
-        draw(drawing)
-        return np.concatenate([drawing.albedo, [drawing.light, drawing.alpha]]).astype(np.float32)
-
     def shadow(self, width: float, height: float = 0.045, strength: float = 0.5) -> None:
         """The soft dark on the ground about the foot."""
         reach = np.hypot(self.u / np.float32(width), self.v / np.float32(height))
@@ -85,7 +71,7 @@ class Figure:
 
     def polygon(self, corners: Sequence[tuple[float, float]]) -> Plane:
         """A convex polygon, its corners clockwise as seen."""
-        distance = np.full(self.easel.shape, -9, dtype=np.float32)
+        distance = np.full(self.canvas.shape, -9, dtype=np.float32)
         for (u0, v0), (u1, v1) in zip(corners, [*corners[1:], corners[0]], strict=True):
             du, dv = u1 - u0, v1 - v0
             length = max(1e-6, (du * du + dv * dv) ** 0.5)
@@ -96,7 +82,7 @@ class Figure:
     def stroke(self, points: Sequence[tuple[float, float]], width: float | Sequence[float]) -> Plane:
         """A line of round brush marks along points, as thick as its widths."""
         widths = [width] * len(points) if isinstance(width, float) else list(width)
-        distance = np.full(self.easel.shape, 9, dtype=np.float32)
+        distance = np.full(self.canvas.shape, 9, dtype=np.float32)
         for k, ((u0, v0), (u1, v1)) in enumerate(pairwise(points)):
             du, dv = u1 - u0, v1 - v0
             square = max(1e-9, du * du + dv * dv)
@@ -114,24 +100,4 @@ class Figure:
         lean = np.sqrt(1 + np.clip(slope, -3, 3) ** 2)
         distance = (np.abs(self.u) - half) / lean
         ends = np.maximum(np.float32(places[0]) - self.v, self.v - np.float32(places[-1]))
-        return np.maximum(distance, ends).astype(np.float32), np.broadcast_to(half, self.easel.shape)
-
-
-class Drawing:
-    """Shapes of some colour in more or less light, before it is known what light that is."""
-
-    def __init__(self, figure: Figure) -> None:
-        self.figure = figure
-        shape = figure.easel.shape
-        self.alpha: Plane = np.zeros(shape, dtype=np.float32)
-        self.light: Plane = np.zeros(shape, dtype=np.float32)
-        self.albedo: Paint = np.zeros((3, *shape), dtype=np.float32)
-
-    def lay(self, distance: Plane, albedo: Paint, light: Plane | float, *, soft: float = 1.5) -> None:
-        """Paint a shape over what is there."""
-        amount = cover(distance, self.figure.pixel * soft)
-        total = amount + self.alpha * (1 - amount)
-        share = np.divide(amount, total, out=np.zeros_like(amount), where=total > 1e-6)
-        self.albedo = mix(self.albedo, albedo, share)
-        self.light = self.light + (np.asarray(light, dtype=np.float32) - self.light) * share
-        self.alpha = total
+        return np.maximum(distance, ends).astype(np.float32), np.broadcast_to(half, self.canvas.shape)

@@ -5,27 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-
-from comflowy_nb.sandbox.painting.canvas import WHITE, cover, mix, rgb, smooth
+from painting.canvas import OUTLINES, WHITE, cover, mix, rgb, smooth
 
 if TYPE_CHECKING:
-    from comflowy_nb.sandbox.painting.canvas import Plane
-    from comflowy_nb.sandbox.painting.shapes import Drawing, Figure
+    from painting.canvas import Plane
+    from painting.figure import Figure
 
 _WARM: Final = rgb("ffd88a")
-_VASE: Final = (
-    (-0.5, 0.125), (-0.485, 0.13), (-0.45, 0.09), (-0.4, 0.09), (-0.32, 0.19),
-    (-0.22, 0.235), (-0.12, 0.2), (-0.04, 0.125), (0.0, 0.12),
-)  # fmt: skip
-_ENVELOPE: Final = (
-    (-1.0, 0.02), (-0.985, 0.12), (-0.93, 0.225), (-0.83, 0.31), (-0.7, 0.345),
-    (-0.57, 0.325), (-0.42, 0.235), (-0.29, 0.12), (-0.255, 0.085),
-)  # fmt: skip
-
-
-def nothing(figure: Figure, look: str) -> None:
-    """Only the landscape."""
-    del figure, look
 
 
 def _round(figure: Figure, middle: float, half: float) -> Plane:
@@ -49,7 +35,7 @@ def lighthouse(figure: Figure, look: str) -> None:
     lamp = np.hypot(u, v + 0.87)
     halo = np.exp(-((lamp / 0.11) ** 2)) * 0.5 + np.exp(-((lamp / 0.3) ** 2)) * 0.16
     figure.wash(halo, mix(_WARM, palette.horizon, 0.15 if palette.is_night else 0.6))
-    rough = figure.easel.noise(501, 5, octaves=4)
+    rough = figure.canvas.noise(501, 5, octaves=4)
     top = -0.045 + np.abs(u) ** 1.6 * 0.42 + 0.018 * rough
     rock = np.maximum(top - v, np.abs(u) - 0.42 - 0.02 * rough)
     figure.lay(
@@ -124,7 +110,7 @@ def balloon(figure: Figure, look: str) -> None:
     """Gores in two colours, glowing from within at night."""
     u, v = figure.u, figure.v
     first, second = {"red": ("e8483c", "ffd257"), "blue": ("2f7fd6", "f4f8ff"), "purple": ("8a3fd0", "ff9ed8")}[look]
-    envelope, half = figure.profile(_ENVELOPE)
+    envelope, half = figure.profile(OUTLINES["balloon"])
     across = np.clip(u / np.maximum(half, 1e-3), -1, 1)
     gore = np.arcsin(across) / np.pi * 9 + 0.5
     stripe = (np.floor(gore) % 2).astype(np.float32)
@@ -152,18 +138,7 @@ def cat(figure: Figure, look: str) -> None:
         [(0.2, -0.05), (0.36, -0.035), (0.46, -0.1), (0.47, -0.22), (0.41, -0.31), (0.45, -0.38)],
         [0.055, 0.052, 0.048, 0.044, 0.038, 0.025],
     )
-    body, _ = figure.profile(
-        (
-            (-0.66, 0.1),
-            (-0.6, 0.145),
-            (-0.5, 0.175),
-            (-0.36, 0.215),
-            (-0.2, 0.26),
-            (-0.08, 0.268),
-            (-0.02, 0.25),
-            (0.0, 0.21),
-        )
-    )
+    body, _ = figure.profile(OUTLINES["cat"])
     head = figure.disc(0.0, -0.745, 0.185, 0.155)
     ears = [
         figure.polygon([(s * 0.165, -0.99), (s * 0.03 + 0.0, -0.85), (s * 0.185, -0.76)][:: 1 if s < 0 else -1]) - 0.012
@@ -173,7 +148,7 @@ def cat(figure: Figure, look: str) -> None:
     stripes: Plane | float = 0.0
     if look == "ginger":
         stripes = 0.35 * smooth(0.5, 0.95, np.sin(v * 46 + 5 * np.abs(u))) * smooth(0.3, 0.05, np.abs(u))
-    tufts = figure.easel.noise(521, 16, octaves=3)
+    tufts = figure.canvas.noise(521, 16, octaves=3)
     inside = np.clip(-whole / 0.09, 0, 1)
     light = np.clip(0.25 + 0.5 * inside * (0.6 + u) + 0.08 * tufts, 0, 1)
     figure.lay(whole + 0.004 * tufts, figure.lit(mix(fur, fur * 0.55, stripes), light))
@@ -200,16 +175,15 @@ def tree(figure: Figure, look: str) -> None:
         figure.stroke([(0.0, -0.34), (0.12, -0.52), (0.26, -0.6)], [0.03, 0.02, 0.008]),
     ]
     figure.lay(np.minimum.reduce([trunk, *limbs]), bark)
-    figure.paste(("leaves", look), lambda drawing: _leaves(drawing, look))
+    _leaves(figure, look)
 
 
-def _leaves(drawing: Drawing, look: str) -> None:
-    figure = drawing.figure
+def _leaves(figure: Figure, look: str) -> None:
     u, v = figure.u, figure.v
     rng = np.random.Generator(np.random.PCG64(531))
     leaf = rgb({"green": "5f9a3c", "blossom": "f4a6c6", "autumn": "e0762c"}[look])
     pale = rgb({"green": "b4d66a", "blossom": "ffe6f0", "autumn": "ffc24a"}[look])
-    rough = figure.easel.noise(533, 12, octaves=4, gain=0.65)
+    rough = figure.canvas.noise(533, 12, octaves=4, gain=0.65)
     for k in range(26):
         angle, out = rng.uniform(0, 2 * np.pi), rng.uniform(0, 1) ** 0.55
         cu, cv = 0.34 * out * np.cos(angle), -0.69 + 0.2 * out * np.sin(angle)
@@ -217,14 +191,14 @@ def _leaves(drawing: Drawing, look: str) -> None:
         distance = figure.disc(cu, cv + 0.03 * (1 - k / 26), size, size * 0.8) + 0.035 * rough
         slant = (u - np.float32(cu)) / size * 0.28 - (v - np.float32(cv)) / size * 0.35
         light = np.clip(0.35 + 0.35 * k / 26 + slant + 0.2 * rough, 0, 1)
-        drawing.lay(distance, mix(leaf * np.float32(0.8), pale, light**1.5), light, soft=3)
+        figure.lay(distance, figure.lit(mix(leaf * np.float32(0.8), pale, light**1.5), light), soft=3)
 
 
 def castle(figure: Figure, look: str) -> None:
     """Towers with pointed roofs on a hill."""
     del look
     u, v = figure.u, figure.v
-    rough = figure.easel.noise(541, 5, octaves=4)
+    rough = figure.canvas.noise(541, 5, octaves=4)
     hill = np.maximum(-0.17 + 0.62 * np.abs(u) ** 1.7 + 0.015 * rough - v, v - 0.13 + 0.16 * np.abs(u))
     figure.lay(
         np.maximum(hill, np.abs(u) - 0.58),
@@ -259,8 +233,8 @@ def vase(figure: Figure, look: str) -> None:
     """Blue and white porcelain with flowers."""
     u, v = figure.u, figure.v
     figure.shadow(0.34, 0.05, 0.55)
-    figure.paste(("bouquet", look), lambda drawing: _bouquet(drawing, look))
-    body, half = figure.profile(_VASE)
+    _bouquet(figure, look)
+    body, half = figure.profile(OUTLINES["vase"])
     across = np.clip(u / half, -1, 1)
     light = np.clip(0.62 + 0.42 * across, 0.05, 1)
     scrolls = np.sin(np.arcsin(across) * 7) * np.sin((v + 0.05) * 46) + 0.45 * np.cos(np.arcsin(across) * 14 + v * 20)
@@ -271,8 +245,7 @@ def vase(figure: Figure, look: str) -> None:
     figure.shine(0.75 * glint * cover(body, figure.pixel), WHITE)
 
 
-def _bouquet(drawing: Drawing, look: str) -> None:
-    figure = drawing.figure
+def _bouquet(figure: Figure, look: str) -> None:
     u, v = figure.u, figure.v
     rng = np.random.Generator(np.random.PCG64(551))
     blooms, petals, heart = {
@@ -287,17 +260,17 @@ def _bouquet(drawing: Drawing, look: str) -> None:
         heads.append((out * np.cos(angle), -0.56 - 1.02 * out * np.sin(angle), rng.uniform(0.075, 0.105)))
     heads.sort(key=lambda head: head[1])
     stems = [figure.stroke([(0.04 * np.sign(x), -0.47), (x * 0.6, (y - 0.47) / 2), (x, y)], 0.008) for x, y, _ in heads]
-    drawing.lay(np.minimum.reduce(stems), rgb("4f7f3c"), 0.5)
+    figure.lay(np.minimum.reduce(stems), figure.lit(rgb("4f7f3c"), 0.5))
     for k in range(12):
         angle = np.pi * (0.02 + 0.96 * ((k * 0.618 + 0.3) % 1))
         x, y = float(0.3 * np.cos(angle)), float(-0.54 - 0.24 * np.sin(angle))
         leaf = figure.disc(x, y, 0.1, 0.035) + np.float32(0.12 * np.sin(angle)) * np.abs(u - x)
-        drawing.lay(leaf, rgb("5c9a48"), np.clip(0.5 + u, 0, 1))
+        figure.lay(leaf, figure.lit(rgb("5c9a48"), np.clip(0.5 + u, 0, 1)))
     for k, (x, y, size) in enumerate(heads):
         right, down = u - np.float32(x), v - np.float32(y)
         reach = np.hypot(right, down) / np.float32(size)
         edge = 0.8 + 0.2 * np.cos(np.arctan2(down, right) * petals + k)
         light = np.clip(0.55 + 1.1 * u + 0.35 * reach - 0.3 * down / np.float32(size), 0.15, 1)
         rings = 0.85 + 0.15 * np.cos(reach * 14)
-        drawing.lay((reach - edge) * np.float32(size), rgb(blooms[k % 5]) * rings, light)
-        drawing.lay((reach - heart[0]) * np.float32(size), rgb(heart[1]), light)
+        figure.lay((reach - edge) * np.float32(size), figure.lit(rgb(blooms[k % 5]) * rings, light))
+        figure.lay((reach - heart[0]) * np.float32(size), figure.lit(rgb(heart[1]), light))

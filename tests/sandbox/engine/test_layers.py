@@ -1,0 +1,72 @@
+"""The shipped layers are those that the script paints, and every one can be loaded."""
+
+from __future__ import annotations
+
+from zipfile import ZipFile
+
+import numpy as np
+import paint_scenes
+import pytest
+from painting.canvas import PALETTES as LIGHTS
+from PIL import Image
+
+from comflowy_nb.sandbox.engine import layers
+from comflowy_nb.sandbox.engine.layers import FORMATS, LANDS, PALETTES, SKIES, SUBJECTS, load_layers, read_strip
+from comflowy_nb.sandbox.engine.styles import CHECKPOINTS
+
+
+def shipped(name, rows):
+    with ZipFile(paint_scenes.FOLDER / "scenes.zip") as archive:
+        return [np.asarray(image) / 255 for image in read_strip(archive, name, rows)]
+
+
+def assert_alike(painted, images, most):
+    """Alike but for what JPEG loses."""
+    assert len(painted) == len(images)
+    for one, other in zip(painted, images, strict=True):
+        assert np.abs(np.clip(one.transpose(1, 2, 0), 0, 1) - other).mean() < most
+
+
+def test_shipped_land_is_the_painted_one():
+    cover, images = paint_scenes.paint_lands("landscape", "sea")
+    assert_alike(images, shipped("landscape/sea.jpg", FORMATS["landscape"][0]), 0.02)
+    assert np.abs(cover - shipped("landscape/sea.png", FORMATS["landscape"][0])[0]).max() < 0.01
+
+
+def test_shipped_subject_is_the_painted_one():
+    boat = next(subject for subject in SUBJECTS if subject.name == "boat")
+    cover, images = paint_scenes.paint_subject(boat)
+    top, bottom, *_ = boat.box
+    assert_alike(images, shipped("subjects/boat.jpg", bottom - top), 0.02)
+    assert np.abs(cover - shipped("subjects/boat.png", bottom - top)[0]).max() < 0.01
+
+
+def test_shipped_example_is_the_painted_one():
+    example = np.asarray(Image.open(paint_scenes.FOLDER / "example.jpg")) / 255
+    assert_alike([paint_scenes.paint_example()], [example], 0.02)
+
+
+def test_painter_and_package_know_the_same_lights():
+    assert [palette.name for palette in LIGHTS] == list(PALETTES)
+
+
+def test_archive_holds_one_image_for_every_layer():
+    for shape, (rows, _) in FORMATS.items():
+        assert len(shipped(f"{shape}/skies.jpg", rows)) == len(SKIES)
+        for land in LANDS:
+            assert len(shipped(f"{shape}/{land}.jpg", rows)) == len(PALETTES)
+    for subject in SUBJECTS[1:]:
+        top, bottom, *_ = subject.box
+        assert len(shipped(f"subjects/{subject.name}.jpg", bottom - top)) == len(subject.looks) * len(PALETTES)
+
+
+@pytest.mark.parametrize("canvas", [(128, 128), (157, 105), (105, 157), (64, 256), (256, 64)])
+def test_subjects_are_where_their_places_say(canvas):
+    rows, columns = canvas
+    loaded = load_layers(CHECKPOINTS[0], canvas)
+    for subject, silhouette in zip(layers.SUBJECTS[1:], loaded.silhouettes[1:], strict=True):
+        for place, cover, pixels in zip(subject.places, silhouette.cover, silhouette.pixels, strict=True):
+            solid = pixels[cover > 0.9]
+            if abs(place) + subject.reach[0] * subject.size < 0.5 and canvas[0] <= canvas[1]:
+                assert np.mean(solid % columns) == pytest.approx((0.5 + place) * columns, abs=0.12 * rows)
+            assert (solid // columns).max() <= (subject.foot + subject.reach[2] * subject.size) * rows + 1
