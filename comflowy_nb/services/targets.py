@@ -13,7 +13,7 @@ from comflowy_nb.services.http.origins import WAYS, address_of, is_loopback, ori
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.services.http.responses import Answer, Failure
+    from comflowy_nb.services.http.responses import Failure, Response
     from comflowy_nb.settings import Secret
 
 __all__ = ["COMFYUI_URL", "Target", "is_comfyui", "is_loopback", "origin_of", "parse_target", "recognise"]
@@ -102,19 +102,19 @@ def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label:
         If a proxy refuses it.
     """
     from comflowy_nb.services.http.client import Http  # noqa: PLC0415 - as above
-    from comflowy_nb.services.http.responses import Failure, Trouble, error_of  # noqa: PLC0415 - requests is heavy
+    from comflowy_nb.services.http.responses import Failure, FailureKind, error_of  # noqa: PLC0415 - requests is heavy
 
     http = Http(address, headers)
     try:
         answer = http.exchange("GET", "/system_stats")
     finally:
         http.close()
-    if isinstance(answer, Failure) and answer.trouble is Trouble.NOT_SENT:
+    if isinstance(answer, Failure) and answer.kind is FailureKind.NOT_SENT:
         raise error_of(answer, label)
     return _is_comfyui(answer)
 
 
-def _is_comfyui(answer: Answer | Failure) -> bool:
+def _is_comfyui(answer: Response | Failure) -> bool:
     from comflowy_nb.services.http.responses import Failure, error_of_proxy  # noqa: PLC0415 - as above
 
     if isinstance(answer, Failure):
@@ -169,8 +169,8 @@ def recognise(origin: str, label: str = "the server") -> str:
         return "comfyui"
     if answer.status in {401, 403}:  # a Comflowy service that asks for a key
         return "comflowy"
-    if answer.flaw:
-        raise AnswerError(f"{label}'s answer can't be used: {answer.flaw}")
+    if answer.body_error:
+        raise AnswerError(f"{label}'s answer can't be used: {answer.body_error}")
     if 300 <= answer.status < 400:
         raise AnswerError(f"{label} points elsewhere, which is not followed; connect to the address it shows")
     if not answer.body.strip():

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from comflowy_nb.services.base import Published
-from comflowy_nb.services.http.error_text import said
+from comflowy_nb.services.http.error_text import read_message
 from comflowy_nb.settings import Secret
 
 __all__ = [
@@ -115,7 +115,7 @@ def _decode_success(body: bytes, shape: type[T]) -> T | SchemaError:
     if isinstance(success, SchemaError):
         return success
     if not success.success:
-        return SchemaError(said(body) or "it says success: false and no more", said_no=True)
+        return SchemaError(read_message(body) or "it says success: false and no more", said_no=True)
     return _decode(body, shape)
 
 
@@ -171,7 +171,7 @@ def refusal(body: bytes) -> str | None:
     answer = _parse(body)
     if not isinstance(answer, dict) or answer.get("success") is not False:
         return None
-    return said(body)
+    return read_message(body)
 
 
 def read_confirmed(body: bytes) -> bool | SchemaError:

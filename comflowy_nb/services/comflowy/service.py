@@ -19,8 +19,8 @@ from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import read_problem
 from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.http.responses import (
-    Answer,
     Failure,
+    Response,
     error_of,
     error_of_status,
     masked,
@@ -144,7 +144,7 @@ class Comflowy:
             raise AnswerError(f"{self.label} gave no token: {text}")
         return token
 
-    def _with_token(self, send: Callable[[Secret], Answer | Failure]) -> Answer | Failure:
+    def _with_token(self, send: Callable[[Secret], Response | Failure]) -> Response | Failure:
         """Send with the token, and once more with a new one if it was refused.
 
         Raises
@@ -154,7 +154,7 @@ class Comflowy:
         """
         token = self._tokens.get()
         answer = send(token)
-        if isinstance(answer, Answer) and answer.status == 401:
+        if isinstance(answer, Response) and answer.status == 401:
             answer = send(self._tokens.renew(token))
         return answer
 
@@ -170,13 +170,13 @@ class Comflowy:
         """
         return self._read(self._answer(method, path, **options), read, what=what)
 
-    def _answer(self, method: str, path: str, **options: Any) -> Answer:
+    def _answer(self, method: str, path: str, **options: Any) -> Response:
         answer = self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
         if isinstance(answer, Failure):
             raise error_of(answer, self.label)
         return answer
 
-    def _read(self, answer: Answer, read: Callable[[bytes], T | wire.SchemaError], *, what: str) -> T:
+    def _read(self, answer: Response, read: Callable[[bytes], T | wire.SchemaError], *, what: str) -> T:
         if not answer.is_ok:
             raise self._error_of_status(answer, what)
         found = _flaw_of(answer) or read(answer.body)
@@ -189,7 +189,7 @@ class Comflowy:
         token = self._tokens.current
         return (self._key,) if token is None else (self._key, token)
 
-    def _error_of_status(self, answer: Answer, what: str) -> ServiceError:
+    def _error_of_status(self, answer: Response, what: str) -> ServiceError:
         return error_of_status(answer, self.label, what, hide=self._secrets)
 
     # -- one run ------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class Comflowy:
             return outcome_of_refusal(copy.copy(error))
         return read_outcome(answer, self.label, hide=self._secrets)
 
-    def _post_run(self, submission: Submission, token: Secret) -> Answer | Failure:
+    def _post_run(self, submission: Submission, token: Secret) -> Response | Failure:
         return self._http.exchange(
             "POST",
             f"{_API}/run",
@@ -326,15 +326,15 @@ class Comflowy:
         except NotFoundError:
             return None
 
-    def _found(self, answer: Answer, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
+    def _found(self, answer: Response, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
         if answer.status == 429:
             raise self._error_of_status(answer, "workflow")
-        found = read(answer.body) if answer.is_ok and not answer.flaw else None
+        found = read(answer.body) if answer.is_ok and not answer.body_error else None
         return None if isinstance(found, wire.SchemaError) else found
 
     def _patiently(self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], **options: Any) -> T:
         return retried(lambda: self._ask(method, path, read, **options), self._closing)
 
 
-def _flaw_of(answer: Answer) -> wire.SchemaError | None:
-    return wire.SchemaError(answer.flaw) if answer.flaw else None
+def _flaw_of(answer: Response) -> wire.SchemaError | None:
+    return wire.SchemaError(answer.body_error) if answer.body_error else None

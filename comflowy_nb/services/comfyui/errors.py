@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.services.http.error_text import said, without_credentials
+from comflowy_nb.services.http.error_text import read_message, without_credentials
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read_refusal(body: bytes, titles: Mapping[str, str], options_of: Callable[[s
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        return said(body) or "it gave no reason"
+        return read_message(body) or "it gave no reason"
     errors = found.get("node_errors")
     words = words_of_nodes(errors, titles, options_of)
     if words:
@@ -52,7 +52,7 @@ def read_refusal(body: bytes, titles: Mapping[str, str], options_of: Callable[[s
         return missing
     if kind == "prompt_no_outputs":
         return "its graph has no node that saves or shows anything (SaveImage, PreviewImage)"
-    return said(body) or "it gave no reason"
+    return read_message(body) or "it gave no reason"
 
 
 def dangling_links(graph: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from comflowy_nb.errors import AnswerError, ServiceError
 from comflowy_nb.services.comflowy import schema as wire
 from comflowy_nb.services.comfyui.responses import QueueState, read_entry, read_queue
 from comflowy_nb.services.http.client import Http
-from comflowy_nb.services.http.responses import Answer, Failure, error_of, error_of_proxy, error_of_status, masked
+from comflowy_nb.services.http.responses import Failure, Response, error_of, error_of_proxy, error_of_status, masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ class Routes:
     def description(self) -> dict[str, Any]:
         return self._get("/system_stats", read_object, what="description")
 
-    def submit(self, body: Mapping[str, Any]) -> Answer | Failure:
+    def submit(self, body: Mapping[str, Any]) -> Response | Failure:
         """Send a graph. What became of it is for the caller to tell: it may have been taken without an answer."""
         return self._http.exchange("POST", "/prompt", body=body)
 
@@ -81,7 +81,7 @@ class Routes:
     def upload(self, name: str, content: bytes) -> str:
         """Hand over an input image; what the server calls it."""
         answer = self._http.exchange("POST", "/upload/image", files={"image": (name, content)})
-        if isinstance(answer, Answer) and answer.status == 413:
+        if isinstance(answer, Response) and answer.status == 413:
             raise ServiceError(f"{self._label} refused {name}: it is larger than it takes")
         return self._read(answer, wire.read_name, "upload")
 
@@ -93,13 +93,13 @@ class Routes:
     def _post(self, path: str, body: Mapping[str, Any], what: str) -> None:
         self._read(self._http.exchange("POST", path, body=body), bytes, what)
 
-    def _read(self, answer: Answer | Failure, read: Callable[[bytes], T | wire.SchemaError], what: str) -> T:
+    def _read(self, answer: Response | Failure, read: Callable[[bytes], T | wire.SchemaError], what: str) -> T:
         if isinstance(answer, Failure):
             raise error_of(answer, self._label)
         if not answer.is_ok:
             refused = error_of_proxy(answer.status, self._label)
             raise refused or error_of_status(answer, self._label, what, hide=self._secrets)
-        found = wire.SchemaError(answer.flaw) if answer.flaw else read(answer.body)
+        found = wire.SchemaError(answer.body_error) if answer.body_error else read(answer.body)
         if isinstance(found, wire.SchemaError):
             raise AnswerError(f"{self._label} gave no usable answer: {masked(found.text, self._secrets)}")
         return found

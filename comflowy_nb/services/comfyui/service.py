@@ -26,9 +26,9 @@ from comflowy_nb.services.http.client import retried
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.origins import is_loopback, origin_of
 from comflowy_nb.services.http.responses import (
-    Answer,
     Failure,
-    Trouble,
+    FailureKind,
+    Response,
     error_of,
     error_of_proxy,
     error_of_status,
@@ -154,18 +154,18 @@ class ComfyUI:
         answer = self._routes.submit(body)
         outcome = self._outcome(answer, submission.token, titles)
         # Only after a refusal: a server does not check what no output needs.
-        dangling = dangling_links(graph, titles) if isinstance(answer, Answer) and answer.status == 400 else []
+        dangling = dangling_links(graph, titles) if isinstance(answer, Response) and answer.status == 400 else []
         if dangling:
             outcome = Rejected(ServiceError(f"{self.label} refused it: {'; '.join(dangling)}"))
         if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
             self._hearing.forget(submission.token)
         return outcome
 
-    def _outcome(self, answer: Answer | Failure, token: str, titles: Mapping[str, str]) -> Outcome:
+    def _outcome(self, answer: Response | Failure, token: str, titles: Mapping[str, str]) -> Outcome:
         if isinstance(answer, Failure):
-            if answer.trouble is Trouble.LOST:
+            if answer.kind is FailureKind.LOST:
                 return self._look_for(token) or Unknown(f"{self.label} gave no answer: {answer.text}")
-            return Rejected(error_of(answer, self.label), again=answer.trouble is Trouble.NOT_SENT)
+            return Rejected(error_of(answer, self.label), again=answer.kind is FailureKind.NOT_SENT)
         if answer.is_ok:
             return self._taken(answer, token, titles)
         if answer.status == 400:
@@ -176,7 +176,9 @@ class ComfyUI:
         if answer.status in {401, 402, 403, 404, 422, 429}:
             proxy = error_of_proxy(answer.status, self.label)
             return outcome_of_refusal(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
-        if answer.status == 500 and not answer.flaw:  # the server's own: it stumbled, and queues before it answers
+        if (
+            answer.status == 500 and not answer.body_error
+        ):  # the server's own: it stumbled, and queues before it answers
             refused = ServerError(
                 f"{self.label} stumbled over the request (500); its log says why. A graph must be in API format: "
                 "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
@@ -184,8 +186,8 @@ class ComfyUI:
             return self._look_for(token) or Rejected(refused)
         return self._look_for(token) or Unknown(f"{self.label} answered with status {answer.status}")
 
-    def _taken(self, answer: Answer, token: str, titles: Mapping[str, str]) -> Outcome:
-        found = read_object(answer.body) if not answer.flaw else wire.SchemaError(answer.flaw)
+    def _taken(self, answer: Response, token: str, titles: Mapping[str, str]) -> Outcome:
+        found = read_object(answer.body) if not answer.body_error else wire.SchemaError(answer.body_error)
         prompt_id = None if isinstance(found, wire.SchemaError) else found.get("prompt_id")
         if not isinstance(prompt_id, str) or isinstance(found, wire.SchemaError):
             return self._look_for(token) or Unknown(f"{self.label} answered without a prompt id")

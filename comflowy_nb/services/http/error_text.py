@@ -9,7 +9,7 @@ from typing import Any
 
 from comflowy_nb.services.base import Problem
 
-__all__ = ["read_problem", "said", "without_credentials"]
+__all__ = ["read_message", "read_problem", "without_credentials"]
 
 LONGEST = 400  # characters of a message; a traceback of a server is no help to a person
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
@@ -63,7 +63,7 @@ def read_problem(answer: object) -> Problem:
     return Problem(_words(value) or "the service gave no reason")
 
 
-def said(body: bytes) -> str | None:
+def read_message(body: bytes) -> str | None:
     """The words in the body of an error answer, or None if there are none."""
     text = body[:100_000].decode("utf-8", "replace")
     value = _opened(text)
