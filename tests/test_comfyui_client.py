@@ -30,7 +30,7 @@ from comflowy_nb.errors import (
     UnreachableError,
     WorkflowError,
 )
-from comflowy_nb.services.comfyui.multi_server import Several
+from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.settings import settings
 
 SMALL = {"5::width": 64, "5::height": 64, "3::steps": 2}
@@ -672,7 +672,7 @@ def test_a_sweep_is_spread_and_each_run_says_where_it_ran(pair, flat):
     one.hold()
     two.hold()
     with connect(f"home={one.url},{two.url}") as client:
-        assert isinstance(client.service, Several)
+        assert isinstance(client.service, ComfyUICluster)
         sweep = client.sweep(flat, {"1::color": list(range(1, 25))}, wait=False)
         wait_until(lambda: one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2)
         one.release()

@@ -5,17 +5,19 @@ A key belongs to one origin. It is never an argument of a magic, because a cell 
 
 from __future__ import annotations
 
+import copy
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import AuthError
+from comflowy_nb.errors import AuthError, ServiceError
 from comflowy_nb.services.http.origins import is_loopback, origin_of
 from comflowy_nb.settings import Secret, cloud_url, key_from_env
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
+__all__ = ["Tokens", "check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
 
 _SERVICE = "comflowy_nb"
 _session: dict[str, Secret] = {}  # origin -> key, where no keyring keeps it
@@ -168,3 +170,67 @@ def _keyring() -> _Ring | None:
     except ImportError:
         return None
     return _Ring(keyring)
+
+
+# -- access tokens ----------------------------------------------------------------------------------------------
+
+REMEMBERED_S = 3.0  # a failure to fetch a token is shared with all callers within this time
+
+
+class Tokens:
+    """The token of one service, in memory only.
+
+    Parameters
+    ----------
+    fetch
+        Asks the service for a token; raises ServiceError.
+    """
+
+    def __init__(self, fetch: Callable[[], Secret], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._current: Secret | None = None
+        self._failure: ServiceError | None = None
+        self._failed_until = 0.0
+
+    @property
+    def current(self) -> Secret | None:
+        return self._current
+
+    def get(self) -> Secret:
+        """The token; whoever comes while it is being fetched waits for it.
+
+        Raises
+        ------
+        ServiceError
+            If there was none to be had, now or a moment ago.
+        """
+        return self._current or self._renewed(None)
+
+    def renew(self, refused: Secret) -> Secret:
+        """A token other than the refused one; of many threads that were refused together one fetches it.
+
+        Raises
+        ------
+        ServiceError
+            As `get`.
+        """
+        return self._renewed(refused)
+
+    def _renewed(self, refused: Secret | None) -> Secret:
+        with self._lock:
+            if self._current is not None and self._current != refused:
+                return self._current
+            failure = self._failure if self._clock() < self._failed_until else None
+            if failure is None:
+                self._current = None
+                try:
+                    self._current = self._fetch()
+                except ServiceError as error:
+                    failure = self._failure = copy.copy(error)  # a copy has no frames
+                    self._failed_until = self._clock() + REMEMBERED_S
+                else:
+                    self._failure = None
+                    return self._current
+        raise copy.copy(failure)

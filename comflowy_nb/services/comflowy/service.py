@@ -11,9 +11,8 @@ from urllib.parse import quote
 from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
 from comflowy_nb.services.base import Problem, Rejected, Snapshot, Status
 from comflowy_nb.services.comflowy import schema as wire
-from comflowy_nb.services.comflowy.outcomes import outcome_of_refusal, read_outcome
 from comflowy_nb.services.comflowy.outputs import read_outputs
-from comflowy_nb.services.comflowy.token import Tokens
+from comflowy_nb.services.credentials import Tokens
 from comflowy_nb.services.http.client import Http, retried
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import read_problem
@@ -24,6 +23,7 @@ from comflowy_nb.services.http.responses import (
     error_of,
     error_of_status,
     masked,
+    rejection_of,
 )
 from comflowy_nb.workflow.fields import Field, read_field
 
@@ -139,7 +139,7 @@ class Comflowy:
         token = _flaw_of(answer) or wire.read_token(answer.body)
         if isinstance(token, wire.SchemaError):
             text = masked(token.text, (self._key,))
-            if token.said_no:
+            if token.is_refusal:
                 raise AuthError(f"{self.label} refused the key: {text}; %comflowy login asks for another")
             raise AnswerError(f"{self.label} gave no token: {text}")
         return token
@@ -210,8 +210,8 @@ class Comflowy:
             answer = self._with_token(lambda token: self._post_run(submission, token))
         except ServiceError as error:
             # no token, so nothing was sent: at first, or again after the 401
-            return outcome_of_refusal(copy.copy(error))
-        return read_outcome(answer, self.label, hide=self._secrets)
+            return rejection_of(copy.copy(error))
+        return wire.read_outcome(answer, self.label, hide=self._secrets)
 
     def _post_run(self, submission: Submission, token: Secret) -> Response | Failure:
         return self._http.exchange(

@@ -79,7 +79,7 @@ class ComfyUICluster:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Several {self.label!r}: {len(self._servers)}>"
+        return f"<ComfyUICluster {self.label!r}: {len(self._servers)}>"
 
     @property
     def origin(self) -> str:

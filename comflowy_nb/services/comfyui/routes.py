@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, ServiceError
 from comflowy_nb.services.comflowy import schema as wire
-from comflowy_nb.services.comfyui.responses import QueueState, read_entry, read_queue
+from comflowy_nb.services.comfyui.responses import QueueState, read_entry, read_object, read_queue
 from comflowy_nb.services.http.client import Http
 from comflowy_nb.services.http.responses import Failure, Response, error_of, error_of_proxy, error_of_status, masked
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.settings import Secret
 
-__all__ = ["Routes", "read_object"]
+__all__ = ["Routes"]
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # the queue repeats every graph, and the node types are many
 
@@ -103,11 +102,3 @@ class Routes:
         if isinstance(found, wire.SchemaError):
             raise AnswerError(f"{self._label} gave no usable answer: {masked(found.text, self._secrets)}")
         return found
-
-
-def read_object(body: bytes) -> dict[str, Any] | wire.SchemaError:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return wire.SchemaError("the answer is no JSON")
-    return found if isinstance(found, dict) else wire.SchemaError("wrong answer: it is no object")

@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unknown
 from comflowy_nb.services.comflowy import schema as wire
-from comflowy_nb.services.comflowy.outcomes import outcome_of_refusal
-from comflowy_nb.services.comfyui.errors import dangling_links, read_refusal, words_of_nodes
 from comflowy_nb.services.comfyui.events import Hearing
 from comflowy_nb.services.comfyui.node_types import NodeTypes
-from comflowy_nb.services.comfyui.responses import SOCKET_ONLY, snapshot_of
-from comflowy_nb.services.comfyui.routes import Routes, read_object
+from comflowy_nb.services.comfyui.responses import (
+    SOCKET_ONLY,
+    dangling_links,
+    node_errors_text,
+    read_object,
+    read_refusal,
+    snapshot_of,
+)
+from comflowy_nb.services.comfyui.routes import Routes
 from comflowy_nb.services.comfyui.websocket import Socket
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.services.http.downloads import Images
@@ -33,6 +38,7 @@ from comflowy_nb.services.http.responses import (
     error_of_proxy,
     error_of_status,
     masked,
+    rejection_of,
 )
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.graph import Graph, parse_graph
@@ -175,7 +181,7 @@ class ComfyUI:
             return Rejected(ServiceError(f"{self.label} refused it: the request is larger than it takes"))
         if answer.status in {401, 402, 403, 404, 422, 429}:
             proxy = error_of_proxy(answer.status, self.label)
-            return outcome_of_refusal(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
+            return rejection_of(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
         if (
             answer.status == 500 and not answer.body_error
         ):  # the server's own: it stumbled, and queues before it answers
@@ -191,7 +197,7 @@ class ComfyUI:
         prompt_id = None if isinstance(found, wire.SchemaError) else found.get("prompt_id")
         if not isinstance(prompt_id, str) or isinstance(found, wire.SchemaError):
             return self._look_for(token) or Unknown(f"{self.label} answered without a prompt id")
-        wrong = words_of_nodes(found.get("node_errors"), titles, self._types.options)
+        wrong = node_errors_text(found.get("node_errors"), titles, self._types.options)
         remark = f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None
         return Accepted(prompt_id, remark=remark)
 

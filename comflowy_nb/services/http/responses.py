@@ -29,6 +29,7 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
+from comflowy_nb.services.base import Rejected
 from comflowy_nb.services.http.error_text import read_message
 from comflowy_nb.services.http.transport import NotPublicError
 from comflowy_nb.settings import settings
@@ -51,6 +52,7 @@ __all__ = [
     "masked",
     "rate_limit_error",
     "read_retry_after",
+    "rejection_of",
 ]
 
 MAX_PAUSE_S = 120.0  # a longer Retry-After is reported as this, and not waited for
@@ -234,3 +236,14 @@ def masked(text: str | None, hide: tuple[Secret, ...]) -> str | None:
                 for form in {shown, quote(shown), quote_plus(shown), quote(shown, safe="")}:
                     text = text.replace(form, "***")
     return text
+
+
+def rejection_of(error: ServiceError) -> Rejected:
+    """Return the outcome of a submit for an error that proves that the service did not accept the run."""
+    if isinstance(error, RateLimitError):
+        return Rejected(error, again=error.retry_after_s is None or error.retry_after_s < MAX_PAUSE_S)
+    if isinstance(error, AuthError):
+        return Rejected(error, stops=True)
+    if isinstance(error, NotFoundError) or type(error) is ServiceError:
+        return Rejected(error)
+    return Rejected(error, again=True)

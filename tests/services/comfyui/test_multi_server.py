@@ -11,7 +11,7 @@ from faulty_server import closed_port
 
 from comflowy_nb.errors import NotFoundError, ServerError, UnreachableError, WorkflowError
 from comflowy_nb.services.base import Accepted, Rejected, Status, Submission
-from comflowy_nb.services.comfyui.multi_server import Several
+from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.services.comfyui.service import ComfyUI
 from comflowy_nb.workflow.graph import Graph
 
@@ -26,7 +26,7 @@ def pair(tmp_path):
 
 def several(*urls):
     servers = [ComfyUI(url, identity="home", label=f"home/{number}") for number, url in enumerate(urls, 1)]
-    return Several(servers, identity="home", label="home")
+    return ComfyUICluster(servers, identity="home", label="home")
 
 
 @pytest.fixture
