@@ -33,7 +33,7 @@ def origin_of(url: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         reason = "its port is not a number from 0 to 65535" if "ort" in str(error) else str(error)
-        problem: str | None = f"{shortened(text)!r} is no address: {reason}"
+        problem: str | None = f"{shortened(text)!r} is not a valid address: {reason}"
     else:
         problem = _problem(text, parts.scheme, host)
     if problem:
@@ -56,11 +56,11 @@ def address_of(url: str) -> str:
 
 def _problem(text: str, scheme: str, host: str | None) -> str | None:
     if scheme not in _PORTS:
-        return f"{shortened(text)!r} is no http or https address"
+        return f"{shortened(text)!r} is not an http or https address"
     if not host:
         return f"{shortened(text)!r} names no host; an address looks like https://app.comflowy.com"
     if _INVALID.search(text) or not text.isprintable():
-        return f"{shortened(text)!r} is no address: it holds a sign that no address has"
+        return f"{shortened(text)!r} is not a valid address: it contains an invalid character"
     return None
 
 
