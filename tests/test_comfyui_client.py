@@ -511,7 +511,7 @@ def test_a_lost_answer_is_looked_for_and_the_run_taken_up(client, comfy, flat):
 
 def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.lose("/prompt")
     put = comfy.queue.put
     monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))
@@ -526,7 +526,7 @@ def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, com
 
 def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0,))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0,))
     comfy.silent = True
     comfy.lose("/prompt")
     comfy.fail("/queue", 503, times=1)
@@ -541,7 +541,7 @@ def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, 
 
 def test_an_unknown_run_is_taken_up_when_it_is_heard_of(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0,))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0,))
     comfy.hold()
     comfy.lose("/prompt")
     comfy.fail("/queue", 503, times=1)

@@ -1,7 +1,7 @@
-"""What every service is to the rest of the package: how a run is sent, asked about, cancelled and its images read.
+"""The interface of a service: submit, check and cancel runs, and read their images.
 
-A service speaks HTTP and nothing else: it keeps no state of runs, writes nothing to disk and waits for nothing but
-an answer. Its methods are called on the tracker's threads, several at a time.
+A service does HTTP only: it stores no state of runs, writes nothing to disk and waits for responses only. The
+tracker's threads call its methods concurrently.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ _ENDED = _FINAL | _HELD
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a run failed, as far as the service said.
+    """The service's error for a failed run.
 
-    `message` is one plain line without HTML meaning; `field` is a field id such as `3::cfg`.
+    `message` is one line of plain text; `field` is a field id such as `3::cfg`.
     """
 
     message: str
@@ -91,7 +91,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output as the service names it: an image, another file, or a text.
+    """One output of a run: an image, another file, or a text.
 
     `url` may be signed: it is never stored, shown or put into an error. `node` is None for an image that only
     `output_images` lists.
@@ -101,26 +101,26 @@ class Output:
     node: str | None
     node_index: int  # position within its node, from 0
     url: str = field(repr=False)
-    ending: str | None = None  # of a file that is no still image: webp (animated), mp4, flac, txt ...
-    text: str | None = field(default=None, repr=False)  # what a node said, where it is no file
-    content: bytes | None = field(default=None, repr=False)  # of an image that was told, and is nowhere to be fetched
+    ending: str | None = None  # of a file that is not a still image: webp (animated), mp4, flac, txt ...
+    text: str | None = field(default=None, repr=False)  # of a text output
+    content: bytes | None = field(default=None, repr=False)  # of an image received through the socket, which has no URL
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The answer to one check."""
+    """The response to one check."""
 
     status: Status
-    service_status: str  # the status as the service wrote it
+    service_status: str  # the service's own text
     problem: Problem | None = None
     outputs: tuple[Output, ...] = ()
-    remark: str | None = None  # what was odd about the answer, for a person
-    ahead: int | None = None  # runs before it in the service's queue, where it says so
+    remark: str | None = None  # a warning for the user about an unexpected response
+    ahead: int | None = None  # runs before it in the service's queue, if known
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running run is, as far as the service says; None where it does not."""
+    """The progress of a running run; None for values that the service does not report."""
 
     node: str | None = None
     title: str | None = None
@@ -139,30 +139,30 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the service said by itself about the run with our `token`. It is a hint, never the truth."""
+    """A notification of the service about the run with our `token`: a hint that a check must confirm."""
 
     token: str
     status: Status | None = None  # None: only progress or a message
     service_run_id: str | None = None
     progress: Progress | None = None
-    outputs: tuple[Output, ...] = ()  # that are there already; each one's index is not yet the run's
+    outputs: tuple[Output, ...] = ()  # available already; their indices within the run are not final
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is sent for one run. `token` is our uuid4 for it."""
+    """The request for one run. `token` is our uuid4 for it."""
 
     token: str
     workflow_id: str | None
     params: Mapping[str, Any]  # field id -> JSON value, as sent
     callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     graph: Mapping[str, Any] | None = None  # for services that run graphs, params applied
-    made_by: Mapping[str, Any] | None = None  # what an image may say about how it came about
+    made_by: Mapping[str, Any] | None = None  # metadata for the image file
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One of the servers of a service: where it is asked, and what a person calls it."""
+    """One of the servers of a service: its origin, and its label for messages."""
 
     origin: str = field(repr=False)
     label: str
@@ -170,19 +170,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The service took the run under this id."""
+    """The service accepted the run under this id."""
 
     run_id: str
-    remark: str | None = None  # what it will not do, for a person
-    place: Place | None = None  # which of several servers took it
+    remark: str | None = None  # a warning for the user: outputs that it will not produce
+    place: Place | None = None  # the server that accepted it, of several
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The service surely did not take the run.
+    """The service certainly did not accept the run.
 
-    `again` says that sending it once more may help (a refused connection, 429); `error.retry_after_s` of a
-    RateLimitError then says when. `stops` says that no other run will fare better (a refused key, no credit).
+    `again`: another attempt may succeed (a refused connection, 429), after `error.retry_after_s` of a RateLimitError.
+    `stops`: every other run would be rejected too (an invalid key, no credit).
     """
 
     error: ServiceError
@@ -192,7 +192,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody can tell whether the service took the run; `reason` says what happened to the answer."""
+    """The service may have accepted the run; `reason` says what happened to the response."""
 
     reason: str
 
@@ -209,24 +209,24 @@ class Published:
 
 
 class ImageStream(Protocol):
-    """The bytes of one image, as they arrive."""
+    """The bytes of one image, as they are received."""
 
     @property
     def length(self) -> int | None:
-        """Bytes to expect, where the service said so and the number can be trusted."""
+        """The size in bytes, or None if the service gives none that can be trusted."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes, in pieces of at most 64 KiB.
+        """Yield the bytes in pieces of at most 64 KiB.
 
         Raises
         ------
         ServiceError
-            If the connection breaks, the deadline passes or the image trickles in too slowly.
+            If the connection breaks, the deadline passes or the throughput is too low.
         """
 
 
 class Service(Protocol):
-    """One place that runs workflows."""
+    """A service that runs workflows."""
 
     @property
     def kind(self) -> str:
@@ -234,15 +234,15 @@ class Service(Protocol):
 
     @property
     def identity(self) -> str:
-        """What the same-request rule counts as one service: a given name, `sandbox`, or the origin."""
+        """The key of the service in the deduplication of requests: its name, `sandbox`, or the origin."""
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port that is asked. Never shown in an output."""
+        """Scheme, host and port; never shown in an output."""
 
     @property
     def label(self) -> str:
-        """The short name a person sees: the given name, `sandbox`, or the host."""
+        """The short name in messages: the user's name for it, `sandbox`, or the host."""
 
     @property
     def costs_money(self) -> bool: ...
@@ -252,7 +252,7 @@ class Service(Protocol):
 
     @property
     def can_upload(self) -> bool:
-        """Whether it takes images; else their https addresses are given."""
+        """Whether it accepts uploads of images; otherwise an image is passed as an https URL."""
 
     @property
     def runs_graphs(self) -> bool: ...
@@ -262,60 +262,60 @@ class Service(Protocol):
 
     @property
     def origins(self) -> frozenset[str]:
-        """`origin`, and those of the other servers where there are several."""
+        """The origins of all servers of the service."""
 
     @property
     def starts_with(self) -> int | None:
-        """Runs in flight at most, where runs are executed one at a time; None where more may bring more."""
+        """The initial concurrency limit of a service that executes one run at a time, or None."""
 
     @property
     def queue_in_memory(self) -> bool:
-        """Whether the accepted runs end with the service's process: while it refuses connections it has none."""
+        """Whether accepted runs end with the server process, so that none exists while connections are refused."""
 
     @property
     def resubmits_lost(self) -> bool:
-        """Whether the same request submits a lost run again: it costs nothing, and the service surely dropped it."""
+        """Whether the same request submits a lost run again: it is free, and the service certainly dropped the run."""
 
     def listen(self, hear: Callable[[Event], None]) -> None:
-        """Call `hear` with whatever the service says by itself, on a thread of the service."""
+        """Call `hear` with each notification of the service, on a thread of the service."""
 
     def run_id_of(self, token: str) -> str | None:
-        """The id by which a run can be asked about whose submit had no answer; None where there is no such id."""
+        """Return the id to check a run whose submit had no response, or None if the service assigns ids itself."""
 
     def greet(self) -> None:
-        """Ask for whatever shows that the service is there and takes our key.
+        """Check that the service responds and accepts the key.
 
         Raises
         ------
         ServiceError
-            If it isn't, or doesn't.
+            If it does not.
         """
 
     def submit(self, submission: Submission) -> Outcome:
-        """Send one run once. Never raises for anything the network or the service does."""
+        """Submit one run once; network and service errors are outcomes, never exceptions."""
 
     def check(self, run_id: str) -> Snapshot:
-        """Ask for a run's state, once.
+        """Request the status of a run, once.
 
         Raises
         ------
         NotFoundError
             If the service knows no such run.
         ServiceError
-            If there was no usable answer; the run's state stays what it was.
+            If there was no usable response; the run keeps its status.
         """
 
     def cancel(self, run_id: str) -> bool:
-        """Ask for an end of the run; True once the service confirmed that it was cancelled or will be.
+        """Cancel a run; return True if the service confirmed that it was or will be cancelled.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
 
     def forget(self, run_id: str) -> None:
-        """Drop what is kept for a run that has ended or is held: its status is not checked any more."""
+        """Drop the data of a run that is not checked any more."""
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
         """Open one output image for reading.
@@ -323,52 +323,52 @@ class Service(Protocol):
         Raises
         ------
         ServiceError
-            If the address is not one that may be asked (the host is named), or there was no image.
+            If the URL is not allowed (the error names the host), or there was no image.
         """
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Hand over an input image; the value to send for it, or None where the service takes none.
+        """Upload an input image; return the value to submit for it, or None if the service accepts no uploads.
 
         Raises
         ------
         ServiceError
-            If the service refused it or there was no usable answer.
+            If the service rejected it or there was no usable response.
         """
 
     def workflows(self) -> Sequence[Published] | None:
-        """The workflows the service lists, or None where it lists none.
+        """Return the workflows that the service lists, or None if it has no list.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        """Field id -> field of a workflow, or None where the service publishes none.
+        """Return field id -> field of a workflow, or None if the service describes none.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        """Field id -> field of a graph, with the types and choices that the service has for its nodes.
+        """Return field id -> field of a graph, with the types and choices of the service's nodes.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
 
     def last_graph(self) -> Graph | None:
-        """The graph that ran last at the service, or None where it ran none or does not tell.
+        """Return the graph that the service ran last, or None if it is unknown.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""From a target a person typed to a service that answered and took the key."""
+"""Open the service of a target that the user typed."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def open_service(
     home: Path,
     name_address: bool = False,
 ) -> tuple[Service, bool]:
-    """The service a target names, once it has answered and taken the key; whether its name stood for another before.
+    """Return the service of a target after checking response and key, and whether its name had another target before.
 
     Parameters
     ----------
     target
-        As typed, or a name that was given before; None takes `COMFLOWY_TARGET`.
+        As typed, or a known name; None takes `COMFLOWY_TARGET`.
     key
-        Given for this service alone.
+        The key of this service.
     name
         The service's identity; else `NAME=` of the target, else `sandbox`, else the origin.
     ask_key
-        Asked with the service's label where no key was found.
+        Prompt for a key, with the service's label.
     name_address
         Name the server's address in errors. A notebook does so only for an address that its cell contains anyway.
 
     Raises
     ------
     SettingsError, AuthError, ServiceError
-        With what to type next.
+        With the next command to type.
     """
     text = target or default_target()
     if text is None:
@@ -99,7 +99,7 @@ def _open(
     # A saved notebook names services, never their addresses.
     label = name or ("cloud" if wanted.word == "cloud" else "local" if is_loopback(origin) else "comflowy")
     ask = None if ask_key is None else lambda _origin: ask_key(label)
-    secret = find_key(origin, given=Secret(key) if isinstance(key, str) else key, sandbox_key=None, ask=ask)
+    secret = find_key(origin, explicit=Secret(key) if isinstance(key, str) else key, sandbox_key=None, ask=ask)
     service = Comflowy(origin, key=secret, identity=name or origin, label=label)
     try:
         service.greet()
@@ -110,10 +110,10 @@ def _open(
 
 
 def _is_comfyui(address: str, label: str) -> bool:
-    """Whether an address need not be asked for Comflowy's API first, which takes a key and no path.
+    """Return whether a ComfyUI server responds at an address that can't be a Comflowy service.
 
-    That is so behind a path, for an address with headers of its own, and over plain http to another machine, where no
-    key is sent.
+    That is an address with a path, one with configured headers, and plain http to another machine, where no key is
+    sent.
     """
     origin = origin_of(address)
     headers = headers_for(address)
@@ -123,12 +123,12 @@ def _is_comfyui(address: str, label: str) -> bool:
     try:
         return is_comfyui(address, headers, label)
     except UnreachableError as error:
-        tip = "; only a ComfyUI server is reached by plain http, all else by https" if is_open else ""
-        raise UnreachableError(f"{error}{tip}") from None
+        hint = "; only a ComfyUI server is reached by plain http, all else by https" if is_open else ""
+        raise UnreachableError(f"{error}{hint}") from None
 
 
 def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
-    """The ComfyUI servers at these addresses, each greeted; of several some may be away, but not all."""
+    """Open the ComfyUI servers at these addresses; of several, at least one must respond."""
     label = name or "comfyui"
     identity = name or addresses[0]
     servers = [
@@ -150,7 +150,7 @@ def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
 
 
 def _sandbox(address: SandboxAddress, name: str | None) -> Service:
-    word = name or "sandbox"
-    service = Comflowy(address.url, key=address.key, identity=word, label=word, kind="sandbox")
+    label = name or "sandbox"
+    service = Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox")
     service.greet()
     return service

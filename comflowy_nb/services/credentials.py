@@ -1,50 +1,54 @@
-"""API keys: where one is looked for, where one is kept, and to whom it may go.
+"""API keys (lookup, storage, transport) and the access tokens fetched with them.
 
-A key belongs to one origin. It is never an argument of a magic, because a cell is saved and its input remembered.
+A key belongs to one origin. It is never an argument of a magic: notebooks save cells, and IPython keeps their input.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import AuthError
+from comflowy_nb.errors import AuthError, ServiceError
 from comflowy_nb.services.http.origins import is_loopback, origin_of
 from comflowy_nb.settings import Secret, cloud_url, key_from_env
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
+__all__ = ["Tokens", "check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
 
 _SERVICE = "comflowy_nb"
-_session: dict[str, Secret] = {}  # origin -> key, where no keyring keeps it
+_session: dict[str, Secret] = {}  # origin -> key, without a keyring
 _session_lock = threading.Lock()
 
 
 def find_key(
     origin: str,
     *,
-    given: Secret | None = None,
+    explicit: Secret | None = None,
     sandbox_key: Secret | None = None,
     ask: Callable[[str], Secret | None] | None = None,
 ) -> Secret:
-    """The key for an origin.
+    """Return the key for an origin.
 
-    Looked for in this order: given in Python, the sandbox's own file, `COMFLOWY_API_KEY` for the origin of
-    `COMFLOWY_URL` alone, what `login` kept, and then somebody is asked.
+    The order: the Python argument, the sandbox's file, `COMFLOWY_API_KEY` for the origin of `COMFLOWY_URL` only, the
+    key stored by `login`, and finally a prompt.
 
     Parameters
     ----------
+    explicit
+        The Python argument.
     ask
-        Called with the origin where nothing was found; None where nobody can answer.
+        Prompt for the key of an origin; None without a terminal or notebook.
 
     Raises
     ------
     AuthError
-        If there is none, naming the ways to give one, or it is no key.
+        If there is none, with the ways to set one, or it is not a valid key.
     """
-    for key in (given, sandbox_key):
+    for key in (explicit, sandbox_key):
         if key is not None:
             return _checked(key)
     from_env = key_from_env()
@@ -64,7 +68,7 @@ def find_key(
 
 
 def _checked(key: Secret) -> Secret:
-    """The key without the white space that a copy brings along."""
+    """Return the key without surrounding white space, which copying may add."""
     stripped = Secret(key.reveal().strip())
     if not stripped.reveal():
         raise AuthError("the API key is empty; copy it from the settings of the Comflowy home page")
@@ -91,7 +95,7 @@ def check_key_transport(origin: str) -> None:
 
 
 def stored_key(origin: str) -> Secret | None:
-    """What `store_key` kept for the origin."""
+    """Return the key that `store_key` stored for the origin."""
     with _session_lock:
         kept = _session.get(origin)
     if kept is not None:
@@ -102,7 +106,7 @@ def stored_key(origin: str) -> Secret | None:
 
 
 def store_key(origin: str, key: Secret) -> bool:
-    """Keep a key for an origin.
+    """Store a key for an origin.
 
     Returns
     -------
@@ -111,11 +115,11 @@ def store_key(origin: str, key: Secret) -> bool:
     Raises
     ------
     AuthError
-        If it is no key.
+        If it is not a valid key.
     """
     key = _checked(key)
     ring = _keyring()
-    # read back, because the null backend takes anything and keeps nothing
+    # read back: the null backend accepts every key and stores none
     kept = ring is not None and ring.write(origin, key) and ring.read(origin) == key.reveal()
     with _session_lock:
         if kept:
@@ -126,7 +130,7 @@ def store_key(origin: str, key: Secret) -> bool:
 
 
 def forget_key(origin: str) -> bool:
-    """Forget the key of an origin, in this session and in the keyring; whether there was one."""
+    """Delete the key of an origin from this session and the keyring; return whether there was one."""
     with _session_lock:
         was_kept = _session.pop(origin, None) is not None
     ring = _keyring()
@@ -134,7 +138,7 @@ def forget_key(origin: str) -> bool:
 
 
 class _Ring:
-    """The keyring, whose every call may fail: locked, cancelled by the person, or no backend at all."""
+    """The keyring; any call may fail: it is locked, the user cancels, or there is no backend."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -149,7 +153,7 @@ class _Ring:
     def write(self, origin: str, key: Secret) -> bool:
         try:
             self._module.set_password(_SERVICE, origin, key.reveal())
-        except Exception:  # noqa: BLE001 - as above: the session keeps it then
+        except Exception:  # noqa: BLE001 - as above
             return False
         return True
 
@@ -168,3 +172,67 @@ def _keyring() -> _Ring | None:
     except ImportError:
         return None
     return _Ring(keyring)
+
+
+# -- access tokens ----------------------------------------------------------------------------------------------
+
+REMEMBERED_S = 3.0  # a failure to fetch a token is shared with all callers within this time
+
+
+class Tokens:
+    """The access token of one service, in memory only: fetched once for all threads, and again after a 401.
+
+    Parameters
+    ----------
+    fetch
+        Fetch a token from the service; may raise ServiceError.
+    """
+
+    def __init__(self, fetch: Callable[[], Secret], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._current: Secret | None = None
+        self._failure: ServiceError | None = None
+        self._failed_until = 0.0
+
+    @property
+    def current(self) -> Secret | None:
+        return self._current
+
+    def get(self) -> Secret:
+        """Return the token; wait if another thread is fetching it.
+
+        Raises
+        ------
+        ServiceError
+            If it can't be fetched, or could not in the last `REMEMBERED_S` seconds.
+        """
+        return self._current or self._renewed(None)
+
+    def renew(self, refused: Secret) -> Secret:
+        """Return a token other than the refused one; only one of several threads fetches it.
+
+        Raises
+        ------
+        ServiceError
+            As `get`.
+        """
+        return self._renewed(refused)
+
+    def _renewed(self, refused: Secret | None) -> Secret:
+        with self._lock:
+            if self._current is not None and self._current != refused:
+                return self._current
+            failure = self._failure if self._clock() < self._failed_until else None
+            if failure is None:
+                self._current = None
+                try:
+                    self._current = self._fetch()
+                except ServiceError as error:
+                    failure = self._failure = copy.copy(error)  # without the traceback
+                    self._failed_until = self._clock() + REMEMBERED_S
+                else:
+                    self._failure = None
+                    return self._current
+        raise copy.copy(failure)

@@ -1,6 +1,6 @@
-"""Names of servers: what `connect NAME=TARGET` named, so that `connect NAME` finds it in a later kernel.
+"""Store the names that `connect NAME=TARGET` defines, so that `connect NAME` works in a later kernel.
 
-The addresses are in the home folder, in a file that only this person can read, and never in a notebook.
+The URLs are stored in the home folder, in a file that only the user can read, and never in a notebook.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOCK_S = 10.0
 
 
 def read_names(home: Path) -> Mapping[str, str]:
-    """Return name -> target of the named servers; a file that can't be read names none."""
+    """Return name -> target; an unreadable file counts as empty."""
     try:
         found = json.loads((home / _FILE).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -33,7 +33,7 @@ def read_names(home: Path) -> Mapping[str, str]:
 
 
 def remember_name(home: Path, name: str, target: str) -> str | None:
-    """Write what a name stands for, and return what it stood for before, None for a new one.
+    """Store the target of a name; return its previous target, None for a new name.
 
     Raises
     ------

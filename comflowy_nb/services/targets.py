@@ -1,4 +1,4 @@
-"""What a person connects to: `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, and what answers there."""
+"""Parse connect targets, `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, and detect the kind of a service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from comflowy_nb.services.http.origins import WAYS, address_of, is_loopback, ori
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.services.http.responses import Answer, Failure
+    from comflowy_nb.services.http.responses import Failure, Response
     from comflowy_nb.settings import Secret
 
 __all__ = ["COMFYUI_URL", "Target", "is_comfyui", "is_loopback", "origin_of", "parse_target", "recognise"]
@@ -21,16 +21,15 @@ __all__ = ["COMFYUI_URL", "Target", "is_comfyui", "is_loopback", "origin_of", "p
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _WORDS = ("sandbox", "cloud", "comfyui")
 _GUARDED = frozenset({401, 403, 404})
-COMFYUI_URL = "http://127.0.0.1:8188"  # where ComfyUI listens when nothing else is said
-_RESERVED = frozenset({"sandbox", "cloud", "comfyui"})  # a name is the identity of a service: these have owners
+COMFYUI_URL = "http://127.0.0.1:8188"  # the default address of ComfyUI
+_RESERVED = frozenset({"sandbox", "cloud", "comfyui"})  # not allowed as names, which identify services
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was typed after `connect`: the name given, a word or `url`, and for that the origin.
+    """The argument of `connect`: an optional name, a keyword or `url`, and the origin of the URL.
 
-    `addresses` are the servers with the path before their routes: a ComfyUI server may stand behind a proxy, and
-    several may share a name.
+    `addresses` are the URLs of the servers, with the path prefix of a proxy; several servers may share a name.
     """
 
     name: str | None
@@ -40,22 +39,22 @@ class Target:
 
     @property
     def text(self) -> str:
-        """What stands for it without the name: no query, and no password."""
+        """The target without the name, query and password."""
         return ",".join(self.addresses) if self.word == "url" else self.word
 
 
 def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
-    """Read `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, or a name that was given before.
+    """Parse `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, or a known name.
 
     Parameters
     ----------
     names
-        Name -> target, as they were given before.
+        Name -> target of known names.
 
     Raises
     ------
     SettingsError
-        If it is none of them; the text says what it should have been. A password in an address is never repeated.
+        If it is not a valid target, with the valid forms; a password in a URL is never repeated.
     """
     name, rest = _split_name(text.strip())
     if name is None and rest not in _WORDS and rest in (names or {}):
@@ -92,29 +91,29 @@ def _split_name(text: str) -> tuple[str | None, str]:
 
 
 def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label: str = "the server") -> bool:
-    """Whether a ComfyUI server answers at an address; what is given out there without `headers` needs none.
+    """Return whether a ComfyUI server responds at an address.
 
     Raises
     ------
     UnreachableError
-        If nothing answers there.
+        If nothing responds there.
     AuthError
-        If a proxy refuses it.
+        If a proxy rejects the request.
     """
     from comflowy_nb.services.http.client import Http  # noqa: PLC0415 - as above
-    from comflowy_nb.services.http.responses import Failure, Trouble, error_of  # noqa: PLC0415 - requests is heavy
+    from comflowy_nb.services.http.responses import Failure, FailureKind, error_of  # noqa: PLC0415 - requests is heavy
 
     http = Http(address, headers)
     try:
         answer = http.exchange("GET", "/system_stats")
     finally:
         http.close()
-    if isinstance(answer, Failure) and answer.trouble is Trouble.NOT_SENT:
+    if isinstance(answer, Failure) and answer.kind is FailureKind.NOT_SENT:
         raise error_of(answer, label)
     return _is_comfyui(answer)
 
 
-def _is_comfyui(answer: Answer | Failure) -> bool:
+def _is_comfyui(answer: Response | Failure) -> bool:
     from comflowy_nb.services.http.responses import Failure, error_of_proxy  # noqa: PLC0415 - as above
 
     if isinstance(answer, Failure):
@@ -129,12 +128,12 @@ def _is_comfyui(answer: Answer | Failure) -> bool:
 
 
 def recognise(origin: str, label: str = "the server") -> str:
-    """Which kind of service answers at an origin, found out without sending any credential.
+    """Detect the kind of the service at an origin, without sending any credential.
 
     Parameters
     ----------
     label
-        How errors name it.
+        The server's name in errors.
 
     Returns
     -------
@@ -143,7 +142,7 @@ def recognise(origin: str, label: str = "the server") -> str:
     Raises
     ------
     ServiceError
-        If nothing answers there, or nothing we know: one plain sentence.
+        If nothing responds there, or it is neither.
     """
     from comflowy_nb.services.http.client import Http  # noqa: PLC0415 - as above
     from comflowy_nb.services.http.responses import BROKE, Failure, error_of  # noqa: PLC0415 - requests is heavy
@@ -159,7 +158,7 @@ def recognise(origin: str, label: str = "the server") -> str:
         # many servers and proxies answer 401, 403 and 404 in JSON; the API's own answers say `success`
         if isinstance(found, dict) and answer.status < 500 and (answer.status not in _GUARDED or "success" in found):
             return "comflowy"
-        # A service that stumbles over a request for a token without a key is judged by its answer to one with a key.
+        # A service that fails without a key is judged by its response to a request with a key.
         if answer.status in {400, 422} or answer.status >= 500:
             return "comflowy"
         stats = http.exchange("GET", "/system_stats")
@@ -169,8 +168,8 @@ def recognise(origin: str, label: str = "the server") -> str:
         return "comfyui"
     if answer.status in {401, 403}:  # a Comflowy service that asks for a key
         return "comflowy"
-    if answer.flaw:
-        raise AnswerError(f"{label}'s answer can't be used: {answer.flaw}")
+    if answer.body_error:
+        raise AnswerError(f"{label}'s answer can't be used: {answer.body_error}")
     if 300 <= answer.status < 400:
         raise AnswerError(f"{label} points elsewhere, which is not followed; connect to the address it shows")
     if not answer.body.strip():

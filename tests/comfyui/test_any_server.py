@@ -151,13 +151,13 @@ def test_its_course_is_told_by_titles_nodes_and_end(client, file_of, monkeypatch
 
 
 def test_twelve_runs_take_twelve_submits_and_twelve_images(client, file_of, monkeypatch):
-    asked, once = [], Session.once
+    asked, fetch = [], Session.fetch
 
-    def noted(session, method, url, **options):
+    def noted(session, method, url, *args, **options):
         asked.append((method, urlsplit(url).path.rpartition("/")[2]))
-        return once(session, method, url, **options)
+        return fetch(session, method, url, *args, **options)
 
-    monkeypatch.setattr(Session, "once", noted)
+    monkeypatch.setattr(Session, "fetch", noted)
     base = any_color() % (2**24 - 20)
     path = file_of({"1": empty(), "2": saved("1")})
     sweep = client.sweep(path, {"1::color": [base + number for number in range(12)]}, timeout=300)

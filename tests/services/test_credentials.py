@@ -69,7 +69,7 @@ def test_order(ring, monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", "from-env")
     assert found() == "from-env"
     assert found(sandbox_key=Secret("sandbox's")) == "sandbox's"
-    assert found(sandbox_key=Secret("sandbox's"), given=Secret("given")) == "given"
+    assert found(sandbox_key=Secret("sandbox's"), explicit=Secret("given")) == "given"
     assert asked == [CLOUD]
 
 
@@ -132,7 +132,7 @@ def test_a_new_login_replaces_a_key_of_the_session(monkeypatch):
 
 @pytest.mark.parametrize("text", ["", "  \n", "two words", "ключ", "a\x00b", "line\nbreak"])
 def test_what_is_no_key_is_refused_and_not_repeated(text):
-    for call in (lambda: find_key(CLOUD, given=Secret(text)), lambda: store_key(CLOUD, Secret(text))):
+    for call in (lambda: find_key(CLOUD, explicit=Secret(text)), lambda: store_key(CLOUD, Secret(text))):
         with pytest.raises(AuthError) as caught:
             call()
         assert not text.strip() or text not in str(caught.value)
@@ -141,7 +141,7 @@ def test_what_is_no_key_is_refused_and_not_repeated(text):
 def test_white_space_that_a_copy_brought_along_is_dropped(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", " abc\n")
     assert find_key(CLOUD) == Secret("abc")
-    assert find_key(OTHER, given=Secret("\tdef ")) == Secret("def")
+    assert find_key(OTHER, explicit=Secret("\tdef ")) == Secret("def")
 
 
 def test_a_wrong_address_in_the_environment_is_said(monkeypatch):

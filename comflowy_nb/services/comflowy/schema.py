@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from comflowy_nb.services.base import Published
-from comflowy_nb.services.http.error_text import said
+from comflowy_nb.errors import ServiceError
+from comflowy_nb.services.base import Accepted, Published, Rejected, Unknown
+from comflowy_nb.services.http.error_text import read_message
+from comflowy_nb.services.http.responses import Failure, FailureKind, error_of, error_of_status, masked, rejection_of
 from comflowy_nb.settings import Secret
+
+if TYPE_CHECKING:
+    from comflowy_nb.services.base import Outcome
+    from comflowy_nb.services.http.responses import Response
 
 __all__ = [
     "CheckData",
@@ -24,10 +30,10 @@ __all__ = [
     "read_confirmed",
     "read_described",
     "read_name",
+    "read_outcome",
     "read_published",
     "read_run_id",
     "read_token",
-    "refusal",
 ]
 
 T = TypeVar("T")
@@ -38,7 +44,7 @@ class SchemaError:
     """What was wrong with an answer, in words; the service's own may repeat a secret, so they are not in the repr."""
 
     text: str = field(repr=False)
-    said_no: bool = False  # it was the service that said `success: false`
+    is_refusal: bool = False  # the service answered `success: false`
 
 
 class CheckData(msgspec.Struct):
@@ -115,15 +121,15 @@ def _decode_success(body: bytes, shape: type[T]) -> T | SchemaError:
     if isinstance(success, SchemaError):
         return success
     if not success.success:
-        return SchemaError(said(body) or "it says success: false and no more", said_no=True)
+        return SchemaError(read_message(body) or "it says success: false and no more", is_refusal=True)
     return _decode(body, shape)
 
 
 def read_token(body: bytes) -> Secret | SchemaError:
     """The token, whether at the top as documented or under `data` as in the other answers."""
-    refused = refusal(body)
+    refused = _refusal(body)
     if refused is not None:
-        return SchemaError(refused, said_no=True)
+        return SchemaError(refused, is_refusal=True)
     answer = _decode(body, _Token)
     if isinstance(answer, SchemaError):
         inner = _parse(body)
@@ -166,19 +172,19 @@ def _run_id(value: object) -> str | None:
     return text if text.strip() else None
 
 
-def refusal(body: bytes) -> str | None:
+def _refusal(body: bytes) -> str | None:
     """The words of an answer that says `success: false` and why; None for any other."""
     answer = _parse(body)
     if not isinstance(answer, dict) or answer.get("success") is not False:
         return None
-    return said(body)
+    return read_message(body)
 
 
 def read_confirmed(body: bytes) -> bool | SchemaError:
     """Whether an answer to `cancel` confirms it."""
     answer = _decode_success(body, _Confirmed)
     if isinstance(answer, SchemaError):
-        return False if answer.said_no else answer
+        return False if answer.is_refusal else answer
     return not (isinstance(answer.data, dict) and answer.data.get("cancelled") is False)
 
 
@@ -217,3 +223,49 @@ def _parse(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
+
+
+# -- outcomes of a submit ---------------------------------------------------------------------------------------
+
+# With these statuses a server has not begun to process the request; 408, 5xx and the rest may come later.
+_REJECTED = frozenset({400, 401, 402, 403, 404, 422, 429})
+
+
+def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret, ...] = ()) -> Outcome:
+    """Return the outcome of one POST of a run.
+
+    Only proof that the service did not accept the run counts as rejected; everything not listed here is unknown. A
+    wrong answer costs the user a second payment, or a run that was paid for.
+
+    Parameters
+    ----------
+    label
+        The service's name in messages.
+    hide
+        Secrets to mask in the service's message.
+    """
+    if isinstance(response, Failure):
+        if response.kind is FailureKind.LOST:
+            return Unknown(f"{label} gave no answer: {response.text}")
+        return Rejected(error_of(response, label), again=response.kind is FailureKind.NOT_SENT)
+    if response.is_ok:
+        return _success_outcome(response, label, hide)
+    if response.status not in _REJECTED:
+        return Unknown(f"{label} answered with status {response.status}")
+    if response.status in {400, 422}:
+        message = masked(read_message(response.body), hide)
+        return Rejected(ServiceError(f"{label} refused it: {message or f'status {response.status}'}"))
+    return rejection_of(error_of_status(response, label, "workflow", hide=hide))
+
+
+def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -> Outcome:
+    """Return the outcome of a 2xx response: with a run id the service has accepted the run, whatever else is wrong."""
+    run_id = read_run_id(response.body)
+    if run_id is not None:
+        return Accepted(run_id)
+    if response.body_error:
+        return Unknown(f"{label}'s answer was cut off: {response.body_error}")
+    message = masked(_refusal(response.body), hide)
+    if message is not None:
+        return Rejected(ServiceError(f"{label} refused it: {message}"))
+    return Unknown(f"{label} answered without a run id")

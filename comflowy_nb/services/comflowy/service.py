@@ -1,4 +1,4 @@
-"""The Comflowy open API v0, as its page documents it, and the few routes that the sandbox adds to it."""
+"""The Comflowy open API v0, and the routes that the sandbox adds to it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from urllib.parse import quote
 from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
 from comflowy_nb.services.base import Problem, Rejected, Snapshot, Status
 from comflowy_nb.services.comflowy import schema as wire
-from comflowy_nb.services.comflowy.outcomes import outcome_of_refusal, read_outcome
 from comflowy_nb.services.comflowy.outputs import read_outputs
-from comflowy_nb.services.comflowy.token import Tokens
+from comflowy_nb.services.credentials import Tokens
 from comflowy_nb.services.http.client import Http, retried
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import read_problem
 from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.http.responses import (
-    Answer,
     Failure,
+    Response,
     error_of,
     error_of_status,
     masked,
+    rejection_of,
 )
 from comflowy_nb.workflow.fields import Field, read_field
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Comflowy"]
 
 _API = "/api/open/v0"
-_MAX_CHECK_BYTES = 32 * 1024 * 1024  # a result lists the address of every output, and most of them are signed
-_WORDS = {
+_MAX_CHECK_BYTES = 32 * 1024 * 1024  # a result lists the URL of every output, most of them signed
+_STATUSES = {
     str(status): status for status in (Status.WAITING, Status.PENDING, Status.RUNNING, Status.SUCCESS, Status.FAILED)
 }
 
@@ -52,14 +52,14 @@ class Comflowy:
     Parameters
     ----------
     origin
-        Scheme, host and port, as `origins.origin_of` gives them.
+        Scheme, host and port, as returned by `origins.origin_of`.
     key
-        The API key; it goes to `auth/token` alone.
+        The API key; sent to `auth/token` only.
     identity, label
-        What the same-request rule and a person call it.
+        The service's key in the deduplication of requests, and its name in messages.
     kind
-        `sandbox` has more routes: cancel, upload, workflows, fields. Elsewhere the last two are asked for, and any
-        answer but the right one says that there are none.
+        `sandbox` has more routes: cancel, upload, workflows, fields. Another service is asked for the last two, and
+        an unexpected response counts as none.
     """
 
     def __init__(self, origin: str, *, key: Secret, identity: str, label: str, kind: str = "comflowy") -> None:
@@ -70,7 +70,7 @@ class Comflowy:
         self._key = key
         self._http = Http(origin)
         self._images = Images(origin, label)
-        self._tokens = Tokens(self._fetch_token_patiently)
+        self._tokens = Tokens(self._fetch_token_retrying)
         self._closing = threading.Event()
         self._cancelled: set[str] = set()  # run ids whose cancel the service confirmed
 
@@ -109,10 +109,10 @@ class Comflowy:
         return self.kind == "sandbox"
 
     def listen(self, hear: Callable[[Event], None]) -> None:
-        """Nothing: what it says by itself goes to `callback_urls`."""
+        """Do nothing: notifications go to `callback_urls`."""
 
     def run_id_of(self, token: str) -> None:
-        """None: the service gives its ids itself."""
+        """Return None: the service assigns run ids."""
 
     def close(self) -> None:
         self._closing.set()
@@ -122,10 +122,10 @@ class Comflowy:
     # -- the token ----------------------------------------------------------------------------------------------
 
     def greet(self) -> None:
-        """Get a token: it shows that the service is there and takes the key."""
+        """Fetch a token, which checks that the service responds and accepts the key."""
         self._tokens.get()
 
-    def _fetch_token_patiently(self) -> Secret:
+    def _fetch_token_retrying(self) -> Secret:
         return retried(self._fetch_token, self._closing)
 
     def _fetch_token(self) -> Secret:
@@ -136,50 +136,50 @@ class Comflowy:
             if answer.status == 404:
                 raise ServiceError(f"{self.label} has no Comflowy API at its address; is the address right?")
             raise self._error_of_status(answer, "key")
-        token = _flaw_of(answer) or wire.read_token(answer.body)
+        token = _body_error(answer) or wire.read_token(answer.body)
         if isinstance(token, wire.SchemaError):
             text = masked(token.text, (self._key,))
-            if token.said_no:
+            if token.is_refusal:
                 raise AuthError(f"{self.label} refused the key: {text}; %comflowy login asks for another")
             raise AnswerError(f"{self.label} gave no token: {text}")
         return token
 
-    def _with_token(self, send: Callable[[Secret], Answer | Failure]) -> Answer | Failure:
-        """Send with the token, and once more with a new one if it was refused.
+    def _with_token(self, send: Callable[[Secret], Response | Failure]) -> Response | Failure:
+        """Send a request with the token, and after a 401 once more with a new token.
 
         Raises
         ------
         ServiceError
-            If there is no token to be had.
+            If no token can be fetched.
         """
         token = self._tokens.get()
         answer = send(token)
-        if isinstance(answer, Answer) and answer.status == 401:
+        if isinstance(answer, Response) and answer.status == 401:
             answer = send(self._tokens.renew(token))
         return answer
 
     def _ask(
         self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], *, what: str, **options: Any
     ) -> T:
-        """One read: one attempt, but for a token renewed once.
+        """Read once, with at most one renewal of the token.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer; its kind says which try may help.
+            If there was no usable response.
         """
         return self._read(self._answer(method, path, **options), read, what=what)
 
-    def _answer(self, method: str, path: str, **options: Any) -> Answer:
+    def _answer(self, method: str, path: str, **options: Any) -> Response:
         answer = self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
         if isinstance(answer, Failure):
             raise error_of(answer, self.label)
         return answer
 
-    def _read(self, answer: Answer, read: Callable[[bytes], T | wire.SchemaError], *, what: str) -> T:
+    def _read(self, answer: Response, read: Callable[[bytes], T | wire.SchemaError], *, what: str) -> T:
         if not answer.is_ok:
             raise self._error_of_status(answer, what)
-        found = _flaw_of(answer) or read(answer.body)
+        found = _body_error(answer) or read(answer.body)
         if isinstance(found, wire.SchemaError):
             raise AnswerError(f"{self.label} gave no usable answer: {masked(found.text, self._secrets)}")
         return found
@@ -189,19 +189,19 @@ class Comflowy:
         token = self._tokens.current
         return (self._key,) if token is None else (self._key, token)
 
-    def _error_of_status(self, answer: Answer, what: str) -> ServiceError:
+    def _error_of_status(self, answer: Response, what: str) -> ServiceError:
         return error_of_status(answer, self.label, what, hide=self._secrets)
 
     # -- one run ------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
-        """Send one run once: accepted, surely not taken, or unknown.
+        """Submit one run once: the outcome is accepted, rejected or unknown.
 
-        The request is made anew only after a 401, which says that it was not taken, and then once.
+        The request is repeated once after a 401, which proves that it was not accepted, and never otherwise.
         """
         if submission.workflow_id is None:
-            words = f"{self.label} runs workflows by their id, and this one has none there"
-            return Rejected(ServiceError(words))
+            text = f"{self.label} runs workflows by their id, and this one has none there"
+            return Rejected(ServiceError(text))
         try:
             json.dumps(submission.params, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -209,11 +209,11 @@ class Comflowy:
         try:
             answer = self._with_token(lambda token: self._post_run(submission, token))
         except ServiceError as error:
-            # no token, so nothing was sent: at first, or again after the 401
-            return outcome_of_refusal(copy.copy(error))
-        return read_outcome(answer, self.label, hide=self._secrets)
+            # there is no token, at first or after the 401, so the run was not accepted
+            return rejection_of(copy.copy(error))
+        return wire.read_outcome(answer, self.label, hide=self._secrets)
 
-    def _post_run(self, submission: Submission, token: Secret) -> Answer | Failure:
+    def _post_run(self, submission: Submission, token: Secret) -> Response | Failure:
         return self._http.exchange(
             "POST",
             f"{_API}/run",
@@ -223,47 +223,47 @@ class Comflowy:
                 "params": dict(submission.params),
                 "callback_urls": dict(submission.callback_urls),
             },
-            fresh=True,  # a kept connection may be closed under the request, and nobody could tell
+            fresh=True,  # the server may close a kept connection while the request is under way
         )
 
     def check(self, run_id: str) -> Snapshot:
-        """Ask for a run's state, once.
+        """Request the status of a run, once.
 
         Raises
         ------
         NotFoundError
             If the service knows no such run.
         ServiceError
-            If there was no usable answer: the run's state stays what it was.
+            If there was no usable response; the run keeps its status.
         """
         path, query = f"{_API}/check", {"id": run_id}
         found = self._ask("POST", path, wire.read_check, what="run", query=query, max_bytes=_MAX_CHECK_BYTES)
-        word = (masked(found.status, self._secrets) or "")[:100]
-        status = _WORDS.get(word, Status.RUNNING)
-        remark = None if word in _WORDS else f"{self.label} calls its state {word[:40]!r}"
+        service_status = (masked(found.status, self._secrets) or "")[:100]
+        status = _STATUSES.get(service_status, Status.RUNNING)
+        remark = None if service_status in _STATUSES else f"{self.label} calls its state {service_status[:40]!r}"
         problem: Problem | None = None
         outputs: tuple[Output, ...] = ()
         if status is Status.FAILED:
             if run_id in self._cancelled and isinstance(found.error, str) and found.error.strip() == "cancelled":
-                return Snapshot(Status.CANCELLED, word)
+                return Snapshot(Status.CANCELLED, service_status)
             problem = self._problem(found.error)
         elif status is Status.SUCCESS:
             outputs, remark = read_outputs(found.output_images, found.full_outputs)
             if not outputs:
                 remark = "; ".join(filter(None, (f"{self.label} named no image", remark)))
-        return Snapshot(status, word, problem=problem, outputs=outputs, remark=remark)
+        return Snapshot(status, service_status, problem=problem, outputs=outputs, remark=remark)
 
     def _problem(self, error: object) -> Problem:
         problem = read_problem(error)
         return Problem(masked(problem.message, self._secrets) or "", problem.node, problem.node_type, problem.field)
 
     def cancel(self, run_id: str) -> bool:
-        """Ask for an end of the run; True once the service confirmed it.
+        """Cancel a run; return True if the service confirmed it.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
         if not self.can_cancel:
             return False
@@ -279,17 +279,17 @@ class Comflowy:
         self._cancelled.discard(run_id)
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
-        """Open one output image inside `with`."""
+        """Open one output image as a context manager."""
         return self._images.open(output.url)
 
-    # -- what the sandbox adds ----------------------------------------------------------------------------------
+    # -- routes of the sandbox ----------------------------------------------------------------------------------
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Hand over an input image; None where the service takes none and a URL must be given instead."""
+        """Upload an input image; return None if the service accepts no uploads and needs a URL."""
         if not self.can_upload:
             return None
         files = {"image": (name, content)}
-        return self._patiently("POST", "/upload/image", wire.read_name, what="upload", files=files)
+        return self._ask_retrying("POST", "/upload/image", wire.read_name, what="upload", files=files)
 
     def workflows(self) -> Sequence[Published] | None:
         return self._published("workflows", wire.read_published)
@@ -302,39 +302,39 @@ class Comflowy:
         for field_id, spec, title, class_type in described:
             try:
                 found[field_id] = read_field(field_id, spec, node_title=title, class_type=class_type)
-            except FieldError:  # one odd description; the field takes any value
+            except FieldError:  # an invalid description: the field accepts any value
                 found[field_id] = Field(field_id, node_title=title, class_type=class_type)
         return found
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        """As the graph itself tells: the service describes no nodes."""
+        """Return the fields of the graph itself: the service does not describe nodes."""
         return graph.fields()
 
     def last_graph(self) -> None:
-        """None: the service does not tell what it ran."""
+        """Return None: the service does not list what it ran."""
 
     def _published(self, path: str, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
-        """What a service publishes of its own accord; None where it does not.
+        """Read a list or description of workflows, or return None if the service has none.
 
-        Elsewhere than on the sandbox the route is not documented: a web page, a 401 or a 500 there describes no
-        workflow, and must not keep anybody from running one.
+        Only the sandbox documents these routes. Elsewhere a web page, a 401 or a 500 means that there is none, and must
+        not prevent a run.
         """
         if self.kind != "sandbox":
             return retried(lambda: self._found(self._answer("GET", f"{_API}/{path}"), read), self._closing)
         try:
-            return self._patiently("GET", f"{_API}/{path}", read, what="workflow")
+            return self._ask_retrying("GET", f"{_API}/{path}", read, what="workflow")
         except NotFoundError:
             return None
 
-    def _found(self, answer: Answer, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
+    def _found(self, answer: Response, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
         if answer.status == 429:
             raise self._error_of_status(answer, "workflow")
-        found = read(answer.body) if answer.is_ok and not answer.flaw else None
+        found = read(answer.body) if answer.is_ok and not answer.body_error else None
         return None if isinstance(found, wire.SchemaError) else found
 
-    def _patiently(self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], **options: Any) -> T:
+    def _ask_retrying(self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], **options: Any) -> T:
         return retried(lambda: self._ask(method, path, read, **options), self._closing)
 
 
-def _flaw_of(answer: Answer) -> wire.SchemaError | None:
-    return wire.SchemaError(answer.flaw) if answer.flaw else None
+def _body_error(answer: Response) -> wire.SchemaError | None:
+    return wire.SchemaError(answer.body_error) if answer.body_error else None

@@ -1,4 +1,4 @@
-"""Several ComfyUI servers as one service: a run goes to the one with the fewest under way, and on when one dies."""
+"""Several ComfyUI servers as one service: submit each run to the reachable server with the fewest active runs."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ __all__ = ["ComfyUICluster"]
 
 T = TypeVar("T")
 
-AWAY_S = 5.0  # a server that could not be reached is tried again after so long
+RETRY_UNREACHABLE_S = 5.0  # before a server that could not be reached is preferred again
 
 
 class _Server:
-    """One of the servers, and what is under way there."""
+    """One of the servers, and its active runs."""
 
     def __init__(self, service: Service, number: int) -> None:
         self.service = service
         self.number = number
-        self.under_way: set[str] = set()
-        self.is_away = False
+        self.active: set[str] = set()
+        self.is_unreachable = False
         self.failed_s = float("-inf")
 
-    def failed(self) -> None:
+    def mark_unreachable(self) -> None:
         self.failed_s = time.monotonic()
-        self.is_away = True
+        self.is_unreachable = True
 
-    def answered(self) -> None:
-        self.is_away = False
+    def mark_reachable(self) -> None:
+        self.is_unreachable = False
 
 
 class ComfyUICluster:
-    """Servers that a person gave one name.
+    """ComfyUI servers under one name.
 
-    Each is asked about its own runs; a run's id is of our making, so it is found wherever it is.
+    A run is checked at the server that accepted it. Prompt ids are ours, so a run of unknown server is found by its id.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ class ComfyUICluster:
         self.identity = identity
         self.label = label
         self._servers = [_Server(service, number) for number, service in enumerate(servers)]
-        self._at: dict[str, _Server] = {}  # run id -> where it is
+        self._at: dict[str, _Server] = {}  # run id -> the server that has it
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Several {self.label!r}: {len(self._servers)}>"
+        return f"<ComfyUICluster {self.label!r}: {len(self._servers)}>"
 
     @property
     def origin(self) -> str:
@@ -95,10 +95,10 @@ class ComfyUICluster:
 
     @property
     def starts_with(self) -> int | None:
-        """The sum of what each may have; of one that is away only the runs that are followed there still."""
+        """The sum over all servers; an unreachable one counts its active runs only."""
         with self._lock:
             counts = [
-                len(server.under_way) if server.is_away else server.service.starts_with or settings.window
+                len(server.active) if server.is_unreachable else server.service.starts_with or settings.window
                 for server in self._servers
             ]
         return max(sum(counts), self._servers[0].service.starts_with or settings.window)
@@ -112,19 +112,19 @@ class ComfyUICluster:
             server.service.close()
 
     def greet(self) -> None:
-        """Greet all of them; one that is away is left for later.
+        """Check all servers; ignore unreachable ones.
 
         Raises
         ------
         ServiceError
-            If none of them answers.
+            If no server responds.
         """
         errors = []
         for server in self._servers:
             try:
                 server.service.greet()
             except ServiceError as error:
-                server.failed()
+                server.mark_unreachable()
                 errors.append(error)
         if len(errors) == len(self._servers):
             raise errors[0]
@@ -132,29 +132,29 @@ class ComfyUICluster:
     # -- one run ------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
-        """Send it to the server with the fewest runs under way; to the next where nothing was sent at all."""
+        """Submit to the server with the fewest active runs, and to the next one only if nothing was sent."""
         tried: set[int] = set()
         outcome: Outcome = Rejected(UnreachableError(f"can't reach any server of {self.label}"), again=True)
         while (server := self._reserve(submission.token, tried)) is not None:
             tried.add(server.number)
             outcome = server.service.submit(submission)
             if isinstance(outcome, Accepted):
-                server.answered()
+                server.mark_reachable()
                 with self._lock:
-                    server.under_way = (server.under_way - {submission.token}) | {outcome.run_id}
+                    server.active = (server.active - {submission.token}) | {outcome.run_id}
                     self._at[outcome.run_id] = server
                 return Accepted(outcome.run_id, outcome.remark, Place(server.service.origin, server.service.label))
             with self._lock:
-                server.under_way.discard(submission.token)
+                server.active.discard(submission.token)
                 if isinstance(outcome, Unknown):
                     self._at[submission.token] = server
             if not (isinstance(outcome, Rejected) and isinstance(outcome.error, UnreachableError)):
                 return outcome
-            server.failed()
+            server.mark_unreachable()
         return outcome
 
     def _reserve(self, token: str, tried: set[int]) -> _Server | None:
-        """The server that is to take the next run: those that were away a moment ago come last."""
+        """Return the server for the next run, recently unreachable servers last, and count the run there."""
         with self._lock:
             free = [server for server in self._servers if server.number not in tried]
             if not free:
@@ -163,26 +163,26 @@ class ComfyUICluster:
             best = min(
                 free,
                 key=lambda server: (
-                    server.is_away and now_s - server.failed_s < AWAY_S,
-                    len(server.under_way),
+                    server.is_unreachable and now_s - server.failed_s < RETRY_UNREACHABLE_S,
+                    len(server.active),
                     server.number,
                 ),
             )
-            best.under_way.add(token)
+            best.active.add(token)
             return best
 
     def run_id_of(self, token: str) -> str | None:
         return token
 
     def check(self, run_id: str) -> Snapshot:
-        """Ask the server that took it; where nobody knows which, all of them.
+        """Check a run at its server, or at all servers if that is unknown.
 
         Raises
         ------
         NotFoundError
             If none has it.
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
         server = self._at.get(run_id)
         if server is None:
@@ -190,39 +190,39 @@ class ComfyUICluster:
         try:
             snapshot = server.service.check(run_id)
         except UnreachableError:
-            server.failed()
+            server.mark_unreachable()
             raise
         except NotFoundError:
-            server.answered()
+            server.mark_reachable()
             self._count(run_id, server, is_live=False)
             raise
-        server.answered()
+        server.mark_reachable()
         self._count(run_id, server, is_live=snapshot.status.is_live)
         return snapshot
 
     def _check_all(self, run_id: str) -> Snapshot:
-        trouble: ServiceError | None = None
+        last_error: ServiceError | None = None
         for server in self._servers:
             try:
                 snapshot = server.service.check(run_id)
             except NotFoundError:
                 continue
             except ServiceError as error:
-                # one that refuses has lost the run, if it had it; one that does not answer may still execute it
-                if trouble is None or _refused(trouble):
-                    trouble = error
+                # a server that refuses connections has lost its runs; one that does not respond may still execute it
+                if last_error is None or _refused(last_error):
+                    last_error = error
                 continue
             if snapshot.status.is_live:
                 with self._lock:
                     self._at[run_id] = server
-                    server.under_way.add(run_id)
+                    server.active.add(run_id)
             return snapshot
-        raise trouble or NotFoundError(f"no server of {self.label} has it")
+        raise last_error or NotFoundError(f"no server of {self.label} has it")
 
     def _count(self, run_id: str, server: _Server, *, is_live: bool) -> None:
-        """Count a run among those under way at a server, or no longer."""
+        """Add or remove a run from the active runs of a server."""
         with self._lock:
-            (server.under_way.add if is_live else server.under_way.discard)(run_id)
+            (server.active.add if is_live else server.active.discard)(run_id)
 
     def forget(self, run_id: str) -> None:
         with self._lock:
@@ -238,45 +238,45 @@ class ComfyUICluster:
             server = self._at[run_id]
         return server.service.cancel(run_id)
 
-    # -- images, and what can be run --------------------------------------------------------------------------
+    # -- images and fields ------------------------------------------------------------------------------------
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
-        """Open one output where it is: its address names the server."""
+        """Open one output at the server in its URL."""
         for server in self._servers:
             if output.url.startswith(f"{server.service.origin}/"):
                 return server.service.open_image(output)
         return self._servers[0].service.open_image(output)
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Hand an image to every server that is there: nobody knows yet which will run it.
+        """Upload an image to every reachable server: which one will run it is not known yet.
 
         Raises
         ------
         ServiceError
-            If one that is there refuses it, or none is.
+            If a reachable server rejects it, or no server is reachable.
         WorkflowError
-            If two would call it differently, as they do where another image has that name at one of them.
+            If servers store it under different names, because one of them has another image of that name.
         """
         names: set[str | None] = set()
-        trouble: ServiceError | None = None
+        last_error: ServiceError | None = None
         for server in self._servers:
             try:
                 names.add(server.service.upload(name, content))
             except UnreachableError as error:
-                server.failed()
-                trouble = error
+                server.mark_unreachable()
+                last_error = error
         if len(names) > 1:
             raise WorkflowError(f"the servers of {self.label} hold different images named {name}; rename the file")
         if not names:
-            assert trouble is not None
-            raise trouble
+            assert last_error is not None
+            raise last_error
         return names.pop()
 
     def workflows(self) -> Sequence[Published] | None:
         return None
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        """As each of them: there are no ids."""
+        """Return the fields of the first server: there are no workflow ids."""
         return self._servers[0].service.fields(workflow_id)
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
@@ -285,17 +285,17 @@ class ComfyUICluster:
     def last_graph(self) -> Graph | None:
         return self._first(lambda service: service.last_graph())
 
-    def _first(self, ask: Callable[[Service], T]) -> T:
-        """What the first server that is there says."""
-        trouble: ServiceError | None = None
-        for server in sorted(self._servers, key=lambda one: one.is_away):
+    def _first(self, read: Callable[[Service], T]) -> T:
+        """Return the result of the first reachable server."""
+        last_error: ServiceError | None = None
+        for server in sorted(self._servers, key=lambda one: one.is_unreachable):
             try:
-                return ask(server.service)
+                return read(server.service)
             except UnreachableError as error:
-                server.failed()
-                trouble = error
-        assert trouble is not None
-        raise trouble
+                server.mark_unreachable()
+                last_error = error
+        assert last_error is not None
+        raise last_error
 
 
 def _refused(error: ServiceError) -> bool:

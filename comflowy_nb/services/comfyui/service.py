@@ -1,6 +1,6 @@
-"""A ComfyUI server: graphs in API format over HTTP, what happens meanwhile through its WebSocket.
+"""A ComfyUI server: graphs in API format over HTTP, progress through its WebSocket.
 
-The run's id is ours: so a run whose submit had no answer can be looked for. `/queue` and `/history` are the truth.
+The prompt id is ours, so a run whose submit had no response can be found. `/queue` and `/history` decide its status.
 """
 
 from __future__ import annotations
@@ -15,24 +15,30 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unknown
 from comflowy_nb.services.comflowy import schema as wire
-from comflowy_nb.services.comflowy.outcomes import outcome_of_refusal
-from comflowy_nb.services.comfyui.errors import dangling_links, read_refusal, words_of_nodes
 from comflowy_nb.services.comfyui.events import Hearing
 from comflowy_nb.services.comfyui.node_types import NodeTypes
-from comflowy_nb.services.comfyui.responses import SOCKET_ONLY, snapshot_of
-from comflowy_nb.services.comfyui.routes import Routes, read_object
+from comflowy_nb.services.comfyui.responses import (
+    SOCKET_ONLY,
+    dangling_links,
+    node_errors_text,
+    read_object,
+    read_refusal,
+    snapshot_of,
+)
+from comflowy_nb.services.comfyui.routes import Routes
 from comflowy_nb.services.comfyui.websocket import Socket
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.origins import is_loopback, origin_of
 from comflowy_nb.services.http.responses import (
-    Answer,
     Failure,
-    Trouble,
+    FailureKind,
+    Response,
     error_of,
     error_of_proxy,
     error_of_status,
     masked,
+    rejection_of,
 )
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.graph import Graph, parse_graph
@@ -47,11 +53,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ComfyUI"]
 
-LOOKS_S = (0.0, 0.25, 1.0)  # pauses before the looks for a run whose submit had no answer
-SETTLE_S = 1.0  # how long a cancel waits to see what came of it, before it is repeated
-# An end that the open socket did not tell so long after it was seen. Too short, and a busy kernel or a slow line loses
-# images that come by the socket alone; too long only costs what asking takes longer than hearing.
-DEAF_S = 10.0
+LOOKUP_PAUSES_S = (0.0, 0.25, 1.0)  # before each lookup of a run whose submit had no response
+SETTLE_S = 1.0  # for how long a cancel waits for its effect
+# The socket counts as dead if it has not reported an end so long after a check found it. Shorter, and a busy kernel or
+# a slow line loses images that come through the socket only; longer only delays the end of such a run.
+SOCKET_TIMEOUT_S = 10.0
 
 
 class ComfyUI:
@@ -60,11 +66,11 @@ class ComfyUI:
     Parameters
     ----------
     address
-        Scheme, host and port, and the path before its routes where there is one.
+        Scheme, host and port, and optionally a path prefix.
     identity, label
-        What the same-request rule and a person call it.
+        The service's key in the deduplication of requests, and its name in messages.
     headers
-        Sent to this server with every request, for one behind a proxy.
+        Sent with every request, for a server behind a proxy.
     """
 
     kind = "comfyui"
@@ -72,7 +78,7 @@ class ComfyUI:
     can_cancel = True
     can_upload = True
     runs_graphs = True
-    starts_with: int | None = 2  # one that runs and one that waits: with more, other people's prompts wait behind
+    starts_with: int | None = 2  # one running and one pending: more would delay prompts of other users
     queue_in_memory = True
     resubmits_lost = True
 
@@ -87,8 +93,8 @@ class ComfyUI:
         self._socket = Socket(self.origin, headers or {}, self._hear)
         self._tell: Callable[[Event], None] | None = None
         self._closing = threading.Event()
-        self._cancelled: set[str] = set()  # prompt ids that we took out of the queue
-        self._unheard: dict[str, float] = {}  # prompt id -> when its end was seen that the socket did not tell
+        self._cancelled: set[str] = set()  # prompt ids that we removed from the queue
+        self._unreported: dict[str, float] = {}  # prompt id -> time of an end unknown to the socket
         self._types = NodeTypes(lambda class_type: retried(lambda: self._routes.node_type(class_type), self._closing))
 
     def __repr__(self) -> str:
@@ -103,7 +109,7 @@ class ComfyUI:
         return frozenset({self.origin})
 
     def listen(self, hear: Callable[[Event], None]) -> None:
-        """Tell of what the server says by itself. The socket is opened now, so that it is there before a submit."""
+        """Open the socket, before the first submit, and call `hear` with each event."""
         self._tell = hear
         self._socket.start()
 
@@ -118,10 +124,8 @@ class ComfyUI:
         if event is not None and self._tell is not None:
             self._tell(event)
 
-    # -- asking -------------------------------------------------------------------------------------------------
-
     def greet(self) -> None:
-        """Ask for the server's own description: it shows that it is there."""
+        """Check that the server responds as ComfyUI does."""
         found = retried(self._routes.description, self._closing)
         if not isinstance(found.get("system"), dict):
             raise AnswerError(f"{self.label} does not answer as a ComfyUI server does; is the address right?")
@@ -129,10 +133,9 @@ class ComfyUI:
     # -- one run ------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
-        """Send one graph once under an id of our own, listening already.
+        """Submit one graph once under our own prompt id, with the socket open.
 
-        After an answer that was lost the run is looked for in the queue and in the history, and taken up if it is
-        there.
+        Without a usable response, look the run up in the queue and the history.
         """
         graph = submission.graph
         if graph is None:
@@ -146,28 +149,28 @@ class ComfyUI:
         except (TypeError, ValueError) as error:
             return Rejected(ServiceError(f"the graph can't be sent: {error}"))
         if self._tell is not None:
-            self._leave_deaf_socket()
+            self._renew_dead_socket()
             self._socket.wait_open(settings.connect_timeout_s)
             body["client_id"] = self._socket.client_id
         senders = frozenset(node for node, one in graph.items() if one.get("class_type") == SOCKET_ONLY)
         self._hearing.watch(submission.token, titles, frozenset(graph), senders)
         answer = self._routes.submit(body)
         outcome = self._outcome(answer, submission.token, titles)
-        # Only after a refusal: a server does not check what no output needs.
-        dangling = dangling_links(graph, titles) if isinstance(answer, Answer) and answer.status == 400 else []
+        # Only after a 400: a server does not validate nodes that no output needs.
+        dangling = dangling_links(graph, titles) if isinstance(answer, Response) and answer.status == 400 else []
         if dangling:
             outcome = Rejected(ServiceError(f"{self.label} refused it: {'; '.join(dangling)}"))
         if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
             self._hearing.forget(submission.token)
         return outcome
 
-    def _outcome(self, answer: Answer | Failure, token: str, titles: Mapping[str, str]) -> Outcome:
+    def _outcome(self, answer: Response | Failure, token: str, titles: Mapping[str, str]) -> Outcome:
         if isinstance(answer, Failure):
-            if answer.trouble is Trouble.LOST:
-                return self._look_for(token) or Unknown(f"{self.label} gave no answer: {answer.text}")
-            return Rejected(error_of(answer, self.label), again=answer.trouble is Trouble.NOT_SENT)
+            if answer.kind is FailureKind.LOST:
+                return self._find_run(token) or Unknown(f"{self.label} gave no answer: {answer.text}")
+            return Rejected(error_of(answer, self.label), again=answer.kind is FailureKind.NOT_SENT)
         if answer.is_ok:
-            return self._taken(answer, token, titles)
+            return self._success_outcome(answer, token, titles)
         if answer.status == 400:
             words = masked(read_refusal(answer.body, titles, self._types.options), self._secrets)
             return Rejected(ServiceError(f"{self.label} refused it: {words}"))
@@ -175,27 +178,28 @@ class ComfyUI:
             return Rejected(ServiceError(f"{self.label} refused it: the request is larger than it takes"))
         if answer.status in {401, 402, 403, 404, 422, 429}:
             proxy = error_of_proxy(answer.status, self.label)
-            return outcome_of_refusal(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
-        if answer.status == 500 and not answer.flaw:  # the server's own: it stumbled, and queues before it answers
+            return rejection_of(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
+        if answer.status == 500 and not answer.body_error:
+            # an exception in the server, which queues a graph before it responds
             refused = ServerError(
                 f"{self.label} stumbled over the request (500); its log says why. A graph must be in API format: "
                 "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
             )
-            return self._look_for(token) or Rejected(refused)
-        return self._look_for(token) or Unknown(f"{self.label} answered with status {answer.status}")
+            return self._find_run(token) or Rejected(refused)
+        return self._find_run(token) or Unknown(f"{self.label} answered with status {answer.status}")
 
-    def _taken(self, answer: Answer, token: str, titles: Mapping[str, str]) -> Outcome:
-        found = read_object(answer.body) if not answer.flaw else wire.SchemaError(answer.flaw)
+    def _success_outcome(self, answer: Response, token: str, titles: Mapping[str, str]) -> Outcome:
+        found = read_object(answer.body) if not answer.body_error else wire.SchemaError(answer.body_error)
         prompt_id = None if isinstance(found, wire.SchemaError) else found.get("prompt_id")
         if not isinstance(prompt_id, str) or isinstance(found, wire.SchemaError):
-            return self._look_for(token) or Unknown(f"{self.label} answered without a prompt id")
-        wrong = words_of_nodes(found.get("node_errors"), titles, self._types.options)
+            return self._find_run(token) or Unknown(f"{self.label} answered without a prompt id")
+        wrong = node_errors_text(found.get("node_errors"), titles, self._types.options)
         remark = f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None
         return Accepted(prompt_id, remark=remark)
 
-    def _look_for(self, token: str) -> Accepted | None:
-        """The run of a submit whose answer was lost, if the server has it. It may still be working on the request."""
-        for pause_s in LOOKS_S:
+    def _find_run(self, token: str) -> Accepted | None:
+        """Look up a run whose submit had no usable response; the server may still be processing the request."""
+        for pause_s in LOOKUP_PAUSES_S:
             if self._closing.wait(pause_s):
                 return None
             try:
@@ -206,18 +210,18 @@ class ComfyUI:
         return None
 
     def run_id_of(self, token: str) -> str | None:
-        """The token itself: it was sent as the prompt id."""
+        """Return the token: it is the prompt id."""
         return token
 
     def check(self, run_id: str) -> Snapshot:
-        """How a run stands: the queue is asked first, as a run leaves it and enters the history in one step.
+        """Return the status of a run: first from the queue, since a run moves from there to the history in one step.
 
         Raises
         ------
         NotFoundError
-            If it is neither in the queue nor, asked twice, in the history.
+            If it is twice in neither the queue nor the history.
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
         if self._hearing.has_ended(run_id):
             entry = self._routes.entry(run_id)
@@ -231,8 +235,8 @@ class ComfyUI:
                 return Snapshot(Status.PENDING, str(Status.PENDING), ahead=queue.ahead(run_id))
             entry = self._routes.entry(run_id)
             if entry is not None:
-                self._note_unheard(run_id)
-                if self._hearing.waits_for_images(run_id) and self._may_still_hear(run_id):
+                self._note_unreported(run_id)
+                if self._hearing.waits_for_images(run_id) and self._may_still_receive(run_id):
                     return Snapshot(Status.RUNNING, str(Status.RUNNING))
                 return self._ended(run_id, entry)
         self._hearing.forget(run_id)
@@ -248,43 +252,42 @@ class ComfyUI:
             remark = f"images that came through the socket and found no room: {dropped}; SaveImage keeps them all"
             snapshot = replace(snapshot, remark=remark)
         if hearing.has_ended(run_id):
-            self._unheard.pop(run_id, None)
-        if run_id not in self._unheard:
+            self._unreported.pop(run_id, None)
+        if run_id not in self._unreported:
             hearing.forget(run_id)
         return snapshot
 
-    def _note_unheard(self, run_id: str) -> None:
-        """Remember an end that the socket, open since before the run was sent, has not told yet."""
+    def _note_unreported(self, run_id: str) -> None:
+        """Note an end that the socket, open since before the submit, has not reported yet."""
         sent_s = self._hearing.sent_s(run_id)
         was_open = sent_s is not None and self._socket.is_open and self._socket.opened_s < sent_s
         if was_open and not self._hearing.has_ended(run_id):
-            self._unheard.setdefault(run_id, time.monotonic())
+            self._unreported.setdefault(run_id, time.monotonic())
 
-    def _may_still_hear(self, run_id: str) -> bool:
-        """Whether an end that the history knows may be on its way through the socket, with images before it."""
-        seen_s = self._unheard.get(run_id)
-        return seen_s is not None and time.monotonic() - seen_s < DEAF_S
+    def _may_still_receive(self, run_id: str) -> bool:
+        """Return whether the socket may still deliver images of a run that has ended in the history."""
+        seen_s = self._unreported.get(run_id)
+        return seen_s is not None and time.monotonic() - seen_s < SOCKET_TIMEOUT_S
 
-    def _leave_deaf_socket(self) -> None:
-        """Open another socket if an end was seen that the open one did not tell: it would tell of no other either."""
+    def _renew_dead_socket(self) -> None:
+        """Reopen a socket that has not reported the end of a run: it is dead."""
         now_s = time.monotonic()
-        missed = [run_id for run_id, seen_s in self._unheard.items() if now_s - seen_s > DEAF_S]
+        missed = [run_id for run_id, seen_s in self._unreported.items() if now_s - seen_s > SOCKET_TIMEOUT_S]
         if any(not self._hearing.has_ended(run_id) for run_id in missed) and self._socket.is_open:
             self._socket.renew()
         for run_id in missed:
-            self._unheard.pop(run_id, None)
+            self._unreported.pop(run_id, None)
             self._hearing.forget(run_id)
 
     def cancel(self, run_id: str) -> bool:
-        """Take a run out of the queue, or interrupt it if it is the one that runs; True once that is settled.
+        """Remove a run from the queue, or interrupt it if it is running; return whether it is cancelled.
 
-        A node that works is interrupted only when it has done its work or a step of it, and an interrupt can be lost
-        between two runs: while it is not settled, cancel is to be called again.
+        A node is interrupted only after a step, and an interrupt between two runs is lost: after False, call it again.
 
         Raises
         ------
         ServiceError
-            If there was no usable answer.
+            If there was no usable response.
         """
         self._routes.delete(run_id)
         deadline_s = time.monotonic() + SETTLE_S
@@ -310,15 +313,15 @@ class ComfyUI:
     # -- images -----------------------------------------------------------------------------------------------
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
-        """Open one output inside `with`: an image or another file, or the text of a node."""
+        """Open one output as a context manager: an image, another file, or a text."""
         if output.content is not None:
-            return _held_stream(output.content)
+            return _memory_stream(output.content)
         if output.text is not None:
-            return _held_stream(output.text.encode("utf-8", "replace"))
+            return _memory_stream(output.text.encode("utf-8", "replace"))
         return self._images.open(output.url)
 
     def upload(self, name: str, content: bytes) -> str:
-        """Hand over an input image; the name by which a LoadImage finds it, which the server chooses.
+        """Upload an input image; return the name for LoadImage, which the server chooses.
 
         Raises
         ------
@@ -327,21 +330,21 @@ class ComfyUI:
         """
         return retried(lambda: self._routes.upload(name, content), self._closing)
 
-    # -- what can be run ----------------------------------------------------------------------------------------
+    # -- workflows and fields -----------------------------------------------------------------------------------
 
     def workflows(self) -> list[Published] | None:
-        """None: the server runs graphs, and lists none."""
+        """Return None: the server lists no workflows."""
         return None
 
     def fields(self, workflow_id: str) -> None:
-        """None: there are no ids."""
+        """Return None: there are no workflow ids."""
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        """The graph's fields as the server's node types describe them: types, ranges, and the files it has."""
+        """Return the graph's fields with the types, ranges and files of the server's node types."""
         return self._types.fields(graph)
 
     def last_graph(self) -> Graph | None:
-        """The graph of the newest entry of the history, whoever ran it."""
+        """Return the graph of the newest history entry, of any client."""
         found = retried(self._routes.newest, self._closing)
         for entry in found.values():
             prompt = entry.get("prompt") if isinstance(entry, dict) else None
@@ -350,8 +353,8 @@ class ComfyUI:
         return None
 
 
-class _Held:
-    """What came with an answer or through the socket, as a stream like any other."""
+class _MemoryStream:
+    """Content in memory as an ImageStream."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -362,5 +365,5 @@ class _Held:
 
 
 @contextmanager
-def _held_stream(content: bytes) -> Iterator[ImageStream]:
-    yield _Held(content)
+def _memory_stream(content: bytes) -> Iterator[ImageStream]:
+    yield _MemoryStream(content)

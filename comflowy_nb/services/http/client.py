@@ -1,8 +1,7 @@
-"""The one boundary with requests: an exchange gives an answer or a failure, never an exception of the network.
+"""The one boundary with requests: an exchange returns a response or a failure and never raises a network exception.
 
-What leaves this module carries no address, no key and no exception of another library: whatever they raise holds the
-whole URL in its frames, and a notebook prints frames. So an exception is read, dropped, and only then is there an
-error of ours.
+The frames of an exception of requests hold the whole URL, key included, and notebooks print frames with their locals.
+So an exception is classified and dropped here, and our own error is raised after the `except` block has ended.
 """
 
 from __future__ import annotations
@@ -14,11 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 
 from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, ServiceError, UnreachableError
-from comflowy_nb.services.http.bodies import read_pieces
-from comflowy_nb.services.http.deadlines import Limit, holding
 from comflowy_nb.services.http.origins import is_loopback
-from comflowy_nb.services.http.responses import MAX_PAUSE_S, Answer, Failure, explain
-from comflowy_nb.services.http.transport import Session, make_session
+from comflowy_nb.services.http.responses import MAX_PAUSE_S, Failure, Response, classify
+from comflowy_nb.services.http.transport import Deadline, Session, read_body
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
@@ -27,18 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Http", "pause_before", "retried"]
 
-MAX_ANSWER_BYTES = 1024 * 1024
+MAX_RESPONSE_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 
 
 class Http:
-    """Exchanges with one origin.
+    """Send requests to one origin.
 
     Parameters
     ----------
     origin
-        Scheme, host and port; a path after it stands before every path that is asked.
+        Scheme, host and port, and optionally a path that prefixes every request path.
     headers
         Sent with every request.
     """
@@ -46,10 +43,9 @@ class Http:
     def __init__(self, origin: str, headers: Mapping[str, Secret] | None = None) -> None:
         self.origin = origin
         self._headers = dict(headers or {})
-        self._kept = make_session()
-        self._fresh = make_session(fresh=True)
+        self._session = Session()
         # a proxy named in the environment would get requests to this machine too, key included
-        self._direct = is_loopback(origin)
+        self._bypass_proxy = is_loopback(origin)
 
     def exchange(
         self,
@@ -61,9 +57,9 @@ class Http:
         body: Any = None,
         files: Mapping[str, tuple[str, bytes]] | None = None,
         fresh: bool = False,
-        max_bytes: int = MAX_ANSWER_BYTES,
-    ) -> Answer | Failure:
-        """Send one request once, and read its answer: at most `max_bytes`, within the deadline, following no redirect.
+        max_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> Response | Failure:
+        """Send one request once and read its response: at most `max_bytes`, within the deadline, without redirects.
 
         Parameters
         ----------
@@ -72,71 +68,72 @@ class Http:
         files
             Sent as a form: name -> file name and content.
         fresh
-            Over a connection of its own.
+            Use a new connection: a server may close a kept one while the request is under way.
         """
-        limit = Limit(settings.answer_deadline_s)
-        options: dict[str, Any] = {"auth": None if token is None else _Bearer(token), "max_bytes": max_bytes}
+        options: dict[str, Any] = {"auth": None if token is None else _Bearer(token), "headers": dict(self._headers)}
         if body is not None:
             options["data"] = json.dumps(body, allow_nan=False).encode()
-            options["headers"] = {"Content-Type": "application/json"}
+            options["headers"]["Content-Type"] = "application/json"
         if files is not None:
             options["files"] = dict(files)
-        session = self._fresh if fresh else self._kept
+        session = Session() if fresh else self._session
         interrupted = False
-        outcome: Answer | Failure | None = None
+        result: Response | Failure | None = None
+        deadline = Deadline(settings.answer_deadline_s)
         try:
-            with holding(limit):
-                outcome = self._perform(session, method, path, query, limit, options)
+            with deadline:
+                result = self._exchange(session, method, path, query or {}, deadline, max_bytes, options)
         except KeyboardInterrupt:
-            interrupted = True  # raised anew below: its frames hold the address
-        except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold the key
-            outcome = explain(error, limit)
-        if interrupted or outcome is None:
-            del body, options  # they hold the addresses of our receiver, and Verbose tracebacks show locals
+            interrupted = True  # raised anew below: the frames of this one hold the URL
+        except Exception as error:  # noqa: BLE001 - the frames of any exception hold the key
+            result = classify(error, deadline)
+        finally:
+            if fresh:
+                session.close()
+        if interrupted or result is None:
+            del body, options  # they hold the URLs of the webhook receiver, and Verbose tracebacks show locals
             raise KeyboardInterrupt
-        return outcome
+        return result
 
-    def _perform(  # noqa: PLR0917 - called from one place
+    def _exchange(  # noqa: PLR0917 - called from one place
         self,
         session: Session,
         method: str,
         path: str,
-        query: Mapping[str, str | Secret] | None,
-        limit: Limit,
+        query: Mapping[str, str | Secret],
+        deadline: Deadline,
+        max_bytes: int,
         options: dict[str, Any],
-    ) -> Answer:
-        max_bytes: int = options.pop("max_bytes")
-        if self._headers:
-            own = {name: value.reveal() for name, value in self._headers.items()}
-            options = {**options, "headers": {**own, **options.get("headers", {})}}
-        shown = {name: value.reveal() if isinstance(value, Secret) else value for name, value in (query or {}).items()}
-        with session.once(
-            method,
-            self.origin + path,
-            params=shown,
-            timeout=(settings.connect_timeout_s, settings.read_timeout_s),
-            direct=self._direct,
-            **options,
+    ) -> Response:
+        revealed = {
+            part: {name: _reveal(value) for name, value in values.items()}
+            for part, values in (("params", query), ("headers", options["headers"]))
+        }
+        with session.fetch(
+            method, self.origin + path, deadline, bypass_proxy=self._bypass_proxy, **{**options, **revealed}
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            body, flaw = bytearray(), None
+            body, body_error = bytearray(), None
             try:
-                for piece in read_pieces(response):
+                for piece in read_body(response, deadline):
                     body += piece
                     if len(body) > max_bytes:
-                        flaw = f"the answer is larger than {max_bytes // 1024**2} MiB"
+                        body_error = f"the answer is larger than {max_bytes // 1024**2} MiB"
                         break
-            except Exception as error:  # noqa: BLE001 - the head is known, so the answer stands, with a flaw
-                flaw = explain(error, limit).text
-            return Answer(response.status_code, headers, b"" if flaw else bytes(body), flaw)
+            except Exception as error:  # noqa: BLE001 - the status is known, so the response counts, without its body
+                body_error = classify(error, deadline).text
+            return Response(response.status_code, headers, b"" if body_error else bytes(body), body_error)
 
     def close(self) -> None:
-        self._kept.close()
-        self._fresh.close()
+        self._session.close()
+
+
+def _reveal(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 class _Bearer(requests.auth.AuthBase):
-    """An auth object, because a ~/.netrc entry replaces a plain Authorization header."""
+    """Set the bearer token as an auth object: a ~/.netrc entry would replace a plain Authorization header."""
 
     def __init__(self, token: Secret) -> None:
         self._token = token
@@ -146,22 +143,22 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-# -- again ------------------------------------------------------------------------------------------------------
+# -- retries ----------------------------------------------------------------------------------------------------
 
-_WORTH_ANOTHER = (UnreachableError, ServerError, AnswerError, RateLimitError)
+_TRANSIENT = (UnreachableError, ServerError, AnswerError, RateLimitError)
 
 
 def retried(call: Callable[[], T], closing: threading.Event) -> T:
-    """A read that is tried again after a pause when another try may help.
+    """Call a read, and repeat it after a pause while its error may be transient.
 
-    Full jitter: anything up to 0.5 s, 1 s, 2 s ... 8 s; a Retry-After instead where there was one, unless it reaches
-    `MAX_PAUSE_S`.
+    The pause is an exponential backoff with full jitter (up to 0.5 s, 1 s, 2 s ... 8 s), or the server's Retry-After
+    unless that reaches `MAX_PAUSE_S`.
     """
     attempt = 0
     while True:
         try:
             return call()
-        except _WORTH_ANOTHER as error:
+        except _TRANSIENT as error:
             pause_s = pause_before(attempt, error)
             if pause_s is None:
                 raise
@@ -171,11 +168,11 @@ def retried(call: Callable[[], T], closing: threading.Event) -> T:
 
 
 def pause_before(attempt: int, error: ServiceError) -> float | None:
-    """Seconds before try number `attempt` + 1 of a read, or None if there should be none."""
+    """Return the seconds before retry number `attempt` + 1 of a read, or None for no further retry."""
     if attempt >= settings.retries:
         return None
-    asked_s = error.retry_after_s if isinstance(error, RateLimitError) else None
-    if asked_s is not None:
-        return asked_s if asked_s < MAX_PAUSE_S else None
-    longest: float = min(settings.retry_max_s, settings.retry_base_s * 2**attempt)
-    return random.uniform(0, longest)  # noqa: S311 - jitter
+    retry_after_s = error.retry_after_s if isinstance(error, RateLimitError) else None
+    if retry_after_s is not None:
+        return retry_after_s if retry_after_s < MAX_PAUSE_S else None
+    longest_s: float = min(settings.retry_max_s, settings.retry_base_s * 2**attempt)
+    return random.uniform(0, longest_s)  # noqa: S311 - jitter

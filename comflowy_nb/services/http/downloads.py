@@ -1,8 +1,8 @@
-"""Images from the addresses a service names, which are not to be trusted.
+"""Download images from the URLs that a service returns, which are untrusted (server-side request forgery).
 
-At the service's own origin any address will do; elsewhere only https to the public internet, and each redirect is
-looked at anew. No key and no token is ever sent, headers that a person set for the origin go nowhere else, and no
-error repeats an address: they may be signed.
+Any URL at the service's own origin is allowed; elsewhere only https to public addresses, checked again at each
+redirect. Neither key nor token is sent, headers that the user configured go to the service's origin only, and errors
+name the host at most: a URL may be signed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
-
-import requests
 
 from comflowy_nb.errors import (
     AnswerError,
@@ -23,22 +21,29 @@ from comflowy_nb.errors import (
     SettingsError,
     UnreachableError,
 )
-from comflowy_nb.services.http.bodies import read_pieces
-from comflowy_nb.services.http.deadlines import Limit, holding
-from comflowy_nb.services.http.origins import is_loopback, origin_of
-from comflowy_nb.services.http.responses import Failure, Trouble, error_of_proxy, explain, rate_limit, read_pause
-from comflowy_nb.services.http.transport import hiding_queries, is_public, make_session
+from comflowy_nb.services.http.origins import is_loopback, is_public, origin_of
+from comflowy_nb.services.http.responses import (
+    Failure,
+    FailureKind,
+    classify,
+    error_of_proxy,
+    rate_limit_error,
+    read_retry_after,
+)
+from comflowy_nb.services.http.transport import Deadline, Session, read_body
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+    import requests
+
 __all__ = ["Images"]
 
 MAX_REDIRECTS = 3
 _NOT_IN_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")  # RFC 3986
-FLOOR_BYTES_PER_S = 1024.0  # slower than this for as long as silence is borne is taken for stuck
+MIN_BYTES_PER_S = 1024.0  # a download that is slower for `read_timeout_s` is given up
 
 
 class Images:
@@ -49,11 +54,11 @@ class Images:
     origin
         The service's own.
     label
-        What the service is called in a message.
+        The service's name in messages.
     headers
-        For the service's own origin alone.
+        Sent to the service's own origin only.
     asks_for_headers
-        Whether only a proxy before the service refuses anybody, which wants headers.
+        Whether a 401 or 403 of the service comes from a proxy before it that needs `headers`.
     """
 
     def __init__(
@@ -68,24 +73,24 @@ class Images:
         self._headers = dict(headers or {})
         self._label = label
         self._asks_for_headers = asks_for_headers
-        self._own = make_session()
-        self._public = make_session(public=True)
+        self._own = Session()
+        self._public = Session(public=True)
 
     def open(self, url: str) -> _Opening:
-        """Open an address inside `with`; it may be one relative to the service's origin."""
+        """Open a URL, which may be relative to the service's origin, as a context manager."""
         return _Opening(self, _joined(self._origin + "/", url))
 
     def close(self) -> None:
         self._own.close()
         self._public.close()
 
-    def follow(self, address: Secret, limit: Limit) -> tuple[requests.Response, str]:
-        """The answer that holds the image, and what to call its host.
+    def follow(self, address: Secret, deadline: Deadline) -> tuple[requests.Response, str]:
+        """Follow redirects to the image; return its response and the name of its host.
 
         Raises
         ------
         ServiceError
-            If an address on the way may not be asked, or there was no image.
+            If a URL on the way is not allowed or returns no image.
         """
         for _ in range(MAX_REDIRECTS + 1):
             own = self._is_own(address)
@@ -93,35 +98,29 @@ class Images:
             refusal = None if own else _refusal(address)
             if refusal is not None:
                 raise ServiceError(f"the image is at {name}, {refusal}; it was not fetched")
-            answer = self._ask(address, limit, own=own)
-            if isinstance(answer, Failure):
-                raise _no_answer(answer, name)
-            if answer.status_code == 200:
-                return answer, name
-            answer.close()
-            following = _redirected(address, answer)
-            if following is None:
-                refused = error_of_proxy(answer.status_code, name) if own and self._asks_for_headers else None
-                raise refused or _no_image(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, name)
-            address = following
+            response = self._get(address, deadline, own=own)
+            if isinstance(response, Failure):
+                raise _failure_error(response, name)
+            if response.status_code == 200:
+                return response, name
+            response.close()
+            target = _redirect_target(address, response)
+            if target is None:
+                proxy_error = error_of_proxy(response.status_code, name) if own and self._asks_for_headers else None
+                raise proxy_error or _status_error(response, name)
+            address = target
         raise ServiceError(f"the image at {name} was moved more than {MAX_REDIRECTS} times; it was not fetched")
 
-    def _ask(self, address: Secret, limit: Limit, *, own: bool) -> requests.Response | Failure:
+    def _get(self, address: Secret, deadline: Deadline, *, own: bool) -> requests.Response | Failure:
+        headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
         try:
-            with holding(limit), hiding_queries():
-                return (self._own if own else self._public).once(
-                    "GET",
-                    address.reveal(),
-                    headers={
-                        "Accept": "image/*,*/*;q=0.5",
-                        "Accept-Encoding": "identity",
-                        **({name: value.reveal() for name, value in self._headers.items()} if own else {}),
-                    },
-                    timeout=(settings.connect_timeout_s, settings.read_timeout_s),
-                    direct=own and is_loopback(self._origin),
-                )
-        except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold the address
-            return explain(error, limit)
+            if own:
+                headers |= {name: value.reveal() for name, value in self._headers.items()}
+            return (self._own if own else self._public).fetch(
+                "GET", address.reveal(), deadline, headers=headers, bypass_proxy=own and is_loopback(self._origin)
+            )
+        except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
+            return classify(error, deadline)
 
     def _is_own(self, address: Secret) -> bool:
         parts = _parts(address)
@@ -137,26 +136,31 @@ class _Opening:
     def __init__(self, images: Images, address: Secret) -> None:
         self._images = images
         self._address = address
-        self._limit = Limit(
-            settings.image_deadline_s, floor_bytes_per_s=FLOOR_BYTES_PER_S, window_s=settings.read_timeout_s
+        self._deadline = Deadline(
+            settings.image_deadline_s, min_bytes_per_s=MIN_BYTES_PER_S, window_s=settings.read_timeout_s
         )
         self._response: requests.Response | None = None
         self._name = ""
 
     def __enter__(self) -> _Opening:  # noqa: PYI034 - final
-        self._response, self._name = self._images.follow(self._address, self._limit)
-        self._limit.begin_body()
+        self._deadline.__enter__()
+        try:
+            self._response, self._name = self._images.follow(self._address, self._deadline)
+        except BaseException:
+            self._deadline.__exit__()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._deadline.__exit__()
         if self._response is not None:
             self._response.close()
 
     @property
     def length(self) -> int | None:
-        """Bytes to expect; with a Content-Encoding the number counts other bytes, so it is not given."""
+        """Size of the body in bytes, or None: with a Content-Encoding, Content-Length counts other bytes."""
         assert self._response is not None
         headers = self._response.headers
         text = headers.get("Content-Length", "")
@@ -166,14 +170,14 @@ class _Opening:
 
     def chunks(self) -> Iterator[bytes]:
         assert self._response is not None
-        pieces = read_pieces(self._response)
+        pieces = read_body(self._response, self._deadline)
         while True:
             failure = None
             piece = b""
             try:
                 piece = next(pieces, b"")
-            except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold the address
-                failure = explain(error, self._limit)
+            except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
+                failure = classify(error, self._deadline)
             if failure is not None:
                 raise AnswerError(f"the image from {self._name} broke off: {failure.text}")
             if not piece:
@@ -194,13 +198,13 @@ def _host(address: Secret) -> str:
 
 
 def _name(address: Secret) -> str:
-    """What to call the place of an address elsewhere."""
+    """Return the name of a foreign URL's host for messages."""
     host = _host(address)
     return host[:100] if host else "an address without a host"
 
 
 def _refusal(address: Secret) -> str | None:
-    """Why an address elsewhere may not be asked, as far as its text tells; names are looked at when connecting."""
+    """Return why a foreign URL is not allowed; the session checks the address again when it connects."""
     parts, host = _parts(address), _host(address)
     if parts is None or not host:
         scheme = "" if parts is None else parts.scheme
@@ -209,32 +213,30 @@ def _refusal(address: Secret) -> str | None:
         return "which is not reached by https"
     if "@" in parts.netloc:
         return "and names a user, which is never sent"
-    if _is_inside(host):
-        return "which is not public"
-    if _proxy_of(address) and not _looks_public(host):
+    if _is_private(host) or not _resolves_public(host):
         return "which is not public"
     return None
 
 
-def _redirected(address: Secret, answer: requests.Response) -> Secret | None:
-    location = answer.headers.get("Location")
-    if answer.status_code not in {301, 302, 303, 307, 308} or not location:
+def _redirect_target(address: Secret, response: requests.Response) -> Secret | None:
+    location = response.headers.get("Location")
+    if response.status_code not in {301, 302, 303, 307, 308} or not location:
         return None
     return _joined(address.reveal(), location)
 
 
 def _joined(base: str, url: str) -> Secret:
-    """An address relative to another, with every sign percent-encoded that no path and no query may hold."""
+    """Resolve a URL against another, and percent-encode characters that are invalid in a path or query."""
     try:
         parts = urlsplit(urljoin(base, url))
         path, query = (_NOT_IN_A_URL.sub(lambda sign: quote(sign[0]), text) for text in (parts.path, parts.query))
         return Secret(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
-        return Secret(url)  # it is refused as one that can't be read
+        return Secret(url)  # `_refusal` rejects it
 
 
-def _is_inside(host: str) -> bool:
-    """Whether a host's very text says that it is none of the public internet's."""
+def _is_private(host: str) -> bool:
+    """Return whether a host is a private name or the literal of a private address."""
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return True
     if ":" in host or host.replace(".", "").isdigit():
@@ -242,36 +244,32 @@ def _is_inside(host: str) -> bool:
     return False
 
 
-def _proxy_of(address: Secret) -> bool:
-    url = address.reveal()
-    return bool(requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)))
-
-
-def _looks_public(host: str) -> bool:
-    """Behind a proxy names may be unknown here; what is known here must be public all the same."""
+def _resolves_public(host: str) -> bool:
+    """Return whether all addresses of a host are public; behind a proxy its name may be unknown here."""
     try:
         return all(is_public(str(entry[4][0])) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError):
         return True
 
 
-def _no_answer(failure: Failure, name: str) -> ServiceError:
-    if failure.trouble is Trouble.NOT_SENT:
+def _failure_error(failure: Failure, name: str) -> ServiceError:
+    if failure.kind is FailureKind.NOT_SENT:
         return UnreachableError(f"can't reach {name} for the image: {failure.text}")
-    if failure.trouble is Trouble.NOT_PUBLIC:
+    if failure.kind is FailureKind.NOT_PUBLIC:
         return ServiceError(f"the image is at {name}, which is not public; it was not fetched")
-    if failure.trouble is Trouble.UNTRUSTED:
+    if failure.kind is FailureKind.UNTRUSTED:
         return ServiceError(f"the image was not fetched from {name}: {failure.text}")
     return AnswerError(f"no image from {name}: {failure.text}")
 
 
-def _no_image(status: int, headers: dict[str, str], name: str) -> ServiceError:
+def _status_error(response: requests.Response, name: str) -> ServiceError:
+    status = response.status_code
     if status in {401, 402, 403}:
         return AuthError(f"{name} did not give the image out (status {status})")
     if status in {404, 410}:
         return NotFoundError(f"{name} no longer has the image (status {status})")
     if status == 429:
-        return rate_limit(name, read_pause(headers))
+        return rate_limit_error(name, read_retry_after(response.headers.get("Retry-After")))
     if status >= 500 or status == 408:
         return ServerError(f"{name} failed to give the image (status {status})")
     return AnswerError(f"{name} answered with status {status} instead of an image")

@@ -1,4 +1,4 @@
-"""What a service says about a failure, as one plain line: JSON of several shapes, HTML, or text."""
+"""Extract a one-line message from a service's error: JSON of several shapes, HTML, or text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from comflowy_nb.services.base import Problem
 
-__all__ = ["read_problem", "said", "without_credentials"]
+__all__ = ["read_message", "read_problem", "without_credentials"]
 
-LONGEST = 400  # characters of a message; a traceback of a server is no help to a person
+MAX_CHARS = 400  # of a message; a server's traceback does not help the user
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
-_QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # an address may be signed
+_QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # URLs may be signed
 # Credentials that a service may quote, by the formats their issuers document.
 _CREDENTIALS = re.compile(
     r"""(?x)
@@ -42,42 +42,42 @@ _NAMED_CREDENTIALS = re.compile(
 _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
 
 
-def read_problem(answer: object) -> Problem:
-    """The problem in what a service gave as a run's error.
+def read_problem(error: object) -> Problem:
+    """Parse the error of a failed run.
 
     Parameters
     ----------
-    answer
-        A text, which may be JSON or an HTML page, or a JSON value already read.
+    error
+        A text, which may be JSON or an HTML page, or a decoded JSON value.
 
     Returns
     -------
-    Message, and node and field where the answer is one of ComfyUI's: the body of a 400 (`error`, `node_errors`), or an
+    The message, and node and field for errors of ComfyUI: the body of a 400 (`error`, `node_errors`), or an
     `execution_error`.
     """
-    value = _opened(answer)
+    value = _unwrap(error)
     if isinstance(value, dict):
-        problem = _executing(value) or _validation(value)
+        problem = _execution_error(value) or _validation_error(value)
         if problem is not None:
             return problem
-    return Problem(_words(value) or "the service gave no reason")
+    return Problem(_find_message(value) or "the service gave no reason")
 
 
-def said(body: bytes) -> str | None:
-    """The words in the body of an error answer, or None if there are none."""
+def read_message(body: bytes) -> str | None:
+    """Return the message in the body of an error response, or None."""
     text = body[:100_000].decode("utf-8", "replace")
-    value = _opened(text)
+    value = _unwrap(text)
     if isinstance(value, dict):
-        problem = _executing(value) or _validation(value)
+        problem = _execution_error(value) or _validation_error(value)
         if problem is not None:
             return str(problem)
         if isinstance(value.get("data"), dict):
-            return _words(value) or _words(value["data"])
-    return _words(value)
+            return _find_message(value) or _find_message(value["data"])
+    return _find_message(value)
 
 
-def _opened(answer: object) -> object:
-    """JSON inside a text, however often it was wrapped, and HTML as text."""
+def _unwrap(answer: object) -> object:
+    """Decode JSON in a text, up to three layers, and reduce an HTML page to its text."""
     for _ in range(3):
         if isinstance(answer, bytes):
             answer = answer.decode("utf-8", "replace")
@@ -95,8 +95,8 @@ def _opened(answer: object) -> object:
     return answer
 
 
-def _executing(value: dict[str, Any]) -> Problem | None:
-    """ComfyUI's `execution_error`."""
+def _execution_error(value: dict[str, Any]) -> Problem | None:
+    """Parse ComfyUI's `execution_error`."""
     if "exception_message" not in value and "node_type" not in value:
         return None
     message = _line(value.get("exception_message")) or _line(value.get("exception_type"))
@@ -110,8 +110,8 @@ def _errors_of(entry: Any) -> list[dict[str, Any]]:
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 
-def _validation(value: dict[str, Any]) -> Problem | None:
-    """ComfyUI's answer to a graph it would not run; the first node's first error is what a person mends first."""
+def _validation_error(value: dict[str, Any]) -> Problem | None:
+    """Parse ComfyUI's validation errors: the first error of the first node, and the number of others."""
     nodes = value.get("node_errors")
     if isinstance(nodes, dict):
         listed = {node: (entry, _errors_of(entry)) for node, entry in nodes.items()}
@@ -140,31 +140,31 @@ def _validation(value: dict[str, Any]) -> Problem | None:
 def _joined(error: dict[str, Any]) -> str:
     message, details = _line(error.get("message")), _line(error.get("details"))
     if message and details and details not in message:
-        return _cut(f"{message}: {details}")
+        return _truncate(f"{message}: {details}")
     return message or details or _line(error.get("type")) or "the service gave no reason"
 
 
-def _words(value: object, depth: int = 0) -> str | None:
-    """The words in a JSON value that is of no shape we know."""
+def _find_message(value: object, depth: int = 0) -> str | None:
+    """Find the message in a JSON value of unknown shape."""
     if isinstance(value, str):
         return _line(value) or None
     if depth > 3:
         return None
     if isinstance(value, dict):
         for key in _TEXT_KEYS:
-            if key in value and (found := _words(value[key], depth + 1)):
+            if key in value and (found := _find_message(value[key], depth + 1)):
                 return found
         if isinstance(value.get("errors"), list | dict):
-            return _words(value["errors"], depth + 1)
+            return _find_message(value["errors"], depth + 1)
         return None
     if isinstance(value, list):
-        found_all = [found for item in value[:3] if (found := _words(item, depth + 1))]
-        return _cut("; ".join(found_all)) or None
+        found_all = [found for item in value[:3] if (found := _find_message(item, depth + 1))]
+        return _truncate("; ".join(found_all)) or None
     return None
 
 
 def _line(value: object) -> str:
-    """One line of printable text; the first paragraph of a long text."""
+    """Return one line of printable text; of a traceback its last line."""
     if not isinstance(value, str):
         return ""
     text = value[:20_000]
@@ -172,7 +172,7 @@ def _line(value: object) -> str:
         lines = [line for line in text.splitlines() if line.strip()]
         text = lines[-1] if lines else text
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return _cut(without_credentials(line))
+    return _truncate(without_credentials(line))
 
 
 def without_credentials(text: str) -> str:
@@ -180,8 +180,8 @@ def without_credentials(text: str) -> str:
     return _NAMED_CREDENTIALS.sub(r"\1***", _CREDENTIALS.sub("***", _QUERY.sub(r"\1?…", text)))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1].rstrip() + "…"
 
 
 def _name(value: object) -> str | None:
@@ -191,7 +191,7 @@ def _name(value: object) -> str | None:
 
 
 class _Texts(HTMLParser):
-    """The texts of a page that a person would read."""
+    """Collect the visible texts of a page."""
 
     _hidden = frozenset({"script", "style", "noscript", "template", "svg"})
 
@@ -221,5 +221,5 @@ def _page_text(page: str) -> str:
     reader = _Texts()
     reader.feed(page[:50_000])
     reader.close()
-    words = list(dict.fromkeys(reader.heads)) or reader.texts[:3]
-    return "a web page" + (f" saying “{_line(' - '.join(words))}”" if words else "")
+    headings = list(dict.fromkeys(reader.heads)) or reader.texts[:3]
+    return "a web page" + (f" saying “{_line(' - '.join(headings))}”" if headings else "")

@@ -1,4 +1,4 @@
-"""Origins: the scheme, host and port that a key belongs to and a service is asked at."""
+"""Origins (scheme, host and port), and which addresses are loopback or public. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from urllib.parse import urlsplit
 
 from comflowy_nb.errors import SettingsError
 
-__all__ = ["WAYS", "address_of", "is_loopback", "origin_of", "shortened"]
+__all__ = ["WAYS", "address_of", "is_loopback", "is_public", "origin_of", "shortened"]
 
 WAYS = "sandbox, cloud, comfyui, or an address such as https://app.comflowy.com"
-_NO_SIGN = re.compile(r"""[\s\\<>"'{}|^`]""")  # of any address
+_INVALID = re.compile(r"""[\s\\<>"'{}|^`]""")
 _PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of an address; its path, query and the scheme's own port are left out.
+    """Return scheme, host and port of a URL, without the scheme's default port.
 
     Raises
     ------
     SettingsError
-        If it is no http or https address, or holds a user name or password.
+        If it is not an http or https URL, or holds a user name or password.
     """
     text = url.strip()
     if "@" in text.split("//", 1)[-1].split("/", 1)[0]:
@@ -33,7 +33,7 @@ def origin_of(url: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         reason = "its port is not a number from 0 to 65535" if "ort" in str(error) else str(error)
-        problem: str | None = f"{shortened(text)!r} is no address: {reason}"
+        problem: str | None = f"{shortened(text)!r} is not a valid address: {reason}"
     else:
         problem = _problem(text, parts.scheme, host)
     if problem:
@@ -44,7 +44,7 @@ def origin_of(url: str) -> str:
 
 
 def address_of(url: str) -> str:
-    """An address without query and fragment: the origin, and the path before a server's routes where there is one.
+    """Return a URL without query and fragment: the origin, and the path before the server's routes if there is one.
 
     Raises
     ------
@@ -56,11 +56,11 @@ def address_of(url: str) -> str:
 
 def _problem(text: str, scheme: str, host: str | None) -> str | None:
     if scheme not in _PORTS:
-        return f"{shortened(text)!r} is no http or https address"
+        return f"{shortened(text)!r} is not an http or https address"
     if not host:
         return f"{shortened(text)!r} names no host; an address looks like https://app.comflowy.com"
-    if _NO_SIGN.search(text) or not text.isprintable():
-        return f"{shortened(text)!r} is no address: it holds a sign that no address has"
+    if _INVALID.search(text) or not text.isprintable():
+        return f"{shortened(text)!r} is not a valid address: it contains an invalid character"
     return None
 
 
@@ -73,12 +73,12 @@ def _no_scheme(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """A person's own words, no longer than a line."""
+    """Return what the user typed, cut to one line."""
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def is_loopback(origin: str) -> bool:
-    """Whether an origin is this machine by its very address: localhost, 127.0.0.0/8 or ::1."""
+    """Return whether the host of an origin is localhost, in 127.0.0.0/8 or ::1."""
     try:
         host = urlsplit(origin).hostname or ""
     except ValueError:
@@ -89,3 +89,21 @@ def is_loopback(origin: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address belongs to the public internet, also where IPv6 embeds an IPv4 address."""
+    try:
+        ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped or ip in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        embedded = ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if embedded and not is_public(str(embedded)):
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)

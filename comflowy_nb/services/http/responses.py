@@ -1,4 +1,4 @@
-"""What came of an exchange: an answer or a failure, and the error of ours that says so to a person."""
+"""The result of an exchange: a response or a failure, and our error for it."""
 
 from __future__ import annotations
 
@@ -29,106 +29,109 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.services.http.error_text import said
+from comflowy_nb.services.base import Rejected
+from comflowy_nb.services.http.error_text import read_message
 from comflowy_nb.services.http.transport import NotPublicError
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from comflowy_nb.services.http.deadlines import Limit
+    from comflowy_nb.services.http.transport import Deadline
     from comflowy_nb.settings import Secret
 
 __all__ = [
     "MAX_PAUSE_S",
-    "Answer",
     "Failure",
-    "Trouble",
+    "FailureKind",
+    "Response",
+    "classify",
     "error_of",
     "error_of_proxy",
     "error_of_status",
-    "explain",
     "masked",
-    "rate_limit",
-    "read_pause",
+    "rate_limit_error",
+    "read_retry_after",
+    "rejection_of",
 ]
 
-MAX_PAUSE_S = 120.0  # a `retry_after_s` of this stands for any longer one: it is given up, and that is said
+MAX_PAUSE_S = 120.0  # a longer Retry-After is reported as this, and not waited for
 
 
-BROKE = "the connection broke"  # so begins the text of a failure that was neither silence nor TLS
+BROKE = "the connection broke"  # the beginning of `Failure.text` where neither silence nor TLS was the cause
 
 
-class Trouble(StrEnum):
-    """Why there is no answer; all but `LOST` prove that the request was never read."""
+class FailureKind(StrEnum):
+    """Why there is no response; all but `LOST` prove that the server has not read the request."""
 
     NOT_SENT = "not sent"  # no connection was made
-    UNTRUSTED = "untrusted"  # the certificate is not one to trust
-    NOT_PUBLIC = "not public"  # the address is not one that may be asked
+    UNTRUSTED = "untrusted"  # the certificate is not trusted
+    NOT_PUBLIC = "not public"  # the address is not public
     LOST = "lost"  # it may have been read
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer. `text` says why in a few words, without names and addresses.
+    """An exchange without a response.
 
-    `refused` says that the server's own host refused the connection: no process listens there.
+    `text` is the reason, without host and URL; `refused` means that the server's own host refused the connection, so no
+    process listens there.
     """
 
-    trouble: Trouble
+    kind: FailureKind
     text: str
     refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer: its head at least. `flaw` says why the body is not all there."""
+class Response:
+    """The head of a response, and its body unless `body_error` says why that is incomplete."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)  # names in lower case
     body: bytes = field(repr=False, default=b"")
-    flaw: str | None = None
+    body_error: str | None = None
 
     @property
     def is_ok(self) -> bool:
         return 200 <= self.status < 300
 
 
-def explain(error: BaseException, limit: Limit | None = None) -> Failure:
-    """What an exception of the network says about the request.
+def classify(error: BaseException, deadline: Deadline) -> Failure:
+    """Return what an exception of requests proves about the request.
 
-    Its class alone does not tell: ConnectionError and ProxyError come before and after the request was read, and so
-    does SSLError. Only an inner error of connecting, or of the certificate, proves that nothing was sent.
+    The class alone is not enough: requests raises ConnectionError, ProxyError and SSLError both before and after the
+    server has read the request. Only an inner error of connecting or of the certificate proves that nothing was sent.
     """
     chain = list(_inner(error))
     proof = next((found for inner in chain if (found := _proof(inner)) is not None), None)
     if proof is not None and any(isinstance(inner, ProxyError) for inner in chain):
         proof = replace(proof, refused=False)  # the proxy refused it, which says nothing of the server
-    return proof or Failure(Trouble.LOST, _how_lost(error, chain, limit))
+    return proof or Failure(FailureKind.LOST, _reason(error, chain, deadline))
 
 
 def _proof(inner: BaseException) -> Failure | None:
-    """What an inner error proves, if it proves that nothing was sent."""
+    """Return the failure if an inner error proves that nothing was sent."""
     if isinstance(inner, NotPublicError):
-        return Failure(Trouble.NOT_PUBLIC, "its address is not a public one")
+        return Failure(FailureKind.NOT_PUBLIC, "its address is not a public one")
     if isinstance(inner, ssl.SSLCertVerificationError):
-        return Failure(Trouble.UNTRUSTED, f"its certificate is not trusted ({inner.verify_message or 'refused'})")
+        return Failure(FailureKind.UNTRUSTED, f"its certificate is not trusted ({inner.verify_message or 'refused'})")
     if isinstance(inner, NameResolutionError):
-        return Failure(Trouble.NOT_SENT, "its name is not known: no network, or a mistyped address")
+        return Failure(FailureKind.NOT_SENT, "its name is not known: no network, or a mistyped address")
     if isinstance(inner, NewConnectionError):
         refused = isinstance(inner.__cause__, ConnectionRefusedError)
-        words = "it refused the connection" if refused else "no connection could be made"
-        return Failure(Trouble.NOT_SENT, words, refused=refused)
+        text = "it refused the connection" if refused else "no connection could be made"
+        return Failure(FailureKind.NOT_SENT, text, refused=refused)
     if isinstance(inner, ConnectTimeoutError):
-        return Failure(Trouble.NOT_SENT, f"no connection within {settings.connect_timeout_s:g} s")
+        return Failure(FailureKind.NOT_SENT, f"no connection within {settings.connect_timeout_s:g} s")
     return None
 
 
-def _how_lost(error: BaseException, chain: list[BaseException], limit: Limit | None) -> str:
+def _reason(error: BaseException, chain: list[BaseException], deadline: Deadline) -> str:
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema | UnicodeError):
         return "the address can't be asked"
-    if limit is not None and limit.spent:
-        return limit.spent
+    if deadline.expired:
+        return deadline.expired
     if any(isinstance(inner, TimeoutError | requests.Timeout | ReadTimeoutError) for inner in chain):
         return "it fell silent for too long"
     if any(isinstance(inner, ssl.SSLError) for inner in chain):
@@ -137,7 +140,7 @@ def _how_lost(error: BaseException, chain: list[BaseException], limit: Limit | N
 
 
 def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
-    """An exception and those it was made of; `__context__` is left out, it may be of another request."""
+    """Yield an exception and those it wraps, without `__context__`, which may be of another request."""
     yield error
     if depth < 8:
         for part in (*error.args, getattr(error, "reason", None), getattr(error, "original_error", None)):
@@ -146,60 +149,60 @@ def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
 
 
 def error_of(failure: Failure, label: str) -> ServiceError:
-    """The error for a read that got no answer."""
-    if failure.trouble is Trouble.NOT_SENT:
+    """Return the error for a read without a response."""
+    if failure.kind is FailureKind.NOT_SENT:
         return UnreachableError(f"can't reach {label}: {failure.text}", refused=failure.refused)
-    if failure.trouble is Trouble.LOST:
+    if failure.kind is FailureKind.LOST:
         return AnswerError(f"no usable answer from {label}: {failure.text}")
     return ServiceError(f"{label} can't be used: {failure.text}")
 
 
-def error_of_status(answer: Answer, label: str, what: str, *, hide: tuple[Secret, ...] = ()) -> ServiceError:
-    """The error for an answer whose status is not 2xx.
+def error_of_status(response: Response, label: str, what: str, *, hide: tuple[Secret, ...] = ()) -> ServiceError:
+    """Return the error for a response whose status is not 2xx.
 
     Parameters
     ----------
     what
-        What was asked for, as in "the service knows no such `what`".
+        The requested thing, as in "the service knows no such `what`".
     hide
-        Secrets to take out of the service's own words.
+        Secrets to mask in the service's message.
     """
-    status = answer.status
-    words = masked(said(answer.body), hide)
-    told = f": {words}" if words else ""
+    status = response.status
+    message = masked(read_message(response.body), hide)
+    detail = f": {message}" if message else ""
     if status == 401:
-        return AuthError(f"{label} refused the key{told}; %comflowy login asks for another")
+        return AuthError(f"{label} refused the key{detail}; %comflowy login asks for another")
     if status == 402:
-        return AuthError(f"{label} asks for payment (402){told}")
+        return AuthError(f"{label} asks for payment (402){detail}")
     if status == 403:
-        return AuthError(f"{label} does not allow it (403){told}")
+        return AuthError(f"{label} does not allow it (403){detail}")
     if status == 404:
-        return NotFoundError(f"{label} knows no such {what}{told}")
-    pause_s = read_pause(answer.headers)
+        return NotFoundError(f"{label} knows no such {what}{detail}")
+    pause_s = read_retry_after(response.headers.get("retry-after"))
     if status == 429 or (status == 503 and pause_s is not None):
-        return rate_limit(label, pause_s, told)
+        return rate_limit_error(label, pause_s, detail)
     if 300 <= status < 400:
         return AnswerError(f"{label} points elsewhere (status {status}), which is not followed; is the address right?")
     if status >= 500 or status == 408:
-        return ServerError(f"{label} failed with status {status}{told}")
-    return AnswerError(f"{label} answered with status {status}{told}")
+        return ServerError(f"{label} failed with status {status}{detail}")
+    return AnswerError(f"{label} answered with status {status}{detail}")
 
 
 def error_of_proxy(status: int, label: str) -> AuthError | None:
-    """The error for an answer of a proxy before a ComfyUI server, which itself asks nobody who they are."""
+    """Return the error for a 401 or 403 of a proxy before a ComfyUI server, which itself has no authentication."""
     if status not in {401, 403}:
         return None
     return AuthError(f"{label} answers {status}: the headers in COMFLOWY_HEADERS for its origin are missing or refused")
 
 
-def rate_limit(label: str, pause_s: float | None, told: str = "") -> RateLimitError:
-    """The error for an answer that asks for a pause, capped at `MAX_PAUSE_S`."""
+def rate_limit_error(label: str, pause_s: float | None, detail: str = "") -> RateLimitError:
+    """Return the error for a response that asks for a pause, capped at `MAX_PAUSE_S`."""
     if pause_s is None:
-        return RateLimitError(f"{label} asks to slow down{told}")
+        return RateLimitError(f"{label} asks to slow down{detail}")
     if pause_s >= MAX_PAUSE_S:
-        words = f"{label} asks for a pause of {_duration(pause_s)}, too long to wait for; try again later{told}"
-        return RateLimitError(words, retry_after_s=MAX_PAUSE_S)
-    return RateLimitError(f"{label} asks for a pause of {_duration(pause_s)}{told}", retry_after_s=pause_s)
+        text = f"{label} asks for a pause of {_duration(pause_s)}, too long to wait for; try again later{detail}"
+        return RateLimitError(text, retry_after_s=MAX_PAUSE_S)
+    return RateLimitError(f"{label} asks for a pause of {_duration(pause_s)}{detail}", retry_after_s=pause_s)
 
 
 def _duration(seconds: float) -> str:
@@ -208,9 +211,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def read_pause(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by a Retry-After header: seconds, also fractions, or a date; None where it says nothing."""
-    text = headers.get("retry-after", "").strip()
+def read_retry_after(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header (a number or a date), or None if it is missing or invalid."""
+    text = (header or "").strip()
     if not text:
         return None
     try:
@@ -225,7 +228,7 @@ def read_pause(headers: Mapping[str, str]) -> float | None:
 
 
 def masked(text: str | None, hide: tuple[Secret, ...]) -> str | None:
-    """A service's words without the secrets it may have quoted."""
+    """Mask the secrets that a service's message may quote."""
     if text is not None:
         for secret in hide:
             shown = secret.reveal()
@@ -233,3 +236,14 @@ def masked(text: str | None, hide: tuple[Secret, ...]) -> str | None:
                 for form in {shown, quote(shown), quote_plus(shown), quote(shown, safe="")}:
                     text = text.replace(form, "***")
     return text
+
+
+def rejection_of(error: ServiceError) -> Rejected:
+    """Return the outcome of a submit for an error that proves that the service did not accept the run."""
+    if isinstance(error, RateLimitError):
+        return Rejected(error, again=error.retry_after_s is None or error.retry_after_s < MAX_PAUSE_S)
+    if isinstance(error, AuthError):
+        return Rejected(error, stops=True)
+    if isinstance(error, NotFoundError) or type(error) is ServiceError:
+        return Rejected(error)
+    return Rejected(error, again=True)

@@ -1,326 +1,319 @@
-"""The requests session: limits that hold, no connection used when it is stale, no secret in a log."""
+"""The requests session: total deadlines, bounded bodies, connections to public addresses, masked logs."""
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import logging
+import math
 import re
 import socket
 import threading
 import time
+import zlib
+from contextlib import suppress
+from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.exceptions import DecodeError, NewConnectionError
 
-from comflowy_nb.services.http.bodies import ACCEPT_ENCODING
-from comflowy_nb.services.http.deadlines import TimedSocket, held
+from comflowy_nb.services.http.origins import is_public
+from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
-__all__ = ["NotPublicError", "Session", "hiding_queries", "is_public", "make_session"]
+__all__ = ["Deadline", "NotPublicError", "Session", "read_body"]
+
+MAX_IDLE_S = 4.0  # servers close idle connections, some after 5 s, and a request that meets the close is lost
+PIECE_BYTES = 64 * 1024
 
 
-class _Timed:
-    """Mixed into urllib3's connections: limits, and no use of a connection that has been idle for too long."""
+# -- deadlines --------------------------------------------------------------------------------------------------
 
-    longest_idle_s = 4.0  # servers close idle connections, some after 5 s; a POST that meets the close is lost
-    _idle_from: float | None = None
 
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
-        self.sock: Any = TimedSocket(self.sock, held())
+class Deadline:
+    """Shut down the connection of an exchange that takes too long.
 
-    def request(self, *args: Any, **options: Any) -> None:
-        if isinstance(getattr(self, "sock", None), TimedSocket):
-            self.sock.limit = held()
-        self._idle_from = time.monotonic()
-        super().request(*args, **options)  # type: ignore[misc]
+    A timeout of requests limits one read from the socket, so a server that sends a byte now and then never exceeds it,
+    neither in the head nor in the body. A thread therefore waits for the end of the time and then shuts the socket
+    down, which ends any read.
+
+    Parameters
+    ----------
+    seconds
+        Time for the whole exchange, from now.
+    min_bytes_per_s, window_s
+        The least throughput of the body: in each window as many bytes as this rate gives; 0 sets no minimum.
+    """
+
+    def __init__(self, seconds: float, *, min_bytes_per_s: float = 0.0, window_s: float = 0.0) -> None:
+        self._end = time.monotonic() + seconds
+        self._window_s = window_s
+        self._min_bytes = int(min_bytes_per_s * window_s)
+        self._window_end = math.inf
+        self._received = 0
+        self._sock: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self.expired: str | None = None  # why this deadline ended the exchange
+        self.piece_bytes = min(PIECE_BYTES, self._min_bytes or PIECE_BYTES)
+
+    def __enter__(self) -> Deadline:  # noqa: PYI034 - final
+        threading.Thread(target=self._wait, name="comflowy-deadline", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._sock = None
+        self._closed.set()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Shut down `sock` when the time is over."""
+        with self._lock:
+            self._sock = sock
+            if self.expired:
+                self._shut_down()
+
+    def check(self) -> None:
+        """Raise TimeoutError if the time is over: what was read since may be incomplete without another error."""
+        if self.expired:
+            raise TimeoutError(self.expired)
+
+    def add(self, count: int) -> None:
+        """Count bytes of the body; the first call starts the first window."""
+        self.check()
+        self._received += count
+        if self._min_bytes and (self._received >= self._min_bytes or self._window_end == math.inf):
+            self._window_end = time.monotonic() + self._window_s
+            self._received = 0
+
+    def _wait(self) -> None:
+        left_s = self._left_s()
+        while left_s > 0:
+            # wake up once in a window, which may begin meanwhile
+            if self._closed.wait(min(left_s, self._window_s or left_s)):
+                return
+            left_s = self._left_s()
+        with self._lock:
+            self.expired = "it was not complete in time" if time.monotonic() >= self._end else "it came in too slowly"
+            self._shut_down()
+
+    def _left_s(self) -> float:
+        return min(self._end, self._window_end) - time.monotonic()
+
+    def _shut_down(self) -> None:
+        if self._sock is not None:
+            with suppress(OSError):
+                # not SSLSocket.shutdown, which removes the TLS layer that another thread reads through
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+
+_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)  # of the request this thread sends
+
+
+# -- connections ------------------------------------------------------------------------------------------------
+
+
+class NotPublicError(NewConnectionError):
+    """The host has an address outside the public internet."""
+
+
+class _Connection:
+    """Mixin for urllib3's connections: watched by the deadline, and not reused after `MAX_IDLE_S`."""
+
+    _used_at_s = math.inf
 
     def getresponse(self) -> Any:
+        deadline = _deadline.get()
+        if deadline is not None:
+            deadline.watch(self.sock)  # type: ignore[attr-defined]
         response = super().getresponse()  # type: ignore[misc]
-        self._idle_from = time.monotonic()
+        self._used_at_s = time.monotonic()
         return response
 
     @property
     def is_connected(self) -> bool:
-        if self._idle_from is not None and time.monotonic() - self._idle_from >= self.longest_idle_s:
-            return False
-        return bool(super().is_connected)  # type: ignore[misc]
+        return time.monotonic() - self._used_at_s < MAX_IDLE_S and bool(super().is_connected)  # type: ignore[misc]
 
 
-class _Http(_Timed, HTTPConnection):
+class _HttpConnection(_Connection, HTTPConnection):
     pass
 
 
-class _Https(_Timed, HTTPSConnection):
+class _HttpsConnection(_Connection, HTTPSConnection):
     pass
 
 
-class _FreshHttp(_Http):
-    longest_idle_s = 0.0
-
-
-class _FreshHttps(_Https):
-    longest_idle_s = 0.0
-
-
-class NotPublicError(NewConnectionError):
-    """The name stands for an address that is none of the public internet's."""
-
-
-class _PublicHttps(_Https):
-    """Connects to the very addresses it has checked, so that a name can't change its meaning in between."""
+class _PublicHttpsConnection(_HttpsConnection):
+    """Refuse a connection to an address that is not public, before the first byte; a proxy may have any address."""
 
     def _new_conn(self) -> socket.socket:
-        try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
-            raise NameResolutionError(self.host, self, reason) from error
-        addresses = [str(entry[4][0]) for entry in found]
-        if not addresses or not all(is_public(address) for address in addresses):
+        sock = super()._new_conn()
+        if self.proxy is None and not is_public(sock.getpeername()[0]):
+            sock.close()
             raise NotPublicError(self, "not a public address")
-        name = self._dns_host
-        try:
-            for number, address in enumerate(addresses):
-                self._dns_host = address
-                try:
-                    return super()._new_conn()
-                except NewConnectionError:
-                    if number == len(addresses) - 1:
-                        raise
-            raise AssertionError("there was an address")
-        finally:
-            self._dns_host = name  # what the certificate must be for
+        return sock
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, also inside IPv6's ways to carry an IPv4 one."""
-    try:
-        ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped or ip in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        carried = ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if carried and not is_public(str(carried)):
-            return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
 
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
 
 
-def _pools(http: type[HTTPConnection], https: type[HTTPSConnection]) -> dict[str, type[HTTPConnectionPool]]:
-    return {
-        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": http}),
-        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
-    }
-
-
-_KEPT = _pools(_Http, _Https)
-_FRESH = _pools(_FreshHttp, _FreshHttps)
-_PUBLIC = _pools(_Http, _PublicHttps)
+class _PublicHttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicHttpsConnection
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(
-        self, direct: dict[str, type[HTTPConnectionPool]], proxied: dict[str, type[HTTPConnectionPool]]
-    ) -> None:
-        self._direct = direct
-        self._proxied = proxied
-        self._last: tuple[str, Any] | None = None  # host and port, and their pool
-        super().__init__(pool_connections=8, pool_maxsize=32)  # and no retries: they are decided elsewhere
+    """Use the connections above, directly and through a proxy; repeat no request."""
+
+    def __init__(self, https_pool: type[HTTPSConnectionPool]) -> None:
+        self._pools = {"http": _HttpPool, "https": https_pool}
+        super().__init__(pool_connections=8, pool_maxsize=32, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = self._direct
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = self._proxied
+        manager.pool_classes_by_scheme = self._pools
         return manager
-
-    # The three below do what requests' own do, for the one case we have most: http without a proxy. A third of the CPU
-    # of a small exchange goes into parsing its address again and into cookies and encodings that nobody reads.
-
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
-        url = request.url or ""
-        if proxies or not url.startswith("http://"):
-            return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-        place = url.split("/", 3)[2]
-        last = self._last
-        if last is not None and last[0] == place and last[1].pool is not None:  # None: it was closed meanwhile
-            return last[1]
-        pool: Any = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-        self._last = (place, pool)
-        return pool
-
-    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        return super().request_url(request, proxies) if proxies else request.path_url
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        response = requests.Response()
-        response.status_code = resp.status
-        response.headers = resp.headers  # looked up in any case, as requests' own
-        response.raw = resp
-        response.reason = resp.reason
-        response.url = req.url or ""
-        response.request = req
-        return response
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Stands where an auth object would: without one requests puts a ~/.netrc entry over our own header."""
-    return request
 
 
 class Session(requests.Session):
-    def once(
-        self,
-        method: str,
-        url: str,
-        *,
-        timeout: tuple[float, float],
-        direct: bool,
-        headers: Mapping[str, str] | None = None,
-        **parts: Any,
-    ) -> requests.Response:
-        """Send one request and read its head, as `request(..., stream=True, allow_redirects=False)` does.
-
-        Without what we have no use for: `request` merges cookies and hooks, reads ~/.netrc, and looks for proxies
-        through the whole environment twice, which is half of the CPU of a small exchange.
-
-        Parameters
-        ----------
-        direct
-            Never through a proxy, whatever the environment says.
-        parts
-            `params`, `data`, `files` and `auth`, as for `request`.
-        """
-        prepared = self._prepare(method, url, headers={**self.headers, **(headers or {})}, **parts)
-        assert prepared.url is not None
-        if direct and prepared.url.startswith("http://"):
-            options: Any = {"proxies": {}, "verify": True, "cert": None}
-        else:  # the environment may name a proxy, and certificates
-            proxies: Any = dict.fromkeys(("http", "https", "all")) if direct else {}
-            options = self.merge_environment_settings(prepared.url, proxies, stream=True, verify=None, cert=None)
-            options.pop("stream")
-        adapter = self.get_adapter(prepared.url)
-        return adapter.send(prepared, stream=True, timeout=timeout, **options)
-
-    @staticmethod
-    def _prepare(
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, Any],
-        params: Mapping[str, str] | None = None,
-        data: bytes | None = None,
-        auth: Any = None,
-        files: Any = None,
-    ) -> requests.PreparedRequest:
-        prepared = requests.PreparedRequest()
-        if files is not None or not url.isascii():
-            prepared.prepare(method, url, headers=headers, params=params, data=data, auth=auth, files=files)
-            return prepared
-        # What `prepare` does to a request like this, a quarter of the CPU: our own addresses need no repair.
-        prepared.method = method
-        prepared.url = f"{url}?{urlencode(params)}" if params else url
-        prepared.headers = CaseInsensitiveDict(headers)
-        prepared.hooks = {"response": []}
-        prepared.body = data
-        if data is not None or method != "GET":
-            prepared.headers["Content-Length"] = str(len(data or b""))
-        return prepared if auth is None else auth(prepared)
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """No redirect is requests' business.
-
-        Even with `allow_redirects=False` it prepares the next request, and for that reads the whole body, however
-        large, outside every limit of ours.
-        """
-
-
-def make_session(*, fresh: bool = False, public: bool = False) -> Session:
-    """A session without cookies, netrc and retries.
+    """A session without cookies, netrc, retries and redirects.
 
     Parameters
     ----------
-    fresh
-        Never use a connection twice: for what must not be lost by a server that closes idle ones.
     public
-        https to public addresses only; through a proxy it is the proxy that connects.
+        Connect by https to public addresses only.
     """
-    session = Session()
-    direct, proxied = (_PUBLIC, _KEPT) if public else (_FRESH, _FRESH) if fresh else (_KEPT, _KEPT)
-    session.mount("http://", _Adapter(direct, proxied))
-    session.mount("https://", _Adapter(direct, proxied))
-    session.auth = _no_auth
-    session.headers = CaseInsensitiveDict(
-        {"User-Agent": session.headers["User-Agent"], "Accept-Encoding": ACCEPT_ENCODING}
-    )
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
+
+    def __init__(self, *, public: bool = False) -> None:
+        super().__init__()
+        adapter = _Adapter(_PublicHttpsPool if public else _HttpsPool)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+        self.auth = _keep_headers
+        self.headers["Accept-Encoding"] = "gzip"  # the one compression that `read_body` decompresses
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def fetch(
+        self, method: str, url: str, deadline: Deadline, *, bypass_proxy: bool = False, **options: Any
+    ) -> requests.Response:
+        """Send one request and read the head of its response; do not follow a redirect.
+
+        Parameters
+        ----------
+        bypass_proxy
+            Ignore the proxies of the environment.
+        options
+            As for `requests.Session.request`.
+
+        Raises
+        ------
+        TimeoutError
+            If the deadline is over.
+        """
+        token = _deadline.set(deadline)
+        try:
+            response = self.request(
+                method,
+                url,
+                stream=True,
+                allow_redirects=False,
+                timeout=(settings.connect_timeout_s, settings.read_timeout_s),
+                proxies=dict.fromkeys(("http", "https", "all")) if bypass_proxy else None,  # type: ignore[arg-type]
+                **options,
+            )
+        finally:
+            _deadline.reset(token)
+        deadline.check()
+        return response
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return None: even with `allow_redirects=False` requests would read the whole body to prepare the next one."""
+
+
+def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Do nothing; without an auth object requests replaces the Authorization header by an entry of ~/.netrc."""
+    return request
+
+
+# -- bodies -----------------------------------------------------------------------------------------------------
+
+
+def read_body(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
+    """Yield the body in pieces of at most 64 KiB; decompress gzip, and no other Content-Encoding.
+
+    Versions of urllib3 before 2.6 decompress all that they have read at once, and any number of layers: 800 bytes can
+    become 400 MB. So the body is read as it was sent, and one layer of gzip is decompressed piece by piece.
+
+    Raises
+    ------
+    urllib3.exceptions.HTTPError
+        If the body breaks off or is not the gzip that its header promises.
+    TimeoutError
+        If the deadline is over.
+    """
+    blocks = _read_blocks(response, deadline)
+    is_gzip = response.headers.get("Content-Encoding", "").strip().lower() in {"gzip", "x-gzip"}
+    return _decompress(blocks) if is_gzip else blocks
+
+
+def _read_blocks(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
+    deadline.add(0)
+    for block in response.raw.stream(deadline.piece_bytes, decode_content=False):
+        deadline.add(len(block))
+        yield block
+    deadline.check()
+
+
+def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the content of the gzip members; ignore bytes after the first member that are not another member."""
+    member, is_first = None, True
+    for block in blocks:
+        rest = block
+        while rest:
+            if member is None:
+                member = zlib.decompressobj(16 + zlib.MAX_WBITS)  # with gzip header and checksum
+            try:
+                piece = member.decompress(rest, PIECE_BYTES)
+            except zlib.error as error:
+                if not is_first:
+                    return
+                raise DecodeError("the body is not gzip") from error
+            if piece:
+                yield piece
+            rest = member.unconsumed_tail
+            if member.eof:
+                rest, member, is_first = member.unused_data, None, False
+    if member is not None and is_first:
+        raise DecodeError("the gzip breaks off")
 
 
 # -- logs -------------------------------------------------------------------------------------------------------
 
-# urllib3 writes whole addresses to its log: the key of the token request, the signatures of images
-_SECRET_WORDS = re.compile(
-    r"(?i)([?&](?:ppt|sig|signature|token|access_token|policy|credential|security-token|key-pair-id|awsaccesskeyid"
-    r"|googleaccessid|x-[a-z]+-[a-z-]+)=)[^&\s\"'<>]*"
-)
 _QUERY = re.compile(r"\?\S*")
 
 
-class _Logs(threading.local):
-    hides_queries = False
-
-
-_logs = _Logs()
-
-
-@contextlib.contextmanager
-def hiding_queries() -> Iterator[None]:
-    """Mask whole query strings in what this thread logs: every storage service signs an address in its own way."""
-    _logs.hides_queries = True
-    try:
-        yield
-    finally:
-        _logs.hides_queries = False
-
-
-class _Masking(logging.Filter):
-    """Rewrites what must not be read in a log; a record without it passes untouched."""
+class _QueryMask(logging.Filter):
+    """Mask query strings in what urllib3 logs about our requests: they hold the API key, and signatures of images."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            text = record.getMessage()
-        except (TypeError, ValueError):
-            return True
-        masked = _QUERY.sub("?***", text) if _logs.hides_queries else _SECRET_WORDS.sub(r"\1***", text)
-        if masked != text:
-            record.msg, record.args = masked, ()
+        if _deadline.get() is not None:
+            with suppress(TypeError, ValueError):
+                record.msg, record.args = _QUERY.sub("?***", record.getMessage()), ()
         return True
 
 
-def _mask_logs() -> None:
-    masking: Callable[[logging.LogRecord], bool] = _Masking().filter
-    for name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.poolmanager", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(masking)
-
-
-_mask_logs()
+for _name in ("connectionpool", "connection", "poolmanager", "util.retry"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_QueryMask())

@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServerError, ServiceError
+from comflowy_nb.services import credentials
 from comflowy_nb.services.base import Accepted, Published, Rejected, Snapshot, Status, Submission, Unknown
-from comflowy_nb.services.comflowy import token
 from comflowy_nb.services.comflowy.schema import SchemaError, read_check, read_run_id, read_token
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret, settings
@@ -126,7 +126,7 @@ def test_sixteen_threads_that_are_refused_together_fetch_one_new_token(faulty, s
 
 def test_a_token_that_could_not_be_had_is_not_asked_for_by_each_thread(faulty, service, monkeypatch):
     settings.retries = 0
-    monkeypatch.setattr(token, "REMEMBERED_S", 60)
+    monkeypatch.setattr(credentials, "REMEMBERED_S", 60)
     faulty.on(TOKEN, reply({}, 500, latency_s=0.1))
     errors = at_once(16, lambda: service.check("1"))
     assert {type(error) for error in errors} == {ServerError}

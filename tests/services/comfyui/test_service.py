@@ -355,7 +355,7 @@ def test_trouble_of_the_server_is_a_refusal_only_if_the_run_is_not_there(comfy, 
 
 @pytest.mark.parametrize("status", [502, 503, 504, 302])
 def test_an_answer_of_a_proxy_leaves_it_unknown(comfy, service, monkeypatch, status):
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.fail("/prompt", status)
     outcome = service.submit(submission(empty_image()))
     assert outcome == Unknown(f"home answered with status {status}")
@@ -414,7 +414,7 @@ def test_a_run_whose_answer_was_lost_is_taken_up_where_it_is(comfy, service, whe
 
 
 def test_a_run_whose_answer_was_lost_and_that_is_nowhere_is_unknown(comfy, service, monkeypatch):
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.lose("/prompt")
     monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))  # it never came that far
     outcome = service.submit(submission(empty_image()))
@@ -424,7 +424,7 @@ def test_a_run_whose_answer_was_lost_and_that_is_nowhere_is_unknown(comfy, servi
 
 def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
     """The first look may come while the server still works on the request whose answer was lost."""
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKS_S", (0.0, 0.01, 0.01))
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01, 0.01))
     comfy.lose("/prompt")
     comfy.hold()
     put, listed, later = comfy.queue.put, comfy.queue.listed, []
@@ -498,7 +498,7 @@ def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, liste
 
 def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, listener, monkeypatch):
     """A server that still held a dead socket of ours forgets our name when it notices: nothing is told any more."""
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.DEAF_S", 0.05)
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.05)
     settings.retry_base_s = 0.01
     service._socket.wait_open(5)
     before = service._socket.client_id
@@ -507,7 +507,7 @@ def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, li
     service.submit(sent)
     assert settle(service, sent.token).status is Status.SUCCESS  # found by asking
     comfy.silent = False
-    time.sleep(0.06)  # longer than DEAF_S above: the rule itself is a time without a word
+    time.sleep(0.06)  # longer than SOCKET_TIMEOUT_S above
     again = submission(empty_image(2))
     service.submit(again)
     listener.wait_end(again.token)
@@ -516,7 +516,7 @@ def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, li
 
 
 def test_a_slow_answer_to_a_check_does_not_make_the_socket_deaf(comfy, service, listener, monkeypatch):
-    monkeypatch.setattr("comflowy_nb.services.comfyui.service.DEAF_S", 0.0)
+    monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.0)
     for color in range(5):
         sent = submission(empty_image(color))
         service.submit(sent)

@@ -8,8 +8,7 @@ import pytest
 from faulty_server import FaultyServer, choose, redirect, reply
 
 from comflowy_nb.errors import ServiceError, UnreachableError
-from comflowy_nb.services.http import downloads as image_urls
-from comflowy_nb.services.http import transport
+from comflowy_nb.services.http import downloads, transport
 from comflowy_nb.services.http.downloads import Images
 
 pytestmark = pytest.mark.usefixtures("few_tries")
@@ -176,7 +175,8 @@ def names(monkeypatch):
 def internet(authority, monkeypatch):
     """An https server at 127.0.0.2, which counts as public here."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
-    monkeypatch.setattr(transport, "is_public", lambda address: address == "127.0.0.2")
+    for module in (downloads, transport):
+        monkeypatch.setattr(module, "is_public", lambda address: address == "127.0.0.2")
     with FaultyServer(tls=authority.server("images.example"), host="127.0.0.2") as server:
         yield server
 
@@ -197,12 +197,13 @@ def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(images, intern
     assert internet.connections == 0
 
 
-def test_a_name_that_changes_its_address_after_the_look_gains_nothing(images, internet, names):
-    """DNS rebinding: the address that was looked at is the one connected to."""
+def test_a_name_that_changes_its_address_after_the_check_gains_nothing(images, faulty, internet, names):
+    """DNS rebinding: the address connected to is checked as well."""
     names["images.example"] = [["127.0.0.2"], ["127.0.0.1"]]
-    internet.on("GET /1.png", reply(b"bytes"))
-    assert read(images, f"https://images.example:{internet.port}/1.png") == b"bytes"
-    assert names["asked"] == ["images.example"]
+    kind, text = refused(images, f"https://images.example:{faulty.port}/1.png?sig={SECRET}")
+    assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
+    assert names["asked"] == ["images.example"] * 2
+    assert faulty.count() == 0
 
 
 def test_each_hop_is_looked_at(faulty, images, internet, names):
@@ -291,4 +292,4 @@ def test_the_proxy_of_the_environment_is_not_asked_for_loopback(images, faulty, 
 
 
 def test_floor_of_throughput():
-    assert image_urls.FLOOR_BYTES_PER_S == 1024
+    assert downloads.MIN_BYTES_PER_S == 1024

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from comflowy_nb.services.base import Problem
-from comflowy_nb.services.http.error_text import read_problem, said
+from comflowy_nb.services.http.error_text import read_message, read_problem
 
 INVALID = {
     "error": {
@@ -90,11 +90,11 @@ def test_a_long_text_is_cut():
 
 
 def test_words_of_an_error_answer():
-    assert said(b'{"success": false, "error": "no credit"}') == "no credit"
-    assert said(b'{"success": false, "data": {"error": "inner"}}') == "inner"
-    assert said(json.dumps(INVALID).encode()).startswith("node 3 (KSampler)")
-    assert said(b"") is None
-    assert said(b"\xff\xfe") is not None
+    assert read_message(b'{"success": false, "error": "no credit"}') == "no credit"
+    assert read_message(b'{"success": false, "data": {"error": "inner"}}') == "inner"
+    assert read_message(json.dumps(INVALID).encode()).startswith("node 3 (KSampler)")
+    assert read_message(b"") is None
+    assert read_message(b"\xff\xfe") is not None
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
@@ -120,7 +120,7 @@ def test_any_json_gives_one_line(value):
 @example({"node_errors": {"3": {"errors": 1}, "errors": {"errors": [{}]}}})
 def test_comfyui_shapes_with_odd_contents(value):
     assert read_problem(value).message
-    assert said(json.dumps(value).encode()) is None or said(json.dumps(value).encode())
+    assert read_message(json.dumps(value).encode()) is None or read_message(json.dumps(value).encode())
 
 
 CREDENTIALS = [
@@ -148,7 +148,7 @@ def test_a_credential_that_a_service_quotes_is_masked(credential):
         f"<h1>{credential}",
     ):
         assert credential not in read_problem(text).message
-        assert credential not in said(text.encode())
+        assert credential not in read_message(text.encode())
     assert credential not in read_problem({"exception_message": f"401 for {credential} from storage"}).message
     assert read_problem(f"upstream refused {credential}").message == "upstream refused ***"
 

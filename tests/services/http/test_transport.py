@@ -12,8 +12,8 @@ from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.http import transport
 from comflowy_nb.services.http.client import Http
 from comflowy_nb.services.http.downloads import Images
-from comflowy_nb.services.http.responses import Answer, Failure, Trouble
-from comflowy_nb.services.http.transport import is_public, make_session
+from comflowy_nb.services.http.origins import is_public
+from comflowy_nb.services.http.responses import Failure, FailureKind, Response
 from comflowy_nb.settings import Secret
 
 pytestmark = pytest.mark.usefixtures("few_tries")
@@ -34,7 +34,7 @@ def test_only_a_refusal_by_the_server_itself_shows_that_it_is_gone(monkeypatch):
     for address, refused in ((nobody, True), ("http://192.0.2.7:8188", False)):
         http = Http(address)
         failure = http.exchange("GET", "/queue")
-        assert (failure.trouble, failure.refused) == (Trouble.NOT_SENT, refused)
+        assert (failure.kind, failure.refused) == (FailureKind.NOT_SENT, refused)
         http.close()
 
 
@@ -63,8 +63,7 @@ def test_netrc_changes_no_header(faulty, http, monkeypatch, tmp_path):
     faulty.on("* /*", reply({}))
     http.exchange("POST", "/x", token=Secret("t"))
     http.exchange("GET", "/y")
-    make_session().get(f"{faulty.url}/z")
-    assert [seen.headers.get("authorization") for seen in faulty.seen()] == ["Bearer t", None, None]
+    assert [seen.headers.get("authorization") for seen in faulty.seen()] == ["Bearer t", None]
 
 
 def test_cookies_are_not_kept(faulty, http):
@@ -87,7 +86,7 @@ def test_an_idle_connection_is_not_used_again(faulty, http, monkeypatch):
 def test_a_connection_the_server_dropped_is_not_used_again(faulty, http):
     faulty.on("GET /x", reply({}))
     for _ in range(3):
-        assert isinstance(http.exchange("GET", "/x"), Answer)
+        assert isinstance(http.exchange("GET", "/x"), Response)
         faulty.drop_idle()
         deadline = time.monotonic() + 5
         while faulty._open and time.monotonic() < deadline:
@@ -105,7 +104,7 @@ def test_an_answer_to_a_connection_that_closes_is_read_whole(faulty, http):
 def test_a_redirect_is_an_answer_like_any_other(faulty, http, location):
     faulty.on("POST /x", reply(b"0" * 2_000_000, 307, {"Location": location}))
     answer = http.exchange("POST", "/x")
-    assert (answer.status, answer.flaw) == (307, "the answer is larger than 1 MiB")
+    assert (answer.status, answer.body_error) == (307, "the answer is larger than 1 MiB")
     assert faulty.count() == 1
 
 
@@ -118,7 +117,7 @@ def test_a_name_that_can_not_be_asked(http):
 def test_a_token_that_is_no_header_value_is_a_failure(http):
     outcome = http.exchange("GET", "/", token=Secret("a\r\nX: y"))
     assert isinstance(outcome, Failure)
-    assert outcome.trouble is Trouble.LOST
+    assert outcome.kind is FailureKind.LOST
 
 
 @pytest.mark.parametrize(
@@ -139,14 +138,12 @@ def test_addresses_that_are_public(address):
     assert is_public(address)
 
 
-def test_the_log_holds_no_key_and_no_signature(faulty, http, caplog):
+def test_the_log_holds_no_key(faulty, http, caplog):
     caplog.set_level(logging.DEBUG)
     faulty.on("* /*", reply({}))
-    http.exchange("GET", "/token", query={"ppt": Secret("canary-key"), "id": "shown"})
-    make_session().get(f"{faulty.url}/p.png?X-Amz-Signature=canary-sig&X-Amz-Credential=canary&v=shown")
+    http.exchange("GET", "/token", query={"ppt": Secret("canary-key"), "id": "1"})
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
-    assert any("ppt=***&id=shown" in line for line in lines)
-    assert any("v=shown" in line for line in lines)
+    assert any("/token?***" in line for line in lines)
     assert not any("canary" in line for line in lines)
 
 
@@ -181,6 +178,6 @@ def test_the_log_holds_no_query_of_a_image(faulty, caplog, query):
 
 def test_other_lines_of_the_log_are_left_alone(caplog):
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("urllib3.connectionpool").debug("%s of %s", 1, 2)
+    logging.getLogger("urllib3.connectionpool").debug("%s of %s", "/x?id=1", 2)
     record = caplog.records[-1]
-    assert (record.msg, record.args) == ("%s of %s", (1, 2))
+    assert (record.msg, record.args) == ("%s of %s", ("/x?id=1", 2))

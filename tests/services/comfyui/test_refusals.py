@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from comflowy_nb.services.comfyui.errors import read_refusal, words_of_nodes
+from comflowy_nb.services.comfyui.responses import node_errors_text, read_refusal
 
 TITLES = {"3": "My sampler"}
 
 
 def refused(*errors, class_type="KSampler", options=()):
     entry = {"3": {"errors": list(errors), "dependent_outputs": ["9"], "class_type": class_type}}
-    return words_of_nodes(entry, TITLES, lambda _class, _name: options)
+    return node_errors_text(entry, TITLES, lambda _class, _name: options)
 
 
 def error(kind, details="", message="No", **extra):
@@ -88,7 +88,7 @@ def test_whatever_comes_there_are_words(body):
 
 
 def test_nothing_wrong_is_nothing_to_say():
-    assert words_of_nodes({}, TITLES, lambda _class, _name: ()) is None
-    assert words_of_nodes(None, TITLES, lambda _class, _name: ()) is None
+    assert node_errors_text({}, TITLES, lambda _class, _name: ()) is None
+    assert node_errors_text(None, TITLES, lambda _class, _name: ()) is None
     body = json.dumps({"error": {"type": "x", "message": "Odd", "details": "very"}, "node_errors": {}}).encode()
     assert read_refusal(body, TITLES, lambda _class, _name: ()) == "Odd: very"

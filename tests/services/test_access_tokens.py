@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.errors import AuthError, RateLimitError
-from comflowy_nb.services.comflowy.token import REMEMBERED_S, Tokens
+from comflowy_nb.services.credentials import REMEMBERED_S, Tokens
 from comflowy_nb.settings import Secret
 
 
