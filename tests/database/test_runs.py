@@ -198,9 +198,7 @@ def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, 
 def test_orphans_are_what_nobody_living_follows(history, intent, home):
     gone = ProcessLock(home / "locks")
     live = add(history, intent("a", owner=gone.name), Status.RUNNING, service_run_id="1")
-    owed = add(
-        history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),)
-    )
+    owed = add(history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),))
     done = add(history, intent("c", owner=gone.name), Status.SUCCESS)
     sent = add(history, intent("d", owner=gone.name))
     elsewhere = add(history, intent("e", owner=gone.name, identity="cloud"), Status.WAITING, service_run_id="2")
