@@ -1,5 +1,6 @@
 # make demo   run notebooks/quickstart.ipynb on the sandbox; leaves an HTML page and the grid under build/demo/
 # make lab    open the same notebook in JupyterLab
+# make test-fast  the tests without the slow ones (kernels, notebooks, faults) and without a browser
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy
@@ -30,9 +31,9 @@ fi
 endef
 
 # Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
-ALL_AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
+AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lab test test-matrix check bench notebooks clean
+.PHONY: demo lab test test-fast test-matrix check bench notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -41,7 +42,11 @@ lab: $(VENV)/.installed-lab
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest $(or $(TESTS),$(ALL_AT_ONCE))
+	@$(BIN)/python -m pytest $(or $(TESTS),$(AT_ONCE))
+
+# CONTRIBUTING.md says what it leaves out.
+test-fast: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -m "not slow and not browser" $(AT_ONCE) $(TESTS)
 
 test-matrix: $(VENV)/.installed-matrix
 	@JOBS="$(JOBS)" TESTS="$(TESTS)" UV_PYTHON_DOWNLOADS=never $(BIN)/python tools/test_matrix.py

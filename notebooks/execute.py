@@ -1,6 +1,6 @@
-"""Executes the tutorials again and strips them, to commit them: `make notebooks`.
+"""Execute the notebooks and strip them, to commit them: `make notebooks`.
 
-That of ComfyUI on the scripted server of the tests, the others on the sandbox.
+`comfyui.ipynb` runs on the scripted server of the tests, the others on the sandbox.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ SERVER = HERE.parent / "tests" / "comfyui" / "comfyui_server.py"
 
 
 def main() -> int:
-    teller = ProgressReporter(sys.stdout)
+    reporter = ProgressReporter(sys.stdout)
     with scripted_comfyui() as url:
         for path in sorted(HERE.glob("*.ipynb")):
             content = nbformat.read(path, as_version=4)
-            teller.line(f"{path.name}:")
+            reporter.line(f"{path.name}:")
             with tempfile.TemporaryDirectory() as folder:
                 home = Path(folder) / "home"
                 home.mkdir()
                 try:
-                    execute(content, Path(folder), kernel_environment(home) | {"COMFYUI_URL": url}, teller)
+                    execute(content, Path(folder), kernel_environment(home) | {"COMFYUI_URL": url}, reporter)
                 except ComflowyError as error:
-                    teller.line(f"{path.name}: {error}")
+                    reporter.line(f"{path.name}: {error}")
                     return 1
                 finally:
-                    await_end_of_sandbox(home, teller)
+                    await_end_of_sandbox(home, reporter)
             strip(content)
             nbformat.write(content, path)
     return 0
@@ -48,7 +48,7 @@ def main() -> int:
 
 @contextmanager
 def scripted_comfyui() -> Iterator[str]:
-    """The address of a scripted ComfyUI server, for as long as it is needed."""
+    """Start a scripted ComfyUI server; yield its address."""
     command = [sys.executable, str(SERVER), "--previews"]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
     assert server.stdout is not None

@@ -12,6 +12,7 @@ import pytest
 
 from comflowy_nb.cli import demo
 from comflowy_nb.cli.progress import ProgressReporter
+from comflowy_nb.errors import ComflowyError
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -105,21 +106,31 @@ def check_form(content):
     assert "heun" in said(cell_with(content, "observe"))
 
 
-def check_comfyui(content):
-    """What the tutorial of a person's own server shows, wherever it was executed."""
+def check_comfyui_without_checkpoint(content):
+    """What the first part of the ComfyUI tutorial shows on any server."""
     assert "connected to home" in said(cell_with(content, "%comflowy connect"))
-    assert "ckpt_name" in said(cell_with(content, "%comflowy fields default"))
-    first = cell_with(content, "--as bottle")
-    assert "r1 bottle (default) - success" in said(first)
-    assert "same as r1, nothing sent" in said(cell_with(content, "run --from bottle"))
-    assert "nearest: euler" in cell_with(content, "eular").outputs[0].evalue
-    assert "6 of 6 success" in said(cell_with(content, "--as samplers"))
+    assert "upscale_method" in said(cell_with(content, "%comflowy fields upscale.json"))
+    first = cell_with(content, "--as large")
+    assert "r1 large (upscale) - success" in said(first)
+    assert "(192, 192)" in said(cell_with(content, "pil().size"))
+    assert "same as r1" in said(cell_with(content, "run --from large"))
+    assert "nearest: bicubic" in cell_with(content, "bicubik").outputs[0].evalue
+    files = cell_with(content, "file:refs/*.png")
+    assert "6 of 6 success" in said(files)
+    assert "gold.png" in said(files)
     assert "mine is now a graph" in said(cell_with(content, "server:last"))
-    assert "(256, 256)" in said(cell_with(content, "pil().size"))
-    folder = cell_with(content, "file:refs/*.png")
-    assert "cfg2.png" in said(folder)
-    assert said(cell_with(content, "params_from")).startswith("%%comflowy run default")
-    for cell in (first, folder, cell_with(content, "run mine"), cell_with(content, "{image}")):
+    assert said(cell_with(content, "params_from")).startswith("%%comflowy run kept/r1")
+    for cell in (first, files, cell_with(content, "run --from {image}")):
+        assert image_count(cell) == 1
+
+
+def check_comfyui(content):
+    """What the ComfyUI tutorial shows on a server with a checkpoint, wherever it was executed."""
+    check_comfyui_without_checkpoint(content)
+    run = cell_with(content, "--as bottle")
+    assert "bottle (default) - success" in said(run)
+    assert "6 of 6 success" in said(cell_with(content, "--as samplers"))
+    for cell in (run, cell_with(content, "image=run:bottle[0]")):
         assert image_count(cell) == 1
 
 
@@ -161,44 +172,76 @@ def test_a_committed_notebook_shows_what_it_tells_of(name):
     CHECKS[name](nbformat.read(FOLDER / f"{name}.ipynb", as_version=4))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CHECKS)
-def test_it_executes_in_an_empty_home(name, tmp_path, home, monkeypatch, request):
-    empty = tmp_path / "person"
-    empty.mkdir()
-    work = tmp_path / "work"
-    work.mkdir()
+@pytest.fixture
+def execute_notebook(tmp_path, home):
+    """Return a function that executes a notebook in an empty HOME; it returns what the terminal shows."""
+
+    def execute(content, **variables):
+        empty, work = tmp_path / "person", tmp_path / "work"
+        empty.mkdir()
+        work.mkdir()
+        stream = io.StringIO()
+        teller = ProgressReporter(stream)
+        environment = demo.kernel_environment(home) | {
+            "HOME": str(empty),
+            "XDG_CACHE_HOME": "",
+            "XDG_DATA_HOME": "",
+        }
+        try:
+            demo.execute(content, work, environment | variables, teller)
+        finally:
+            demo.await_end_of_sandbox(home, teller)
+        return stream.getvalue()
+
+    return execute
+
+
+def without_outputs(name):
     content = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     for cell in code_cells(content):
         cell.outputs, cell.execution_count = [], None
-    stream = io.StringIO()
-    teller = ProgressReporter(stream)
-    if name == "comfyui":
-        comfy = request.getfixturevalue("comfy")
-        monkeypatch.setenv("COMFYUI_URL", comfy.url)
-    environment = demo.kernel_environment(home) | {
-        "HOME": str(empty),
-        "XDG_CACHE_HOME": "",
-        "XDG_DATA_HOME": "",
-    }
-    demo.execute(content, work, environment, teller)
-    address = home / "sandbox" / "address.json"
-    key = json.loads(address.read_text())["key"] if address.exists() else "no key: the sandbox was not asked"
-    demo.await_end_of_sandbox(home, teller)
-    assert "still running" not in stream.getvalue()
+    return content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_executes_in_an_empty_home(name, tmp_path, home, execute_notebook, request):
+    content = without_outputs(name)
+    variables = {"COMFYUI_URL": request.getfixturevalue("comfy").url} if name == "comfyui" else {}
+    terminal = execute_notebook(content, **variables)
+    assert "still running" not in terminal
+    assert "success" in terminal
 
     CHECKS[name](content)
+    address = home / "sandbox" / "address.json"
+    assert address.exists() == (name != "comfyui")
     raw = nbformat.writes(content)
     assert len(raw.encode()) < MAX_BYTES
-    assert key not in raw
+    assert not address.exists() or json.loads(address.read_text())["key"] not in raw
     assert str(tmp_path) not in raw
     check_nothing_private(raw)
-    assert "success" in stream.getvalue()
-    assert address.exists() == (name != "comfyui")
 
     page = demo.to_html(content, title=name)
     assert "<script" not in page
     assert "success" in page
+
+
+@pytest.mark.slow
+def test_comfyui_notebook_on_a_server_without_checkpoints(execute_notebook, comfy):
+    """On a server without checkpoints the notebook ended in an IndexError before its first run.
+
+    Its second cell took the first checkpoint of an empty list, and every later cell used the result.
+    """
+    comfy.nodes["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"] = [[], {}]
+    content = without_outputs("comfyui")
+    with pytest.raises(ComflowyError) as stopped:
+        execute_notebook(content, COMFYUI_URL=comfy.url)
+    check_comfyui_without_checkpoint(content)
+    cell = cell_with(content, "checkpoints[0]")
+    assert len(said(cell).strip().splitlines()) == 1
+    for text in (said(cell), str(stopped.value)):
+        assert "the server has no checkpoint: put one into ComfyUI's folder models/checkpoints" in text
+        assert "Everything above works without it" in text
 
 
 def test_stripping_leaves_outputs_and_takes_the_noise():

@@ -1,10 +1,11 @@
-"""Nothing that is kept in the repository says on which machine it was made, or holds a key."""
+"""The files of the repository: no path of a machine, complete source archives, and docs whose paths exist."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,34 @@ def test_the_search_finds_a_machine_path(bad):
 )
 def test_the_search_leaves_other_paths_alone(good):
     assert not MACHINE_PATH.search(good)
+
+
+def test_the_source_archive_has_what_the_tests_need():
+    """hatchling packs only the names in `include`: without `tests/data`, say, the suite fails in an unpacked archive.
+
+    An unpacked archive has a file of its own, `PKG-INFO`.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packed = set(project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
+    found = {name.split("/")[0] for name in tracked() if not name.startswith(".")} - {"PKG-INFO"}
+    assert found <= packed | {"pyproject.toml"}
+    assert packed <= {path.name for path in ROOT.iterdir()}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_paths_in_the_docs_exist(page):
+    """A page that names a file names one that is there, from the root of the repository or from the package."""
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|ipynb|json|md|txt))?)`", text))
+    named |= {f"{Path(page).parent}/{link}" for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)}
+    made = {"images/", "inputs/", "sandbox/", "build/demo/"} if page == "README.md" else set()  # in the home folder
+    assert not [
+        n for n in sorted(named - made) if not any((base / n).exists() for base in (ROOT, ROOT / "comflowy_nb"))
+    ]
+    assert named, "the page names no path: the pattern is out of date"
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_commands_in_the_docs_are_in_the_makefile(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE)) <= targets

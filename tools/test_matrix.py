@@ -4,8 +4,8 @@
     make test-matrix JOBS="lowest colab"                  these jobs
     make test-matrix JOBS=colab TESTS="tests/notebook"    and only these tests
 
-Each job has a virtual environment in build/matrix/, made anew by uv. Its Python is named by an environment variable
-such as PYTHON312, or found on the path or among those of pyenv; none is downloaded. The browser tests are left out.
+Each job gets a new virtual environment in build/matrix/, made by uv. An environment variable such as PYTHON312 names
+its Python; without it one is found on the path or in pyenv, and none is downloaded. The browser tests are left out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(names: list[str], tests: list[str]) -> int:
     known = {job.name: job for job in JOBS}
     unknown = [name for name in names if name not in known]
     if unknown:
-        print(f"no job {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        print(f"unknown job {', '.join(unknown)}: use {', '.join(known)}", file=sys.stderr)
         return 2
     results = {name: run(known[name], tests) for name in names or known}
     print("\n" + "\n".join(f"{name:12} {known[name].python:6} {result}" for name, result in results.items()))
@@ -51,7 +51,7 @@ def main(names: list[str], tests: list[str]) -> int:
 
 
 def run(job: Job, tests: list[str]) -> str:
-    """Run one job; return `passed`, or why not."""
+    """Run one job. Return `passed`, or the reason why it did not."""
     print(f"\n== {job.name}: Python {job.python}, {' '.join(job.versions) or 'newest versions'}", flush=True)
     variable = f"PYTHON{job.python.replace('.', '')}"
     base = find_python(job.python, variable)
@@ -72,7 +72,7 @@ def run(job: Job, tests: list[str]) -> str:
 
 
 def find_python(version: str, variable: str) -> str | None:
-    """Return a Python of this version: the one that the variable names, else one on the path or of pyenv."""
+    """Return a Python of this version: the one that the variable names, else one on the path or in pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     found = [shutil.which(f"python{version}"), *map(str, pyenv.glob(f"versions/{version}.*/bin/python"))]
     named = os.environ.get(variable)
@@ -83,7 +83,7 @@ def find_python(version: str, variable: str) -> str | None:
 
 
 def _is_python(name: str, version: str) -> bool:
-    # A shim of pyenv is found on the path, and fails when it is run.
+    # The path may have a pyenv shim that fails when it is run.
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         done = subprocess.run([name, "-c", code], check=False, capture_output=True, text=True)

@@ -75,6 +75,7 @@ class _Shower:
 def register_formatters(session: Session) -> None:
     """Tell IPython how to show what the magic and the Python API give."""
     formatter = session.shell.display_formatter.ipython_display_formatter
+    formatter.enabled = True  # IPython 7 disables it in a terminal, later versions do not
     for (module, name), (key, draw) in _SHOWN.items():
         formatter.for_type_by_name(module, name, _Shower(session, module, name, key, draw))
 

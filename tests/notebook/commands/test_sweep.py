@@ -48,7 +48,7 @@ def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
     first = sandbox(line)
     assert first.error is None
     plan, status, drawn = texts(first)
-    assert re.fullmatch(r"12 cells: 12 new(, about \d+ s)?", plan)
+    assert re.fullmatch(r"12 cells: 12 new(, about \d+ (s|min))?", plan)
     ref = first.value.ref
     assert re.fullmatch(rf"{ref} bottles \(default\) - 12 of 12 success in \d.*s", status)
     assert drawn.startswith(f"{ref}: 12 cells, 12 images")
