@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.database.sweep_rows import SweepRecord
     from comflowy_nb.library import Found, Library
-    from comflowy_nb.notebook.display.sweep_view import SweepView
-    from comflowy_nb.notebook.display.views import RunView, Viewer
+    from comflowy_nb.notebook.display.live import LiveUpdater
+    from comflowy_nb.notebook.display.views import RunView, SweepView
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -41,7 +41,7 @@ class Session:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
-        self._viewer: Viewer | None = None
+        self._updater: LiveUpdater | None = None
         self._before: list[Client] = []  # earlier clients whose runs are not done
         self._drawn: dict[tuple[Any, ...], set[str]] = {}  # Outputs that capture -> tokens of what is drawn in them
         self._drawn_for: str | None = None  # the message whose displays these are
@@ -59,13 +59,13 @@ class Session:
         return self._drawn.setdefault(capturing_outputs(), set())
 
     @property
-    def viewer(self) -> Viewer:
-        """The one thread that draws what no cell waits for."""
-        if self._viewer is None:
-            from comflowy_nb.notebook.display.views import Viewer  # noqa: PLC0415 - not needed before something is drawn
+    def updater(self) -> LiveUpdater:
+        """The one thread that draws the views that no cell waits for."""
+        if self._updater is None:
+            from comflowy_nb.notebook.display.live import LiveUpdater  # noqa: PLC0415 - not needed before something is drawn
 
-            self._viewer = Viewer()
-        return self._viewer
+            self._updater = LiveUpdater()
+        return self._updater
 
     @property
     def in_kernel(self) -> bool:
@@ -178,7 +178,7 @@ class Session:
 
     def sweep_view(self, sweep: Sweep, **options: Any) -> SweepView:
         """Show a sweep in the cell that runs now, and remember that it is drawn."""
-        from comflowy_nb.notebook.display.sweep_view import SweepView  # noqa: PLC0415 - as above
+        from comflowy_nb.notebook.display.views import SweepView  # noqa: PLC0415 - as above
 
         self.drawn.add(sweep_key(sweep))
         if sweep.token is not None:
@@ -188,7 +188,7 @@ class Session:
     def show_form(self, form: Form) -> None:
         """Show a form in the cell that runs now, its images in outputs below it that the saved notebook keeps."""
         from comflowy_nb.notebook.display.slots import capturing_outputs  # noqa: PLC0415 - as below
-        from comflowy_nb.notebook.form.outputs import BelowScreen  # noqa: PLC0415 - loads ipywidgets
+        from comflowy_nb.notebook.form.run_history import BelowScreen  # noqa: PLC0415 - loads ipywidgets
 
         self.drawn.add(form.token)
         self.say(*form.bundle())
@@ -210,7 +210,7 @@ class Session:
 
     def close(self) -> None:
         """Stop all that runs here: the thread that draws and the client."""
-        if self._viewer is not None:
-            self._viewer.close()
+        if self._updater is not None:
+            self._updater.close()
         with suppress(OSError):  # a history on a full disk can't take the last word; the extension still goes
             self.disconnect()

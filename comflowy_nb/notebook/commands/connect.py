@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.runs import as_table
-from comflowy_nb.notebook.display.bundles import join, paragraph, table
+from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.status import day, plain_line
 from comflowy_nb.services.credentials import forget_key, store_key
 from comflowy_nb.services.http.origins import is_loopback

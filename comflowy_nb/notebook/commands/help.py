@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.notebook.commands.table import COMMANDS
-from comflowy_nb.notebook.display.bundles import preformatted
+from comflowy_nb.notebook.display.html import preformatted
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:

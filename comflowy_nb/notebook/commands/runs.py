@@ -10,15 +10,14 @@ from IPython.core.error import UsageError
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
 from comflowy_nb.layout.captions import name_fields, write_value
-from comflowy_nb.notebook.commands.run import save_named
-from comflowy_nb.notebook.commands.sweep import save_sweep_named
-from comflowy_nb.notebook.display.bundles import Table, join, paragraph, table
+from comflowy_nb.notebook.commands.run import save_run
+from comflowy_nb.notebook.commands.sweep import save_sweep
+from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.notebook.display.live import wait_drawing
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.slots import show_bundle
 from comflowy_nb.notebook.display.status import day, plain_line, time_text
-from comflowy_nb.notebook.display.sweep_status import plain_sweep_line
-from comflowy_nb.notebook.display.sweep_tables import cells_table, sweeps_table
-from comflowy_nb.notebook.display.views import wait_drawing
+from comflowy_nb.notebook.display.sweep_status import cells_table, plain_sweep_line, sweeps_table
 from comflowy_nb.workflow.fields import read_untyped
 from comflowy_nb.workflow.syntax.expansion import expand
 
@@ -102,9 +101,9 @@ def save(session: Session, request: Request) -> None:
     """Copies of a run's images, or of one, under readable names."""
     found = session.find(request.ref(request.words[0]))
     if found.sweep is not None:
-        save_sweep_named(session, session.sweep(found.sweep), request.text(request.words[1]))
+        save_sweep(session, session.sweep(found.sweep), request.text(request.words[1]))
         return
-    save_named(session, found.run, request.text(request.words[1]), found.image)
+    save_run(session, found.run, request.text(request.words[1]), found.image)
 
 
 def cancel(session: Session, request: Request) -> None:
@@ -237,7 +236,7 @@ def _wait(session: Session, views: Sequence[View]) -> None:
         wait_drawing(views)
     except KeyboardInterrupt as interrupt:
         for view in views:
-            session.viewer.follow(view)
+            session.updater.add(view)
         interrupt.args = ("stopped waiting; the runs go on",)
         raise
 

@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, WorkflowError
 from comflowy_nb.layout.captions import write_value
-from comflowy_nb.notebook.display.bundles import Table, join, paragraph, table
+from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.workflow.fields import FieldType, nearest
 from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
 from comflowy_nb.workflow.graph import read_graph, read_image_graph

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.comparison.param_diff import find_differences
 from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.bundles import Table, table
-from comflowy_nb.notebook.display.sanitize import plain
-from comflowy_nb.notebook.display.status import FONT
+from comflowy_nb.notebook.display.html import FONT, Table, plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

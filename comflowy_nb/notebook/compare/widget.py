@@ -31,7 +31,7 @@ from comflowy_nb.notebook.compare.text import (
     shared_line,
     text_table,
 )
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:

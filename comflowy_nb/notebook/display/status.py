@@ -1,4 +1,4 @@
-"""The status line of a run, as text and as HTML. Pure: where it is drawn is the business of `views`."""
+"""The status line of a run, as text and as HTML. Pure: `views` draws it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.file_outputs import inline_image
+from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.outcome_errors import way_on
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
-__all__ = ["FONT", "Phrase", "StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
+__all__ = ["Phrase", "StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
 
 Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
 
@@ -32,18 +32,17 @@ _DOTS: Mapping[Tone, str] = {
     "bad": "var(--jp-error-color1,#e0483c)",
     "odd": "var(--jp-warn-color1,#ef8c00)",
 }
-FONT = "font-family:var(--jp-ui-font-family,system-ui,-apple-system,sans-serif);font-size:13px;line-height:1.5"
 _SEPARATOR = " - "
 
 
 @dataclass(frozen=True, slots=True)
 class StatusLine:
-    """What is said about a run now: phrases, each of some words in a tone, and how far it is from 0 to 1."""
+    """The status of a run or a sweep: phrases, each of words in a tone, and its progress from 0 to 1."""
 
     phrases: tuple[Phrase, ...]
     fraction: float | None = None
-    news: str = field(default="", compare=False)  # what counts as a change where each change is printed
-    preview: bytes | None = field(default=None, repr=False)  # how the image looks so far
+    news: str = field(default="", compare=False)  # a terminal prints a line only when this changes
+    preview: bytes | None = field(default=None, repr=False)  # the unfinished image
 
     @property
     def text(self) -> str:
@@ -55,6 +54,11 @@ class StatusLine:
         phrases = [" ".join(_span(words, tone) for words, tone in phrase) for phrase in self.phrases]
         line = f'<div style="{FONT};padding:2px 0">{dash.join(phrases)}{self._bar()}{inline_image(self.preview)}</div>'
         return line.replace("\n", " ")
+
+    @property
+    def bundle(self) -> dict[str, str]:
+        """The line as data for a display."""
+        return {"text/plain": self.text, "text/html": self.html}
 
     def _bar(self) -> str:
         if self.fraction is None:

@@ -264,8 +264,8 @@ class SweepGrid(Grid):
         """A painting of the same grid, for whoever brings it up to date."""
         return SweepPainting(self._sweep, scale=scale, **self._options)
 
-    def take(self, painting: SweepPainting) -> None:
-        """Use what was painted while the runs went, where it has all the pixels that this grid would have."""
+    def reuse(self, painting: SweepPainting) -> None:
+        """Use a painting made while the runs were in progress, if it has as many pixels as this grid would have."""
         if not _may_be_fine(painting.page):
             painting.refresh()
             self._painting, self._bytes = painting, painting.jpeg()

@@ -1,19 +1,23 @@
-"""The status line of a sweep, as text and as HTML. Pure."""
+"""The status line of a sweep, and tables of sweeps and of the cells of one. Pure."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.display.status import StatusLine, time_text
+from comflowy_nb.notebook.display.html import Table
+from comflowy_nb.notebook.display.status import StatusLine, day, time_text
 from comflowy_nb.services.base import Status
 from comflowy_nb.sweeps.sweep import held_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.database.sweep_rows import SweepRecord
     from comflowy_nb.notebook.display.status import Phrase
     from comflowy_nb.sweeps.sweep import Sweep
 
-__all__ = ["plain_sweep_line", "seconds_left", "sweep_line"]
+__all__ = ["cells_table", "plain_sweep_line", "seconds_left", "sweep_line", "sweeps_table"]
 
 _NAMED = 3  # cells whose errors are told; the grid tells the others
 _BAD = (Status.FAILED, Status.REJECTED, Status.UNKNOWN, Status.LOST)
@@ -67,6 +71,31 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
     if ended >= _ENOUGH:
         return elapsed_s / ended * left
     return None if plan.seconds is None else max(0.0, plan.seconds - elapsed_s)
+
+
+def sweeps_table(found: Sequence[SweepRecord]) -> Table:
+    """Sweeps as rows: reference, name, workflow, what varies, when."""
+    rows = []
+    for record in found:
+        axes = record.spec.get("axes", [])
+        varied = " x ".join(f"{len(axis.get('values', ()))} {axis.get('name', '')}" for axis in axes)
+        cells = f"{record.count} cell{'s' * (record.count != 1)}"
+        rows.append((record.ref, record.name or "", record.workflow, cells, day(record.created_at), varied))
+    return Table(("sweep", "name", "workflow", "cells", "when", "varied"), rows)
+
+
+def cells_table(sweep: Sweep) -> Table:
+    """The cells of a sweep as rows: reference, run, labels, how it stands, how long."""
+    names = [axis.name for axis in sweep.axes.axes]
+    rows = []
+    for cell in sweep.cells:
+        record = cell.run.record if cell.run is not None else None
+        status = "not sent" if cell.status is None else str(cell.status)
+        told = status if not cell.error else f"{status}: {cell.error}"
+        took = time_text(record.seconds) if record is not None and record.seconds is not None else ""
+        labels = [cell.labels.get(name, "") for name in names]
+        rows.append((cell.ref, record.ref if record is not None else "", told, took, *labels))
+    return Table(("cell", "run", "status", "took", *names), rows)
 
 
 def _live(sweep: Sweep, counts: dict[str, int], done: int, *, began_s: float) -> list[Phrase]:

@@ -11,11 +11,11 @@ import traitlets
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["MOST_MARKED", "Filmstrip"]
+__all__ = ["MAX_MARKED", "Filmstrip"]
 
 SCRIPT = (Path(__file__).parent / "filmstrip.js").read_text("utf-8")
 STYLE = (Path(__file__).parent / "form.css").read_text("utf-8")
-MOST_MARKED = 9  # images in one comparison
+MAX_MARKED = 9  # images in one comparison
 
 
 class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
@@ -46,7 +46,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     """Tokens of the runs to be compared."""
     cell = traitlets.Dict().tag(sync=True)
     """The cell's text to be copied, and a number that makes every request a new one."""
-    most_marked = traitlets.Int(MOST_MARKED).tag(sync=True)
+    most_marked = traitlets.Int(MAX_MARKED).tag(sync=True)
     inputs = traitlets.List().tag(sync=True)
     """Model ids of the widgets that are filled in."""
 
@@ -61,18 +61,18 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
         self._pick = pick
         self._compare = compare
         self._fill_in = fill_in
-        self.on_msg(self._hear)
+        self.on_msg(self._on_message)
 
     def copy(self, text: str) -> None:
         """Have the browser put a text on the clipboard, and show it."""
         self.cell = {"text": text, "number": int(self.cell.get("number", 0)) + 1}
 
     def close(self) -> None:
-        self.on_msg(self._hear, remove=True)
+        self.on_msg(self._on_message, remove=True)
         super().close()
 
-    def _hear(self, _: object, said: Mapping[str, Any], __: object) -> None:
-        match said:
+    def _on_message(self, _: object, message: Mapping[str, Any], __: object) -> None:
+        match message:
             case {"pick": str(token)}:
                 self._pick(token)
             case {"compare": [*marked]}:  # with the message: a mark just made may come behind it

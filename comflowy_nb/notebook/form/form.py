@@ -10,12 +10,11 @@ import traitlets
 
 from comflowy_nb.errors import ComflowyError, FieldError
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.sanitize import plain
-from comflowy_nb.notebook.display.views import wait_drawing
+from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, table
+from comflowy_nb.notebook.display.live import wait_drawing
 from comflowy_nb.notebook.form.fields import FormBody
-from comflowy_nb.notebook.form.run_entries import Taken
+from comflowy_nb.notebook.form.run_entries import FormRequest
 from comflowy_nb.notebook.form.run_history import FormHistory
-from comflowy_nb.notebook.form.static_html import static_form
 from comflowy_nb.notebook.widget_versions import TOOLTIP, view_of
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.workflow.syntax.write_cell import write_cell
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.display.views import Viewer
-    from comflowy_nb.notebook.form.field_specs import FormField
-    from comflowy_nb.notebook.form.outputs import Screen
+    from comflowy_nb.notebook.display.live import LiveUpdater
+    from comflowy_nb.notebook.form.factory import FormField
     from comflowy_nb.notebook.form.run_entries import EntryView
+    from comflowy_nb.notebook.form.run_history import Screen
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -47,7 +46,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     ----------
     fields
         What to fill in, in order, each with the value to begin with.
-    viewer
+    updater
         The thread that draws.
     """
 
@@ -58,15 +57,17 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     runs = traitlets.Tuple(read_only=True)
     """The runs of this form, oldest first."""
 
-    def __init__(self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, viewer: Viewer) -> None:
+    def __init__(
+        self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, updater: LiveUpdater
+    ) -> None:
         self._is_closed = True  # until it is complete: a widget that is dropped closes itself
         self.client = client
         self.workflow = workflow
-        self._taking = threading.RLock()  # a kernel may bring callbacks on several threads
+        self._request_lock = threading.RLock()  # a kernel may bring callbacks on several threads
         self._work = Scheduler("comflowy-form", workers=1)  # sends in the order of the clicks
-        self._taken: list[Taken] = []  # and not sent yet
-        self._clicked_s = float("-inf")
-        self._clicked_with: object = None
+        self._unsent: list[FormRequest] = []  # and not sent yet
+        self._last_click_s = float("-inf")
+        self._last_click_state: object = None
         self._body = FormBody(
             fields,
             changed=self._refresh,
@@ -74,26 +75,26 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             open_run=client.open_image,
             has_graph=workflow.graph is not None,
         )
-        self._reel = FormHistory(
+        self._history = FormHistory(
             client,
             workflow,
-            viewer=viewer,
+            updater=updater,
             names=self._body.names,
-            pick=self._click_pick,
-            compare=self._click_compare,
+            pick=self._on_pick,
+            compare=self._on_compare,
             fill_in=self._body.fill_in,
-            grown=lambda: self.set_trait("runs", self._reel.runs),
+            on_new_run=lambda: self.set_trait("runs", self._history.runs),
         )
-        self._reel.strip.inputs = self._body.model_ids
+        self._history.strip.inputs = self._body.model_ids
         self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
         self._problem.add_class("cfy-problem")
         head = widgets.HTML(
             f'<span class="cfy-head"><b>{html_text(plain(workflow.name))}</b> '
             f'<span class="cfy-quiet">on {html_text(plain(client.label))}</span></span>'
         )
-        buttons, reel = self._make_buttons(), self._reel
+        buttons, history = self._make_buttons(), self._history
         super().__init__(
-            [head, *self._body.parts, buttons, self._problem, reel.status, reel.strip, reel.inside],
+            [head, *self._body.parts, buttons, self._problem, history.status, history.strip, history.inside],
         )
         self.add_class("cfy-form")
         self._is_closed = False
@@ -123,7 +124,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         ComflowyError
             As `Client.submit`.
         """
-        view = self._send_taken(self._take(), fresh=fresh)
+        view = self._submit(self._read_request(), fresh=fresh)
         if wait:
             wait_drawing([view])
         return view.run
@@ -160,23 +161,23 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def stop(self) -> None:
         """Cancel the live runs of this form; where the service can't, the form says so."""
-        said = self._reel.stop()
+        said = self._history.stop()
         if said is not None:
-            self._reel.say(said)
+            self._history.say(said)
 
     def go_back(self, run: Run | str) -> None:
         """Put the values of an earlier run of this form back, and show its images."""
-        entry = self._reel.find(run if isinstance(run, str) else run.token)
+        entry = self._history.find(run if isinstance(run, str) else run.token)
         if entry is None:
             return
-        with self._taking:
-            self._body.restore(entry.values, entry.taken.given)
+        with self._request_lock:
+            self._body.restore(entry.values, entry.request.explicit)
         self._refresh()
-        self._reel.show(entry)
+        self._history.show(entry)
 
     def show_on(self, images: Screen, compared: Screen) -> None:
         """Let images and comparisons come there instead of into the form itself."""
-        self._reel.show_on(images, compared)
+        self._history.show_on(images, compared)
 
     def close(self) -> None:
         """Free its widgets and stop its thread; runs go on, and the history has them."""
@@ -184,9 +185,9 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             return
         self._is_closed = True
         self._work.close()
-        self._reel.close()
+        self._history.close()
         self._body.close()
-        for part in _all_within(self):
+        for part in _descendants(self):
             if part is not self:
                 part.close()
         super().close()
@@ -198,77 +199,77 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             description="Run", button_style="primary", tooltip="send what stands here"
         )
         copy = widgets.Button(description="Copy as cell", tooltip="the cell that sends what stands here")
-        self._anew = widgets.Checkbox(
+        self._fresh = widgets.Checkbox(
             description="run anew",
             indent=False,
             **{TOOLTIP: "send it although a success for exactly these values is there"},
         )
-        stop = self._reel.stop_button
-        run.on_click(lambda _: self._do(self._press_run))
+        stop = self._history.stop_button
+        run.on_click(lambda _: self._do(self._on_run))
         stop.on_click(lambda _: self._do(self.stop))
-        copy.on_click(lambda _: self._do(lambda: self._reel.strip.copy(self.cell())))
-        buttons = widgets.HBox([run, stop, copy, self._anew])
+        copy.on_click(lambda _: self._do(lambda: self._history.strip.copy(self.cell())))
+        buttons = widgets.HBox([run, stop, copy, self._fresh])
         buttons.add_class("cfy-buttons")
         return buttons
 
-    def _press_run(self) -> None:
-        with self._taking:
+    def _on_run(self) -> None:
+        with self._request_lock:
             now_s = self._work.clock()
-            is_double = now_s - self._clicked_s < DOUBLE_CLICK_S and self._body.snapshot() == self._clicked_with
-            self._clicked_s = now_s
+            is_double = now_s - self._last_click_s < DOUBLE_CLICK_S and self._body.snapshot() == self._last_click_state
+            self._last_click_s = now_s
             if is_double:
                 return
-            fresh = bool(self._anew.value)
-            taken = self._take()
-            self._clicked_with = self._body.snapshot()  # with the seed that was drawn for this run
-        self._reel.say("sending ...")
-        self._work.soon(lambda: self._do(lambda: self._send_taken(taken, fresh=fresh)))
+            fresh = bool(self._fresh.value)
+            request = self._read_request()
+            self._last_click_state = self._body.snapshot()  # with the seed that was drawn for this run
+        self._history.say("sending ...")
+        self._work.soon(lambda: self._do(lambda: self._submit(request, fresh=fresh)))
 
-    def _click_pick(self, token: str) -> None:
+    def _on_pick(self, token: str) -> None:
         self._do(lambda: self.go_back(token))
 
-    def _click_compare(self, tokens: list[str]) -> None:
-        self._work.soon(lambda: self._do(lambda: self._reel.compare(tokens)))
+    def _on_compare(self, tokens: list[str]) -> None:
+        self._work.soon(lambda: self._do(lambda: self._history.compare(tokens)))
 
     def _do(self, action: Callable[[], object]) -> None:
         """Do what a callback is for; what goes wrong is said in the form, since nobody reads a callback's traceback."""
         if self._is_closed:
             return
         try:
-            self._say(None)
+            self._show_problem(None)
             action()
         except ComflowyError as error:
-            self._say(str(error))
+            self._show_problem(str(error))
         except Exception as error:  # noqa: BLE001 - as above
-            self._say(f"{type(error).__name__}: {error}")
+            self._show_problem(f"{type(error).__name__}: {error}")
 
     # -- within -------------------------------------------------------------------------------------------------
 
-    def _take(self) -> Taken:
+    def _read_request(self) -> FormRequest:
         """What is to be sent now."""
-        with self._taking:
-            newest = self._taken[-1].values if self._taken else self._reel.used
+        with self._request_lock:
+            newest = self._unsent[-1].values if self._unsent else self._history.used
             self._body.advance_seeds(newest, self.workflow)
             values = self._body.read()
             settings = [Setting(key, values[key], typed=True) for key in self._body.sent]
-            taken = Taken(settings, values, frozenset(self._body.given))
-            self._taken.append(taken)
-            return taken
+            request = FormRequest(settings, values, frozenset(self._body.explicit))
+            self._unsent.append(request)
+            return request
 
-    def _send_taken(self, taken: Taken, *, fresh: bool) -> EntryView:
+    def _submit(self, request: FormRequest, *, fresh: bool) -> EntryView:
         try:
-            return self._reel.send(taken, fresh=fresh)
+            return self._history.send(request, fresh=fresh)
         finally:
-            with self._taking:
-                self._taken = [other for other in self._taken if other is not taken]
+            with self._request_lock:
+                self._unsent = [other for other in self._unsent if other is not request]
 
     def _refresh(self) -> None:
-        with self._taking:
-            values, problems = self._body.look()
+        with self._request_lock:
+            values, problems = self._body.state()
             self.set_trait("params", {key: values[key] for key in self._body.sent if key in values})
             self.set_trait("problems", problems)
 
-    def _say(self, why: str | None) -> None:
+    def _show_problem(self, why: str | None) -> None:
         text = html_text(plain(why or ""))
         self._problem.value = f'<span role="alert">{text}</span>' if text else ""
         self._problem.layout.display = "" if text else "none"
@@ -277,7 +278,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Data and metadata for a notebook: the widget, and beside it what stands in the form, as text and as HTML."""
-        return {**view_of(self), **static_form(self.workflow.name, self._body.rows())}, {}
+        return {**view_of(self), **_static_form(self.workflow.name, self._body.rows())}, {}
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
@@ -289,8 +290,25 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         return f"<Form {self.workflow.name!r} {count} run{'s' * (count != 1)}>"
 
 
-def _all_within(part: Any) -> list[Any]:
+def _descendants(part: Any) -> list[Any]:
     """A widget, its layout and style, and all its children's, the innermost first."""
-    found = [inner for child in getattr(part, "children", ()) for inner in _all_within(child)]
+    found = [inner for child in getattr(part, "children", ()) for inner in _descendants(child)]
     own = [getattr(part, name, None) for name in ("style", "layout")]
     return [*found, *(one for one in own if isinstance(one, widgets.Widget)), part]
+
+
+def _static_form(name: str, rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+    """The bundle of a form.
+
+    Parameters
+    ----------
+    rows
+        Node, field and value of each field.
+    """
+    seen: set[str] = set()
+    shown = []
+    for node, field, value in rows:
+        shown.append(("" if node in seen else node, field, value))
+        seen.add(node)
+    head = paragraph(f"a form for {name}: execute this cell in a notebook to fill it in")
+    return join(head, table(Table(("node", "field", "value"), shown)))

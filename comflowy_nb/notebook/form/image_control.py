@@ -60,7 +60,7 @@ class ImageControl(Control):
         row = widgets.HBox(parts)
         row.add_class("cfy-image")
         if self._can_upload:
-            self._chooser.observe(self._take_file, names="value")
+            self._chooser.observe(self._on_upload, names="value")
             return [row]
         note = widgets.HTML(_NO_UPLOADS)
         note.add_class("cfy-note")
@@ -82,22 +82,22 @@ class ImageControl(Control):
             raise FieldError(f"{self.field.where}: {_NO_UPLOADS}")
         try:
             if is_own:
-                return self._hold(open_input(rest) if kind == "file" else self._open_run(rest), text)
+                return self._set_image(open_input(rest) if kind == "file" else self._open_run(rest), text)
         except (ImageError, RefError) as error:
             raise FieldError(f"{self.field.where}: {error}") from error
-        self._let_go()
+        self._clear_image()
         return self.field.check(text)
 
     def _show(self, value: Any) -> None:
         if not is_image(value):
-            self._let_go()
+            self._clear_image()
             self.input.value = text_of(value) if value is not None else ""
             return
         image = input_of(value)
-        self._hold(image, image.name)
+        self._set_image(image, image.name)
         self.input.value = image.name
 
-    def _take_file(self, _: Any) -> None:
+    def _on_upload(self, _: Any) -> None:
         """Keep what was chosen here alone: in the widget's state it would be saved with the notebook."""
         chosen = take_upload(self._chooser)
         if chosen is None:
@@ -106,21 +106,21 @@ class ImageControl(Control):
         try:
             image = input_of_bytes(content, name)
         except ImageError as error:
-            self._say(f"{self.field.where}: {error}")
+            self._show_problem(f"{self.field.where}: {error}")
             return
-        self._hold(image, image.name)
+        self._set_image(image, image.name)
         if self.input.value == image.name:
-            self._hear(None)  # another file of the same name
+            self._on_change(None)  # another file of the same name
         self.input.value = image.name
 
-    def _hold(self, image: InputImage, word: str) -> InputImage:
+    def _set_image(self, image: InputImage, word: str) -> InputImage:
         self._image, self._word = image, word
         preview = _small(image.load())
         self._preview.value = preview or b""
         self._preview.layout.display = "" if preview else "none"
         return image
 
-    def _let_go(self) -> None:
+    def _clear_image(self) -> None:
         self._image = self._word = None
         self._preview.layout.display = "none"
 

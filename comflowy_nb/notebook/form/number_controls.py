@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.notebook.form.controls import Control, TextControl
+from comflowy_nb.notebook.form.controls import MAX_EXACT_INT, Control, TextControl
+from comflowy_nb.notebook.widget_versions import TOOLTIP
 from comflowy_nb.workflow.fields import FieldType
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["DigitsControl", "NumberControl", "SliderControl", "has_few_places"]
+__all__ = ["SEED_MODES", "DigitsControl", "NumberControl", "SeedControl", "SliderControl", "has_few_places"]
 
-_MOST_PLACES = 200  # of a slider: more can't be told apart with a mouse
+SEED_MODES = ("fixed", "random", "count up")
+
+_MAX_SLIDER_STEPS = 200  # of a slider: more can't be told apart with a mouse
 
 
 class DigitsControl(TextControl):
@@ -40,7 +43,7 @@ class NumberControl(Control):
         return widgets.FloatText(**self._options(step=step))
 
     def _read(self) -> Any:
-        return self.field.check(_neat(self.input.value, self.field))
+        return self.field.check(_without_rounding_error(self.input.value, self.field))
 
 
 class SliderControl(Control):
@@ -57,13 +60,65 @@ class SliderControl(Control):
         return widgets.FloatSlider(**self._options(**bounds, readout_format=shape))
 
     def _read(self) -> Any:
-        return self.field.check(_neat(self.input.value, self.field))
+        return self.field.check(_without_rounding_error(self.input.value, self.field))
 
     def _show(self, value: Any) -> None:
         why = self.field.problem(value)
         if why is not None:  # a slider would move it into its range without a word
             raise FieldError(why)
         self.input.value = value
+
+
+class SeedControl(DigitsControl):
+    """Digits, since a seed may have more than the browser's numbers hold, and what becomes of it at the next run.
+
+    What stands in the box is always the seed of the newest run: a new one is drawn, or counted, when Run is pressed.
+    """
+
+    def _make(self) -> Any:
+        self.mode = widgets.Dropdown(
+            options=SEED_MODES,
+            value="fixed",
+            description="each run",
+            **{TOOLTIP: "what the next run does with the seed"},
+        )
+        self.mode.add_class("cfy-mode")
+        return widgets.Text(**self._options(continuous_update=False))
+
+    def _parts(self) -> list[Any]:
+        pair = widgets.HBox([self.input, self.mode])
+        pair.add_class("cfy-seed")
+        return [pair]
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        return [self.input, self.mode]
+
+    def advance(self, *, was_used: bool, draw: Any) -> None:
+        """Put the seed of the next run into the box.
+
+        Parameters
+        ----------
+        was_used
+            Whether a run has been sent with the one that stands there.
+        draw
+            Gives a new one.
+
+        Raises
+        ------
+        FieldError
+            If what stands there is no seed to count from.
+        """
+        if self.mode.value == "random":
+            self.show(draw())
+        elif self.mode.value == "count up" and was_used:
+            self.show(self._next(self.read()))
+
+    def _next(self, seed: Any) -> int:
+        if not isinstance(seed, int):
+            raise FieldError(f"{self.field.where}: {seed!r} is no whole number to count from")
+        low, high = int(self.field.min or 0), int(self.field.max if self.field.max is not None else MAX_EXACT_INT)
+        return seed + 1 if seed < high else low
 
 
 def has_few_places(field: Field, values: Sequence[float]) -> bool:
@@ -75,7 +130,7 @@ def has_few_places(field: Field, values: Sequence[float]) -> bool:
     step = field.step or (1 if field.type is FieldType.INT else 0)
     if field.type is FieldType.INT and any(end != int(end) for end in (field.min, field.max, step)):
         return False
-    return 0 < field.max - field.min <= step * _MOST_PLACES
+    return 0 < field.max - field.min <= step * _MAX_SLIDER_STEPS
 
 
 def _digits(field: Field) -> int:
@@ -84,7 +139,7 @@ def _digits(field: Field) -> int:
     return max(0, -int(exponent)) if isinstance(exponent, int) else 0
 
 
-def _neat(value: float, field: Field) -> float:
+def _without_rounding_error(value: float, field: Field) -> float:
     """Without the dust of binary fractions: 0.1 x 3 is 0.3. What was typed more finely than the steps stays."""
     if value == int(value):
         return int(value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
 from comflowy_nb.layout.captions import write_value
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.status import StatusLine, status_line, time_text
 from comflowy_nb.services.base import Status
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.values import Setting
 
-__all__ = ["Entry", "EntryView", "Taken", "describe_changes"]
+__all__ = ["Entry", "EntryView", "FormRequest", "describe_changes"]
 
-THUMB_PX = 160
-_SHORT = 24  # characters of a value that changed
-_WORDS = {
+THUMBNAIL_PX = 160
+_MAX_VALUE_CHARS = 24  # characters of a value that changed
+_STATUS_TEXTS = {
     Status.SUBMITTING: "sending", Status.SUCCESS: "", Status.UNKNOWN: "unknown", Status.LOST: "lost",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
+class FormRequest:
     """What a press of Run is to send: `values` is what stood in every field, `given` those sent whatever they held."""
 
     settings: Sequence[Setting]
     values: Mapping[str, Any]
-    given: frozenset[str]
+    explicit: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Entry:
     """One run of a form."""
 
     submitted: Submitted
-    taken: Taken
+    request: FormRequest
     changed: str
     usual_s: float | None = None
     note: str | None = None
@@ -66,7 +66,7 @@ class Entry:
 
     @property
     def values(self) -> Mapping[str, Any]:
-        return self.taken.values
+        return self.request.values
 
     def line(self) -> StatusLine:
         """How it stands, for the status below the buttons."""
@@ -78,7 +78,7 @@ class Entry:
         """How it stands, for the filmstrip; the words are escaped there."""
         run = self.run
         line = self.line()
-        word = _WORDS.get(run.status, str(run.status))
+        word = _STATUS_TEXTS.get(run.status, str(run.status))
         if run.status is Status.SUCCESS and run.record.seconds is not None:
             word = "same" if self.submitted.how == "same" else time_text(run.record.seconds)
         progress = run.progress
@@ -169,7 +169,7 @@ def _small_address(source: Path | io.BytesIO) -> str | None:
             small = flatten(opened)
     except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no image
         return None
-    small.thumbnail((THUMB_PX, THUMB_PX))
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=78)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
@@ -212,4 +212,4 @@ def _same(one: Any, other: Any) -> bool:
 def _short(value: Any) -> str:
     text = value.name if isinstance(value, InputImage) else "nothing" if value is None else write_value(value)
     text = text or '""'
-    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"

@@ -1,33 +1,77 @@
-"""The reel of a form: its runs as they are sent, followed and shown, the newest last."""
+"""The history of a form: its runs as they are sent, followed and shown, the newest last."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
 
 from comflowy_nb.client import Submitted
 from comflowy_nb.errors import RunHeld, SettingsError
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.filmstrip import Filmstrip
-from comflowy_nb.notebook.form.outputs import InsideScreen
 from comflowy_nb.notebook.form.run_entries import Entry, EntryView, describe_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.display.views import Viewer
-    from comflowy_nb.notebook.form.outputs import Screen
-    from comflowy_nb.notebook.form.run_entries import Taken
+    from comflowy_nb.notebook.display.live import LiveUpdater
+    from comflowy_nb.notebook.form.run_entries import FormRequest
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["FormHistory"]
+__all__ = ["BelowScreen", "FormHistory", "Screen"]
 
-SHOWN_RUNS = 60  # in the filmstrip; the history has them all
+MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
+
+
+class Screen(Protocol):
+    """A place for one thing at a time."""
+
+    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None: ...
+
+    def show_widget(self, widget: Any) -> None: ...
+
+
+class InsideScreen:
+    """A box within the form."""
+
+    def __init__(self) -> None:
+        self.widget = widgets.VBox()
+        self.widget.add_class("cfy-screen")
+        self._image: Any = None
+
+    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
+        width = metadata["image/jpeg"]["width"]
+        if self._image is None:
+            self._image = widgets.Image(value=jpeg, format="jpeg", width=width)
+            self.widget.children = (self._image,)
+        else:
+            self._image.value, self._image.width = jpeg, str(width)
+        del data  # the words of it are in the status
+
+    def show_widget(self, widget: Any) -> None:
+        self.widget.children = (widget,)
+
+
+class BelowScreen:
+    """An output of the cell, empty at first, which is then only updated."""
+
+    def __init__(self) -> None:
+        from IPython.display import display  # noqa: PLC0415 - costs time at load
+
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
+        del jpeg  # it is in the data
+        self._handle.update(dict(data), metadata=dict(metadata), raw=True)
+
+    def show_widget(self, widget: Any) -> None:
+        data, metadata = widget.bundle()
+        self._handle.update(data, metadata=metadata, raw=True)
 
 
 class FormHistory:
@@ -35,7 +79,7 @@ class FormHistory:
 
     Parameters
     ----------
-    viewer
+    updater
         The thread that draws.
     names
         Field id -> what the form calls the field.
@@ -45,7 +89,7 @@ class FormHistory:
         Called with the tokens of the marked runs.
     fill_in
         Called with what stands in the fields, ahead of every press of a button.
-    grown
+    on_new_run
         Called when there is one more run.
     """
 
@@ -54,18 +98,18 @@ class FormHistory:
         client: Client,
         workflow: Workflow,
         *,
-        viewer: Viewer,
+        updater: LiveUpdater,
         names: Mapping[str, str],
         pick: Callable[[str], None],
         compare: Callable[[list[str]], None],
         fill_in: Callable[[Mapping[str, Any]], None],
-        grown: Callable[[], None],
+        on_new_run: Callable[[], None],
     ) -> None:
         self._client = client
         self._workflow = workflow
-        self._viewer = viewer
+        self._updater = updater
         self._names = names
-        self._grown = grown
+        self._on_new_run = on_new_run
         self._lock = threading.RLock()  # the view thread draws beside the callbacks
         self._entries: list[Entry] = []
         self._shown: Entry | None = None
@@ -94,7 +138,7 @@ class FormHistory:
 
     # -- sending and stopping -----------------------------------------------------------------------------------
 
-    def send(self, taken: Taken, *, fresh: bool) -> EntryView:
+    def send(self, request: FormRequest, *, fresh: bool) -> EntryView:
         """Send a run, and show it from now on, in the view that is returned.
 
         Raises
@@ -104,14 +148,14 @@ class FormHistory:
         """
         usual_s = self._client.usual_seconds(self._workflow)
         try:
-            submitted = self._client.submit(self._workflow, taken.settings, fresh=fresh)
+            submitted = self._client.submit(self._workflow, request.settings, fresh=fresh)
         except RunHeld as held:
-            self._add(Submitted(held.run, "held", {}), taken, usual_s)
+            self._add(Submitted(held.run, "held", {}), request, usual_s)
             raise
         except BaseException:
             self.status.value = ""
             raise
-        return self._add(submitted, taken, usual_s)
+        return self._add(submitted, request, usual_s)
 
     def stop(self) -> str | None:
         """Cancel the live runs, where the service can; a line where there is something to say."""
@@ -126,20 +170,20 @@ class FormHistory:
             self._draw(entry)
         return None
 
-    def _add(self, submitted: Submitted, taken: Taken, usual_s: float | None) -> EntryView:
+    def _add(self, submitted: Submitted, request: FormRequest, usual_s: float | None) -> EntryView:
         with self._lock:
             newest = self._entries[-1] if self._entries else None
             if newest is not None and newest.token == submitted.run.token:
                 changed = newest.changed  # the same once more, as by a double click of a slow hand
             else:
-                changed = describe_changes(self.used or None, taken.values, self._names)
-            entry = Entry(submitted, taken, changed, usual_s)
+                changed = describe_changes(self.used or None, request.values, self._names)
+            entry = Entry(submitted, request, changed, usual_s)
             # The same run once more takes the newest place.
             self._entries = [*(one for one in self._entries if one.token != entry.token), entry]
-            self._grown()  # before it is seen: whoever sees it may ask the form for it
+            self._on_new_run()  # before it is shown: an observer may read `Form.runs`
             self.show(entry)
         view = EntryView(entry, self._draw, self._finish)
-        self._viewer.follow(view)
+        self._updater.add(view)
         return view
 
     # -- showing ------------------------------------------------------------------------------------------------
@@ -191,7 +235,7 @@ class FormHistory:
                 return
             if not entry.run.status.is_live:
                 entry.note = None
-            items = [one.item() for one in self._entries[-SHOWN_RUNS:]]
+            items = [one.item() for one in self._entries[-MAX_SHOWN_RUNS:]]
             if items != self.strip.items:
                 self.strip.items = items
             preview = entry.new_preview()
@@ -207,7 +251,7 @@ class FormHistory:
             if self._is_closed:
                 return
             entry.thumb = thumb
-            kept = {one.token: one.thumb for one in self._entries[-SHOWN_RUNS:] if one.thumb}
+            kept = {one.token: one.thumb for one in self._entries[-MAX_SHOWN_RUNS:] if one.thumb}
             if kept != self.strip.thumbs:
                 self.strip.thumbs = kept
             self._draw(entry)
