@@ -11,7 +11,6 @@ import nbformat
 import pytest
 
 from comflowy_nb.cli import demo
-from comflowy_nb.cli.progress import ProgressReporter
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -172,7 +171,7 @@ def test_it_executes_in_an_empty_home(name, tmp_path, lent_home, monkeypatch, re
     for cell in code_cells(content):
         cell.outputs, cell.execution_count = [], None
     stream = io.StringIO()
-    teller = ProgressReporter(stream)
+    progress = demo.ProgressReporter(stream)
     if name == "comfyui":
         comfy = request.getfixturevalue("comfy")
         monkeypatch.setenv("COMFYUI_URL", comfy.url)
@@ -181,10 +180,10 @@ def test_it_executes_in_an_empty_home(name, tmp_path, lent_home, monkeypatch, re
         "XDG_CACHE_HOME": "",
         "XDG_DATA_HOME": "",
     }
-    demo.execute(content, work, environment, teller)
+    demo.execute(content, work, environment, progress)
     address = lent_home / "sandbox" / "address.json"
     key = json.loads(address.read_text())["key"] if address.exists() else "no key: the sandbox was not asked"
-    demo.await_end_of_sandbox(lent_home, teller)
+    demo.wait_for_sandbox_end(lent_home, progress)
     assert "still running" not in stream.getvalue()
 
     CHECKS[name](content)

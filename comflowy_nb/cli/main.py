@@ -87,7 +87,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"invalid port {text!r}: use a whole number from 0 to 65535")
     return int(text)
 
 

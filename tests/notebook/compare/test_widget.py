@@ -332,16 +332,6 @@ def test_in_a_terminal_it_prints_the_table_and_the_paths(sandbox, shell, monkeyp
     assert shown.last == []
 
 
-def test_references_are_completed(sandbox, shell):
-    from test_completion import offered
-
-    ref = run(sandbox, 1005).ref
-    assert ref in offered(shell, "%comflowy compare ")
-    assert ref in offered(shell, f"%comflowy compare {ref} ")
-    assert offered(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
-    assert "--save" in offered(shell, f"%comflowy compare {ref} ", "--")
-
-
 def test_help_says_how(sandbox):
     said = sandbox("%comflowy help compare").last[0]["text/plain"]
     assert "--save FILE.html" in said
