@@ -35,7 +35,7 @@ __all__ = [
 
 
 class RunList(list[Any]):
-    """Runs as a command gives them. In a cell that has shown them already it shows nothing more."""
+    """Runs that a command returns. A cell that has shown them does not show them again."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         super().__init__(runs)
@@ -72,7 +72,7 @@ def grid(
     image: int | None = None,
     page: int = 1,
 ) -> Grid:
-    """The labelled grid of a run, of several runs side by side, or of a sweep. Nothing is asked of a service.
+    """Return the labelled grid of a run, of several runs side by side, or of a sweep, without asking a service.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def grid(
     Raises
     ------
     RefError
-        If a name is no axis.
+        If a name is not an axis.
     """
     from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
@@ -169,9 +169,9 @@ def _show_form(session: Session, form: Any) -> None:
         print(repr(form))  # noqa: T201 - a terminal has no widgets
 
 
-# Module and name of a type, which is imported only when one is shown -> what an execution remembers of one that it
-# has drawn, and how one is drawn.
-_SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any], None]]] = {
+# Module and name of a type -> the key of a value that was shown, and the function that shows it. The module is imported
+# only when a value is shown.
+_FORMATTERS: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any], None]]] = {
     ("comflowy_nb.tracking.run", "Run"): (
         _token, lambda session, run: show_runs([run], in_kernel=session.in_kernel),
     ),
@@ -185,8 +185,8 @@ _SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any
 }  # fmt: skip
 
 
-class _Shower:
-    """Shows values of one type, each once in an execution."""
+class _Formatter:
+    """Formatter of one type; shows each value once in an execution."""
 
     def __init__(
         self,
@@ -197,13 +197,13 @@ class _Shower:
         draw: Callable[[Session, Any], None],
     ) -> None:
         self._session = session
-        self._place = module, name
+        self._module, self._name = module, name
         self._key = key
         self._draw = draw
 
     def __call__(self, value: Any) -> None:
-        session, (module, name) = self._session, self._place
-        # IPython keeps a printer under the class of the value, and every anywidget has a class of its own.
+        session, module, name = self._session, self._module, self._name
+        # IPython looks a formatter up by class, and every anywidget instance has its own class.
         session.shell.display_formatter.ipython_display_formatter.for_type(getattr(sys.modules[module], name), self)
         if self._key(value) not in session.drawn:
             session.drawn.add(self._key(value))
@@ -213,10 +213,10 @@ class _Shower:
 
 
 def register_formatters(session: Session) -> None:
-    """Tell IPython how to show what the magic and the Python API give."""
+    """Register the formatters of runs, sweeps, comparisons and forms."""
     formatter = session.shell.display_formatter.ipython_display_formatter
-    for (module, name), (key, draw) in _SHOWN.items():
-        formatter.for_type_by_name(module, name, _Shower(session, module, name, key, draw))
+    for (module, name), (key, draw) in _FORMATTERS.items():
+        formatter.for_type_by_name(module, name, _Formatter(session, module, name, key, draw))
 
     def show_list(runs: RunList) -> None:
         if runs.token not in session.drawn and runs:
@@ -228,10 +228,10 @@ def register_formatters(session: Session) -> None:
 
 
 def unregister_formatters(shell: InteractiveShell) -> None:
-    """Back to IPython's own ways."""
+    """Remove the formatters."""
     formatter = shell.display_formatter.ipython_display_formatter
-    for module, name in _SHOWN:
+    for module, name in _FORMATTERS:
         formatter.deferred_printers.pop((module, name), None)
-    for cls in [cls for cls, printer in formatter.type_printers.items() if isinstance(printer, _Shower)]:
+    for cls in [cls for cls, printer in formatter.type_printers.items() if isinstance(printer, _Formatter)]:
         formatter.type_printers.pop(cls)
     formatter.pop(RunList, None)

@@ -23,7 +23,7 @@ __all__ = ["Phrase", "StatusLine", "Tone", "day", "plain_line", "status_line", "
 
 Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
 
-Phrase = tuple[tuple[str, Tone], ...]  # some words, each in a tone
+Phrase = tuple[tuple[str, Tone], ...]
 
 # A state has a dot in its colour; the words keep the page's own colour, which can be read on white and on black.
 _DOTS: Mapping[Tone, str] = {
@@ -80,18 +80,18 @@ def status_line(
     usual_s: float | None = None,
     note: str | None = None,
 ) -> StatusLine:
-    """What to say about a run now.
+    """Return the status of a run.
 
     Parameters
     ----------
     how
-        What became of the request: `new`, `same`, `joined`, `ended`, or `shown` where there was none.
+        How the request was handled: `new`, `same`, `joined` or `ended`; `shown` if there was none.
     drawn
-        Field id -> seed drawn for this run.
+        Field id -> seed generated for this run.
     usual_s
-        How long such a run usually takes, in seconds.
+        How long a run of this workflow usually takes, in seconds.
     note
-        A last phrase of the view's own, such as what an interrupt did.
+        A text for the end of the line, such as the effect of an interrupt.
     """
     record = run.record
     phrases: list[Phrase]
@@ -129,7 +129,9 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], floa
     if progress and progress.nodes_total and record.status is Status.RUNNING:
         phrases.append(((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"),))
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
-    if how == "shown" or elapsed_s < time.time() - record.created_at - 60:  # taken up again: it is older than we know
+    if (
+        how == "shown" or elapsed_s < time.time() - record.created_at - 60
+    ):  # resumed: it was created before this process saw it
         elapsed_s = max(elapsed_s, time.time() - record.created_at)
     took: Phrase = ((time_text(elapsed_s), "plain"),)
     if usual_s is not None:
@@ -170,7 +172,7 @@ def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
     if status.is_held:
         phrases.append(((way_on(run), "muted"),))
     if status is not Status.SUCCESS:
-        phrases += _made_before(record)
+        phrases += _partial_images(record)
     if how == "ended":
         phrases.append((("nothing sent; --retry failed runs it again", "muted"),))
     if record.remark:
@@ -179,12 +181,12 @@ def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
 
 
 def plain_line(run: Run) -> str:
-    """One line about a run, for a list."""
+    """Return one line about a run, for a list."""
     return status_line(run, how="shown").text
 
 
 def time_text(seconds: float, *, roughly: bool = False) -> str:
-    """Seconds for a person: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
+    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
     if seconds < 9.95 and not (roughly and seconds >= 1):
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -196,7 +198,7 @@ def time_text(seconds: float, *, roughly: bool = False) -> str:
 
 
 def day(seconds: float) -> str:
-    """A moment for a person: `14:03` today, else `12 Oct`, with the year where it is another."""
+    """Format a time: `14:03` today, else `12 Oct`, with the year if it is not this year."""
     then, now = datetime.fromtimestamp(seconds).astimezone(), datetime.now().astimezone()
     if then.date() == now.date():
         return f"{then:%H:%M}"
@@ -210,9 +212,9 @@ def _who(record: RunRecord) -> Phrase:
 
 
 def _when(record: RunRecord) -> str:
-    """The day of a run that was not today's, else nothing."""
-    moment = record.finished_at or record.created_at
-    written = day(moment)
+    """Return the day of a run, empty if it was today."""
+    seconds = record.finished_at or record.created_at
+    written = day(seconds)
     return "" if ":" in written else written
 
 
@@ -244,8 +246,8 @@ def _seeds(drawn: Mapping[str, int]) -> list[Phrase]:
     return [((", ".join(f"{key} {value}" for key, value in drawn.items()) + " (drawn)", "plain"),)]
 
 
-def _made_before(record: RunRecord) -> list[Phrase]:
-    """What is here, owed or wanting of what a run had made before it broke off."""
+def _partial_images(record: RunRecord) -> list[Phrase]:
+    """Return which images of a failed or cancelled run are downloaded, pending or missing."""
     phrases = _images(record)
     if any(output.state == "kept" for output in record.outputs):
         phrases.insert(0, (("what it had made is here", "muted"),))
@@ -253,7 +255,7 @@ def _made_before(record: RunRecord) -> list[Phrase]:
 
 
 def _images(record: RunRecord) -> list[Phrase]:
-    """What is owed or wanting of the images; nothing where all are there."""
+    """Return which images are pending or missing; empty if all are downloaded."""
     total = len(record.outputs)
     expected = sum(output.state == "expected" for output in record.outputs)
     missing = [image for image in record.images if image.state == "missing"]
@@ -264,8 +266,8 @@ def _images(record: RunRecord) -> list[Phrase]:
         return [(("no images came", "odd"),)]
     phrases: list[Phrase] = []
     if missing:
-        told = _named(record, missing, "missing")
-        phrases.append(((f"{told};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted")))
+        text = _named(record, missing, "missing")
+        phrases.append(((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted")))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         phrases.append(((_named(record, undecoded, "kept, without a thumbnail"), "odd"),))
@@ -273,7 +275,7 @@ def _images(record: RunRecord) -> list[Phrase]:
 
 
 def _named(record: RunRecord, images: Sequence[ImageRecord], how: str) -> str:
-    """The first of these images, how they are, and why the first is so: `r1[0] is missing: REASON`."""
+    """Return the first of these images, their state, and the reason of the first: `r1[0] is missing: REASON`."""
     names = ", ".join(f"{record.ref}[{image.index}]" for image in images[:3])
     verb = "is" if len(images) == 1 else "are"
     why = f": {images[0].error}" if images[0].error else ""

@@ -1,6 +1,6 @@
-"""What stands for a field in a form: texts, choices and switches; numbers, seeds and images have rooms of their own.
+"""Controls for the fields of a form: the base class, texts, choices and switches.
 
-A control never corrects what was typed: a value that can't be sent stays as it stands, with the reason beneath it.
+A control never corrects what was typed: an invalid value stays, with the reason below it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Control(ABC):
     Parameters
     ----------
     label
-        What stands above it.
+        The text above it.
     note
-        What is written below it, whatever it holds.
+        A text below it.
     """
 
-    is_wide = False  # takes a line of its own
+    is_wide = False  # takes a whole line
 
     def __init__(self, field: Field, label: str, *, note: str = "") -> None:
         self.field = field
@@ -68,17 +68,17 @@ class Control(ABC):
         if self.is_wide:
             self.widget.add_class("cfy-wide")
 
-    # -- what a kind of control says of itself ------------------------------------------------------------------
+    # -- what subclasses define ---------------------------------------------------------------------------------
 
     @abstractmethod
     def _make(self) -> Any:
-        """The widget that is typed into."""
+        """Create the widget for the value."""
 
     def _parts(self) -> list[Any]:
         return [self.input]
 
     def _read(self) -> Any:
-        """What stands there, as it would be sent."""
+        """Return the value as it would be sent."""
         return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
@@ -86,20 +86,20 @@ class Control(ABC):
 
     @property
     def image(self) -> InputImage | None:
-        """The image that stands there, if it is one of a person's own."""
+        """The image, if it is the user's own file or image."""
         return None
 
     # -- for the form -------------------------------------------------------------------------------------------
 
     def read(self) -> Any:
-        """What stands there, as it would be sent; the reason why not stands beneath it.
+        """Return the value as it would be sent, and show the problem with it, if any.
 
-        The workflow's own value is sent whatever it is; the reason why it does not fit stands there all the same.
+        The workflow's own value is returned even if it is invalid.
 
         Raises
         ------
         FieldError
-            If it can't be sent.
+            If the value is invalid.
         """
         try:
             value = self._read()
@@ -107,25 +107,25 @@ class Control(ABC):
             self._show_problem(str(error))
             raise
         why = self.field.problem(value)
-        self._show_problem(None if why is None else f"{why}; it is the workflow's own value, and sent as it is")
+        self._show_problem(None if why is None else f"{why}; it is the workflow's own value and is sent unchanged")
         return value
 
     def show(self, value: Any) -> None:
-        """Put a value there, whether it can be sent or not.
+        """Show a value, valid or not.
 
         Raises
         ------
         FieldError
-            If the control has no place for such a value.
+            If the control can't show such a value.
         """
         try:
             self._show(value)
-        except (TypeError, ValueError, traitlets.TraitError) as error:  # a text where a number should be
+        except (TypeError, ValueError, traitlets.TraitError) as error:  # such as a text for a number
             self.field.check(value)
-            raise FieldError(f"{self.field.where}: {text_of(value)} can't stand in this form") from error
+            raise FieldError(f"{self.field.where}: {text_of(value)} can't be shown in this form") from error
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Call at every change by a person or by `show`."""
+        """Call `changed` at every change by the user or by `show`."""
         self._changed = changed
         for part in self.parts:
             part.observe(self._on_change, names="value")
@@ -148,7 +148,7 @@ class Control(ABC):
         if why == self.problem:
             return
         self.problem = why
-        # The field's place is plain here: what stands before the first colon says it.
+        # The name of the field is shown above it.
         text = "" if why is None else why.removeprefix(f"{self.field.where}: ")
         self._problem_html.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
         self._problem_html.layout.display = "" if text else "none"
@@ -162,7 +162,7 @@ class Control(ABC):
 
 
 class TextControl(Control):
-    """A STRING, or a value that has no other control: a text there means what it means on a line."""
+    """A STRING, or a value without another control, read as on a line."""
 
     @property
     def is_long(self) -> bool:
@@ -181,7 +181,7 @@ class TextControl(Control):
     def _read(self) -> Any:
         text, default = str(self.input.value), self.field.default
         if default is not None and text == text_of(default):
-            return default  # as the workflow holds it: 5 stays a number where a text is meant
+            return default  # with its type in the workflow: 5 stays a number
         return self.field.check(text) if self.field.type is FieldType.STRING else self.field.read(text)
 
     def _show(self, value: Any) -> None:
@@ -189,10 +189,10 @@ class TextControl(Control):
 
 
 class ChoiceControl(Control):
-    """A dropdown; without a choice where the value to begin with is none of the options."""
+    """A dropdown, without a choice if the first value is not one of the options."""
 
-    _reason: str | None = None  # why what was to stand there can't
-    _graph_value: Any = None  # the graph's value that is none of the options, while nothing is chosen
+    _reason: str | None = None  # why the value to show is invalid
+    _graph_value: Any = None  # the graph's value that is not an option, while nothing is chosen
     keeps_graph_value = False  # whether such a value is sent: a service that knows a workflow by its id rejects it
 
     @property
@@ -205,7 +205,7 @@ class ChoiceControl(Control):
         return widgets.Dropdown(**self._options(options=list(zip(words, options, strict=True)), value=None))
 
     def label(self, labels: Sequence[str]) -> None:
-        """Words to show in the place of the options."""
+        """Show these labels instead of the options."""
         self.input.options = list(zip(labels, self.field.options, strict=True))
 
     def _read(self) -> Any:
@@ -249,7 +249,7 @@ class SelectionControl(ChoiceControl):
 
 
 class SearchControl(Control):
-    """Many options: typed, with those that match below."""
+    """Many options: a search box with the matching options below it."""
 
     is_wide = True
 
@@ -289,7 +289,7 @@ def _notes(note: str) -> list[Any]:
 
 
 def tooltip_of(field: Field) -> str:
-    """More about a field than fits above it: its id, its range, its description."""
+    """Return the id, the range and the description of a field."""
     low, high = (
         None if end is None else f"{end:g}" if abs(end) < MAX_EXACT_INT else f"{end}" for end in (field.min, field.max)
     )

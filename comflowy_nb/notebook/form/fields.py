@@ -1,4 +1,4 @@
-"""The fields of a form as widgets, in groups by node, with a box to find one where there are many."""
+"""The fields of a form as widgets, in groups by node, with a search box if there are many."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from comflowy_nb.notebook.form.number_controls import (
     NumberControl,
     SeedControl,
     SliderControl,
-    has_few_places,
+    fits_slider,
 )
 from comflowy_nb.workflow.fields import FieldType, split_id
 from comflowy_nb.workflow.images import InputImage
@@ -62,16 +62,16 @@ class Group:
 
 
 class FormBody:
-    """Field by field: what stands there, and whether it is sent.
+    """The controls of all fields: their values, their problems, and which are sent.
 
     Parameters
     ----------
     changed
         Called after every change of a field.
     has_graph
-        Whether the workflow is a graph, whose values are sent as they are unless they are changed.
+        Whether the workflow is a graph, whose values are sent unchanged even if they are invalid.
     open_run
-        Gives the image that a reference names.
+        Returns the image that a reference names.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FormBody:
         self._open_run = open_run
         self._fields = {one.field.id: one for one in fields}
         self._controls: dict[str, Control] = {}
-        self._values: dict[str, Any] = {}  # of those that can be sent
+        self._values: dict[str, Any] = {}  # the valid ones
         self._problems: dict[str, str] = {}
         self.explicit = {key for key, one in self._fields.items() if one.is_explicit}
         self.names = {
@@ -97,7 +97,7 @@ class FormBody:
         }
         self._groups = [self._make_group(one) for one in _group(fields)]
         self._first_state: dict[str, Any] = {}
-        self._unfit: set[str] = set()  # whose default can't be sent
+        self._invalid_defaults: set[str] = set()  # ids of fields with an invalid default
         for key, one in self._fields.items():
             self._initialise(key, one)
         groups = widgets.Box([box for box, _ in self._groups])
@@ -122,20 +122,20 @@ class FormBody:
         ]
 
     def state(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """The values that can be sent by field id, and why others can't; of fields that would be sent alone.
+        """Return the valid values, and the problems of the fields that would be sent, by field id.
 
-        With them the reasons why values of the workflow's own do not fit, which are sent all the same.
+        The problems include those of the workflow's own values, which are sent nevertheless.
         """
-        told = {*self.sent, *self._values, *self._unfit}
-        return dict(self._values), {key: why for key, why in self._problems.items() if key in told}
+        reported = {*self.sent, *self._values, *self._invalid_defaults}
+        return dict(self._values), {key: why for key, why in self._problems.items() if key in reported}
 
     def read(self) -> dict[str, Any]:
-        """What stands in every field.
+        """Return the values of all fields.
 
         Raises
         ------
         FieldError
-            For all fields that would be sent and can't be.
+            With the problems of all fields that would be sent and are invalid.
         """
         for key in self._controls:
             self._read(key)
@@ -146,11 +146,11 @@ class FormBody:
         return values
 
     def snapshot(self) -> tuple[Any, ...]:
-        """What tells whether anything changed."""
+        """Return a value that changes with every change of a field."""
         return tuple(self._input_state(key) for key in self._controls)
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Node, name and value of each field, for a page without widgets."""
+        """Return node, name and value of each field, for the static output."""
         return [
             (self._title(one.field.id), self.names[key], self._value_text(key)) for key, one in self._fields.items()
         ]
@@ -158,12 +158,12 @@ class FormBody:
     # -- setting ------------------------------------------------------------------------------------------------
 
     def show(self, field_id: str, value: Any) -> None:
-        """Put a value into a field.
+        """Set a field.
 
         Raises
         ------
         FieldError
-            If the form has no such field, or no place for the value.
+            If the form has no such field, or its control can't show the value.
         """
         if field_id not in self._controls:
             raise FieldError(f"this form has no field {field_id}")
@@ -172,24 +172,24 @@ class FormBody:
 
     @property
     def model_ids(self) -> list[str]:
-        """Of the widgets that are filled in."""
+        """Model ids of the widgets that are filled in."""
         return list(self._inputs())
 
     def fill_in(self, values: Mapping[str, Any]) -> None:
-        """What stands in the fields in the browser: model id -> value, or the index of an option."""
+        """Set the fields to their state in the browser: model id -> value, or the index of an option."""
         inputs = self._inputs()
         for model_id, value in values.items():
             part = inputs.get(model_id)
             name = "index" if part is not None and part.has_trait("index") else "value"
             if part is not None and getattr(part, name) != value:
-                with suppress(traitlets.TraitError):  # no such option: it stays as it is
+                with suppress(traitlets.TraitError):  # an unknown option: leave it unchanged
                     setattr(part, name, value)
 
     def _inputs(self) -> dict[str, Any]:
         return {part.model_id: part for control in self._controls.values() for part in control.parts}
 
     def restore(self, values: Mapping[str, Any], explicit: frozenset[str]) -> None:
-        """What stood in every field once."""
+        """Restore the values of an earlier run."""
         self.explicit = set(explicit)
         for key, value in values.items():
             if key in self._controls and self._values.get(key) != value:
@@ -197,12 +197,12 @@ class FormBody:
                 self._read(key)
 
     def advance_seeds(self, used: Mapping[str, Any], workflow: Workflow) -> None:
-        """Draw or count the seeds that are to change for the next run; `used` are the values of the run before."""
+        """Generate or count the seeds of the next run; `used` are the values of the run before."""
         for key, control in self._controls.items():
             if isinstance(control, SeedControl):
                 was_used = key in used and used[key] == self._values.get(key)
                 field = workflow.fields.get(key) or control.field
-                control.advance(was_used=was_used, draw=lambda field=field, key=key: generate_seed(field, key))
+                control.advance(was_used=was_used, generate=lambda field=field, key=key: generate_seed(field, key))
                 self._read(key)
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class FormBody:
         if self._search is not None:
             self._search.unobserve_all()
 
-    # -- within -------------------------------------------------------------------------------------------------
+    # -- building -----------------------------------------------------------------------------------------------
 
     def _make_group(self, one: Group) -> tuple[Any, str]:
         members = []
@@ -242,7 +242,7 @@ class FormBody:
         try:
             control = _control_for(field, label, values)
         except Exception as error:  # noqa: BLE001 - one description that no control can use must not take the form
-            return TextControl(field, label, note=f"its description can't be used ({error}): any value is typed here")
+            return TextControl(field, label, note=f"can't use its description ({error}): type any value")
         if isinstance(control, ChoiceControl):
             control.keeps_graph_value = self._has_graph
             if one.labels:
@@ -250,15 +250,15 @@ class FormBody:
         return control
 
     def _initialise(self, key: str, one: FormField) -> None:
-        """Let a field begin with its value, or with the default where that has no place."""
+        """Set the first value of a field, or the default if its control can't show that."""
         control = self._controls[key]
         default = one.field.default
         if default is not None and not self._try(control, default):
-            self._unfit.add(key)
+            self._invalid_defaults.add(key)
         self._first_state[key] = self._input_state(key)
         if one.value is not None and one.value is not default:
             self._try(control, one.value)
-            self._unfit.discard(key)
+            self._invalid_defaults.discard(key)
         if isinstance(control, SeedControl):
             control.mode.value = one.seed_mode
             self._first_state[key] = (*self._first_state[key][:1], "fixed")
@@ -266,7 +266,7 @@ class FormBody:
 
     @staticmethod
     def _try(control: Control, value: Any) -> bool:
-        """Put a value there if there is a place for it; else the field stays empty, and reading it says why."""
+        """Show a value if the control can; else the field stays empty, and reading it raises."""
         try:
             control.show(value)
         except FieldError:
@@ -288,7 +288,7 @@ class FormBody:
             self._problems[key] = control.problem
 
     def _input_state(self, key: str) -> tuple[Any, ...]:
-        """What stands in a field, as the widgets have it."""
+        """Return the state of a field's widgets."""
         control = self._controls[key]
         if control.image is not None:
             return (control.image.content_sha256,)
@@ -311,7 +311,7 @@ class FormBody:
 
 
 def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
-    """The control that suits a field and has a place for these values; images and seeds have their own elsewhere.
+    """Return a control that suits a field and can show these values; images and seeds are handled before.
 
     A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
     one that may be larger than the browser's numbers are exact is typed as digits; any other has a box. A graph may
@@ -331,14 +331,14 @@ def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
         case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > MAX_EXACT_INT:
             return DigitsControl(field, label, note=note)
         case FieldType.INT | FieldType.FLOAT if are_numbers:
-            return (SliderControl if has_few_places(field, values) else NumberControl)(field, label, note=note)
+            return (SliderControl if fits_slider(field, values) else NumberControl)(field, label, note=note)
         case FieldType.UNKNOWN if are_numbers and field.default is not None:
             return NumberControl(field, label, note=note)
     return TextControl(field, label, note=note)
 
 
 def _unused(field: Field) -> str:
-    """What the service describes in a way that makes no sense. A range without an end makes sense."""
+    """Return a note about a description that can't be used. An infinite range is usable."""
     odd = [
         f"{name} {shown(value)}"
         for name in ("min", "max", "step", "default", "options")
@@ -348,14 +348,14 @@ def _unused(field: Field) -> str:
 
 
 def _has_number(value: object) -> bool:
-    """Whether a value is a number that the browser's own number boxes hold exactly."""
+    """Return True for a number that the browser's number boxes hold exactly."""
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INT
 
 
 def _group(fields: Iterable[FormField]) -> list[Group]:
-    """By node: those with long texts first, then those with a seed, then the others, else in their order."""
+    """Group by node: nodes with long texts first, then images, seeds and the others."""
     by_node: dict[str, list[FormField]] = {}
     for one in fields:
         by_node.setdefault(split_id(one.field.id)[0], []).append(one)
@@ -378,7 +378,7 @@ def _title(members: Sequence[FormField]) -> str:
 
 
 def _rank(members: Sequence[FormField]) -> int:
-    """What people change most comes first."""
+    """Return the position of a group: what users change most comes first."""
     if any(one.field.multiline for one in members):
         return 0
     if any(one.field.type is FieldType.IMAGEUPLOAD for one in members):

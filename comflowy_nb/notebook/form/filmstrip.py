@@ -1,4 +1,4 @@
-"""Filmstrip: the runs of a form as thumbnails, to be gone back to, and to be marked for a comparison."""
+"""The widget `Filmstrip`: the runs of a form as thumbnails, to return to and to mark for a comparison."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     compare
         Called with the tokens of the marked runs, in the order of the strip.
     fill_in
-        Called before every press of a button with what stands in the fields: model id -> value, or index of an option.
+        Called before every press of a button with the state of the fields: model id -> value, or index of an option.
     """
 
     _esm = SCRIPT  # as text: a path would keep a signal that holds every instance (anywidget issue 929)
     _css = STYLE
 
     items = traitlets.List().tag(sync=True)
-    """A run each: token, ref, status, words about it, what changed, how far it is (0 to 1, or None)."""
+    """For each run: token, ref, status, text, changes, progress (0 to 1, or None)."""
     thumbs = traitlets.Dict().tag(sync=True)
     """Token -> a small JPEG as a data address. Apart from `items`, which change several times a second."""
     preview = traitlets.Dict().tag(sync=True)
-    """How the image of one running run looks so far: its token and a data address."""
+    """The unfinished image of one run: its token and a data URL."""
     shown = traitlets.Unicode("").tag(sync=True)
     """Token of the run whose images are shown."""
     marked = traitlets.List().tag(sync=True)
@@ -75,7 +75,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
         match message:
             case {"pick": str(token)}:
                 self._pick(token)
-            case {"compare": [*marked]}:  # with the message: a mark just made may come behind it
+            case {"compare": [*marked]}:  # from the message: the trait `marked` may arrive later
                 self._compare([item["token"] for item in self.items if item["token"] in marked])
             case {"values": dict(values)}:
                 self._fill_in(values)

@@ -1,4 +1,4 @@
-"""Form: the fields of a workflow to be filled in, run, looked at and gone back to."""
+"""The widget `Form`: fill in the fields of a workflow, run it, and return to earlier runs."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ if TYPE_CHECKING:
 
 __all__ = ["Form"]
 
-DOUBLE_CLICK_S = 0.5  # a second click so soon, nothing changed, is no second wish
+DOUBLE_CLICK_S = 0.5  # a second click within this time, with nothing changed, is ignored
 
 
 class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by mypy here
-    """A widget with the fields of a workflow. `comflowy_nb.form` and `%comflowy form` make one.
+    """A widget with the fields of a workflow. Created by `comflowy_nb.form` and `%comflowy form`.
 
-    It fits in other layouts, and `close` frees it. Displayed by itself in a cell its images come below it, where they
-    stay in the saved notebook; within another layout they are in it.
+    Displayed by itself, its images are shown below it, where the saved notebook keeps them; within another layout they
+    are shown inside the form. `close` frees its widgets.
 
     Parameters
     ----------
     fields
-        What to fill in, in order, each with the value to begin with.
+        The fields in order, with their first values.
     updater
         The thread that draws.
     """
 
     params = traitlets.Dict(read_only=True)
-    """Field id -> value, as Run would send them; without the fields that can't be sent as they stand."""
+    """Field id -> value, as Run would send them, without invalid values."""
     problems = traitlets.Dict(read_only=True)
-    """Field id -> why its value does not fit. Only the workflow's own values are sent all the same."""
+    """Field id -> why its value is invalid. Only the workflow's own values are sent even if invalid."""
     runs = traitlets.Tuple(read_only=True)
     """The runs of this form, oldest first."""
 
     def __init__(
         self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, updater: LiveUpdater
     ) -> None:
-        self._is_closed = True  # until it is complete: a widget that is dropped closes itself
+        self._is_closed = True  # until `__init__` ends: a widget that is freed closes itself
         self.client = client
         self.workflow = workflow
-        self._request_lock = threading.RLock()  # a kernel may bring callbacks on several threads
+        self._request_lock = threading.RLock()  # a kernel may run callbacks on several threads
         self._work = Scheduler("comflowy-form", workers=1)  # sends in the order of the clicks
-        self._unsent: list[FormRequest] = []  # and not sent yet
+        self._unsent: list[FormRequest] = []  # not submitted yet
         self._last_click_s = float("-inf")
         self._last_click_state: object = None
         self._body = FormBody(
@@ -102,25 +102,25 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     @property
     def token(self) -> str:
-        """What an execution remembers of a form it has drawn."""
+        """The key by which an execution knows that it has drawn this form."""
         return f"form {id(self)}"
 
-    # -- what a person or a script does -------------------------------------------------------------------------
+    # -- for users and scripts ----------------------------------------------------------------------------------
 
     def run(self, *, wait: bool = False, fresh: bool = False) -> Run:
-        """Send what stands in the form; status and images come into the form.
+        """Submit a run with the values in the form; the form shows its status and images.
 
         Parameters
         ----------
         wait
-            Whether to return only when it has ended and its images are drawn. An interrupt only stops waiting.
+            Wait until the run is settled and its images are drawn. An interrupt only stops waiting.
         fresh
-            Send it although there is a success.
+            Run it although an identical run has succeeded.
 
         Raises
         ------
         FieldError
-            If a field can't be sent as it stands.
+            If a field has an invalid value.
         ComflowyError
             As `Client.submit`.
         """
@@ -130,12 +130,12 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         return view.run
 
     def set(self, params: Mapping[str, Any]) -> None:
-        """Put values into fields, by id, name or alias: `form.set({"cfg": 7})`.
+        """Set fields by id, name or alias: `form.set({"cfg": 7})`.
 
         Raises
         ------
         FieldError
-            For all names and values that the form has no place for; the others are set.
+            With all unknown names and invalid values; the others are set.
         """
         problems: list[str] = []
         for key, value in params.items():
@@ -149,24 +149,24 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             raise FieldError(*problems)
 
     def cell(self) -> str:
-        """The `%%comflowy run` cell that sends what stands in the form.
+        """Return the `%%comflowy run` cell that submits the values in the form.
 
         Raises
         ------
         FieldError
-            If a field can't be sent as it stands.
+            If a field has an invalid value.
         """
         values = self._body.read()
         return write_cell(self.workflow, {key: values[key] for key in self._body.sent})
 
     def stop(self) -> None:
-        """Cancel the live runs of this form; where the service can't, the form says so."""
-        said = self._history.stop()
-        if said is not None:
-            self._history.say(said)
+        """Cancel the runs of this form that are in progress; the form says so if the service can't."""
+        message = self._history.stop()
+        if message is not None:
+            self._history.say(message)
 
     def go_back(self, run: Run | str) -> None:
-        """Put the values of an earlier run of this form back, and show its images."""
+        """Restore the values of an earlier run of this form, and show its images."""
         entry = self._history.find(run if isinstance(run, str) else run.token)
         if entry is None:
             return
@@ -176,11 +176,11 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._history.show(entry)
 
     def show_on(self, images: Screen, compared: Screen) -> None:
-        """Let images and comparisons come there instead of into the form itself."""
+        """Show images and comparisons there instead of inside the form."""
         self._history.show_on(images, compared)
 
     def close(self) -> None:
-        """Free its widgets and stop its thread; runs go on, and the history has them."""
+        """Free the widgets and stop the thread of this form. Its runs continue."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -192,22 +192,22 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
                 part.close()
         super().close()
 
-    # -- what the buttons do: little, on whatever thread they are told ------------------------------------------
+    # -- callbacks of the widgets, on any thread ----------------------------------------------------------------
 
     def _make_buttons(self) -> Any:
         run = self._run_button = widgets.Button(
-            description="Run", button_style="primary", tooltip="send what stands here"
+            description="Run", button_style="primary", tooltip="run with these values"
         )
-        copy = widgets.Button(description="Copy as cell", tooltip="the cell that sends what stands here")
+        copy = widgets.Button(description="Copy as cell", tooltip="copy the cell that runs these values")
         self._fresh = widgets.Checkbox(
             description="run anew",
             indent=False,
-            **{TOOLTIP: "send it although a success for exactly these values is there"},
+            **{TOOLTIP: "run it although these values have succeeded before"},
         )
         stop = self._history.stop_button
-        run.on_click(lambda _: self._do(self._on_run))
-        stop.on_click(lambda _: self._do(self.stop))
-        copy.on_click(lambda _: self._do(lambda: self._history.strip.copy(self.cell())))
+        run.on_click(lambda _: self._run_callback(self._on_run))
+        stop.on_click(lambda _: self._run_callback(self.stop))
+        copy.on_click(lambda _: self._run_callback(lambda: self._history.strip.copy(self.cell())))
         buttons = widgets.HBox([run, stop, copy, self._fresh])
         buttons.add_class("cfy-buttons")
         return buttons
@@ -221,18 +221,18 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
                 return
             fresh = bool(self._fresh.value)
             request = self._read_request()
-            self._last_click_state = self._body.snapshot()  # with the seed that was drawn for this run
+            self._last_click_state = self._body.snapshot()  # with the seed of this run
         self._history.say("sending ...")
-        self._work.soon(lambda: self._do(lambda: self._submit(request, fresh=fresh)))
+        self._work.soon(lambda: self._run_callback(lambda: self._submit(request, fresh=fresh)))
 
     def _on_pick(self, token: str) -> None:
-        self._do(lambda: self.go_back(token))
+        self._run_callback(lambda: self.go_back(token))
 
     def _on_compare(self, tokens: list[str]) -> None:
-        self._work.soon(lambda: self._do(lambda: self._history.compare(tokens)))
+        self._work.soon(lambda: self._run_callback(lambda: self._history.compare(tokens)))
 
-    def _do(self, action: Callable[[], object]) -> None:
-        """Do what a callback is for; what goes wrong is said in the form, since nobody reads a callback's traceback."""
+    def _run_callback(self, action: Callable[[], object]) -> None:
+        """Run a callback and show errors in the form: a callback's traceback would go to the log."""
         if self._is_closed:
             return
         try:
@@ -243,10 +243,10 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         except Exception as error:  # noqa: BLE001 - as above
             self._show_problem(f"{type(error).__name__}: {error}")
 
-    # -- within -------------------------------------------------------------------------------------------------
+    # -- submitting ---------------------------------------------------------------------------------------------
 
     def _read_request(self) -> FormRequest:
-        """What is to be sent now."""
+        """Return what Run submits now, with new seeds."""
         with self._request_lock:
             newest = self._unsent[-1].values if self._unsent else self._history.used
             self._body.advance_seeds(newest, self.workflow)
@@ -274,10 +274,10 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._problem.value = f'<span role="alert">{text}</span>' if text else ""
         self._problem.layout.display = "" if text else "none"
 
-    # -- elsewhere than in the browser --------------------------------------------------------------------------
+    # -- static output ------------------------------------------------------------------------------------------
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Data and metadata for a notebook: the widget, and beside it what stands in the form, as text and as HTML."""
+        """Return data and metadata for a notebook: the widget, and its values as text and HTML."""
         return {**view_of(self), **_static_form(self.workflow.name, self._body.rows())}, {}
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
@@ -291,14 +291,14 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
 
 def _descendants(part: Any) -> list[Any]:
-    """A widget, its layout and style, and all its children's, the innermost first."""
+    """Return a widget, its layout and style, and those of all its children, the innermost first."""
     found = [inner for child in getattr(part, "children", ()) for inner in _descendants(child)]
     own = [getattr(part, name, None) for name in ("style", "layout")]
     return [*found, *(one for one in own if isinstance(one, widgets.Widget)), part]
 
 
 def _static_form(name: str, rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
-    """The bundle of a form.
+    """Return the values of a form as text and as a table.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The image of a form: a file of one's own, an earlier run's, an address, or one the service has."""
+"""Control for an image: the user's file, an earlier run's image, an address, or an image of the service."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ImageControl(Control):
     Parameters
     ----------
     can_upload
-        Whether the service takes images; else an address is asked for.
+        Whether the service accepts uploads; else only an address can be typed.
     open_run
-        Gives the image that a reference names.
+        Returns the image that a reference names.
     """
 
     is_wide = True
@@ -42,7 +42,7 @@ class ImageControl(Control):
         self._can_upload = can_upload
         self._open_run = open_run
         self._image: InputImage | None = None
-        self._word: str | None = None  # what stands in the box for it
+        self._word: str | None = None  # the text in the box for it
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
         self._preview.add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
@@ -75,7 +75,7 @@ class ImageControl(Control):
         if self.image is not None:
             return self.image
         if not text:
-            raise FieldError(f"{self.field.where}: no image is given")
+            raise FieldError(f"{self.field.where}: give an image")
         kind, _, rest = text.partition(":")
         is_own = bool(rest) and kind in {"file", "run"}
         if is_own and not self._can_upload:
@@ -98,7 +98,7 @@ class ImageControl(Control):
         self.input.value = image.name
 
     def _on_upload(self, _: Any) -> None:
-        """Keep what was chosen here alone: in the widget's state it would be saved with the notebook."""
+        """Move the file out of the widget, whose state would be saved with the notebook."""
         chosen = take_upload(self._chooser)
         if chosen is None:
             return
@@ -130,7 +130,7 @@ class ImageControl(Control):
 
 
 def _small(content: bytes) -> bytes | None:
-    """A JPEG of it, small; None if it can't be decoded here: it is sent all the same."""
+    """Return a small JPEG of an image; None if it can't be decoded here, which does not prevent sending it."""
     from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:

@@ -1,4 +1,4 @@
-"""Numbers in a form: a box, a slider where there are few steps, digits where the browser's numbers end."""
+"""Controls for numbers and seeds: a box, a slider, or digits for numbers too large for the browser."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["SEED_MODES", "DigitsControl", "NumberControl", "SeedControl", "SliderControl", "has_few_places"]
+__all__ = ["SEED_MODES", "DigitsControl", "NumberControl", "SeedControl", "SliderControl", "fits_slider"]
 
 SEED_MODES = ("fixed", "random", "count up")
 
-_MAX_SLIDER_STEPS = 200  # of a slider: more can't be told apart with a mouse
+_MAX_SLIDER_STEPS = 200  # a mouse can't select among more
 
 
 class DigitsControl(TextControl):
-    """A whole number too large for the browser's own: typed and kept as digits."""
+    """A whole number too large for the browser's numbers, typed as digits."""
 
     is_long = False
 
@@ -37,7 +37,7 @@ class NumberControl(Control):
     """A number box, with arrows by the field's step."""
 
     def _make(self) -> Any:
-        # No bounds here: a box with bounds would change what was typed without a word. For whole numbers too, since a
+        # No bounds here: a box with bounds would change the typed value silently. For whole numbers too: a
         # box of whole numbers would cut 2.5 to 2.
         step = self.field.step or (1 if self.field.type is FieldType.INT else None)
         return widgets.FloatText(**self._options(step=step))
@@ -56,7 +56,7 @@ class SliderControl(Control):
         bounds = {"min": one.min, "max": one.max, "value": one.min, "step": one.step or 1}
         if one.type is FieldType.INT:
             return widgets.IntSlider(**self._options(**{name: int(value) for name, value in bounds.items()}))
-        shape = f".{_digits(one)}f"
+        shape = f".{_decimals(one)}f"
         return widgets.FloatSlider(**self._options(**bounds, readout_format=shape))
 
     def _read(self) -> Any:
@@ -64,15 +64,15 @@ class SliderControl(Control):
 
     def _show(self, value: Any) -> None:
         why = self.field.problem(value)
-        if why is not None:  # a slider would move it into its range without a word
+        if why is not None:  # a slider would move it into its range silently
             raise FieldError(why)
         self.input.value = value
 
 
 class SeedControl(DigitsControl):
-    """Digits, since a seed may have more than the browser's numbers hold, and what becomes of it at the next run.
+    """The digits of a seed, and its mode: keep it, generate one for each run, or count up.
 
-    What stands in the box is always the seed of the newest run: a new one is drawn, or counted, when Run is pressed.
+    The box has the seed of the newest run. Pressing Run generates or counts the next one.
     """
 
     def _make(self) -> Any:
@@ -94,35 +94,35 @@ class SeedControl(DigitsControl):
     def parts(self) -> Sequence[Any]:
         return [self.input, self.mode]
 
-    def advance(self, *, was_used: bool, draw: Any) -> None:
-        """Put the seed of the next run into the box.
+    def advance(self, *, was_used: bool, generate: Any) -> None:
+        """Set the seed of the next run.
 
         Parameters
         ----------
         was_used
-            Whether a run has been sent with the one that stands there.
-        draw
-            Gives a new one.
+            Whether a run was submitted with the current seed.
+        generate
+            Returns a new seed.
 
         Raises
         ------
         FieldError
-            If what stands there is no seed to count from.
+            If the current value is not a whole number.
         """
         if self.mode.value == "random":
-            self.show(draw())
+            self.show(generate())
         elif self.mode.value == "count up" and was_used:
             self.show(self._next(self.read()))
 
     def _next(self, seed: Any) -> int:
         if not isinstance(seed, int):
-            raise FieldError(f"{self.field.where}: {seed!r} is no whole number to count from")
+            raise FieldError(f"{self.field.where}: can't count up from {seed!r}: not a whole number")
         low, high = int(self.field.min or 0), int(self.field.max if self.field.max is not None else MAX_EXACT_INT)
         return seed + 1 if seed < high else low
 
 
-def has_few_places(field: Field, values: Sequence[float]) -> bool:
-    """Whether a slider suits a number: its range is known, has few steps, and a place for these values."""
+def fits_slider(field: Field, values: Sequence[float]) -> bool:
+    """Return True if a slider suits a number: its range is known, has few steps and includes these values."""
     if field.min is None or field.max is None or field.max <= field.min:
         return False
     if any(field.problem(value) is not None for value in values):
@@ -133,15 +133,15 @@ def has_few_places(field: Field, values: Sequence[float]) -> bool:
     return 0 < field.max - field.min <= step * _MAX_SLIDER_STEPS
 
 
-def _digits(field: Field) -> int:
-    """How many digits behind the point the field's steps have."""
+def _decimals(field: Field) -> int:
+    """Return the number of decimals of the field's step."""
     exponent = Decimal(repr(float(field.step or 1))).normalize().as_tuple().exponent
     return max(0, -int(exponent)) if isinstance(exponent, int) else 0
 
 
 def _without_rounding_error(value: float, field: Field) -> float:
-    """Without the dust of binary fractions: 0.1 x 3 is 0.3. What was typed more finely than the steps stays."""
+    """Round away binary rounding errors, as in 0.1 x 3; keep values typed with more decimals than the step."""
     if value == int(value):
         return int(value)
-    rounded = round(value, _digits(field) + 2)
+    rounded = round(value, _decimals(field) + 2)
     return rounded if abs(rounded - value) < 1e-9 * max(1.0, abs(value)) else value

@@ -1,4 +1,4 @@
-"""The runs of a form: what each was sent with, what changed against the one before it, and how it stands."""
+"""The runs of a form: the values of each, what changed since the run before, and the status."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Entry:
         return self.request.values
 
     def line(self) -> StatusLine:
-        """How it stands, for the status below the buttons."""
+        """Return the status line below the buttons."""
         how, drawn = self.submitted.how, self.submitted.drawn
         line = status_line(self.run, how=how, drawn=drawn, usual_s=self.usual_s, note=self.note)
-        return replace(line, preview=None)  # it comes into the filmstrip, where nothing moves for it
+        return replace(line, preview=None)  # the filmstrip shows the preview, without moving other parts
 
     def item(self) -> dict[str, Any]:
-        """How it stands, for the filmstrip; the words are escaped there."""
+        """Return the item for the filmstrip, which escapes the texts."""
         run = self.run
         line = self.line()
         word = _STATUS_TEXTS.get(run.status, str(run.status))
@@ -95,7 +95,7 @@ class Entry:
         }
 
     def new_preview(self) -> str | None:
-        """How its image looks so far, small, as a data address; None where there is nothing new."""
+        """Return the unfinished image as a small data URL; None if there is not a new one."""
         progress = self.run.progress
         preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
         if preview is None or preview is self.seen:
@@ -104,7 +104,7 @@ class Entry:
         return _small_address(io.BytesIO(preview))
 
     def make_thumb(self) -> str | None:
-        """Its first image, small, as a data address; None while there is none."""
+        """Return the first image as a small data URL; None if there is none."""
         kept = [image for image in self.run.images if image.record.state == "kept"]
         if not kept:
             return None
@@ -115,7 +115,7 @@ class Entry:
 
 
 class EntryView:
-    """A form as the place where one of its runs is shown; drawn by the one view thread (`views.View`)."""
+    """A view of one run in a form, updated like other views (`live.LiveView`)."""
 
     def __init__(self, entry: Entry, draw: Callable[[Entry], None], finish: Callable[[Entry], None]) -> None:
         self._entry = entry
@@ -160,14 +160,14 @@ class EntryView:
 
 
 def _small_address(source: Path | io.BytesIO) -> str | None:
-    """An image as a data address of a few kilobytes; None if it is none."""
+    """Return an image as a data URL of a few kilobytes; None if it can't be decoded."""
     from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
         with open_image_file(source) as opened:
             assert_decodable(opened, "the image")
             small = flatten(opened)
-    except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no image
+    except Exception:  # noqa: BLE001 - Pillow raises many types for invalid images
         return None
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     stream = io.BytesIO()
@@ -176,7 +176,7 @@ def _small_address(source: Path | io.BytesIO) -> str | None:
 
 
 def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """What is different from the run before: `cfg 8 -> 7, sampler_name heun`; of texts the words that came and went."""
+    """Return what differs from the run before: `cfg 8 -> 7`; of texts, the words added and removed."""
     if before is None:
         return "as it was opened"
     parts = []
@@ -186,21 +186,21 @@ def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any],
             continue
         name = names.get(key, key)
         if isinstance(old, str) and isinstance(value, str) and " " in old + value:
-            parts.append(f"{name}: {_words(old, value)}")
+            parts.append(f"{name}: {_text_changes(old, value)}")
         else:
             parts.append(f"{name} {_short(old)} \N{RIGHTWARDS ARROW} {_short(value)}")
     return ", ".join(parts) or "nothing changed"
 
 
-def _words(old: str, new: str) -> str:
+def _text_changes(old: str, new: str) -> str:
     from comflowy_nb.comparison.text_diff import mark_words  # noqa: PLC0415
 
-    gone, came = (
+    removed, added = (
         " ".join(piece.text.strip(" ,.;") for piece in pieces if piece.mark != "same").strip()
         for pieces in mark_words([old, new])
     )
-    shown = [f"+ {_short(came)}"] if came else []
-    return " ".join([*shown, *([f"\N{MINUS SIGN} {_short(gone)}"] if gone else [])]) or "other spacing"
+    shown = [f"+ {_short(added)}"] if added else []
+    return " ".join([*shown, *([f"\N{MINUS SIGN} {_short(removed)}"] if removed else [])]) or "other spacing"
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The history of a form: its runs as they are sent, followed and shown, the newest last."""
+"""The runs of a form: submit, show and compare them, the newest last."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 
 
 class Screen(Protocol):
-    """A place for one thing at a time."""
+    """A display for one image or widget at a time."""
 
     def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None: ...
 
@@ -37,7 +37,7 @@ class Screen(Protocol):
 
 
 class InsideScreen:
-    """A box within the form."""
+    """A box inside the form."""
 
     def __init__(self) -> None:
         self.widget = widgets.VBox()
@@ -51,14 +51,14 @@ class InsideScreen:
             self.widget.children = (self._image,)
         else:
             self._image.value, self._image.width = jpeg, str(width)
-        del data  # the words of it are in the status
+        del data  # the status has the text
 
     def show_widget(self, widget: Any) -> None:
         self.widget.children = (widget,)
 
 
 class BelowScreen:
-    """An output of the cell, empty at first, which is then only updated."""
+    """A display below the form, which the saved notebook keeps."""
 
     def __init__(self) -> None:
         from IPython.display import display  # noqa: PLC0415 - costs time at load
@@ -75,7 +75,7 @@ class BelowScreen:
 
 
 class FormHistory:
-    """What a form has sent, and the widgets that show it: a status line, the filmstrip, and a place for images.
+    """The runs of a form, and the widgets that show them: a status line, the filmstrip and the images.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class FormHistory:
     compare
         Called with the tokens of the marked runs.
     fill_in
-        Called with what stands in the fields, ahead of every press of a button.
+        Called with the state of the fields before every press of a button.
     on_new_run
         Called when there is one more run.
     """
@@ -110,7 +110,7 @@ class FormHistory:
         self._updater = updater
         self._names = names
         self._on_new_run = on_new_run
-        self._lock = threading.RLock()  # the view thread draws beside the callbacks
+        self._lock = threading.RLock()  # the updater's thread draws while callbacks run
         self._entries: list[Entry] = []
         self._shown: Entry | None = None
         self._comparison: Any = None
@@ -130,7 +130,7 @@ class FormHistory:
 
     @property
     def used(self) -> Mapping[str, Any]:
-        """What stood in every field for the newest run."""
+        """The values of all fields for the newest run."""
         return self._entries[-1].values if self._entries else {}
 
     def find(self, token: str) -> Entry | None:
@@ -139,12 +139,12 @@ class FormHistory:
     # -- sending and stopping -----------------------------------------------------------------------------------
 
     def send(self, request: FormRequest, *, fresh: bool) -> EntryView:
-        """Send a run, and show it from now on, in the view that is returned.
+        """Submit a run, and return the view that shows it.
 
         Raises
         ------
         ComflowyError
-            As `Client.submit`. A held run is shown all the same.
+            As `Client.submit`. A held run is shown nevertheless.
         """
         usual_s = self._client.usual_seconds(self._workflow)
         try:
@@ -158,7 +158,7 @@ class FormHistory:
         return self._add(submitted, request, usual_s)
 
     def stop(self) -> str | None:
-        """Cancel the live runs, where the service can; a line where there is something to say."""
+        """Cancel the runs in progress; return a message if that is not possible."""
         live = [entry for entry in self._entries if entry.run.status.is_live]
         if not live:
             return "nothing is running"
@@ -174,7 +174,7 @@ class FormHistory:
         with self._lock:
             newest = self._entries[-1] if self._entries else None
             if newest is not None and newest.token == submitted.run.token:
-                changed = newest.changed  # the same once more, as by a double click of a slow hand
+                changed = newest.changed  # the same run again, as after a slow double click
             else:
                 changed = describe_changes(self.used or None, request.values, self._names)
             entry = Entry(submitted, request, changed, usual_s)
@@ -189,11 +189,11 @@ class FormHistory:
     # -- showing ------------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """A line in the place of the status, until something changes."""
+        """Show a text instead of the status until the next change."""
         self.status.value = f'<span class="cfy-quiet">{html_text(plain(text))}</span>'
 
     def show(self, entry: Entry) -> None:
-        """Let status and images be those of this run."""
+        """Show the status and images of this run."""
         with self._lock:
             self._shown = entry
             self.strip.shown = entry.token
@@ -202,7 +202,7 @@ class FormHistory:
                 self._draw_images(entry)
 
     def show_on(self, images: Screen, compared: Screen) -> None:
-        """Let images and comparisons come there instead of into the form itself."""
+        """Show images and comparisons there instead of inside the form."""
         with self._lock:
             self._images, self._compared = images, compared
             self.inside.layout.display = "none"
@@ -210,7 +210,7 @@ class FormHistory:
                 self._draw_images(self._shown)
 
     def compare(self, tokens: Sequence[str]) -> None:
-        """Compare these runs, in the place for it."""
+        """Show a comparison of these runs."""
         from comflowy_nb.notebook.compare.widget import comparison  # noqa: PLC0415 - only when asked for
 
         found = [entry.run for token in tokens if (entry := self.find(token)) is not None]
