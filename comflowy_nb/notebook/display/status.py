@@ -129,9 +129,7 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], floa
     if progress and progress.nodes_total and record.status is Status.RUNNING:
         phrases.append(((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"),))
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
-    if (
-        how == "shown" or elapsed_s < time.time() - record.created_at - 60
-    ):  # resumed: it was created before this process saw it
+    if how == "shown" or elapsed_s < time.time() - record.created_at - 60:  # resumed: older than this process knows
         elapsed_s = max(elapsed_s, time.time() - record.created_at)
     took: Phrase = ((time_text(elapsed_s), "plain"),)
     if usual_s is not None:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from comflowy_nb.comparison.inputs import MAX_IMAGES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["MAX_MARKED", "Filmstrip"]
+__all__ = ["Filmstrip"]
 
 SCRIPT = (Path(__file__).parent / "filmstrip.js").read_text("utf-8")
 STYLE = (Path(__file__).parent / "form.css").read_text("utf-8")
-MAX_MARKED = 9  # images in one comparison
 
 
 class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
@@ -46,7 +47,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     """Tokens of the runs to be compared."""
     cell = traitlets.Dict().tag(sync=True)
     """The cell's text to be copied, and a number that makes every request a new one."""
-    most_marked = traitlets.Int(MAX_MARKED).tag(sync=True)
+    most_marked = traitlets.Int(MAX_IMAGES).tag(sync=True)
     inputs = traitlets.List().tag(sync=True)
     """Model ids of the widgets that are filled in."""
 

@@ -36,7 +36,7 @@ _STATUS_TEXTS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FormRequest:
-    """What a press of Run is to send: `values` is what stood in every field, `given` those sent whatever they held."""
+    """What Run submits: the settings, the values of all fields, and the ids of those set explicitly."""
 
     settings: Sequence[Setting]
     values: Mapping[str, Any]
