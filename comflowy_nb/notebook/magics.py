@@ -1,4 +1,4 @@
-"""`%comflowy` and `%%comflowy`: thin, everything they do is elsewhere."""
+"""The magics `%comflowy` and `%%comflowy`; loading and unloading of the extension."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, the completion and the formatters; a second time does nothing."""
+    """Register the magics, the completion and the formatters. Calling it again does nothing."""
     if _find(shell) is not None:
         return
     _warn_of_broken_kernel()
@@ -102,7 +102,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take away all that `load` brought, and stop its threads."""
+    """Remove everything that `load` registered, and stop its threads."""
     magics = _find(shell)
     if magics is None:
         return
@@ -118,7 +118,7 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def current_session() -> Session | None:
-    """What the kernel of this process has of the extension; None where it is not loaded."""
+    """Return the session of this process's kernel; None if the extension is not loaded."""
     from IPython import get_ipython  # noqa: PLC0415
 
     shell = get_ipython()

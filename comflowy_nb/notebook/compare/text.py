@@ -58,7 +58,7 @@ def captions_of(images: Sequence[Compared], differences: Differences, label: Seq
 
 
 def remarks_of(images: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
-    """What a person should know before looking."""
+    """Notes about the choice of the images."""
     remarks = [each.remark for each in images if each.remark]
     if len({each.size for each in images}) > 1:
         remarks.append(

@@ -16,10 +16,11 @@ from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["ImageControl"]
+__all__ = ["ImageControl", "small_jpeg"]
 
 _PREVIEW_PX = 96
 _NO_UPLOADS = "this service takes no uploads: give the https address of an image"
@@ -115,7 +116,7 @@ class ImageControl(Control):
 
     def _set_image(self, image: InputImage, word: str) -> InputImage:
         self._image, self._word = image, word
-        preview = _small(image.load())
+        preview = small_jpeg(image.load(), _PREVIEW_PX)
         self._preview.value = preview or b""
         self._preview.layout.display = "" if preview else "none"
         return image
@@ -129,17 +130,17 @@ class ImageControl(Control):
         super().close()
 
 
-def _small(content: bytes) -> bytes | None:
-    """Return a small JPEG of an image; None if it can't be decoded here, which does not prevent sending it."""
+def small_jpeg(source: Path | bytes | io.BytesIO, side_px: int) -> bytes | None:
+    """Return an image as a JPEG of a few kilobytes; None if it can't be decoded here."""
     from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
-        with open_image_file(content) as opened:
+        with open_image_file(source) as opened:
             assert_decodable(opened, "the image")
             small = flatten(opened)
-    except Exception:  # noqa: BLE001 - Pillow raises many kinds
+    except Exception:  # noqa: BLE001 - Pillow raises many types for invalid images
         return None
-    small.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
+    small.thumbnail((side_px, side_px))
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=80)
     return stream.getvalue()

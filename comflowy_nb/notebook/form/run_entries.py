@@ -13,8 +13,8 @@ from comflowy_nb.errors import ComflowyError, RunTimeout
 from comflowy_nb.layout.captions import write_value
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.status import StatusLine, status_line, time_text
+from comflowy_nb.notebook.form.image_control import small_jpeg
 from comflowy_nb.services.base import Status
-from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Entry:
         if preview is None or preview is self.seen:
             return None
         self.seen = preview
-        return _small_address(io.BytesIO(preview))
+        return _data_url(io.BytesIO(preview))
 
     def make_thumb(self) -> str | None:
         """Return the first image as a small data URL; None if there is none."""
@@ -109,7 +109,7 @@ class Entry:
         if not kept:
             return None
         try:
-            return _small_address(kept[0].thumbnail(256))
+            return _data_url(kept[0].thumbnail(256))
         except ComflowyError:
             return None
 
@@ -159,20 +159,10 @@ class EntryView:
         return RunTimeout(f"{run.ref} is not done after {timeout_s:g} s and goes on", run)
 
 
-def _small_address(source: Path | io.BytesIO) -> str | None:
+def _data_url(source: Path | io.BytesIO) -> str | None:
     """Return an image as a data URL of a few kilobytes; None if it can't be decoded."""
-    from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
-
-    try:
-        with open_image_file(source) as opened:
-            assert_decodable(opened, "the image")
-            small = flatten(opened)
-    except Exception:  # noqa: BLE001 - Pillow raises many types for invalid images
-        return None
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=78)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    jpeg = small_jpeg(source, THUMBNAIL_PX)
+    return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
 
 
 def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
