@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from comflowy_nb.cli.demo import await_end_of_sandbox, execute, kernel_environment, strip
-from comflowy_nb.cli.progress import ProgressReporter
+from comflowy_nb.cli.demo import ProgressReporter, execute, kernel_environment, strip, wait_for_sandbox_end
 from comflowy_nb.errors import ComflowyError
 
 if TYPE_CHECKING:
@@ -26,21 +25,21 @@ SERVER = HERE.parent / "tests" / "comfyui" / "comfyui_server.py"
 
 
 def main() -> int:
-    reporter = ProgressReporter(sys.stdout)
+    progress = ProgressReporter(sys.stdout)
     with scripted_comfyui() as url:
         for path in sorted(HERE.glob("*.ipynb")):
             content = nbformat.read(path, as_version=4)
-            reporter.line(f"{path.name}:")
+            progress.line(f"{path.name}:")
             with tempfile.TemporaryDirectory() as folder:
                 home = Path(folder) / "home"
                 home.mkdir()
                 try:
-                    execute(content, Path(folder), kernel_environment(home) | {"COMFYUI_URL": url}, reporter)
+                    execute(content, Path(folder), kernel_environment(home) | {"COMFYUI_URL": url}, progress)
                 except ComflowyError as error:
-                    reporter.line(f"{path.name}: {error}")
+                    progress.line(f"{path.name}: {error}")
                     return 1
                 finally:
-                    await_end_of_sandbox(home, reporter)
+                    wait_for_sandbox_end(home, progress)
             strip(content)
             nbformat.write(content, path)
     return 0

@@ -11,7 +11,6 @@ import nbformat
 import pytest
 
 from comflowy_nb.cli import demo
-from comflowy_nb.cli.progress import ProgressReporter
 from comflowy_nb.errors import ComflowyError
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -181,16 +180,16 @@ def execute_notebook(tmp_path, home):
         empty.mkdir()
         work.mkdir()
         stream = io.StringIO()
-        teller = ProgressReporter(stream)
+        progress = demo.ProgressReporter(stream)
         environment = demo.kernel_environment(home) | {
             "HOME": str(empty),
             "XDG_CACHE_HOME": "",
             "XDG_DATA_HOME": "",
         }
         try:
-            demo.execute(content, work, environment | variables, teller)
+            demo.execute(content, work, environment | variables, progress)
         finally:
-            demo.await_end_of_sandbox(home, teller)
+            demo.wait_for_sandbox_end(home, progress)
         return stream.getvalue()
 
     return execute

@@ -1,7 +1,7 @@
-"""Executes a notebook on the sandbox with progress on the terminal; leaves an HTML page and the grid as PNG.
+"""`comflowy-nb demo`: execute a notebook on the sandbox; leave it, an HTML page of it, and its first image as PNG.
 
-The demo has a home folder of its own, made anew each time: it never mixes with a person's history, and what it shows
-is the same each time.
+The demo has its own home folder, emptied each time: it never mixes with a user's history, and its results are the same
+each time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import copy
 import io
 import os
+import re
 import shutil
 import sys
 import time
@@ -24,46 +25,58 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from comflowy_nb.cli.progress import ProgressReporter, one_line
 from comflowy_nb.errors import ComflowyError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = [
-    "await_end_of_sandbox",
+    "ProgressReporter",
     "execute",
     "find_quickstart",
     "images",
     "kernel_environment",
+    "one_line",
     "run_demo",
     "strip",
     "to_html",
+    "wait_for_sandbox_end",
 ]
 
-CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds; a stuck kernel must not keep the terminal for ever
-SANDBOX_END_S = 30.0  # the sandbox ends by itself soon after its last client
+CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds
+SANDBOX_END_S = 30.0  # the sandbox ends soon after its last client has
+MAX_OUTPUT_LINES = 8  # of one output of a cell, on the terminal
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+# nbconvert's page without the scripts that it would load from a CDN (require.js, MathJax, mermaid)
+_PAGE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+"""
 
 
 def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None = None) -> None:
-    """Run a notebook on the sandbox and leave `quickstart.html`, `grid.png` and the executed notebook in a folder.
+    """Execute a notebook on the sandbox and write `NAME.ipynb`, `NAME.html` and `grid.png` into a folder.
 
     Parameters
     ----------
     out
-        Folder for the results; its `home` is the demo's own history and is emptied first.
+        Folder for the results. Its `home` is the history of the demo, and is emptied first.
     notebook
-        What to run; None takes the quickstart.
+        The notebook; None takes the quickstart.
     stream
-        Where progress goes; None takes stdout.
+        Where the progress is printed; None takes stdout.
 
     Raises
     ------
     ComflowyError
-        One plain line: no notebook, a cell that failed, a kernel that died.
+        If the notebook can't be read, a cell failed, or the kernel died.
     """
-    began_s = time.monotonic()
-    teller = ProgressReporter(stream or sys.stdout)
+    start_s = time.monotonic()
+    progress = ProgressReporter(stream or sys.stdout)
     source = notebook or find_quickstart()
     content = _read(source)
     out = out.resolve()
@@ -72,25 +85,29 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     try:
         home.mkdir(parents=True)
     except OSError as error:
-        raise ComflowyError(f"the folder {out} can't be made: {error.strerror}") from error
-    teller.line(f"Running {source.name} on the sandbox: no key, no GPU, no network.")
+        raise ComflowyError(f"can't make the folder {out}: {error.strerror}") from error
+    progress.line(f"Running {source.name} on the sandbox: no key, no GPU, no network.")
     try:
-        execute(content, out, kernel_environment(home), teller)
+        execute(content, out, kernel_environment(home), progress)
     finally:
-        await_end_of_sandbox(home, teller)
+        wait_for_sandbox_end(home, progress)
 
     page = out / f"{source.stem}.html"
     page.write_text(to_html(content, title=source.stem), encoding="utf-8")
     nbformat.write(content, out / source.name)
-    grid = _write_grid(content, out / "grid.png")
-    teller.line(f"Done in {time.monotonic() - began_s:.0f} s.")
-    teller.line(f"  page: {page}")
-    if grid is not None:
-        teller.line(f"  grid: {grid}")
+    progress.line(f"Done in {time.monotonic() - start_s:.0f} s.")
+    progress.line(f"  page: {page}")
+    first = next(images(content), None)
+    if first is not None:
+        from PIL import Image  # noqa: PLC0415 - only if there is an image
+
+        with Image.open(io.BytesIO(first)) as image:
+            image.save(out / "grid.png")
+        progress.line(f"  grid: {out / 'grid.png'}")
 
 
 def find_quickstart() -> Path:
-    """The quickstart notebook: the repository's, else the copy in an installed package.
+    """Return the quickstart notebook: the repository's, else the copy in an installed package.
 
     Raises
     ------
@@ -105,15 +122,15 @@ def find_quickstart() -> Path:
 
 
 def kernel_environment(home: Path) -> dict[str, str]:
-    """The environment of a kernel that knows nothing of this person's services, and keeps everything under `home`."""
+    """Return an environment without the user's services and keys, with everything stored under `home`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
     return kept | {"COMFLOWY_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
 
 def execute(
-    content: nbformat.NotebookNode, folder: Path, environment: Mapping[str, str], teller: ProgressReporter
+    content: nbformat.NotebookNode, folder: Path, environment: Mapping[str, str], progress: ProgressReporter
 ) -> None:
-    """Execute every cell in place, in a kernel of this very Python.
+    """Execute every cell in place, in a kernel of this Python.
 
     Parameters
     ----------
@@ -127,33 +144,29 @@ def execute(
     Raises
     ------
     ComflowyError
-        One plain line that names the cell.
+        If a cell failed or timed out, or the kernel died. The text names the cell.
     """
-    client = _Client(content, teller, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(folder)}})
-    # What the kernel itself says on stderr is for its log: it warns of its transport, and says more when it dies.
-    log = folder / "kernel.log"
+    client = _Client(content, progress, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(folder)}})
+    log = folder / "kernel.log"  # the kernel's stderr: warnings about its transport, and why it died
     try:
         with log.open("w", encoding="utf-8") as stderr:
             client.execute(env=dict(environment), stderr=stderr)
     except CellExecutionError as error:
-        where = f"cell {teller.position} failed"
-        raise ComflowyError(f"{where}: {one_line(error.ename)}: {one_line(error.evalue)}") from error
+        cell = f"cell {client.position} failed"
+        raise ComflowyError(f"{cell}: {one_line(error.ename)}: {one_line(error.evalue)}") from error
     except CellTimeoutError as error:
-        raise ComflowyError(f"cell {teller.position} was not done within {CELL_TIMEOUT_S} s") from error
+        raise ComflowyError(f"cell {client.position} timed out after {CELL_TIMEOUT_S} s") from error
     except DeadKernelError as error:
-        if client.interrupted:
+        if client.is_interrupted:
             raise KeyboardInterrupt from error
-        raise ComflowyError(f"the kernel died in cell {teller.position}; its log is {log}") from error
+        raise ComflowyError(f"the kernel died in cell {client.position}; its log is {log}") from error
     finally:
-        teller.end()
+        progress.end_status()
 
 
 def strip(content: nbformat.NotebookNode) -> None:
-    """Take out what should not be committed: widgets, timing, and the kernel's own noise on stderr.
-
-    A widget without its kernel is nothing; what was beside it (a figure, a text) stays.
-    """
-    _drop_widgets(content)
+    """Remove what should not be committed: widgets, which need their kernel, timings, and the kernel's stderr."""
+    _remove_widgets(content)
     content.metadata.language_info = {"name": "python"}
     for cell in content.cells:
         cell.metadata.pop("execution", None)
@@ -161,15 +174,8 @@ def strip(content: nbformat.NotebookNode) -> None:
             cell.outputs = [out for out in cell.outputs if (out.output_type, out.get("name")) != ("stream", "stderr")]
 
 
-def _drop_widgets(content: nbformat.NotebookNode) -> None:
-    content.metadata.pop("widgets", None)
-    for cell in content.cells:
-        for output in cell.get("outputs", ()):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-
-
 def images(content: nbformat.NotebookNode) -> Iterator[bytes]:
-    """The bytes of every image among the outputs, PNG or JPEG, from the first to the last."""
+    """Yield the bytes of every PNG or JPEG among the outputs, from the first to the last."""
     for cell in content.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
@@ -179,89 +185,128 @@ def images(content: nbformat.NotebookNode) -> Iterator[bytes]:
 
 
 def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
-    """One HTML page with everything in it. It holds no script and asks for nothing, so it opens anywhere."""
+    """Return one HTML page that contains everything: no scripts, and nothing to load."""
     content = copy.deepcopy(content)
-    _drop_widgets(content)  # a widget would stand before what was put beside it for such a page
-    exporter = HTMLExporter(raw_template=_PAGE)
-    body, _ = exporter.from_notebook_node(content, {"metadata": {"name": title}})
+    _remove_widgets(content)  # nbconvert prefers a widget to the text and image beside it
+    body, _ = HTMLExporter(raw_template=_PAGE).from_notebook_node(content, {"metadata": {"name": title}})
     return str(body)
 
 
-# nbconvert's page without the scripts it would fetch from a content network (require.js, MathJax, mermaid)
-_PAGE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-"""
+def wait_for_sandbox_end(home: Path, progress: ProgressReporter) -> None:
+    """Wait until the sandbox of a home folder has ended, as it does soon after its last client."""
+    lock = home / "sandbox" / "sandbox.lock"  # held by the process as long as it runs
+    if not lock.exists():
+        return
+    try:
+        FileLock(lock, timeout=SANDBOX_END_S).acquire().lock.release()
+    except Timeout:
+        progress.line("The sandbox is still running; it ends once it has no clients.")
 
 
-class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is looked at without types
-    """A notebook client that tells what every message says, and runs this very Python."""
+class ProgressReporter:
+    """Print the cells of a notebook and what they show, to a terminal or a log.
 
-    def __init__(self, content: nbformat.NotebookNode, teller: ProgressReporter, **options: Any) -> None:
-        super().__init__(content, **options)
-        self._teller = teller
-        code = [index for index, cell in enumerate(content.cells) if cell.cell_type == "code" and cell.source.strip()]
-        self._order = {index: place for place, index in enumerate(code, start=1)}
-        self.interrupted = False
-        self.on_cell_execute = self._tell_cell
+    A terminal shows each change of a status in the same line; a log gets only the last one.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._status = ""  # the current status; on a terminal the last line, without a line break
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        self.end_status()
+        self._write(f"{text}\n")
+
+    def output(self, text: str) -> None:
+        """Print the first lines of what a cell printed or returned."""
+        lines = _ANSI.sub("", text).splitlines()
+        for line in lines[:MAX_OUTPUT_LINES]:
+            self.line(f"      {line[: _width()]}")
+        if len(lines) > MAX_OUTPUT_LINES:
+            self.line(f"      ... {len(lines) - MAX_OUTPUT_LINES} lines more")
+
+    def status(self, text: str) -> None:
+        """Replace the current status."""
+        text = one_line(text)
+        if text and text != self._status:
+            self._status = text
+            if self._stream.isatty():
+                self._write(f"\r\x1b[2K      {text[: _width()]}")
+
+    def end_status(self) -> None:
+        """Keep the current status as a line."""
+        if self._status:
+            self._write("\n" if self._stream.isatty() else f"      {self._status}\n")
+            self._status = ""
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is not typed here
+    """A notebook client that reports every message, and runs this Python."""
+
+    def __init__(self, content: nbformat.NotebookNode, progress: ProgressReporter, **options: Any) -> None:
+        super().__init__(content, on_cell_execute=self._report_cell, **options)
+        self._progress = progress
+        self._code_cells = [
+            index for index, cell in enumerate(content.cells) if cell.cell_type == "code" and cell.source.strip()
+        ]
+        self.position = ""
+        self.is_interrupted = False
 
     def create_kernel_manager(self) -> AsyncKernelManager:
-        # No folders: a kernel named python3 that a person once registered may be another Python altogether.
+        # Without kernel folders: a user may have registered another Python under the name python3.
         specs = KernelSpecManager(kernel_dirs=[])
         self.km = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
         return self.km
 
     async def _async_cleanup_kernel(self) -> None:
-        # An interrupt calls it while a cell is running, and then it is called once more at the end.
-        running = self.task_poll_for_reply is not None and not self.task_poll_for_reply.done()
-        self.interrupted = self.interrupted or running
+        # nbclient calls this on an interrupt, while a cell is running, and again at the end without a kernel.
+        is_running = self.task_poll_for_reply is not None and not self.task_poll_for_reply.done()
+        self.is_interrupted = self.is_interrupted or is_running
         if self.km is not None:
             await super()._async_cleanup_kernel()
 
-    def _tell_cell(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
-        self._teller.cell(self._order[cell_index], len(self._order), cell.source)
+    def _report_cell(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
+        number, count = self._code_cells.index(cell_index) + 1, len(self._code_cells)
+        self.position = f"{number} of {count}"
+        first, *rest = cell.source.strip().splitlines()
+        self._progress.line(f"[{number}/{count}] {first}{' ...' if rest else ''}")
 
     def process_message(self, msg: dict[str, Any], cell: nbformat.NotebookNode, cell_index: int) -> Any:
         content = msg["content"]
         if msg["msg_type"] == "stream" and content["name"] == "stdout":
-            self._teller.output(content["text"])
+            self._progress.output(content["text"])
         elif msg["msg_type"] == "error":
-            self._teller.output("\n".join(content["traceback"]))
+            self._progress.output("\n".join(content["traceback"]))
         elif "data" in content and not any(kind.startswith("image/") for kind in content["data"]):
             text = content["data"].get("text/plain", "")
-            tell = self._teller.output if "\n" in text else self._teller.status
-            tell(text)
+            (self._progress.output if "\n" in text else self._progress.status)(text)
         return super().process_message(msg, cell, cell_index)
+
+
+def one_line(text: str) -> str:
+    """Return the text without line breaks and terminal colours."""
+    return " ".join(_ANSI.sub("", text).split())
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns - 8
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
     try:
         return nbformat.read(path, as_version=4)
     except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no notebook"
-        raise SettingsError(f"{path} can't be read: {why}") from error
+        why = error.strerror if isinstance(error, OSError) else "not a notebook"
+        raise SettingsError(f"can't read {path}: {why}") from error
 
 
-def _write_grid(content: nbformat.NotebookNode, path: Path) -> Path | None:
-    first = next(images(content), None)
-    if first is None:
-        return None
-    from PIL import Image  # noqa: PLC0415 - only where there is an image
-
-    with Image.open(io.BytesIO(first)) as image:
-        image.save(path)
-    return path
-
-
-def await_end_of_sandbox(home: Path, teller: ProgressReporter) -> None:
-    """Wait until the sandbox of a home folder has ended, as it does by itself soon after its last client."""
-    lock = home / "sandbox" / "sandbox.lock"  # held by the process for as long as it lives
-    if not lock.exists():
-        return
-    try:
-        FileLock(lock, timeout=SANDBOX_END_S).acquire().lock.release()
-    except Timeout:
-        teller.line("The sandbox is still running; it ends by itself once nothing uses it.")
+def _remove_widgets(content: nbformat.NotebookNode) -> None:
+    content.metadata.pop("widgets", None)
+    for cell in content.cells:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)

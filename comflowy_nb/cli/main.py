@@ -1,4 +1,4 @@
-"""The commands of a terminal: `comflowy-nb demo`, `comflowy-nb sandbox` and `comflowy-nb sweep`."""
+"""The commands for a terminal: `comflowy-nb demo`, `comflowy-nb sandbox` and `comflowy-nb sweep`."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ def _build_parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser(
         "sweep",
         help="run the sweep of a file",
-        description="Run the sweep of a file into the same history as a notebook's: what succeeded is not sent again, "
-        "and a sweep that was broken off goes on. `%%comflowy sweep ... --export FILE.yaml` writes such a file.",
+        description="Run the sweep of a file into the same history as a notebook's: cells that have "
+        "succeeded are not submitted again, and an interrupted sweep continues. "
+        "`%%comflowy sweep ... --export FILE.yaml` writes such a file.",
         epilog="It ends with 0 if every cell succeeded, 1 if one did not, 2 for wrong usage, 130 after an interrupt.",
     )
     sweep.add_argument("file", metavar="FILE.yaml", type=Path, help="workflow, fields and options, as YAML")
@@ -87,7 +88,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"invalid port {text!r}: use a whole number from 0 to 65535")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""`comflowy-nb sweep FILE.yaml`: the sweep of a file, in a terminal, into the same history as a notebook's."""
+"""`comflowy-nb sweep FILE.yaml`: run the sweep of a file, with the same history as a notebook."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["INTERRUPTED", "main"]
 
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
-LOOK_S = 0.25  # a terminal is told of changes at most so often
-WIDEST = 32  # characters of a label in the table
+UPDATE_S = 0.25  # between updates of the terminal
+MAX_LABEL_CHARS = 32
 
-_THERE_BEFORE = frozenset({"done", "left alone", "unknown", "lost"})  # what a plan says of a cell that is not sent
+_NOT_SUBMITTED = frozenset({"done", "left alone", "unknown", "lost"})  # in the plan of a cell that is not submitted
 _BAD = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
 
 
@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     Raises
     ------
     ComflowyError
-        Before anything was sent, in plain words.
+        If the file, the target or an option is wrong; nothing was submitted.
     """
     swept = read_sweep_file(args.file)
     if args.out is not None:
@@ -72,11 +72,11 @@ def main(args: argparse.Namespace) -> int:
         print(f"{sweep.ref}: {done} of {len(sweep.cells)} succeeded" + (f"; {sweep.stopped}" if sweep.stopped else ""))
         held = held_text(sweep, option="retry: unknown in the file")
         if held is not None:
-            _tell(held)
+            _print_error(held)
         if args.out is not None and why is None:
             print(f"saved: {files[0]}" if is_zip else f"saved in {args.out}: {len(files)} files")
         if interrupted:
-            _tell(f"interrupted; the same command goes on with what is left of {sweep.ref}")
+            _print_error(f"interrupted; the same command goes on with what is left of {sweep.ref}")
             return INTERRUPTED
         if why is not None:
             raise ComflowyError(why)
@@ -84,27 +84,27 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _sweep(client: Client, swept: SweepFile, options: dict[str, Any]) -> tuple[Sweep, bool]:
-    """The sweep at its end, or when it was interrupted; which of the two."""
-    begun: list[Sweep] = []
+    """Run the sweep; return it, and True if it was interrupted."""
+    planned_sweeps: list[Sweep] = []
 
-    def say_plan(planned: Sweep) -> None:
-        _say_plan(planned)
-        begun.append(planned)
+    def on_plan(planned: Sweep) -> None:
+        _print_plan(planned)
+        planned_sweeps.append(planned)
 
     try:
-        sweep = client.sweep(swept.workflow, swept.settings, wait=False, on_plan=say_plan, **options)
+        sweep = client.sweep(swept.workflow, swept.settings, wait=False, on_plan=on_plan, **options)
         return sweep, not _watch(client, sweep)
     except KeyboardInterrupt:
-        if not begun or begun[0].record is None:
-            raise  # nothing was sent
-        sweep = begun[0]
-        with _Progress(sweep) as progress, contextlib.suppress(RefError):  # it had not begun to send
+        if not planned_sweeps or planned_sweeps[0].record is None:
+            raise  # nothing was submitted
+        sweep = planned_sweeps[0]
+        with _Progress(sweep) as progress, contextlib.suppress(RefError):  # it was not submitting yet
             _stop(client, sweep, progress)
         return sweep, True
 
 
-def _say_plan(planned: Sweep) -> None:
-    choose_axes(planned.axes, planned.layout)  # a name that is no axis, before anything is sent
+def _print_plan(planned: Sweep) -> None:
+    choose_axes(planned.axes, planned.layout)  # reports an unknown axis before anything is submitted
     assert planned.plan is not None
     print(planned.plan.text, flush=True)
 
@@ -117,7 +117,7 @@ def _ask_key(label: str) -> Secret | None:
     return Secret(typed) if typed else None
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     print(f"comflowy-nb sweep: {text}", file=sys.stderr, flush=True)
 
 
@@ -125,29 +125,29 @@ def _tell(text: str) -> None:
 
 
 def _watch(client: Client, sweep: Sweep) -> bool:
-    """Show it until it is settled; whether nobody interrupted."""
+    """Show the sweep until it is settled; return False after an interrupt."""
     with _Progress(sweep) as progress:
         try:
-            while not sweep.wait_change(LOOK_S):
-                progress.look()
+            while not sweep.wait_change(UPDATE_S):
+                progress.update()
         except KeyboardInterrupt:
-            progress.say("interrupted: nothing more is sent; once more stops waiting")
+            progress.say("interrupted: no more is submitted; interrupt again to stop waiting")
             _stop(client, sweep, progress)
             return False
         finally:
-            progress.look()
+            progress.update()
     return True
 
 
 def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
-    """Send no more and cancel, as in a notebook; a second interrupt stops waiting for that."""
+    """Stop submitting and cancel, as in a notebook; a second interrupt stops waiting."""
     try:
         sweep.cancel()
         can_cancel = client.service.can_cancel
-        # A submit on its way is awaited whether it can be cancelled or not: else nobody could tell what became of it.
+        # Always wait for submits in progress: their outcome would be unknown otherwise.
         while sweep.is_sending or any(can_cancel or run.status is Status.SUBMITTING for run in _own(client, sweep)):
-            sweep.wait_change(LOOK_S)
-            progress.look()
+            sweep.wait_change(UPDATE_S)
+            progress.update()
         left = len(_own(client, sweep))
         if left:
             progress.say(f"{client.label} can't cancel: {left} go on there")
@@ -156,7 +156,7 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
 
 
 def _own(client: Client, sweep: Sweep) -> list[Run]:
-    """The live runs of the sweep that this process follows."""
+    """Return the runs in progress of the sweep that this process follows."""
     followed = {run.token for run in client.live()}
     runs = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.token in followed]
     return [run for run in runs if run.status.is_live]
@@ -167,8 +167,8 @@ class _Progress:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        # one that was sent may have ended by now, and is told of all the same
-        self._ended = {cell.number for cell in sweep.cells if _has_ended(cell) and cell.planned in _THERE_BEFORE}
+        # a submitted cell may have ended already, and is still reported
+        self._ended = {cell.number for cell in sweep.cells if _has_ended(cell) and cell.planned in _NOT_SUBMITTED}
         self._on_terminal = sys.stderr.isatty()
         self._trouble: str | None = None
         self._bar: Any = tqdm(
@@ -181,8 +181,8 @@ class _Progress:
             file=sys.stderr,
         )
 
-    def look(self) -> None:
-        """Tell what has changed since the last look."""
+    def update(self) -> None:
+        """Print the changes since the last update."""
         new = [cell for cell in self._sweep.cells if cell.number not in self._ended and _has_ended(cell)]
         self._ended.update(cell.number for cell in new)
         for cell in new:
@@ -216,7 +216,7 @@ def _has_ended(cell: SweepCell) -> bool:
 
 
 def _line(cell: SweepCell) -> str:
-    labels = " ".join(f"{name}={textwrap.shorten(label, WIDEST)}" for name, label in cell.labels.items())
+    labels = " ".join(f"{name}={textwrap.shorten(label, MAX_LABEL_CHARS)}" for name, label in cell.labels.items())
     error = f": {cell.error}" if cell.status in _BAD and cell.error else ""
     return f"{cell.ref} {labels} {cell.status}{error}"
 
@@ -225,7 +225,7 @@ def _line(cell: SweepCell) -> str:
 
 
 def _save(sweep: Sweep, folder: Path | None) -> tuple[list[Path], str | None]:
-    """The files written where a folder was named, and what kept some from it."""
+    """Return the files written into the folder, if one was named, and the reason if that failed."""
     if folder is None:
         return [], None
     try:
@@ -235,7 +235,7 @@ def _save(sweep: Sweep, folder: Path | None) -> tuple[list[Path], str | None]:
 
 
 def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
-    """Cell, labels, status, seconds, run, and the image: the copy where one was made, else the original."""
+    """Print cell, labels, status, seconds, run, and the image file: its copy, else the original."""
     saved = _copies(sweep, files)
     names = [axis.name for axis in sweep.axes.axes]
     rows = [["cell", *names, "status", "seconds", "run", "file"]]
@@ -244,7 +244,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
         rows.append(
             [
                 cell.ref,
-                *(textwrap.shorten(cell.labels.get(name, ""), WIDEST, placeholder="...") for name in names),
+                *(textwrap.shorten(cell.labels.get(name, ""), MAX_LABEL_CHARS, placeholder="...") for name in names),
                 NOT_SENT if cell.status is None else str(cell.status),
                 "" if seconds is None else f"{seconds:.1f}",
                 "" if cell.run is None else cell.run.ref,
@@ -258,7 +258,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
 
 
 def _copies(sweep: Sweep, files: Sequence[Path]) -> dict[int, str]:
-    """Number of a cell -> its first copy; the copies come cell by cell, in the order of the cells' images."""
+    """Return number of a cell -> its first copy. `files` is in the order of the cells and their images."""
     found: dict[int, str] = {}
     left = iter(files)
     for cell in sweep.cells if files else ():

@@ -1,4 +1,4 @@
-"""What can be compared: runs, their images, cells of sweeps, references, files, images, arrays; one image each."""
+"""Read the images to compare: runs, run images, cells of sweeps, references, files, PIL images and arrays."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from comflowy_nb.library import Found
     from comflowy_nb.workflow.graph import Made
 
-__all__ = ["MOST", "Compared", "read_images"]
+__all__ = ["MAX_IMAGES", "Compared", "read_images"]
 
-LEAST, MOST = 2, 9
+MIN_IMAGES, MAX_IMAGES = 2, 9
 _USAGE = "%comflowy compare r41 r43"
 _CELL = re.compile(r"(\w+)\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One image of a comparison. It is read anew each time: nothing of a file stays in memory.
+    """One image of a comparison. Files are read each time, and not kept in memory.
 
-    `name` is what stands under it; `also` another word a person has for it, or nothing.
+    `name` is the caption; `also` is the name that the user gave the run, or empty.
     """
 
     name: str
@@ -45,21 +45,21 @@ class Compared:
     maker: Maker
     source: Path | bytes = field(repr=False)
     also: str = ""
-    remark: str | None = None  # what a person should know about the choice of this image
+    remark: str | None = None  # a note about the choice of this image
     small: Callable[[int], Path] | None = field(default=None, repr=False)  # where a thumbnail is, if there is one
 
     def open(self) -> Image.Image:
-        """The image in RGB, alpha on white.
+        """Return the image in RGB, alpha on white.
 
         Raises
         ------
         ImageError
-            If it is not there any more or can't be decoded.
+            If the file is missing or can't be decoded.
         """
         return open_rgb(self.source, self.name)
 
     def open_small(self) -> Image.Image:
-        """The image within 512 px where a thumbnail was made when it arrived, else as it is.
+        """Return the thumbnail of up to 512 px if there is one, else the image.
 
         Raises
         ------
@@ -71,29 +71,29 @@ class Compared:
 
 
 def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[Compared]:
-    """The images of a comparison, each looked at so far that it is there and has a size.
+    """Return the images of a comparison, after checking that each can be opened.
 
     Parameters
     ----------
     items
         2 to 9 runs (a run with several images means its first), run images, cells of sweeps, references as text,
-        paths, PIL images and arrays; a list among them stands for what it holds.
+        paths, PIL images and arrays; lists are flattened.
     find
-        What reads references; the home folder's history where none is given.
+        Resolves references; None uses the history of the home folder.
 
     Raises
     ------
     RefError
-        If there are too few or too many, or something is not to be compared: a sweep, a run that is not done or has
-        no images.
+        If there are too few or too many images, or an item can't be compared: a sweep, or a run that is not done or
+        has no images.
     ImageError
-        If a file is missing or no image.
+        If a file is missing or not an image.
     """
     flat = list(_flatten(items))
     if len(flat) == 1:
         raise RefError(_too_few(_resolve(flat[0], find), flat[0]))
-    if not LEAST <= len(flat) <= MOST:
-        raise RefError(f"a comparison takes {LEAST} to {MOST} images, not {len(flat)}: {_USAGE}")
+    if not MIN_IMAGES <= len(flat) <= MAX_IMAGES:
+        raise RefError(f"a comparison takes {MIN_IMAGES} to {MAX_IMAGES} images, not {len(flat)}: {_USAGE}")
     return [_read(_resolve(item, find), item, position) for position, item in enumerate(flat)]
 
 
@@ -106,7 +106,7 @@ def _flatten(items: Iterable[Any]) -> Iterable[Any]:
 
 
 def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
-    """What a reference names; other things are themselves."""
+    """Return the object that a reference names; other items unchanged."""
     if not isinstance(item, str):
         return item
     try:
@@ -116,16 +116,16 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
         if path.is_file():
             return path
         if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"} or "/" in item:
-            raise ImageError(f"there is no file {item!r}, and no run is called so") from None
+            raise ImageError(f"neither a file nor a run is named {item!r}") from None
         raise
     if found.sweep is not None:
-        raise RefError(_no_sweep(found.sweep.ref, found.sweep.count))
+        raise RefError(_name_cells(found.sweep.ref, found.sweep.count))
     return found.image if found.image is not None else found.run
 
 
 def _read(item: Any, typed: Any, position: int) -> Compared:
     if isinstance(item, Sweep):
-        raise RefError(_no_sweep(item.ref, len(item.cells)))
+        raise RefError(_name_cells(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
         if item.run is None:
             raise RefError(f"{item.ref} was not submitted; run the cell of the sweep again to submit it")
@@ -141,7 +141,7 @@ def _read(item: Any, typed: Any, position: int) -> Compared:
 
 
 def _of_run(run: Run, name: str) -> Compared:
-    """The first image of a run."""
+    """Return the first image of a run."""
     record = run.record
     count = len(record.images)
     if record.status.is_live:
@@ -157,7 +157,7 @@ def _of_run(run: Run, name: str) -> Compared:
 
 
 def _of_run_image(image: RunImage, *, name: str | None = None, remark: str | None = None) -> Compared:
-    path = image.path  # says what to type where it is missing
+    path = image.path  # raises with what to type if it is missing
     record = image.run.record
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"
@@ -180,7 +180,7 @@ def _of_file(path: Path) -> Compared:
 
 
 def _of_pixels(item: Any, position: int) -> Compared:
-    """An image or an array, as it is now: what becomes of it later changes no comparison."""
+    """Return a copy of a PIL image or an array: later changes do not affect the comparison."""
     try:
         content = input_of(item).load()
     except ImageError as error:
@@ -198,7 +198,7 @@ def _made_of(path: Path) -> Made | None:
 
 
 def _values_in(path: Path) -> dict[str, Any] | None:
-    """The values in the graph that an image carries: the only ones who know what a default was."""
+    """Return the values in the graph that an image contains, including defaults."""
     try:
         graph = graph_of_image(path)
     except (ComflowyError, OSError):
@@ -209,9 +209,9 @@ def _values_in(path: Path) -> dict[str, Any] | None:
 def _too_few(item: Any, typed: Any) -> str:
     """Return what to type instead of a comparison of one image."""
     if isinstance(item, Sweep):
-        return _no_sweep(item.ref, len(item.cells))
-    if isinstance(item, Run | SweepCell) and len(item.images) >= LEAST:
-        refs = [f"{item.ref}[{index}]" for index in range(min(len(item.images), MOST))]
+        return _name_cells(item.ref, len(item.cells))
+    if isinstance(item, Run | SweepCell) and len(item.images) >= MIN_IMAGES:
+        refs = [f"{item.ref}[{index}]" for index in range(min(len(item.images), MAX_IMAGES))]
         return f"{item.ref} alone has {len(item.images)} images; to compare them: %comflowy compare {_listed(refs)}"
     ref = typed if isinstance(typed, str) else getattr(item, "ref", None)
     return f"compare needs at least two images: {_USAGE if ref is None else f'%comflowy compare {ref} {_other(ref)}'}"
@@ -227,7 +227,7 @@ def _listed(refs: Sequence[str]) -> str:
     return " ".join(refs[:3]) + (" ..." if len(refs) > 3 else "")
 
 
-def _no_sweep(ref: str, count: int) -> str:
+def _name_cells(ref: str, count: int) -> str:
     if count == 1:
         return f"{ref} is a sweep of 1 cell; compare needs at least two images: %comflowy compare {ref}.1 REF"
     return f"{ref} is a sweep of {count} cells; name some of them: %comflowy compare {ref}.1 {ref}.2"

@@ -1,4 +1,4 @@
-"""In which fields the makers of several images differ, and in which not. Pure."""
+"""Compare the fields that made several images. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Differences", "FieldRow", "Maker", "find_differences"]
 
-_LONGEST_SHARED = 60  # characters of a value that all have; the whole of it is in the runs
+_MAX_SHARED_CHARS = 60  # of a value that all images share
 _NOT_SET = (Piece("not set"),)
 _NOT_KNOWN = (Piece("?"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What is known of how an image was made.
+    """The known fields of the run that made an image.
 
-    `params` are the values as sent, None where nothing is known at all (some file). `others` are the values that held
-    besides, None where nobody says: an image that carries its graph does. `facts` are things that are no fields, by
-    name: the workflow, the service.
+    Attributes
+    ----------
+    params
+        The values sent; None if unknown, as for a file.
+    set_params
+        The ids of the fields that the user set.
+    others
+        The values not sent, from the graph in the image; None if unknown.
+    facts
+        Other facts by name: the workflow, the service.
     """
 
     params: Mapping[str, Any] | None = None
@@ -39,18 +46,18 @@ class Maker:
 
     @property
     def everything(self) -> dict[str, Any]:
-        """Field id -> value, for all values that are known."""
+        """Field id -> value, for all known values."""
         return {**(self.others or {}), **(self.params or {})}
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field in which the images differ: what each has, in pieces."""
+    """One field in which the images differ, with the value of each in pieces."""
 
     name: str
     values: tuple[tuple[Piece, ...], ...]
     is_long: bool = False
-    is_known: tuple[bool, ...] = ()  # False where there is no value: not set, or nobody knows
+    is_known: tuple[bool, ...] = ()  # False if the value is not set or unknown
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -59,7 +66,7 @@ class FieldRow:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """The fields that differ, and name and value of those a person set that don't."""
+    """The fields that differ, and name and value of the fields that the user set and all share."""
 
     rows: tuple[FieldRow, ...]
     shared: tuple[tuple[str, str], ...] = ()
@@ -67,9 +74,9 @@ class Differences:
 
 
 def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]] = ()) -> Differences:
-    """Compare what made the images, field by field.
+    """Compare the fields of several images.
 
-    A value that nobody knows makes no difference; one that was not set does, where another image has it set.
+    An unknown value is not a difference. A value not set is one, if another image has it set.
 
     Parameters
     ----------
@@ -84,8 +91,8 @@ def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]
     different = [key for key in keys if len({_identity(value) for value in values[key] if value is not _UNKNOWN}) > 1]
     was_set = {key for maker in makers for key in maker.set_params}
     seeds = {key for maker in makers for key in seeds_of(maker.everything)}
-    is_told = sum(maker.is_known for maker in makers) > 1  # of one alone nothing is the same
-    common = [key for key in keys if is_told and key not in different and key in was_set | seeds]
+    is_comparable = sum(maker.is_known for maker in makers) > 1
+    common = [key for key in keys if is_comparable and key not in different and key in was_set | seeds]
     names = name_fields([*different, *common])
     found = [_field_row(names[key], values[key]) for key in different]
     rows += [row for row in found if not row.is_long] + [row for row in found if row.is_long]
@@ -97,7 +104,7 @@ def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]
 
 
 class _Missing:
-    """Not a value: none was set, or nobody knows."""
+    """Marker for a value that is not set or not known."""
 
     __slots__ = ("pieces",)
 
@@ -110,7 +117,7 @@ _UNKNOWN = _Missing(_NOT_KNOWN)
 
 
 def _keys(makers: Sequence[Maker]) -> list[str]:
-    """All fields: those a person set first, in the order they did, then the rest of what was sent, then the others."""
+    """Return all fields: first those the user set, in their order, then the others that were sent, then the rest."""
     chosen = [key for maker in makers for key in maker.set_params if key in (maker.params or {})]
     sent = [key for maker in makers for key in maker.params or {}]
     others = [key for maker in makers for key in maker.others or {}]
@@ -123,13 +130,13 @@ def _look_up(key: str, maker: Maker, makers: Sequence[Maker]) -> Any:
         return everything[key]
     if not maker.is_known:
         return _UNKNOWN
-    # Where only the graph of another image tells of a field, nobody knows what this one had.
+    # A field known only from the graph of another image is unknown here.
     is_sent_by_any = any(key in (other.params or {}) for other in makers)
     return _UNSET if is_sent_by_any or maker.others is not None else _UNKNOWN
 
 
 def _identity(value: Any) -> object:
-    """The same for two values that mean the same to a service: 7 and 7.0, but not 7.1234567 and 7.1234568."""
+    """Return a key that is equal for values equal to a service: 7 and 7.0, but not 7.1234567 and 7.1234568."""
     if isinstance(value, _Missing):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -140,7 +147,7 @@ def _identity(value: Any) -> object:
 def _field_row(name: str, values: Sequence[Any]) -> FieldRow:
     known = [value for value in values if not isinstance(value, _Missing)]
     texts = {_identity(value): write_value(value) for value in known}
-    if len(set(texts.values())) < len(texts):  # they differ in a far digit or in white space: written in full
+    if len(set(texts.values())) < len(texts):  # they differ in a late digit or in white space
         texts = {_identity(value): json.dumps(value, ensure_ascii=False, default=str) for value in known}
     written = [texts[_identity(value)] for value in known]
     is_prose = all(isinstance(value, str) for value in known) and any(" " in text for text in written)
@@ -167,6 +174,6 @@ def _plain_row(name: str, texts: Sequence[str]) -> FieldRow:
 
 
 def _shorten(text: str) -> str:
-    if len(text) <= _LONGEST_SHARED:
+    if len(text) <= _MAX_SHARED_CHARS:
         return text or '""'
-    return text[: _LONGEST_SHARED - 1].rstrip(" ,;") + "\N{HORIZONTAL ELLIPSIS}"
+    return text[: _MAX_SHARED_CHARS - 1].rstrip(" ,;") + "\N{HORIZONTAL ELLIPSIS}"

@@ -1,4 +1,4 @@
-"""Which words of a text the other texts don't have, in their order. Pure."""
+"""Mark the words by which texts differ. Pure."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Mark = Literal["same", "some", "only"]
 
 # Numbers whole, words whole; letters of scripts without spaces one by one, as is all punctuation.
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]|\w+|\s+|[^\w\s]")
-_MOST_TOKENS = 3000  # of all texts; beyond that they are not aligned, only looked up
+_MAX_ALIGNED_TOKENS = 3000  # of all texts together; aligning takes quadratic time
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a text: words that all texts have, that some others lack, or that no other text has."""
+    """Part of a text: words in all texts (`same`), in some others (`some`), or in no other text (`only`)."""
 
     text: str
     mark: Mark = "same"
 
 
 def mark_words(texts: Sequence[str]) -> list[tuple[Piece, ...]]:
-    """Each text in pieces, compared with all others word by word; a word that stands elsewhere is another word.
+    """Split each text into pieces by which words the other texts have, in the same order.
 
-    Of two texts, whatever differs is `only`. Of more, a word that some have and some lack is `some`, so that what is
-    said in one text alone still stands out. Texts that occur several times count once.
+    With two texts, every difference is `only`. With more, a word in some of the others is `some`, so that a word in one
+    text alone is still distinguished. Equal texts count once.
     """
     different = list(dict.fromkeys(texts))
     tokens = [_TOKEN.findall(text) for text in different]
@@ -44,12 +44,12 @@ def mark_words(texts: Sequence[str]) -> list[tuple[Piece, ...]]:
 
 
 def _shared(tokens: Sequence[list[str]]) -> list[list[int]]:
-    """For each word of each text, how many other texts have it."""
+    """Return for each word of each text how many other texts have it."""
     counts = [[0] * len(words) for words in tokens]
-    is_short = sum(map(len, tokens)) <= _MOST_TOKENS
+    is_short = sum(map(len, tokens)) <= _MAX_ALIGNED_TOKENS
     for one, words in enumerate(tokens):
         for other in range(one + 1, len(tokens)):
-            pairs = _aligned(words, tokens[other]) if is_short else _looked_up(words, tokens[other])
+            pairs = _aligned(words, tokens[other]) if is_short else _contained(words, tokens[other])
             for here, there in pairs:
                 if here is not None:
                     counts[one][here] += 1
@@ -65,7 +65,7 @@ def _aligned(one: list[str], other: list[str]) -> Iterator[tuple[int | None, int
             yield block.a + offset, block.b + offset
 
 
-def _looked_up(one: list[str], other: list[str]) -> Iterator[tuple[int | None, int | None]]:
+def _contained(one: list[str], other: list[str]) -> Iterator[tuple[int | None, int | None]]:
     both = set(one) & set(other)
     yield from ((index, None) for index, word in enumerate(one) if word in both)
     yield from ((None, index) for index, word in enumerate(other) if word in both)

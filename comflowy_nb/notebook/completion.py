@@ -1,4 +1,4 @@
-"""Tab on a `%comflowy` line, and in the body of a `%%comflowy` cell. From memory only: nobody is asked."""
+"""Tab on a `%comflowy` line, and in the body of a `%%comflowy` cell. It asks no service."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Completions:
         return comflowy_matcher
 
     def _match_arguments(self, line: str) -> list[str]:
-        """Return what IPython 7 puts in the place of the word at the cursor, which is the fragment's last part."""
+        """Return the text with which IPython 7 replaces the last part of the fragment, the word at the cursor."""
         completer = self._session.shell.Completer
         before = completer.text_until_cursor
         text, line_number = self._requested(line)
@@ -97,7 +97,7 @@ class Completions:
         """What has been typed of the word at the cursor, and the words that complete it."""
         try:
             fragment, words = self._offer(text, line_number, before)
-        except (ComflowyError, OSError):  # a damaged catalogue is told by the command, not by Tab
+        except (ComflowyError, OSError):  # the command reports a damaged catalogue
             return "", []
         return fragment, [word for word in dict.fromkeys(words) if word.startswith(fragment)]
 
@@ -167,7 +167,7 @@ class Completions:
         ]
 
     def _workflow(self, command: Command, plain: list[str]) -> Workflow | None:
-        """The workflow of the line, if it has been looked at before."""
+        """Return the workflow of the line, if its fields are in memory."""
         if command.name not in _RUNNING or not plain or self._session.client is None:
             return None
         return self._session.client.finder.recall(plain[0])
@@ -223,7 +223,7 @@ def _keys(workflow: Workflow | None) -> list[str]:
 
 
 def _last_of(values: str) -> str:
-    """What is being typed of several values: what stands behind the last comma or `||`, without its quote."""
+    """Return the value being typed: the text after the last comma or `||`, without its quote."""
     return _BEHIND_COMMA.sub("", values).lstrip("\"'")
 
 

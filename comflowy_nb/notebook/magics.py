@@ -1,4 +1,4 @@
-"""`%comflowy` and `%%comflowy`: thin, everything they do is elsewhere."""
+"""The magics `%comflowy` and `%%comflowy`; loading and unloading of the extension."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.notebook.completion import Completions
-from comflowy_nb.notebook.display.formatters import register_formatters, unregister_formatters
+from comflowy_nb.notebook.display.show import register_formatters, unregister_formatters
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import OPTIONS, settings
 
@@ -75,7 +75,6 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         %comflowy help [COMMAND]           everything else
         """
         from comflowy_nb.notebook.commands.table import execute, read_line  # noqa: PLC0415 - not needed to load the extension
-        from comflowy_nb.notebook.display.sanitize import shorten  # noqa: PLC0415 - as above
         from comflowy_nb.workflow.syntax.line import split_silencer  # noqa: PLC0415 - as above
 
         text, is_silent = split_silencer(line)
@@ -84,13 +83,13 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
             result = execute(self.session, read_line(text, cell, namespace))
         except (ComflowyError, KeyboardInterrupt) as error:
             if not self.tracebacks:
-                shorten(error)
+                _shorten_traceback(error)
             raise
         return None if is_silent else result
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, the completion and the formatters; a second time does nothing."""
+    """Register the magics, the completion and the formatters. Calling it again does nothing."""
     if _find(shell) is not None:
         return
     _warn_of_broken_kernel()
@@ -103,7 +102,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take away all that `load` brought, and stop its threads."""
+    """Remove everything that `load` registered, and stop its threads."""
     magics = _find(shell)
     if magics is None:
         return
@@ -119,12 +118,27 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def current_session() -> Session | None:
-    """What the kernel of this process has of the extension; None where it is not loaded."""
+    """Return the session of this process's kernel; None if the extension is not loaded."""
     from IPython import get_ipython  # noqa: PLC0415
 
     shell = get_ipython()
     magics = _find(shell) if shell is not None else None
     return magics.session if magics is not None else None
+
+
+def _shorten_traceback(error: BaseException) -> None:
+    """Make IPython show this exception as plain lines, set on the instance: other errors keep their tracebacks.
+
+    The exception can still be caught, and keeps its cause.
+    """
+    from comflowy_nb.notebook.display.html import plain  # noqa: PLC0415 - not needed to load the extension
+
+    text = plain(str(error))
+    if isinstance(error, ComflowyError):
+        lines = f"{type(error).__name__}: {text}".splitlines()
+    else:
+        lines = [f"{type(error).__name__}: {text}" if text else type(error).__name__]
+    error._render_traceback_ = lambda *_, **__: lines  # type: ignore[attr-defined]
 
 
 def _find(shell: InteractiveShell) -> Comflowy | None:

@@ -1,4 +1,4 @@
-"""What a kernel has of comflowy_nb: its shell, the connected client, and what has been drawn in this execution."""
+"""The state of the extension in one kernel: the connected client, and what this execution has drawn."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.database.sweep_rows import SweepRecord
     from comflowy_nb.library import Found, Library
-    from comflowy_nb.notebook.display.sweep_view import SweepView
-    from comflowy_nb.notebook.display.views import RunView, Viewer
+    from comflowy_nb.notebook.display.live import LiveUpdater
+    from comflowy_nb.notebook.display.views import RunView, SweepView
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -30,7 +30,7 @@ __all__ = ["Session", "sweep_key"]
 
 
 def sweep_key(sweep: Sweep) -> str:
-    """What an execution remembers of a sweep it has drawn; a plan has no token."""
+    """Return the key by which an execution knows that it has drawn a sweep; a plan has no token."""
     return sweep.token or f"plan {id(sweep)}"
 
 
@@ -41,7 +41,7 @@ class Session:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
-        self._viewer: Viewer | None = None
+        self._updater: LiveUpdater | None = None
         self._before: list[Client] = []  # earlier clients whose runs are not done
         self._drawn: dict[tuple[Any, ...], set[str]] = {}  # Outputs that capture -> tokens of what is drawn in them
         self._drawn_for: str | None = None  # the message whose displays these are
@@ -59,22 +59,22 @@ class Session:
         return self._drawn.setdefault(capturing_outputs(), set())
 
     @property
-    def viewer(self) -> Viewer:
-        """The one thread that draws what no cell waits for."""
-        if self._viewer is None:
-            from comflowy_nb.notebook.display.views import Viewer  # noqa: PLC0415 - not needed before something is drawn
+    def updater(self) -> LiveUpdater:
+        """The one thread that draws the views that no cell waits for."""
+        if self._updater is None:
+            from comflowy_nb.notebook.display.live import LiveUpdater  # noqa: PLC0415 - not needed before something is drawn
 
-            self._viewer = Viewer()
-        return self._viewer
+            self._updater = LiveUpdater()
+        return self._updater
 
     @property
     def in_kernel(self) -> bool:
-        """Whether there are display handles; else it is a terminal or a script."""
+        """Whether there are display handles; False in a terminal or a script."""
         return getattr(self.shell, "kernel", None) is not None
 
     @property
     def can_answer(self) -> bool:
-        """Whether somebody can be asked: not under nbclient or papermill, nor with stdin closed."""
+        """Whether the user can be asked: False under nbclient and papermill, and if stdin is closed."""
         kernel = getattr(self.shell, "kernel", None)
         if kernel is not None:
             return bool(getattr(kernel, "_allow_stdin", False))
@@ -83,17 +83,17 @@ class Session:
     # -- the service --------------------------------------------------------------------------------------------
 
     def connected(self) -> Client:
-        """The connected client; connects to `COMFLOWY_TARGET` where nothing is.
+        """Return the connected client; connect to `COMFLOWY_TARGET` if there is none.
 
         Raises
         ------
         SettingsError
-            If nothing is connected and no target is set: it names the ways.
+            If nothing is connected and no target is set. The text names the ways to connect.
         """
         return self.client if self.client is not None else self.connect(None)
 
     def connect(self, target: str | None, *, key: Secret | None = None, name_address: bool = False) -> Client:
-        """Connect, and leave what was connected before: its runs go on and are shown to their end."""
+        """Connect to another target. Runs of the client before continue and are shown until they are settled."""
         from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
 
         client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None, name_address=name_address)
@@ -106,14 +106,14 @@ class Session:
         return client
 
     def disconnect(self) -> None:
-        """Close the clients; their live runs go on at the service, and the next client takes them up."""
+        """Close the clients. Their runs continue at the service, and the next client resumes them."""
         clients = [*self._before, *([self.client] if self.client is not None else [])]
         self._before, self.client = [], None
         for client in clients:
             client.close()
 
     def ask_key(self, label: str) -> Secret | None:
-        """Ask for a key without echo; None where nobody answers."""
+        """Ask for a key without echo; return None if the user can't answer or types nothing."""
         if not self.can_answer:
             return None
         try:
@@ -126,7 +126,7 @@ class Session:
             raise
         return Secret(text) if text else None
 
-    # -- the past -----------------------------------------------------------------------------------------------
+    # -- the history --------------------------------------------------------------------------------------------
 
     @property
     def library(self) -> Library:
@@ -143,7 +143,7 @@ class Session:
         return Catalogue.open(Path.cwd(), home())
 
     def find(self, ref: Any) -> Found:
-        """What a reference names, which may be a Run or a Sweep instead of a text.
+        """Return the record of a reference: a text, a Run or a Sweep.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Session:
         return Found(ref) if isinstance(ref, Run) and found.run.status is ref.status else found
 
     def sweep(self, record: SweepRecord) -> Sweep:
-        """The sweep of a record: the very one that this kernel sends or follows, else as the history has it now."""
+        """Return the sweep of a record: the object that this kernel submits or follows, else one from the history."""
         sweep = self._sweeps.get(record.token)
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
@@ -170,15 +170,15 @@ class Session:
     # -- drawing ------------------------------------------------------------------------------------------------
 
     def view(self, run: Run, **options: Any) -> RunView:
-        """Show a run in the cell that runs now, and remember that it is drawn."""
+        """Show a run in the current cell, and record that it is drawn."""
         from comflowy_nb.notebook.display.views import RunView  # noqa: PLC0415 - not needed before something is drawn
 
         self.drawn.add(run.token)
         return RunView(run, in_kernel=self.in_kernel, **options)
 
     def sweep_view(self, sweep: Sweep, **options: Any) -> SweepView:
-        """Show a sweep in the cell that runs now, and remember that it is drawn."""
-        from comflowy_nb.notebook.display.sweep_view import SweepView  # noqa: PLC0415 - as above
+        """Show a sweep in the current cell, and record that it is drawn."""
+        from comflowy_nb.notebook.display.views import SweepView  # noqa: PLC0415 - as above
 
         self.drawn.add(sweep_key(sweep))
         if sweep.token is not None:
@@ -186,9 +186,9 @@ class Session:
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def show_form(self, form: Form) -> None:
-        """Show a form in the cell that runs now, its images in outputs below it that the saved notebook keeps."""
+        """Show a form in the current cell, its images below it, where the saved notebook keeps them."""
         from comflowy_nb.notebook.display.slots import capturing_outputs  # noqa: PLC0415 - as below
-        from comflowy_nb.notebook.form.outputs import BelowScreen  # noqa: PLC0415 - loads ipywidgets
+        from comflowy_nb.notebook.form.run_history import BelowScreen  # noqa: PLC0415 - loads ipywidgets
 
         self.drawn.add(form.token)
         self.say(*form.bundle())
@@ -196,7 +196,7 @@ class Session:
             form.show_on(BelowScreen(), BelowScreen())
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """Display a bundle; in a terminal its text."""
+        """Display a bundle; print its text in a terminal."""
         if self.in_kernel:
             from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - as above
 
@@ -205,12 +205,12 @@ class Session:
             print(data["text/plain"])  # noqa: T201 - a terminal has no handles
 
     def begin_execution(self) -> None:
-        """Nothing is drawn yet in the cell that begins."""
+        """Forget what earlier cells have drawn."""
         self._drawn.clear()
 
     def close(self) -> None:
-        """Stop all that runs here: the thread that draws and the client."""
-        if self._viewer is not None:
-            self._viewer.close()
-        with suppress(OSError):  # a history on a full disk can't take the last word; the extension still goes
+        """Stop the thread that draws, and disconnect."""
+        if self._updater is not None:
+            self._updater.close()
+        with suppress(OSError):  # writing to the history fails on a full disk
             self.disconnect()

@@ -1,4 +1,4 @@
-"""What ipywidgets 7, as on Google Colab, names differently from ipywidgets 8."""
+"""Differences between ipywidgets 7, as on Google Colab, and ipywidgets 8."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["HORIZONTAL", "TOOLTIP", "take_upload", "view_of"]
 
 TOOLTIP = "tooltip" if "tooltip" in widgets.Text.class_trait_names() else "description_tooltip"
-"""The option for the tooltip of a widget that has a description; a button's is `tooltip` in both."""
+"""Option for the tooltip of a widget with a description. Buttons use `tooltip` in both versions."""
 
 HORIZONTAL = {"orientation": "horizontal"} if "orientation" in widgets.RadioButtons.class_trait_names() else {}
 """The options for radio buttons in one row; ipywidgets 7 has them only one below the other."""
@@ -31,7 +31,7 @@ def take_upload(chooser: widgets.FileUpload) -> tuple[str, bytes] | None:
 
 
 def view_of(widget: widgets.Widget) -> Mapping[str, Any]:
-    """Return the data that a front end shows a widget by; `_repr_mimebundle_` gives it in ipywidgets 8 only."""
+    """Return the data with which a front end shows a widget; ipywidgets 7 has no `_repr_mimebundle_`."""
     if widget.model_id is None:  # it was closed
         return {}
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}

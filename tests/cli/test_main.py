@@ -61,7 +61,7 @@ def test_demo_of_what_is_no_notebook_is_one_plain_line(tmp_path, capsys):
     path = tmp_path / "x.ipynb"
     path.write_text("{]")
     assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == f"comflowy-nb demo: {path} can't be read: it is no notebook\n"
+    assert capsys.readouterr().err == f"comflowy-nb demo: can't read {path}: not a notebook\n"
 
 
 def notebook(folder, *cells):
@@ -143,3 +143,23 @@ def test_an_installation_without_the_quickstart_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "__file__", str(tmp_path / "comflowy_nb" / "demo.py"))
     with pytest.raises(ComflowyError, match="name one"):
         demo.find_quickstart()
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_each_status_in_the_same_line_and_a_log_only_the_last():
+    screen, log = Screen(), io.StringIO()
+    for stream in (screen, log):
+        progress = demo.ProgressReporter(stream)
+        progress.status("r1 waiting")
+        progress.status("r1 running")
+        progress.line("next")
+    assert screen.getvalue() == "\r\x1b[2K      r1 waiting\r\x1b[2K      r1 running\nnext\n"
+    assert log.getvalue() == "      r1 running\nnext\n"
+
+
+def test_colours_and_breaks_are_left_out():
+    assert demo.one_line("\x1b[31mred\x1b[0m\n  and  plain") == "red and plain"

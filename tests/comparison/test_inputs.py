@@ -130,7 +130,7 @@ def test_runs_without_images_and_live_ones(swept, axis, read):
 
 
 def test_missing_files(sweep, library, tmp_path, read):
-    with pytest.raises(ImageError, match=r"^there is no file 'nothing.png', and no run is called so$"):
+    with pytest.raises(ImageError, match=r"^neither a file nor a run is named 'nothing.png'$"):
         read("r1", "nothing.png")
     with pytest.raises(ImageError, match=r"^there is no file 'gone.jpg'$"):
         read("r1", tmp_path / "gone.jpg")

@@ -17,10 +17,10 @@ from PIL import Image
 from waiting import wait_until
 
 from comflowy_nb.images.thumbnails import make_thumbnails
-from comflowy_nb.notebook.commands import run as run_command
+from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.commands import runs as runs_commands
-from comflowy_nb.notebook.commands import sweep as sweep_command
-from comflowy_nb.notebook.display import views
+from comflowy_nb.notebook.display import live, views
+from comflowy_nb.notebook.display.status import StatusLine
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.run import ImageRecord, Run, RunRecord
 
@@ -89,7 +89,7 @@ def handles(shell, monkeypatch):
 def interrupting(monkeypatch):
     """`with interrupting(condition):` around a cell: SIGINT comes once the cell waits and the condition holds."""
     waits = threading.Event()
-    for module in (run_command, sweep_command, runs_commands):
+    for module in (interrupts, runs_commands):
 
         def wait(*args, real=module.wait_drawing):
             waits.set()  # from within what an interrupt is caught by
@@ -121,9 +121,16 @@ def interrupting(monkeypatch):
 @pytest.fixture
 def drawn(monkeypatch):
     """The status lines that cells have shown so far, updates among them."""
-    lines, real = [], views._bundle
-    monkeypatch.setattr(views, "_bundle", lambda line: lines.append(line) or real(line))
+    lines, real = [], StatusLine.bundle.fget
+    monkeypatch.setattr(StatusLine, "bundle", property(lambda line: lines.append(line) or real(line)))
     return lines
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Displays are updated fifty times a second."""
+    for module in (live, views):
+        monkeypatch.setattr(module, "UPDATE_S", 0.02)
 
 
 @pytest.fixture(scope="session")

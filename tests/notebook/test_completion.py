@@ -99,3 +99,11 @@ def test_sweeps_their_values_axes_and_references(sandbox, shell):
     assert "default" in offered(shell, "%comflowy sweep ", "d")
     assert {ref, "swept"} <= set(offered(shell, "%comflowy show "))
     assert ref in offered(shell, "%comflowy sweep --from ", ref)
+
+
+def test_references_and_modes_of_compare(sandbox, shell):
+    ref = sandbox("%comflowy run default 5::width=64 5::height=64 steps=2 seed=1005").value.ref
+    assert ref in offered(shell, "%comflowy compare ")
+    assert ref in offered(shell, f"%comflowy compare {ref} ")
+    assert offered(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
+    assert "--save" in offered(shell, f"%comflowy compare {ref} ", "--")

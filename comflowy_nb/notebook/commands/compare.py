@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.notebook.compare.widget import Comparison
-from comflowy_nb.notebook.display.bundles import paragraph
+from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.show import show_comparison
 
 if TYPE_CHECKING:

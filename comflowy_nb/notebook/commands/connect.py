@@ -1,4 +1,4 @@
-"""`connect`, `login`, `logout`, and bare `%comflowy`: what is connected and what is going on."""
+"""`connect`, `login`, `logout`, and bare `%comflowy`: the connection and what is running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.runs import as_table
-from comflowy_nb.notebook.display.bundles import join, paragraph, table
+from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.status import day, plain_line
 from comflowy_nb.services.credentials import forget_key, store_key
 from comflowy_nb.services.http.origins import is_loopback
@@ -49,7 +49,7 @@ def connect(session: Session, request: Request) -> None:
 
 
 def login(session: Session, request: Request) -> None:
-    """Ask for the key of the connected service, else of the cloud; keep it where there is a keyring."""
+    """Ask for the key of the connected service, else of the cloud; store it in the keyring if there is one."""
     del request
     client = session.client
     if client is not None and client.service.kind != "comflowy":
@@ -59,9 +59,9 @@ def login(session: Session, request: Request) -> None:
     label = client.label if client is not None else "cloud"
     key = session.ask_key(label)
     if key is None:
-        raise SettingsError("nobody typed a key; where nobody can answer, set COMFLOWY_API_KEY")
+        raise SettingsError("a key was not typed; in a notebook that can't ask, set COMFLOWY_API_KEY")
     if client is not None:
-        session.connect(session.target, key=key)  # a wrong key is told now, and not kept
+        session.connect(session.target, key=key)  # rejects a wrong key before it is stored
     kept = store_key(origin, key)
     where = "in the keyring" if kept else "for this kernel; with a keyring (pip install keyring) it is kept longer"
     then = f"connected to {label}" if client is not None else "%comflowy connect cloud uses it"
@@ -81,7 +81,7 @@ def logout(session: Session, request: Request) -> None:
 
 
 def overview(session: Session, request: Request) -> None:
-    """The connection, what is running, recent runs, and what to type next."""
+    """Show the connection, the runs in progress, recent runs, and the next commands."""
     del request
     client = session.client
     parts = []
@@ -106,12 +106,12 @@ def overview(session: Session, request: Request) -> None:
 
 def _greeting(client: Client) -> list[str]:
     names: list[str] = []
-    with suppress(ServiceError):  # it answered when greeted; a list of workflows is a nicety
+    with suppress(ServiceError):  # the list is optional
         names = [known.name for known in client.finder.known() if known.runs_here]
     if client.service.on_loopback or client.service.runs_graphs:
         for name in names[:_LISTED]:
             with suppress(ComflowyError):
-                client.workflow(name)  # so that Tab knows the fields
+                client.workflow(name)  # loads the fields for completion
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
     if client.service.runs_graphs:
         listed += f", {SERVER_LAST}" if listed else SERVER_LAST
@@ -119,7 +119,7 @@ def _greeting(client: Client) -> list[str]:
 
 
 def _news(client: Client) -> list[str]:
-    """What ended of the runs that earlier kernels left."""
+    """Return a line about the runs of earlier kernels that have finished."""
     done = client.news()
     if not done:
         return []
@@ -140,7 +140,7 @@ def _next(session: Session, recent: list[Run]) -> list[str]:
 
 
 def _short(target: str) -> str:
-    """A target without an address in it: outputs name services, never where they are."""
+    """Return a target without its address: outputs name services, never their addresses."""
     name, sign, rest = target.partition("=")
     if sign and "/" not in name:
         return name

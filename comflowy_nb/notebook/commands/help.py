@@ -1,4 +1,4 @@
-"""`%comflowy help`: by example, the options from the same table the line is read by."""
+"""`%comflowy help`: examples of each command, and its options from the table of commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.notebook.commands.table import COMMANDS
-from comflowy_nb.notebook.display.bundles import preformatted
+from comflowy_nb.notebook.display.html import preformatted
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ Start here:
   %comflowy connect sandbox           a server on this machine: no key, no GPU, no network
   %comflowy run default cfg=7         run a workflow; 'default' is always there
   %comflowy sweep default cfg=4..8    several values, in a grid
-  %comflowy form default              fill in and run with a mouse or keys
-  %comflowy fields default            what can be set
+  %comflowy form default              fill in and run with mouse or keyboard
+  %comflowy fields default            the fields that can be set
 
-A request that succeeded is not sent again: its images come from your disk. --fresh sends it anew."""
+A request that has succeeded is not submitted again: its images are read from your disk. --fresh runs it again."""
 
 _MORE = {
     "connect": """\
   %comflowy connect sandbox                       no key needed; starts by itself
   %comflowy connect cloud                         asks for your key, or takes COMFLOWY_API_KEY
   %comflowy connect comfyui                       a ComfyUI server on this machine (http://127.0.0.1:8188)
-  %comflowy connect studio=https://example.com    another server, under a name of your own
+  %comflowy connect studio=https://example.com    another server, under a name that you choose
   %comflowy connect home=http://127.0.0.1:8188,http://192.168.1.5:8188    several ComfyUI servers as one
   %comflowy connect home                          the same again, in any notebook: names are remembered
 
@@ -72,17 +72,17 @@ Where a service doesn't publish its fields, paste what the editor's console prin
   6::text: a photo of a bottle #1, "red" and 'blue'
   cfg: 7
 
-FIELD is 3::cfg; cfg where one field is called so; an alias; or all::seed for every field of that name.
-A text with spaces stands in quotes on the line; in the body below %% everything behind `FIELD: ` is the text.
-Quote a text that ends in ?, as in 6::text="who is there?": IPython takes a line that ends in ? for a request for help.
-{name} is the value of a Python variable, {{name}} the text {name}. seed=random draws a new seed each time.
+FIELD is 3::cfg; cfg if only one field has this name; an alias; or all::seed for every field of that name.
+Quote a text with spaces on the line. In the body below %% everything after `FIELD: ` is the text.
+Quote a text that ends in ?, as in 6::text="who is there?": a line that ends in ? shows the help of IPython.
+{name} is the value of a Python variable, {{name}} the text {name}. seed=random generates a new seed each time.
 r1 is the reference of a run: %comflowy show r1. A final ; hides the return value, never the images.
-An interrupt (the stop button) cancels the run where the service can.
-  %comflowy run default cfg=7 --count 4      four times, each with a seed of its own""",
+An interrupt (the stop button) cancels the run if the service can.
+  %comflowy run default cfg=7 --count 4      four times, each with another seed""",
     "sweep": """\
   %comflowy sweep default cfg=2..8..2 sampler_name=euler,heun seed=7 --as bottles
   %comflowy sweep default 6::text="a bottle"||"a vase" seed=random#3
-  %comflowy sweep --from bottles cfg=2..10..2        the same sweep, grown
+  %comflowy sweep --from bottles cfg=2..10..2        the same sweep with more values
 
   %%comflowy sweep default --as night --x cfg --y sampler_name --z 6::text
   cfg: 4..8
@@ -90,62 +90,62 @@ An interrupt (the stop button) cancels the run where the service can.
   6::text: {day: "beautiful scenery, glass bottle, noon", night: "the same at night, stars"}
   seed: random
 
-The first field with several values goes across, the second down, each further one makes more grids.
-2..8..2 is 2 4 6 8, 4..8 whole steps, 0..1#5 five values. Texts are divided by ||, everything else by commas.
-seed=random is one seed for all cells, random#3 an axis of three, each one for each cell; they are kept until --fresh.
+The first field with several values makes the columns, the second the rows, each further one more grids.
+2..8..2 is 2 4 6 8; 4..8 has steps of 1; 0..1#5 is five values. Separate texts by ||, all other values by commas.
+seed=random is one seed for all cells, random#3 an axis of three seeds, each one per cell. They are kept until --fresh.
 In a body also:
   look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}      several fields at once
   6::text: {in: "a glass bottle at sea", replace: {bottle: [bottle, vase]}}             words of a text
 
-It says first what it will do. What succeeded before is not sent again, so the same cell takes up an interrupted sweep,
-and a longer range sends only what is new. s1 is the sweep, s1.7 the run of its seventh cell:
+It shows its plan first. Cells that have succeeded are not submitted again, so running the cell again continues an
+interrupted sweep, and a longer range submits only the new cells. s1 is the sweep, s1.7 the run of its seventh cell:
   %comflowy show s1      %comflowy show s1.7      %comflowy save s1 DIR      %comflowy cancel s1""",
     "form": """\
   %comflowy form default
-  %comflowy form default cfg=7 seed=random --as bottle     begins with these values
+  %comflowy form default cfg=7 seed=random --as bottle     starts with these values
   %comflowy form --from r41                                with those of a run, or of an image: --from photo.png
-  %comflowy form portrait 3::steps=20 6::text="a cat"      where nothing describes the fields: those you name
+  %comflowy form portrait 3::steps=20 6::text="a cat"      with unknown fields: those you name
 
-Run sends what stands in the form, and does not block the kernel; only what was given or changed is sent. Stop cancels
-what the form is running. The seed is kept, drawn anew, or counted up at each run. The strip has every run with what
-changed: a click goes back to its values; mark two or more to compare them. Copy as cell gives the %%comflowy run cell.
+Run submits the values that you set or changed, without blocking the kernel. Stop cancels the runs of the form. Each run
+keeps the seed, generates one, or counts up. The strip shows every run and its changes: click one to restore its values;
+mark two or more to compare them. Copy as cell copies the %%comflowy run cell.
 In Python: bottle.params, bottle.set({"cfg": 4}), bottle.run(), bottle.runs, bottle.cell(), bottle.close();
 comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]}) makes one with these choices.""",
     "runs": """\
   %comflowy runs
-  %comflowy runs galaxy                      a word of the values
+  %comflowy runs galaxy                      a text in the values
   %comflowy runs cfg=7 --since 30d --status success
   %comflowy runs s3                          the cells of a sweep""",
     "show": """\
   %comflowy show r41           by number
-  %comflowy show bottle        by a name given with --as
+  %comflowy show bottle        by the name set with --as
   %comflowy show last          this kernel's newest; last~1 the one before
   %comflowy show r41[0]        its first image;  r41:9[0] the first of node 9
   %comflowy show r40 r41       side by side
-  %comflowy show s3            a sweep as a grid; --page 2 where one page does not take it;  s3.12 one of its cells""",
+  %comflowy show s3            a sweep as a grid, a large one with --page 2;  s3.12 a cell""",
     "compare": """\
-  %comflowy compare r41 r43                     two images under a slider; above them what differs
+  %comflowy compare r41 r43                     two images under a slider, with their differences above
   %comflowy compare r41[0] r41[1] s1.7 bottle   2 to 9 of them: runs, images of runs, cells of sweeps, names
   %comflowy compare r41 photo.png {image}       files, and Python's images and arrays
   %comflowy compare r41 r43 --mode difference
-  %comflowy compare r41 r43 --save why.html     also as one page for a colleague, which needs no network
+  %comflowy compare r41 r43 --save why.html     also as one HTML page that works offline
 
-A run with several images means its first. With the comparison in focus: 1 to 4 (or s b g d) choose how to compare,
-arrows move the slider (Shift in larger steps, Home, End), + - 0 zoom, arrows move what is zoomed, space stops the
-blinking. r = %comflowy compare r41 r43 gives it to Python: r.mode, r.position, r.left, r.right, r.save("why.html").""",
+A run with several images means its first. With the comparison in focus: 1 to 4 (or s b g d) choose the mode,
+arrows move the slider (Shift in larger steps, Home, End), + - 0 zoom, arrows move a zoomed image, space stops the
+blinking. r = %comflowy compare r41 r43 returns it: r.mode, r.position, r.left, r.right, r.save("why.html").""",
     "save": """\
-  %comflowy save r41 my-images       copies with readable names; PNG files carry what made them
+  %comflowy save r41 my-images       copies with readable names; PNG files contain their parameters
   %comflowy save s3 my-sweep           all images of a sweep, a contact sheet and a JSON of everything
   %comflowy save s3 my-sweep.zip       the same as a zip file
   %comflowy save r41[0] boat.png       one image under this name""",
     "cancel": """\
   %comflowy cancel r41
   %comflowy cancel last
-  %comflowy cancel s3          no more is sent, and what runs is ended""",
+  %comflowy cancel s3          submits no more, and cancels its runs""",
     "resume": """\
-  %comflowy resume             all runs of this service that nobody follows any more
+  %comflowy resume             all runs of this service that are not followed any more
   %comflowy resume r41
-  %comflowy resume s3          its runs; what was never sent the sweep itself sends, run again""",
+  %comflowy resume s3          its runs; run the cell of the sweep again to submit the others""",
     "help": """\
   %comflowy help run""",
 }
@@ -161,14 +161,14 @@ def show_help(session: Session, request: Request) -> None:
     if command is None:
         near = nearest(name, COMMANDS)
         tip = f"; nearest: {', '.join(near)}" if near else ""
-        raise UsageError(f"there is no command {name!r}{tip}. %comflowy help lists them")
+        raise UsageError(f"unknown command {name!r}{tip}. %comflowy help lists them")
     session.say(preformatted(_one(command)))
 
 
 def _all() -> str:
     width = max(len(name) for name in COMMANDS)
     listed = [f"  {name.ljust(width)}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join([_START, "", "Commands:", *listed, "", "%comflowy help run says more of one."])
+    return "\n".join([_START, "", "Commands:", *listed, "", "%comflowy help run explains one of them."])
 
 
 def _one(command: Command) -> str:

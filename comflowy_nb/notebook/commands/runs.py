@@ -1,4 +1,4 @@
-"""`runs`, `show`, `save`, `cancel` and `resume`: what one does with runs that are there."""
+"""`runs`, `show`, `save`, `cancel` and `resume`: commands for earlier and current runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from IPython.core.error import UsageError
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
 from comflowy_nb.layout.captions import name_fields, write_value
-from comflowy_nb.notebook.commands.run import save_named
-from comflowy_nb.notebook.commands.sweep import save_sweep_named
-from comflowy_nb.notebook.display.bundles import Table, join, paragraph, table
+from comflowy_nb.notebook.commands.run import save_run
+from comflowy_nb.notebook.commands.sweep import save_sweep
+from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.notebook.display.live import wait_drawing
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.slots import show_bundle
 from comflowy_nb.notebook.display.status import day, plain_line, time_text
-from comflowy_nb.notebook.display.sweep_status import plain_sweep_line
-from comflowy_nb.notebook.display.sweep_tables import cells_table, sweeps_table
-from comflowy_nb.notebook.display.views import wait_drawing
+from comflowy_nb.notebook.display.sweep_status import cells_table, plain_sweep_line, sweeps_table
 from comflowy_nb.workflow.fields import read_untyped
 from comflowy_nb.workflow.syntax.expansion import expand
 
@@ -35,12 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["as_table", "cancel", "resume", "runs", "save", "show"]
 
-_SWEEPS = 5  # listed below the newest runs
-_CONFIRM_S = 15.0  # a service that confirms a cancel does so at once; what takes longer is told later
+_LISTED_SWEEPS = 5  # below the newest runs
+_CONFIRM_S = 15.0  # most services confirm a cancel at once
 
 
 def runs(session: Session, request: Request) -> RunList:
-    """Earlier runs, newest first."""
+    """List earlier runs, newest first."""
     options = request.options
     if len(request.words) == 1 and not request.fields and not options:
         named = _sweep_named(session, request.ref(request.words[0]))
@@ -60,7 +59,7 @@ def runs(session: Session, request: Request) -> RunList:
         workflow=options.get("workflow"),
         limit=options.get("limit", 20),
     )
-    sweeps = session.library.history.sweeps.recent(_SWEEPS) if not _narrows(request) else []
+    sweeps = session.library.history.sweeps.recent(_LISTED_SWEEPS) if not _narrows(request) else []
     if found:
         session.say(join(table(as_table(found)), *([table(sweeps_table(sweeps))] if sweeps else [])))
     else:
@@ -70,7 +69,7 @@ def runs(session: Session, request: Request) -> RunList:
 
 
 def show(session: Session, request: Request) -> Run | Sweep | RunList:
-    """Runs and sweeps again, with their images; what is missing is fetched, what is running is waited for."""
+    """Show runs and sweeps with their images; download missing ones, and wait for runs in progress."""
     everything = [session.find(request.ref(word)) for word in request.words]
     swept = [session.sweep(each.sweep) for each in everything if each.sweep is not None]
     if swept:
@@ -99,23 +98,23 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
 
 
 def save(session: Session, request: Request) -> None:
-    """Copies of a run's images, or of one, under readable names."""
+    """Write copies of the images of a run or a sweep, or of one image, with readable names."""
     found = session.find(request.ref(request.words[0]))
     if found.sweep is not None:
-        save_sweep_named(session, session.sweep(found.sweep), request.text(request.words[1]))
+        save_sweep(session, session.sweep(found.sweep), request.text(request.words[1]))
         return
-    save_named(session, found.run, request.text(request.words[1]), found.image)
+    save_run(session, found.run, request.text(request.words[1]), found.image)
 
 
 def cancel(session: Session, request: Request) -> None:
-    """End runs that are not done, where the service can."""
+    """Cancel runs that are not done, if the service can."""
     client = session.connected()
     found: list[Run] = []
     lines: list[str] = []
     for word in request.words:
         ref = request.ref(word)
         if isinstance(ref, str) and parse_ref(ref).run == "last" and parse_ref(ref).back >= len(client.library.recent):
-            raise RefError(f"this kernel has run nothing that {ref} could mean; name the run: %comflowy cancel r41")
+            raise RefError(f"{ref} does not name a run of this kernel. Name the run: %comflowy cancel r41")
         named = session.find(ref)
         if named.sweep is None:
             found.append(named.run)
@@ -131,12 +130,14 @@ def cancel(session: Session, request: Request) -> None:
             run_end_s = time.monotonic() + _CONFIRM_S
             while not run.wait_change(0.25) and time.monotonic() < run_end_s:
                 pass
-            lines.append(plain_line(run) if not run.status.is_live else f"{run.ref}: asked to end, not confirmed yet")
+            lines.append(
+                plain_line(run) if not run.status.is_live else f"{run.ref}: cancel requested, not confirmed yet"
+            )
     session.say(paragraph(*lines))
 
 
 def resume(session: Session, request: Request) -> Run | Sweep | RunList:
-    """Follow the named runs again, else all of this service that nobody follows, and show what becomes of them."""
+    """Continue to follow the named runs, else all orphaned runs of this service, and show them."""
     client = session.connected()
     refs: list[str] = []
     swept = []
@@ -156,14 +157,14 @@ def resume(session: Session, request: Request) -> Run | Sweep | RunList:
         _wait(session, views)
         return swept[0] if len(views) == 1 else _shown(session, [*swept, *taken])
     if not taken:
-        session.say(paragraph("there is nothing to take up"))
+        session.say(paragraph("all runs are done or followed already"))
         return _shown(session, [])
     _wait(session, [session.view(run, how="shown") for run in taken])
     return taken[0] if len(taken) == 1 else _shown(session, taken)
 
 
 def as_table(found: Sequence[Run]) -> Table:
-    """Runs as rows: reference, name, workflow, how it stands, when, how long, what was set."""
+    """Return runs as rows: reference, name, workflow, service, status, time, duration, values set."""
     rows = []
     for run in found:
         record = run.record
@@ -193,7 +194,7 @@ def _view(session: Session, found: Found, *, with_images: bool) -> RunView:
 
 
 def _stop_sweep(client: Client, swept: Sweep) -> str:
-    """Let a sweep send no more and end what runs; how it stands then."""
+    """Stop submitting a sweep and cancel its runs; return a line about the result."""
     running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
     if not running and swept.is_settled:
         return f"{swept.ref} is not running: {plain_sweep_line(swept)}"
@@ -201,7 +202,7 @@ def _stop_sweep(client: Client, swept: Sweep) -> str:
         swept.cancel()
     can_cancel, asked = client.service.can_cancel, set[str]()
     end_s = time.monotonic() + _CONFIRM_S
-    # Another kernel that sends it may have sent some more before it heard of this.
+    # Another kernel may submit some more before it sees the request.
     while (swept.is_sending or (can_cancel and not swept.is_settled)) and time.monotonic() < end_s:
         for cell in swept.cells:
             if can_cancel and cell.run is not None and cell.run.status.is_live and cell.run.token not in asked:
@@ -209,15 +210,15 @@ def _stop_sweep(client: Client, swept: Sweep) -> str:
                 client.cancel(cell.run)
         swept.wait_change(0.25)
     if swept.is_sending:
-        return f"{swept.ref}: the kernel that sends it was asked to send no more and has not answered yet"
+        return f"{swept.ref}: the kernel that submits it was asked to stop and has not answered yet"
     if not can_cancel:
         running = [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
-        return f"{client.label} can't cancel: {len(running)} of {swept.ref} go on, and nothing more is sent"
+        return f"{client.label} can't cancel: {len(running)} of {swept.ref} go on, and no more are submitted"
     return plain_sweep_line(swept)
 
 
 def _sweep_named(session: Session, ref: Any) -> Sweep | None:
-    """The sweep that a word names, None where it is a word to search for."""
+    """Return the sweep that a word names; None if it is a text to search for."""
     try:
         record = session.find(ref).sweep
     except RefError:
@@ -226,24 +227,24 @@ def _sweep_named(session: Session, ref: Any) -> Sweep | None:
 
 
 def _wait(session: Session, views: Sequence[View]) -> None:
-    """Wait for the ends; an interrupt only stops the waiting. Where nothing is connected nobody would see an end."""
+    """Wait until all are settled; an interrupt only stops waiting. Without a connection, show the history."""
     if session.client is None:
         for view in views:
             if not view.is_settled:
-                view.note("as the history has it now; %comflowy connect, then show it again, follows it")
+                view.note("last known status. To follow it, connect and show it again")
             view.finish()
         return
     try:
         wait_drawing(views)
     except KeyboardInterrupt as interrupt:
         for view in views:
-            session.viewer.follow(view)
+            session.updater.add(view)
         interrupt.args = ("stopped waiting; the runs go on",)
         raise
 
 
 def _shown(session: Session, found: Sequence[Any]) -> RunList:
-    """The runs as a list that does not show itself again in this execution."""
+    """Return the runs as a list that this execution does not show again."""
     found = RunList(found)
     session.drawn.add(found.token)
     return found

@@ -1,16 +1,19 @@
-"""What a run or a sweep begins with: the workflow that is named, or what `--from` names."""
+"""What a command starts from: the workflow, the values on the line and in the body, and what `--from` names."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.notebook.display.bundles import paragraph
+from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.workflow.finder import IMAGES
 from comflowy_nb.workflow.graph import Graph, Made
+from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,7 +25,39 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["say_left_out", "start", "sweep_to_start_from"]
+__all__ = ["Start", "show_left_out", "start", "sweep_to_start_from"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The workflow of a command, the settings typed for it, and the values of the run or image in `--from`."""
+
+    client: Client
+    name: str  # of the workflow, as typed or recorded
+    workflow: Workflow
+    settings: tuple[Setting, ...]
+    base: Made | None
+
+
+def start(session: Session, request: Request, *, is_sweep: bool = False) -> Start:
+    """Read the body, connect, and find the workflow and what to start from.
+
+    Raises
+    ------
+    UsageError
+        If neither a workflow nor `--from` is given, or both are.
+    ComflowyError
+        If the body can't be read, or there is no such workflow, run or file.
+    """
+    body = read_body(request.body, sweep=is_sweep) if request.body is not None else None
+    client = session.connected()
+    named, base = _find_start(session, client, request)
+    workflow = client.workflow(named) if isinstance(named, str) else named
+    if body is not None:
+        body.check_workflow(workflow)
+    line = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
+    settings = (*line, *(body.settings if body is not None else ()))
+    return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base)
 
 
 def sweep_to_start_from(session: Session, request: Request) -> Sweep | None:
@@ -34,20 +69,20 @@ def sweep_to_start_from(session: Session, request: Request) -> Sweep | None:
     return None if record is None else session.sweep(record)
 
 
-def say_left_out(session: Session, request: Request, given: Collection[str]) -> None:
-    """Name the fields of the sweep in `--from` that `run` and `form` do not take over, except those in `given`."""
+def show_left_out(session: Session, request: Request, explicit: Collection[str]) -> None:
+    """Name the fields of the sweep in `--from` that `run` and `form` do not take over, except those in `explicit`."""
     swept = sweep_to_start_from(session, request)
     if swept is None:
         return
-    left = [axis.name for axis in swept.axes.axes if not set(axis.fields) <= set(given)]
-    left += [field_id for wish in swept.axes.seeds for field_id in wish.fields if field_id not in given]
+    left = [axis.name for axis in swept.axes.axes if not set(axis.fields) <= set(explicit)]
+    left += [field_id for seed in swept.axes.seeds for field_id in seed.fields if field_id not in explicit]
     if left:
         text = f"from {swept.ref}, without its axes and seeds: {', '.join(left)}. These keep the workflow's values"
         session.say(paragraph(f"{text}; --from {swept.ref}.1 takes those of a cell"))
 
 
-def start(session: Session, client: Client, request: Request) -> tuple[str | Workflow, Made | None]:
-    """The workflow or the word for it, and what to start from where `--from` was given."""
+def _find_start(session: Session, client: Client, request: Request) -> tuple[str | Workflow, Made | None]:
+    """Return the workflow or its name, and the values to start from if `--from` is given."""
     source = request.options.get("from")
     if source is None:
         if not request.words:
@@ -58,7 +93,7 @@ def start(session: Session, client: Client, request: Request) -> tuple[str | Wor
         raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
     path = _file_of(source)
     if path is not None and path.suffix.lower() == ".json":
-        return str(path), None  # the values of a graph are within it
+        return str(path), None  # a graph contains its values
     if path is not None:
         return _start_from_image(client, path)
     found = session.find(source)
@@ -70,7 +105,7 @@ def start(session: Session, client: Client, request: Request) -> tuple[str | Wor
 
 
 def _file_of(source: object) -> Path | None:
-    """The graph or image file that `--from` names; None for a reference.
+    """Return the graph or image file that `--from` names; None for a reference.
 
     Raises
     ------
@@ -78,13 +113,13 @@ def _file_of(source: object) -> Path | None:
         If there is no such file.
     """
     path = Path(str(source)).expanduser()
-    if path.suffix.lower() == ".json" and not path.is_file():  # no reference ends so
+    if path.suffix.lower() == ".json" and not path.is_file():  # a reference never ends in .json
         raise WorkflowError(f"there is no file {str(source)!r}")
     return path if path.suffix.lower() in {*IMAGES, ".json"} and path.is_file() else None
 
 
 def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
-    """What a run ran: the graph it was made of, where there is one and the service runs graphs."""
+    """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
     graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
     if graph is not None:
         return client.finder.of_graph(record.workflow, Graph(graph))
@@ -93,7 +128,7 @@ def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
 
 
 def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str | Workflow, Made]:
-    """What all cells of a sweep have in common; its axes are left to whoever starts from it."""
+    """Return the workflow and the values that all cells of a sweep share, without its axes."""
     record = swept.record
     assert record is not None
     here = record.workflow_id if record.identity == client.identity else None
@@ -109,9 +144,9 @@ def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str | Workflow, Mad
 def _start_from_image(client: Client, path: Path) -> tuple[str, Made | None]:
     made, graph = client.library.maker_of(path)
     if client.service.runs_graphs and graph is not None:
-        return str(path), made  # its graph has the values within
+        return str(path), made  # its graph contains the values
     if made is None:
-        return str(path), None  # its graph is the workflow, values and all
+        return str(path), None  # its graph is the workflow with its values
     named = made.workflow or made.workflow_id
     if not named:
         raise WorkflowError(f"{path.name} doesn't say which workflow made it")

@@ -1,4 +1,4 @@
-"""The commands of `%comflowy` in one table, and the reading of a line by it."""
+"""The table of the commands of `%comflowy`, and the parser of a line."""
 
 from __future__ import annotations
 
@@ -96,19 +96,19 @@ class Option:
     help: str
     read: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    is_ref: bool = False  # exactly `{name}` is the very object
+    is_ref: bool = False  # exactly `{name}` passes the Python object
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: how it is typed, what it takes, and the function that does it."""
+    """A command: its usage, its options, and the function that runs it."""
 
     name: str
     usage: str
     summary: str
-    place: str  # module:function within comflowy_nb.notebook
+    handler: str  # module:function within comflowy_nb.notebook.commands
     options: tuple[Option, ...] = ()
-    words: tuple[int, int | None] = (0, 0)  # how many words that are neither options nor FIELD=VALUE
+    words: tuple[int, int | None] = (0, 0)  # minimum and maximum number of words besides options and FIELD=VALUE
     has_fields: bool = False
     has_body: bool = False
 
@@ -123,10 +123,10 @@ _STATUSES = tuple(str(status) for status in Status)
 _AS = Option("--as", "NAME", "set this Python variable, and name it in the history", _name)
 _SENDING = (
     Option("--from", "REF|IMAGE", "start from the workflow and values of a run or an image", is_ref=True),
-    Option("--fresh", None, "run it again although there is a success"),
-    Option("--retry", "|".join(_RETRY), "what to run again after it ended badly (failed)", _choice(*_RETRY), _RETRY),
-    Option("--background", None, "return at once; status and images still come into this cell"),
-    Option("--timeout", "TIME", "wait no longer than 30, 30s, 5m, 2h; it goes on", duration_s),
+    Option("--fresh", None, "run it again although it has succeeded"),
+    Option("--retry", "|".join(_RETRY), "which unsuccessful runs to run again (failed)", _choice(*_RETRY), _RETRY),
+    Option("--background", None, "return at once; this cell is still updated"),
+    Option("--timeout", "TIME", "wait at most 30, 30s, 5m, 2h; the run continues", duration_s),
     Option("--save", "DIR", "also write copies with readable names; NAME.zip or, for one image, NAME.png", _target),
 )
 
@@ -140,17 +140,17 @@ COMMANDS: Mapping[str, Command] = {
         Command("login", "login", "ask for the API key, without echo", "connect:login"),
         Command("logout", "logout", "forget the API key and disconnect", "connect:logout"),
         Command(
-            "workflows", "workflows", "the workflows that can be named", "workflows:workflows",
+            "workflows", "workflows", "list the workflows", "workflows:workflows",
         ),
         Command(
             "workflow",
             "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD",
-            "give a workflow a name, or a field a word", "workflows:workflow",
+            "give a workflow a name, or a field an alias", "workflows:workflow",
             (Option("--fields", "FILE", "an API-format graph that describes the fields"),),
             words=(1, 3), has_fields=True,
         ),
         Command(
-            "fields", "fields WORKFLOW", "id, type, default and choices of its fields", "workflows:fields",
+            "fields", "fields WORKFLOW", "show id, type, default and choices of its fields", "workflows:fields",
             (Option("--fields", "FILE", "an API-format graph that describes the fields"),),
             words=(1, 1), has_body=True,
         ),
@@ -159,8 +159,8 @@ COMMANDS: Mapping[str, Command] = {
             (
                 _AS,
                 *_SENDING,
-                Option("--label", "FIELDS", "fields for the captions, with commas between", _list),
-                Option("--count", "N", "run it N times, each with a seed of its own", _count),
+                Option("--label", "FIELDS", "fields for the captions, separated by commas", _list),
+                Option("--count", "N", "run it N times, each with another seed", _count),
                 Option("--max-runs", "N", "with --count: permit up to N submits", _count_or_none),
             ),
             words=(0, 1), has_fields=True, has_body=True,
@@ -171,46 +171,46 @@ COMMANDS: Mapping[str, Command] = {
             (
                 _AS,
                 *_SENDING,
-                Option("--label", "FIELDS", "fields for the title, with commas between", _list),
-                Option("--x", "FIELD", "what goes across (the first)"),
-                Option("--y", "FIELD", "what goes down (the second)"),
-                Option("--z", "FIELD", "what each further grid stands for"),
-                Option("--dry-run", None, "say what it would do, and draw the grid; send nothing"),
+                Option("--label", "FIELDS", "fields for the title, separated by commas", _list),
+                Option("--x", "FIELD", "axis of the columns (the first)"),
+                Option("--y", "FIELD", "axis of the rows (the second)"),
+                Option("--z", "FIELD", "axis of several grids (the third)"),
+                Option("--dry-run", None, "show the plan and the grid; submit nothing"),
                 Option("--max-runs", "N", "permit up to N submits", _count_or_none),
-                Option("--stop-after", "N", "give up after so many failures in a row (3; 0 goes on)", _count_or_none),
-                Option("--window", "N", "at most so many runs at once", _count),
+                Option("--stop-after", "N", "stop after N failures in a row (3; 0 never stops)", _count_or_none),
+                Option("--window", "N", "at most N runs at once", _count),
                 Option("--strict", None, "raise if a cell did not succeed"),
                 Option("--node", "ID", "show the images of this node"),
-                Option("--image", "K", "show only the image of this number, from 0", _count_or_none),
-                Option("--export", "FILE", "write it to a file that comflowy-nb sweep runs; send nothing"),
+                Option("--image", "K", "show only the image with this index, from 0", _count_or_none),
+                Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
         Command(
-            "form", "form WORKFLOW [FIELD=VALUE ...]", "fill in a workflow's fields and run it, with a mouse or keys",
+            "form", "form WORKFLOW [FIELD=VALUE ...]", "fill in and run a workflow with mouse or keyboard",
             "form:form", (_AS, _SENDING[0]), words=(0, 1), has_fields=True,
         ),
         Command(
             "runs", "runs [TEXT] [FIELD=VALUE ...]", "search earlier runs", "runs:runs",
             (
-                Option("--since", "TIME", "not older than 2h, 30d ...", duration_s),
+                Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", _choice(*_STATUSES), _STATUSES),
                 Option("--workflow", "NAME", "only runs of this workflow"),
-                Option("--limit", "N", "at most so many (20)", _count),
+                Option("--limit", "N", "at most N runs (20)", _count),
             ),
             words=(0, None), has_fields=True,
         ),
         Command(
             "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
-            (Option("--page", "N", "this page of a sweep too large for one", _count),), words=(1, None),
+            (Option("--page", "N", "page N of a sweep with several pages", _count),), words=(1, None),
         ),
         Command(
             "compare", "compare REF REF ...", "compare 2 to 9 images: slider, blink, side by side, difference",
             "compare:compare",
             (
-                Option("--mode", "|".join(_MODES), "how to begin", _choice(*_MODES), _MODES),
-                Option("--label", "FIELDS", "fields for the captions, with commas between", _list),
-                Option("--save", "FILE.html", "also write it as one page that needs no network"),
+                Option("--mode", "|".join(_MODES), "first mode", _choice(*_MODES), _MODES),
+                Option("--label", "FIELDS", "fields for the captions, separated by commas", _list),
+                Option("--save", "FILE.html", "also write it as one HTML page that works offline"),
             ),
             words=(1, None),
         ),
@@ -218,17 +218,17 @@ COMMANDS: Mapping[str, Command] = {
             "save", "save REF DIR", "write copies of the images; DIR may be NAME.zip or, for one image, NAME.png",
             "runs:save", words=(2, 2),
         ),
-        Command("cancel", "cancel REF ...", "end runs that are not done", "runs:cancel", words=(1, None)),
-        Command("resume", "resume [REF ...]", "follow runs again", "runs:resume", words=(0, None)),
-        Command("help", "help [COMMAND]", "this help, or that of one command", "help:show_help", words=(0, 1)),
+        Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
+        Command("resume", "resume [REF ...]", "continue to follow runs", "runs:resume", words=(0, None)),
+        Command("help", "help [COMMAND]", "show this help, or that of one command", "help:show_help", words=(0, 1)),
     )
 }  # fmt: skip
-_BARE = Command("", "", "where things stand", "connect:overview")
+_BARE = Command("", "", "show the connection and recent runs", "connect:overview")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A line read by the table, with the body of its cell and the names that `{name}` may mean."""
+    """A parsed line, with the body of its cell and the variables that `{name}` may refer to."""
 
     command: Command
     words: tuple[Word, ...]
@@ -238,11 +238,11 @@ class Request:
     namespace: Mapping[str, Any]
 
     def text(self, word: Word) -> str:
-        """A word that names something: WORKFLOW, REF, DIR."""
+        """Return the text of a WORKFLOW, REF or DIR."""
         return expand_text(word.text, self.namespace)
 
     def ref(self, word: Word) -> Any:
-        """A reference: its text, or the very object where the word is exactly `{name}`."""
+        """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
         return (
             self.namespace[word.text[1:-1]]
             if is_name(word.text) and word.text[1:-1] in self.namespace
@@ -251,20 +251,20 @@ class Request:
 
 
 def execute(session: Session, request: Request) -> Any:
-    """Do what was asked; the module of the command is imported now, not when the extension is loaded."""
-    module, _, function = request.command.place.partition(":")
+    """Run a command. Its module is imported now, not when the extension is loaded."""
+    module, _, function = request.command.handler.partition(":")
     return getattr(import_module(f"comflowy_nb.notebook.commands.{module}"), function)(session, request)
 
 
 def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Request:
-    """Read a line by the table.
+    """Parse a line.
 
     Raises
     ------
     UsageError
-        For an unknown command or option, with the nearest spelling, and for too many or too few words.
+        For an unknown command or option, with the nearest one, and for too many or too few words.
     LineError
-        If the words themselves can't be read.
+        If the words can't be split.
     """
     first = line.split(None, 1)[:1]
     words = split_line(line, sweep=first == ["sweep"])
@@ -274,7 +274,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
         return Request(_BARE, (), (), {}, None, namespace)
     command = _find(words[0])
     if body is not None and not command.has_body:
-        raise UsageError(f"{command.name} takes no body: %comflowy {command.usage} with one %")
+        raise UsageError(f"{command.name} takes no body. Use one %: %comflowy {command.usage}")
     plain, fields, options = _sort(command, words[1:], namespace)
     least, most = command.words
     if most is not None and (len(plain) > most or "from" in options):
@@ -282,7 +282,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     if most is not None and len(plain) > most:
         _refuse_word(command, plain[most])
     if len(plain) < least:
-        raise UsageError(f"{command.name} needs more: %comflowy {command.usage}")
+        raise UsageError(f"missing argument. Usage: %comflowy {command.usage}")
     return Request(command, tuple(plain), tuple(fields), options, body, namespace)
 
 
@@ -294,13 +294,13 @@ def _find(word: Word) -> Command:
         return COMMANDS["help"]
     near = nearest(word.text, COMMANDS)
     tip = f"; nearest: {', '.join(near)}" if near else ""
-    raise UsageError(f"there is no command {word.text!r}{tip}. %comflowy help lists them")
+    raise UsageError(f"unknown command {word.text!r}{tip}. %comflowy help lists them")
 
 
 def _sort(
     command: Command, words: list[Word], namespace: Mapping[str, Any]
 ) -> tuple[list[Word], list[Word], dict[str, Any]]:
-    """The words apart: plain ones, FIELD=VALUE, and options with their values, in any order."""
+    """Separate plain words, FIELD=VALUE, and options with their values."""
     plain: list[Word] = []
     fields: list[Word] = []
     options: dict[str, Any] = {}
@@ -314,20 +314,20 @@ def _sort(
             continue
         key, value = _read_option(command, word, rest, namespace)
         if key in options:
-            raise UsageError(f"--{key} stands there twice")
+            raise UsageError(f"--{key} is set twice. Keep one.")
         options[key] = value
     return plain, fields, options
 
 
 def _read_option(command: Command, word: Word, rest: list[Word], namespace: Mapping[str, Any]) -> tuple[str, Any]:
-    """The option's name without its dashes, and its value, which may be the next word."""
-    # As a `/` may stand before the `=`, the name ends at the first `=` whatever the word is otherwise.
+    """Return the name of an option without its dashes, and its value, which may be the next word."""
+    # The name ends at the first `=`, even after a `/`.
     name, sign, text = word.text.partition("=")
     option = command.option(name)
     if option is None:
         near = nearest(name, [each.name for each in command.options], 1)
         tip = f"; nearest: {near[0]}" if near else ""
-        raise UsageError(f"{command.name} has no option {name}{tip}. %comflowy help {command.name}")
+        raise UsageError(f"{command.name} has no option {name}{tip}. See %comflowy help {command.name}")
     key = option.name.removeprefix("--")
     if option.value is None:
         if sign:
@@ -346,7 +346,7 @@ def _read_option(command: Command, word: Word, rest: list[Word], namespace: Mapp
 
 
 def _refuse_word(command: Command, word: Word) -> None:
-    raise UsageError(f"unexpected word {word.raw!r}: %comflowy {command.usage}")
+    raise UsageError(f"unexpected word {word.raw!r}. Usage: %comflowy {command.usage}")
 
 
 def _refuse_part_of_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:

@@ -1,4 +1,4 @@
-"""`workflows`, `workflow add`, `workflow alias` and `fields`: what can be run, and what can be set on it."""
+"""`workflows`, `workflow add`, `workflow alias` and `fields`: the workflows and their fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, WorkflowError
 from comflowy_nb.layout.captions import write_value
-from comflowy_nb.notebook.display.bundles import Table, join, paragraph, table
+from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.workflow.fields import FieldType, nearest
 from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
 from comflowy_nb.workflow.graph import read_graph, read_image_graph
@@ -33,7 +33,7 @@ _OPTIONS_SHOWN = 10
 
 
 def workflows(session: Session, request: Request) -> None:
-    """The workflows that can be named, and which of them run on the connected service."""
+    """List the workflows, and which of them run on the connected service."""
     del request
     if session.client is None:
         listed = [(name, "catalogue") for name in session.catalogue.names()]
@@ -62,11 +62,11 @@ def workflow(session: Session, request: Request) -> None:
     else:
         near = nearest(verb, ["add", "alias"], 1)
         tip = f"; nearest: {near[0]}" if near else ""
-        raise UsageError(f"workflow {verb} is no command{tip}: %comflowy {request.command.usage}")
+        raise UsageError(f"unknown command workflow {verb}{tip}. Usage: %comflowy {request.command.usage}")
 
 
 def fields(session: Session, request: Request) -> None:
-    """The fields of a workflow; with a body or `--fields` the description is kept first."""
+    """Show the fields of a workflow; with a body or `--fields`, store their description first."""
     named = request.text(request.words[0])
     described = _described(request)
     if described:
@@ -75,8 +75,8 @@ def fields(session: Session, request: Request) -> None:
     if not found.fields:
         session.say(
             paragraph(
-                f"nothing describes the fields of {found.name}. Right-click a field twice in the editor: the browser's "
-                "console prints it.",
+                f"the fields of {found.name} are not known here. Right-click a field twice in the editor: the "
+                "browser's console prints it.",
                 f"Paste that below %%comflowy fields {named}",
             )
         )
@@ -95,8 +95,8 @@ def fields(session: Session, request: Request) -> None:
         )
         for field_id, one in found.fields.items()
     ]
-    told = [paragraph(f"kept: {', '.join(described)}")] if described else []
-    session.say(join(*told, table(Table(("field", "alias", "type", "default", "allowed", "node"), rows))))
+    stored = [paragraph(f"kept: {', '.join(described)}")] if described else []
+    session.say(join(*stored, table(Table(("field", "alias", "type", "default", "allowed", "node"), rows))))
 
 
 def _add(session: Session, request: Request) -> None:
@@ -130,19 +130,19 @@ def _alias(session: Session, request: Request) -> None:
     if "::" not in wanted or session.client is not None:
         field_ids = _workflow(session, name).find(wanted)
     if len(field_ids) != 1:
-        raise WorkflowError(f"{wanted} names {len(field_ids)} fields; an alias stands for one")
+        raise WorkflowError(f"{wanted} names {len(field_ids)} fields; an alias names one")
     session.catalogue.alias(name, word, field_ids[0])
     session.say(paragraph(f"{word} is now {field_ids[0]} of {name}: %comflowy run {name} {word}=..."))
 
 
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
-    """The id or the graph that a word means."""
+    """Return the id or the graph that the argument means."""
     if text == SERVER_LAST:
         return None, session.connected().finder.server_last()
     if "://" in text:
         ids = parse_qs(urlsplit(text).query).get("id", [])
         if len(ids) != 1:
-            raise WorkflowError("the editor's address ends in ?id=<the workflow's id>; this one doesn't")
+            raise WorkflowError("invalid address: use the editor's, which ends in ?id=<the workflow's id>")
         return ids[0], None
     path = Path(text).expanduser()
     if path.suffix.lower() == ".json":
@@ -154,7 +154,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
 
 
 def _described(request: Request) -> Mapping[str, Field]:
-    """The fields that a body or `--fields` describes."""
+    """Return the fields that a body or `--fields` describes."""
     found: dict[str, Field] = {}
     if "fields" in request.options:
         found.update(read_graph(Path(request.options["fields"]).expanduser()).fields())
@@ -166,7 +166,7 @@ def _described(request: Request) -> Mapping[str, Field]:
 def _describe(session: Session, named: str, described: Mapping[str, Field]) -> None:
     catalogue = session.catalogue
     if named not in catalogue.names():
-        # A service's own name or id is as good a name as any: the description needs an entry to stand in.
+        # The description needs an entry, named as the service names the workflow.
         found = _workflow(session, named)
         if session.client is None or found.id is None:
             raise WorkflowError(f"give the workflow a name first: %comflowy workflow add NAME {named}")
@@ -175,7 +175,7 @@ def _describe(session: Session, named: str, described: Mapping[str, Field]) -> N
 
 
 def _workflow(session: Session, named: str) -> Workflow:
-    """The workflow as the connected service has it, else as the catalogue describes it."""
+    """Return the workflow of the connected service, else of the catalogue."""
     from comflowy_nb.workflow.workflow import Workflow  # noqa: PLC0415
 
     entry = session.catalogue.get(named) if session.client is None else None
@@ -190,7 +190,7 @@ def _type(one: Field) -> str:
 
 
 def _allowed(one: Field) -> str:
-    """The choices or the range, for a person."""
+    """Return the choices or the range as text."""
     if one.options:
         shown = [text_of(option) for option in one.options[:_OPTIONS_SHOWN]]
         more = len(one.options) - len(shown)

@@ -107,7 +107,7 @@ def _sheet(
 
 
 def _letters(differences: Differences) -> dict[tuple[str, str], str]:
-    """(field, text) -> the letter that stands for a long text under the images."""
+    """(field, text) -> the letter for a long text in the captions."""
     letters: dict[tuple[str, str], str] = {}
     for row in differences.rows:
         if row.is_long:

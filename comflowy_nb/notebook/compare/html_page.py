@@ -13,7 +13,7 @@ from comflowy_nb.errors import ImageError
 from comflowy_nb.images.atomic_files import write_file
 from comflowy_nb.images.browser_images import jpeg_of, without_notes
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

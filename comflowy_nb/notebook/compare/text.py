@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.comparison.param_diff import find_differences
 from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.bundles import Table, table
-from comflowy_nb.notebook.display.sanitize import plain
-from comflowy_nb.notebook.display.status import FONT
+from comflowy_nb.notebook.display.html import FONT, Table, plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +58,7 @@ def captions_of(images: Sequence[Compared], differences: Differences, label: Seq
 
 
 def remarks_of(images: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
-    """What a person should know before looking."""
+    """Notes about the choice of the images."""
     remarks = [each.remark for each in images if each.remark]
     if len({each.size for each in images}) > 1:
         remarks.append(

@@ -31,7 +31,7 @@ from comflowy_nb.notebook.compare.text import (
     shared_line,
     text_table,
 )
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     mode = traitlets.Enum(MODES, default_value="slider").tag(sync=True)
     """How the images are shown: slider, blink, side or difference."""
     position = traitlets.Float(50.0, min=0, max=100).tag(sync=True)
-    """Where the slider stands, in percent from the left of what is seen of the images."""
+    """Position of the slider, in percent from the left of the visible part of the images."""
     left = traitlets.Int(0, min=0).tag(sync=True)
     """Which image is on the left of the slider, and first of the two that blink; from 0."""
     right = traitlets.Int(1, min=0).tag(sync=True)
     """Which image is on the right, and second; from 0."""
     pace_s = traitlets.Float(0.8, min=0.4, max=3).tag(sync=True)
-    """How long each image stands while they blink. Never below 0.4 s: faster flashing can harm."""
+    """Seconds for which each image is shown in blink mode. At least 0.4 s: faster flashing can harm."""
 
     _content = traitlets.Dict().tag(sync=True)
 
@@ -104,7 +104,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     @property
     def names(self) -> list[str]:
-        """What stands under the images, in order."""
+        """The captions of the images, in order."""
         return [each.name for each in self._images]
 
     @property
@@ -168,7 +168,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
                 said, content = self.give(asked)
         except ComflowyError as error:
             said, content = {"problem": plain(str(error))}, b""
-        except Exception as error:  # noqa: BLE001 - nobody else would tell: a callback's traceback goes to a log
+        except Exception as error:  # noqa: BLE001 - a callback's traceback would go to the log
             said, content = {"problem": f"the image can't be shown ({type(error).__name__})"}, b""
         self.send({"to": asked, **said}, [content] if content else None)
 
@@ -241,7 +241,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         return self.bundle()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Data and metadata for a notebook: the widget, and beside it the figure and the table as they stand still."""
+        """Return data and metadata for a notebook: the widget, and a static figure and table."""
         if self._is_closed:
             return {"text/plain": repr(self)}, {}
         parent = super()._repr_mimebundle_()

@@ -1,6 +1,6 @@
-"""What stands in a cell of a grid while it has no image: a quiet panel with its state, drawn with Pillow.
+"""Draw a cell without an image: a panel with its state.
 
-matplotlib writes the labels once; these panels change several times a second.
+Drawn with Pillow, because panels change several times a second and matplotlib is slow.
 """
 
 from __future__ import annotations
@@ -38,47 +38,47 @@ _SMALL_PX = 100  # below this the letters are smaller
 
 
 @lru_cache(maxsize=256)
-def draw_panel(look: CellState, size: tuple[int, int], scale: int) -> Image.Image:
-    """The panel of a state, `size` in CSS pixels; not to be changed, since equal ones are one."""
+def draw_panel(state: CellState, size: tuple[int, int], scale: int) -> Image.Image:
+    """Return the panel of a state; `size` is in CSS pixels. It is cached: callers must not change it."""
     width, height = size[0] * scale, size[1] * scale
-    panel = _plate(look.kind, (width, height), scale).copy()
+    panel = _plate(state.kind, (width, height), scale).copy()
     draw = ImageDraw.Draw(panel)
     is_small = size[0] < _SMALL_PX or size[1] < _SMALL_PX
     letter_px = 9.5 if is_small else 12.0
     line_px = letter_px * 1.4
     pad = 5 if is_small else 12
     room = size[0] - 2 * pad
-    bar = 0 if look.fraction is None else 12
+    bar = 0 if state.fraction is None else 12
     most = max(1, int((size[1] - 2 * pad - bar) // line_px))
 
     def measure(text: str, tone: Tone) -> float:
         return _width(text, INK[tone][1], letter_px * scale) / scale
 
-    word_tone: Tone = "strong" if look.kind in {"bad", "odd", "done"} else "text"
-    lines = wrap([Part(look.word, word_tone)], room, measure, max_lines=min(2, most)) if look.word else []
-    if look.detail and len(lines) < most:
-        lines += wrap([Part(look.detail, "text")], room, measure, max_lines=most - len(lines))
+    word_tone: Tone = "strong" if state.kind in {"bad", "odd", "done"} else "text"
+    lines = wrap([Part(state.word, word_tone)], room, measure, max_lines=min(2, most)) if state.word else []
+    if state.detail and len(lines) < most:
+        lines += wrap([Part(state.detail, "text")], room, measure, max_lines=most - len(lines))
     y = max(float(pad), (size[1] - len(lines) * line_px - bar) / 2)
-    said = _count_lines(look, room, measure, word_tone, most)
-    for place, line in enumerate(lines):
-        ink = _COLOURS[look.kind][2] if place < said else _DETAIL
+    state_lines = _count_lines(state, room, measure, word_tone, most)
+    for row, line in enumerate(lines):
+        ink = _COLOURS[state.kind][2] if row < state_lines else _DETAIL
         taken = max((x + measure(text, tone) for x, text, tone in line), default=0.0)
         left = pad + max(0.0, (room - taken) / 2)
         for x, text, tone in line:
             _write(draw, ((left + x) * scale, (y + letter_px) * scale), text, INK[tone][1], letter_px * scale, ink)
         y += line_px
-    if look.fraction is not None:
-        _draw_bar(draw, look.fraction, (pad, y + 5, room), scale)
+    if state.fraction is not None:
+        _draw_bar(draw, state.fraction, (pad, y + 5, room), scale)
     return panel
 
 
-def _count_lines(look: CellState, room: float, measure: object, tone: Tone, most: int) -> int:
-    """How many of the lines are those of the state itself."""
-    return len(wrap([Part(look.word, tone)], room, measure, max_lines=min(2, most))) if look.word else 0  # type: ignore[arg-type]
+def _count_lines(state: CellState, room: float, measure: object, tone: Tone, most: int) -> int:
+    """Return how many of the lines belong to the state, not to the detail."""
+    return len(wrap([Part(state.word, tone)], room, measure, max_lines=min(2, most))) if state.word else 0  # type: ignore[arg-type]
 
 
-def _draw_bar(draw: ImageDraw.ImageDraw, fraction: float, place: tuple[float, float, float], scale: int) -> None:
-    x, y, width = (value * scale for value in place)
+def _draw_bar(draw: ImageDraw.ImageDraw, fraction: float, position: tuple[float, float, float], scale: int) -> None:
+    x, y, width = (value * scale for value in position)
     radius = 2 * scale
     draw.rounded_rectangle((x, y, x + width, y + 4 * scale), radius, fill=_TRACK)
     filled = width * min(1.0, max(0.0, fraction))
@@ -88,7 +88,7 @@ def _draw_bar(draw: ImageDraw.ImageDraw, fraction: float, place: tuple[float, fl
 
 @lru_cache(maxsize=32)
 def _plate(kind: CellStateKind, size: tuple[int, int], scale: int) -> Image.Image:
-    """A rectangle with round corners, smooth ones."""
+    """Return a rectangle with smooth round corners."""
     fill, edge, _ = _COLOURS[kind]
     large = Image.new("RGB", (size[0] * _SMOOTH, size[1] * _SMOOTH), "white")
     box = (0, 0, large.width - 1, large.height - 1)
@@ -97,7 +97,7 @@ def _plate(kind: CellStateKind, size: tuple[int, int], scale: int) -> Image.Imag
     return large.resize(size, Image.Resampling.BOX)
 
 
-def _write(  # noqa: PLR0917 - a text at a place, in a font and a colour
+def _write(  # noqa: PLR0917 - a text at a position, in a font and a colour
     draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, weight: str, size_px: float, ink: str
 ) -> None:
     x, y = at
@@ -112,7 +112,7 @@ def _width(text: str, weight: str, size_px: float) -> float:
 
 
 def _runs(text: str, weight: str) -> list[tuple[str, str]]:
-    """The text in pieces that one font can draw."""
+    """Split the text into pieces that one font can draw."""
     if text.isascii() and text.isprintable():
         return [(_file("a", weight), text)]
     files = [(_file(letter, weight), letter) for letter in writable(text)]
@@ -126,5 +126,5 @@ def _file(letter: str, weight: str) -> str:
 
 @cache
 def _font(file: str, size_px: float) -> ImageFont.FreeTypeFont:
-    # Basic layout: what Raqm would shape by HarfBuzz is one more library that may be missing.
+    # Basic layout: Raqm may be missing.
     return ImageFont.truetype(file, size_px, layout_engine=ImageFont.Layout.BASIC)

@@ -1,4 +1,4 @@
-"""Words and images drawn with matplotlib: what every grid is made with.
+"""Draw texts and images with matplotlib, for every grid.
 
 The only module that imports matplotlib, and itself imported when the first image is drawn: matplotlib costs half a
 second. `Figure` with the Agg canvas and never pyplot: no global state, and nothing that shows a figure twice.
@@ -74,7 +74,7 @@ def draw_figure(
     paper: Image.Image | None = None,
     notes: Iterable[tuple[Box, str]] = (),
 ) -> tuple[Figure, Image.Image]:
-    """A figure of this size in CSS pixels: the pixels of `paper`, and words on top; and how it looks at this scale."""
+    """Draw `paper` and texts on top of it; return the figure, `size` in CSS pixels, and its image at this scale."""
     width, height = size
     # Hinting makes letters of few pixels wider than they were measured: they are drawn fine, and reduced.
     inches = [(side + _LESS_THAN_A_PIXEL) / _DPI for side in size]
@@ -97,14 +97,14 @@ def draw_figure(
 
 
 def encode(drawn: Image.Image, *, quality: int | None = None) -> bytes:
-    """As JPEG."""
+    """Return the image as a JPEG."""
     stream = io.BytesIO()
     drawn.save(stream, "JPEG", quality=quality or settings.jpeg_quality, optimize=True)
     return stream.getvalue()
 
 
 def read_image(path: Path, size: tuple[int, int]) -> Image.Image:
-    """The image in this size, alpha on white.
+    """Read an image in this size, alpha on white.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_image(path: Path, size: tuple[int, int]) -> Image.Image:
 
 
 def font_file(letter: str, weight: str) -> str:
-    """The file of a font that can draw the letter, for whoever draws without matplotlib."""
+    """Return the file of a font that can draw the letter, for Pillow."""
     name = _font_for(letter) or _BASE_FONT
     return str(font_manager.findfont(FontProperties(family=[name], weight=weight)))
 
@@ -142,7 +142,7 @@ def _write(axes: Any, x: float, y: float, text: str, tone: Tone) -> None:
 
 
 def _write_note(axes: Any, box: Box, note: str) -> None:
-    """A quiet panel in an image's place, saying why there is none."""
+    """Draw a panel in place of an image, with the reason why it is missing."""
     tone: Tone = "error" if box.tile.is_error else "muted"
     frame = FancyBboxPatch(
         (box.x + 1, box.y + 1),
@@ -172,10 +172,10 @@ def _renderer() -> RendererAgg:
 
 @lru_cache(maxsize=100_000)  # a grid is tried in several sizes
 def measure(text: str, tone: Tone) -> float:
-    """The width of a text in CSS pixels, spaces at its ends and all."""
+    """Return the width of a text in CSS pixels, including spaces at its ends."""
     _, weight, size_px = INK[tone]
-    # Spaces at the ends count here, unlike in a text's inked width: bars close them in, and are taken off again. Bars,
-    # since nothing moves closer to them, as it would to a dot.
+    # Measure the text between bars and subtract them: matplotlib measures the ink, without spaces at the ends. Bars
+    # have no kerning.
     font = _font(text, weight, size_px)
     return (_width(f"|{writable(text)}|", font) - _width("||", font)) / _FINE
 
@@ -196,7 +196,7 @@ def _properties(others: tuple[str, ...], weight: str, size_px: float) -> FontPro
 
 
 def writable(text: str) -> str:
-    """The text with a small square for each letter no font here can draw; matplotlib would warn about it."""
+    """Replace each letter that no font can draw by a square; matplotlib would warn about it."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -208,13 +208,13 @@ def writable(text: str) -> str:
 
 @cache
 def _font_for(letter: str) -> str | None:
-    """The font family that can draw a letter, or None."""
+    """Return the font family that can draw a letter, or None."""
     return next((name for name, letters in _charmaps() if ord(letter) in letters), None)
 
 
 @cache
 def _charmaps() -> list[tuple[str, frozenset[int]]]:
-    """Family -> what it can draw, the base font first, then those of the list that are installed."""
+    """Return font families and the characters each can draw: the base font, then the installed ones of the list."""
     installed = {entry.name: entry.fname for entry in reversed(font_manager.fontManager.ttflist)}
     found = []
     for name in (_BASE_FONT, *(name for name in OTHER_FAMILIES if name in installed)):

@@ -1,4 +1,4 @@
-"""What a run made besides images, for the cell: texts to read, sounds and films to play, animations to see."""
+"""Show the outputs of a run that are not still images: texts, audio, video and animations."""
 
 from __future__ import annotations
 
@@ -11,36 +11,23 @@ from comflowy_nb.layout.html_text import html_text
 if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run, RunImage
 
-__all__ = ["files_html", "files_text", "inline_image"]
+__all__ = ["files_html", "files_text"]
 
-LARGEST_SHOWN = 4 * 1024 * 1024  # bytes: it stands in the notebook's file
-LONGEST_TEXT = 4000  # characters
-LARGEST_PREVIEW = 1024 * 1024
-_SOUNDS = {"WAV": "wav", "MP3": "mpeg", "FLAC": "flac", "OGG": "ogg", "OPUS": "ogg", "M4A": "mp4"}
-_FILMS = {"MP4": "mp4", "WEBM": "webm"}
-_MOVING = {"ANIMATED WEBP": "webp", "ANIMATED PNG": "png", "GIF": "gif"}
+MAX_EMBEDDED_BYTES = 4 * 1024 * 1024  # it becomes part of the notebook file
+MAX_TEXT_CHARS = 4000
+_AUDIO = {"WAV": "wav", "MP3": "mpeg", "FLAC": "flac", "OGG": "ogg", "OPUS": "ogg", "M4A": "mp4"}
+_VIDEO = {"MP4": "mp4", "WEBM": "webm"}
+_ANIMATIONS = {"ANIMATED WEBP": "webp", "ANIMATED PNG": "png", "GIF": "gif"}
 
 
 def files_text(run: Run) -> str:
-    """A line for each file, and texts as they are; empty where there is none."""
+    """Return the content of text files and one line for each other file."""
     return "\n".join(_text_of(run, number, file) for number, file in enumerate(run.files))
 
 
 def files_html(run: Run) -> str:
-    """The same, with what a browser can play. It holds no script and no address."""
+    """Return the same as HTML, with players for the formats that browsers support, without scripts and addresses."""
     return "".join(_html_of(run, number, file) for number, file in enumerate(run.files))
-
-
-def inline_image(content: bytes | None) -> str:
-    """A preview as an HTML image; nothing for what is no small JPEG or PNG."""
-    if content is None or len(content) > LARGEST_PREVIEW:
-        return ""
-    kind = "jpeg" if content.startswith(b"\xff\xd8\xff") else "png" if content.startswith(b"\x89PNG\r\n") else ""
-    if not kind:
-        return ""
-    data = base64.b64encode(content).decode("ascii")
-    style = "max-width:256px;max-height:256px;display:block;margin:4px 0;border-radius:3px"
-    return f'<img alt="preview" style="{style}" src="data:image/{kind};base64,{data}">'
 
 
 def _text_of(run: Run, number: int, file: RunImage) -> str:
@@ -66,7 +53,7 @@ def _read_text(file: RunImage) -> str | None:
         text = file.bytes.decode("utf-8", "replace")
     except (ImageError, OSError):
         return None
-    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …"
+    return text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + " …"
 
 
 def _html_of(run: Run, number: int, file: RunImage) -> str:
@@ -81,17 +68,17 @@ def _html_of(run: Run, number: int, file: RunImage) -> str:
 def _player(file: RunImage) -> str:
     record = file.record
     kind = record.format or ""
-    if record.state != "kept" or (record.size_bytes or 0) > LARGEST_SHOWN:
+    if record.state != "kept" or (record.size_bytes or 0) > MAX_EMBEDDED_BYTES:
         return ""
     try:
         data = base64.b64encode(file.bytes).decode("ascii")
     except (ImageError, OSError):
         return ""
-    if kind in _MOVING:
-        return f'<img alt="animation" style="max-width:512px" src="data:image/{_MOVING[kind]};base64,{data}">'
-    if kind in _SOUNDS:
-        return f'<audio controls src="data:audio/{_SOUNDS[kind]};base64,{data}"></audio>'
-    if kind in _FILMS:
-        source = f"data:video/{_FILMS[kind]};base64,{data}"
+    if kind in _ANIMATIONS:
+        return f'<img alt="animation" style="max-width:512px" src="data:image/{_ANIMATIONS[kind]};base64,{data}">'
+    if kind in _AUDIO:
+        return f'<audio controls src="data:audio/{_AUDIO[kind]};base64,{data}"></audio>'
+    if kind in _VIDEO:
+        source = f"data:video/{_VIDEO[kind]};base64,{data}"
         return f'<video controls muted style="max-width:512px" src="{source}"></video>'
     return ""

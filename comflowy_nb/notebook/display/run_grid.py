@@ -27,7 +27,7 @@ __all__ = ["Grid"]
 
 
 class Grid:
-    """The images of runs, with captions. It is drawn when first looked at.
+    """The images of runs, with captions, drawn when they are first needed.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Grid:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        del include, exclude  # IPython asks with both; there is one way to show a grid
+        del include, exclude  # passed by IPython; the bundle is always the same
         return self.bundle()
 
     def __str__(self) -> str:
@@ -140,7 +140,7 @@ class Grid:
 
 
 def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
-    """Seeds and node titles, from the graph that ComfyUI's images carry: nothing else says what a default was."""
+    """Return seeds and node titles from the graph in ComfyUI's images, the only record of default values."""
     for image in run.images:
         try:
             graph = graph_of_image(image.path)

@@ -1,22 +1,41 @@
-"""`show` and `grid`, and how IPython shows a run: not twice in one execution, else its grid from disk."""
+"""Show runs, sweeps, comparisons and forms: `show`, `grid`, and the formatters of IPython.
+
+IPython displays the value of a cell's last line. The formatters display each value once in an execution, so that a
+command that has shown its run in the cell does not show it again.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.notebook.session import sweep_key
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from IPython.core.interactiveshell import InteractiveShell
 
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.run_grid import Grid
+    from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["RunList", "grid", "show", "show_comparison", "show_runs", "show_sweep"]
+__all__ = [
+    "RunList",
+    "grid",
+    "register_formatters",
+    "show",
+    "show_comparison",
+    "show_runs",
+    "show_sweep",
+    "unregister_formatters",
+]
 
 
 class RunList(list[Any]):
-    """Runs as a command gives them. In a cell that has shown them already it shows nothing more."""
+    """Runs that a command returns. A cell that has shown them does not show them again."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         super().__init__(runs)
@@ -53,7 +72,7 @@ def grid(
     image: int | None = None,
     page: int = 1,
 ) -> Grid:
-    """The labelled grid of a run, of several runs side by side, or of a sweep. Nothing is asked of a service.
+    """Return the labelled grid of a run, of several runs side by side, or of a sweep, without asking a service.
 
     Parameters
     ----------
@@ -72,7 +91,7 @@ def grid(
     Raises
     ------
     RefError
-        If a name is no axis.
+        If a name is not an axis.
     """
     from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
@@ -106,7 +125,7 @@ def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 
 
 def show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.bundles import paragraph  # noqa: PLC0415 - loaded with the first image
+    from comflowy_nb.notebook.display.html import paragraph  # noqa: PLC0415 - loaded with the first image
     from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - as above
     from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
 
@@ -134,3 +153,86 @@ def _in_kernel() -> bool:
     from IPython import get_ipython  # noqa: PLC0415
 
     return getattr(get_ipython(), "kernel", None) is not None
+
+
+# -- the formatters of IPython ----------------------------------------------------------------------------------------
+
+
+def _token(value: Any) -> str:
+    return str(value.token)
+
+
+def _show_form(session: Session, form: Any) -> None:
+    if session.in_kernel:
+        session.show_form(form)
+    else:
+        print(repr(form))  # noqa: T201 - a terminal has no widgets
+
+
+# Module and name of a type -> the key of a value that was shown, and the function that shows it. The module is imported
+# only when a value is shown.
+_FORMATTERS: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any], None]]] = {
+    ("comflowy_nb.tracking.run", "Run"): (
+        _token, lambda session, run: show_runs([run], in_kernel=session.in_kernel),
+    ),
+    ("comflowy_nb.sweeps.sweep", "Sweep"): (
+        sweep_key, lambda session, sweep: show_sweep(sweep, in_kernel=session.in_kernel),
+    ),
+    ("comflowy_nb.notebook.compare.widget", "Comparison"): (
+        _token, lambda session, made: show_comparison(made, in_kernel=session.in_kernel),
+    ),
+    ("comflowy_nb.notebook.form.form", "Form"): (_token, _show_form),
+}  # fmt: skip
+
+
+class _Formatter:
+    """Formatter of one type; shows each value once in an execution."""
+
+    def __init__(
+        self,
+        session: Session,
+        module: str,
+        name: str,
+        key: Callable[[Any], str],
+        draw: Callable[[Session, Any], None],
+    ) -> None:
+        self._session = session
+        self._module, self._name = module, name
+        self._key = key
+        self._draw = draw
+
+    def __call__(self, value: Any) -> None:
+        session, module, name = self._session, self._module, self._name
+        # IPython looks a formatter up by class, and every anywidget instance has its own class.
+        session.shell.display_formatter.ipython_display_formatter.for_type(getattr(sys.modules[module], name), self)
+        if self._key(value) not in session.drawn:
+            session.drawn.add(self._key(value))
+            self._draw(session, value)
+        elif not session.in_kernel:
+            print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already
+
+
+def register_formatters(session: Session) -> None:
+    """Register the formatters of runs, sweeps, comparisons and forms."""
+    formatter = session.shell.display_formatter.ipython_display_formatter
+    formatter.enabled = True  # IPython 7 disables it in a terminal, later versions do not
+    for (module, name), (key, draw) in _FORMATTERS.items():
+        formatter.for_type_by_name(module, name, _Formatter(session, module, name, key, draw))
+
+    def show_list(runs: RunList) -> None:
+        if runs.token not in session.drawn and runs:
+            show_runs(runs, in_kernel=session.in_kernel)
+        elif not session.in_kernel:
+            print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - as above
+
+    formatter.for_type(RunList, show_list)
+
+
+def unregister_formatters(shell: InteractiveShell) -> None:
+    """Remove the formatters."""
+    formatter = shell.display_formatter.ipython_display_formatter
+    for module, name in _FORMATTERS:
+        formatter.deferred_printers.pop((module, name), None)
+    for cls in [cls for cls, printer in formatter.type_printers.items() if isinstance(printer, _Formatter)]:
+        formatter.type_printers.pop(cls)
+    formatter.pop(RunList, None)

@@ -1,4 +1,4 @@
-"""Where a part of a view is displayed: a display handle that is updated; in an ipywidgets Output, displayed anew."""
+"""Display data that is replaced later: with a display handle, or in an ipywidgets Output by displaying it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAUSE_S = 0.1
 
 
 def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-    """Display a ready bundle once."""
+    """Display a bundle once."""
     from IPython.display import display  # noqa: PLC0415 - costs time at load
 
     display(dict(data), metadata=dict(metadata or {}), raw=True)
@@ -46,14 +46,14 @@ def capturing_outputs() -> tuple[Any, ...]:
 
 
 def _can_answer() -> bool:
-    """Whether a person can be asked: not under nbclient."""
+    """Return False under nbclient, where the user can't be asked."""
     from IPython import get_ipython  # noqa: PLC0415 - costs time at load
 
     return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))
 
 
 class Slot:
-    """One part of a view in the cell that runs now.
+    """One part of a view in the current cell.
 
     An Output does not apply updates of a display (ipywidgets issues 1180 and 1844): there `update` does nothing, and
     `show` displays anew.
@@ -77,17 +77,17 @@ class Slot:
 
     @property
     def is_live(self) -> bool:
-        """Whether updates are applied."""
+        """Whether the front end applies updates."""
         return self._handle is not None
 
     def update(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """Replace what is displayed, where that can be done."""
+        """Replace what is displayed. In an Output this does nothing."""
         if self._handle is not None and (data, metadata or {}) != self._shown:
             self._handle.update(dict(data), metadata=dict(metadata or {}), raw=True)
             self._shown = (data, metadata or {})
 
     def show(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """Replace what is displayed, or display it anew."""
+        """Replace what is displayed. In an Output, display the data again."""
         if self._handle is not None:
             self.update(data, metadata)
             return

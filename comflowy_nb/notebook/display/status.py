@@ -1,4 +1,4 @@
-"""The status line of a run, as text and as HTML. Pure: where it is drawn is the business of `views`."""
+"""The status line of a run, as text and as HTML. Pure: `views` draws it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.file_outputs import inline_image
+from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.outcome_errors import way_on
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
-__all__ = ["FONT", "Phrase", "StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
+__all__ = ["Phrase", "StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
 
 Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
 
-Phrase = tuple[tuple[str, Tone], ...]  # some words, each in a tone
+Phrase = tuple[tuple[str, Tone], ...]
 
 # A state has a dot in its colour; the words keep the page's own colour, which can be read on white and on black.
 _DOTS: Mapping[Tone, str] = {
@@ -32,18 +32,17 @@ _DOTS: Mapping[Tone, str] = {
     "bad": "var(--jp-error-color1,#e0483c)",
     "odd": "var(--jp-warn-color1,#ef8c00)",
 }
-FONT = "font-family:var(--jp-ui-font-family,system-ui,-apple-system,sans-serif);font-size:13px;line-height:1.5"
 _SEPARATOR = " - "
 
 
 @dataclass(frozen=True, slots=True)
 class StatusLine:
-    """What is said about a run now: phrases, each of some words in a tone, and how far it is from 0 to 1."""
+    """The status of a run or a sweep: phrases, each of words in a tone, and its progress from 0 to 1."""
 
     phrases: tuple[Phrase, ...]
     fraction: float | None = None
-    news: str = field(default="", compare=False)  # what counts as a change where each change is printed
-    preview: bytes | None = field(default=None, repr=False)  # how the image looks so far
+    news: str = field(default="", compare=False)  # a terminal prints a line only when this changes
+    preview: bytes | None = field(default=None, repr=False)  # the unfinished image
 
     @property
     def text(self) -> str:
@@ -55,6 +54,11 @@ class StatusLine:
         phrases = [" ".join(_span(words, tone) for words, tone in phrase) for phrase in self.phrases]
         line = f'<div style="{FONT};padding:2px 0">{dash.join(phrases)}{self._bar()}{inline_image(self.preview)}</div>'
         return line.replace("\n", " ")
+
+    @property
+    def bundle(self) -> dict[str, str]:
+        """The line as data for a display."""
+        return {"text/plain": self.text, "text/html": self.html}
 
     def _bar(self) -> str:
         if self.fraction is None:
@@ -76,18 +80,18 @@ def status_line(
     usual_s: float | None = None,
     note: str | None = None,
 ) -> StatusLine:
-    """What to say about a run now.
+    """Return the status of a run.
 
     Parameters
     ----------
     how
-        What became of the request: `new`, `same`, `joined`, `ended`, or `shown` where there was none.
+        How the request was handled: `new`, `same`, `joined` or `ended`; `shown` if there was none.
     drawn
-        Field id -> seed drawn for this run.
+        Field id -> seed generated for this run.
     usual_s
-        How long such a run usually takes, in seconds.
+        How long a run of this workflow usually takes, in seconds.
     note
-        A last phrase of the view's own, such as what an interrupt did.
+        A text for the end of the line, such as the effect of an interrupt.
     """
     record = run.record
     phrases: list[Phrase]
@@ -125,7 +129,7 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], floa
     if progress and progress.nodes_total and record.status is Status.RUNNING:
         phrases.append(((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"),))
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
-    if how == "shown" or elapsed_s < time.time() - record.created_at - 60:  # taken up again: it is older than we know
+    if how == "shown" or elapsed_s < time.time() - record.created_at - 60:  # resumed: older than this process knows
         elapsed_s = max(elapsed_s, time.time() - record.created_at)
     took: Phrase = ((time_text(elapsed_s), "plain"),)
     if usual_s is not None:
@@ -166,7 +170,7 @@ def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
     if status.is_held:
         phrases.append(((way_on(run), "muted"),))
     if status is not Status.SUCCESS:
-        phrases += _made_before(record)
+        phrases += _partial_images(record)
     if how == "ended":
         phrases.append((("nothing sent; --retry failed runs it again", "muted"),))
     if record.remark:
@@ -175,12 +179,12 @@ def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
 
 
 def plain_line(run: Run) -> str:
-    """One line about a run, for a list."""
+    """Return one line about a run, for a list."""
     return status_line(run, how="shown").text
 
 
 def time_text(seconds: float, *, roughly: bool = False) -> str:
-    """Seconds for a person: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
+    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
     if seconds < 9.95 and not (roughly and seconds >= 1):
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -192,7 +196,7 @@ def time_text(seconds: float, *, roughly: bool = False) -> str:
 
 
 def day(seconds: float) -> str:
-    """A moment for a person: `14:03` today, else `12 Oct`, with the year where it is another."""
+    """Format a time: `14:03` today, else `12 Oct`, with the year if it is not this year."""
     then, now = datetime.fromtimestamp(seconds).astimezone(), datetime.now().astimezone()
     if then.date() == now.date():
         return f"{then:%H:%M}"
@@ -206,9 +210,9 @@ def _who(record: RunRecord) -> Phrase:
 
 
 def _when(record: RunRecord) -> str:
-    """The day of a run that was not today's, else nothing."""
-    moment = record.finished_at or record.created_at
-    written = day(moment)
+    """Return the day of a run, empty if it was today."""
+    seconds = record.finished_at or record.created_at
+    written = day(seconds)
     return "" if ":" in written else written
 
 
@@ -240,8 +244,8 @@ def _seeds(drawn: Mapping[str, int]) -> list[Phrase]:
     return [((", ".join(f"{key} {value}" for key, value in drawn.items()) + " (drawn)", "plain"),)]
 
 
-def _made_before(record: RunRecord) -> list[Phrase]:
-    """What is here, owed or wanting of what a run had made before it broke off."""
+def _partial_images(record: RunRecord) -> list[Phrase]:
+    """Return which images of a failed or cancelled run are downloaded, pending or missing."""
     phrases = _images(record)
     if any(output.state == "kept" for output in record.outputs):
         phrases.insert(0, (("what it had made is here", "muted"),))
@@ -249,7 +253,7 @@ def _made_before(record: RunRecord) -> list[Phrase]:
 
 
 def _images(record: RunRecord) -> list[Phrase]:
-    """What is owed or wanting of the images; nothing where all are there."""
+    """Return which images are pending or missing; empty if all are downloaded."""
     total = len(record.outputs)
     expected = sum(output.state == "expected" for output in record.outputs)
     missing = [image for image in record.images if image.state == "missing"]
@@ -260,8 +264,8 @@ def _images(record: RunRecord) -> list[Phrase]:
         return [(("no images came", "odd"),)]
     phrases: list[Phrase] = []
     if missing:
-        told = _named(record, missing, "missing")
-        phrases.append(((f"{told};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted")))
+        text = _named(record, missing, "missing")
+        phrases.append(((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted")))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         phrases.append(((_named(record, undecoded, "kept, without a thumbnail"), "odd"),))
@@ -269,7 +273,7 @@ def _images(record: RunRecord) -> list[Phrase]:
 
 
 def _named(record: RunRecord, images: Sequence[ImageRecord], how: str) -> str:
-    """The first of these images, how they are, and why the first is so: `r1[0] is missing: REASON`."""
+    """Return the first of these images, their state, and the reason of the first: `r1[0] is missing: REASON`."""
     names = ", ".join(f"{record.ref}[{image.index}]" for image in images[:3])
     verb = "is" if len(images) == 1 else "are"
     why = f": {images[0].error}" if images[0].error else ""

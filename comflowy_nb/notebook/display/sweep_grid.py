@@ -1,4 +1,4 @@
-"""The grid of a sweep as pixels: the labels written once, and of the cells only those painted that changed."""
+"""Draw the grid of a sweep: write the labels once, and paint only the cells that have changed."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ __all__ = ["SweepGrid", "SweepPainting"]
 
 _TWICE_BELOW_PX = 1_400_000  # CSS pixels of a page, and cells on it: twice the pixels of more is beyond a megabyte
 _TWICE_UP_TO = 40
-_MANY = 144  # cells on a page: with more the cell that sent them and one that shows them again are a megabyte together
-_QUALITIES = (75, 60, 45)  # where even once the pixels are too many bytes
-_NAMED = 40  # cells told of in the text that stands for the image
+_MAX_LARGE_CELLS = 144  # on a page; with more, submitting and showing it again would add a megabyte to the notebook
+_QUALITIES = (75, 60, 45)  # tried in order, if the page has too many bytes without doubled pixels
+_MAX_NAMED_CELLS = 40  # in the plain text of the grid
 
 
 class SweepPainting:
-    """One page of a sweep in pixels, which are kept. `refresh` paints what changed, `jpeg` is how it looks.
+    """The pixels of one page of a sweep. `refresh` paints the cells that have changed, `jpeg` encodes the page.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class SweepPainting:
         self._page_number = page
         self._page: SweepPage | None = None
         self._sizes: set[tuple[tuple[int, int], ...]] = set()  # of the images of a cell
-        self._looks: dict[int, CellState] = {}
+        self._states: dict[int, CellState] = {}
         self._slots: dict[int, Slot] = {}
         self._paper = Image.new("RGB", (1, 1))
 
@@ -92,7 +92,7 @@ class SweepPainting:
         return self._paper
 
     def refresh(self, numbers: Iterable[int] | None = None) -> bool:
-        """Paint the cells of these numbers anew, if they look otherwise; all of them where none are named.
+        """Paint these cells again if their state has changed; all cells if `numbers` is None.
 
         Returns
         -------
@@ -101,34 +101,34 @@ class SweepPainting:
         with DRAWING:
             cells = self._sweep.cells
             changed = [cells[number - 1] for number in numbers] if numbers is not None else cells
-            looks = {cell.number: cell_state_of(cell, node=self._node, image=self._image) for cell in changed}
-            found = {self._sizes_of(cells[number - 1]) for number, look in looks.items() if look.images}
+            states = {cell.number: cell_state_of(cell, node=self._node, image=self._image) for cell in changed}
+            found = {self._sizes_of(cells[number - 1]) for number, state in states.items() if state.images}
             sizes = self._sizes | {each for each in found if each}
             is_new = self._page is None or (sizes != self._sizes and self._outgrows(sizes))
             self._sizes = sizes
             if is_new:
-                self._looks |= looks
+                self._states |= states
                 self._lay_out()
                 return True
             painted = False
-            for number, look in looks.items():
-                if self._looks.get(number) == look:
+            for number, state in states.items():
+                if self._states.get(number) == state:
                     continue
-                self._looks[number] = look
+                self._states[number] = state
                 if number in self._slots:
-                    self._paint(cells[number - 1], look)
+                    self._paint(cells[number - 1], state)
                     painted = True
             return painted
 
     def jpeg(self) -> bytes:
-        """The page as a JPEG of less than a megabyte in a notebook."""
+        """Return the page as a JPEG of less than a megabyte in a notebook."""
         jpeg = encode(self._paper)
         if self._chooses_scale and self.scale > 1 and len(jpeg) > TWICE_BELOW_BYTES:
             self._chooses_scale, self.scale = False, 1
             with DRAWING:
                 self._lay_out()
             jpeg = encode(self._paper)
-        limit_bytes = TWICE_BELOW_BYTES // (2 if len(self._slots) > _MANY else 1)
+        limit_bytes = TWICE_BELOW_BYTES // (2 if len(self._slots) > _MAX_LARGE_CELLS else 1)
         for quality in _QUALITIES:
             if len(jpeg) <= limit_bytes:
                 break
@@ -136,7 +136,7 @@ class SweepPainting:
         return jpeg
 
     def figure(self) -> Figure:
-        """The same as a matplotlib figure, whose words are texts."""
+        """Return the page as a matplotlib figure with text as text."""
         page = self.page
         with DRAWING:
             images = Image.new("RGB", self._paper.size, "white")
@@ -155,11 +155,11 @@ class SweepPainting:
         return found[0]
 
     def _outgrows(self, sizes: Collection[tuple[tuple[int, int], ...]]) -> bool:
-        """Whether images of these sizes need other places."""
+        """Return True if images of these sizes need another layout."""
         return self._page is None or self._arrange(sizes).slots != self._page.slots
 
     def _lay_out(self) -> None:
-        """Write the labels, once, and paint every cell."""
+        """Write the labels and paint every cell."""
         page = self._page = self._arrange(self._sizes)
         if self._chooses_scale:
             self.scale = 2 if _may_be_fine(page) else 1
@@ -169,18 +169,18 @@ class SweepPainting:
             self._paint_thumb(thumb)
         for number in self._slots:
             cell = self._sweep.cells[number - 1]
-            look = self._looks.setdefault(number, cell_state_of(cell, node=self._node, image=self._image))
-            self._paint(cell, look)
+            state = self._states.setdefault(number, cell_state_of(cell, node=self._node, image=self._image))
+            self._paint(cell, state)
 
     def _paint_thumb(self, thumb: Thumb) -> None:
-        """The small image of an axis's value."""
+        """Paint the thumbnail of an axis value."""
         side = thumb.side * self.scale
         try:
             with open_image_file(thumb.image.load()) as opened:
                 opened.draft("RGB", (side, side))
                 assert_decodable(opened, thumb.image.name)
                 small = flatten(opened)
-        except Exception:  # noqa: BLE001 - its content may be gone, or no image; the name stands there all the same
+        except Exception:  # noqa: BLE001 - the file may be deleted or not an image; the label shows its name
             return
         small.thumbnail((side, side))
         self._paper.paste(small, (thumb.x * self.scale, thumb.y * self.scale))
@@ -195,12 +195,12 @@ class SweepPainting:
         chosen = {one.index for one in chosen_images(cell.run.record.images, node=self._node, image=self._image)}
         return [image for image in cell.run.images if image.record.index in chosen]
 
-    def _paint(self, cell: SweepCell, look: CellState) -> None:
+    def _paint(self, cell: SweepCell, state: CellState) -> None:
         slot, scale = self._slots[cell.number], self.scale
         box = (slot.width, slot.height)
         corner = (slot.x * scale, slot.y * scale)
-        if not look.images:
-            self._paper.paste(draw_panel(look, box, scale), corner)
+        if not state.images:
+            self._paper.paste(draw_panel(state, box, scale), corner)
             return
         self._paper.paste("white", (*corner, corner[0] + box[0] * scale, corner[1] + box[1] * scale))
         images = {image.record.index: image for image in self._images(cell)}
@@ -212,7 +212,7 @@ class SweepPainting:
             self._paper.paste(self._load_tile(images[part.tile.image], size), at)
 
     def _load_tile(self, image: RunImage, size: tuple[int, int]) -> Image.Image:
-        """The image in this size, or why there is none."""
+        """Return the image in this size, or a panel that says why it is missing."""
         record, scale = image.record, self.scale
         box = (max(1, size[0] // scale), max(1, size[1] // scale))
         if record.state == "expected":
@@ -226,14 +226,14 @@ class SweepPainting:
             return draw_panel(CellState("bad", "missing", record.error or why), box, scale)
 
     def _source(self, image: RunImage, side: int) -> Path:
-        """What to draw from: originals for four cells or fewer, else the thumbnail made when the image came."""
+        """Return the file to draw: the original for up to four cells, else the thumbnail."""
         if len(self._sweep.cells) <= 4:
             return image.path
         return image.thumbnail(512 if side > 256 else 256)
 
 
 class SweepGrid(Grid):
-    """The grid of a sweep, drawn when it is first looked at; later looks are at the same.
+    """The grid of a sweep, drawn when it is first needed.
 
     Parameters are those of `SweepPainting`; `x`, `y` and `z` precede those that the sweep was made with.
     """
@@ -253,7 +253,7 @@ class SweepGrid(Grid):
         super().__init__([])
         given = {"x": x, "y": y, "z": z}
         layout = given if any(given.values()) else {side: sweep.layout.get(side) for side in given}
-        choose_axes(sweep.axes, layout)  # a wrong name is told now
+        choose_axes(sweep.axes, layout)  # reports an unknown axis now
         self._sweep = sweep
         self._options: dict[str, Any] = {"layout": layout, "label": label, "node": node, "image": image, "page": page}
         self._node, self._image = node, image
@@ -261,11 +261,11 @@ class SweepGrid(Grid):
         self._bytes: bytes | None = None
 
     def paint(self, *, scale: int | None = None) -> SweepPainting:
-        """A painting of the same grid, for whoever brings it up to date."""
+        """Return a painting of the same grid, which can be refreshed."""
         return SweepPainting(self._sweep, scale=scale, **self._options)
 
-    def take(self, painting: SweepPainting) -> None:
-        """Use what was painted while the runs went, where it has all the pixels that this grid would have."""
+    def reuse(self, painting: SweepPainting) -> None:
+        """Use a painting made while the runs were in progress, if it has as many pixels as this grid would have."""
         if not _may_be_fine(painting.page):
             painting.refresh()
             self._painting, self._bytes = painting, painting.jpeg()
@@ -302,12 +302,12 @@ class SweepGrid(Grid):
     def __str__(self) -> str:
         cells = self._sweep.cells
         lines = []
-        for cell in cells[:_NAMED]:
+        for cell in cells[:_MAX_NAMED_CELLS]:
             labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
             what = " ".join(self._files(cell)) or cell.error or str(cell.status or "not sent")
             lines.append(f"  {cell.ref} {labels}: {what}")
-        if len(cells) > _NAMED:
-            lines.append(f"  ... {len(cells) - _NAMED} more")
+        if len(cells) > _MAX_NAMED_CELLS:
+            lines.append(f"  ... {len(cells) - _MAX_NAMED_CELLS} more")
         count = f"{_counted(len(cells), 'cell')}, {_counted(len(self.files()), 'image')}"
         return "\n".join([f"{self._sweep.ref}: {count}", *lines])
 
@@ -316,7 +316,7 @@ class SweepGrid(Grid):
 
 
 def _may_be_fine(page: SweepPage) -> bool:
-    """Whether twice the pixels may be less than a megabyte."""
+    """Return True if doubled pixels may stay below a megabyte."""
     return page.width * page.height <= _TWICE_BELOW_PX and len(page.slots) <= _TWICE_UP_TO
 
 

@@ -1,36 +1,40 @@
-"""The status line of a sweep, as text and as HTML. Pure."""
+"""The status line of a sweep, and tables of sweeps and of the cells of one. Pure."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.display.status import StatusLine, time_text
+from comflowy_nb.notebook.display.html import Table
+from comflowy_nb.notebook.display.status import StatusLine, day, time_text
 from comflowy_nb.services.base import Status
 from comflowy_nb.sweeps.sweep import held_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.database.sweep_rows import SweepRecord
     from comflowy_nb.notebook.display.status import Phrase
     from comflowy_nb.sweeps.sweep import Sweep
 
-__all__ = ["plain_sweep_line", "seconds_left", "sweep_line"]
+__all__ = ["cells_table", "plain_sweep_line", "seconds_left", "sweep_line", "sweeps_table"]
 
-_NAMED = 3  # cells whose errors are told; the grid tells the others
+_MAX_NAMED_CELLS = 3  # of each bad status; the grid shows the others
 _BAD = (Status.FAILED, Status.REJECTED, Status.UNKNOWN, Status.LOST)
-_ENOUGH = 3  # ended runs of this sweep from which the rest is reckoned
+_MIN_ENDED_RUNS = 3  # before the time left is estimated from this sweep
 
 
 def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | None = None) -> StatusLine:
-    """What to say about a sweep now.
+    """Return the status of a sweep.
 
     Parameters
     ----------
     began_s
-        When it was begun here, on the monotonic clock.
+        When this view was created, on the monotonic clock.
     sent
-        Whether this cell of the notebook sent it; else it is one that is looked at again.
+        Whether this notebook cell submitted the sweep, rather than showing an earlier one.
     note
-        A last phrase of the view's own.
+        A text for the end of the line.
     """
     counts = sweep.status_counts()
     total = len(sweep.cells)
@@ -52,21 +56,46 @@ def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | N
 
 
 def plain_sweep_line(sweep: Sweep) -> str:
-    """One line about a sweep, for a list."""
+    """Return one line about a sweep, for a list."""
     return sweep_line(sweep, began_s=time.monotonic(), sent=False).text
 
 
 def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
-    """How long the rest takes, in seconds: reckoned from what has ended, before that from the plan."""
+    """Return the estimated time left, in seconds: from the runs that have ended, before that from the plan."""
     plan = sweep.plan
     if plan is None or not plan.to_send:
         return None
     left = sum(cell.status is None or cell.status.is_live for cell in sweep.cells)
     ended = plan.to_send - left
     elapsed_s = time.monotonic() - began_s
-    if ended >= _ENOUGH:
+    if ended >= _MIN_ENDED_RUNS:
         return elapsed_s / ended * left
     return None if plan.seconds is None else max(0.0, plan.seconds - elapsed_s)
+
+
+def sweeps_table(found: Sequence[SweepRecord]) -> Table:
+    """Return sweeps as rows: reference, name, workflow, number of cells, time, axes."""
+    rows = []
+    for record in found:
+        axes = record.spec.get("axes", [])
+        varied = " x ".join(f"{len(axis.get('values', ()))} {axis.get('name', '')}" for axis in axes)
+        cells = f"{record.count} cell{'s' * (record.count != 1)}"
+        rows.append((record.ref, record.name or "", record.workflow, cells, day(record.created_at), varied))
+    return Table(("sweep", "name", "workflow", "cells", "when", "varied"), rows)
+
+
+def cells_table(sweep: Sweep) -> Table:
+    """Return the cells of a sweep as rows: reference, run, status, duration, labels."""
+    names = [axis.name for axis in sweep.axes.axes]
+    rows = []
+    for cell in sweep.cells:
+        record = cell.run.record if cell.run is not None else None
+        status = "not sent" if cell.status is None else str(cell.status)
+        text = status if not cell.error else f"{status}: {cell.error}"
+        took = time_text(record.seconds) if record is not None and record.seconds is not None else ""
+        labels = [cell.labels.get(name, "") for name in names]
+        rows.append((cell.ref, record.ref if record is not None else "", text, took, *labels))
+    return Table(("cell", "run", "status", "took", *names), rows)
 
 
 def _live(sweep: Sweep, counts: dict[str, int], done: int, *, began_s: float) -> list[Phrase]:
@@ -82,7 +111,7 @@ def _live(sweep: Sweep, counts: dict[str, int], done: int, *, began_s: float) ->
     ]
     if fetching:
         phrases.append(((f"fetching images of {fetching}", "plain"),))
-    phrases += _troubles(sweep, counts)
+    phrases += _problems(sweep, counts)
     took: Phrase = ((time_text(time.monotonic() - began_s), "plain"),)
     left_s = seconds_left(sweep, began_s=began_s)
     if left_s is not None:
@@ -107,7 +136,7 @@ def _ended(sweep: Sweep, counts: dict[str, int], done: int, *, sent: bool) -> li
             phrases.append((("nothing sent;", "plain"), ("--fresh runs it again", "muted")))
         else:
             phrases.append((("nothing sent", "plain"),))
-    phrases += _troubles(sweep, counts)
+    phrases += _problems(sweep, counts)
     held = held_text(sweep)
     if held:
         phrases.append(((held, "odd"),))
@@ -132,19 +161,19 @@ def _ended(sweep: Sweep, counts: dict[str, int], done: int, *, sent: bool) -> li
     return phrases
 
 
-def _troubles(sweep: Sweep, counts: dict[str, int]) -> list[Phrase]:
-    """What ended badly, by name, and what was never sent."""
+def _problems(sweep: Sweep, counts: dict[str, int]) -> list[Phrase]:
+    """Return the failed cells by name, and the number of cells not submitted."""
     phrases: list[Phrase] = []
     for status in (*_BAD, Status.CANCELLED):
         count = counts.get(status, 0)
         if not count:
             continue
         names = [cell.ref for cell in sweep.cells if cell.status is status]
-        told = ", ".join(names[:_NAMED]) + (" ..." if count > _NAMED else "")
+        listed = ", ".join(names[:_MAX_NAMED_CELLS]) + (" ..." if count > _MAX_NAMED_CELLS else "")
         reasons = {cell.error for cell in sweep.cells if cell.status is status and cell.error}
         why = f": {reasons.pop()}" if len(reasons) == 1 and status is not Status.CANCELLED else ""
         tone = "bad" if status in {Status.FAILED, Status.REJECTED} else "odd"
-        phrases.append(((f"{count} {status}", tone), (f"({told}{why})", "plain")))  # type: ignore[arg-type]  # a Tone
+        phrases.append(((f"{count} {status}", tone), (f"({listed}{why})", "plain")))  # type: ignore[arg-type]  # a Tone
     unsent = counts.get("not sent", 0)
     if unsent and sweep.is_settled and sweep.is_sent_elsewhere and not sweep.is_sent_here:
         phrases.append(((f"{unsent} not sent yet", "odd"), ("another kernel is sending them", "muted")))
@@ -155,7 +184,7 @@ def _troubles(sweep: Sweep, counts: dict[str, int]) -> list[Phrase]:
 
 
 def _took_s(sweep: Sweep) -> float | None:
-    """From the first submit after it was entered to the last end; None where all of it was there before."""
+    """Return the seconds from the first submit of this sweep to the last end; None if all cells existed before."""
     if sweep.record is None:
         return None
     since = sweep.record.created_at

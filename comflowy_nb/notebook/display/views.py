@@ -1,64 +1,144 @@
-"""Where a run is shown: two display handles in its cell, and the one thread that draws when no cell waits."""
+"""Show one run or one sweep in one cell: a status line and images, created at once and then updated."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
+import base64
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ComflowyError, RunTimeout
+from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.display.file_outputs import files_html, files_text
+from comflowy_nb.notebook.display.live import UPDATE_S
 from comflowy_nb.notebook.display.slots import Slot
-from comflowy_nb.notebook.display.status import StatusLine, status_line
+from comflowy_nb.notebook.display.status import status_line
+from comflowy_nb.notebook.display.sweep_status import sweep_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import FrameType
+    from collections.abc import Mapping, Sequence
 
+    from comflowy_nb.notebook.display.status import StatusLine
+    from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["UPDATE_S", "RunView", "View", "Viewer", "print_paths", "wait_drawing"]
+__all__ = ["RunView", "SweepView", "View", "print_paths"]
 
-UPDATE_S = 0.25  # at most four updates a second for a handle
+_CPU_SHARE = 5  # drawing the grid takes at most a fifth of one processor while runs are in progress
 
 
-class View(Protocol):
-    """Where a run or a sweep is shown."""
+class View(ABC):
+    """One display handle for the status, one for the images.
+
+    The thread of the cell that waits draws, or the updater's thread. In a terminal each change of the status is
+    printed as a line, and the paths of the files at the end.
+
+    A subclass sets its own attributes before it calls `__init__`, which draws the first status.
+    """
+
+    def __init__(self, *, in_kernel: bool, with_images: bool = True) -> None:
+        self._in_kernel = in_kernel
+        self._note: str | None = None
+        self._lock = threading.RLock()  # the waiting cell's thread hands over to the updater's thread
+        self._last: StatusLine | None = None
+        self._last_s = float("-inf")
+        self._finished = False
+        if not in_kernel:
+            self.draw(force=True)
+            return
+        self._last, self._last_s = self._line(), time.monotonic()
+        self._status = Slot(self._last.bundle)
+        if with_images:
+            self._images = Slot()
+
+    # -- what is shown ------------------------------------------------------------------------------------------
 
     @property
-    def ref(self) -> str: ...
+    @abstractmethod
+    def value(self) -> Run | Sweep:
+        """The run or the sweep."""
 
     @property
+    def ref(self) -> str:
+        return self.value.ref
+
+    @property
+    @abstractmethod
     def is_settled(self) -> bool:
-        """Whether nothing more will happen by itself to what is shown."""
+        """Whether the run or sweep will not change any more by itself."""
 
     def wait_change(self, timeout: float) -> bool:
-        """Wait at most so many seconds for a change; whether it is settled."""
+        """Wait at most `timeout` seconds for a change; return whether it is settled."""
+        return self.value.wait_change(timeout)
 
-    def draw(self, *, force: bool = False) -> None: ...
+    @abstractmethod
+    def timeout(self, timeout_s: float) -> RunTimeout:
+        """Return the error for a wait that took longer than `timeout_s`."""
+
+    @abstractmethod
+    def _line(self) -> StatusLine:
+        """Return the status as it is now, with the note."""
+
+    # -- drawing ------------------------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """Show a text at the end of the status line."""
+        self._note = text
+        with self._lock:
+            self._draw_status(must_show=True)
+
+    def clear_note(self) -> None:
+        """Remove the text of `note`."""
+        self._note = None
+        self.draw(force=True)
+
+    def draw(self, *, force: bool = False) -> None:
+        """Update the display, at most four times a second unless forced."""
+        with self._lock:
+            if force or time.monotonic() - self._last_s >= UPDATE_S:
+                self._draw_status()
+            self._draw_partial()
 
     def finish(self) -> None:
-        """Draw the end of it. Once is enough."""
+        """Draw the final status and the images. Calling it again does nothing."""
+        with self._lock:
+            if not self._finished:
+                self._draw_final()
+                self._finished = True  # at the end: an interrupted drawing is repeated
 
-    def note(self, text: str) -> None: ...
+    def _draw_status(self, *, must_show: bool = False) -> None:
+        line = self._line()
+        if self._in_kernel:
+            if must_show:
+                self._status.show(line.bundle)
+            elif line != self._last:
+                self._status.update(line.bundle)
+        elif self._last is None or line.news != self._last.news:
+            print(line.text)  # noqa: T201 - a terminal has no handles
+        self._last, self._last_s = line, time.monotonic()
 
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        """What to raise when it takes longer."""
+    def _draw_partial(self) -> None:  # noqa: B027 - a run has nothing to draw before its end
+        """Draw the images that there are before the end."""
+
+    @abstractmethod
+    def _draw_final(self) -> None:
+        """Draw the final status and the images."""
 
 
-class RunView:
-    """One run in one cell: a handle for its status, and one for its images, made at once and then only updated.
+class RunView(View):
+    """One run in one cell.
 
     Parameters
     ----------
-    in_kernel
-        False in a terminal, where each change is printed as a line, and the files' paths at the end.
+    how, drawn, usual_s
+        As in `status_line`.
+    label
+        Field ids for the captions.
     only
         Indices of the images to show; None shows all.
     with_images
-        False where the images of several runs are drawn together elsewhere.
+        False if the images are drawn elsewhere, together with those of other runs.
     """
 
     def __init__(
@@ -74,227 +154,157 @@ class RunView:
         with_images: bool = True,
     ) -> None:
         self.run = run
-        self._in_kernel = in_kernel
-        self._words = {"how": how, "drawn": drawn, "usual_s": usual_s}
+        self._how, self._drawn, self._usual_s = how, drawn, usual_s
         self._label = label
         self._only = only
-        self._note: str | None = None
-        self._lock = threading.Lock()  # the waiting cell's thread hands over to the view thread
-        self._last: StatusLine | None = None
-        self._last_s = float("-inf")
-        self._finished = False
         self._with_images = with_images
-        if in_kernel:
-            line = self._line()
-            self._status = Slot(_bundle(line))
-            self._remember(line)
-            if with_images:
-                self._images = Slot()
-        else:
-            self.draw(force=True)
+        super().__init__(in_kernel=in_kernel, with_images=with_images)
 
     @property
-    def ref(self) -> str:
-        return self.run.ref
+    def value(self) -> Run:
+        return self.run
 
     @property
     def is_settled(self) -> bool:
         return self.run.record.is_settled
 
-    def wait_change(self, timeout: float) -> bool:
-        """Wait at most so many seconds for a change; whether the run is settled."""
-        return self.run.wait_change(timeout)
-
     def timeout(self, timeout_s: float) -> RunTimeout:
-        """What to raise when it takes longer."""
         run = self.run
         return RunTimeout(
             f"{run.ref} is not done after {timeout_s:g} s ({run.status}) and goes on; %comflowy show {run.ref}", run
         )
 
-    def note(self, text: str) -> None:
-        """Say something more at the end of the status line."""
-        self._note = text
-        with self._lock:
-            self._draw(force=True, must_show=True)
+    def _line(self) -> StatusLine:
+        return status_line(self.run, how=self._how, drawn=self._drawn, usual_s=self._usual_s, note=self._note)
 
-    def clear_note(self) -> None:
-        """Say no more than the run itself."""
-        self._note = None
-        self.draw(force=True)
+    def _draw_final(self) -> None:
+        record = self.run.record
+        self._draw_status(must_show=not record.files)
+        if record.files:
+            self._draw_files()
+        if not self._with_images or not record.images:
+            return
+        if not self._in_kernel:
+            print_paths(self.run, self._only)
+            return
+        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-    def draw(self, *, force: bool = False) -> None:
-        """Bring the status line up to date; no oftener than four times a second unless forced."""
-        with self._lock:
-            self._draw(force=force)
+        self._images.show(*Grid([self.run], only=self._only, label=self._label).bundle())
 
-    def finish(self) -> None:
-        """Draw the last status and the images. Once is enough."""
-        with self._lock:
-            if self._finished:
-                return
-            self._draw(force=True, must_show=not self.run.record.files)
-            if self.run.record.files:
-                self._show_files()
-            if not self._with_images or not self.run.record.images:
-                pass
-            elif self._in_kernel:
-                from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
-
-                data, metadata = Grid([self.run], only=self._only, label=self._label).bundle()
-                self._images.show(data, metadata)
-            else:
-                print_paths(self.run, self._only)
-            self._finished = True  # at the end: an interrupted drawing is done again
-
-    def _show_files(self) -> None:
-        """What is no image stands below the status line, in the same handle."""
-        line = self._line()
+    def _draw_files(self) -> None:
+        """Show the outputs that are not images below the status line, in the same handle."""
         if self._in_kernel:
+            line = self._line()
             text = f"{line.text}\n{files_text(self.run)}"
             self._status.show({"text/plain": text, "text/html": line.html + files_html(self.run)})
         else:
             print(files_text(self.run))  # noqa: T201 - a terminal has no handles
 
-    def _draw(self, *, force: bool, must_show: bool = False) -> None:
-        if not force and time.monotonic() - self._last_s < UPDATE_S:
-            return
-        line = self._line()
-        if self._in_kernel:
-            if must_show:
-                self._status.show(_bundle(line))
-            elif line != self._last:
-                self._status.update(_bundle(line))
-        elif self._last is None or line.news != self._last.news:
-            print(line.text)  # noqa: T201 - a terminal has no handles
-        self._remember(line)
+
+class SweepView(View):
+    """One sweep in one cell, with a grid that fills in while its runs are in progress.
+
+    Listening to the sweep only records which cells have changed. Only those are painted again, and the notebook gets
+    an update only if a pixel changed.
+
+    Parameters
+    ----------
+    sent
+        Whether this notebook cell submitted the sweep, rather than showing an earlier one.
+    options
+        Of `SweepGrid`: `label`, `node`, `image`, `page`.
+    """
+
+    def __init__(self, sweep: Sweep, *, in_kernel: bool, sent: bool = True, **options: Any) -> None:
+        self.sweep = sweep
+        self._sent = sent
+        self._options = options
+        self._began_s = time.monotonic()
+        self._next_grid_s = float("-inf")
+        self._painting: SweepPainting | None = None
+        self._changed: set[int] = set()
+        self._changed_lock = threading.Lock()
+        self._was_sending = sweep.is_sending
+        self._stop_listening = sweep.listen(self._record_change)
+        super().__init__(in_kernel=in_kernel)
+
+    @property
+    def value(self) -> Sweep:
+        return self.sweep
+
+    @property
+    def is_settled(self) -> bool:
+        return self.sweep.is_settled
+
+    def timeout(self, timeout_s: float) -> RunTimeout:
+        ref, left = self.ref, sum(cell.status is None or cell.status.is_live for cell in self.sweep.cells)
+        return RunTimeout(
+            f"{ref} is not done after {timeout_s:g} s, {left} of {len(self.sweep.cells)} cells are not, and goes on; "
+            f"%comflowy show {ref}",
+            self.sweep,
+        )
 
     def _line(self) -> StatusLine:
-        return status_line(self.run, note=self._note, **self._words)  # type: ignore[arg-type]  # as given to __init__
+        return sweep_line(self.sweep, began_s=self._began_s, sent=self._sent, note=self._note)
 
-    def _remember(self, line: StatusLine) -> None:
-        self._last, self._last_s = line, time.monotonic()
+    def _record_change(self, cell: SweepCell | None) -> None:
+        if cell is not None:
+            with self._changed_lock:
+                self._changed.add(cell.number)
 
+    def _draw_partial(self) -> None:
+        if not self._in_kernel or not self._images.is_live or self._finished or time.monotonic() < self._next_grid_s:
+            return
+        with self._changed_lock:
+            changed, self._changed = self._changed, set()
+        is_sending = self.sweep.is_sending
+        if self._painting is not None and not changed and is_sending == self._was_sending:
+            return
+        start_s = time.thread_time()
+        is_first = self._painting is None
+        # Cells without a run change their text when the sweep stops submitting.
+        repaints_all = is_first or is_sending != self._was_sending
+        self._was_sending = is_sending
+        if self._painting is None:
+            self._painting = self._make_grid().paint(scale=1)
+        if self._painting.refresh(None if repaints_all else changed):
+            page = self._painting.page
+            data = {
+                "text/plain": f"{self.ref}: {len(self.sweep.cells)} cell{'s' * (len(self.sweep.cells) != 1)}",
+                "image/jpeg": base64.b64encode(self._painting.jpeg()).decode("ascii"),
+            }
+            size = {"width": page.width, "height": page.height}
+            self._images.update(data, {"image/jpeg": size})
+        cost_s = 0.0 if is_first else time.thread_time() - start_s  # the first loads matplotlib
+        self._next_grid_s = time.monotonic() + max(UPDATE_S, cost_s * (_CPU_SHARE - 1))
 
-class Viewer:
-    """Keeps the views up to date that no cell waits for. One thread for the kernel, alive while there is a view."""
+    def _draw_final(self) -> None:
+        self._stop_listening()
+        self._draw_status(must_show=True)
+        if not self._in_kernel:
+            self._print_cells()
+            return
+        grid = self._make_grid()
+        if self._painting is not None:
+            grid.reuse(self._painting)
+        self._images.show(*grid.bundle())
+        self._painting = None
 
-    def __init__(self) -> None:
-        self._views: list[View] = []
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+    def _make_grid(self) -> SweepGrid:
+        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
 
-    def follow(self, view: View) -> None:
-        """Draw this view from now on, in its own cell."""
-        with self._lock:
-            if self._stop.is_set():
-                return
-            self._views.append(view)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="comflowy views", daemon=True)
-                self._thread.start()
+        return SweepGrid(self.sweep, **self._options)
 
-    def close(self) -> None:
-        """Stop drawing; the runs go on."""
-        with self._lock:
-            self._stop.set()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(5)
-
-    def _loop(self) -> None:
-        try:
-            while not self._stop.wait(UPDATE_S):
-                with self._lock:
-                    views = list(self._views)
-                    if not views:
-                        self._thread = None
-                        return
-                for view in views:
-                    if self._tend(view):
-                        with self._lock:
-                            self._views.remove(view)
-        finally:  # whatever ended it, the next view starts another
-            with self._lock:
-                if self._thread is threading.current_thread():
-                    self._thread = None
-
-    def _tend(self, view: View) -> bool:
-        """Draw one view; whether nothing more will happen to it."""
-        try:
-            settled = view.is_settled
-            if settled:
-                view.finish()
-            else:
-                view.draw()
-        except Exception as error:  # noqa: BLE001 - a view that can't be drawn must not end the thread of the others
-            why = str(error) if isinstance(error, ComflowyError) else type(error).__name__
-            with contextlib.suppress(Exception):  # the note goes to the display that has just failed
-                view.note(f"the images can't be drawn ({why}); %comflowy show {view.ref}")
-            return True
-        return settled
-
-
-def wait_drawing(views: Sequence[View], timeout_s: float | None = None) -> None:
-    """Draw on this thread until all is settled, and then the images.
-
-    Raises
-    ------
-    RunTimeout
-        If it takes longer. The runs go on.
-    """
-    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-    with _noting_interrupts() as raise_if_dropped:
-        for position, view in enumerate(views):
-            while True:
-                pause_s = UPDATE_S if deadline_s is None else max(0.001, min(UPDATE_S, deadline_s - time.monotonic()))
-                settled = view.wait_change(pause_s)
-                for other in views[position:]:
-                    other.draw()
-                raise_if_dropped()
-                if settled:
-                    break
-                if deadline_s is not None and time.monotonic() >= deadline_s:
-                    assert timeout_s is not None
-                    raise view.timeout(timeout_s)
-            view.finish()
-
-
-@contextlib.contextmanager
-def _noting_interrupts() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises an interrupt which Python has dropped.
-
-    It drops one that comes while it calls back for a weak reference, and after a grid was drawn it does that for a
-    while: what the figure was made of goes.
-    """
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        signal.default_int_handler(number, frame)
-
-    def raise_if_dropped() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    is_ours = threading.current_thread() is threading.main_thread()
-    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield raise_if_dropped
-        return
-    try:
-        signal.signal(signal.SIGINT, note)
-        yield raise_if_dropped
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def _print_cells(self) -> None:
+        for cell in self.sweep.cells:
+            if cell.run is not None and cell.run.record.images:
+                labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
+                print(f"{cell.ref} {labels}")  # noqa: T201 - a terminal has no handles
+                print_paths(cell.run)
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
-    """Where the images are: what a terminal shows in their stead."""
+    """Print the paths of a run's files, which a terminal shows in place of the images."""
     for image in (*run.images, *run.files):
         if image.record.state == "kept" and (only is None or image.record.index in only):
             print(f"  {image.path}")  # noqa: T201 - a terminal has no handles
-
-
-def _bundle(line: StatusLine) -> dict[str, str]:
-    return {"text/plain": line.text, "text/html": line.html}

@@ -1,6 +1,6 @@
-"""What stands for a field in a form: texts, choices and switches; numbers, seeds and images have rooms of their own.
+"""Controls for the fields of a form: the base class, texts, choices and switches.
 
-A control never corrects what was typed: a value that can't be sent stays as it stands, with the reason beneath it.
+A control never corrects what was typed: an invalid value stays, with the reason below it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import traitlets
 from comflowy_nb.errors import FieldError
 from comflowy_nb.layout.captions import LONG_TEXT
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.widget_versions import HORIZONTAL, TOOLTIP
 from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
 from comflowy_nb.workflow.syntax.json_values import text_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.images import InputImage
 
 __all__ = [
-    "EXACT",
+    "MAX_EXACT_INT",
     "ChoiceControl",
     "Control",
     "SearchControl",
@@ -36,9 +36,9 @@ __all__ = [
     "tooltip_of",
 ]
 
-EXACT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
-_MOST_ROWS = 8  # of options that are seen at once
-_LONG_OPTION = 20  # characters: a longer one, such as a file of a model, would be cut in a narrow box
+MAX_EXACT_INT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
+_MAX_VISIBLE_ROWS = 8  # of options that are seen at once
+_LONG_OPTION_CHARS = 20  # characters: a longer one, such as a file of a model, would be cut in a narrow box
 
 
 class Control(ABC):
@@ -47,38 +47,38 @@ class Control(ABC):
     Parameters
     ----------
     label
-        What stands above it.
+        The text above it.
     note
-        What is written below it, whatever it holds.
+        A text below it.
     """
 
-    is_wide = False  # takes a line of its own
+    is_wide = False  # takes a whole line
 
     def __init__(self, field: Field, label: str, *, note: str = "") -> None:
         self.field = field
         self.problem: str | None = None
         self._label = label
         self._changed: Callable[[], None] | None = None
-        self._why = widgets.HTML(layout=widgets.Layout(display="none"))
-        self._why.add_class("cfy-why")
+        self._problem_html = widgets.HTML(layout=widgets.Layout(display="none"))
+        self._problem_html.add_class("cfy-why")
         self.input = self._make()
         self.input.add_class("cfy-input")
-        self.widget = widgets.VBox([*self._parts(), *_notes(note), self._why])
+        self.widget = widgets.VBox([*self._parts(), *_notes(note), self._problem_html])
         self.widget.add_class("cfy-field")
         if self.is_wide:
             self.widget.add_class("cfy-wide")
 
-    # -- what a kind of control says of itself ------------------------------------------------------------------
+    # -- what subclasses define ---------------------------------------------------------------------------------
 
     @abstractmethod
     def _make(self) -> Any:
-        """The widget that is typed into."""
+        """Create the widget for the value."""
 
     def _parts(self) -> list[Any]:
         return [self.input]
 
     def _read(self) -> Any:
-        """What stands there, as it would be sent."""
+        """Return the value as it would be sent."""
         return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
@@ -86,49 +86,49 @@ class Control(ABC):
 
     @property
     def image(self) -> InputImage | None:
-        """The image that stands there, if it is one of a person's own."""
+        """The image, if it is the user's own file or image."""
         return None
 
     # -- for the form -------------------------------------------------------------------------------------------
 
     def read(self) -> Any:
-        """What stands there, as it would be sent; the reason why not stands beneath it.
+        """Return the value as it would be sent, and show the problem with it, if any.
 
-        The workflow's own value is sent whatever it is; the reason why it does not fit stands there all the same.
+        The workflow's own value is returned even if it is invalid.
 
         Raises
         ------
         FieldError
-            If it can't be sent.
+            If the value is invalid.
         """
         try:
             value = self._read()
         except FieldError as error:
-            self._say(str(error))
+            self._show_problem(str(error))
             raise
         why = self.field.problem(value)
-        self._say(None if why is None else f"{why}; it is the workflow's own value, and sent as it is")
+        self._show_problem(None if why is None else f"{why}; it is the workflow's own value and is sent unchanged")
         return value
 
     def show(self, value: Any) -> None:
-        """Put a value there, whether it can be sent or not.
+        """Show a value, valid or not.
 
         Raises
         ------
         FieldError
-            If the control has no place for such a value.
+            If the control can't show such a value.
         """
         try:
             self._show(value)
-        except (TypeError, ValueError, traitlets.TraitError) as error:  # a text where a number should be
+        except (TypeError, ValueError, traitlets.TraitError) as error:  # such as a text for a number
             self.field.check(value)
-            raise FieldError(f"{self.field.where}: {text_of(value)} can't stand in this form") from error
+            raise FieldError(f"{self.field.where}: {text_of(value)} can't be shown in this form") from error
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Call at every change by a person or by `show`."""
+        """Call `changed` at every change by the user or by `show`."""
         self._changed = changed
         for part in self.parts:
-            part.observe(self._hear, names="value")
+            part.observe(self._on_change, names="value")
 
     def close(self) -> None:
         self._changed = None
@@ -140,18 +140,18 @@ class Control(ABC):
         """The widgets that are filled in."""
         return [self.input]
 
-    def _hear(self, _: Any) -> None:
+    def _on_change(self, _: Any) -> None:
         if self._changed is not None:
             self._changed()
 
-    def _say(self, why: str | None) -> None:
+    def _show_problem(self, why: str | None) -> None:
         if why == self.problem:
             return
         self.problem = why
-        # The field's place is plain here: what stands before the first colon says it.
+        # The name of the field is shown above it.
         text = "" if why is None else why.removeprefix(f"{self.field.where}: ")
-        self._why.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
-        self._why.layout.display = "" if text else "none"
+        self._problem_html.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
+        self._problem_html.layout.display = "" if text else "none"
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
     def _options(self, **more: Any) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Control(ABC):
 
 
 class TextControl(Control):
-    """A STRING, or a value that has no other control: a text there means what it means on a line."""
+    """A STRING, or a value without another control, read as on a line."""
 
     @property
     def is_long(self) -> bool:
@@ -181,7 +181,7 @@ class TextControl(Control):
     def _read(self) -> Any:
         text, default = str(self.input.value), self.field.default
         if default is not None and text == text_of(default):
-            return default  # as the workflow holds it: 5 stays a number where a text is meant
+            return default  # with its type in the workflow: 5 stays a number
         return self.field.check(text) if self.field.type is FieldType.STRING else self.field.read(text)
 
     def _show(self, value: Any) -> None:
@@ -189,15 +189,15 @@ class TextControl(Control):
 
 
 class ChoiceControl(Control):
-    """A dropdown; without a choice where the value to begin with is none of the options."""
+    """A dropdown, without a choice if the first value is not one of the options."""
 
-    _refused: str | None = None  # why what was to stand there can't
-    _own: Any = None  # the graph's value that is none of the options, while nothing is chosen
-    keeps_own = False  # whether such a value is sent: a service that knows a workflow by its id rejects it
+    _reason: str | None = None  # why the value to show is invalid
+    _graph_value: Any = None  # the graph's value that is not an option, while nothing is chosen
+    keeps_graph_value = False  # whether such a value is sent: a service that knows a workflow by its id rejects it
 
     @property
     def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
-        return any(len(text_of(option)) > _LONG_OPTION for option in self.field.options)
+        return any(len(text_of(option)) > _LONG_OPTION_CHARS for option in self.field.options)
 
     def _make(self) -> Any:
         options = self.field.options
@@ -205,27 +205,27 @@ class ChoiceControl(Control):
         return widgets.Dropdown(**self._options(options=list(zip(words, options, strict=True)), value=None))
 
     def label(self, labels: Sequence[str]) -> None:
-        """Words to show in the place of the options."""
+        """Show these labels instead of the options."""
         self.input.options = list(zip(labels, self.field.options, strict=True))
 
     def _read(self) -> Any:
         if self.input.index is None:
-            if self._own is not None:
-                return self._own
-            raise FieldError(self._refused or f"{self.field.where}: nothing is chosen")
+            if self._graph_value is not None:
+                return self._graph_value
+            raise FieldError(self._reason or f"{self.field.where}: nothing is chosen")
         return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
-        self._refused = self._own = None
+        self._reason = self._graph_value = None
         why = self.field.problem(value)
         if why is None:
             self.input.value = self.field.check(value)
             return
         self.input.index = None  # a checkpoint that this server does not have
-        if not (self.keeps_own and self.field.holds(value)):
-            self._refused = why
+        if not (self.keeps_graph_value and self.field.holds(value)):
+            self._reason = why
             raise FieldError(why)
-        self._own = value
+        self._graph_value = value
 
 
 class SelectionControl(ChoiceControl):
@@ -236,7 +236,7 @@ class SelectionControl(ChoiceControl):
     def _make(self) -> Any:
         options = self.field.options
         words = [text_of(option) for option in options]
-        rows = min(len(options), _MOST_ROWS)
+        rows = min(len(options), _MAX_VISIBLE_ROWS)
         return widgets.SelectMultiple(
             **self._options(options=list(zip(words, options, strict=True)), rows=rows, value=())
         )
@@ -249,7 +249,7 @@ class SelectionControl(ChoiceControl):
 
 
 class SearchControl(Control):
-    """Many options: typed, with those that match below."""
+    """Many options: a search box with the matching options below it."""
 
     is_wide = True
 
@@ -289,9 +289,9 @@ def _notes(note: str) -> list[Any]:
 
 
 def tooltip_of(field: Field) -> str:
-    """More about a field than fits above it: its id, its range, its description."""
+    """Return the id, the range and the description of a field."""
     low, high = (
-        None if end is None else f"{end:g}" if abs(end) < EXACT else f"{end}" for end in (field.min, field.max)
+        None if end is None else f"{end:g}" if abs(end) < MAX_EXACT_INT else f"{end}" for end in (field.min, field.max)
     )
     reach = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
     return plain(" - ".join(part for part in (field.id, reach, field.tooltip) if part))

@@ -1,9 +1,10 @@
-"""The fields of a form as widgets, in groups by node, with a box to find one where there are many."""
+"""The fields of a form as widgets, in groups by node, with a search box if there are many."""
 
 from __future__ import annotations
 
 import math
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,9 @@ import traitlets
 from comflowy_nb.errors import FieldError
 from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.controls import (
-    EXACT,
+    MAX_EXACT_INT,
     ChoiceControl,
     Control,
     SearchControl,
@@ -23,41 +24,54 @@ from comflowy_nb.notebook.form.controls import (
     SwitchControl,
     TextControl,
 )
-from comflowy_nb.notebook.form.field_specs import group
 from comflowy_nb.notebook.form.image_control import ImageControl
-from comflowy_nb.notebook.form.number_controls import DigitsControl, NumberControl, SliderControl, has_few_places
-from comflowy_nb.notebook.form.seed_control import SeedControl
-from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.notebook.form.number_controls import (
+    DigitsControl,
+    NumberControl,
+    SeedControl,
+    SliderControl,
+    fits_slider,
+)
+from comflowy_nb.workflow.fields import FieldType, split_id
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.values import generate_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from comflowy_nb.notebook.form.field_specs import FormField, Group
+    from comflowy_nb.notebook.form.factory import FormField
     from comflowy_nb.services.base import Service
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["FormBody"]
 
-_NARROW = 3  # fields in a group that takes half of the width where there is room
-_MOST_LISTED = 24  # options of a dropdown; more are found by typing
-_MANY = 20  # fields; with more there is a box to find one
+_MAX_NARROW_FIELDS = 3  # fields in a group that takes half of the width where there is room
+_MAX_DROPDOWN_OPTIONS = 24  # options of a dropdown; more are found by typing
+_MIN_FIELDS_FOR_SEARCH = 20  # fields; with more there is a box to find one
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The fields of one node."""
+
+    node: str
+    title: str
+    fields: tuple[FormField, ...]
 
 
 class FormBody:
-    """Field by field: what stands there, and whether it is sent.
+    """The controls of all fields: their values, their problems, and which are sent.
 
     Parameters
     ----------
     changed
         Called after every change of a field.
     has_graph
-        Whether the workflow is a graph, whose values are sent as they are unless they are changed.
+        Whether the workflow is a graph, whose values are sent unchanged even if they are invalid.
     open_run
-        Gives the image that a reference names.
+        Returns the image that a reference names.
     """
 
     def __init__(
@@ -74,78 +88,82 @@ class FormBody:
         self._open_run = open_run
         self._fields = {one.field.id: one for one in fields}
         self._controls: dict[str, Control] = {}
-        self._values: dict[str, Any] = {}  # of those that can be sent
+        self._values: dict[str, Any] = {}  # the valid ones
         self._problems: dict[str, str] = {}
-        self.given = {key for key, one in self._fields.items() if one.is_given}
+        self.explicit = {key for key, one in self._fields.items() if one.is_explicit}
         self.names = {
             key: one.alias or name
             for (key, one), name in zip(self._fields.items(), name_fields(self._fields).values(), strict=True)
         }
-        self._groups = [self._make_group(one) for one in group(fields)]
-        self._opening: dict[str, Any] = {}
-        self._unfit: set[str] = set()  # whose default can't be sent
+        self._groups = [self._make_group(one) for one in _group(fields)]
+        self._first_state: dict[str, Any] = {}
+        self._invalid_defaults: set[str] = set()  # ids of fields with an invalid default
         for key, one in self._fields.items():
-            self._begin(key, one)
+            self._initialise(key, one)
         groups = widgets.Box([box for box, _ in self._groups])
         groups.add_class("cfy-groups")
         self.parts: list[Any] = [groups]
         self._search: Any = None
-        if len(fields) > _MANY:
+        if len(fields) > _MIN_FIELDS_FOR_SEARCH:
             self._search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
             self._search.add_class("cfy-input")
             self._search.observe(self._filter, names="value")
             self.parts.insert(0, self._search)
         for key, control in self._controls.items():
-            control.listen(partial(self._hear, key, changed))
+            control.listen(partial(self._on_change, key, changed))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
     @property
     def sent(self) -> list[str]:
-        """Ids of the fields that are sent: those that were given, and those that are not what they were at first."""
-        return [key for key in self._controls if key in self.given or self._standing(key) != self._opening[key]]
+        """Ids of the fields that are sent: those set explicitly, and those that differ from their first state."""
+        return [
+            key for key in self._controls if key in self.explicit or self._input_state(key) != self._first_state[key]
+        ]
 
-    def look(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """The values that can be sent by field id, and why others can't; of fields that would be sent alone.
+    def state(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the valid values, and the problems of the fields that would be sent, by field id.
 
-        With them the reasons why values of the workflow's own do not fit, which are sent all the same.
+        The problems include those of the workflow's own values, which are sent nevertheless.
         """
-        told = {*self.sent, *self._values, *self._unfit}
-        return dict(self._values), {key: why for key, why in self._problems.items() if key in told}
+        reported = {*self.sent, *self._values, *self._invalid_defaults}
+        return dict(self._values), {key: why for key, why in self._problems.items() if key in reported}
 
     def read(self) -> dict[str, Any]:
-        """What stands in every field.
+        """Return the values of all fields.
 
         Raises
         ------
         FieldError
-            For all fields that would be sent and can't be.
+            With the problems of all fields that would be sent and are invalid.
         """
         for key in self._controls:
             self._read(key)
-        values, problems = self.look()
+        values, problems = self.state()
         wrong = [why for key, why in problems.items() if key not in values]
         if wrong:
             raise FieldError(*wrong)
         return values
 
     def snapshot(self) -> tuple[Any, ...]:
-        """What tells whether anything changed."""
-        return tuple(self._standing(key) for key in self._controls)
+        """Return a value that changes with every change of a field."""
+        return tuple(self._input_state(key) for key in self._controls)
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Node, name and value of each field, for a page without widgets."""
-        return [(self._title(one.field.id), self.names[key], self._written(key)) for key, one in self._fields.items()]
+        """Return node, name and value of each field, for the static output."""
+        return [
+            (self._title(one.field.id), self.names[key], self._value_text(key)) for key, one in self._fields.items()
+        ]
 
     # -- setting ------------------------------------------------------------------------------------------------
 
     def show(self, field_id: str, value: Any) -> None:
-        """Put a value into a field.
+        """Set a field.
 
         Raises
         ------
         FieldError
-            If the form has no such field, or no place for the value.
+            If the form has no such field, or its control can't show the value.
         """
         if field_id not in self._controls:
             raise FieldError(f"this form has no field {field_id}")
@@ -154,37 +172,37 @@ class FormBody:
 
     @property
     def model_ids(self) -> list[str]:
-        """Of the widgets that are filled in."""
+        """Model ids of the widgets that are filled in."""
         return list(self._inputs())
 
     def fill_in(self, values: Mapping[str, Any]) -> None:
-        """What stands in the fields in the browser: model id -> value, or the index of an option."""
+        """Set the fields to their state in the browser: model id -> value, or the index of an option."""
         inputs = self._inputs()
         for model_id, value in values.items():
             part = inputs.get(model_id)
             name = "index" if part is not None and part.has_trait("index") else "value"
             if part is not None and getattr(part, name) != value:
-                with suppress(traitlets.TraitError):  # no such option: it stays as it is
+                with suppress(traitlets.TraitError):  # an unknown option: leave it unchanged
                     setattr(part, name, value)
 
     def _inputs(self) -> dict[str, Any]:
         return {part.model_id: part for control in self._controls.values() for part in control.parts}
 
-    def restore(self, values: Mapping[str, Any], given: frozenset[str]) -> None:
-        """What stood in every field once."""
-        self.given = set(given)
+    def restore(self, values: Mapping[str, Any], explicit: frozenset[str]) -> None:
+        """Restore the values of an earlier run."""
+        self.explicit = set(explicit)
         for key, value in values.items():
             if key in self._controls and self._values.get(key) != value:
                 self._controls[key].show(value)
                 self._read(key)
 
     def advance_seeds(self, used: Mapping[str, Any], workflow: Workflow) -> None:
-        """Draw or count the seeds that are to change for the next run; `used` are the values of the run before."""
+        """Generate or count the seeds of the next run; `used` are the values of the run before."""
         for key, control in self._controls.items():
             if isinstance(control, SeedControl):
                 was_used = key in used and used[key] == self._values.get(key)
                 field = workflow.fields.get(key) or control.field
-                control.advance(was_used=was_used, draw=lambda field=field, key=key: generate_seed(field, key))
+                control.advance(was_used=was_used, generate=lambda field=field, key=key: generate_seed(field, key))
                 self._read(key)
 
     def close(self) -> None:
@@ -193,7 +211,7 @@ class FormBody:
         if self._search is not None:
             self._search.unobserve_all()
 
-    # -- within -------------------------------------------------------------------------------------------------
+    # -- building -----------------------------------------------------------------------------------------------
 
     def _make_group(self, one: Group) -> tuple[Any, str]:
         members = []
@@ -209,7 +227,7 @@ class FormBody:
         fields.add_class("cfy-fields")
         box = widgets.VBox([title, fields])
         box.add_class("cfy-group")
-        if len(members) > _NARROW:
+        if len(members) > _MAX_NARROW_FIELDS:
             box.add_class("cfy-large")
         words = " ".join(f"{each.field.id} {each.alias or ''}" for each in one.fields)
         return box, f"{one.title} {words}".casefold()
@@ -224,38 +242,38 @@ class FormBody:
         try:
             control = _control_for(field, label, values)
         except Exception as error:  # noqa: BLE001 - one description that no control can use must not take the form
-            return TextControl(field, label, note=f"its description can't be used ({error}): any value is typed here")
+            return TextControl(field, label, note=f"can't use its description ({error}): type any value")
         if isinstance(control, ChoiceControl):
-            control.keeps_own = self._has_graph
+            control.keeps_graph_value = self._has_graph
             if one.labels:
                 control.label(one.labels)
         return control
 
-    def _begin(self, key: str, one: FormField) -> None:
-        """Let a field begin with its value, or with the default where that has no place."""
+    def _initialise(self, key: str, one: FormField) -> None:
+        """Set the first value of a field, or the default if its control can't show that."""
         control = self._controls[key]
         default = one.field.default
         if default is not None and not self._try(control, default):
-            self._unfit.add(key)
-        self._opening[key] = self._standing(key)
+            self._invalid_defaults.add(key)
+        self._first_state[key] = self._input_state(key)
         if one.value is not None and one.value is not default:
             self._try(control, one.value)
-            self._unfit.discard(key)
+            self._invalid_defaults.discard(key)
         if isinstance(control, SeedControl):
             control.mode.value = one.seed_mode
-            self._opening[key] = (*self._opening[key][:1], "fixed")
+            self._first_state[key] = (*self._first_state[key][:1], "fixed")
         self._read(key)
 
     @staticmethod
     def _try(control: Control, value: Any) -> bool:
-        """Put a value there if there is a place for it; else the field stays empty, and reading it says why."""
+        """Show a value if the control can; else the field stays empty, and reading it raises."""
         try:
             control.show(value)
         except FieldError:
             return False
         return True
 
-    def _hear(self, key: str, changed: Callable[[], None]) -> None:
+    def _on_change(self, key: str, changed: Callable[[], None]) -> None:
         self._read(key)
         changed()
 
@@ -269,8 +287,8 @@ class FormBody:
         if control.problem is not None:
             self._problems[key] = control.problem
 
-    def _standing(self, key: str) -> tuple[Any, ...]:
-        """What stands in a field, as the widgets have it."""
+    def _input_state(self, key: str) -> tuple[Any, ...]:
+        """Return the state of a field's widgets."""
         control = self._controls[key]
         if control.image is not None:
             return (control.image.content_sha256,)
@@ -282,7 +300,7 @@ class FormBody:
         one = self._fields[field_id].field
         return one.node_title or one.class_type or one.node
 
-    def _written(self, key: str) -> str:
+    def _value_text(self, key: str) -> str:
         value = self._values.get(key, self._fields[key].value)
         return value.name if isinstance(value, InputImage) else "" if value is None else write_value(value)
 
@@ -293,7 +311,7 @@ class FormBody:
 
 
 def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
-    """The control that suits a field and has a place for these values; images and seeds have their own elsewhere.
+    """Return a control that suits a field and can show these values; images and seeds are handled before.
 
     A choice of up to 24 is a dropdown, of more one that is typed. A number with a range of up to 200 steps is a slider;
     one that may be larger than the browser's numbers are exact is typed as digits; any other has a box. A graph may
@@ -305,20 +323,22 @@ def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
         case FieldType.CHOICE if field.is_multiple and field.options:
             return SelectionControl(field, label)
         case FieldType.CHOICE if field.options:
-            return (ChoiceControl if len(field.options) <= _MOST_LISTED else SearchControl)(field, label, note=note)
+            return (ChoiceControl if len(field.options) <= _MAX_DROPDOWN_OPTIONS else SearchControl)(
+                field, label, note=note
+            )
         case FieldType.BOOLEAN if all(isinstance(value, bool) for value in values):
             return SwitchControl(field, label, note=note)
-        case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > EXACT:
+        case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > MAX_EXACT_INT:
             return DigitsControl(field, label, note=note)
         case FieldType.INT | FieldType.FLOAT if are_numbers:
-            return (SliderControl if has_few_places(field, values) else NumberControl)(field, label, note=note)
+            return (SliderControl if fits_slider(field, values) else NumberControl)(field, label, note=note)
         case FieldType.UNKNOWN if are_numbers and field.default is not None:
             return NumberControl(field, label, note=note)
     return TextControl(field, label, note=note)
 
 
 def _unused(field: Field) -> str:
-    """What the service describes in a way that makes no sense. A range without an end makes sense."""
+    """Return a note about a description that can't be used. An infinite range is usable."""
     odd = [
         f"{name} {shown(value)}"
         for name in ("min", "max", "step", "default", "options")
@@ -328,7 +348,39 @@ def _unused(field: Field) -> str:
 
 
 def _has_number(value: object) -> bool:
-    """Whether a value is a number that the browser's own number boxes hold exactly."""
+    """Return True for a number that the browser's number boxes hold exactly."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= EXACT
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INT
+
+
+def _group(fields: Iterable[FormField]) -> list[Group]:
+    """Group by node: nodes with long texts first, then images, seeds and the others."""
+    by_node: dict[str, list[FormField]] = {}
+    for one in fields:
+        by_node.setdefault(split_id(one.field.id)[0], []).append(one)
+    groups = [Group(node, _title(members), tuple(members)) for node, members in by_node.items()]
+    return sorted(groups, key=lambda one: _rank(one.fields))
+
+
+def _title(members: Sequence[FormField]) -> str:
+    return (
+        next(
+            (
+                one.field.node_title or one.field.class_type
+                for one in members
+                if one.field.node_title or one.field.class_type
+            ),
+            "",
+        )
+        or "node"
+    )
+
+
+def _rank(members: Sequence[FormField]) -> int:
+    """Return the position of a group: what users change most comes first."""
+    if any(one.field.multiline for one in members):
+        return 0
+    if any(one.field.type is FieldType.IMAGEUPLOAD for one in members):
+        return 1
+    return 2 if any(one.field.is_seed for one in members) else 3

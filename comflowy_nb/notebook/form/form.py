@@ -1,4 +1,4 @@
-"""Form: the fields of a workflow to be filled in, run, looked at and gone back to."""
+"""The widget `Form`: fill in the fields of a workflow, run it, and return to earlier runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import traitlets
 
 from comflowy_nb.errors import ComflowyError, FieldError
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.sanitize import plain
-from comflowy_nb.notebook.display.views import wait_drawing
+from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, table
+from comflowy_nb.notebook.display.live import wait_drawing
 from comflowy_nb.notebook.form.fields import FormBody
-from comflowy_nb.notebook.form.run_entries import Taken
+from comflowy_nb.notebook.form.run_entries import FormRequest
 from comflowy_nb.notebook.form.run_history import FormHistory
-from comflowy_nb.notebook.form.static_html import static_form
 from comflowy_nb.notebook.widget_versions import TOOLTIP, view_of
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.workflow.syntax.write_cell import write_cell
@@ -25,48 +24,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.display.views import Viewer
-    from comflowy_nb.notebook.form.field_specs import FormField
-    from comflowy_nb.notebook.form.outputs import Screen
+    from comflowy_nb.notebook.display.live import LiveUpdater
+    from comflowy_nb.notebook.form.factory import FormField
     from comflowy_nb.notebook.form.run_entries import EntryView
+    from comflowy_nb.notebook.form.run_history import Screen
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Form"]
 
-DOUBLE_CLICK_S = 0.5  # a second click so soon, nothing changed, is no second wish
+DOUBLE_CLICK_S = 0.5  # a second click within this time, with nothing changed, is ignored
 
 
 class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by mypy here
-    """A widget with the fields of a workflow. `comflowy_nb.form` and `%comflowy form` make one.
+    """A widget with the fields of a workflow. Created by `comflowy_nb.form` and `%comflowy form`.
 
-    It fits in other layouts, and `close` frees it. Displayed by itself in a cell its images come below it, where they
-    stay in the saved notebook; within another layout they are in it.
+    Displayed by itself, its images are shown below it, where the saved notebook keeps them; within another layout they
+    are shown inside the form. `close` frees its widgets.
 
     Parameters
     ----------
     fields
-        What to fill in, in order, each with the value to begin with.
-    viewer
+        The fields in order, with their first values.
+    updater
         The thread that draws.
     """
 
     params = traitlets.Dict(read_only=True)
-    """Field id -> value, as Run would send them; without the fields that can't be sent as they stand."""
+    """Field id -> value, as Run would send them, without invalid values."""
     problems = traitlets.Dict(read_only=True)
-    """Field id -> why its value does not fit. Only the workflow's own values are sent all the same."""
+    """Field id -> why its value is invalid. Only the workflow's own values are sent even if invalid."""
     runs = traitlets.Tuple(read_only=True)
     """The runs of this form, oldest first."""
 
-    def __init__(self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, viewer: Viewer) -> None:
-        self._is_closed = True  # until it is complete: a widget that is dropped closes itself
+    def __init__(
+        self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, updater: LiveUpdater
+    ) -> None:
+        self._is_closed = True  # until `__init__` ends: a widget that is freed closes itself
         self.client = client
         self.workflow = workflow
-        self._taking = threading.RLock()  # a kernel may bring callbacks on several threads
+        self._request_lock = threading.RLock()  # a kernel may run callbacks on several threads
         self._work = Scheduler("comflowy-form", workers=1)  # sends in the order of the clicks
-        self._taken: list[Taken] = []  # and not sent yet
-        self._clicked_s = float("-inf")
-        self._clicked_with: object = None
+        self._unsent: list[FormRequest] = []  # not submitted yet
+        self._last_click_s = float("-inf")
+        self._last_click_state: object = None
         self._body = FormBody(
             fields,
             changed=self._refresh,
@@ -74,26 +75,26 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             open_run=client.open_image,
             has_graph=workflow.graph is not None,
         )
-        self._reel = FormHistory(
+        self._history = FormHistory(
             client,
             workflow,
-            viewer=viewer,
+            updater=updater,
             names=self._body.names,
-            pick=self._click_pick,
-            compare=self._click_compare,
+            pick=self._on_pick,
+            compare=self._on_compare,
             fill_in=self._body.fill_in,
-            grown=lambda: self.set_trait("runs", self._reel.runs),
+            on_new_run=lambda: self.set_trait("runs", self._history.runs),
         )
-        self._reel.strip.inputs = self._body.model_ids
+        self._history.strip.inputs = self._body.model_ids
         self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
         self._problem.add_class("cfy-problem")
         head = widgets.HTML(
             f'<span class="cfy-head"><b>{html_text(plain(workflow.name))}</b> '
             f'<span class="cfy-quiet">on {html_text(plain(client.label))}</span></span>'
         )
-        buttons, reel = self._make_buttons(), self._reel
+        buttons, history = self._make_buttons(), self._history
         super().__init__(
-            [head, *self._body.parts, buttons, self._problem, reel.status, reel.strip, reel.inside],
+            [head, *self._body.parts, buttons, self._problem, history.status, history.strip, history.inside],
         )
         self.add_class("cfy-form")
         self._is_closed = False
@@ -101,40 +102,40 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     @property
     def token(self) -> str:
-        """What an execution remembers of a form it has drawn."""
+        """The key by which an execution knows that it has drawn this form."""
         return f"form {id(self)}"
 
-    # -- what a person or a script does -------------------------------------------------------------------------
+    # -- for users and scripts ----------------------------------------------------------------------------------
 
     def run(self, *, wait: bool = False, fresh: bool = False) -> Run:
-        """Send what stands in the form; status and images come into the form.
+        """Submit a run with the values in the form; the form shows its status and images.
 
         Parameters
         ----------
         wait
-            Whether to return only when it has ended and its images are drawn. An interrupt only stops waiting.
+            Wait until the run is settled and its images are drawn. An interrupt only stops waiting.
         fresh
-            Send it although there is a success.
+            Run it although an identical run has succeeded.
 
         Raises
         ------
         FieldError
-            If a field can't be sent as it stands.
+            If a field has an invalid value.
         ComflowyError
             As `Client.submit`.
         """
-        view = self._send_taken(self._take(), fresh=fresh)
+        view = self._submit(self._read_request(), fresh=fresh)
         if wait:
             wait_drawing([view])
         return view.run
 
     def set(self, params: Mapping[str, Any]) -> None:
-        """Put values into fields, by id, name or alias: `form.set({"cfg": 7})`.
+        """Set fields by id, name or alias: `form.set({"cfg": 7})`.
 
         Raises
         ------
         FieldError
-            For all names and values that the form has no place for; the others are set.
+            With all unknown names and invalid values; the others are set.
         """
         problems: list[str] = []
         for key, value in params.items():
@@ -148,136 +149,136 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             raise FieldError(*problems)
 
     def cell(self) -> str:
-        """The `%%comflowy run` cell that sends what stands in the form.
+        """Return the `%%comflowy run` cell that submits the values in the form.
 
         Raises
         ------
         FieldError
-            If a field can't be sent as it stands.
+            If a field has an invalid value.
         """
         values = self._body.read()
         return write_cell(self.workflow, {key: values[key] for key in self._body.sent})
 
     def stop(self) -> None:
-        """Cancel the live runs of this form; where the service can't, the form says so."""
-        said = self._reel.stop()
-        if said is not None:
-            self._reel.say(said)
+        """Cancel the runs of this form that are in progress; the form says so if the service can't."""
+        message = self._history.stop()
+        if message is not None:
+            self._history.say(message)
 
     def go_back(self, run: Run | str) -> None:
-        """Put the values of an earlier run of this form back, and show its images."""
-        entry = self._reel.find(run if isinstance(run, str) else run.token)
+        """Restore the values of an earlier run of this form, and show its images."""
+        entry = self._history.find(run if isinstance(run, str) else run.token)
         if entry is None:
             return
-        with self._taking:
-            self._body.restore(entry.values, entry.taken.given)
+        with self._request_lock:
+            self._body.restore(entry.values, entry.request.explicit)
         self._refresh()
-        self._reel.show(entry)
+        self._history.show(entry)
 
     def show_on(self, images: Screen, compared: Screen) -> None:
-        """Let images and comparisons come there instead of into the form itself."""
-        self._reel.show_on(images, compared)
+        """Show images and comparisons there instead of inside the form."""
+        self._history.show_on(images, compared)
 
     def close(self) -> None:
-        """Free its widgets and stop its thread; runs go on, and the history has them."""
+        """Free the widgets and stop the thread of this form. Its runs continue."""
         if self._is_closed:
             return
         self._is_closed = True
         self._work.close()
-        self._reel.close()
+        self._history.close()
         self._body.close()
-        for part in _all_within(self):
+        for part in _descendants(self):
             if part is not self:
                 part.close()
         super().close()
 
-    # -- what the buttons do: little, on whatever thread they are told ------------------------------------------
+    # -- callbacks of the widgets, on any thread ----------------------------------------------------------------
 
     def _make_buttons(self) -> Any:
         run = self._run_button = widgets.Button(
-            description="Run", button_style="primary", tooltip="send what stands here"
+            description="Run", button_style="primary", tooltip="run with these values"
         )
-        copy = widgets.Button(description="Copy as cell", tooltip="the cell that sends what stands here")
-        self._anew = widgets.Checkbox(
+        copy = widgets.Button(description="Copy as cell", tooltip="copy the cell that runs these values")
+        self._fresh = widgets.Checkbox(
             description="run anew",
             indent=False,
-            **{TOOLTIP: "send it although a success for exactly these values is there"},
+            **{TOOLTIP: "run it although these values have succeeded before"},
         )
-        stop = self._reel.stop_button
-        run.on_click(lambda _: self._do(self._press_run))
-        stop.on_click(lambda _: self._do(self.stop))
-        copy.on_click(lambda _: self._do(lambda: self._reel.strip.copy(self.cell())))
-        buttons = widgets.HBox([run, stop, copy, self._anew])
+        stop = self._history.stop_button
+        run.on_click(lambda _: self._run_callback(self._on_run))
+        stop.on_click(lambda _: self._run_callback(self.stop))
+        copy.on_click(lambda _: self._run_callback(lambda: self._history.strip.copy(self.cell())))
+        buttons = widgets.HBox([run, stop, copy, self._fresh])
         buttons.add_class("cfy-buttons")
         return buttons
 
-    def _press_run(self) -> None:
-        with self._taking:
+    def _on_run(self) -> None:
+        with self._request_lock:
             now_s = self._work.clock()
-            is_double = now_s - self._clicked_s < DOUBLE_CLICK_S and self._body.snapshot() == self._clicked_with
-            self._clicked_s = now_s
+            is_double = now_s - self._last_click_s < DOUBLE_CLICK_S and self._body.snapshot() == self._last_click_state
+            self._last_click_s = now_s
             if is_double:
                 return
-            fresh = bool(self._anew.value)
-            taken = self._take()
-            self._clicked_with = self._body.snapshot()  # with the seed that was drawn for this run
-        self._reel.say("sending ...")
-        self._work.soon(lambda: self._do(lambda: self._send_taken(taken, fresh=fresh)))
+            fresh = bool(self._fresh.value)
+            request = self._read_request()
+            self._last_click_state = self._body.snapshot()  # with the seed of this run
+        self._history.say("sending ...")
+        self._work.soon(lambda: self._run_callback(lambda: self._submit(request, fresh=fresh)))
 
-    def _click_pick(self, token: str) -> None:
-        self._do(lambda: self.go_back(token))
+    def _on_pick(self, token: str) -> None:
+        self._run_callback(lambda: self.go_back(token))
 
-    def _click_compare(self, tokens: list[str]) -> None:
-        self._work.soon(lambda: self._do(lambda: self._reel.compare(tokens)))
+    def _on_compare(self, tokens: list[str]) -> None:
+        self._work.soon(lambda: self._run_callback(lambda: self._history.compare(tokens)))
 
-    def _do(self, action: Callable[[], object]) -> None:
-        """Do what a callback is for; what goes wrong is said in the form, since nobody reads a callback's traceback."""
+    def _run_callback(self, action: Callable[[], object]) -> None:
+        """Run a callback and show errors in the form: a callback's traceback would go to the log."""
         if self._is_closed:
             return
         try:
-            self._say(None)
+            self._show_problem(None)
             action()
         except ComflowyError as error:
-            self._say(str(error))
+            self._show_problem(str(error))
         except Exception as error:  # noqa: BLE001 - as above
-            self._say(f"{type(error).__name__}: {error}")
+            self._show_problem(f"{type(error).__name__}: {error}")
 
-    # -- within -------------------------------------------------------------------------------------------------
+    # -- submitting ---------------------------------------------------------------------------------------------
 
-    def _take(self) -> Taken:
-        """What is to be sent now."""
-        with self._taking:
-            newest = self._taken[-1].values if self._taken else self._reel.used
+    def _read_request(self) -> FormRequest:
+        """Return what Run submits now, with new seeds."""
+        with self._request_lock:
+            newest = self._unsent[-1].values if self._unsent else self._history.used
             self._body.advance_seeds(newest, self.workflow)
             values = self._body.read()
             settings = [Setting(key, values[key], typed=True) for key in self._body.sent]
-            taken = Taken(settings, values, frozenset(self._body.given))
-            self._taken.append(taken)
-            return taken
+            request = FormRequest(settings, values, frozenset(self._body.explicit))
+            self._unsent.append(request)
+            return request
 
-    def _send_taken(self, taken: Taken, *, fresh: bool) -> EntryView:
+    def _submit(self, request: FormRequest, *, fresh: bool) -> EntryView:
         try:
-            return self._reel.send(taken, fresh=fresh)
+            return self._history.send(request, fresh=fresh)
         finally:
-            with self._taking:
-                self._taken = [other for other in self._taken if other is not taken]
+            with self._request_lock:
+                self._unsent = [other for other in self._unsent if other is not request]
 
     def _refresh(self) -> None:
-        with self._taking:
-            values, problems = self._body.look()
+        with self._request_lock:
+            values, problems = self._body.state()
             self.set_trait("params", {key: values[key] for key in self._body.sent if key in values})
             self.set_trait("problems", problems)
 
-    def _say(self, why: str | None) -> None:
+    def _show_problem(self, why: str | None) -> None:
         text = html_text(plain(why or ""))
         self._problem.value = f'<span role="alert">{text}</span>' if text else ""
         self._problem.layout.display = "" if text else "none"
 
-    # -- elsewhere than in the browser --------------------------------------------------------------------------
+    # -- static output ------------------------------------------------------------------------------------------
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Data and metadata for a notebook: the widget, and beside it what stands in the form, as text and as HTML."""
-        return {**view_of(self), **static_form(self.workflow.name, self._body.rows())}, {}
+        """Return data and metadata for a notebook: the widget, and its values as text and HTML."""
+        return {**view_of(self), **_static_form(self.workflow.name, self._body.rows())}, {}
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
@@ -289,8 +290,25 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         return f"<Form {self.workflow.name!r} {count} run{'s' * (count != 1)}>"
 
 
-def _all_within(part: Any) -> list[Any]:
-    """A widget, its layout and style, and all its children's, the innermost first."""
-    found = [inner for child in getattr(part, "children", ()) for inner in _all_within(child)]
+def _descendants(part: Any) -> list[Any]:
+    """Return a widget, its layout and style, and those of all its children, the innermost first."""
+    found = [inner for child in getattr(part, "children", ()) for inner in _descendants(child)]
     own = [getattr(part, name, None) for name in ("style", "layout")]
     return [*found, *(one for one in own if isinstance(one, widgets.Widget)), part]
+
+
+def _static_form(name: str, rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+    """Return the values of a form as text and as a table.
+
+    Parameters
+    ----------
+    rows
+        Node, field and value of each field.
+    """
+    seen: set[str] = set()
+    shown = []
+    for node, field, value in rows:
+        shown.append(("" if node in seen else node, field, value))
+        seen.add(node)
+    head = paragraph(f"a form for {name}: execute this cell in a notebook to fill it in")
+    return join(head, table(Table(("node", "field", "value"), shown)))

@@ -1,4 +1,4 @@
-"""The image of a form: a file of one's own, an earlier run's, an address, or one the service has."""
+"""Control for an image: the user's file, an earlier run's image, an address, or an image of the service."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["ImageControl"]
+__all__ = ["ImageControl", "small_jpeg"]
 
 _PREVIEW_PX = 96
 _NO_UPLOADS = "this service takes no uploads: give the https address of an image"
@@ -31,9 +32,9 @@ class ImageControl(Control):
     Parameters
     ----------
     can_upload
-        Whether the service takes images; else an address is asked for.
+        Whether the service accepts uploads; else only an address can be typed.
     open_run
-        Gives the image that a reference names.
+        Returns the image that a reference names.
     """
 
     is_wide = True
@@ -42,7 +43,7 @@ class ImageControl(Control):
         self._can_upload = can_upload
         self._open_run = open_run
         self._image: InputImage | None = None
-        self._word: str | None = None  # what stands in the box for it
+        self._word: str | None = None  # the text in the box for it
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
         self._preview.add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
@@ -60,7 +61,7 @@ class ImageControl(Control):
         row = widgets.HBox(parts)
         row.add_class("cfy-image")
         if self._can_upload:
-            self._chooser.observe(self._take_file, names="value")
+            self._chooser.observe(self._on_upload, names="value")
             return [row]
         note = widgets.HTML(_NO_UPLOADS)
         note.add_class("cfy-note")
@@ -75,30 +76,30 @@ class ImageControl(Control):
         if self.image is not None:
             return self.image
         if not text:
-            raise FieldError(f"{self.field.where}: no image is given")
+            raise FieldError(f"{self.field.where}: give an image")
         kind, _, rest = text.partition(":")
         is_own = bool(rest) and kind in {"file", "run"}
         if is_own and not self._can_upload:
             raise FieldError(f"{self.field.where}: {_NO_UPLOADS}")
         try:
             if is_own:
-                return self._hold(open_input(rest) if kind == "file" else self._open_run(rest), text)
+                return self._set_image(open_input(rest) if kind == "file" else self._open_run(rest), text)
         except (ImageError, RefError) as error:
             raise FieldError(f"{self.field.where}: {error}") from error
-        self._let_go()
+        self._clear_image()
         return self.field.check(text)
 
     def _show(self, value: Any) -> None:
         if not is_image(value):
-            self._let_go()
+            self._clear_image()
             self.input.value = text_of(value) if value is not None else ""
             return
         image = input_of(value)
-        self._hold(image, image.name)
+        self._set_image(image, image.name)
         self.input.value = image.name
 
-    def _take_file(self, _: Any) -> None:
-        """Keep what was chosen here alone: in the widget's state it would be saved with the notebook."""
+    def _on_upload(self, _: Any) -> None:
+        """Move the file out of the widget, whose state would be saved with the notebook."""
         chosen = take_upload(self._chooser)
         if chosen is None:
             return
@@ -106,21 +107,21 @@ class ImageControl(Control):
         try:
             image = input_of_bytes(content, name)
         except ImageError as error:
-            self._say(f"{self.field.where}: {error}")
+            self._show_problem(f"{self.field.where}: {error}")
             return
-        self._hold(image, image.name)
+        self._set_image(image, image.name)
         if self.input.value == image.name:
-            self._hear(None)  # another file of the same name
+            self._on_change(None)  # another file of the same name
         self.input.value = image.name
 
-    def _hold(self, image: InputImage, word: str) -> InputImage:
+    def _set_image(self, image: InputImage, word: str) -> InputImage:
         self._image, self._word = image, word
-        preview = _small(image.load())
+        preview = small_jpeg(image.load(), _PREVIEW_PX)
         self._preview.value = preview or b""
         self._preview.layout.display = "" if preview else "none"
         return image
 
-    def _let_go(self) -> None:
+    def _clear_image(self) -> None:
         self._image = self._word = None
         self._preview.layout.display = "none"
 
@@ -129,17 +130,17 @@ class ImageControl(Control):
         super().close()
 
 
-def _small(content: bytes) -> bytes | None:
-    """A JPEG of it, small; None if it can't be decoded here: it is sent all the same."""
+def small_jpeg(source: Path | bytes | io.BytesIO, side_px: int) -> bytes | None:
+    """Return an image as a JPEG of a few kilobytes; None if it can't be decoded here."""
     from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
-        with open_image_file(content) as opened:
+        with open_image_file(source) as opened:
             assert_decodable(opened, "the image")
             small = flatten(opened)
-    except Exception:  # noqa: BLE001 - Pillow raises many kinds
+    except Exception:  # noqa: BLE001 - Pillow raises many types for invalid images
         return None
-    small.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
+    small.thumbnail((side_px, side_px))
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=80)
     return stream.getvalue()

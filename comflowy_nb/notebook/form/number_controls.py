@@ -1,4 +1,4 @@
-"""Numbers in a form: a box, a slider where there are few steps, digits where the browser's numbers end."""
+"""Controls for numbers and seeds: a box, a slider, or digits for numbers too large for the browser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.notebook.form.controls import Control, TextControl
+from comflowy_nb.notebook.form.controls import MAX_EXACT_INT, Control, TextControl
+from comflowy_nb.notebook.widget_versions import TOOLTIP
 from comflowy_nb.workflow.fields import FieldType
 
 if TYPE_CHECKING:
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["DigitsControl", "NumberControl", "SliderControl", "has_few_places"]
+__all__ = ["SEED_MODES", "DigitsControl", "NumberControl", "SeedControl", "SliderControl", "fits_slider"]
 
-_MOST_PLACES = 200  # of a slider: more can't be told apart with a mouse
+SEED_MODES = ("fixed", "random", "count up")
+
+_MAX_SLIDER_STEPS = 200  # a mouse can't select among more
 
 
 class DigitsControl(TextControl):
-    """A whole number too large for the browser's own: typed and kept as digits."""
+    """A whole number too large for the browser's numbers, typed as digits."""
 
     is_long = False
 
@@ -34,13 +37,13 @@ class NumberControl(Control):
     """A number box, with arrows by the field's step."""
 
     def _make(self) -> Any:
-        # No bounds here: a box with bounds would change what was typed without a word. For whole numbers too, since a
+        # No bounds here: a box with bounds would change the typed value silently. For whole numbers too: a
         # box of whole numbers would cut 2.5 to 2.
         step = self.field.step or (1 if self.field.type is FieldType.INT else None)
         return widgets.FloatText(**self._options(step=step))
 
     def _read(self) -> Any:
-        return self.field.check(_neat(self.input.value, self.field))
+        return self.field.check(_without_rounding_error(self.input.value, self.field))
 
 
 class SliderControl(Control):
@@ -53,21 +56,73 @@ class SliderControl(Control):
         bounds = {"min": one.min, "max": one.max, "value": one.min, "step": one.step or 1}
         if one.type is FieldType.INT:
             return widgets.IntSlider(**self._options(**{name: int(value) for name, value in bounds.items()}))
-        shape = f".{_digits(one)}f"
+        shape = f".{_decimals(one)}f"
         return widgets.FloatSlider(**self._options(**bounds, readout_format=shape))
 
     def _read(self) -> Any:
-        return self.field.check(_neat(self.input.value, self.field))
+        return self.field.check(_without_rounding_error(self.input.value, self.field))
 
     def _show(self, value: Any) -> None:
         why = self.field.problem(value)
-        if why is not None:  # a slider would move it into its range without a word
+        if why is not None:  # a slider would move it into its range silently
             raise FieldError(why)
         self.input.value = value
 
 
-def has_few_places(field: Field, values: Sequence[float]) -> bool:
-    """Whether a slider suits a number: its range is known, has few steps, and a place for these values."""
+class SeedControl(DigitsControl):
+    """The digits of a seed, and its mode: keep it, generate one for each run, or count up.
+
+    The box has the seed of the newest run. Pressing Run generates or counts the next one.
+    """
+
+    def _make(self) -> Any:
+        self.mode = widgets.Dropdown(
+            options=SEED_MODES,
+            value="fixed",
+            description="each run",
+            **{TOOLTIP: "what the next run does with the seed"},
+        )
+        self.mode.add_class("cfy-mode")
+        return widgets.Text(**self._options(continuous_update=False))
+
+    def _parts(self) -> list[Any]:
+        pair = widgets.HBox([self.input, self.mode])
+        pair.add_class("cfy-seed")
+        return [pair]
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        return [self.input, self.mode]
+
+    def advance(self, *, was_used: bool, generate: Any) -> None:
+        """Set the seed of the next run.
+
+        Parameters
+        ----------
+        was_used
+            Whether a run was submitted with the current seed.
+        generate
+            Returns a new seed.
+
+        Raises
+        ------
+        FieldError
+            If the current value is not a whole number.
+        """
+        if self.mode.value == "random":
+            self.show(generate())
+        elif self.mode.value == "count up" and was_used:
+            self.show(self._next(self.read()))
+
+    def _next(self, seed: Any) -> int:
+        if not isinstance(seed, int):
+            raise FieldError(f"{self.field.where}: can't count up from {seed!r}: not a whole number")
+        low, high = int(self.field.min or 0), int(self.field.max if self.field.max is not None else MAX_EXACT_INT)
+        return seed + 1 if seed < high else low
+
+
+def fits_slider(field: Field, values: Sequence[float]) -> bool:
+    """Return True if a slider suits a number: its range is known, has few steps and includes these values."""
     if field.min is None or field.max is None or field.max <= field.min:
         return False
     if any(field.problem(value) is not None for value in values):
@@ -75,18 +130,18 @@ def has_few_places(field: Field, values: Sequence[float]) -> bool:
     step = field.step or (1 if field.type is FieldType.INT else 0)
     if field.type is FieldType.INT and any(end != int(end) for end in (field.min, field.max, step)):
         return False
-    return 0 < field.max - field.min <= step * _MOST_PLACES
+    return 0 < field.max - field.min <= step * _MAX_SLIDER_STEPS
 
 
-def _digits(field: Field) -> int:
-    """How many digits behind the point the field's steps have."""
+def _decimals(field: Field) -> int:
+    """Return the number of decimals of the field's step."""
     exponent = Decimal(repr(float(field.step or 1))).normalize().as_tuple().exponent
     return max(0, -int(exponent)) if isinstance(exponent, int) else 0
 
 
-def _neat(value: float, field: Field) -> float:
-    """Without the dust of binary fractions: 0.1 x 3 is 0.3. What was typed more finely than the steps stays."""
+def _without_rounding_error(value: float, field: Field) -> float:
+    """Round away binary rounding errors, as in 0.1 x 3; keep values typed with more decimals than the step."""
     if value == int(value):
         return int(value)
-    rounded = round(value, _digits(field) + 2)
+    rounded = round(value, _decimals(field) + 2)
     return rounded if abs(rounded - value) < 1e-9 * max(1.0, abs(value)) else value

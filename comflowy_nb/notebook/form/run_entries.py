@@ -1,4 +1,4 @@
-"""The runs of a form: what each was sent with, what changed against the one before it, and how it stands."""
+"""The runs of a form: the values of each, what changed since the run before, and the status."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
 from comflowy_nb.layout.captions import write_value
-from comflowy_nb.notebook.display.sanitize import plain
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.status import StatusLine, status_line, time_text
+from comflowy_nb.notebook.form.image_control import small_jpeg
 from comflowy_nb.services.base import Status
-from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.values import Setting
 
-__all__ = ["Entry", "EntryView", "Taken", "describe_changes"]
+__all__ = ["Entry", "EntryView", "FormRequest", "describe_changes"]
 
-THUMB_PX = 160
-_SHORT = 24  # characters of a value that changed
-_WORDS = {
+THUMBNAIL_PX = 160
+_MAX_VALUE_CHARS = 24  # characters of a value that changed
+_STATUS_TEXTS = {
     Status.SUBMITTING: "sending", Status.SUCCESS: "", Status.UNKNOWN: "unknown", Status.LOST: "lost",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
-    """What a press of Run is to send: `values` is what stood in every field, `given` those sent whatever they held."""
+class FormRequest:
+    """What Run submits: the settings, the values of all fields, and the ids of those set explicitly."""
 
     settings: Sequence[Setting]
     values: Mapping[str, Any]
-    given: frozenset[str]
+    explicit: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Entry:
     """One run of a form."""
 
     submitted: Submitted
-    taken: Taken
+    request: FormRequest
     changed: str
     usual_s: float | None = None
     note: str | None = None
@@ -66,19 +66,19 @@ class Entry:
 
     @property
     def values(self) -> Mapping[str, Any]:
-        return self.taken.values
+        return self.request.values
 
     def line(self) -> StatusLine:
-        """How it stands, for the status below the buttons."""
+        """Return the status line below the buttons."""
         how, drawn = self.submitted.how, self.submitted.drawn
         line = status_line(self.run, how=how, drawn=drawn, usual_s=self.usual_s, note=self.note)
-        return replace(line, preview=None)  # it comes into the filmstrip, where nothing moves for it
+        return replace(line, preview=None)  # the filmstrip shows the preview, without moving other parts
 
     def item(self) -> dict[str, Any]:
-        """How it stands, for the filmstrip; the words are escaped there."""
+        """Return the item for the filmstrip, which escapes the texts."""
         run = self.run
         line = self.line()
-        word = _WORDS.get(run.status, str(run.status))
+        word = _STATUS_TEXTS.get(run.status, str(run.status))
         if run.status is Status.SUCCESS and run.record.seconds is not None:
             word = "same" if self.submitted.how == "same" else time_text(run.record.seconds)
         progress = run.progress
@@ -95,27 +95,27 @@ class Entry:
         }
 
     def new_preview(self) -> str | None:
-        """How its image looks so far, small, as a data address; None where there is nothing new."""
+        """Return the unfinished image as a small data URL; None if there is not a new one."""
         progress = self.run.progress
         preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
         if preview is None or preview is self.seen:
             return None
         self.seen = preview
-        return _small_address(io.BytesIO(preview))
+        return _data_url(io.BytesIO(preview))
 
     def make_thumb(self) -> str | None:
-        """Its first image, small, as a data address; None while there is none."""
+        """Return the first image as a small data URL; None if there is none."""
         kept = [image for image in self.run.images if image.record.state == "kept"]
         if not kept:
             return None
         try:
-            return _small_address(kept[0].thumbnail(256))
+            return _data_url(kept[0].thumbnail(256))
         except ComflowyError:
             return None
 
 
 class EntryView:
-    """A form as the place where one of its runs is shown; drawn by the one view thread (`views.View`)."""
+    """A view of one run in a form, updated like other views (`live.LiveView`)."""
 
     def __init__(self, entry: Entry, draw: Callable[[Entry], None], finish: Callable[[Entry], None]) -> None:
         self._entry = entry
@@ -159,24 +159,14 @@ class EntryView:
         return RunTimeout(f"{run.ref} is not done after {timeout_s:g} s and goes on", run)
 
 
-def _small_address(source: Path | io.BytesIO) -> str | None:
-    """An image as a data address of a few kilobytes; None if it is none."""
-    from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
-
-    try:
-        with open_image_file(source) as opened:
-            assert_decodable(opened, "the image")
-            small = flatten(opened)
-    except Exception:  # noqa: BLE001 - Pillow raises many kinds for what is no image
-        return None
-    small.thumbnail((THUMB_PX, THUMB_PX))
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=78)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+def _data_url(source: Path | io.BytesIO) -> str | None:
+    """Return an image as a data URL of a few kilobytes; None if it can't be decoded."""
+    jpeg = small_jpeg(source, THUMBNAIL_PX)
+    return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
 
 
 def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """What is different from the run before: `cfg 8 -> 7, sampler_name heun`; of texts the words that came and went."""
+    """Return what differs from the run before: `cfg 8 -> 7`; of texts, the words added and removed."""
     if before is None:
         return "as it was opened"
     parts = []
@@ -186,21 +176,21 @@ def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any],
             continue
         name = names.get(key, key)
         if isinstance(old, str) and isinstance(value, str) and " " in old + value:
-            parts.append(f"{name}: {_words(old, value)}")
+            parts.append(f"{name}: {_text_changes(old, value)}")
         else:
             parts.append(f"{name} {_short(old)} \N{RIGHTWARDS ARROW} {_short(value)}")
     return ", ".join(parts) or "nothing changed"
 
 
-def _words(old: str, new: str) -> str:
+def _text_changes(old: str, new: str) -> str:
     from comflowy_nb.comparison.text_diff import mark_words  # noqa: PLC0415
 
-    gone, came = (
+    removed, added = (
         " ".join(piece.text.strip(" ,.;") for piece in pieces if piece.mark != "same").strip()
         for pieces in mark_words([old, new])
     )
-    shown = [f"+ {_short(came)}"] if came else []
-    return " ".join([*shown, *([f"\N{MINUS SIGN} {_short(gone)}"] if gone else [])]) or "other spacing"
+    shown = [f"+ {_short(added)}"] if added else []
+    return " ".join([*shown, *([f"\N{MINUS SIGN} {_short(removed)}"] if removed else [])]) or "other spacing"
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -212,4 +202,4 @@ def _same(one: Any, other: Any) -> bool:
 def _short(value: Any) -> str:
     text = value.name if isinstance(value, InputImage) else "nothing" if value is None else write_value(value)
     text = text or '""'
-    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"

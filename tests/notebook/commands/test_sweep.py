@@ -16,7 +16,7 @@ from PIL import Image
 
 from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError
 from comflowy_nb.library import open_library
-from comflowy_nb.notebook.commands import sweep as sweep_command
+from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.display.show import grid
 from comflowy_nb.services.base import Status
 
@@ -260,7 +260,7 @@ def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandb
     with interrupting(is_running):
         cell = sandbox(line)
     assert isinstance(cell.error, KeyboardInterrupt)
-    assert re.search(r"s\d+: \d+ of 12 done; the same cell takes it up again", cell.lines[0])
+    assert re.search(r"s\d+: \d+ of 12 done\. Run the cell again to continue\.", cell.lines[0])
     assert len(cell.lines) == 1
     status = texts(cell)[1]
     assert "not sent" in status
@@ -342,13 +342,13 @@ def test_in_a_terminal_lines_and_paths_are_printed(sandbox, shell, cell, monkeyp
 
 def test_in_the_background_the_view_thread_fills_the_same_cell(sandbox, shell, monkeypatch):
     monkeypatch.setattr(shell, "kernel", type("Kernel", (), {"_allow_stdin": True})(), raising=False)
-    monkeypatch.setattr(sweep_command, "wait_drawing", None)  # the cell must not wait
+    monkeypatch.setattr(interrupts, "wait_drawing", None)  # the cell must not wait
     cell = sandbox(
         "import time\n"
         "s = %comflowy sweep default 5::width=64 5::height=64 steps=60 cfg=1..8 seed=78 --background\n"
-        "viewer = get_ipython().magics_manager.registry['Comflowy'].session.viewer\n"
+        "updater = get_ipython().magics_manager.registry['Comflowy'].session.updater\n"
         "end = time.monotonic() + 60\n"
-        "while viewer._views and time.monotonic() < end: time.sleep(0.02)\n"
+        "while updater._views and time.monotonic() < end: time.sleep(0.02)\n"
         "s"
     )
     assert cell.error is None

@@ -39,14 +39,14 @@ def test_what_is_no_duration_is_refused(text):
     ("line", "told"),
     [
         ("rnu default", "nearest: run"),
-        ("draw default", "there is no command 'draw'"),
-        ("compair r1 r2", "there is no command 'compair'; nearest: compare"),
+        ("draw default", "unknown command 'draw'"),
+        ("compair r1 r2", "unknown command 'compair'; nearest: compare"),
         ("run default --freh", "nearest: --fresh"),
         ("run default --back", "has no option --back"),
         ("run default --as", "--as needs a value: --as NAME"),
         ("run default --as --fresh", "--as needs a value"),
         ("run default --fresh=yes", "--fresh takes no value"),
-        ("run default --fresh --fresh", "stands there twice"),
+        ("run default --fresh --fresh", "is set twice"),
         ("run default --timeout soon", "invalid --timeout 'soon': use 30s, 5m, 2h or 30d"),
         ("run default --retry never", "invalid --retry 'never': use failed, unknown, all or none"),
         ("run default --as last", "invalid --as 'last': the name is reserved"),
@@ -71,9 +71,9 @@ def test_what_is_no_duration_is_refused(text):
         ("sweep default sampler_name=euler, heun", "without spaces between them: sampler_name=euler,heun"),
         ("sweep default sampler_name=euler ,heun", "without spaces between them: sampler_name=euler,heun"),
         ("sweep default cfg={np.linspace(2, 8, 3)}", "only the plain name of a variable stands in braces"),
-        ("show", "show needs more"),
+        ("show", "missing argument"),
         ("show cfg=7", "unexpected word 'cfg=7': %comflowy show REF"),
-        ("save r1", "save needs more"),
+        ("save r1", "missing argument"),
         ("login me", "unexpected word 'me': %comflowy login"),
     ],
 )
@@ -128,6 +128,6 @@ def test_every_command_can_be_imported_and_has_help():
     from comflowy_nb.notebook.commands import help as help_command
 
     for command in COMMANDS.values():
-        module, _, function = command.place.partition(":")
+        module, _, function = command.handler.partition(":")
         assert callable(getattr(import_module(f"comflowy_nb.notebook.commands.{module}"), function))
         assert help_command._MORE[command.name]

@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import traitlets
-from completing import offered
 from PIL import Image
 
 import comflowy_nb
@@ -331,14 +330,6 @@ def test_in_a_terminal_it_prints_the_table_and_the_paths(sandbox, shell, monkeyp
     assert re.search(rf"{one.ref} +8\n{other.ref} +3\n", shown.stdout), shown.stdout
     assert str(one.images[0].path) in shown.stdout
     assert shown.last == []
-
-
-def test_references_are_completed(sandbox, shell):
-    ref = run(sandbox, 1005).ref
-    assert ref in offered(shell, "%comflowy compare ")
-    assert ref in offered(shell, f"%comflowy compare {ref} ")
-    assert offered(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
-    assert "--save" in offered(shell, f"%comflowy compare {ref} ", "--")
 
 
 def test_help_says_how(sandbox):

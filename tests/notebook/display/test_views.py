@@ -14,7 +14,8 @@ from IPython.utils.capture import capture_output
 from waiting import wait_until
 
 from comflowy_nb.errors import RunTimeout
-from comflowy_nb.notebook.display.views import RunView, Viewer, wait_drawing
+from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
+from comflowy_nb.notebook.display.views import RunView
 from comflowy_nb.services.base import Progress, Status
 
 
@@ -103,10 +104,10 @@ def view_threads():
 
 def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder, view_threads):
     runs = [folder.run(status=Status.RUNNING) for _ in range(3)]
-    viewer = Viewer()
+    updater = LiveUpdater()
     with capture_output() as captured:
         for run in runs:
-            viewer.follow(RunView(run, in_kernel=True))
+            updater.add(RunView(run, in_kernel=True))
         assert len(view_threads()) == 1
         for run in runs:
             finish(run, folder, ("9", 64, 64))
@@ -127,10 +128,10 @@ def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, monk
         return draw(self)
 
     monkeypatch.setattr(run_grid.Grid, "bundle", fail_for_bad)
-    viewer = Viewer()
+    updater = LiveUpdater()
     with capture_output() as captured:
         for run in (bad, good):
-            viewer.follow(RunView(run, in_kernel=True))
+            updater.add(RunView(run, in_kernel=True))
             finish(run, folder, ("9", 64, 64))
         wait_until(lambda: not view_threads())
     updates = bundles(captured, updates=True)
@@ -142,7 +143,7 @@ def test_a_display_that_takes_nothing_any_more_does_not_end_the_thread(shell, fo
     """No background run was drawn any more: the note about a failed drawing failed as well, on the one view thread."""
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
     refused = []
-    viewer = Viewer()
+    updater = LiveUpdater()
     with capture_output() as captured:
         view = RunView(bad, in_kernel=True)
         (handle, _) = (output["transient"]["display_id"] for output in bundles(captured, updates=False))
@@ -155,20 +156,20 @@ def test_a_display_that_takes_nothing_any_more_does_not_end_the_thread(shell, fo
             publish(*args, **options)
 
         shell.display_pub.publish = refuse
-        viewer.follow(view)
+        updater.add(view)
         bad.report(progress=Progress(node="3", title="KSampler", value=1, max=2))
         wait_until(lambda: len(refused) >= 2)  # the drawing, and the note about it
-        viewer.follow(RunView(good, in_kernel=True))
+        updater.add(RunView(good, in_kernel=True))
         finish(good, folder, ("9", 64, 64))
         wait_until(lambda: any("image/jpeg" in output["data"] for output in bundles(captured, updates=True)))
-        viewer.close()
+        updater.close()
 
 
 def test_closing_stops_the_thread_while_runs_go_on(shell, folder, view_threads):
-    viewer = Viewer()
+    updater = LiveUpdater()
     with capture_output():
-        viewer.follow(RunView(folder.run(status=Status.RUNNING), in_kernel=True))
-        viewer.close()
+        updater.add(RunView(folder.run(status=Status.RUNNING), in_kernel=True))
+        updater.close()
     assert not view_threads()
 
 

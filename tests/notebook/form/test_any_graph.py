@@ -206,12 +206,12 @@ def test_a_form_opens_for_any_description_and_any_value(form, spec, value):
 
 
 def test_a_form_whose_making_fails_leaves_nothing_behind(comfy_client, graph, monkeypatch):
-    """After the error there was a second one: "Form has no attribute _reel"."""
+    """After the error there was a second one: "Form has no attribute _history"."""
     workflow = comfy_client.workflow(graph(["INT", {}], 1))
     seen = []
     monkeypatch.setattr(sys, "unraisablehook", lambda found: seen.append(repr(found.exc_value)))
     with pytest.raises(TypeError):
-        comflowy_nb.notebook.form.form.Form(comfy_client, workflow, None, viewer=None)
+        comflowy_nb.notebook.form.form.Form(comfy_client, workflow, None, updater=None)
     gc.collect()
     assert [text for text in seen if "Form" in text] == []
 

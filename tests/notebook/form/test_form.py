@@ -15,7 +15,7 @@ from waiting import wait_until
 
 import comflowy_nb
 from comflowy_nb.errors import FieldError, RefError, WorkflowError
-from comflowy_nb.notebook.form.field_specs import FormField, form_fields
+from comflowy_nb.notebook.form.factory import FormField, form_fields
 from comflowy_nb.notebook.form.form import Form
 from comflowy_nb.notebook.form.image_control import ImageControl
 from comflowy_nb.services.base import Status
@@ -84,7 +84,7 @@ def choose_file(chooser, name, content):
 def press(form):
     """Press Run as somebody does who waits between two clicks, and wait until it is sent or refused."""
     count = len(form.runs)
-    form._clicked_s = float("-inf")
+    form._last_click_s = float("-inf")
     form._run_button.click()
     wait_until(lambda: len(form.runs) > count or form._problem.value)
 
@@ -93,10 +93,10 @@ def settle(form):
     """Wait until its runs are settled, and shown so: status, thumbnails and images."""
 
     def is_shown():
-        with form._reel._lock:  # whoever draws has it until all is drawn
-            shown = {each["token"]: each["status"] for each in form._reel.strip.items}
+        with form._history._lock:  # whoever draws has it until all is drawn
+            shown = {each["token"]: each["status"] for each in form._history.strip.items}
             kept = {run.token for run in form.runs if run.status is Status.SUCCESS}
-            return kept <= set(form._reel.strip.thumbs) and all(
+            return kept <= set(form._history.strip.thumbs) and all(
                 run.record.is_settled and shown.get(run.token) == run.status for run in form.runs
             )
 
@@ -104,7 +104,7 @@ def settle(form):
 
 
 def item(form, number):
-    return form._reel.strip.items[number]
+    return form._history.strip.items[number]
 
 
 # -- what it holds --------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_the_same_values_are_the_same_request_as_the_line_s(form, sandbox):
     press(one)
     settle(one)
     assert one.runs[0].ref == line.value.ref
-    assert "same as" in one._reel.status.value
+    assert "same as" in one._history.status.value
 
 
 def test_groups_are_by_node_prompts_first(form):
@@ -190,7 +190,7 @@ def test_run_submits_without_blocking_and_the_image_comes_below_the_form(sandbox
     assert one.runs[0].status is Status.SUCCESS
     assert item(one, 0)["changed"] == "as it was opened"
     assert item(one, 0)["has_images"]
-    assert "success" in one._reel.status.value
+    assert "success" in one._history.status.value
     one.close()
 
 
@@ -214,13 +214,13 @@ def test_a_double_click_submits_once_and_a_changed_value_is_another_wish(form):
 def test_many_queued_runs_show_each_its_own_state(form):
     one = form("steps=40 width=256 height=256 seed=71")
     seen = []
-    one._reel.strip.observe(lambda change: seen.append({each["status"] for each in change["new"]}), names="items")
+    one._history.strip.observe(lambda change: seen.append({each["status"] for each in change["new"]}), names="items")
     for cfg in (1.5, 2.5, 3.5, 4.5):
         box(one, "3::cfg").value = cfg
         press(one)
     settle(one)
     assert any(len(statuses) > 1 for statuses in seen)
-    assert {each["status"] for each in one._reel.strip.items} == {"success"}
+    assert {each["status"] for each in one._history.strip.items} == {"success"}
     assert len({run.token for run in one.runs}) == 4
 
 
@@ -228,19 +228,19 @@ def test_stop_cancels_what_the_form_runs(form):
     one = form("steps=3000 width=256 height=256")
     press(one)
     wait_until(lambda: one.runs[0].status is Status.RUNNING)
-    one._reel.stop_button.click()
+    one._history.stop_button.click()
     wait_until(lambda: one.runs[0].status is Status.CANCELLED)
     settle(one)
-    assert one._reel.stop_button.disabled
-    assert "cancelled" in one._reel.status.value
+    assert one._history.stop_button.disabled
+    assert "cancelled" in one._history.status.value
 
 
 def test_a_value_that_can_t_be_sent_says_why_beside_its_field_and_nothing_is_sent(form):
     one = form()
     box(one, "3::cfg").value = 1000.0
     box(one, "5::width").value = 2.5
-    assert "above 100" in control(one, "3::cfg")._why.value
-    assert "whole number" in control(one, "5::width")._why.value
+    assert "above 100" in control(one, "3::cfg")._problem_html.value
+    assert "whole number" in control(one, "5::width")._problem_html.value
     assert set(one.problems) == {"3::cfg", "5::width"}
     assert "3::cfg" not in one.params
     press(one)
@@ -251,7 +251,7 @@ def test_a_value_that_can_t_be_sent_says_why_beside_its_field_and_nothing_is_sen
         one.run()
     box(one, "3::cfg").value, box(one, "5::width").value = 7.0, 128
     assert not one.problems
-    assert control(one, "3::cfg")._why.value == ""
+    assert control(one, "3::cfg")._problem_html.value == ""
     press(one)
     assert one._problem.value == ""
     settle(one)
@@ -264,13 +264,13 @@ def test_what_stands_in_the_browser_counts_at_a_click(form):
     """
     one = form()
     ids = {key: box(one, key).model_id for key in ("3::cfg", "3::sampler_name", "6::text")}
-    assert set(ids.values()) <= set(one._reel.strip.inputs)
-    one._reel.strip._hear(
+    assert set(ids.values()) <= set(one._history.strip.inputs)
+    one._history.strip._on_message(
         None, {"values": {ids["3::cfg"]: 2.125, ids["3::sampler_name"]: 2, ids["6::text"]: "newest", "gone": 1}}, None
     )
     assert (one.params["3::cfg"], one.params["6::text"]) == (2.125, "newest")
     assert one.params["3::sampler_name"] == box(one, "3::sampler_name").options[2][1]
-    one._reel.strip._hear(None, {"values": {ids["3::sampler_name"]: 99}}, None)
+    one._history.strip._on_message(None, {"values": {ids["3::sampler_name"]: 99}}, None)
     assert one.params["3::sampler_name"] == box(one, "3::sampler_name").options[2][1]
 
 
@@ -283,9 +283,9 @@ def test_going_back_puts_all_values_in_again(form):
     settle(one)
     assert item(one, 1)["changed"].startswith("cfg 6.5 → 9")
     assert "+ a lighthouse" in item(one, 1)["changed"]
-    one._reel.strip._hear(None, {"pick": one.runs[0].token}, None)
+    one._history.strip._on_message(None, {"pick": one.runs[0].token}, None)
     assert one.params == one.runs[0].params
-    assert one._reel.strip.shown == one.runs[0].token
+    assert one._history.strip.shown == one.runs[0].token
     one.go_back(one.runs[1])
     assert box(one, "6::text").value == "a lighthouse"
     assert one.params == one.runs[1].params
@@ -297,10 +297,10 @@ def test_marked_runs_are_compared(form):
         box(one, "3::cfg").value = cfg
         press(one)
     settle(one)
-    one._reel.strip._hear(None, {"compare": [run.token for run in one.runs]}, None)
-    wait_until(lambda: one._reel._comparison is not None)
-    assert one._reel._comparison.names == [run.ref for run in one.runs]
-    one._reel.strip._hear(None, {"compare": [one.runs[0].token]}, None)
+    one._history.strip._on_message(None, {"compare": [run.token for run in one.runs]}, None)
+    wait_until(lambda: one._history._comparison is not None)
+    assert one._history._comparison.names == [run.ref for run in one.runs]
+    one._history.strip._on_message(None, {"compare": [one.runs[0].token]}, None)
     wait_until(lambda: "two or more" in one._problem.value)
 
 
@@ -377,7 +377,7 @@ def test_a_seed_counts_on_from_one_that_is_still_being_sent(form, monkeypatch):
     real, may_send = one.client.submit, threading.Event()
     monkeypatch.setattr(one.client, "submit", lambda *args, **options: may_send.wait(30) and real(*args, **options))
     for _ in range(3):
-        one._clicked_s = float("-inf")
+        one._last_click_s = float("-inf")
         one._run_button.click()
     may_send.set()
     wait_until(lambda: len(one.runs) == 3)
@@ -391,7 +391,7 @@ def test_the_same_run_once_more_still_says_what_was_new_about_it(form):
     box(one, "3::cfg").value = 3.75
     press(one)
     settle(one)
-    one._clicked_s = float("-inf")
+    one._last_click_s = float("-inf")
     one._run_button.click()
     wait_until(lambda: item(one, 1)["word"] == "same")
     assert item(one, 1)["changed"] == "cfg 8 → 3.75"
@@ -414,19 +414,19 @@ def test_examples_of_interact_make_sliders_and_choices(made):
 
 
 def test_an_undescribed_workflow_gets_a_form_from_what_is_given():
-    from comflowy_nb.notebook.form.field_specs import abbreviated_fields, form_fields
+    from comflowy_nb.notebook.form.factory import abbreviated_fields, form_fields
     from comflowy_nb.workflow.workflow import Workflow
 
     bare = Workflow("wf-1", "wf-1", is_partial=True)
     values, described = abbreviated_fields(bare, {"3::cfg": (1.0, 9.0, 0.5), "6::text": "a cat", "3::steps": 20})
-    fields = form_fields(bare, values, given=list(values), described=described)
+    fields = form_fields(bare, values, explicit=list(values), described=described)
     assert [(one.field.id, one.field.type, one.value) for one in fields] == [
         ("3::cfg", FieldType.FLOAT, 5.0),
         ("6::text", FieldType.STRING, "a cat"),
         ("3::steps", FieldType.UNKNOWN, 20),
     ]
     with pytest.raises(WorkflowError, match="%%comflowy fields wf-1"):
-        form_fields(bare, {}, given=())
+        form_fields(bare, {}, explicit=())
     with pytest.raises(FieldError, match="must be a field id"):
         abbreviated_fields(bare, {"cfg": 3})
 
@@ -436,8 +436,8 @@ def test_a_form_fits_in_other_layouts_with_its_images_inside(made):
     around = widgets.HBox([one])
     one.run()
     settle(one)
-    wait_until(lambda: one._reel._images.widget.children)
-    (image,) = one._reel._images.widget.children
+    wait_until(lambda: one._history._images.widget.children)
+    (image,) = one._history._images.widget.children
     assert Image.open(io.BytesIO(image.value)).format == "JPEG"
     around.close()
 
@@ -543,7 +543,7 @@ def test_where_nothing_is_uploaded_an_address_is_asked_for():
     image.show("file:a.png")
     with pytest.raises(FieldError, match="takes no uploads: give the https address"):
         image.read()
-    assert "https address" in image._why.value
+    assert "https address" in image._problem_html.value
     image.close()
 
 
@@ -577,10 +577,10 @@ def test_a_terminal_is_told_what_to_type_instead(cell, shell, shared_home, monke
 
 def test_words_of_a_service_are_escaped(form):
     one = form()
-    reel = one._reel
-    reel.say("<img src=x onerror=alert(1)>")
-    assert "<img" not in reel.status.value
-    one._say("<b>bold</b>")
+    history = one._history
+    history.say("<img src=x onerror=alert(1)>")
+    assert "<img" not in history.status.value
+    one._show_problem("<b>bold</b>")
     assert "<b>" not in one._problem.value
     bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
     from comflowy_nb.notebook.form.fields import FormBody
@@ -595,9 +595,9 @@ def test_a_default_that_the_service_does_not_have_is_told_before_anything_is_sen
     options = ("sdxl.safetensors", "v1-5.safetensors")
     fields = {"4::ckpt_name": Field("4::ckpt_name", FieldType.CHOICE, options, default="v1-5-x.safetensors")}
     workflow = Workflow("default", "default", fields=fields)
-    other = Form(one.client, workflow, form_fields(workflow, {}, given=()), viewer=one._reel._viewer)
+    other = Form(one.client, workflow, form_fields(workflow, {}, explicit=()), updater=one._history._updater)
     assert "'v1-5-x.safetensors' is not one of" in other.problems["4::ckpt_name"]
-    assert "nearest: v1-5.safetensors" in control(other, "4::ckpt_name")._why.value
+    assert "nearest: v1-5.safetensors" in control(other, "4::ckpt_name")._problem_html.value
     press(other)
     assert other.runs == ()
     box(other, "4::ckpt_name").value = "v1-5.safetensors"
@@ -620,10 +620,10 @@ def test_a_form_for_a_comfyui_server_shows_its_models_and_previews(comfy, cell, 
     assert box(one, "4::ckpt_name").options, "the checkpoints that this server has"
     assert box(one, "3::seed").value == "156680208700286"
     press(one)
-    wait_until(lambda: one._reel.strip.preview)
-    assert one._reel.strip.preview["token"] == one.runs[0].token
-    assert one._reel.strip.preview["url"].startswith("data:image/jpeg;base64,")
-    assert "base64" not in one._reel.status.value, "nothing moves for it"
+    wait_until(lambda: one._history.strip.preview)
+    assert one._history.strip.preview["token"] == one.runs[0].token
+    assert one._history.strip.preview["url"].startswith("data:image/jpeg;base64,")
+    assert "base64" not in one._history.status.value, "nothing moves for it"
     comfy.go_on()
     settle(one)
     assert one.runs[0].status is Status.SUCCESS

@@ -1,0 +1,120 @@
+"""Wait for a run or a sweep in its cell. An interrupt cancels it, and is raised again as one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import ComflowyError
+from comflowy_nb.notebook.display.live import wait_drawing
+from comflowy_nb.notebook.display.views import RunView, SweepView
+from comflowy_nb.services.base import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comflowy_nb.client import Client
+    from comflowy_nb.notebook.commands.table import Request
+    from comflowy_nb.notebook.session import Session
+
+__all__ = ["cancel_view", "wait_in_cell"]
+
+
+def wait_in_cell(session: Session, client: Client, request: Request, show: Callable[[], RunView | SweepView]) -> bool:
+    """Show a run or a sweep in this cell and wait until it is settled.
+
+    Parameters
+    ----------
+    show
+        Creates the view. It is called again only if an interrupt arrives before it has returned.
+
+    Returns
+    -------
+    False if the cell does not wait, because of `--background`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After an interrupt, with one line about what was cancelled.
+    RunTimeout
+        After the time in `--timeout`. The cell is updated until the run is settled.
+    """
+    options, view = request.options, None
+    try:
+        view = show()
+        if "as" in options:
+            session.shell.push({options["as"]: view.value})
+        if options.get("background") and session.can_answer:
+            if "save" in options:
+                view.note(f"--save is not done in the background: %comflowy save {view.ref} DIR")
+            session.updater.add(view)
+            return False
+        wait_drawing([view], options.get("timeout"))
+    except KeyboardInterrupt:
+        raise cancel_view(session, client, view or show()) from None
+    except ComflowyError:  # a timeout
+        session.updater.add(view or show())
+        raise
+    return True
+
+
+def cancel_view(session: Session, client: Client, view: RunView | SweepView) -> KeyboardInterrupt:
+    """Cancel what the view shows, as far as the service can, and return the interrupt to raise.
+
+    A second interrupt stops waiting for the confirmation.
+    """
+    try:
+        if isinstance(view, SweepView):
+            _cancel_sweep(session, client, view)
+        else:
+            _cancel_run(session, client, view)
+    except KeyboardInterrupt:
+        view.note("stopped waiting; it goes on")
+        session.updater.add(view)
+    if isinstance(view, SweepView):
+        cells = view.sweep.cells
+        done = view.sweep.status_counts().get(Status.SUCCESS, 0)
+        return KeyboardInterrupt(f"{view.ref}: {done} of {len(cells)} done. Run the cell again to continue.")
+    status = view.run.status
+    return KeyboardInterrupt(f"{view.ref} goes on" if status.is_live else f"{view.ref}: {status}")
+
+
+def _cancel_run(session: Session, client: Client, view: RunView) -> None:
+    """Cancel the run and wait for the confirmation; if it can't be cancelled, say so and keep the view updated."""
+    run = view.run
+    if run.status.is_live and client.service.can_cancel and run in client.live():
+        view.note("cancelling")
+        client.cancel(run)  # waits for a submit that is in progress
+        wait_drawing([view])
+        view.clear_note()
+        return
+    if run.status.is_live and not client.service.can_cancel:
+        view.note(f"{client.label} can't cancel: it goes on")
+    elif run.status.is_live:
+        view.note("another kernel's run: it goes on")
+    session.updater.add(view)
+
+
+def _cancel_sweep(session: Session, client: Client, view: SweepView) -> None:
+    """Stop submitting, cancel the runs of this kernel, and wait for the confirmations."""
+    sweep = view.sweep
+    sweep.cancel()
+    if client.service.can_cancel:
+        view.note("cancelling")
+    while sweep.is_sending:  # submits that were in progress
+        sweep.wait_change(0.25)
+    own = {run.token for run in client.live()}
+    running = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_live]
+    if client.service.can_cancel:
+        cancelled = [run for run in running if run.token in own]
+        while any(run.status.is_live for run in cancelled):
+            sweep.wait_change(0.25)
+            view.draw()
+        view.clear_note()
+    elif running:
+        view.note(f"{client.label} can't cancel: {len(running)} go on")
+    while not sweep.is_settled and all(cell.run is None or cell.run.record.is_settled for cell in sweep.cells):
+        sweep.wait_change(0.25)  # until the end of the sweep is recorded
+    if sweep.is_settled:
+        view.finish()
+    else:
+        session.updater.add(view)
