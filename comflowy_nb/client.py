@@ -20,7 +20,7 @@ from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import Axes
-from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
+from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.finder import Finder
     from comflowy_nb.workflow.graph import Made
     from comflowy_nb.workflow.images import InputImage
+    from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 

@@ -5,6 +5,7 @@ What is typed is what is sent. All problems are found before anything is, and to
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +16,11 @@ from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.finder import IMAGES
 from comflowy_nb.workflow.images import input_of, is_image, open_input
-from comflowy_nb.workflow.syntax.body_blocks import read_block
+from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
-from comflowy_nb.workflow.syntax.lists import Item, MultipleValues
-from comflowy_nb.workflow.syntax.multiple_values import SEED_WORDS, has_range, is_several
-from comflowy_nb.workflow.syntax.selections import read_selection
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting, read_selection
+from comflowy_nb.workflow.syntax.ranges import has_range, is_range, split_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,6 @@ __all__ = [
     "LARGEST_DRAWN_SEED",
     "Reader",
     "Resolved",
-    "Setting",
     "generate_seed",
     "resolve",
     "settings_from_mapping",
@@ -40,31 +39,8 @@ __all__ = [
 ]
 
 LARGEST_DRAWN_SEED = 2**53 - 1  # the largest whole number that JavaScript, and so the editor, holds exactly
+_SEED_WORD = re.compile(r"random|random#[0-9]+|each")
 _SWEEP = "%comflowy sweep takes several"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One field as a person set it.
-
-    `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
-    quotes, `where` names the place for an error (`line 3`), `key_where` that of the key if it is another. Only in a
-    body of lines: `plain` is the text, and whether it was quoted, as types other than STRING read it, without comments;
-    `is_list` says that it was written as a list of lines that begin with `- `; `block` are the lines as they stand
-    below the key, where nothing stands beside it.
-    `computed` says that the value comes from Python code: its floats are rounded, which typed ones are not.
-    """
-
-    key: str
-    value: object
-    quoted: bool = False
-    where: str = ""
-    typed: bool = False
-    plain: tuple[str, bool] | None = None
-    is_list: bool = False
-    block: tuple[str, ...] | None = None
-    key_where: str = ""
-    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +218,7 @@ class Reader:
         try:
             return self.read_typed(one, text)
         except FieldError:
-            if not is_several(one, text):
+            if not _is_several(one, text):
                 raise
         raise FieldError(f"{one.where}: {shown(text)} is several values, but a run takes one; {_SWEEP}")
 
@@ -270,7 +246,7 @@ class Reader:
         try:
             return one.read(text)
         except FieldError as error:
-            if is_several(one, text):
+            if _is_several(one, text):
                 together = ",".join(part.strip() for part in text.split(","))
                 raise FieldError(f"{error}; several values stand without quotes: {one.name}={together}") from None
             if self.namespace is not None and text.startswith("{"):
@@ -308,7 +284,7 @@ class Reader:
             )
 
     def is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
-        if not one.is_seed or not SEED_WORDS.fullmatch(text):
+        if not one.is_seed or not _SEED_WORD.fullmatch(text):
             return False
         if one.type is FieldType.UNKNOWN:
             return not quoted  # quoted is text; the strings of a payload are no more quoted than its numbers
@@ -341,3 +317,22 @@ class Reader:
             if one.type is FieldType.UNKNOWN:  # a text that begins so
                 return None
             raise
+
+
+def _is_several(one: Field, text: str) -> bool:
+    """Return whether an invalid value of a field reads as several values: a range, or a list of valid values."""
+    if one.type in {FieldType.STRING, FieldType.IMAGEUPLOAD}:
+        return False
+    numeric = one.type in {FieldType.INT, FieldType.FLOAT}
+    items = split_items(text)
+    if items == [text]:
+        return numeric and is_range(text)
+    return all(item and (_is_readable(one, item) or (numeric and is_range(item))) for item in items)
+
+
+def _is_readable(one: Field, text: str) -> bool:
+    try:
+        one.read(text)
+    except FieldError:
+        return False
+    return True

@@ -22,7 +22,7 @@ from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.graph import Made
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 
 pytestmark = pytest.mark.usefixtures("quick")
 

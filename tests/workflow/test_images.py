@@ -64,9 +64,9 @@ def test_an_error_tells_no_folder(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
 def test_an_image_of_any_mode_becomes_a_png(mode):
     image = Image.new("RGB", (5, 4), (200, 30, 40)).convert(mode)
-    image = input_of(image)
-    assert decoded(image).format == "PNG"
-    assert np.abs(np.asarray(decoded(image).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
+    made = input_of(image)
+    assert decoded(made).format == "PNG"
+    assert np.abs(np.asarray(decoded(made).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
 
 
 def test_an_image_is_known_by_its_pixels(tmp_path):

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, RefError
+from comflowy_nb.workflow.fields import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
-from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Setting, generate_seed, resolve, settings_from_mapping
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, generate_seed, resolve, settings_from_mapping
+from comflowy_nb.workflow.workflow import Workflow
 
 
 def line(workflow, text, **options):
@@ -460,3 +463,37 @@ def test_a_seed_below_its_range_is_told_of_random(workflow):
     """`seed=-1`, which means a random seed elsewhere, was only "below 0, the smallest it may be"."""
     assert "seed=random" in problems(line, workflow, "seed=-1")[0]
     assert "random" not in problems(line, workflow, "cfg=-1")[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "several", "single"),
+    [
+        (
+            ["INT", {}],
+            ["1,2", "1||2", "[1, 2]", "1..5", "1..3, 7", "[1..3]", "1, 2"],
+            ["1,", "a,b", "", ",", "1.5", "[]", "1;2"],
+        ),
+        ([["a", "b"]], ["a,b", '["a", "b"]'], ["a,c"]),
+    ],
+)
+def test_an_error_says_several_values_only_if_each_part_is_valid(spec, several, single):
+    described = Workflow("w", "w", fields={"1::x": read_field("1::x", spec)})
+    for text in [*several, *single]:
+        with pytest.raises(FieldError) as caught:
+            resolve(described, [Setting("1::x", text)])
+        assert ("several values" in str(caught.value)) is (text in several), text
+
+
+def test_a_text_is_never_several_values():
+    described = Workflow("w", "w", fields={"1::x": read_field("1::x", ["STRING"])})
+    assert resolve(described, [Setting("1::x", "a||b")]).params == {"1::x": "a||b"}
+
+
+def test_seed_words_are_exact():
+    described = Workflow("w", "w", fields={"1::seed": read_field("1::seed", ["INT"])})
+    for word in ("random#1", "random#10", "each"):
+        with pytest.raises(FieldError, match="several seeds"):
+            resolve(described, [Setting("1::seed", word)])
+    for word in ("Random", "random#", "random#-1", "randomly", "random 3"):
+        with pytest.raises(FieldError, match="not a whole number"):
+            resolve(described, [Setting("1::seed", word)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.commands.start_from import say_left_out, start
 from comflowy_nb.notebook.display.bundles import paragraph
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.table import Request

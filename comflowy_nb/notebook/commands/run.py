@@ -15,7 +15,7 @@ from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

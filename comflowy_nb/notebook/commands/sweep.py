@@ -19,7 +19,7 @@ from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.plan import needs_permit
 from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

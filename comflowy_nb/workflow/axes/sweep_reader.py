@@ -12,15 +12,13 @@ from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.syntax.expansion import expand_text
 from comflowy_nb.workflow.syntax.json_values import shown
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues
-from comflowy_nb.workflow.syntax.selections import selections
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, selections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.syntax.lists import Written
-    from comflowy_nb.workflow.values import Setting
+    from comflowy_nb.workflow.syntax.lists import Setting, Written
 
 from comflowy_nb.workflow.axes.value_reader import TROUBLE, AxisReader, at_item, placed
 

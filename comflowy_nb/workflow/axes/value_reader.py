@@ -14,18 +14,15 @@ from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.expansion import expand, expand_text, is_name
 from comflowy_nb.workflow.syntax.json_values import text_of
-from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, of_python
-from comflowy_nb.workflow.syntax.multiple_values import is_range
-from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, looks_like_range, read_range
-from comflowy_nb.workflow.syntax.selections import as_item
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, as_item, of_python
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, is_range, looks_like_range, read_range
 from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Reader, generate_seed, tightest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.syntax.lists import Written
-    from comflowy_nb.workflow.values import Setting
+    from comflowy_nb.workflow.syntax.lists import Setting, Written
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["TROUBLE", "AxisReader", "at_item", "placed", "seed_values"]

@@ -14,7 +14,7 @@ from comflowy_nb.workflow.axes.yaml_file import OPTIONS
 from comflowy_nb.workflow.catalogue_file import write_whole
 from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.multiple_values import is_number
+from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

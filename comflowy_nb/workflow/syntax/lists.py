@@ -1,4 +1,4 @@
-"""What was written for a sweep, before its types are known: values, lists of them, and values with labels."""
+"""Values as written, before their types are known: settings, lists, labelled values and selections."""
 
 from __future__ import annotations
 
@@ -6,19 +6,60 @@ import re
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from comflowy_nb.errors import LineError
+from comflowy_nb.errors import FieldError, LineError
+from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.expansion import is_name
 from comflowy_nb.workflow.syntax.json_values import rounded, shown
 from comflowy_nb.workflow.syntax.line import SPACE, flow_end, flow_quote_end
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
-__all__ = ["Item", "Labelled", "MultipleValues", "Written", "of_python", "read_flow"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comflowy_nb.workflow.fields import Field
+
+__all__ = [
+    "Item",
+    "Labelled",
+    "MultipleValues",
+    "Setting",
+    "Written",
+    "as_item",
+    "of_python",
+    "read_flow",
+    "read_selection",
+    "selections",
+]
 
 _NAME = re.compile(r"\{\{?[^\W\d]\w*\}?\}")
 _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One field as a person set it.
+
+    `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
+    quotes, `where` names the place for an error (`line 3`), `key_where` that of the key if it is another. Only in a
+    body of lines: `plain` is the text, and whether it was quoted, as types other than STRING read it, without comments;
+    `is_list` says that it was written as a list of lines that begin with `- `; `block` are the lines as they stand
+    below the key, where nothing stands beside it.
+    `computed` says that the value comes from Python code: its floats are rounded, which typed ones are not.
+    """
+
+    key: str
+    value: object
+    quoted: bool = False
+    where: str = ""
+    typed: bool = False
+    plain: tuple[str, bool] | None = None
+    is_list: bool = False
+    block: tuple[str, ...] | None = None
+    key_where: str = ""
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +220,65 @@ def _divide(entry: str) -> tuple[str, str] | None:
     colon = _COLON.search(entry)
     label = entry[: colon.start()].strip(SPACE) if colon is not None else ""
     return (label, entry[colon.end() :].strip(SPACE)) if colon is not None and label else None
+
+
+def read_selection(text: str) -> object:
+    """Return the list that a text in brackets is, or the one in `{"__value__": [...]}`; else the text itself."""
+    try:
+        found = read_flow(text)
+    except LineError:
+        return text
+    chosen = None if found is None else _chosen(found, lambda item: item.value)
+    return text if chosen is None else chosen
+
+
+def selections(one: Field, written: Written, value_of: Callable[[Item], object]) -> Written:
+    """Return what a sweep's setting of such a field means: one selection is an Item, several are a list of them.
+
+    Parameters
+    ----------
+    value_of
+        The value of an item of a list, with `{name}` expanded.
+
+    Raises
+    ------
+    FieldError
+        If it is a plain list, which may be one selection or an axis; the text shows both spellings.
+    """
+    if isinstance(written, MultipleValues):
+        if any(_chosen(item, value_of) is None for item in written.items):
+            words = [str(item.value) if isinstance(item, Item) else "..." for item in written.items]
+            listed, each = ", ".join(words), ", ".join(f"[{word}]" for word in words)
+            raise FieldError(
+                f"{one.where}: [{listed}] may be one value of several options or several values: "
+                f"write [[{listed}]] for the one value, [{each}] for the others"
+            )
+        return written
+    return as_item(written, value_of)
+
+
+def as_item(written: Written, value_of: Callable[[Item], object]) -> Written:
+    """Return one selection as an Item that holds a list; anything else as it is."""
+    chosen = _chosen(written, value_of)
+    return written if chosen is None else Item(chosen, typed=True, exact=True)
+
+
+def _chosen(written: Written, value_of: Callable[[Item], object]) -> list[object] | None:
+    """The items of one selection; None for a lone value."""
+    if isinstance(written, Item):
+        value = written.value
+        if isinstance(value, str) and not (written.quoted or written.typed or written.exact):
+            value = read_selection(value)
+        if isinstance(value, dict) and set(value) == {WRAPPED}:
+            value = value[WRAPPED]
+        return list(value) if isinstance(value, (list, tuple)) else None
+    if isinstance(written, Labelled):
+        inner = _wrapped(written)
+        return None if inner is None else _chosen(inner, value_of)
+    return [value_of(item) if isinstance(item, Item) else item for item in written.items]
+
+
+def _wrapped(written: Labelled) -> Written | None:
+    """What stands in `{"__value__": ...}`, ComfyUI's own form of a list; None if it is another mapping."""
+    labels = [label for label, _ in written.pairs]
+    return written.pairs[0][1] if labels == [WRAPPED] else None

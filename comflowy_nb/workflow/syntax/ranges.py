@@ -5,16 +5,40 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["LARGEST_AXIS", "looks_like_range", "read_range"]
+__all__ = ["LARGEST_AXIS", "has_range", "is_number", "is_range", "looks_like_range", "read_range", "split_items"]
 
 LARGEST_AXIS = 10_000  # values: far beyond what a grid shows or a person looks at, and no burden for memory
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER_PATTERN = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_NUMBER = re.compile(_NUMBER_PATTERN)
+_RANGE = re.compile(rf"{_NUMBER_PATTERN}\.\.{_NUMBER_PATTERN}(?:\.\.{_NUMBER_PATTERN}|#[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DIGITS = 400  # a double reaches from 5e-324 to 2e308: longer numbers are no values, and costly to reckon with
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number in the notation of ranges."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_range(text: str) -> bool:
+    """Return whether a text is `a..b`, `a..b..step` or `a..b#n`."""
+    return _RANGE.fullmatch(text) is not None
+
+
+def has_range(text: str) -> bool:
+    """Return whether a text is a range, or a list of numbers and ranges with at least one range."""
+    items = split_items(text)
+    return any(map(is_range, items)) and all(is_range(item) or is_number(item) for item in items)
+
+
+def split_items(text: str) -> list[str]:
+    """Split a text at commas and `||`, without brackets around the text and quotes around the items."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    return [item.strip().strip("\"'") for item in re.split(r"\|\||,", bare)]
+
+
 def looks_like_range(text: str) -> bool:
-    """Whether a text that should be a number is meant as a range, right or wrong."""
+    """Return whether a text in place of a number is meant as a range, valid or not."""
     return ".." in text
 
 

@@ -11,7 +11,7 @@ from comflowy_nb.workflow.fields import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.workflow import Workflow
 
 

@@ -12,7 +12,8 @@ from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.images import InputImage, open_input
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
-from comflowy_nb.workflow.values import Setting, settings_from_mapping
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import settings_from_mapping
 
 EXAMPLE = """\
 # a night's work

@@ -16,7 +16,8 @@ from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.graph import parse_graph, read_graph
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.values import Setting, resolve
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
 
 pytestmark = pytest.mark.timeout(30)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, read_range
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, has_range, is_range, read_range
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,24 @@ def test_any_text_is_a_range_or_refused(text):
         return
     assert 0 < len(found) <= LARGEST_AXIS
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    "text", ["1..5", "1..5..2", "1..5#3", "-1..1", "+1..5", "0.5..1.5", ".5..1", "5..1..-1", "1e-3..1e-2"]
+)
+def test_is_range(text):
+    assert is_range(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.5", "1..", "..5", "a..b", "1..5..", "1..5#", "1..5#x", "1 .. 5", "1..5 ", "1.2.3", "...", ""]
+)
+def test_is_not_range(text):
+    assert not is_range(text)
+
+
+def test_has_range():
+    for text in ("1..5", "1..3,8", "0.5, 1..3", "[1..3, 8]", "1..3||4..6#2"):
+        assert has_range(text), text
+    for text in ("1,2", "a, 1..3", "1..3 and more", "[1, 2]", "", "1..3,"):
+        assert not has_range(text), text

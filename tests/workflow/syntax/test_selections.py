@@ -8,8 +8,9 @@ from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.axes.read import read_axes
 from comflowy_nb.workflow.fields import read_field
 from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.syntax.write_cell import write_cell
-from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
+from comflowy_nb.workflow.values import resolve, settings_from_mapping
 from comflowy_nb.workflow.workflow import Workflow
 
 OPTIONS = ["red", "green, dark", "blue", 7]
