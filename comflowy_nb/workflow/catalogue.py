@@ -21,8 +21,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.catalogue_file import FILE_NAME, CatalogueFile, Entry, field_node, under, write_whole
+from comflowy_nb.workflow.catalogue_file import FILE_NAME, CatalogueFile, Entry, field_node, under
 from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.workflow.files.atomic import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,7 +186,7 @@ class Catalogue:
         if path.exists() and not is_own:  # somebody else's file of that name is left alone
             relative = f"workflows/{slug}-{sha256(text.encode()).hexdigest()[:8]}.json"
         try:
-            write_whole(file.folder / relative, text + "\n")
+            write_text(file.folder / relative, text + "\n")
         except OSError as error:
             raise WorkflowError(f"the graph of {name} can't be written: {error.strerror}") from error
         return relative

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,8 +13,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, read_field
-from comflowy_nb.workflow.files.bounded import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
-from comflowy_nb.workflow.files.parts import appearing
+from comflowy_nb.workflow.files.atomic import write_text
+from comflowy_nb.workflow.files.text import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
 from comflowy_nb.workflow.graph import Graph, parse_graph
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from ruamel.yaml import YAML
 
-__all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under", "write_whole"]
+__all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under"]
 
 FILE_NAME = "comflowy.yaml"
 _LOCK_S = 10.0  # a change takes milliseconds; longer means that something holds the lock for good
@@ -121,7 +120,7 @@ class CatalogueFile:
                 change(under(under(root, "workflows"), name))
                 yaml.dump(root, buffer)
                 entries = self._entries(self._load(bounded_yaml(), buffer.getvalue()))
-                write_whole(self.path, buffer.getvalue())
+                write_text(self.path, buffer.getvalue())
         except Timeout:
             raise WorkflowError(f"{self._called} is being written by another kernel; try again") from None
         except OSError as error:
@@ -199,24 +198,6 @@ def field_node(one: Field) -> Any:
         return info
     known = {"info": info, "title": one.node_title, "class": one.class_type}
     return CommentedMap({key: value for key, value in known.items() if value is not None})
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file at once or not at all: a reader sees the old or the new one.
-
-    Raises
-    ------
-    OSError
-        If it can't be written; the old one is as it was.
-    """
-    path = path.resolve()  # a link stays a link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path, mode=0o600) as part:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
 
 
 def _read_described(field_id: str, described: Any) -> Field:

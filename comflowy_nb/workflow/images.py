@@ -1,26 +1,37 @@
-"""Images as values: files, images and arrays of Python, and the images of runs. Their identity is their content."""
+"""Images as values: image files, Python images and arrays, and images of runs, identified by their content."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files.images import open_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from PIL import Image
+    from PIL import Image, ImageFile
 
-__all__ = ["InputImage", "input_of", "input_of_bytes", "input_of_run", "is_image", "open_input"]
+__all__ = [
+    "InputImage",
+    "assert_decodable",
+    "input_of",
+    "input_of_bytes",
+    "input_of_run",
+    "is_image",
+    "open_image_file",
+    "open_input",
+    "too_many_pixels",
+]
 
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
+_PIXEL_LIMIT_LOCK = threading.Lock()  # Pillow's limit is global to the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +184,38 @@ def _encode(image: Image.Image) -> InputImage:
     return InputImage(
         f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content, Path(file).as_posix() if file else ""
     )
+
+
+def open_image_file(source: Path | bytes | IO[bytes], *, formats: Sequence[str] | None = None) -> ImageFile.ImageFile:
+    """Read the header of an image file of any size; the pixels are not decoded.
+
+    Before decoding, call `assert_decodable`. Pillow refuses to open files above twice `Image.MAX_IMAGE_PIXELS`, which
+    is global to the process: it is lifted only while the header is read, so that a notebook's own value stays.
+
+    Raises
+    ------
+    OSError, SyntaxError, ValueError
+        As `PIL.Image.open`, if it is not an image.
+    """
+    from PIL import Image  # noqa: PLC0415 - heavy
+
+    with _PIXEL_LIMIT_LOCK:
+        limit = Image.MAX_IMAGE_PIXELS
+        try:
+            Image.MAX_IMAGE_PIXELS = None
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            return Image.open(file, formats=None if formats is None else tuple(formats))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def assert_decodable(image: Image.Image, name: str) -> None:
+    """Raise a ImageError that names the setting if an opened image has more pixels than `image_max_px`."""
+    if image.width * image.height > settings.image_max_px:
+        raise ImageError(f"{name} {too_many_pixels(image.size)}")
+
+
+def too_many_pixels(size: tuple[int, int]) -> str:
+    """Return why an image of this size is not decoded, to follow its name."""
+    width_px, height_px = size
+    return f"has {width_px} x {height_px} pixels, more than image_max_px allows (%config Comflowy.image_max_px)"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.axes.images import label_images, save_image
 from comflowy_nb.workflow.axes.yaml_file import OPTIONS
-from comflowy_nb.workflow.catalogue_file import write_whole
 from comflowy_nb.workflow.fields import split_id
+from comflowy_nb.workflow.files.atomic import write_text
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.ranges import is_number
 
@@ -54,7 +54,7 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
         lines += [f"{name}: {_option(value)}" for name, value in given.items()]
         fields = [f"  {line}" for line in _Writer(file, axes).lines()]
         lines += ["fields:", *fields] if fields else []
-        write_whole(file, "\n".join(lines) + "\n")
+        write_text(file, "\n".join(lines) + "\n")
     except OSError as error:
         raise WorkflowError(f"{file.name} can't be written: {error.strerror}") from error
 

@@ -28,7 +28,7 @@ from ruamel.yaml.reader import ReaderError
 from comflowy_nb.errors import ImageError, WorkflowError
 from comflowy_nb.workflow.axes.images import read_image
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.files.bounded import MAX_YAML_BYTES, bounded_yaml, read_text
+from comflowy_nb.workflow.files.text import MAX_YAML_BYTES, bounded_yaml, read_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting
 

@@ -1,9 +1,11 @@
-"""Text files that a user names, or that a project brings along: read within limits."""
+"""Read text files within limits of size, nesting and aliases, in the encodings that editors and shells write."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,34 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.parser import Parser, RoundTripParser
 from ruamel.yaml.scanner import RoundTripScanner, Scanner
 
-from comflowy_nb.workflow.files.encodings import decode_text
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MAX_JSON_BYTES", "MAX_YAML_BYTES", "bounded_yaml", "read_text"]
+__all__ = ["MAX_JSON_BYTES", "MAX_YAML_BYTES", "bounded_yaml", "decode_text", "read_text", "without_bom"]
+
+_BOM = re.compile(r"\A(\s*)\ufeff+")
+
+
+def decode_text(content: bytes) -> str:
+    """Decode text whose first two characters are ASCII, or that begins with a BOM. Line ends become line feeds.
+
+    The shell of Windows writes UTF-16 where output is redirected to a file.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        If it is in another encoding.
+    """
+    text = content.decode(json.detect_encoding(content))  # also right for YAML: its first characters are ASCII
+    return without_bom(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def without_bom(text: str) -> str:
+    """Remove a BOM before the first character that is not white space, as pasted text may have one."""
+    return _BOM.sub(r"\1", text)
+
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # the YAML parser takes about ten seconds for so much
