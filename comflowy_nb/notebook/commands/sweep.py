@@ -209,7 +209,7 @@ def _export(
     notices: Sequence[str],
 ) -> None:
     """`--export FILE`: the sweep as a file for a terminal; nothing is sent."""
-    from comflowy_nb.workflow.axes.yaml_export import write_sweep_file  # noqa: PLC0415 - loads YAML
+    from comflowy_nb.workflow.axes.yaml_file import write_sweep_file  # noqa: PLC0415 - loads YAML
 
     options = request.options
     planned = _plan(client, request, workflow=workflow, axes=axes, base=base)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.axes.expand import even_order, expand
-from comflowy_nb.workflow.axes.json import axes_from_json, axes_to_json
 from comflowy_nb.workflow.axes.sweep_reader import LARGEST_SWEEP, SweepReader
-from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, Cell, SeedWord
+from comflowy_nb.workflow.axes.types import Axes, Axis
 from comflowy_nb.workflow.axes.value_reader import seed_values
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.values import resolve
@@ -20,20 +18,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = [
-    "LARGEST_SWEEP",
-    "Axes",
-    "Axis",
-    "AxisValue",
-    "Cell",
-    "SeedWord",
-    "axes_from_json",
-    "axes_to_json",
-    "count_axes",
-    "even_order",
-    "expand",
-    "read_axes",
-]
+__all__ = ["LARGEST_SWEEP", "count_axes", "read_axes"]
 
 
 def read_axes(

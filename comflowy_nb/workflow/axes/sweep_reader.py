@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.axes.expand import replace_words
-from comflowy_nb.workflow.axes.sweep_values import divide, labelled
+from comflowy_nb.workflow.axes.split import divide, labelled
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.syntax.expansion import expand_text

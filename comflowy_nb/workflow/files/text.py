@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_JSON_BYTES", "MAX_YAML_BYTES", "bounded_yaml", "decode_text", "read_text", "without_bom"]
 
+MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
+_MAX_YAML_NODES = 100_000  # with every alias expanded
+
 _BOM = re.compile(r"\A(\s*)\ufeff+")
 
 
@@ -42,11 +46,6 @@ def decode_text(content: bytes) -> str:
 def without_bom(text: str) -> str:
     """Remove a BOM before the first character that is not white space, as pasted text may have one."""
     return _BOM.sub(r"\1", text)
-
-
-MAX_JSON_BYTES = 16 * 1024 * 1024
-MAX_YAML_BYTES = 1024 * 1024  # the YAML parser takes about ten seconds for so much
-MAX_YAML_NODES = 100_000  # with every alias replaced by what it means
 
 
 def read_text(path: Path, max_bytes: int) -> str:
@@ -76,7 +75,7 @@ def read_text(path: Path, max_bytes: int) -> str:
 
 
 def bounded_yaml(typ: str = "safe") -> YAML:
-    """Return a YAML reader that refuses deep nesting, and aliases that stand for more than `MAX_YAML_NODES` nodes.
+    """Return a YAML reader that refuses deep nesting, and aliases that stand for more than `_MAX_YAML_NODES` nodes.
 
     It raises MarkedYAMLError, as for any other error of the text.
     """
@@ -121,8 +120,8 @@ class _Bounds:
                     return TOO_DEEP
             elif event.anchor is not None:
                 self._nodes_of[event.anchor] = 1
-        if self._nodes > MAX_YAML_NODES:
-            return f"it has more than {MAX_YAML_NODES:,} values, aliases written out"
+        if self._nodes > _MAX_YAML_NODES:
+            return f"it has more than {_MAX_YAML_NODES:,} values, aliases written out"
         return None
 
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError
-from comflowy_nb.workflow.axes.read import SeedWord, count_axes, read_axes
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.types import SeedWord
 from comflowy_nb.workflow.fields import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body

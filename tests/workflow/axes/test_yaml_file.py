@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.axes.read import Axes, read_axes
-from comflowy_nb.workflow.axes.yaml_export import write_sweep_file
-from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.axes.types import Axes
+from comflowy_nb.workflow.axes.yaml_file import read_sweep_file, write_sweep_file
 from comflowy_nb.workflow.images import InputImage, open_input
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
