@@ -18,7 +18,8 @@ from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.tracking.outcome_errors import error_for_status
-from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.axes.seeds import count_axes
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
@@ -247,12 +248,12 @@ class Client:
             claim, run = interrupt.result
             if claim.kind == "new":
                 self.cancel(run)
-            raise DeferredInterrupt(Submitted(run, claim.kind, resolved.drawn)) from None
+            raise DeferredInterrupt(Submitted(run, claim.kind, resolved.generated_seeds)) from None
         if claim.kind == "held":
             error = error_for_status(run)
             assert error is not None
             raise error
-        return Submitted(run, claim.kind, resolved.drawn)
+        return Submitted(run, claim.kind, resolved.generated_seeds)
 
     def resolve(
         self,

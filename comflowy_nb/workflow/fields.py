@@ -40,6 +40,15 @@ class FieldType(StrEnum):
     IMAGEUPLOAD = "IMAGEUPLOAD"
     UNKNOWN = "UNKNOWN"
 
+    @property
+    def is_number(self) -> bool:
+        return self in {FieldType.INT, FieldType.FLOAT}
+
+    @property
+    def takes_images(self) -> bool:
+        """Return True if a value may be an image; of a field of unknown type nothing is known."""
+        return self in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

@@ -161,7 +161,7 @@ def test_a_pattern_is_an_axis_of_the_files_it_matches(client, api, folder):
     assert labels(deep) == ["day/sky.png", "night/sky.png"]
     with pytest.raises(FieldError, match=r"no file matches 'refs/\*\.jpg'"):
         client.sweep("img2img", line("file:refs/*.jpg"))
-    with pytest.raises(FieldError, match="a pattern of files stands where one value is meant"):
+    with pytest.raises(FieldError, match="one value is expected here, not a pattern of files"):
         client.sweep("img2img", {FIELD: {"all": "file:x*.png"}})
     assert api.count(RUN) == 3
 

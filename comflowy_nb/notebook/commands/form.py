@@ -32,7 +32,7 @@ def form(session: Session, request: Request) -> Form | None:
 
     values = {**(client.recall(workflow, base.params) if base is not None else {}), **resolved.params}
     chosen = [*(base.set_params if base is not None else ()), *resolved.set_params]
-    fields = form_fields(workflow, values, given=chosen, random=resolved.drawn)
+    fields = form_fields(workflow, values, given=chosen, random=resolved.generated_seeds)
     made = Form(client, workflow, fields, viewer=session.viewer)
     session.show_form(made)
     say_left_out(session, request, resolved.set_params)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.syntax.lists import Setting, Written
 
-__all__ = ["divide", "labelled"]
+__all__ = ["labelled", "split_values"]
 
 _TEXTS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD})
 _NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
@@ -34,7 +34,7 @@ _IMAGES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
 _AMBIGUOUS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})  # brackets may be a text's own
 
 
-def divide(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
+def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
     """What a setting of one field is made of.
 
     Raises
@@ -89,7 +89,7 @@ def labelled(setting: Setting) -> Labelled | None:
     Raises
     ------
     LineError, ValueError
-        As `divide`.
+        As `split_values`.
     """
     if not isinstance(setting.value, str):
         found: Written | None = of_python(setting.value, takes_images=False, computed=setting.computed)
