@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.fields import Field, read_field
+from comflowy_nb.workflow.field_spec import read_field, write_field
 from comflowy_nb.workflow.files.atomic import write_text
 from comflowy_nb.workflow.files.text import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
 from comflowy_nb.workflow.graph import Graph, parse_graph
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from ruamel.yaml import YAML
+
+    from comflowy_nb.workflow.fields import Field
 
 __all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under"]
 
@@ -193,7 +195,7 @@ class CatalogueFile:
 
 def field_node(one: Field) -> Any:
     """A field as the file holds it: ComfyUI's form in one line, with the node's title where it is known."""
-    info = _flow(one.spec())
+    info = _flow(write_field(one))
     if one.node_title is None and one.class_type is None:
         return info
     known = {"info": info, "title": one.node_title, "class": one.class_type}

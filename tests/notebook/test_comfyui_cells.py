@@ -30,7 +30,7 @@ from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.submit import Submitter
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
 

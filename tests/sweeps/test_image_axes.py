@@ -190,7 +190,7 @@ def test_beside_images_a_missing_file_is_no_text(folder):
 
 def test_one_image_under_two_names_is_twice_the_same(client, api, folder):
     (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
-    with pytest.raises(FieldError, match=r"twice: 'a.png' and 'copy.png'"):
+    with pytest.raises(FieldError, match=r"duplicate value: 'a.png' and 'copy.png'"):
         client.sweep("img2img", line("file:a.png||file:copy.png"))
     assert api.count(UPLOAD) == 0
 

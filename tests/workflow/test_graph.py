@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb.errors import FieldError, ImageError, WorkflowError
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.graph import Graph, graph_of_image, made_of_image, parse_graph, read_graph
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")

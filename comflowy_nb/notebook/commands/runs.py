@@ -19,8 +19,8 @@ from comflowy_nb.notebook.display.status import day, plain_line, time_text
 from comflowy_nb.notebook.display.sweep_status import plain_sweep_line
 from comflowy_nb.notebook.display.sweep_tables import cells_table, sweeps_table
 from comflowy_nb.notebook.display.views import wait_drawing
-from comflowy_nb.workflow.fields import read_untyped
 from comflowy_nb.workflow.syntax.expansion import expand
+from comflowy_nb.workflow.syntax.json_values import read_untyped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

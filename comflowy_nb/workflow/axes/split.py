@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["labelled", "split_values"]
 
-_TEXTS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD})
-_NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
-_IMAGES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
-_AMBIGUOUS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})  # brackets may be a text's own
-
 
 def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
     """What a setting of one field is made of.
@@ -45,12 +40,12 @@ def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | No
         If it is a list of more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        takes_images = one.type in _IMAGES
+        takes_images = one.type.takes_images
         return _bracketed(of_python(setting.value, takes_images=takes_images, computed=setting.computed), one)
     text, quoted = setting.value, setting.quoted
     if setting.plain is not None and one.type is not FieldType.STRING:
         text, quoted = setting.plain
-    if (namespace is not None and is_name(text)) or (setting.typed and one.type in _AMBIGUOUS):
+    if (namespace is not None and is_name(text)) or (setting.typed and one.separator != ","):
         return Item(text, quoted, typed=setting.typed)
     found = _list_or_mapping(setting, one, text, quoted=quoted)
     return found or _divide_text(text, one, namespace, quoted=quoted, in_body=setting.plain is not None)
@@ -68,7 +63,7 @@ def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -
 
 def _bracketed(written: Written, one: Field) -> Written:
     """The same, if it can't be a text with brackets of its own: only numbers and quoted items make that a list."""
-    if not isinstance(written, MultipleValues) or written.text is None or one.type not in _AMBIGUOUS:
+    if not isinstance(written, MultipleValues) or written.text is None or one.separator == ",":
         return written
     for item in written.items:
         sure = isinstance(item, Item) and (
@@ -102,14 +97,14 @@ def labelled(setting: Setting) -> Labelled | None:
 
 
 def _divide_text(text: str, one: Field, namespace: Mapping[str, Any] | None, *, quoted: bool, in_body: bool) -> Written:
-    if one.type in _TEXTS:
+    if one.separator == "||":
         parts = _at_bars(text, quoted=quoted, in_body=in_body)
-    elif one.type is FieldType.UNKNOWN:
+    elif one.separator is None:
         parts = [Item(text, quoted)] if quoted else _untyped(text, in_body=in_body)
     elif quoted or text in {str(option) for option in one.options}:
         return Item(text, quoted)
     else:
-        parts = _at_commas(expand_text(text, namespace) if one.type in _NUMBERS else text)
+        parts = _at_commas(expand_text(text, namespace) if one.type.is_number else text)
     if len(parts) > LARGEST_AXIS:
         raise ValueError(f"{len(parts):,} values; an axis has at most {LARGEST_AXIS:,}")
     return MultipleValues(tuple(parts)) if len(parts) > 1 else parts[0]

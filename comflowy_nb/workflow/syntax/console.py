@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import FieldError, LineError
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.files.text import without_bom
 from comflowy_nb.workflow.syntax.payload import WORDS, Literals
 

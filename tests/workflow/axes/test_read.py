@@ -9,7 +9,7 @@ from comflowy_nb.errors import FieldError, LineError, RefError
 from comflowy_nb.workflow.axes.read import read_axes
 from comflowy_nb.workflow.axes.seeds import count_axes
 from comflowy_nb.workflow.axes.types import SeedWord
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
