@@ -50,7 +50,7 @@ class Catalogue:
 
     @classmethod
     def open(cls, project: Path | None, home: Path) -> Catalogue:
-        """The catalogue of two folders as it is on disk now.
+        """Return the catalogue of two folders as it is on disk now.
 
         Parameters
         ----------
@@ -69,12 +69,12 @@ class Catalogue:
         return cls(own, CatalogueFile(home, "home folder"))
 
     def names(self) -> list[str]:
-        """The names, the project's first."""
+        """Return the names, the project's first."""
         own = list(self._project.entries) if self._project is not None else []
         return list(dict.fromkeys([*own, *self._home.entries, DEFAULT]))
 
     def get(self, name: str) -> Entry | None:
-        """What is known under a name; None if nothing is."""
+        """Return the entry of a name; None if there is none."""
         file = self._file_of(name)
         found = file.entries.get(name)
         if name != DEFAULT:
@@ -85,7 +85,7 @@ class Catalogue:
         return found if found.graph_file is not None else replace(found, graph_file=built_in.graph_file, folder=None)
 
     def redefines(self, name: str) -> bool:
-        """Whether the project's file gives another meaning to a name that is known without it."""
+        """Return whether the project's file gives another meaning to a name that is known without it."""
         is_own = self._project is not None and name in self._project.entries
         return is_own and (name == DEFAULT or name in self._home.entries)
 

@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def graph(self) -> Graph | None:
-        """The workflow's graph, read now.
+        """Return the workflow's graph, read now.
 
         Raises
         ------
@@ -135,7 +135,9 @@ class CatalogueFile:
         except FileNotFoundError:
             return ""
         except UnicodeDecodeError as error:
-            raise WorkflowError(f"{self._called} is no text in UTF-8, UTF-16 or UTF-32; nothing was changed") from error
+            raise WorkflowError(
+                f"{self._called} is not text in UTF-8, UTF-16 or UTF-32; nothing was changed"
+            ) from error
         except OSError as error:
             raise WorkflowError(f"{self._called} can't be read: {error.strerror}") from error
 
@@ -145,10 +147,12 @@ class CatalogueFile:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = f", line {mark.line + 1}" if mark is not None else ""
-            raise WorkflowError(f"{self._called}{line}: {error.problem or error.context}; mend it by hand") from None
+            raise WorkflowError(
+                f"{self._called}{line}: {error.problem or error.context}; correct the file in an editor"
+            ) from None
         except (YAMLError, ValueError, RecursionError) as error:
             first = str(error).strip().partition("\n")[0]
-            raise WorkflowError(f"{self._called}: {first or 'not YAML'}; mend it by hand") from None
+            raise WorkflowError(f"{self._called}: {first or 'not YAML'}; correct the file in an editor") from None
 
     def _entries(self, root: Any) -> dict[str, Entry]:
         if root is None:
@@ -190,11 +194,11 @@ class CatalogueFile:
         return {str(key): str(item) for key, item in found.items()}
 
     def _refuse(self, what: str, wanted: str) -> NoReturn:
-        raise WorkflowError(f"{self._called}: {what} must be {wanted}; mend it by hand")
+        raise WorkflowError(f"{self._called}: {what} must be {wanted}; correct the file in an editor")
 
 
 def field_node(one: Field) -> Any:
-    """A field as the file holds it: ComfyUI's form in one line, with the node's title where it is known."""
+    """Return a field as the file holds it: ComfyUI's form in one line, with the node's title where it is known."""
     info = _flow(write_field(one))
     if one.node_title is None and one.class_type is None:
         return info
@@ -215,7 +219,7 @@ def _read_described(field_id: str, described: Any) -> Field:
 
 
 def under(node: CommentedMap, key: str) -> CommentedMap:
-    """The mapping under a key, made if there is none."""
+    """Return the mapping under a key, made if there is none."""
     found = node.get(key)
     if not isinstance(found, CommentedMap):
         found = CommentedMap()

@@ -16,7 +16,7 @@ __all__ = ["read_field", "write_field"]
 
 
 def read_field(field_id: str, spec: object, *, node_title: str | None = None, class_type: str | None = None) -> Field:
-    """A field from ComfyUI's description of an input.
+    """Return a field from ComfyUI's description of an input.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
 
 
 def _type_and_options(kind: str | Sequence[Any], given: dict[str, Any]) -> tuple[FieldType, tuple[Any, ...]]:
-    """The type that a description names, and the choices, which are taken out of `given`."""
+    """Return the type that a description names, and the choices, which are taken out of `given`."""
     listed: Any = kind
     if isinstance(kind, str):
         word = kind.upper()
@@ -82,7 +82,7 @@ def _type_and_options(kind: str | Sequence[Any], given: dict[str, Any]) -> tuple
 
 
 def _usable(given: dict[str, Any]) -> dict[str, Any]:
-    """Default, range and step, taken out of `given`; what can't be used is None, and stays there."""
+    """Remove default, range and step from `given` and return them; unusable values are None and stay in `given`."""
     found = {name: given.get(name) for name in ("default", "min", "max", "step")}
     if isinstance(found["default"], float) and not math.isfinite(found["default"]):
         found["default"] = None
@@ -99,13 +99,13 @@ def _usable(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _option_of(option: object) -> object:
-    """The choice that a listed option is: of `[name, {widgets}]` the name."""
+    """Return the choice that a listed option is: of `[name, {widgets}]` the name."""
     named = isinstance(option, (list, tuple)) and len(option) > 1 and isinstance(option[0], str)
     return option[0] if named else option  # type: ignore[index]  # a list, as asked
 
 
 def write_field(one: Field) -> list[Any]:
-    """The field in ComfyUI's own form: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
+    """Return the field in ComfyUI's own form: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
     known = {
         "default": one.default,
         "min": one.min,

@@ -1,6 +1,6 @@
-"""Fields: what can be set on a node, in ComfyUI's own terms, and the reading and checking of one value by its type.
+"""Fields: the settable inputs of a node in ComfyUI's terms, and how one value is parsed and checked by its type.
 
-A field is named by its id `NodeId::name`, split at the first `::`: the ids of nodes may hold colons themselves.
+A field is named by its id `NodeId::name`, split at the first `::`: ids of nodes may contain colons.
 """
 
 from __future__ import annotations
@@ -84,33 +84,33 @@ class Field:
 
     @property
     def is_seed(self) -> bool:
-        """Whether `random` is a word here: the name contains `seed`."""
+        """Return whether `random` is a word here: the name contains `seed`."""
         return "seed" in self.name.lower()
 
     @property
     def where(self) -> str:
-        """The field as an error names it: `node 3 (KSampler), cfg`."""
+        """Return the field as an error names it: `node 3 (KSampler), cfg`."""
         title = self.node_title or self.class_type
         return f"node {self.node} ({title}), {self.name}" if title else f"node {self.node}, {self.name}"
 
     @property
     def takes_any_option(self) -> bool:
-        """A choice whose options only the service knows (`remote`)."""
+        """Return a choice whose options only the service knows (`remote`)."""
         return self.type is FieldType.CHOICE and not self.options and "remote" in self.extra
 
     @property
     def separator(self) -> str | None:
-        """What separates the values of a sweep: `||` or `,`; None where either may, by what is written."""
+        """Return the separator of the values of a sweep, `||` or `,`; None if both are possible."""
         return _RULES[self.type].separator
 
     @property
     def is_multiple(self) -> bool:
-        """A choice of several options at once: its value is a list."""
+        """Return a choice of several options at once: its value is a list."""
         given = (self.extra.get("multiselect"), self.extra.get("multi_select"))
         return self.type is FieldType.CHOICE and any(one is not None and one is not False for one in given)
 
     def read(self, text: str) -> Any:
-        """The value that a text means for this field's type; or the default, which the workflow holds, as it is.
+        """Return the value of a text by this field's type; the text of the default returns the default unchanged.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Field:
         Raises
         ------
         FieldError
-            If the text means nothing here, or a value out of range.
+            If the text is invalid for the type, or the value is out of range.
         """
         is_own = self.default is not None and text == text_of(self.default)
         if is_own and self.type is FieldType.STRING:
@@ -135,7 +135,7 @@ class Field:
             raise
 
     def check(self, value: object) -> Any:
-        """A Python or JSON value as it is sent: of this field's type, one of its options, within its range.
+        """Return a Python or JSON value as it is sent: of this field's type, one of its options, within its range.
 
         The default passes whatever it is: a graph may hold a value of another type, and the service may take it.
 
@@ -176,7 +176,7 @@ class Field:
 
 
 def split_id(field_id: str) -> tuple[str, str]:
-    """Node and name of a field id, split at the first `::`.
+    """Split a field id into node and name, at the first `::`.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def split_id(field_id: str) -> tuple[str, str]:
 
 
 def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
-    """Those of `words` that `word` may have been meant for, the nearest first, at most `n`; case does not count."""
+    """Return at most `n` of `words` similar to `word`, the most similar first, without regard to case."""
     known = list(dict.fromkeys(words))
     lower = word.lower()
     matcher = difflib.SequenceMatcher(b=lower)
@@ -360,7 +360,7 @@ def _are_numbers(one: object, other: object) -> bool:
 
 
 def _number_of(value: object, *, is_typed: bool = True) -> float | None:
-    """The number that a value is, or, if it may be typed, that a text means; to 12 digits, as Python objects have."""
+    """Return a value, or the number that a text means if `is_typed`, as a number of at most 12 digits."""
     if is_typed and isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH and _FLOAT.fullmatch(value):
         value = float(value)
     number = rounded(value)
@@ -368,7 +368,7 @@ def _number_of(value: object, *, is_typed: bool = True) -> float | None:
 
 
 def _as_float(value: Any) -> float:
-    """A float, but a whole number where a float would change it."""
+    """Return a float, but a whole number where a float would change it."""
     try:
         number = float(value)
     except OverflowError:

@@ -49,7 +49,7 @@ class InputImage:
 
 
 def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> InputImage:
-    """An image file, read now.
+    """Return an image file, read now.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
 
 
 def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage:
-    """The content of an image file.
+    """Return the content of an image file.
 
     Raises
     ------
@@ -84,14 +84,14 @@ def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage
 
 
 def is_image(value: object) -> bool:
-    """Whether a Python object is an image: an input, a PIL image, an array of pixels, a path, a run's image."""
+    """Return whether a Python object is an image: an input, a PIL image, an array of pixels, a path, a run's image."""
     if isinstance(value, (InputImage, os.PathLike)):
         return True
     return _is_image(value) or _is_run_image(value) or _is_pixels(value)
 
 
 def input_of(value: object) -> InputImage:
-    """The input that a Python object makes.
+    """Return the input that a Python object makes.
 
     Parameters
     ----------
@@ -113,11 +113,11 @@ def input_of(value: object) -> InputImage:
         return _encode(value)  # type: ignore[arg-type]
     if _is_pixels(value):
         return _encode(_image_of(value))
-    raise ImageError(f"a {type(value).__name__} is no image")
+    raise ImageError(f"a {type(value).__name__} is not an image")
 
 
 def input_of_run(image: Any) -> InputImage:
-    """The input that a run's image makes; it is called as its reference is.
+    """Return the input that a run's image makes; it is called as its reference is.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _recognise(content: bytes, name: str) -> None:
     try:
         open_image_file(content).close()
     except Exception as error:  # Pillow raises many kinds for what is no image
-        raise ImageError(f"{name} is no image that can be read") from error
+        raise ImageError(f"{name} is not an image that can be read") from error
 
 
 def _is_image(value: object) -> bool:
@@ -162,16 +162,16 @@ def _image_of(pixels: Any) -> Image.Image:
             raise ImageError("an array of floats is an image only with values from 0 to 1")
         array = np.round(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise ImageError(f"an array of {array.dtype} is no image; uint8 or floats from 0 to 1 are")
+        raise ImageError(f"an array of {array.dtype} is not an image; use uint8, or floats from 0 to 1")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not array.size:
-        raise ImageError("an empty array is no image")
+        raise ImageError("an empty array is not an image")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _encode(image: Image.Image) -> InputImage:
-    """An image as a PNG. Its identity is its pixels: two versions of a library pack them differently."""
+    """Return an image as a PNG. Its identity is its pixels: two versions of a library pack them differently."""
     if image.mode not in _PNG_MODES:
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
     pixels = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())

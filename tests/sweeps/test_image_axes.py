@@ -174,7 +174,7 @@ def test_what_is_no_image_is_refused_with_its_place(client, api, folder):
     with pytest.raises(FieldError) as caught:
         client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
     told = str(caught.value)
-    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is no image",
+    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is not an image",
                   "value 4 of 5: there is no run r9", "denoise"):  # fmt: skip
         assert words in told
     assert (api.count(RUN), api.count(UPLOAD)) == (0, 0)

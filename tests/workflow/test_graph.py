@@ -65,7 +65,7 @@ def test_files_that_hold_no_text_or_are_not_there(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "list.json").write_text("[1]")
     for name, why in (
-        ("a.json", "no text"),
+        ("a.json", "not text"),
         ("gone.json", "there is no file"),
         ("list.json", "no graph"),
         ("", "can't be read"),

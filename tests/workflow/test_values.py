@@ -137,7 +137,7 @@ def test_all_problems_are_told_at_once(workflow):
         "uni_pc, ...; nearest: euler",
         "'stpes'; nearest: steps (3::steps)",
         "node 3 (KSampler), steps: 'few' is not a whole number",
-        "node 6 (CLIP Text Encode (Prompt)), text: {gone}: no variable is called gone",
+        "node 6 (CLIP Text Encode (Prompt)), text: {gone}: there is no variable gone",
         "'text' is the name of 2 fields",
         "node 3 (KSampler), seed is set twice on this line, as 3::seed and as seed. Keep one.",
     ):
@@ -454,7 +454,7 @@ def test_an_expression_in_braces_is_told_that_names_stand_there(workflow):
     """`cfg={np.linspace(2,8,3)}` was only "is not a number"."""
     for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
         (told,) = problems(line, workflow, text, namespace={})
-        assert "only the plain name of a variable stands in braces" in told
+        assert "braces take only the name of a variable" in told
         assert f"{text.partition('=')[0]}={{values}}" in told
     assert line(workflow, "6::text={a+b}", namespace={}) == {"6::text": "{a+b}"}
     assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # nothing expands here

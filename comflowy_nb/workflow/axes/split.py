@@ -1,8 +1,8 @@
-"""What a sweep's setting is made of: one value, several, or values with labels, before any is read by its type.
+"""Split a setting of a sweep into one value, several values or labelled values, before each is read by its type.
 
-A text of type STRING divides at `||`, inside quotes too; numbers, choices and booleans at commas outside brackets and
-quotes; where the type is unknown an unquoted text divides at `||`, else at commas where nothing can be mistaken. The
-white space round a `||` or a comma belongs to it. The items of a list are never divided again.
+A text of type STRING is split at `||`, inside quotes too; numbers, choices and booleans at commas outside brackets
+and quotes. If the type is unknown, an unquoted text is split at `||`, else at commas where the meaning is unambiguous.
+White space around a separator is ignored. The items of a list are never split again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["labelled", "split_values"]
 
 
 def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
-    """What a setting of one field is made of.
+    """Split a setting of one field into its values.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | No
 
 
 def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -> Written | None:
-    """What is written as one, in the lines below the key or in brackets; on a line there are no labels."""
+    """Return the list or mapping in the lines below the key or in brackets; a line has no labels."""
     if setting.block is not None:
         block = read_block(setting.block, is_text=one.type is FieldType.STRING)
         if block is not None:
@@ -62,7 +62,7 @@ def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -
 
 
 def _bracketed(written: Written, one: Field) -> Written:
-    """The same, if it can't be a text with brackets of its own: only numbers and quoted items make that a list."""
+    """Return `written`; raise if it may be a text with brackets: a list has only numbers and quoted items."""
     if not isinstance(written, MultipleValues) or written.text is None or one.separator == ",":
         return written
     for item in written.items:
@@ -73,13 +73,13 @@ def _bracketed(written: Written, one: Field) -> Written:
             listed = ", ".join(f'"{one.value}"' if isinstance(one, Item) else '"..."' for one in written.items)
             raise LineError(
                 f"{shown(written.text)} may be a list or a text with brackets: a list has its items in quotes, "
-                f'[{listed}]; a text stands in quotes as a whole, "{written.text}"'
+                f'[{listed}]; a text is quoted as a whole, "{written.text}"'
             )
     return written
 
 
 def labelled(setting: Setting) -> Labelled | None:
-    """The mapping that a setting of no field is, as presets are; None if it is none.
+    """Return the mapping that a setting of no field is, as presets are; None if it is none.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _divide_text(text: str, one: Field, namespace: Mapping[str, Any] | None, *, 
 
 
 def _at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
-    """The texts between `||`, those within quotes too."""
+    """Return the texts between `||`, those within quotes too."""
     if quoted:
         return _within_quotes(text)
     found: list[Item] = []
@@ -125,7 +125,7 @@ def _at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
             at = len(text) - len(behind)
         else:
             if close is not None and not in_body:
-                raise LineError(f'{shown(text)}: several texts are divided by ||, as in "a"||"b"')
+                raise LineError(f'{shown(text)}: separate several texts by ||, as in "a"||"b"')
             end = text.find("||", at)
             end = len(text) if end < 0 else end
             part = text[at:end]
@@ -146,7 +146,7 @@ def _within_quotes(text: str) -> list[Item]:
 
 
 def _untyped(text: str, *, in_body: bool) -> list[Item]:
-    """The parts of an unquoted text of unknown type."""
+    """Return the parts of an unquoted text of unknown type."""
     if text[:1] in {"[", "{"} and not isinstance(read_untyped(text), str):
         return [Item(text)]  # JSON
     bars = _split(text, "||")
@@ -171,7 +171,7 @@ def _at_commas(text: str) -> list[Item]:
 
 
 def _split(text: str, separator: str) -> list[Item]:
-    """The parts between separators that stand outside brackets and quotes; a part in quotes is without them."""
+    """Return the parts between separators that stand outside brackets and quotes; a part in quotes is without them."""
     found: list[Item] = []
     start, at, depth, opens = 0, 0, 0, True
     while at <= len(text):

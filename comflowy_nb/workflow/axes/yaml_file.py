@@ -1,4 +1,4 @@
-"""Sweeps as files, for a terminal: YAML that says the workflow, the fields as a body has them, and the options.
+"""Sweep files for the terminal: YAML with the workflow, the fields as in a body, and the options.
 
     workflow: default
     name: bottles
@@ -9,8 +9,8 @@
       prompt: {day: "glass bottle, noon", night: "glass bottle, stars"}
       seed: random#3
 
-Nothing expands. A plain text means what it means in a body; one in quotes, or below `|` or `>`, is one text and never
-divided. `!json` before a text in quotes is that JSON value; `!image` is an image that was saved with the file.
+Nothing is expanded. A plain text is read as in a body; a text in quotes, or below `|` or `>`, is never split. `!json`
+before a quoted text is that JSON value; `!image` is an image that was saved with the file.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SweepFile:
 
 
 def read_sweep_file(path: str | Path) -> SweepFile:
-    """The sweep that a file holds.
+    """Return the sweep that a file holds.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(path)!r}") from None
     except UnicodeDecodeError as error:
-        raise WorkflowError(f"{file.name} is no text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
+        raise WorkflowError(f"{file.name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
         raise WorkflowError(f"{file.name} can't be read: {error.strerror}") from error
     reader = _FileReader(file, text)
@@ -101,7 +101,7 @@ def _locate(error: MarkedYAMLError, text: str) -> tuple[str, str]:
     if problem.startswith("mapping values are not allowed"):
         before = [(index, line) for index, line in enumerate(text.splitlines()[: mark.line], 1) if line.strip()]
         if before and not re.search(r":(\s|$)|^\s*#", before[-1][1]):
-            number, problem = before[-1][0], "KEY: VALUE is meant here, and there is no colon"
+            number, problem = before[-1][0], "KEY: VALUE is expected here, but the colon is missing"
     return f", line {number}", problem
 
 
@@ -149,7 +149,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 
 
 def _is_plain_text(node: Any) -> bool:
-    """Whether a value is read as a body's: it has no quotes and no tag, and is not a float like 2.0, for an INT 2."""
+    """Return whether a value is read as in a body: without quotes and tag, and not a float like 2.0 for an INT 2."""
     plain = isinstance(node, ScalarNode) and not node.style and not str(node.tag).startswith("!")
     return plain and not _WHOLE_FLOAT.fullmatch(node.value)
 
@@ -161,7 +161,7 @@ class _FileReader:
 
     def sweep(self, root: Any) -> SweepFile:
         if not isinstance(root, MappingNode):
-            self._refuse(root, "a sweep's file says workflow: NAME and, below fields:, what varies")
+            self._refuse(root, "a sweep file contains workflow: NAME and fields: with one FIELD: VALUES in each line")
         parts = self._pairs(root)
         options: dict[str, Any] = {}
         for key, (key_node, node) in parts.items():
@@ -169,8 +169,8 @@ class _FileReader:
                 continue
             if key not in OPTIONS:
                 near = nearest(key, [*OPTIONS, "workflow", "fields"])
-                tip = f"nearest: {', '.join(near)}" if near else f"there are workflow, fields, {', '.join(OPTIONS)}"
-                self._refuse(key_node, f"{key!r} is no part of a sweep's file; {tip}")
+                tip = f"nearest: {', '.join(near)}" if near else f"use workflow, fields, {', '.join(OPTIONS)}"
+                self._refuse(key_node, f"unknown key {key!r} in a sweep file; {tip}")
             try:
                 options[key] = OPTIONS[key](self._scalar(node, key, key_node))
             except ValueError as error:
@@ -180,14 +180,14 @@ class _FileReader:
         key_node, node = parts["workflow"]
         workflow = self._scalar(node, "workflow", key_node)
         if not workflow:
-            self._refuse(key_node, "workflow names none")
+            self._refuse(key_node, "workflow is empty")
         return SweepFile(workflow, self._settings(parts["fields"][1]) if "fields" in parts else [], options)
 
     def _settings(self, node: Any) -> list[Setting]:
         if isinstance(node, ScalarNode) and not node.value:
             return []
         if not isinstance(node, MappingNode):
-            self._refuse(node, "fields: are a mapping, FIELD: VALUES in each line")
+            self._refuse(node, "fields: must be a mapping, FIELD: VALUES in each line")
         found = []
         for key, (key_node, value) in self._pairs(node).items():
             where, key_where = self._where(value), self._where(key_node)
@@ -204,7 +204,7 @@ class _FileReader:
             try:
                 found = as_json(json.loads(self._scalar(node, "!json")))
             except (ValueError, RecursionError):
-                self._refuse(node, f"{shown(node.value)} is no JSON, or {TOO_DEEP}")
+                self._refuse(node, f"{shown(node.value)} is not JSON, or {TOO_DEEP}")
             return Item(found, typed=True, exact=True)
         if tag == "!image":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
@@ -213,7 +213,7 @@ class _FileReader:
             except ImageError as error:
                 self._refuse(node, str(error))
         if tag.startswith("!"):
-            self._refuse(node, f"{tag} means nothing here")
+            self._refuse(node, f"unknown tag {tag}; use !json or !image")
         if isinstance(node, MappingNode):
             return Labelled(tuple((key, self._written(part)) for key, (_, part) in self._pairs(node).items()))
         if isinstance(node, SequenceNode):
@@ -229,18 +229,18 @@ class _FileReader:
     def _pairs(self, node: Any) -> dict[str, tuple[Any, Any]]:
         """Return the nodes of the key and of the value, by the key."""
         if not isinstance(node, MappingNode):
-            self._refuse(node, "a mapping, KEY: VALUE, is meant here")
+            self._refuse(node, "a mapping, KEY: VALUE, is expected here")
         found: dict[str, tuple[Any, Any]] = {}
         for key_node, value in node.value:
             key = self._scalar(key_node, "a key")
             if key in found:
-                self._refuse(key_node, f"{key!r} stands there twice")
+                self._refuse(key_node, f"{key!r} is written twice")
             found[key] = key_node, value
         return found
 
     def _scalar(self, node: Any, what: str, key_node: Any = None) -> str:
         if not isinstance(node, ScalarNode):
-            self._refuse(key_node or node, f"{what} is one value")
+            self._refuse(key_node or node, f"{what} must be one value")
         return str(node.value)
 
     def _refuse(self, node: Any, what: str) -> NoReturn:
@@ -273,7 +273,7 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
     given = {name: value for name, value in (options or {}).items() if value is not None}
     unknown = [name for name in given if name not in OPTIONS]
     if unknown:
-        raise WorkflowError(f"a sweep's file has no {unknown[0]}")
+        raise WorkflowError(f"a sweep file has no option {unknown[0]}")
     try:
         lines = [f"workflow: {_text(workflow)}"]
         lines += [f"{name}: {_option(value)}" for name, value in given.items()]
@@ -290,17 +290,17 @@ class _Writer:
         self._axes = axes
 
     def lines(self) -> Iterator[str]:
-        """The lines of the fields, in the order in which they were set."""
+        """Return the lines of the fields, in the order in which they were set."""
         order = [name for name in self._axes.fixed if name not in self._axes.set_params]
         done: set[str] = set()
         for name in [*order, *self._axes.set_params]:
             if name in done:
                 continue
             found = [axis for axis in self._axes.axes if name in axis.fields]
-            wish = next((wish for wish in self._axes.seeds if name in wish.fields), None)
-            if wish is not None:
-                done.update(wish.fields)
-                yield f"{_key(_together(wish.fields))}: {wish.word}"
+            word = next((word for word in self._axes.seeds if name in word.fields), None)
+            if word is not None:
+                done.update(word.fields)
+                yield f"{_key(_together(word.fields))}: {word.word}"
             elif found:
                 done.update(*(axis.fields for axis in found))
                 yield from self._replace(found) if found[0].kind == "replace" else self._axis(found[0])
@@ -354,7 +354,7 @@ class _Writer:
 
 
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
-    """Whether the images among them would get the same labels by their names, which are all that the file keeps."""
+    """Return whether the images would get the same labels from their names alone, which is all the file stores."""
     firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # the others are the same
     images = [(one, label) for one, label in firsts if isinstance(one, InputImage)]
     labels = label_images([replace(one, source="") for one, _ in images])
@@ -362,7 +362,7 @@ def _name_themselves(values: Sequence[AxisValue]) -> bool:
 
 
 def _together(fields: Sequence[str]) -> str:
-    """The word for fields that are set as one."""
+    """Return the word for fields that are set as one."""
     return fields[0] if len(fields) == 1 else f"all::{split_id(fields[0])[1]}"
 
 
@@ -375,7 +375,7 @@ def _option(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """A text in YAML's double quotes, in which every character can stand."""
+    """Return a text in YAML's double quotes, in which every character can stand."""
     return '"' + "".join(_ESCAPES.get(char) or _escaped(char) for char in text) + '"'
 
 

@@ -106,7 +106,7 @@ class _Bounds:
     def _count(self, event: Any) -> str | None:
         if isinstance(event, AliasEvent):
             if any(anchor == event.anchor for anchor, _ in self._open):
-                return f"the alias *{event.anchor} is within what it stands for"
+                return f"the alias *{event.anchor} refers to a node that contains it"
             self._nodes += self._nodes_of.get(event.anchor, 1)
         elif isinstance(event, CollectionEndEvent):
             anchor, before = self._open.pop()
@@ -121,7 +121,7 @@ class _Bounds:
             elif event.anchor is not None:
                 self._nodes_of[event.anchor] = 1
         if self._nodes > _MAX_YAML_NODES:
-            return f"it has more than {_MAX_YAML_NODES:,} values, aliases written out"
+            return f"it has more than {_MAX_YAML_NODES:,} values with aliases expanded"
         return None
 
 

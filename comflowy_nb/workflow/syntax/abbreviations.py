@@ -24,7 +24,7 @@ class Abbreviated:
 
 
 def read_abbreviation(one: Field, given: object) -> Abbreviated:
-    """A field as an example describes it.
+    """Return a field as an example describes it.
 
     Parameters
     ----------
@@ -58,16 +58,20 @@ def read_abbreviation(one: Field, given: object) -> Abbreviated:
 
 def _range(one: Field, given: tuple[Any, ...]) -> Abbreviated:
     if len(given) not in {2, 3}:
-        raise FieldError(f"{one.where}: {shown(given)} is no range: (lowest, highest) or (lowest, highest, step) is")
+        raise FieldError(
+            f"{one.where}: {shown(given)} is not a range: use (lowest, highest) or (lowest, highest, step)"
+        )
     low, high = given[0], given[1]
     is_whole = all(isinstance(part, int) for part in given)
     step = given[2] if len(given) == 3 else one.step or (1 if is_whole else (high - low) / 100)
     if not low < high or step <= 0:
-        raise FieldError(f"{one.where}: {shown(given)} is no range: the lowest comes first, and a step is above 0")
+        raise FieldError(
+            f"{one.where}: {shown(given)} is not a range: the lowest comes first, and the step must be above 0"
+        )
     if one.type is FieldType.UNKNOWN:
         one = replace(one, type=FieldType.INT if is_whole else FieldType.FLOAT)
     elif one.type not in {FieldType.INT, FieldType.FLOAT}:
-        raise FieldError(f"{one.where}: {shown(given)} is a range, and this field is a {one.type}")
+        raise FieldError(f"{one.where}: {shown(given)} is a range, but the field has type {one.type}")
     for end in (low, high):
         one.check(end)
     default = one.default if _is_number(one.default) and low <= one.default <= high else None
@@ -78,19 +82,19 @@ def _range(one: Field, given: tuple[Any, ...]) -> Abbreviated:
 
 def _choice(one: Field, pairs: list[tuple[str, Any]]) -> Abbreviated:
     if not pairs:
-        raise FieldError(f"{one.where}: there is nothing to choose from")
+        raise FieldError(f"{one.where}: the list of options is empty")
     options = tuple(plain(option) for _, option in pairs)
     if one.type is not FieldType.UNKNOWN:
         options = tuple(one.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
     if len(set(labels)) < len(labels):
-        raise FieldError(f"{one.where}: {shown(list(labels))} names something twice")
+        raise FieldError(f"{one.where}: {shown(list(labels))} contains a label twice")
     value = one.default if one.default in options else options[0]
     return Abbreviated(replace(one, type=FieldType.CHOICE, options=options), value, labels)
 
 
 def _type_of(value: object) -> FieldType:
-    """A number's type stays open: 8 may be meant for a field that takes 7.5."""
+    """Return a number's type stays open: 8 may be meant for a field that takes 7.5."""
     if isinstance(value, bool):
         return FieldType.BOOLEAN
     if isinstance(value, str):

@@ -36,7 +36,7 @@ _COMMENT = re.compile(r"(?:^|[ \t])#(?=[ \t]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a body sets; `workflow_id` is what a payload says it is for."""
+    """The settings of a body; `workflow_id` is the one that a payload names."""
 
     settings: list[Setting]
     workflow_id: str | None = None
@@ -54,11 +54,11 @@ class Body:
         if named in {None, _EXAMPLE_ID, workflow.id, workflow.name}:
             return
         own = f"{workflow.name} ({workflow.id})" if workflow.id not in {None, workflow.name} else workflow.name
-        raise WorkflowError(f"the payload is for the workflow {named!r}, not for {own}: leave its workflow_id out")
+        raise WorkflowError(f"the payload is for the workflow {named!r}, not for {own}: remove its workflow_id")
 
 
 def read_body(text: str, *, sweep: bool = False) -> Body:
-    """What a body sets.
+    """Parse the body of a cell.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def _split_key(line: str, number: int) -> tuple[str, str]:
     end = None if line[0] in " \t" else _KEY_END.search(line)
     if end is None:
         raise LineError(
-            f"line {number}: {shown(line.strip(_BLANK))} sets nothing: write FIELD: VALUE with a space after the "
-            "colon; a line that goes on with the one above is indented"
+            f"line {number}: {shown(line.strip(_BLANK))} is not a setting: write FIELD: VALUE with a space after the "
+            "colon; indent a line that continues the one above"
         )
     key = line[: end.start()].strip(_BLANK)
     if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":
@@ -135,7 +135,7 @@ def _setting(key: str, rest: str, below: list[str], where: str) -> Setting:
 
 
 def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False) -> MultipleValues | Labelled | None:
-    """The list or the mapping that the lines below a key are; None if they are the lines of one value.
+    """Return the list or the mapping that the lines below a key are; None if they are the lines of one value.
 
     Parameters
     ----------
@@ -166,15 +166,15 @@ def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False)
         odd = next((head for head, _ in parts if head != "-" and not head.startswith("- ")), None)
         if odd is not None:
             raise LineError(
-                f"{shown(odd)} stands in a list, whose items each begin with '- ' (a longer one goes on further to the "
-                "right); a text of several lines stands below a | or >"
+                f"{shown(odd)} is not an item of the list: begin each item with '- ' (indent the lines that "
+                "continue an item further); write a text of several lines below | or >"
             )
         return MultipleValues(tuple(_text(head[1:].strip(_BLANK), below, is_text=is_text) for head, below in parts))
     return _labelled_lines(parts, is_text=is_text, is_mapping=is_mapping)
 
 
 def _is_too_deep(lines: Sequence[str]) -> bool:
-    """Whether lines are indented below each other more than `MAX_DEPTH` times."""
+    """Return whether lines are indented below each other more than `MAX_DEPTH` times."""
     indents: list[int] = []
     for line in lines:
         bare = line.lstrip(_BLANK)
@@ -189,7 +189,7 @@ def _is_too_deep(lines: Sequence[str]) -> bool:
 
 
 def _parts(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The lines that stand furthest to the left, as the first does, each with those below it."""
+    """Return the lines that stand furthest to the left, as the first does, each with those below it."""
     found: list[tuple[str, list[str]]] = []
     indent = None
     for line in lines:
@@ -224,13 +224,13 @@ def _labelled_lines(parts: list[tuple[str, list[str]]], *, is_text: bool, is_map
     if len(pairs) == 1:
         return None
     raise LineError(
-        f"{shown(parts[0][0])} and the lines below it may be labelled values or one text: labelled values stand in "
-        'quotes (day: "TEXT"), one text stands below a | or >'
+        f"{shown(parts[0][0])} and the lines below it may be labelled values or one text: write labelled values in "
+        'quotes (day: "TEXT"), or one text below | or >'
     )
 
 
 def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool) -> Written:
-    """The value of a label, which may be a list or a mapping itself."""
+    """Return the value of a label, which may be a list or a mapping itself."""
     if rest in _KEEP | _FOLD and below:
         return _text(rest, below, is_text=is_text)
     if not rest and below:
@@ -254,7 +254,7 @@ def _text(rest: str, below: list[str], *, is_text: bool) -> Item:
 
 
 def _keep_lines(below: Sequence[str]) -> str:
-    """The lines as they are, but for the indentation they share."""
+    """Return the lines as they are, but for the indentation they share."""
     filled = [line for line in below if line.strip(_BLANK)]
     shared = filled[0][: len(filled[0]) - len(filled[0].lstrip(_BLANK))]
     while not all(line.startswith(shared) for line in filled):
@@ -263,7 +263,7 @@ def _keep_lines(below: Sequence[str]) -> str:
 
 
 def _fold_lines(below: Sequence[str]) -> str:
-    """The lines joined by a space; each blank line between them is a line break."""
+    """Return the lines joined by a space; each blank line between them is a line break."""
     text, breaks = "", 0
     for part in (line.strip(_BLANK) for line in below):
         if not part:
@@ -275,14 +275,14 @@ def _fold_lines(below: Sequence[str]) -> str:
 
 
 def _unquote(text: str) -> tuple[str, bool]:
-    """The text without a quote round the whole of it. Quotes within, and backslashes, are characters."""
+    """Return the text without a quote round the whole of it. Quotes within, and backslashes, are characters."""
     if len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1:
         return text[1:-1], True
     return text, False
 
 
 def _without_comments(parts: Sequence[str]) -> tuple[str, bool]:
-    """The text as types other than STRING read it: ` # ...` behind it is a comment."""
+    """Return the text as types other than STRING read it: ` # ...` behind it is a comment."""
     text = " ".join(parts)
     close = closing_quote(text, 0) if text and text[0] in "\"'" else None
     if close is not None and (close == len(text) - 1 or _COMMENT.match(text, close + 1)):

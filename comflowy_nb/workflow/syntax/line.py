@@ -19,7 +19,7 @@ from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH
 __all__ = ["SPACE", "Word", "closing_quote", "flow_end", "flow_quote_end", "split_line", "split_silencer"]
 
 SPACE = " \t\r\n\f\v"
-_TO_THE_BODY = "a text with quotes is easiest in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
+_TO_THE_BODY = "write a text with quotes in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
 _SPACED_KEY = re.compile(r"""(["'])(?=[^"'=]*\s)([^"'=]+::[^"'=]+)\1=""")  # the id of a node may hold spaces
 _QUOTED_KEY = re.compile(r"""(["'])([^\s"'=]+)\1=""")
 _BEFORE, _AFTER = 60, 20  # characters shown round the place of an error
@@ -44,7 +44,7 @@ class Word:
 
 
 def split_line(line: str, *, sweep: bool = False) -> list[Word]:
-    """The words of a line, without its comment.
+    """Return the words of a line, without its comment.
 
     Parameters
     ----------
@@ -73,13 +73,13 @@ def split_line(line: str, *, sweep: bool = False) -> list[Word]:
 
 
 def split_silencer(line: str) -> tuple[str, bool]:
-    """The line without a final `;`, and whether it had one: it hides the value a magic gives, never the images."""
+    """Return the line without a final `;`, and whether it had one: `;` hides a magic's value, never the images."""
     bare = line.rstrip(SPACE)
     return (bare[:-1], True) if bare.endswith(";") else (line, False)
 
 
 def closing_quote(text: str, at: int) -> int | None:
-    """Where the quote that opens at `at` closes: at the same quote before white space, `||`, `,` or the end."""
+    """Return the end of the quote that opens at `at`: the same quote before white space, `||`, `,` or the end."""
     quote = text[at]
     close = text.find(quote, at + 1)
     while close >= 0:
@@ -97,7 +97,7 @@ def _skip(line: str, at: int) -> int:
 
 
 def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
-    """Where the list or mapping ends that opens at `start`, behind its bracket; None if it never does.
+    """Return the end of the list or mapping that opens at `start`, after its bracket; None if it never closes.
 
     A quote opens behind a bracket, `,` or `:` and closes before one of them. Outside quotes there is no white space
     but with `spaces`. Brackets nested more than `MAX_DEPTH` deep are text.
@@ -129,7 +129,7 @@ def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
 
 
 def flow_quote_end(text: str, at: int) -> int | None:
-    """Where the quote closes that opens at `at` within a list or mapping: before `,`, `:`, a bracket or the end."""
+    """Return the end of the quote that opens at `at` in a list or mapping: before `,`, `:`, a bracket or the end."""
     close = text.find(text[at], at + 1)
     while close >= 0:
         rest = text[close + 1 :].lstrip(SPACE)
@@ -140,7 +140,7 @@ def flow_quote_end(text: str, at: int) -> int | None:
 
 
 def _end_of_key(line: str, start: int) -> int:
-    """Where the value begins, behind the first `=`; the end of a word without one; the start of one in quotes."""
+    """Return the start of the value after the first `=`; the end of a word without one; the start of a quote."""
     spaced = _SPACED_KEY.match(line, start)
     if spaced is not None:
         return spaced.end()
@@ -153,7 +153,7 @@ def _end_of_key(line: str, start: int) -> int:
 
 
 def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None]:
-    """Where the word ends, and where in it the quote opens that holds the whole of it or of its value."""
+    """Return the end of the word, and the start of the quote around all of it or of its value."""
     at = _end_of_key(line, start)
     if sweep and at > start and line[at - 1] == "=":
         return _end_of_values(line, at)
@@ -161,17 +161,17 @@ def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None
     if quote_at is not None:
         named = _QUOTED_KEY.match(line, quote_at) if quote_at == start else None
         if named:  # a habit from JSON, and read by the rule it would swallow the words behind it
-            _refuse(line, start, "a field stands in quotes", f"on the line it is written without: {named[2]}=VALUE")
+            _refuse(line, start, "the field is in quotes", f"write it without quotes: {named[2]}=VALUE")
         close = closing_quote(line, quote_at)
         if close is None:
-            _refuse(line, quote_at, f"the quote {line[quote_at]} opens here and never closes", _TO_THE_BODY)
+            _refuse(line, quote_at, f"the quote {line[quote_at]} is never closed", _TO_THE_BODY)
         at = close + 1
         if line[at : at + 1] not in {"", *SPACE}:
             behind = "||" if line.startswith("||", at) else ","
             _refuse(
                 line,
                 at,
-                f"{behind!r} stands right behind a closing quote",
+                f"{behind!r} follows a closing quote",
                 f"several values are a sweep: %comflowy sweep; {_TO_THE_BODY}",
             )
     while at < len(line) and line[at] not in SPACE:
@@ -180,20 +180,22 @@ def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None
 
 
 def _end_of_values(line: str, start: int) -> tuple[int, int | None]:
-    """Where a sweep's values end, and where the quote opens if one holds all of them."""
+    """Return the end of a sweep's values, and the start of the quote if one contains all of them."""
     at, opens, holds = start, True, None
     while at < len(line) and line[at] not in SPACE:
         if opens and line[at] in "\"'":
             close = closing_quote(line, at)
             if close is None:
                 tip = _TO_THE_BODY.replace("run", "sweep")
-                _refuse(line, at, f"the quote {line[at]} opens here and never closes", tip)
+                _refuse(line, at, f"the quote {line[at]} is never closed", tip)
             whole = at == start and line[close + 1 : close + 2] in {"", *SPACE}
             at, holds, opens = close + 1, start if whole else None, False
             continue
         end = flow_end(line, at) if opens and line[at] in "[{" else None
         if end is None and opens and line[at] == "[" and flow_end(line, at, spaces=True) is not None:
-            _refuse(line, at, "a list on the line has no spaces but in quotes", 'such as cfg=[4,8] or text=["a b","c"]')
+            _refuse(
+                line, at, "a list on the line can't have spaces outside quotes", 'such as cfg=[4,8] or text=["a b","c"]'
+            )
         if end is not None:
             at, opens = end, False
             continue
@@ -210,13 +212,13 @@ def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:
         _refuse(
             line,
             start,
-            f"{raw!r} is neither a word nor a comment",
-            'a comment is a # between spaces; a text with spaces stands in quotes: FIELD="bottle #1"',
+            f"{raw!r} is neither a value nor a comment",
+            'write a comment as a # between spaces, and quote a text with spaces: FIELD="bottle #1"',
         )
     spaced = _SPACED_KEY.match(raw)
     key, equals, value = (spaced[2], "=", raw[spaced.end() :]) if spaced is not None else raw.partition("=")
     if equals and not key:
-        _refuse(line, start, "a word begins with '='", "FIELD=VALUE is written without spaces")
+        _refuse(line, start, "'=' has no field before it", "write FIELD=VALUE without spaces")
     if quote_at is not None:
         value = value[1:-1]
     if not equals or "/" in key or "?" in key:

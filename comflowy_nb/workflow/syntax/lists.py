@@ -95,7 +95,7 @@ Written: TypeAlias = Item | MultipleValues | Labelled
 
 
 def read_flow(text: str) -> MultipleValues | Labelled | None:
-    """The list `[a, b]` or the mapping `{label: value}` that a text is as a whole; None if it is neither.
+    """Return the list `[a, b]` or the mapping `{label: value}` that a text is as a whole; None if it is neither.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def read_flow(text: str) -> MultipleValues | Labelled | None:
 
 
 def of_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> Written:
-    """A value of JSON or Python: mappings have labels, whatever else can be gone through is a list.
+    """Return a value of JSON or Python: mappings have labels, whatever else can be gone through is a list.
 
     The floats of a `computed` one, and of what a `{name}` stood for (`exact`), are rounded to 12 digits.
 
@@ -147,7 +147,7 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
 
 
 def _entries(text: str) -> list[str] | None:
-    """What stands between the commas, and between the brackets that open and close the text; None if it is no flow."""
+    """Return the entries between the commas of a list or mapping; None if the text is neither."""
     inner = text[1:-1]
     if not inner.strip(SPACE):
         return []
@@ -177,7 +177,7 @@ def _entries(text: str) -> list[str] | None:
 
 
 def _value(entry: str) -> Written | None:
-    """The value that an entry is; None if a quote opens it and closes before its end."""
+    """Return the value that an entry is; None if a quote opens it and closes before its end."""
     if entry[:1] in {'"', "'"}:
         close = flow_quote_end(entry, 0)
         if close is not None:
@@ -198,7 +198,7 @@ def _labelled(text: str, entries: list[str]) -> Labelled | None:
         label, rest = divided
         value = _value(rest)
         if value is None:
-            raise LineError(f"{shown(rest)}: something stands behind the closing quote")
+            raise LineError(f"{shown(rest)}: unexpected text after the closing quote")
         pairs.append((label, value))
     if not pairs:
         return None
@@ -206,13 +206,13 @@ def _labelled(text: str, entries: list[str]) -> Labelled | None:
         bare = next(entry for entry in entries if _divide(entry) is None)
         raise LineError(
             f"{shown(text)}: {shown(bare)} has no label; labelled values are {{a: VALUE, b: VALUE}}, "
-            'and a value with a comma, or a text of braces, stands in quotes: "..."'
+            'and a value with a comma or a text in braces is quoted: "..."'
         )
     return Labelled(tuple(pairs))
 
 
 def _divide(entry: str) -> tuple[str, str] | None:
-    """Label and value of an entry."""
+    """Return label and value of an entry."""
     if entry[:1] in {'"', "'"}:
         close = flow_quote_end(entry, 0)
         rest = entry[close + 1 :].lstrip(SPACE) if close is not None else ""
@@ -233,7 +233,7 @@ def read_selection(text: str) -> object:
 
 
 def selections(one: Field, written: Written, value_of: Callable[[Item], object]) -> Written:
-    """Return what a sweep's setting of such a field means: one selection is an Item, several are a list of them.
+    """Return one selection as an Item, several selections as a list of them.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def as_item(written: Written, value_of: Callable[[Item], object]) -> Written:
 
 
 def _chosen(written: Written, value_of: Callable[[Item], object]) -> list[object] | None:
-    """The items of one selection; None for a lone value."""
+    """Return the items of one selection; None for a lone value."""
     if isinstance(written, Item):
         value = written.value
         if isinstance(value, str) and not (written.quoted or written.typed or written.exact):
@@ -279,6 +279,6 @@ def _chosen(written: Written, value_of: Callable[[Item], object]) -> list[object
 
 
 def _wrapped(written: Labelled) -> Written | None:
-    """What stands in `{"__value__": ...}`, ComfyUI's own form of a list; None if it is another mapping."""
+    """Return the list in `{"__value__": ...}`, ComfyUI's form of a list; None for another mapping."""
     labels = [label for label, _ in written.pairs]
     return written.pairs[0][1] if labels == [WRAPPED] else None

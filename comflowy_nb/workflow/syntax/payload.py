@@ -33,12 +33,12 @@ _ASSIGNMENT = re.compile(r"(?:const|let|var)\s+[\w$]+\s*(?::[^={\n]*)?=")
 
 
 def is_payload(first_line: str) -> bool:
-    """Whether a body whose first line this is (no blank one and no comment) is a payload."""
+    """Return whether a body whose first line this is (no blank one and no comment) is a payload."""
     return _PAYLOAD.match(first_line.lstrip("\ufeff \t")) is not None
 
 
 def read_payload(text: str) -> tuple[list[Setting], str | None]:
-    """The settings and the workflow id of a payload.
+    """Return the settings and the workflow id of a payload.
 
     Raises
     ------
@@ -53,14 +53,14 @@ def read_payload(text: str) -> tuple[list[Setting], str | None]:
     if len(parts) < len(pairs):
         other = next((pair for pair in pairs if pair.key not in parts), None)
         if other is None:
-            raise LineError(f"line {pairs[-1].line}: a part of the payload stands there twice")
-        raise LineError(f"line {other.line}: {other.key!r} is no part of a payload; {', '.join(_PARTS)} are")
+            raise LineError(f"line {pairs[-1].line}: a part of the payload is written twice")
+        raise LineError(f"line {other.line}: {other.key!r} is not a part of a payload; use {', '.join(_PARTS)}")
     workflow_id = parts["workflow_id"].value if "workflow_id" in parts else None
     if "workflow_id" in parts and not isinstance(workflow_id, str):
-        raise LineError(f"line {parts['workflow_id'].line}: workflow_id is a text")
+        raise LineError(f"line {parts['workflow_id'].line}: workflow_id must be a text")
     params = parts["params"].value if "params" in parts else Pairs()
     if not isinstance(params, Pairs):
-        raise LineError(f"line {parts['params'].line}: params is an object, {{...}}")
+        raise LineError(f"line {parts['params'].line}: params must be an object, {{...}}")
     return [_setting(reader, pair) for pair in params], workflow_id
 
 
@@ -78,7 +78,7 @@ def _top(reader: Literals) -> Pairs:
     while reader.peek() in {";", ","}:
         reader.at += 1
     if reader.peek():
-        reader.fail("something stands behind the payload's end")
+        reader.fail("unexpected text after the payload")
     return pairs
 
 
@@ -129,7 +129,7 @@ class Literals:
         return self.text.count("\n", 0, self.at) + 1
 
     def skip(self) -> None:
-        """Go over white space and comments; a `#` at the start of a token begins one too."""
+        """Skip white space and comments; a `#` at the start of a token begins one too."""
         while self.at < len(self.text):
             if self.text[self.at].isspace() or self.text[self.at] == "\ufeff":
                 self.at += 1
@@ -139,18 +139,18 @@ class Literals:
             elif self.text.startswith("/*", self.at):
                 end = self.text.find("*/", self.at + 2)
                 if end < 0:
-                    self.fail("a comment /* never ends")
+                    self.fail("a comment /* is never closed")
                 self.at = end + 2
             else:
                 return
 
     def peek(self) -> str:
-        """The next character that counts; empty at the end."""
+        """Return the next character that counts; empty at the end."""
         self.skip()
         return self.text[self.at : self.at + 1]
 
     def value(self) -> Any:
-        """The next value; an object comes as its `Pairs`."""
+        """Return the next value; an object comes as its `Pairs`."""
         first = self.peek()
         if first == "{":
             name = _NAME.match(self.text, self.at)
@@ -166,22 +166,22 @@ class Literals:
         return self._bare()
 
     def json(self) -> Any:
-        """The next value in Python's own lists and dicts."""
+        """Return the next value in Python's own lists and dicts."""
         return self.as_json(self.value())
 
     def as_json(self, value: Any) -> Any:
-        """A value in Python's own lists and dicts."""
+        """Return a value in Python's own lists and dicts."""
         if isinstance(value, Pairs):
             found: dict[str, Any] = {}
             for pair in value:
                 if pair.key in found:
-                    raise LineError(f"line {pair.line}: the key {pair.key!r} stands twice in one object")
+                    raise LineError(f"line {pair.line}: the key {pair.key!r} is written twice in one object")
                 found[pair.key] = self.as_json(pair.value)
             return found
         return [self.as_json(item) for item in value] if isinstance(value, list) else value
 
     def pairs(self, closing: str) -> Pairs:
-        """The pairs of an object, up to and with its closing brace, or to the end of the text if `closing` is empty."""
+        """Return the pairs of an object through its closing brace, or to the end of the text if `closing` is empty."""
         found = Pairs()
 
         def pair() -> None:
@@ -197,7 +197,7 @@ class Literals:
         return found
 
     def string(self) -> str:
-        """The next string, without its quotes."""
+        """Return the next string, without its quotes."""
         quote, first_line = self.text[self.at], self.line
         self.at += 1
         parts: list[str] = []
@@ -205,8 +205,8 @@ class Literals:
             char = self.text[self.at : self.at + 1]
             if not char or (char == "\n" and quote != "`"):
                 raise LineError(
-                    f"line {first_line}: the string {shown(quote + ''.join(parts), 40)} never closes; a text of "
-                    "several lines stands between backticks"
+                    f"line {first_line}: the string {shown(quote + ''.join(parts), 40)} is never closed; write a text "
+                    "of several lines between backticks"
                 )
             self.at += 1
             if char == quote:
@@ -214,7 +214,7 @@ class Literals:
             if char == "\\":
                 char = self._escaped()
             elif char == "$" and quote == "`" and self.text[self.at : self.at + 1] == "{":
-                self.fail("${...} is JavaScript's; a Python variable is written {name}")
+                self.fail("${...} is not supported; write {name} for a Python variable")
             parts.append(char)
 
     def fail(self, what: str) -> NoReturn:
@@ -247,7 +247,7 @@ class Literals:
             if char and char in separators:
                 self.at += 1
             elif not char and closing:
-                self.fail(f"{closing!r} is missing, for what opens in line {opened}")
+                self.fail(f"{closing!r} is missing for the bracket opened in line {opened}")
             elif char != closing:
                 self.fail(f"a comma is missing before {shown(self._ahead())}")
 
@@ -267,7 +267,7 @@ class Literals:
         token = found[0]
         number = self._number(token)
         if number is None and token not in self._words:
-            self.fail(f"{shown(self._ahead())} is no value; a text stands in quotes")
+            self.fail(f"{shown(self._ahead())} is not a value; quote a text")
         self.at = found.end()
         return number if number is not None else self._words[token]
 
@@ -288,7 +288,7 @@ class Literals:
                 return chr(code)
         char = self.text[self.at : self.at + 1]
         if char not in _ESCAPES:
-            self.fail(f"\\{char} is no escape; in a payload a backslash is written \\\\")
+            self.fail(f"\\{char} is not an escape; in a payload write a backslash as \\\\")
         self.at += 1
         return _ESCAPES[char]
 
