@@ -42,7 +42,7 @@ _NOT_IN_A_WORD = re.compile(r"[\s/?=#\"'{}\[\]:,|]|^-")
 
 
 class Catalogue:
-    """Both files together: the project's is read first, and `default` is always there."""
+    """Both files together: the project's takes precedence, and `default` always exists."""
 
     def __init__(self, project: CatalogueFile | None, home: CatalogueFile) -> None:
         self._project = project
@@ -183,7 +183,7 @@ class Catalogue:
         known = file.entries.get(name)
         path = file.folder / relative
         is_own = known is not None and known.graph_file == path
-        if path.exists() and not is_own:  # somebody else's file of that name is left alone
+        if path.exists() and not is_own:  # never overwrite a file of another origin
             relative = f"workflows/{slug}-{sha256(text.encode()).hexdigest()[:8]}.json"
         try:
             write_text(file.folder / relative, text + "\n")

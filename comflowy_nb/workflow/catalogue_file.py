@@ -1,4 +1,4 @@
-"""One `comflowy.yaml`: read as a whole, checked, changed in place, written at once or not at all."""
+"""One `comflowy.yaml`: read, checked, changed in place and written atomically."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under"]
 
 FILE_NAME = "comflowy.yaml"
-_LOCK_S = 10.0  # a change takes milliseconds; longer means that something holds the lock for good
+_LOCK_S = 10.0  # a change takes milliseconds; longer means that a process does not release the lock
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the catalogue knows of one workflow.
+    """One workflow of the catalogue.
 
     `ids` maps the identity of a service to the workflow's id there. `fields` are those the editor's console printed.
     `folder` is the folder that the graph's file must be in; None allows any.
@@ -81,8 +81,8 @@ class CatalogueFile:
     ----------
     folder
         Where the file is; graphs are relative to it.
-    place
-        What a person calls the folder, for errors: a path is nobody's business in a notebook's output.
+    label
+        Name of the folder for errors: notebooks must not show paths.
     confined
         Refuse graphs outside the folder: the file came with a project, and the user did not write it.
 
@@ -92,15 +92,15 @@ class CatalogueFile:
         If the file is damaged; the text names the line. Such a file is never written to.
     """
 
-    def __init__(self, folder: Path, place: str, *, confined: bool = False) -> None:
+    def __init__(self, folder: Path, label: str, *, confined: bool = False) -> None:
         self.folder = folder
         self._confined = confined
         self.path = folder / FILE_NAME
-        self._called = f"{FILE_NAME} of the {place}"
+        self._called = f"{FILE_NAME} of the {label}"
         self.entries = self._entries(self._load(bounded_yaml(), self._text()))
 
     def change(self, name: str, change: Callable[[CommentedMap], None], *, lock: Path) -> None:
-        """Change one entry, made if it isn't there; everything else in the file stays as it is, comments too.
+        """Change or create one entry; keep everything else in the file, including comments.
 
         Raises
         ------
@@ -161,20 +161,20 @@ class CatalogueFile:
         return {str(name): self._entry(str(name), value) for name, value in workflows.items()}
 
     def _entry(self, name: str, value: Any) -> Entry:
-        given = self._mapping(value, name)
-        graph = given.get("graph")
+        parts = self._mapping(value, name)
+        graph = parts.get("graph")
         if graph is not None and not isinstance(graph, str):
             self._refuse(f"{name}.graph", "the name of a file")
         fields = {}
-        for field_id, described in self._mapping(given.get("fields"), f"{name}.fields").items():
+        for field_id, described in self._mapping(parts.get("fields"), f"{name}.fields").items():
             try:
                 fields[str(field_id)] = _read_described(str(field_id), described)
             except FieldError as error:
                 raise WorkflowError(f"{self._called}, {name}.fields: {error}") from None
         return Entry(
             name,
-            self._texts(given.get("ids"), f"{name}.ids"),
-            self._texts(given.get("aliases"), f"{name}.aliases"),
+            self._texts(parts.get("ids"), f"{name}.ids"),
+            self._texts(parts.get("aliases"), f"{name}.aliases"),
             fields,
             self.folder / graph if graph else None,
             self.folder if self._confined else None,
@@ -219,7 +219,7 @@ def _read_described(field_id: str, described: Any) -> Field:
 
 
 def under(node: CommentedMap, key: str) -> CommentedMap:
-    """Return the mapping under a key, made if there is none."""
+    """Return the mapping under a key; create it if necessary."""
     found = node.get(key)
     if not isinstance(found, CommentedMap):
         found = CommentedMap()

@@ -40,50 +40,50 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
     if not isinstance(spec, (list, tuple)) or not spec or not isinstance(spec[0], (str, list, tuple)):
         raise FieldError(f'{field_id}: {shown(spec)} is not a description like ["FLOAT", {{"default": 8.0}}]')
     kind = spec[0]
-    given: dict[str, Any] = dict(spec[1]) if len(spec) > 1 and isinstance(spec[1], dict) else {}
-    type_, options = _type_and_options(kind, given)
-    if given.get("image_upload") is True:
-        given.pop("image_upload")
+    info: dict[str, Any] = dict(spec[1]) if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    type_, options = _type_and_options(kind, info)
+    if info.get("image_upload") is True:
+        info.pop("image_upload")
         type_ = FieldType.IMAGEUPLOAD
 
     def text(name: str) -> str | None:
-        return given.pop(name) if isinstance(given.get(name), str) else None
+        return info.pop(name) if isinstance(info.get(name), str) else None
 
     return Field(
         field_id,
         type_,
         options,
-        **_usable(given),
-        round=given.pop("round") if isinstance(given.get("round"), (bool, int, float)) else None,
-        multiline=given.pop("multiline", False) is True,
+        **_usable(info),
+        round=info.pop("round") if isinstance(info.get("round"), (bool, int, float)) else None,
+        multiline=info.pop("multiline", False) is True,
         node_title=" ".join(node_title.split()) if node_title is not None else None,
         class_type=class_type,
         tooltip=text("tooltip"),
         label_on=text("label_on"),
         label_off=text("label_off"),
-        extra=given,
+        extra=info,
     )
 
 
-def _type_and_options(kind: str | Sequence[Any], given: dict[str, Any]) -> tuple[FieldType, tuple[Any, ...]]:
-    """Return the type that a description names, and the choices, which are taken out of `given`."""
+def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[FieldType, tuple[Any, ...]]:
+    """Return the type that a description names, and the choices, which are taken out of `info`."""
     listed: Any = kind
     if isinstance(kind, str):
         word = kind.upper()
         if word != "COMBO":
             known = word in FieldType.__members__ and word != "CHOICE"
             return FieldType(word) if known else FieldType.UNKNOWN, ()
-        listed = given.get("options")
+        listed = info.get("options")
         if listed is not None and not isinstance(listed, (list, tuple)):
             return FieldType.UNKNOWN, ()
-        given.pop("options", None)
+        info.pop("options", None)
     options = tuple(map(_option_of, listed or ()))
     return FieldType.CHOICE, tuple(one for one in options if not isinstance(one, float) or math.isfinite(one))
 
 
-def _usable(given: dict[str, Any]) -> dict[str, Any]:
-    """Remove default, range and step from `given` and return them; unusable values are None and stay in `given`."""
-    found = {name: given.get(name) for name in ("default", "min", "max", "step")}
+def _usable(info: dict[str, Any]) -> dict[str, Any]:
+    """Remove default, range and step from `info` and return them; unusable values are None and stay in `info`."""
+    found = {name: info.get(name) for name in ("default", "min", "max", "step")}
     if isinstance(found["default"], float) and not math.isfinite(found["default"]):
         found["default"] = None
     for name in ("min", "max", "step"):
@@ -93,8 +93,8 @@ def _usable(given: dict[str, Any]) -> dict[str, Any]:
     if found["step"] is not None and found["step"] <= 0:
         found["step"] = None
     for name, value in found.items():
-        if value is not None or given.get(name) is None:
-            given.pop(name, None)
+        if value is not None or info.get(name) is None:
+            info.pop(name, None)
     return found
 
 
@@ -117,10 +117,10 @@ def write_field(one: Field) -> list[Any]:
         "label_on": one.label_on,
         "label_off": one.label_off,
     }
-    given = {name: value for name, value in known.items() if value is not None} | dict(one.extra)
+    info = {name: value for name, value in known.items() if value is not None} | dict(one.extra)
     kind: Any = one.type.value
     if one.type is FieldType.CHOICE or (one.type is FieldType.IMAGEUPLOAD and one.options):
         kind = "COMBO" if one.takes_any_option else list(one.options)
     if one.type is FieldType.IMAGEUPLOAD and one.options:
-        given["image_upload"] = True
-    return [kind, given]
+        info["image_upload"] = True
+    return [kind, info]

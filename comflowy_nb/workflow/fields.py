@@ -106,8 +106,8 @@ class Field:
     @property
     def is_multiple(self) -> bool:
         """Return a choice of several options at once: its value is a list."""
-        given = (self.extra.get("multiselect"), self.extra.get("multi_select"))
-        return self.type is FieldType.CHOICE and any(one is not None and one is not False for one in given)
+        flags = (self.extra.get("multiselect"), self.extra.get("multi_select"))
+        return self.type is FieldType.CHOICE and any(one is not None and one is not False for one in flags)
 
     def read(self, text: str) -> Any:
         """Return the value of a text by this field's type; the text of the default returns the default unchanged.

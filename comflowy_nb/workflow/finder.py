@@ -1,4 +1,4 @@
-"""From the word a person typed for a workflow to the workflow itself, on one service."""
+"""Find a workflow on one service by a name, id, file, image or address."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Finder:
     described
         Asks the service for the fields of an id; None where it publishes none.
     graph_fields
-        Asks the service for the fields of a graph; without it they are told from the graph's own values.
+        Asks the service for the fields of a graph; without it they are derived from the graph's values.
     last_graph
         Asks the service for the graph it ran last; None where it does not tell.
     maker_of
@@ -268,9 +268,9 @@ class Finder:
 
 def _id_in_url(url: str) -> str:
     try:
-        given = parse_qs(urlsplit(url).query).get("id", [])
+        ids = parse_qs(urlsplit(url).query).get("id", [])
     except ValueError:
-        given = []
-    if len(given) != 1 or not given[0]:
+        ids = []
+    if len(ids) != 1 or not ids[0]:
         raise WorkflowError("the editor's address ends in ?id=<the workflow's id>; this one doesn't")
-    return given[0]
+    return ids[0]

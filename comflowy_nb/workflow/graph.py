@@ -52,7 +52,7 @@ class Graph:
         return " ".join(words) or str(self.nodes[node]["class_type"])
 
     def fields(self) -> dict[str, Field]:
-        """Return the fields that hold values, not links, with types told from the values.
+        """Return the fields that hold values, not links, with types derived from the values.
 
         A graph does not say what is allowed, so there are no options and no ranges, and a number without a fraction is
         an INT only where its name leaves no doubt.
@@ -216,7 +216,7 @@ def made_of_image(path: str | Path) -> Made | None:
     try:
         if text is None and beside.is_file():
             text = read_text(beside, MAX_JSON_BYTES)
-    except (OSError, ValueError):  # somebody else's file
+    except (OSError, ValueError):  # a file of another program
         return None
     return None if text is None else made_from(text)
 
@@ -254,7 +254,7 @@ def _notes_of(path: Path) -> dict[str, str]:
                     notes.setdefault(name.lower(), text)
     except FileNotFoundError:
         raise ImageError(f"there is no image {path.name} here") from None
-    except Exception as error:  # Pillow raises many kinds for what is no image
+    except Exception as error:  # Pillow raises many types for invalid files
         raise ImageError(f"{path.name} is not an image that can be read") from error
     return notes
 

@@ -38,8 +38,8 @@ _PIXEL_LIMIT_LOCK = threading.Lock()  # Pillow's limit is global to the process
 class InputImage:
     """An image on its way into a run.
 
-    `content_sha256` stands for it in the request key; `load` gives the bytes of the file to upload, the same at
-    every call, whatever has become of the file since. `source` is what a person calls it, a file by its path.
+    `content_sha256` identifies it in the request key. `load` returns the bytes to upload, the same at every call even
+    if the file has changed. `source` is the user's name for it, the path of a file.
     """
 
     name: str
@@ -49,12 +49,12 @@ class InputImage:
 
 
 def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> InputImage:
-    """Return an image file, read now.
+    """Read an image file.
 
     Raises
     ------
     ImageError
-        If there is no such file, it can't be read, is too large or is no image.
+        If the file does not exist, can't be read, is too large or is not an image.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -75,7 +75,7 @@ def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage
     Raises
     ------
     ImageError
-        If it is too large or no image.
+        If it is too large or not an image.
     """
     if len(content) > settings.image_max_bytes:
         raise ImageError(f"{name} has {len(content)} bytes, more than image_max_bytes allows")
@@ -91,7 +91,7 @@ def is_image(value: object) -> bool:
 
 
 def input_of(value: object) -> InputImage:
-    """Return the input that a Python object makes.
+    """Return a Python object as an input image.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def input_of(value: object) -> InputImage:
     Raises
     ------
     ImageError
-        If it is none of that, or can't be read.
+        If it is none of these, or can't be read.
     """
     if isinstance(value, InputImage):
         return value
@@ -117,7 +117,7 @@ def input_of(value: object) -> InputImage:
 
 
 def input_of_run(image: Any) -> InputImage:
-    """Return the input that a run's image makes; it is called as its reference is.
+    """Return the image of a run as an input; `source` is its reference.
 
     Raises
     ------
@@ -131,17 +131,17 @@ def input_of_run(image: Any) -> InputImage:
 def _recognise(content: bytes, name: str) -> None:
     try:
         open_image_file(content).close()
-    except Exception as error:  # Pillow raises many kinds for what is no image
+    except Exception as error:  # Pillow raises many types for invalid files
         raise ImageError(f"{name} is not an image that can be read") from error
 
 
 def _is_image(value: object) -> bool:
-    # without importing Pillow: whoever made an image has it
+    # duck-typed: Pillow is not imported unless the caller has done so
     return callable(getattr(value, "tobytes", None)) and isinstance(getattr(value, "mode", None), str)
 
 
 def _is_run_image(value: object) -> bool:
-    # a class of a layer above; `path` raises where the image is missing, so the type is asked
+    # RunImage is in a higher layer; its `path` raises if the image is missing, so inspect the type
     return callable(getattr(value, "pil", None)) and hasattr(type(value), "path")
 
 
@@ -153,7 +153,7 @@ def _is_pixels(value: object) -> bool:
 
 
 def _image_of(pixels: Any) -> Image.Image:
-    import numpy as np  # noqa: PLC0415 - heavy; here somebody has an array already
+    import numpy as np  # noqa: PLC0415 - heavy; the caller has imported it
     from PIL import Image  # noqa: PLC0415
 
     array = np.asarray(pixels)
@@ -179,7 +179,7 @@ def _encode(image: Image.Image) -> InputImage:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     content = buffer.getvalue()
-    source = getattr(image, "filename", "")  # Pillow knows the file of an image that was opened from one
+    source = getattr(image, "filename", "")  # Pillow stores the file name of an opened image
     file = source if isinstance(source, str) else os.fsdecode(source)
     return InputImage(
         f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content, Path(file).as_posix() if file else ""

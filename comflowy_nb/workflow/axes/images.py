@@ -1,6 +1,6 @@
-"""The images of a sweep: many named by one pattern, what the headers call them, and those saved beside its file.
+"""Images of a sweep: files that match a pattern, their headers, and images saved beside a sweep file.
 
-A saved sweep can be run where its images came from nowhere else.
+Saved images make a sweep file self-contained.
 """
 
 from __future__ import annotations

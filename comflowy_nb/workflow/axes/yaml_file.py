@@ -262,7 +262,7 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
     workflow
         The word for the workflow.
     options
-        Of those that a file can have; None for one that was not given.
+        Of those that a file can have; None for one that is not set.
 
     Raises
     ------
@@ -270,13 +270,13 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
         If it can't be written.
     """
     file = Path(path).expanduser()
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    unknown = [name for name in given if name not in OPTIONS]
+    explicit = {name: value for name, value in (options or {}).items() if value is not None}
+    unknown = [name for name in explicit if name not in OPTIONS]
     if unknown:
         raise WorkflowError(f"a sweep file has no option {unknown[0]}")
     try:
         lines = [f"workflow: {_text(workflow)}"]
-        lines += [f"{name}: {_option(value)}" for name, value in given.items()]
+        lines += [f"{name}: {_option(value)}" for name, value in explicit.items()]
         fields = [f"  {line}" for line in _Writer(file, axes).lines()]
         lines += ["fields:", *fields] if fields else []
         write_text(file, "\n".join(lines) + "\n")
