@@ -67,7 +67,7 @@ class Graph:
         return found
 
     def apply(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the graph with params put into their nodes' inputs; this one stays as it is.
+        """Return a copy of the graph with params set in the inputs of their nodes.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class Graph:
 
 
 def read_graph(source: str | Path) -> Graph:
-    """Return a graph from the text of a file in API format, or from the file.
+    """Read a graph in API format from a file or from its text.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ def read_graph(source: str | Path) -> Graph:
     Raises
     ------
     WorkflowError
-        If there is no such file, or it contains no graph in API format: the text says what it holds instead, and for
-        the editor's own format how to export the other.
+        If the file does not exist or contains no graph in API format. The text says what it contains instead, and
+        how to export the API format.
     """
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
         return parse_graph(source, "this text")
@@ -140,7 +140,7 @@ def read_graph(source: str | Path) -> Graph:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a saved copy of an image says about the run that made it."""
+    """Metadata of a saved image about the run that produced it."""
 
     workflow: str
     workflow_id: str | None

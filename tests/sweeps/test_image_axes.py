@@ -259,7 +259,7 @@ def test_a_image_that_was_never_kept_is_asked_for(client, api, folder):
         path.unlink()
     before = open_library().sweep(open_library().find("s1").sweep).axes
     workflow = client.workflow("img2img")
-    with pytest.raises(ImageError, match="give the image again"), api.connect() as second:
+    with pytest.raises(ImageError, match="set the image again"), api.connect() as second:
         second.sweep(workflow, second.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
     assert api.count(RUN) == 2
 

@@ -51,7 +51,7 @@ def open_images(pattern: str) -> list[InputImage]:
     Raises
     ------
     ImageError
-        If there is none, or one that is no image, or more than an axis can have.
+        If no file matches, a file is not an image, or there are more files than an axis can have.
     """
     files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - it may begin anywhere
     files = sorted((file for file in files if file.is_file()), key=_in_order)
@@ -103,7 +103,7 @@ def save_image(file: Path, image: InputImage) -> dict[str, str]:
     Raises
     ------
     ImageError
-        If its content is gone.
+        If its content is not available.
     OSError
         If it can't be written.
     """
@@ -122,14 +122,14 @@ def save_image(file: Path, image: InputImage) -> dict[str, str]:
 
 
 def read_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
-    """Return the image that a sweep's file speaks of.
+    """Return an image saved with a sweep file.
 
-    Its identity is the one it had: an image of Python goes by its pixels, not by the file that they were packed into.
+    It keeps its stored identity: a Python image is identified by its pixels, not by its encoded file.
 
     Raises
     ------
     ImageError
-        If the file is gone, or is another one now.
+        If the file is missing or has changed.
     """
     if set(parts) != {"file", "name", "identity", "sha256"}:
         raise ImageError("!image needs file, name, identity and sha256")

@@ -35,7 +35,7 @@ def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | No
     Raises
     ------
     LineError
-        If it can be read in two ways, or in none; the text shows how each is written.
+        If it is ambiguous or invalid; the text shows how to write each meaning.
     ValueError
         If it is a list of more values than an axis can have.
     """

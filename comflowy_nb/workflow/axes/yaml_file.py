@@ -50,7 +50,7 @@ _RETRY = ("failed", "unknown", "all", "none")
 
 @dataclass(frozen=True, slots=True)
 class SweepFile:
-    """What a file says: the workflow's word, the settings for `read_axes`, and the options that it gives."""
+    """The content of a sweep file: the workflow's name, the settings for `read_axes`, and the options."""
 
     workflow: str
     settings: list[Setting]
@@ -58,12 +58,12 @@ class SweepFile:
 
 
 def read_sweep_file(path: str | Path) -> SweepFile:
-    """Return the sweep that a file holds.
+    """Read a sweep file.
 
     Raises
     ------
     WorkflowError
-        If there is no such file, it is no YAML or no sweep; the text names the file and the line.
+        If the file does not exist or is not a valid sweep file; the text names the file and the line.
     """
     file = Path(path).expanduser()
     try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "read_block", "read_body"]
 
-_EXAMPLE_ID = "test_workflow_id"  # of the API page's example: it agrees with any workflow
+_EXAMPLE_ID = "test_workflow_id"  # of the API documentation's example; matches any workflow
 _CLOSERS = re.compile(r"[\]},; \t]+")
 _BLANK = " \t\r"
 _KEEP, _FOLD = frozenset({"|", "|-"}), frozenset({">", ">-"})
@@ -43,12 +43,12 @@ class Body:
     is_payload: bool = False
 
     def check_workflow(self, workflow: Workflow) -> None:
-        """Make sure that a payload is for this workflow.
+        """Check that a payload is for this workflow.
 
         Raises
         ------
         WorkflowError
-            If it names another one.
+            If it names another workflow.
         """
         named = self.workflow_id
         if named in {None, _EXAMPLE_ID, workflow.id, workflow.name}:
@@ -63,17 +63,17 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
     Parameters
     ----------
     text
-        All below the line of `%%comflowy`. If its first line begins with `{`, `const`, `let`, `var` or a quoted key
-        it is a payload: JSON values with JavaScript's punctuation, whole or its inner lines or its params alone. Else
-        each line is FIELD: TEXT; the key ends at the first `:` before white space or the line's end; indented lines
-        go on with the text.
+        The text below the line of `%%comflowy`. If its first line begins with `{`, `const`, `let`, `var` or a quoted
+        key, it is a payload: JSON values with JavaScript's punctuation, complete, only its inner lines, or only its
+        params. Otherwise each line is FIELD: TEXT; the key ends at the first `:` before white space or the line's end;
+        indented lines continue the text.
     sweep
-        Whether a line of closing brackets alone goes on too: lists and mappings may end so.
+        Allow a line of closing brackets to continue a list or mapping.
 
     Raises
     ------
     LineError
-        If it can't be read; the text names the number of the line.
+        If the body is invalid; the text names the line.
     """
     lines = [line.rstrip("\r") for line in without_bom(text).split("\n")]
     first = next((line for line in lines if line.strip(_BLANK) and not line.lstrip(_BLANK).startswith("#")), "")
@@ -82,7 +82,7 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
         return Body(settings, workflow_id, is_payload=True)
     indent = first[: len(first) - len(first.lstrip(_BLANK))]
     if indent and all(line.startswith(indent) for line in lines if line.strip(_BLANK)):
-        lines = [line[len(indent) :] for line in lines]  # pasted as a whole from an indented place
+        lines = [line[len(indent) :] for line in lines]  # the whole body is indented
     return Body(_read_lines(lines, sweep=sweep))
 
 
@@ -135,17 +135,17 @@ def _setting(key: str, rest: str, below: list[str], where: str) -> Setting:
 
 
 def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False) -> MultipleValues | Labelled | None:
-    """Return the list or the mapping that the lines below a key are; None if they are the lines of one value.
+    """Parse the lines below a key as a list or a mapping; return None if they are one value.
 
     Parameters
     ----------
     lines
-        As they stand in the body.
+        As written in the body.
     is_text
         Whether ` # ...` is a part of the values and no comment, and the field takes a text: such lines are a mapping
         only if each value is in quotes or stands after `|` or `>`, or they are `in:` and `replace:`.
     is_mapping
-        Whether a mapping is meant for sure.
+        The lines must be a mapping.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def _is_too_deep(lines: Sequence[str]) -> bool:
 
 
 def _parts(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the lines that stand furthest to the left, as the first does, each with those below it."""
+    """Return the lines indented as the first one, each with the more indented lines below it."""
     found: list[tuple[str, list[str]]] = []
     indent = None
     for line in lines:
@@ -275,14 +275,14 @@ def _fold_lines(below: Sequence[str]) -> str:
 
 
 def _unquote(text: str) -> tuple[str, bool]:
-    """Return the text without a quote round the whole of it. Quotes within, and backslashes, are characters."""
+    """Return the text without quotes around it, and whether it had any; inner quotes and backslashes are kept."""
     if len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1:
         return text[1:-1], True
     return text, False
 
 
 def _without_comments(parts: Sequence[str]) -> tuple[str, bool]:
-    """Return the text as types other than STRING read it: ` # ...` behind it is a comment."""
+    """Return the text without ` # ...` comments, as types other than STRING read it, and whether it was quoted."""
     text = " ".join(parts)
     close = closing_quote(text, 0) if text and text[0] in "\"'" else None
     if close is not None and (close == len(text) - 1 or _COMMENT.match(text, close + 1)):

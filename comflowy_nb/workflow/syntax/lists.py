@@ -40,14 +40,26 @@ _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One field as a person set it.
+    """One field as the user set it.
 
-    `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
-    quotes, `where` names the place for an error (`line 3`), `key_where` that of the key if it is another. Only in a
-    body of lines: `plain` is the text, and whether it was quoted, as types other than STRING read it, without comments;
-    `is_list` says that it was written as a list of lines that begin with `- `; `block` are the lines as they stand
-    below the key, where nothing stands beside it.
-    `computed` says that the value comes from Python code: its floats are rounded, which typed ones are not.
+    Attributes
+    ----------
+    value
+        The text as typed, or, if `typed`, a JSON or Python value.
+    quoted
+        The text was in quotes.
+    where, key_where
+        Position of the value and of the key for errors (`line 3`); an empty `key_where` means the same position.
+    typed
+        The value is a JSON or Python value.
+    plain
+        In a body of lines: the text without comments, as types other than STRING read it, and whether it was quoted.
+    is_list
+        In a body of lines: the value is a list of lines that begin with `- `.
+    block
+        In a body of lines: the lines below the key, if there is no text beside it.
+    computed
+        The value comes from Python code: floats are rounded, unlike typed ones.
     """
 
     key: str
@@ -64,9 +76,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One value: a text as typed, without its quotes, or (`typed`) a value of JSON or Python.
+    """One value: a text as typed, without quotes, or (`typed`) a JSON or Python value.
 
-    `exact` is what a `{name}` stood for: it is never divided, expanded or parsed. `where` names its line in a file.
+    An `exact` value is the object of a `{name}`: it is never split, expanded or parsed. `where` is its line in a file.
     """
 
     value: object
@@ -78,7 +90,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class MultipleValues:
-    """A list. `text` is what was typed if it stood in brackets, where it may have been meant as a text."""
+    """A list. `text` is the text as typed if it was in brackets, because it may be meant as a text."""
 
     items: tuple[Written, ...]
     text: str | None = None
@@ -86,7 +98,7 @@ class MultipleValues:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Pairs of label and value, as often as they were written."""
+    """Pairs of label and value, with duplicates."""
 
     pairs: tuple[tuple[str, Written], ...]
 
@@ -95,7 +107,7 @@ Written: TypeAlias = Item | MultipleValues | Labelled
 
 
 def read_flow(text: str) -> MultipleValues | Labelled | None:
-    """Return the list `[a, b]` or the mapping `{label: value}` that a text is as a whole; None if it is neither.
+    """Parse a text that is a list `[a, b]` or a mapping `{label: value}` as a whole; return None for any other text.
 
     Raises
     ------
@@ -114,9 +126,9 @@ def read_flow(text: str) -> MultipleValues | Labelled | None:
 
 
 def of_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> Written:
-    """Return a value of JSON or Python: mappings have labels, whatever else can be gone through is a list.
+    """Convert a JSON or Python value: mappings have labels, other iterables are lists.
 
-    The floats of a `computed` one, and of what a `{name}` stood for (`exact`), are rounded to 12 digits.
+    Floats of a `computed` value, and of the object of a `{name}` (`exact`), are rounded to 12 digits.
 
     Raises
     ------
@@ -140,7 +152,7 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
     count = len(value) if isinstance(value, Sized) else 0
     if count > LARGEST_AXIS:
         raise ValueError(f"a {kind} of {count:,} values; an axis has at most {LARGEST_AXIS:,}")
-    items = list(islice(value, LARGEST_AXIS + 1))  # some go on for ever
+    items = list(islice(value, LARGEST_AXIS + 1))  # may be infinite
     if len(items) > LARGEST_AXIS:
         raise ValueError(f"a {kind} of more than {LARGEST_AXIS:,} values, the most that an axis has")
     return MultipleValues(tuple(map(item, items)))

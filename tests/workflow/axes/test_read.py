@@ -697,7 +697,7 @@ def test_a_quote_that_never_closes_is_shown_on_a_sweep_s_line_too(text):
 
 
 def test_a_list_with_spaces_on_the_line_is_shown():
-    with pytest.raises(LineError, match="no spaces"):
+    with pytest.raises(LineError, match="have spaces outside quotes"):
         split_line("default cfg=[4, 8]", sweep=True)
     assert [word.raw for word in split_line("default 6::text=[a thing", sweep=True)] == [
         "default",

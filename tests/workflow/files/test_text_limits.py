@@ -98,7 +98,7 @@ def test_a_project_that_redefines_a_known_name_says_so_once(client, tmp_path, mo
     home.mkdir(exist_ok=True)
     (home / "comflowy.yaml").write_text("workflows:\n  known: {ids: {test: wf-1}}\n  mine: {ids: {test: wf-2}}\n")
     (folder / "comflowy.yaml").write_text(f"workflows:\n  {name}: {{ids: {{test: wf-other}}}}\n")
-    with pytest.warns(UserWarning, match=f"says what {name} means here") as told:
+    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as told:
         assert client.workflow(name).id == "wf-other"
     assert [str(one.filename) for one in told] == ["comflowy.yaml"]
     with warnings.catch_warnings(record=True) as again:
