@@ -18,9 +18,10 @@ from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.tracking.outcome_errors import error_for_status
-from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.axes.seeds import count_axes
 from comflowy_nb.workflow.axes.types import Axes
-from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
+from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.finder import Finder
     from comflowy_nb.workflow.graph import Made
     from comflowy_nb.workflow.images import InputImage
+    from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -251,12 +253,12 @@ class Client:
             claim, run = interrupt.result
             if claim.kind == "new":
                 self.cancel(run)
-            raise DeferredInterrupt(Submitted(run, claim.kind, resolved.drawn)) from None
+            raise DeferredInterrupt(Submitted(run, claim.kind, resolved.generated_seeds)) from None
         if claim.kind == "held":
             error = error_for_status(run)
             assert error is not None
             raise error
-        return Submitted(run, claim.kind, resolved.drawn)
+        return Submitted(run, claim.kind, resolved.generated_seeds)
 
     def resolve(
         self,

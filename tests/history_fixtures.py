@@ -21,7 +21,7 @@ from comflowy_nb.library import Library
 from comflowy_nb.services.base import Output, Status
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import expand
-from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, axes_to_json
+from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, axes_to_json
 
 BEGIN = """
 import json, os, signal, sys, uuid

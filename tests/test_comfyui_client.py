@@ -240,9 +240,9 @@ def test_a_image_with_the_editors_format_alone_says_how_to_get_the_right_one(cli
     notes.add_text("workflow", json.dumps({"nodes": [], "links": []}))
     Image.new("RGB", (4, 4)).save(tmp_path / "ui.png", pnginfo=notes)
     Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
-    with pytest.raises(WorkflowError, match="in the editor's format alone; in ComfyUI choose"):
+    with pytest.raises(WorkflowError, match="in the editor's format; in ComfyUI choose"):
         client.run(str(tmp_path / "ui.png"))
-    with pytest.raises(WorkflowError, match=r"bare\.png carries no workflow"):
+    with pytest.raises(WorkflowError, match=r"bare\.png contains no workflow"):
         client.run(str(tmp_path / "bare.png"))
 
 

@@ -75,7 +75,7 @@ def test_a_image_of_comfyui_gives_all_values_of_its_graph(tmp_path):
 
 def test_what_carries_nothing_is_said(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
-    with pytest.raises(ImageError, match="carries no workflow"):
+    with pytest.raises(ImageError, match="contains no workflow"):
         params_from(tmp_path / "bare.png")
     with pytest.raises(ImageError, match="no image"):
         params_from(tmp_path / "none.png")

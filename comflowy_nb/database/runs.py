@@ -36,7 +36,7 @@ from comflowy_nb.database.sweep_rows import SELECT_SWEEP, read_sweep
 from comflowy_nb.database.sweeps import Sweeps, link_cell, made_for
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.services.base import Status
-from comflowy_nb.workflow.files.parts import remove_left
+from comflowy_nb.workflow.files.atomic import remove_leftovers
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,8 +84,8 @@ class History:
         clean_locks(history._locks, keep=history._owners())
         remove_free_locks(history._images)  # of images that a killed process was receiving
         for left in (folder, folder / "workflows", folder / "inputs"):
-            remove_left(left)
-        remove_left(history._images, "*/*.part")
+            remove_leftovers(left)
+        remove_leftovers(history._images, "*/*.part")
         return history
 
     def close(self) -> None:

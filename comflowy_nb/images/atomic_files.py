@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.workflow.files.parts import appearing
+from comflowy_nb.workflow.files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def receive(stream: ImageStream, part: Path, max_bytes: int) -> str:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    with appearing(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(content)
 
 

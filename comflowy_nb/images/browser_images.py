@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.images.pixels import open_rgb
-from comflowy_nb.workflow.files.images import open_image_file
+from comflowy_nb.workflow.images import open_image_file
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from PIL import ImageFile
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.workflow.files.images import open_image_file, too_many_pixels
+from comflowy_nb.workflow.images import open_image_file, too_many_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

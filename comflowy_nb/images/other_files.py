@@ -12,7 +12,7 @@ from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.images.atomic_files import assert_inside, only_one, plain_disk_errors, receive, stem_of
 from comflowy_nb.settings import settings as default_settings
-from comflowy_nb.workflow.files.parts import being_written
+from comflowy_nb.workflow.files.atomic import locked_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def keep_file(
                     return _record(output, folder, path, hashlib.sha256(path.read_bytes()).hexdigest())
             path, part = month / f"{stem}.{ending}", month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             assert_inside(path, folder)
-            with being_written(part, mode=0o600):
+            with locked_file(part, mode=0o600):
                 digest = receive(stream, part, settings.image_max_bytes)
                 part.replace(path)
     return _record(output, folder, path, digest)

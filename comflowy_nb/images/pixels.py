@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
+from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

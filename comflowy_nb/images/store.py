@@ -25,8 +25,8 @@ from comflowy_nb.images.atomic_files import (
 from comflowy_nb.images.decode import check_image
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
 from comflowy_nb.settings import settings as default_settings
-from comflowy_nb.workflow.files.images import too_many_pixels
-from comflowy_nb.workflow.files.parts import appearing, being_written
+from comflowy_nb.workflow.files.atomic import atomic_write, locked_file
+from comflowy_nb.workflow.images import too_many_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ def keep_image(
             for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part") if was_held else ():
                 stale.unlink(missing_ok=True)
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
-            with being_written(part, mode=0o600):
+            with locked_file(part, mode=0o600):
                 digest = receive(stream, part, settings.image_max_bytes)
                 checked = check_image(part, max_px=settings.image_max_px)
                 path = month / f"{stem}.{_EXTENSIONS[checked.kind]}"
@@ -148,7 +148,7 @@ def keep_received(
         make_folder(month)
         path = month / f"{stem}.{_EXTENSIONS[received.checked.kind]}"
         assert_inside(path, folder)
-        with appearing(path, mode=0o600) as part:
+        with atomic_write(path, mode=0o600) as part:
             part.write_bytes(received.content)
     if received.checked.image is not None:
         later(OwedThumbnails(received.checked.image, path, settings))

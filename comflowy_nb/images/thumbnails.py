@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from comflowy_nb.workflow.files.parts import appearing
+from comflowy_nb.workflow.files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def make_thumbnails(image: Image.Image, path: Path, *, quality: int) -> None:
         # decoding, for a difference that a JPEG of this quality hides.
         small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=1.0)
         target = path.with_suffix(f".t{size_px}.jpg")
-        with appearing(target) as part:
+        with atomic_write(target) as part:
             if last is not None and small.size == before:  # as small as that already
                 part.write_bytes(last.read_bytes())
             else:

@@ -19,9 +19,9 @@ from comflowy_nb.sweeps.sender import SweepSender
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.sweeps.watcher import SweepWatcher
 from comflowy_nb.workflow.axes.expand import even_order, expand
-from comflowy_nb.workflow.axes.read import axes_to_json
+from comflowy_nb.workflow.axes.types import axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
-from comflowy_nb.workflow.values import generate_seed, tightest
+from comflowy_nb.workflow.values import generate_seed, narrowest_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,7 +123,7 @@ class SweepPlanner:
                 return before
             if draw_key in drawn:
                 return drawn[draw_key]
-            drawn[draw_key] = generate_seed(tightest(workflow, fields), fields[0])
+            drawn[draw_key] = generate_seed(narrowest_field(workflow, fields))
             return drawn[draw_key]
 
         def lay_out() -> list[Cell]:

@@ -16,8 +16,7 @@ from comflowy_nb.errors import RefError, RunFailed, RunTimeout
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.outcome_errors import RETRY
-from comflowy_nb.workflow.axes.read import axes_from_json
-from comflowy_nb.workflow.axes.types import Cell
+from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from comflowy_nb.database.records import ImageRecord, RunRecord, may_move
 from comflowy_nb.errors import ImageError, RefError, RunTimeout
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.listeners import Listeners
-from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
+from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The one way to write a JSON value, and the key that tells whether two requests are the same."""
+"""Canonical JSON, and the request key that identifies identical requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["canonical_json", "request_key"]
 
 
 def canonical_json(value: object) -> str:
-    """JSON with sorted keys, no white space, whole floats as integers, images as the sha256 of their content.
+    """Return JSON with sorted keys, no white space, whole floats as integers, images as the sha256 of their content.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def canonical_json(value: object) -> str:
 
 
 def request_key(identity: str, content: object, params: Mapping[str, Any]) -> str:
-    """What two submissions share exactly if they ask for the same.
+    """Return the key that two submissions share if and only if they are the same request.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def _canonical(value: object) -> Any:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{value} is no JSON number")
+            raise ValueError(f"{value} is not a JSON number")
         return int(value) if value.is_integer() else value
     if isinstance(value, InputImage):
         return {"image": {"sha256": value.content_sha256}}
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise TypeError("a JSON object has keys of text")
+            raise TypeError("a JSON object needs keys of type str")
         return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_canonical(item) for item in value]
-    raise TypeError(f"a {type(value).__name__} is no JSON")
+    raise TypeError(f"a {type(value).__name__} is not JSON")

@@ -21,8 +21,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.catalogue_file import FILE_NAME, CatalogueFile, Entry, field_node, under, write_whole
+from comflowy_nb.workflow.catalogue_file import FILE_NAME, CatalogueFile, Entry, field_node, under
 from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.workflow.files.atomic import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ _NOT_IN_A_WORD = re.compile(r"[\s/?=#\"'{}\[\]:,|]|^-")
 
 
 class Catalogue:
-    """Both files together: the project's is read first, and `default` is always there."""
+    """Both files together: the project's takes precedence, and `default` always exists."""
 
     def __init__(self, project: CatalogueFile | None, home: CatalogueFile) -> None:
         self._project = project
@@ -49,7 +50,7 @@ class Catalogue:
 
     @classmethod
     def open(cls, project: Path | None, home: Path) -> Catalogue:
-        """The catalogue of two folders as it is on disk now.
+        """Return the catalogue of two folders as it is on disk now.
 
         Parameters
         ----------
@@ -68,12 +69,12 @@ class Catalogue:
         return cls(own, CatalogueFile(home, "home folder"))
 
     def names(self) -> list[str]:
-        """The names, the project's first."""
+        """Return the names, the project's first."""
         own = list(self._project.entries) if self._project is not None else []
         return list(dict.fromkeys([*own, *self._home.entries, DEFAULT]))
 
     def get(self, name: str) -> Entry | None:
-        """What is known under a name; None if nothing is."""
+        """Return the entry of a name; None if there is none."""
         file = self._file_of(name)
         found = file.entries.get(name)
         if name != DEFAULT:
@@ -84,7 +85,7 @@ class Catalogue:
         return found if found.graph_file is not None else replace(found, graph_file=built_in.graph_file, folder=None)
 
     def redefines(self, name: str) -> bool:
-        """Whether the project's file gives another meaning to a name that is known without it."""
+        """Return whether the project's file gives another meaning to a name that is known without it."""
         is_own = self._project is not None and name in self._project.entries
         return is_own and (name == DEFAULT or name in self._home.entries)
 
@@ -182,10 +183,10 @@ class Catalogue:
         known = file.entries.get(name)
         path = file.folder / relative
         is_own = known is not None and known.graph_file == path
-        if path.exists() and not is_own:  # somebody else's file of that name is left alone
+        if path.exists() and not is_own:  # never overwrite a file of another origin
             relative = f"workflows/{slug}-{sha256(text.encode()).hexdigest()[:8]}.json"
         try:
-            write_whole(file.folder / relative, text + "\n")
+            write_text(file.folder / relative, text + "\n")
         except OSError as error:
             raise WorkflowError(f"the graph of {name} can't be written: {error.strerror}") from error
         return relative

@@ -1,9 +1,8 @@
-"""One `comflowy.yaml`: read as a whole, checked, changed in place, written at once or not at all."""
+"""One `comflowy.yaml`: read, checked, changed in place and written atomically."""
 
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,9 +12,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.fields import Field, read_field
-from comflowy_nb.workflow.files.bounded import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
-from comflowy_nb.workflow.files.parts import appearing
+from comflowy_nb.workflow.field_spec import read_field, write_field
+from comflowy_nb.workflow.files.atomic import write_text
+from comflowy_nb.workflow.files.text import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
 from comflowy_nb.workflow.graph import Graph, parse_graph
 
 if TYPE_CHECKING:
@@ -24,15 +23,17 @@ if TYPE_CHECKING:
 
     from ruamel.yaml import YAML
 
-__all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under", "write_whole"]
+    from comflowy_nb.workflow.fields import Field
+
+__all__ = ["FILE_NAME", "CatalogueFile", "Entry", "field_node", "under"]
 
 FILE_NAME = "comflowy.yaml"
-_LOCK_S = 10.0  # a change takes milliseconds; longer means that something holds the lock for good
+_LOCK_S = 10.0  # a change takes milliseconds; longer means that a process does not release the lock
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the catalogue knows of one workflow.
+    """One workflow of the catalogue.
 
     `ids` maps the identity of a service to the workflow's id there. `fields` are those the editor's console printed.
     `folder` is the folder that the graph's file must be in; None allows any.
@@ -47,7 +48,7 @@ class Entry:
 
     @property
     def graph(self) -> Graph | None:
-        """The workflow's graph, read now.
+        """Return the workflow's graph, read now.
 
         Raises
         ------
@@ -80,8 +81,8 @@ class CatalogueFile:
     ----------
     folder
         Where the file is; graphs are relative to it.
-    place
-        What a person calls the folder, for errors: a path is nobody's business in a notebook's output.
+    label
+        Name of the folder for errors: notebooks must not show paths.
     confined
         Refuse graphs outside the folder: the file came with a project, and the user did not write it.
 
@@ -91,15 +92,15 @@ class CatalogueFile:
         If the file is damaged; the text names the line. Such a file is never written to.
     """
 
-    def __init__(self, folder: Path, place: str, *, confined: bool = False) -> None:
+    def __init__(self, folder: Path, label: str, *, confined: bool = False) -> None:
         self.folder = folder
         self._confined = confined
         self.path = folder / FILE_NAME
-        self._called = f"{FILE_NAME} of the {place}"
+        self._called = f"{FILE_NAME} of the {label}"
         self.entries = self._entries(self._load(bounded_yaml(), self._text()))
 
     def change(self, name: str, change: Callable[[CommentedMap], None], *, lock: Path) -> None:
-        """Change one entry, made if it isn't there; everything else in the file stays as it is, comments too.
+        """Change or create one entry; keep everything else in the file, including comments.
 
         Raises
         ------
@@ -121,7 +122,7 @@ class CatalogueFile:
                 change(under(under(root, "workflows"), name))
                 yaml.dump(root, buffer)
                 entries = self._entries(self._load(bounded_yaml(), buffer.getvalue()))
-                write_whole(self.path, buffer.getvalue())
+                write_text(self.path, buffer.getvalue())
         except Timeout:
             raise WorkflowError(f"{self._called} is being written by another kernel; try again") from None
         except OSError as error:
@@ -134,7 +135,9 @@ class CatalogueFile:
         except FileNotFoundError:
             return ""
         except UnicodeDecodeError as error:
-            raise WorkflowError(f"{self._called} is no text in UTF-8, UTF-16 or UTF-32; nothing was changed") from error
+            raise WorkflowError(
+                f"{self._called} is not text in UTF-8, UTF-16 or UTF-32; nothing was changed"
+            ) from error
         except OSError as error:
             raise WorkflowError(f"{self._called} can't be read: {error.strerror}") from error
 
@@ -144,10 +147,12 @@ class CatalogueFile:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = f", line {mark.line + 1}" if mark is not None else ""
-            raise WorkflowError(f"{self._called}{line}: {error.problem or error.context}; mend it by hand") from None
+            raise WorkflowError(
+                f"{self._called}{line}: {error.problem or error.context}; correct the file in an editor"
+            ) from None
         except (YAMLError, ValueError, RecursionError) as error:
             first = str(error).strip().partition("\n")[0]
-            raise WorkflowError(f"{self._called}: {first or 'not YAML'}; mend it by hand") from None
+            raise WorkflowError(f"{self._called}: {first or 'not YAML'}; correct the file in an editor") from None
 
     def _entries(self, root: Any) -> dict[str, Entry]:
         if root is None:
@@ -156,20 +161,20 @@ class CatalogueFile:
         return {str(name): self._entry(str(name), value) for name, value in workflows.items()}
 
     def _entry(self, name: str, value: Any) -> Entry:
-        given = self._mapping(value, name)
-        graph = given.get("graph")
+        parts = self._mapping(value, name)
+        graph = parts.get("graph")
         if graph is not None and not isinstance(graph, str):
             self._refuse(f"{name}.graph", "the name of a file")
         fields = {}
-        for field_id, described in self._mapping(given.get("fields"), f"{name}.fields").items():
+        for field_id, described in self._mapping(parts.get("fields"), f"{name}.fields").items():
             try:
                 fields[str(field_id)] = _read_described(str(field_id), described)
             except FieldError as error:
                 raise WorkflowError(f"{self._called}, {name}.fields: {error}") from None
         return Entry(
             name,
-            self._texts(given.get("ids"), f"{name}.ids"),
-            self._texts(given.get("aliases"), f"{name}.aliases"),
+            self._texts(parts.get("ids"), f"{name}.ids"),
+            self._texts(parts.get("aliases"), f"{name}.aliases"),
             fields,
             self.folder / graph if graph else None,
             self.folder if self._confined else None,
@@ -189,34 +194,16 @@ class CatalogueFile:
         return {str(key): str(item) for key, item in found.items()}
 
     def _refuse(self, what: str, wanted: str) -> NoReturn:
-        raise WorkflowError(f"{self._called}: {what} must be {wanted}; mend it by hand")
+        raise WorkflowError(f"{self._called}: {what} must be {wanted}; correct the file in an editor")
 
 
 def field_node(one: Field) -> Any:
-    """A field as the file holds it: ComfyUI's form in one line, with the node's title where it is known."""
-    info = _flow(one.spec())
+    """Return a field as the file holds it: ComfyUI's form in one line, with the node's title where it is known."""
+    info = _flow(write_field(one))
     if one.node_title is None and one.class_type is None:
         return info
     known = {"info": info, "title": one.node_title, "class": one.class_type}
     return CommentedMap({key: value for key, value in known.items() if value is not None})
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file at once or not at all: a reader sees the old or the new one.
-
-    Raises
-    ------
-    OSError
-        If it can't be written; the old one is as it was.
-    """
-    path = path.resolve()  # a link stays a link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path, mode=0o600) as part:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
 
 
 def _read_described(field_id: str, described: Any) -> Field:
@@ -232,7 +219,7 @@ def _read_described(field_id: str, described: Any) -> Field:
 
 
 def under(node: CommentedMap, key: str) -> CommentedMap:
-    """The mapping under a key, made if there is none."""
+    """Return the mapping under a key; create it if necessary."""
     found = node.get(key)
     if not isinstance(found, CommentedMap):
         found = CommentedMap()

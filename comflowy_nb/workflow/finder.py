@@ -1,4 +1,4 @@
-"""From the word a person typed for a workflow to the workflow itself, on one service."""
+"""Find a workflow on one service by a name, id, file, image or address."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Finder:
     described
         Asks the service for the fields of an id; None where it publishes none.
     graph_fields
-        Asks the service for the fields of a graph; without it they are told from the graph's own values.
+        Asks the service for the fields of a graph; without it they are derived from the graph's values.
     last_graph
         Asks the service for the graph it ran last; None where it does not tell.
     maker_of
@@ -96,7 +96,7 @@ class Finder:
         self._redefined: set[str] = set()  # names of which the user was warned
 
     def catalogue(self) -> Catalogue:
-        """The catalogue as it is on disk now.
+        """Return the catalogue as it is on disk now.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Finder:
         return Catalogue.open(self._project or Path.cwd(), self._home)
 
     def find(self, ref: str) -> Workflow:
-        """The workflow that a person names, described where the service or the catalogue can.
+        """Return the workflow that a person names, described where the service or the catalogue can.
 
         Parameters
         ----------
@@ -126,15 +126,15 @@ class Finder:
         return found
 
     def recall(self, ref: str) -> Workflow | None:
-        """What `find` gave for this word before, without asking anybody."""
+        """Return the last result of `find` for this name, without a request."""
         return self._found.get(ref)
 
     def names(self) -> list[str]:
-        """The names known without asking anybody."""
+        """Return the names known without a request."""
         return sorted({*self.catalogue().names(), *(self._published or {}).values()})
 
     def known(self) -> list[Known]:
-        """All workflows that can be named: the catalogue's, then the service's own."""
+        """Return all workflows that can be named: the catalogue's, then the service's own."""
         catalogue, published = self.catalogue(), self._listed()
         rows = []
         for name in catalogue.names():
@@ -162,13 +162,13 @@ class Finder:
         if entry is not None:
             if catalogue.redefines(ref) and ref not in self._redefined:
                 self._redefined.add(ref)
-                text = f"{FILE_NAME} beside the notebook says what {ref} means here; without that file it is another"
+                text = f"{FILE_NAME} beside the notebook redefines the workflow {ref}"
                 warnings.warn_explicit(text, UserWarning, FILE_NAME, 0)  # `warn` would show a path
             return self._of_entry(entry)
         return self._of_service(ref)
 
     def server_last(self) -> Graph:
-        """The graph that the service ran last.
+        """Return the graph that the service ran last.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class Finder:
             If it gave no usable answer.
         """
         if not self._runs_graphs or self._ask_last_graph is None:
-            raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not tell what it ran")
+            raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not report what it ran")
         graph = self._ask_last_graph()
         if graph is None:
             raise WorkflowError(
@@ -188,7 +188,7 @@ class Finder:
         return graph
 
     def of_graph(self, name: str, graph: Graph) -> Workflow:
-        """A graph as a workflow, described where the service can.
+        """Return a graph as a workflow, described where the service can.
 
         Raises
         ------
@@ -199,7 +199,7 @@ class Finder:
         """
         if not self._runs_graphs:
             raise WorkflowError(
-                f"{self._label} runs workflows by id alone, and {name} has none there: open it in the editor, then "
+                f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
                 f"%comflowy workflow add {name} <the editor's address>"
             )
         fields = graph.fields() if self._ask_graph_fields is None else self._ask_graph_fields(graph)
@@ -245,7 +245,7 @@ class Finder:
                 "%comflowy workflows lists the names"
             )
         if "/" in ref or " " in ref or not ref:
-            raise WorkflowError(f"{ref!r} is no workflow: a name, an id, a .json file or the editor's address is one")
+            raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the editor's address")
         # A service that lists nothing knows its ids alone, and refuses one that is none.
         return self._of_id(ref, name=ref)
 
@@ -268,9 +268,9 @@ class Finder:
 
 def _id_in_url(url: str) -> str:
     try:
-        given = parse_qs(urlsplit(url).query).get("id", [])
+        ids = parse_qs(urlsplit(url).query).get("id", [])
     except ValueError:
-        given = []
-    if len(given) != 1 or not given[0]:
+        ids = []
+    if len(ids) != 1 or not ids[0]:
         raise WorkflowError("the editor's address ends in ?id=<the workflow's id>; this one doesn't")
-    return given[0]
+    return ids[0]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, ImageError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
-from comflowy_nb.workflow.files.bounded import MAX_JSON_BYTES, read_text
-from comflowy_nb.workflow.files.images import open_image_file
+from comflowy_nb.workflow.files.text import MAX_JSON_BYTES, read_text
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
+from comflowy_nb.workflow.images import open_image_file
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Graph:
     nodes: Mapping[str, Mapping[str, Any]]
 
     def title(self, node: str) -> str | None:
-        """What a person calls a node: its title, else its class; None if there is no such node."""
+        """Return the title of a node, else its class; None if there is no such node."""
         if node not in self.nodes:
             return None
         meta = self.nodes[node].get("_meta")
@@ -52,7 +52,7 @@ class Graph:
         return " ".join(words) or str(self.nodes[node]["class_type"])
 
     def fields(self) -> dict[str, Field]:
-        """The fields that hold values, not links, with types told from the values.
+        """Return the fields that hold values, not links, with types derived from the values.
 
         A graph does not say what is allowed, so there are no options and no ranges, and a number without a fraction is
         an INT only where its name leaves no doubt.
@@ -67,7 +67,7 @@ class Graph:
         return found
 
     def apply(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The graph with params put into their nodes' inputs; this one stays as it is.
+        """Return a copy of the graph with params set in the inputs of their nodes.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class Graph:
 
 
 def read_graph(source: str | Path) -> Graph:
-    """A graph from the text of a file in API format, or from the file.
+    """Read a graph in API format from a file or from its text.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ def read_graph(source: str | Path) -> Graph:
     Raises
     ------
     WorkflowError
-        If there is no such file, or it holds no graph in API format: the text says what it holds instead, and for
-        the editor's own format how to export the other.
+        If the file does not exist or contains no graph in API format. The text says what it contains instead, and
+        how to export the API format.
     """
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
         return parse_graph(source, "this text")
@@ -132,9 +132,7 @@ def read_graph(source: str | Path) -> Graph:
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(source)!r}") from None
     except UnicodeDecodeError:
-        raise WorkflowError(
-            f"{path.name} is no text in UTF-8, UTF-16 or UTF-32, so no graph; save it in UTF-8"
-        ) from None
+        raise WorkflowError(f"{path.name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from None
     except OSError as error:
         raise WorkflowError(f"{path.name} can't be read: {error.strerror}") from error
     return parse_graph(text, path.name)
@@ -142,7 +140,7 @@ def read_graph(source: str | Path) -> Graph:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a saved copy of an image says about the run that made it."""
+    """Metadata of a saved image about the run that produced it."""
 
     workflow: str
     workflow_id: str | None
@@ -152,7 +150,7 @@ class Made:
 
 
 def graph_of_image(path: str | Path) -> Graph | None:
-    """The graph that ComfyUI wrote into an image (text chunk `prompt` of a PNG, Exif of a WebP or JPEG), or None.
+    """Return the graph that ComfyUI wrote into an image (PNG text chunk `prompt`, Exif of WebP and JPEG), or None.
 
     Raises
     ------
@@ -183,16 +181,18 @@ def read_image_graph(path: str | Path) -> Graph:
         if chunk not in editors and "class_type" in text:
             return parse_graph(text, f"the {chunk} in {path.name}")
     if editors:
-        raise WorkflowError(f"{path.name} carries a workflow in the editor's format alone; {HOW_TO_EXPORT}")
+        raise WorkflowError(f"{path.name} contains a workflow only in the editor's format; {HOW_TO_EXPORT}")
     made = made_of_image(path)
     if made is not None:
         named = made.workflow or made.workflow_id or "a workflow"
         raise WorkflowError(
-            f"{path.name} carries no workflow, only the params of {named}: %comflowy run --from {path.name} uses them"
+            f"{path.name} contains no workflow, only the params of {named}: %comflowy run --from {path.name} uses them"
         )
     if chunks:
-        raise WorkflowError(f"{path.name} carries no workflow: its text {' and '.join(map(repr, chunks))} is no graph")
-    raise WorkflowError(f"{path.name} carries no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
+        raise WorkflowError(
+            f"{path.name} contains no workflow: its text {' and '.join(map(repr, chunks))} is not a graph"
+        )
+    raise WorkflowError(f"{path.name} contains no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
 
 
 def _is_editors_text(text: str) -> bool:
@@ -203,7 +203,7 @@ def _is_editors_text(text: str) -> bool:
 
 
 def made_of_image(path: str | Path) -> Made | None:
-    """What `save` wrote into a copy, or into the JSON file beside it where the format holds no text; None if nothing.
+    """Return the metadata that `save` wrote into a copy, or into the JSON file beside it; None if there is none.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def made_of_image(path: str | Path) -> Made | None:
     try:
         if text is None and beside.is_file():
             text = read_text(beside, MAX_JSON_BYTES)
-    except (OSError, ValueError):  # somebody else's file
+    except (OSError, ValueError):  # a file of another program
         return None
     return None if text is None else made_from(text)
 
@@ -241,7 +241,7 @@ def made_from(text: str) -> Made | None:
 
 
 def _notes_of(path: Path) -> dict[str, str]:
-    """The texts in an image's header, by name. The pixels are not decoded."""
+    """Return the texts in an image's header, by name. The pixels are not decoded."""
     from PIL import Image  # noqa: PLC0415 - heavy, and only needed where an image is asked
 
     try:
@@ -254,14 +254,14 @@ def _notes_of(path: Path) -> dict[str, str]:
                     notes.setdefault(name.lower(), text)
     except FileNotFoundError:
         raise ImageError(f"there is no image {path.name} here") from None
-    except Exception as error:  # Pillow raises many kinds for what is no image
-        raise ImageError(f"{path.name} is no image that can be read") from error
+    except Exception as error:  # Pillow raises many types for invalid files
+        raise ImageError(f"{path.name} is not an image that can be read") from error
     return notes
 
 
 @functools.lru_cache(maxsize=16)  # run after run a person names the same file
 def parse_graph(text: str, name: str) -> Graph:
-    """A graph from JSON text; `name` is what errors call it.
+    """Return a graph from JSON text; `name` is what errors call it.
 
     Raises
     ------
@@ -277,10 +277,10 @@ def parse_graph(text: str, name: str) -> Graph:
             check_note(node, found, name)
             continue
         if not isinstance(one.setdefault("inputs", {}), dict):
-            raise WorkflowError(f"{name}: the inputs of node {node!r} are no mapping")
+            raise WorkflowError(f"{name}: the inputs of node {node!r} are not a mapping")
         nodes[node] = {key: one[key] for key in _KEPT if key in one}
         if not _is_finite(nodes[node]["inputs"]):
-            raise WorkflowError(f"{name}: node {node!r} holds a number that is none (NaN or Infinity)")
+            raise WorkflowError(f"{name}: node {node!r} contains NaN or Infinity")
     return Graph(nodes)
 
 

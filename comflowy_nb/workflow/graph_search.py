@@ -51,11 +51,11 @@ def find_graph(root: Any, name: str) -> dict[str, Any]:
             f"{name} contains a workflow in the editor's format (in {editors}), which can't be run; {HOW_TO_EXPORT}"
         )
     keys = f" (no class_type in {_listed(root)})" if isinstance(root, dict) and root else ""
-    raise WorkflowError(f"{name} holds no graph in API format{keys}; {HOW_TO_EXPORT}")
+    raise WorkflowError(f"{name} contains no graph in API format{keys}; {HOW_TO_EXPORT}")
 
 
 def _inside(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The mappings and lists directly within a value, each with its path."""
+    """Return the mappings and lists directly within a value, each with its path."""
     if isinstance(value, dict):
         within = [(f"{path}.{key}" if path else str(key), each) for key, each in value.items()]
     else:
@@ -67,7 +67,7 @@ def _inside(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _opened(value: Any) -> Any:
-    """The value, or what a string contains that is JSON with a graph in it."""
+    """Return the value, or what a string contains that is JSON with a graph in it."""
     while isinstance(value, str) and ("class_type" in value or "nodes" in value):
         try:
             value = json.loads(value)
@@ -85,7 +85,7 @@ def _is_graph(value: object) -> bool:
 
 
 def _has_inputs(graph: Mapping[str, Any]) -> bool:
-    """Whether a node has inputs. A server's errors name nodes and their class_type too, without inputs."""
+    """Return whether a node has inputs. A server's errors name nodes and their class_type too, without inputs."""
     return any(isinstance(one.get("inputs"), dict) for one in graph.values() if is_node(one))
 
 
@@ -116,6 +116,6 @@ def _links(inputs: object) -> Iterator[list[Any]]:
 
 
 def _listed(keys: Iterable[str], most: int = 3) -> str:
-    """The first keys, in quotes."""
+    """Return the first keys, in quotes."""
     names = [repr(key) for key in keys]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

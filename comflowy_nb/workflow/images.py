@@ -1,34 +1,45 @@
-"""Images as values: files, images and arrays of Python, and the images of runs. Their identity is their content."""
+"""Images as values: image files, Python images and arrays, and images of runs, identified by their content."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files.images import open_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from PIL import Image
+    from PIL import Image, ImageFile
 
-__all__ = ["InputImage", "input_of", "input_of_bytes", "input_of_run", "is_image", "open_input"]
+__all__ = [
+    "InputImage",
+    "assert_decodable",
+    "input_of",
+    "input_of_bytes",
+    "input_of_run",
+    "is_image",
+    "open_image_file",
+    "open_input",
+    "too_many_pixels",
+]
 
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
+_PIXEL_LIMIT_LOCK = threading.Lock()  # Pillow's limit is global to the process
 
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
     """An image on its way into a run.
 
-    `content_sha256` stands for it in the request key; `load` gives the bytes of the file to upload, the same at
-    every call, whatever has become of the file since. `source` is what a person calls it, a file by its path.
+    `content_sha256` identifies it in the request key. `load` returns the bytes to upload, the same at every call even
+    if the file has changed. `source` is the user's name for it, the path of a file.
     """
 
     name: str
@@ -38,12 +49,12 @@ class InputImage:
 
 
 def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> InputImage:
-    """An image file, read now.
+    """Read an image file.
 
     Raises
     ------
     ImageError
-        If there is no such file, it can't be read, is too large or is no image.
+        If the file does not exist, can't be read, is too large or is not an image.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -59,12 +70,12 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
 
 
 def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage:
-    """The content of an image file.
+    """Return the content of an image file.
 
     Raises
     ------
     ImageError
-        If it is too large or no image.
+        If it is too large or not an image.
     """
     if len(content) > settings.image_max_bytes:
         raise ImageError(f"{name} has {len(content)} bytes, more than image_max_bytes allows")
@@ -73,14 +84,14 @@ def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage
 
 
 def is_image(value: object) -> bool:
-    """Whether a Python object is an image: an input, a PIL image, an array of pixels, a path, a run's image."""
+    """Return whether a Python object is an image: an input, a PIL image, an array of pixels, a path, a run's image."""
     if isinstance(value, (InputImage, os.PathLike)):
         return True
     return _is_image(value) or _is_run_image(value) or _is_pixels(value)
 
 
 def input_of(value: object) -> InputImage:
-    """The input that a Python object makes.
+    """Return a Python object as an input image.
 
     Parameters
     ----------
@@ -90,7 +101,7 @@ def input_of(value: object) -> InputImage:
     Raises
     ------
     ImageError
-        If it is none of that, or can't be read.
+        If it is none of these, or can't be read.
     """
     if isinstance(value, InputImage):
         return value
@@ -102,11 +113,11 @@ def input_of(value: object) -> InputImage:
         return _encode(value)  # type: ignore[arg-type]
     if _is_pixels(value):
         return _encode(_image_of(value))
-    raise ImageError(f"a {type(value).__name__} is no image")
+    raise ImageError(f"a {type(value).__name__} is not an image")
 
 
 def input_of_run(image: Any) -> InputImage:
-    """The input that a run's image makes; it is called as its reference is.
+    """Return the image of a run as an input; `source` is its reference.
 
     Raises
     ------
@@ -120,17 +131,17 @@ def input_of_run(image: Any) -> InputImage:
 def _recognise(content: bytes, name: str) -> None:
     try:
         open_image_file(content).close()
-    except Exception as error:  # Pillow raises many kinds for what is no image
-        raise ImageError(f"{name} is no image that can be read") from error
+    except Exception as error:  # Pillow raises many types for invalid files
+        raise ImageError(f"{name} is not an image that can be read") from error
 
 
 def _is_image(value: object) -> bool:
-    # without importing Pillow: whoever made an image has it
+    # duck-typed: Pillow is not imported unless the caller has done so
     return callable(getattr(value, "tobytes", None)) and isinstance(getattr(value, "mode", None), str)
 
 
 def _is_run_image(value: object) -> bool:
-    # a class of a layer above; `path` raises where the image is missing, so the type is asked
+    # RunImage is in a higher layer; its `path` raises if the image is missing, so inspect the type
     return callable(getattr(value, "pil", None)) and hasattr(type(value), "path")
 
 
@@ -142,7 +153,7 @@ def _is_pixels(value: object) -> bool:
 
 
 def _image_of(pixels: Any) -> Image.Image:
-    import numpy as np  # noqa: PLC0415 - heavy; here somebody has an array already
+    import numpy as np  # noqa: PLC0415 - heavy; the caller has imported it
     from PIL import Image  # noqa: PLC0415
 
     array = np.asarray(pixels)
@@ -151,16 +162,16 @@ def _image_of(pixels: Any) -> Image.Image:
             raise ImageError("an array of floats is an image only with values from 0 to 1")
         array = np.round(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise ImageError(f"an array of {array.dtype} is no image; uint8 or floats from 0 to 1 are")
+        raise ImageError(f"an array of {array.dtype} is not an image; use uint8, or floats from 0 to 1")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not array.size:
-        raise ImageError("an empty array is no image")
+        raise ImageError("an empty array is not an image")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _encode(image: Image.Image) -> InputImage:
-    """An image as a PNG. Its identity is its pixels: two versions of a library pack them differently."""
+    """Return an image as a PNG. Its identity is its pixels: two versions of a library pack them differently."""
     if image.mode not in _PNG_MODES:
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
     pixels = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
@@ -168,8 +179,43 @@ def _encode(image: Image.Image) -> InputImage:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     content = buffer.getvalue()
-    source = getattr(image, "filename", "")  # Pillow knows the file of an image that was opened from one
+    source = getattr(image, "filename", "")  # Pillow stores the file name of an opened image
     file = source if isinstance(source, str) else os.fsdecode(source)
     return InputImage(
         f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content, Path(file).as_posix() if file else ""
     )
+
+
+def open_image_file(source: Path | bytes | IO[bytes], *, formats: Sequence[str] | None = None) -> ImageFile.ImageFile:
+    """Read the header of an image file of any size; the pixels are not decoded.
+
+    Before decoding, call `assert_decodable`. Pillow refuses to open files above twice `Image.MAX_IMAGE_PIXELS`, which
+    is global to the process: it is lifted only while the header is read, so that a notebook's own value stays.
+
+    Raises
+    ------
+    OSError, SyntaxError, ValueError
+        As `PIL.Image.open`, if it is not an image.
+    """
+    from PIL import Image  # noqa: PLC0415 - heavy
+
+    with _PIXEL_LIMIT_LOCK:
+        limit = Image.MAX_IMAGE_PIXELS
+        try:
+            Image.MAX_IMAGE_PIXELS = None
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            return Image.open(file, formats=None if formats is None else tuple(formats))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def assert_decodable(image: Image.Image, name: str) -> None:
+    """Raise a ImageError that names the setting if an opened image has more pixels than `image_max_px`."""
+    if image.width * image.height > settings.image_max_px:
+        raise ImageError(f"{name} {too_many_pixels(image.size)}")
+
+
+def too_many_pixels(size: tuple[int, int]) -> str:
+    """Return why an image of this size is not decoded, to follow its name."""
+    width_px, height_px = size
+    return f"has {width_px} x {height_px} pixels, more than image_max_px allows (%config Comflowy.image_max_px)"

@@ -1,10 +1,11 @@
-"""From what was set to what is sent: every setting expanded, typed by its field, checked, its seed drawn.
+"""From settings to params: expand, type and check every setting, and generate the seeds of one run.
 
-What is typed is what is sent. All problems are found before anything is, and told at once.
+What is typed is what is submitted. All problems are reported together, before anything is submitted.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +16,11 @@ from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.finder import IMAGES
 from comflowy_nb.workflow.images import input_of, is_image, open_input
-from comflowy_nb.workflow.syntax.body_blocks import read_block
+from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
-from comflowy_nb.workflow.syntax.lists import Item, MultipleValues
-from comflowy_nb.workflow.syntax.multiple_values import SEED_WORDS, has_range, is_several
-from comflowy_nb.workflow.syntax.selections import read_selection
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting, read_selection
+from comflowy_nb.workflow.syntax.ranges import has_range, is_range, split_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,70 +29,47 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = [
-    "LARGEST_DRAWN_SEED",
-    "Reader",
+    "MAX_GENERATED_SEED",
     "Resolved",
-    "Setting",
+    "SettingLog",
+    "ValueReader",
     "generate_seed",
+    "narrowest_field",
     "resolve",
     "settings_from_mapping",
-    "tightest",
 ]
 
-LARGEST_DRAWN_SEED = 2**53 - 1  # the largest whole number that JavaScript, and so the editor, holds exactly
+MAX_GENERATED_SEED = 2**53 - 1  # the largest integer that JavaScript, and so the editor, represents exactly
+_SEED_WORD = re.compile(r"random|random#[0-9]+|each")
 _SWEEP = "%comflowy sweep takes several"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One field as a person set it.
-
-    `value` is the text as typed, or, with `typed`, a value of JSON or Python. `quoted` says that the text stood in
-    quotes, `where` names the place for an error (`line 3`), `key_where` that of the key if it is another. Only in a
-    body of lines: `plain` is the text, and whether it was quoted, as types other than STRING read it, without comments;
-    `is_list` says that it was written as a list of lines that begin with `- `; `block` are the lines as they stand
-    below the key, where nothing stands beside it.
-    `computed` says that the value comes from Python code: its floats are rounded, which typed ones are not.
-    """
-
-    key: str
-    value: object
-    quoted: bool = False
-    where: str = ""
-    typed: bool = False
-    plain: tuple[str, bool] | None = None
-    is_list: bool = False
-    block: tuple[str, ...] | None = None
-    key_where: str = ""
-    computed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Resolved:
-    """What is sent: `params` by field id, the ids in the order they were set, and the seeds drawn just now."""
+    """The params of one run by field id, the ids in the order they were set, and the seeds generated for it."""
 
     params: dict[str, Any]
     set_params: tuple[str, ...] = ()
-    drawn: dict[str, int] = field(default_factory=dict)
+    generated_seeds: dict[str, int] = field(default_factory=dict)
 
 
-def generate_seed(one: Field | None, field_id: str) -> int:  # noqa: ARG001 - others draw by the id
-    """A seed nobody has chosen, from 0 to 2**53 - 1 or the field's largest."""
+def generate_seed(one: Field | None) -> int:
+    """Return a random seed from 0, or the field's minimum, to `MAX_GENERATED_SEED` or the field's maximum."""
     low = max(0, int(one.min)) if one is not None and one.min is not None else 0
-    high = LARGEST_DRAWN_SEED
+    high = MAX_GENERATED_SEED
     if one is not None and one.max is not None:
         high = max(low, min(high, int(one.max)))
     return low + secrets.randbelow(high - low + 1)
 
 
-def tightest(workflow: Workflow, field_ids: Sequence[str]) -> Field | None:
-    """The field whose seeds fit all of these; None where nothing describes them."""
+def narrowest_field(workflow: Workflow, field_ids: Sequence[str]) -> Field | None:
+    """Return the field with the smallest maximum, whose seeds fit all of them; None if none is described."""
     fields = [workflow.fields[one] for one in field_ids if one in workflow.fields]
-    return min(fields, key=lambda one: LARGEST_DRAWN_SEED if one.max is None else one.max, default=None)
+    return min(fields, key=lambda one: MAX_GENERATED_SEED if one.max is None else one.max, default=None)
 
 
 def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
-    """Settings from the params of a Python call: the values are Python's own."""
+    """Return the params of a Python call as settings."""
     return [Setting(str(key), value, typed=True, computed=True) for key, value in params.items()]
 
 
@@ -101,91 +78,68 @@ def resolve(
     settings: Sequence[Setting],
     *,
     namespace: Mapping[str, Any] | None = None,
-    draw: Callable[[Field | None, str], int] = generate_seed,
     open_run: Callable[[str], InputImage] | None = None,
 ) -> Resolved:
-    """The params of one run.
+    """Return the params of one run.
 
     Parameters
     ----------
     workflow
-        Says what the keys mean and which types their fields have.
+        Defines the meaning of the keys and the types of their fields.
     settings
         In the order they were typed.
     namespace
-        The names that `{name}` may mean; None where nothing expands.
-    draw
-        Draws a seed for `random`, once for all the fields of `all::seed`.
+        The variables that `{name}` may refer to; None disables expansion.
     open_run
-        Gives the image that a reference (`r41[0]`) names, or raises RefError; None where there are none.
+        Return the image of a reference (`r41[0]`) or raise RefError; None where references are not available.
+
+    Returns
+    -------
+    The params, their order, and the seeds generated for `random` (one seed for all fields of `all::seed`).
 
     Raises
     ------
     FieldError
-        For everything wrong at once: unknown fields, values their fields can't take, fields given twice, names that
-        are not defined, images that can't be read, and several values where a run takes one.
+        With all problems: unknown fields, invalid values, fields set twice, undefined names, unreadable images, and
+        several values where a run takes one.
     """
-    reader = Reader(workflow, namespace, draw, open_run)
+    log = SettingLog(workflow)
+    reader = _RunReader(workflow, log, ValueReader(namespace, open_run))
     for setting in settings:
-        reader.take(setting)
-    if reader.problems:
-        raise FieldError(*dict.fromkeys(reader.problems))
-    return Resolved(reader.params, tuple(reader.params), reader.drawn)
+        reader.read(setting)
+    if log.problems:
+        raise FieldError(*dict.fromkeys(log.problems))
+    return Resolved(reader.params, tuple(reader.params), reader.generated_seeds)
 
 
-def _no_runs(ref: str) -> InputImage:
-    raise RefError(f"run:{ref}: the images of runs can't be read here")
+class SettingLog:
+    """Which setting set each field, and all problems found."""
 
-
-class Reader:
-    """Reads settings one after another; what is wrong with them gathers in `problems`."""
-
-    def __init__(
-        self,
-        workflow: Workflow,
-        namespace: Mapping[str, Any] | None,
-        draw: Callable[[Field | None, str], int],
-        open_run: Callable[[str], InputImage] | None,
-    ) -> None:
-        self.workflow = workflow
-        self.namespace = namespace
-        self.draw = draw
-        self.open_run = open_run or _no_runs
-        self.params: dict[str, Any] = {}
-        self.drawn: dict[str, int] = {}
+    def __init__(self, workflow: Workflow) -> None:
+        self._workflow = workflow
+        self._setting_of: dict[str, Setting] = {}
         self.problems: list[str] = []
-        self._given: dict[str, Setting] = {}
 
-    def take(self, setting: Setting) -> None:
-        try:
-            field_ids = self.workflow.find(setting.key)
-        except FieldError as error:
-            self.report(setting, error)
-            return
-        for field_id in field_ids:
-            if not self.claim(field_id, setting):
-                continue
-            try:
-                self.params[field_id] = self._read(setting, field_id, field_ids)
-            except (FieldError, LineError, ImageError, RefError) as error:
-                self.report(setting, error, field_id)
+    def field(self, field_id: str) -> Field:
+        """Return the field of an id, of unknown type if it is not described."""
+        return self._workflow.fields.get(field_id) or Field(field_id)
 
-    def claim(self, field_id: str, setting: Setting) -> bool:
-        """Whether this setting is the first for its field; a second one is a problem."""
-        if field_id in self._given:
-            self._report_twice(field_id, setting)
+    def reserve(self, field_id: str, setting: Setting) -> bool:
+        """Return whether this setting is the first for the field; report a second one."""
+        if field_id in self._setting_of:
+            self._report_twice(field_id, self._setting_of[field_id], setting)
             return False
-        self._given[field_id] = setting
+        self._setting_of[field_id] = setting
         return True
 
     def report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
+        """Add a problem, with the field and the line of the setting."""
         text = str(error)
         if field_id is not None and not isinstance(error, FieldError):
             text = f"{self.field(field_id).where}: {text}"
         self.problems.append(f"{setting.where}: {text}" if "line " in setting.where else text)
 
-    def _report_twice(self, field_id: str, setting: Setting) -> None:
-        first = self._given[field_id]
+    def _report_twice(self, field_id: str, first: Setting, setting: Setting) -> None:
         where = self.field(field_id).where
         if first.where == setting.where == "the line":
             keys = "" if first.key == setting.key else f", as {first.key} and as {setting.key}"
@@ -195,98 +149,160 @@ class Reader:
         places = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
         self.problems.append(f"{where} is set twice: {' and '.join(places)}. Keep one.")
 
-    def field(self, field_id: str) -> Field:
-        return self.workflow.fields.get(field_id) or Field(field_id)
 
-    def _read(self, setting: Setting, field_id: str, together: tuple[str, ...]) -> Any:
-        one = self.field(field_id)
+class _RunReader:
+    """Reads the settings of one run, each as one value."""
+
+    def __init__(self, workflow: Workflow, log: SettingLog, values: ValueReader) -> None:
+        self._workflow = workflow
+        self._log = log
+        self._values = values
+        self.params: dict[str, Any] = {}
+        self.generated_seeds: dict[str, int] = {}
+
+    def read(self, setting: Setting) -> None:
+        try:
+            field_ids = self._workflow.find(setting.key)
+        except FieldError as error:
+            self._log.report(setting, error)
+            return
+        for field_id in field_ids:
+            if not self._log.reserve(field_id, setting):
+                continue
+            try:
+                self.params[field_id] = self._read(setting, self._log.field(field_id), field_ids)
+            except (FieldError, LineError, ImageError, RefError) as error:
+                self._log.report(setting, error, field_id)
+
+    def _read(self, setting: Setting, one: Field, field_ids: tuple[str, ...]) -> Any:
+        namespace = self._values.namespace
         value, quoted = setting.value, setting.quoted
         if setting.plain is not None and one.type is not FieldType.STRING:
             value, quoted = setting.plain
             if setting.is_list and not one.is_multiple:
                 raise FieldError(f"{one.where}: a list of values, but a run takes one; {_SWEEP}")
-        if one.is_multiple and isinstance(value, str) and not (self.namespace is not None and is_name(value)):
+        is_expanded = isinstance(value, str) and namespace is not None and is_name(value)
+        if one.is_multiple and isinstance(value, str) and not is_expanded:
             return one.check(self._selection(setting, value))
         if not isinstance(value, str):
             return self._read_object(one, value if not setting.computed or one.holds(plain(value)) else rounded(value))
-        meaning = expand(value, self.namespace)
-        if self.namespace is not None and is_name(value):
+        meaning = expand(value, namespace)
+        if is_expanded:
             return self._read_object(one, rounded(meaning), name=value)
-        if self.is_seed_word(one, meaning, quoted=quoted):
-            return self._draw_seed(one, meaning, together)
-        image = self._read_image(one, meaning)
+        if self._values.is_seed_word(one, meaning, quoted=quoted):
+            return self._generate_seed(one, meaning, field_ids)
+        image = self._values.read_image(one, meaning)
         if image is not None:
             return image
         if not quoted:
-            self.check_not_a_file(one, meaning, typed=setting.typed)
+            self._values.check_not_a_file(one, meaning, typed=setting.typed)
         if one.type is FieldType.UNKNOWN and (quoted or setting.typed):
             return meaning
         return self._read_text(one, meaning)
 
     def _selection(self, setting: Setting, text: str) -> object:
-        """The options that a text names for a field that takes several."""
+        """Return the options that a text names for a field that takes several."""
+        namespace = self._values.namespace
         if setting.is_list and setting.block is not None:
             block = read_block(setting.block, is_text=False)
             if isinstance(block, MultipleValues):
-                return [expand(str(item.value), self.namespace) for item in block.items if isinstance(item, Item)]
-        if setting.quoted:
-            return expand(text, self.namespace)
-        chosen = read_selection(text)
+                return [expand(str(item.value), namespace) for item in block.items if isinstance(item, Item)]
+        chosen = text if setting.quoted else read_selection(text)
         if isinstance(chosen, list):
-            return [expand(item, self.namespace) if isinstance(item, str) else item for item in chosen]
-        return expand(text, self.namespace)
+            return [expand(item, namespace) if isinstance(item, str) else item for item in chosen]
+        return expand(text, namespace)
 
     def _read_text(self, one: Field, text: str) -> Any:
         if one.type is FieldType.UNKNOWN and has_range(text):
             raise FieldError(f"{one.where}: {shown(text)} is a range, but a run takes one value; {_SWEEP}")
         try:
-            return self.read_typed(one, text)
+            return self._values.read_typed(one, text)
         except FieldError:
-            if not is_several(one, text):
+            if not _is_several(one, text):
                 raise
         raise FieldError(f"{one.where}: {shown(text)} is several values, but a run takes one; {_SWEEP}")
 
     def _read_object(self, one: Field, value: object, name: str | None = None) -> Any:
-        """A value of Python or JSON; `name` is the `{name}` it came from."""
+        """Return a Python or JSON value as submitted; `name` is the `{name}` it came from."""
         value = plain(value)
-        if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN} and (is_image(value) or isinstance(value, str)):
-            return self.read_object(one, value)
+        if one.type.takes_images and (is_image(value) or isinstance(value, str)):
+            return self._values.read_object(one, value)
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
         may_be_list = one.is_multiple or one.holds(value)
         if several and not may_be_list and (name is not None or one.type is not FieldType.UNKNOWN):
             what = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
             raise FieldError(f"{one.where}: {what}, but a run takes one value; {_SWEEP}")
-        return self.read_object(one, value)
+        return self._values.read_object(one, value)
+
+    def _generate_seed(self, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
+        if word != "random":
+            tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
+            raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
+        seed = next((self.generated_seeds[other] for other in field_ids if other in self.generated_seeds), None)
+        if seed is None:
+            seed = generate_seed(narrowest_field(self._workflow, field_ids))
+        self.generated_seeds[one.id] = seed
+        return seed
+
+
+class ValueReader:
+    """Reads single values by the type of their field.
+
+    Parameters
+    ----------
+    namespace
+        The variables that `{name}` may refer to; None disables expansion.
+    open_run
+        Return the image of a reference, or raise RefError.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any] | None, open_run: Callable[[str], InputImage] | None) -> None:
+        self.namespace = namespace
+        self._open_run = open_run or _no_runs
 
     def read_item(self, one: Field, text: str, *, as_text: bool) -> Any:
-        """One value from an expanded text; `as_text` where an unknown type takes it verbatim."""
-        image = self._read_image(one, text)
+        """Return the value of an expanded text; `as_text` keeps it verbatim if the type is unknown."""
+        image = self.read_image(one, text)
         if image is not None:
             return image
         return text if one.type is FieldType.UNKNOWN and as_text else self.read_typed(one, text)
 
     def read_typed(self, one: Field, text: str) -> Any:
-        """One value from an expanded text, by its field's type."""
+        """Return the value of an expanded text by the type of its field."""
         try:
             return one.read(text)
         except FieldError as error:
-            if is_several(one, text):
-                together = ",".join(part.strip() for part in text.split(","))
-                raise FieldError(f"{error}; several values stand without quotes: {one.name}={together}") from None
+            if _is_several(one, text):
+                unspaced = ",".join(part.strip() for part in text.split(","))
+                raise FieldError(f"{error}; several values are written without quotes: {one.name}={unspaced}") from None
             if self.namespace is not None and text.startswith("{"):
                 raise FieldError(f"{error}; {NAMES_ALONE.format(field=one.name)}") from None
             raise
 
     def read_object(self, one: Field, value: object) -> Any:
-        """One value of Python or JSON."""
+        """Return a Python or JSON value as submitted."""
         value = plain(value)
-        if one.type in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
+        if one.type.takes_images:
             if is_image(value):
                 return input_of(value)
             if isinstance(value, str):
                 self.check_not_a_file(one, value, typed=True)
-                return self._read_image(one, value) or value
+                return self.read_image(one, value) or value
         return one.check(value)
+
+    def read_image(self, one: Field, text: str) -> InputImage | None:
+        """Return the image that `file:PATH` or `run:REF[0]` names; None for any other text."""
+        kind, _, rest = text.partition(":")
+        if not one.type.takes_images or not rest or kind not in {"file", "run"}:
+            return None
+        if one.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
+            raise FieldError(f"{one.where}: {rest} may name several files, but a run takes one; {_SWEEP}")
+        try:
+            return open_input(rest) if kind == "file" else self._open_run(rest)
+        except (ImageError, RefError):
+            if one.type is FieldType.UNKNOWN:  # a prompt may begin so
+                return None
+            raise
 
     def check_not_a_file(self, one: Field, text: str, *, typed: bool) -> None:
         """Check that a text is not the bare path of an image file on this machine, which only `file:PATH` uploads.
@@ -298,7 +314,7 @@ class Reader:
         """
         if one.type is FieldType.IMAGEUPLOAD:
             is_candidate = text != one.default and text not in one.options
-        else:  # nothing says that it is an image; a typed value is always text
+        else:  # the field may not be an image; a typed value is always text
             is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(IMAGES))
         if is_candidate and not text.startswith(("file:", "run:")) and names_files(text):
             quoted = "" if typed else f'; "{text}" in quotes is submitted as typed'
@@ -308,36 +324,30 @@ class Reader:
             )
 
     def is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
-        if not one.is_seed or not SEED_WORDS.fullmatch(text):
+        """Return whether a text is `random`, `random#N` or `each` for a seed field."""
+        if not one.is_seed or not _SEED_WORD.fullmatch(text):
             return False
-        if one.type is FieldType.UNKNOWN:
-            return not quoted  # quoted is text; the strings of a payload are no more quoted than its numbers
-        return one.type in {FieldType.INT, FieldType.FLOAT}
+        # quotes make it text where the type is unknown; all strings of a payload are quoted and don't count
+        return one.type.is_number or (one.type is FieldType.UNKNOWN and not quoted)
 
-    def _draw_seed(self, one: Field, word: str, together: tuple[str, ...]) -> int:
-        if word != "random":
-            tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
-            raise FieldError(f"{one.where}: {word} draws several seeds, but a run takes one; {tip}")
-        seed = next((self.drawn[other] for other in together if other in self.drawn), None)
-        if seed is None:
-            seed = self.draw(tightest(self.workflow, together), one.id)
-        self.drawn[one.id] = seed
-        return seed
 
-    def _read_image(self, one: Field, text: str) -> InputImage | None:
-        """The image that `file:PATH` or `run:REF[0]` names, where that is what the text means."""
-        if one.type not in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}:
-            return None
-        kind, colon, rest = text.partition(":")
-        if not colon or not rest or kind not in {"file", "run"}:
-            return None
-        if one.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
-            raise FieldError(f"{one.where}: {rest} may name several files, but a run takes one; {_SWEEP}")
-        try:
-            if kind == "file":
-                return open_input(rest)
-            return self.open_run(rest)
-        except (ImageError, RefError):
-            if one.type is FieldType.UNKNOWN:  # a text that begins so
-                return None
-            raise
+def _no_runs(ref: str) -> InputImage:
+    raise RefError(f"run:{ref}: images of runs are not available here")
+
+
+def _is_several(one: Field, text: str) -> bool:
+    """Return whether an invalid value of a field reads as several values: a range, or a list of valid values."""
+    if one.type in {FieldType.STRING, FieldType.IMAGEUPLOAD}:
+        return False
+    items = split_items(text)
+    if items == [text]:
+        return one.type.is_number and is_range(text)
+    return all(item and (_is_readable(one, item) or (one.type.is_number and is_range(item))) for item in items)
+
+
+def _is_readable(one: Field, text: str) -> bool:
+    try:
+        one.read(text)
+    except FieldError:
+        return False
+    return True

@@ -39,13 +39,13 @@ class Workflow:
 
     @property
     def content(self) -> Any:
-        """The JSON value that stands for the workflow in the request key: its id, else its graph."""
+        """Return the JSON value that stands for the workflow in the request key: its id, else its graph."""
         if self.id is not None:
             return self.id
         return dict(self.graph.nodes) if self.graph is not None else None
 
     def find(self, key: str) -> tuple[str, ...]:
-        """The ids of the fields that a word names.
+        """Return the ids of the fields that a word names.
 
         Parameters
         ----------
@@ -89,11 +89,11 @@ class Workflow:
     def _aliased(self, word: str) -> tuple[str, ...]:
         target = self.aliases[word]
         if target in self.aliases and target not in self.fields:  # no chains: they could run in a circle
-            raise FieldError(f"the alias {word!r} leads to {target!r}, which is an alias too; let it name a field id")
+            raise FieldError(f"the alias {word!r} names {target!r}, which is an alias too; use a field id")
         try:
             return self.find(target)
         except FieldError as error:
-            raise FieldError(f"the alias {word!r} leads nowhere: {error}") from None
+            raise FieldError(f"the alias {word!r} is invalid: {error}") from None
 
     def _title(self, field_id: str) -> str | None:
         one = self.fields[field_id]

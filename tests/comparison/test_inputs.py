@@ -144,7 +144,7 @@ def test_what_is_no_image_is_named_by_its_place(sweep, tmp_path, read):
     text.write_text("hello")
     with pytest.raises(ImageError, match=r"^notes.txt is no image that can be read$"):
         read("r1", text)
-    with pytest.raises(ImageError, match=r"^image 2 of the comparison: a dict is no image$"):
+    with pytest.raises(ImageError, match=r"^image 2 of the comparison: a dict is not an image$"):
         read("r1", {})
-    with pytest.raises(ImageError, match=r"^image 1 of the comparison: an array of int64 is no image"):
+    with pytest.raises(ImageError, match=r"^image 1 of the comparison: an array of int64 is not an image"):
         read(np.zeros((3, 3), np.int64), "r1")

@@ -39,9 +39,9 @@ connect(url, key="the-key").submit("wf-1", {"3::cfg": 7}).run.wait()  # a name w
 signal.pause()  # thumbnails are made on another thread
 """
 CATALOGUE = """
-from comflowy_nb.workflow.catalogue_file import write_whole
-write_whole(home / "workflows" / "mine.json", "{}")
-write_whole(home / "comflowy.yaml", "workflows: {}")
+from comflowy_nb.workflow.files.atomic import write_text
+write_text(home / "workflows" / "mine.json", "{}")
+write_text(home / "comflowy.yaml", "workflows: {}")
 """
 # the image, the sidecar and two thumbnails, whichever comes first; before them the history itself
 WRITERS = [("run", 2), ("run", 3), ("run", 4), ("run", 5), ("catalogue", 1), ("catalogue", 2)]

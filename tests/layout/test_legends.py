@@ -13,7 +13,8 @@ from comflowy_nb.layout.run_captions import sheet_of_runs
 from comflowy_nb.layout.text_and_grid import wrap
 from comflowy_nb.services.base import Status
 from comflowy_nb.sweeps.captions import sheet_of_sweep
-from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, expand
+from comflowy_nb.workflow.axes.expand import expand
+from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 
 LONG = "masterpiece, best quality, " + "a very long prompt about bottles and seas, " * 12
 NARROW_PX = 380

@@ -12,7 +12,8 @@ from comflowy_nb.layout.sweep_layout import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import PAGE_PX
 from comflowy_nb.layout.text_and_grid import LINE_PX
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
-from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, SeedWord, expand
+from comflowy_nb.workflow.axes.expand import expand
+from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 
 NOWHERE = {"x": None, "y": None, "z": None}
 LONG = "beautiful scenery nature glass bottle landscape, {} bottle, at {}"

@@ -32,7 +32,7 @@ from comflowy_nb.services.base import Progress, Status
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.submit import Submitter
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
 
@@ -339,7 +339,7 @@ def test_a_name_says_when_it_stands_for_another_server_from_now_on(home_server, 
 
 
 def test_an_image_without_metadata_is_known_by_its_content(home_server, comfy, tmp_path):
-    """`carries no workflow`: with --disable-metadata only the history and the sidecar say what made an image."""
+    """`contains no workflow`: with --disable-metadata only the history and the sidecar say what made an image."""
     comfy.metadata = False
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
     made = home_server("%comflowy run flat.json color=255").value
@@ -380,7 +380,7 @@ def test_an_image_without_metadata_is_found_in_the_sidecar_when_the_history_is_g
 
 def test_an_image_that_nobody_knows_carries_no_workflow(home_server, comfy, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
-    with pytest.raises(ImageError, match=r"bare\.png carries no workflow"):
+    with pytest.raises(ImageError, match=r"bare\.png contains no workflow"):
         params_from("bare.png")
     assert isinstance(home_server("%comflowy run --from bare.png").error, WorkflowError)
 

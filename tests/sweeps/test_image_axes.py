@@ -17,12 +17,11 @@ from comflowy_nb.errors import FieldError, ImageError, ServiceError, WorkflowErr
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.sweeps.table import table_of
-from comflowy_nb.workflow.axes.yaml_export import write_sweep_file
-from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
+from comflowy_nb.workflow.axes.yaml_file import read_sweep_file, write_sweep_file
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.graph import Made
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -162,7 +161,7 @@ def test_a_pattern_is_an_axis_of_the_files_it_matches(client, api, folder):
     assert labels(deep) == ["day/sky.png", "night/sky.png"]
     with pytest.raises(FieldError, match=r"no file matches 'refs/\*\.jpg'"):
         client.sweep("img2img", line("file:refs/*.jpg"))
-    with pytest.raises(FieldError, match="a pattern of files stands where one value is meant"):
+    with pytest.raises(FieldError, match="one value is expected here, not a pattern of files"):
         client.sweep("img2img", {FIELD: {"all": "file:x*.png"}})
     assert api.count(RUN) == 3
 
@@ -175,7 +174,7 @@ def test_what_is_no_image_is_refused_with_its_place(client, api, folder):
     with pytest.raises(FieldError) as caught:
         client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
     told = str(caught.value)
-    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is no image",
+    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is not an image",
                   "value 4 of 5: there is no run r9", "denoise"):  # fmt: skip
         assert words in told
     assert (api.count(RUN), api.count(UPLOAD)) == (0, 0)
@@ -191,7 +190,7 @@ def test_beside_images_a_missing_file_is_no_text(folder):
 
 def test_one_image_under_two_names_is_twice_the_same(client, api, folder):
     (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
-    with pytest.raises(FieldError, match=r"twice: 'a.png' and 'copy.png'"):
+    with pytest.raises(FieldError, match=r"duplicate value: 'a.png' and 'copy.png'"):
         client.sweep("img2img", line("file:a.png||file:copy.png"))
     assert api.count(UPLOAD) == 0
 
@@ -260,7 +259,7 @@ def test_a_image_that_was_never_kept_is_asked_for(client, api, folder):
         path.unlink()
     before = open_library().sweep(open_library().find("s1").sweep).axes
     workflow = client.workflow("img2img")
-    with pytest.raises(ImageError, match="give the image again"), api.connect() as second:
+    with pytest.raises(ImageError, match="set the image again"), api.connect() as second:
         second.sweep(workflow, second.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
     assert api.count(RUN) == 2
 

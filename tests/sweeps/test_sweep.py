@@ -13,7 +13,7 @@ from waiting import wait_until
 from comflowy_nb import connect, history
 from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 
 pytestmark = pytest.mark.usefixtures("quick")
 

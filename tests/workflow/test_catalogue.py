@@ -7,7 +7,7 @@ import pytest
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.graph import Graph
 
 GRAPH = Graph({"1": {"class_type": "X", "inputs": {"text": "naïve 🦊"}}})

@@ -9,7 +9,8 @@ from PIL import Image
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb.errors import FieldError, ImageError, WorkflowError
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.graph import Graph, graph_of_image, made_of_image, parse_graph, read_graph
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")
@@ -65,7 +65,7 @@ def test_files_that_hold_no_text_or_are_not_there(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "list.json").write_text("[1]")
     for name, why in (
-        ("a.json", "no text"),
+        ("a.json", "not text"),
         ("gone.json", "there is no file"),
         ("list.json", "no graph"),
         ("", "can't be read"),

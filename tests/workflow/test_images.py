@@ -38,7 +38,7 @@ def test_files_that_are_no_images_are_refused_plainly(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("notes.txt", "empty.png"):
-        with pytest.raises(ImageError, match=f"{name} is no image"):
+        with pytest.raises(ImageError, match=f"{name} is not an image"):
             open_input(tmp_path / name)
     with pytest.raises(ImageError, match="there is no file"):
         open_input(tmp_path / "gone.png")
@@ -64,9 +64,9 @@ def test_an_error_tells_no_folder(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
 def test_an_image_of_any_mode_becomes_a_png(mode):
     image = Image.new("RGB", (5, 4), (200, 30, 40)).convert(mode)
-    found = input_of(image)
-    assert decoded(found).format == "PNG"
-    assert np.abs(np.asarray(decoded(found).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
+    made = input_of(image)
+    assert decoded(made).format == "PNG"
+    assert np.abs(np.asarray(decoded(made).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
 
 
 def test_an_image_is_known_by_its_pixels(tmp_path):
@@ -96,7 +96,7 @@ def test_arrays_are_pixels():
     [np.zeros((2, 2), int), np.full((2, 2), 1.5), np.full((2, 2), np.nan), np.full((2, 2), -0.1), np.zeros((0, 4))],
 )
 def test_arrays_that_are_no_pixels_are_refused(array):
-    with pytest.raises(ImageError, match=r"no image|is an image only"):
+    with pytest.raises(ImageError, match=r"not an image|is an image only"):
         input_of(array)
 
 

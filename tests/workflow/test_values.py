@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, RefError
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
-from comflowy_nb.workflow.values import LARGEST_DRAWN_SEED, Setting, generate_seed, resolve, settings_from_mapping
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import MAX_GENERATED_SEED, generate_seed, resolve, settings_from_mapping
+from comflowy_nb.workflow.workflow import Workflow
 
 
 def line(workflow, text, **options):
@@ -134,7 +137,7 @@ def test_all_problems_are_told_at_once(workflow):
         "uni_pc, ...; nearest: euler",
         "'stpes'; nearest: steps (3::steps)",
         "node 3 (KSampler), steps: 'few' is not a whole number",
-        "node 6 (CLIP Text Encode (Prompt)), text: {gone}: no variable is called gone",
+        "node 6 (CLIP Text Encode (Prompt)), text: {gone}: there is no variable gone",
         "'text' is the name of 2 fields",
         "node 3 (KSampler), seed is set twice on this line, as 3::seed and as seed. Keep one.",
     ):
@@ -199,7 +202,7 @@ def test_a_list_of_a_payload_names_sweep_where_the_type_is_known(workflow):
 
 
 def test_an_option_with_a_comma_is_one_value():
-    from comflowy_nb.workflow.fields import read_field
+    from comflowy_nb.workflow.field_spec import read_field
     from comflowy_nb.workflow.workflow import Workflow
 
     one = Workflow("w", fields={"1::x": read_field("1::x", [["a", "b", "a,b"]])})
@@ -280,41 +283,40 @@ def test_without_a_namespace_braces_are_text(workflow):
 # -- seeds ---------------------------------------------------------------------------------------------------------
 
 
-def test_random_draws_a_seed_and_tells_it(workflow):
+def test_random_generates_a_seed_and_returns_it(workflow):
     found = resolve(workflow, [Setting("seed", "random")])
-    assert found.params == found.drawn
-    assert 0 <= found.drawn["3::seed"] <= 2**53 - 1
+    assert found.params == found.generated_seeds
+    assert 0 <= found.generated_seeds["3::seed"] <= 2**53 - 1
 
 
-def test_a_drawn_seed_is_within_its_field_and_what_a_browser_holds(workflow):
-    assert LARGEST_DRAWN_SEED == 2**53 - 1
+def test_a_generated_seed_is_within_its_field_and_what_a_browser_holds(workflow):
+    assert MAX_GENERATED_SEED == 2**53 - 1
     small = workflow.fields["12::noise_seed"]
-    assert all(0 <= generate_seed(small, small.id) <= 1000 for _ in range(200))
-    assert len({generate_seed(None, "3::seed") for _ in range(20)}) == 20
-    assert all(generate_seed(None, "3::seed") <= 2**53 - 1 for _ in range(200))
+    assert all(0 <= generate_seed(small) <= 1000 for _ in range(200))
+    assert len({generate_seed(None) for _ in range(20)}) == 20
+    assert all(generate_seed(None) <= 2**53 - 1 for _ in range(200))
 
 
-def test_every_execution_draws_anew(workflow):
+def test_every_execution_generates_a_new_seed(workflow):
     assert len({line(workflow, "seed=random")["3::seed"] for _ in range(8)}) == 8
 
 
-def test_all_seeds_share_one_draw(undescribed):
-    from comflowy_nb.workflow.fields import read_field
+def test_all_seeds_share_one_generated_seed(undescribed):
+    from comflowy_nb.workflow.field_spec import read_field
     from comflowy_nb.workflow.workflow import Workflow
 
     specs = {"1::seed": ["INT", {"max": 2**64 - 1}], "2::seed": ["INT", {"max": 9}], "3::seed": ["INT", {}]}
     many = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})
     found = resolve(many, [Setting("all::seed", "random")])
-    assert len(set(found.drawn.values())) == 1
-    assert found.drawn["1::seed"] <= 9
+    assert len(set(found.generated_seeds.values())) == 1
+    assert found.generated_seeds["1::seed"] <= 9
 
 
-def test_fields_set_apart_draw_apart(undescribed):
-    drawn = iter([1, 2])
-    found = resolve(
-        undescribed, [Setting("1::seed", "random"), Setting("2::noise_seed", "random")], draw=lambda *_: next(drawn)
-    )
-    assert found.drawn == found.params == {"1::seed": 1, "2::noise_seed": 2}
+def test_fields_set_apart_get_different_seeds(undescribed):
+    found = resolve(undescribed, [Setting("1::seed", "random"), Setting("2::noise_seed", "random")])
+    assert found.generated_seeds == found.params
+    assert set(found.params) == {"1::seed", "2::noise_seed"}
+    assert found.params["1::seed"] != found.params["2::noise_seed"]
 
 
 def test_random_is_a_plain_word_elsewhere(workflow, undescribed):
@@ -323,13 +325,15 @@ def test_random_is_a_plain_word_elsewhere(workflow, undescribed):
     assert "is not a number" in problems(line, workflow, "cfg=random")[0]
 
 
-def test_random_in_a_payload_draws_and_in_quotes_of_unknown_type_is_text(workflow, undescribed):
-    seed = {"draw": lambda *_: 5}
-    assert body(workflow, '"3::seed": "random"', **seed) == {"3::seed": 5}
-    assert body(undescribed, '"3::seed": "random"', **seed) == {"3::seed": 5}
-    assert resolve(undescribed, settings_from_mapping({"3::seed": "random"}), **seed).params == {"3::seed": 5}
-    assert line(workflow, 'seed="random"', **seed) == {"3::seed": 5}
-    assert line(undescribed, '3::seed="random"', **seed) == {"3::seed": "random"}
+def test_random_in_a_payload_generates_a_seed_and_in_quotes_of_unknown_type_is_text(workflow, undescribed):
+    for params in (
+        body(workflow, '"3::seed": "random"'),
+        body(undescribed, '"3::seed": "random"'),
+        resolve(undescribed, settings_from_mapping({"3::seed": "random"})).params,
+        line(workflow, 'seed="random"'),
+    ):
+        assert isinstance(params["3::seed"], int)
+    assert line(undescribed, '3::seed="random"') == {"3::seed": "random"}
 
 
 @pytest.mark.parametrize(("word", "tip"), [("random#4", "--count"), ("each", "sweep")])
@@ -450,7 +454,7 @@ def test_an_expression_in_braces_is_told_that_names_stand_there(workflow):
     """`cfg={np.linspace(2,8,3)}` was only "is not a number"."""
     for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
         (told,) = problems(line, workflow, text, namespace={})
-        assert "only the plain name of a variable stands in braces" in told
+        assert "braces take only the name of a variable" in told
         assert f"{text.partition('=')[0]}={{values}}" in told
     assert line(workflow, "6::text={a+b}", namespace={}) == {"6::text": "{a+b}"}
     assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # nothing expands here
@@ -460,3 +464,37 @@ def test_a_seed_below_its_range_is_told_of_random(workflow):
     """`seed=-1`, which means a random seed elsewhere, was only "below 0, the smallest it may be"."""
     assert "seed=random" in problems(line, workflow, "seed=-1")[0]
     assert "random" not in problems(line, workflow, "cfg=-1")[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "several", "single"),
+    [
+        (
+            ["INT", {}],
+            ["1,2", "1||2", "[1, 2]", "1..5", "1..3, 7", "[1..3]", "1, 2"],
+            ["1,", "a,b", "", ",", "1.5", "[]", "1;2"],
+        ),
+        ([["a", "b"]], ["a,b", '["a", "b"]'], ["a,c"]),
+    ],
+)
+def test_an_error_says_several_values_only_if_each_part_is_valid(spec, several, single):
+    described = Workflow("w", "w", fields={"1::x": read_field("1::x", spec)})
+    for text in [*several, *single]:
+        with pytest.raises(FieldError) as caught:
+            resolve(described, [Setting("1::x", text)])
+        assert ("several values" in str(caught.value)) is (text in several), text
+
+
+def test_a_text_is_never_several_values():
+    described = Workflow("w", "w", fields={"1::x": read_field("1::x", ["STRING"])})
+    assert resolve(described, [Setting("1::x", "a||b")]).params == {"1::x": "a||b"}
+
+
+def test_seed_words_are_exact():
+    described = Workflow("w", "w", fields={"1::seed": read_field("1::seed", ["INT"])})
+    for word in ("random#1", "random#10", "each"):
+        with pytest.raises(FieldError, match="several seeds"):
+            resolve(described, [Setting("1::seed", word)])
+    for word in ("Random", "random#", "random#-1", "randomly", "random 3"):
+        with pytest.raises(FieldError, match="not a whole number"):
+            resolve(described, [Setting("1::seed", word)])

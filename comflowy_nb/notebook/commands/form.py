@@ -29,7 +29,7 @@ def form(session: Session, request: Request) -> Form | None:
 
     values = {**(client.recall(workflow, base.params) if base is not None else {}), **resolved.params}
     chosen = [*(base.set_params if base is not None else ()), *resolved.set_params]
-    fields = form_fields(workflow, values, explicit=chosen, random=resolved.drawn)
+    fields = form_fields(workflow, values, explicit=chosen, random=resolved.generated_seeds)
     made = Form(client, workflow, fields, updater=session.updater)
     session.show_form(made)
     show_left_out(session, request, resolved.set_params)

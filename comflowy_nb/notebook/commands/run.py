@@ -14,6 +14,7 @@ from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.services.base import Status
 from comflowy_nb.tracking.outcome_errors import error_for_status
+from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run, RunImage
-    from comflowy_nb.workflow.values import Setting
+    from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["run", "save_run"]

@@ -13,7 +13,7 @@ from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.workflow.finder import IMAGES
 from comflowy_nb.workflow.graph import Graph, Made
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -146,7 +146,7 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
 
 def _export(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str]) -> None:
     """`--export FILE`: write the sweep to a file for `comflowy-nb sweep`, without submitting."""
-    from comflowy_nb.workflow.axes.yaml_export import write_sweep_file  # noqa: PLC0415 - loads YAML
+    from comflowy_nb.workflow.axes.yaml_file import write_sweep_file  # noqa: PLC0415 - loads YAML
 
     options = request.options
     planned = _plan(request, begin, axes)

@@ -25,7 +25,7 @@ from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.layout.captions import Part
 from comflowy_nb.layout.text_and_grid import LINE_PX, wrap
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
+from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -18,7 +18,7 @@ from comflowy_nb.notebook.display.run_grid import Grid
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
 from comflowy_nb.sweeps.cell_states import CellState, cell_state_of, chosen_images
-from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
+from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -202,7 +202,7 @@ class FormBody:
             if isinstance(control, SeedControl):
                 was_used = key in used and used[key] == self._values.get(key)
                 field = workflow.fields.get(key) or control.field
-                control.advance(was_used=was_used, generate=lambda field=field, key=key: generate_seed(field, key))
+                control.advance(was_used=was_used, generate=lambda field=field: generate_seed(field))
                 self._read(key)
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ from comflowy_nb.notebook.form.run_entries import FormRequest
 from comflowy_nb.notebook.form.run_history import FormHistory
 from comflowy_nb.notebook.widget_versions import TOOLTIP, view_of
 from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.syntax.write_cell import write_cell
-from comflowy_nb.workflow.values import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,8 +10,15 @@ import ipywidgets as widgets
 from comflowy_nb.errors import FieldError, ImageError, RefError
 from comflowy_nb.notebook.form.controls import Control
 from comflowy_nb.notebook.widget_versions import TOOLTIP, take_upload
-from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
-from comflowy_nb.workflow.images import InputImage, input_of, input_of_bytes, is_image, open_input
+from comflowy_nb.workflow.images import (
+    InputImage,
+    assert_decodable,
+    input_of,
+    input_of_bytes,
+    is_image,
+    open_image_file,
+    open_input,
+)
 from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:

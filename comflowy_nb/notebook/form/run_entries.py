@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Submitted
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.workflow.values import Setting
+    from comflowy_nb.workflow.syntax.lists import Setting
 
 __all__ = ["Entry", "EntryView", "FormRequest", "describe_changes"]
 

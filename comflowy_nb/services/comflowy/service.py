@@ -25,7 +25,8 @@ from comflowy_nb.services.http.responses import (
     masked,
     rejection_of,
 )
-from comflowy_nb.workflow.fields import Field, read_field
+from comflowy_nb.workflow.field_spec import read_field
+from comflowy_nb.workflow.fields import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

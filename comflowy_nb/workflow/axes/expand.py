@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["even_order", "expand", "replace_words"]
 
-_TRIES = 1000  # draws for a seed that differs from the others; `read_axes` sees to it that half of all draws do
+_MAX_TRIES = 1000  # for a seed that differs from the others; `seed_values` ensures that at least half of them do
 
 
 def expand(
     axes: Axes, *, workflow_content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
 ) -> list[Cell]:
-    """Every combination of the axis values; the first axis varies slowest.
+    """Return a cell for every combination of the axis values; the first axis varies slowest.
 
     Parameters
     ----------
@@ -33,18 +33,18 @@ def expand(
     identity
         The service, as the same-request rule names it.
     seed_of
-        Gives the seed for a draw and the fields that share it: the one that is remembered under the draw's key, else a
-        new one, and the same for as long as the sweep goes on. A key holds the service, the workflow, the fixed params,
-        the axes' names and the cell's values, but for `random` no cell, and for `random#N` only its number; so growing
-        an axis, or giving the axes in another order, changes no seed.
+        Return the seed for a key and the fields that share it: the stored one, else a new one, which must stay the same
+        during the sweep. The key is a hash of the service, the workflow, the fixed params, the names of the axes and
+        the values of the cell; for `random` without the cell, for `random#N` with its index only. So a longer axis, or
+        another order of the axes, changes no seed.
     """
-    draws = _Draws(axes, workflow_content, identity, seed_of)
-    shared = {name: draws.one(wish.fields, {}) for wish in axes.seeds if wish.word == "random" for name in wish.fields}
+    seeds = _SeedSource(axes, workflow_content, identity, seed_of)
+    shared = {name: seeds.of(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
     columns = [
-        draws.axis(axis) if axis.kind == "seeds" else [value.params for value in axis.values] for axis in axes.axes
+        seeds.of_axis(axis) if axis.kind == "seeds" else [value.params for value in axis.values] for axis in axes.axes
     ]
-    each = [wish for wish in axes.seeds if wish.word == "each"]
-    order = {name: place for place, name in enumerate(axes.set_params)}
+    cell_words = [word for word in axes.seeds if word.word == "each"]
+    order = {name: index for index, name in enumerate(axes.set_params)}
     cells = []
     for number, at in enumerate(itertools.product(*map(range, axes.shape)), 1):
         params = dict(axes.fixed) | shared
@@ -52,15 +52,15 @@ def expand(
             params |= column[index]
         chosen = [(axis, axis.values[index]) for axis, index in zip(axes.axes, at, strict=True)]
         params |= _replaced(axes.texts, chosen)
-        if each:
-            params |= draws.each(each, chosen, at)
+        if cell_words:
+            params |= seeds.of_cell(cell_words, chosen, at)
         ordered = dict(sorted(params.items(), key=lambda item: order.get(item[0], len(order))))
         cells.append(Cell(number, at, ordered, {axis.name: value.label for axis, value in chosen}))
     return cells
 
 
 def replace_words(text: str, words: Mapping[str, str], found: set[str] | None = None) -> str:
-    """The text with all words replaced at once, so that none is found in what another was replaced by.
+    """Return the text with all words replaced at once, so that none is found in what another was replaced by.
 
     The words that were found are put into `found`. Of two that begin at the same place the longer one is taken.
     """
@@ -76,7 +76,7 @@ def replace_words(text: str, words: Mapping[str, str], found: set[str] | None = 
 
 
 def even_order(shape: Sequence[int]) -> list[int]:
-    """The indices of all cells in an order that fills the grid evenly from its start: coarse to fine.
+    """Return the indices of all cells in an order that fills the grid evenly from its start: coarse to fine.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def even_order(shape: Sequence[int]) -> list[int]:
     bits = [max(size - 1, 0).bit_length() for size in shape]
     depth = max(bits, default=0)
 
-    def place(at: tuple[int, ...]) -> list[int]:
+    def bits_reversed(at: tuple[int, ...]) -> list[int]:
         digits = []
         for level in range(depth):
             before = 0
@@ -102,7 +102,7 @@ def even_order(shape: Sequence[int]) -> list[int]:
         return digits[::-1]  # the coarsest digit counts least: all halves, then all quarters ...
 
     cells = list(itertools.product(*map(range, shape)))
-    return sorted(range(len(cells)), key=lambda index: place(cells[index]))
+    return sorted(range(len(cells)), key=lambda index: bits_reversed(cells[index]))
 
 
 def _replaced(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]) -> dict[str, str]:
@@ -119,41 +119,41 @@ def _replaced(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]
     }
 
 
-class _Draws:
+class _SeedSource:
     def __init__(
         self, axes: Axes, content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
     ) -> None:
-        if isinstance(content, Mapping):  # titles are no part of what is run
+        if isinstance(content, Mapping):  # titles do not change the run
             content = {node: {key: one[key] for key in one if key != "_meta"} for node, one in content.items()}
         names = sorted(map(_canonical_name, axes.axes))
         self._base = _sha256([identity, content, dict(axes.fixed), dict(axes.texts), names])
         self._seed_of = seed_of
 
-    def one(self, fields: tuple[str, ...], at: Mapping[str, Any], again: int = 0) -> int:
+    def of(self, fields: tuple[str, ...], at: Mapping[str, Any], again: int = 0) -> int:
         key = _sha256([self._base, sorted(fields), dict(at), *([again] if again else [])])
         return self._seed_of(key, fields)
 
-    def axis(self, axis: Axis) -> list[dict[str, int]]:
-        """The seeds of `random#N`, no two alike."""
+    def of_axis(self, axis: Axis) -> list[dict[str, int]]:
+        """Return the seeds of `random#N`, no two alike."""
         found: list[int] = []
         for index in range(len(axis.values)):
             at = {_canonical_name(axis): index}
-            draws = (self.one(axis.fields, at, again) for again in range(_TRIES))
-            found.append(next(seed for seed in draws if seed not in found))
+            candidates = (self.of(axis.fields, at, again) for again in range(_MAX_TRIES))
+            found.append(next(seed for seed in candidates if seed not in found))
         return [dict.fromkeys(axis.fields, seed) for seed in found]
 
-    def each(
-        self, wishes: Sequence[SeedWord], chosen: Sequence[tuple[Axis, AxisValue]], at: Sequence[int]
+    def of_cell(
+        self, words: Sequence[SeedWord], chosen: Sequence[tuple[Axis, AxisValue]], at: Sequence[int]
     ) -> dict[str, int]:
-        place: dict[str, Any] = {}
+        position: dict[str, Any] = {}
         for (axis, value), index in zip(chosen, at, strict=True):
             name = _canonical_name(axis)
-            place[name] = index if axis.kind == "seeds" else value.params if value.word is None else value.word
-        return {name: seed for wish in wishes for seed in [self.one(wish.fields, place)] for name in wish.fields}
+            position[name] = index if axis.kind == "seeds" else value.params if value.word is None else value.word
+        return {name: seed for word in words for seed in [self.of(word.fields, position)] for name in word.fields}
 
 
 def _canonical_name(axis: Axis) -> str:
-    """What an axis varies, whatever it was called: an alias of a field draws the seeds of the field."""
+    """Return a name for an axis that does not depend on aliases, so that an alias gets the seeds of its field."""
     fields = " ".join(sorted(axis.fields))
     match axis.kind:
         case "preset":  # its fields may grow with it

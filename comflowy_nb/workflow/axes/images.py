@@ -1,6 +1,6 @@
-"""The images of a sweep: many named by one pattern, what the headers call them, and those saved beside its file.
+"""Images of a sweep: files that match a pattern, their headers, and images saved beside a sweep file.
 
-A saved sweep can be run where its images came from nowhere else.
+Saved images make a sweep file self-contained.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def pattern_in(text: str) -> str | None:
-    """The pattern of `file:refs/*.jpg`; None for a text that means no files, or one file that is there."""
+    """Return the pattern of `file:refs/*.jpg`; None for a text that means no files, or one file that is there."""
     pattern = os.path.expanduser(text.removeprefix(_FILE))  # noqa: PTH111 - a pattern is no path
     if not text.startswith(_FILE) or not glob.has_magic(pattern) or Path(pattern).is_file():
         return None
@@ -46,12 +46,12 @@ def names_files(text: str) -> bool:
 
 
 def open_images(pattern: str) -> list[InputImage]:
-    """The images whose files match a pattern as a shell has them, `**` for folders at any depth; `a2` before `a10`.
+    """Open the images that match a glob pattern (`**` for folders at any depth) in natural order: `a2` before `a10`.
 
     Raises
     ------
     ImageError
-        If there is none, or one that is no image, or more than an axis can have.
+        If no file matches, a file is not an image, or there are more files than an axis can have.
     """
     files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - it may begin anywhere
     files = sorted((file for file in files if file.is_file()), key=_in_order)
@@ -63,7 +63,7 @@ def open_images(pattern: str) -> list[InputImage]:
 
 
 def label_images(images: Sequence[InputImage]) -> list[str]:
-    """What the headers call the images of one axis: a file's name, with as much of its folders as tells it apart."""
+    """Return the headers of the images of one axis: file names, with as many folders as make them unique."""
     places = [_place(image, number) for number, image in enumerate(images, 1)]
     depths = [1] * len(places)
     while True:
@@ -85,7 +85,7 @@ def label_images(images: Sequence[InputImage]) -> list[str]:
 
 
 def _place(image: InputImage, number: int) -> tuple[str, ...]:
-    """The parts of what an image is called; one of Python, which has no name, is called by its place."""
+    """Return the parts of what an image is called; one of Python, which has no name, is called by its place."""
     if image.source:
         return PurePosixPath(image.source).parts
     made_up = image.name == f"{image.content_sha256[:12]}.png"
@@ -103,7 +103,7 @@ def save_image(file: Path, image: InputImage) -> dict[str, str]:
     Raises
     ------
     ImageError
-        If its content is gone.
+        If its content is not available.
     OSError
         If it can't be written.
     """
@@ -122,18 +122,18 @@ def save_image(file: Path, image: InputImage) -> dict[str, str]:
 
 
 def read_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
-    """The image that a sweep's file speaks of.
+    """Return an image saved with a sweep file.
 
-    Its identity is the one it had: an image of Python goes by its pixels, not by the file that they were packed into.
+    It keeps its stored identity: a Python image is identified by its pixels, not by its encoded file.
 
     Raises
     ------
     ImageError
-        If the file is gone, or is another one now.
+        If the file is missing or has changed.
     """
     if set(parts) != {"file", "name", "identity", "sha256"}:
-        raise ImageError("!image has file, name, identity and sha256")
+        raise ImageError("!image needs file, name, identity and sha256")
     image = open_input(folder / Path(parts["file"]), name=parts["name"])
     if image.content_sha256 != parts["sha256"]:
-        raise ImageError(f"{parts['file']} is another image now; name it as file:PATH instead")
+        raise ImageError(f"{parts['file']} has changed; use file:PATH instead")
     return replace(image, content_sha256=parts["identity"], source="")

@@ -1,31 +1,41 @@
-"""What a sweep varies, and the cells that come of it."""
+"""Axes of a sweep, the cells they produce, and both as JSON to lay out a stored grid again."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from comflowy_nb.errors import FieldError
+from comflowy_nb.errors import FieldError, ImageError
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWord"]
+__all__ = [
+    "Axes",
+    "Axis",
+    "AxisValue",
+    "Cell",
+    "SeedWord",
+    "axes_from_json",
+    "axes_to_json",
+    "params_from_json",
+    "params_to_json",
+]
 
-_SHOWN = 4  # labels of a replaced axis that a notice names
+_MAX_SHOWN_LABELS = 4  # labels of a replaced axis that a notice names
 
 
 @dataclass(frozen=True, slots=True)
 class AxisValue:
     """One value of an axis.
 
-    `params` are field ids with their values as they are sent; none for one of `random#N`, whose seed is drawn later.
-    `label` is what a header says: the person's own word (`is_named`), else the value's text or, for seeds, its number
-    from 1. `word` is what a searched word is replaced by: the text in `params` is then that with this word alone
-    replaced.
+    `params` are the values by field id as submitted; empty for `random#N`, whose seed is generated later.
+    `label` is the header: the user's label (`is_named`), else the text of the value or, for seeds, its number from 1.
+    `word` is the replacement of a searched word; the text in `params` then has only this word replaced.
     """
 
     params: Mapping[str, Any]
@@ -50,7 +60,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class SeedWord:
-    """Fields that share one drawn seed: one for the whole sweep (`random`) or one for each cell (`each`)."""
+    """Fields that share one generated seed: one for the whole sweep (`random`) or one for each cell (`each`)."""
 
     fields: tuple[str, ...]
     word: Literal["random", "each"]
@@ -58,7 +68,7 @@ class SeedWord:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """A whole sweep before its seeds are drawn.
+    """A whole sweep before its seeds are generated.
 
     The first axis varies slowest in the numbers of the cells. `set_params` are the ids of all fields set, in the order
     typed. `texts` are the texts in which axes of kind `replace` replace their words, by field id.
@@ -79,29 +89,29 @@ class Axes:
         return math.prod(self.shape)
 
     def images(self) -> Iterator[InputImage]:
-        """The images among its values."""
+        """Return the images among its values."""
         values = (value.params for axis in self.axes for value in axis.values)
         for params in (self.fixed, *values):
             yield from (value for value in params.values() if isinstance(value, InputImage))
 
     def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
-        """The same axes on top of other values: these hold where nothing else was given."""
+        """Return the same axes on top of other values: these apply where this sweep sets nothing."""
         order = tuple(dict.fromkeys((*set_params, *self.set_params)))
-        given = {name for name in self.set_params if name not in self.fixed}
-        below = {name: value for name, value in params.items() if name not in given}
+        explicit = {name for name in self.set_params if name not in self.fixed}
+        below = {name: value for name, value in params.items() if name not in explicit}
         return replace(self, fixed={**below, **self.fixed}, set_params=order)
 
     def over(self, before: Axes) -> Axes:
         """Return an earlier sweep with these settings: each replaces what the earlier sweep has for its fields.
 
-        An axis that sets several fields (a preset, `all::seed`) keeps those that are not set anew.
+        An axis that sets several fields (a preset, `all::seed`) keeps those that are not set again.
 
         Raises
         ------
         FieldError
             If values of such an axis no longer differ.
         """
-        given = set(self.set_params)
+        explicit = set(self.set_params)
         mine = list(self.axes)
         axes: list[Axis] = []
         for axis in before.axes:
@@ -112,23 +122,23 @@ class Axes:
             new = [one for one in mine if one.name == axis.name or set(one.fields) & set(axis.fields)]
             axes += new
             mine = [one for one in mine if one not in new]
-        wishes = [replace(wish, fields=self._without_given(wish.fields)) for wish in before.seeds]
+        seeds = [replace(word, fields=self._not_set_here(word.fields)) for word in before.seeds]
         return Axes(
-            {**{key: value for key, value in before.fixed.items() if key not in given}, **self.fixed},
+            {**{key: value for key, value in before.fixed.items() if key not in explicit}, **self.fixed},
             (*axes, *mine),
-            (*(wish for wish in wishes if wish.fields), *self.seeds),
+            (*(word for word in seeds if word.fields), *self.seeds),
             tuple(dict.fromkeys((*before.set_params, *self.set_params))),
-            {**{key: text for key, text in before.texts.items() if key not in given}, **self.texts},
+            {**{key: text for key, text in before.texts.items() if key not in explicit}, **self.texts},
         )
 
     def changes(self, before: Axes) -> list[str]:
-        """Return what `over` removes from an earlier sweep beyond giving an axis other values; a sentence for each."""
+        """Return a sentence for each change that `over` makes beyond giving an axis other values."""
         found = []
         for axis in before.axes:
             kept = self._kept_of(axis)
             if kept is axis or any(_has_the_fields(one, axis) for one in self.axes):
                 continue
-            left = self._without_given(axis.fields)
+            left = self._not_set_here(axis.fields)
             name, fields = axis.name, ", ".join(left)
             if kept is not None:
                 new = ", ".join(key for key in axis.fields if key not in left)
@@ -137,16 +147,16 @@ class Axes:
                 found.append(f"axis {name} is replaced; the new one does not set {fields}")
             else:
                 labels = [value.label for value in axis.values]
-                shown = ", ".join(labels if len(labels) <= _SHOWN else [*labels[:_SHOWN], "..."])
+                shown = ", ".join(labels if len(labels) <= _MAX_SHOWN_LABELS else [*labels[:_MAX_SHOWN_LABELS], "..."])
                 found.append(f"axis {name} ({shown}) is replaced")
         return found
 
-    def _without_given(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
+    def _not_set_here(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(key for key in field_ids if key not in self.set_params)
 
     def _kept_of(self, axis: Axis) -> Axis | None:
-        """Return what these settings leave of an earlier axis; None if they replace it."""
-        fields = self._without_given(axis.fields)
+        """Return the part of an earlier axis that these settings keep; None if they replace it."""
+        fields = self._not_set_here(axis.fields)
         if not fields or any(one.name == axis.name for one in self.axes):
             return None
         if fields == axis.fields:
@@ -158,10 +168,10 @@ class Axes:
             values.append(replace(value, params=params))
             same = canonical_json([value.word, params])
             if axis.kind != "seeds" and same in known:
-                given = ", ".join(key for key in axis.fields if key not in fields)
+                explicit = ", ".join(key for key in axis.fields if key not in fields)
                 raise FieldError(
-                    f"with {given} set anew, the values {known[same]!r} and {value.label!r} of axis {axis.name} are "
-                    f"equal: set {axis.name} anew too"
+                    f"with new values for {explicit}, the values {known[same]!r} and {value.label!r} of axis "
+                    f"{axis.name} are equal: set {axis.name} too"
                 )
             known[same] = value.label
         return replace(axis, fields=fields, values=tuple(values))
@@ -180,3 +190,99 @@ class Cell:
     at: tuple[int, ...]
     params: dict[str, Any]
     labels: Mapping[str, str]
+
+
+_IMAGE = "image"
+
+
+def axes_to_json(axes: Axes) -> dict[str, Any]:
+    """Return the axes as JSON values; an image is its name and the sha256 of its content."""
+    return {
+        "fixed": params_to_json(axes.fixed),
+        "axes": [
+            {
+                "name": axis.name,
+                "kind": axis.kind,
+                "fields": list(axis.fields),
+                "values": [_value_to_json(value) for value in axis.values],
+            }
+            for axis in axes.axes
+        ],
+        "seeds": [{"fields": list(word.fields), "word": word.word} for word in axes.seeds],
+        "set_params": list(axes.set_params),
+        "texts": dict(axes.texts),
+    }
+
+
+def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None = None) -> Axes:
+    """Return the axes that `axes_to_json` wrote.
+
+    Parameters
+    ----------
+    kept
+        Gives the content of an image by its sha256, where that was kept.
+    """
+    return Axes(
+        params_from_json(data["fixed"], kept),
+        tuple(
+            Axis(
+                one["name"],
+                one["kind"],
+                tuple(one["fields"]),
+                tuple(_value_from_json(value, kept) for value in one["values"]),
+            )
+            for one in data["axes"]
+        ),
+        tuple(SeedWord(tuple(one["fields"]), one["word"]) for one in data["seeds"]),
+        tuple(data["set_params"]),
+        dict(data["texts"]),
+    )
+
+
+def _value_to_json(value: AxisValue) -> dict[str, Any]:
+    found: dict[str, Any] = {"params": params_to_json(value.params), "label": value.label}
+    if value.is_named:
+        found["is_named"] = True
+    if value.word is not None:
+        found["word"] = value.word
+    return found
+
+
+def _value_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None) -> AxisValue:
+    return AxisValue(
+        params_from_json(data["params"], kept), data["label"], data.get("is_named", False), word=data.get("word")
+    )
+
+
+def params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params as JSON values; an image is its name and the sha256 of its content."""
+    return {name: _to_json(value) for name, value in params.items()}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, InputImage):
+        return {_IMAGE: {"name": value.name, "sha256": value.content_sha256}}
+    return value
+
+
+def params_from_json(params: Mapping[str, Any], kept: Callable[[str], bytes | None] | None) -> dict[str, Any]:
+    """Return the params of which `params_to_json` made JSON values; `kept` as for `axes_from_json`."""
+    return {name: _from_json(value, kept) for name, value in params.items()}
+
+
+def _from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:
+    if isinstance(value, Mapping) and set(value) == {_IMAGE} and isinstance(value[_IMAGE], Mapping):
+        inner = value[_IMAGE]
+        if set(inner) == {"name", "sha256"}:
+            return InputImage(inner["name"], inner["sha256"], _loader(inner["name"], inner["sha256"], kept))
+    return value
+
+
+def _loader(name: str, sha256: str, kept: Callable[[str], bytes | None] | None) -> Callable[[], bytes]:
+    def load() -> bytes:
+        content = None if kept is None else kept(sha256)
+        if content is None:
+            raise ImageError(f"the content of {name} is not stored: set the image again")
+        return content
+
+    return load

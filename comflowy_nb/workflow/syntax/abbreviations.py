@@ -16,21 +16,21 @@ __all__ = ["Abbreviated", "read_abbreviation"]
 
 @dataclass(frozen=True, slots=True)
 class Abbreviated:
-    """What an example says: the field it describes, the value to begin with, and a word for each of its options."""
+    """The field that an example describes, its initial value, and a label for each option."""
 
     field: Field
     value: Any
     labels: tuple[str, ...] = ()
 
 
-def read_abbreviation(one: Field, given: object) -> Abbreviated:
-    """A field as an example describes it.
+def read_abbreviation(one: Field, example: object) -> Abbreviated:
+    """Return a field as an example describes it.
 
     Parameters
     ----------
     one
-        What is known of the field; an example narrows its range or its options, and gives a type to one without.
-    given
+        The field as described so far; an example narrows its range or options, and sets an unknown type.
+    example
         `(1, 20)` or `(0.0, 1.0, 0.05)`, lowest, highest and step, begins in the middle, or at the field's own default
         where that lies between; a list of options, or of pairs of a word and an option, or a mapping of them, begins
         with the first; `True`, a text, a number, an image are the value to begin with.
@@ -38,36 +38,40 @@ def read_abbreviation(one: Field, given: object) -> Abbreviated:
     Raises
     ------
     FieldError
-        If it is none of that, or not within what the field may be.
+        If the example is invalid, or outside the range or options of the field.
     """
-    given = plain(given)
-    if isinstance(given, tuple) and given and all(_is_number(part) for part in given):
-        return _range(one, given)
-    if isinstance(given, Mapping):
-        return _choice(one, list(given.items()))
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_image(given):
-        listed = [plain(item) for item in given]
+    example = plain(example)
+    if isinstance(example, tuple) and example and all(_is_number(part) for part in example):
+        return _range(one, example)
+    if isinstance(example, Mapping):
+        return _choice(one, list(example.items()))
+    if isinstance(example, Iterable) and not isinstance(example, (str, bytes)) and not is_image(example):
+        listed = [plain(item) for item in example]
         pairs = [item for item in listed if isinstance(item, (tuple, list)) and len(item) == 2]
         if listed and len(pairs) == len(listed):
             return _choice(one, [(str(label), option) for label, option in pairs])
         return _choice(one, [(_text(item), item) for item in listed])
     if one.type is not FieldType.UNKNOWN:
-        return Abbreviated(one, given)
-    return Abbreviated(replace(one, type=_type_of(given), default=None), given)
+        return Abbreviated(one, example)
+    return Abbreviated(replace(one, type=_type_of(example), default=None), example)
 
 
-def _range(one: Field, given: tuple[Any, ...]) -> Abbreviated:
-    if len(given) not in {2, 3}:
-        raise FieldError(f"{one.where}: {shown(given)} is no range: (lowest, highest) or (lowest, highest, step) is")
-    low, high = given[0], given[1]
-    is_whole = all(isinstance(part, int) for part in given)
-    step = given[2] if len(given) == 3 else one.step or (1 if is_whole else (high - low) / 100)
+def _range(one: Field, example: tuple[Any, ...]) -> Abbreviated:
+    if len(example) not in {2, 3}:
+        raise FieldError(
+            f"{one.where}: {shown(example)} is not a range: use (lowest, highest) or (lowest, highest, step)"
+        )
+    low, high = example[0], example[1]
+    is_whole = all(isinstance(part, int) for part in example)
+    step = example[2] if len(example) == 3 else one.step or (1 if is_whole else (high - low) / 100)
     if not low < high or step <= 0:
-        raise FieldError(f"{one.where}: {shown(given)} is no range: the lowest comes first, and a step is above 0")
+        raise FieldError(
+            f"{one.where}: {shown(example)} is not a range: the lowest comes first, and the step must be above 0"
+        )
     if one.type is FieldType.UNKNOWN:
         one = replace(one, type=FieldType.INT if is_whole else FieldType.FLOAT)
     elif one.type not in {FieldType.INT, FieldType.FLOAT}:
-        raise FieldError(f"{one.where}: {shown(given)} is a range, and this field is a {one.type}")
+        raise FieldError(f"{one.where}: {shown(example)} is a range, but the field has type {one.type}")
     for end in (low, high):
         one.check(end)
     default = one.default if _is_number(one.default) and low <= one.default <= high else None
@@ -78,19 +82,19 @@ def _range(one: Field, given: tuple[Any, ...]) -> Abbreviated:
 
 def _choice(one: Field, pairs: list[tuple[str, Any]]) -> Abbreviated:
     if not pairs:
-        raise FieldError(f"{one.where}: there is nothing to choose from")
+        raise FieldError(f"{one.where}: the list of options is empty")
     options = tuple(plain(option) for _, option in pairs)
     if one.type is not FieldType.UNKNOWN:
         options = tuple(one.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
     if len(set(labels)) < len(labels):
-        raise FieldError(f"{one.where}: {shown(list(labels))} names something twice")
+        raise FieldError(f"{one.where}: {shown(list(labels))} contains a label twice")
     value = one.default if one.default in options else options[0]
     return Abbreviated(replace(one, type=FieldType.CHOICE, options=options), value, labels)
 
 
 def _type_of(value: object) -> FieldType:
-    """A number's type stays open: 8 may be meant for a field that takes 7.5."""
+    """Return a number's type stays open: 8 may be meant for a field that takes 7.5."""
     if isinstance(value, bool):
         return FieldType.BOOLEAN
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What the editor's console prints about a field, as it is copied from there.
+"""Parse field descriptions copied from the editor's console.
 
 The hosted editor prints a field's `Field_id` and `Field_info` when its parameter is right-clicked twice. Consoles of
 browsers write objects in their own ways, and show nested ones only from outside (`Array(2)`, `{...}`): those can't be
@@ -11,9 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import FieldError, LineError
-from comflowy_nb.workflow.fields import read_field
-from comflowy_nb.workflow.files.encodings import without_bom
-from comflowy_nb.workflow.syntax.js_literals import WORDS, Literals
+from comflowy_nb.workflow.field_spec import read_field
+from comflowy_nb.workflow.files.text import without_bom
+from comflowy_nb.workflow.syntax.payload import WORDS, Literals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ _WORDS = {**WORDS, "undefined": None, "NaN": None}
 
 
 def read_console(text: str) -> dict[str, Field]:
-    """The fields described in a text copied from the editor's console.
+    """Return the fields described in a text copied from the editor's console.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ def read_console(text: str) -> dict[str, Field]:
     described = dict(_pairs(text)) if _MARK.search(text) else _mapping(text)
     if not described:
         raise LineError(
-            "there is no Field_id and Field_info in it: in the editor right-click a parameter twice, and copy what the "
-            "browser's console prints"
+            "the text contains no Field_id and Field_info: in the editor right-click a parameter twice, and copy "
+            "the output of the browser's console"
         )
     return {field_id: read_field(field_id, info) for field_id, info in described.items()}
 
 
 def _pairs(text: str) -> Iterator[tuple[str, Any]]:
-    """Each id with its description, whichever of the two comes first."""
+    """Yield each id with its description; either may come first."""
     waiting: dict[str, tuple[Any, int]] = {}
     at = 0
     while mark := _MARK.search(text, at):
@@ -107,13 +107,13 @@ def _info(text: str, at: int) -> tuple[Any, int]:
 
 def _say_how_to_copy(reader: Literals) -> NoReturn:
     reader.fail(
-        "the console shows this value only from outside: right-click it there, choose Copy object, and paste that "
-        "behind Field_info:"
+        "the console shows this value collapsed: right-click it there, choose Copy object, and paste it "
+        "after Field_info:"
     )
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    """`{"3::cfg": ["FLOAT", {...}]}`, as the catalogue writes it."""
+    """Return the fields of `{"3::cfg": ["FLOAT", {...}]}`, as in the catalogue."""
     try:
         found = Literals(text).json()
     except LineError:

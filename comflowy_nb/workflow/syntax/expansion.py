@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["NAMES_ALONE", "expand", "expand_text", "is_name"]
 
 NAMES_ALONE = (
-    "only the plain name of a variable stands in braces: assign the value to one first, as in values = ..., and type "
+    "braces take only the name of a variable: assign the value to one first, as in values = ..., and type "
     "{field}={{values}}"
 )
 
@@ -24,7 +24,7 @@ _BRACES = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
 
 
 def expand(text: str, namespace: Mapping[str, Any] | None) -> Any:
-    """What a text means with the names of a namespace.
+    """Expand `{name}` in a text.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def expand(text: str, namespace: Mapping[str, Any] | None) -> Any:
 
 
 def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
-    """As `expand`, but always a text: for the words that name things (WORKFLOW, REF, the values of options)."""
+    """Expand `{name}` as `expand` does, but always return a text (for WORKFLOW, REF and values of options)."""
     if namespace is None:
         return text
 
@@ -58,7 +58,7 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text is exactly `{name}`."""
+    """Return whether a text is exactly `{name}`."""
     found = _BRACES.fullmatch(text)
     return found is not None and found[2] is not None
 
@@ -70,5 +70,5 @@ def _look_up(name: str, namespace: Mapping[str, Any]) -> Any:
         near = nearest(name, [known for known in namespace if not known.startswith("_")], 1)
         tip = f" (nearest: {near[0]})" if near else ""
         raise LineError(
-            f"{{{name}}}: no variable is called {name}{tip}; {{{{{name}}}}} is the text {{{name}}}"
+            f"{{{name}}}: there is no variable {name}{tip}; write {{{{{name}}}}} for the text {{{name}}}"
         ) from None

@@ -1,4 +1,4 @@
-"""Values on their way to JSON: what an untyped text means, and Python's values without their libraries' clothes."""
+"""Conversion to JSON: values of untyped text, and Python values as builtin types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?
 
 
 def plain(value: object) -> object:
-    """A value without its library's clothes: numpy's scalars, enums of text or numbers become Python's own."""
+    """Convert NumPy scalars and str and number enums to builtin types."""
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         value = value.item()  # type: ignore[attr-defined]
     if value is None or isinstance(value, bool):
@@ -61,7 +61,7 @@ def rounded(value: object) -> object:
 
 
 def read_json_number(text: str) -> float | None:
-    """The number that a text is in JSON, whole numbers exactly; None if it is none.
+    """Return the number that a text is in JSON, whole numbers exactly; None if it is none.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_json_number(text: str) -> float | None:
 
 
 def read_untyped(text: str) -> Any:
-    """What an unquoted text means where the type is not known.
+    """Return the value of an unquoted text of unknown type.
 
     A JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`; everything else is text.
 
@@ -108,7 +108,7 @@ def read_untyped(text: str) -> Any:
 
 
 def is_too_deep(value: object) -> bool:
-    """Whether lists and objects are nested more than `MAX_DEPTH` deep."""
+    """Return whether lists and objects are nested more than `MAX_DEPTH` deep."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner = [
@@ -121,7 +121,7 @@ def is_too_deep(value: object) -> bool:
 
 
 def as_json(value: object, depth: int = 0) -> Any:
-    """A JSON value made of Python's own types.
+    """Return a JSON value made of Python's own types.
 
     Parameters
     ----------
@@ -131,28 +131,28 @@ def as_json(value: object, depth: int = 0) -> Any:
     Raises
     ------
     ValueError
-        If it can't be sent as JSON.
+        If it can't be submitted as JSON.
     """
     if depth > MAX_DEPTH:
-        raise ValueError(f"can't be sent: {TOO_DEEP}")
+        raise ValueError(f"can't be submitted: {TOO_DEEP}")
     value = plain(value)
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("is not a number that can be sent")
+            raise ValueError("is not a finite number")
         return value
     if isinstance(value, (list, tuple)):
         return [as_json(item, depth + 1) for item in value]
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise ValueError("has keys that are not text")
+            raise ValueError("has a key that is not text")
         return {str(key): as_json(item, depth + 1) for key, item in value.items()}
-    raise ValueError("can't be sent as JSON")
+    raise ValueError("can't be submitted as JSON")
 
 
 def text_of(value: object) -> str:
-    """The text of an option: itself, or its JSON."""
+    """Return the text of an option: itself, or its JSON."""
     if isinstance(value, str):
         return value
     try:
@@ -162,7 +162,7 @@ def text_of(value: object) -> str:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value as an error shows it: its repr, cut short."""
+    """Return a value as an error shows it: its repr, cut short."""
     is_plain = isinstance(value, (str, int, float, list, tuple, dict, type(None))) and not is_too_deep(value)
     text = repr(value) if is_plain else type(value).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."

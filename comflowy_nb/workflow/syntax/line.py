@@ -1,10 +1,9 @@
-"""The words of a line.
+"""Split a line into words.
 
-The rules are our own, because a prompt is full of what a shell would take away. A quote opens only at a word's start
-or after its first `=`, and closes only at the same quote before white space, `||`, `,` or the end; every other quote,
-apostrophe and backslash is a character like any other. In a sweep a quote also opens after a `||` or `,` that divides
-values. A `#` between white space begins a comment. White space is space, tab and the breaks of lines: a no-break space
-belongs to its word.
+The rules differ from a shell's, which would remove characters of a prompt. A quote opens only at the start of a word or
+after its first `=`, and closes only at the same quote before white space, `||`, `,` or the end; all other quotes,
+apostrophes and backslashes are ordinary characters. In a sweep a quote also opens after a `||` or `,` that separates
+values. A `#` between white space begins a comment. White space is space, tab and line breaks, but not a no-break space.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH
 __all__ = ["SPACE", "Word", "closing_quote", "flow_end", "flow_quote_end", "split_line", "split_silencer"]
 
 SPACE = " \t\r\n\f\v"
-_TO_THE_BODY = "a text with quotes is easiest in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
-_SPACED_KEY = re.compile(r"""(["'])(?=[^"'=]*\s)([^"'=]+::[^"'=]+)\1=""")  # the id of a node may hold spaces
+_USE_BODY = "write a text with quotes in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
+_SPACED_KEY = re.compile(r"""(["'])(?=[^"'=]*\s)([^"'=]+::[^"'=]+)\1=""")  # a node id may contain spaces
 _QUOTED_KEY = re.compile(r"""(["'])([^\s"'=]+)\1=""")
-_BEFORE, _AFTER = 60, 20  # characters shown round the place of an error
+_BEFORE, _AFTER = 60, 20  # characters shown around the position of an error
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
     """One word of a line.
 
-    `text` is the whole word without its quotes. `key` and `value` are the two sides of its first `=` where the word is
-    FIELD=VALUE, NAME=TARGET or --option=VALUE, else None: a word in quotes and one with a `/` or `?` before its first
-    `=` (a path, an address) is neither. `quoted` says that the value, or the whole word, stood in quotes. `raw` are its
-    characters as typed, `start` is where they stand in the line.
+    `text` is the whole word without quotes. `key` and `value` are the two sides of the first `=` of FIELD=VALUE,
+    NAME=TARGET or --option=VALUE; None for a word in quotes and for one with a `/` or `?` before its first `=` (a path,
+    an address). `quoted` is True if the value, or the whole word, was in quotes. `raw` is the word as typed,
+    `start` its position in the line.
     """
 
     text: str
@@ -44,21 +43,21 @@ class Word:
 
 
 def split_line(line: str, *, sweep: bool = False) -> list[Word]:
-    """The words of a line, without its comment.
+    """Return the words of a line, without its comment.
 
     Parameters
     ----------
     line
-        All that follows `%comflowy`, or a part of it; without a final `;`, which `split_silencer` takes away.
+        The text after `%comflowy`, or a part of it, without a final `;` (see `split_silencer`).
     sweep
-        Whether a value may be several, each with quotes of its own: such a value keeps its quotes for whoever divides
-        it, and is not `quoted`; one quote round the whole of it is taken away as ever.
+        Allow several values, each with its own quotes. Such a value keeps its quotes for `split_values` and is not
+        `quoted`; quotes around the whole value are removed.
 
     Raises
     ------
     LineError
-        If a quote doesn't close, if something stands right behind one that does, or if a word begins with `#` or `=`:
-        the error shows where, and what to type instead.
+        If a quote is not closed, if text directly follows a closing quote, or if a word begins with `#` or `=`. The
+        error shows the position, and what to type instead.
     """
     words = []
     at = _skip(line, 0)
@@ -73,13 +72,13 @@ def split_line(line: str, *, sweep: bool = False) -> list[Word]:
 
 
 def split_silencer(line: str) -> tuple[str, bool]:
-    """The line without a final `;`, and whether it had one: it hides the value a magic gives, never the images."""
+    """Return the line without a final `;`, and whether it had one: `;` hides a magic's value, never the images."""
     bare = line.rstrip(SPACE)
     return (bare[:-1], True) if bare.endswith(";") else (line, False)
 
 
 def closing_quote(text: str, at: int) -> int | None:
-    """Where the quote that opens at `at` closes: at the same quote before white space, `||`, `,` or the end."""
+    """Return the end of the quote that opens at `at`: the same quote before white space, `||`, `,` or the end."""
     quote = text[at]
     close = text.find(quote, at + 1)
     while close >= 0:
@@ -97,7 +96,7 @@ def _skip(line: str, at: int) -> int:
 
 
 def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
-    """Where the list or mapping ends that opens at `start`, behind its bracket; None if it never does.
+    """Return the end of the list or mapping that opens at `start`, after its bracket; None if it never closes.
 
     A quote opens behind a bracket, `,` or `:` and closes before one of them. Outside quotes there is no white space
     but with `spaces`. Brackets nested more than `MAX_DEPTH` deep are text.
@@ -129,7 +128,7 @@ def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
 
 
 def flow_quote_end(text: str, at: int) -> int | None:
-    """Where the quote closes that opens at `at` within a list or mapping: before `,`, `:`, a bracket or the end."""
+    """Return the end of the quote that opens at `at` in a list or mapping: before `,`, `:`, a bracket or the end."""
     close = text.find(text[at], at + 1)
     while close >= 0:
         rest = text[close + 1 :].lstrip(SPACE)
@@ -140,7 +139,7 @@ def flow_quote_end(text: str, at: int) -> int | None:
 
 
 def _end_of_key(line: str, start: int) -> int:
-    """Where the value begins, behind the first `=`; the end of a word without one; the start of one in quotes."""
+    """Return the start of the value after the first `=`; the end of a word without one; the start of a quote."""
     spaced = _SPACED_KEY.match(line, start)
     if spaced is not None:
         return spaced.end()
@@ -153,26 +152,26 @@ def _end_of_key(line: str, start: int) -> int:
 
 
 def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None]:
-    """Where the word ends, and where in it the quote opens that holds the whole of it or of its value."""
+    """Return the end of the word, and the start of the quote around all of it or of its value."""
     at = _end_of_key(line, start)
     if sweep and at > start and line[at - 1] == "=":
         return _end_of_values(line, at)
     quote_at = at if line[at : at + 1] in {'"', "'"} else None
     if quote_at is not None:
         named = _QUOTED_KEY.match(line, quote_at) if quote_at == start else None
-        if named:  # a habit from JSON, and read by the rule it would swallow the words behind it
-            _refuse(line, start, "a field stands in quotes", f"on the line it is written without: {named[2]}=VALUE")
+        if named:  # written as in JSON; the quote would extend over the words after it
+            _fail(line, start, "the field is in quotes", f"write it without quotes: {named[2]}=VALUE")
         close = closing_quote(line, quote_at)
         if close is None:
-            _refuse(line, quote_at, f"the quote {line[quote_at]} opens here and never closes", _TO_THE_BODY)
+            _fail(line, quote_at, f"the quote {line[quote_at]} is never closed", _USE_BODY)
         at = close + 1
         if line[at : at + 1] not in {"", *SPACE}:
             behind = "||" if line.startswith("||", at) else ","
-            _refuse(
+            _fail(
                 line,
                 at,
-                f"{behind!r} stands right behind a closing quote",
-                f"several values are a sweep: %comflowy sweep; {_TO_THE_BODY}",
+                f"{behind!r} follows a closing quote",
+                f"several values are a sweep: %comflowy sweep; {_USE_BODY}",
             )
     while at < len(line) and line[at] not in SPACE:
         at += 1
@@ -180,20 +179,22 @@ def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None
 
 
 def _end_of_values(line: str, start: int) -> tuple[int, int | None]:
-    """Where a sweep's values end, and where the quote opens if one holds all of them."""
+    """Return the end of a sweep's values, and the start of the quote if one contains all of them."""
     at, opens, holds = start, True, None
     while at < len(line) and line[at] not in SPACE:
         if opens and line[at] in "\"'":
             close = closing_quote(line, at)
             if close is None:
-                tip = _TO_THE_BODY.replace("run", "sweep")
-                _refuse(line, at, f"the quote {line[at]} opens here and never closes", tip)
+                tip = _USE_BODY.replace("run", "sweep")
+                _fail(line, at, f"the quote {line[at]} is never closed", tip)
             whole = at == start and line[close + 1 : close + 2] in {"", *SPACE}
             at, holds, opens = close + 1, start if whole else None, False
             continue
         end = flow_end(line, at) if opens and line[at] in "[{" else None
         if end is None and opens and line[at] == "[" and flow_end(line, at, spaces=True) is not None:
-            _refuse(line, at, "a list on the line has no spaces but in quotes", 'such as cfg=[4,8] or text=["a b","c"]')
+            _fail(
+                line, at, "a list on the line can't have spaces outside quotes", 'such as cfg=[4,8] or text=["a b","c"]'
+            )
         if end is not None:
             at, opens = end, False
             continue
@@ -207,16 +208,16 @@ def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:
     if quote_at == start:
         return Word(raw[1:-1], None, None, quoted=True, start=start, raw=raw)
     if raw.startswith("#"):
-        _refuse(
+        _fail(
             line,
             start,
-            f"{raw!r} is neither a word nor a comment",
-            'a comment is a # between spaces; a text with spaces stands in quotes: FIELD="bottle #1"',
+            f"{raw!r} is neither a value nor a comment",
+            'write a comment as a # between spaces, and quote a text with spaces: FIELD="bottle #1"',
         )
     spaced = _SPACED_KEY.match(raw)
     key, equals, value = (spaced[2], "=", raw[spaced.end() :]) if spaced is not None else raw.partition("=")
     if equals and not key:
-        _refuse(line, start, "a word begins with '='", "FIELD=VALUE is written without spaces")
+        _fail(line, start, "'=' has no field before it", "write FIELD=VALUE without spaces")
     if quote_at is not None:
         value = value[1:-1]
     if not equals or "/" in key or "?" in key:
@@ -224,8 +225,8 @@ def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:
     return Word(f"{key}={value}", key, value, quoted=quote_at is not None, start=start, raw=raw)
 
 
-def _refuse(line: str, at: int, what: str, tip: str) -> NoReturn:
-    """Raise with the place shown, in a window of the line: a line may be a page long."""
+def _fail(line: str, at: int, what: str, tip: str) -> NoReturn:
+    """Raise a LineError that shows the position in an excerpt of the line."""
     first = max(0, at - _BEFORE)
     window = re.sub(f"[{SPACE}]", " ", line[first : at + _AFTER])
     lead = "..." if first else ""

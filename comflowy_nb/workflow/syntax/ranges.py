@@ -5,21 +5,45 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["LARGEST_AXIS", "looks_like_range", "read_range"]
+__all__ = ["LARGEST_AXIS", "has_range", "is_number", "is_range", "looks_like_range", "read_range", "split_items"]
 
 LARGEST_AXIS = 10_000  # values: far beyond what a grid shows or a person looks at, and no burden for memory
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER_PATTERN = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_NUMBER = re.compile(_NUMBER_PATTERN)
+_RANGE = re.compile(rf"{_NUMBER_PATTERN}\.\.{_NUMBER_PATTERN}(?:\.\.{_NUMBER_PATTERN}|#[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DIGITS = 400  # a double reaches from 5e-324 to 2e308: longer numbers are no values, and costly to reckon with
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number in the notation of ranges."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_range(text: str) -> bool:
+    """Return whether a text is `a..b`, `a..b..step` or `a..b#n`."""
+    return _RANGE.fullmatch(text) is not None
+
+
+def has_range(text: str) -> bool:
+    """Return whether a text is a range, or a list of numbers and ranges with at least one range."""
+    items = split_items(text)
+    return any(map(is_range, items)) and all(is_range(item) or is_number(item) for item in items)
+
+
+def split_items(text: str) -> list[str]:
+    """Split a text at commas and `||`, without brackets around the text and quotes around the items."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    return [item.strip().strip("\"'") for item in re.split(r"\|\||,", bare)]
+
+
 def looks_like_range(text: str) -> bool:
-    """Whether a text that should be a number is meant as a range, right or wrong."""
+    """Return whether a text in place of a number is meant as a range, valid or not."""
     return ".." in text
 
 
 def read_range(text: str, *, whole: bool = False) -> list[float]:
-    """The values of a range.
+    """Return the values of a range.
 
     Parameters
     ----------
@@ -42,7 +66,7 @@ def read_range(text: str, *, whole: bool = False) -> list[float]:
     body, number_sign, count = text.partition("#")
     ends = [part.strip() for part in body.split("..")]
     if len(ends) not in {2, 3} or (number_sign and len(ends) == 3):
-        raise ValueError(f"{text!r} is no range; one is written a..b, a..b..step or a..b#n")
+        raise ValueError(f"{text!r} is not a range; use a..b, a..b..step or a..b#n")
     numbers = [_read(part, text, whole=whole) for part in ends]
     if number_sign:
         values = _evenly(text, numbers[0], numbers[1], count.strip(), whole=whole)
@@ -59,10 +83,10 @@ def read_range(text: str, *, whole: bool = False) -> list[float]:
 def _read(part: str, text: str, *, whole: bool) -> Fraction:
     if not _NUMBER.fullmatch(part):
         missing = "an end is missing" if not part else f"{part!r} is not a number"
-        raise ValueError(f"{text!r} is no range: {missing}")
+        raise ValueError(f"{text!r} is not a range: {missing}")
     mantissa, _, exponent = part.lower().partition("e")
     if len(mantissa) > _DIGITS or len(exponent) > len(str(_DIGITS)) + 1 or abs(int(exponent or 0)) > _DIGITS:
-        raise ValueError(f"{text!r} is no range: a number in it is too large or too small")
+        raise ValueError(f"{text!r} is not a range: a number in it is too large or too small")
     number = Fraction(part)
     if whole and not _WHOLE.fullmatch(part):
         raise ValueError(f"{text!r}: {part} is not a whole number")
@@ -78,13 +102,13 @@ def _by_steps(text: str, numbers: list[Fraction]) -> list[Fraction]:
     else:
         raise ValueError(f"{text!r} needs a step, because its ends are not both whole numbers: {text}..0.5")
     if not step:
-        raise ValueError(f"{text!r} has the step 0 and would never end")
+        raise ValueError(f"{text!r} has the step 0; use another step")
     if (last - first) * step < 0:
         body = "..".join(text.split("..")[:2])
         if step > 0:
             down = f"{body}..-{_bare(text, numbers)}"
-            raise ValueError(f"{text!r} goes down, which wants a negative step: {down}")
-        raise ValueError(f"{text!r} goes up, but its step goes down: {body}..{_bare(text, numbers).lstrip('-')}")
+            raise ValueError(f"{text!r} goes down and needs a negative step: {down}")
+        raise ValueError(f"{text!r} goes up and needs a positive step: {body}..{_bare(text, numbers).lstrip('-')}")
     count = (last - first) // step + 1
     _check_count(text, count)
     return [first + index * step for index in range(count)]
@@ -92,7 +116,7 @@ def _by_steps(text: str, numbers: list[Fraction]) -> list[Fraction]:
 
 def _evenly(text: str, first: Fraction, last: Fraction, count_text: str, *, whole: bool) -> list[Fraction]:
     if not re.fullmatch(r"[0-9]{1,20}", count_text):
-        raise ValueError(f"{text!r} is no range: behind # stands how many values it has, a whole number")
+        raise ValueError(f"{text!r} is not a range: write the number of values after #")
     count = int(count_text)
     if count < 2:
         raise ValueError(f"{text!r}: #{count} is too few, a range has at least 2 values: its ends")

@@ -1,4 +1,4 @@
-"""The cell that says exactly what was sent: `%%comflowy run WORKFLOW` and a line for each field."""
+"""Write the cell that reproduces a run: `%%comflowy run WORKFLOW` and a line for each field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAIN_WORD = re.compile(r"""[^\s"'{}#=;?]+""")
 
 
 def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = "run") -> str:
-    """A cell that sends these params to this workflow when it is executed, whatever they hold.
+    """Return a cell that sends these params to this workflow when it is executed, whatever they hold.
 
     Each field has a line, if every line is read as the very value; else the body is the API's own payload, for a text
     with line breaks and blanks at its ends, say.
@@ -62,7 +62,7 @@ def _lines(key: str, value: Any) -> list[str]:
 
 
 def _doubled(value: Any) -> Any:
-    """With `{name}` written as `{{name}}`, which is that text and not a variable."""
+    """Return a value with `{name}` written as `{{name}}`, which is not expanded."""
     if isinstance(value, str):
         return re.sub(r"\{([^\W\d]\w*)\}", r"{{\1}}", value)
     if isinstance(value, dict):
@@ -71,7 +71,7 @@ def _doubled(value: Any) -> Any:
 
 
 def _means(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
-    """Whether the body is read as these values, in a kernel without any variable."""
+    """Return whether the body is read as these values, in a kernel without any variable."""
     # An image's word is compared as a text: its file need not be here.
     fields = {key: one for key, one in workflow.fields.items() if one.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)

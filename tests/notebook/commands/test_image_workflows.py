@@ -21,14 +21,14 @@ DAMAGED = json.dumps({**NODES, "3": {"inputs": {}}})
 MADE = json.dumps({"workflow": "default", "workflow_id": "default", "params": {"3::steps": 2}, "set_params": []})
 
 WHY = {
-    "the editor's graph only": ({"workflow": EDITORS}, "carries a workflow in the editor's format alone; in ComfyUI"),
-    "the editor's graph as prompt": ({"prompt": EDITORS}, "carries a workflow in the editor's format alone"),
-    "the editor's graph and a prompt of words": ({"prompt": "{a cat}", "workflow": EDITORS}, "editor's format alone"),
-    "a prompt with NaN": ({"prompt": NAN, "workflow": EDITORS}, "the prompt in a.png: node '1' holds a number"),
+    "the editor's graph only": ({"workflow": EDITORS}, "contains a workflow only in the editor's format; in ComfyUI"),
+    "the editor's graph as prompt": ({"prompt": EDITORS}, "contains a workflow only in the editor's format"),
+    "the editor's graph and a prompt of words": ({"prompt": "{a cat}", "workflow": EDITORS}, "editor's format"),
+    "a prompt with NaN": ({"prompt": NAN, "workflow": EDITORS}, "the prompt in a.png: node '1' contains NaN"),
     "a damaged prompt": ({"prompt": DAMAGED}, "the prompt in a.png: node '3' has no class_type"),
     "a prompt that is cut off": ({"prompt": json.dumps(NODES)[:90]}, "the prompt in a.png is not JSON"),
-    "a prompt of words": ({"prompt": "a castle, 4k"}, "a.png carries no workflow: its text 'prompt' is no graph"),
-    "nothing": ({}, "a.png carries no workflow: neither ComfyUI nor comflowy_nb wrote one into it"),
+    "a prompt of words": ({"prompt": "a castle, 4k"}, "a.png contains no workflow: its text 'prompt' is not a graph"),
+    "nothing": ({}, "a.png contains no workflow: neither ComfyUI nor comflowy_nb wrote one into it"),
 }
 
 
@@ -50,7 +50,7 @@ def reasons(cell, name):
 
 @pytest.mark.parametrize(("chunks", "why"), WHY.values(), ids=WHY)
 def test_every_command_gives_the_same_reason(sandbox, tmp_path, monkeypatch, chunks, why):
-    """`params_from` said "carries no workflow" of an image with the editor's graph, `run` said something else.
+    """`params_from` said "contains no workflow" of an image with the editor's graph, `run` said something else.
 
     Each command asked the image in its own way, and the reason why a prompt was refused was lost.
     """
@@ -73,7 +73,7 @@ def test_an_animation_with_the_editors_graph_only_says_so(sandbox, tmp_path, mon
     image.save(tmp_path / "a.webp", exif=exif)
     found = set(reasons(sandbox, "a.webp"))
     assert len(found) == 1
-    assert "editor's format alone" in found.pop()
+    assert "editor's format" in found.pop()
 
 
 def test_a_copy_with_params_only_names_the_way_to_use_them(sandbox, tmp_path, monkeypatch):

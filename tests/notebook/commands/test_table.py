@@ -70,7 +70,7 @@ def test_what_is_no_duration_is_refused(text):
         ("runs --limit 0", "invalid --limit '0': use a whole number from 1"),
         ("sweep default sampler_name=euler, heun", "without spaces between them: sampler_name=euler,heun"),
         ("sweep default sampler_name=euler ,heun", "without spaces between them: sampler_name=euler,heun"),
-        ("sweep default cfg={np.linspace(2, 8, 3)}", "only the plain name of a variable stands in braces"),
+        ("sweep default cfg={np.linspace(2, 8, 3)}", "braces take only the name of a variable"),
         ("show", "missing argument"),
         ("show cfg=7", "unexpected word 'cfg=7': %comflowy show REF"),
         ("save r1", "missing argument"),

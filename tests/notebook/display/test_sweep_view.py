@@ -20,7 +20,8 @@ from comflowy_nb.notebook.display.views import SweepView
 from comflowy_nb.services.base import Problem, Progress, Status
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.tracking.run import Run
-from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, expand
+from comflowy_nb.workflow.axes.expand import expand
+from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 
 NOWHERE = {"x": None, "y": None, "z": None}
 

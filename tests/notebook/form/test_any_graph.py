@@ -234,7 +234,7 @@ def test_an_untouched_form_holds_a_whole_number_among_options(form):
 
 @given(st.lists(st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4) | st.booleans(), min_size=1))
 def test_what_is_displayed_of_a_choice_is_accepted(options):
-    field = comflowy_nb.workflow.fields.read_field("1::x", [options, {}])
+    field = comflowy_nb.workflow.field_spec.read_field("1::x", [options, {}])
     for option in field.options:
         chosen = field.read(text_of(option))
         assert text_of(chosen) == text_of(option) or chosen == option

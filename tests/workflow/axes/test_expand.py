@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.workflow.axes.read import axes_from_json, axes_to_json, count_axes, even_order, expand, read_axes
+from comflowy_nb.workflow.axes.expand import even_order, expand
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.axes.seeds import count_axes
+from comflowy_nb.workflow.axes.types import axes_from_json, axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import settings_from_mapping

@@ -50,7 +50,7 @@ def test_no_match_and_a_match_that_is_no_image_are_named(refs):
     with pytest.raises(ImageError, match=r"no file matches 'refs/\*\.jpg'"):
         open_images("refs/*.jpg")
     (refs / "x3.png").write_text("no image")
-    with pytest.raises(ImageError, match=r"x3\.png is no image"):
+    with pytest.raises(ImageError, match=r"x3\.png is not an image"):
         open_images("refs/x*.png")
 
 

@@ -6,12 +6,14 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError
-from comflowy_nb.workflow.axes.read import SeedWord, count_axes, read_axes
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.axes.seeds import count_axes
+from comflowy_nb.workflow.axes.types import SeedWord
+from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
-from comflowy_nb.workflow.values import Setting
+from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.workflow import Workflow
 
 
@@ -285,9 +287,9 @@ def test_other_commas_in_a_body_are_text_where_the_type_is_unknown(undescribed, 
         ("6::text=a||", ("text, value 2 of 2", "empty")),
         ("6::text=a||||b", ("text, value 2 of 3", "empty")),
         ("cfg=[]", ("cfg", "no value")),
-        ("cfg=4,8,4.0", ("cfg", "twice", "'4'")),
-        ("6::text=a||b||a", ("text", "twice", "'a'")),
-        ("cfg=2..6..2,4", ("cfg", "twice", "'4'")),
+        ("cfg=4,8,4.0", ("cfg", "duplicate value", "'4'")),
+        ("6::text=a||b||a", ("text", "duplicate value", "'a'")),
+        ("cfg=2..6..2,4", ("cfg", "duplicate value", "'4'")),
         ("cfg=4,hot,8", ("cfg, value 2 of 3", "'hot' is not a number")),
         ("cfg=4,500", ("cfg, value 2 of 2", "500 is above 100")),
         ("cfg=90..110..10", ("cfg", "110 is above 100")),
@@ -365,12 +367,12 @@ def test_labels_over_several_lines(workflow):
     ("typed", "part"),
     [
         ('prompt: {a: "x", a: "y"}', "label 'a' is used twice"),
-        ('prompt: {a: "x", b: "x"}', "twice"),
+        ('prompt: {a: "x", b: "x"}', "duplicate value"),
         ("cfg: {a: 4, b: hot}", "value 'b': 'hot'"),
         ("cfg: {a: 1..3}", "range"),
         ("cfg: {a: , b: 4}", "value 'a': the value is empty"),
         ("prompt: {a: beautiful scenery, glass bottle}", "'glass bottle' has no label"),
-        ("prompt: {a: [x, y]}", "a list stands where one value is meant"),
+        ("prompt: {a: [x, y]}", "one value is expected here, not a list"),
     ],
 )
 def test_labels_that_are_wrong(workflow, typed, part):
@@ -417,7 +419,7 @@ def test_presets_may_set_texts_and_different_fields(workflow):
         ("look: {a: {cfg: 4}}\nfeel: {a: {cfg: 5}}", ("set twice", "feel")),
         ("look: {a: {cfg: 4, 3::cfg: 5}}", ("preset 'a'", "set twice")),
         ("look: {a: {cfg: 4}, a: {cfg: 5}}", ("label 'a' is used twice",)),
-        ("look: {a: {cfg: 4}, b: {cfg: 4.0}}", ("twice", "'a' and 'b'")),
+        ("look: {a: {cfg: 4}, b: {cfg: 4.0}}", ("duplicate value", "'a' and 'b'")),
         ("look: {a: {cfg: 4}, b: 5}", ("'b'",)),
         ("look: {a: {cgf: 4}}", ("preset 'a'", "'cgf'", "cfg")),
         ("look: {a: {cfg: 400}}", ("preset 'a'", "400 is above 100")),
@@ -478,7 +480,7 @@ def test_words_are_replaced_from_lines(workflow):
     [
         ("{botle: [a, b]}", "'botle' is not found in 'a glass bottle'"),
         ("{bottle: []}", "empty"),
-        ("{bottle: [a, a]}", "twice"),
+        ("{bottle: [a, a]}", "duplicate value"),
         ("{bottle: [a, ]}", None),
         ("{bottle: [a, , b]}", "empty"),
         ("{bottle: [a], glass bottle: [b]}", "within another word"),
@@ -577,15 +579,15 @@ def test_all_seeds_share_a_draw():
         ("seed=random#0", "no seed"),
         ("seed=random#1000000000000", "too many"),
         ("seed=random#20000", "20,000"),
-        ("seed=1,random", "stands alone"),
-        ("seed=random,each", "stands alone"),
+        ("seed=1,random", "write it alone"),
+        ("seed=random,each", "write it alone"),
     ],
 )
 def test_seed_words_that_are_wrong(workflow, typed, part):
     assert part in problems(line, workflow, typed)[0]
 
 
-def test_counting_runs_draws_all_seeds(workflow):
+def test_counting_runs_generates_all_seeds(workflow):
     settings = [Setting("6::text", "a||b"), Setting("cfg", "4")]
     axes = count_axes(workflow, settings, 4)
     assert axes.fixed == {"6::text": "a||b", "3::cfg": 4.0}
@@ -593,13 +595,13 @@ def test_counting_runs_draws_all_seeds(workflow):
     assert (axis.kind, axis.fields, axes.shape) == ("seeds", ("3::seed", "12::noise_seed"), (4,))
 
 
-def test_counting_runs_takes_the_seeds_that_were_wished_for(workflow, undescribed):
+def test_counting_runs_takes_the_seeds_set_to_random(workflow, undescribed):
     assert count_axes(workflow, [Setting("seed", "random")], 2).axes[0].fields == ("3::seed",)
     assert count_axes(undescribed, [Setting("3::seed", "random")], 2).axes[0].fields == ("3::seed",)
     given = count_axes(workflow, [Setting("seed", "7")], 2)
     assert (given.axes[0].fields, given.fixed) == (("12::noise_seed",), {"3::seed": 7})
     assert "3::seed=random" in problems(count_axes, undescribed, [], 2)[0]
-    assert "is given" in problems(count_axes, workflow, [Setting("seed", "7"), Setting("12::noise_seed", "7")], 2)[0]
+    assert "is set" in problems(count_axes, workflow, [Setting("seed", "7"), Setting("12::noise_seed", "7")], 2)[0]
     assert "sweep" in problems(count_axes, workflow, [Setting("cfg", "4,8")], 2)[0]
     assert "no seed" in problems(count_axes, workflow, [], 0)[0]
 
@@ -621,7 +623,7 @@ def test_image_axes(workflow, undescribed, tmp_path, monkeypatch):
         assert line(one, "10::image={one}", namespace=names).axes == ()
     assert "no file 'gone.png'" in problems(line, workflow, "image=file:gone.png||https://x.y")[0]
     Image.new("RGB", (4, 4), "red").save("e.png")
-    assert "twice" in problems(line, workflow, '10::image="file:a b.png"||file:e.png')[0]
+    assert "duplicate value" in problems(line, workflow, '10::image="file:a b.png"||file:e.png')[0]
 
 
 def test_arrays_of_images_are_an_axis(workflow):
@@ -695,7 +697,7 @@ def test_a_quote_that_never_closes_is_shown_on_a_sweep_s_line_too(text):
 
 
 def test_a_list_with_spaces_on_the_line_is_shown():
-    with pytest.raises(LineError, match="no spaces"):
+    with pytest.raises(LineError, match="have spaces outside quotes"):
         split_line("default cfg=[4, 8]", sweep=True)
     assert [word.raw for word in split_line("default 6::text=[a thing", sweep=True)] == [
         "default",

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.axes.read import Axes, read_axes
-from comflowy_nb.workflow.axes.yaml_export import write_sweep_file
-from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.axes.types import Axes
+from comflowy_nb.workflow.axes.yaml_file import read_sweep_file, write_sweep_file
 from comflowy_nb.workflow.images import InputImage, open_input
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
-from comflowy_nb.workflow.values import Setting, settings_from_mapping
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import settings_from_mapping
 
 EXAMPLE = """\
 # a night's work
@@ -152,31 +153,31 @@ def test_a_problem_names_its_own_line(workflow, file, lines, number):
         ("workflow: w\nfields:\n  a: 'x\n", ("line",)),
         ("workflow: w\nfields:\n\ta: 1\n", ("line 3",)),
         ("workflow: w\nfields:\n  prompt: a photo: of\n", ("line 3",)),
-        ("workflow: w\nfields:\n  a: 1\n  a: 2\n", ("line 4", "'a' stands there twice")),
-        ("workflow: w\nfields:\n  a: {x: 1, x: 2}\n", ("line 3", "'x' stands there twice")),
+        ("workflow: w\nfields:\n  a: 1\n  a: 2\n", ("line 4", "'a' is written twice")),
+        ("workflow: w\nfields:\n  a: {x: 1, x: 2}\n", ("line 3", "'x' is written twice")),
         ("workflow: w\nfield: {}\n", ("line 2", "'field'", "fields")),
         ("workflow: w\nmax_runs: many\n", ("line 2", "max_runs is a whole number", "'many'")),
         ("workflow: w\nmax_runs: 0\n", ("max_runs is a whole number from 1",)),
         ("workflow: w\nfresh: 1\n", ("fresh is true or false",)),
         ("workflow: w\nretry: never\n", ("retry is one of failed, unknown, all, none",)),
-        ("workflow: w\nx: [a]\n", ("line 2", "x is one value")),
-        ("workflow:\n", ("workflow names none",)),
-        ("workflow: w\nfields:\n  a: !json '[1'\n", ("line 3", "no JSON")),
+        ("workflow: w\nx: [a]\n", ("line 2", "x must be one value")),
+        ("workflow:\n", ("workflow is empty",)),
+        ("workflow: w\nfields:\n  a: !json '[1'\n", ("line 3", "is not JSON")),
         ("workflow: w\nfields:\n  a: !!python/object:os.system x\n", ()),
         ("workflow: w\nfields:\n  a: !other x\n", ("line 3", "!other")),
-        ("workflow: w\nfields:\n  a: !image {file: x}\n", ("line 3", "!image has")),
+        ("workflow: w\nfields:\n  a: !image {file: x}\n", ("line 3", "!image needs")),
         ("workflow: w\nfields: &a\n  b: *c\n", ("line 3",)),
         ("workflow: w\nfields:\n  a: &a [*a]\n", ("night.yaml",)),
         ("workflow: w\n---\nworkflow: v\n", ("line 2",)),
         ("workflow: w\nfields:\n  a: [1, 2\n  b: 3\n  c: 4\n", ("line 3", "flow sequence")),
         ("workflow: w\nfields:\n  a: {x: 1\n  b: 3\n", ("line 3", "flow mapping")),
         ('workflow: w\nfields:\n  a: "a cat\n  b: 3\n  c: 4\n', ("line 3", "quoted")),
-        ("workflow: w\nfields:\n  a 3\n  b: 3\n", ("line 3", "no colon")),
+        ("workflow: w\nfields:\n  a 3\n  b: 3\n", ("line 3", "colon is missing")),
         ("workflow: w\nfields:\n  a: 3\n  b 3\n  c: 3\n", ("line 4", "':'")),
         ("workflow: w\nfields:\n  a: 3\n   b: 3\n", ("line 4",)),
         ("workflow: w\nfields:\n  a: x\a\n", ("line 3", "not allowed")),
         ("workflow: w\n\nfieldz:\n\n  a: 1\n", ("line 3", "'fieldz'")),
-        ("workflow: w\nmax_runs:\n  - 3\n", ("line 2", "max_runs is one value")),
+        ("workflow: w\nmax_runs:\n  - 3\n", ("line 2", "max_runs must be one value")),
         ("a\x00b: 1", ("night.yaml",)),
     ],
 )
@@ -258,7 +259,7 @@ def test_images_are_saved_beside_the_file(workflow, file, tmp_path):
     changed = file.with_name("night_images") / f"{loaded[0].content_sha256[:16]}.png"
     Image.new("RGB", (4, 4), "green").save(changed)
     assert open_input(changed).content_sha256 != loaded[0].content_sha256
-    with pytest.raises(WorkflowError, match=r"line 4: .*another image now"):
+    with pytest.raises(WorkflowError, match=r"line 4: .*has changed"):
         read_sweep_file(file)
 
 

@@ -65,5 +65,5 @@ def test_nonsense_is_refused_with_the_field_s_name(given):
 
 
 def test_a_range_for_a_text_is_refused():
-    with pytest.raises(FieldError, match="is a range, and this field is a STRING"):
+    with pytest.raises(FieldError, match="is a range, but the field has type STRING"):
         read_abbreviation(Field("6::text", FieldType.STRING), (1, 5))

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comflowy_nb.errors import LineError
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.syntax.payload import is_payload
+from comflowy_nb.workflow.syntax.payload import Literals, is_payload
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
 # as the API's page prints it, the `;` behind workflow_id included
@@ -90,26 +94,26 @@ def test_a_field_given_twice_is_kept_for_the_error():
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("{\n'a': 1\n", "line 3: '}' is missing, for what opens in line 1"),
+        ("{\n'a': 1\n", "line 3: '}' is missing for the bracket opened in line 1"),
         ('{"a": 1 "b": 2}', "comma"),
         ('{"a": 1,, "b": 2}', "line 1"),
         ('{"a" 1}', "colon"),
         ('{"a": }', "value is missing"),
-        ('{"a": cat}', "text stands in quotes"),
-        ('{"a": NaN}', "no value"),
-        ('{"a": undefined}', "no value"),
+        ('{"a": cat}', "is not a value; quote a text"),
+        ('{"a": NaN}', "not a value"),
+        ('{"a": undefined}', "not a value"),
         ('{"a": 1e999}', "too large"),
-        ('\n\n{"a": "b\n"}', "line 3: the string .* never closes"),
+        ('\n\n{"a": "b\n"}', "line 3: the string .* is never closed"),
         ("const p = 5", "object"),
         ("const p", "line 1"),
-        ("{} {}", "behind"),
-        ("{params: 5}", "params is an object"),
-        ("{params: {}, size: 5}", "'size' is no part of a payload"),
+        ("{} {}", "unexpected text after"),
+        ("{params: 5}", "params must be an object"),
+        ("{params: {}, size: 5}", "'size' is not a part of a payload"),
         ("{params: {}, params: {}}", "twice"),
-        ("{workflow_id: 5, params: {}}", "workflow_id is a text"),
-        ('{"a": {"b": 1, "b": 2}}', "'b' stands twice"),
+        ("{workflow_id: 5, params: {}}", "workflow_id must be a text"),
+        ('{"a": {"b": 1, "b": 2}}', "'b' is written twice"),
         ("{a: [1, 2}", "line 1"),
-        ("{/* a: 1}", "never ends"),
+        ("{/* a: 1}", "is never closed"),
         ("{" * 100_000, "line 1"),
         ("{a:" + "[" * 100_000, "too many brackets"),
     ],
@@ -137,3 +141,58 @@ def test_a_dict_of_python_is_read():
     given = {"3::cfg": 7.5, "1::a": None, "1::b": True, "1::c": [False, None, "None"]}
     assert pairs(repr(given)) == given
     assert pairs(repr({"params": given})) == given
+
+
+# -- literals --------------------------------------------------------------------------------------------------------
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_JSON, st.booleans())
+def test_json_is_read_as_json(value, ascii_only):
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    reader = Literals(text)
+    assert reader.json() == value
+    assert reader.at == len(text)
+
+
+def test_a_large_number_keeps_its_digits():
+    assert Literals("18446744073709551615").json() == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'"\ud83e\udd8a"', "🦊"),
+        (r"'\u{1F98A}\x41\0\v'", "🦊A\0\v"),
+        (r"`a\`b\${c}`", "a`b${c}"),
+        ("'a\\\nb'", "ab"),
+        ('"a\tb"', "a\tb"),
+        (r'"C:\\pics"', "C:\\pics"),
+        (r'"\/"', "/"),
+    ],
+)
+def test_escapes_are_those_of_javascript(text, value):
+    assert Literals(text).json() == value
+
+
+@pytest.mark.parametrize("text", [r'"C:\pics"', r'"\u12"', r'"\u{110000}"', r'"\q"', '"a\\'])
+def test_an_unknown_escape_is_an_error_for_a_backslash_would_be_lost(text):
+    with pytest.raises(LineError):
+        Literals(text).json()
+
+
+def test_javascripts_own_expansion_is_an_error_that_shows_ours():
+    with pytest.raises(LineError, match=r"\{name\}"):
+        Literals("`a ${b}`").json()
+    assert Literals('"$5 ${b}"').json() == "$5 ${b}"
+
+
+def test_words_of_a_console_are_values_only_where_it_is_asked():
+    assert Literals("[undefined]", words={"undefined": None}).json() == [None]
+    with pytest.raises(LineError):
+        Literals("[undefined]").json()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, read_range
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, has_range, is_range, read_range
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_whole_numbers_stay_whole_however_large():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("8..2", "goes down, which wants a negative step: 8..2..-1"),
-        ("8..2..2", "goes down, which wants a negative step: 8..2..-2"),
-        ("2..8..-2", "goes up, but its step goes down: 2..8..2"),
+        ("8..2", "goes down and needs a negative step: 8..2..-1"),
+        ("8..2..2", "goes down and needs a negative step: 8..2..-2"),
+        ("2..8..-2", "goes up and needs a positive step: 2..8..2"),
         ("2..8..0", "step 0"),
         ("2..8..0.0", "step 0"),
         ("0.5..2", "needs a step"),
@@ -59,18 +59,18 @@ def test_whole_numbers_stay_whole_however_large():
         ("1..NaN..1", "'NaN' is not a number"),
         ("1..", "an end is missing"),
         ("..5", "an end is missing"),
-        ("1..2..3..4", "is no range"),
-        ("1..5..1#3", "is no range"),
+        ("1..2..3..4", "is not a range"),
+        ("1..5..1#3", "is not a range"),
         ("1..5#1", "at least 2"),
         ("1..5#0", "at least 2"),
-        ("1..5#", "how many"),
-        ("1..5#x", "how many"),
-        ("1..5#-3", "how many"),
+        ("1..5#", "number of values"),
+        ("1..5#x", "number of values"),
+        ("1..5#-3", "number of values"),
         ("5..5#3", "the same"),
         ("a..b", "'a' is not a number"),
     ],
 )
-def test_what_is_no_range_is_shown_with_the_reason(text, why):
+def test_an_invalid_range_is_shown_with_the_reason(text, why):
     with pytest.raises(ValueError, match=re.escape(why)) as caught:
         read_range(text)
     assert repr(text) in str(caught.value)
@@ -98,8 +98,8 @@ def test_a_huge_range_is_refused_with_its_count_and_never_made(text):
 
 
 @pytest.mark.parametrize("text", ["1..1e999999999", "1e-999999999..1..1", f"1..{'9' * 5000}", "1..5#" + "9" * 5000])
-def test_numbers_nobody_can_reckon_with_are_refused_at_once(text):
-    with pytest.raises(ValueError, match=r"no range|too large"):
+def test_huge_numbers_are_rejected_quickly(text):
+    with pytest.raises(ValueError, match=r"not a range|too large"):
         read_range(text)
 
 
@@ -135,3 +135,24 @@ def test_any_text_is_a_range_or_refused(text):
         return
     assert 0 < len(found) <= LARGEST_AXIS
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    "text", ["1..5", "1..5..2", "1..5#3", "-1..1", "+1..5", "0.5..1.5", ".5..1", "5..1..-1", "1e-3..1e-2"]
+)
+def test_is_range(text):
+    assert is_range(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.5", "1..", "..5", "a..b", "1..5..", "1..5#", "1..5#x", "1 .. 5", "1..5 ", "1.2.3", "...", ""]
+)
+def test_is_not_range(text):
+    assert not is_range(text)
+
+
+def test_has_range():
+    for text in ("1..5", "1..3,8", "0.5, 1..3", "[1..3, 8]", "1..3||4..6#2"):
+        assert has_range(text), text
+    for text in ("1,2", "a, 1..3", "1..3 and more", "[1, 2]", "", "1..3,"):
+        assert not has_range(text), text

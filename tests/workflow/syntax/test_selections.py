@@ -6,10 +6,11 @@ import pytest
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.fields import read_field
+from comflowy_nb.workflow.field_spec import read_field, write_field
 from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.syntax.write_cell import write_cell
-from comflowy_nb.workflow.values import Setting, resolve, settings_from_mapping
+from comflowy_nb.workflow.values import resolve, settings_from_mapping
 from comflowy_nb.workflow.workflow import Workflow
 
 OPTIONS = ["red", "green, dark", "blue", 7]
@@ -38,7 +39,7 @@ def run(*settings):
 def test_every_form_of_the_description_is_known(spec):
     one = read_field("1::words", spec)
     assert one.is_multiple
-    assert read_field("1::words", one.spec()).is_multiple
+    assert read_field("1::words", write_field(one)).is_multiple
 
 
 def test_a_plain_choice_takes_one_option_as_before():

@@ -1,8 +1,8 @@
-"""What a sweep's setting is made of: one value, several, or values with labels, before any is read by its type.
+"""Split a setting of a sweep into one value, several values or labelled values, before each is read by its type.
 
-A text of type STRING divides at `||`, inside quotes too; numbers, choices and booleans at commas outside brackets and
-quotes; where the type is unknown an unquoted text divides at `||`, else at commas where nothing can be mistaken. The
-white space round a `||` or a comma belongs to it. The items of a list are never divided again.
+A text of type STRING is split at `||`, inside quotes too; numbers, choices and booleans at commas outside brackets
+and quotes. If the type is unknown, an unquoted text is split at `||`, else at commas where the meaning is unambiguous.
+White space around a separator is ignored. The items of a list are never split again.
 """
 
 from __future__ import annotations
@@ -12,54 +12,47 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import LineError
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.syntax.body_blocks import read_block
+from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.expansion import expand_text, is_name
 from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, of_python, read_flow
-from comflowy_nb.workflow.syntax.multiple_values import is_number, is_range
-from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, is_number, is_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.syntax.lists import Written
-    from comflowy_nb.workflow.values import Setting
+    from comflowy_nb.workflow.syntax.lists import Setting, Written
 
-__all__ = ["divide", "labelled"]
-
-_TEXTS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD})
-_NUMBERS = frozenset({FieldType.INT, FieldType.FLOAT})
-_IMAGES = frozenset({FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})
-_AMBIGUOUS = frozenset({FieldType.STRING, FieldType.IMAGEUPLOAD, FieldType.UNKNOWN})  # brackets may be a text's own
+__all__ = ["labelled", "split_values"]
 
 
-def divide(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
-    """What a setting of one field is made of.
+def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
+    """Split a setting of one field into its values.
 
     Raises
     ------
     LineError
-        If it can be read in two ways, or in none; the text shows how each is written.
+        If it is ambiguous or invalid; the text shows how to write each meaning.
     ValueError
         If it is a list of more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        takes_images = one.type in _IMAGES
+        takes_images = one.type.takes_images
         return _bracketed(of_python(setting.value, takes_images=takes_images, computed=setting.computed), one)
     text, quoted = setting.value, setting.quoted
     if setting.plain is not None and one.type is not FieldType.STRING:
         text, quoted = setting.plain
-    if (namespace is not None and is_name(text)) or (setting.typed and one.type in _AMBIGUOUS):
+    if (namespace is not None and is_name(text)) or (setting.typed and one.separator != ","):
         return Item(text, quoted, typed=setting.typed)
     found = _list_or_mapping(setting, one, text, quoted=quoted)
     return found or _divide_text(text, one, namespace, quoted=quoted, in_body=setting.plain is not None)
 
 
 def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -> Written | None:
-    """What is written as one, in the lines below the key or in brackets; on a line there are no labels."""
+    """Return the list or mapping in the lines below the key or in brackets; a line has no labels."""
     if setting.block is not None:
         block = read_block(setting.block, is_text=one.type is FieldType.STRING)
         if block is not None:
@@ -69,8 +62,8 @@ def _list_or_mapping(setting: Setting, one: Field, text: str, *, quoted: bool) -
 
 
 def _bracketed(written: Written, one: Field) -> Written:
-    """The same, if it can't be a text with brackets of its own: only numbers and quoted items make that a list."""
-    if not isinstance(written, MultipleValues) or written.text is None or one.type not in _AMBIGUOUS:
+    """Return `written`; raise if it may be a text with brackets: a list has only numbers and quoted items."""
+    if not isinstance(written, MultipleValues) or written.text is None or one.separator == ",":
         return written
     for item in written.items:
         sure = isinstance(item, Item) and (
@@ -80,18 +73,18 @@ def _bracketed(written: Written, one: Field) -> Written:
             listed = ", ".join(f'"{one.value}"' if isinstance(one, Item) else '"..."' for one in written.items)
             raise LineError(
                 f"{shown(written.text)} may be a list or a text with brackets: a list has its items in quotes, "
-                f'[{listed}]; a text stands in quotes as a whole, "{written.text}"'
+                f'[{listed}]; a text is quoted as a whole, "{written.text}"'
             )
     return written
 
 
 def labelled(setting: Setting) -> Labelled | None:
-    """The mapping that a setting of no field is, as presets are; None if it is none.
+    """Return the mapping that a setting of no field is, as presets are; None if it is none.
 
     Raises
     ------
     LineError, ValueError
-        As `divide`.
+        As `split_values`.
     """
     if not isinstance(setting.value, str):
         found: Written | None = of_python(setting.value, takes_images=False, computed=setting.computed)
@@ -104,21 +97,21 @@ def labelled(setting: Setting) -> Labelled | None:
 
 
 def _divide_text(text: str, one: Field, namespace: Mapping[str, Any] | None, *, quoted: bool, in_body: bool) -> Written:
-    if one.type in _TEXTS:
+    if one.separator == "||":
         parts = _at_bars(text, quoted=quoted, in_body=in_body)
-    elif one.type is FieldType.UNKNOWN:
+    elif one.separator is None:
         parts = [Item(text, quoted)] if quoted else _untyped(text, in_body=in_body)
     elif quoted or text in {str(option) for option in one.options}:
         return Item(text, quoted)
     else:
-        parts = _at_commas(expand_text(text, namespace) if one.type in _NUMBERS else text)
+        parts = _at_commas(expand_text(text, namespace) if one.type.is_number else text)
     if len(parts) > LARGEST_AXIS:
         raise ValueError(f"{len(parts):,} values; an axis has at most {LARGEST_AXIS:,}")
     return MultipleValues(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
 def _at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
-    """The texts between `||`, those within quotes too."""
+    """Return the texts between `||`, those within quotes too."""
     if quoted:
         return _within_quotes(text)
     found: list[Item] = []
@@ -132,7 +125,7 @@ def _at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
             at = len(text) - len(behind)
         else:
             if close is not None and not in_body:
-                raise LineError(f'{shown(text)}: several texts are divided by ||, as in "a"||"b"')
+                raise LineError(f'{shown(text)}: separate several texts by ||, as in "a"||"b"')
             end = text.find("||", at)
             end = len(text) if end < 0 else end
             part = text[at:end]
@@ -153,7 +146,7 @@ def _within_quotes(text: str) -> list[Item]:
 
 
 def _untyped(text: str, *, in_body: bool) -> list[Item]:
-    """The parts of an unquoted text of unknown type."""
+    """Return the parts of an unquoted text of unknown type."""
     if text[:1] in {"[", "{"} and not isinstance(read_untyped(text), str):
         return [Item(text)]  # JSON
     bars = _split(text, "||")
@@ -178,7 +171,7 @@ def _at_commas(text: str) -> list[Item]:
 
 
 def _split(text: str, separator: str) -> list[Item]:
-    """The parts between separators that stand outside brackets and quotes; a part in quotes is without them."""
+    """Return the parts between separators that stand outside brackets and quotes; a part in quotes is without them."""
     found: list[Item] = []
     start, at, depth, opens = 0, 0, 0, True
     while at <= len(text):

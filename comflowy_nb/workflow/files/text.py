@@ -1,9 +1,11 @@
-"""Text files that a user names, or that a project brings along: read within limits."""
+"""Read text files within limits of size, nesting and aliases, in the encodings that editors and shells write."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +15,37 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.parser import Parser, RoundTripParser
 from ruamel.yaml.scanner import RoundTripScanner, Scanner
 
-from comflowy_nb.workflow.files.encodings import decode_text
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MAX_JSON_BYTES", "MAX_YAML_BYTES", "bounded_yaml", "read_text"]
+__all__ = ["MAX_JSON_BYTES", "MAX_YAML_BYTES", "bounded_yaml", "decode_text", "read_text", "without_bom"]
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
-MAX_YAML_BYTES = 1024 * 1024  # the YAML parser takes about ten seconds for so much
-MAX_YAML_NODES = 100_000  # with every alias replaced by what it means
+MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
+_MAX_YAML_NODES = 100_000  # with every alias expanded
+
+_BOM = re.compile(r"\A(\s*)\ufeff+")
+
+
+def decode_text(content: bytes) -> str:
+    """Decode text whose first two characters are ASCII, or that begins with a BOM. Line ends become line feeds.
+
+    The shell of Windows writes UTF-16 where output is redirected to a file.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        If it is in another encoding.
+    """
+    text = content.decode(json.detect_encoding(content))  # also right for YAML: its first characters are ASCII
+    return without_bom(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def without_bom(text: str) -> str:
+    """Remove a BOM before the first character that is not white space, as pasted text may have one."""
+    return _BOM.sub(r"\1", text)
 
 
 def read_text(path: Path, max_bytes: int) -> str:
@@ -53,7 +75,7 @@ def read_text(path: Path, max_bytes: int) -> str:
 
 
 def bounded_yaml(typ: str = "safe") -> YAML:
-    """Return a YAML reader that refuses deep nesting, and aliases that stand for more than `MAX_YAML_NODES` nodes.
+    """Return a YAML reader that refuses deep nesting, and aliases that stand for more than `_MAX_YAML_NODES` nodes.
 
     It raises MarkedYAMLError, as for any other error of the text.
     """
@@ -84,7 +106,7 @@ class _Bounds:
     def _count(self, event: Any) -> str | None:
         if isinstance(event, AliasEvent):
             if any(anchor == event.anchor for anchor, _ in self._open):
-                return f"the alias *{event.anchor} is within what it stands for"
+                return f"the alias *{event.anchor} refers to a node that contains it"
             self._nodes += self._nodes_of.get(event.anchor, 1)
         elif isinstance(event, CollectionEndEvent):
             anchor, before = self._open.pop()
@@ -98,8 +120,8 @@ class _Bounds:
                     return TOO_DEEP
             elif event.anchor is not None:
                 self._nodes_of[event.anchor] = 1
-        if self._nodes > MAX_YAML_NODES:
-            return f"it has more than {MAX_YAML_NODES:,} values, aliases written out"
+        if self._nodes > _MAX_YAML_NODES:
+            return f"it has more than {_MAX_YAML_NODES:,} values with aliases expanded"
         return None
 
 

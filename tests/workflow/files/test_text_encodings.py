@@ -10,7 +10,7 @@ import pytest
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.files.bounded import MAX_YAML_BYTES, read_text
+from comflowy_nb.workflow.files.text import MAX_YAML_BYTES, read_text
 from comflowy_nb.workflow.graph import made_of_image, read_graph
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.console import read_console
@@ -84,7 +84,7 @@ def test_another_encoding_is_named(tmp_path):
     (tmp_path / "flow.json").write_bytes(content)
     (tmp_path / "night.yaml").write_bytes(content)
     for read, name in ((read_graph, "flow.json"), (read_sweep_file, "night.yaml")):
-        with pytest.raises(WorkflowError, match=f"{name} is no text in UTF-8, UTF-16 or UTF-32.*save it in UTF-8"):
+        with pytest.raises(WorkflowError, match=f"{name} is not text in UTF-8, UTF-16 or UTF-32.*save it in UTF-8"):
             read(tmp_path / name)
 
 

@@ -16,7 +16,8 @@ from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.graph import parse_graph, read_graph
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.values import Setting, resolve
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
 
 pytestmark = pytest.mark.timeout(30)
@@ -97,7 +98,7 @@ def test_a_project_that_redefines_a_known_name_says_so_once(client, tmp_path, mo
     home.mkdir(exist_ok=True)
     (home / "comflowy.yaml").write_text("workflows:\n  known: {ids: {test: wf-1}}\n  mine: {ids: {test: wf-2}}\n")
     (folder / "comflowy.yaml").write_text(f"workflows:\n  {name}: {{ids: {{test: wf-other}}}}\n")
-    with pytest.warns(UserWarning, match=f"says what {name} means here") as told:
+    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as told:
         assert client.workflow(name).id == "wf-other"
     assert [str(one.filename) for one in told] == ["comflowy.yaml"]
     with warnings.catch_warnings(record=True) as again:
