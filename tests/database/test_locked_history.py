@@ -68,7 +68,7 @@ def lock(client, home):
 
 def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock, home):
     """Its first image put the run back to `waiting`; it was asked about again, and could end as `lost`."""
-    api.outputs = {"9": ["/pictures/0", "/pictures/1"]}
+    api.outputs = {"9": ["/images/0", "/images/1"]}
     may_download = [threading.Event(), threading.Event()]
 
     def state(_):
@@ -78,12 +78,12 @@ def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock
         api.words = []
         return reply({"success": True, "data": api.state("run-1")})
 
-    def picture(seen):
+    def image(seen):
         may_download[int(seen.path[-1])].wait(60)
         return reply(png(), headers={"Content-Type": "image/png"})
 
     api.on(CHECK, choose(state))
-    api.on("GET /pictures/*", choose(picture))
+    api.on("GET /images/*", choose(image))
     run = client.submit("wf-1", {"3::seed": 1}).run
     told = []
     run.listen(lambda changed: told.append(str(changed.status)))
@@ -101,10 +101,10 @@ def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock
     assert api.count(CHECK) == 1
     assert [image.record.state for image in history.runs()[0].images] == ["kept", "kept"]
     assert [image.record.state for image in run.images] == ["kept", "kept"]
-    (sidecar,) = (home / "pictures").rglob("*.json")
+    (sidecar,) = (home / "images").rglob("*.json")
     written = json.loads(sidecar.read_text())
     assert written["status"] == "success"
-    assert len(written["pictures"]) == 2
+    assert len(written["images"]) == 2
 
 
 def test_a_read_that_fails_does_not_end_a_watch(api, home):

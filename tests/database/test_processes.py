@@ -43,8 +43,8 @@ sys.stdin.readline()
 for n in range(100):
     token = history.claim(intent(f"{os.getpid()}-{n}")).record.token
     assert history.move(token, Status.WAITING, service_run_id=token)
-    assert history.move(token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0)])
-    history.set_picture(token, PictureRecord(0, "9", 0, "missing"))
+    assert history.move(token, Status.SUCCESS, images=[ImageRecord(0, "9", 0)])
+    history.set_image(token, ImageRecord(0, "9", 0, "missing"))
     history.times.add("sandbox", [("w", 1.0)])
 say("done")
 """
@@ -58,7 +58,7 @@ say("done")
     history = History.open(home)
     records = history.search(limit=None)
     assert [record.number for record in records] == list(range(200, 0, -1))
-    assert all(record.status is Status.SUCCESS and len(record.pictures) == 1 for record in records)
+    assert all(record.status is Status.SUCCESS and len(record.images) == 1 for record in records)
     history.close()
 
 
@@ -123,16 +123,16 @@ die()
     history.close()
 
 
-def test_killed_while_pictures_are_owed_they_are_taken_up(home, start):
+def test_killed_while_images_are_owed_they_are_taken_up(home, start):
     code = """
 token = history.claim(intent("k")).record.token
-history.move(token, Status.SUCCESS, service_run_id="77", pictures=[PictureRecord(0, "9", 0)])
+history.move(token, Status.SUCCESS, service_run_id="77", images=[ImageRecord(0, "9", 0)])
 die()
 """
     finish(start(code))
     history = History.open(home)
     (orphan,) = history.orphans()
-    assert (orphan.status, orphan.pictures[0].state) == (Status.SUCCESS, "expected")
+    assert (orphan.status, orphan.images[0].state) == (Status.SUCCESS, "expected")
     history.close()
 
 

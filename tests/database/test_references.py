@@ -23,16 +23,16 @@ TABLE = {
     "last": Ref("last", "last"),
     "last~0": Ref("last", "last~0"),
     "last~3": Ref("last", "last~3", back=3),
-    "r41[0]": Ref("number", "r41", number=41, picture=0),
-    "last[2]": Ref("last", "last", picture=2),
-    "best:9[0]": Ref("name", "best", node="9", picture=0),
-    "r41:12:3[1]": Ref("number", "r41", number=41, node="12:3", picture=1),
-    "last~1:9[10]": Ref("last", "last~1", back=1, node="9", picture=10),
+    "r41[0]": Ref("number", "r41", number=41, image=0),
+    "last[2]": Ref("last", "last", image=2),
+    "best:9[0]": Ref("name", "best", node="9", image=0),
+    "r41:12:3[1]": Ref("number", "r41", number=41, node="12:3", image=1),
+    "last~1:9[10]": Ref("last", "last~1", back=1, node="9", image=10),
     "s3": Ref("sweep", "s3", number=3),
     "s3.12": Ref("sweep", "s3.12", number=3, cell=12),
-    "s3.12[0]": Ref("sweep", "s3.12", number=3, cell=12, picture=0),
-    "s3.12:9:1[2]": Ref("sweep", "s3.12", number=3, cell=12, node="9:1", picture=2),
-    "s3[0]": Ref("sweep", "s3", number=3, picture=0),
+    "s3.12[0]": Ref("sweep", "s3.12", number=3, cell=12, image=0),
+    "s3.12:9:1[2]": Ref("sweep", "s3.12", number=3, cell=12, node="9:1", image=2),
+    "s3[0]": Ref("sweep", "s3", number=3, image=0),
     "s": Ref("name", "s"),
     "sunset": Ref("name", "sunset"),
     "s3x": Ref("name", "s3x"),
@@ -40,8 +40,8 @@ TABLE = {
     "s3.": Ref("id", "s3."),
     "r41.2": Ref("id", "r41.2"),
     "ck.1": Ref("name", "ck.1", cell=1),
-    "ck.12[0]": Ref("name", "ck.12", cell=12, picture=0),
-    "ck.1:9:1[2]": Ref("name", "ck.1", cell=1, node="9:1", picture=2),
+    "ck.12[0]": Ref("name", "ck.12", cell=12, image=0),
+    "ck.1:9:1[2]": Ref("name", "ck.1", cell=1, node="9:1", image=2),
     "last.3": Ref("last", "last.3", cell=3),
     "last~1.3": Ref("last", "last~1.3", back=1, cell=3),
     "ck.": Ref("id", "ck."),
@@ -68,7 +68,7 @@ def test_a_wrong_count_after_last_is_no_id(text):
         parse_ref(text)
 
 
-def test_a_node_alone_is_told_how_its_picture_is_named():
+def test_a_node_alone_is_told_how_its_image_is_named():
     with pytest.raises(RefError, match=r"r41:9\[0\]"):
         parse_ref("r41:9")
 
@@ -88,11 +88,11 @@ def test_any_text_is_a_reference_or_a_plain_error(text):
         st.integers(0, 999).map("last~{}".format),
     ),
     node=st.none() | st.from_regex(r"[A-Za-z0-9_]+(:[A-Za-z0-9_]+)*", fullmatch=True),
-    picture=st.integers(0, 10**6),
+    image=st.integers(0, 10**6),
 )
-def test_what_is_put_together_is_taken_apart(run, node, picture):
-    ref = parse_ref(f"{run}:{node}[{picture}]" if node else f"{run}[{picture}]")
-    assert (ref.text, ref.node, ref.picture) == (run, node, picture)
+def test_what_is_put_together_is_taken_apart(run, node, image):
+    ref = parse_ref(f"{run}:{node}[{image}]" if node else f"{run}[{image}]")
+    assert (ref.text, ref.node, ref.image) == (run, node, image)
 
 
 @pytest.mark.parametrize("name", ["s3", "s0", "r41", "last"])

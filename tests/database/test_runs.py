@@ -9,7 +9,7 @@ from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.runs import ANSWER_LOST, History
 from comflowy_nb.errors import HistoryError, RefError
 from comflowy_nb.services.base import Problem, Status
-from comflowy_nb.tracking.run import PictureRecord, may_move
+from comflowy_nb.tracking.run import ImageRecord, may_move
 
 
 def add(history, wanted, *moves, **changes):
@@ -88,36 +88,36 @@ def test_a_reason_goes_with_its_state(history, intent):
     assert (found.reason, found.finished_at) == (None, None)
 
 
-def test_pictures_come_with_the_success(history, intent):
-    owed = (PictureRecord(0, "9", 0), PictureRecord(1, None, 0))
-    record = add(history, intent(), Status.RUNNING, Status.SUCCESS, pictures=owed)
-    assert record.pictures == owed
+def test_images_come_with_the_success(history, intent):
+    owed = (ImageRecord(0, "9", 0), ImageRecord(1, None, 0))
+    record = add(history, intent(), Status.RUNNING, Status.SUCCESS, images=owed)
+    assert record.images == owed
     assert not record.is_settled
-    kept = PictureRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    record = history.set_picture(record.token, kept)
-    gone = PictureRecord(1, None, 0, "missing", error="cut \udc80 short")
-    record = history.set_picture(record.token, gone)
-    assert record.pictures[0] == kept
-    assert record.pictures[1].error == r"cut \udc80 short"
+    kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
+    record = history.set_image(record.token, kept)
+    gone = ImageRecord(1, None, 0, "missing", error="cut \udc80 short")
+    record = history.set_image(record.token, gone)
+    assert record.images[0] == kept
+    assert record.images[1].error == r"cut \udc80 short"
     assert record.is_settled
 
 
-def test_a_picture_on_disk_is_not_given_up_by_somebody_elses_failure(history, intent, home):
-    record = add(history, intent(), Status.RUNNING, Status.SUCCESS, pictures=(PictureRecord(0, "9", 0),))
-    kept = PictureRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    history.set_picture(record.token, kept)
-    file = home / "pictures" / "2026-01" / "x_0.png"
+def test_a_image_on_disk_is_not_given_up_by_somebody_elses_failure(history, intent, home):
+    record = add(history, intent(), Status.RUNNING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),))
+    kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
+    history.set_image(record.token, kept)
+    file = home / "images" / "2026-01" / "x_0.png"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"there")
-    missing = PictureRecord(0, "9", 0, "missing", error="connection broke")
-    assert history.set_picture(record.token, missing).pictures == (kept,)
+    missing = ImageRecord(0, "9", 0, "missing", error="connection broke")
+    assert history.set_image(record.token, missing).images == (kept,)
     file.unlink()
-    assert history.set_picture(record.token, missing).pictures == (missing,)
+    assert history.set_image(record.token, missing).images == (missing,)
 
 
-def test_a_picture_of_no_run_is_an_error(history):
+def test_a_image_of_no_run_is_an_error(history):
     with pytest.raises(HistoryError, match="no such run"):
-        history.set_picture("none", PictureRecord(0, "9", 0))
+        history.set_image("none", ImageRecord(0, "9", 0))
 
 
 def test_a_service_id_may_be_cut_as_long_as_it_is_one_run(history, intent):
@@ -199,7 +199,7 @@ def test_orphans_are_what_nobody_living_follows(history, intent, home):
     gone = ProcessLock(home / "locks")
     live = add(history, intent("a", owner=gone.name), Status.RUNNING, service_run_id="1")
     owed = add(
-        history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, pictures=(PictureRecord(0, "9", 0),)
+        history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),)
     )
     done = add(history, intent("c", owner=gone.name), Status.SUCCESS)
     sent = add(history, intent("d", owner=gone.name))

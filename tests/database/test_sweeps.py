@@ -10,7 +10,7 @@ import pytest
 
 from comflowy_nb.database.deduplication import ANSWER_LOST
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import PictureRecord
+from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError, RefError
 from comflowy_nb.services.base import Status
@@ -125,11 +125,11 @@ def test_entered_again_it_takes_the_newest_headers_and_order(sweeps, sweep_reque
     assert linked(sweeps, first) == {3: record.number}
 
 
-def test_a_picture_among_the_params_is_kept_by_its_content(sweeps, sweep_request):
-    picture = InputImage("photo.png", "ab" * 32, bytes)
-    sweep = sweeps.enter(sweep_request(), [(1, (0,), {"10::image": picture, "3::seed": 2**64 - 1}, "k")])
+def test_a_image_among_the_params_is_kept_by_its_content(sweeps, sweep_request):
+    image = InputImage("photo.png", "ab" * 32, bytes)
+    sweep = sweeps.enter(sweep_request(), [(1, (0,), {"10::image": image, "3::seed": 2**64 - 1}, "k")])
     (cell,) = sweeps.cells(sweep.token)
-    assert cell.params == {"10::image": {"picture": "photo.png", "sha256": "ab" * 32}, "3::seed": 2**64 - 1}
+    assert cell.params == {"10::image": {"image": "photo.png", "sha256": "ab" * 32}, "3::seed": 2**64 - 1}
 
 
 # -- cells --------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_a_claim_for_a_cell_links_it(history, enter, intent, ended):
     claims = [history.claim(intent(f"k{n}", cell=(sweep.token, n))) for n in (1, 2, 3)]
     assert [claim.kind for claim in claims] == ["new", "same", "held"]
     assert linked(history.sweeps, sweep) == {1: 3, 2: before.number, 3: held.number}
-    moved = history.move(claims[0].record.token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0, "missing")])
+    moved = history.move(claims[0].record.token, Status.SUCCESS, images=[ImageRecord(0, "9", 0, "missing")])
     assert history.sweeps.cells(sweep.token)[0].run == moved == history.sweeps.cell(sweep.token, 1).run
     assert history.sweeps.cell(sweep.token, 4).run is None
     assert history.sweeps.cell(sweep.token, 5) is None
@@ -297,7 +297,7 @@ def found(library, sweep_request, cells, intent):
     sweep = history.sweeps.enter(sweep_request(name="bottles"), cells(3))
     for n in (1, 2):
         record = history.claim(intent(f"k{n}", cell=(sweep.token, n))).record
-    history.move(record.token, Status.SUCCESS, pictures=[PictureRecord(0, "9", 0), PictureRecord(1, "12:3", 0)])
+    history.move(record.token, Status.SUCCESS, images=[ImageRecord(0, "9", 0), ImageRecord(1, "12:3", 0)])
     history.claim(intent("later"))
     return sweep
 
@@ -310,7 +310,7 @@ def test_a_sweep_is_found_by_reference(library, found, ref):
         _ = answer.run
 
 
-def test_a_cells_run_and_its_pictures_are_found(library, found):
+def test_a_cells_run_and_its_images_are_found(library, found):
     assert library.find("s1.1").run.number == 2
     assert library.find("s1.1").sweep is None
     assert library.find("s1.2[1]").image.node == "12:3"
@@ -349,9 +349,9 @@ def test_an_id_that_looks_like_a_cell_is_found(library, intent):
         ("s1.0", r"s1 is a sweep of 3 cells, so there is no s1\.0"),
         ("s1.4", r"s1 is a sweep of 3 cells, so there is no s1\.4"),
         ("s1.3", r"s1\.3 was not submitted"),
-        ("s1[0]", r"s1 is a sweep of 3 cells; the first picture of one is s1\.1\[0\]"),
-        ("bottles[0]", r"the first picture of one is s1\.1\[0\]"),
-        ("s1.2[7]", r"r3 has 2 pictures, so no \[7\]"),
+        ("s1[0]", r"s1 is a sweep of 3 cells; the first image of one is s1\.1\[0\]"),
+        ("bottles[0]", r"the first image of one is s1\.1\[0\]"),
+        ("s1.2[7]", r"r3 has 2 images, so no \[7\]"),
     ],
 )
 def test_what_names_no_cell_is_told(library, found, ref, told):
@@ -449,7 +449,7 @@ def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_request, inten
 
     history._store._take = take
     found = sweeps.cells(sweep.token)
-    assert len(statements) <= 7  # the transaction's two, cells, runs, and their pictures in pieces
+    assert len(statements) <= 7  # the transaction's two, cells, runs, and their images in pieces
     statements.clear()
     claims = sweeps.peek([key for *_, key in many])
     assert len(statements) <= 7
