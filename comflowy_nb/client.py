@@ -13,9 +13,9 @@ from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
-from comflowy_nb.services.base import Status
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.axes.read import count_axes, read_axes

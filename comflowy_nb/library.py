@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord, RunRecord
     from comflowy_nb.database.references import Ref
     from comflowy_nb.database.search import Filters
-    from comflowy_nb.services.base import Status
+    from comflowy_nb.status import Status
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.graph import Graph, Made

@@ -408,6 +408,6 @@ def test_cancelled_is_raised_as_such(client, api):
     run = client.submit("wf-1", {"3::cfg": 2}).run
     run.cancel()
     run.wait(60)
-    from comflowy_nb.tracking.outcome_errors import error_of
+    from comflowy_nb.tracking.outcome_errors import error_for_status
 
-    assert isinstance(error_of(run), RunCancelled)
+    assert isinstance(error_for_status(run), RunCancelled)

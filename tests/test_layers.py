@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the lowest up; a module may import its own layer and those before it.
 LAYERS = [
-    ("errors", "settings"),
+    ("errors", "settings", "status"),
     ("workflow",),
     ("services", "scheduler"),
     ("database", "images", "layout"),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import ImageRecord, RunRecord
 from comflowy_nb.database.schema import LIVE
-from comflowy_nb.services.base import Problem, Status
+from comflowy_nb.services.base import Problem
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     import sqlite3

@@ -5,17 +5,15 @@ from __future__ import annotations
 import heapq
 import json
 import time
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Unpack
 
-from comflowy_nb.database import search
+from comflowy_nb.database import records, search
 from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, Retry, RunRequest, decide
 from comflowy_nb.database.durations import Times
 from comflowy_nb.database.inputs import Inputs
 from comflowy_nb.database.process_locks import clean_locks, is_alive, remove_free_locks
-from comflowy_nb.database.records import may_move
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     HELD_BY,
@@ -35,7 +33,7 @@ from comflowy_nb.database.senders import Senders
 from comflowy_nb.database.sweep_rows import SELECT_SWEEP, read_sweep
 from comflowy_nb.database.sweeps import Sweeps, link_cell, made_for
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.files.parts import remove_left
 
 if TYPE_CHECKING:
@@ -43,9 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from comflowy_nb.database.records import ImageRecord, RunRecord
+    from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord
     from comflowy_nb.database.sweep_rows import SweepRecord
-    from comflowy_nb.services.base import Problem
 
 __all__ = ["ANSWER_LOST", "Decision", "History", "Retry", "RunRequest"]
 
@@ -124,7 +121,7 @@ class History:
         try:
             dead = self._dead_submitters()
             with self._store.write(full=costs_money) as connection:
-                _bury(connection, dead)
+                _hold_unanswered(connection, dead)
                 rows = connection.execute("SELECT * FROM runs WHERE key = ? ORDER BY number DESC", (intent.key,))
                 earlier = rows.fetchall()
                 made = made_for(connection, intent.cell[0], intent.key) if fresh and intent.cell else set()
@@ -142,62 +139,21 @@ class History:
             raise HistoryError(f"{error}. Nothing was sent") from error
         return Decision(kind, record)
 
-    def move(
-        self,
-        token: str,
-        status: Status,
-        *,
-        service_run_id: str | None = None,
-        service_status: str | None = None,
-        problem: Problem | None = None,
-        reason: str | None = None,
-        remark: str | None = None,
-        accepted_at: float | None = None,
-        finished_at: float | None = None,
-        images: Iterable[ImageRecord] | None = None,
-        origin: str | None = None,
-        service: str | None = None,
-    ) -> RunRecord | None:
-        """Take a run to another state, if it may go there from the one it is in now; else None.
+    def apply(self, token: str, event: StatusEvent, **changes: Unpack[RunChanges]) -> RunRecord | None:
+        """Apply an event to a run. Return its new record; None if the event changes nothing at the run's status.
 
-        What isn't given stays, but for `reason` and `problem`, which tell of a state and go with it. Times are set to
-        now where they are due and not given. `images` are written together with the state. `origin` and `service`
-        say which of several servers took it.
+        `images` are written together with the status.
         """
-        now = time.time()
         # The id is what a run is found by: the disk must have it, and with it the intent.
-        with self._store.write(full=service_run_id is not None) as connection:
-            row = connection.execute(
-                "SELECT number, status, accepted_at FROM runs WHERE token = ?", (token,)
-            ).fetchone()
-            if row is None or not may_move(Status(row["status"]), status):
+        with self._store.write(full=changes.get("service_run_id") is not None) as connection:
+            row = connection.execute("SELECT * FROM runs WHERE token = ?", (token,)).fetchone()
+            record = None if row is None else records.apply(read_runs(connection, [row])[0], event, **changes)
+            if record is None:
                 return None
-            accepted_at = accepted_at or row["accepted_at"] or (now if service_run_id is not None else None)
-            connection.execute(
-                "UPDATE runs SET status = ?, service_run_id = coalesce(?, service_run_id), "
-                "origin = coalesce(?, origin), service = coalesce(?, service), "
-                "service_status = coalesce(?, service_status), problem = ?, reason = ?, remark = coalesce(?, remark), "
-                "accepted_at = ?, finished_at = ? WHERE number = ?",
-                (
-                    status,
-                    clean(service_run_id),
-                    origin,
-                    service,
-                    clean(service_status),
-                    encode_problem(problem),
-                    clean(reason),
-                    clean(remark),
-                    accepted_at,
-                    (finished_at or now) if status.is_final else None,
-                    row["number"],
-                ),
-            )
-            for image in images or ():
-                connection.execute(_PUT_IMAGE, (row["number"], *image_values(image)))
-            record = _by_number(connection, row["number"])
-            if problem is not None or reason is not None:
-                _put_words(connection, record)
-        return record
+            _write(connection, record)
+            for image in changes.get("images") or ():
+                connection.execute(_PUT_IMAGE, (record.number, *image_values(image)))
+            return _by_number(connection, record.number)
 
     def ask_cancel(self, token: str) -> None:
         """Say that the service is about to be asked for an end of a run, for whoever else follows it."""
@@ -334,7 +290,7 @@ class History:
             if row["owner"] != owner and row["owner"] not in dead:  # it lives, or another client was first
                 return None
             if row["owner"] != owner:
-                _bury(connection, dead)
+                _hold_unanswered(connection, dead)
                 connection.execute("UPDATE runs SET owner = ? WHERE number = ?", (owner, row["number"]))
             return _by_number(connection, row["number"])
 
@@ -344,7 +300,7 @@ class History:
         if not dead:
             return []
         with self._store.write() as connection:
-            _bury(connection, dead)
+            _hold_unanswered(connection, dead)
             rows = connection.execute(
                 f"SELECT * FROM runs WHERE status IN {LIVE} "  # noqa: S608 - own words
                 "OR number IN (SELECT run FROM images WHERE state = 'expected') ORDER BY number"
@@ -384,20 +340,38 @@ class History:
         return file is not None and (self._images / file).is_file()
 
 
-def _bury(connection: sqlite3.Connection, dead: Collection[str]) -> None:
-    """Nobody will ever read the answer to what a dead owner was sending."""
+def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> None:
+    """Make the runs `unknown` whose process died before it had read the response to the submit."""
     if not dead:
         return
     rows = connection.execute(
         f"SELECT * FROM runs WHERE status IN {LIVE} AND status = 'submitting'"  # noqa: S608 - own words
     ).fetchall()
-    buried = [row for row in rows if row["owner"] in dead]
-    for row in buried:
-        connection.execute(
-            "UPDATE runs SET status = 'unknown', reason = ? WHERE number = ?", (ANSWER_LOST, row["number"])
-        )
-    for record in read_runs(connection, buried):
-        _put_words(connection, replace(record, reason=ANSWER_LOST))
+    for record in read_runs(connection, [row for row in rows if row["owner"] in dead]):
+        held = records.apply(record, StatusEvent.OWNER_DIED, reason=ANSWER_LOST)
+        if held is not None:
+            _write(connection, held)
+
+
+def _write(connection: sqlite3.Connection, record: RunRecord) -> None:
+    """Write what an event changed in a record."""
+    values = {
+        "status": record.status,
+        "service_run_id": clean(record.service_run_id),
+        "origin": record.origin,
+        "service": record.service,
+        "service_status": clean(record.service_status),
+        "problem": encode_problem(record.problem),
+        "reason": clean(record.reason),
+        "remark": clean(record.remark),
+        "accepted_at": record.accepted_at,
+        "finished_at": record.finished_at,
+        "number": record.number,
+    }
+    columns = ", ".join(f"{name} = :{name}" for name in values if name != "number")
+    connection.execute(f"UPDATE runs SET {columns} WHERE number = :number", values)  # noqa: S608 - own names
+    if record.problem is not None or record.reason is not None:
+        _put_words(connection, record)
 
 
 def _by_number(connection: sqlite3.Connection, number: int) -> RunRecord:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.sweep_rows import read_params
 from comflowy_nb.errors import RefError, RunFailed, RunTimeout
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.outcome_errors import RETRY
 from comflowy_nb.workflow.axes.read import axes_from_json

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from comflowy_nb.database.records import may_move
+from comflowy_nb.status import event_of, next_status
 from comflowy_nb.tracking.poll_rule import live_wait_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from comflowy_nb.scheduler import Scheduler
-    from comflowy_nb.services.base import Status
+    from comflowy_nb.status import Status
     from comflowy_nb.tracking.poll_rule import PollRule
     from comflowy_nb.tracking.run import Run
 
@@ -62,7 +62,7 @@ class PollSchedule:
         with self._lock:
             self._newest += 1
             number = self._newest
-            if self._hinted is not None and may_move(self._run.status, self._hinted):
+            if self._hinted and next_status(self._run.status, event_of(self._hinted)):
                 due_s = min(due_s, self._shared.times.clock())
 
         def is_due() -> bool:

@@ -7,9 +7,8 @@ import logging
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, Unpack
 
-from comflowy_nb.database.records import may_move
 from comflowy_nb.errors import (
     AuthError,
     HistoryError,
@@ -18,13 +17,14 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.services.base import Accepted, Progress, Rejected, Status, Submission, Unknown
-from comflowy_nb.tracking.pending_writes import PendingWrites
+from comflowy_nb.services.base import Accepted, Progress, Rejected, Submission, Unknown
+from comflowy_nb.status import Status, StatusEvent, event_of, next_status
 from comflowy_nb.tracking.poll_schedule import PollSchedule, Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from comflowy_nb.database.records import RunChanges
     from comflowy_nb.database.runs import History
     from comflowy_nb.services.base import Service, Snapshot
     from comflowy_nb.services.comflowy.webhooks import Receiver
@@ -121,7 +121,6 @@ class RunTracker:
         self._absences = _Spaced()
         self._refusals = _Spaced()
         self._cancel_confirmed = False
-        self._pending_writes = PendingWrites(run, context.history)
         self.poll_schedule = PollSchedule(context, run, pace, ask=self._ask)
 
     # -- called from anywhere -----------------------------------------------------------------------------------
@@ -139,7 +138,7 @@ class RunTracker:
     def reject(self, reason: str) -> None:
         """End a run that was never handed over, now and on this thread."""
         with self.run.guard:
-            self._record(Status.REJECTED, reason=reason, finished_at=time.time())
+            self._record(StatusEvent.REJECTED, reason=reason, finished_at=time.time())
             self._release()
 
     def hear_start(self) -> None:
@@ -165,7 +164,7 @@ class RunTracker:
             except Exception as error:  # noqa: BLE001 - a broken step must not leave the run unfollowed
                 _log.exception("following %s failed", self.run.ref)
                 if self.run.status is Status.SUBMITTING:
-                    self._record(Status.UNKNOWN, reason=f"{type(error).__name__}: {error}")
+                    self._record(StatusEvent.RESPONSE_LOST, reason=f"{type(error).__name__}: {error}")
                     self._release(forget=False)
                 else:
                     self.run.report(trouble=f"{type(error).__name__}: {error}")
@@ -188,15 +187,16 @@ class RunTracker:
         elif isinstance(outcome, Rejected):
             self._rejected(outcome)
         else:
-            self._record(Status.UNKNOWN, reason=outcome.reason)
+            self._record(StatusEvent.RESPONSE_LOST, reason=outcome.reason)
             self._release(forget=False)
             if self._context.service.run_id_of(self.run.token) is not None:
                 self.poll_schedule.after(self._context.settings.lost_gap_s)
 
     def _taken(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         place = outcome.place if outcome is not None else None
+        is_found = self.run.status.is_held
         self._record(
-            Status.WAITING,
+            StatusEvent.FOUND if is_found else StatusEvent.ACCEPTED,
             service_run_id=service_run_id,
             accepted_at=time.time(),
             remark=outcome.remark if outcome is not None else None,
@@ -227,17 +227,17 @@ class RunTracker:
             self._context.times.at(self._context.times.clock() + wait_s, lambda: self._act(self._submit))
             return
         self.run.refuses_all = outcome.stops
-        self._record(Status.REJECTED, reason=str(outcome.error), finished_at=time.time())
+        self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
         self._release()
 
     def _drop_unsent(self) -> None:
-        self._record(Status.CANCELLED, reason="it was cancelled before it was sent", finished_at=time.time())
+        self._record(StatusEvent.DROPPED, reason="it was cancelled before it was sent", finished_at=time.time())
         self._release()
 
     def _start(self) -> None:
         has_id = self.run.record.service_run_id is not None
-        if has_id and not self.heard_end and may_move(self.run.status, Status.RUNNING):
-            self._record(Status.RUNNING, service_status=str(Status.RUNNING))
+        if has_id and not self.heard_end and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
+            self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
 
     def _adopt(self) -> None:
         if self.run.status is Status.UNKNOWN and self.hinted_id:
@@ -272,8 +272,8 @@ class RunTracker:
 
     def _check(self) -> None:
         context, run, record = self._context, self.run, self.run.record
-        if self._pending_writes.owes:
-            self._record(record.status)
+        if run.unwritten:
+            self._flush()
             if record.status.is_final:  # only the history lacked its end; the images are being downloaded
                 self._release()
                 return
@@ -319,7 +319,7 @@ class RunTracker:
     def _finish(self, snapshot: Snapshot) -> None:
         run, downloads, finished_at = self.run, self._context.downloads, time.time()
         self._record(
-            snapshot.status,
+            event_of(snapshot.status),
             service_status=snapshot.service_status,
             problem=snapshot.problem,
             remark=snapshot.remark,
@@ -332,8 +332,8 @@ class RunTracker:
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, context, now_s = self.run, self._context, self._context.times.clock()
         is_first_look, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
-        if may_move(run.status, snapshot.status):
-            self._record(snapshot.status, service_status=snapshot.service_status, remark=snapshot.remark)
+        if next_status(run.status, event_of(snapshot.status)):
+            self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.remark)
         elif snapshot.service_status != run.service_status:  # another word for the same state: for the display alone
             run.update(replace(run.record, service_status=snapshot.service_status))
         if is_first_look:
@@ -343,7 +343,7 @@ class RunTracker:
             idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
             trouble = f"{context.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
             run.report(progress=progress, trouble=trouble)
-        elif not self._pending_writes.owes and (run.trouble or (progress is not None and progress != run.progress)):
+        elif not run.unwritten and (run.trouble or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
         if self.cancel_wanted and context.service.can_cancel and not self._cancel_confirmed:
             self._cancel()  # an interrupt can be lost
@@ -372,7 +372,7 @@ class RunTracker:
         return observed.add(self._context.times.clock(), self._context.settings.lost_gap_s)
 
     def _is_lost(self, why: str) -> None:
-        self._record(Status.LOST, reason=f"{self._context.service.label} {why}")
+        self._record(StatusEvent.GONE, reason=f"{self._context.service.label} {why}")
         self._release(forget=False)
 
     def _has_no_answer(self, error: ServiceError) -> None:
@@ -405,9 +405,31 @@ class RunTracker:
 
     # -- bookkeeping --------------------------------------------------------------------------------------------
 
-    def _record(self, status: Status, **changes: Any) -> None:
-        if not self._pending_writes.put(status, **changes):
+    def _record(self, event: StatusEvent, **changes: Unpack[RunChanges]) -> None:
+        """Apply an event to the run: in the history first, then in memory."""
+        self.run.unwritten.append((event, changes))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write the events that the history lacks, in their order. Those it can't take are applied in memory alone."""
+        run, history, record = self.run, self._context.history, self.run.record
+        trouble = None
+        try:
+            while run.unwritten:
+                event, changes = run.unwritten[0]
+                if "images" in changes and run.record.outputs:  # some may have been downloaded since
+                    changes = {**changes, "images": run.record.outputs}
+                # None: another process moved the run, or it had that status already
+                record = history.apply(run.token, event, **changes) or history.get(run.token) or record
+                del run.unwritten[0]
+                if "images" in changes:
+                    run.unwritten_images.clear()
+        except HistoryError as error:
+            trouble = f"the history can't be written: {error}"
             self.poll_schedule.after(FLUSH_WAIT_S)
+        run.update(record)
+        if trouble:
+            run.report(trouble=trouble)
         self._context.note_status(self)
 
     def _learn(self, sample_s: float) -> None:
@@ -417,7 +439,7 @@ class RunTracker:
 
     def _release(self, *, forget: bool = True) -> None:
         """Follow it no longer. A held run is still heard of, and what could not be written is tried again."""
-        if not self._pending_writes.owes:
+        if not self.run.unwritten:
             self.poll_schedule.stop()
             self._context.release(self, forget=forget)
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.scheduler import Scheduler, wait_for
-from comflowy_nb.services.base import Event, Service, Status, Submission
+from comflowy_nb.status import Status, event_of, next_status
 from comflowy_nb.tracking.concurrency import LARGEST
 from comflowy_nb.tracking.downloads import Downloads
 from comflowy_nb.tracking.durations_cache import DurationCache
 from comflowy_nb.tracking.poll_rule import SCOUTS, PollRule
-from comflowy_nb.tracking.run import may_move
 from comflowy_nb.tracking.run_tracker import RunTracker
 from comflowy_nb.tracking.run_watch import RunWatch
 from comflowy_nb.tracking.send_queue import SendQueue
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
+    from comflowy_nb.services.base import Event, Service, Submission
     from comflowy_nb.services.comflowy.webhooks import Receiver
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
@@ -195,7 +195,7 @@ class Tracker:
         following.heard_end |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             following.hear_start()  # a word of the service's own socket, which need not be asked for
-        elif event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
+        elif event.status and run.record.service_run_id and next_status(run.status, event_of(event.status)):
             following.poll_schedule.hint(event.status)
 
     def close(self) -> None:

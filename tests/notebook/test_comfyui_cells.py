@@ -187,7 +187,8 @@ def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comf
 
 def test_previews_change_the_screen_at_most_four_times_a_second(comfy, folder):
     """However many frames come: a handle is updated no oftener, and the end is not held up."""
-    from comflowy_nb.services.base import Progress, Status
+    from comflowy_nb.services.base import Progress
+    from comflowy_nb.status import Status
 
     run = folder.run(status=Status.RUNNING)
     shown = []

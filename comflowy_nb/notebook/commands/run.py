@@ -12,7 +12,7 @@ from comflowy_nb.notebook.commands.sweep import run_times
 from comflowy_nb.notebook.display.bundles import paragraph
 from comflowy_nb.notebook.display.views import wait_drawing
 from comflowy_nb.scheduler import DeferredInterrupt
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import Setting

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.display.status import StatusLine, time_text
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import held_text
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from comflowy_nb.errors import ComflowyError, RunTimeout
 from comflowy_nb.layout.captions import write_value
 from comflowy_nb.notebook.display.sanitize import plain
 from comflowy_nb.notebook.display.status import StatusLine, status_line, time_text
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.files.images import assert_decodable, open_image_file
 from comflowy_nb.workflow.images import InputImage
 

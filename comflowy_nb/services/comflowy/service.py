@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
-from comflowy_nb.services.base import Problem, Rejected, Snapshot, Status
+from comflowy_nb.services.base import Problem, Rejected, Snapshot
 from comflowy_nb.services.comflowy import schema as wire
 from comflowy_nb.services.comflowy.outcomes import outcome_of_refusal, read_outcome
 from comflowy_nb.services.comflowy.outputs import read_outputs
@@ -25,6 +25,7 @@ from comflowy_nb.services.http.responses import (
     error_of_status,
     masked,
 )
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import Field, read_field
 
 if TYPE_CHECKING:

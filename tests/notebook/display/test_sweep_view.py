@@ -17,7 +17,8 @@ from comflowy_nb.notebook.display.show import grid
 from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
 from comflowy_nb.notebook.display.sweep_view import SweepView
 from comflowy_nb.notebook.display.views import UPDATE_S
-from comflowy_nb.services.base import Problem, Progress, Status
+from comflowy_nb.services.base import Problem, Progress
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.axes.read import Axes, Axis, AxisValue, expand
