@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
 START_S = 0.05  # what ends sooner need not be written down as running
+GUARD_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
 FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
 ABSENCES = 3  # answers "no such run", `lost_gap_s` apart, after which a run is lost
 REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
@@ -117,6 +118,7 @@ class RunTracker:
         self._context = context
         self._submission = submission
         self._tries = 0  # of the submit
+        self._may_be_accepted = False  # a submit has begun, and was not rejected
         self._failures = 0  # of checks, in a row
         self._absences = _Spaced()
         self._refusals = _Spaced()
@@ -140,6 +142,17 @@ class RunTracker:
         with self.run.guard:
             self._record(StatusEvent.REJECTED, reason=reason, finished_at=time.time())
             self._release()
+
+    def drop_if_unsent(self) -> None:
+        """End a run that was certainly not submitted, now and on this thread: the tracker is being closed."""
+        # The step that holds the guard may be a submit, which can take as long as a time-out.
+        if self._may_be_accepted or not self.run.guard.acquire(timeout=GUARD_WAIT_S):
+            return
+        try:
+            if not self._may_be_accepted:
+                self._drop_unsent("the connection was closed before it was submitted")
+        finally:
+            self.run.guard.release()
 
     def hear_start(self) -> None:
         """The service said that it runs now."""
@@ -178,6 +191,7 @@ class RunTracker:
         assert submission is not None
         if self._context.receiver is not None:
             submission = replace(submission, callback_urls=self._context.receiver.urls(submission.token))
+        self._may_be_accepted = True
         outcome = self._context.service.submit(submission)
         self.poll_schedule.answered_s = self._context.times.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
@@ -218,6 +232,7 @@ class RunTracker:
 
     def _rejected(self, outcome: Rejected) -> None:
         self._tries += 1
+        self._may_be_accepted = False
         if outcome.again and self._tries <= self._context.settings.retries:
             wait_s = self._backoff(self._tries)
             if isinstance(outcome.error, RateLimitError):
@@ -230,8 +245,8 @@ class RunTracker:
         self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
         self._release()
 
-    def _drop_unsent(self) -> None:
-        self._record(StatusEvent.DROPPED, reason="it was cancelled before it was sent", finished_at=time.time())
+    def _drop_unsent(self, reason: str = "it was cancelled before it was sent") -> None:
+        self._record(StatusEvent.DROPPED, reason=reason, finished_at=time.time())
         self._release()
 
     def _start(self) -> None:

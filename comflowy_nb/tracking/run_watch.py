@@ -41,7 +41,7 @@ class RunWatch:
         owners: Path,
         take_over: Callable[[Run], None] | None,
     ) -> None:
-        self._run = run
+        self.run = run
         self._history = history
         self._times = times
         self._owner = owner
@@ -49,12 +49,20 @@ class RunWatch:
         self._take_over = take_over
         self._looked_s = float("-inf")
 
-    def begin(self) -> None:
-        self._times.every(WATCH_S, self._look)
+    def begin(self, on_end: Callable[[], None]) -> None:
+        """Read the run every `WATCH_S` seconds; call `on_end` after the last time."""
 
-    def _look(self) -> bool:
+        def read() -> bool:
+            goes_on = self._read()
+            if not goes_on:
+                on_end()
+            return goes_on
+
+        self._times.every(WATCH_S, read)
+
+    def _read(self) -> bool:
         """Read the run. Return whether to go on watching."""
-        run, now_s = self._run, self._times.clock()
+        run, now_s = self.run, self._times.clock()
         with run.guard:
             record = self._history.get(run.token)
             if record is not None and record != run.record:
@@ -71,7 +79,7 @@ class RunWatch:
             return False
 
     def _try_to_take_over(self) -> None:
-        run = self._run
+        run = self.run
         if self._take_over is None:
             run.report(trouble=f"the kernel that followed it has ended; connect to {run.record.service} to go on")
             return

@@ -75,6 +75,7 @@ class Tracker:
         self._owners = owners
         self._lock = threading.RLock()
         self._followed: dict[str, RunTracker] = {}
+        self._watched: set[str] = set()  # tokens of the runs of other processes that are read
         self._live: set[RunTracker] = set()  # those of them whose runs are live, those outside the window too
         self._newest: RunTracker | None = None  # the one the service took last
         self._outside: list[RunTracker] = []  # of the window, in order
@@ -148,7 +149,11 @@ class Tracker:
         following.poll_schedule.after(0.0)
 
     def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
-        """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
+        """Read a run of another process from the history, and adopt it if that process ends. Each run is read once."""
+        with self._lock:
+            if run.token in self._watched:
+                return
+            self._watched.add(run.token)
         watch = RunWatch(
             run,
             self.history,
@@ -157,7 +162,7 @@ class Tracker:
             owners=self._owners,
             take_over=(lambda taken: self.follow(taken, workflow_key)) if may_take_over else None,
         )
-        watch.begin()
+        watch.begin(on_end=lambda: self._watched.discard(run.token))
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end; a submit in flight is awaited first, one not begun is not sent."""
@@ -199,9 +204,17 @@ class Tracker:
             following.poll_schedule.hint(event.status)
 
     def close(self) -> None:
-        """Stop following. Live runs stay live in the history: the next client takes them up."""
+        """Stop tracking. Accepted runs stay live in the history: the next client adopts them.
+
+        What was certainly not submitted is `cancelled`: left `submitting`, it would become `unknown`, and be held.
+        """
         self.closed = True
         self.times.close()
+        with self._lock:
+            self._outside.clear()
+            submitting = [following for following in self._live if following.run.status is Status.SUBMITTING]
+        for following in submitting:
+            following.drop_if_unsent()
         self.durations.write()
         self.downloads.close()
 
