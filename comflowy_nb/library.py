@@ -123,8 +123,8 @@ class Library:
         return Found(run, pick_image(run, parsed))
 
     def maker_of(self, path: Path) -> tuple[Made | None, Graph | None]:
-        """What made an image file; see `runs.makers`."""
-        from comflowy_nb.makers import maker_of  # noqa: PLC0415 - only for files
+        """What made an image file; see `recipe.maker_of`."""
+        from comflowy_nb.recipe import maker_of  # noqa: PLC0415 - only for files
 
         return maker_of(path, self)
 

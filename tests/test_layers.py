@@ -17,7 +17,7 @@ LAYERS = [
     ("services", "scheduler"),
     ("database", "images", "layout"),
     ("tracking",),
-    ("library", "makers", "recipe", "comparison", "sweeps"),
+    ("library", "recipe", "comparison", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from comflowy_nb.database import records, search
 from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, Retry, RunRequest, decide
-from comflowy_nb.database.durations import Times
-from comflowy_nb.database.inputs import Inputs
 from comflowy_nb.database.process_locks import clean_locks, is_alive, remove_free_locks
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
@@ -28,8 +26,7 @@ from comflowy_nb.database.rows import (
     words_of,
 )
 from comflowy_nb.database.schema import LIVE
-from comflowy_nb.database.seeds import Seeds
-from comflowy_nb.database.senders import Senders
+from comflowy_nb.database.small_tables import Inputs, Seeds, Senders, Times
 from comflowy_nb.database.sweep_rows import SELECT_SWEEP, read_sweep
 from comflowy_nb.database.sweeps import Sweeps, link_cell, made_for
 from comflowy_nb.errors import HistoryError

@@ -9,7 +9,7 @@ from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, decide
 from comflowy_nb.database.records import apply
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import AT_ONCE, HELD_BY, put_name, read_runs, submitting_owners
-from comflowy_nb.database.seeds import remember
+from comflowy_nb.database.small_tables import remember
 from comflowy_nb.database.sweep_rows import (
     SELECT_SWEEP,
     insert_sweep,

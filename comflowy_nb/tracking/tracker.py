@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.scheduler import Scheduler, wait_for
 from comflowy_nb.status import Status, event_of, next_status
-from comflowy_nb.tracking.concurrency import LARGEST
+from comflowy_nb.tracking.concurrency import LARGEST, SendQueue
 from comflowy_nb.tracking.downloads import Downloads
-from comflowy_nb.tracking.durations_cache import DurationCache
-from comflowy_nb.tracking.poll_rule import SCOUTS, PollRule
+from comflowy_nb.tracking.polling import SCOUTS, DurationCache, PollRule
 from comflowy_nb.tracking.run_tracker import RunTracker
 from comflowy_nb.tracking.run_watch import RunWatch
-from comflowy_nb.tracking.send_queue import SendQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,7 +216,7 @@ class Tracker:
         self.durations.write()
         self.downloads.close()
 
-    # -- what the tracked runs share (`run_tracker.TrackerContext`) ---------------------------------------------
+    # -- what the tracked runs share ---------------------------------------------------------------------------
 
     def live_runs(self) -> int:
         return len(self._live) - len(self._outside)
@@ -228,10 +226,12 @@ class Tracker:
         return min(self.settings.window, most), most
 
     def note_status(self, following: RunTracker) -> None:
+        """Count the live runs: the status of one has changed."""
         with self._lock:
             (self._live.add if following.run.status.is_live else self._live.discard)(following)
 
     def look_wait_s(self, following: RunTracker) -> float | None:
+        """Return how soon to check whether an accepted run has begun, in seconds; None where that shows nothing."""
         with self._lock:
             self._newest = following
             if not self._tells_of_room(following):
@@ -242,6 +242,7 @@ class Tracker:
         return LOOK_S if estimate_s is None else min(1.0, LOOK_SHARE * estimate_s)
 
     def note_look(self, following: RunTracker) -> None:
+        """Grow the concurrency limit if the first check of a live run shows that it has begun."""
         with self._lock:
             if not self._tells_of_room(following):
                 return
@@ -260,12 +261,15 @@ class Tracker:
 
     @property
     def hears(self) -> bool:
+        """Whether a webhook reports every end, as far as can be seen."""
         return self._heard_in_a_row >= HEARD
 
     def note_end(self, *, heard: bool) -> None:
+        """Count the ends in a row that a webhook reported before a check."""
         self._heard_in_a_row = self._heard_in_a_row + 1 if heard else 0
 
     def time_if_scout(self, following: RunTracker) -> None:
+        """Check by the rule a run of a workflow of unknown duration, if few others are."""
         with self._lock:
             others = [other for other in self._followed.values() if other is not following]
             if (
@@ -275,6 +279,7 @@ class Tracker:
                 following.poll_schedule.follow_rule()
 
     def first_end(self, following: RunTracker) -> None:
+        """Check by the rule the runs of a workflow whose duration has become known."""
         with self._lock:
             waiting = [
                 other
@@ -288,6 +293,7 @@ class Tracker:
                 other.poll_schedule.at(other.poll_schedule.next_due_s(now_s))
 
     def release(self, following: RunTracker, *, forget: bool) -> None:
+        """Stop tracking a run, and begin those for which there is room now."""
         record = following.run.record
         self.service.forget(record.service_run_id or record.token)
         with self._lock:
