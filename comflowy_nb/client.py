@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from comflowy_nb.database.deduplication import Decision, Retry
-    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret

@@ -8,9 +8,9 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.database.runs import History
-from comflowy_nb.database.sweep_rows import SweepRecord
 from comflowy_nb.errors import RefError
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run

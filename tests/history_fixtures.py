@@ -13,9 +13,8 @@ from PIL import Image
 
 from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.records import ImageRecord, SweepRequest
 from comflowy_nb.database.runs import History
-from comflowy_nb.database.sweep_rows import SweepRequest
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.library import Library
 from comflowy_nb.services.base import Output

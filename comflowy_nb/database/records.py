@@ -1,4 +1,4 @@
-"""The record of a run and its images, and the function that applies an event to it."""
+"""The records of the history, and the function that applies an event to the record of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Problem
     from comflowy_nb.status import Status, StatusEvent
 
-__all__ = ["ImageRecord", "RunChanges", "RunRecord", "apply", "made_by", "newest"]
+__all__ = [
+    "CellRecord",
+    "ImageRecord",
+    "RunChanges",
+    "RunRecord",
+    "SweepRecord",
+    "SweepRequest",
+    "apply",
+    "made_by",
+    "newest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,60 @@ class RunRecord:
     def seconds(self) -> float | None:
         """From the submit to the end, in seconds; None before."""
         return None if self.finished_at is None else max(0.0, self.finished_at - self.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """A sweep before anything is submitted for it.
+
+    `key` identifies the same sweep, whatever seeds were generated for it; `spec` describes its axes and layout.
+    """
+
+    token: str  # our uuid4
+    identity: str
+    origin: str = field(repr=False)
+    service: str
+    workflow: str
+    workflow_id: str | None
+    key: str
+    spec: Mapping[str, Any]
+    fresh: bool = False
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """All that the history keeps of one sweep but its cells. Times are UTC seconds since 1970."""
+
+    token: str
+    number: int  # N of sN
+    identity: str
+    origin: str = field(repr=False)
+    service: str
+    workflow: str
+    workflow_id: str | None
+    key: str
+    spec: Mapping[str, Any]
+    created_at: float
+    fresh: bool = False
+    ended_at: float | None = None  # when its last cell came to an end
+    name: str | None = None  # the newest name given by --as
+    count: int = 0  # of its cells
+
+    @property
+    def ref(self) -> str:
+        return f"s{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """One cell of a sweep: its number, from 1, its indices on the axes, its params, and the run shown for it."""
+
+    number: int
+    at: tuple[int, ...]
+    params: Mapping[str, Any]
+    key: str
+    run: RunRecord | None = None
 
 
 class RunChanges(TypedDict, total=False):

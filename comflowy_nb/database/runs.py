@@ -15,19 +15,18 @@ from comflowy_nb.database.process_locks import clean_locks, is_alive, remove_fre
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     HELD_BY,
-    IMAGE_COLUMNS,
-    clean,
-    encode_problem,
-    image_values,
+    SELECT_SWEEP,
     insert_run,
+    put_image,
     put_name,
+    put_status,
+    put_words,
     read_runs,
+    read_sweep,
     submitting_owners,
-    words_of,
 )
 from comflowy_nb.database.schema import LIVE
 from comflowy_nb.database.small_tables import Inputs, Seeds, Senders, Times
-from comflowy_nb.database.sweep_rows import SELECT_SWEEP, read_sweep
 from comflowy_nb.database.sweeps import Sweeps, link_cell, made_for
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.status import Status, StatusEvent
@@ -38,13 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord
-    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, SweepRecord
 
 __all__ = ["ANSWER_LOST", "Decision", "History", "Retry", "RunRequest"]
-
-_IMAGE_MARKS = ", ".join("?" * (len(IMAGE_COLUMNS) + 1))
-_PUT_IMAGE = f"INSERT OR REPLACE INTO images (run, {', '.join(IMAGE_COLUMNS)}) VALUES ({_IMAGE_MARKS})"  # noqa: S608 - own names
 
 
 class History:
@@ -131,7 +126,7 @@ class History:
                 record = _by_number(connection, number)
                 if intent.cell is not None:
                     link_cell(connection, intent.cell, record.token)
-                _put_words(connection, record)
+                put_words(connection, record)
         except HistoryError as error:
             raise HistoryError(f"{error}. Nothing was sent") from error
         return Decision(kind, record)
@@ -147,9 +142,9 @@ class History:
             record = None if row is None else records.apply(read_runs(connection, [row])[0], event, **changes)
             if record is None:
                 return None
-            _write(connection, record)
+            put_status(connection, record)
             for image in changes.get("images") or ():
-                connection.execute(_PUT_IMAGE, (record.number, *image_values(image)))
+                put_image(connection, record.number, image)
             return _by_number(connection, record.number)
 
     def ask_cancel(self, token: str) -> None:
@@ -181,7 +176,7 @@ class History:
             ).fetchone()
             lost = image.state != "kept" and old is not None and self._has_file(old["file"])
             if not lost:
-                connection.execute(_PUT_IMAGE, (number, *image_values(image)))
+                put_image(connection, number, image)
             return _by_number(connection, number)
 
     # -- finding ------------------------------------------------------------------------------------------------
@@ -270,7 +265,7 @@ class History:
                 raise HistoryError("the history knows no such run")
             put_name(connection, name, run=row["number"])
             record = _by_number(connection, row["number"])
-            _put_words(connection, record)
+            put_words(connection, record)
         return record
 
     # -- runs whose client is gone ------------------------------------------------------------------------------
@@ -347,34 +342,9 @@ def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> N
     for record in read_runs(connection, [row for row in rows if row["owner"] in dead]):
         held = records.apply(record, StatusEvent.OWNER_DIED, reason=ANSWER_LOST)
         if held is not None:
-            _write(connection, held)
-
-
-def _write(connection: sqlite3.Connection, record: RunRecord) -> None:
-    """Write what an event changed in a record."""
-    values = {
-        "status": record.status,
-        "service_run_id": clean(record.service_run_id),
-        "origin": record.origin,
-        "service": record.service,
-        "service_status": clean(record.service_status),
-        "problem": encode_problem(record.problem),
-        "reason": clean(record.reason),
-        "remark": clean(record.remark),
-        "accepted_at": record.accepted_at,
-        "finished_at": record.finished_at,
-        "number": record.number,
-    }
-    columns = ", ".join(f"{name} = :{name}" for name in values if name != "number")
-    connection.execute(f"UPDATE runs SET {columns} WHERE number = :number", values)  # noqa: S608 - own names
-    if record.problem is not None or record.reason is not None:
-        _put_words(connection, record)
+            put_status(connection, held)
 
 
 def _by_number(connection: sqlite3.Connection, number: int) -> RunRecord:
     rows = connection.execute("SELECT * FROM runs WHERE number = ?", (number,)).fetchall()
     return read_runs(connection, rows)[0]
-
-
-def _put_words(connection: sqlite3.Connection, record: RunRecord) -> None:
-    connection.execute("INSERT OR REPLACE INTO words (run, text) VALUES (?, ?)", (record.number, words_of(record)))

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, decide
 from comflowy_nb.database.records import apply
 from comflowy_nb.database.references import check_name
-from comflowy_nb.database.rows import AT_ONCE, HELD_BY, put_name, read_runs, submitting_owners
-from comflowy_nb.database.small_tables import remember
-from comflowy_nb.database.sweep_rows import (
+from comflowy_nb.database.rows import (
+    AT_ONCE,
+    HELD_BY,
     SELECT_SWEEP,
     insert_sweep,
     put_cells,
+    put_name,
     put_spec,
     read_cells,
+    read_runs,
     read_sweep,
+    submitting_owners,
 )
+from comflowy_nb.database.small_tables import remember
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.status import Status, StatusEvent, next_status
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Kind, Retry
-    from comflowy_nb.database.sweep_rows import CellRecord, SweepRecord, SweepRequest
+    from comflowy_nb.database.records import CellRecord, SweepRecord, SweepRequest
 
 __all__ = ["Sweeps", "link_cell", "made_for"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.sweep_rows import SweepRequest
+from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.deduplication import Decision, Kind, Retry
-    from comflowy_nb.database.records import RunRecord
-    from comflowy_nb.database.sweep_rows import CellRecord
+    from comflowy_nb.database.records import CellRecord, RunRecord
     from comflowy_nb.library import Library
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.registry import RunRegistry

@@ -84,8 +84,8 @@ def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, in
 def test_killed_within_the_intents_transaction_nothing_is_there(home, start, intent):
     code = """
 from comflowy_nb.database import runs as module
-real = module._put_words
-module._put_words = lambda *args: (real(*args), die())
+real = module.put_words
+module.put_words = lambda *args: (real(*args), die())
 history.claim(intent("k"))
 """
     finish(start(code))

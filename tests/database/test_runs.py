@@ -265,7 +265,7 @@ def test_an_interrupt_within_a_write_leaves_no_lock(history, intent, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("comflowy_nb.database.runs._put_words", interrupt)
+        patched.setattr("comflowy_nb.database.runs.put_words", interrupt)
         with pytest.raises(KeyboardInterrupt):
             history.claim(intent())
     assert history.newest() is None

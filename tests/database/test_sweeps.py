@@ -458,7 +458,7 @@ def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_request, inten
 # -- several processes --------------------------------------------------------------------------------------------
 
 ENTER = """
-from comflowy_nb.database.sweep_rows import SweepRequest
+from comflowy_nb.database.records import SweepRequest
 
 def sweep_request(key, **changes):
     return SweepRequest(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",

@@ -10,7 +10,7 @@ from comflowy_nb.notebook.display.status import day, time_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.sweeps.sweep import Sweep
 
 __all__ = ["cells_table", "sweeps_table"]

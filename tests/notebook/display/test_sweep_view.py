@@ -11,7 +11,7 @@ import pytest
 from IPython.utils.capture import capture_output
 from PIL import Image
 
-from comflowy_nb.database.sweep_rows import SweepRecord
+from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.notebook.display import sweep_grid
 from comflowy_nb.notebook.display.show import grid
 from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
