@@ -241,7 +241,7 @@ class Client:
             return claim, run
 
         try:
-            claim, run = run_uninterrupted(enter, self._connection.tracker.times)
+            claim, run = run_uninterrupted(enter, self._connection.tracker.scheduler)
         except DeferredInterrupt as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
@@ -353,7 +353,7 @@ class Client:
             return sweep
 
         try:
-            sweep = run_uninterrupted(enter, self._connection.tracker.times)
+            sweep = run_uninterrupted(enter, self._connection.tracker.scheduler)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
             raise

@@ -234,7 +234,9 @@ class SweepPlanner:
         with self._lock:
             self._sweeps.add(sweep)
         tracker, history = self._tracker, self._library.history
-        SweepWatcher(sweep, history=history, registry=self._registry, times=tracker.times, owner=self._owner).begin()
+        SweepWatcher(
+            sweep, history=history, registry=self._registry, scheduler=tracker.scheduler, owner=self._owner
+        ).begin()
 
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
@@ -257,7 +259,7 @@ class SweepPlanner:
         def note_end() -> None:
             if sweep.stopped is None:
                 each_s = (time.monotonic() - began_s) / sent
-                self._judging.soon(lambda: learn(each_s))
+                self._judging.execute(lambda: learn(each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
 

@@ -120,13 +120,13 @@ class SendQueue:
 
     def __init__(
         self,
-        times: Scheduler,
+        scheduler: Scheduler,
         lock: threading.RLock,
         *,
         live_runs: Callable[[], int | None],
         sizes: Callable[[], tuple[int, int]],
     ) -> None:
-        self._times = times
+        self._scheduler = scheduler
         self._lock = lock
         self._live_runs = live_runs
         self._sizes = sizes
@@ -168,7 +168,7 @@ class SendQueue:
             room = self.window.size - live - self._asked if self._feeds and live is not None else 0
             self._asked += max(0, room)
         for _ in range(room):
-            self._times.soon(self._ask_one)
+            self._scheduler.execute(self._ask_one)
 
     def _ask_one(self) -> None:
         with self._lock:

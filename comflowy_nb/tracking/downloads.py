@@ -61,10 +61,10 @@ class Downloads:
         self._folder = folder
         self._settings = settings
         self._recheck = recheck
-        self._timetable = Scheduler("comflowy-images", workers=THREADS)
-        self._ahead = ImagePrefetch(service, settings, self._timetable.call)
-        self._thumbnails = ThumbnailQueue(self._timetable)
-        self._turns = FairQueue(self._timetable, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._scheduler = Scheduler("comflowy-images", workers=THREADS)
+        self._ahead = ImagePrefetch(service, settings, self._scheduler.submit)
+        self._thumbnails = ThumbnailQueue(self._scheduler)
+        self._turns = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
     def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
@@ -127,7 +127,7 @@ class Downloads:
                 self._settle(run, replace(image, state="missing", error=why))
 
     def close(self) -> None:
-        self._timetable.close()
+        self._scheduler.close()
 
     def _first_try(self, run: Run, output: Output, coming: Future[Received] | None) -> None:
         """Take what is received already, if it comes to a good end; else fetch it."""
@@ -176,14 +176,14 @@ class Downloads:
         # Jitter, so that the images of one broken connection don't come back together.
         wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
         asked_s = getattr(error, "retry_after_s", None)
-        due_s = self._timetable.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
+        due_s = self._scheduler.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
         again = lambda: self._try(run, output, tries=tries + 1)  # noqa: E731 - queued twice
-        self._timetable.at(due_s, lambda: self._turns.add(run.token, again))
+        self._scheduler.submit_at(due_s, lambda: self._turns.add(run.token, again))
 
     def _fresh(self, run: Run, output: Output) -> Output | None:
         """The output with a fresh address; a run with thousands of dead addresses is checked once, not for each."""
         read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
-        now_s = self._timetable.clock()
+        now_s = self._scheduler.clock()
         service_run_id = run.record.service_run_id
         if now_s - read_s > RECHECK_S and service_run_id is not None:
             try:
@@ -215,7 +215,7 @@ class Downloads:
         except (ComflowyError, OSError) as error:
             trouble = str(error)
         if run.unwritten_images and not run.unwritten:
-            self._timetable.at(self._timetable.clock() + REWRITE_S, lambda: self._write_again(run))
+            self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
         run.update(record)
         if run.record.is_settled:
             self._rechecked.pop(run.token, None)

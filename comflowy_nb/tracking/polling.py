@@ -99,7 +99,7 @@ class PollSchedule:
     Parameters
     ----------
     ask
-        Asks, on a thread of the timetable. It is given a function that says whether the appointment still counts: while
+        Asks, on a thread of the scheduler. It is given a function that says whether the appointment still counts: while
         it waited for its turn another may have found the end.
     """
 
@@ -108,7 +108,7 @@ class PollSchedule:
     ) -> None:
         self.pace = pace
         self.rule_due_s: float | None = None  # when the pace's rule asks next; None: it waits for a first end
-        self.answered_s = tracker.times.clock()  # when the submit's answer arrived
+        self.answered_s = tracker.scheduler.clock()  # when the submit's answer arrived
         self.missed_age_s: float | None = None  # how old the run was when it was seen to go on last
         self._tracker = tracker
         self._run = run
@@ -124,16 +124,16 @@ class PollSchedule:
             self._newest += 1
             number = self._newest
             if self._hinted and next_status(self._run.status, event_of(self._hinted)):
-                due_s = min(due_s, self._tracker.times.clock())
+                due_s = min(due_s, self._tracker.scheduler.clock())
 
         def is_due() -> bool:
             return self._newest == number
 
-        self._tracker.times.at(due_s, lambda: self._ask(is_due) if is_due() else None)
+        self._tracker.scheduler.submit_at(due_s, lambda: self._ask(is_due) if is_due() else None)
 
     def after(self, wait_s: float) -> None:
         """Ask in so many seconds."""
-        self.at(self._tracker.times.clock() + wait_s)
+        self.at(self._tracker.scheduler.clock() + wait_s)
 
     def hint(self, status: Status) -> None:
         """The service said by itself how it stands: ask now, whatever a step that goes on just then decides."""
@@ -183,10 +183,10 @@ class PollSchedule:
 class DurationCache:
     """Of the service with this identity."""
 
-    def __init__(self, history: History, identity: str, times: Scheduler) -> None:
+    def __init__(self, history: History, identity: str, scheduler: Scheduler) -> None:
         self._history = history
         self._identity = identity
-        self._times = times
+        self._scheduler = scheduler
         self._lock = threading.Lock()
         self._known: dict[str, PollRule] = {}
         self._unwritten: list[tuple[str, float]] = []
@@ -206,7 +206,7 @@ class DurationCache:
             self._unwritten.append((workflow_key, seconds))
             is_first = len(self._unwritten) == 1
         if is_first:
-            self._times.at(self._times.clock() + TOGETHER_S, self.write)
+            self._scheduler.submit_at(self._scheduler.clock() + TOGETHER_S, self.write)
 
     def write(self) -> None:
         """Write what is not written yet; what the history can't take is dropped, for it only sets the pace."""

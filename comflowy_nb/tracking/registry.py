@@ -168,7 +168,7 @@ class RunRegistry:
 
         run.once(
             lambda: run.status is not Status.SUBMITTING,
-            lambda: self._tracker.times.soon(lambda: self.cancel(run)),
+            lambda: self._tracker.scheduler.execute(lambda: self.cancel(run)),
         )
         self.watch(run)
 

@@ -92,14 +92,14 @@ class RunTracker:
     # -- called from anywhere -----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._tracker.times.soon(lambda: self._act(self._submit))
+        self._tracker.scheduler.execute(lambda: self._act(self._submit))
 
     def cancel(self) -> None:
-        self._tracker.times.soon(lambda: self._act(self._cancel))
+        self._tracker.scheduler.execute(lambda: self._act(self._cancel))
 
     def drop(self) -> None:
         """End a run that was never sent."""
-        self._tracker.times.soon(lambda: self._act(self._drop_unsent))
+        self._tracker.scheduler.execute(lambda: self._act(self._drop_unsent))
 
     def reject(self, reason: str) -> None:
         """End a run that was never handed over, now and on this thread."""
@@ -120,12 +120,12 @@ class RunTracker:
 
     def hear_start(self) -> None:
         """The service said that it runs now."""
-        due_s = self._tracker.times.clock() + START_S
-        self._tracker.times.at(due_s, lambda: self._act(self._start))
+        due_s = self._tracker.scheduler.clock() + START_S
+        self._tracker.scheduler.submit_at(due_s, lambda: self._act(self._start))
 
     def adopt(self) -> None:
         """An unknown run whose id a webhook told: the service did take it."""
-        self._tracker.times.soon(lambda: self._act(self._adopt))
+        self._tracker.scheduler.execute(lambda: self._act(self._adopt))
 
     # -- the steps, one at a time -------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class RunTracker:
             submission = replace(submission, callback_urls=self._tracker.receiver.urls(submission.token))
         self._may_be_accepted = True
         outcome = self._tracker.service.submit(submission)
-        self.poll_schedule.answered_s = self._tracker.times.clock()
+        self.poll_schedule.answered_s = self._tracker.scheduler.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
             outcome = Accepted(self.hinted_id)
         if isinstance(outcome, Accepted):
@@ -201,9 +201,9 @@ class RunTracker:
             wait_s = self._backoff(self._tries)
             if isinstance(outcome.error, RateLimitError):
                 wait_s = wait_s if outcome.error.retry_after_s is None else outcome.error.retry_after_s
-                self._tracker.times.pause(wait_s)
+                self._tracker.scheduler.pause(wait_s)
             self.run.report(trouble=f"{outcome.error}; trying again in {wait_s:.0f} s")
-            self._tracker.times.at(self._tracker.times.clock() + wait_s, lambda: self._act(self._submit))
+            self._tracker.scheduler.submit_at(self._tracker.scheduler.clock() + wait_s, lambda: self._act(self._submit))
             return
         self.run.refuses_all = outcome.stops
         self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
@@ -260,7 +260,7 @@ class RunTracker:
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
-        sent_s = tracker.times.clock()
+        sent_s = tracker.scheduler.clock()
         self.poll_schedule.begin()
         try:
             snapshot = tracker.service.check(run_id)
@@ -268,7 +268,7 @@ class RunTracker:
             self._is_not_found()
         except RateLimitError as error:
             wait_s = self._backoff(self._failures + 1) if error.retry_after_s is None else error.retry_after_s
-            tracker.times.pause(wait_s)
+            tracker.scheduler.pause(wait_s)
             run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
             self.poll_schedule.after(wait_s)
         except ServiceError as error:
@@ -309,7 +309,7 @@ class RunTracker:
         downloads.fetch(run, snapshot.outputs)
 
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
-        run, tracker, now_s = self.run, self._tracker, self._tracker.times.clock()
+        run, tracker, now_s = self.run, self._tracker, self._tracker.scheduler.clock()
         is_first_look, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
         if next_status(run.status, event_of(snapshot.status)):
             self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.remark)
@@ -342,13 +342,13 @@ class RunTracker:
         elif self._count(self._absences) < ABSENCES:
             run.report(trouble=f"{label} says it knows no such run; asking again")
             self.poll_schedule.after(
-                self._absences.wait_s(self._tracker.times.clock(), self._tracker.settings.lost_gap_s)
+                self._absences.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
             )
         else:
             self._is_lost("has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it")
 
     def _count(self, observed: _Spaced) -> int:
-        return observed.add(self._tracker.times.clock(), self._tracker.settings.lost_gap_s)
+        return observed.add(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
 
     def _is_lost(self, why: str) -> None:
         self._record(StatusEvent.GONE, reason=f"{self._tracker.service.label} {why}")
@@ -379,7 +379,7 @@ class RunTracker:
             return
         self.run.report(trouble=str(error))
         self._failures += 1
-        next_s = self._refusals.wait_s(self._tracker.times.clock(), self._tracker.settings.lost_gap_s)
+        next_s = self._refusals.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
         self.poll_schedule.after(min(self._backoff(self._failures), next_s))
 
     # -- bookkeeping --------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ class RunWatch:
         self,
         run: Run,
         history: History,
-        times: Scheduler,
+        scheduler: Scheduler,
         *,
         owner: str,
         owners: Path,
@@ -43,7 +43,7 @@ class RunWatch:
     ) -> None:
         self.run = run
         self._history = history
-        self._times = times
+        self._scheduler = scheduler
         self._owner = owner
         self._owners = owners
         self._take_over = take_over
@@ -58,11 +58,11 @@ class RunWatch:
                 on_end()
             return goes_on
 
-        self._times.every(WATCH_S, read)
+        self._scheduler.every(WATCH_S, read)
 
     def _read(self) -> bool:
         """Read the run. Return whether to go on watching."""
-        run, now_s = self.run, self._times.clock()
+        run, now_s = self.run, self._scheduler.clock()
         with run.guard:
             record = self._history.get(run.token)
             if record is not None and record != run.record:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.scheduler import Scheduler, wait_for
+from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.status import Status, event_of, next_status
 from comflowy_nb.tracking.concurrency import LARGEST, SendQueue
 from comflowy_nb.tracking.downloads import Downloads
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
 __all__ = ["Tracker"]
-
-T = TypeVar("T")
 
 LOOK_S, LOOK_SHARE = 0.05, 0.25  # when it is looked whether the newest run has begun: at this share of its usual time
 HEARD = 3  # ends in a row that we were told of: then the next will be told as well
@@ -65,8 +63,8 @@ class Tracker:
         self.history = history
         self.settings = settings
         self.receiver = receiver
-        self.times = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
-        self.durations = DurationCache(history, service.identity, self.times)
+        self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
+        self.durations = DurationCache(history, service.identity, self.scheduler)
         self.downloads = Downloads(service, history, images, settings, service.check)
         self.closed = False
         self._owner = owner
@@ -78,7 +76,7 @@ class Tracker:
         self._newest: RunTracker | None = None  # the one the service took last
         self._outside: list[RunTracker] = []  # of the window, in order
         self.feeds = SendQueue(
-            self.times,
+            self.scheduler,
             self._lock,
             live_runs=lambda: None if self.closed else self.live_runs(),
             sizes=self._window_sizes,
@@ -86,10 +84,6 @@ class Tracker:
         self._heard_in_a_row = 0  # ends that we were told of before we asked
 
     # -- what a client asks for ---------------------------------------------------------------------------------
-
-    def wait_for(self, function: Callable[[], T]) -> T:
-        """Do one piece of HTTP as the tracker does: not while the service wants a pause."""
-        return wait_for(function, self.times)
 
     def live(self) -> list[Run]:
         with self._lock:
@@ -122,7 +116,7 @@ class Tracker:
             if not fits:
                 self._outside.append(following)
             if fits:
-                self.feeds.window.begin(self.times.clock())
+                self.feeds.window.begin(self.scheduler.clock())
         if fits:
             following.begin()
 
@@ -143,7 +137,7 @@ class Tracker:
                 following = RunTracker(self, run, pace, workflow_key, None)
                 self._followed[run.token] = following
             self.note_status(following)
-            following.poll_schedule.rule_due_s = self.times.clock()
+            following.poll_schedule.rule_due_s = self.scheduler.clock()
         following.poll_schedule.after(0.0)
 
     def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
@@ -155,7 +149,7 @@ class Tracker:
         watch = RunWatch(
             run,
             self.history,
-            self.times,
+            self.scheduler,
             owner=self._owner,
             owners=self._owners,
             take_over=(lambda taken: self.follow(taken, workflow_key)) if may_take_over else None,
@@ -207,7 +201,7 @@ class Tracker:
         What was certainly not submitted is `cancelled`: left `submitting`, it would become `unknown`, and be held.
         """
         self.closed = True
-        self.times.close()
+        self.scheduler.close()
         with self._lock:
             self._outside.clear()
             submitting = [following for following in self._live if following.run.status is Status.SUBMITTING]
@@ -246,7 +240,9 @@ class Tracker:
         with self._lock:
             if not self._tells_of_room(following):
                 return
-            is_wider = self.feeds.window.look(running=following.run.status is Status.RUNNING, now_s=self.times.clock())
+            is_wider = self.feeds.window.look(
+                running=following.run.status is Status.RUNNING, now_s=self.scheduler.clock()
+            )
         if is_wider:
             self.feeds.fill()
 
@@ -286,7 +282,7 @@ class Tracker:
                 for other in self._followed.values()
                 if other.pace is following.pace and other is not following and other.poll_schedule.rule_due_s is None
             ]
-        now_s = self.times.clock()
+        now_s = self.scheduler.clock()
         for other in waiting:
             if other.run.status.is_live and other.run.record.service_run_id:
                 other.poll_schedule.follow_rule(now_s)
@@ -304,7 +300,7 @@ class Tracker:
                 del self._followed[following.run.token]
             if following.run.status is Status.SUCCESS:
                 more = bool(self.feeds or self._outside)
-                self.feeds.window.end(self.times.clock()) if more else self.feeds.window.rest()
+                self.feeds.window.end(self.scheduler.clock()) if more else self.feeds.window.rest()
             ready = []
             while self._outside and self.live_runs() < self.feeds.window.size:
                 ready.append(self._outside.pop(0))

@@ -222,13 +222,13 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             taken = self._take()
             self._clicked_with = self._body.snapshot()  # with the seed that was drawn for this run
         self._reel.say("sending ...")
-        self._work.soon(lambda: self._do(lambda: self._send_taken(taken, fresh=fresh)))
+        self._work.execute(lambda: self._do(lambda: self._send_taken(taken, fresh=fresh)))
 
     def _click_pick(self, token: str) -> None:
         self._do(lambda: self.go_back(token))
 
     def _click_compare(self, tokens: list[str]) -> None:
-        self._work.soon(lambda: self._do(lambda: self._reel.compare(tokens)))
+        self._work.execute(lambda: self._do(lambda: self._reel.compare(tokens)))
 
     def _do(self, action: Callable[[], object]) -> None:
         """Do what a callback is for; what goes wrong is said in the form, since nobody reads a callback's traceback."""
