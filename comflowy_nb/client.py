@@ -13,9 +13,9 @@ from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
-from comflowy_nb.services.base import Status
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.axes.read import read_axes
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from comflowy_nb.database.deduplication import Decision, Retry
-    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
@@ -248,7 +248,7 @@ class Client:
             return claim, run
 
         try:
-            claim, run = run_uninterrupted(enter, self._connection.tracker.times)
+            claim, run = run_uninterrupted(enter, self._connection.tracker.scheduler)
         except DeferredInterrupt as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
@@ -360,7 +360,7 @@ class Client:
             return sweep
 
         try:
-            sweep = run_uninterrupted(enter, self._connection.tracker.times)
+            sweep = run_uninterrupted(enter, self._connection.tracker.scheduler)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
             raise

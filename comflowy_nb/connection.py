@@ -87,7 +87,7 @@ class Connection:
             described=self._described,
             graph_fields=self._graph_fields,
             maker_of=library.maker_of,
-            last_graph=lambda: self.tracker.wait_for(service.last_graph),
+            last_graph=lambda: self.tracker.scheduler.run(service.last_graph),
         )
 
     def input_of_run(self, ref: str) -> InputImage:
@@ -117,7 +117,7 @@ class Connection:
     def close_when_idle(self) -> None:
         """Close as soon as every run and sweep is settled. May be called by a finalizer, on any thread."""
         if self._process == os.getpid():  # a forked child closes nothing of its parent's
-            self.tracker.times.every(IDLE_S, self._is_in_use)
+            self.tracker.scheduler.every(IDLE_S, self._is_in_use)
 
     def _is_in_use(self) -> bool:
         if not self.tracker.closed and self.registry.is_idle and self.planner.is_idle:
@@ -142,11 +142,11 @@ class Connection:
         self.tracker.hear(event)
 
     def _published(self) -> Mapping[str, str] | None:
-        listed = self.tracker.wait_for(self.service.workflows)
+        listed = self.tracker.scheduler.run(self.service.workflows)
         return None if listed is None else {workflow.id: workflow.name for workflow in listed}
 
     def _described(self, workflow_id: str) -> Mapping[str, Field] | None:
-        return self.tracker.wait_for(lambda: self.service.fields(workflow_id))
+        return self.tracker.scheduler.run(lambda: self.service.fields(workflow_id))
 
     def _graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         now_s = time.monotonic()
@@ -156,6 +156,6 @@ class Connection:
             and now_s - self._newest_fields[1] < MOMENT_S
         ):
             return self._newest_fields[2]  # run after run of the same file
-        fields = self.tracker.wait_for(lambda: self.service.graph_fields(graph))
+        fields = self.tracker.scheduler.run(lambda: self.service.graph_fields(graph))
         self._newest_fields = (graph, now_s, fields)
         return fields

@@ -8,9 +8,9 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.database.runs import History
-from comflowy_nb.database.sweep_rows import SweepRecord
 from comflowy_nb.errors import RefError
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord, RunRecord
     from comflowy_nb.database.references import Ref
     from comflowy_nb.database.search import Filters
-    from comflowy_nb.services.base import Status
+    from comflowy_nb.status import Status
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.graph import Graph, Made
@@ -123,8 +123,8 @@ class Library:
         return Found(run, pick_image(run, parsed))
 
     def maker_of(self, path: Path) -> tuple[Made | None, Graph | None]:
-        """What made an image file; see `runs.makers`."""
-        from comflowy_nb.makers import maker_of  # noqa: PLC0415 - only for files
+        """What made an image file; see `recipe.maker_of`."""
+        from comflowy_nb.recipe import maker_of  # noqa: PLC0415 - only for files
 
         return maker_of(path, self)
 

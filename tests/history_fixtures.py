@@ -13,12 +13,12 @@ from PIL import Image
 
 from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.records import ImageRecord, SweepRequest
 from comflowy_nb.database.runs import History
-from comflowy_nb.database.sweep_rows import SweepRequest
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.library import Library
-from comflowy_nb.services.base import Output, Status
+from comflowy_nb.services.base import Output
+from comflowy_nb.status import Status, StatusEvent, event_of
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, axes_to_json
@@ -31,7 +31,7 @@ from comflowy_nb.database.runs import History
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status, StatusEvent, event_of
 
 home = Path(sys.argv[1])
 owner = ProcessLock(home / "locks")
@@ -47,6 +47,23 @@ def say(*words):
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+EVENTS = {
+    Status.WAITING: StatusEvent.ACCEPTED,
+    Status.REJECTED: StatusEvent.REJECTED,
+    Status.UNKNOWN: StatusEvent.RESPONSE_LOST,
+    Status.LOST: StatusEvent.GONE,
+}
+
+
+def bring(history, token, status, **changes):
+    """Bring a run to a status; return its record."""
+    if status is Status.SUBMITTING:
+        return history.get(token)
+    if status in {Status.CANCELLED, Status.LOST}:
+        history.apply(token, StatusEvent.ACCEPTED)
+    return history.apply(token, EVENTS.get(status) or event_of(status), **changes)
 
 
 @pytest.fixture
@@ -224,10 +241,10 @@ def swept(library, intent, sweep_request, stream):
         if end is Status.SUBMITTING:
             return run
         if end is not Status.SUCCESS:
-            return history.move(run.token, end, reason=f"no luck with {cell.number}")
+            return bring(history, run.token, end, reason=f"no luck with {cell.number}")
         images = images(cell)
         owed = [ImageRecord(index, "9", index) for index in range(len(images))]
-        run = history.move(run.token, Status.SUCCESS, service_run_id=f"id{cell.number}", images=owed)
+        run = history.apply(run.token, StatusEvent.SEEN_SUCCESS, service_run_id=f"id{cell.number}", images=owed)
         for index, image in enumerate(images):
             if image is None:
                 run = history.set_image(run.token, ImageRecord(index, "9", index, "missing", error="refused"))
@@ -261,14 +278,14 @@ def runs(library, intent, stream, output, image):
     history = library.history
     one = history.claim(intent("a", name="best")).record
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
-    history.move(one.token, Status.SUCCESS, service_run_id="abc-1", images=owed)
+    history.apply(one.token, StatusEvent.SEEN_SUCCESS, service_run_id="abc-1", images=owed)
     for index in range(3):
         kept = keep_image(
             stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
         )
         one = history.set_image(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
     two = history.claim(intent("b")).record
-    history.move(two.token, Status.WAITING, service_run_id="abd-2")
-    two = history.move(two.token, Status.FAILED)
+    history.apply(two.token, StatusEvent.ACCEPTED, service_run_id="abd-2")
+    two = history.apply(two.token, StatusEvent.SEEN_FAILED)
     three = history.claim(intent("c")).record
     return one, two, three

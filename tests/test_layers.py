@@ -12,12 +12,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the lowest up; a module may import its own layer and those before it.
 LAYERS = [
-    ("errors", "settings"),
+    ("errors", "settings", "status"),
     ("workflow",),
     ("services", "scheduler"),
     ("database", "images", "layout"),
     ("tracking",),
-    ("library", "makers", "recipe", "comparison", "sweeps"),
+    ("library", "recipe", "comparison", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]

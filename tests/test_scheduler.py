@@ -8,7 +8,7 @@ import pytest
 from waiting import wait_until
 
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.scheduler import DeferredInterrupt, Scheduler, run_uninterrupted, wait_for
+from comflowy_nb.scheduler import DeferredInterrupt, Scheduler, run_uninterrupted
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def busy(times):
     """The same, with all its threads at work."""
     go_on = threading.Event()
     for _ in range(2):
-        times.soon(go_on.wait)
+        times.execute(go_on.wait)
     yield times
     go_on.set()
 
@@ -33,9 +33,9 @@ def test_what_must_go_first_goes_before_what_is_due():
     finished = threading.Event()
     table = Scheduler("test", workers=1)
     hold = threading.Event()
-    table.soon(lambda: hold.wait(60))
-    table.at(0.0, lambda: (done.append("due"), finished.set()))
-    table.soon(lambda: done.append("first"))
+    table.execute(lambda: hold.wait(60))
+    table.submit_at(0.0, lambda: (done.append("due"), finished.set()))
+    table.execute(lambda: done.append("first"))
     hold.set()
     assert finished.wait(60)
     assert done == ["first", "due"]
@@ -46,10 +46,10 @@ def test_due_actions_keep_their_order():
     done = []
     finished, hold = threading.Event(), threading.Event()
     table = Scheduler("test", workers=1)
-    table.soon(lambda: hold.wait(30))
+    table.execute(lambda: hold.wait(30))
     start_s = time.monotonic()
-    table.at(start_s + 0.10, lambda: (done.append("late"), finished.set()))
-    table.at(start_s + 0.02, lambda: done.append("early"))
+    table.submit_at(start_s + 0.10, lambda: (done.append("late"), finished.set()))
+    table.submit_at(start_s + 0.02, lambda: done.append("early"))
     hold.set()
     assert finished.wait(30)
     assert done == ["early", "late"]
@@ -59,17 +59,15 @@ def test_due_actions_keep_their_order():
 
 @pytest.mark.timeout(100)
 def test_what_is_due_does_not_wait_for_what_a_thread_is_at(times):
-    """One idle thread looks for the next of all; when it goes off with that, another has to look for the one after."""
+    """A thread that waits for the next action goes off with it; another has to wait for the one after that."""
     both = threading.Barrier(3)
     for _ in range(2):
-        times.soon(lambda: both.wait(60))
+        times.execute(lambda: both.wait(60))
     both.wait(60)
-    wait_until(lambda: len(times._looks_s) == 2)  # both threads are there, and idle
-    go_on, done, went_off = threading.Event(), threading.Event(), threading.Event()
+    go_on, done = threading.Event(), threading.Event()
     first_s = time.monotonic() + 0.3
-    times.at(first_s, lambda: (went_off.set(), go_on.wait(60)))
-    wait_until(lambda: first_s in times._looks_s or went_off.is_set())
-    times.at(first_s + 0.1, done.set)
+    times.submit_at(first_s, lambda: go_on.wait(60))
+    times.submit_at(first_s + 0.1, done.set)
     assert done.wait(30)
     go_on.set()
 
@@ -88,9 +86,9 @@ def test_many_actions_from_many_threads_are_all_done_in_time():
         for _ in range(100):
             due_s = time.monotonic() + draw.choice([0.0, 0.001, 0.01, 0.05, 0.1])
             if draw.random() < 0.3:
-                table.soon(lambda now_s=time.monotonic(): act(now_s))  # noqa: B008 - of this turn
+                table.execute(lambda now_s=time.monotonic(): act(now_s))  # noqa: B008 - of this turn
             else:
-                table.at(due_s, lambda due_s=due_s: act(due_s))
+                table.submit_at(due_s, lambda due_s=due_s: act(due_s))
             time.sleep(draw.random() / 500)  # so that threads fall idle in between: no result hangs on how long
 
     threads = [threading.Thread(target=hand_in, args=(seed,)) for seed in range(4)]
@@ -103,25 +101,25 @@ def test_many_actions_from_many_threads_are_all_done_in_time():
 
 
 def test_a_call_returns_or_raises_what_the_function_did(times):
-    assert times.call(lambda: 6 * 7).result(60) == 42
+    assert times.submit(lambda: 6 * 7).result(60) == 42
 
     def fail():
         raise KeyError("no")
 
     with pytest.raises(KeyError):
-        times.call(fail).result(60)
+        times.submit(fail).result(60)
 
 
 def test_an_action_that_raises_does_not_end_its_thread(times):
     for _ in range(5):
-        times.soon(lambda: 1 / 0)
-    assert times.call(lambda: "alive").result(60) == "alive"
+        times.execute(lambda: 1 / 0)
+    assert times.submit(lambda: "alive").result(60) == "alive"
 
 
 def test_a_pause_holds_everything(times):
     start_s = time.monotonic()
     times.pause(0.2)
-    times.call(lambda: None).result(60)
+    times.submit(lambda: None).result(60)
     assert time.monotonic() - start_s >= 0.2
     assert times.pause_left_s == 0.0
 
@@ -130,9 +128,9 @@ def test_close_drops_what_was_not_begun():
     table = Scheduler("test", workers=1)
     hold, began = threading.Event(), threading.Event()
     done = []
-    table.soon(lambda: (began.set(), hold.wait(60)))
+    table.execute(lambda: (began.set(), hold.wait(60)))
     assert began.wait(60)
-    table.soon(lambda: done.append("never"))
+    table.execute(lambda: done.append("never"))
     table.close()
     hold.set()
     for thread in table._threads:
@@ -166,7 +164,7 @@ def test_what_must_not_break_raises_its_own_error(times, error):
 
 
 @pytest.mark.timeout(100)
-def test_what_must_not_break_waits_for_no_thread_of_a_busy_timetable(busy):
+def test_what_must_not_break_waits_for_no_thread_of_a_busy_scheduler(busy):
     assert run_uninterrupted(lambda: 42, busy) == 42
 
 
@@ -210,14 +208,14 @@ def test_an_interrupt_before_anything_began_is_a_plain_one(busy, monkeypatch):
 @pytest.mark.parametrize("was_handed", [True, False])
 def test_an_interrupt_while_it_is_handed_over_does_it_wholly_or_not_at_all(busy, monkeypatch, was_handed):
     """It was still in the queue, and would have been done after the person had been told that it was interrupted."""
-    real = Scheduler.hand
+    real = Scheduler.submit
 
-    def hand(self, future, function):
+    def submit(self, function, future):
         if was_handed:
-            real(self, future, function)
+            real(self, function, future)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Scheduler, "hand", hand)
+    monkeypatch.setattr(Scheduler, "submit", submit)
     done = []
     with pytest.raises(KeyboardInterrupt) as caught:
         run_uninterrupted(lambda: done.append(1), busy)
@@ -227,8 +225,8 @@ def test_an_interrupt_while_it_is_handed_over_does_it_wholly_or_not_at_all(busy,
 
 
 @pytest.mark.timeout(100)
-def test_a_question_waits_for_no_thread_of_a_busy_timetable(busy):
-    assert wait_for(lambda: 42, busy) == 42
+def test_a_question_waits_for_no_thread_of_a_busy_scheduler(busy):
+    assert busy.run(lambda: 42) == 42
 
 
 @pytest.mark.parametrize("error", [KeyError, TimeoutError])
@@ -238,13 +236,13 @@ def test_a_question_raises_its_own_error(request, table, error):
         raise error("its own")
 
     with pytest.raises(error, match="its own"):
-        wait_for(ask, request.getfixturevalue(table))
+        request.getfixturevalue(table).run(ask)
 
 
 def test_a_question_waits_for_the_end_of_a_pause(busy):
     busy.pause(0.3)
     end_s = busy.clock() + busy.pause_left_s
-    assert wait_for(busy.clock, busy) >= end_s
+    assert busy.run(busy.clock) >= end_s
 
 
 def test_what_is_done_every_so_often_goes_on_after_a_failure(times):
@@ -262,7 +260,7 @@ def test_what_is_done_every_so_often_goes_on_after_a_failure(times):
     times.every(0.01, act)
     wait_until(lambda: len(done) == 5)
     settled = threading.Event()
-    times.at(times.clock() + 0.1, settled.set)
+    times.submit_at(times.clock() + 0.1, settled.set)
     assert settled.wait(60)
     assert len(done) == 5
 
@@ -276,7 +274,7 @@ def test_an_idle_thread_keeps_nothing_alive():
 
     table, done, client = Scheduler("test", workers=1), threading.Event(), Client()
     reference = weakref.ref(client)
-    table.soon(client.act)
+    table.execute(client.act)
     assert done.wait(60)
     del client
     wait_until(lambda: reference() is None)

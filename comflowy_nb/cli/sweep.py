@@ -14,8 +14,8 @@ from tqdm import tqdm
 from comflowy_nb.client import connect
 from comflowy_nb.errors import ComflowyError, ImageError, RefError, SettingsError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
-from comflowy_nb.services.base import Status
 from comflowy_nb.settings import Secret, default_target
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.sweep import held_text
 from comflowy_nb.sweeps.table import NOT_SENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -1,36 +1,30 @@
-"""What the history keeps of a run and its images, and the table of its states."""
+"""The records of the history, and the function that applies an event to the record of a run."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import may_follow, next_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from comflowy_nb.services.base import Problem
+    from comflowy_nb.status import Status, StatusEvent
 
-__all__ = ["ImageRecord", "RunRecord", "made_by", "may_move"]
-
-# Followed states only move forward. A held run is moved by a webhook, `resume` or a person.
-_RANK = {Status.SUBMITTING: 0, Status.WAITING: 1, Status.PENDING: 2, Status.RUNNING: 3}
-
-
-def may_move(old: Status, new: Status) -> bool:
-    """Whether a run may go from one state to another: forward, never out of a final one."""
-    if old.is_final or old is new:
-        return False
-    if old.is_held:
-        return new is not Status.SUBMITTING and new is not Status.REJECTED
-    if new.is_live:
-        return _RANK[new] > _RANK[old]
-    if new in {Status.REJECTED, Status.UNKNOWN}:
-        return old is Status.SUBMITTING
-    if new is Status.LOST:
-        return old is not Status.SUBMITTING
-    return True
+__all__ = [
+    "CellRecord",
+    "ImageRecord",
+    "RunChanges",
+    "RunRecord",
+    "SweepRecord",
+    "SweepRequest",
+    "apply",
+    "made_by",
+    "newest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +102,6 @@ class RunRecord:
             files=tuple(output for output in outputs if not output.is_image),
         )
 
-    def advanced_to(self, newer: RunRecord) -> RunRecord:
-        """Return `newer`, or this record with the outputs of `newer` if its status may not follow this one.
-
-        The history can be behind the process that follows the run: it could not take the last change yet.
-        """
-        if newer.status is self.status or may_move(self.status, newer.status):
-            return newer
-        outputs = {output.index: output for output in (*self.outputs, *newer.outputs)}
-        return self.with_outputs(outputs[index] for index in sorted(outputs))
-
     @property
     def ref(self) -> str:
         return f"r{self.number}"
@@ -131,6 +115,106 @@ class RunRecord:
     def seconds(self) -> float | None:
         """From the submit to the end, in seconds; None before."""
         return None if self.finished_at is None else max(0.0, self.finished_at - self.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """A sweep before anything is submitted for it.
+
+    `key` identifies the same sweep, whatever seeds were generated for it; `spec` describes its axes and layout.
+    """
+
+    token: str  # our uuid4
+    identity: str
+    origin: str = field(repr=False)
+    service: str
+    workflow: str
+    workflow_id: str | None
+    key: str
+    spec: Mapping[str, Any]
+    fresh: bool = False
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """All that the history keeps of one sweep but its cells. Times are UTC seconds since 1970."""
+
+    token: str
+    number: int  # N of sN
+    identity: str
+    origin: str = field(repr=False)
+    service: str
+    workflow: str
+    workflow_id: str | None
+    key: str
+    spec: Mapping[str, Any]
+    created_at: float
+    fresh: bool = False
+    ended_at: float | None = None  # when its last cell came to an end
+    name: str | None = None  # the newest name given by --as
+    count: int = 0  # of its cells
+
+    @property
+    def ref(self) -> str:
+        return f"s{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """One cell of a sweep: its number, from 1, its indices on the axes, its params, and the run shown for it."""
+
+    number: int
+    at: tuple[int, ...]
+    params: Mapping[str, Any]
+    key: str
+    run: RunRecord | None = None
+
+
+class RunChanges(TypedDict, total=False):
+    """What a run's record can change together with its status; None changes nothing."""
+
+    service_run_id: str | None
+    service_status: str | None
+    problem: Problem | None
+    reason: str | None
+    remark: str | None
+    accepted_at: float | None
+    finished_at: float | None
+    images: Iterable[ImageRecord] | None
+    origin: str | None  # which of several servers accepted the run
+    service: str | None
+
+
+def apply(record: RunRecord, event: StatusEvent, **changes: Unpack[RunChanges]) -> RunRecord | None:
+    """Return the record after an event; None if the event changes nothing at the record's status.
+
+    This is the only code that changes the status of a run. `reason` and `problem` explain a status and are dropped
+    with it; everything else that `changes` leaves out stays. Times are set to now where they are due and left out.
+    """
+    status = next_status(record.status, event)
+    if status is None:
+        return None
+    now = time.time()
+    known: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    outputs = {output.index: output for output in (*record.outputs, *known.pop("images", ()))}
+    if "service_run_id" in known and record.accepted_at is None:
+        known.setdefault("accepted_at", now)
+    explained = {"problem": None, "reason": None, "finished_at": now if status.is_final else None}
+    return replace(record, status=status, **(explained | known)).with_outputs(
+        outputs[index] for index in sorted(outputs)
+    )
+
+
+def newest(current: RunRecord, read: RunRecord) -> RunRecord:
+    """Return `read`, or `current` with the outputs of `read` if its status may not follow that of `current`.
+
+    A record can be read before another thread learns of a later status.
+    """
+    if read.status is current.status or may_follow(current.status, read.status):
+        return read
+    outputs = {output.index: output for output in (*current.outputs, *read.outputs)}
+    return current.with_outputs(outputs[index] for index in sorted(outputs))
 
 
 def made_by(record: RunRecord) -> dict[str, Any]:

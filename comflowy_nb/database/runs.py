@@ -5,37 +5,31 @@ from __future__ import annotations
 import heapq
 import json
 import time
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Unpack
 
-from comflowy_nb.database import search
+from comflowy_nb.database import records, search
 from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, Retry, RunRequest, decide
-from comflowy_nb.database.durations import Times
-from comflowy_nb.database.inputs import Inputs
 from comflowy_nb.database.process_locks import clean_locks, is_alive, remove_free_locks
-from comflowy_nb.database.records import may_move
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     HELD_BY,
-    IMAGE_COLUMNS,
-    clean,
-    encode_problem,
-    image_values,
+    SELECT_SWEEP,
     insert_run,
+    put_image,
     put_name,
+    put_status,
+    put_words,
     read_runs,
+    read_sweep,
     submitting_owners,
-    words_of,
 )
 from comflowy_nb.database.schema import LIVE
-from comflowy_nb.database.seeds import Seeds
-from comflowy_nb.database.senders import Senders
-from comflowy_nb.database.sweep_rows import SELECT_SWEEP, read_sweep
+from comflowy_nb.database.small_tables import Inputs, Seeds, Senders, Times
 from comflowy_nb.database.sweeps import Sweeps, link_cell, made_for
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.files.atomic import remove_leftovers
 
 if TYPE_CHECKING:
@@ -43,14 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from comflowy_nb.database.records import ImageRecord, RunRecord
-    from comflowy_nb.database.sweep_rows import SweepRecord
-    from comflowy_nb.services.base import Problem
+    from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, SweepRecord
 
 __all__ = ["ANSWER_LOST", "Decision", "History", "Retry", "RunRequest"]
-
-_IMAGE_MARKS = ", ".join("?" * (len(IMAGE_COLUMNS) + 1))
-_PUT_IMAGE = f"INSERT OR REPLACE INTO images (run, {', '.join(IMAGE_COLUMNS)}) VALUES ({_IMAGE_MARKS})"  # noqa: S608 - own names
 
 
 class History:
@@ -124,7 +113,7 @@ class History:
         try:
             dead = self._dead_submitters()
             with self._store.write(full=costs_money) as connection:
-                _bury(connection, dead)
+                _hold_unanswered(connection, dead)
                 rows = connection.execute("SELECT * FROM runs WHERE key = ? ORDER BY number DESC", (intent.key,))
                 earlier = rows.fetchall()
                 made = made_for(connection, intent.cell[0], intent.key) if fresh and intent.cell else set()
@@ -137,67 +126,26 @@ class History:
                 record = _by_number(connection, number)
                 if intent.cell is not None:
                     link_cell(connection, intent.cell, record.token)
-                _put_words(connection, record)
+                put_words(connection, record)
         except HistoryError as error:
             raise HistoryError(f"{error}. Nothing was sent") from error
         return Decision(kind, record)
 
-    def move(
-        self,
-        token: str,
-        status: Status,
-        *,
-        service_run_id: str | None = None,
-        service_status: str | None = None,
-        problem: Problem | None = None,
-        reason: str | None = None,
-        remark: str | None = None,
-        accepted_at: float | None = None,
-        finished_at: float | None = None,
-        images: Iterable[ImageRecord] | None = None,
-        origin: str | None = None,
-        service: str | None = None,
-    ) -> RunRecord | None:
-        """Take a run to another state, if it may go there from the one it is in now; else None.
+    def apply(self, token: str, event: StatusEvent, **changes: Unpack[RunChanges]) -> RunRecord | None:
+        """Apply an event to a run. Return its new record; None if the event changes nothing at the run's status.
 
-        What isn't given stays, but for `reason` and `problem`, which tell of a state and go with it. Times are set to
-        now where they are due and not given. `images` are written together with the state. `origin` and `service`
-        say which of several servers took it.
+        `images` are written together with the status.
         """
-        now = time.time()
         # The id is what a run is found by: the disk must have it, and with it the intent.
-        with self._store.write(full=service_run_id is not None) as connection:
-            row = connection.execute(
-                "SELECT number, status, accepted_at FROM runs WHERE token = ?", (token,)
-            ).fetchone()
-            if row is None or not may_move(Status(row["status"]), status):
+        with self._store.write(full=changes.get("service_run_id") is not None) as connection:
+            row = connection.execute("SELECT * FROM runs WHERE token = ?", (token,)).fetchone()
+            record = None if row is None else records.apply(read_runs(connection, [row])[0], event, **changes)
+            if record is None:
                 return None
-            accepted_at = accepted_at or row["accepted_at"] or (now if service_run_id is not None else None)
-            connection.execute(
-                "UPDATE runs SET status = ?, service_run_id = coalesce(?, service_run_id), "
-                "origin = coalesce(?, origin), service = coalesce(?, service), "
-                "service_status = coalesce(?, service_status), problem = ?, reason = ?, remark = coalesce(?, remark), "
-                "accepted_at = ?, finished_at = ? WHERE number = ?",
-                (
-                    status,
-                    clean(service_run_id),
-                    origin,
-                    service,
-                    clean(service_status),
-                    encode_problem(problem),
-                    clean(reason),
-                    clean(remark),
-                    accepted_at,
-                    (finished_at or now) if status.is_final else None,
-                    row["number"],
-                ),
-            )
-            for image in images or ():
-                connection.execute(_PUT_IMAGE, (row["number"], *image_values(image)))
-            record = _by_number(connection, row["number"])
-            if problem is not None or reason is not None:
-                _put_words(connection, record)
-        return record
+            put_status(connection, record)
+            for image in changes.get("images") or ():
+                put_image(connection, record.number, image)
+            return _by_number(connection, record.number)
 
     def ask_cancel(self, token: str) -> None:
         """Say that the service is about to be asked for an end of a run, for whoever else follows it."""
@@ -228,7 +176,7 @@ class History:
             ).fetchone()
             lost = image.state != "kept" and old is not None and self._has_file(old["file"])
             if not lost:
-                connection.execute(_PUT_IMAGE, (number, *image_values(image)))
+                put_image(connection, number, image)
             return _by_number(connection, number)
 
     # -- finding ------------------------------------------------------------------------------------------------
@@ -317,7 +265,7 @@ class History:
                 raise HistoryError("the history knows no such run")
             put_name(connection, name, run=row["number"])
             record = _by_number(connection, row["number"])
-            _put_words(connection, record)
+            put_words(connection, record)
         return record
 
     # -- runs whose client is gone ------------------------------------------------------------------------------
@@ -334,7 +282,7 @@ class History:
             if row["owner"] != owner and row["owner"] not in dead:  # it lives, or another client was first
                 return None
             if row["owner"] != owner:
-                _bury(connection, dead)
+                _hold_unanswered(connection, dead)
                 connection.execute("UPDATE runs SET owner = ? WHERE number = ?", (owner, row["number"]))
             return _by_number(connection, row["number"])
 
@@ -344,7 +292,7 @@ class History:
         if not dead:
             return []
         with self._store.write() as connection:
-            _bury(connection, dead)
+            _hold_unanswered(connection, dead)
             rows = connection.execute(
                 f"SELECT * FROM runs WHERE status IN {LIVE} "  # noqa: S608 - own words
                 "OR number IN (SELECT run FROM images WHERE state = 'expected') ORDER BY number"
@@ -384,26 +332,19 @@ class History:
         return file is not None and (self._images / file).is_file()
 
 
-def _bury(connection: sqlite3.Connection, dead: Collection[str]) -> None:
-    """Nobody will ever read the answer to what a dead owner was sending."""
+def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> None:
+    """Make the runs `unknown` whose process died before it had read the response to the submit."""
     if not dead:
         return
     rows = connection.execute(
         f"SELECT * FROM runs WHERE status IN {LIVE} AND status = 'submitting'"  # noqa: S608 - own words
     ).fetchall()
-    buried = [row for row in rows if row["owner"] in dead]
-    for row in buried:
-        connection.execute(
-            "UPDATE runs SET status = 'unknown', reason = ? WHERE number = ?", (ANSWER_LOST, row["number"])
-        )
-    for record in read_runs(connection, buried):
-        _put_words(connection, replace(record, reason=ANSWER_LOST))
+    for record in read_runs(connection, [row for row in rows if row["owner"] in dead]):
+        held = records.apply(record, StatusEvent.OWNER_DIED, reason=ANSWER_LOST)
+        if held is not None:
+            put_status(connection, held)
 
 
 def _by_number(connection: sqlite3.Connection, number: int) -> RunRecord:
     rows = connection.execute("SELECT * FROM runs WHERE number = ?", (number,)).fetchall()
     return read_runs(connection, rows)[0]
-
-
-def _put_words(connection: sqlite3.Connection, record: RunRecord) -> None:
-    connection.execute("INSERT OR REPLACE INTO words (run, text) VALUES (?, ?)", (record.number, words_of(record)))

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.deduplication import ANSWER_LOST, Decision, decide
+from comflowy_nb.database.records import apply
 from comflowy_nb.database.references import check_name
-from comflowy_nb.database.rows import AT_ONCE, HELD_BY, put_name, read_runs, submitting_owners
-from comflowy_nb.database.seeds import remember
-from comflowy_nb.database.sweep_rows import (
+from comflowy_nb.database.rows import (
+    AT_ONCE,
+    HELD_BY,
     SELECT_SWEEP,
     insert_sweep,
     put_cells,
+    put_name,
     put_spec,
     read_cells,
+    read_runs,
     read_sweep,
+    submitting_owners,
 )
+from comflowy_nb.database.small_tables import remember
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status, StatusEvent, next_status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Kind, Retry
-    from comflowy_nb.database.sweep_rows import CellRecord, SweepRecord, SweepRequest
+    from comflowy_nb.database.records import CellRecord, SweepRecord, SweepRequest
 
 __all__ = ["Sweeps", "link_cell", "made_for"]
 
@@ -209,19 +213,18 @@ class Sweeps:
         with self._store.read() as connection:
             earlier = _rows_of_keys(connection, wanted)
             made = made_for(connection, sweep) if fresh and sweep is not None else set()
-            sending = [row for rows in earlier.values() for row in rows if row["status"] == Status.SUBMITTING]
-            unheard = {row["token"] for row in sending if row["owner"] in dead}
             chosen: dict[str, tuple[Kind, sqlite3.Row]] = {}
             for key, rows in earlier.items():
-                statuses = [Status.UNKNOWN if row["token"] in unheard else Status(row["status"]) for row in rows]
+                statuses = [_status(row, dead) for row in rows]
                 ours = {index for index, row in enumerate(rows) if row["token"] in made}
                 kind, index = decide(statuses, fresh=fresh, retry=retry, ours=ours, resubmit_lost=resubmit_lost)
                 chosen[key] = kind, rows[index or 0]
             records = read_runs(connection, [row for _, row in chosen.values()])
         claims: dict[str, Decision | None] = dict.fromkeys(wanted)
         for (key, (kind, _)), record in zip(chosen.items(), records, strict=True):
-            lost = record.token in unheard
-            claims[key] = Decision(kind, replace(record, status=Status.UNKNOWN, reason=ANSWER_LOST) if lost else record)
+            has_died = record.owner in dead
+            held = apply(record, StatusEvent.OWNER_DIED, reason=ANSWER_LOST) if has_died else None
+            claims[key] = Decision(kind, held or record)
         return claims
 
     def _find(self, which: str, *values: Any) -> SweepRecord | None:
@@ -269,6 +272,13 @@ def _rows_of_keys(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[s
         for row in connection.execute(f"SELECT * FROM runs WHERE key IN ({marks}) ORDER BY number DESC", some):  # noqa: S608 - own words
             found.setdefault(row["key"], []).append(row)
     return found
+
+
+def _status(row: sqlite3.Row, dead: Collection[str]) -> Status:
+    """Return the status of a run as it will be once the death of its process is recorded."""
+    status = Status(row["status"])
+    held = next_status(status, StatusEvent.OWNER_DIED) if row["owner"] in dead else None
+    return held or status
 
 
 def _same(connection: sqlite3.Connection, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:

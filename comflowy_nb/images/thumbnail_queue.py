@@ -17,17 +17,17 @@ MOST_BYTES = 48 * 1024 * 1024  # of images that are held, decoded, meanwhile
 
 
 class ThumbnailQueue:
-    """Of one client, on the threads of a timetable."""
+    """Of one client, on the threads of a scheduler."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self._timetable = scheduler
+        self._scheduler = scheduler
         self._held_bytes = 0
         self._newest_s = 0.0
         self._lock = threading.Lock()
 
     def add(self, owed: OwedThumbnails) -> None:
         """Make them later; now if too much is held, so that whoever brings more has to wait."""
-        now_s = self._timetable.clock()
+        now_s = self._scheduler.clock()
         with self._lock:
             self._newest_s = now_s
             fits = self._held_bytes + owed.held_bytes <= MOST_BYTES
@@ -38,10 +38,10 @@ class ThumbnailQueue:
             owed.make()
 
     def _wait(self, owed: OwedThumbnails, due_s: float, latest_s: float) -> None:
-        self._timetable.at(min(due_s, latest_s), lambda: self._make(owed, latest_s))
+        self._scheduler.submit_at(min(due_s, latest_s), lambda: self._make(owed, latest_s))
 
     def _make(self, owed: OwedThumbnails, latest_s: float) -> None:
-        now_s, quiet_s = self._timetable.clock(), self._newest_s + QUIET_S
+        now_s, quiet_s = self._scheduler.clock(), self._newest_s + QUIET_S
         if now_s < min(quiet_s, latest_s):
             self._wait(owed, quiet_s, latest_s)
             return

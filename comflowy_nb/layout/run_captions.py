@@ -21,7 +21,7 @@ from comflowy_nb.layout.captions import (
     write_value,
 )
 from comflowy_nb.layout.legends import NO_LIMIT, entry, keep_differences, write_apart
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

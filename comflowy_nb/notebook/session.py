@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from comflowy_nb.client import Client
-    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Found, Library
     from comflowy_nb.notebook.display.live import LiveUpdater
     from comflowy_nb.notebook.display.views import RunView, SweepView

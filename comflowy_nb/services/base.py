@@ -7,7 +7,6 @@ tracker's threads call its methods concurrently.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from comflowy_nb.errors import ServiceError
+    from comflowy_nb.status import Status
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
@@ -31,43 +31,9 @@ __all__ = [
     "Rejected",
     "Service",
     "Snapshot",
-    "Status",
     "Submission",
     "Unknown",
 ]
-
-
-class Status(StrEnum):
-    """The states of a run; five of them are the API's own words."""
-
-    SUBMITTING = "submitting"  # the intent is written, the answer not yet read
-    WAITING = "waiting"
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCESS = "success"
-    FAILED = "failed"
-    REJECTED = "rejected"  # the service surely did not take it
-    CANCELLED = "cancelled"  # only when the service confirmed it
-    UNKNOWN = "unknown"  # the answer to the submit was lost
-    LOST = "lost"  # taken once, and the service no longer knows it
-
-    @property
-    def is_final(self) -> bool:
-        return self in _FINAL
-
-    @property
-    def is_held(self) -> bool:
-        """Neither final nor followed: only a person, a webhook or `resume` moves it."""
-        return self in _HELD
-
-    @property
-    def is_live(self) -> bool:
-        return self not in _ENDED
-
-
-_FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.CANCELLED})
-_HELD = frozenset({Status.UNKNOWN, Status.LOST})
-_ENDED = _FINAL | _HELD
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.sweep_rows import SweepRequest
+from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.deduplication import Decision, Kind, Retry
-    from comflowy_nb.database.records import RunRecord
-    from comflowy_nb.database.sweep_rows import CellRecord
+    from comflowy_nb.database.records import CellRecord, RunRecord
     from comflowy_nb.library import Library
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.registry import RunRegistry
@@ -235,7 +234,9 @@ class SweepPlanner:
         with self._lock:
             self._sweeps.add(sweep)
         tracker, history = self._tracker, self._library.history
-        SweepWatcher(sweep, history=history, registry=self._registry, times=tracker.times, owner=self._owner).begin()
+        SweepWatcher(
+            sweep, history=history, registry=self._registry, scheduler=tracker.scheduler, owner=self._owner
+        ).begin()
 
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
@@ -258,7 +259,7 @@ class SweepPlanner:
         def note_end() -> None:
             if sweep.stopped is None:
                 each_s = (time.monotonic() - began_s) / sent
-                self._judging.soon(lambda: learn(each_s))
+                self._judging.execute(lambda: learn(each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
 

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,7 +140,7 @@ class SweepSender:
         return self.is_sending
 
     def _stop_if_asked(self) -> None:
-        now_s = self._tracker.times.clock()
+        now_s = self._tracker.scheduler.clock()
         if now_s - self._looked_s < FRESH_S:
             return
         self._looked_s = now_s
@@ -195,7 +195,7 @@ class SweepSender:
 
         def note_end() -> None:
             self._ends.append((cell, run, is_ours))
-            self._judging.soon(self._judge)
+            self._judging.execute(self._judge)
 
         run.once(lambda: not run.status.is_live, note_end)
 

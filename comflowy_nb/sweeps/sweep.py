@@ -11,9 +11,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.database.process_locks import check_not_forked
-from comflowy_nb.database.sweep_rows import read_params
+from comflowy_nb.database.rows import read_params
 from comflowy_nb.errors import RefError, RunFailed, RunTimeout
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.outcome_errors import RETRY
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from comflowy_nb.database.records import RunRecord
-    from comflowy_nb.database.sweep_rows import CellRecord, SweepRecord
+    from comflowy_nb.database.records import CellRecord, RunRecord, SweepRecord
     from comflowy_nb.sweeps.plan import SweepPlan
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Axes

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from comflowy_nb.services.base import Status
+    from comflowy_nb.status import Status
     from comflowy_nb.tracking.run import Images, Run
 
 __all__ = ["NOT_SENT", "TableCell", "image_of_cell", "label_columns", "order_params", "table_of", "to_dataframe"]

@@ -27,13 +27,15 @@ class SweepWatcher:
 
     is_here = False
 
-    def __init__(self, sweep: Sweep, *, history: History, registry: RunRegistry, times: Scheduler, owner: str) -> None:
+    def __init__(
+        self, sweep: Sweep, *, history: History, registry: RunRegistry, scheduler: Scheduler, owner: str
+    ) -> None:
         assert sweep.token is not None
         self._token = sweep.token
         self._sweep = weakref.ref(sweep)  # nobody looks at one that nobody holds any more
         self._history = history
         self._registry = registry
-        self._times = times
+        self._scheduler = scheduler
         self._owner = owner
         self._is_sending = True
         self._stopping = False
@@ -51,7 +53,7 @@ class SweepWatcher:
                 sweep.is_sent_elsewhere = False
             return False
         sweep.send_by(self)
-        self._times.every(LOOK_S, self._look)
+        self._scheduler.every(LOOK_S, self._look)
         return True
 
     def cancel(self) -> None:

@@ -8,7 +8,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.records import ImageRecord, apply
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.other_files import format_of, keep_file
 from comflowy_nb.images.prefetch import ImagePrefetch, came
@@ -16,6 +16,7 @@ from comflowy_nb.images.sidecar import write_sidecar
 from comflowy_nb.images.store import image_path, keep_image, keep_received
 from comflowy_nb.images.thumbnail_queue import ThumbnailQueue
 from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.status import event_of
 from comflowy_nb.tracking.fair_queue import FairQueue
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = ["Downloads"]
 TRIES = 4
 THREADS = 4
 THREADS_PER_RUN = 3
+REWRITE_S = 3.0  # between attempts to write the images that the history lacks
 RECHECK_S = 30.0  # an answer with fresh addresses serves every image of its run for so long
 
 
@@ -59,10 +61,10 @@ class Downloads:
         self._folder = folder
         self._settings = settings
         self._recheck = recheck
-        self._timetable = Scheduler("comflowy-images", workers=THREADS)
-        self._ahead = ImagePrefetch(service, settings, self._timetable.call)
-        self._thumbnails = ThumbnailQueue(self._timetable)
-        self._turns = FairQueue(self._timetable, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._scheduler = Scheduler("comflowy-images", workers=THREADS)
+        self._ahead = ImagePrefetch(service, settings, self._scheduler.submit)
+        self._thumbnails = ThumbnailQueue(self._scheduler)
+        self._turns = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
     def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
@@ -86,18 +88,19 @@ class Downloads:
                     found[number] = self._keep_received(received, run.token, output)
         if any(image.state == "kept" for image in found):
             with contextlib.suppress(ComflowyError, OSError):  # as above
-                record = replace(run.record, status=snapshot.status, finished_at=finished_at)
-                write_sidecar(self._folder, record.with_outputs(found))
+                ended = apply(run.record, event_of(snapshot.status), finished_at=finished_at, images=found)
+                write_sidecar(self._folder, ended or run.record.with_outputs(found))
         return tuple(found)
 
     def expect_missing(self, run: Run) -> bool:
         """Set images that are not on disk back to `expected`; return True if any image is to be fetched."""
         with run.guard:
-            record = self._history.get(run.token) or run.record
+            record = run.with_unwritten(self._history.get(run.token) or run.record)
             for image in record.outputs:
                 if image.state == "expected" or (image.file and image_path(self._folder, image).is_file()):
                     continue
                 record = self._history.set_image(run.token, replace(image, state="expected", error=None))
+                run.unwritten_images.pop(image.index, None)
             if record != run.record:
                 run.update(record)
             return any(output.state == "expected" for output in record.outputs)
@@ -124,7 +127,7 @@ class Downloads:
                 self._settle(run, replace(image, state="missing", error=why))
 
     def close(self) -> None:
-        self._timetable.close()
+        self._scheduler.close()
 
     def _first_try(self, run: Run, output: Output, coming: Future[Received] | None) -> None:
         """Take what is received already, if it comes to a good end; else fetch it."""
@@ -173,14 +176,14 @@ class Downloads:
         # Jitter, so that the images of one broken connection don't come back together.
         wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
         asked_s = getattr(error, "retry_after_s", None)
-        due_s = self._timetable.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
+        due_s = self._scheduler.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
         again = lambda: self._try(run, output, tries=tries + 1)  # noqa: E731 - queued twice
-        self._timetable.at(due_s, lambda: self._turns.add(run.token, again))
+        self._scheduler.submit_at(due_s, lambda: self._turns.add(run.token, again))
 
     def _fresh(self, run: Run, output: Output) -> Output | None:
         """The output with a fresh address; a run with thousands of dead addresses is checked once, not for each."""
         read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
-        now_s = self._timetable.clock()
+        now_s = self._scheduler.clock()
         service_run_id = run.record.service_run_id
         if now_s - read_s > RECHECK_S and service_run_id is not None:
             try:
@@ -192,21 +195,36 @@ class Downloads:
 
     def _settle(self, run: Run, image: ImageRecord) -> None:
         with run.guard:
-            trouble = None
-            record = run.record.with_outputs(
-                image if other.index == image.index else other for other in run.record.outputs
-            )
-            try:
-                record = record.advanced_to(self._history.set_image(run.token, image))
-                write_sidecar(self._folder, record)
-            except (ComflowyError, OSError) as error:
-                # The disk is full: what is known stays in this process, and the image is fetched again by the next.
-                trouble = f"{image.file or 'an image'} is not on record: {error}"
-            run.update(record)
-            if record.is_settled:
-                self._rechecked.pop(run.token, None)
-            if trouble:
-                run.report(trouble=trouble)
+            run.unwritten_images[image.index] = image
+            trouble = self._write_images(run)
+            if trouble is not None:
+                run.report(trouble=f"{image.file or 'an image'} is not on record: {trouble}")
+
+    def _write_images(self, run: Run) -> str | None:
+        """Write the images that the history lacks, and the sidecar; return what went wrong.
+
+        Until the history takes them they are known to this process alone; another process downloads them again.
+        """
+        record, trouble = run.record, None
+        try:
+            while run.unwritten_images and not run.unwritten:  # those events will be written with the images
+                index, image = next(iter(run.unwritten_images.items()))
+                record = self._history.set_image(run.token, image)
+                del run.unwritten_images[index]
+            write_sidecar(self._folder, run.with_unwritten(record))
+        except (ComflowyError, OSError) as error:
+            trouble = str(error)
+        if run.unwritten_images and not run.unwritten:
+            self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
+        run.update(record)
+        if run.record.is_settled:
+            self._rechecked.pop(run.token, None)
+        return trouble
+
+    def _write_again(self, run: Run) -> None:
+        with run.guard:
+            if run.unwritten_images and not run.unwritten:
+                self._write_images(run)
 
 
 def _expected(output: Output) -> ImageRecord:

@@ -15,9 +15,9 @@ __all__ = ["FairQueue"]
 
 
 class FairQueue:
-    """Run the actions of several runs on the threads of a timetable, round robin over the runs.
+    """Run the actions of several runs on the threads of a scheduler, round robin over the runs.
 
-    A run with thousands of actions delays an action of another run by one action at most. An action of the timetable
+    A run with thousands of actions delays an action of another run by one action at most. An action of the scheduler
     itself, such as a retry, starts when it is due.
 
     Parameters
@@ -30,13 +30,13 @@ class FairQueue:
     """
 
     def __init__(self, scheduler: Scheduler, *, threads: int, threads_per_run: int) -> None:
-        self._timetable = scheduler
+        self._scheduler = scheduler
         self._threads = threads
         self._threads_per_run = threads_per_run
         self._lock = threading.Lock()
         self._queued: dict[str, deque[Callable[[], None]]] = {}  # run -> its actions; the first run has the next turn
         self._active: dict[str, int] = {}  # run -> how many of its actions run now
-        self._started = 0  # turns that the timetable holds or runs
+        self._started = 0  # turns that the scheduler holds or runs
 
     def add(self, run: str, action: Callable[[], None]) -> None:
         """Queue an action of a run."""
@@ -48,8 +48,8 @@ class FairQueue:
             self._schedule()
 
     def _schedule(self) -> None:
-        # not `soon`: that would go before everything that the timetable has at its time
-        self._timetable.at(self._timetable.clock(), self._take_turn)
+        # not `soon`: that would go before everything that the scheduler has at its time
+        self._scheduler.submit_at(self._scheduler.clock(), self._take_turn)
 
     def _take_turn(self) -> None:
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRejected
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run

@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import RefError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import Run
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class RunRegistry:
 
         run.once(
             lambda: run.status is not Status.SUBMITTING,
-            lambda: self._tracker.times.soon(lambda: self.cancel(run)),
+            lambda: self._tracker.scheduler.execute(lambda: self.cancel(run)),
         )
         self.watch(run)
 
@@ -178,11 +178,13 @@ class RunRegistry:
 
     def _adopt(self, run: Run) -> None:
         if run.record.owner != self._owner:
-            taken = self._history.take_over(run.token, self._owner)
+            with run.guard:
+                taken = self._history.take_over(run.token, self._owner)
+                if taken is not None:
+                    run.update(taken)
             if taken is None:
                 self.watch(run)
                 return
-            run.update(taken)
         # it can be ours and not followed: the history was locked after an earlier try had taken it over
         if not self._tracker.is_following(run) and self._can_be_asked(run.record):
             self._tracker.follow(run, workflow_key(run.record))

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from comflowy_nb.database.process_locks import check_not_forked
-from comflowy_nb.database.records import ImageRecord, RunRecord, may_move
+from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
 from comflowy_nb.errors import ImageError, RefError, RunTimeout
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from comflowy_nb.services.base import Progress
+    from comflowy_nb.status import StatusEvent
 
-__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord", "may_move"]
+__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
 class Follower(Protocol):
@@ -170,7 +171,10 @@ class Run:
         )  # told of by `update` alone: steps and previews wake nobody who waits for ends
         self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
         self.resubmits_lost = False  # its service costs nothing, and a run lost there is executed nowhere
-        self.guard = threading.RLock()  # held from a write to the history to the update that tells of it
+        self.guard = threading.RLock()  # held from a write to the history to the `update` that follows it
+        # What the history could not take yet: events in their order, and images by index. Guarded by `guard`.
+        self.unwritten: list[tuple[StatusEvent, RunChanges]] = []
+        self.unwritten_images: dict[int, ImageRecord] = {}
         self._listeners: Listeners[Run] = Listeners()
         self._process = os.getpid()
         self.started_clock_s = time.monotonic()  # for elapsed time while live
@@ -336,16 +340,32 @@ class Run:
 
     # -- for the tracker ----------------------------------------------------------------------------------------
 
-    def update(self, record: RunRecord) -> None:
-        """Take a newer record. A status never goes back: see `RunRecord.advanced_to`."""
+    def update(self, read: RunRecord) -> None:
+        """Take a record of the history, with the changes that the history lacks. The status never goes back.
+
+        Listeners are called if that changes anything.
+        """
         with self._changed:
-            self._record = self._record.advanced_to(record)
-            self._trouble = None
+            record = self.with_unwritten(read)
+            trouble = self._trouble if self.unwritten or self.unwritten_images else None  # the history's own
+            if record == self._record and trouble == self._trouble:
+                return
+            self._record = record
+            self._trouble = trouble
             if self._progress is not None:
                 self._show(self._progress)
         with self._moved:
             self._moved.notify_all()
         self._tell()
+
+    def with_unwritten(self, read: RunRecord) -> RunRecord:
+        """Return the newest record: the one now or the one read, with the changes that the history lacks."""
+        for event, changes in self.unwritten:
+            read = apply(read, event, **changes) or read
+        record = newest(self._record, read)
+        if not self.unwritten_images:
+            return record
+        return record.with_outputs(self.unwritten_images.get(output.index, output) for output in record.outputs)
 
     def report(self, *, progress: Progress | None = None, trouble: str | None = None) -> None:
         with self._changed:

@@ -7,9 +7,8 @@ import logging
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Unpack
 
-from comflowy_nb.database.records import may_move
 from comflowy_nb.errors import (
     AuthError,
     HistoryError,
@@ -18,63 +17,29 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.services.base import Accepted, Progress, Rejected, Status, Submission, Unknown
-from comflowy_nb.tracking.pending_writes import PendingWrites
-from comflowy_nb.tracking.poll_schedule import PollSchedule, Round
+from comflowy_nb.services.base import Accepted, Progress, Rejected, Submission, Unknown
+from comflowy_nb.status import Status, StatusEvent, event_of, next_status
+from comflowy_nb.tracking.polling import PollSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.database.runs import History
-    from comflowy_nb.services.base import Service, Snapshot
-    from comflowy_nb.services.comflowy.webhooks import Receiver
-    from comflowy_nb.settings import Settings
-    from comflowy_nb.tracking.downloads import Downloads
-    from comflowy_nb.tracking.durations_cache import DurationCache
-    from comflowy_nb.tracking.poll_rule import PollRule
+    from comflowy_nb.database.records import RunChanges
+    from comflowy_nb.services.base import Snapshot
+    from comflowy_nb.tracking.polling import PollRule
     from comflowy_nb.tracking.run import Run
+    from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["RunTracker", "TrackerContext"]
+__all__ = ["RunTracker"]
 
 _log = logging.getLogger(__name__)
 
 AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
 START_S = 0.05  # what ends sooner need not be written down as running
+GUARD_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
 FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
 ABSENCES = 3  # answers "no such run", `lost_gap_s` apart, after which a run is lost
 REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
-
-
-class TrackerContext(Round, Protocol):
-    """What the runs of one tracker share."""
-
-    service: Service
-    history: History
-    settings: Settings
-    durations: DurationCache
-    downloads: Downloads
-    receiver: Receiver | None
-    closed: bool
-
-    def note_end(self, *, heard: bool) -> None:
-        """A run ended; whether we were told before we asked."""
-
-    def time_if_scout(self, following: RunTracker) -> None:
-        """Ask by the rule about a run of a workflow of which nothing is known, if few are asked about."""
-
-    def note_status(self, following: RunTracker) -> None:
-        """Its run went to another state, for the count of the live ones."""
-
-    def look_wait_s(self, following: RunTracker) -> float | None:
-        """The service took a run: how soon to look whether it has begun, in seconds; None where that tells nothing."""
-
-    def note_look(self, following: RunTracker) -> None:
-        """A run was looked at for the first time and is live."""
-
-    def first_end(self, following: RunTracker) -> None:
-        """A run of a workflow ended: its pace is known now, those that waited for it can be timed."""
-
-    def release(self, following: RunTracker, *, forget: bool) -> None: ...
 
 
 class _Spaced:
@@ -106,7 +71,7 @@ class RunTracker:
     """
 
     def __init__(
-        self, context: TrackerContext, run: Run, pace: PollRule, workflow_key: str, submission: Submission | None
+        self, tracker: Tracker, run: Run, pace: PollRule, workflow_key: str, submission: Submission | None
     ) -> None:
         self.run = run
         self.pace = pace
@@ -114,42 +79,53 @@ class RunTracker:
         self.cancel_wanted = False
         self.heard_end = False  # a webhook told of its end
         self.hinted_id: str | None = None  # the id a webhook told before the submit's answer did
-        self._context = context
+        self._tracker = tracker
         self._submission = submission
         self._tries = 0  # of the submit
+        self._may_be_accepted = False  # a submit has begun, and was not rejected
         self._failures = 0  # of checks, in a row
         self._absences = _Spaced()
         self._refusals = _Spaced()
         self._cancel_confirmed = False
-        self._pending_writes = PendingWrites(run, context.history)
-        self.poll_schedule = PollSchedule(context, run, pace, ask=self._ask)
+        self.poll_schedule = PollSchedule(tracker, run, pace, ask=self._ask)
 
     # -- called from anywhere -----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._context.times.soon(lambda: self._act(self._submit))
+        self._tracker.scheduler.execute(lambda: self._act(self._submit))
 
     def cancel(self) -> None:
-        self._context.times.soon(lambda: self._act(self._cancel))
+        self._tracker.scheduler.execute(lambda: self._act(self._cancel))
 
     def drop(self) -> None:
         """End a run that was never sent."""
-        self._context.times.soon(lambda: self._act(self._drop_unsent))
+        self._tracker.scheduler.execute(lambda: self._act(self._drop_unsent))
 
     def reject(self, reason: str) -> None:
         """End a run that was never handed over, now and on this thread."""
         with self.run.guard:
-            self._record(Status.REJECTED, reason=reason, finished_at=time.time())
+            self._record(StatusEvent.REJECTED, reason=reason, finished_at=time.time())
             self._release()
+
+    def drop_if_unsent(self) -> None:
+        """End a run that was certainly not submitted, now and on this thread: the tracker is being closed."""
+        # The step that holds the guard may be a submit, which can take as long as a time-out.
+        if self._may_be_accepted or not self.run.guard.acquire(timeout=GUARD_WAIT_S):
+            return
+        try:
+            if not self._may_be_accepted:
+                self._drop_unsent("the connection was closed before it was submitted")
+        finally:
+            self.run.guard.release()
 
     def hear_start(self) -> None:
         """The service said that it runs now."""
-        due_s = self._context.times.clock() + START_S
-        self._context.times.at(due_s, lambda: self._act(self._start))
+        due_s = self._tracker.scheduler.clock() + START_S
+        self._tracker.scheduler.submit_at(due_s, lambda: self._act(self._start))
 
     def adopt(self) -> None:
         """An unknown run whose id a webhook told: the service did take it."""
-        self._context.times.soon(lambda: self._act(self._adopt))
+        self._tracker.scheduler.execute(lambda: self._act(self._adopt))
 
     # -- the steps, one at a time -------------------------------------------------------------------------------
 
@@ -158,14 +134,14 @@ class RunTracker:
 
     def _act(self, step: Callable[[], None]) -> None:
         with self.run.guard:
-            if self._context.closed:
+            if self._tracker.closed:
                 return
             try:
                 step()
             except Exception as error:  # noqa: BLE001 - a broken step must not leave the run unfollowed
                 _log.exception("following %s failed", self.run.ref)
                 if self.run.status is Status.SUBMITTING:
-                    self._record(Status.UNKNOWN, reason=f"{type(error).__name__}: {error}")
+                    self._record(StatusEvent.RESPONSE_LOST, reason=f"{type(error).__name__}: {error}")
                     self._release(forget=False)
                 else:
                     self.run.report(trouble=f"{type(error).__name__}: {error}")
@@ -177,10 +153,11 @@ class RunTracker:
             return
         submission = self._submission
         assert submission is not None
-        if self._context.receiver is not None:
-            submission = replace(submission, callback_urls=self._context.receiver.urls(submission.token))
-        outcome = self._context.service.submit(submission)
-        self.poll_schedule.answered_s = self._context.times.clock()
+        if self._tracker.receiver is not None:
+            submission = replace(submission, callback_urls=self._tracker.receiver.urls(submission.token))
+        self._may_be_accepted = True
+        outcome = self._tracker.service.submit(submission)
+        self.poll_schedule.answered_s = self._tracker.scheduler.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
             outcome = Accepted(self.hinted_id)
         if isinstance(outcome, Accepted):
@@ -188,15 +165,16 @@ class RunTracker:
         elif isinstance(outcome, Rejected):
             self._rejected(outcome)
         else:
-            self._record(Status.UNKNOWN, reason=outcome.reason)
+            self._record(StatusEvent.RESPONSE_LOST, reason=outcome.reason)
             self._release(forget=False)
-            if self._context.service.run_id_of(self.run.token) is not None:
-                self.poll_schedule.after(self._context.settings.lost_gap_s)
+            if self._tracker.service.run_id_of(self.run.token) is not None:
+                self.poll_schedule.after(self._tracker.settings.lost_gap_s)
 
     def _taken(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         place = outcome.place if outcome is not None else None
+        is_found = self.run.status.is_held
         self._record(
-            Status.WAITING,
+            StatusEvent.FOUND if is_found else StatusEvent.ACCEPTED,
             service_run_id=service_run_id,
             accepted_at=time.time(),
             remark=outcome.remark if outcome is not None else None,
@@ -206,9 +184,9 @@ class RunTracker:
         if self.pace.estimate_s is not None:
             self.poll_schedule.follow_rule()
         else:
-            self._context.time_if_scout(self)
+            self._tracker.time_if_scout(self)
         answered_s = self.poll_schedule.answered_s
-        due_s, look_s = self.poll_schedule.next_due_s(answered_s), self._context.look_wait_s(self)
+        due_s, look_s = self.poll_schedule.next_due_s(answered_s), self._tracker.look_wait_s(self)
         if look_s is not None:
             due_s = min(due_s, answered_s + look_s)
         # its end may have been told before the answer to its submit was read
@@ -218,40 +196,41 @@ class RunTracker:
 
     def _rejected(self, outcome: Rejected) -> None:
         self._tries += 1
-        if outcome.again and self._tries <= self._context.settings.retries:
+        self._may_be_accepted = False
+        if outcome.again and self._tries <= self._tracker.settings.retries:
             wait_s = self._backoff(self._tries)
             if isinstance(outcome.error, RateLimitError):
                 wait_s = wait_s if outcome.error.retry_after_s is None else outcome.error.retry_after_s
-                self._context.times.pause(wait_s)
+                self._tracker.scheduler.pause(wait_s)
             self.run.report(trouble=f"{outcome.error}; trying again in {wait_s:.0f} s")
-            self._context.times.at(self._context.times.clock() + wait_s, lambda: self._act(self._submit))
+            self._tracker.scheduler.submit_at(self._tracker.scheduler.clock() + wait_s, lambda: self._act(self._submit))
             return
         self.run.refuses_all = outcome.stops
-        self._record(Status.REJECTED, reason=str(outcome.error), finished_at=time.time())
+        self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
         self._release()
 
-    def _drop_unsent(self) -> None:
-        self._record(Status.CANCELLED, reason="it was cancelled before it was sent", finished_at=time.time())
+    def _drop_unsent(self, reason: str = "it was cancelled before it was sent") -> None:
+        self._record(StatusEvent.DROPPED, reason=reason, finished_at=time.time())
         self._release()
 
     def _start(self) -> None:
         has_id = self.run.record.service_run_id is not None
-        if has_id and not self.heard_end and may_move(self.run.status, Status.RUNNING):
-            self._record(Status.RUNNING, service_status=str(Status.RUNNING))
+        if has_id and not self.heard_end and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
+            self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
 
     def _adopt(self) -> None:
         if self.run.status is Status.UNKNOWN and self.hinted_id:
             self._taken(self.hinted_id)
 
     def _cancel(self) -> None:
-        service, service_run_id = self._context.service, self.run.record.service_run_id
+        service, service_run_id = self._tracker.service, self.run.record.service_run_id
         if service_run_id is None or not self.run.status.is_live or self._cancel_confirmed:
             return
         if not service.can_cancel:
             self.run.report(trouble=f"{service.label} can't cancel a run; it goes on")
             return
         with contextlib.suppress(HistoryError):  # who else follows it then takes it for a failure
-            self._context.history.ask_cancel(self.run.token)
+            self._tracker.history.ask_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
@@ -260,36 +239,36 @@ class RunTracker:
 
     def _is_cancelled_elsewhere(self) -> bool:
         """Whether it ended because another client cancelled it: the service, asked again, confirms that to us too."""
-        context, service_run_id = self._context, self.run.record.service_run_id
-        if self._cancel_confirmed or service_run_id is None or not context.service.can_cancel:
+        tracker, service_run_id = self._tracker, self.run.record.service_run_id
+        if self._cancel_confirmed or service_run_id is None or not tracker.service.can_cancel:
             return False
         try:
-            if context.history.is_cancel_asked(self.run.token):
-                self._cancel_confirmed = context.service.cancel(service_run_id)
+            if tracker.history.is_cancel_asked(self.run.token):
+                self._cancel_confirmed = tracker.service.cancel(service_run_id)
         except (HistoryError, ServiceError):
             return False
         return self._cancel_confirmed
 
     def _check(self) -> None:
-        context, run, record = self._context, self.run, self.run.record
-        if self._pending_writes.owes:
-            self._record(record.status)
+        tracker, run, record = self._tracker, self.run, self.run.record
+        if run.unwritten:
+            self._flush()
             if record.status.is_final:  # only the history lacked its end; the images are being downloaded
                 self._release()
                 return
-        run_id = record.service_run_id or context.service.run_id_of(record.token)
+        run_id = record.service_run_id or tracker.service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
-        sent_s = context.times.clock()
+        sent_s = tracker.scheduler.clock()
         self.poll_schedule.begin()
         try:
-            snapshot = context.service.check(run_id)
+            snapshot = tracker.service.check(run_id)
         except NotFoundError:
             self._is_not_found()
         except RateLimitError as error:
             wait_s = self._backoff(self._failures + 1) if error.retry_after_s is None else error.retry_after_s
-            context.times.pause(wait_s)
+            tracker.scheduler.pause(wait_s)
             run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
             self.poll_schedule.after(wait_s)
         except ServiceError as error:
@@ -301,9 +280,9 @@ class RunTracker:
             self._understand(snapshot, sent_s - self.poll_schedule.answered_s)
 
     def _understand(self, snapshot: Snapshot, age_s: float) -> None:
-        context, run = self._context, self.run
+        tracker, run = self._tracker, self.run
         if run.status.is_final:  # its images are fetched once more
-            context.downloads.fetch(run, snapshot.outputs)
+            tracker.downloads.fetch(run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
             self._is_still_live(snapshot, age_s)
@@ -317,9 +296,9 @@ class RunTracker:
             self._finish(snapshot)
 
     def _finish(self, snapshot: Snapshot) -> None:
-        run, downloads, finished_at = self.run, self._context.downloads, time.time()
+        run, downloads, finished_at = self.run, self._tracker.downloads, time.time()
         self._record(
-            snapshot.status,
+            event_of(snapshot.status),
             service_status=snapshot.service_status,
             problem=snapshot.problem,
             remark=snapshot.remark,
@@ -330,31 +309,31 @@ class RunTracker:
         downloads.fetch(run, snapshot.outputs)
 
     def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
-        run, context, now_s = self.run, self._context, self._context.times.clock()
+        run, tracker, now_s = self.run, self._tracker, self._tracker.scheduler.clock()
         is_first_look, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
-        if may_move(run.status, snapshot.status):
-            self._record(snapshot.status, service_status=snapshot.service_status, remark=snapshot.remark)
+        if next_status(run.status, event_of(snapshot.status)):
+            self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.remark)
         elif snapshot.service_status != run.service_status:  # another word for the same state: for the display alone
             run.update(replace(run.record, service_status=snapshot.service_status))
         if is_first_look:
-            context.note_look(self)
+            tracker.note_look(self)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
-        if run.status in {Status.WAITING, Status.PENDING} and age_s > context.settings.stall_s:
+        if run.status in {Status.WAITING, Status.PENDING} and age_s > tracker.settings.stall_s:
             idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
-            trouble = f"{context.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
+            trouble = f"{tracker.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
             run.report(progress=progress, trouble=trouble)
-        elif not self._pending_writes.owes and (run.trouble or (progress is not None and progress != run.progress)):
+        elif not run.unwritten and (run.trouble or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
-        if self.cancel_wanted and context.service.can_cancel and not self._cancel_confirmed:
+        if self.cancel_wanted and tracker.service.can_cancel and not self._cancel_confirmed:
             self._cancel()  # an interrupt can be lost
             return
         self.poll_schedule.again(now_s, age_s)
 
     def _is_not_found(self) -> None:
-        run, label = self.run, self._context.service.label
+        run, label = self.run, self._tracker.service.label
         self._refusals = _Spaced()
         if run.status.is_final:
-            self._context.downloads.give_up(run, f"{label} no longer has it")
+            self._tracker.downloads.give_up(run, f"{label} no longer has it")
             self._release()
         elif self._is_cancelled_elsewhere():
             self.poll_schedule.after(0.0)
@@ -363,27 +342,27 @@ class RunTracker:
         elif self._count(self._absences) < ABSENCES:
             run.report(trouble=f"{label} says it knows no such run; asking again")
             self.poll_schedule.after(
-                self._absences.wait_s(self._context.times.clock(), self._context.settings.lost_gap_s)
+                self._absences.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
             )
         else:
             self._is_lost("has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it")
 
     def _count(self, observed: _Spaced) -> int:
-        return observed.add(self._context.times.clock(), self._context.settings.lost_gap_s)
+        return observed.add(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
 
     def _is_lost(self, why: str) -> None:
-        self._record(Status.LOST, reason=f"{self._context.service.label} {why}")
+        self._record(StatusEvent.GONE, reason=f"{self._tracker.service.label} {why}")
         self._release(forget=False)
 
     def _has_no_answer(self, error: ServiceError) -> None:
         """The run stays what it was; images asked for once more are given up after a few tries."""
         run = self.run
-        if run.status.is_final and self._failures >= self._context.settings.retries:
-            self._context.downloads.give_up(run, str(error))
+        if run.status.is_final and self._failures >= self._tracker.settings.retries:
+            self._tracker.downloads.give_up(run, str(error))
             self._release()
             return
         is_refused = isinstance(error, UnreachableError) and error.refused
-        if is_refused and self._context.service.queue_in_memory and not run.status.is_final:
+        if is_refused and self._tracker.service.queue_in_memory and not run.status.is_final:
             self._is_refused(error)
             return
         self._refusals = _Spaced()
@@ -400,32 +379,54 @@ class RunTracker:
             return
         self.run.report(trouble=str(error))
         self._failures += 1
-        next_s = self._refusals.wait_s(self._context.times.clock(), self._context.settings.lost_gap_s)
+        next_s = self._refusals.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
         self.poll_schedule.after(min(self._backoff(self._failures), next_s))
 
     # -- bookkeeping --------------------------------------------------------------------------------------------
 
-    def _record(self, status: Status, **changes: Any) -> None:
-        if not self._pending_writes.put(status, **changes):
+    def _record(self, event: StatusEvent, **changes: Unpack[RunChanges]) -> None:
+        """Apply an event to the run: in the history first, then in memory."""
+        self.run.unwritten.append((event, changes))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write the events that the history lacks, in their order. Those it can't take are applied in memory alone."""
+        run, history, record = self.run, self._tracker.history, self.run.record
+        trouble = None
+        try:
+            while run.unwritten:
+                event, changes = run.unwritten[0]
+                if "images" in changes and run.record.outputs:  # some may have been downloaded since
+                    changes = {**changes, "images": run.record.outputs}
+                # None: another process moved the run, or it had that status already
+                record = history.apply(run.token, event, **changes) or history.get(run.token) or record
+                del run.unwritten[0]
+                if "images" in changes:
+                    run.unwritten_images.clear()
+        except HistoryError as error:
+            trouble = f"the history can't be written: {error}"
             self.poll_schedule.after(FLUSH_WAIT_S)
-        self._context.note_status(self)
+        run.update(record)
+        if trouble:
+            run.report(trouble=trouble)
+        self._tracker.note_status(self)
 
     def _learn(self, sample_s: float) -> None:
-        self._context.note_end(heard=self.heard_end)
-        self._context.durations.keep(self.workflow_key, sample_s)
-        self._context.first_end(self)
+        self._tracker.note_end(heard=self.heard_end)
+        self._tracker.durations.keep(self.workflow_key, sample_s)
+        self._tracker.first_end(self)
 
     def _release(self, *, forget: bool = True) -> None:
         """Follow it no longer. A held run is still heard of, and what could not be written is tried again."""
-        if not self._pending_writes.owes:
+        if not self.run.unwritten:
             self.poll_schedule.stop()
-            self._context.release(self, forget=forget)
+            self._tracker.release(self, forget=forget)
 
     def _ask_later(self) -> None:
         self._failures += 1
         self.poll_schedule.after(self._backoff(self._failures))
 
     def _backoff(self, failures: int) -> float:
-        settings = self._context.settings
+        settings = self._tracker.settings
         longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
         return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -35,26 +35,34 @@ class RunWatch:
         self,
         run: Run,
         history: History,
-        times: Scheduler,
+        scheduler: Scheduler,
         *,
         owner: str,
         owners: Path,
         take_over: Callable[[Run], None] | None,
     ) -> None:
-        self._run = run
+        self.run = run
         self._history = history
-        self._times = times
+        self._scheduler = scheduler
         self._owner = owner
         self._owners = owners
         self._take_over = take_over
         self._looked_s = float("-inf")
 
-    def begin(self) -> None:
-        self._times.every(WATCH_S, self._look)
+    def begin(self, on_end: Callable[[], None]) -> None:
+        """Read the run every `WATCH_S` seconds; call `on_end` after the last time."""
 
-    def _look(self) -> bool:
+        def read() -> bool:
+            goes_on = self._read()
+            if not goes_on:
+                on_end()
+            return goes_on
+
+        self._scheduler.every(WATCH_S, read)
+
+    def _read(self) -> bool:
         """Read the run. Return whether to go on watching."""
-        run, now_s = self._run, self._times.clock()
+        run, now_s = self.run, self._scheduler.clock()
         with run.guard:
             record = self._history.get(run.token)
             if record is not None and record != run.record:
@@ -71,7 +79,7 @@ class RunWatch:
             return False
 
     def _try_to_take_over(self) -> None:
-        run = self._run
+        run = self.run
         if self._take_over is None:
             run.report(trouble=f"the kernel that followed it has ended; connect to {run.record.service} to go on")
             return

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.records import made_by
 from comflowy_nb.errors import NotFoundError, UnreachableError
-from comflowy_nb.services.base import Status, Submission
+from comflowy_nb.services.base import Submission
 from comflowy_nb.services.http.client import retried
+from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.tracking.registry import workflow_key
 from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.fields import FieldType
@@ -179,7 +180,7 @@ class Submitter:
             return True
 
         if retried(has_it, threading.Event()):
-            found = self._tracker.history.move(record.token, Status.WAITING, service_run_id=run_id)
+            found = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if found is not None:
                 run = self._registry.run(found)
                 self._tracker.follow(run, workflow_key(found))

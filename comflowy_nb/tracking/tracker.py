@@ -7,32 +7,28 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.scheduler import Scheduler, wait_for
-from comflowy_nb.services.base import Event, Service, Status, Submission
-from comflowy_nb.tracking.concurrency import LARGEST
+from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.status import Status, event_of, next_status
+from comflowy_nb.tracking.concurrency import LARGEST, SendQueue
 from comflowy_nb.tracking.downloads import Downloads
-from comflowy_nb.tracking.durations_cache import DurationCache
-from comflowy_nb.tracking.poll_rule import SCOUTS, PollRule
-from comflowy_nb.tracking.run import may_move
+from comflowy_nb.tracking.polling import SCOUTS, DurationCache, PollRule
 from comflowy_nb.tracking.run_tracker import RunTracker
 from comflowy_nb.tracking.run_watch import RunWatch
-from comflowy_nb.tracking.send_queue import SendQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
+    from comflowy_nb.services.base import Event, Service, Submission
     from comflowy_nb.services.comflowy.webhooks import Receiver
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
 __all__ = ["Tracker"]
-
-T = TypeVar("T")
 
 LOOK_S, LOOK_SHARE = 0.05, 0.25  # when it is looked whether the newest run has begun: at this share of its usual time
 HEARD = 3  # ends in a row that we were told of: then the next will be told as well
@@ -67,19 +63,20 @@ class Tracker:
         self.history = history
         self.settings = settings
         self.receiver = receiver
-        self.times = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
-        self.durations = DurationCache(history, service.identity, self.times)
+        self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
+        self.durations = DurationCache(history, service.identity, self.scheduler)
         self.downloads = Downloads(service, history, images, settings, service.check)
         self.closed = False
         self._owner = owner
         self._owners = owners
         self._lock = threading.RLock()
         self._followed: dict[str, RunTracker] = {}
+        self._watched: set[str] = set()  # tokens of the runs of other processes that are read
         self._live: set[RunTracker] = set()  # those of them whose runs are live, those outside the window too
         self._newest: RunTracker | None = None  # the one the service took last
         self._outside: list[RunTracker] = []  # of the window, in order
         self.feeds = SendQueue(
-            self.times,
+            self.scheduler,
             self._lock,
             live_runs=lambda: None if self.closed else self.live_runs(),
             sizes=self._window_sizes,
@@ -87,10 +84,6 @@ class Tracker:
         self._heard_in_a_row = 0  # ends that we were told of before we asked
 
     # -- what a client asks for ---------------------------------------------------------------------------------
-
-    def wait_for(self, function: Callable[[], T]) -> T:
-        """Do one piece of HTTP as the tracker does: not while the service wants a pause."""
-        return wait_for(function, self.times)
 
     def live(self) -> list[Run]:
         with self._lock:
@@ -123,7 +116,7 @@ class Tracker:
             if not fits:
                 self._outside.append(following)
             if fits:
-                self.feeds.window.begin(self.times.clock())
+                self.feeds.window.begin(self.scheduler.clock())
         if fits:
             following.begin()
 
@@ -144,20 +137,24 @@ class Tracker:
                 following = RunTracker(self, run, pace, workflow_key, None)
                 self._followed[run.token] = following
             self.note_status(following)
-            following.poll_schedule.rule_due_s = self.times.clock()
+            following.poll_schedule.rule_due_s = self.scheduler.clock()
         following.poll_schedule.after(0.0)
 
     def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
-        """Read a run that another kernel follows from the history, and take it over if that kernel ends."""
+        """Read a run of another process from the history, and adopt it if that process ends. Each run is read once."""
+        with self._lock:
+            if run.token in self._watched:
+                return
+            self._watched.add(run.token)
         watch = RunWatch(
             run,
             self.history,
-            self.times,
+            self.scheduler,
             owner=self._owner,
             owners=self._owners,
             take_over=(lambda taken: self.follow(taken, workflow_key)) if may_take_over else None,
         )
-        watch.begin()
+        watch.begin(on_end=lambda: self._watched.discard(run.token))
 
     def cancel(self, run: Run) -> None:
         """Ask the service for an end; a submit in flight is awaited first, one not begun is not sent."""
@@ -195,17 +192,25 @@ class Tracker:
         following.heard_end |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             following.hear_start()  # a word of the service's own socket, which need not be asked for
-        elif event.status is not None and may_move(run.status, event.status) and run.record.service_run_id:
+        elif event.status and run.record.service_run_id and next_status(run.status, event_of(event.status)):
             following.poll_schedule.hint(event.status)
 
     def close(self) -> None:
-        """Stop following. Live runs stay live in the history: the next client takes them up."""
+        """Stop tracking. Accepted runs stay live in the history: the next client adopts them.
+
+        What was certainly not submitted is `cancelled`: left `submitting`, it would become `unknown`, and be held.
+        """
         self.closed = True
-        self.times.close()
+        self.scheduler.close()
+        with self._lock:
+            self._outside.clear()
+            submitting = [following for following in self._live if following.run.status is Status.SUBMITTING]
+        for following in submitting:
+            following.drop_if_unsent()
         self.durations.write()
         self.downloads.close()
 
-    # -- what the tracked runs share (`run_tracker.TrackerContext`) ---------------------------------------------
+    # -- what the tracked runs share ---------------------------------------------------------------------------
 
     def live_runs(self) -> int:
         return len(self._live) - len(self._outside)
@@ -215,10 +220,12 @@ class Tracker:
         return min(self.settings.window, most), most
 
     def note_status(self, following: RunTracker) -> None:
+        """Count the live runs: the status of one has changed."""
         with self._lock:
             (self._live.add if following.run.status.is_live else self._live.discard)(following)
 
     def look_wait_s(self, following: RunTracker) -> float | None:
+        """Return how soon to check whether an accepted run has begun, in seconds; None where that shows nothing."""
         with self._lock:
             self._newest = following
             if not self._tells_of_room(following):
@@ -229,10 +236,13 @@ class Tracker:
         return LOOK_S if estimate_s is None else min(1.0, LOOK_SHARE * estimate_s)
 
     def note_look(self, following: RunTracker) -> None:
+        """Grow the concurrency limit if the first check of a live run shows that it has begun."""
         with self._lock:
             if not self._tells_of_room(following):
                 return
-            is_wider = self.feeds.window.look(running=following.run.status is Status.RUNNING, now_s=self.times.clock())
+            is_wider = self.feeds.window.look(
+                running=following.run.status is Status.RUNNING, now_s=self.scheduler.clock()
+            )
         if is_wider:
             self.feeds.fill()
 
@@ -247,12 +257,15 @@ class Tracker:
 
     @property
     def hears(self) -> bool:
+        """Whether a webhook reports every end, as far as can be seen."""
         return self._heard_in_a_row >= HEARD
 
     def note_end(self, *, heard: bool) -> None:
+        """Count the ends in a row that a webhook reported before a check."""
         self._heard_in_a_row = self._heard_in_a_row + 1 if heard else 0
 
     def time_if_scout(self, following: RunTracker) -> None:
+        """Check by the rule a run of a workflow of unknown duration, if few others are."""
         with self._lock:
             others = [other for other in self._followed.values() if other is not following]
             if (
@@ -262,19 +275,21 @@ class Tracker:
                 following.poll_schedule.follow_rule()
 
     def first_end(self, following: RunTracker) -> None:
+        """Check by the rule the runs of a workflow whose duration has become known."""
         with self._lock:
             waiting = [
                 other
                 for other in self._followed.values()
                 if other.pace is following.pace and other is not following and other.poll_schedule.rule_due_s is None
             ]
-        now_s = self.times.clock()
+        now_s = self.scheduler.clock()
         for other in waiting:
             if other.run.status.is_live and other.run.record.service_run_id:
                 other.poll_schedule.follow_rule(now_s)
                 other.poll_schedule.at(other.poll_schedule.next_due_s(now_s))
 
     def release(self, following: RunTracker, *, forget: bool) -> None:
+        """Stop tracking a run, and begin those for which there is room now."""
         record = following.run.record
         self.service.forget(record.service_run_id or record.token)
         with self._lock:
@@ -285,7 +300,7 @@ class Tracker:
                 del self._followed[following.run.token]
             if following.run.status is Status.SUCCESS:
                 more = bool(self.feeds or self._outside)
-                self.feeds.window.end(self.times.clock()) if more else self.feeds.window.rest()
+                self.feeds.window.end(self.scheduler.clock()) if more else self.feeds.window.rest()
             ready = []
             while self._outside and self.live_runs() < self.feeds.window.size:
                 ready.append(self._outside.pop(0))

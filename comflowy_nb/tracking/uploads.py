@@ -80,7 +80,7 @@ class Uploads:
             given = self._given.setdefault(image.content_sha256, _Given())
         if given.name is not None:
             return given.name
-        name = self._tracker.wait_for(partial(given.take, self._tracker.service, image))
+        name = self._tracker.scheduler.run(partial(given.take, self._tracker.service, image))
         if name is None:
             label = self._tracker.service.label
             raise WorkflowError(f"{label} takes no uploads: give {field} the https address of an image")

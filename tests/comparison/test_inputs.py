@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.errors import ImageError, RefError
 from comflowy_nb.images.save import save_run
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 
 def plain(cell):

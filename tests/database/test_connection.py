@@ -17,7 +17,7 @@ from waiting import wait_until
 from comflowy_nb.database import connection as store
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import StatusEvent
 
 
 def pragma(home, name):
@@ -104,8 +104,8 @@ def test_the_intent_and_the_run_id_reach_the_disk_itself(history, intent):
     claimed = []
     assert synchronous(history, lambda: claimed.append(history.claim(intent()))) == "FULL"
     token = claimed[0].record.token
-    assert synchronous(history, lambda: history.move(token, Status.WAITING, service_run_id="1")) == "FULL"
-    assert synchronous(history, lambda: history.move(token, Status.RUNNING)) == "NORMAL"
+    assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")) == "FULL"
+    assert synchronous(history, lambda: history.apply(token, StatusEvent.SEEN_RUNNING)) == "NORMAL"
 
 
 def test_what_costs_nothing_does_not_wait_for_the_disk_before_it_is_sent(history, intent):
@@ -113,7 +113,7 @@ def test_what_costs_nothing_does_not_wait_for_the_disk_before_it_is_sent(history
     assert synchronous(history, lambda: claimed.append(history.claim(intent(), costs_money=False))) == "NORMAL"
     token = claimed[0].record.token
     # an id of our own: it brings the intent to the disk all the same
-    assert synchronous(history, lambda: history.move(token, Status.WAITING, service_run_id=token)) == "FULL"
+    assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)) == "FULL"
 
 
 def damage_header(path):

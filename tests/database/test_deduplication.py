@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from comflowy_nb.database.deduplication import decide
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 NEW, SAME, JOINED, HELD, ENDED = "new", "same", "joined", "held", "ended"
 RETRIES = ("failed", "unknown", "all", "none")

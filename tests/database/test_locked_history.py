@@ -16,6 +16,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.errors import HistoryError
+from comflowy_nb.tracking import downloads
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(180)]
 
@@ -145,3 +146,31 @@ def test_a_sweep_does_not_hold_up_the_other_listeners_of_its_runs(client, api, l
     finally:
         lock.free()
     assert sweep.wait(60).status_counts() == {"success": 2}
+
+
+def test_an_image_that_could_not_be_recorded_stays_known_and_is_recorded_later(client, api, lock, monkeypatch):
+    """A run that had ended was live again: a later read of it took the image for one that was still expected.
+
+    The history was locked when the downloaded image was to be recorded, and kept it as `expected`.
+    """
+    monkeypatch.setattr(downloads, "REWRITE_S", 0.5)
+    is_asked, may_go = threading.Event(), threading.Event()
+
+    def image(_):
+        is_asked.set()
+        may_go.wait(60)
+        return reply(png(), headers={"Content-Type": "image/png"})
+
+    api.on("GET /images/*", choose(image))
+    run = client.submit("wf-1", {"3::seed": 1}).run
+    assert is_asked.wait(60)
+    wait_until(lambda: run.status == "success" and history.runs()[0].status == "success")
+    lock.take()
+    may_go.set()
+    wait_until(lambda: run.record.is_settled, 60)
+    assert "not on record" in run.trouble
+    assert client.find(run.ref).run is run
+    assert [found.record.state for found in run.images] == ["kept"]
+    lock.free()
+    wait_until(lambda: history.runs()[0].images[0].record.state == "kept", 60)
+    assert run.record == history.runs()[0].record

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from comflowy_nb.database.runs import ANSWER_LOST, History
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 
 def finish(process, text=""):
@@ -42,8 +42,8 @@ say("ready")
 sys.stdin.readline()
 for n in range(100):
     token = history.claim(intent(f"{os.getpid()}-{n}")).record.token
-    assert history.move(token, Status.WAITING, service_run_id=token)
-    assert history.move(token, Status.SUCCESS, images=[ImageRecord(0, "9", 0)])
+    assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
+    assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
     history.set_image(token, ImageRecord(0, "9", 0, "missing"))
     history.times.add("sandbox", [("w", 1.0)])
 say("done")
@@ -84,8 +84,8 @@ def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, in
 def test_killed_within_the_intents_transaction_nothing_is_there(home, start, intent):
     code = """
 from comflowy_nb.database import runs as module
-real = module._put_words
-module._put_words = lambda *args: (real(*args), die())
+real = module.put_words
+module.put_words = lambda *args: (real(*args), die())
 history.claim(intent("k"))
 """
     finish(start(code))
@@ -99,7 +99,7 @@ history.claim(intent("k"))
 def test_killed_after_the_answer_it_is_taken_up(home, start, owner):
     code = """
 token = history.claim(intent("k")).record.token
-history.move(token, Status.WAITING, service_run_id="77")
+history.apply(token, StatusEvent.ACCEPTED, service_run_id="77")
 die()
 """
     finish(start(code))
@@ -114,7 +114,7 @@ die()
 def test_killed_before_the_end_was_written_it_is_asked_about_again(home, start):
     code = """
 token = history.claim(intent("k")).record.token
-history.move(token, Status.RUNNING, service_run_id="77")
+history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
 die()
 """
     finish(start(code))
@@ -126,7 +126,7 @@ die()
 def test_killed_while_images_are_owed_they_are_taken_up(home, start):
     code = """
 token = history.claim(intent("k")).record.token
-history.move(token, Status.SUCCESS, service_run_id="77", images=[ImageRecord(0, "9", 0)])
+history.apply(token, StatusEvent.SEEN_SUCCESS, service_run_id="77", images=[ImageRecord(0, "9", 0)])
 die()
 """
     finish(start(code))
@@ -150,9 +150,12 @@ def test_a_living_process_keeps_its_runs(home, start, intent, owner):
 
 
 def test_of_several_who_take_over_one_gets_it(home, start):
-    finish(
-        start('t = history.claim(intent("k")).record.token; history.move(t, Status.WAITING, service_run_id="1"); die()')
-    )
+    code = """
+token = history.claim(intent("k")).record.token
+history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")
+die()
+"""
+    finish(start(code))
     code = """
 token = history.newest().token
 say("ready")

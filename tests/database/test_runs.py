@@ -4,19 +4,21 @@ import threading
 import time
 
 import pytest
+from history_fixtures import bring
 
 from comflowy_nb.database.process_locks import ProcessLock
+from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.runs import ANSWER_LOST, History
 from comflowy_nb.errors import HistoryError, RefError
-from comflowy_nb.services.base import Problem, Status
-from comflowy_nb.tracking.run import ImageRecord, may_move
+from comflowy_nb.services.base import Problem
+from comflowy_nb.status import Status, StatusEvent, next_status
 
 
 def add(history, wanted, *moves, **changes):
     """A claimed run taken through these states; the last move has the changes."""
     record = history.claim(wanted).record
     for position, status in enumerate(moves):
-        record = history.move(record.token, status, **(changes if position == len(moves) - 1 else {}))
+        record = bring(history, record.token, status, **(changes if position == len(moves) - 1 else {}))
     return record
 
 
@@ -37,9 +39,9 @@ def test_an_intent_is_on_record_before_anything_is_sent(history, intent, owner):
 def test_a_live_run_is_joined_and_a_success_is_the_same(history, intent):
     first = history.claim(intent()).record
     assert history.claim(intent()).kind == "joined"
-    history.move(first.token, Status.WAITING, service_run_id="a")
+    history.apply(first.token, StatusEvent.ACCEPTED, service_run_id="a")
     assert history.claim(intent(), fresh=True).kind == "joined"
-    history.move(first.token, Status.SUCCESS)
+    history.apply(first.token, StatusEvent.SEEN_SUCCESS)
     again = history.claim(intent())
     assert (again.kind, again.record.number) == ("same", 1)
     fresh = history.claim(intent(), fresh=True)
@@ -56,35 +58,35 @@ def test_what_may_have_been_taken_goes_again_only_when_asked(history, intent):
 
 def test_moves_only_go_forward(history, intent):
     record = history.claim(intent()).record
-    accepted = history.move(record.token, Status.RUNNING, service_run_id="77", service_status="executing")
+    accepted = history.apply(record.token, StatusEvent.SEEN_RUNNING, service_run_id="77", service_status="executing")
     assert (accepted.service_run_id, accepted.service_status) == ("77", "executing")
     assert accepted.accepted_at is not None
-    assert history.move(record.token, Status.WAITING) is None
-    assert history.move(record.token, Status.REJECTED) is None
-    assert history.move(record.token, Status.RUNNING) is None
+    assert history.apply(record.token, StatusEvent.ACCEPTED) is None
+    assert history.apply(record.token, StatusEvent.REJECTED) is None
+    assert history.apply(record.token, StatusEvent.SEEN_RUNNING) is None
     problem = Problem("no such file", "4", "CheckpointLoaderSimple", "4::ckpt_name")
-    failed = history.move(record.token, Status.FAILED, problem=problem, remark="odd")
+    failed = history.apply(record.token, StatusEvent.SEEN_FAILED, problem=problem, remark="odd")
     assert (failed.problem, failed.remark, failed.service_run_id) == (problem, "odd", "77")
     assert failed.finished_at is not None
-    assert history.move(record.token, Status.SUCCESS) is None
+    assert history.apply(record.token, StatusEvent.SEEN_SUCCESS) is None
     assert history.get(record.token) == failed
-    assert history.move("no such token", Status.SUCCESS) is None
+    assert history.apply("no such token", StatusEvent.SEEN_SUCCESS) is None
 
 
-@pytest.mark.parametrize("old", Status)
-@pytest.mark.parametrize("new", Status)
-def test_the_table_of_moves_is_kept(history, intent, old, new):
-    record = history.claim(intent()).record
-    if old is not Status.SUBMITTING and history.move(record.token, old) is None:
-        history.move(record.token, Status.WAITING)
-        assert history.move(record.token, old) is not None
-    assert (history.move(record.token, new) is not None) == may_move(old, new)
+@pytest.mark.parametrize("status", Status)
+def test_the_history_keeps_the_table_of_transitions(history, intent, status):
+    for event in StatusEvent:
+        record = history.claim(intent(f"{status} {event}")).record
+        bring(history, record.token, status)
+        after = history.apply(record.token, event)
+        assert (None if after is None else after.status) is next_status(status, event)
+        assert history.get(record.token).status is (next_status(status, event) or status)
 
 
 def test_a_reason_goes_with_its_state(history, intent):
     record = add(history, intent(), Status.UNKNOWN, reason="the answer was lost")
     assert record.reason == "the answer was lost"
-    found = history.move(record.token, Status.WAITING, service_run_id="12")
+    found = history.apply(record.token, StatusEvent.ACCEPTED, service_run_id="12")
     assert (found.reason, found.finished_at) == (None, None)
 
 
@@ -243,7 +245,7 @@ def test_many_threads_share_one_history(home, history, intent):
             kinds.append(history.claim(intent("shared")).kind)
             for m in range(20):
                 record = history.claim(intent(f"{n}-{m}")).record
-                history.move(record.token, Status.WAITING, service_run_id=f"id{n}-{m}")
+                history.apply(record.token, StatusEvent.ACCEPTED, service_run_id=f"id{n}-{m}")
                 history.search(limit=3)
         except BaseException as error:
             errors.append(error)
@@ -263,7 +265,7 @@ def test_an_interrupt_within_a_write_leaves_no_lock(history, intent, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("comflowy_nb.database.runs._put_words", interrupt)
+        patched.setattr("comflowy_nb.database.runs.put_words", interrupt)
         with pytest.raises(KeyboardInterrupt):
             history.claim(intent())
     assert history.newest() is None

@@ -6,7 +6,8 @@ import pytest
 
 from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.services.base import Problem, Status
+from comflowy_nb.services.base import Problem
+from comflowy_nb.status import Status, StatusEvent
 
 
 @pytest.fixture
@@ -15,10 +16,10 @@ def three(history, intent):
     one = history.claim(
         intent("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
     ).record
-    history.move(one.token, Status.WAITING, service_run_id="svc-77")
-    history.move(one.token, Status.SUCCESS)
+    history.apply(one.token, StatusEvent.ACCEPTED, service_run_id="svc-77")
+    history.apply(one.token, StatusEvent.SEEN_SUCCESS)
     two = history.claim(intent("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})).record
-    history.move(two.token, Status.FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
+    history.apply(two.token, StatusEvent.SEEN_FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
     three = history.claim(
         intent("c", workflow="portrait", workflow_id="w9", params={"3::cfg": 7, "12:3::text": "vase", "5::on": True})
     ).record

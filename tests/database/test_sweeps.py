@@ -7,13 +7,14 @@ import time
 import uuid
 
 import pytest
+from history_fixtures import bring
 
 from comflowy_nb.database.deduplication import ANSWER_LOST
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError, RefError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.images import InputImage
 
 
@@ -34,11 +35,7 @@ def ended(history, intent):
 
     def make(key, status, **changes):
         record = history.claim(intent(key, **changes), fresh=True).record
-        if status is Status.SUBMITTING:
-            return record
-        if status is Status.LOST:
-            history.move(record.token, Status.WAITING)
-        return history.move(record.token, status)
+        return bring(history, record.token, status)
 
     return make
 
@@ -142,7 +139,7 @@ def test_a_claim_for_a_cell_links_it(history, enter, intent, ended):
     claims = [history.claim(intent(f"k{n}", cell=(sweep.token, n))) for n in (1, 2, 3)]
     assert [claim.kind for claim in claims] == ["new", "same", "held"]
     assert linked(history.sweeps, sweep) == {1: 3, 2: before.number, 3: held.number}
-    moved = history.move(claims[0].record.token, Status.SUCCESS, images=[ImageRecord(0, "9", 0, "missing")])
+    moved = history.apply(claims[0].record.token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0, "missing")])
     assert history.sweeps.cells(sweep.token)[0].run == moved == history.sweeps.cell(sweep.token, 1).run
     assert history.sweeps.cell(sweep.token, 4).run is None
     assert history.sweeps.cell(sweep.token, 5) is None
@@ -151,7 +148,7 @@ def test_a_claim_for_a_cell_links_it(history, enter, intent, ended):
 def test_a_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_request, cells, intent):
     sweep = sweeps.enter(sweep_request(), cells(1))
     first = history.claim(intent("k1", cell=(sweep.token, 1))).record
-    history.move(first.token, Status.FAILED)
+    history.apply(first.token, StatusEvent.SEEN_FAILED)
     second = history.claim(intent("k1", cell=(sweep.token, 1))).record
     assert second.number != first.number
     assert sweeps.cell(sweep.token, 1).run == second
@@ -184,7 +181,7 @@ def test_a_fresh_sweep_pays_for_no_cell_twice(history, enter, intent, ended):
     sweep = enter(2, fresh=True)
     mine = history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True)
     assert (mine.kind, mine.record.number) == ("new", 3)
-    history.move(mine.record.token, Status.SUCCESS)
+    history.apply(mine.record.token, StatusEvent.SEEN_SUCCESS)
     assert mine.record.number != old.number
 
     sweep = enter(2, fresh=True)  # after a killed kernel
@@ -297,7 +294,7 @@ def found(library, sweep_request, cells, intent):
     sweep = history.sweeps.enter(sweep_request(name="bottles"), cells(3))
     for n in (1, 2):
         record = history.claim(intent(f"k{n}", cell=(sweep.token, n))).record
-    history.move(record.token, Status.SUCCESS, images=[ImageRecord(0, "9", 0), ImageRecord(1, "12:3", 0)])
+    history.apply(record.token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0), ImageRecord(1, "12:3", 0)])
     history.claim(intent("later"))
     return sweep
 
@@ -336,7 +333,7 @@ def test_a_run_has_no_cells(library, intent):
 
 def test_an_id_that_looks_like_a_cell_is_found(library, intent):
     record = library.history.claim(intent("k")).record
-    library.history.move(record.token, Status.WAITING, service_run_id="job.7")
+    library.history.apply(record.token, StatusEvent.ACCEPTED, service_run_id="job.7")
     assert library.find("job.7").run.number == 1
 
 
@@ -461,7 +458,7 @@ def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_request, inten
 # -- several processes --------------------------------------------------------------------------------------------
 
 ENTER = """
-from comflowy_nb.database.sweep_rows import SweepRequest
+from comflowy_nb.database.records import SweepRequest
 
 def sweep_request(key, **changes):
     return SweepRequest(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
@@ -569,8 +566,8 @@ def test_killed_in_the_middle_of_a_fresh_sweep_its_cells_know_their_runs(home, s
 from dataclasses import replace
 sweep = history.sweeps.enter(sweep_request("k", fresh=True), cells[:3])
 token = history.claim(replace(intent("k1"), cell=(sweep.token, 1)), fresh=True).record.token
-history.move(token, Status.RUNNING, service_run_id="77")
-history.move(token, Status.SUCCESS)
+history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
+history.apply(token, StatusEvent.SEEN_SUCCESS)
 from comflowy_nb.database import runs as module
 module.link_cell = lambda *args: die()
 history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)

@@ -38,9 +38,10 @@ from comflowy_nb.errors import (
     UnreachableError,
 )
 from comflowy_nb.images.store import keep_image
-from comflowy_nb.services.base import Accepted, Output, Rejected, Status, Submission, Unknown
+from comflowy_nb.services.base import Accepted, Output, Rejected, Submission, Unknown
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret, settings
+from comflowy_nb.status import Status
 
 TOKEN = "GET /api/open/v0/auth/token"
 RUN = "POST /api/open/v0/run"

@@ -13,6 +13,7 @@ from waiting import wait_until
 from comflowy_nb import connect
 from comflowy_nb.errors import HistoryError, ImageError, RunFailed
 from comflowy_nb.images import prefetch as ahead
+from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking import run_tracker as following
 
 
@@ -231,15 +232,15 @@ def test_a_kernel_killed_with_a_image_in_memory_loses_nothing_and_leaves_nothing
 def test_a_history_that_can_not_be_written_at_the_end_catches_up(client, comfy, two, monkeypatch):
     monkeypatch.setattr(following, "FLUSH_WAIT_S", 0.05)
     run = half_done(client, comfy, two)
-    history, real, refused = client.library.history, client.library.history.move, []
+    history, real, refused = client.library.history, client.library.history.apply, []
 
-    def move(token, status, **changes):
-        if status == "success" and len(refused) < 2:
+    def apply(token, event, **changes):
+        if event is StatusEvent.SEEN_SUCCESS and len(refused) < 2:
             refused.append(changes["images"])
             raise HistoryError("the history can't be written: the disk is full")
-        return real(token, status, **changes)
+        return real(token, event, **changes)
 
-    monkeypatch.setattr(history, "move", move)
+    monkeypatch.setattr(history, "apply", apply)
     comfy.go_on()
     wait_until(lambda: len(refused) == 2 and history.get(run.token).status == "success")
     run.wait(60)

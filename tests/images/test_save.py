@@ -15,7 +15,7 @@ from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images import save
 from comflowy_nb.images.save import readable_name
 from comflowy_nb.images.store import image_path, keep_image
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
 
 
@@ -41,7 +41,7 @@ def done(library, intent, stream, output):
         history = library.history
         record = history.claim(intent(**changes)).record
         owed = [ImageRecord(index, "9", index) for index in range(len(contents))]
-        record = history.move(record.token, Status.SUCCESS, service_run_id="7", images=owed)
+        record = history.apply(record.token, StatusEvent.SEEN_SUCCESS, service_run_id="7", images=owed)
         for index, content in enumerate(contents):
             if content is None:
                 image = replace(owed[index], state="missing", error="the host was refused")

@@ -22,8 +22,8 @@ from comflowy_nb.errors import ImageError, ServerError
 from comflowy_nb.images import atomic_files as receiving
 from comflowy_nb.images.sidecar import write_sidecar
 from comflowy_nb.images.store import adopt_image, image_path, keep_image, thumbnail_path
-from comflowy_nb.services.base import Status
 from comflowy_nb.settings import settings
+from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
 
 TOKEN = "0a5e8f0c-1111-4222-8333-444455556666"
@@ -504,9 +504,9 @@ def test_a_thumbnail_of_nothing_is_an_error(folder, keep, image):
 def test_the_sidecar_tells_what_made_the_images(folder, keep, image, history, intent):
     run = history.claim(intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")).record
     assert write_sidecar(folder, run) is None
-    history.move(TOKEN, Status.WAITING, service_run_id="77")
+    history.apply(TOKEN, StatusEvent.ACCEPTED, service_run_id="77")
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1)]
-    history.move(TOKEN, Status.SUCCESS, images=owed)
+    history.apply(TOKEN, StatusEvent.SEEN_SUCCESS, images=owed)
     content = image()
     record = history.set_image(TOKEN, keep(content))
     path = write_sidecar(folder, record)

@@ -11,7 +11,7 @@ from comflowy_nb.images.thumbnail_queue import LATEST_S, QUIET_S, ThumbnailQueue
 
 
 class Hours:
-    """A timetable whose time is told by the test."""
+    """A scheduler whose clock the test sets."""
 
     def __init__(self):
         self.now_s = 100.0
@@ -21,7 +21,7 @@ class Hours:
     def clock(self):
         return self.now_s
 
-    def at(self, due_s, action):
+    def submit_at(self, due_s, action):
         self._number += 1
         heapq.heappush(self._due, (due_s, self._number, action))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from comflowy_nb.database.records import RunRecord
 from comflowy_nb.layout.run_captions import sheet_of_runs
 from comflowy_nb.layout.text_and_grid import wrap
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue

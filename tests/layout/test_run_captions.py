@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
-from comflowy_nb.services.base import Problem, Status
+from comflowy_nb.services.base import Problem
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import ImageRecord, RunRecord
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"

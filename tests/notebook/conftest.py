@@ -21,7 +21,7 @@ from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.commands import runs as runs_commands
 from comflowy_nb.notebook.display import live, views
 from comflowy_nb.notebook.display.status import StatusLine
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import ImageRecord, Run, RunRecord
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"

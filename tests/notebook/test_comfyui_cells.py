@@ -28,7 +28,7 @@ from comflowy_nb.notebook.display.status import status_line
 from comflowy_nb.notebook.display.views import RunView
 from comflowy_nb.notebook.form.controls import SelectionControl
 from comflowy_nb.notebook.session import Session
-from comflowy_nb.services.base import Progress, Status
+from comflowy_nb.services.base import Progress
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.submit import Submitter
@@ -188,6 +188,8 @@ def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comf
 
 def test_previews_change_the_screen_at_most_four_times_a_second(shell, folder):
     """However many frames come: a handle is updated no oftener, and the end is not held up."""
+    from comflowy_nb.status import Status
+
     run = folder.run(status=Status.RUNNING)
     with capture_output() as captured:
         view = RunView(run, in_kernel=True)

@@ -9,8 +9,8 @@ from IPython.core.error import UsageError
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError, RunFailed, RunTimeout, SettingsError, WorkflowError
-from comflowy_nb.services.base import Status
 from comflowy_nb.settings import settings
+from comflowy_nb.status import Status
 
 SLOW = "3::steps=2000"  # long enough to be interrupted
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell_states import CellState, cell_state_of, chosen_images
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.plan import check_count, make_plan
 from comflowy_nb.tracking.run import RunRecord
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.store import image_path, thumbnail_path
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps import contact_sheet
 from comflowy_nb.sweeps import save as save_sweep
 from comflowy_nb.sweeps.contact_sheet import PAGE_HEIGHT_PX, PAGE_WIDTH_PX, draw_sheets

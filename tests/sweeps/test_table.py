@@ -10,7 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.table import table_of, to_dataframe
 from comflowy_nb.workflow.axes.types import Axis, AxisValue
 from comflowy_nb.workflow.images import InputImage

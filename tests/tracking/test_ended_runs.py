@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from scripted_api import RUN, ScriptedSandbox
 from waiting import wait_until
 
 from comflowy_nb import connect
+from comflowy_nb.tracking.run_watch import RunWatch
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -93,3 +95,19 @@ def test_where_a_run_is_is_forgotten_when_it_has_ended(tmp_path):
         asked = one.asked("GET", "/queue")
         client.service.check(runs[1].record.service_run_id)
         assert one.asked("GET", "/queue") > asked, "the first server is asked again, for nobody knows where it is"
+
+
+def test_a_joined_run_is_read_once_however_often_its_cell_is_run(api):
+    """Each rerun of a cell with a joined run read the history once more, three times a second, until the run ended."""
+    api.words = ["running"] * 100_000
+    with connect(f"test={api.url}", key="the-key") as sender, connect(f"test={api.url}", key="the-key") as other:
+        run = sender.submit("wf-1", {"3::cfg": 7}).run
+        wait_until(lambda: run.status == "running")
+        for _ in range(5):
+            joined = other.submit("wf-1", {"3::cfg": 7})
+            assert joined.how == "joined"
+        gc.collect()
+        watches = [found for found in gc.get_objects() if isinstance(found, RunWatch)]
+        assert len([watch for watch in watches if watch.run is joined.run]) == 1
+        api.words = []
+        assert joined.run.wait(60).status == "success"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scripted_api import CHECK
 from waiting import wait_until
 
-from comflowy_nb.database.records import ImageRecord, RunRecord, may_move
-from comflowy_nb.services.base import Status
+from comflowy_nb.database.records import ImageRecord, RunRecord
+from comflowy_nb.status import Status, may_follow
 from comflowy_nb.tracking.run import Run
 
 AXES = {"3::cfg": [2, 4, 6], "3::seed": 7}
@@ -79,7 +79,7 @@ def test_a_status_never_goes_back(statuses):
     run.listen(lambda changed: told.append(changed.status))
     for status in statuses:
         run.update(record(status))
-    assert all(old is new or may_move(old, new) for old, new in itertools.pairwise(told))
+    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(told))
 
 
 def test_images_of_a_record_that_is_behind_are_kept():

@@ -10,11 +10,11 @@ from scripted_api import RUN, ScriptedSandbox
 from waiting import wait_until
 
 from comflowy_nb.scheduler import DeferredInterrupt
-from comflowy_nb.services.base import Event, Progress, Status
+from comflowy_nb.services.base import Event, Progress
 from comflowy_nb.services.comflowy.outputs import read_outputs
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
-from comflowy_nb.tracking import poll_schedule
-from comflowy_nb.tracking.poll_rule import PollRule
+from comflowy_nb.tracking import polling
 from comflowy_nb.tracking.submit import Submitter
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -37,10 +37,10 @@ def cancelling():
 
 def test_a_word_of_the_end_that_comes_while_it_is_asked_about_is_heeded(client, api, tracker, monkeypatch):
     """The answer on its way said `running`, and made the next question one of half a minute later."""
-    monkeypatch.setattr(poll_schedule, "live_wait_s", lambda *_args, **_options: None)
-    monkeypatch.setattr(poll_schedule, "IDLE_WAIT_S", 1000.0)
-    monkeypatch.setattr(poll_schedule.PollSchedule, "first_due_s", lambda self: self.answered_s + 0.05)
-    monkeypatch.setattr(PollRule, "next_wait_s", lambda *_args, **_options: 1000.0)
+    monkeypatch.setattr(polling, "live_wait_s", lambda *_args, **_options: None)
+    monkeypatch.setattr(polling, "IDLE_WAIT_S", 1000.0)
+    monkeypatch.setattr(polling.PollSchedule, "first_due_s", lambda self: self.answered_s + 0.05)
+    monkeypatch.setattr(polling.PollRule, "next_wait_s", lambda *_args, **_options: 1000.0)
     real, told = tracker.service.check, []
 
     def check(run_id):

@@ -14,6 +14,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect
 from comflowy_nb.errors import ComflowyError, HistoryError, RunHeld
+from comflowy_nb.settings import settings
 
 SAMPLES = "CREATE TABLE samples (id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT, workflow_key TEXT, seconds REAL)"
 
@@ -79,3 +80,30 @@ def test_events_are_read_while_the_history_is_slow(quick, home):
             wait_until(lambda: run.progress is not None and run.progress.value == 3)
             assert reading.is_alive(), "the event waited until the history had been read"
             reading.join()
+
+
+def test_what_was_not_submitted_before_a_close_is_cancelled(api):
+    """The next client showed such runs as `unknown` and held them, though nothing had been submitted.
+
+    `close` left them `submitting`, and what a dead client was submitting may have been accepted.
+    """
+    settings.window = 1
+    api.words = ["running"] * 100_000
+    with connect(f"test={api.url}", key="the-key") as client:
+        runs = [client.submit("wf-1", {"3::cfg": number}).run for number in range(3)]
+        wait_until(lambda: runs[0].status == "running")
+    assert [run.status for run in runs] == ["running", "cancelled", "cancelled"]
+    assert "closed before it was submitted" in runs[1].error
+    with connect(f"test={api.url}", key="the-key") as client:
+        assert [run.status for run in client.runs()] == ["cancelled", "cancelled", "running"]
+        assert client.submit("wf-1", {"3::cfg": 1}).how == "new"
+    assert api.count(RUN) == 1
+
+
+def test_a_close_while_a_submit_is_tried_again_cancels_the_run(api):
+    """It became `unknown` in the next client, though the service had certainly not accepted it."""
+    api.on(RUN, reply({"success": False}, status=429, headers={"Retry-After": "60"}))
+    with connect(f"test={api.url}", key="the-key") as client:
+        run = client.submit("wf-1", {"3::cfg": 1}).run
+        wait_until(lambda: run.trouble is not None)
+    assert run.status == "cancelled"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.notebook.display.live import wait_drawing
 from comflowy_nb.notebook.display.views import RunView, SweepView
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

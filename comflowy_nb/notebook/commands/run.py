@@ -12,7 +12,7 @@ from comflowy_nb.notebook.commands.start_from import show_left_out, start
 from comflowy_nb.notebook.commands.sweep import run_count
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.outcome_errors import error_for_status
 from comflowy_nb.workflow.syntax.lists import Setting
 

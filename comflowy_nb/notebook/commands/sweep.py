@@ -14,7 +14,7 @@ from comflowy_nb.notebook.commands.start_from import start, sweep_to_start_from
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.session import sweep_key
 from comflowy_nb.scheduler import DeferredInterrupt
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.plan import needs_permit
 from comflowy_nb.sweeps.sweep import raise_for_failures

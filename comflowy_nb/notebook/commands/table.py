@@ -14,7 +14,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.images.save_target import kind_of_target
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand_text, is_name
 from comflowy_nb.workflow.syntax.line import split_line

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.tracking.outcome_errors import way_on
 
 if TYPE_CHECKING:

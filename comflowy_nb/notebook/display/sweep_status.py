@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.display.html import Table
 from comflowy_nb.notebook.display.status import StatusLine, day, time_text
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import held_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.database.sweep_rows import SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.notebook.display.status import Phrase
     from comflowy_nb.sweeps.sweep import Sweep
 

@@ -223,13 +223,13 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             request = self._read_request()
             self._last_click_state = self._body.snapshot()  # with the seed of this run
         self._history.say("sending ...")
-        self._work.soon(lambda: self._run_callback(lambda: self._submit(request, fresh=fresh)))
+        self._work.execute(lambda: self._run_callback(lambda: self._submit(request, fresh=fresh)))
 
     def _on_pick(self, token: str) -> None:
         self._run_callback(lambda: self.go_back(token))
 
     def _on_compare(self, tokens: list[str]) -> None:
-        self._work.soon(lambda: self._run_callback(lambda: self._history.compare(tokens)))
+        self._work.execute(lambda: self._run_callback(lambda: self._history.compare(tokens)))
 
     def _run_callback(self, action: Callable[[], object]) -> None:
         """Run a callback and show errors in the form: a callback's traceback would go to the log."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
-from comflowy_nb.services.base import Problem, Rejected, Snapshot, Status
+from comflowy_nb.services.base import Problem, Rejected, Snapshot
 from comflowy_nb.services.comflowy import schema as wire
 from comflowy_nb.services.comflowy.outputs import read_outputs
 from comflowy_nb.services.credentials import Tokens
@@ -25,6 +25,7 @@ from comflowy_nb.services.http.responses import (
     masked,
     rejection_of,
 )
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.fields import Field
 

@@ -13,8 +13,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.services.base import Event, Progress, Status
+from comflowy_nb.services.base import Event, Progress
 from comflowy_nb.services.comfyui.responses import read_outputs
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from comflowy_nb.services.base import Output, Problem, Snapshot, Status
+from comflowy_nb.services.base import Output, Problem, Snapshot
 from comflowy_nb.services.comflowy.outputs import by_number, limited
 from comflowy_nb.services.comflowy.schema import SchemaError
 from comflowy_nb.services.http.error_text import read_message, read_problem, without_credentials
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:

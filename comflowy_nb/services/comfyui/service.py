@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
-from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Status, Unknown
+from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Unknown
 from comflowy_nb.services.comflowy import schema as wire
 from comflowy_nb.services.comfyui.events import Hearing
 from comflowy_nb.services.comfyui.node_types import NodeTypes
@@ -41,6 +41,7 @@ from comflowy_nb.services.http.responses import (
     rejection_of,
 )
 from comflowy_nb.settings import settings
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph, parse_graph
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, Sett
 from comflowy_nb.library import open_library
 from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.display.show import grid
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 
 SMALL = "5::width=64 5::height=64 steps=3"
 BODY = "5::width: 64\n5::height: 64\nsteps: 3\n"

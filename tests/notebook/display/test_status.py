@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from comflowy_nb.notebook.display.status import day, status_line, time_text
-from comflowy_nb.services.base import Problem, Progress, Status
+from comflowy_nb.services.base import Problem, Progress
+from comflowy_nb.status import Status
 
 
 def text_of(html):

@@ -11,13 +11,14 @@ import pytest
 from IPython.utils.capture import capture_output
 from PIL import Image
 
-from comflowy_nb.database.sweep_rows import SweepRecord
+from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.notebook.display import sweep_grid
 from comflowy_nb.notebook.display.live import UPDATE_S
 from comflowy_nb.notebook.display.show import grid
 from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
 from comflowy_nb.notebook.display.views import SweepView
-from comflowy_nb.services.base import Problem, Progress, Status
+from comflowy_nb.services.base import Problem, Progress
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.axes.expand import expand

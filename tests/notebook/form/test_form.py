@@ -18,7 +18,7 @@ from comflowy_nb.errors import FieldError, RefError, WorkflowError
 from comflowy_nb.notebook.form.factory import FormField, form_fields
 from comflowy_nb.notebook.form.form import Form
 from comflowy_nb.notebook.form.image_control import ImageControl
-from comflowy_nb.services.base import Status
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.workflow import Workflow
 

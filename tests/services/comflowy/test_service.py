@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services import credentials
-from comflowy_nb.services.base import Accepted, Published, Rejected, Snapshot, Status, Submission, Unknown
+from comflowy_nb.services.base import Accepted, Published, Rejected, Snapshot, Submission, Unknown
 from comflowy_nb.services.comflowy.schema import SchemaError, read_check, read_run_id, read_token
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret, settings
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import FieldType
 
 TOKEN = "GET /api/open/v0/auth/token"

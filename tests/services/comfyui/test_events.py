@@ -8,8 +8,8 @@ import struct
 import pytest
 from comfyui_nodes import RECORDED
 
-from comflowy_nb.services.base import Status
 from comflowy_nb.services.comfyui.events import Hearing
+from comflowy_nb.status import Status
 
 SERVER = "http://server.example:8188"
 TITLES = {"3": "KSampler", "4": "Load Checkpoint", "9": "Save Image"}

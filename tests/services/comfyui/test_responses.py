@@ -7,9 +7,9 @@ import json
 import pytest
 from comfyui_nodes import RECORDED
 
-from comflowy_nb.services.base import Status
 from comflowy_nb.services.comflowy.schema import SchemaError
 from comflowy_nb.services.comfyui.responses import read_entry, read_outputs, read_queue, snapshot_of
+from comflowy_nb.status import Status
 
 AT = "http://127.0.0.1:8188/comfy"
 

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from comflowy_nb.tracking.poll_rule import FACTOR, FIRST_HIT, SAMPLES, PollRule, live_wait_s
+from comflowy_nb.tracking.polling import FACTOR, FIRST_HIT, SAMPLES, PollRule, live_wait_s
 
 
 def ask_until_done(pace: PollRule, takes_s: float) -> tuple[int, float]:

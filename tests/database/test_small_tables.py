@@ -46,3 +46,12 @@ def test_a_wish_to_cancel_a_run_is_seen_by_others(history, intent):
     history.ask_cancel(token)
     assert history.is_cancel_asked(token)
     assert not history.is_cancel_asked("no such run")
+
+
+def test_the_last_24_times_are_kept_by_workflow_and_service(history):
+    for n in range(30):
+        history.times.add("sandbox", [("w", float(n))])
+    history.times.add("cloud", [("w", 99.0)])
+    assert history.times.of("sandbox", "w") == [float(n) for n in range(6, 30)]
+    assert history.times.of("cloud", "w") == [99.0]
+    assert history.times.of("sandbox", "other") == []
