@@ -67,7 +67,7 @@ class RunTracker:
         self._absences = SpacedCounter()
         self._refusals = SpacedCounter()
         self._cancel_confirmed = False
-        self.poll_schedule = PollSchedule(tracker, run, pace, ask=self._ask)
+        self.poll_schedule = PollSchedule(tracker, run, pace, ask=lambda is_due: self._act(lambda: self._check(is_due)))
 
     def execute(self, step: Callable[[], None]) -> None:
         """Run a step of this run, such as `submit`, on a thread of the scheduler."""
@@ -94,9 +94,6 @@ class RunTracker:
         """The service reported that the run has begun."""
         due_s = self._tracker.scheduler.clock() + START_S
         self._tracker.scheduler.submit_at(due_s, lambda: self._act(self._start))
-
-    def _ask(self, is_due: Callable[[], bool]) -> None:
-        self._act(lambda: self._check() if is_due() else None)
 
     def _act(self, step: Callable[[], None]) -> None:
         with self.run.guard:
@@ -219,7 +216,9 @@ class RunTracker:
             return False
         return self._cancel_confirmed
 
-    def _check(self) -> None:
+    def _check(self, is_due: Callable[[], bool]) -> None:
+        if not is_due():
+            return
         tracker, run, record = self._tracker, self.run, self.run.record
         if run.unwritten:
             self._flush()
@@ -319,14 +318,12 @@ class RunTracker:
                 self._absences.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
             )
         else:
-            self._set_lost("has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it")
+            why = "has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it"
+            self._record(StatusEvent.GONE, reason=f"{label} {why}")
+            self._release(forget=False)
 
     def _count(self, observed: SpacedCounter) -> int:
         return observed.add(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
-
-    def _set_lost(self, why: str) -> None:
-        self._record(StatusEvent.GONE, reason=f"{self._tracker.service.label} {why}")
-        self._release(forget=False)
 
     def _handle_no_response(self, error: ServiceError) -> None:
         """Keep the status of the run; give up images that are fetched again after a few attempts."""
@@ -349,7 +346,9 @@ class RunTracker:
     def _handle_refused_connection(self, error: ServiceError) -> None:
         """No process listens at the server's address: the run is gone with the queue, if that lasts."""
         if self._count(self._refusals) >= REFUSALS:
-            self._set_lost("refuses connections; its queue ended with its process")
+            label = self._tracker.service.label
+            self._record(StatusEvent.GONE, reason=f"{label} refuses connections; its queue ended with its process")
+            self._release(forget=False)
             return
         self.run.report(trouble=str(error))
         self._failures += 1
@@ -363,22 +362,24 @@ class RunTracker:
 
     def _flush(self) -> None:
         """Write the events that the history lacks, in their order. Those it can't take are applied in memory alone."""
-        run, history, record = self.run, self._tracker.history, self.run.record
-        trouble = None
+        run, history, record, trouble = self.run, self._tracker.history, self.run.record, None
         try:
             while run.unwritten:
                 event, changes = run.unwritten[0]
                 if "images" in changes and run.record.outputs:  # some may have been downloaded since
                     changes = {**changes, "images": run.record.outputs}
+                applied = history.apply(run.token, event, **changes)
                 # None: another process moved the run, or it had that status already
-                record = history.apply(run.token, event, **changes) or history.get(run.token) or record
+                record = applied or history.get(run.token) or record
                 del run.unwritten[0]
-                if "images" in changes:
+                if applied is not None and "images" in changes:
                     run.unwritten_images.clear()
         except HistoryError as error:
             trouble = f"the history can't be written: {error}"
             self.poll_schedule.after(FLUSH_WAIT_S)
         run.update(record)
+        if run.unwritten_images and not run.unwritten:
+            self._tracker.downloads.write_images(run)
         if trouble:
             run.report(trouble=trouble)
         self._tracker.note_status(self)

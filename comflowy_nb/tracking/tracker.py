@@ -113,6 +113,7 @@ class Tracker:
         self.check_open()
         run_tracker = RunTracker(self, run, self.pace(workflow_key), workflow_key, submission)
         with self._lock:
+            self.check_open()  # again: it may have been closed since
             fits = self.live_runs() < self.feeds.window.size
             self._run_trackers[run.token] = run_tracker
             self._live.add(run_tracker)
@@ -203,11 +204,11 @@ class Tracker:
 
         What was certainly not submitted is `cancelled`: left `submitting`, it would become `unknown`, and be held.
         """
-        self.closed = True
-        self.scheduler.close()
         with self._lock:
+            self.closed = True
             self._queued.clear()
             submitting = [run_tracker for run_tracker in self._live if run_tracker.run.status is Status.SUBMITTING]
+        self.scheduler.close()
         for run_tracker in submitting:
             run_tracker.drop_if_unsent()
         self.durations.write()
