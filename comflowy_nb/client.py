@@ -121,7 +121,7 @@ class Client:
         self.is_moved = is_moved
         self._opened = Connection(service, library, owner, settings=settings)
         weakref.finalize(self, self._opened.close_when_idle).atexit = False
-        self._taken_up = self._connection.registry.take_up()
+        self._taken_up = self._connection.registry.adopt_orphans()
 
     # -- what it is connected to --------------------------------------------------------------------------------
 

@@ -200,7 +200,7 @@ def read_sweep(row: sqlite3.Row) -> SweepRecord:
 def put_cells(
     connection: sqlite3.Connection, sweep: int, cells: Sequence[tuple[int, Sequence[int], Mapping[str, Any], str]]
 ) -> None:
-    """Write the cells of a sweep, in place of those it had; a cell asked for before keeps its run, by its key."""
+    """Replace the cells of a sweep; a cell with the request key of an earlier one keeps its run."""
     runs: dict[str, str | None] = {}
     there = []
     for row in connection.execute("SELECT number, at, key, run FROM cells WHERE sweep = ? ORDER BY number", (sweep,)):

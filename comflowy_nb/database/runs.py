@@ -1,4 +1,4 @@
-"""The history: everything ever submitted, in one SQLite file that several kernels use at once."""
+"""The history: every run and sweep, in one SQLite file that several processes use at once."""
 
 from __future__ import annotations
 
@@ -148,12 +148,12 @@ class History:
             return _by_number(connection, record.number)
 
     def ask_cancel(self, token: str) -> None:
-        """Say that the service is about to be asked for an end of a run, for whoever else follows it."""
+        """Record that the service is asked to cancel a run, for other processes that track it."""
         with self._store.write() as connection:
             connection.execute("UPDATE runs SET cancel_asked_at = ? WHERE token = ?", (time.time(), token))
 
     def is_cancel_asked(self, token: str) -> bool:
-        """Whether any client asked the service for an end of a run."""
+        """Whether any client asked the service to cancel a run."""
         with self._store.read() as connection:
             row = connection.execute("SELECT cancel_asked_at FROM runs WHERE token = ?", (token,)).fetchone()
         return row is not None and row["cancel_asked_at"] is not None
@@ -270,8 +270,8 @@ class History:
 
     # -- runs whose client is gone ------------------------------------------------------------------------------
 
-    def take_over(self, token: str, owner: str) -> RunRecord | None:
-        """Make `owner` the one who follows a run, if nobody living does; else None."""
+    def adopt(self, token: str, owner: str) -> RunRecord | None:
+        """Make `owner` the owner of a run whose owner has died; return None if that one lives."""
         with self._store.read() as connection:
             row = connection.execute("SELECT owner FROM runs WHERE token = ?", (token,)).fetchone()
         if row is None:
@@ -287,7 +287,7 @@ class History:
             return _by_number(connection, row["number"])
 
     def orphans(self, identity: str | None = None) -> list[RunRecord]:
-        """Runs that go on, or whose images are owed, though their client is gone; oldest first."""
+        """Return the live runs, and those with images to fetch, whose process has died; oldest first."""
         dead = self._dead(self._owners())
         if not dead:
             return []

@@ -100,7 +100,7 @@ class Senders:
         self._dead = dead
 
     def begin(self, sweep: str, owner: str) -> None:
-        """Say that an owner sends the cells of a sweep from now on; those who died at it are forgotten."""
+        """Record that an owner submits the cells of a sweep from now on; forget dead owners."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT DISTINCT owner FROM senders WHERE owner <> ?", (owner,)).fetchall()
         dead = self._dead(row["owner"] for row in rows)
@@ -112,24 +112,24 @@ class Senders:
             )
 
     def end(self, sweep: str, owner: str) -> None:
-        """Say that an owner sends no more of it."""
+        """Record that an owner has stopped submitting a sweep."""
         with self._store.write() as connection:
             connection.execute(f"DELETE FROM senders WHERE sweep = {_SWEEP} AND owner = ?", (sweep, owner))  # noqa: S608 - own words
 
     def living(self, sweep: str, *, but: str | None = None) -> set[str]:
-        """The owners that are sending it now, without one."""
+        """Return the living owners that are submitting a sweep, `but` one."""
         with self._store.read() as connection:
             rows = connection.execute(f"SELECT owner FROM senders WHERE sweep = {_SWEEP}", (sweep,)).fetchall()  # noqa: S608 - own words
         owners = {row["owner"] for row in rows} - {but}
         return owners - self._dead(owners)
 
     def ask_stop(self, sweep: str) -> None:
-        """Ask all that send it to send no more."""
+        """Ask all processes that submit a sweep to stop."""
         with self._store.write() as connection:
             connection.execute(f"UPDATE senders SET stop_asked = 1 WHERE sweep = {_SWEEP}", (sweep,))  # noqa: S608 - own words
 
     def is_asked(self, sweep: str, owner: str) -> bool:
-        """Whether somebody asked an owner to send no more of it."""
+        """Whether an owner was asked to stop submitting a sweep."""
         with self._store.read() as connection:
             row = connection.execute(
                 f"SELECT stop_asked FROM senders WHERE sweep = {_SWEEP} AND owner = ?",  # noqa: S608 - own words

@@ -193,7 +193,7 @@ class SweepPlanner:
             cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
         }
         # All of them first: one that the service does not take must not be found out when half the cells are paid for.
-        self._submitter.give(cell.params for cell in sweep.cells if cell not in standing)
+        self._submitter.upload_inputs(cell.params for cell in sweep.cells if cell not in standing)
         sweeps = self._library.history.sweeps
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
         sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn if intent.fresh else None)

@@ -18,7 +18,7 @@ TRIED = 4  # how many times its start it may be before the first end
 
 
 class ConcurrencyLimit:
-    """The size of the window, grown by what it brings.
+    """The concurrency limit, which grows while throughput grows.
 
     A service with n places is kept busy by 2n runs in flight: one that runs and one that waits for each place, so that
     no place idles while an end is not yet known. From a small start the window doubles after each turn (as many ends
@@ -53,7 +53,7 @@ class ConcurrencyLimit:
         return self._grows and not self._is_full and not self._best_per_s
 
     def begin(self, now_s: float) -> None:
-        """A run was sent; the first begins the first turn."""
+        """Count a submit; the first begins the first turn."""
         if self._since_s is None:
             self._since_s = now_s
 
@@ -62,7 +62,7 @@ class ConcurrencyLimit:
         self._ends, self._since_s = 0, None
 
     def look(self, *, running: bool, now_s: float) -> bool:
-        """The run sent last was looked at, the window being full; whether the window is larger now."""
+        """Take the first check of the newest run while the limit is reached; return True if the limit grew."""
         if not self.is_tried:
             return False
         if running and self.size < min(TRIED * self.start, self.largest):
@@ -74,7 +74,7 @@ class ConcurrencyLimit:
         return False
 
     def end(self, now_s: float) -> bool:
-        """A run ended; whether the window is larger now."""
+        """Count an end; return True if the limit grew."""
         if not self._grows or self._since_s is None:
             return False
         self._ends += 1
@@ -94,7 +94,7 @@ class ConcurrencyLimit:
 
 
 class RunSource(Protocol):
-    """Where runs come from while there is room in the window: a sweep.
+    """A source of runs: the sender of a sweep, which is in a higher layer.
 
     `window` is the size that a person fixed for it: no more are in flight while it sends; None lets the window grow.
     """
@@ -102,11 +102,11 @@ class RunSource(Protocol):
     window: int | None
 
     def send_next(self) -> bool:
-        """Send one more, on a tracker thread; False when there is no more to send."""
+        """Submit one more run, on a tracker thread. Return False if there is none left."""
 
 
 class SendQueue:
-    """Asks the feeds for runs as there is room.
+    """The sweeps that have more to submit, which take turns.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class SendQueue:
         self.fill()
 
     def fill(self) -> None:
-        """Ask the feeds for as many runs as there is room for."""
+        """Submit as many runs of the sweeps as the concurrency limit permits."""
         with self._lock:
             live = self._live_runs()
             room = self.window.size - live - self._asked if self._feeds and live is not None else 0
@@ -183,6 +183,6 @@ class SendQueue:
                     self._feeds.remove(feed)
                 elif len(self._feeds) > 1:
                     self._feeds.append(self._feeds.pop(0))  # several sweeps take turns
-            # Always: while it was sent it counted twice, as asked for and as live, and an end that came in that moment
+            # Always: while it was submitted it counted twice, as asked for and as live, and an end at that time
             # saw no room.
             self.fill()

@@ -65,6 +65,7 @@ class Downloads:
         self._ahead = ImagePrefetch(service, settings, self._scheduler.submit)
         self._thumbnails = ThumbnailQueue(self._scheduler)
         self._turns = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
     def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
@@ -103,7 +104,7 @@ class Downloads:
                 run.unwritten_images.pop(image.index, None)
             if record != run.record:
                 run.update(record)
-            return any(output.state == "expected" for output in record.outputs)
+            return any(output.state == "expected" for output in run.record.outputs)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
@@ -196,12 +197,12 @@ class Downloads:
     def _settle(self, run: Run, image: ImageRecord) -> None:
         with run.guard:
             run.unwritten_images[image.index] = image
-            trouble = self._write_images(run)
+            trouble = self.write_images(run)
             if trouble is not None:
                 run.report(trouble=f"{image.file or 'an image'} is not on record: {trouble}")
 
-    def _write_images(self, run: Run) -> str | None:
-        """Write the images that the history lacks, and the sidecar; return what went wrong.
+    def write_images(self, run: Run) -> str | None:
+        """Write the images that the history lacks, and the sidecar; return what went wrong. Hold the run's guard.
 
         Until the history takes them they are known to this process alone; another process downloads them again.
         """
@@ -214,7 +215,8 @@ class Downloads:
             write_sidecar(self._folder, run.with_unwritten(record))
         except (ComflowyError, OSError) as error:
             trouble = str(error)
-        if run.unwritten_images and not run.unwritten:
+        if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:
+            self._rewriting.add(run.token)
             self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
         run.update(record)
         if run.record.is_settled:
@@ -223,8 +225,9 @@ class Downloads:
 
     def _write_again(self, run: Run) -> None:
         with run.guard:
+            self._rewriting.discard(run.token)
             if run.unwritten_images and not run.unwritten:
-                self._write_images(run)
+                self.write_images(run)
 
 
 def _expected(output: Output) -> ImageRecord:

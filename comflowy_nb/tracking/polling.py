@@ -11,6 +11,7 @@ An age is the time a check is sent minus the time the response to the submit arr
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections import deque
 from statistics import median
@@ -24,11 +25,21 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.runs import History
     from comflowy_nb.scheduler import Scheduler
+    from comflowy_nb.settings import Settings
     from comflowy_nb.status import Status
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["SAMPLES", "SCOUTS", "DurationCache", "PollRule", "PollSchedule", "live_wait_s"]
+__all__ = [
+    "SAMPLES",
+    "SCOUTS",
+    "DurationCache",
+    "PollRule",
+    "PollSchedule",
+    "SpacedCounter",
+    "backoff_s",
+    "live_wait_s",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +47,9 @@ FACTOR = 1.05
 FIRST_HIT = 0.9
 SAMPLES = 24
 SCOUTS = 3  # runs that are checked while nothing is known of a workflow; the others wait for the first end
-LIVE_RUNS = 8  # with at most so many live runs each is also asked often enough to look live
-IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still asked about this often
-GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is asked about where webhooks come
+LIVE_RUNS = 8  # with at most so many live runs each is also checked often enough for a live display
+IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still checked this often
+GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is checked where webhooks report its end
 TOGETHER_S = 0.5  # samples of so long are written at once: in a sweep, one write each would hold up all the others
 
 
@@ -115,11 +126,11 @@ class PollSchedule:
         self._ask = ask
         self._misses = 0
         self._newest = 0  # the number of an appointment
-        self._hinted: Status | None = None  # what was heard since the service was asked last
+        self._hinted: Status | None = None  # the newest event since the last check
         self._lock = threading.Lock()  # of these two
 
     def at(self, due_s: float) -> None:
-        """Ask at a time, or now if there was a hint; an earlier appointment is void."""
+        """Check at a time, or now if there was a hint; an earlier appointment is void."""
         with self._lock:
             self._newest += 1
             number = self._newest
@@ -132,7 +143,7 @@ class PollSchedule:
         self._tracker.scheduler.submit_at(due_s, lambda: self._ask(is_due) if is_due() else None)
 
     def after(self, wait_s: float) -> None:
-        """Ask in so many seconds."""
+        """Check in so many seconds."""
         self.at(self._tracker.scheduler.clock() + wait_s)
 
     def hint(self, status: Status) -> None:
@@ -142,12 +153,12 @@ class PollSchedule:
         self.after(0.0)
 
     def begin(self) -> None:
-        """The service is asked: what it said before is answered by that."""
+        """Begin a check: its response is newer than every hint before it."""
         with self._lock:
             self._hinted = None
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Check no more."""
         with self._lock:
             self._newest += 1
         self.rule_due_s = None
@@ -155,14 +166,14 @@ class PollSchedule:
     # -- the rule -----------------------------------------------------------------------------------------------
 
     def follow_rule(self, now_s: float | None = None) -> None:
-        """Ask by the pace's rule from now on."""
+        """Check by the rule from now on."""
         due_s = self.first_due_s()
         self.rule_due_s = due_s if now_s is None else max(now_s, due_s)
 
     def first_due_s(self) -> float:
-        """When the rule asks first; where every end is told of, that only guards against a lost word."""
+        """Return when the rule checks first; where webhooks report every end, that only guards against a lost event."""
         wait_s = self.pace.first_wait_s()
-        if self._tracker.hears:
+        if self._tracker.reports_ends:
             wait_s = max(wait_s + GUARD_S, GUARD_FACTOR * wait_s)
         return self.answered_s + wait_s
 
@@ -173,7 +184,7 @@ class PollSchedule:
         return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
 
     def again(self, now_s: float, age_s: float) -> None:
-        """It was asked about at that age, in seconds, and goes on: ask again when it is due."""
+        """Check again when it is due: at that age, in seconds, the run was still live."""
         if self.rule_due_s is not None and now_s >= self.rule_due_s:
             self._misses += 1
             self.rule_due_s = now_s + self.pace.next_wait_s(misses=self._misses, age_s=age_s)
@@ -216,3 +227,28 @@ class DurationCache:
             self._history.times.add(self._identity, samples)
         except HistoryError as error:
             _log.debug("samples were not kept: %s", error)
+
+
+class SpacedCounter:
+    """Counts observations, at most one in every `gap_s` seconds."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._counted_s = float("-inf")
+
+    def add(self, now_s: float, gap_s: float) -> int:
+        """Count an observation of now, if the last one counted is long enough ago; the count."""
+        if now_s - self._counted_s >= gap_s:
+            self._count += 1
+            self._counted_s = now_s
+        return self._count
+
+    def wait_s(self, now_s: float, gap_s: float) -> float:
+        """Seconds until the next observation counts."""
+        return max(0.0, self._counted_s + gap_s - now_s)
+
+
+def backoff_s(settings: Settings, failures: int) -> float:
+    """Return the wait after so many failures in a row, in seconds: exponential backoff with jitter."""
+    longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
+    return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

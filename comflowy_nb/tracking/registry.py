@@ -1,4 +1,4 @@
-"""The runs of one client: which object stands for a record, whose it is, and who takes it up."""
+"""The runs of one client: one object for each record, and the adoption of orphaned runs."""
 
 from __future__ import annotations
 
@@ -89,45 +89,45 @@ class RunRegistry:
             place, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was sent to {place}, and {label} knows nothing of it; connect to {place} first")
 
-    def take_up(self) -> list[Run]:
-        """Follow what dead kernels left with this service; the runs taken up."""
+    def adopt_orphans(self) -> list[Run]:
+        """Adopt the orphaned runs of this service; return them."""
         runs = []
         for record in self._history.orphans(self._tracker.service.identity):
             if not self.is_here(record):
                 continue
-            taken = self._history.take_over(record.token, self._owner)
-            if taken is not None and self._can_be_asked(taken):
+            taken = self._history.adopt(record.token, self._owner)
+            if taken is not None and self._can_be_checked(taken):
                 run = self.run(taken)
                 runs.append(run)
                 self._tracker.follow(run, workflow_key(taken))
-        return [*runs, *self._look_for_unknown()]
+        return [*runs, *self._track_unknown()]
 
-    def _look_for_unknown(self) -> list[Run]:
-        """Ask about the submits of the last day that had no answer, where they can be asked about by our own id."""
+    def _track_unknown(self) -> list[Run]:
+        """Track the `unknown` runs of the last day, where the service knows them by our own id."""
         since = time.time() - UNKNOWN_AGE_S
         found = self._history.search(status=Status.UNKNOWN, since=since, limit=None)
-        mine = [self.run(record) for record in found if self.is_here(record) and self._can_be_asked(record)]
+        mine = [self.run(record) for record in found if self.is_here(record) and self._can_be_checked(record)]
         for run in mine:
             self._tracker.follow(run, workflow_key(run.record))
         return mine
 
     def resume_all(self) -> list[Run]:
-        """Follow all that nobody follows, and ask about the lost ones again."""
+        """Adopt the orphaned runs, and check the lost ones again."""
         lost = self._history.search(status=Status.LOST, limit=None)
         mine = [self.run(record) for record in lost if self.is_here(record)]
         for run in mine:
             self._tracker.follow(run, workflow_key(run.record))
-        return [*self.take_up(), *mine]
+        return [*self.adopt_orphans(), *mine]
 
     def resume(self, run: Run) -> None:
-        """Follow one run again, whatever keeps it from its end."""
+        """Track one run again, whatever keeps it from its end."""
         self.check_place(run)
         record = run.record
         if record.status.is_final:
             self.refresh(run)
         elif record.status.is_live:
             self._adopt(run)
-        elif record.status.is_held and self._can_be_asked(record):
+        elif record.status.is_held and self._can_be_checked(record):
             self._tracker.follow(run, workflow_key(record))
 
     def refresh(self, run: Run) -> bool:
@@ -150,12 +150,12 @@ class RunRegistry:
     def watch(self, run: Run) -> None:
         """Read a run of another kernel from the history, and take it over if that kernel ends."""
         if run.record.owner != self._owner:
-            self._tracker.watch(run, workflow_key(run.record), may_take_over=self.is_here(run.record))
-        elif run.status.is_live and not self._tracker.is_following(run):
+            self._tracker.watch(run, workflow_key(run.record), may_adopt=self.is_here(run.record))
+        elif run.status.is_live and not self._tracker.is_tracking(run):
             self._read(run)  # it ended after its record was read
 
     def cancel(self, run: Run) -> None:
-        """Ask the service for an end of a live run.
+        """Cancel a live run.
 
         What another kernel is submitting is cancelled when that one knows the answer: before it there is no id to name.
         """
@@ -172,21 +172,21 @@ class RunRegistry:
         )
         self.watch(run)
 
-    def _can_be_asked(self, record: RunRecord) -> bool:
-        """Whether the service can be asked about a run: it has an id, or one that follows from ours."""
+    def _can_be_checked(self, record: RunRecord) -> bool:
+        """Whether a run can be checked: the service knows it by an id of its own, or by one that follows from ours."""
         return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
 
     def _adopt(self, run: Run) -> None:
         if run.record.owner != self._owner:
             with run.guard:
-                taken = self._history.take_over(run.token, self._owner)
+                taken = self._history.adopt(run.token, self._owner)
                 if taken is not None:
                     run.update(taken)
             if taken is None:
                 self.watch(run)
                 return
         # it can be ours and not followed: the history was locked after an earlier try had taken it over
-        if not self._tracker.is_following(run) and self._can_be_asked(run.record):
+        if not self._tracker.is_tracking(run) and self._can_be_checked(run.record):
             self._tracker.follow(run, workflow_key(run.record))
 
 

@@ -168,7 +168,7 @@ class Run:
         self._changed = threading.Condition()
         self._moved = (
             threading.Condition()
-        )  # told of by `update` alone: steps and previews wake nobody who waits for ends
+        )  # notified by `update` alone: progress wakes no thread that waits for the end
         self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
         self.resubmits_lost = False  # its service costs nothing, and a run lost there is executed nowhere
         self.guard = threading.RLock()  # held from a write to the history to the `update` that follows it
@@ -300,7 +300,7 @@ class Run:
             return self._record.is_settled
 
     def cancel(self) -> None:
-        """Ask the service for an end of this run; `status` becomes `cancelled` only when the service confirmed it."""
+        """Ask the service to cancel this run; `status` becomes `cancelled` only when the service confirms it."""
         if self._follower is None:
             raise RefError(f"{self.ref} comes from the history alone; connect first, then %comflowy cancel {self.ref}")
         self._follower.cancel(self)

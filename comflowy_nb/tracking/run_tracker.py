@@ -1,10 +1,9 @@
-"""Following: one run on its way, from the submit to the images. Each step runs on a tracker thread."""
+"""Tracks one run from the submit to the images. Each step runs on a thread of the tracker's scheduler."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
@@ -19,7 +18,7 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Submission, Unknown
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
-from comflowy_nb.tracking.polling import PollSchedule
+from comflowy_nb.tracking.polling import PollSchedule, SpacedCounter, backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,31 +33,12 @@ __all__ = ["RunTracker"]
 
 _log = logging.getLogger(__name__)
 
-AUTH_PAUSE_S = 30.0  # a key refused in mid-run: ask seldom, the run stays open
-START_S = 0.05  # what ends sooner need not be written down as running
+AUTH_PAUSE_S = 30.0  # between checks while the key is rejected: the run stays live
+START_S = 0.05  # a run that ends sooner is not recorded as running
 GUARD_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
-FLUSH_WAIT_S = 3.0  # between tries to write what the history could not take
-ABSENCES = 3  # answers "no such run", `lost_gap_s` apart, after which a run is lost
+FLUSH_WAIT_S = 3.0  # between attempts to write the events that the history lacks
+ABSENCES = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
 REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
-
-
-class _Spaced:
-    """Counts what is observed, at most once in every `gap_s` seconds."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._counted_s = float("-inf")
-
-    def add(self, now_s: float, gap_s: float) -> int:
-        """Count an observation of now, if the last one counted is long enough ago; the count."""
-        if now_s - self._counted_s >= gap_s:
-            self._count += 1
-            self._counted_s = now_s
-        return self._count
-
-    def wait_s(self, now_s: float, gap_s: float) -> float:
-        """Seconds until the next observation counts."""
-        return max(0.0, self._counted_s + gap_s - now_s)
 
 
 class RunTracker:
@@ -67,7 +47,7 @@ class RunTracker:
     Parameters
     ----------
     submission
-        What to send; None for a run that the service took earlier.
+        What to submit; None for a run that the service accepted earlier.
     """
 
     def __init__(
@@ -77,32 +57,24 @@ class RunTracker:
         self.pace = pace
         self.workflow_key = workflow_key
         self.cancel_wanted = False
-        self.heard_end = False  # a webhook told of its end
-        self.hinted_id: str | None = None  # the id a webhook told before the submit's answer did
+        self.is_end_reported = False  # a webhook reported its end
+        self.hinted_id: str | None = None  # the id that a webhook reported before the response to the submit was read
         self._tracker = tracker
         self._submission = submission
         self._tries = 0  # of the submit
         self._may_be_accepted = False  # a submit has begun, and was not rejected
         self._failures = 0  # of checks, in a row
-        self._absences = _Spaced()
-        self._refusals = _Spaced()
+        self._absences = SpacedCounter()
+        self._refusals = SpacedCounter()
         self._cancel_confirmed = False
-        self.poll_schedule = PollSchedule(tracker, run, pace, ask=self._ask)
+        self.poll_schedule = PollSchedule(tracker, run, pace, ask=lambda is_due: self._act(lambda: self._check(is_due)))
 
-    # -- called from anywhere -----------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        self._tracker.scheduler.execute(lambda: self._act(self._submit))
-
-    def cancel(self) -> None:
-        self._tracker.scheduler.execute(lambda: self._act(self._cancel))
-
-    def drop(self) -> None:
-        """End a run that was never sent."""
-        self._tracker.scheduler.execute(lambda: self._act(self._drop_unsent))
+    def execute(self, step: Callable[[], None]) -> None:
+        """Run a step of this run, such as `submit`, on a thread of the scheduler."""
+        self._tracker.scheduler.execute(lambda: self._act(step))
 
     def reject(self, reason: str) -> None:
-        """End a run that was never handed over, now and on this thread."""
+        """End a run that could not be submitted, now and on this thread."""
         with self.run.guard:
             self._record(StatusEvent.REJECTED, reason=reason, finished_at=time.time())
             self._release()
@@ -114,23 +86,14 @@ class RunTracker:
             return
         try:
             if not self._may_be_accepted:
-                self._drop_unsent("the connection was closed before it was submitted")
+                self.drop_unsent("the connection was closed before it was submitted")
         finally:
             self.run.guard.release()
 
-    def hear_start(self) -> None:
-        """The service said that it runs now."""
+    def report_start(self) -> None:
+        """The service reported that the run has begun."""
         due_s = self._tracker.scheduler.clock() + START_S
         self._tracker.scheduler.submit_at(due_s, lambda: self._act(self._start))
-
-    def adopt(self) -> None:
-        """An unknown run whose id a webhook told: the service did take it."""
-        self._tracker.scheduler.execute(lambda: self._act(self._adopt))
-
-    # -- the steps, one at a time -------------------------------------------------------------------------------
-
-    def _ask(self, is_due: Callable[[], bool]) -> None:
-        self._act(lambda: self._check() if is_due() else None)
 
     def _act(self, step: Callable[[], None]) -> None:
         with self.run.guard:
@@ -139,7 +102,7 @@ class RunTracker:
             try:
                 step()
             except Exception as error:  # noqa: BLE001 - a broken step must not leave the run unfollowed
-                _log.exception("following %s failed", self.run.ref)
+                _log.exception("tracking %s failed", self.run.ref)
                 if self.run.status is Status.SUBMITTING:
                     self._record(StatusEvent.RESPONSE_LOST, reason=f"{type(error).__name__}: {error}")
                     self._release(forget=False)
@@ -147,9 +110,10 @@ class RunTracker:
                     self.run.report(trouble=f"{type(error).__name__}: {error}")
                     self._ask_later()
 
-    def _submit(self) -> None:
+    def submit(self) -> None:
+        """Submit the run, unless it was cancelled before."""
         if self.cancel_wanted:
-            self._drop_unsent()
+            self.drop_unsent()
             return
         submission = self._submission
         assert submission is not None
@@ -161,16 +125,16 @@ class RunTracker:
         if isinstance(outcome, Unknown) and self.hinted_id:
             outcome = Accepted(self.hinted_id)
         if isinstance(outcome, Accepted):
-            self._taken(outcome.run_id, outcome)
+            self._set_accepted(outcome.run_id, outcome)
         elif isinstance(outcome, Rejected):
-            self._rejected(outcome)
+            self._handle_rejection(outcome)
         else:
             self._record(StatusEvent.RESPONSE_LOST, reason=outcome.reason)
             self._release(forget=False)
             if self._tracker.service.run_id_of(self.run.token) is not None:
                 self.poll_schedule.after(self._tracker.settings.lost_gap_s)
 
-    def _taken(self, service_run_id: str, outcome: Accepted | None = None) -> None:
+    def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         place = outcome.place if outcome is not None else None
         is_found = self.run.status.is_held
         self._record(
@@ -184,52 +148,55 @@ class RunTracker:
         if self.pace.estimate_s is not None:
             self.poll_schedule.follow_rule()
         else:
-            self._tracker.time_if_scout(self)
+            self._tracker.poll_if_scout(self)
         answered_s = self.poll_schedule.answered_s
-        due_s, look_s = self.poll_schedule.next_due_s(answered_s), self._tracker.look_wait_s(self)
-        if look_s is not None:
-            due_s = min(due_s, answered_s + look_s)
-        # its end may have been told before the answer to its submit was read
-        self.poll_schedule.at(answered_s if self.heard_end else due_s)
-        if self.cancel_wanted:  # where the service can't, it is followed on
-            self._cancel()
+        due_s, first_check_s = self.poll_schedule.next_due_s(answered_s), self._tracker.first_check_wait_s(self)
+        if first_check_s is not None:
+            due_s = min(due_s, answered_s + first_check_s)
+        # its end may be reported before the response to its submit was read
+        self.poll_schedule.at(answered_s if self.is_end_reported else due_s)
+        if self.cancel_wanted:  # where the service can't cancel, it is still tracked
+            self.cancel()
 
-    def _rejected(self, outcome: Rejected) -> None:
+    def _handle_rejection(self, outcome: Rejected) -> None:
         self._tries += 1
         self._may_be_accepted = False
         if outcome.again and self._tries <= self._tracker.settings.retries:
-            wait_s = self._backoff(self._tries)
+            wait_s = backoff_s(self._tracker.settings, self._tries)
             if isinstance(outcome.error, RateLimitError):
                 wait_s = wait_s if outcome.error.retry_after_s is None else outcome.error.retry_after_s
                 self._tracker.scheduler.pause(wait_s)
             self.run.report(trouble=f"{outcome.error}; trying again in {wait_s:.0f} s")
-            self._tracker.scheduler.submit_at(self._tracker.scheduler.clock() + wait_s, lambda: self._act(self._submit))
+            self._tracker.scheduler.submit_at(self._tracker.scheduler.clock() + wait_s, lambda: self._act(self.submit))
             return
         self.run.refuses_all = outcome.stops
         self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
         self._release()
 
-    def _drop_unsent(self, reason: str = "it was cancelled before it was sent") -> None:
+    def drop_unsent(self, reason: str = "it was cancelled before it was sent") -> None:
+        """End a run that was not submitted."""
         self._record(StatusEvent.DROPPED, reason=reason, finished_at=time.time())
         self._release()
 
     def _start(self) -> None:
         has_id = self.run.record.service_run_id is not None
-        if has_id and not self.heard_end and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
+        if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
             self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
 
-    def _adopt(self) -> None:
+    def accept_late(self) -> None:
+        """Track an `unknown` run whose id a webhook reported: the service did accept it."""
         if self.run.status is Status.UNKNOWN and self.hinted_id:
-            self._taken(self.hinted_id)
+            self._set_accepted(self.hinted_id)
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Ask the service to cancel the run."""
         service, service_run_id = self._tracker.service, self.run.record.service_run_id
         if service_run_id is None or not self.run.status.is_live or self._cancel_confirmed:
             return
         if not service.can_cancel:
             self.run.report(trouble=f"{service.label} can't cancel a run; it goes on")
             return
-        with contextlib.suppress(HistoryError):  # who else follows it then takes it for a failure
+        with contextlib.suppress(HistoryError):  # another process that tracks it then takes it for a failure
             self._tracker.history.ask_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
@@ -238,7 +205,7 @@ class RunTracker:
         self.poll_schedule.after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
-        """Whether it ended because another client cancelled it: the service, asked again, confirms that to us too."""
+        """Whether another client cancelled the run: the service confirms a repeated cancel to this client too."""
         tracker, service_run_id = self._tracker, self.run.record.service_run_id
         if self._cancel_confirmed or service_run_id is None or not tracker.service.can_cancel:
             return False
@@ -249,7 +216,9 @@ class RunTracker:
             return False
         return self._cancel_confirmed
 
-    def _check(self) -> None:
+    def _check(self, is_due: Callable[[], bool]) -> None:
+        if not is_due():
+            return
         tracker, run, record = self._tracker, self.run, self.run.record
         if run.unwritten:
             self._flush()
@@ -265,37 +234,41 @@ class RunTracker:
         try:
             snapshot = tracker.service.check(run_id)
         except NotFoundError:
-            self._is_not_found()
+            self._handle_not_found()
         except RateLimitError as error:
-            wait_s = self._backoff(self._failures + 1) if error.retry_after_s is None else error.retry_after_s
+            wait_s = (
+                backoff_s(self._tracker.settings, self._failures + 1)
+                if error.retry_after_s is None
+                else error.retry_after_s
+            )
             tracker.scheduler.pause(wait_s)
             run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
             self.poll_schedule.after(wait_s)
         except ServiceError as error:
-            self._has_no_answer(error)
+            self._handle_no_response(error)
         else:
-            self._failures, self._absences, self._refusals = 0, _Spaced(), _Spaced()
+            self._failures, self._absences, self._refusals = 0, SpacedCounter(), SpacedCounter()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
-                self._taken(run_id)  # its submit had no answer, and the service has it
-            self._understand(snapshot, sent_s - self.poll_schedule.answered_s)
+                self._set_accepted(run_id)  # its submit had no answer, and the service has it
+            self._handle_snapshot(snapshot, sent_s - self.poll_schedule.answered_s)
 
-    def _understand(self, snapshot: Snapshot, age_s: float) -> None:
+    def _handle_snapshot(self, snapshot: Snapshot, age_s: float) -> None:
         tracker, run = self._tracker, self.run
         if run.status.is_final:  # its images are fetched once more
             tracker.downloads.fetch(run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
-            self._is_still_live(snapshot, age_s)
+            self._handle_live(snapshot, age_s)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
             self.poll_schedule.after(0.0)
         else:
             if snapshot.status is Status.SUCCESS and self._submission is not None:  # of one taken up no age is known
-                # Told of its end, we asked at once: its age is the time it took, and no bound of it.
-                missed_age_s = age_s if self.heard_end else self.poll_schedule.missed_age_s
+                # After a reported end it was checked at once: its age is its duration, not an upper bound.
+                missed_age_s = age_s if self.is_end_reported else self.poll_schedule.missed_age_s
                 self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
-            self._finish(snapshot)
+            self._handle_end(snapshot)
 
-    def _finish(self, snapshot: Snapshot) -> None:
+    def _handle_end(self, snapshot: Snapshot) -> None:
         run, downloads, finished_at = self.run, self._tracker.downloads, time.time()
         self._record(
             event_of(snapshot.status),
@@ -308,15 +281,15 @@ class RunTracker:
         self._release()
         downloads.fetch(run, snapshot.outputs)
 
-    def _is_still_live(self, snapshot: Snapshot, age_s: float) -> None:
+    def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, tracker, now_s = self.run, self._tracker, self._tracker.scheduler.clock()
-        is_first_look, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
+        is_first_check, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
         if next_status(run.status, event_of(snapshot.status)):
             self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.remark)
         elif snapshot.service_status != run.service_status:  # another word for the same state: for the display alone
             run.update(replace(run.record, service_status=snapshot.service_status))
-        if is_first_look:
-            tracker.note_look(self)
+        if is_first_check:
+            tracker.note_first_check(self)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
         if run.status in {Status.WAITING, Status.PENDING} and age_s > tracker.settings.stall_s:
             idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
@@ -325,13 +298,13 @@ class RunTracker:
         elif not run.unwritten and (run.trouble or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
         if self.cancel_wanted and tracker.service.can_cancel and not self._cancel_confirmed:
-            self._cancel()  # an interrupt can be lost
+            self.cancel()  # an interrupt can be lost
             return
         self.poll_schedule.again(now_s, age_s)
 
-    def _is_not_found(self) -> None:
+    def _handle_not_found(self) -> None:
         run, label = self.run, self._tracker.service.label
-        self._refusals = _Spaced()
+        self._refusals = SpacedCounter()
         if run.status.is_final:
             self._tracker.downloads.give_up(run, f"{label} no longer has it")
             self._release()
@@ -345,17 +318,15 @@ class RunTracker:
                 self._absences.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
             )
         else:
-            self._is_lost("has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it")
+            why = "has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it"
+            self._record(StatusEvent.GONE, reason=f"{label} {why}")
+            self._release(forget=False)
 
-    def _count(self, observed: _Spaced) -> int:
+    def _count(self, observed: SpacedCounter) -> int:
         return observed.add(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
 
-    def _is_lost(self, why: str) -> None:
-        self._record(StatusEvent.GONE, reason=f"{self._tracker.service.label} {why}")
-        self._release(forget=False)
-
-    def _has_no_answer(self, error: ServiceError) -> None:
-        """The run stays what it was; images asked for once more are given up after a few tries."""
+    def _handle_no_response(self, error: ServiceError) -> None:
+        """Keep the status of the run; give up images that are fetched again after a few attempts."""
         run = self.run
         if run.status.is_final and self._failures >= self._tracker.settings.retries:
             self._tracker.downloads.give_up(run, str(error))
@@ -363,26 +334,26 @@ class RunTracker:
             return
         is_refused = isinstance(error, UnreachableError) and error.refused
         if is_refused and self._tracker.service.queue_in_memory and not run.status.is_final:
-            self._is_refused(error)
+            self._handle_refused_connection(error)
             return
-        self._refusals = _Spaced()
+        self._refusals = SpacedCounter()
         run.report(trouble=str(error))
         if isinstance(error, AuthError) and not run.status.is_final:
             self.poll_schedule.after(AUTH_PAUSE_S)
         else:
             self._ask_later()
 
-    def _is_refused(self, error: ServiceError) -> None:
+    def _handle_refused_connection(self, error: ServiceError) -> None:
         """No process listens at the server's address: the run is gone with the queue, if that lasts."""
         if self._count(self._refusals) >= REFUSALS:
-            self._is_lost("refuses connections; its queue ended with its process")
+            label = self._tracker.service.label
+            self._record(StatusEvent.GONE, reason=f"{label} refuses connections; its queue ended with its process")
+            self._release(forget=False)
             return
         self.run.report(trouble=str(error))
         self._failures += 1
         next_s = self._refusals.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
-        self.poll_schedule.after(min(self._backoff(self._failures), next_s))
-
-    # -- bookkeeping --------------------------------------------------------------------------------------------
+        self.poll_schedule.after(min(backoff_s(self._tracker.settings, self._failures), next_s))
 
     def _record(self, event: StatusEvent, **changes: Unpack[RunChanges]) -> None:
         """Apply an event to the run: in the history first, then in memory."""
@@ -391,42 +362,39 @@ class RunTracker:
 
     def _flush(self) -> None:
         """Write the events that the history lacks, in their order. Those it can't take are applied in memory alone."""
-        run, history, record = self.run, self._tracker.history, self.run.record
-        trouble = None
+        run, history, record, trouble = self.run, self._tracker.history, self.run.record, None
         try:
             while run.unwritten:
                 event, changes = run.unwritten[0]
                 if "images" in changes and run.record.outputs:  # some may have been downloaded since
                     changes = {**changes, "images": run.record.outputs}
+                applied = history.apply(run.token, event, **changes)
                 # None: another process moved the run, or it had that status already
-                record = history.apply(run.token, event, **changes) or history.get(run.token) or record
+                record = applied or history.get(run.token) or record
                 del run.unwritten[0]
-                if "images" in changes:
+                if applied is not None and "images" in changes:
                     run.unwritten_images.clear()
         except HistoryError as error:
             trouble = f"the history can't be written: {error}"
             self.poll_schedule.after(FLUSH_WAIT_S)
         run.update(record)
+        if run.unwritten_images and not run.unwritten:
+            self._tracker.downloads.write_images(run)
         if trouble:
             run.report(trouble=trouble)
         self._tracker.note_status(self)
 
     def _learn(self, sample_s: float) -> None:
-        self._tracker.note_end(heard=self.heard_end)
+        self._tracker.note_end(was_reported=self.is_end_reported)
         self._tracker.durations.keep(self.workflow_key, sample_s)
-        self._tracker.first_end(self)
+        self._tracker.note_first_end(self)
 
     def _release(self, *, forget: bool = True) -> None:
-        """Follow it no longer. A held run is still heard of, and what could not be written is tried again."""
+        """Stop tracking the run. Webhooks still reach a held run, and a failed write is repeated."""
         if not self.run.unwritten:
             self.poll_schedule.stop()
             self._tracker.release(self, forget=forget)
 
     def _ask_later(self) -> None:
         self._failures += 1
-        self.poll_schedule.after(self._backoff(self._failures))
-
-    def _backoff(self, failures: int) -> float:
-        settings = self._tracker.settings
-        longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
-        return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        self.poll_schedule.after(backoff_s(self._tracker.settings, self._failures))

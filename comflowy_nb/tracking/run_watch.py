@@ -27,7 +27,7 @@ class RunWatch:
     ----------
     owner, owners
         Name of the client's own lock file, and the folder of all of them.
-    take_over
+    adopt
         Follows the run once it is ours; None where it is another service's, and can't be.
     """
 
@@ -39,14 +39,14 @@ class RunWatch:
         *,
         owner: str,
         owners: Path,
-        take_over: Callable[[Run], None] | None,
+        adopt: Callable[[Run], None] | None,
     ) -> None:
         self.run = run
         self._history = history
         self._scheduler = scheduler
         self._owner = owner
         self._owners = owners
-        self._take_over = take_over
+        self._adopt = adopt
         self._looked_s = float("-inf")
 
     def begin(self, on_end: Callable[[], None]) -> None:
@@ -72,17 +72,17 @@ class RunWatch:
             if run.record.owner != self._owner and now_s - self._looked_s >= OWNER_S:
                 self._looked_s = now_s
                 if not is_alive(self._owners, run.record.owner):
-                    self._try_to_take_over()
-            if run.record.owner != self._owner or self._take_over is None:
+                    self._try_to_adopt()
+            if run.record.owner != self._owner or self._adopt is None:
                 return True
-            self._take_over(run)
+            self._adopt(run)
             return False
 
-    def _try_to_take_over(self) -> None:
+    def _try_to_adopt(self) -> None:
         run = self.run
-        if self._take_over is None:
+        if self._adopt is None:
             run.report(trouble=f"the kernel that followed it has ended; connect to {run.record.service} to go on")
             return
-        taken = self._history.take_over(run.token, self._owner)
+        taken = self._history.adopt(run.token, self._owner)
         if taken is not None:
             run.update(taken)

@@ -1,4 +1,4 @@
-"""Where a request comes in: its key, its images handed over, its intent written, and it is sent or found."""
+"""Submits a request: its key, its uploads, its record in the history, and the run that is new or reused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _IMAGES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 
 
 class Submitter:
-    """Of one client. `owner` is the name of its lock file."""
+    """The submits of one client. `owner` is the name of its lock file."""
 
     def __init__(self, tracker: Tracker, registry: RunRegistry, uploads: Uploads, *, owner: str) -> None:
         self._tracker = tracker
@@ -45,18 +45,18 @@ class Submitter:
         self._owner = owner
 
     def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
-        """What the same-request rule knows a request by: images count by their content."""
+        """Return the request key, by which an identical request is recognised: images count by their content."""
         return request_key(self._tracker.service.identity, workflow.content, values)
 
-    def give(self, cells: Iterable[Mapping[str, Any]]) -> None:
-        """Hand over the images among the params of several runs.
+    def upload_inputs(self, cells: Iterable[Mapping[str, Any]]) -> None:
+        """Upload the images among the params of several runs.
 
         Raises
         ------
         WorkflowError, ServiceError
-            If one can't be handed over.
+            If one can't be uploaded.
         """
-        self._uploads.give(cells)
+        self._uploads.upload_all(cells)
 
     def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
         """The params of an earlier run, with the images it was given in the place of what the service called them.
@@ -84,14 +84,14 @@ class Submitter:
         name: str | None = None,
         cell: tuple[str, int] | None = None,
     ) -> RunRequest:
-        """A request as it will be sent; input images are handed over now.
+        """Return a request as it will be submitted; upload its input images now.
 
-        `cell` is the token of the sweep and the number of the cell that the run is to stand for.
+        `cell` is the token of a sweep and the number of the cell that the run is for.
 
         Raises
         ------
         WorkflowError, ServiceError
-            If an image can't be handed over. Nothing was sent then.
+            If an image can't be uploaded. Nothing was submitted then.
         """
         service = self._tracker.service
         params = self._uploads.replace(values)

@@ -1,6 +1,6 @@
-"""Follows every live run of one client: who is sent when, who waits, who is heard of by a webhook.
+"""Tracks every live run of one client: when it is submitted and checked, and what the events of the service mean.
 
-All HTTP happens on the tracker's threads.
+All HTTP runs on the threads of the tracker's scheduler.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracker"]
 
-LOOK_S, LOOK_SHARE = 0.05, 0.25  # when it is looked whether the newest run has begun: at this share of its usual time
-HEARD = 3  # ends in a row that we were told of: then the next will be told as well
+# The newest run is checked at this share of its usual duration, to see whether it has begun.
+FIRST_CHECK_S, FIRST_CHECK_SHARE = 0.05, 0.25
+REPORTED_ENDS = 3  # ends in a row that webhooks reported: then they report the next as well
 
 
 class Tracker:
-    """Sends and follows the runs of one client.
+    """Submits and tracks the runs of one client.
 
     Parameters
     ----------
     owner
-        Name of the client's lock file in the folder `owners`: only the owner of a run follows it.
+        Name of the client's lock file in the folder `owners`: only the owner of a run tracks it.
     images
         Where images are kept.
     receiver
@@ -70,77 +71,80 @@ class Tracker:
         self._owner = owner
         self._owners = owners
         self._lock = threading.RLock()
-        self._followed: dict[str, RunTracker] = {}
+        self._run_trackers: dict[str, RunTracker] = {}
         self._watched: set[str] = set()  # tokens of the runs of other processes that are read
         self._live: set[RunTracker] = set()  # those of them whose runs are live, those outside the window too
         self._newest: RunTracker | None = None  # the one the service took last
-        self._outside: list[RunTracker] = []  # of the window, in order
+        self._queued: list[RunTracker] = []  # of the window, in order
         self.feeds = SendQueue(
             self.scheduler,
             self._lock,
             live_runs=lambda: None if self.closed else self.live_runs(),
             sizes=self._window_sizes,
         )
-        self._heard_in_a_row = 0  # ends that we were told of before we asked
+        self._reported_ends = 0  # ends in a row that a webhook reported before a check
 
     # -- what a client asks for ---------------------------------------------------------------------------------
 
     def live(self) -> list[Run]:
         with self._lock:
-            return [following.run for following in self._followed.values() if not following.run.record.is_settled]
+            return [
+                run_tracker.run for run_tracker in self._run_trackers.values() if not run_tracker.run.record.is_settled
+            ]
 
-    def is_following(self, run: Run) -> bool:
+    def is_tracking(self, run: Run) -> bool:
         with self._lock:
-            return run.token in self._followed
+            return run.token in self._run_trackers
 
     def pace(self, workflow_key: str) -> PollRule:
-        """What is known of a workflow's time here, with what earlier kernels learned."""
+        """Return the poll rule of a workflow on this service, with the durations that earlier processes saw."""
         return self.durations.of(workflow_key)
 
     def check_open(self) -> None:
-        """Raise a ComflowyError once the client is closed: nobody would send or follow a run."""
+        """Raise a ComflowyError once the client is closed: nothing submits or tracks a run any more."""
         if self.closed:
             raise ComflowyError(f"the connection to {self.service.label} is closed; connect again")
 
     def submit(self, run: Run, submission: Submission, workflow_key: str) -> None:
-        """Send a run whose intent is in the history, and follow it.
+        """Submit a run that is recorded in the history, and track it.
 
-        What it raises comes before the run is handed over: it is not sent then.
+        If this raises, the run is not submitted.
         """
         self.check_open()
-        following = RunTracker(self, run, self.pace(workflow_key), workflow_key, submission)
+        run_tracker = RunTracker(self, run, self.pace(workflow_key), workflow_key, submission)
         with self._lock:
+            self.check_open()  # again: it may have been closed since
             fits = self.live_runs() < self.feeds.window.size
-            self._followed[run.token] = following
-            self._live.add(following)
+            self._run_trackers[run.token] = run_tracker
+            self._live.add(run_tracker)
             if not fits:
-                self._outside.append(following)
+                self._queued.append(run_tracker)
             if fits:
                 self.feeds.window.begin(self.scheduler.clock())
         if fits:
-            following.begin()
+            run_tracker.execute(run_tracker.submit)
 
     def reject(self, run: Run, reason: str) -> None:
-        """End a run that could not be handed over, at once; a history that can't take that is tried again."""
+        """End a run that could not be submitted, at once; a failed write to the history is repeated."""
         with self._lock:
-            following = self._followed.setdefault(run.token, RunTracker(self, run, PollRule(), "", None))
-        following.reject(reason)
+            run_tracker = self._run_trackers.setdefault(run.token, RunTracker(self, run, PollRule(), "", None))
+        run_tracker.reject(reason)
 
     def follow(self, run: Run, workflow_key: str) -> None:
-        """Ask about a run the service took earlier: taken over, lost, or a success whose images are owed."""
+        """Track a run that the service accepted earlier: adopted, lost, or a success with images to fetch."""
         pace = self.pace(workflow_key)  # before the lock: webhooks and submits must not wait for the history
         with self._lock:
-            following = self._followed.get(run.token)
-            if following is None or not following.run.status.is_live:
-                if following is not None:
-                    following.poll_schedule.stop()
-                following = RunTracker(self, run, pace, workflow_key, None)
-                self._followed[run.token] = following
-            self.note_status(following)
-            following.poll_schedule.rule_due_s = self.scheduler.clock()
-        following.poll_schedule.after(0.0)
+            run_tracker = self._run_trackers.get(run.token)
+            if run_tracker is None or not run_tracker.run.status.is_live:
+                if run_tracker is not None:
+                    run_tracker.poll_schedule.stop()
+                run_tracker = RunTracker(self, run, pace, workflow_key, None)
+                self._run_trackers[run.token] = run_tracker
+            self.note_status(run_tracker)
+            run_tracker.poll_schedule.rule_due_s = self.scheduler.clock()
+        run_tracker.poll_schedule.after(0.0)
 
-    def watch(self, run: Run, workflow_key: str, *, may_take_over: bool) -> None:
+    def watch(self, run: Run, workflow_key: str, *, may_adopt: bool) -> None:
         """Read a run of another process from the history, and adopt it if that process ends. Each run is read once."""
         with self._lock:
             if run.token in self._watched:
@@ -152,135 +156,137 @@ class Tracker:
             self.scheduler,
             owner=self._owner,
             owners=self._owners,
-            take_over=(lambda taken: self.follow(taken, workflow_key)) if may_take_over else None,
+            adopt=(lambda taken: self.follow(taken, workflow_key)) if may_adopt else None,
         )
         watch.begin(on_end=lambda: self._watched.discard(run.token))
 
     def cancel(self, run: Run) -> None:
-        """Ask the service for an end; a submit in flight is awaited first, one not begun is not sent."""
+        """Cancel a run: a submit in flight is awaited first, one that has not begun is dropped."""
         with self._lock:
-            following = self._followed.get(run.token)
-            if following is None:
-                following = RunTracker(self, run, PollRule(), "", None)
-                self._followed[run.token] = following
-                self.note_status(following)
-            following.cancel_wanted = True
-            unsent = following in self._outside
+            run_tracker = self._run_trackers.get(run.token)
+            if run_tracker is None:
+                run_tracker = RunTracker(self, run, PollRule(), "", None)
+                self._run_trackers[run.token] = run_tracker
+                self.note_status(run_tracker)
+            run_tracker.cancel_wanted = True
+            unsent = run_tracker in self._queued
             if unsent:
-                self._outside.remove(following)
+                self._queued.remove(run_tracker)
         if unsent:
-            following.drop()
+            run_tracker.execute(run_tracker.drop_unsent)
         elif run.status is not Status.SUBMITTING:
-            following.cancel()
+            run_tracker.execute(run_tracker.cancel)
 
     def hear(self, event: Event) -> None:
-        """A webhook's word: progress goes to the display, anything else means ask now."""
+        """Take an event of the service: progress is displayed, anything else leads to a check."""
         with self._lock:
-            following = self._followed.get(event.token)
-        if following is None or self.closed:
+            run_tracker = self._run_trackers.get(event.token)
+        if run_tracker is None or self.closed:
             return
-        run = following.run
+        run = run_tracker.run
         if event.service_run_id:
-            following.hinted_id = event.service_run_id
+            run_tracker.hinted_id = event.service_run_id
             if run.status is Status.UNKNOWN:
-                following.adopt()
+                run_tracker.execute(run_tracker.accept_late)
                 return
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
         if event.outputs and run.status.is_live:
             self.downloads.receive_ahead(run, event.outputs)
-        following.heard_end |= event.status is not None and event.status.is_final
+        run_tracker.is_end_reported |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
-            following.hear_start()  # a word of the service's own socket, which need not be asked for
+            run_tracker.report_start()  # from the service's own socket, which needs no check
         elif event.status and run.record.service_run_id and next_status(run.status, event_of(event.status)):
-            following.poll_schedule.hint(event.status)
+            run_tracker.poll_schedule.hint(event.status)
 
     def close(self) -> None:
         """Stop tracking. Accepted runs stay live in the history: the next client adopts them.
 
         What was certainly not submitted is `cancelled`: left `submitting`, it would become `unknown`, and be held.
         """
-        self.closed = True
-        self.scheduler.close()
         with self._lock:
-            self._outside.clear()
-            submitting = [following for following in self._live if following.run.status is Status.SUBMITTING]
-        for following in submitting:
-            following.drop_if_unsent()
+            self.closed = True
+            self._queued.clear()
+            submitting = [run_tracker for run_tracker in self._live if run_tracker.run.status is Status.SUBMITTING]
+        self.scheduler.close()
+        for run_tracker in submitting:
+            run_tracker.drop_if_unsent()
         self.durations.write()
         self.downloads.close()
 
     # -- what the tracked runs share ---------------------------------------------------------------------------
 
     def live_runs(self) -> int:
-        return len(self._live) - len(self._outside)
+        return len(self._live) - len(self._queued)
 
     def _window_sizes(self) -> tuple[int, int]:
         most = self.service.starts_with or LARGEST
         return min(self.settings.window, most), most
 
-    def note_status(self, following: RunTracker) -> None:
+    def note_status(self, run_tracker: RunTracker) -> None:
         """Count the live runs: the status of one has changed."""
         with self._lock:
-            (self._live.add if following.run.status.is_live else self._live.discard)(following)
+            (self._live.add if run_tracker.run.status.is_live else self._live.discard)(run_tracker)
 
-    def look_wait_s(self, following: RunTracker) -> float | None:
+    def first_check_wait_s(self, run_tracker: RunTracker) -> float | None:
         """Return how soon to check whether an accepted run has begun, in seconds; None where that shows nothing."""
         with self._lock:
-            self._newest = following
-            if not self._tells_of_room(following):
+            self._newest = run_tracker
+            if not self._shows_room(run_tracker):
                 return None
-            if any(other.run.status is Status.SUBMITTING for other in self._live if other not in self._outside):
+            if any(other.run.status is Status.SUBMITTING for other in self._live if other not in self._queued):
                 return None
-        estimate_s = following.pace.estimate_s
-        return LOOK_S if estimate_s is None else min(1.0, LOOK_SHARE * estimate_s)
+        estimate_s = run_tracker.pace.estimate_s
+        return FIRST_CHECK_S if estimate_s is None else min(1.0, FIRST_CHECK_SHARE * estimate_s)
 
-    def note_look(self, following: RunTracker) -> None:
+    def note_first_check(self, run_tracker: RunTracker) -> None:
         """Grow the concurrency limit if the first check of a live run shows that it has begun."""
         with self._lock:
-            if not self._tells_of_room(following):
+            if not self._shows_room(run_tracker):
                 return
             is_wider = self.feeds.window.look(
-                running=following.run.status is Status.RUNNING, now_s=self.scheduler.clock()
+                running=run_tracker.run.status is Status.RUNNING, now_s=self.scheduler.clock()
             )
         if is_wider:
             self.feeds.fill()
 
-    def _tells_of_room(self, following: RunTracker) -> bool:
+    def _shows_room(self, run_tracker: RunTracker) -> bool:
         """Whether it says something of the service that this run has begun: all in flight went before it."""
         return (
             bool(self.feeds)
-            and following is self._newest
+            and run_tracker is self._newest
             and self.feeds.window.is_tried
             and self.live_runs() >= self.feeds.window.size
         )
 
     @property
-    def hears(self) -> bool:
+    def reports_ends(self) -> bool:
         """Whether a webhook reports every end, as far as can be seen."""
-        return self._heard_in_a_row >= HEARD
+        return self._reported_ends >= REPORTED_ENDS
 
-    def note_end(self, *, heard: bool) -> None:
+    def note_end(self, *, was_reported: bool) -> None:
         """Count the ends in a row that a webhook reported before a check."""
-        self._heard_in_a_row = self._heard_in_a_row + 1 if heard else 0
+        self._reported_ends = self._reported_ends + 1 if was_reported else 0
 
-    def time_if_scout(self, following: RunTracker) -> None:
+    def poll_if_scout(self, run_tracker: RunTracker) -> None:
         """Check by the rule a run of a workflow of unknown duration, if few others are."""
         with self._lock:
-            others = [other for other in self._followed.values() if other is not following]
+            others = [other for other in self._run_trackers.values() if other is not run_tracker]
             if (
-                sum(other.pace is following.pace and other.poll_schedule.rule_due_s is not None for other in others)
+                sum(other.pace is run_tracker.pace and other.poll_schedule.rule_due_s is not None for other in others)
                 < SCOUTS
             ):
-                following.poll_schedule.follow_rule()
+                run_tracker.poll_schedule.follow_rule()
 
-    def first_end(self, following: RunTracker) -> None:
+    def note_first_end(self, run_tracker: RunTracker) -> None:
         """Check by the rule the runs of a workflow whose duration has become known."""
         with self._lock:
             waiting = [
                 other
-                for other in self._followed.values()
-                if other.pace is following.pace and other is not following and other.poll_schedule.rule_due_s is None
+                for other in self._run_trackers.values()
+                if other.pace is run_tracker.pace
+                and other is not run_tracker
+                and other.poll_schedule.rule_due_s is None
             ]
         now_s = self.scheduler.clock()
         for other in waiting:
@@ -288,24 +294,24 @@ class Tracker:
                 other.poll_schedule.follow_rule(now_s)
                 other.poll_schedule.at(other.poll_schedule.next_due_s(now_s))
 
-    def release(self, following: RunTracker, *, forget: bool) -> None:
+    def release(self, run_tracker: RunTracker, *, forget: bool) -> None:
         """Stop tracking a run, and begin those for which there is room now."""
-        record = following.run.record
+        record = run_tracker.run.record
         self.service.forget(record.service_run_id or record.token)
         with self._lock:
-            self.note_status(following)
-            if following.run.record.is_settled:
-                self.downloads.drop_ahead(following.run)
-            if forget and self._followed.get(following.run.token) is following:
-                del self._followed[following.run.token]
-            if following.run.status is Status.SUCCESS:
-                more = bool(self.feeds or self._outside)
+            self.note_status(run_tracker)
+            if run_tracker.run.record.is_settled:
+                self.downloads.drop_ahead(run_tracker.run)
+            if forget and self._run_trackers.get(run_tracker.run.token) is run_tracker:
+                del self._run_trackers[run_tracker.run.token]
+            if run_tracker.run.status is Status.SUCCESS:
+                more = bool(self.feeds or self._queued)
                 self.feeds.window.end(self.scheduler.clock()) if more else self.feeds.window.rest()
             ready = []
-            while self._outside and self.live_runs() < self.feeds.window.size:
-                ready.append(self._outside.pop(0))
+            while self._queued and self.live_runs() < self.feeds.window.size:
+                ready.append(self._queued.pop(0))
         if forget and self.receiver is not None:
-            self.receiver.forget(following.run.token)
+            self.receiver.forget(run_tracker.run.token)
         for other in ready:
-            other.begin()
+            other.execute(other.submit)
         self.feeds.fill()

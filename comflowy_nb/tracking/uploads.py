@@ -1,4 +1,4 @@
-"""Hands over the images that a run takes in, each content once, and keeps them in the home folder."""
+"""Uploads of input images: each content once, kept in the home folder."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Uploads:
-    """What a service calls the images it was given by this client.
+    """The input images that this client has uploaded, and their names on the service.
 
     Parameters
     ----------
     folder
-        Where their contents are kept, so that a sweep over them can be taken up when the files are gone.
+        Where their contents are kept, so that a sweep over them can be continued when the files are gone.
     """
 
     def __init__(self, tracker: Tracker, folder: Path) -> None:
         self._tracker = tracker
         self._folder = folder
         self._lock = threading.Lock()
-        self._given: dict[str, _Given] = {}  # by sha256
+        self._uploads: dict[str, _Upload] = {}  # by sha256
 
     def replace(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as sent: every image handed over, and what the service calls it in its place.
+        """Upload every image among the values; return the values with the names of the images on the service.
 
         Raises
         ------
         WorkflowError
             If the service takes no uploads.
         ServiceError
-            If it refused one or gave no usable answer.
+            If it rejected one, or its response is unusable.
         """
         return {
-            field: self._give(value, field) if isinstance(value, InputImage) else value
+            field: self._upload(value, field) if isinstance(value, InputImage) else value
             for field, value in values.items()
         }
 
     def kept(self, content_sha256: str) -> bytes | None:
         return kept_input(self._folder, content_sha256)
 
-    def give(self, many: Iterable[Mapping[str, Any]]) -> None:
-        """Hand over the images of several runs, before any of these is sent.
+    def upload_all(self, many: Iterable[Mapping[str, Any]]) -> None:
+        """Upload the images of several runs, before any of these is submitted.
 
         Raises
         ------
         WorkflowError, ServiceError
-            As `replace`, at the first that can't be handed over.
+            As `replace`, at the first that can't be uploaded.
         """
         images = {
             value.content_sha256: (value, field)
@@ -73,31 +73,31 @@ class Uploads:
             if isinstance(value, InputImage)
         }
         for image, field in images.values():
-            self._give(image, field)
+            self._upload(image, field)
 
-    def _give(self, image: InputImage, field: str) -> str:
+    def _upload(self, image: InputImage, field: str) -> str:
         with self._lock:
-            given = self._given.setdefault(image.content_sha256, _Given())
-        if given.name is not None:
-            return given.name
-        name = self._tracker.scheduler.run(partial(given.take, self._tracker.service, image))
+            upload = self._uploads.setdefault(image.content_sha256, _Upload())
+        if upload.name is not None:
+            return upload.name
+        name = self._tracker.scheduler.run(partial(upload.upload_once, self._tracker.service, image))
         if name is None:
             label = self._tracker.service.label
             raise WorkflowError(f"{label} takes no uploads: give {field} the https address of an image")
-        with contextlib.suppress(OSError, HistoryError):  # the run is sent all the same
+        with contextlib.suppress(OSError, HistoryError):  # the run is submitted all the same
             _keep(self._folder, image)
             self._tracker.history.inputs.keep(self._tracker.service.identity, name, image.content_sha256)
         return name
 
 
-class _Given:
-    """One content on its way. Of several threads that want it handed over at once one does it."""
+class _Upload:
+    """The upload of one content; of several threads that need it at once, one uploads it."""
 
     def __init__(self) -> None:
         self.name: str | None = None
         self._lock = threading.Lock()
 
-    def take(self, service: Service, image: InputImage) -> str | None:
+    def upload_once(self, service: Service, image: InputImage) -> str | None:
         with self._lock:
             if self.name is None:
                 self.name = service.upload(image.name, image.load())
@@ -105,7 +105,7 @@ class _Given:
 
 
 def kept_input(folder: Path, content_sha256: str) -> bytes | None:
-    """The content of an image that was handed over once; None where it is not there."""
+    """Return the content of an image that was uploaded once; None if it is not there."""
     path = _path(folder, content_sha256)
     try:
         return None if path is None else path.read_bytes()

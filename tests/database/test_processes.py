@@ -106,7 +106,7 @@ die()
     history = History.open(home)
     (orphan,) = history.orphans("sandbox")
     assert (orphan.status, orphan.service_run_id) == (Status.WAITING, "77")
-    assert history.take_over(orphan.token, owner.name).owner == owner.name
+    assert history.adopt(orphan.token, owner.name).owner == owner.name
     assert history.orphans("sandbox") == []
     history.close()
 
@@ -143,7 +143,7 @@ def test_a_living_process_keeps_its_runs(home, start, intent, owner):
     begun = time.monotonic()
     assert history.claim(intent("k")).kind == "joined"
     assert time.monotonic() - begun < 8, "it waited for a lock"
-    assert history.take_over(token, owner.name) is None
+    assert history.adopt(token, owner.name) is None
     assert history.orphans() == []
     assert history.get(token).status is Status.SUBMITTING
     history.close()
@@ -160,7 +160,7 @@ die()
 token = history.newest().token
 say("ready")
 sys.stdin.readline()
-say("taken" if history.take_over(token, owner.name) else "left")
+say("taken" if history.adopt(token, owner.name) else "left")
 sys.stdin.readline()
 """
     processes = [start(code) for _ in range(3)]

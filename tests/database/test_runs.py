@@ -217,12 +217,12 @@ def test_orphans_are_what_nobody_living_follows(history, intent, home):
 def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner):
     gone, other = ProcessLock(home / "locks"), ProcessLock(home / "locks")
     record = add(history, intent(owner=gone.name), Status.RUNNING)
-    assert history.take_over(record.token, owner.name) is None
+    assert history.adopt(record.token, owner.name) is None
     gone.release()
-    assert history.take_over(record.token, owner.name).owner == owner.name
-    assert history.take_over(record.token, other.name) is None
-    assert history.take_over(record.token, owner.name).owner == owner.name
-    assert history.take_over("none", owner.name) is None
+    assert history.adopt(record.token, owner.name).owner == owner.name
+    assert history.adopt(record.token, other.name) is None
+    assert history.adopt(record.token, owner.name).owner == owner.name
+    assert history.adopt("none", owner.name) is None
     other.release()
 
 
@@ -230,7 +230,7 @@ def test_a_submit_taken_over_is_unknown(history, intent, home, owner):
     gone = ProcessLock(home / "locks")
     record = history.claim(intent(owner=gone.name)).record
     gone.release()
-    taken = history.take_over(record.token, owner.name)
+    taken = history.adopt(record.token, owner.name)
     assert (taken.status, taken.owner) == (Status.UNKNOWN, owner.name)
 
 

@@ -14,7 +14,7 @@ from comflowy_nb import connect
 from comflowy_nb.errors import HistoryError, ImageError, RunFailed
 from comflowy_nb.images import prefetch as ahead
 from comflowy_nb.status import StatusEvent
-from comflowy_nb.tracking import run_tracker as following
+from comflowy_nb.tracking import run_tracker
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_kernel_killed_with_a_image_in_memory_loses_nothing_and_leaves_nothing
 
 
 def test_a_history_that_can_not_be_written_at_the_end_catches_up(client, comfy, two, monkeypatch):
-    monkeypatch.setattr(following, "FLUSH_WAIT_S", 0.05)
+    monkeypatch.setattr(run_tracker, "FLUSH_WAIT_S", 0.05)
     run = half_done(client, comfy, two)
     history, real, refused = client.library.history, client.library.history.apply, []
 

@@ -46,7 +46,7 @@ def test_a_word_of_the_end_that_comes_while_it_is_asked_about_is_heeded(client, 
     def check(run_id):
         snapshot = real(run_id)
         if not told:
-            told.extend(tracker._followed)
+            told.extend(tracker._run_trackers)
             api.words = []
             tracker.hear(Event(told[0], status=Status.SUCCESS))
         return snapshot
