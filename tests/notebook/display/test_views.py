@@ -25,6 +25,13 @@ def finish(run, folder, *images):
     run.update(replace(done.record, token=run.token))
 
 
+@pytest.fixture
+def threads():
+    """Count the threads of updaters, without those that earlier tests have left."""
+    before = set(threading.enumerate())
+    return lambda: sum(each.name == "comflowy views" for each in set(threading.enumerate()) - before)
+
+
 def bundles(captured, *, updates):
     return [output for output in captured._outputs if bool(output.get("update")) is updates]
 
@@ -93,21 +100,21 @@ def test_a_terminal_gets_a_line_for_each_change_and_the_paths(shell, folder, cap
     assert lines[3:] == [f"  {run.images[0].path}"]
 
 
-def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder):
+def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder, threads):
     runs = [folder.run(status=Status.RUNNING) for _ in range(3)]
     updater = LiveUpdater()
     with capture_output() as captured:
         for run in runs:
             updater.add(RunView(run, in_kernel=True))
-        assert sum(thread.name == "comflowy views" for thread in threading.enumerate()) == 1
+        assert threads() == 1
         for run in runs:
             finish(run, folder, ("9", 64, 64))
-        wait_until(lambda: not any(thread.name == "comflowy views" for thread in threading.enumerate()))
+        wait_until(lambda: not threads())
     shown = [output for output in bundles(captured, updates=True) if "image/jpeg" in output["data"]]
     assert len({output["transient"]["display_id"] for output in shown}) == len(shown) == 3
 
 
-def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, monkeypatch):
+def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, threads, monkeypatch):
     from comflowy_nb.notebook.display import run_grid
 
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
@@ -124,7 +131,7 @@ def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, monk
         for run in (bad, good):
             updater.add(RunView(run, in_kernel=True))
             finish(run, folder, ("9", 64, 64))
-        wait_until(lambda: not any(thread.name == "comflowy views" for thread in threading.enumerate()))
+        wait_until(lambda: not threads())
     updates = bundles(captured, updates=True)
     assert any("can't be drawn (MemoryError)" in output["data"]["text/plain"] for output in updates)
     assert sum("image/jpeg" in output["data"] for output in updates) == 1
@@ -156,12 +163,12 @@ def test_a_display_that_takes_nothing_any_more_does_not_end_the_thread(shell, fo
         updater.close()
 
 
-def test_closing_stops_the_thread_while_runs_go_on(shell, folder):
+def test_closing_stops_the_thread_while_runs_go_on(shell, folder, threads):
     updater = LiveUpdater()
     with capture_output():
         updater.add(RunView(folder.run(status=Status.RUNNING), in_kernel=True))
         updater.close()
-    assert not any(thread.name == "comflowy views" for thread in threading.enumerate())
+    assert not threads()
 
 
 def test_an_interrupt_that_python_drops_is_raised_all_the_same(shell, folder, monkeypatch):
