@@ -260,7 +260,7 @@ def test_an_interrupt_cancels_what_the_sandbox_runs(tmp_path, start):
     command.interrupt()
     code, out, told = command.end(60)
     assert code == 130
-    assert "nothing more is sent" in told
+    assert "no more is submitted" in told
     states = {row.split()[2] for row in rows_of(out)}
     assert "cancelled" in states
     assert not states & {"running", "waiting", "pending", "submitting"}

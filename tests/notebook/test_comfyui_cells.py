@@ -201,7 +201,6 @@ def test_previews_change_the_screen_at_most_four_times_a_second(shell, folder):
             view.draw()
         spent = time.monotonic() - began
     shown = [output["data"] for output in captured._outputs if output.get("update")]
-    assert number > 20
     assert 1 <= len(shown) <= spent / 0.25
     assert "base64" in shown[0]["text/html"]
     assert "base64" not in status_line(folder.run()).html

@@ -63,7 +63,7 @@ def test_what_is_no_duration_is_refused(text):
             "run --from r1 6::text=a cat",
             "unexpected word 'cat'. Put text that contains spaces in quotes: 6::text=\"a cat\"",
         ),
-        ("run default other", "unexpected word 'other': %comflowy run WORKFLOW"),
+        ("run default other", "unexpected word 'other'. Usage: %comflowy run WORKFLOW"),
         ("run default --save x.tar.gz", "use a folder"),
         ("runs --status done", "invalid --status 'done': use "),
         ("runs --since yesterday", "invalid --since 'yesterday': use 30s, 5m, 2h or 30d"),
@@ -72,9 +72,9 @@ def test_what_is_no_duration_is_refused(text):
         ("sweep default sampler_name=euler ,heun", "without spaces between them: sampler_name=euler,heun"),
         ("sweep default cfg={np.linspace(2, 8, 3)}", "braces take only the name of a variable"),
         ("show", "missing argument"),
-        ("show cfg=7", "unexpected word 'cfg=7': %comflowy show REF"),
+        ("show cfg=7", "unexpected word 'cfg=7'. Usage: %comflowy show REF"),
         ("save r1", "missing argument"),
-        ("login me", "unexpected word 'me': %comflowy login"),
+        ("login me", "unexpected word 'me'. Usage: %comflowy login"),
     ],
 )
 def test_wrong_usage_is_told_with_the_nearest_spelling(line, told):

@@ -16,14 +16,20 @@ from waiting import wait_until
 from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
 from comflowy_nb.notebook.display.views import RunView
-from comflowy_nb.services.base import Progress
-from comflowy_nb.status import Status
+from comflowy_nb.services.base import Progress, Status
 
 
 def finish(run, folder, *images):
     """The run succeeds with images."""
     done = folder.run(*images, number=run.number, params=run.params)
     run.update(replace(done.record, token=run.token))
+
+
+@pytest.fixture
+def threads():
+    """Count the threads of updaters, without those that earlier tests have left."""
+    before = set(threading.enumerate())
+    return lambda: sum(each.name == "comflowy views" for each in set(threading.enumerate()) - before)
 
 
 def bundles(captured, *, updates):
@@ -94,30 +100,21 @@ def test_a_terminal_gets_a_line_for_each_change_and_the_paths(shell, folder, cap
     assert lines[3:] == [f"  {run.images[0].path}"]
 
 
-@pytest.fixture
-def view_threads():
-    """`view_threads()`: the living view threads that started after this fixture."""
-    before = set(threading.enumerate())
-    return lambda: [
-        thread for thread in threading.enumerate() if thread.name == "comflowy views" and thread not in before
-    ]
-
-
-def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder, view_threads):
+def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder, threads):
     runs = [folder.run(status=Status.RUNNING) for _ in range(3)]
     updater = LiveUpdater()
     with capture_output() as captured:
         for run in runs:
             updater.add(RunView(run, in_kernel=True))
-        assert len(view_threads()) == 1
+        assert threads() == 1
         for run in runs:
             finish(run, folder, ("9", 64, 64))
-        wait_until(lambda: not view_threads())
+        wait_until(lambda: not threads())
     shown = [output for output in bundles(captured, updates=True) if "image/jpeg" in output["data"]]
     assert len({output["transient"]["display_id"] for output in shown}) == len(shown) == 3
 
 
-def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, monkeypatch, view_threads):
+def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, threads, monkeypatch):
     from comflowy_nb.notebook.display import run_grid
 
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
@@ -134,7 +131,7 @@ def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, monk
         for run in (bad, good):
             updater.add(RunView(run, in_kernel=True))
             finish(run, folder, ("9", 64, 64))
-        wait_until(lambda: not view_threads())
+        wait_until(lambda: not threads())
     updates = bundles(captured, updates=True)
     assert any("can't be drawn (MemoryError)" in output["data"]["text/plain"] for output in updates)
     assert sum("image/jpeg" in output["data"] for output in updates) == 1
@@ -166,12 +163,12 @@ def test_a_display_that_takes_nothing_any_more_does_not_end_the_thread(shell, fo
         updater.close()
 
 
-def test_closing_stops_the_thread_while_runs_go_on(shell, folder, view_threads):
+def test_closing_stops_the_thread_while_runs_go_on(shell, folder, threads):
     updater = LiveUpdater()
     with capture_output():
         updater.add(RunView(folder.run(status=Status.RUNNING), in_kernel=True))
         updater.close()
-    assert not view_threads()
+    assert not threads()
 
 
 def test_an_interrupt_that_python_drops_is_raised_all_the_same(shell, folder, monkeypatch):
