@@ -53,7 +53,7 @@ GOOD_TOKEN = {"access_token": "T" * 40}
 GOOD_RUN = {"success": True, "data": {"run_id": RUN_ID}}
 GOOD_CHECK = {"success": True, "data": {"status": "running", "output_images": None, "padding": "x" * 40}}
 
-pytestmark = pytest.mark.usefixtures("limits")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("limits")]
 
 SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a limit of time ends
 

@@ -14,7 +14,7 @@ from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from PIL import Image
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def execute(shared_home, tmp_path):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
         environment = {**os.environ, "COMFLOWY_HOME": str(shared_home), **variables}
         client = NotebookClient(
-            notebook, timeout=90, kernel_name="python3", allow_errors=allow_errors,
+            notebook, timeout=90, iopub_timeout=60, kernel_name="python3", allow_errors=allow_errors,
             resources={"metadata": {"path": str(tmp_path)}},
         )  # fmt: skip
         client.execute(env=environment)
