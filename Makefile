@@ -1,6 +1,6 @@
 # make demo   run notebooks/quickstart.ipynb on the sandbox; leaves an HTML page and the grid under build/demo/
 # make lab    open the same notebook in JupyterLab
-# make test-fast  the tests without the slow ones (kernels, notebooks, faults) and without a browser
+# make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy
@@ -45,8 +45,10 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(or $(TESTS),$(AT_ONCE))
 
 # CONTRIBUTING.md says what it leaves out.
+FAST := -m "not slow and not browser" $(addprefix --ignore=tests/,notebook cli sandbox faults browser)
+
 test-fast: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -m "not slow and not browser" $(AT_ONCE) $(TESTS)
+	@$(BIN)/python -m pytest $(FAST) $(AT_ONCE)
 
 test-matrix: $(VENV)/.installed-matrix
 	@JOBS="$(JOBS)" TESTS="$(TESTS)" UV_PYTHON_DOWNLOADS=never $(BIN)/python tools/test_matrix.py

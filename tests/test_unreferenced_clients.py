@@ -17,7 +17,7 @@ from waiting import wait_until
 from comflowy_nb import connect, history
 from comflowy_nb.errors import RunHeld
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 
 def locks(home):

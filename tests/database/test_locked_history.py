@@ -67,6 +67,7 @@ def lock(client, home):
         yield made
 
 
+@pytest.mark.slow
 def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock, home):
     """Its first image put the run back to `waiting`; it was asked about again, and could end as `lost`."""
     api.outputs = {"9": ["/images/0", "/images/1"]}
@@ -108,6 +109,7 @@ def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock
     assert len(written["images"]) == 2
 
 
+@pytest.mark.slow
 def test_a_read_that_fails_does_not_end_a_watch(api, home):
     """A joined run stayed `running` for ever, and the cell that waited for it with it: its watch had ended."""
     api.words = ["running"] * 100_000

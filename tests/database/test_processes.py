@@ -9,6 +9,8 @@ import pytest
 from comflowy_nb.database.runs import ANSWER_LOST, History
 from comflowy_nb.status import Status
 
+pytestmark = pytest.mark.slow
+
 
 def finish(process, text=""):
     out, _ = process.communicate(text, timeout=90)

@@ -127,6 +127,7 @@ print(record.state, record.width_px, (folder / record.file).read_bytes() == cont
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs")
 def test_an_image_of_too_many_pixels_is_never_decoded(tmp_path):
     """Reading the recipe of a PNG decoded all of its pixels: Pillow looks for Exif data behind them."""

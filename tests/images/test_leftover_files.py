@@ -73,6 +73,7 @@ def stopped(api, quick, home):
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
 @pytest.mark.parametrize(("writer", "number"), WRITERS)
 def test_what_a_killed_process_left_is_removed_at_the_next_start(home, stopped, writer, number):

@@ -22,7 +22,7 @@ from comflowy_nb.errors import FieldError, SettingsError
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.syntax.lists import Setting
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 AXES = {"3::cfg": [2, 4, 6, 8], "3::sampler_name": ["euler", "heun", "dpmpp_2m"], "3::seed": 7}
 

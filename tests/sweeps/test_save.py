@@ -259,6 +259,7 @@ def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library, mo
     assert all(name.endswith(".t256.jpg") for name in opened)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(25, 40), (1000,), (40, 25), (10, 10, 10), (1, 1000), (100, 10)])
 def test_a_thousand_cells_are_paged(swept, axis, library, shape, noted):
     axes = [axis(f"{n}::a{n}", *range(size)) for n, size in enumerate(shape, 3)]

@@ -16,7 +16,7 @@ from comflowy_nb import connect, history
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.cell_states import cell_state_of
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 SCRIPT = """
 import sys

@@ -24,6 +24,8 @@ from comflowy_nb.services.comflowy import sandbox_process as local_sandbox
 from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox
 from comflowy_nb.settings import home as client_home
 
+pytestmark = pytest.mark.slow
+
 
 def note_of(home):
     return json.loads((home / "sandbox" / "address.json").read_bytes())

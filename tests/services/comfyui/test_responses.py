@@ -106,6 +106,7 @@ def test_odd_histories():
     assert snapshot_of(odd, AT, {}).status is Status.SUCCESS
 
 
+@pytest.mark.slow
 def test_a_run_with_thousands_of_outputs_keeps_the_first_thousand_and_says_so():
     """Each of 60,000 outputs was downloaded and recorded; the cell never ended."""
     images = [{"filename": f"{number}.png", "type": "output"} for number in range(60_000)]

@@ -52,6 +52,7 @@ def bombs():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is read from /proc")
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("route", [RUN, CHECK, "GET /images/*"])

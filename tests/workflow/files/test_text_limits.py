@@ -157,6 +157,7 @@ def test_deep_nesting_in_a_file_is_refused_at_once(tmp_path, home, depth, openin
         Catalogue.open(tmp_path, home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}"), ('[{"a": ', "}]")])
 def test_deep_nesting_in_a_cell_or_a_graph_is_refused_at_once(tmp_path, depth, opening, closing):
