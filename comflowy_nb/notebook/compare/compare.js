@@ -180,7 +180,7 @@ class View {
     this.isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.ended = new AbortController();
     this.supply = new Supply(model, () => this.draw());
-    this.images = this.images.map(({ name, caption }) =>
+    this.elements = this.images.map(({ name, caption }) =>
       make("img", { alt: caption ? `${name}: ${caption}` : name, draggable: "false", decoding: "async" }),
     );
     this.heat = make("img", { draggable: "false", decoding: "async", class: "cc-heat" });
@@ -547,7 +547,7 @@ class View {
       const { name, caption } = this.images[index];
       const words = make("span", { class: `cc-chip ${chip}`, "data-index": String(index) }, make("b", {}, name));
       if (caption) words.append(make("span", {}, ` ${caption}`));
-      return make("div", { class: "cc-layer" }, this.images[index], words);
+      return make("div", { class: "cc-layer" }, this.elements[index], words);
     };
     const pane = (...children) => make("div", { class: "cc-pane" }, ...children);
     this.stage.dataset.mode = mode;
@@ -594,7 +594,7 @@ class View {
       image.style.height = `${h * scale}px`;
       image.style.transform = `translate(${origin[0] + x * scale}px, ${origin[1] + y * scale}px)`;
     };
-    this.images.forEach(({ at }, index) => put(this.images[index], at));
+    this.images.forEach(({ at }, index) => put(this.elements[index], at));
     put(this.heat, { x: 0, y: 0, width: this.canvas[0], height: this.canvas[1] });
     this.stage.classList.toggle("cc-pans", this.pans.some(Boolean));
     this.stage.classList.toggle("cc-pixels", scale >= 3);
@@ -684,7 +684,7 @@ class View {
       needed.push(...full.map((index) => ({ ask: "image", index })));
     }
     this.supply.need(needed);
-    this.images.forEach((image, index) => {
+    this.elements.forEach((image, index) => {
       const shown = visible.includes(index) && mode !== "difference";
       const got = [{ ask: "image", index }, { ask: "preview", index }].map((asked) => this.supply.get(asked));
       show(image, got.find((each) => each?.url)?.url, shown);
@@ -714,7 +714,7 @@ class View {
   say(problems, mode) {
     const waits = mode === "difference" ? "Comparing the pixels \u2026" : "The images are on their way \u2026";
     const slow = `${waits} The kernel may be busy; if it has ended, run the cell again.`;
-    const isEmpty = mode === "difference" ? !this.heat.src : this.images.every((image) => image.hidden || !image.src);
+    const isEmpty = mode === "difference" ? !this.heat.src : this.elements.every((image) => image.hidden || !image.src);
     const text = [...problems].join(" \u2022 ") || (this.supply.pending && isEmpty ? (this.supply.isSlow ? slow : waits) : "");
     if (this.note.textContent !== text) this.note.textContent = text;
     this.note.classList.toggle("cc-bad", problems.size > 0);
@@ -727,7 +727,7 @@ class View {
     this.watch.disconnect();
     for (const [name, act] of Object.entries(this.heard)) this.model.off(name, act);
     this.supply.close();
-    for (const image of [...this.images, this.heat]) image.removeAttribute("src");
+    for (const image of [...this.elements, this.heat]) image.removeAttribute("src");
     this.root.remove();
   }
 }
