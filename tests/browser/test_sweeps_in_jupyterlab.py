@@ -114,7 +114,7 @@ def test_an_interrupt_keeps_the_grid_and_the_same_cell_goes_on(connected):
     notebook.await_idle(2)
     said = notebook.text(2)
     assert "KeyboardInterrupt" in said
-    assert "takes it up again" in said
+    assert "Run the cell again to continue" in said
     assert "Traceback" not in said
     notebook.await_images(2, 1)
     notebook.screenshot("sweep-interrupted")
