@@ -129,7 +129,7 @@ def test_no_target_is_an_error_before_anything(api, file, capsys):
     [
         ("workflow: wf-1\nfields:\n  cfg: [1, 2]\n", "cfg"),
         ("workflow: wf-1\nfields:\n  3::cfg: 8..2\n", "8..2"),
-        ("workflow: wf-1\nfields:\n  3::cfg: [1, 1]\n", "twice"),
+        ("workflow: wf-1\nfields:\n  3::cfg: [1, 1]\n", "duplicate value"),
         ("workflow: wf-1\nx: steps\nfields:\n  3::cfg: [1, 2]\n", "steps"),
         ("workflow: wf-1\nfields:\n  3::cfg: 1..501\n", "--max-runs 501"),
         ("workflow: nowhere.json\nfields:\n  3::cfg: [1, 2]\n", "nowhere.json"),
