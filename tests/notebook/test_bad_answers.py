@@ -64,7 +64,7 @@ def test_no_network(cell, api):
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("htp://x", "no http or https address"),
+        ("htp://x", "not an http or https address"),
         ("localhost:8000", "write http://localhost:8000"),
         ("nonsense", "sandbox, cloud, comfyui, or an address"),
         ("http://user:secret@127.0.0.1:1", "user name or password"),

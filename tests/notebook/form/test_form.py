@@ -531,7 +531,7 @@ def test_images_may_be_typed_as_on_a_line(form, sandbox, tmp_path):
     assert "no file" in one.problems["1::image"]
     (tmp_path / "text.png").write_text("no image")
     box(one, "1::image").value = f"file:{tmp_path}/text.png"
-    assert "no image" in one.problems["1::image"]
+    assert "not an image" in one.problems["1::image"]
 
 
 def test_where_nothing_is_uploaded_an_address_is_asked_for():
