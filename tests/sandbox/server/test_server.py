@@ -60,6 +60,7 @@ def test_connections_without_a_whole_head_are_closed(sandbox, head):
     try:
         for one in slow:
             one.sendall(head)
+        sandbox.session.close()  # the server closes connections that were idle for 5 s, too
         assert sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key}).ok
         assert [one.recv(1) for one in slow] == [b""] * 15
         assert time.monotonic() - begun_s < 30
