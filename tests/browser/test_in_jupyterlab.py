@@ -66,7 +66,7 @@ def test_running_again_sends_nothing_and_says_so(connected):
     notebook.await_images(2, 1)
     again = notebook.run(2)
     assert "same as r1" in again
-    assert "nothing sent" in again
+    assert "nothing submitted" in again
     notebook.await_images(2, 1)
     listed = notebook.enter(3, "%comflowy runs")
     assert "r1" in listed

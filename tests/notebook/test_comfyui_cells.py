@@ -79,7 +79,7 @@ def test_the_same_cells_as_anywhere(home_server):
     assert texts(cell)[0].startswith("r1 default - success in")
     assert "image/jpeg" in cell.last[1]
     again = home_server(f"%comflowy run default {SMALL} cfg=7")
-    assert texts(again)[0] == "same as r1, nothing sent; --fresh runs it again"
+    assert texts(again)[0] == "same as r1, nothing submitted; --fresh runs it again"
     body = home_server("%%comflowy run default\n6::text: a photo of {day|night}, #1\n5::width: 64\n5::height: 64")
     assert body.value.params["6::text"] == "a photo of {day|night}, #1"
     listed = home_server("%comflowy runs")
@@ -324,7 +324,7 @@ def test_from_a_image_of_ours_nothing_is_sent_again(home_server, comfy, tmp_path
     first = home_server(f"%comflowy run default {SMALL} cfg=6.5 6::text='a \"bottle\"'")
     (tmp_path / "bottle.png").write_bytes(first.value.images[0].bytes)
     again = home_server("%comflowy run --from bottle.png")
-    assert texts(again)[0] == "same as r1, nothing sent; --fresh runs it again"
+    assert texts(again)[0] == "same as r1, nothing submitted; --fresh runs it again"
     changed = home_server("%comflowy run --from bottle.png cfg=4")
     assert changed.value.params == {**first.value.params, "3::cfg": 4}
     assert comfy.asked("POST", "/prompt") == 2

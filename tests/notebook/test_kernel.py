@@ -86,7 +86,7 @@ def test_two_kernels_share_the_history(execute):
         "%load_ext comflowy_nb\n%comflowy run default 3::steps=3 3::seed=909 --as shared", COMFLOWY_TARGET="sandbox"
     )
     notebook = execute("%load_ext comflowy_nb\n%comflowy run default 3::steps=3 3::seed=909", COMFLOWY_TARGET="sandbox")
-    assert "nothing sent" in notebook.cells[0].outputs[0].data["text/plain"]
+    assert "nothing submitted" in notebook.cells[0].outputs[0].data["text/plain"]
 
 
 @pytest.fixture

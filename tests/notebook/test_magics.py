@@ -42,7 +42,7 @@ def test_the_api_page_s_example_gives_status_and_one_image(sandbox):
         "%%comflowy run default\n6::text: beautiful scenery nature glass bottle landscape, purple galaxy bottle,\n"
         "sampler_name: euler\n"
     )
-    assert status_of(again) == f"same as {ref[1]}, nothing sent; --fresh runs it again"
+    assert status_of(again) == f"same as {ref[1]}, nothing submitted; --fresh runs it again"
     assert again.last[1]["image/jpeg"] == images["image/jpeg"]
 
 

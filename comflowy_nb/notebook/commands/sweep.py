@@ -156,7 +156,7 @@ def _export(session: Session, request: Request, begin: Start, axes: Axes, notice
     exported |= {"max_runs": options.get("max-runs"), "stop_after": options.get("stop-after")}
     write_sweep_file(path, workflow=begin.name, axes=planned.axes, options=exported)
     name = Path(path).name
-    session.say(paragraph(*notices, f"written to {name}, nothing sent; in a terminal: comflowy-nb sweep {name}"))
+    session.say(paragraph(*notices, f"written to {name}, nothing submitted; in a terminal: comflowy-nb sweep {name}"))
 
 
 def _plan(request: Request, begin: Start, axes: Axes) -> Sweep:

@@ -99,7 +99,7 @@ def status_line(
     if how == "same" and record.status is Status.SUCCESS:
         when = _when(record)
         phrases = [
-            ((f"same as {record.ref}{f' ({when})' if when else ''}, nothing sent;", "ref"),
+            ((f"same as {record.ref}{f' ({when})' if when else ''}, nothing submitted;", "ref"),
              ("--fresh runs it again", "muted")),
         ]  # fmt: skip
         phrases += _images(record)
@@ -136,7 +136,7 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], floa
         took = (*took, (f"(usually {time_text(usual_s, roughly=True)})", "muted"))
     phrases.append(took)
     if how == "joined":
-        phrases.append((("this request was running already: joined, nothing sent", "muted"),))
+        phrases.append((("this request was running already: joined, nothing submitted", "muted"),))
     if run.trouble:
         phrases.append(((run.trouble, "odd"),))
     fraction = _fraction(progress) if record.status is Status.RUNNING else 0.0
@@ -172,7 +172,7 @@ def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
     if status is not Status.SUCCESS:
         phrases += _partial_images(record)
     if how == "ended":
-        phrases.append((("nothing sent; --retry failed runs it again", "muted"),))
+        phrases.append((("nothing submitted; --retry failed runs it again", "muted"),))
     if record.remark:
         phrases.append(((record.remark, "odd"),))
     return phrases

@@ -133,9 +133,9 @@ def _ended(sweep: Sweep, counts: dict[str, int], done: int, *, sent: bool) -> li
     phrases: list[Phrase] = [_who(sweep), ((words, "good" if done == total else "odd" if done else "bad"),)]
     if nothing_sent:
         if done == total:
-            phrases.append((("nothing sent;", "plain"), ("--fresh runs it again", "muted")))
+            phrases.append((("nothing submitted;", "plain"), ("--fresh runs it again", "muted")))
         else:
-            phrases.append((("nothing sent", "plain"),))
+            phrases.append((("nothing submitted", "plain"),))
     phrases += _problems(sweep, counts)
     held = held_text(sweep)
     if held:

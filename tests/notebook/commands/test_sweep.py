@@ -57,7 +57,7 @@ def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
 
     again = sandbox(line)
     assert texts(again)[0] == "12 cells: 12 done (today, sandbox)"
-    assert texts(again)[1] == f"{ref} bottles (default) - 12 of 12 success - nothing sent; --fresh runs it again"
+    assert texts(again)[1] == f"{ref} bottles (default) - 12 of 12 success - nothing submitted; --fresh runs it again"
     assert again.value.ref == ref
     assert pixels_of(again).tobytes() == pixels_of(first).tobytes()
 
@@ -89,7 +89,7 @@ def test_each_cell_of_the_grid_is_the_image_of_its_params(sandbox):
     for one in sweep.cells:
         params = " ".join(f"{key}={value}" for key, value in one.params.items())
         single = sandbox(f"%comflowy run default {params}")
-        assert "nothing sent" in texts(single)[0], "a cell is the same request as the run"
+        assert "nothing submitted" in texts(single)[0], "a cell is the same request as the run"
         expected = np.asarray(single.value.images[0].pil().convert("RGB")).astype(int)
         nearest = min(seen, key=lambda number: abs(seen[number] - expected).mean())
         same = [other.number for other in sweep.cells if other.images[0].bytes == one.images[0].bytes]
@@ -294,7 +294,7 @@ def test_show_save_runs_and_cells_by_reference(sandbox, tmp_path):
     one = sandbox(f"%comflowy show {sweep.ref}.2")
     assert one.value.params["3::cfg"] == 7.5
     again = sandbox(f"%comflowy run --from {sweep.ref}.2")
-    assert "nothing sent" in texts(again)[0]
+    assert "nothing submitted" in texts(again)[0]
     saved = sandbox(f"%comflowy save pair {tmp_path}/out")
     assert saved.error is None
     assert str(tmp_path) not in str(saved.last)

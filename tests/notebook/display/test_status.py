@@ -55,12 +55,12 @@ def test_success_tells_the_time_and_the_drawn_seed(folder):
 
 def test_the_same_request_is_told_with_its_day_unless_it_was_today(folder):
     run = folder.run(("9", 8, 8))
-    assert status_line(run, how="same").text == "same as r1, nothing sent; --fresh runs it again"
+    assert status_line(run, how="same").text == "same as r1, nothing submitted; --fresh runs it again"
     past = datetime.now().astimezone() - timedelta(days=40)
     run.update(replace(run.record, finished_at=past.timestamp()))
     year = f" {past.year}" if past.year != datetime.now().astimezone().year else ""
     assert status_line(run, how="same").text == (
-        f"same as r1 ({past.day} {past:%b}{year}), nothing sent; --fresh runs it again"
+        f"same as r1 ({past.day} {past:%b}{year}), nothing submitted; --fresh runs it again"
     )
 
 
