@@ -11,9 +11,8 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import ImageRecord, SweepRequest
+from comflowy_nb.database.records import ImageRecord, RunRequest, SweepRequest
 from comflowy_nb.database.runs import History
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.library import Library
@@ -26,11 +25,10 @@ from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, axes_to_json
 BEGIN = """
 import json, os, signal, sys, uuid
 from pathlib import Path
-from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.runs import History
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.records import ImageRecord, RunRequest
 from comflowy_nb.status import Status, StatusEvent, event_of
 
 home = Path(sys.argv[1])
@@ -64,6 +62,11 @@ def bring(history, token, status, **changes):
     if status in {Status.CANCELLED, Status.LOST}:
         history.apply(token, StatusEvent.ACCEPTED)
     return history.apply(token, EVENTS.get(status) or event_of(status), **changes)
+
+
+def newest(table):
+    """Return the newest run of a history, or the newest sweep of `history.sweeps`."""
+    return next(iter(table.recent(1)), None)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_a_image_is_found(library, runs, ref, index):
         ("r9", "no run r9"),
         ("r99999999999999999999", "no run r9999"),
         ("nobody", "no run nobody"),
-        ("ab", "is not one run's id alone: r2"),
+        ("ab", "the id ab is ambiguous: r2"),
         ("last~3", "no run last"),
         ("r1[3]", r"r1 has 3 images, so no \[3\]"),
         ("r2[0]", r"r2 has 0 images, so no \[0\]"),
@@ -48,8 +48,8 @@ def test_what_names_nothing_is_told(library, runs, ref, told):
         library.find(ref)
 
 
-def test_a_name_precedes_an_id_that_begins_so(library, runs):
-    library.history.name(runs[1].token, "abc")
+def test_a_name_precedes_an_id_that_begins_with_it(library, runs, intent):
+    library.history.claim(intent("b", name="abc"), retry="none")
     assert library.find("abc").run.number == 2
 
 
@@ -86,8 +86,7 @@ def test_a_run_of_the_past_can_be_looked_at_but_not_cancelled(library, runs):
 
 
 def test_thumbnails_are_at_hand(library, runs):
-    image = library.find("r1[0]").image.record
-    assert library.thumbnail_path(image, 256).name.endswith("_0.t256.jpg")
+    assert library.find("r1[0]").image.thumbnail(256).name.endswith("_0.t256.jpg")
 
 
 def test_nothing_is_made_before_it_is_needed(tmp_path):

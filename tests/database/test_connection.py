@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from history_fixtures import newest
 from hypothesis import given
 from hypothesis import strategies as st
 from waiting import wait_until
@@ -46,7 +47,7 @@ def test_a_home_that_others_can_open_is_closed_to_them(home, mode):
         folder.mkdir()
         folder.chmod(mode)
     opened = History.open(home)
-    assert opened.remarks == ()
+    assert opened.warnings == ()
     for folder in (home, home / "sandbox"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     opened.close()
@@ -57,9 +58,9 @@ def test_a_home_that_is_meant_to_be_shared_is_left_and_warned_of(home):
     home.mkdir()
     home.chmod(0o1777)  # as /tmp
     opened = History.open(home)
-    (remark,) = opened.remarks
-    assert "other users of this machine can open the home folder (mode 1777)" in remark
-    assert "chmod 700" in remark
+    (warning,) = opened.warnings
+    assert "other users of this machine can open the home folder (mode 1777)" in warning
+    assert "chmod 700" in warning
     assert stat.S_IMODE(home.stat().st_mode) == 0o1777
     opened.close()
 
@@ -71,14 +72,14 @@ def test_a_folder_of_another_user_is_left_and_warned_of(home):
     (home / "sandbox").chmod(0o775)
     os.chown(home / "sandbox", 12345, 12345)
     opened = History.open(home)
-    (remark,) = opened.remarks
-    assert "the folder sandbox in the home folder, which has a key in it (mode 0775)" in remark
+    (warning,) = opened.warnings
+    assert "the folder sandbox in the home folder, which has a key in it (mode 0775)" in warning
     opened.close()
 
 
 def test_nothing_is_remarked_on_when_all_is_well(home):
     opened = History.open(home)
-    assert opened.remarks == ()
+    assert opened.warnings == ()
     opened.close()
 
 
@@ -180,17 +181,17 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, intent, damage):
     damaged = (home / "history.sqlite").read_bytes()
 
     second = History.open(home)
-    (remark,) = second.remarks
+    (warning,) = second.warnings
     (aside,) = set_aside(home)
     assert aside.read_bytes() == damaged
-    assert aside.name in remark
-    assert str(home) not in remark
-    assert second.newest() is None
+    assert aside.name in warning
+    assert str(home) not in warning
+    assert newest(second) is None
     assert second.claim(intent("new")).record.number == 1
     second.close()
     third = History.open(home)
-    assert third.remarks == ()
-    assert third.newest().number == 1
+    assert third.warnings == ()
+    assert newest(third).number == 1
     third.close()
 
 
@@ -233,7 +234,7 @@ def test_the_log_of_a_lost_file_is_set_aside(home, damage):
     log = (home / "history.sqlite-wal").read_bytes()
     damage(home / "history.sqlite")
     opened = History.open(home)
-    assert len(opened.remarks) == 1
+    assert len(opened.warnings) == 1
     assert opened.times.of("a", "b") == []
     (aside,) = home.glob("history.sqlite.damaged-*-wal")
     assert aside.read_bytes() == log
@@ -247,7 +248,7 @@ def test_no_beginning_of_a_history_is_taken_for_a_new_one(tmp_path_factory, leng
     content = bytes(length) if zeros else (home / "history.sqlite").read_bytes()[:length]
     (home / "history.sqlite").write_bytes(content)
     opened = History.open(home)
-    assert len(opened.remarks) == 1
+    assert len(opened.warnings) == 1
     (aside,) = set_aside(home)
     assert aside.read_bytes() == content
     opened.close()
@@ -266,7 +267,7 @@ def test_many_who_open_a_damaged_file_at_once_set_one_aside(home):
     damage_header(home / "history.sqlite")
     code = (
         "import sys; from pathlib import Path; from comflowy_nb.database.runs import History; sys.stdin.read(1); "
-        f"print(len(History.open(Path({str(home)!r})).remarks))"
+        f"print(len(History.open(Path({str(home)!r})).warnings))"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -299,8 +300,8 @@ def test_a_disk_without_write_ahead_log_is_remarked_on_once(home, intent, monkey
 
     monkeypatch.setattr(store.sqlite3, "connect", connect)
     opened = History.open(home)
-    (remark,) = opened.remarks
-    assert "write-ahead" in remark
+    (warning,) = opened.warnings
+    assert "write-ahead" in warning
     assert opened.claim(intent()).kind == "new"
     assert not (home / "history.sqlite-wal").exists()
     opened.close()
@@ -318,12 +319,12 @@ def test_a_full_disk_stops_the_intent_before_anything_is_sent(home, history, int
 
     monkeypatch.setattr(history._store, "_take", take)
     big = {"6::text": "x" * 500_000}
-    with pytest.raises(HistoryError, match=r"the disk is full\. Nothing was sent"):
+    with pytest.raises(HistoryError, match=r"the disk is full\. Nothing was submitted"):
         history.claim(intent("b", params=big))
     monkeypatch.undo()
     with history._store.write() as connection:
         connection.execute("PRAGMA max_page_count = 1073741823")
-    assert history.newest() == record
+    assert newest(history) == record
     assert history.claim(intent("b", params=big)).kind == "new"
 
 
@@ -350,18 +351,18 @@ def test_a_read_only_disk_is_told_plainly(history, intent, monkeypatch):
         return connection
 
     monkeypatch.setattr(history._store, "_take", take)
-    with pytest.raises(HistoryError, match=r"can't be written to\. Nothing was sent"):
+    with pytest.raises(HistoryError, match=r"can't be written to\. Nothing was submitted"):
         history.claim(intent())
 
 
 def test_a_lock_kept_by_another_is_told_after_a_while(home, history, intent, monkeypatch):
     other = sqlite3.connect(home / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
     history._store._idle.clear()
     with pytest.raises(HistoryError, match="another process has kept it locked"):
         history.claim(intent())
-    assert history.newest() is None  # reading goes on
+    assert newest(history) is None  # reading goes on
     other.execute("ROLLBACK")
     assert history.claim(intent()).kind == "new"
     other.close()
@@ -383,13 +384,13 @@ def test_a_forked_child_reads_and_writes_beside_its_parent(home, history, intent
     child = os.fork()
     if child == 0:
         try:
-            if history.newest().key == "parent":
+            if newest(history).key == "parent":
                 history.claim(intent("child"))
             os.read(reader, 1)
             history.claim(intent("later"))
         finally:
             os._exit(0)
-    wait_until(lambda: history.newest().key == "child")
+    wait_until(lambda: newest(history).key == "child")
     history.close()  # of the parent; the log must stay for the child
     os.write(writer, b"go")
     os.waitpid(child, 0)

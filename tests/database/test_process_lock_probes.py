@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 from filelock import FileLock
+from history_fixtures import newest
 
 from comflowy_nb.database.runs import History
 
@@ -15,7 +16,7 @@ ACTS = {
     "claim": lambda history, intent, sweep: history.claim(intent("new")),
     "claim of a dead one's key": lambda history, intent, sweep: history.claim(intent("0")),
     "orphans": lambda history, intent, sweep: history.orphans(),
-    "take over": lambda history, intent, sweep: history.adopt(history.newest().token, intent().owner),
+    "take over": lambda history, intent, sweep: history.adopt(newest(history).token, intent().owner),
     "begin to send": lambda history, intent, sweep: history.senders.begin(sweep, intent().owner),
     "living senders": lambda history, intent, sweep: history.senders.living(sweep),
     "plan": lambda history, intent, sweep: history.sweeps.peek(["0", "1"]),

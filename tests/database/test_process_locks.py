@@ -33,7 +33,7 @@ def locks(home):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """However long somebody who looks is kept from it, the others wait."""
-    monkeypatch.setattr(owners, "_PROBING_S", 60.0)
+    monkeypatch.setattr(owners, "PROBE_TIMEOUT_S", 60.0)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_e
     assert removed == [str(owner._path)]
     assert owner._path.exists()
     monkeypatch.undo()
-    monkeypatch.setattr(owners, "_ours", {})
+    monkeypatch.setattr(owners, "_held_here", {})
     assert is_alive(locks, owner.name)
     owner.release()
 
@@ -176,5 +176,5 @@ def test_cleaning_leaves_the_living(locks, other):
 
 def test_no_place_for_a_lock_is_told_plainly(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(HistoryError, match="no lock file can be made in the home folder: Not a directory"):
+    with pytest.raises(HistoryError, match="the lock file can't be created in the home folder: Not a directory"):
         ProcessLock(tmp_path / "file")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from history_fixtures import newest
 
-from comflowy_nb.database.runs import ANSWER_LOST, History
+from comflowy_nb.database.deduplication import RESPONSE_LOST
+from comflowy_nb.database.runs import History
 from comflowy_nb.status import Status
 
 pytestmark = pytest.mark.slow
@@ -67,7 +69,7 @@ say("done")
 def test_killed_before_the_intent_nothing_is_there(home, start, intent):
     finish(start("die()"))
     history = History.open(home)
-    assert history.newest() is None
+    assert newest(history) is None
     assert history.claim(intent("k")).kind == "new"
     history.close()
 
@@ -78,7 +80,7 @@ def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, in
     history = History.open(home)
     claim = history.claim(intent("k"), fresh=fresh)
     assert claim.kind == "held"
-    assert (claim.record.number, claim.record.status, claim.record.reason) == (1, Status.UNKNOWN, ANSWER_LOST)
+    assert (claim.record.number, claim.record.status, claim.record.reason) == (1, Status.UNKNOWN, RESPONSE_LOST)
     assert history.orphans() == []
     history.close()
 
@@ -86,14 +88,14 @@ def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, in
 def test_killed_within_the_intents_transaction_nothing_is_there(home, start, intent):
     code = """
 from comflowy_nb.database import runs as module
-real = module.put_words
-module.put_words = lambda *args: (real(*args), die())
+real = module.insert_run
+module.insert_run = lambda *args: (real(*args), die())
 history.claim(intent("k"))
 """
     finish(start(code))
     history = History.open(home)
-    assert history.remarks == ()
-    assert history.newest() is None
+    assert history.warnings == ()
+    assert newest(history) is None
     assert history.claim(intent("k")).kind == "new"
     history.close()
 
@@ -159,7 +161,7 @@ die()
 """
     finish(start(code))
     code = """
-token = history.newest().token
+token = history.recent(1)[0].token
 say("ready")
 sys.stdin.readline()
 say("taken" if history.adopt(token, owner.name) else "left")

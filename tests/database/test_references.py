@@ -64,7 +64,7 @@ def test_what_is_no_reference_is_said_with_examples(text):
 
 @pytest.mark.parametrize("text", ["last~", "last~x", "last~-1"])
 def test_a_wrong_count_after_last_is_no_id(text):
-    with pytest.raises(RefError, match="is no reference"):
+    with pytest.raises(RefError, match="invalid reference"):
         parse_ref(text)
 
 

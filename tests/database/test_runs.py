@@ -4,11 +4,12 @@ import threading
 import time
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import bring, newest
 
+from comflowy_nb.database.deduplication import RESPONSE_LOST
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
-from comflowy_nb.database.runs import ANSWER_LOST, History
+from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError, RefError
 from comflowy_nb.services.base import Problem
 from comflowy_nb.status import Status, StatusEvent, next_status
@@ -33,7 +34,7 @@ def test_an_intent_is_on_record_before_anything_is_sent(history, intent, owner):
     assert list(record.params) == list(wanted.params)
     assert record.set_params == ("3::cfg", "6::text")
     assert before <= record.created_at <= time.time()
-    assert history.get(wanted.token) == record == history.by_number(1) == history.newest()
+    assert history.get(wanted.token) == record == history.by_number(1) == newest(history)
 
 
 def test_a_live_run_is_joined_and_a_success_is_the_same(history, intent):
@@ -136,14 +137,14 @@ def test_a_service_id_may_be_cut_as_long_as_it_is_one_run(history, intent):
 
 
 def test_the_newest_holder_of_a_name_is_meant(history, intent):
-    first = history.claim(intent("a", name="best")).record
-    second = history.claim(intent("b")).record
+    history.claim(intent("a", name="best"))
+    history.claim(intent("b"))
     assert history.by_name("best").number == 1
-    assert history.name(second.token, "best").name == "best"
+    assert history.claim(intent("b", name="best")).record.name == "best"
     assert history.by_name("best").number == 2
-    history.name(first.token, "best")
+    history.claim(intent("a", name="best"))
     assert history.by_name("best").number == 1
-    history.name(first.token, "other")
+    history.claim(intent("a", name="other"))
     assert history.by_name("best").number == 1
     assert history.by_name("nobody") is None
 
@@ -165,14 +166,14 @@ def test_a_held_run_keeps_its_name(history, intent):
 def test_a_name_that_means_something_else_is_refused(history, intent, name):
     with pytest.raises(RefError, match="can't be a name"):
         history.claim(intent(name=name))
-    assert history.newest() is None
+    assert newest(history) is None
 
 
-def test_newest_counts_back_without_some(history, intent):
-    records = [history.claim(intent(str(n))).record for n in range(4)]
-    assert history.newest(back=1).number == 3
-    assert history.newest(back=0, without={records[3].token, records[2].token}).number == 2
-    assert history.newest(back=4) is None
+def test_last_counts_back_without_some(history, intent):
+    tokens = [history.claim(intent(str(n))).record.token for n in range(4)]
+    assert history.last(back=1) == tokens[2]
+    assert history.last(without=tokens[2:]) == tokens[1]
+    assert history.last(back=4) is None
 
 
 def test_a_graph_is_stored_once_by_content(history, intent, home):
@@ -193,7 +194,7 @@ def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, 
     gone.release()
     claim = history.claim(intent())
     assert (claim.kind, claim.record.token) == ("held", record.token)
-    assert (claim.record.status, claim.record.reason) == (Status.UNKNOWN, ANSWER_LOST)
+    assert (claim.record.status, claim.record.reason) == (Status.UNKNOWN, RESPONSE_LOST)
     assert [found.number for found in history.search("ended before")] == [1]
 
 
@@ -257,25 +258,24 @@ def test_many_threads_share_one_history(home, history, intent):
         thread.join()
     assert not errors
     assert sorted(kinds) == ["joined"] * 11 + ["new"]
-    assert history.newest().number == 12 * 20 + 1
+    assert newest(history).number == 12 * 20 + 1
 
 
 def test_an_interrupt_within_a_write_leaves_no_lock(history, intent, monkeypatch):
-    def interrupt(connection, *_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("comflowy_nb.database.runs.put_words", interrupt)
+        patched.setattr("comflowy_nb.database.runs.put_name", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            history.claim(intent())
-    assert history.newest() is None
+            history.claim(intent(name="best"))
+    assert newest(history) is None
     assert history.claim(intent()).kind == "new"
 
 
 def test_numbers_are_never_used_twice(home, history, intent):
     record = history.claim(intent()).record
     with history._store.write() as connection:
-        connection.execute("DELETE FROM words")
         connection.execute("DELETE FROM runs WHERE number = ?", (record.number,))
     assert history.claim(intent()).record.number == 2
 
@@ -284,4 +284,4 @@ def test_a_closed_history_says_so(home):
     opened = History.open(home)
     opened.close()
     with pytest.raises(HistoryError, match="closed"):
-        opened.newest()
+        newest(opened)

@@ -20,10 +20,8 @@ def three(history, intent):
     history.apply(one.token, StatusEvent.SEEN_SUCCESS)
     two = history.claim(intent("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})).record
     history.apply(two.token, StatusEvent.SEEN_FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
-    three = history.claim(
-        intent("c", workflow="portrait", workflow_id="w9", params={"3::cfg": 7, "12:3::text": "vase", "5::on": True})
-    ).record
-    history.name(three.token, "favourite")
+    params = {"3::cfg": 7, "12:3::text": "vase", "5::on": True}
+    history.claim(intent("c", workflow="portrait", workflow_id="w9", params=params, name="favourite"))
     return history
 
 
