@@ -46,8 +46,8 @@ class Found:
     >>> found = comflowy_nb.history.find("r41[0]")
     >>> found.run.params["3::cfg"]
     7.5
-    >>> found.image.path.name
-    '20261128-101502_r41_0.png'
+    >>> found.image.pil().size
+    (512, 512)
     """
 
     what: Run | SweepRecord

@@ -1,4 +1,4 @@
-"""A history in an empty home folder, and intents to put into it."""
+"""Fixtures: a history in an empty home folder, and requests, sweeps and images to put into it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def owner(home):
 
 @pytest.fixture
 def intent(owner):
-    """`intent("key", ...)`: a run of the default workflow that this process wants."""
+    """`intent("key", ...)`: a request of this process for a run of the default workflow."""
 
     def make(key="k", **changes):
         given = {
@@ -114,7 +114,7 @@ def intent(owner):
 
 @pytest.fixture
 def sweep_request():
-    """`sweep_request("key", ...)`: a sweep of the default workflow that this process wants."""
+    """`sweep_request("key", ...)`: a request for a sweep of the default workflow."""
 
     def make(key="sk", **changes):
         given = {
@@ -144,7 +144,7 @@ def cells():
 
 @pytest.fixture
 def start(home):
-    """`start(code)`: a process that has a history, an owner and `intent`, ready and waiting for its standard input."""
+    """`start(code)`: run code in another process that has a history, an owner and `intent`."""
     processes = []
 
     def begin(code):
@@ -161,7 +161,7 @@ def start(home):
 
 
 class Stream:
-    """What a service hands over for one image: pieces of bytes, and how many it said there would be."""
+    """The stream of one image: chunks of bytes, and their announced length."""
 
     def __init__(self, content, length=-1, *, piece=65536):
         self.content = content
@@ -186,7 +186,7 @@ def output():
 
 @pytest.fixture
 def image():
-    """`image("PNG")`: the bytes of a small image that no encoder shrinks to nothing."""
+    """`image("PNG")`: the bytes of a small image of noise, which compresses badly."""
 
     def make(kind="PNG", size=(96, 64), mode="RGB", **options):
         image = Image.effect_noise(size, 60).convert(mode)
@@ -211,9 +211,10 @@ def axis():
 
 @pytest.fixture
 def swept(library, intent, sweep_request, stream):
-    """`swept(axis, axis, images=.., ends=..)`: a sweep that was run, each cell with images of its own colour.
+    """`swept(axis, axis, images=.., ends=..)`: a sweep that was run; by default each cell has one image.
 
-    `images(cell)` gives the images of a cell that succeeds, `ends` the status of those that don't; None is not sent.
+    `images(cell)` returns the images of a cell that succeeds. `ends` is cell number -> status of the others; None was
+    not submitted.
     """
 
     def make(*axes, fixed=None, images=None, ends=None, layout=None, seeds=(), **changes):
@@ -267,7 +268,7 @@ def swept(library, intent, sweep_request, stream):
 
 
 def colour(cell):
-    """One image of a colour that says which cell it is of."""
+    """Return one image, in the colour of the cell."""
     return [Image.new("RGB", (96, 64), colour_of(cell.number))]
 
 
@@ -277,7 +278,7 @@ def colour_of(number):
 
 @pytest.fixture
 def runs(library, intent, stream, output, image):
-    """r1 `best` (service id abc-1) with two images of node 9 and one of 12:3; r2 (abd-2) failed; r3 just sent."""
+    """r1 `best` (service id abc-1) with two images of node 9 and one of 12:3; r2 (abd-2) failed; r3 is submitting."""
     history = library.history
     one = history.claim(intent("a", name="best")).record
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]

@@ -29,7 +29,7 @@ def pragma(home, name):
         connection.close()
 
 
-def test_a_home_is_made_for_this_person_alone(tmp_path):
+def test_home_folder_is_created_for_this_user_only(tmp_path):
     home = tmp_path / "a" / "b"
     History.open(home).close()
     for path in (home.parent, home):
@@ -41,7 +41,7 @@ def test_a_home_is_made_for_this_person_alone(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o770, 0o757, 0o755, 0o701])
-def test_a_home_that_others_can_open_is_closed_to_them(home, mode):
+def test_home_folder_that_others_can_open_is_made_private(home, mode):
     """A home folder with mode 0777 was accepted: others could replace the history, or read the sandbox's key."""
     for folder in (home, home / "sandbox"):
         folder.mkdir()
@@ -54,7 +54,7 @@ def test_a_home_that_others_can_open_is_closed_to_them(home, mode):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_a_home_that_is_meant_to_be_shared_is_left_and_warned_of(home):
+def test_shared_home_folder_is_not_changed_and_warned_about(home):
     home.mkdir()
     home.chmod(0o1777)  # as /tmp
     opened = History.open(home)
@@ -66,7 +66,7 @@ def test_a_home_that_is_meant_to_be_shared_is_left_and_warned_of(home):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_another_user_is_left_and_warned_of(home):
+def test_folder_of_another_user_is_not_changed_and_warned_about(home):
     home.mkdir(mode=0o700)
     (home / "sandbox").mkdir()
     (home / "sandbox").chmod(0o775)
@@ -77,14 +77,14 @@ def test_a_folder_of_another_user_is_left_and_warned_of(home):
     opened.close()
 
 
-def test_nothing_is_remarked_on_when_all_is_well(home):
+def test_no_warning_without_a_problem(home):
     opened = History.open(home)
     assert opened.warnings == ()
     opened.close()
 
 
 def synchronous(history, act):
-    """What `PRAGMA synchronous` was when `act` committed."""
+    """Return the value of `PRAGMA synchronous` when `act` committed."""
     seen = []
     real = history._store._take
 
@@ -101,7 +101,7 @@ def synchronous(history, act):
     return seen[-1]
 
 
-def test_the_intent_and_the_run_id_reach_the_disk_itself(history, intent):
+def test_request_and_run_id_are_flushed_to_the_disk(history, intent):
     claimed = []
     assert synchronous(history, lambda: claimed.append(history.claim(intent()))) == "FULL"
     token = claimed[0].record.token
@@ -109,11 +109,11 @@ def test_the_intent_and_the_run_id_reach_the_disk_itself(history, intent):
     assert synchronous(history, lambda: history.apply(token, StatusEvent.SEEN_RUNNING)) == "NORMAL"
 
 
-def test_what_costs_nothing_does_not_wait_for_the_disk_before_it_is_sent(history, intent):
+def test_request_that_costs_nothing_is_not_flushed_before_the_submit(history, intent):
     claimed = []
     assert synchronous(history, lambda: claimed.append(history.claim(intent(), costs_money=False))) == "NORMAL"
     token = claimed[0].record.token
-    # an id of our own: it brings the intent to the disk all the same
+    # an id that we generate; the request is flushed with it
     assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)) == "FULL"
 
 
@@ -172,7 +172,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, intent, damage):
+def test_damaged_file_is_set_aside_and_a_new_one_created(home, intent, damage):
     first = History.open(home)
     for n in range(50):
         first.claim(intent(str(n)))
@@ -195,15 +195,15 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, intent, damage):
     third.close()
 
 
-def test_the_write_ahead_log_is_set_aside_too(home):
-    """SQLite removes the log when the last connection closes, and a killed kernel's last runs may stand in it alone."""
+def test_write_ahead_log_is_set_aside_too(home):
+    """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
         f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     damage_header(home / "history.sqlite")
-    damage_header(home / "history.sqlite-wal")  # whole, it would mend the file
+    damage_header(home / "history.sqlite-wal")  # an intact log would repair the file
     log = (home / "history.sqlite-wal").read_bytes()
     opened = History.open(home)
     assert opened.times.of("a", "b") == []
@@ -212,7 +212,7 @@ def test_the_write_ahead_log_is_set_aside_too(home):
     opened.close()
 
 
-def test_a_killed_kernels_log_is_read(home):
+def test_log_of_a_killed_kernel_is_read(home):
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
         f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
@@ -224,8 +224,8 @@ def test_a_killed_kernels_log_is_read(home):
 
 
 @pytest.mark.parametrize("damage", [empty, os.unlink])
-def test_the_log_of_a_lost_file_is_set_aside(home, damage):
-    """SQLite removes the log of an empty file, and puts the pages of an old log into a new file."""
+def test_log_of_a_lost_file_is_set_aside(home, damage):
+    """SQLite removes the log of an empty file, and writes the pages of an old log into a new file."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
         f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
@@ -242,7 +242,7 @@ def test_the_log_of_a_lost_file_is_set_aside(home, damage):
 
 
 @given(length=st.integers(0, 2 * 4096), zeros=st.booleans())
-def test_no_beginning_of_a_history_is_taken_for_a_new_one(tmp_path_factory, length, zeros):
+def test_cut_file_is_never_used_as_a_new_one(tmp_path_factory, length, zeros):
     home = tmp_path_factory.mktemp("cut") / "home"
     History.open(home).close()
     content = bytes(length) if zeros else (home / "history.sqlite").read_bytes()[:length]
@@ -262,7 +262,7 @@ def test_two_files_damaged_within_a_second_are_both_kept(home):
     assert len(set_aside(home)) == 2
 
 
-def test_many_who_open_a_damaged_file_at_once_set_one_aside(home):
+def test_processes_that_open_a_damaged_file_at_once_set_it_aside_once(home):
     History.open(home).close()
     damage_header(home / "history.sqlite")
     code = (
@@ -273,12 +273,12 @@ def test_many_who_open_a_damaged_file_at_once_set_one_aside(home):
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    told = sorted(int(process.communicate("x", timeout=60)[0]) for process in processes)
-    assert told == [0, 0, 0, 1]
+    counts = sorted(int(process.communicate("x", timeout=60)[0]) for process in processes)
+    assert counts == [0, 0, 0, 1]
     assert len(set_aside(home)) == 1
 
 
-def test_a_newer_file_is_left_alone(home, intent):
+def test_file_of_a_newer_version_is_refused_and_not_changed(home, intent):
     first = History.open(home)
     first.claim(intent())
     first.close()
@@ -291,8 +291,8 @@ def test_a_newer_file_is_left_alone(home, intent):
     assert pragma(home, "user_version") == store.VERSION + 1
 
 
-def test_a_disk_without_write_ahead_log_is_remarked_on_once(home, intent, monkeypatch):
-    """Where SQLite can't share memory, as on some network disks, it answers another journal mode."""
+def test_disk_without_write_ahead_log_gives_one_warning(home, intent, monkeypatch):
+    """Where SQLite can't share memory, as on some network disks, it keeps another journal mode."""
     real = sqlite3.connect
 
     def connect(path, **options):
@@ -307,7 +307,7 @@ def test_a_disk_without_write_ahead_log_is_remarked_on_once(home, intent, monkey
     opened.close()
 
 
-def test_a_full_disk_stops_the_intent_before_anything_is_sent(home, history, intent, monkeypatch):
+def test_full_disk_is_an_error_before_the_submit(home, history, intent, monkeypatch):
     record = history.claim(intent("a")).record
     real = history._store._take
 
@@ -329,20 +329,20 @@ def test_a_full_disk_stops_the_intent_before_anything_is_sent(home, history, int
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cant_be_written_to(tmp_path):
+def test_folder_that_cant_be_written_to_is_an_error(tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     with pytest.raises(HistoryError, match="can't be opened"):
         History.open(folder / "home")
 
 
-def test_a_home_below_a_file_is_told_plainly(tmp_path):
+def test_home_folder_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HistoryError, match="can't be opened in the home folder: Not a directory"):
         History.open(tmp_path / "file" / "home")
 
 
-def test_a_read_only_disk_is_told_plainly(history, intent, monkeypatch):
+def test_read_only_disk_is_an_error_before_the_submit(history, intent, monkeypatch):
     real = history._store._take
 
     def take():
@@ -355,7 +355,7 @@ def test_a_read_only_disk_is_told_plainly(history, intent, monkeypatch):
         history.claim(intent())
 
 
-def test_a_lock_kept_by_another_is_told_after_a_while(home, history, intent, monkeypatch):
+def test_lock_kept_by_another_process_is_an_error_after_a_timeout(home, history, intent, monkeypatch):
     other = sqlite3.connect(home / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
@@ -368,7 +368,7 @@ def test_a_lock_kept_by_another_is_told_after_a_while(home, history, intent, mon
     other.close()
 
 
-def test_a_disk_error_on_the_lock_is_told_plainly(home, monkeypatch):
+def test_disk_error_on_the_lock_file_is_an_error(home, monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -378,7 +378,7 @@ def test_a_disk_error_on_the_lock_is_told_plainly(home, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
+def test_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
     history.claim(intent("parent"))
     reader, writer = os.pipe()
     child = os.fork()
@@ -401,7 +401,7 @@ def test_a_forked_child_reads_and_writes_beside_its_parent(home, history, intent
     os.close(writer)
 
 
-def test_threads_that_come_and_go_leave_few_connections(history, intent):
+def test_ended_threads_leave_few_connections(history, intent):
     for n in range(20):
         thread = threading.Thread(target=lambda n=n: history.claim(intent(str(n))))
         thread.start()

@@ -1,4 +1,4 @@
-"""Several real processes on one history, some of them killed."""
+"""Several processes that use one history, some of them killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def finish(process, text=""):
     return out.split()
 
 
-def test_of_two_processes_that_claim_a_key_at_once_one_sends(home, start):
+def test_one_of_several_processes_that_claim_a_key_at_once_submits(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
@@ -40,7 +40,7 @@ sys.stdin.readline()
         assert finish(process, "end\n") == []
 
 
-def test_two_processes_write_much_and_lose_nothing(home, start):
+def test_two_processes_that_write_at_once_lose_nothing(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
@@ -66,7 +66,7 @@ say("done")
     history.close()
 
 
-def test_killed_before_the_intent_nothing_is_there(home, start, intent):
+def test_killed_before_the_claim_nothing_is_recorded(home, start, intent):
     finish(start("die()"))
     history = History.open(home)
     assert newest(history) is None
@@ -75,7 +75,7 @@ def test_killed_before_the_intent_nothing_is_there(home, start, intent):
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, intent, fresh):
+def test_killed_before_the_response_the_run_is_unknown_and_held(home, start, intent, fresh):
     finish(start('history.claim(intent("k")); die()'))
     history = History.open(home)
     claim = history.claim(intent("k"), fresh=fresh)
@@ -85,7 +85,7 @@ def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, in
     history.close()
 
 
-def test_killed_within_the_intents_transaction_nothing_is_there(home, start, intent):
+def test_killed_within_the_transaction_of_the_claim_nothing_is_recorded(home, start, intent):
     code = """
 from comflowy_nb.database import runs as module
 real = module.insert_run
@@ -100,7 +100,7 @@ history.claim(intent("k"))
     history.close()
 
 
-def test_killed_after_the_answer_it_is_taken_up(home, start, owner):
+def test_killed_after_the_response_the_run_is_adopted(home, start, owner):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="77")
@@ -115,7 +115,7 @@ die()
     history.close()
 
 
-def test_killed_before_the_end_was_written_it_is_asked_about_again(home, start):
+def test_killed_before_the_end_is_recorded_the_run_is_an_orphan(home, start):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
@@ -127,7 +127,7 @@ die()
     history.close()
 
 
-def test_killed_while_images_are_owed_they_are_taken_up(home, start):
+def test_killed_before_the_downloads_the_run_is_an_orphan(home, start):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.SEEN_SUCCESS, service_run_id="77", images=[ImageRecord(0, "9", 0)])
@@ -140,7 +140,7 @@ die()
     history.close()
 
 
-def test_a_living_process_keeps_its_runs(home, start, intent, owner):
+def test_living_process_keeps_its_runs(home, start, intent, owner):
     process = start('token = history.claim(intent("k")).record.token; say(token); sys.stdin.read()')
     token = process.stdout.readline().strip()
     history = History.open(home)
@@ -153,7 +153,7 @@ def test_a_living_process_keeps_its_runs(home, start, intent, owner):
     history.close()
 
 
-def test_of_several_who_take_over_one_gets_it(home, start):
+def test_one_of_several_processes_adopts_a_run(home, start):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")

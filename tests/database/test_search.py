@@ -12,7 +12,7 @@ from comflowy_nb.status import Status, StatusEvent
 
 @pytest.fixture
 def three(history, intent):
-    """r1 a galaxy that is done, r2 one that failed, r3 a vase on another workflow, waiting."""
+    """A history with r1, a galaxy (success), r2, a galaxy (failed), and r3, a vase of another workflow (live)."""
     one = history.claim(
         intent("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
     ).record
@@ -49,7 +49,7 @@ def numbers(records):
         ("zebra", []),
     ],
 )
-def test_a_text_is_found_wherever_it_stands(three, text, found):
+def test_text_is_found_in_every_searched_column(three, text, found):
     assert numbers(three.search(text)) == found
 
 
@@ -72,11 +72,11 @@ def test_a_text_is_found_wherever_it_stands(three, text, found):
         ({"nothing": 1}, []),
     ],
 )
-def test_values_are_compared_as_what_they_are(three, params, found):
+def test_params_are_compared_by_type(three, params, found):
     assert numbers(three.search(params=params)) == found
 
 
-def test_status_workflow_time_and_limit(three):
+def test_filters_by_status_workflow_time_and_limit(three):
     assert numbers(three.search(status="failed")) == [2]
     assert numbers(three.search(status=Status.SUCCESS)) == [1]
     assert numbers(three.search(workflow="portrait")) == numbers(three.search(workflow="w9")) == [3]
@@ -89,7 +89,7 @@ def test_status_workflow_time_and_limit(three):
     assert numbers(three.search("galaxy", params={"cfg": 7}, status="success", workflow="default")) == [1]
 
 
-def test_a_status_that_is_none_is_told_which_there_are(three):
+def test_unknown_status_is_an_error_that_lists_the_statuses(three):
     with pytest.raises(SettingsError, match="submitting, waiting"):
         three.search(status="finished")
 
@@ -110,12 +110,12 @@ def test_a_status_that_is_none_is_told_which_there_are(three):
         ([1, 2], "no json", False),
     ],
 )
-def test_equal_means_equal(stored, wanted, equal):
+def test_equality_of_stored_and_typed_values(stored, wanted, equal):
     assert is_equal(stored, wanted) is equal
 
 
 @pytest.mark.slow
-def test_the_last_50_of_many_are_found_at_once(history, intent):
+def test_last_50_runs_are_found_without_a_full_scan(history, intent):
     with history._store.write() as connection:
         history_intent = intent()
         rows = [
@@ -131,11 +131,11 @@ def test_the_last_50_of_many_are_found_at_once(history, intent):
 
     def take():
         connection = real()
-        connection.set_progress_handler(lambda: thousands.append(1), 1000)  # at every 1,000 steps of SQLite
+        connection.set_progress_handler(lambda: thousands.append(1), 1000)  # after every 1,000 steps of SQLite
         return connection
 
     history._store._take = take
     assert len(history.search(limit=50)) == 50
     assert history.claim(history_intent).record.number == 10_001
     history._store._take = real
-    assert len(thousands) < 20, "a look at every row takes more"
+    assert len(thousands) < 20, "a scan of every row takes more"
