@@ -152,7 +152,6 @@ class _Progress:
             for cell in sweep.cells
             if _has_ended(cell) and cell.run is not None and cell.run.record.created_at < started_at
         }
-        self._on_terminal = sys.stderr.isatty()
         self._warning: str | None = None
         self._bar: Any = tqdm(
             total=len(sweep.cells),
@@ -160,7 +159,7 @@ class _Progress:
             desc=sweep.ref,
             unit="cell",
             dynamic_ncols=True,
-            disable=not self._on_terminal,
+            disable=not sys.stderr.isatty(),  # then it only prints what `say` is given
             file=sys.stderr,
         )
 
@@ -170,27 +169,21 @@ class _Progress:
         self._ended.update(cell.number for cell in new)
         for cell in new:
             is_success = cell.status is Status.SUCCESS
-            if not (is_success and self._on_terminal):
+            if not is_success or self._bar.disable:
                 labels = " ".join(f"{name}={_shorten(label)}" for name, label in cell.labels.items())
                 error = f": {cell.error}" if cell.error and not is_success else ""
                 self.say(f"{cell.ref} {labels} {cell.status}{error}")
-        if self._on_terminal:
-            self._bar.update(len(new))
-            counts = self._sweep.status_counts()
-            texts = [
-                f"{count} {status}" for status, count in counts.items() if status not in {Status.SUCCESS, NOT_SENT}
-            ]
-            self._bar.set_postfix_str(", ".join(texts), refresh=True)
+        self._bar.update(len(new))
+        counts = self._sweep.status_counts()
+        texts = [f"{count} {status}" for status, count in counts.items() if status not in {Status.SUCCESS, NOT_SENT}]
+        self._bar.set_postfix_str(", ".join(texts))
         warning = next((cell.run.trouble for cell in self._sweep.cells if cell.run and cell.run.trouble), None)
         if warning is not None and warning != self._warning:
             self.say(warning)
         self._warning = warning
 
     def say(self, text: str) -> None:
-        if self._on_terminal:
-            tqdm.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        self._bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
         self._bar.close()

@@ -72,9 +72,12 @@ def test_sweep_of_a_file_prints_a_table(api, file, capsys):
 
 def test_same_sweep_again_submits_nothing(api, file, capsys):
     assert sweep(file, "--connect", "cloud") == 0
+    capsys.readouterr()
     assert sweep(file, "--connect", "cloud") == 0
     assert api.count(RUN) == 6
-    assert "6 cells: 6 done (today, cloud)" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "6 cells: 6 done (today, cloud)" in shown.out
+    assert shown.err == "", "earlier runs are not reported as ended"
 
 
 def test_out_contains_copies_a_contact_sheet_and_a_json_file(api, file, tmp_path, capsys):
