@@ -46,6 +46,7 @@ __all__ = [
 
 CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds
 SANDBOX_END_S = 30.0  # longest wait for the end of the sandbox, which ends soon after its last client
+HOME_FOLDER = "comflowy_home"  # deleted first: not the name of a folder that a user may have, as `/home`
 MAX_OUTPUT_LINES = 8  # printed of one output of a cell
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -66,7 +67,7 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     Parameters
     ----------
     out
-        Folder for the results. Its subfolder `home` is the home folder of the demo.
+        Folder for the results. Its subfolder `comflowy_home` is the home folder of the demo, and is deleted first.
     notebook
         The notebook; None takes the quickstart.
     stream
@@ -82,7 +83,7 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     source = notebook or find_quickstart()
     content = _read(source)
     out = out.resolve()
-    home = out / "home"
+    home = out / HOME_FOLDER
     shutil.rmtree(home, ignore_errors=True)
     try:
         home.mkdir(parents=True)

@@ -105,6 +105,15 @@ def test_demo_writes_page_grid_and_notebook_and_prints_their_paths(tmp_path):
     assert "data:image/jpeg" in page
 
 
+def test_demo_keeps_the_other_files_of_its_folder(tmp_path):
+    """`--out /` deleted `/home`: the home folder of the demo was called `home`, and is deleted first."""
+    kept = tmp_path / "home" / "me" / "photo.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    demo.run_demo(tmp_path, notebook(tmp_path, ""), stream=io.StringIO())
+    assert kept.exists()
+
+
 def test_demo_names_the_cell_that_failed(tmp_path, capsys):
     path = notebook(tmp_path, "1", "1/0", "3")
     assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 1
