@@ -251,7 +251,7 @@ def swept(library, intent, sweep_request, stream):
         run = history.apply(run.token, StatusEvent.SEEN_SUCCESS, service_run_id=f"id{cell.number}", images=owed)
         for index, image in enumerate(images):
             if image is None:
-                run = history.set_image(run.token, ImageRecord(index, "9", index, "missing", error="refused"))
+                run = history.set_images(run.token, ImageRecord(index, "9", index, "missing", error="refused"))
                 continue
             content = io.BytesIO()
             image.save(content, "PNG")
@@ -261,7 +261,7 @@ def swept(library, intent, sweep_request, stream):
                 token=run.token,
                 output=Output(index, "9", index, url=""),
             )
-            run = history.set_image(run.token, kept)
+            run = history.set_images(run.token, kept)
         return run
 
     return make
@@ -287,7 +287,7 @@ def runs(library, intent, stream, output, image):
         kept = keep_image(
             stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
         )
-        one = history.set_image(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
+        one = history.set_images(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
     two = history.claim(intent("b")).record
     history.apply(two.token, StatusEvent.ACCEPTED, service_run_id="abd-2")
     two = history.apply(two.token, StatusEvent.SEEN_FAILED)

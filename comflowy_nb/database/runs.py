@@ -136,8 +136,8 @@ class History(Table[RunRecord]):
                 put_image(connection, token, image)
             return _record(connection, token)
 
-    def set_image(self, token: str, image: ImageRecord) -> RunRecord:
-        """Write one image of a run; return the run's record.
+    def set_images(self, token: str, *images: ImageRecord) -> RunRecord:
+        """Write images of a run, in one transaction; return the run's record.
 
         An image that is on disk stays `kept` if another process failed to download it.
 
@@ -146,11 +146,12 @@ class History(Table[RunRecord]):
         HistoryError
             If there is no such run, or it can't be written.
         """
-        sql = "SELECT file FROM images WHERE run = ? AND position = ? AND state = 'kept'"
+        sql = "SELECT file FROM images WHERE run = ? AND position = ? AND state = 'kept' AND file IS NOT NULL"
         with self._store.write() as connection:
-            row = connection.execute(sql, (token, image.index)).fetchone()
-            if image.state == "kept" or row is None or not self._has_file(row["file"]):
-                put_image(connection, token, image)
+            for image in images:
+                row = connection.execute(sql, (token, image.index)).fetchone()
+                if image.state == "kept" or row is None or not (self._images / row["file"]).is_file():
+                    put_image(connection, token, image)
             return _record(connection, token)
 
     def ask_cancel(self, token: str) -> None:
@@ -253,9 +254,6 @@ class History(Table[RunRecord]):
         with self._store.read() as connection:
             rows = connection.execute(f"SELECT DISTINCT owner FROM runs WHERE {condition}").fetchall()  # noqa: S608 - own texts
         return {row["owner"] for row in rows}
-
-    def _has_file(self, file: str | None) -> bool:
-        return file is not None and (self._images / file).is_file()
 
 
 def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> None:

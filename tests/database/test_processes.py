@@ -48,7 +48,7 @@ for n in range(100):
     token = history.claim(intent(f"{os.getpid()}-{n}")).record.token
     assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
     assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
-    history.set_image(token, ImageRecord(0, "9", 0, "missing"))
+    history.set_images(token, ImageRecord(0, "9", 0, "missing"))
     history.times.add("sandbox", [("w", 1.0)])
 say("done")
 """

@@ -97,9 +97,9 @@ def test_images_are_recorded_with_the_success(history, intent):
     assert record.images == owed
     assert not record.is_settled
     kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    record = history.set_image(record.token, kept)
+    record = history.set_images(record.token, kept)
     gone = ImageRecord(1, None, 0, "missing", error="cut \udc80 short")
-    record = history.set_image(record.token, gone)
+    record = history.set_images(record.token, gone)
     assert record.images[0] == kept
     assert record.images[1].error == r"cut \udc80 short"
     assert record.is_settled
@@ -108,19 +108,26 @@ def test_images_are_recorded_with_the_success(history, intent):
 def test_image_on_disk_is_not_given_up_after_a_failure_of_another_process(history, intent, home):
     record = add(history, intent(), Status.RUNNING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),))
     kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    history.set_image(record.token, kept)
+    history.set_images(record.token, kept)
     file = home / "images" / "2026-01" / "x_0.png"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"there")
     missing = ImageRecord(0, "9", 0, "missing", error="connection broke")
-    assert history.set_image(record.token, missing).images == (kept,)
+    assert history.set_images(record.token, missing).images == (kept,)
     file.unlink()
-    assert history.set_image(record.token, missing).images == (missing,)
+    assert history.set_images(record.token, missing).images == (missing,)
+
+
+def test_images_are_written_together(history, intent):
+    owed = [ImageRecord(index, "9", index) for index in range(3)]
+    record = add(history, intent(), Status.SUCCESS, images=owed)
+    missing = [ImageRecord(index, "9", index, "missing") for index in (0, 2)]
+    assert history.set_images(record.token, *missing).images == (missing[0], owed[1], missing[1])
 
 
 def test_image_of_an_unknown_run_is_an_error(history):
     with pytest.raises(HistoryError, match="no such run"):
-        history.set_image("none", ImageRecord(0, "9", 0))
+        history.set_images("none", ImageRecord(0, "9", 0))
 
 
 def test_unique_prefix_of_a_service_id_finds_the_run(history, intent):

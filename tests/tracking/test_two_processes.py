@@ -52,7 +52,7 @@ class Reader:
         """Record what became of the image, if there is one."""
         with self.run.guard:
             for image in self.run.record.images:
-                self.run.update(self.history.set_image(self.run.token, replace(image, state=state)))
+                self.run.update(self.history.set_images(self.run.token, replace(image, state=state)))
 
     def read(self):
         with self.run.guard:
