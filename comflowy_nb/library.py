@@ -77,7 +77,7 @@ class Library:
 
     Parameters
     ----------
-    folder
+    folder : Path
         The home folder. The history is created or opened when it is first needed.
     """
 

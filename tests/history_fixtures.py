@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -67,6 +68,28 @@ def bring(history, token, status, **changes):
 def newest(table):
     """Return the newest run of a history, or the newest sweep of `history.sweeps`."""
     return next(iter(table.recent(1)), None)
+
+
+@contextlib.contextmanager
+def each_connection(history, prepare):
+    """Call `prepare` with every connection that the history uses within the block."""
+    store, real = history._store, history._store._take
+
+    def take():
+        connection = real()
+        prepare(connection)
+        return connection
+
+    store._take = take
+    try:
+        yield
+    finally:
+        store._take = real
+
+
+def fill_disk(connection):
+    """Limit the file to its present size: SQLite then fails as on a full disk."""
+    connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
 
 
 @pytest.fixture

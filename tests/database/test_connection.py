@@ -10,7 +10,7 @@ import sys
 import threading
 
 import pytest
-from history_fixtures import newest
+from history_fixtures import each_connection, fill_disk, newest
 from hypothesis import given
 from hypothesis import strategies as st
 from waiting import wait_until
@@ -85,20 +85,10 @@ def test_no_warning_without_a_problem(home):
 
 def synchronous(history, act):
     """Return the value of `PRAGMA synchronous` when `act` committed."""
-    seen = []
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.set_trace_callback(
-            lambda sql: seen.append(sql.rpartition(" ")[2]) if sql.startswith("PRAGMA synchronous") else None
-        )
-        return connection
-
-    history._store._take = take
-    act()
-    history._store._take = real
-    return seen[-1]
+    statements = []
+    with each_connection(history, lambda connection: connection.set_trace_callback(statements.append)):
+        act()
+    return [sql.rpartition(" ")[2] for sql in statements if sql.startswith("PRAGMA synchronous")][-1]
 
 
 def test_request_and_run_id_are_flushed_to_the_disk(history, intent):
@@ -307,21 +297,14 @@ def test_disk_without_write_ahead_log_gives_one_warning(home, intent, monkeypatc
     opened.close()
 
 
-def test_full_disk_is_an_error_before_the_submit(home, history, intent, monkeypatch):
+def test_full_disk_is_an_error_before_the_submit(history, intent):
     record = history.claim(intent("a")).record
-    real = history._store._take
-
-    def take():
-        connection = real()
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-        return connection
-
-    monkeypatch.setattr(history._store, "_take", take)
     big = {"6::text": "x" * 500_000}
-    with pytest.raises(HistoryError, match=r"the disk is full\. Nothing was submitted"):
+    with (
+        each_connection(history, fill_disk),
+        pytest.raises(HistoryError, match=r"the disk is full\. Nothing was submitted"),
+    ):
         history.claim(intent("b", params=big))
-    monkeypatch.undo()
     with history._store.write() as connection:
         connection.execute("PRAGMA max_page_count = 1073741823")
     assert newest(history) == record
@@ -342,16 +325,11 @@ def test_home_folder_below_a_file_is_an_error(tmp_path):
         History.open(tmp_path / "file" / "home")
 
 
-def test_read_only_disk_is_an_error_before_the_submit(history, intent, monkeypatch):
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    monkeypatch.setattr(history._store, "_take", take)
-    with pytest.raises(HistoryError, match=r"can't be written to\. Nothing was submitted"):
+def test_read_only_disk_is_an_error_before_the_submit(history, intent):
+    with (
+        each_connection(history, lambda connection: connection.execute("PRAGMA query_only = ON")),
+        pytest.raises(HistoryError, match=r"can't be written to\. Nothing was submitted"),
+    ):
         history.claim(intent())
 
 

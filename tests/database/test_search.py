@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from history_fixtures import each_connection
 
 from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import SettingsError
@@ -127,15 +128,12 @@ def test_last_50_runs_are_found_without_a_full_scan(history, intent):
             "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
-    real, thousands = history._store._take, []
+    thousands = []
 
-    def take():
-        connection = real()
+    def count_steps(connection):
         connection.set_progress_handler(lambda: thousands.append(1), 1000)  # after every 1,000 steps of SQLite
-        return connection
 
-    history._store._take = take
-    assert len(history.search(limit=50)) == 50
-    assert history.claim(history_intent).record.number == 10_001
-    history._store._take = real
+    with each_connection(history, count_steps):
+        assert len(history.search(limit=50)) == 50
+        assert history.claim(history_intent).record.number == 10_001
     assert len(thousands) < 20, "a scan of every row takes more"

@@ -7,7 +7,7 @@ import time
 import uuid
 
 import pytest
-from history_fixtures import bring, newest
+from history_fixtures import bring, each_connection, fill_disk, newest
 
 from comflowy_nb.database.deduplication import RESPONSE_LOST
 from comflowy_nb.database.process_locks import ProcessLock
@@ -436,20 +436,12 @@ def test_thousand_cells_are_read_with_few_statements(history, sweeps, sweep_requ
             )
     sweeps.set_cells(sweep.token, {number: f"t{number}" for number, *_ in many})
     statements = []
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.set_trace_callback(statements.append)
-        return connection
-
-    history._store._take = take
-    found = sweeps.cells(sweep.token)
-    assert len(statements) <= 7  # two of the transaction, cells, runs, images
-    statements.clear()
-    claims = sweeps.peek([key for *_, key in many])
-    assert len(statements) <= 10  # also the owners of the runs being submitted, which are probed first
-    history._store._take = real
+    with each_connection(history, lambda connection: connection.set_trace_callback(statements.append)):
+        found = sweeps.cells(sweep.token)
+        assert len(statements) <= 5  # two of the transaction, cells, runs, images
+        statements.clear()
+        claims = sweeps.peek([key for *_, key in many])
+        assert len(statements) <= 7  # also the owners of the runs being submitted, which are probed first
     assert [cell.run.token for cell in found] == [f"t{n}" for n in range(1, 1001)]
     assert set(kinds(claims)) == {"same"}
 
@@ -583,18 +575,10 @@ history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
     history.close()
 
 
-def test_full_disk_is_an_error_and_leaves_no_half_sweep(history, sweeps, sweep_request, cells, monkeypatch):
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
-        return connection
-
-    monkeypatch.setattr(history._store, "_take", take)
-    with pytest.raises(HistoryError, match="the disk is full"):
-        sweeps.enter(sweep_request(), [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)])
-    monkeypatch.undo()
+def test_full_disk_is_an_error_and_leaves_no_half_sweep(history, sweeps, sweep_request, cells):
+    large = [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)]
+    with each_connection(history, fill_disk), pytest.raises(HistoryError, match="the disk is full"):
+        sweeps.enter(sweep_request(), large)
     assert newest(sweeps) is None
 
 
