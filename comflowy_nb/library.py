@@ -1,4 +1,4 @@
-"""Library: the history and the images of one home folder, with no service in sight."""
+"""The runs, sweeps and images of a home folder, without a connection; public as `comflowy_nb.history`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,30 @@ __all__ = ["Found", "Library", "find", "open_library", "runs"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a reference names: a run, and one of its images if it says which; or a sweep."""
+    """What a reference names; returned by `history.find` and `Client.find`.
+
+    Attributes
+    ----------
+    what : Run or SweepRecord
+        The run, or the sweep as the history stores it.
+    image : RunImage or None
+        The image, if the reference names one.
+
+    Examples
+    --------
+    >>> found = comflowy_nb.history.find("r41[0]")
+    >>> found.run.params["3::cfg"]
+    7.5
+    >>> found.image.pil().size
+    (512, 512)
+    """
 
     what: Run | SweepRecord
     image: RunImage | None = None
 
     @property
     def sweep(self) -> SweepRecord | None:
+        """The sweep; None for a run."""
         return self.what if isinstance(self.what, SweepRecord) else None
 
     @property
@@ -48,7 +65,7 @@ class Found:
         Raises
         ------
         RefError
-            If it is a sweep, for whoever can do something with a run alone.
+            If the reference names a sweep.
         """
         if isinstance(self.what, SweepRecord):
             raise RefError(f"{_describe(self.what)}; a run of it is {self.what.ref}.1")
@@ -56,12 +73,12 @@ class Found:
 
 
 class Library:
-    """Runs and sweeps of the past, by reference or by search, with their images.
+    """The runs and sweeps of a home folder, by reference or by search, with their images.
 
     Parameters
     ----------
-    folder
-        The home folder. Nothing is made or opened before it is needed.
+    folder : Path
+        The home folder. The history is created or opened when it is first needed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,7 +86,8 @@ class Library:
         self.folder = folder / "images"
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
-        self.recent: dict[str, None] = {}  # tokens of this process's runs and sweeps, newest last; of no cell
+        # Tokens of the runs and sweeps of this process, newest last; without the runs of cells. A dict keeps the order.
+        self.recent: dict[str, None] = {}
         self._history: History | None = None
         self._lock = threading.Lock()
 
@@ -79,12 +97,12 @@ class Library:
             if self._history is not None:
                 return self._history
             history = self._history = History.open(self.home)
-        for remark in history.remarks:
-            warnings.warn_explicit(remark, UserWarning, "comflowy_nb", 1)  # a warning of a real file shows its path
+        for text in history.warnings:
+            warnings.warn_explicit(text, UserWarning, "comflowy_nb", 1)  # `warnings.warn` would show the path of a file
         return history
 
-    def leave_to_parent(self) -> None:
-        """Start afresh in a forked child, where no thread is left that could give up the lock."""
+    def reset_after_fork(self) -> None:
+        """Reset the lock in a forked child: no thread is left there that could release it."""
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -94,7 +112,7 @@ class Library:
                 self._history = None
 
     def touch(self, newest: Run | SweepRecord) -> None:
-        """Make a run or a sweep this process's newest: what `last` means."""
+        """Make a run or a sweep the newest one of this process, which `last` names."""
         with self._lock:
             self.recent.pop(newest.token, None)
             self.recent[newest.token] = None
@@ -102,11 +120,11 @@ class Library:
     # -- finding ------------------------------------------------------------------------------------------------
 
     def run(self, record: RunRecord) -> Run:
-        """The run of a record, to be looked at."""
+        """Return a run of the history, which is not tracked."""
         return Run(record, self)
 
     def find(self, ref: str) -> Found:
-        """The run, and the image if one is named, or the sweep that a reference means.
+        """Return the run with its image, or the sweep, that a reference names.
 
         Raises
         ------
@@ -116,20 +134,20 @@ class Library:
         parsed = parse_ref(ref)
         record = self._record(parsed)
         if isinstance(record, SweepRecord):
-            if parsed.is_image:
+            if parsed.image is not None:
                 raise RefError(f"{_describe(record)}; the first image of one is {record.ref}.1[0]")
             return Found(record)
         run = self.run(record)
-        return Found(run, pick_image(run, parsed))
+        return Found(run, _image_of(run, parsed))
 
     def maker_of(self, path: Path) -> tuple[Made | None, Graph | None]:
-        """What made an image file; see `recipe.maker_of`."""
-        from comflowy_nb.recipe import maker_of  # noqa: PLC0415 - only for files
+        """Return the metadata and the graph of an image file; see `recipe.maker_of`."""
+        from comflowy_nb.recipe import maker_of  # noqa: PLC0415 - imports this module
 
         return maker_of(path, self)
 
     def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
-        """The sweep of a record, to be looked at; `run_of` gives the runs of its cells, else they are looked at too."""
+        """Return a sweep of the history. `run_of` creates the runs of its cells; by default they are not tracked."""
         from comflowy_nb.sweeps.sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
         history = self.history
@@ -148,14 +166,14 @@ class Library:
         limit: int | None = 20,
         **params: Any,
     ) -> list[Run]:
-        """Runs of the past, newest first: `runs("galaxy", cfg=7, status="success")`; see `search`."""
+        """Return the runs that match, newest first; see `history.runs`."""
         return self.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
 
     def search(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
-        """Runs of the past, newest first; a field may be called as one of the filters."""
+        """Return the runs that match, newest first. Unlike in `runs`, a field may have the name of a filter."""
         return [self.run(record) for record in self.history.search(text, **filters)]
 
-    # -- what a run asks of its follower ------------------------------------------------------------------------
+    # -- what a run and a sweep delegate ------------------------------------------------------------------------
 
     def image_path(self, image: ImageRecord) -> Path:
         from comflowy_nb.images.store import image_path  # noqa: PLC0415 - loads Pillow
@@ -163,36 +181,28 @@ class Library:
         return image_path(self.folder, image)
 
     def kept_input(self, content_sha256: str) -> bytes | None:
-        """The content of an image that was handed over to a service once; None where it is not there."""
-        from comflowy_nb.tracking.uploads import kept_input  # noqa: PLC0415 - only where somebody wants one
+        """Return the content of an image that was uploaded once; None if it is not stored."""
+        from comflowy_nb.tracking.uploads import kept_input  # noqa: PLC0415 - only for sweeps over images
 
         return kept_input(self.inputs, content_sha256)
 
-    def thumbnail_path(self, image: ImageRecord, size_px: int) -> Path:
-        """A JPEG of the image within 512 or 256 px."""
-        from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
-
-        return thumbnail_path(self.folder, image, size_px)
-
     def save(self, run: Run, folder: Path, *, only: ImageRecord | None = None) -> list[Path]:
-        """Write copies of a run's images, or of one, with readable names; see `runs.save`."""
+        """Write copies of a run's images, or only of one, with readable names."""
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
         return save_run(run.record, self.folder, folder, only=only)
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
-        """Write copies, a contact sheet and a JSON of a sweep; see `runs.save_sweep`."""
+        """Write copies of a sweep's images, a contact sheet and a JSON file."""
         from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads Pillow
 
         return save_sweep(sweep, self.folder, folder)
 
     def cancel(self, run: Run) -> None:
-        raise RefError(f"{run.ref} is followed by no connection here; connect first, then %comflowy cancel {run.ref}")
-
-    # -- inside -------------------------------------------------------------------------------------------------
+        raise RefError(f"no connection tracks {run.ref} here; connect first, then %comflowy cancel {run.ref}")
 
     def _record(self, ref: Ref) -> RunRecord | SweepRecord:
-        found = self._named(ref)
+        found = self._find(ref)
         if isinstance(found, SweepRecord) and ref.cell is not None:
             return self._run_of_cell(found, ref.cell)
         if found is not None and ref.cell is None:
@@ -206,8 +216,8 @@ class Library:
             raise RefError(f"there is no sweep s{ref.number}")
         raise RefError(f"there is no run {ref.text}; %comflowy runs lists them")
 
-    def _named(self, ref: Ref) -> RunRecord | SweepRecord | None:
-        """The run or the sweep, whichever cell of it is meant; nothing for the id of a service."""
+    def _find(self, ref: Ref) -> RunRecord | SweepRecord | None:
+        """Return the run or the sweep, disregarding the cell; None for the id of a service."""
         history = self.history
         if ref.run == "number":
             return history.by_number(ref.number)
@@ -226,25 +236,19 @@ class Library:
         return cell.run
 
     def _last(self, back: int) -> RunRecord | SweepRecord | None:
+        history = self.history
         with self._lock:
             recent = list(self.recent)[::-1]
-        if back < len(recent):
-            return self.history.get(recent[back]) or self.history.sweeps.get(recent[back])
-        return self.history.last(back=back - len(recent), without=recent)
+        token = recent[back] if back < len(recent) else history.last(back=back - len(recent), without=recent)
+        return None if token is None else history.get(token) or history.sweeps.get(token)
 
 
 def _describe(sweep: SweepRecord) -> str:
     return f"{sweep.ref} is a sweep of {sweep.count} cell{'s' * (sweep.count != 1)}"
 
 
-def pick_image(run: Run, ref: Ref) -> RunImage | None:
-    """The image of a run that a reference names.
-
-    Raises
-    ------
-    RefError
-        If the run has no such image.
-    """
+def _image_of(run: Run, ref: Ref) -> RunImage | None:
+    """Return the image of a run that a reference names; raise a RefError if there is no such image."""
     if ref.image is None:
         return None
     if ref.node is None:
@@ -261,7 +265,7 @@ _opening = threading.Lock()
 
 
 def open_library() -> Library:
-    """The library of the home folder, one for the process."""
+    """Return the library of the home folder, one per process."""
     folder = home().absolute()
     with _opening:
         if folder not in _libraries:
@@ -270,10 +274,10 @@ def open_library() -> Library:
 
 
 def _after_fork_in_child() -> None:
-    global _opening  # noqa: PLW0603 - a thread that is not here may hold it
+    global _opening  # noqa: PLW0603 - a thread of the parent may hold it
     _opening = threading.Lock()
     for library in _libraries.values():
-        library.leave_to_parent()
+        library.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -281,10 +285,72 @@ if hasattr(os, "register_at_fork"):
 
 
 def find(ref: str) -> Found:
-    """What a reference names in the home folder's history, with no connection; see `Library.find`."""
+    """Return what a reference names in the history of the home folder. Needs no connection.
+
+    Parameters
+    ----------
+    ref : str
+        A run (`r41`, a name given with `--as`, a service's id or a unique prefix of it, `last`, `last~1`), a sweep
+        (`s3` or its name), a cell of a sweep (`s3.12`), or an image of a run or a cell (`r41[0]`; `r41:9[0]` is the
+        first image of node 9).
+
+    Returns
+    -------
+    Found
+        `found.run` is the run, `found.image` its image if `ref` names one, `found.sweep` the sweep.
+
+    Raises
+    ------
+    RefError
+        If `ref` is not a reference, names nothing, or is the prefix of several ids.
+    HistoryError
+        If the history can't be opened or read.
+
+    Examples
+    --------
+    >>> import comflowy_nb
+    >>> comflowy_nb.history.find("r41[0]").image.pil().size
+    (512, 512)
+    """
     return open_library().find(ref)
 
 
 def runs(text: str | None = None, **filters: Any) -> list[Run]:
-    """Runs of the home folder's history, newest first, with no connection; see `Library.runs`."""
+    """Search the runs in the history of the home folder. Needs no connection.
+
+    Parameters
+    ----------
+    text : str, optional
+        Words, separated by white space. Each must occur, in any case, in the params, the name, the workflow, the
+        error, an id or the reference of a run.
+    since : float, optional
+        Only runs that were recorded at or after this time, in UTC seconds since 1970.
+    status : Status or str, optional
+        Only runs with this status, such as `"success"`.
+    workflow : str, optional
+        Only runs of the workflow with this name or id.
+    limit : int or None, default 20
+        Greatest number of runs, at least 0; None returns all.
+    **filters : Any
+        Every other keyword is a field with its value: a bare name (`cfg=7`) or a field id (`**{"3::cfg": 7}`). Numbers
+        compare as numbers, everything else as text.
+
+    Returns
+    -------
+    list of Run
+        The runs for which all conditions hold, newest first. Their images are read from disk when they are used.
+
+    Raises
+    ------
+    SettingsError
+        If `status` is not a status.
+    HistoryError
+        If the history can't be opened or read.
+
+    Examples
+    --------
+    >>> import comflowy_nb
+    >>> comflowy_nb.history.runs("galaxy", cfg=7, status="success", limit=1)
+    [<Run r41 'default' success 3.2 s>]
+    """
     return open_library().runs(text, **filters)

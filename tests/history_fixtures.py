@@ -1,7 +1,8 @@
-"""A history in an empty home folder, and intents to put into it."""
+"""Fixtures: a history in an empty home folder, and requests, sweeps and images to put into it."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -11,9 +12,8 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import ImageRecord, SweepRequest
+from comflowy_nb.database.records import ImageRecord, RunRequest, SweepRequest
 from comflowy_nb.database.runs import History
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.library import Library
@@ -26,11 +26,10 @@ from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, axes_to_json
 BEGIN = """
 import json, os, signal, sys, uuid
 from pathlib import Path
-from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.runs import History
 from comflowy_nb.images.store import keep_image
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.records import ImageRecord, RunRequest
 from comflowy_nb.status import Status, StatusEvent, event_of
 
 home = Path(sys.argv[1])
@@ -66,6 +65,33 @@ def bring(history, token, status, **changes):
     return history.apply(token, EVENTS.get(status) or event_of(status), **changes)
 
 
+def newest(table):
+    """Return the newest run of a history, or the newest sweep of `history.sweeps`."""
+    return next(iter(table.recent(1)), None)
+
+
+@contextlib.contextmanager
+def each_connection(history, prepare):
+    """Call `prepare` with every connection that the history uses within the block."""
+    store, real = history._store, history._store._take
+
+    def take():
+        connection = real()
+        prepare(connection)
+        return connection
+
+    store._take = take
+    try:
+        yield
+    finally:
+        store._take = real
+
+
+def fill_disk(connection):
+    """Limit the file to its present size: SQLite then fails as on a full disk."""
+    connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+
+
 @pytest.fixture
 def history(home):
     opened = History.open(home)
@@ -89,7 +115,7 @@ def owner(home):
 
 @pytest.fixture
 def intent(owner):
-    """`intent("key", ...)`: a run of the default workflow that this process wants."""
+    """`intent("key", ...)`: a request of this process for a run of the default workflow."""
 
     def make(key="k", **changes):
         given = {
@@ -111,7 +137,7 @@ def intent(owner):
 
 @pytest.fixture
 def sweep_request():
-    """`sweep_request("key", ...)`: a sweep of the default workflow that this process wants."""
+    """`sweep_request("key", ...)`: a request for a sweep of the default workflow."""
 
     def make(key="sk", **changes):
         given = {
@@ -141,7 +167,7 @@ def cells():
 
 @pytest.fixture
 def start(home):
-    """`start(code)`: a process that has a history, an owner and `intent`, ready and waiting for its standard input."""
+    """`start(code)`: run code in another process that has a history, an owner and `intent`."""
     processes = []
 
     def begin(code):
@@ -158,7 +184,7 @@ def start(home):
 
 
 class Stream:
-    """What a service hands over for one image: pieces of bytes, and how many it said there would be."""
+    """The stream of one image: chunks of bytes, and their announced length."""
 
     def __init__(self, content, length=-1, *, piece=65536):
         self.content = content
@@ -183,7 +209,7 @@ def output():
 
 @pytest.fixture
 def image():
-    """`image("PNG")`: the bytes of a small image that no encoder shrinks to nothing."""
+    """`image("PNG")`: the bytes of a small image of noise, which compresses badly."""
 
     def make(kind="PNG", size=(96, 64), mode="RGB", **options):
         image = Image.effect_noise(size, 60).convert(mode)
@@ -208,9 +234,10 @@ def axis():
 
 @pytest.fixture
 def swept(library, intent, sweep_request, stream):
-    """`swept(axis, axis, images=.., ends=..)`: a sweep that was run, each cell with images of its own colour.
+    """`swept(axis, axis, images=.., ends=..)`: a sweep that was run; by default each cell has one image.
 
-    `images(cell)` gives the images of a cell that succeeds, `ends` the status of those that don't; None is not sent.
+    `images(cell)` returns the images of a cell that succeeds. `ends` is cell number -> status of the others; None was
+    not submitted.
     """
 
     def make(*axes, fixed=None, images=None, ends=None, layout=None, seeds=(), **changes):
@@ -247,7 +274,7 @@ def swept(library, intent, sweep_request, stream):
         run = history.apply(run.token, StatusEvent.SEEN_SUCCESS, service_run_id=f"id{cell.number}", images=owed)
         for index, image in enumerate(images):
             if image is None:
-                run = history.set_image(run.token, ImageRecord(index, "9", index, "missing", error="refused"))
+                run = history.set_images(run.token, ImageRecord(index, "9", index, "missing", error="refused"))
                 continue
             content = io.BytesIO()
             image.save(content, "PNG")
@@ -257,14 +284,14 @@ def swept(library, intent, sweep_request, stream):
                 token=run.token,
                 output=Output(index, "9", index, url=""),
             )
-            run = history.set_image(run.token, kept)
+            run = history.set_images(run.token, kept)
         return run
 
     return make
 
 
 def colour(cell):
-    """One image of a colour that says which cell it is of."""
+    """Return one image, in the colour of the cell."""
     return [Image.new("RGB", (96, 64), colour_of(cell.number))]
 
 
@@ -274,7 +301,7 @@ def colour_of(number):
 
 @pytest.fixture
 def runs(library, intent, stream, output, image):
-    """r1 `best` (service id abc-1) with two images of node 9 and one of 12:3; r2 (abd-2) failed; r3 just sent."""
+    """r1 `best` (service id abc-1) with two images of node 9 and one of 12:3; r2 (abd-2) failed; r3 is submitting."""
     history = library.history
     one = history.claim(intent("a", name="best")).record
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
@@ -283,7 +310,7 @@ def runs(library, intent, stream, output, image):
         kept = keep_image(
             stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
         )
-        one = history.set_image(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
+        one = history.set_images(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
     two = history.claim(intent("b")).record
     history.apply(two.token, StatusEvent.ACCEPTED, service_run_id="abd-2")
     two = history.apply(two.token, StatusEvent.SEEN_FAILED)

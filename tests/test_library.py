@@ -13,7 +13,7 @@ from comflowy_nb.library import Library, open_library
 @pytest.mark.parametrize(
     ("ref", "number"), [("r1", 1), ("r2", 2), ("best", 1), ("abc-1", 1), ("abd", 2), ("last", 3), ("last~2", 1)]
 )
-def test_a_run_is_found(library, runs, ref, number):
+def test_run_is_found(library, runs, ref, number):
     found = library.find(ref)
     assert (found.run.number, found.image) == (number, None)
 
@@ -21,19 +21,19 @@ def test_a_run_is_found(library, runs, ref, number):
 @pytest.mark.parametrize(
     ("ref", "index"), [("r1[0]", 0), ("best[2]", 2), ("r1:9[1]", 1), ("abc:12:3[0]", 2), ("last~2[1]", 1)]
 )
-def test_a_image_is_found(library, runs, ref, index):
+def test_image_is_found(library, runs, ref, index):
     found = library.find(ref)
     assert found.image.record.index == index
     assert found.image.pil().size == (40 + index, 30)
 
 
 @pytest.mark.parametrize(
-    ("ref", "told"),
+    ("ref", "text"),
     [
         ("r9", "no run r9"),
         ("r99999999999999999999", "no run r9999"),
-        ("nobody", "no run nobody"),
-        ("ab", "is not one run's id alone: r2"),
+        ("missing", "no run missing"),
+        ("ab", "the id ab is ambiguous: r2"),
         ("last~3", "no run last"),
         ("r1[3]", r"r1 has 3 images, so no \[3\]"),
         ("r2[0]", r"r2 has 0 images, so no \[0\]"),
@@ -43,13 +43,13 @@ def test_a_image_is_found(library, runs, ref, index):
         ("s1", "no sweep s1"),
     ],
 )
-def test_what_names_nothing_is_told(library, runs, ref, told):
-    with pytest.raises(RefError, match=told):
+def test_reference_to_nothing_is_an_error(library, runs, ref, text):
+    with pytest.raises(RefError, match=text):
         library.find(ref)
 
 
-def test_a_name_precedes_an_id_that_begins_so(library, runs):
-    library.history.name(runs[1].token, "abc")
+def test_name_precedes_an_id_that_begins_with_it(library, runs, intent):
+    library.history.claim(intent("b", name="abc"), retry="none")
     assert library.find("abc").run.number == 2
 
 
@@ -58,7 +58,7 @@ def test_last_means_this_process_first_and_then_the_history(library, runs):
     library.touch(library.run(three))
     library.touch(library.run(one))
     assert [library.find(f"last~{back}").run.number for back in range(3)] == [1, 3, 2]
-    library.touch(library.run(three))  # it was asked for again
+    library.touch(library.run(three))  # requested again
     assert list(library.recent) == [one.token, three.token]
     assert [library.find(f"last~{back}").run.number for back in range(3)] == [3, 1, 2]
 
@@ -77,7 +77,7 @@ def test_runs_are_searched_by_text_and_fields(library, runs):
     assert [run.number for run in library.search(params={"text": "glass bottle"}, status="success")] == [1]
 
 
-def test_a_run_of_the_past_can_be_looked_at_but_not_cancelled(library, runs):
+def test_earlier_run_can_be_read_but_not_cancelled(library, runs):
     run = library.find("r1").run
     assert len(run.images) == 3
     assert run.wait(timeout=0) is run
@@ -85,12 +85,11 @@ def test_a_run_of_the_past_can_be_looked_at_but_not_cancelled(library, runs):
         run.cancel()
 
 
-def test_thumbnails_are_at_hand(library, runs):
-    image = library.find("r1[0]").image.record
-    assert library.thumbnail_path(image, 256).name.endswith("_0.t256.jpg")
+def test_thumbnail_is_found(library, runs):
+    assert library.find("r1[0]").image.thumbnail(256).name.endswith("_0.t256.jpg")
 
 
-def test_nothing_is_made_before_it_is_needed(tmp_path):
+def test_nothing_is_created_before_it_is_needed(tmp_path):
     library = Library(tmp_path / "home")
     assert repr(library)
     assert not (tmp_path / "home").exists()
@@ -99,7 +98,7 @@ def test_nothing_is_made_before_it_is_needed(tmp_path):
     library.close()
 
 
-def test_one_library_for_a_home_and_process(home, monkeypatch, tmp_path):
+def test_one_library_per_home_folder_and_process(home, monkeypatch, tmp_path):
     library = open_library()
     assert open_library() is library
     assert library.home == home
@@ -107,13 +106,13 @@ def test_one_library_for_a_home_and_process(home, monkeypatch, tmp_path):
     assert open_library() is not library
 
 
-def test_the_history_is_searched_without_any_connection(intent):
+def test_history_is_searched_without_a_connection(intent):
     open_library().history.claim(intent())
     assert [run.number for run in comflowy_nb.history.runs("bottle", cfg=7.5)] == [1]
     assert comflowy_nb.history.find("last").run.number == 1
 
 
-def test_looking_at_the_history_loads_nothing_heavy(home):
+def test_reading_the_history_loads_no_heavy_library(home):
     code = (
         "import sys; from comflowy_nb.library import open_library; open_library().runs(); "
         "print([name for name in ('PIL', 'numpy', 'requests', 'matplotlib', 'ipywidgets') if name in sys.modules])"
@@ -122,22 +121,22 @@ def test_looking_at_the_history_loads_nothing_heavy(home):
     assert done.stdout.strip() == "[]"
 
 
-def test_a_damaged_history_is_warned_of_and_a_new_one_is_not(home):
-    """A history.sqlite of 0 bytes was taken for a new one: what had succeeded before was submitted again.
+def test_damaged_history_gives_a_warning_and_a_new_one_does_not(home):
+    """A history.sqlite of 0 bytes was used as a new one: earlier successes were submitted again.
 
-    No warning of any damage was shown: what the history had to say about it was not shown anywhere.
+    The warnings of the history were not shown anywhere.
     """
     code = "from comflowy_nb import history; print(len(history.runs()))"
 
-    def look():
+    def read():
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout == "0\n"
         return done.stderr
 
-    assert look() == ""
+    assert read() == ""
     (home / "history.sqlite").write_bytes(b"")
-    said = look()
+    shown = read()
     (aside,) = home.glob("history.sqlite.damaged-*")
-    assert f"UserWarning: the history was damaged: it is set aside as {aside.name}" in said
-    assert str(home) not in said
-    assert look() == ""
+    assert f"UserWarning: the history was damaged: it is set aside as {aside.name}" in shown
+    assert str(home) not in shown
+    assert read() == ""

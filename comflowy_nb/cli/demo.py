@@ -1,7 +1,7 @@
-"""`comflowy-nb demo`: execute a notebook on the sandbox; leave it, an HTML page of it, and its first image as PNG.
+"""`comflowy-nb demo`: execute a notebook on the sandbox; write it, an HTML page of it, and its first image as PNG.
 
-The demo has its own home folder, emptied each time: it never mixes with a user's history, and its results are the same
-each time.
+The demo has its own home folder, which is emptied first: it does not touch the user's history, and gives the same
+results each time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import itertools
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+from PIL import Image
 
 from comflowy_nb.errors import ComflowyError, SettingsError
 
@@ -34,7 +36,6 @@ __all__ = [
     "ProgressReporter",
     "execute",
     "find_quickstart",
-    "images",
     "kernel_environment",
     "one_line",
     "run_demo",
@@ -44,8 +45,10 @@ __all__ = [
 ]
 
 CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds
-SANDBOX_END_S = 30.0  # the sandbox ends soon after its last client has
-MAX_OUTPUT_LINES = 8  # of one output of a cell, on the terminal
+SANDBOX_END_S = 30.0  # longest wait for the end of the sandbox, which ends soon after its last client
+HOME_FOLDER = "comflowy_home"  # deleted first: not the name of a folder that a user may have, as `/home`
+MAX_OUTPUT_LINES = 8  # printed of one output of a cell
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 # nbconvert's page without the scripts that it would load from a CDN (require.js, MathJax, mermaid)
@@ -64,11 +67,11 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     Parameters
     ----------
     out
-        Folder for the results. Its `home` is the history of the demo, and is emptied first.
+        Folder for the results. Its subfolder `comflowy_home` is the home folder of the demo, and is deleted first.
     notebook
         The notebook; None takes the quickstart.
     stream
-        Where the progress is printed; None takes stdout.
+        The stream to print the progress to; None takes stdout.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     source = notebook or find_quickstart()
     content = _read(source)
     out = out.resolve()
-    home = out / "home"
+    home = out / HOME_FOLDER
     shutil.rmtree(home, ignore_errors=True)
     try:
         home.mkdir(parents=True)
@@ -97,22 +100,19 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     nbformat.write(content, out / source.name)
     progress.line(f"Done in {time.monotonic() - start_s:.0f} s.")
     progress.line(f"  page: {page}")
-    first = next(images(content), None)
-    if first is not None:
-        from PIL import Image  # noqa: PLC0415 - only if there is an image
-
+    for first in itertools.islice(_images(content), 1):
         with Image.open(io.BytesIO(first)) as image:
             image.save(out / "grid.png")
         progress.line(f"  grid: {out / 'grid.png'}")
 
 
 def find_quickstart() -> Path:
-    """Return the quickstart notebook: the repository's, else the copy in an installed package.
+    """Return the quickstart notebook of the repository, else of the installed package.
 
     Raises
     ------
     ComflowyError
-        If there is neither.
+        If it is in neither.
     """
     package = Path(__file__).parent.parent
     for candidate in (package.parent / "notebooks" / "quickstart.ipynb", package / "quickstart.ipynb"):
@@ -146,11 +146,14 @@ def execute(
     ComflowyError
         If a cell failed or timed out, or the kernel died. The text names the cell.
     """
-    client = _Client(content, progress, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(folder)}})
-    log = folder / "kernel.log"  # the kernel's stderr: warnings about its transport, and why it died
+    # Without kernel folders: a user may have registered another Python under the name python3.
+    kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    resources = {"metadata": {"path": str(folder)}}
+    client = _Client(content, progress, km=kernel, timeout=CELL_TIMEOUT_S, resources=resources)
+    log = folder / "kernel.log"  # stderr of the kernel: warnings about its transport, and why it died
     try:
         with log.open("w", encoding="utf-8") as stderr:
-            client.execute(env=dict(environment), stderr=stderr)
+            client.execute(env=dict(environment), stderr=stderr, cleanup_kc=True)
     except CellExecutionError as error:
         cell = f"cell {client.position} failed"
         raise ComflowyError(f"{cell}: {one_line(error.ename)}: {one_line(error.evalue)}") from error
@@ -165,7 +168,7 @@ def execute(
 
 
 def strip(content: nbformat.NotebookNode) -> None:
-    """Remove what should not be committed: widgets, which need their kernel, timings, and the kernel's stderr."""
+    """Remove what must not be committed: widgets, which need their kernel, timings, and the kernel's stderr."""
     _remove_widgets(content)
     content.metadata.language_info = {"name": "python"}
     for cell in content.cells:
@@ -174,27 +177,25 @@ def strip(content: nbformat.NotebookNode) -> None:
             cell.outputs = [out for out in cell.outputs if (out.output_type, out.get("name")) != ("stream", "stderr")]
 
 
-def images(content: nbformat.NotebookNode) -> Iterator[bytes]:
-    """Yield the bytes of every PNG or JPEG among the outputs, from the first to the last."""
-    for cell in content.cells:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            found = data.get("image/png") or data.get("image/jpeg")
-            if found:
-                yield base64.b64decode(found)
+def _images(content: nbformat.NotebookNode) -> Iterator[bytes]:
+    """Yield the bytes of every PNG or JPEG among the outputs."""
+    for data in _data(content):
+        found = data.get("image/png") or data.get("image/jpeg")
+        if found:
+            yield base64.b64decode(found)
 
 
 def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
-    """Return one HTML page that contains everything: no scripts, and nothing to load."""
+    """Return a self-contained HTML page without scripts."""
     content = copy.deepcopy(content)
-    _remove_widgets(content)  # nbconvert prefers a widget to the text and image beside it
+    _remove_widgets(content)  # nbconvert would show a widget instead of the text and the image beside it
     body, _ = HTMLExporter(raw_template=_PAGE).from_notebook_node(content, {"metadata": {"name": title}})
     return str(body)
 
 
 def wait_for_sandbox_end(home: Path, progress: ProgressReporter) -> None:
-    """Wait until the sandbox of a home folder has ended, as it does soon after its last client."""
-    lock = home / "sandbox" / "sandbox.lock"  # held by the process as long as it runs
+    """Wait until the sandbox of a home folder has ended; it does so soon after its last client."""
+    lock = home / "sandbox" / "sandbox.lock"  # held by the process until it ends
     if not lock.exists():
         return
     try:
@@ -204,9 +205,9 @@ def wait_for_sandbox_end(home: Path, progress: ProgressReporter) -> None:
 
 
 class ProgressReporter:
-    """Print the cells of a notebook and what they show, to a terminal or a log.
+    """Print the cells of a notebook and their outputs, to a terminal or a log.
 
-    A terminal shows each change of a status in the same line; a log gets only the last one.
+    A terminal shows every change of a status in one line; a log gets only the last one.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -219,7 +220,7 @@ class ProgressReporter:
         self._write(f"{text}\n")
 
     def output(self, text: str) -> None:
-        """Print the first lines of what a cell printed or returned."""
+        """Print the first lines of an output."""
         lines = _ANSI.sub("", text).splitlines()
         for line in lines[:MAX_OUTPUT_LINES]:
             self.line(f"      {line[: _width()]}")
@@ -235,7 +236,7 @@ class ProgressReporter:
                 self._write(f"\r\x1b[2K      {text[: _width()]}")
 
     def end_status(self) -> None:
-        """Keep the current status as a line."""
+        """End the line of the current status."""
         if self._status:
             self._write("\n" if self._stream.isatty() else f"      {self._status}\n")
             self._status = ""
@@ -246,7 +247,7 @@ class ProgressReporter:
 
 
 class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is not typed here
-    """A notebook client that reports every message, and runs this Python."""
+    """A notebook client that reports every message of the kernel."""
 
     def __init__(self, content: nbformat.NotebookNode, progress: ProgressReporter, **options: Any) -> None:
         super().__init__(content, on_cell_execute=self._report_cell, **options)
@@ -257,14 +258,8 @@ class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is not typed he
         self.position = ""
         self.is_interrupted = False
 
-    def create_kernel_manager(self) -> AsyncKernelManager:
-        # Without kernel folders: a user may have registered another Python under the name python3.
-        specs = KernelSpecManager(kernel_dirs=[])
-        self.km = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
-        return self.km
-
     async def _async_cleanup_kernel(self) -> None:
-        # nbclient calls this on an interrupt, while a cell is running, and again at the end without a kernel.
+        # nbclient calls this after an interrupt, while a cell is running, and again at the end without a kernel.
         is_running = self.task_poll_for_reply is not None and not self.task_poll_for_reply.done()
         self.is_interrupted = self.is_interrupted or is_running
         if self.km is not None:
@@ -289,7 +284,7 @@ class _Client(NotebookClient):  # type: ignore[misc]  # nbclient is not typed he
 
 
 def one_line(text: str) -> str:
-    """Return the text without line breaks and terminal colours."""
+    """Return a text without line breaks and terminal colours."""
     return " ".join(_ANSI.sub("", text).split())
 
 
@@ -307,6 +302,12 @@ def _read(path: Path) -> nbformat.NotebookNode:
 
 def _remove_widgets(content: nbformat.NotebookNode) -> None:
     content.metadata.pop("widgets", None)
+    for data in _data(content):
+        data.pop(_WIDGET, None)
+
+
+def _data(content: nbformat.NotebookNode) -> Iterator[dict[str, Any]]:
+    """Yield the MIME bundle of every output."""
     for cell in content.cells:
         for output in cell.get("outputs", ()):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            yield output.get("data", {})

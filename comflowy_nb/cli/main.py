@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-WRONG_USAGE = 2  # as argparse ends
+WRONG_USAGE = 2  # as argparse
+INTERRUPTED = 130  # the status that a shell gives to a command ended by Ctrl-C
 _USAGE_ERRORS = (SettingsError, LineError, WorkflowError, RefError)  # raised before anything is submitted
-INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -26,11 +26,12 @@ def main(words: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     words
-        The command line without the program's name; None takes the process's own.
+        The command line without the name of the program; None takes that of the process.
 
     Returns
     -------
-    The exit status: 0, 1 after one plain line on stderr, 2 for wrong usage, 130 after an interrupt.
+    int
+        The exit status: 0; 1 after an error, printed as one line; 2 for wrong usage; 130 after an interrupt.
     """
     args = _build_parser().parse_args(words)
     try:
@@ -38,8 +39,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except ComflowyError as error:
         print(f"comflowy-nb {args.command}: {error}", file=sys.stderr)
         return WRONG_USAGE if isinstance(error, _USAGE_ERRORS) else 1
-    except KeyboardInterrupt:
-        print(f"\ncomflowy-nb {args.command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\ncomflowy-nb {args.command}: {str(error) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -53,7 +54,7 @@ def _build_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="run the quickstart notebook on the sandbox",
-        description="Run the quickstart notebook on the sandbox, with progress here, and leave a page and an image.",
+        description="Run the quickstart notebook on the sandbox, with progress here, and write a page and an image.",
     )
     demo.add_argument("notebook", nargs="?", type=Path, help="another notebook to run instead of the quickstart")
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the results (%(default)s)")
@@ -61,11 +62,11 @@ def _build_parser() -> argparse.ArgumentParser:
     sandbox = commands.add_parser(
         "sandbox",
         help="serve the sandbox on this machine",
-        description="Serve the sandbox: the Comflowy API on loopback, rendering by itself. "
-        "`%%comflowy connect sandbox` starts one where none runs, so this command is for another tool or a fixed port.",
+        description="Serve the sandbox: the Comflowy API on loopback, with images rendered on this machine. "
+        "`%%comflowy connect sandbox` starts one if none runs, so this command is for other tools and a fixed port.",
     )
     sandbox.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1; 0, the default, takes a free one")
-    sandbox.add_argument("--until-unused", action="store_true", help="end by itself once no client is left")
+    sandbox.add_argument("--until-unused", action="store_true", help="end when no client is left")
 
     sweep = commands.add_parser(
         "sweep",
@@ -104,15 +105,15 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _sandbox(args: argparse.Namespace) -> int:
-    from comflowy_nb.sandbox.server import server  # noqa: PLC0415 - numpy and tornado, for this command alone
+    from comflowy_nb.sandbox.server import server  # noqa: PLC0415 - numpy and tornado, only for this command
 
     return server.main(port=args.port, until_unused=args.until_unused) or 0
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from comflowy_nb.cli import sweep as cli_sweep  # noqa: PLC0415 - HTTP and images, for this command alone
+    from comflowy_nb.cli import sweep  # noqa: PLC0415 - HTTP and images, only for this command
 
-    return cli_sweep.main(args)
+    return sweep.main(args)
 
 
 if __name__ == "__main__":

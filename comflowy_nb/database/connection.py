@@ -1,6 +1,6 @@
-"""The history's file: how it is opened, brought up to date, read and written.
+"""The file of the history: how it is created, checked, opened, read and written.
 
-All SQLite errors end here, as `HistoryError` in plain words.
+SQLite errors are translated to `HistoryError` here.
 """
 
 from __future__ import annotations
@@ -14,40 +14,43 @@ import threading
 import time
 import uuid
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from comflowy_nb.database.schema import STEPS, VERSION
 from comflowy_nb.errors import HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["FILE_NAME", "VERSION", "Store", "make_folder"]
 
+VERSION = 1  # of schema.sql; stored as PRAGMA user_version
 FILE_NAME = "history.sqlite"
-_LOG_TAILS = ("-wal", "-shm", "-journal")
-_TAILS = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
-BUSY_S = 10.0  # longest wait for another process that writes
+BUSY_TIMEOUT_S = 10.0  # longest wait for another process that writes
 
+_LOG_SUFFIXES = ("-wal", "-shm", "-journal")
+_SHARED_SUFFIXES = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_WORDS = {
+_READ_ONLY = "the home folder can't be written to"
+_BUSY = f"another process has kept it locked for {BUSY_TIMEOUT_S:g} s"
+_DAMAGED_FILE = "its file is damaged; restart the kernel, and the file is set aside"
+_REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_READONLY: "the home folder can't be written to",
-    sqlite3.SQLITE_PERM: "the home folder can't be written to",
-    sqlite3.SQLITE_CANTOPEN: "its file can't be opened or made in the home folder",
-    sqlite3.SQLITE_BUSY: f"another process has kept it locked for {BUSY_S:g} s",
-    sqlite3.SQLITE_LOCKED: f"another process has kept it locked for {BUSY_S:g} s",
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: "its file can't be opened or created in the home folder",
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
     sqlite3.SQLITE_IOERR: "the disk can't be read or written",
-    sqlite3.SQLITE_CORRUPT: "its file is damaged; restart the kernel, and the file is set aside",
-    sqlite3.SQLITE_NOTADB: "its file is damaged; restart the kernel, and the file is set aside",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED_FILE,
+    sqlite3.SQLITE_NOTADB: _DAMAGED_FILE,
 }
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for this person alone."""
+    """Create a folder and its missing parents, with access for this user only."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -58,10 +61,10 @@ def make_folder(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
-def make_private(folder: Path, called: str) -> tuple[str, ...]:
-    """Take a folder's permissions away from group and others; a warning for the user where that fails.
+def _make_private(folder: Path, label: str) -> tuple[str, ...]:
+    """Remove the permissions of group and others from a folder; return a warning if that fails.
 
-    A folder of another user, or one with the sticky bit such as /tmp, is meant to be shared and is left alone.
+    A folder of another user, or one with the sticky bit such as /tmp, is meant to be shared and is not changed.
     """
     if os.name != "posix" or not folder.is_dir():
         return ()
@@ -71,11 +74,10 @@ def make_private(folder: Path, called: str) -> tuple[str, ...]:
     if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
         with contextlib.suppress(OSError):
             folder.chmod(0o700)
-        if not folder.stat().st_mode & 0o077:
-            return ()
-    return (
-        f"other users of this machine can open the {called} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 700 it",
-    )
+    if not folder.stat().st_mode & 0o077:
+        return ()
+    mode = stat.S_IMODE(found.st_mode)
+    return (f"other users of this machine can open the {label} (mode {mode:04o}): chmod 700 it",)
 
 
 class Store:
@@ -84,7 +86,7 @@ class Store:
     Parameters
     ----------
     folder
-        The home folder; made, for this person alone, if it isn't there.
+        The home folder; created, with access for this user only, if it does not exist.
 
     Raises
     ------
@@ -95,21 +97,23 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
-        self.remarks: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         self._idle: list[sqlite3.Connection] = []
-        self._lent = 0  # connections that threads use right now
+        self._in_use = 0  # number of connections that threads use now
         self._pool = threading.Lock()
-        self._writing = threading.Lock()  # threads queue here, instead of asking SQLite again and again
-        self._files: tuple[_Identity | None, ...] = ()  # those that are open; after a fork only the first is known
+        self._writing = threading.Lock()  # serialises the writers of this process, which would poll SQLite's lock
+        self._files: tuple[_Identity | None, ...] = ()  # the open files; after a fork only the first is known
         self._is_forked_in_use = False
         self._closed = False
         try:
             make_folder(folder)
-            self.remarks += make_private(folder, "home folder")
-            self.remarks += make_private(folder / "sandbox", "folder sandbox in the home folder, which has a key in it")
-            # One process at a time looks at the file and sets it aside if it is damaged: the second finds a good one.
-            with FileLock(folder / "history.lock", timeout=2 * BUSY_S):
-                self._begin()
+            self.warnings += _make_private(folder, "home folder")
+            self.warnings += _make_private(
+                folder / "sandbox", "folder sandbox in the home folder, which has a key in it"
+            )
+            # One process at a time checks the file and sets it aside if it is damaged; the next one finds a good file.
+            with FileLock(folder / "history.lock", timeout=2 * BUSY_TIMEOUT_S):
+                self._idle.append(self._open())
         except (OSError, NotImplementedError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise HistoryError(f"the history can't be opened in the home folder: {why}") from error
@@ -119,7 +123,7 @@ class Store:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees one moment of the history."""
+        """Yield a connection within a read transaction, which sees one state of the history."""
         with self._borrow("read") as connection:
             connection.execute("BEGIN")
             yield connection
@@ -127,30 +131,30 @@ class Store:
 
     @contextlib.contextmanager
     def write(self, *, full: bool = False) -> Iterator[sqlite3.Connection]:
-        """One immediate transaction, committed at the end of the block, undone by any error in it.
+        """Yield a connection within an immediate transaction: committed at the end, rolled back after an error.
 
         Parameters
         ----------
         full
-            Whether the disk itself must have it before this returns, so that even a power cut loses nothing.
+            Flush the transaction to the disk, so that it survives a power cut.
         """
         with self._writing, self._borrow("written") as connection:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")  # refused inside a transaction
+            connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")  # not possible in a transaction
             connection.execute("BEGIN IMMEDIATE")
             self._check_files()
             yield connection
             connection.execute("COMMIT")
 
-    def leave_to_parent(self) -> None:
-        """Start afresh in a forked child: SQLite's connections and the locks of other threads are of no use there."""
+    def reset_after_fork(self) -> None:
+        """Reset a forked child: it can't use SQLite's connections, nor locks that other threads held."""
         self._pool, self._writing = threading.Lock(), threading.Lock()
-        self._is_forked_in_use = self._lent > 0
-        if not self._is_forked_in_use:  # else SQLite itself may be in the midst of something
-            # The parent's locks on the file are not shared with a child, so that closing frees none of them.
+        self._is_forked_in_use = self._in_use > 0
+        if not self._is_forked_in_use:  # else SQLite itself may be in an inconsistent state
+            # A child does not share its parent's file locks, so closing releases none of them.
             for connection in self._idle:
                 connection.close()
             self._idle = []
-            self._files = self._files[:1]  # the log goes with the last connection of all processes
+            self._files = self._files[:1]  # SQLite removes the log with the last connection of all processes
 
     def close(self) -> None:
         with self._pool:
@@ -161,55 +165,45 @@ class Store:
 
     # -- opening ------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        for left in self.folder.glob(f"{FILE_NAME}.*.new*"):  # only one process at a time makes one
-            left.unlink()
+    def _open(self) -> sqlite3.Connection:
+        """Return a connection to a checked file. Set a damaged file aside and create a new one."""
+        for leftover in self.folder.glob(f"{FILE_NAME}.*.new*"):  # only one process at a time creates one
+            leftover.unlink()
         for _ in range(2):
+            connection = None
             try:
                 if not self.path.exists():
-                    if any((self.folder / f"{FILE_NAME}{tail}").exists() for tail in _LOG_TAILS):
-                        self._set_aside(None)  # SQLite would put the old log's pages into the new file
-                    self._make()
-                # SQLite takes a file without content for a new one, and removes the log beside it.
-                connection = _connect(self.path) if self.path.stat().st_size else None
-            except sqlite3.Error as error:
-                raise _plain(error, "opened") from error
-            if connection is None:
-                self._set_aside(None)
-                continue
-            try:
-                self._prepare(connection)
+                    if any((self.folder / f"{FILE_NAME}{suffix}").exists() for suffix in _LOG_SUFFIXES):
+                        self._set_aside(None)  # SQLite would write the pages of the old log into the new file
+                    self._create()
+                connection = _connect(self.path)
+                _check(self.path, connection)
+                self._set_journal(connection)
                 self._note_files(connection)
-            except sqlite3.Error as error:
-                if _code(error) in _DAMAGED:
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED:
                     self._set_aside(connection)
                     continue
-                connection.close()
-                raise _plain(error, "opened") from error
-            except BaseException:
-                connection.close()
+                if connection is not None:
+                    connection.close()
+                if isinstance(error, sqlite3.Error):
+                    raise _history_error(error, "opened") from error
                 raise
-            self._idle.append(connection)
-            return
+            return connection
         raise HistoryError("the history can't be opened: a new file in the home folder is damaged at once")
 
-    def _make(self) -> None:
-        """Make a new file, which appears whole: so one without tables is always a damaged one."""
+    def _create(self) -> None:
+        """Create the file under another name first, so that a file without tables is always a damaged one."""
         part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.new"
+        schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
         try:
-            # Made with the person's rights alone; the files SQLite adds beside it take after it.
+            # For this user only; the files that SQLite adds beside it get the same mode.
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with contextlib.closing(_connect(part)) as connection:
-                _bring_up_to_date(connection, 0)
+                connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {VERSION}; COMMIT;")
             part.rename(self.path)
         finally:
             part.unlink(missing_ok=True)
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        version = _check(connection)
-        self._set_journal(connection)
-        if version < VERSION:
-            _bring_up_to_date(connection, version)
 
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         try:
@@ -220,17 +214,17 @@ class Store:
             mode = "none"
         if mode != "wal":
             connection.execute("PRAGMA journal_mode = DELETE")
-            self.remarks += (
-                "the home folder's disk takes no write-ahead log: the history uses SQLite's slower journal",
-            )
+            text = "the home folder does not support a write-ahead log: the history uses SQLite's slower journal"
+            self.warnings += (text,)
 
     def _set_aside(self, connection: sqlite3.Connection | None) -> None:
+        """Rename the damaged file and its logs; close the connection to it."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name, n = f"{FILE_NAME}.damaged-{stamp}", 1
         while (self.folder / name).exists():
             n += 1
             name = f"{FILE_NAME}.damaged-{stamp}-{n}"
-        # Before the connection is closed, for that removes the log; where an open file can't be renamed, after it.
+        # Rename before closing, which removes the log. Where an open file can't be renamed, close first.
         try:
             self._rename(name)
         except PermissionError:
@@ -240,30 +234,32 @@ class Store:
             self._rename(name)
         if connection is not None:
             connection.close()
-        remark = (
-            f"the history was damaged: it is set aside as {name} in the home folder and a new one is begun. The "
-            "images are still there, but what was run before is not known any more"
+        text = (
+            f"the history was damaged: it is set aside as {name} in the home folder, and a new one is created. The "
+            "images are still there, but the earlier runs are not known any more"
         )
-        self.remarks += (remark,)
+        self.warnings += (text,)
 
     def _rename(self, name: str) -> None:
-        for tail in (*_LOG_TAILS, ""):
+        for suffix in (*_LOG_SUFFIXES, ""):
             with contextlib.suppress(FileNotFoundError):
-                (self.folder / f"{FILE_NAME}{tail}").rename(self.folder / f"{name}{tail}")
+                (self.folder / f"{FILE_NAME}{suffix}").rename(self.folder / f"{name}{suffix}")
 
     def _note_files(self, connection: sqlite3.Connection) -> None:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the log
         self._files = self._identify()
 
     def _identify(self) -> tuple[_Identity | None, ...]:
-        return tuple(_identity(self.folder / f"{FILE_NAME}{tail}", may_be_empty=bool(tail)) for tail in _TAILS)
+        return tuple(
+            _identity(self.folder / f"{FILE_NAME}{suffix}", may_be_empty=bool(suffix)) for suffix in _SHARED_SUFFIXES
+        )
 
     def _check_files(self) -> None:
-        """Raise a HistoryError if the open files are not those in the home folder: no other process sees them then."""
+        """Raise a HistoryError if the open files are not those in the home folder, which other processes use."""
         if any(opened not in (None, found) for opened, found in zip(self._files, self._identify(), strict=False)):
             raise HistoryError(
                 f"the history can't be used: {FILE_NAME} was deleted, moved or replaced in the home folder while this "
-                "process used it; put it back, or restart the kernel to go on with what is there now"
+                "process used it; put it back, or restart the kernel to continue with the present file"
             )
 
     # -- connections --------------------------------------------------------------------------------------------
@@ -277,7 +273,7 @@ class Store:
             finally:
                 self._put_back(connection)
         except sqlite3.Error as error:
-            raise _plain(error, verb) from error
+            raise _history_error(error, verb) from error
 
     def _take(self) -> sqlite3.Connection:
         with self._pool:
@@ -288,21 +284,18 @@ class Store:
                     "the history can't be used in this process: it was forked while another thread used the history. "
                     'Start it with multiprocessing.get_context("spawn")'
                 )
-            self._lent += 1
+            self._in_use += 1
             if self._idle:
                 return self._idle.pop()
         try:
-            return self._connect_again()
+            self._check_files()  # SQLite would create a new file, or open another one
+            connection = _connect(self.path)
+            if len(self._files) < len(_SHARED_SUFFIXES):
+                self._note_files(connection)
         except BaseException:
             with self._pool:
-                self._lent -= 1
+                self._in_use -= 1
             raise
-
-    def _connect_again(self) -> sqlite3.Connection:
-        self._check_files()  # SQLite would make a new file, or open another one
-        connection = _connect(self.path)
-        if len(self._files) < len(_TAILS):
-            self._note_files(connection)
         return connection
 
     def _put_back(self, connection: sqlite3.Connection) -> None:
@@ -310,7 +303,7 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         with self._pool:
-            self._lent -= 1
+            self._in_use -= 1
             if not self._closed:
                 self._idle.append(connection)
                 return
@@ -321,7 +314,7 @@ _Identity = tuple[int, int]  # device and inode
 
 
 def _identity(path: Path, *, may_be_empty: bool) -> _Identity | None:
-    """Which file has that name; None if there is none, or one without content that must have some."""
+    """Return the device and inode of a file; None if it does not exist, or is empty and must not be."""
     try:
         found = path.stat()
     except OSError:
@@ -334,20 +327,21 @@ _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for store in _stores:
-        store.leave_to_parent()
+        store.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
-    """Give a file of that version the tables it has not had yet."""
-    connection.executescript(f"BEGIN IMMEDIATE; {''.join(STEPS[version:])} PRAGMA user_version = {VERSION}; COMMIT;")
+class _DamagedError(sqlite3.DatabaseError):
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-def _check(connection: sqlite3.Connection) -> int:
-    """The version of the tables."""
+def _check(path: Path, connection: sqlite3.Connection) -> None:
+    """Raise if the file was written by a newer version or is damaged."""
+    if not path.stat().st_size:
+        raise _DamagedError("empty")  # SQLite would use it as a new file, and remove the log
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise HistoryError(
@@ -355,27 +349,19 @@ def _check(connection: sqlite3.Connection) -> int:
             "COMFLOWY_HOME to another folder"
         )
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise _Damaged(found)
-    if version < 1:
-        raise _Damaged("no history")  # every history was written with its version
-    return version
-
-
-class _Damaged(sqlite3.DatabaseError):
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    if found != "ok" or version < VERSION:  # every file is created with its version
+        raise _DamagedError(found)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     return connection
 
 
 def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code: the rest of the bits only refine it
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the other bits refine it
 
 
-def _plain(error: sqlite3.Error, verb: str) -> HistoryError:
-    why = _WORDS.get(_code(error)) or str(error)
-    return HistoryError(f"the history can't be {verb}: {why}")
+def _history_error(error: sqlite3.Error, verb: str) -> HistoryError:
+    return HistoryError(f"the history can't be {verb}: {_REASONS.get(_code(error)) or error}")

@@ -1,7 +1,7 @@
-"""Who follows a run: each client holds a lock file, and its name stands in the rows of its runs.
+"""Process locks: each client holds a lock file, and the runs that it tracks store its name as their owner.
 
-The operating system frees the lock however the process ends, so a free lock means that the owner is gone. A name is
-used once, ever: an owner found dead stays dead.
+The operating system releases a lock however its process ends, so a free lock means that the owner has died. A name is
+used once: a dead owner stays dead.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessLock", "check_not_forked", "clean_locks", "is_alive", "remove_free_locks"]
 
+PROBE_LOCK = "probing.lock"
+PROBE_TIMEOUT_S = 2.0  # for the probes of other processes; each takes much less than a millisecond
 _NAME = re.compile(r"[0-9a-f]{32}")
-_PROBING = "probing.lock"
-_PROBING_S = 2.0  # to wait for others who probe; each is done in far less than a millisecond
 
-_ours: dict[str, int] = {}  # name -> process: what this process holds needs no probing
+_held_here: dict[str, int] = {}  # name -> process id: locks of this process, which need no probe
 
 
 class ProcessLock:
-    """A client's lock, held from the beginning until `release` or the end of the process.
+    """The lock of a client, held until `release` or the end of the process.
 
     Parameters
     ----------
     folder
-        Where the lock files are: `locks` in the home folder.
+        The folder of the lock files: `locks` in the home folder.
 
     Raises
     ------
     HistoryError
-        If no lock can be made there.
+        If the lock file can't be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,32 +51,23 @@ class ProcessLock:
             make_folder(folder)
             self._lock = _hold(self._path)
         except (OSError, NotImplementedError) as error:
-            raise HistoryError(f"no lock file can be made in the home folder: {_why(error)}") from error
-        self._process = _ours[self.name] = os.getpid()
-
-    @property
-    def is_of_this_process(self) -> bool:
-        """Whether this process holds the lock; a forked child has the object alone."""
-        return self._process == os.getpid()
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise HistoryError(f"the lock file can't be created in the home folder: {why}") from error
+        self._process = _held_here[self.name] = os.getpid()
 
     def release(self) -> None:
-        """Let go: whatever this owner still followed may be taken up by another. Nothing happens in a forked child."""
-        if not self.is_of_this_process:
+        """Release the lock. Other processes may then adopt this owner's runs. Does nothing in a forked child."""
+        if self._process != os.getpid():
             return
-        _ours.pop(self.name, None)
-        # The file goes while the lock is held, so that nobody sees a free lock that is about to vanish.
-        with contextlib.suppress(OSError):
-            self._path.unlink()
-        self._lock.release()
-        with contextlib.suppress(OSError):  # where an open file can't be removed
-            self._path.unlink()
+        _held_here.pop(self.name, None)
+        _unlink_and_release(self._path, self._lock)
 
     def __repr__(self) -> str:
-        return f"<Owner {self.name[:8]}>"
+        return f"<ProcessLock {self.name[:8]}>"
 
 
 def check_not_forked(process: int, what: str) -> None:
-    """Raise a ComflowyError in a process that was forked from the one of that number, which has none of its threads."""
+    """Raise a ComflowyError in a process other than `process`: a forked child has none of its parent's threads."""
     if os.getpid() != process:
         raise ComflowyError(
             f"{what} can't be used in a process forked from the one that connected; connect in this one"
@@ -84,25 +75,25 @@ def check_not_forked(process: int, what: str) -> None:
 
 
 def is_alive(folder: Path, name: str) -> bool:
-    """Whether the owner of that name still holds its lock."""
+    """Return True if the owner of this name still holds its lock, or if that can't be found out."""
     if not _NAME.fullmatch(name):
         return False
-    if _ours.get(name) == os.getpid():
+    if _held_here.get(name) == os.getpid():
         return True
     path = folder / f"{name}.lock"
     if not path.exists():
         return False
     try:
-        # One at a time, of all processes: two that ask about a dead owner would see each other's hold of its lock.
-        probing = FileLock(folder / _PROBING, timeout=_PROBING_S, thread_local=False)
-        with probing.acquire(poll_interval=0.001):
+        # Serialise lock probes: two concurrent probes of a dead owner would each see the other's hold of its lock.
+        probe = FileLock(folder / PROBE_LOCK, timeout=PROBE_TIMEOUT_S, thread_local=False)
+        with probe.acquire(poll_interval=0.001):
             return not _remove_if_free(path)
     except (Timeout, OSError, NotImplementedError):
-        return True  # nothing is known: what may be followed is left alone
+        return True  # unknown: a run that may have an owner is not adopted
 
 
 def clean_locks(folder: Path, keep: Collection[str]) -> None:
-    """Remove the lock files of owners that are gone, but for those named in `keep`."""
+    """Remove the lock files of dead owners, except those named in `keep`."""
     with contextlib.suppress(OSError):
         for path in folder.glob("*.lock"):
             if path.stem not in keep and _NAME.fullmatch(path.stem):
@@ -117,7 +108,7 @@ def remove_free_locks(folder: Path) -> None:
 
 
 def _hold(path: Path) -> FileLock:
-    # Somebody who cleans up may get the lock between the file's making and our hold, and remove the file: begin again.
+    # A process that cleans up may take the lock between the file's creation and our lock, and remove the file: retry.
     while True:
         lock = FileLock(path, timeout=10, thread_local=False)
         lock.acquire()
@@ -127,7 +118,7 @@ def _hold(path: Path) -> FileLock:
 
 
 def _remove_if_free(path: Path) -> bool:
-    """Remove a lock file that nobody holds; False if somebody does."""
+    """Remove a lock file that no process holds; return False if a process does."""
     if not path.exists():
         return True
     lock = FileLock(path, timeout=0, thread_local=False)
@@ -135,13 +126,14 @@ def _remove_if_free(path: Path) -> bool:
         lock.acquire()
     except Timeout:
         return False
+    _unlink_and_release(path, lock)
+    return True
+
+
+def _unlink_and_release(path: Path, lock: FileLock) -> None:
+    # The file is removed while the lock is held, so that no process sees a free lock that is about to disappear.
     with contextlib.suppress(OSError):
         path.unlink()
     lock.release()
     with contextlib.suppress(OSError):  # where an open file can't be removed
         path.unlink()
-    return True
-
-
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__

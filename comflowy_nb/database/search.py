@@ -1,28 +1,31 @@
-"""Finding runs of the past by text, values, time and state."""
+"""Search for runs by text, params, time, status, workflow and service id."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from comflowy_nb.database.rows import find_runs, read_runs
 from comflowy_nb.errors import RefError, SettingsError
+from comflowy_nb.services.base import Problem
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["Filters", "Query", "find_by_id", "find_rows", "is_equal"]
+    from comflowy_nb.database.records import RunRecord
+
+__all__ = ["Filters", "find_by_service_id", "is_equal", "search"]
 
 
 class Filters(TypedDict, total=False):
-    """What else must hold of a run that is searched for by a text, every word of which must stand somewhere.
+    """Conditions of a search, all of which must hold.
 
-    It is looked for in the values, the names, the error, the ids and the reference. `params` are field ids or bare
-    names with the value they have, numbers compared as numbers, all else as text; `since` is in UTC seconds since
-    1970; `limit` is 20 unless given, None for all.
+    `params` are field ids or bare names with their values; numbers compare as numbers, everything else as text.
+    `since` is in UTC seconds since 1970. `limit` is 20 unless set; None returns all runs.
     """
 
     params: Mapping[str, Any]
@@ -32,61 +35,43 @@ class Filters(TypedDict, total=False):
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for; all of it must hold."""
+def search(
+    connection: sqlite3.Connection,
+    text: str | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    since: float | None = None,
+    status: Status | str | None = None,
+    workflow: str | None = None,
+    limit: int | None = 20,
+) -> list[RunRecord]:
+    """Return the runs for which all conditions hold, newest first; see `Filters`.
 
-    text: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    since: float | None = None  # UTC seconds since 1970
-    status: Status | str | None = None
-    workflow: str | None = None
-    limit: int | None = 20
-
-
-def find_rows(connection: sqlite3.Connection, query: Query) -> list[sqlite3.Row]:
-    """Rows of table `runs`, newest first.
+    Parameters
+    ----------
+    text
+        Words, each of which must occur in the params, the name, the workflow, the error, an id or the reference.
 
     Raises
     ------
     SettingsError
-        If the status is no state of a run.
+        If the status is not a status of a run.
     """
-    conditions: list[str] = []
-    values: list[Any] = []
-    tables = "runs"
-    words = (query.text or "").casefold().split()
-    if words:
-        tables = "runs JOIN words ON words.run = runs.number"
-        conditions += ["(instr(words.text, ?) OR instr(lower(service_run_id), ?))"] * len(words)
-        values += [word for word in words for _ in range(2)]
-    if query.since is not None:
-        conditions.append("created_at >= ?")
-        values.append(query.since)
-    if query.status is not None:
-        conditions.append("status = ?")
-        values.append(_status(query.status))
-    if query.workflow is not None:
-        conditions.append("(workflow = ? OR workflow_id = ?)")
-        values += [query.workflow, query.workflow]
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    limit = -1 if query.limit is None else query.limit
-    sql = f"SELECT runs.* FROM {tables} {where} ORDER BY runs.number DESC LIMIT ?"  # noqa: S608 - own words
-    if not query.params:
-        return connection.execute(sql, (*values, limit)).fetchall()
-    # Values are compared here: SQLite reads a whole number above 2**63, as a seed may be, as a rounded one.
-    rows: list[sqlite3.Row] = []
-    for row in connection.execute(sql, (*values, -1)):
-        if len(rows) == limit:
-            break
-        params = json.loads(row["params"])
-        if all(_has(params, key, value) for key, value in query.params.items()):
-            rows.append(row)
-    return rows
+    if status is not None and status not in list(Status):
+        raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
+    rows = connection.execute(
+        "SELECT * FROM runs WHERE (:since IS NULL OR created_at >= :since) AND (:status IS NULL OR status = :status) "
+        "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",
+        {"since": since, "status": status, "workflow": workflow},
+    )
+    words = (text or "").casefold().split()
+    # Params are compared here: SQLite reads an integer above 2**63, as a seed may be, as a float.
+    found = (row for row in rows if _matches(row, words, params or {}))
+    return read_runs(connection, list(islice(found, limit)))
 
 
-def find_by_id(connection: sqlite3.Connection, prefix: str) -> list[sqlite3.Row]:
-    """The row of the run with this id of a service, or of the only one whose id begins so; none, or one.
+def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord | None:
+    """Return the run with this id of a service, or the only one whose id begins with it.
 
     Raises
     ------
@@ -94,24 +79,23 @@ def find_by_id(connection: sqlite3.Connection, prefix: str) -> list[sqlite3.Row]
         If there are several; it lists them.
     """
     if not prefix:
-        return []
+        return None
     for condition, values in (
         ("service_run_id = ?", (prefix,)),
         ("service_run_id >= ? AND service_run_id < ?", (prefix, prefix + "\U0010ffff")),
     ):
-        sql = f"SELECT * FROM runs WHERE {condition} ORDER BY number DESC LIMIT 9"  # noqa: S608 - own words
-        rows = connection.execute(sql, values).fetchall()
-        if len(rows) > 1:
-            shown = ", ".join(f"r{row['number']} ({row['service_run_id']})" for row in rows[:8])
-            more = " ..." if len(rows) > 8 else ""
-            raise RefError(f"{prefix} is not one run's id alone: {shown}{more}")
-        if rows:
-            return rows
-    return []
+        records = find_runs(connection, f"WHERE {condition} ORDER BY number DESC LIMIT 9", *values)
+        if len(records) > 1:
+            shown = ", ".join(f"{record.ref} ({record.service_run_id})" for record in records[:8])
+            more = " ..." if len(records) > 8 else ""
+            raise RefError(f"the id {prefix} is ambiguous: {shown}{more}")
+        if records:
+            return records[0]
+    return None
 
 
 def is_equal(stored: Any, wanted: Any) -> bool:
-    """Whether a value as sent is the one looked for, which may be typed as text."""
+    """Return True if a submitted value equals the wanted one, which may be typed as text."""
     if isinstance(stored, bool) or isinstance(wanted, bool):
         return str(stored).casefold() == str(wanted).casefold()
     if isinstance(stored, int | float):
@@ -127,6 +111,19 @@ def is_equal(stored: Any, wanted: Any) -> bool:
     return bool(stored == wanted)
 
 
+def _matches(row: sqlite3.Row, words: Sequence[str], wanted: Mapping[str, Any]) -> bool:
+    if not words and not wanted:
+        return True
+    params = json.loads(row["params"])
+    if not all(_has(params, key, value) for key, value in wanted.items()):
+        return False
+    problem = None if row["problem"] is None else str(Problem(*json.loads(row["problem"])))
+    parts = [row["name"], row["workflow"], row["workflow_id"], row["service_run_id"], problem, row["reason"]]
+    parts += [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in params.values()]
+    text = "\n".join([f"r{row['number']}", *filter(None, parts)]).casefold()
+    return all(word in text for word in words)
+
+
 def _has(params: Mapping[str, Any], key: str, value: Any) -> bool:
     if "::" in key:
         return key in params and is_equal(params[key], value)
@@ -138,10 +135,3 @@ def _number(value: Any) -> Decimal | None:
         return Decimal(str(value).strip())
     except InvalidOperation:
         return None
-
-
-def _status(word: Status | str) -> Status:
-    try:
-        return Status(word)
-    except ValueError:
-        raise SettingsError(f"there is no status {word!r}; there are {', '.join(Status)}") from None

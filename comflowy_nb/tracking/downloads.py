@@ -100,7 +100,7 @@ class Downloads:
             for image in record.outputs:
                 if image.state == "expected" or (image.file and image_path(self._folder, image).is_file()):
                     continue
-                record = self._history.set_image(run.token, replace(image, state="expected", error=None))
+                record = self._history.set_images(run.token, replace(image, state="expected", error=None))
                 run.unwritten_images.pop(image.index, None)
             if record != run.record:
                 run.update(record)
@@ -208,10 +208,9 @@ class Downloads:
         """
         record, trouble = run.record, None
         try:
-            while run.unwritten_images and not run.unwritten:  # those events will be written with the images
-                index, image = next(iter(run.unwritten_images.items()))
-                record = self._history.set_image(run.token, image)
-                del run.unwritten_images[index]
+            if run.unwritten_images and not run.unwritten:  # those events will be written with the images
+                record = self._history.set_images(run.token, *run.unwritten_images.values())
+                run.unwritten_images.clear()
             write_sidecar(self._folder, run.with_unwritten(record))
         except (ComflowyError, OSError) as error:
             trouble = str(error)

@@ -7,8 +7,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.deduplication import RunRequest
-from comflowy_nb.database.records import made_by
+from comflowy_nb.database.records import RunRequest, made_by
 from comflowy_nb.errors import NotFoundError, UnreachableError
 from comflowy_nb.services.base import Submission
 from comflowy_nb.services.http.client import retried

@@ -1,4 +1,4 @@
-"""The terminal's commands: what they take, what they say, and with which status they end."""
+"""The commands for a terminal: arguments, output and exit status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def usage_error(words, capsys):
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["sandbox", "--port", "x"], ["sandbox", "--port", "70000"]])
-def test_wrong_usage_ends_with_2(words, capsys):
+def test_wrong_usage_exits_with_2(words, capsys):
     code, text = usage_error(words, capsys)
     assert code == 2
     assert "usage: comflowy-nb" in text
@@ -36,7 +36,7 @@ def test_version(capsys):
     assert __version__ in capsys.readouterr().out
 
 
-def test_help_names_both_commands(capsys):
+def test_help_names_the_commands(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
@@ -50,14 +50,14 @@ def test_it_runs_as_a_module():
     assert __version__ in answer.stdout
 
 
-def test_demo_of_a_missing_notebook_is_one_plain_line(tmp_path, capsys):
+def test_demo_of_a_missing_notebook_is_an_error_of_one_line(tmp_path, capsys):
     assert cli.main(["demo", str(tmp_path / "none.ipynb"), "--out", str(tmp_path)]) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     assert "No such file" in text
 
 
-def test_demo_of_what_is_no_notebook_is_one_plain_line(tmp_path, capsys):
+def test_demo_of_an_invalid_notebook_is_an_error_of_one_line(tmp_path, capsys):
     path = tmp_path / "x.ipynb"
     path.write_text("{]")
     assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 2
@@ -86,7 +86,7 @@ display({"text/plain": "a grid", "image/jpeg": out.getvalue()}, raw=True)
 """
 
 
-def test_demo_leaves_page_grid_and_notebook_and_says_where(tmp_path):
+def test_demo_writes_page_grid_and_notebook_and_prints_their_paths(tmp_path):
     from PIL import Image
 
     out = tmp_path / "out"
@@ -94,8 +94,8 @@ def test_demo_leaves_page_grid_and_notebook_and_says_where(tmp_path):
     demo.run_demo(out, notebook(tmp_path, LIVE, IMAGE), stream=stream)
     text = stream.getvalue()
     assert "[1/2]" in text
-    assert "r1 running 99/100" in text  # the last state stands, whatever was left out before
-    assert text.count("r1 running") < 20  # and a log isn't flooded
+    assert "r1 running 99/100" in text  # the last status is printed, whatever was skipped before
+    assert text.count("r1 running") < 20  # without flooding a log
     assert f"page: {out / 'x.html'}" in text
     assert f"grid: {out / 'grid.png'}" in text
     with Image.open(out / "grid.png") as grid:
@@ -105,20 +105,29 @@ def test_demo_leaves_page_grid_and_notebook_and_says_where(tmp_path):
     assert "data:image/jpeg" in page
 
 
-def test_demo_tells_which_cell_failed(tmp_path, capsys):
+def test_demo_keeps_the_other_files_of_its_folder(tmp_path):
+    """`--out /` deleted `/home`: the home folder of the demo was called `home`, and is deleted first."""
+    kept = tmp_path / "home" / "me" / "photo.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    demo.run_demo(tmp_path, notebook(tmp_path, ""), stream=io.StringIO())
+    assert kept.exists()
+
+
+def test_demo_names_the_cell_that_failed(tmp_path, capsys):
     path = notebook(tmp_path, "1", "1/0", "3")
     assert cli.main(["demo", str(path), "--out", str(tmp_path / "out")]) == 1
     assert "cell 2 of 3 failed: ZeroDivisionError: division by zero\n" in capsys.readouterr().err
 
 
-def test_demo_keeps_a_persons_services_and_history_out(tmp_path, monkeypatch):
-    monkeypatch.setenv("COMFLOWY_API_KEY", "cfk-of-a-person")
+def test_demo_does_not_use_the_services_and_history_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFLOWY_API_KEY", "cfk-of-a-user")
     environment = demo.kernel_environment(tmp_path / "home")
     assert "COMFLOWY_API_KEY" not in environment
     assert environment["COMFLOWY_HOME"] == str(tmp_path / "home")
 
 
-def test_demo_without_its_extra_says_what_to_install(monkeypatch, capsys):
+def test_demo_without_its_extra_names_what_to_install(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "comflowy_nb.cli.demo", raising=False)
     monkeypatch.delattr("comflowy_nb.cli.demo", raising=False)
     monkeypatch.setitem(sys.modules, "nbclient", None)
@@ -126,7 +135,7 @@ def test_demo_without_its_extra_says_what_to_install(monkeypatch, capsys):
     assert "pip install 'comflowy_nb[demo]'" in capsys.readouterr().err
 
 
-def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+def test_interrupted_command_exits_with_130(monkeypatch, capsys):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
@@ -139,7 +148,7 @@ def test_quickstart_is_found_in_the_repository():
     assert demo.find_quickstart().name == "quickstart.ipynb"
 
 
-def test_an_installation_without_the_quickstart_says_so(monkeypatch, tmp_path):
+def test_installation_without_the_quickstart_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "__file__", str(tmp_path / "comflowy_nb" / "demo.py"))
     with pytest.raises(ComflowyError, match="name one"):
         demo.find_quickstart()
@@ -150,7 +159,7 @@ class Screen(io.StringIO):
         return True
 
 
-def test_a_terminal_shows_each_status_in_the_same_line_and_a_log_only_the_last():
+def test_terminal_shows_each_status_in_one_line_and_a_log_only_the_last():
     screen, log = Screen(), io.StringIO()
     for stream in (screen, log):
         progress = demo.ProgressReporter(stream)
@@ -161,5 +170,5 @@ def test_a_terminal_shows_each_status_in_the_same_line_and_a_log_only_the_last()
     assert log.getvalue() == "      r1 running\nnext\n"
 
 
-def test_colours_and_breaks_are_left_out():
+def test_one_line_removes_colours_and_line_breaks():
     assert demo.one_line("\x1b[31mred\x1b[0m\n  and  plain") == "red and plain"

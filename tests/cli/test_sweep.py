@@ -1,4 +1,4 @@
-"""`comflowy-nb sweep`: what it sends, what it says, and with which status it ends."""
+"""`comflowy-nb sweep`: its submits, output and exit status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scripted_api import RUN, ScriptedApi
 from comflowy_nb import history
 from comflowy_nb.cli import main as cli
 
-KEY = "cfk-of-a-person"
+KEY = "cfk-of-a-user"
 FILE = """
 workflow: wf-1
 fields:
@@ -53,44 +53,47 @@ def rows_of(text):
     return [line for line in text.splitlines() if line.startswith("s1.")]
 
 
-def test_a_file_is_swept_and_told_in_a_table(api, file, capsys):
+def test_sweep_of_a_file_prints_a_table(api, file, capsys):
     assert sweep(file, "--connect", "cloud", "--as", "night") == 0
-    said = capsys.readouterr()
-    assert said.out.splitlines()[0] == "6 cells: 6 new"
-    assert "cell  3::cfg  6::text  status   seconds  run  file" in said.out
-    rows = rows_of(said.out)
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0] == "6 cells: 6 new"
+    assert "cell  3::cfg  6::text  status   seconds  run  file" in shown.out
+    rows = rows_of(shown.out)
     assert [row.split()[:4] for row in rows[:2]] == [["s1.1", "2", "day", "success"], ["s1.2", "2", "night", "success"]]
     for row in rows:
         assert Path(row.split()[-1]).is_file()
-    assert said.out.splitlines()[-1] == "s1: 6 of 6 succeeded"
-    assert len(said.err.splitlines()) == 6, "no bar where nobody looks: a line for each cell that ended"
-    assert KEY not in said.out + said.err
+    assert shown.out.splitlines()[-1] == "s1: 6 of 6 succeeded"
+    assert len(shown.err.splitlines()) == 6, "without a terminal: one line for each cell that ended, no bar"
+    assert KEY not in shown.out + shown.err
     sent = {(seen.json["params"]["3::cfg"], seen.json["params"]["6::text"]) for seen in api.seen(RUN)}
     assert sent == {(cfg, text) for cfg in (2, 4, 6) for text in ("a bottle at {noon}", "stars, $HOME")}
     assert history.find("night").sweep.number == 1
 
 
-def test_again_it_sends_nothing(api, file, capsys):
+def test_same_sweep_again_submits_nothing(api, file, capsys):
     assert sweep(file, "--connect", "cloud") == 0
+    capsys.readouterr()
     assert sweep(file, "--connect", "cloud") == 0
     assert api.count(RUN) == 6
-    assert "6 cells: 6 done (today, cloud)" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "6 cells: 6 done (today, cloud)" in shown.out
+    assert shown.err == "", "earlier runs are not reported as ended"
 
 
-def test_out_holds_copies_a_sheet_and_a_json(api, file, tmp_path, capsys):
+def test_out_contains_copies_a_contact_sheet_and_a_json_file(api, file, tmp_path, capsys):
     out = tmp_path / "deep" / "out"
     assert sweep(file, "--connect", "cloud", "--out", out) == 0
     names = sorted(path.name for path in out.iterdir())
     assert len([name for name in names if name.endswith(".png")]) == 6
     assert "contact_sheet.jpg" in names
     assert len(json.loads((out / "sweep.json").read_text())["cells"]) == 6
-    said = capsys.readouterr().out
-    assert f"saved in {out}: 8 files" in said
-    for row in rows_of(said):
+    shown = capsys.readouterr().out
+    assert f"saved in {out}: 8 files" in shown
+    for row in rows_of(shown):
         assert row.split()[-1].startswith(str(out))
 
 
-def test_a_cell_that_fails_is_told_and_ends_with_1(api, file, capsys):
+def test_failed_cell_is_printed_and_exits_with_1(api, file, capsys):
     text = {"run-2": "node 3: out of memory"}
 
     def state(seen):
@@ -101,31 +104,31 @@ def test_a_cell_that_fails_is_told_and_ends_with_1(api, file, capsys):
 
     api.on("POST /api/open/v0/check", choose(state))
     assert sweep(file, "--connect", "cloud") == 1
-    said = capsys.readouterr()
-    assert "s1: 5 of 6 succeeded" in said.out
-    assert "node 3: out of memory" in said.out
-    assert "node 3: out of memory" in said.err
+    shown = capsys.readouterr()
+    assert "s1: 5 of 6 succeeded" in shown.out
+    assert "node 3: out of memory" in shown.out
+    assert "node 3: out of memory" in shown.err
     text.clear()
     assert sweep(file, "--connect", "cloud") == 0
     assert "6 cells: 5 done (today, cloud), 1 failed (tried again)" in capsys.readouterr().out
     assert api.count(RUN) == 7
 
 
-def test_the_target_of_the_environment_is_taken(api, file, monkeypatch):
+def test_target_of_the_environment_is_used(api, file, monkeypatch):
     monkeypatch.setenv("COMFLOWY_TARGET", "cloud")
     assert sweep(file) == 0
 
 
-def test_no_target_is_an_error_before_anything(api, file, capsys):
+def test_missing_target_is_an_error_before_any_request(api, file, capsys):
     assert sweep(file) == 2
-    said = capsys.readouterr()
-    assert "--connect sandbox" in said.err
-    assert said.out == ""
+    shown = capsys.readouterr()
+    assert "--connect sandbox" in shown.err
+    assert shown.out == ""
     assert api.count() == 0
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ("workflow: wf-1\nfields:\n  cfg: [1, 2]\n", "cfg"),
         ("workflow: wf-1\nfields:\n  3::cfg: 8..2\n", "8..2"),
@@ -139,20 +142,20 @@ def test_no_target_is_an_error_before_anything(api, file, capsys):
         ("}{", "x.yaml"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_one_line_and_sends_nothing(api, tmp_path, text, told, capsys):
-    """Wrong usage ended with 1, as a sweep whose cells failed: a script could not tell them apart."""
+def test_error_in_a_file_is_one_line_and_submits_nothing(api, tmp_path, text, error, capsys):
+    """Wrong usage exited with 1, as a sweep with failed cells: a script could not distinguish them."""
     path = tmp_path / "x.yaml"
     path.write_text(text)
     assert sweep(path, "--connect", "cloud") == 2
-    said = capsys.readouterr().err
-    assert said.startswith("comflowy-nb sweep: ")
-    assert told in said
-    assert "Traceback" not in said
+    shown = capsys.readouterr().err
+    assert shown.startswith("comflowy-nb sweep: ")
+    assert error in shown
+    assert "Traceback" not in shown
     assert api.count(RUN) == 0
 
 
 @pytest.mark.parametrize("words", [["--as", "2x"], ["--out", "x.png"], ["--connect", "no such place"]])
-def test_wrong_words_end_with_2_and_send_nothing(api, file, words, capsys):
+def test_invalid_options_exit_with_2_and_submit_nothing(api, file, words, capsys):
     assert sweep(file, "--connect", "cloud", *words) == 2
     assert capsys.readouterr().err.startswith("comflowy-nb sweep: ")
     assert api.count(RUN) == 0
@@ -160,31 +163,31 @@ def test_wrong_words_end_with_2_and_send_nothing(api, file, words, capsys):
 
 def test_out_may_be_a_zip_file(api, file, tmp_path, capsys):
     assert sweep(file, "--connect", "cloud", "--out", tmp_path / "looks.zip") == 0
-    said = capsys.readouterr().out
-    assert f"saved: {tmp_path / 'looks.zip'}" in said
-    assert len(rows_of(said)) == 6
+    shown = capsys.readouterr().out
+    assert f"saved: {tmp_path / 'looks.zip'}" in shown
+    assert len(rows_of(shown)) == 6
     with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
         assert len(archive.namelist()) == 8
         assert json.loads(archive.read("sweep.json"))["ended_at"]
 
 
-def test_a_missing_file_is_one_line(capsys, tmp_path):
+def test_missing_file_is_an_error_of_one_line(capsys, tmp_path):
     assert sweep(tmp_path / "none.yaml", "--connect", "sandbox") == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_no_file_is_wrong_usage(capsys):
+def test_no_file_argument_is_wrong_usage(capsys):
     with pytest.raises(SystemExit) as caught:
         sweep()
     assert caught.value.code == 2
     assert "FILE.yaml" in capsys.readouterr().err
 
 
-def test_a_refused_key_is_told_without_the_key(api, file, capsys):
+def test_rejected_key_is_an_error_without_the_key(api, file, capsys):
     api.on("GET /api/open/v0/auth/token", reply({"success": False, "error": f"no such key: {KEY}"}, status=401))
     assert sweep(file, "--connect", "cloud") == 1
-    said = capsys.readouterr()
-    assert KEY not in said.out + said.err
+    shown = capsys.readouterr()
+    assert KEY not in shown.out + shown.err
     assert api.count(RUN) == 0
 
 
@@ -192,7 +195,7 @@ def test_a_refused_key_is_told_without_the_key(api, file, capsys):
 
 
 class Command:
-    """The command in a process, its terminal or its pipes read as they come."""
+    """The command in a process, with a terminal or a pipe for stderr."""
 
     def __init__(self, *words, terminal=False):
         self.ours, theirs = pty.openpty() if terminal else os.pipe()
@@ -208,14 +211,14 @@ class Command:
     def end(self, timeout_s=30):
         """Exit status, stdout, stderr."""
         out, _ = self.process.communicate(timeout=timeout_s)
-        told = b""
+        shown = b""
         try:
             while piece := os.read(self.ours, 65536):
-                told += piece
-        except OSError:  # the other side of a terminal is gone
+                shown += piece
+        except OSError:  # the terminal is closed
             pass
         os.close(self.ours)
-        return self.process.returncode, out.decode(), told.decode()
+        return self.process.returncode, out.decode(), shown.decode()
 
 
 @pytest.fixture
@@ -231,25 +234,25 @@ def start():
         command.process.kill()
 
 
-def test_an_interrupt_says_how_to_go_on_and_the_same_command_does(api, file, start):
+def test_interrupted_sweep_is_continued_by_the_same_command(api, file, start):
     api.words = ["running"] * 10_000
     command = start(file, "--connect", "cloud")
     api.wait_for(RUN, 6, 30)
     command.interrupt()
-    code, out, told = command.end()
+    code, out, shown = command.end()
     assert code == 130
-    assert "can't cancel: 6 go on there" in told
-    assert "the same command goes on" in told
-    assert "Traceback" not in told + out
+    assert "can't cancel: 6 go on there" in shown
+    assert "the same command goes on" in shown
+    assert "Traceback" not in shown + out
     assert "s1: 0 of 6 succeeded" in out
     api.words = []
     code, out, _ = start(file, "--connect", "cloud").end()
     assert code == 0
     assert "new" not in out.splitlines()[0]
-    assert api.count(RUN) == 6, "what went on at the service was sent again"
+    assert api.count(RUN) == 6, "runs that continued at the service were submitted again"
 
 
-def test_an_interrupt_cancels_what_the_sandbox_runs(tmp_path, start):
+def test_interrupt_cancels_the_runs_of_the_sandbox(tmp_path, start):
     path = tmp_path / "long.yaml"
     path.write_text("workflow: default\nfields:\n  3::steps: 2000\n  3::seed: 1..40\n")
     command = start(path, "--connect", "sandbox")
@@ -258,18 +261,18 @@ def test_an_interrupt_cancels_what_the_sandbox_runs(tmp_path, start):
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
     command.interrupt()
-    code, out, told = command.end(60)
+    code, out, shown = command.end(60)
     assert code == 130
-    assert "no more is submitted" in told
+    assert "no more is submitted" in shown
     states = {row.split()[2] for row in rows_of(out)}
     assert "cancelled" in states
     assert not states & {"running", "waiting", "pending", "submitting"}
     assert "cancelled; " in out.splitlines()[-1]
 
 
-def test_a_terminal_gets_a_bar(api, file, start):
-    code, out, told = start(file, "--connect", "cloud", terminal=True).end()
+def test_terminal_shows_a_progress_bar(api, file, start):
+    code, out, shown = start(file, "--connect", "cloud", terminal=True).end()
     assert code == 0
-    assert "6/6" in told
-    assert "s1:" in told
+    assert "6/6" in shown
+    assert "s1:" in shown
     assert out.splitlines()[0] == "6 cells: 6 new"

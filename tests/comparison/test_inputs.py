@@ -101,7 +101,7 @@ def test_a_image_that_carries_its_graph_tells_what_was_not_set(tmp_path, read):
         (["s1", "r1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["r1", "r9"], "there is no run r9; %comflowy runs lists them"),
         (["r1", "r1[3]"], "r1 has 1 image, so no [3]"),
-        (["r1", "a b"], "'a b' is no reference"),
+        (["r1", "a b"], "invalid reference 'a b'"),
     ],
 )
 def test_too_few_too_many_and_what_is_no_image(sweep, read, items, said):

@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from history_fixtures import each_connection, fill_disk, newest
 from hypothesis import given
 from hypothesis import strategies as st
 from waiting import wait_until
@@ -28,7 +29,7 @@ def pragma(home, name):
         connection.close()
 
 
-def test_a_home_is_made_for_this_person_alone(tmp_path):
+def test_home_folder_is_created_for_this_user_only(tmp_path):
     home = tmp_path / "a" / "b"
     History.open(home).close()
     for path in (home.parent, home):
@@ -40,67 +41,57 @@ def test_a_home_is_made_for_this_person_alone(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o770, 0o757, 0o755, 0o701])
-def test_a_home_that_others_can_open_is_closed_to_them(home, mode):
+def test_home_folder_that_others_can_open_is_made_private(home, mode):
     """A home folder with mode 0777 was accepted: others could replace the history, or read the sandbox's key."""
     for folder in (home, home / "sandbox"):
         folder.mkdir()
         folder.chmod(mode)
     opened = History.open(home)
-    assert opened.remarks == ()
+    assert opened.warnings == ()
     for folder in (home, home / "sandbox"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     opened.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_a_home_that_is_meant_to_be_shared_is_left_and_warned_of(home):
+def test_shared_home_folder_is_not_changed_and_warned_about(home):
     home.mkdir()
     home.chmod(0o1777)  # as /tmp
     opened = History.open(home)
-    (remark,) = opened.remarks
-    assert "other users of this machine can open the home folder (mode 1777)" in remark
-    assert "chmod 700" in remark
+    (warning,) = opened.warnings
+    assert "other users of this machine can open the home folder (mode 1777)" in warning
+    assert "chmod 700" in warning
     assert stat.S_IMODE(home.stat().st_mode) == 0o1777
     opened.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_another_user_is_left_and_warned_of(home):
+def test_folder_of_another_user_is_not_changed_and_warned_about(home):
     home.mkdir(mode=0o700)
     (home / "sandbox").mkdir()
     (home / "sandbox").chmod(0o775)
     os.chown(home / "sandbox", 12345, 12345)
     opened = History.open(home)
-    (remark,) = opened.remarks
-    assert "the folder sandbox in the home folder, which has a key in it (mode 0775)" in remark
+    (warning,) = opened.warnings
+    assert "the folder sandbox in the home folder, which has a key in it (mode 0775)" in warning
     opened.close()
 
 
-def test_nothing_is_remarked_on_when_all_is_well(home):
+def test_no_warning_without_a_problem(home):
     opened = History.open(home)
-    assert opened.remarks == ()
+    assert opened.warnings == ()
     opened.close()
 
 
 def synchronous(history, act):
-    """What `PRAGMA synchronous` was when `act` committed."""
-    seen = []
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.set_trace_callback(
-            lambda sql: seen.append(sql.rpartition(" ")[2]) if sql.startswith("PRAGMA synchronous") else None
-        )
-        return connection
-
-    history._store._take = take
-    act()
-    history._store._take = real
-    return seen[-1]
+    """Return the value of `PRAGMA synchronous` when `act` committed."""
+    statements = []
+    with each_connection(history, lambda connection: connection.set_trace_callback(statements.append)):
+        act()
+    return [sql.rpartition(" ")[2] for sql in statements if sql.startswith("PRAGMA synchronous")][-1]
 
 
-def test_the_intent_and_the_run_id_reach_the_disk_itself(history, intent):
+def test_request_and_run_id_are_flushed_to_the_disk(history, intent):
     claimed = []
     assert synchronous(history, lambda: claimed.append(history.claim(intent()))) == "FULL"
     token = claimed[0].record.token
@@ -108,11 +99,11 @@ def test_the_intent_and_the_run_id_reach_the_disk_itself(history, intent):
     assert synchronous(history, lambda: history.apply(token, StatusEvent.SEEN_RUNNING)) == "NORMAL"
 
 
-def test_what_costs_nothing_does_not_wait_for_the_disk_before_it_is_sent(history, intent):
+def test_request_that_costs_nothing_is_not_flushed_before_the_submit(history, intent):
     claimed = []
     assert synchronous(history, lambda: claimed.append(history.claim(intent(), costs_money=False))) == "NORMAL"
     token = claimed[0].record.token
-    # an id of our own: it brings the intent to the disk all the same
+    # an id that we generate; the request is flushed with it
     assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)) == "FULL"
 
 
@@ -171,7 +162,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, intent, damage):
+def test_damaged_file_is_set_aside_and_a_new_one_created(home, intent, damage):
     first = History.open(home)
     for n in range(50):
         first.claim(intent(str(n)))
@@ -180,29 +171,29 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, intent, damage):
     damaged = (home / "history.sqlite").read_bytes()
 
     second = History.open(home)
-    (remark,) = second.remarks
+    (warning,) = second.warnings
     (aside,) = set_aside(home)
     assert aside.read_bytes() == damaged
-    assert aside.name in remark
-    assert str(home) not in remark
-    assert second.newest() is None
+    assert aside.name in warning
+    assert str(home) not in warning
+    assert newest(second) is None
     assert second.claim(intent("new")).record.number == 1
     second.close()
     third = History.open(home)
-    assert third.remarks == ()
-    assert third.newest().number == 1
+    assert third.warnings == ()
+    assert newest(third).number == 1
     third.close()
 
 
-def test_the_write_ahead_log_is_set_aside_too(home):
-    """SQLite removes the log when the last connection closes, and a killed kernel's last runs may stand in it alone."""
+def test_write_ahead_log_is_set_aside_too(home):
+    """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
         f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     damage_header(home / "history.sqlite")
-    damage_header(home / "history.sqlite-wal")  # whole, it would mend the file
+    damage_header(home / "history.sqlite-wal")  # an intact log would repair the file
     log = (home / "history.sqlite-wal").read_bytes()
     opened = History.open(home)
     assert opened.times.of("a", "b") == []
@@ -211,7 +202,7 @@ def test_the_write_ahead_log_is_set_aside_too(home):
     opened.close()
 
 
-def test_a_killed_kernels_log_is_read(home):
+def test_log_of_a_killed_kernel_is_read(home):
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
         f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
@@ -223,8 +214,8 @@ def test_a_killed_kernels_log_is_read(home):
 
 
 @pytest.mark.parametrize("damage", [empty, os.unlink])
-def test_the_log_of_a_lost_file_is_set_aside(home, damage):
-    """SQLite removes the log of an empty file, and puts the pages of an old log into a new file."""
+def test_log_of_a_lost_file_is_set_aside(home, damage):
+    """SQLite removes the log of an empty file, and writes the pages of an old log into a new file."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
         f"History.open(Path({str(home)!r})).times.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
@@ -233,7 +224,7 @@ def test_the_log_of_a_lost_file_is_set_aside(home, damage):
     log = (home / "history.sqlite-wal").read_bytes()
     damage(home / "history.sqlite")
     opened = History.open(home)
-    assert len(opened.remarks) == 1
+    assert len(opened.warnings) == 1
     assert opened.times.of("a", "b") == []
     (aside,) = home.glob("history.sqlite.damaged-*-wal")
     assert aside.read_bytes() == log
@@ -241,13 +232,13 @@ def test_the_log_of_a_lost_file_is_set_aside(home, damage):
 
 
 @given(length=st.integers(0, 2 * 4096), zeros=st.booleans())
-def test_no_beginning_of_a_history_is_taken_for_a_new_one(tmp_path_factory, length, zeros):
+def test_cut_file_is_never_used_as_a_new_one(tmp_path_factory, length, zeros):
     home = tmp_path_factory.mktemp("cut") / "home"
     History.open(home).close()
     content = bytes(length) if zeros else (home / "history.sqlite").read_bytes()[:length]
     (home / "history.sqlite").write_bytes(content)
     opened = History.open(home)
-    assert len(opened.remarks) == 1
+    assert len(opened.warnings) == 1
     (aside,) = set_aside(home)
     assert aside.read_bytes() == content
     opened.close()
@@ -261,23 +252,23 @@ def test_two_files_damaged_within_a_second_are_both_kept(home):
     assert len(set_aside(home)) == 2
 
 
-def test_many_who_open_a_damaged_file_at_once_set_one_aside(home):
+def test_processes_that_open_a_damaged_file_at_once_set_it_aside_once(home):
     History.open(home).close()
     damage_header(home / "history.sqlite")
     code = (
         "import sys; from pathlib import Path; from comflowy_nb.database.runs import History; sys.stdin.read(1); "
-        f"print(len(History.open(Path({str(home)!r})).remarks))"
+        f"print(len(History.open(Path({str(home)!r})).warnings))"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    told = sorted(int(process.communicate("x", timeout=60)[0]) for process in processes)
-    assert told == [0, 0, 0, 1]
+    counts = sorted(int(process.communicate("x", timeout=60)[0]) for process in processes)
+    assert counts == [0, 0, 0, 1]
     assert len(set_aside(home)) == 1
 
 
-def test_a_newer_file_is_left_alone(home, intent):
+def test_file_of_a_newer_version_is_refused_and_not_changed(home, intent):
     first = History.open(home)
     first.claim(intent())
     first.close()
@@ -290,8 +281,8 @@ def test_a_newer_file_is_left_alone(home, intent):
     assert pragma(home, "user_version") == store.VERSION + 1
 
 
-def test_a_disk_without_write_ahead_log_is_remarked_on_once(home, intent, monkeypatch):
-    """Where SQLite can't share memory, as on some network disks, it answers another journal mode."""
+def test_disk_without_write_ahead_log_gives_one_warning(home, intent, monkeypatch):
+    """Where SQLite can't share memory, as on some network disks, it keeps another journal mode."""
     real = sqlite3.connect
 
     def connect(path, **options):
@@ -299,75 +290,63 @@ def test_a_disk_without_write_ahead_log_is_remarked_on_once(home, intent, monkey
 
     monkeypatch.setattr(store.sqlite3, "connect", connect)
     opened = History.open(home)
-    (remark,) = opened.remarks
-    assert "write-ahead" in remark
+    (warning,) = opened.warnings
+    assert "write-ahead" in warning
     assert opened.claim(intent()).kind == "new"
     assert not (home / "history.sqlite-wal").exists()
     opened.close()
 
 
-def test_a_full_disk_stops_the_intent_before_anything_is_sent(home, history, intent, monkeypatch):
+def test_full_disk_is_an_error_before_the_submit(history, intent):
     record = history.claim(intent("a")).record
-    real = history._store._take
-
-    def take():
-        connection = real()
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-        return connection
-
-    monkeypatch.setattr(history._store, "_take", take)
     big = {"6::text": "x" * 500_000}
-    with pytest.raises(HistoryError, match=r"the disk is full\. Nothing was sent"):
+    with (
+        each_connection(history, fill_disk),
+        pytest.raises(HistoryError, match=r"the disk is full\. Nothing was submitted"),
+    ):
         history.claim(intent("b", params=big))
-    monkeypatch.undo()
     with history._store.write() as connection:
         connection.execute("PRAGMA max_page_count = 1073741823")
-    assert history.newest() == record
+    assert newest(history) == record
     assert history.claim(intent("b", params=big)).kind == "new"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cant_be_written_to(tmp_path):
+def test_folder_that_cant_be_written_to_is_an_error(tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     with pytest.raises(HistoryError, match="can't be opened"):
         History.open(folder / "home")
 
 
-def test_a_home_below_a_file_is_told_plainly(tmp_path):
+def test_home_folder_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HistoryError, match="can't be opened in the home folder: Not a directory"):
         History.open(tmp_path / "file" / "home")
 
 
-def test_a_read_only_disk_is_told_plainly(history, intent, monkeypatch):
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    monkeypatch.setattr(history._store, "_take", take)
-    with pytest.raises(HistoryError, match=r"can't be written to\. Nothing was sent"):
+def test_read_only_disk_is_an_error_before_the_submit(history, intent):
+    with (
+        each_connection(history, lambda connection: connection.execute("PRAGMA query_only = ON")),
+        pytest.raises(HistoryError, match=r"can't be written to\. Nothing was submitted"),
+    ):
         history.claim(intent())
 
 
-def test_a_lock_kept_by_another_is_told_after_a_while(home, history, intent, monkeypatch):
+def test_lock_kept_by_another_process_is_an_error_after_a_timeout(home, history, intent, monkeypatch):
     other = sqlite3.connect(home / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
     history._store._idle.clear()
     with pytest.raises(HistoryError, match="another process has kept it locked"):
         history.claim(intent())
-    assert history.newest() is None  # reading goes on
+    assert newest(history) is None  # reading goes on
     other.execute("ROLLBACK")
     assert history.claim(intent()).kind == "new"
     other.close()
 
 
-def test_a_disk_error_on_the_lock_is_told_plainly(home, monkeypatch):
+def test_disk_error_on_the_lock_file_is_an_error(home, monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -377,19 +356,19 @@ def test_a_disk_error_on_the_lock_is_told_plainly(home, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
+def test_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
     history.claim(intent("parent"))
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            if history.newest().key == "parent":
+            if newest(history).key == "parent":
                 history.claim(intent("child"))
             os.read(reader, 1)
             history.claim(intent("later"))
         finally:
             os._exit(0)
-    wait_until(lambda: history.newest().key == "child")
+    wait_until(lambda: newest(history).key == "child")
     history.close()  # of the parent; the log must stay for the child
     os.write(writer, b"go")
     os.waitpid(child, 0)
@@ -400,7 +379,7 @@ def test_a_forked_child_reads_and_writes_beside_its_parent(home, history, intent
     os.close(writer)
 
 
-def test_threads_that_come_and_go_leave_few_connections(history, intent):
+def test_ended_threads_leave_few_connections(history, intent):
     for n in range(20):
         thread = threading.Thread(target=lambda n=n: history.claim(intent(str(n))))
         thread.start()

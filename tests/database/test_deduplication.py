@@ -43,12 +43,12 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("earlier", "fresh", "kinds"), TABLE)
-def test_the_rules_of_the_same_request(earlier, fresh, kinds):
+def test_decision_about_an_identical_request(earlier, fresh, kinds):
     for retry, kind in zip(RETRIES, kinds, strict=True):
         assert decide(statuses(earlier), fresh=fresh, retry=retry)[0] == kind, retry
 
 
-def test_a_lost_run_is_submitted_again_where_that_costs_nothing_unless_nothing_may_be():
+def test_lost_run_is_submitted_again_where_that_costs_nothing_except_with_retry_none():
     for fresh in (False, True):
         for retry, kind in zip(RETRIES, (NEW, NEW, NEW, HELD), strict=True):
             assert decide(statuses("lost"), fresh=fresh, retry=retry, resubmit_lost=True)[0] == kind
@@ -56,7 +56,7 @@ def test_a_lost_run_is_submitted_again_where_that_costs_nothing_unless_nothing_m
     assert decide(statuses("lost success"), fresh=False, retry="failed", resubmit_lost=True) == (SAME, 1)
 
 
-def test_the_run_that_stands_for_the_request_is_named():
+def test_decision_names_the_earlier_run_that_is_used():
     assert decide(statuses("failed success success"), fresh=False, retry="failed") == (SAME, 1)
     assert decide(statuses("failed running"), fresh=True, retry="all") == (JOINED, 1)
     assert decide(statuses("unknown failed"), fresh=False, retry="failed") == (HELD, 0)
@@ -64,7 +64,7 @@ def test_the_run_that_stands_for_the_request_is_named():
 
 
 @pytest.mark.parametrize(("first", "second", "retry"), list(product(Status, Status, RETRIES)))
-def test_nothing_that_is_live_is_ever_sent_again(first, second, retry):
+def test_live_run_is_never_submitted_again(first, second, retry):
     kind, _ = decide([first, second], fresh=True, retry=retry)
     if first.is_live or second.is_live:
         assert kind == JOINED

@@ -75,10 +75,10 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_nothing_is_sent_once_the_history_is_gone(api, client, home, way):
-    """Runs went on without a word, and the next process sent the same requests again.
+def test_nothing_is_submitted_when_the_history_is_gone(api, client, home, way):
+    """Runs continued without a warning, and the next process submitted the same requests again.
 
-    SQLite goes on with an open file that has no name any more, where no other process sees what is written.
+    SQLite continues to use an open file that was deleted, and no other process sees what it writes there.
     """
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
     way(home)
@@ -93,7 +93,7 @@ def test_nothing_is_sent_once_the_history_is_gone(api, client, home, way):
     assert api.count(RUN) == 1
 
 
-def test_a_history_that_is_put_back_is_used_again(api, client, home):
+def test_history_that_is_put_back_is_used_again(api, client, home):
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
     elsewhere = home.with_name("elsewhere")
     home.rename(elsewhere)
@@ -106,7 +106,7 @@ def test_a_history_that_is_put_back_is_used_again(api, client, home):
 
 
 @pytest.mark.parametrize("way", [delete_the_file, replace_the_file, delete_the_folder], ids=lambda way: way.__name__)
-def test_a_run_on_its_way_comes_to_its_end_all_the_same(api, client, home, way):
+def test_live_run_still_reaches_its_end(api, client, home, way):
     api.words = ["running"] * 100_000
     run = client.submit("wf-1", {"3::cfg": 7}).run
     wait_until(lambda: run.status == "running")

@@ -1,4 +1,4 @@
-"""A history that another process keeps locked: nothing that is followed or watched is given up, or goes back."""
+"""A history that another process keeps locked: runs stay tracked, and no status goes back."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def lock(client, home):
 
 
 @pytest.mark.slow
-def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock, home):
-    """Its first image put the run back to `waiting`; it was asked about again, and could end as `lost`."""
+def test_success_that_could_not_be_written_is_not_reverted(client, api, lock, home):
+    """Its first image set the run back to `waiting`; it was polled again, and could become `lost`."""
     api.outputs = {"9": ["/images/0", "/images/1"]}
     may_download = [threading.Event(), threading.Event()]
 
@@ -87,8 +87,8 @@ def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock
     api.on(CHECK, choose(state))
     api.on("GET /images/*", choose(image))
     run = client.submit("wf-1", {"3::seed": 1}).run
-    told = []
-    run.listen(lambda changed: told.append(str(changed.status)))
+    statuses = []
+    run.listen(lambda changed: statuses.append(str(changed.status)))
     wait_until(lambda: run.status == "success" and run.trouble is not None, 60)
     assert "can't be written" in run.trouble
     lock.free()
@@ -99,7 +99,7 @@ def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock
         wait_until(lambda number=number: run.images[number].record.state == "kept")
     run.wait(60)
     wait_until(lambda: history.runs()[0].status == "success")
-    assert told == sorted(told, key=ORDER.index)
+    assert statuses == sorted(statuses, key=ORDER.index)
     assert api.count(CHECK) == 1
     assert [image.record.state for image in history.runs()[0].images] == ["kept", "kept"]
     assert [image.record.state for image in run.images] == ["kept", "kept"]
@@ -110,8 +110,8 @@ def test_a_success_that_could_not_be_written_is_not_taken_back(client, api, lock
 
 
 @pytest.mark.slow
-def test_a_read_that_fails_does_not_end_a_watch(api, home):
-    """A joined run stayed `running` for ever, and the cell that waited for it with it: its watch had ended."""
+def test_failed_read_does_not_end_a_watch(api, home):
+    """A joined run stayed `running` forever, and so did the cell that waited for it: its watch had ended."""
     api.words = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as sender, connect(f"test={api.url}", key="the-key") as watcher:
         sweep = sender.sweep("wf-1", {"3::seed": [1, 2, 3]}, wait=False, window=2)
@@ -131,27 +131,27 @@ def test_a_read_that_fails_does_not_end_a_watch(api, home):
     assert api.count(RUN) == 3
 
 
-def test_a_sweep_does_not_hold_up_the_other_listeners_of_its_runs(client, api, lock):
-    """The tracker waited 10 s for the history, in a listener of the sweep, before anybody else heard of the end."""
+def test_sweep_does_not_delay_the_other_listeners_of_its_runs(client, api, lock):
+    """The tracker waited 10 s for the history, in a listener of the sweep, before it called the other listeners."""
     api.words = []
     client.run("wf-1", {"3::seed": 1}, timeout=60)
     api.words = ["running"] * 100_000
     run = client.submit("wf-1", {"3::seed": 2}).run
     wait_until(lambda: run.status == "running")
-    run.listen(lambda changed: None if changed.status.is_live or heard.is_set() else lock.take())
-    heard = threading.Event()
+    run.listen(lambda changed: None if changed.status.is_live or notified.is_set() else lock.take())
+    notified = threading.Event()
     sweep = client.sweep("wf-1", {"3::seed": [1, 2]}, wait=False)
-    run.listen(lambda changed: None if changed.status.is_live else heard.set())
+    run.listen(lambda changed: None if changed.status.is_live else notified.set())
     api.words = []
     try:
-        assert heard.wait(8), "less than SQLite waits for a lock"
+        assert notified.wait(8), "less than SQLite waits for a lock"
     finally:
         lock.free()
     assert sweep.wait(60).status_counts() == {"success": 2}
 
 
-def test_an_image_that_could_not_be_recorded_stays_known_and_is_recorded_later(client, api, lock, monkeypatch):
-    """A run that had ended was live again: a later read of it took the image for one that was still expected.
+def test_image_that_could_not_be_recorded_is_recorded_later(client, api, lock, monkeypatch):
+    """A run that had ended was live again: a later read used the stored image, which was still `expected`.
 
     The history was locked when the downloaded image was to be recorded, and kept it as `expected`.
     """

@@ -1,4 +1,4 @@
-"""Whether an owner has ended is never found out within a write transaction."""
+"""Process locks are never probed within a write transaction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 from filelock import FileLock
+from history_fixtures import newest
 
 from comflowy_nb.database.runs import History
 
@@ -15,7 +16,7 @@ ACTS = {
     "claim": lambda history, intent, sweep: history.claim(intent("new")),
     "claim of a dead one's key": lambda history, intent, sweep: history.claim(intent("0")),
     "orphans": lambda history, intent, sweep: history.orphans(),
-    "take over": lambda history, intent, sweep: history.adopt(history.newest().token, intent().owner),
+    "take over": lambda history, intent, sweep: history.adopt(newest(history).token, intent().owner),
     "begin to send": lambda history, intent, sweep: history.senders.begin(sweep, intent().owner),
     "living senders": lambda history, intent, sweep: history.senders.living(sweep),
     "plan": lambda history, intent, sweep: history.sweeps.peek(["0", "1"]),
@@ -23,10 +24,10 @@ ACTS = {
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
-def test_a_stopped_kernel_that_looks_for_owners_holds_up_no_writer(home, history, intent, sweep_request, act):
-    """One stopped kernel held up every write of every kernel for seconds.
+def test_stopped_kernel_that_probes_locks_blocks_no_writer(home, history, intent, sweep_request, act):
+    """One stopped kernel blocked every write of every kernel for seconds.
 
-    Whether an owner has ended was found out within a write transaction, and only one process at a time finds it out.
+    Locks were probed within a write transaction, and only one process at a time can probe.
     """
     sweep = history.sweeps.enter(sweep_request(), []).token
     for number in range(2):
@@ -35,7 +36,7 @@ def test_a_stopped_kernel_that_looks_for_owners_holds_up_no_writer(home, history
         history.senders.begin(sweep, dead)
         (home / "locks" / f"{dead}.lock").touch()
     other, gaps_s = History.open(home), [0.0]
-    with FileLock(home / "locks" / "probing.lock"):  # as the stopped kernel holds it
+    with FileLock(home / "locks" / "probing.lock"):  # held as by the stopped kernel
         began_s = written_s = time.monotonic()
         acting = threading.Thread(target=lambda: act(history, intent, sweep))
         acting.start()
@@ -45,5 +46,5 @@ def test_a_stopped_kernel_that_looks_for_owners_holds_up_no_writer(home, history
             written_s = time.monotonic()
         took_s = time.monotonic() - began_s
     other.close()
-    assert took_s > 1, "it did not have to find out anything"
+    assert took_s > 1, "no lock was probed"
     assert max(gaps_s) < took_s / 2

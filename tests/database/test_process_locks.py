@@ -32,8 +32,8 @@ def locks(home):
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """However long somebody who looks is kept from it, the others wait."""
-    monkeypatch.setattr(owners, "_PROBING_S", 60.0)
+    """Make probes wait for each other on a busy machine too."""
+    monkeypatch.setattr(owners, "PROBE_TIMEOUT_S", 60.0)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def other(locks):
     process.communicate()
 
 
-def test_an_owner_lives_until_it_lets_go(locks):
+def test_owner_is_alive_until_it_releases_its_lock(locks):
     owner = ProcessLock(locks)
     assert is_alive(locks, owner.name)
     owner.release()
@@ -64,7 +64,7 @@ def test_another_process_is_alive_until_it_is_killed(locks, other):
     assert not (locks / f"{name}.lock").exists()
 
 
-def test_a_lock_let_go_on_another_thread_is_free(locks):
+def test_lock_released_on_another_thread_is_free(locks):
     owner = ProcessLock(locks)
     thread = threading.Thread(target=owner.release)
     thread.start()
@@ -73,12 +73,12 @@ def test_a_lock_let_go_on_another_thread_is_free(locks):
 
 
 @pytest.mark.parametrize("name", ["", "x", "../history", "0" * 31, "0123456789abcdef" * 2])
-def test_a_name_without_a_lock_is_dead(locks, name):
+def test_name_without_a_lock_file_is_dead(locks, name):
     assert not is_alive(locks, name)
     assert not locks.exists() or list(locks.iterdir()) == []
 
 
-def test_many_who_ask_about_the_dead_at_once_all_hear_it(locks, other):
+def test_concurrent_probes_of_a_dead_owner_all_find_it_dead(locks, other):
     name, process = other
     process.kill()
     process.wait()
@@ -96,8 +96,8 @@ def test_many_who_ask_about_the_dead_at_once_all_hear_it(locks, other):
     assert answers == [False] * 8
 
 
-def test_one_who_is_stopped_in_the_midst_of_looking_deceives_nobody(locks, other, monkeypatch):
-    """Whoever looks holds the dead one's lock for a moment, and a busy machine makes a moment long."""
+def test_probe_that_is_stopped_is_not_mistaken_for_the_owner(locks, other, monkeypatch):
+    """A probe holds the lock of the dead owner briefly; on a busy machine, that can take long."""
     name, process = other
     process.kill()
     process.wait()
@@ -118,7 +118,7 @@ def test_one_who_is_stopped_in_the_midst_of_looking_deceives_nobody(locks, other
     first.start()
     assert held.wait(30)
     second.start()
-    second.join(0.2)  # it must not have an answer yet
+    second.join(0.2)  # it must still be waiting
     assert answers == []
     go_on.set()
     first.join()
@@ -126,8 +126,8 @@ def test_one_who_is_stopped_in_the_midst_of_looking_deceives_nobody(locks, other
     assert answers == [False, False]
 
 
-def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_end(locks, monkeypatch):
-    """A lock file exists for a moment before it is held; one who cleans up then removes it."""
+def test_owner_whose_new_file_is_cleaned_up_creates_it_again(locks, monkeypatch):
+    """A lock file exists before its lock is held; another process that cleans up can remove it then."""
     real, removed = owners.FileLock, []
 
     class Robbed(real):
@@ -143,12 +143,12 @@ def test_an_owner_whose_file_is_cleaned_up_while_it_begins_holds_a_file_in_the_e
     assert removed == [str(owner._path)]
     assert owner._path.exists()
     monkeypatch.undo()
-    monkeypatch.setattr(owners, "_ours", {})
+    monkeypatch.setattr(owners, "_held_here", {})
     assert is_alive(locks, owner.name)
     owner.release()
 
 
-def test_stale_files_go_when_the_history_opens_but_for_those_of_runs(home, locks, intent, other):
+def test_opening_the_history_removes_stale_lock_files_except_those_of_runs(home, locks, intent, other):
     name, process = other
     first = History.open(home)
     followed = first.claim(intent(owner=name)).record
@@ -167,14 +167,14 @@ def test_stale_files_go_when_the_history_opens_but_for_those_of_runs(home, locks
     second.close()
 
 
-def test_cleaning_leaves_the_living(locks, other):
+def test_cleaning_keeps_the_locks_of_living_owners(locks, other):
     name, _ = other
     clean_locks(locks, keep=())
     assert (locks / f"{name}.lock").exists()
     assert is_alive(locks, name)
 
 
-def test_no_place_for_a_lock_is_told_plainly(tmp_path):
+def test_lock_file_that_cant_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(HistoryError, match="no lock file can be made in the home folder: Not a directory"):
+    with pytest.raises(HistoryError, match="the lock file can't be created in the home folder: Not a directory"):
         ProcessLock(tmp_path / "file")

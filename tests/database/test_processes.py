@@ -1,12 +1,14 @@
-"""Several real processes on one history, some of them killed."""
+"""Several processes that use one history, some of them killed."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
+from history_fixtures import newest
 
-from comflowy_nb.database.runs import ANSWER_LOST, History
+from comflowy_nb.database.deduplication import RESPONSE_LOST
+from comflowy_nb.database.runs import History
 from comflowy_nb.status import Status
 
 pytestmark = pytest.mark.slow
@@ -17,7 +19,7 @@ def finish(process, text=""):
     return out.split()
 
 
-def test_of_two_processes_that_claim_a_key_at_once_one_sends(home, start):
+def test_one_of_several_processes_that_claim_a_key_at_once_submits(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
@@ -38,7 +40,7 @@ sys.stdin.readline()
         assert finish(process, "end\n") == []
 
 
-def test_two_processes_write_much_and_lose_nothing(home, start):
+def test_two_processes_that_write_at_once_lose_nothing(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
@@ -46,7 +48,7 @@ for n in range(100):
     token = history.claim(intent(f"{os.getpid()}-{n}")).record.token
     assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
     assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
-    history.set_image(token, ImageRecord(0, "9", 0, "missing"))
+    history.set_images(token, ImageRecord(0, "9", 0, "missing"))
     history.times.add("sandbox", [("w", 1.0)])
 say("done")
 """
@@ -64,41 +66,41 @@ say("done")
     history.close()
 
 
-def test_killed_before_the_intent_nothing_is_there(home, start, intent):
+def test_killed_before_the_claim_nothing_is_recorded(home, start, intent):
     finish(start("die()"))
     history = History.open(home)
-    assert history.newest() is None
+    assert newest(history) is None
     assert history.claim(intent("k")).kind == "new"
     history.close()
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_killed_between_intent_and_answer_it_is_unknown_and_held(home, start, intent, fresh):
+def test_killed_before_the_response_the_run_is_unknown_and_held(home, start, intent, fresh):
     finish(start('history.claim(intent("k")); die()'))
     history = History.open(home)
     claim = history.claim(intent("k"), fresh=fresh)
     assert claim.kind == "held"
-    assert (claim.record.number, claim.record.status, claim.record.reason) == (1, Status.UNKNOWN, ANSWER_LOST)
+    assert (claim.record.number, claim.record.status, claim.record.reason) == (1, Status.UNKNOWN, RESPONSE_LOST)
     assert history.orphans() == []
     history.close()
 
 
-def test_killed_within_the_intents_transaction_nothing_is_there(home, start, intent):
+def test_killed_within_the_transaction_of_the_claim_nothing_is_recorded(home, start, intent):
     code = """
 from comflowy_nb.database import runs as module
-real = module.put_words
-module.put_words = lambda *args: (real(*args), die())
+real = module.insert_run
+module.insert_run = lambda *args: (real(*args), die())
 history.claim(intent("k"))
 """
     finish(start(code))
     history = History.open(home)
-    assert history.remarks == ()
-    assert history.newest() is None
+    assert history.warnings == ()
+    assert newest(history) is None
     assert history.claim(intent("k")).kind == "new"
     history.close()
 
 
-def test_killed_after_the_answer_it_is_taken_up(home, start, owner):
+def test_killed_after_the_response_the_run_is_adopted(home, start, owner):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="77")
@@ -113,7 +115,7 @@ die()
     history.close()
 
 
-def test_killed_before_the_end_was_written_it_is_asked_about_again(home, start):
+def test_killed_before_the_end_is_recorded_the_run_is_an_orphan(home, start):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
@@ -125,7 +127,7 @@ die()
     history.close()
 
 
-def test_killed_while_images_are_owed_they_are_taken_up(home, start):
+def test_killed_before_the_downloads_the_run_is_an_orphan(home, start):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.SEEN_SUCCESS, service_run_id="77", images=[ImageRecord(0, "9", 0)])
@@ -138,7 +140,7 @@ die()
     history.close()
 
 
-def test_a_living_process_keeps_its_runs(home, start, intent, owner):
+def test_living_process_keeps_its_runs(home, start, intent, owner):
     process = start('token = history.claim(intent("k")).record.token; say(token); sys.stdin.read()')
     token = process.stdout.readline().strip()
     history = History.open(home)
@@ -151,7 +153,7 @@ def test_a_living_process_keeps_its_runs(home, start, intent, owner):
     history.close()
 
 
-def test_of_several_who_take_over_one_gets_it(home, start):
+def test_one_of_several_processes_adopts_a_run(home, start):
     code = """
 token = history.claim(intent("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")
@@ -159,7 +161,7 @@ die()
 """
     finish(start(code))
     code = """
-token = history.newest().token
+token = history.recent(1)[0].token
 say("ready")
 sys.stdin.readline()
 say("taken" if history.adopt(token, owner.name) else "left")

@@ -52,29 +52,29 @@ TABLE = {
 
 
 @pytest.mark.parametrize("text", TABLE)
-def test_a_reference_is_read(text):
+def test_reference_is_parsed(text):
     assert parse_ref(text) == TABLE[text]
 
 
 @pytest.mark.parametrize("text", ["", " ", "[0]", ":9[0]", "r41[", "r41[]", "r41[-1]", "r41[0][1]", "r41:[0]", "a b"])
-def test_what_is_no_reference_is_said_with_examples(text):
+def test_invalid_reference_is_an_error_with_examples(text):
     with pytest.raises(RefError, match="r41:9"):
         parse_ref(text)
 
 
 @pytest.mark.parametrize("text", ["last~", "last~x", "last~-1"])
-def test_a_wrong_count_after_last_is_no_id(text):
-    with pytest.raises(RefError, match="is no reference"):
+def test_invalid_count_after_last_is_an_error(text):
+    with pytest.raises(RefError, match="invalid reference"):
         parse_ref(text)
 
 
-def test_a_node_alone_is_told_how_its_image_is_named():
+def test_node_without_an_image_is_an_error_with_the_right_spelling():
     with pytest.raises(RefError, match=r"r41:9\[0\]"):
         parse_ref("r41:9")
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_reference_or_a_plain_error(text):
+def test_any_text_is_a_reference_or_a_ref_error(text):
     with contextlib.suppress(RefError):
         assert parse_ref(text).run in {"number", "name", "id", "last", "sweep"}
 
@@ -90,17 +90,17 @@ def test_any_text_is_a_reference_or_a_plain_error(text):
     node=st.none() | st.from_regex(r"[A-Za-z0-9_]+(:[A-Za-z0-9_]+)*", fullmatch=True),
     image=st.integers(0, 10**6),
 )
-def test_what_is_put_together_is_taken_apart(run, node, image):
+def test_parts_of_a_reference_are_parsed(run, node, image):
     ref = parse_ref(f"{run}:{node}[{image}]" if node else f"{run}[{image}]")
     assert (ref.text, ref.node, ref.image) == (run, node, image)
 
 
 @pytest.mark.parametrize("name", ["s3", "s0", "r41", "last"])
-def test_no_name_hides_a_number(name):
+def test_name_that_is_a_reference_is_refused(name):
     with pytest.raises(RefError, match="already means a run or a sweep"):
         check_name(name)
 
 
 @pytest.mark.parametrize("name", ["s", "s3x", "sweep", "bottles"])
-def test_other_words_beginning_so_are_names(name):
+def test_names_that_begin_with_s_are_accepted(name):
     check_name(name)

@@ -4,25 +4,26 @@ import threading
 import time
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import bring, newest
 
+from comflowy_nb.database.deduplication import RESPONSE_LOST
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
-from comflowy_nb.database.runs import ANSWER_LOST, History
+from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError, RefError
 from comflowy_nb.services.base import Problem
 from comflowy_nb.status import Status, StatusEvent, next_status
 
 
 def add(history, wanted, *moves, **changes):
-    """A claimed run taken through these states; the last move has the changes."""
+    """Claim a run and bring it to these statuses; the last one gets the changes."""
     record = history.claim(wanted).record
     for position, status in enumerate(moves):
         record = bring(history, record.token, status, **(changes if position == len(moves) - 1 else {}))
     return record
 
 
-def test_an_intent_is_on_record_before_anything_is_sent(history, intent, owner):
+def test_request_is_recorded_before_the_submit(history, intent, owner):
     wanted = intent(params={"3::seed": 2**64 - 1, "6::text": "a\x00b ☃ \ud800", "5::x": [1, {"a": None}], "4::b": True})
     before = time.time()
     claim = history.claim(wanted)
@@ -33,10 +34,10 @@ def test_an_intent_is_on_record_before_anything_is_sent(history, intent, owner):
     assert list(record.params) == list(wanted.params)
     assert record.set_params == ("3::cfg", "6::text")
     assert before <= record.created_at <= time.time()
-    assert history.get(wanted.token) == record == history.by_number(1) == history.newest()
+    assert history.get(wanted.token) == record == history.by_number(1) == newest(history)
 
 
-def test_a_live_run_is_joined_and_a_success_is_the_same(history, intent):
+def test_live_run_is_joined_and_a_success_is_reused(history, intent):
     first = history.claim(intent()).record
     assert history.claim(intent()).kind == "joined"
     history.apply(first.token, StatusEvent.ACCEPTED, service_run_id="a")
@@ -49,14 +50,14 @@ def test_a_live_run_is_joined_and_a_success_is_the_same(history, intent):
     assert history.claim(intent("another key")).kind == "new"
 
 
-def test_what_may_have_been_taken_goes_again_only_when_asked(history, intent):
+def test_unknown_run_is_submitted_again_only_with_retry_unknown(history, intent):
     first = add(history, intent(), Status.UNKNOWN, reason="the connection broke")
     held = history.claim(intent(), fresh=True)
     assert (held.kind, held.record.token, held.record.reason) == ("held", first.token, "the connection broke")
     assert history.claim(intent(), retry="unknown").kind == "new"
 
 
-def test_moves_only_go_forward(history, intent):
+def test_statuses_only_move_forward(history, intent):
     record = history.claim(intent()).record
     accepted = history.apply(record.token, StatusEvent.SEEN_RUNNING, service_run_id="77", service_status="executing")
     assert (accepted.service_run_id, accepted.service_status) == ("77", "executing")
@@ -74,7 +75,7 @@ def test_moves_only_go_forward(history, intent):
 
 
 @pytest.mark.parametrize("status", Status)
-def test_the_history_keeps_the_table_of_transitions(history, intent, status):
+def test_history_follows_the_table_of_transitions(history, intent, status):
     for event in StatusEvent:
         record = history.claim(intent(f"{status} {event}")).record
         bring(history, record.token, status)
@@ -83,50 +84,57 @@ def test_the_history_keeps_the_table_of_transitions(history, intent, status):
         assert history.get(record.token).status is (next_status(status, event) or status)
 
 
-def test_a_reason_goes_with_its_state(history, intent):
+def test_reason_is_dropped_with_its_status(history, intent):
     record = add(history, intent(), Status.UNKNOWN, reason="the answer was lost")
     assert record.reason == "the answer was lost"
     found = history.apply(record.token, StatusEvent.ACCEPTED, service_run_id="12")
     assert (found.reason, found.finished_at) == (None, None)
 
 
-def test_images_come_with_the_success(history, intent):
+def test_images_are_recorded_with_the_success(history, intent):
     owed = (ImageRecord(0, "9", 0), ImageRecord(1, None, 0))
     record = add(history, intent(), Status.RUNNING, Status.SUCCESS, images=owed)
     assert record.images == owed
     assert not record.is_settled
     kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    record = history.set_image(record.token, kept)
+    record = history.set_images(record.token, kept)
     gone = ImageRecord(1, None, 0, "missing", error="cut \udc80 short")
-    record = history.set_image(record.token, gone)
+    record = history.set_images(record.token, gone)
     assert record.images[0] == kept
     assert record.images[1].error == r"cut \udc80 short"
     assert record.is_settled
 
 
-def test_a_image_on_disk_is_not_given_up_by_somebody_elses_failure(history, intent, home):
+def test_image_on_disk_is_not_given_up_after_a_failure_of_another_process(history, intent, home):
     record = add(history, intent(), Status.RUNNING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),))
     kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    history.set_image(record.token, kept)
+    history.set_images(record.token, kept)
     file = home / "images" / "2026-01" / "x_0.png"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"there")
     missing = ImageRecord(0, "9", 0, "missing", error="connection broke")
-    assert history.set_image(record.token, missing).images == (kept,)
+    assert history.set_images(record.token, missing).images == (kept,)
     file.unlink()
-    assert history.set_image(record.token, missing).images == (missing,)
+    assert history.set_images(record.token, missing).images == (missing,)
 
 
-def test_a_image_of_no_run_is_an_error(history):
+def test_images_are_written_together(history, intent):
+    owed = [ImageRecord(index, "9", index) for index in range(3)]
+    record = add(history, intent(), Status.SUCCESS, images=owed)
+    missing = [ImageRecord(index, "9", index, "missing") for index in (0, 2)]
+    assert history.set_images(record.token, *missing).images == (missing[0], owed[1], missing[1])
+
+
+def test_image_of_an_unknown_run_is_an_error(history):
     with pytest.raises(HistoryError, match="no such run"):
-        history.set_image("none", ImageRecord(0, "9", 0))
+        history.set_images("none", ImageRecord(0, "9", 0))
 
 
-def test_a_service_id_may_be_cut_as_long_as_it_is_one_run(history, intent):
+def test_unique_prefix_of_a_service_id_finds_the_run(history, intent):
     for key, service_id in (("a", "abc-1"), ("b", "abc-12"), ("c", "xyz_%")):
         add(history, intent(key), Status.WAITING, service_run_id=service_id)
     assert history.by_service_id("x").number == 3
-    assert history.by_service_id("abc-1").number == 1  # whole, though another begins so
+    assert history.by_service_id("abc-1").number == 1  # a whole id, although another id begins with it
     assert history.by_service_id("abc-12").number == 2
     assert history.by_service_id("%") is None
     assert history.by_service_id("ABC") is None
@@ -135,47 +143,47 @@ def test_a_service_id_may_be_cut_as_long_as_it_is_one_run(history, intent):
         history.by_service_id("ab")
 
 
-def test_the_newest_holder_of_a_name_is_meant(history, intent):
-    first = history.claim(intent("a", name="best")).record
-    second = history.claim(intent("b")).record
+def test_name_means_its_newest_holder(history, intent):
+    history.claim(intent("a", name="best"))
+    history.claim(intent("b"))
     assert history.by_name("best").number == 1
-    assert history.name(second.token, "best").name == "best"
+    assert history.claim(intent("b", name="best")).record.name == "best"
     assert history.by_name("best").number == 2
-    history.name(first.token, "best")
+    history.claim(intent("a", name="best"))
     assert history.by_name("best").number == 1
-    history.name(first.token, "other")
+    history.claim(intent("a", name="other"))
     assert history.by_name("best").number == 1
-    assert history.by_name("nobody") is None
+    assert history.by_name("missing") is None
 
 
-def test_the_run_that_stands_for_a_request_gets_its_name(history, intent):
+def test_earlier_run_that_is_used_gets_the_name_of_the_request(history, intent):
     record = add(history, intent(), Status.SUCCESS)
     claim = history.claim(intent(name="mine"))
     assert (claim.kind, claim.record.name) == ("same", "mine")
     assert history.by_name("mine").token == record.token
 
 
-def test_a_held_run_keeps_its_name(history, intent):
+def test_held_run_keeps_its_name(history, intent):
     add(history, intent(), Status.UNKNOWN)
     assert history.claim(intent(name="mine")).kind == "held"
     assert history.by_name("mine") is None
 
 
 @pytest.mark.parametrize("name", ["last", "r1", "s12", "1a", "a b", "", "for", "a-b", "last~1"])
-def test_a_name_that_means_something_else_is_refused(history, intent, name):
+def test_invalid_name_is_refused(history, intent, name):
     with pytest.raises(RefError, match="can't be a name"):
         history.claim(intent(name=name))
-    assert history.newest() is None
+    assert newest(history) is None
 
 
-def test_newest_counts_back_without_some(history, intent):
-    records = [history.claim(intent(str(n))).record for n in range(4)]
-    assert history.newest(back=1).number == 3
-    assert history.newest(back=0, without={records[3].token, records[2].token}).number == 2
-    assert history.newest(back=4) is None
+def test_last_counts_back_without_some_tokens(history, intent):
+    tokens = [history.claim(intent(str(n))).record.token for n in range(4)]
+    assert history.last(back=1) == tokens[2]
+    assert history.last(without=tokens[2:]) == tokens[1]
+    assert history.last(back=4) is None
 
 
-def test_a_graph_is_stored_once_by_content(history, intent, home):
+def test_equal_graphs_are_stored_once(history, intent, home):
     graph = {"3": {"class_type": "KSampler", "inputs": {"text": "☃"}}}
     one = history.claim(intent("a", graph=graph)).record
     two = history.claim(intent("b", graph=dict(graph))).record
@@ -186,18 +194,18 @@ def test_a_graph_is_stored_once_by_content(history, intent, home):
         assert connection.execute("SELECT count(*) FROM graphs").fetchone()[0] == 1
 
 
-def test_a_dead_owners_submit_is_unknown_for_the_next_who_asks(history, intent, home):
+def test_submit_of_a_dead_owner_is_unknown_in_the_next_claim(history, intent, home):
     gone = ProcessLock(home / "locks")
     record = history.claim(intent(owner=gone.name)).record
     assert history.claim(intent()).kind == "joined"
     gone.release()
     claim = history.claim(intent())
     assert (claim.kind, claim.record.token) == ("held", record.token)
-    assert (claim.record.status, claim.record.reason) == (Status.UNKNOWN, ANSWER_LOST)
+    assert (claim.record.status, claim.record.reason) == (Status.UNKNOWN, RESPONSE_LOST)
     assert [found.number for found in history.search("ended before")] == [1]
 
 
-def test_orphans_are_what_nobody_living_follows(history, intent, home):
+def test_orphans_are_the_unsettled_runs_of_dead_owners(history, intent, home):
     gone = ProcessLock(home / "locks")
     live = add(history, intent("a", owner=gone.name), Status.RUNNING, service_run_id="1")
     owed = add(history, intent("b", owner=gone.name), Status.WAITING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),))
@@ -214,7 +222,7 @@ def test_orphans_are_what_nobody_living_follows(history, intent, home):
     assert mine.token not in {record.token for record in history.orphans()}
 
 
-def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner):
+def test_run_of_a_dead_owner_is_adopted_once(history, intent, home, owner):
     gone, other = ProcessLock(home / "locks"), ProcessLock(home / "locks")
     record = add(history, intent(owner=gone.name), Status.RUNNING)
     assert history.adopt(record.token, owner.name) is None
@@ -226,7 +234,7 @@ def test_only_one_takes_over_and_only_from_the_dead(history, intent, home, owner
     other.release()
 
 
-def test_a_submit_taken_over_is_unknown(history, intent, home, owner):
+def test_adopted_submit_is_unknown(history, intent, home, owner):
     gone = ProcessLock(home / "locks")
     record = history.claim(intent(owner=gone.name)).record
     gone.release()
@@ -234,8 +242,8 @@ def test_a_submit_taken_over_is_unknown(history, intent, home, owner):
     assert (taken.status, taken.owner) == (Status.UNKNOWN, owner.name)
 
 
-def test_many_threads_share_one_history(home, history, intent):
-    """One key among the threads: one of them sends. All others' keys: each its own number."""
+def test_threads_share_one_history(home, history, intent):
+    """One thread gets `new` for the shared key; every other key gets a number of its own."""
     kinds, errors = [], []
     start = threading.Barrier(12)
 
@@ -257,31 +265,30 @@ def test_many_threads_share_one_history(home, history, intent):
         thread.join()
     assert not errors
     assert sorted(kinds) == ["joined"] * 11 + ["new"]
-    assert history.newest().number == 12 * 20 + 1
+    assert newest(history).number == 12 * 20 + 1
 
 
-def test_an_interrupt_within_a_write_leaves_no_lock(history, intent, monkeypatch):
-    def interrupt(connection, *_):
+def test_interrupt_within_a_write_leaves_no_lock(history, intent, monkeypatch):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("comflowy_nb.database.runs.put_words", interrupt)
+        patched.setattr("comflowy_nb.database.runs.put_name", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            history.claim(intent())
-    assert history.newest() is None
+            history.claim(intent(name="best"))
+    assert newest(history) is None
     assert history.claim(intent()).kind == "new"
 
 
-def test_numbers_are_never_used_twice(home, history, intent):
+def test_numbers_are_never_reused(home, history, intent):
     record = history.claim(intent()).record
     with history._store.write() as connection:
-        connection.execute("DELETE FROM words")
         connection.execute("DELETE FROM runs WHERE number = ?", (record.number,))
     assert history.claim(intent()).record.number == 2
 
 
-def test_a_closed_history_says_so(home):
+def test_closed_history_is_an_error(home):
     opened = History.open(home)
     opened.close()
     with pytest.raises(HistoryError, match="closed"):
-        opened.newest()
+        newest(opened)

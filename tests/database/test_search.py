@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from history_fixtures import each_connection
 
 from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import SettingsError
@@ -12,7 +13,7 @@ from comflowy_nb.status import Status, StatusEvent
 
 @pytest.fixture
 def three(history, intent):
-    """r1 a galaxy that is done, r2 one that failed, r3 a vase on another workflow, waiting."""
+    """A history with r1, a galaxy (success), r2, a galaxy (failed), and r3, a vase of another workflow (live)."""
     one = history.claim(
         intent("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
     ).record
@@ -20,10 +21,8 @@ def three(history, intent):
     history.apply(one.token, StatusEvent.SEEN_SUCCESS)
     two = history.claim(intent("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})).record
     history.apply(two.token, StatusEvent.SEEN_FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
-    three = history.claim(
-        intent("c", workflow="portrait", workflow_id="w9", params={"3::cfg": 7, "12:3::text": "vase", "5::on": True})
-    ).record
-    history.name(three.token, "favourite")
+    params = {"3::cfg": 7, "12:3::text": "vase", "5::on": True}
+    history.claim(intent("c", workflow="portrait", workflow_id="w9", params=params, name="favourite"))
     return history
 
 
@@ -51,7 +50,7 @@ def numbers(records):
         ("zebra", []),
     ],
 )
-def test_a_text_is_found_wherever_it_stands(three, text, found):
+def test_text_is_found_in_every_searched_column(three, text, found):
     assert numbers(three.search(text)) == found
 
 
@@ -74,11 +73,11 @@ def test_a_text_is_found_wherever_it_stands(three, text, found):
         ({"nothing": 1}, []),
     ],
 )
-def test_values_are_compared_as_what_they_are(three, params, found):
+def test_params_are_compared_by_type(three, params, found):
     assert numbers(three.search(params=params)) == found
 
 
-def test_status_workflow_time_and_limit(three):
+def test_filters_by_status_workflow_time_and_limit(three):
     assert numbers(three.search(status="failed")) == [2]
     assert numbers(three.search(status=Status.SUCCESS)) == [1]
     assert numbers(three.search(workflow="portrait")) == numbers(three.search(workflow="w9")) == [3]
@@ -91,7 +90,7 @@ def test_status_workflow_time_and_limit(three):
     assert numbers(three.search("galaxy", params={"cfg": 7}, status="success", workflow="default")) == [1]
 
 
-def test_a_status_that_is_none_is_told_which_there_are(three):
+def test_unknown_status_is_an_error_that_lists_the_statuses(three):
     with pytest.raises(SettingsError, match="submitting, waiting"):
         three.search(status="finished")
 
@@ -112,12 +111,12 @@ def test_a_status_that_is_none_is_told_which_there_are(three):
         ([1, 2], "no json", False),
     ],
 )
-def test_equal_means_equal(stored, wanted, equal):
+def test_equality_of_stored_and_typed_values(stored, wanted, equal):
     assert is_equal(stored, wanted) is equal
 
 
 @pytest.mark.slow
-def test_the_last_50_of_many_are_found_at_once(history, intent):
+def test_last_50_runs_are_found_without_a_full_scan(history, intent):
     with history._store.write() as connection:
         history_intent = intent()
         rows = [
@@ -129,15 +128,12 @@ def test_the_last_50_of_many_are_found_at_once(history, intent):
             "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
-    real, thousands = history._store._take, []
+    thousands = []
 
-    def take():
-        connection = real()
-        connection.set_progress_handler(lambda: thousands.append(1), 1000)  # at every 1,000 steps of SQLite
-        return connection
+    def count_steps(connection):
+        connection.set_progress_handler(lambda: thousands.append(1), 1000)  # after every 1,000 steps of SQLite
 
-    history._store._take = take
-    assert len(history.search(limit=50)) == 50
-    assert history.claim(history_intent).record.number == 10_001
-    history._store._take = real
-    assert len(thousands) < 20, "a look at every row takes more"
+    with each_connection(history, count_steps):
+        assert len(history.search(limit=50)) == 50
+        assert history.claim(history_intent).record.number == 10_001
+    assert len(thousands) < 20, "a scan of every row takes more"

@@ -10,7 +10,7 @@ def sweep(history, sweep_request, cells):
     return history.sweeps.enter(sweep_request(), cells(3)).token
 
 
-def test_whoever_sends_is_known_until_it_has_done(history, owner, sweep):
+def test_sender_is_known_until_it_ends(history, owner, sweep):
     assert history.senders.living(sweep) == set()
     history.senders.begin(sweep, owner.name)
     assert history.senders.living(sweep) == {owner.name}
@@ -19,7 +19,7 @@ def test_whoever_sends_is_known_until_it_has_done(history, owner, sweep):
     assert history.senders.living(sweep) == set()
 
 
-def test_a_dead_sender_sends_nothing(history, owner, sweep, home):
+def test_dead_sender_does_not_count(history, owner, sweep, home):
     gone = ProcessLock(home / "locks")
     history.senders.begin(sweep, gone.name)
     history.senders.ask_stop(sweep)
@@ -27,10 +27,10 @@ def test_a_dead_sender_sends_nothing(history, owner, sweep, home):
     gone.release()
     assert history.senders.living(sweep) == set()
     history.senders.begin(sweep, owner.name)
-    assert not history.senders.is_asked(sweep, gone.name), "its row went when the next one began"
+    assert not history.senders.is_asked(sweep, gone.name), "its row is removed when the next one begins"
 
 
-def test_asked_to_stop_until_it_begins_again(history, owner, sweep):
+def test_sender_is_asked_to_stop_until_it_begins_again(history, owner, sweep):
     history.senders.begin(sweep, owner.name)
     assert not history.senders.is_asked(sweep, owner.name)
     history.senders.ask_stop(sweep)
@@ -40,7 +40,7 @@ def test_asked_to_stop_until_it_begins_again(history, owner, sweep):
     assert not history.senders.is_asked(sweep, owner.name)
 
 
-def test_a_wish_to_cancel_a_run_is_seen_by_others(history, intent):
+def test_other_processes_see_that_a_cancel_is_asked(history, intent):
     token = history.claim(intent()).record.token
     assert not history.is_cancel_asked(token)
     history.ask_cancel(token)
@@ -48,7 +48,7 @@ def test_a_wish_to_cancel_a_run_is_seen_by_others(history, intent):
     assert not history.is_cancel_asked("no such run")
 
 
-def test_the_last_24_times_are_kept_by_workflow_and_service(history):
+def test_last_24_durations_are_kept_by_workflow_and_service(history):
     for n in range(30):
         history.times.add("sandbox", [("w", float(n))])
     history.times.add("cloud", [("w", 99.0)])

@@ -1,4 +1,4 @@
-"""Sweeps in the history: entered, entered again, their cells, the runs that stand for them, and the seeds drawn."""
+"""Sweeps in the history: entering, cells and their runs, plans, names, references, generated seeds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 import uuid
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import bring, each_connection, fill_disk, newest
 
-from comflowy_nb.database.deduplication import ANSWER_LOST
+from comflowy_nb.database.deduplication import RESPONSE_LOST
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.runs import History
@@ -31,7 +31,7 @@ def enter(sweeps, sweep_request, cells):
 
 @pytest.fixture
 def ended(history, intent):
-    """`ended("k1", Status.SUCCESS, ...)`: a run of that key that came to that end, sent for a cell or for itself."""
+    """`ended("k1", Status.SUCCESS, ...)`: a run with that key and status, for a cell or by itself."""
 
     def make(key, status, **changes):
         record = history.claim(intent(key, **changes), fresh=True).record
@@ -44,6 +44,10 @@ def kinds(claims):
     return [None if claim is None else claim.kind for claim in claims.values()]
 
 
+def seeds_of(history, keys):
+    return {key: seed for key in keys if (seed := history.seeds.get(key)) is not None}
+
+
 def linked(sweeps, sweep):
     return {cell.number: cell.run.number for cell in sweeps.cells(sweep.token) if cell.run is not None}
 
@@ -51,7 +55,7 @@ def linked(sweeps, sweep):
 # -- entering -----------------------------------------------------------------------------------------------------
 
 
-def test_a_sweep_is_on_record_before_anything_is_sent(sweeps, sweep_request, cells):
+def test_sweep_is_recorded_before_the_submits(sweeps, sweep_request, cells):
     before = time.time()
     wanted = sweep_request(spec={"axes": ["day ☃ \ud800"], "layout": {"x": "cfg", "y": None}})
     sweep = sweeps.enter(wanted, cells(3))
@@ -66,40 +70,43 @@ def test_a_sweep_is_on_record_before_anything_is_sent(sweeps, sweep_request, cel
     assert [cell.run for cell in found] == [None] * 3
 
 
-def test_the_same_sweep_again_has_the_same_number(sweeps, sweep_request, cells):
+def test_identical_sweep_has_the_same_number(sweeps, sweep_request, cells):
     first = sweeps.enter(sweep_request(), cells(3))
     assert sweeps.enter(sweep_request(), cells(3)) == first
     assert sweeps.enter(sweep_request("another"), cells(3)).number == 2
     assert sweeps.enter(sweep_request(identity="cloud"), cells(3)).number == 3
-    assert sweeps.end(first.token).ended_at is not None
+    sweeps.end(first.token)
+    assert sweeps.get(first.token).ended_at is not None
     assert sweeps.enter(sweep_request(), cells(3)).number == 1
     assert [sweep.number for sweep in sweeps.recent()] == [3, 2, 1]
     assert [sweep.number for sweep in sweeps.recent(limit=1)] == [3]
-    assert sweeps.newest().number == 3
+    assert newest(sweeps).number == 3
 
 
-def test_a_fresh_sweep_is_taken_up_until_it_has_ended(sweeps, sweep_request, cells):
+def test_fresh_sweep_is_continued_until_it_has_ended(sweeps, sweep_request, cells):
     sweeps.enter(sweep_request(), cells(3))
     fresh = sweeps.enter(sweep_request(fresh=True), cells(3))
     assert (fresh.number, fresh.fresh) == (2, True)
     assert sweeps.enter(sweep_request(fresh=True), cells(3)) == fresh
     assert sweeps.enter(sweep_request(), cells(3)) == fresh
-    ended = sweeps.end(fresh.token)
-    assert sweeps.end(fresh.token) == ended
+    sweeps.end(fresh.token)
+    ended = sweeps.get(fresh.token)
+    sweeps.end(fresh.token)
+    assert sweeps.get(fresh.token) == ended
     assert sweeps.enter(sweep_request(fresh=True), cells(3)).number == 3
     assert sweeps.enter(sweep_request(), cells(3)).number == 3
 
 
-def test_a_fresh_sweep_that_is_taken_up_asks_for_what_it_asked_for(sweeps, history, sweep_request, cells):
-    """Its seeds were drawn when it was begun: others, drawn for taking it up, would begin it again."""
+def test_continued_fresh_sweep_keeps_its_cells_and_seeds(sweeps, history, sweep_request, cells):
+    """Its seeds were generated when it began: other seeds would make other requests."""
     fresh = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn"), seeds={"a": 1})
     again = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn-again"), seeds={"a": 2, "b": 3})
     assert again == fresh
     assert [cell.key for cell in sweeps.cells(fresh.token)] == ["drawn1", "drawn2"]
-    assert history.seeds.of(["a", "b"]) == {"a": 1}
+    assert seeds_of(history, "ab") == {"a": 1}
 
 
-def test_what_enter_would_find_can_be_asked(sweeps, sweep_request, cells):
+def test_same_returns_what_enter_would_find(sweeps, sweep_request, cells):
     assert sweeps.same("sandbox", "sk", fresh=False) is None
     first = sweeps.enter(sweep_request(), cells(1))
     assert sweeps.same("sandbox", "sk", fresh=False) == first
@@ -111,8 +118,8 @@ def test_what_enter_would_find_can_be_asked(sweeps, sweep_request, cells):
     assert sweeps.same("sandbox", "sk", fresh=True) is None
 
 
-def test_entered_again_it_takes_the_newest_headers_and_order(sweeps, sweep_request, cells, intent, history):
-    """A sweep typed with its values in another order is the same sweep, and its cells keep their runs."""
+def test_entering_again_updates_spec_and_order(sweeps, sweep_request, cells, intent, history):
+    """A sweep with its values in another order is the same sweep, and its cells keep their runs."""
     first = sweeps.enter(sweep_request(spec={"layout": {"x": "cfg"}}), cells(3))
     record = history.claim(intent("k1", cell=(first.token, 1))).record
     turned = [(number, at, *cells(3)[3 - number][2:]) for number, at, _, _ in cells(3)]
@@ -122,7 +129,7 @@ def test_entered_again_it_takes_the_newest_headers_and_order(sweeps, sweep_reque
     assert linked(sweeps, first) == {3: record.number}
 
 
-def test_a_image_among_the_params_is_kept_by_its_content(sweeps, sweep_request):
+def test_image_among_the_params_is_stored_by_its_content(sweeps, sweep_request):
     image = InputImage("photo.png", "ab" * 32, bytes)
     sweep = sweeps.enter(sweep_request(), [(1, (0,), {"10::image": image, "3::seed": 2**64 - 1}, "k")])
     (cell,) = sweeps.cells(sweep.token)
@@ -132,7 +139,7 @@ def test_a_image_among_the_params_is_kept_by_its_content(sweeps, sweep_request):
 # -- cells --------------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_for_a_cell_links_it(history, enter, intent, ended):
+def test_claim_for_a_cell_links_the_run(history, enter, intent, ended):
     before = ended("k2", Status.SUCCESS)
     held = ended("k3", Status.UNKNOWN)
     sweep = enter(4)
@@ -145,7 +152,7 @@ def test_a_claim_for_a_cell_links_it(history, enter, intent, ended):
     assert history.sweeps.cell(sweep.token, 5) is None
 
 
-def test_a_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_request, cells, intent):
+def test_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_request, cells, intent):
     sweep = sweeps.enter(sweep_request(), cells(1))
     first = history.claim(intent("k1", cell=(sweep.token, 1))).record
     history.apply(first.token, StatusEvent.SEEN_FAILED)
@@ -154,28 +161,28 @@ def test_a_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_re
     assert sweeps.cell(sweep.token, 1).run == second
 
 
-def test_runs_are_set_for_many_cells_at_once(sweeps, sweep_request, cells, ended):
+def test_runs_are_set_for_several_cells_at_once(sweeps, sweep_request, cells, ended):
     runs = {n: ended(f"k{n}", Status.SUCCESS) for n in (1, 3)}
     sweep = sweeps.enter(sweep_request(), cells(3))
     sweeps.set_cells(sweep.token, {n: run.token for n, run in runs.items()})
     assert linked(sweeps, sweep) == {1: 1, 3: 2}
-    sweeps.set_cell(sweep.token, 3, runs[1].token)
+    sweeps.set_cells(sweep.token, {3: runs[1].token})
     assert linked(sweeps, sweep) == {1: 1, 3: 1}
 
 
-@pytest.mark.parametrize(("token", "number"), [("nobody", 1), (None, 9)])
-def test_a_cell_that_is_none_is_told_and_nothing_is_claimed(history, enter, intent, token, number):
+@pytest.mark.parametrize(("token", "number"), [("missing", 1), (None, 9)])
+def test_unknown_cell_is_an_error_and_nothing_is_claimed(history, enter, intent, token, number):
     sweep = enter(2)
     with pytest.raises(HistoryError, match="no such cell"):
         history.claim(intent("k1", cell=(token or sweep.token, number)))
-    assert history.newest() is None
+    assert newest(history) is None
     with pytest.raises(HistoryError, match="no such cell"):
         history.sweeps.set_cells(sweep.token, {1: "run", 9: "run"})
     assert linked(history.sweeps, sweep) == {}
 
 
-def test_a_fresh_sweep_pays_for_no_cell_twice(history, enter, intent, ended):
-    """Taken up, it must find its own successes, and nobody else's: those are what `--fresh` ignores."""
+def test_fresh_sweep_pays_for_no_cell_twice(history, enter, intent, ended):
+    """When continued, it reuses its own successes and no others: those are what `--fresh` ignores."""
     old = ended("k1", Status.SUCCESS)
     ended("k2", Status.SUCCESS)
     sweep = enter(2, fresh=True)
@@ -190,20 +197,20 @@ def test_a_fresh_sweep_pays_for_no_cell_twice(history, enter, intent, ended):
     again = history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True)
     assert (again.kind, again.record.number) == ("same", 3)
     assert history.claim(intent("k2", cell=(sweep.token, 2)), fresh=True).kind == "new"
-    assert history.claim(intent("k1"), fresh=True).kind == "new"  # by itself it is asked for anew
+    assert history.claim(intent("k1"), fresh=True).kind == "new"  # not for a cell of the sweep
 
 
-def test_an_older_success_that_stands_for_a_cell_is_not_the_fresh_sweeps_own(history, enter, intent, ended):
+def test_older_success_shown_for_a_cell_is_not_the_fresh_sweeps_own(history, enter, intent, ended):
     old = ended("k1", Status.SUCCESS)
     sweep = enter(1, fresh=True)
-    history.sweeps.set_cell(sweep.token, 1, old.token)
+    history.sweeps.set_cells(sweep.token, {1: old.token})
     assert history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "new"
 
 
-# -- looking ahead ------------------------------------------------------------------------------------------------
+# -- plans --------------------------------------------------------------------------------------------------------
 
 
-def test_a_peek_says_what_a_claim_would_say_and_writes_nothing(history, sweeps, ended, intent, owner):
+def test_peek_decides_as_a_claim_and_writes_nothing(history, sweeps, ended, intent, owner):
     statuses = {status: ended(f"{status}", status) for status in Status}
     keys = [*map(str, Status), "never"]
     for fresh in (False, True):
@@ -213,7 +220,7 @@ def test_a_peek_says_what_a_claim_would_say_and_writes_nothing(history, sweeps, 
             assert peeked["never"] is None
             for status, record in statuses.items():
                 assert peeked[str(status)].record == record
-    assert history.newest().number == len(statuses)
+    assert newest(history).number == len(statuses)
     for fresh in (False, True):
         for retry in ("none", "failed", "unknown", "all"):
             for status in Status:
@@ -221,18 +228,18 @@ def test_a_peek_says_what_a_claim_would_say_and_writes_nothing(history, sweeps, 
                 assert history.claim(intent(str(status)), fresh=fresh, retry=retry).kind == peeked.kind
 
 
-def test_a_peek_takes_what_a_dead_kernel_was_sending_for_unknown(history, sweeps, intent, home):
+def test_peek_counts_the_submit_of_a_dead_kernel_as_unknown(history, sweeps, intent, home):
     dead = ProcessLock(home / "locks")
     record = history.claim(intent("k", owner=dead.name)).record
     assert sweeps.peek(["k"])["k"].kind == "joined"
     dead.release()
     claim = sweeps.peek(["k"])["k"]
-    assert (claim.kind, claim.record.status, claim.record.reason) == ("held", Status.UNKNOWN, ANSWER_LOST)
+    assert (claim.kind, claim.record.status, claim.record.reason) == ("held", Status.UNKNOWN, RESPONSE_LOST)
     assert sweeps.peek(["k"], retry="unknown")["k"].kind == "new"
     assert history.get(record.token).status is Status.SUBMITTING
 
 
-def test_of_several_runs_with_a_key_the_deciding_one_is_told(sweeps, ended):
+def test_peek_returns_the_deciding_run_of_a_key(sweeps, ended):
     success = ended("k", Status.SUCCESS)
     failed = ended("k", Status.FAILED)
     assert sweeps.peek(["k"])["k"].record == success
@@ -240,7 +247,7 @@ def test_of_several_runs_with_a_key_the_deciding_one_is_told(sweeps, ended):
     assert (again.kind, again.record) == ("new", failed)
 
 
-def test_a_key_asked_for_twice_is_answered_once(sweeps, ended):
+def test_peek_returns_a_repeated_key_once(sweeps, ended):
     ended("k", Status.SUCCESS)
     assert kinds(sweeps.peek(["k", "other", "k"])) == ["same", None]
     assert sweeps.peek([]) == {}
@@ -254,41 +261,35 @@ def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_request, cells
     sweep = sweeps.enter(sweep_request(name="best"), cells(1))
     assert sweep.name == "best"
     assert (history.by_name("best"), sweeps.by_name("best")) == (None, sweep)
-    history.name(run.token, "best")
+    history.claim(intent("a", name="best"))
     assert (history.by_name("best").token, sweeps.by_name("best")) == (run.token, None)
-    assert sweeps.name(sweep.token, "best").number == 1
+    assert sweeps.enter(sweep_request(name="best"), cells(1)).number == 1
     assert (history.by_name("best"), sweeps.by_name("best").number) == (None, 1)
     assert sweeps.enter(sweep_request(name="other"), cells(1)).name == "other"
-    assert sweeps.by_name("best").name == "other"  # the earlier name still means it
-    assert sweeps.by_name("nobody") is None
+    assert sweeps.by_name("best").name == "other"  # the earlier name is still valid
+    assert sweeps.by_name("missing") is None
 
 
-def test_a_word_that_can_be_no_name_is_refused_before_anything(sweeps, sweep_request, cells):
+def test_invalid_name_is_refused_before_anything_is_recorded(sweeps, sweep_request, cells):
     for name in ("s3", "last", "two words"):
         with pytest.raises(RefError, match="can't be a name"):
             sweeps.enter(sweep_request(name=name), cells(1))
-    assert sweeps.newest() is None
-    sweep = sweeps.enter(sweep_request(), cells(1))
-    with pytest.raises(RefError, match="can't be a name"):
-        sweeps.name(sweep.token, "r1")
-    with pytest.raises(HistoryError, match="no such sweep"):
-        sweeps.name("nobody", "best")
+    assert newest(sweeps) is None
 
 
 def test_sweeps_are_found_by_token_and_number(sweeps, sweep_request, cells):
     sweep = sweeps.enter(sweep_request(), cells(1))
     assert sweeps.get(sweep.token) == sweeps.by_number(1) == sweep
-    assert sweeps.get("nobody") is None
+    assert sweeps.get("missing") is None
     assert sweeps.by_number(2) is None
     assert sweeps.by_number(2**70) is None
-    assert sweeps.cells("nobody") == []
-    assert sweeps.cell("nobody", 1) is None
-    assert sweeps.end("nobody") is None
+    assert sweeps.cells("missing") == []
+    assert sweeps.cell("missing", 1) is None
 
 
 @pytest.fixture
 def found(library, sweep_request, cells, intent):
-    """r1 by itself, s1 `bottles` of three cells with runs r2 and r3 for the first two, r4 by itself."""
+    """Runs r1 and r4 by themselves; sweep s1 `bottles` of three cells, with r2 and r3 for the first two."""
     history = library.history
     history.claim(intent("alone"))
     sweep = history.sweeps.enter(sweep_request(name="bottles"), cells(3))
@@ -300,14 +301,14 @@ def found(library, sweep_request, cells, intent):
 
 
 @pytest.mark.parametrize("ref", ["s1", "bottles"])
-def test_a_sweep_is_found_by_reference(library, found, ref):
+def test_sweep_is_found_by_reference(library, found, ref):
     answer = library.find(ref)
     assert (answer.sweep, answer.image) == (found, None)
     with pytest.raises(RefError, match=r"^s1 is a sweep of 3 cells; a run of it is s1\.1$"):
         _ = answer.run
 
 
-def test_a_cells_run_and_its_images_are_found(library, found):
+def test_run_of_a_cell_and_its_images_are_found(library, found):
     assert library.find("s1.1").run.number == 2
     assert library.find("s1.1").sweep is None
     assert library.find("s1.2[1]").image.node == "12:3"
@@ -315,8 +316,8 @@ def test_a_cells_run_and_its_images_are_found(library, found):
 
 
 @pytest.mark.parametrize("name", ["bottles", "last~1"])
-def test_a_sweeps_name_stands_for_it_in_its_cells(library, found, name):
-    """`compare ck.1 ck.2` of the sweep `ck` failed: `ck.1` was taken for a service's id."""
+def test_cell_is_found_by_the_name_of_its_sweep(library, found, name):
+    """`compare ck.1 ck.2` of the sweep `ck` failed: `ck.1` was parsed as a service's id."""
     assert library.find(f"{name}.1").run.number == 2
     assert library.find(f"{name}.2[1]").image.node == "12:3"
     assert library.find(f"{name}.2:12:3[0]").image.record.index == 1
@@ -324,21 +325,21 @@ def test_a_sweeps_name_stands_for_it_in_its_cells(library, found, name):
         library.find(f"{name}.4")
 
 
-def test_a_run_has_no_cells(library, intent):
+def test_run_has_no_cells(library, intent):
     library.history.claim(intent("k", name="boat"))
     for ref in ("boat.1", "last.1"):
         with pytest.raises(RefError, match="is the run r1, and only a sweep has cells"):
             library.find(ref)
 
 
-def test_an_id_that_looks_like_a_cell_is_found(library, intent):
+def test_id_that_looks_like_a_cell_is_found(library, intent):
     record = library.history.claim(intent("k")).record
     library.history.apply(record.token, StatusEvent.ACCEPTED, service_run_id="job.7")
     assert library.find("job.7").run.number == 1
 
 
 @pytest.mark.parametrize(
-    ("ref", "told"),
+    ("ref", "text"),
     [
         ("s2", "there is no sweep s2"),
         ("s99999999999999999999", "no run s9999"),
@@ -351,13 +352,13 @@ def test_an_id_that_looks_like_a_cell_is_found(library, intent):
         ("s1.2[7]", r"r3 has 2 images, so no \[7\]"),
     ],
 )
-def test_what_names_no_cell_is_told(library, found, ref, told):
-    with pytest.raises(RefError, match=told):
+def test_reference_to_no_cell_is_an_error(library, found, ref, text):
+    with pytest.raises(RefError, match=text):
         library.find(ref)
 
 
 def test_last_is_a_run_or_a_sweep_and_never_a_cell(library, found):
-    """After a restart the history's newest counts."""
+    """After a restart, `last` is the newest one of the history."""
     assert [library.find(f"last~{back}").what.ref if back else library.find("last").run.ref for back in range(3)] == [
         "r4",
         "s1",
@@ -367,7 +368,7 @@ def test_last_is_a_run_or_a_sweep_and_never_a_cell(library, found):
         library.find("last~3")
 
 
-def test_this_kernels_newest_comes_first(library, found):
+def test_last_prefers_the_newest_of_this_kernel(library, found):
     library.touch(library.find("r1").run)
     library.touch(found)
     assert [library.find(f"last~{back}").what.ref for back in range(3)] == ["s1", "r1", "r4"]
@@ -375,7 +376,7 @@ def test_this_kernels_newest_comes_first(library, found):
     assert [library.find(f"last~{back}").what.ref for back in range(3)] == ["r1", "s1", "r4"]
 
 
-def test_a_run_that_a_sweep_found_is_still_a_run_by_itself(library, found, intent):
+def test_run_reused_by_a_sweep_still_counts_for_last(library, found, intent):
     history = library.history
     history.claim(intent("later", cell=(found.token, 3)))
     assert library.find("s1.3").run.number == 4
@@ -385,24 +386,22 @@ def test_a_run_that_a_sweep_found_is_still_a_run_by_itself(library, found, inten
 # -- seeds --------------------------------------------------------------------------------------------------------
 
 
-def test_drawn_seeds_are_remembered_until_they_are_drawn_afresh(history):
+def test_generated_seeds_are_stored_once(history):
     seeds = history.seeds
     assert seeds.get("a") is None
     assert seeds.settle({"a": 1, "b": 2**53 - 1}) == {"a": 1, "b": 2**53 - 1}
     assert seeds.settle({"a": 9, "c": 3}) == {"a": 1, "c": 3}
-    seeds.keep({"a": 5, "d": 0})
-    assert seeds.of(["a", "b", "c", "d", "e"]) == {"a": 5, "b": 2**53 - 1, "c": 3, "d": 0}
-    assert seeds.get("d") == 0
+    assert seeds_of(history, "abcd") == {"a": 1, "b": 2**53 - 1, "c": 3}
     assert seeds.settle({}) == {}
 
 
-def test_a_new_sweep_brings_its_seeds(history, sweeps, sweep_request, cells):
-    history.seeds.keep({"a": 1, "b": 1})
+def test_new_fresh_sweep_replaces_seeds(history, sweeps, sweep_request, cells):
+    history.seeds.settle({"a": 1, "b": 1})
     sweeps.enter(sweep_request(fresh=True), cells(1), seeds={"a": 2})
-    assert history.seeds.of(["a", "b"]) == {"a": 2, "b": 1}
+    assert seeds_of(history, "ab") == {"a": 2, "b": 1}
 
 
-def test_two_who_draw_at_once_go_on_with_the_same_seeds(history):
+def test_threads_that_generate_seeds_at_once_use_the_same_ones(history):
     answers = []
     start = threading.Barrier(4)
 
@@ -422,13 +421,13 @@ def test_two_who_draw_at_once_go_on_with_the_same_seeds(history):
 # -- many ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_request, intent):
+def test_thousand_cells_are_read_with_few_statements(history, sweeps, sweep_request, intent):
     text = "beautiful scenery nature glass bottle landscape, purple galaxy bottle, " * 5
     many = [(n, (n // 40, n % 40), {"3::cfg": n / 2, "6::text": text, "3::seed": n}, f"key{n}") for n in range(1, 1001)]
 
     sweep = sweeps.enter(sweep_request(), many)
     assert sweeps.enter(sweep_request(), many) == sweep
-    with history._store.write() as connection:  # a claim each would take a second of the test
+    with history._store.write() as connection:  # faster than 1,000 claims
         for number, _, _, key in many:
             connection.execute(
                 "INSERT INTO runs (token, identity, origin, service, workflow, params, set_params, key, status, owner, "
@@ -437,20 +436,12 @@ def test_a_thousand_cells_are_read_at_once(history, sweeps, sweep_request, inten
             )
     sweeps.set_cells(sweep.token, {number: f"t{number}" for number, *_ in many})
     statements = []
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.set_trace_callback(statements.append)
-        return connection
-
-    history._store._take = take
-    found = sweeps.cells(sweep.token)
-    assert len(statements) <= 7  # the transaction's two, cells, runs, and their images in pieces
-    statements.clear()
-    claims = sweeps.peek([key for *_, key in many])
-    assert len(statements) <= 10  # also the owners of live runs, which are probed before the transaction
-    history._store._take = real
+    with each_connection(history, lambda connection: connection.set_trace_callback(statements.append)):
+        found = sweeps.cells(sweep.token)
+        assert len(statements) <= 5  # two of the transaction, cells, runs, images
+        statements.clear()
+        claims = sweeps.peek([key for *_, key in many])
+        assert len(statements) <= 7  # also the owners of the runs being submitted, which are probed first
     assert [cell.run.token for cell in found] == [f"t{n}" for n in range(1, 1001)]
     assert set(kinds(claims)) == {"same"}
 
@@ -475,7 +466,7 @@ def tell(processes, text="go\n"):
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_two_kernels_that_enter_a_sweep_at_once_share_it(home, start, fresh):
+def test_kernels_that_enter_a_sweep_at_once_share_it(home, start, fresh):
     code = (
         ENTER
         + f"""
@@ -501,7 +492,7 @@ sys.stdin.readline()
     history.close()
 
 
-def test_two_kernels_share_the_cells_of_a_sweep(home, start):
+def test_kernels_share_the_cells_of_a_sweep(home, start):
     code = (
         ENTER
         + """
@@ -521,13 +512,13 @@ sys.stdin.readline()
     for of_one_key in zip(*answers, strict=True):
         assert sorted(of_one_key) == ["joined", "new"]
     history = History.open(home)
-    assert len({cell.run.token for cell in history.sweeps.cells(history.sweeps.newest().token)}) == 60
+    assert len({cell.run.token for cell in history.sweeps.cells(newest(history.sweeps).token)}) == 60
     history.close()
     tell(processes)
 
 
-def test_killed_while_it_enters_a_sweep_nothing_is_there(home, start, sweep_request):
-    """A sweep is whole or not at all: half of its cells would be a grid with holes that nobody fills."""
+def test_killed_while_entering_a_sweep_nothing_is_recorded(home, start, sweep_request):
+    """A sweep is recorded completely or not at all: otherwise its grid would have holes that are never filled."""
     code = (
         ENTER
         + """
@@ -541,15 +532,15 @@ history.sweeps.enter(sweep_request("k"), cells, seeds={"a": 1})
     process.communicate(timeout=60)
     assert process.returncode == -9
     history = History.open(home)
-    assert history.remarks == ()
-    assert history.sweeps.newest() is None
+    assert history.warnings == ()
+    assert newest(history.sweeps) is None
     assert history.seeds.get("a") is None
     sweep = history.sweeps.enter(sweep_request("k"), [(1, (0,), {}, "k1")])
     assert (sweep.number, sweep.count) == (1, 1)
     history.close()
 
 
-def test_killed_after_it_entered_a_sweep_all_cells_are_there(home, start):
+def test_killed_after_entering_a_sweep_all_cells_are_recorded(home, start):
     process = start(ENTER + 'history.sweeps.enter(sweep_request("k", fresh=True), cells); die()')
     process.communicate(timeout=60)
     history = History.open(home)
@@ -558,8 +549,8 @@ def test_killed_after_it_entered_a_sweep_all_cells_are_there(home, start):
     history.close()
 
 
-def test_killed_in_the_middle_of_a_fresh_sweep_its_cells_know_their_runs(home, start, intent):
-    """The link is written together with the intent: a run that is paid for is never without its cell."""
+def test_killed_in_the_middle_of_a_fresh_sweep_its_cells_keep_their_runs(home, start, intent):
+    """The link is recorded together with the request: a run that is paid for always has its cell."""
     code = (
         ENTER
         + """
@@ -577,29 +568,21 @@ history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
     history = History.open(home)
     sweep = history.sweeps.same("sandbox", "k", fresh=True)
     assert [cell.run and cell.run.service_run_id for cell in history.sweeps.cells(sweep.token)] == ["77", None, None]
-    assert history.newest().number == 1
+    assert newest(history).number == 1
     peeked = history.sweeps.peek(["k1", "k2", "k3"], fresh=True, sweep=sweep.token)
     assert kinds(peeked) == ["same", None, None]
     assert history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "same"
     history.close()
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_sweep(history, sweeps, sweep_request, cells, monkeypatch):
-    real = history._store._take
-
-    def take():
-        connection = real()
-        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
-        return connection
-
-    monkeypatch.setattr(history._store, "_take", take)
-    with pytest.raises(HistoryError, match="the disk is full"):
-        sweeps.enter(sweep_request(), [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)])
-    monkeypatch.undo()
-    assert sweeps.newest() is None
+def test_full_disk_is_an_error_and_leaves_no_half_sweep(history, sweeps, sweep_request, cells):
+    large = [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)]
+    with each_connection(history, fill_disk), pytest.raises(HistoryError, match="the disk is full"):
+        sweeps.enter(sweep_request(), large)
+    assert newest(sweeps) is None
 
 
-def test_the_token_is_of_whoever_entered_first(sweeps, sweep_request, cells):
+def test_sweep_keeps_the_token_of_the_first_request(sweeps, sweep_request, cells):
     wanted = sweep_request(token=str(uuid.uuid4()))
     assert sweeps.enter(wanted, cells(1)).token == wanted.token
     assert sweeps.enter(sweep_request(), cells(1)).token == wanted.token

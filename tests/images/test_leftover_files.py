@@ -97,7 +97,7 @@ def test_a_kill_while_the_history_is_made_leaves_none_and_no_warning(home, stopp
     process.wait()
     opened = History.open(home)
     assert left(home) == []
-    assert opened.remarks == ()
+    assert opened.warnings == ()
     opened.close()
 
 

@@ -47,7 +47,7 @@ def done(library, intent, stream, output):
                 image = replace(owed[index], state="missing", error="the host was refused")
             else:
                 image = keep_image(stream(content), folder=library.folder, token=record.token, output=output(index))
-            record = history.set_image(record.token, image)
+            record = history.set_images(record.token, image)
         return library.run(record)
 
     return make

@@ -508,7 +508,7 @@ def test_the_sidecar_tells_what_made_the_images(folder, keep, image, history, in
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1)]
     history.apply(TOKEN, StatusEvent.SEEN_SUCCESS, images=owed)
     content = image()
-    record = history.set_image(TOKEN, keep(content))
+    record = history.set_images(TOKEN, keep(content))
     path = write_sidecar(folder, record)
     told = json.loads(path.read_text())
     assert path.name == f"{TOKEN}.json"
@@ -525,7 +525,7 @@ def test_the_sidecar_tells_what_made_the_images(folder, keep, image, history, in
     assert told["created_at"].endswith("Z")
     assert [entry["state"] for entry in told["images"]] == ["kept", "expected"]
     assert "127.0.0.1" not in path.read_text()
-    record = history.set_image(TOKEN, replace(owed[1], state="missing", error="gone"))
+    record = history.set_images(TOKEN, replace(owed[1], state="missing", error="gone"))
     assert write_sidecar(folder, record) == path
     assert json.loads(path.read_text())["images"][1]["error"] == "gone"
     assert not list(folder.rglob("*.part"))

@@ -20,6 +20,6 @@ def test_images_that_are_gone_are_expected_again(library, runs):
     with pytest.raises(ImageError, match="not on disk"):
         _ = run.images[1].path
     missing = replace(run.record.images[1], state="missing", file=None, error="gone from the service")
-    run.update(library.history.set_image(run.token, missing))
+    run.update(library.history.set_images(run.token, missing))
     assert downloads.expect_missing(run)
     assert run.record.images[1].error is None

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from comflowy_nb.database.deduplication import RunRequest
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.records import ImageRecord, RunRequest
 from comflowy_nb.database.runs import History
 from comflowy_nb.status import Status, StatusEvent, may_follow
 from comflowy_nb.tracking.run import Run
@@ -31,9 +30,8 @@ class Reader:
         self.heard = []
 
     def claim(self, key):
-        request = RunRequest(
-            str(uuid.uuid4()), "sandbox", "o", "sandbox", "w", "w", params={}, key=key, owner=self.lock.name
-        )
+        names = dict.fromkeys(("identity", "origin", "service", "workflow", "workflow_id"), "sandbox")
+        request = RunRequest(token=str(uuid.uuid4()), **names, params={}, key=key, owner=self.lock.name)
         return self.watch(self.history.claim(request).record.token)
 
     def watch(self, token):
@@ -54,7 +52,7 @@ class Reader:
         """Record what became of the image, if there is one."""
         with self.run.guard:
             for image in self.run.record.images:
-                self.run.update(self.history.set_image(self.run.token, replace(image, state=state)))
+                self.run.update(self.history.set_images(self.run.token, replace(image, state=state)))
 
     def read(self):
         with self.run.guard:

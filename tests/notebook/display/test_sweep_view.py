@@ -38,7 +38,8 @@ def swept(folder):
     def make(*axes, sending=True):
         laid_out = Axes({}, axes, (), tuple(one.name for one in axes))
         cells = expand(laid_out, workflow_content="default", identity="sandbox", seed_of=lambda key, fields: 1)
-        record = SweepRecord("sweep", 1, "sandbox", "sandbox", "sandbox", "default", "default", "k", {}, time.time())
+        names = dict.fromkeys(("identity", "origin", "service", "workflow", "workflow_id"), "sandbox")
+        record = SweepRecord(token="sweep", number=1, **names, key="k", spec={}, created_at=time.time())
         sweep = Sweep(
             laid_out,
             [(cell, "k") for cell in cells],
