@@ -148,13 +148,13 @@ class Notebook:
         """Run a cell and return the error as the shell shows it; "" if there is none."""
         from IPython.utils.capture import capture_output  # noqa: PLC0415 - after the environment is set
 
-        with capture_output():
+        with capture_output() as captured:
             for line in cell.setup:
                 exec(line, self.setup_names)  # noqa: S102 - the lines are ours
             result = self.shell.run_cell(cell.source)
         error = result.error_before_exec or result.error_in_exec
-        if error is None:
-            return ""
+        if error is None:  # `%config` prints its errors
+            return self.plain(captured.stderr.strip())
         lines = error._render_traceback_() if hasattr(error, "_render_traceback_") else None
         text = "\n".join(lines) if lines else f"{type(error).__name__}: {error}"
         return self.plain(text)
