@@ -137,6 +137,7 @@ class Notebook:
         settings.retry_base_s, settings.retry_max_s, settings.retries = 0.001, 0.002, 1
         settings.lost_gap_s = 0.05
         self.shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+        self.shell.kernel = object()  # so that there are display handles, as in a notebook
         self.shell.run_line_magic("load_ext", "comflowy_nb")
         self.shell.run_cell("import comflowy_nb, numpy as np\nfrom comflowy_nb import connect, form, compare")
         self.setup_names = {
