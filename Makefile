@@ -3,8 +3,10 @@
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
-# make check  ruff, formatting, mypy
+# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules
 # make bench  the benchmarks; benchmarks/README.md says what they measure
+# make errors  provoke the errors a user can meet, and write docs/reference/errors.md
+# make modules  write the list of modules in docs/architecture.md
 # make notebooks  execute the tutorials again, to commit them
 # make clean  remove what these commands made, .venv too
 #
@@ -33,7 +35,7 @@ endef
 # Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
 AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lab test test-fast test-matrix check bench notebooks clean
+.PHONY: demo lab test test-fast test-matrix check bench errors modules notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -57,11 +59,19 @@ check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_docstrings.py
+	$(BIN)/python tools/list_modules.py --check
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/sweep_client.py
 	@$(BIN)/python benchmarks/grid.py
 	@$(BIN)/python benchmarks/comfyui.py
+
+errors: $(VENV)/.installed-test
+	@$(BIN)/python tools/provoke_errors.py
+
+modules: $(VENV)/.made
+	@$(BIN)/python tools/list_modules.py
 
 notebooks: $(VENV)/.installed-test
 	@$(BIN)/python notebooks/execute.py

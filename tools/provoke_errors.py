@@ -1,0 +1,259 @@
+"""Provoke the errors that a user can meet, and write them to `docs/reference/errors.md`; `make errors` runs it.
+
+`error_cells.txt` has the cells, under headings and separated by blank lines. Each cell runs in an IPython shell with an
+empty home folder, the sandbox, and a scripted Comflowy API on loopback. A line that begins with `! ` is Python that
+prepares the next cell and is not shown. With `--check` nothing is written: the exit status is 1 if the page is out of
+date, if a cell raises nothing, or if a `raise` of the package is neither provoked nor excused.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import sqlite3
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "comflowy_nb"
+PAGE = ROOT / "docs" / "reference" / "errors.md"
+CELLS = Path(__file__).with_name("error_cells.txt")
+INTRODUCTION = """\
+# Errors
+
+Each example is a cell and the error that it shows. `make errors` runs the cells and writes this page.
+In Python the classes are in `comflowy_nb.errors`; `UsageError` is IPython's. A full traceback appears after
+`%config Comflowy.tracebacks = True`.
+"""
+WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the page: its heading, the Python that prepares it, and its text."""
+
+    heading: str
+    setup: tuple[str, ...]
+    source: str
+
+
+def read_cells(text: str) -> list[Cell]:
+    """Parse the file of the cells."""
+    cells: list[Cell] = []
+    heading, setup = "", []
+    for block in re.split(r"\n\s*\n", text.strip()):
+        lines = block.splitlines()
+        if lines[0].startswith("## "):
+            heading = lines[0].removeprefix("## ")
+            continue
+        setup += [line.removeprefix("! ") for line in lines if line.startswith("! ")]
+        shown = [line for line in lines if not line.startswith("! ")]
+        trailing = []
+        while lines and lines[-1].startswith("! "):  # prepares the cell after this one
+            trailing.insert(0, lines.pop().removeprefix("! "))
+        if shown:
+            before = setup[: len(setup) - len(trailing)]
+            cells.append(Cell(heading, tuple(before), "\n".join(shown)))
+            setup = trailing
+    return cells
+
+
+class Recorder:
+    """Records where each ComflowyError is made: file and line of the first frame outside of `errors.py`."""
+
+    def __init__(self) -> None:
+        self.made: set[tuple[str, int]] = set()
+
+    def install(self) -> None:
+        """Replace `ComflowyError.__init__` with one that records."""
+        from comflowy_nb import errors  # noqa: PLC0415 - after the environment is set
+
+        made = self.made
+
+        def record(self: Exception, *args: object) -> None:
+            Exception.__init__(self, *args)
+            frame = sys._getframe(1)  # noqa: SLF001 - the documented way to a caller's frame
+            while frame is not None and frame.f_code.co_filename == errors.__file__:
+                frame = frame.f_back
+            if frame is not None:
+                made.add((frame.f_code.co_filename, frame.f_lineno))
+
+        errors.ComflowyError.__init__ = record  # type: ignore[method-assign]
+
+
+def raises() -> Iterator[tuple[Path, str, int, int, str]]:
+    """Yield each `raise SomeError(...)` of the package: path, function, first and last line, and text."""
+    from comflowy_nb import errors  # noqa: PLC0415 - after the environment is set
+
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "sandbox" in path.relative_to(PACKAGE).parts:
+            continue
+        yield from _raises_in(ast.parse(path.read_text(encoding="utf-8")), path, "", set(errors.__all__))
+
+
+def _raises_in(node: ast.AST, path: Path, function: str, names: set[str]) -> Iterator[tuple[Path, str, int, int, str]]:
+    for child in ast.iter_child_nodes(node):
+        inner = function
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            inner = f"{function}.{child.name}".lstrip(".")
+        if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
+            called = child.exc.func
+            if isinstance(called, ast.Name) and called.id in names:
+                yield path, inner, child.lineno, child.end_lineno or child.lineno, ast.unparse(child.exc)
+        yield from _raises_in(child, path, inner, names)
+
+
+def missing(made: set[tuple[str, int]]) -> list[str]:
+    """Return the `raise` statements that no cell reached and `EXCUSED` does not name."""
+    found = []
+    for path, function, first, last, text in raises():
+        name = f"{path.relative_to(PACKAGE).with_suffix('').as_posix()}:{function}"
+        if name not in EXCUSED and not any((str(path), line) in made for line in range(first, last + 1)):
+            found.append(f"{name}, line {first}: {text}")
+    return found
+
+
+class Notebook:
+    """An IPython shell in an empty folder, and what the prepared lines can use."""
+
+    def __init__(self, folder: Path) -> None:
+        sys.path[:0] = [str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "comfyui")]
+        from faulty_server import html, reply  # type: ignore[import-not-found] # noqa: PLC0415 - on the path now
+        from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - after the environment is set
+        from traitlets.config import Config  # noqa: PLC0415
+        from scripted_api import RUN, TOKEN, ScriptedApi  # type: ignore[import-not-found] # noqa: PLC0415
+
+        from comflowy_nb.settings import settings  # noqa: PLC0415
+
+        self.folder = folder
+        self.api = ScriptedApi()
+        settings.retry_base_s, settings.retry_max_s, settings.retries = 0.001, 0.002, 1
+        settings.lost_gap_s = 0.05
+        self.shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+        self.shell.kernel = object()  # so that there are display handles, as in a notebook
+        self.shell.run_line_magic("load_ext", "comflowy_nb")
+        self.shell.run_cell("import comflowy_nb, numpy as np\nfrom comflowy_nb import connect, form, compare")
+        self.setup_names = {
+            "os": os, "sqlite3": sqlite3, "shell": self.shell, "api": self.api, "reply": reply, "html": html, "RUN": RUN, "TOKEN": TOKEN,
+            "folder": folder, "home": folder / "home",
+        }  # fmt: skip
+
+    def error_of(self, cell: Cell) -> str:
+        """Run a cell and return the error as the shell shows it; "" if there is none."""
+        from IPython.utils.capture import capture_output  # noqa: PLC0415 - after the environment is set
+
+        with capture_output() as captured:
+            for line in cell.setup:
+                exec(line, self.setup_names)  # noqa: S102 - the lines are ours
+            result = self.shell.run_cell(cell.source)
+        error = result.error_before_exec or result.error_in_exec
+        if error is None:  # `%config` prints its errors
+            return self.plain(captured.stderr.strip())
+        lines = error._render_traceback_() if hasattr(error, "_render_traceback_") else None
+        text = "\n".join(lines) if lines else f"{type(error).__name__}: {error}"
+        return self.plain(text)
+
+    def plain(self, text: str) -> str:
+        """Return a text without what differs from run to run."""
+        text = text.replace(str(self.folder), "/path/to")
+        return re.sub(r"127\.0\.0\.1:(?!9\b|8188\b|99999\b)\d+", "127.0.0.1:8000", text)
+
+    def close(self) -> None:
+        """Disconnect, and stop the servers."""
+        self.shell.run_line_magic("unload_ext", "comflowy_nb")
+        self.api.close()
+
+
+def make_files(folder: Path) -> None:
+    """Write the files that the cells name."""
+    import json  # noqa: PLC0415
+
+    from PIL import Image  # noqa: PLC0415
+
+    default = json.loads((PACKAGE / "workflow" / "builtin" / "default.json").read_text())
+    img2img = (PACKAGE / "workflow" / "builtin" / "img2img.json").read_text()
+    without_class = json.loads(json.dumps(default))
+    del without_class["3"]["class_type"]
+    files = {
+        "default.json": json.dumps(default),
+        "img2img.json": img2img,
+        "editor.json": '{"nodes": [{"id": 1, "type": "KSampler"}], "links": [], "version": 0.4}',
+        "two.json": json.dumps({"a": default, "b": json.loads(img2img)}),
+        "notes.json": '{"title": "my notes"}',
+        "broken.json": '{"3": {"class_type": "KSampler",}',
+        "without_class.json": json.dumps(without_class),
+        "nan.json": '{"3": {"class_type": "KSampler", "inputs": {"cfg": NaN}}}',
+        "notes.txt": "notes",
+        "fake.png": "not an image",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / "latin.json").write_bytes('{"1": "é"}'.encode("latin-1"))
+    Image.new("RGB", (64, 48), "teal").save(folder / "plain.png")
+
+
+def page(cells: list[Cell], errors: list[str]) -> str:
+    """Return the text of the page."""
+    parts = [INTRODUCTION]
+    heading = ""
+    for cell, error in zip(cells, errors, strict=True):
+        if cell.heading != heading:
+            heading = cell.heading
+            parts.append(f"## {heading}\n")
+        shown = "\n".join(
+            wrapped for line in error.splitlines() for wrapped in textwrap.wrap(line, WIDTH, drop_whitespace=False,
+                replace_whitespace=False, break_long_words=False, subsequent_indent="    ") or [""]
+        )  # fmt: skip
+        parts.append(f"```text\n{cell.source}\n\n{shown}\n```\n")
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    check = "--check" in sys.argv
+    folder = Path(tempfile.mkdtemp(prefix="comflowy-errors-"))
+    for name in [name for name in os.environ if name.startswith("COMFLOWY_")]:
+        del os.environ[name]
+    os.environ.update(COMFLOWY_HOME=str(folder / "home"), PYTHON_KEYRING_BACKEND="keyring.backends.null.Keyring")
+    os.environ["IPYTHONDIR"] = str(folder / "ipython")
+    make_files(folder)
+    os.chdir(folder)
+    recorder = Recorder()
+    recorder.install()
+    notebook = Notebook(folder)
+    try:
+        cells = read_cells(CELLS.read_text(encoding="utf-8"))
+        errors = [notebook.error_of(cell) for cell in cells]
+    finally:
+        notebook.close()
+        os.chdir(ROOT)
+        shutil.rmtree(folder, ignore_errors=True)
+    silent = [cell.source for cell, error in zip(cells, errors, strict=True) if not error]
+    unreached = missing(recorder.made)
+    text = page(cells, errors)
+    is_new = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text
+    if not check:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(text, encoding="utf-8")
+    for source in silent:
+        print(f"this cell raises nothing: {source}")
+    for name in unreached:
+        print(f"neither provoked nor excused: {name}")
+    if check and is_new:
+        print("docs/reference/errors.md is out of date: make errors")
+    print(f"{len(cells)} cells, {len(silent)} raise nothing, {len(unreached)} raises neither provoked nor excused")
+    return 1 if silent or unreached or (check and is_new) else 0
+
+
+# `raise` statements that a cell cannot reach in a repeatable way: module:function -> why.
+EXCUSED: dict[str, str] = {}
+
+if __name__ == "__main__":
+    sys.exit(main())
