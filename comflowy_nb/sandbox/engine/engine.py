@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from comflowy_nb.sandbox.engine import validation as checks
-from comflowy_nb.sandbox.engine.image_ops import encode_png, input_path
+from comflowy_nb.sandbox.engine.image_ops import encode_png
+from comflowy_nb.sandbox.engine.inputs import input_path
 from comflowy_nb.sandbox.engine.latents import Latent
 from comflowy_nb.sandbox.engine.nodes import FUNCTIONS, OBJECT_INFO, Context
 from comflowy_nb.sandbox.engine.validation import apply_params, validate

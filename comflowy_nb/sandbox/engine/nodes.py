@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from comflowy_nb.sandbox.engine import diffusion, image_ops
-from comflowy_nb.sandbox.engine.image_ops import EXAMPLE_IMAGE, input_path
+from comflowy_nb.sandbox.engine.inputs import EXAMPLE_IMAGE, input_path
 from comflowy_nb.sandbox.engine.latents import Latent, decode, empty_latent, encode
 from comflowy_nb.sandbox.engine.prompts import Conditioning, read_prompt
 from comflowy_nb.sandbox.engine.scene_set import scene_set

@@ -11,7 +11,8 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from comflowy_nb.sandbox.engine.image_ops import MAX_AREA_PX, input_path
+from comflowy_nb.sandbox.engine.image_ops import MAX_AREA_PX
+from comflowy_nb.sandbox.engine.inputs import input_path
 from comflowy_nb.sandbox.engine.nodes import MAX_BATCH, OBJECT_INFO
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
 
-from comflowy_nb.sandbox.engine.image_ops import keep_input
+from comflowy_nb.sandbox.engine.inputs import keep_input
 from comflowy_nb.sandbox.server.run_queue import Cancelling
 from comflowy_nb.sandbox.server.workflows import describe, graph_of, workflow_ids
 

@@ -75,7 +75,7 @@ def test_full_disk_fails_the_run_in_words(start):
     for worker in sandbox.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (1000, psutil.RLIM_INFINITY))
     data = sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "failed")
-    assert json.loads(data["error"])["exception_message"] == "the sandbox can't write the image: File too large"
+    assert json.loads(data["error"])["exception_message"] == "the sandbox cannot write the image: File too large"
     for worker in sandbox.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
     sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "success")
