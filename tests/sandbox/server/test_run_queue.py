@@ -187,7 +187,7 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
     assert second.check(unwanted)["error"] == "cancelled"
     assert second.check(done)["output_images"] == [url]
     assert requests.get(url, timeout=60).content == content
-    assert "resuming 1" in second.output.read_text()
+    assert "resuming" in second.output.read_text()
     again = second.run({**SMALL, "3::steps": 400, "3::seed": 0})
     urls = [second.await_status(run_id, "success")["output_images"][0] for run_id in (running[0], again)]
     assert len({hashlib.sha256(requests.get(each, timeout=60).content).hexdigest() for each in urls}) == 1
