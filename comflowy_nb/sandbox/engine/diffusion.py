@@ -1,17 +1,16 @@
-"""Real diffusion sampling: noise schedules, a closed-form denoiser, samplers.
+"""Diffusion sampling: noise schedules, a closed-form denoiser, samplers.
 
 The denoiser of a set of images y_i with weights c_i under white noise of level sigma is their softmax-weighted mean,
 `D(x; sigma) = sum_i w_i y_i`, `w_i ~ c_i exp(-|x - y_i|^2 / (2 sigma^2))` (Karras et al. 2022, arXiv 2206.00364,
-appendix B.3). `SceneSet` computes that mean over all its scenes. Here each scene is moreover a soft cloud, not
-a point: a Gaussian around the scene whose covariance is diagonal in the Fourier basis and falls off towards fine
-detail, so that the denoiser adds `W_sigma * (x - mean)`, a Wiener filter: the strokes and the light that make every
-seed's image its own. The weights are those of the points; the clouds are thin, so that this hardly matters.
+appendix B.3). `SceneSet` computes this mean. Each scene is the centre of a Gaussian whose covariance is diagonal in the
+Fourier basis and falls off towards fine detail, so the denoiser adds a Wiener filter, `W_sigma * (x - mean)`: it gives
+the image of each seed its own strokes and light. The weights ignore this covariance, which is small.
 
-Guidance is the usual one: `D = D_negative + cfg * (D_positive - D_negative)`, where the prompts set the c_i and the
-light. Since all of it is linear in the weights, both sides share one pass over the set.
+Guidance is classifier-free: `D = D_negative + cfg * (D_positive - D_negative)`. The prompts set the c_i and the light.
+Because this is linear in the weights, one pass over the set computes both sides.
 
-The noise levels are those of Stable Diffusion 1 (14.6 to 0.029 over 1000 timesteps), the samplers those of
-k-diffusion, as ComfyUI has them. Colours are scaled into that range (`latents.SCALE`).
+The noise levels are those of Stable Diffusion 1 (14.6 to 0.029 over 1000 timesteps). The samplers are those of
+k-diffusion, as in ComfyUI. Colours are scaled into that range (`latents.SCALE`).
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from comflowy_nb.sandbox.engine.image_ops import soften
 from comflowy_nb.sandbox.engine.latents import CLIP, SCALE, spectrum
-from comflowy_nb.sandbox.engine.pixels import soften
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,16 +33,16 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = NDArray[np.float32]
 Levels: TypeAlias = NDArray[np.float64]
-Source: TypeAlias = "tuple[Array, float]"  # the image painted over, and the noise it was given
+Source: TypeAlias = "tuple[Array, float]"  # the image of an img2img run, and the noise level added to it
 
 SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lms")
 SCHEDULERS: Final = ("normal", "karras", "exponential", "simple")
 _NATS_AGAINST_SOURCE: Final = 3.0
-_DECIDEDNESS: Final = 14.0  # above 1, since half one image and half the other pleases nobody
-_VIEW: Final = 0.2  # how far it is looked around a point, in canvas sides: about as far as things are wide
-_STRONGEST_STROKE: Final = np.float32(0.12 * SCALE)  # four times their spread
-_CALM_STRIDE: Final = 0.8  # in the logarithm of noise: what 9 steps take at a time
-_BLUR_PER_STRIDE: Final = 0.007  # of the canvas's shorter side
+_SOURCE_STEEPNESS: Final = 14.0  # above 1, to avoid mixtures of the source and a scene
+_FIELD_OF_VIEW: Final = 0.2  # in canvas sides: about the width of a subject
+_MAX_STROKE: Final = np.float32(0.12 * SCALE)  # four standard deviations
+_SHARP_STRIDE: Final = 0.8  # in the logarithm of sigma: the stride of a run of 9 steps
+_BLUR_PER_STRIDE: Final = 0.007  # in shorter sides of the canvas
 
 
 def sample(
@@ -60,9 +59,9 @@ def sample(
     denoise: float,
     after_step: Callable[[int, int], None] | None = None,
 ) -> Array:
-    """Noise the latents of (n, channels, h, w) to the level that `denoise` asks for, and sample them back.
+    """Add noise to latents (n, channels, h, w) up to the level of `denoise`, and sample.
 
-    The same arguments give the same bytes. Every image of a batch has noise of its own, the first that of a batch of
+    The same arguments give the same bytes. Each image of a batch has separate noise; the first has that of a batch of
     one.
     """
     levels = sigmas(scheduler, steps, denoise)
@@ -92,11 +91,11 @@ def sample(
 
 
 def _blur_strides(image: Array, levels: Levels) -> Array:
-    """Wide strides leave detail undecided. This denoiser, which is exact, would find it in the very last one."""
+    """Blur the result of a few large steps, as real models do. The exact denoiser would stay sharp."""
     if len(levels) < 3:
         return image
     stride = np.log(levels[0] / levels[-2]) / (len(levels) - 2)
-    reach = _BLUR_PER_STRIDE * (stride - _CALM_STRIDE) * min(image.shape[1:])
+    reach = _BLUR_PER_STRIDE * (stride - _SHARP_STRIDE) * min(image.shape[1:])
     if reach <= 0:
         return image
     whole = int(np.ceil(reach))
@@ -108,10 +107,10 @@ def _blur_strides(image: Array, levels: Levels) -> Array:
 
 
 def sigmas(scheduler: str, steps: int, denoise: float = 1.0) -> Levels:
-    """The noise levels of a run, falling, the last one 0: `steps` + 1 of them; none where nothing is to be done.
+    """Return the `steps` + 1 noise levels of a run, descending to 0; an empty array if `denoise` is 0.
 
-    With `denoise` below 1 they are the last ones of a longer run of steps / denoise steps, as in ComfyUI. There that
-    number is cut to a whole one, so that 0.96 may be the same as 1; here it is not.
+    With `denoise` below 1 they are the last levels of a run of steps / denoise steps, as in ComfyUI. ComfyUI truncates
+    that number, so that 0.96 may equal 1; this function does not.
     """
     if denoise <= 0:
         return np.zeros(0)
@@ -125,7 +124,7 @@ def sigmas(scheduler: str, steps: int, denoise: float = 1.0) -> Levels:
             levels = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
         case "exponential":
             levels = np.exp(np.log(high) + ramp * (np.log(low) - np.log(high)))
-        case "simple":  # every so many timesteps, never the very last
+        case "simple":  # evenly spaced timesteps, without the last one
             skipped: Levels = np.arange(steps, dtype=np.float64) + (total - steps)
             levels = _at(table, len(table) - 1 - skipped * (len(table) / total))
         case _:
@@ -134,13 +133,13 @@ def sigmas(scheduler: str, steps: int, denoise: float = 1.0) -> Levels:
 
 
 def _at(table: Levels, timesteps: Levels) -> Levels:
-    """Levels between timesteps, straight in the logarithm, as ComfyUI has them."""
+    """Interpolate levels between timesteps in the logarithm, as ComfyUI does."""
     return np.exp(np.interp(timesteps, np.arange(len(table)), np.log(table)))
 
 
 @lru_cache(maxsize=1)
 def _sigma_table() -> Levels:
-    """Stable Diffusion's 1000 levels: betas linear in their root from 0.00085 to 0.012."""
+    """Return the 1000 levels of Stable Diffusion: the square roots of the betas are linear from 0.00085 to 0.012."""
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     kept = np.cumprod(1 - betas)
     return np.sqrt((1 - kept) / kept)
@@ -158,22 +157,22 @@ def _denoise(scene_set: SceneSet, noisy: Array, sigma: float, guide: Guide, sour
     rest = np.fft.rfft2(noisy - mean)
     rest *= power / (power + np.float32(sigma) ** 2)
     strokes = np.fft.irfft2(rest, s=(height, width)).astype(np.float32)
-    # After very few steps what guidance exaggerated is left over, far beyond what any stroke is.
-    strokes[:3] = np.clip(strokes[:3], -_STRONGEST_STROKE, _STRONGEST_STROKE)
+    # After very few steps the residual contains what guidance exaggerated.
+    strokes[:3] = np.clip(strokes[:3], -_MAX_STROKE, _MAX_STROKE)
     return np.asarray(mean + strokes)
 
 
 def _keep_source(mean: Array, source: Array, start: float) -> Array:
-    """Where an image is painted over, that image is in the set as well: part by part, not only as a whole.
+    """Add the image of an img2img run to the set, separately around each point.
 
-    Around every point it is weighed how surely the noise at the start, of level `start`, would have let the image be
-    told from the scenes, as by a denoiser with a limited field of view (Kamb and Ganguli 2024, arXiv 2412.20292): what
-    little noise could not hide is kept, and under much noise all is painted anew.
+    The weight at a point is the probability that noise of level `start` leaves the image distinguishable from the mean
+    within a limited field of view (Kamb and Ganguli 2024, arXiv 2412.20292): little noise keeps the image, much noise
+    replaces it.
     """
-    reach = max(1, round(min(mean.shape[1:]) * _VIEW))
+    reach = max(1, round(min(mean.shape[1:]) * _FIELD_OF_VIEW))
     points = (2 * reach + 1) ** 2
     evidence = soften(((mean - source) ** 2).sum(axis=0, keepdims=True), reach) * (points / (2 * start**2))
-    share = 1 / (1 + np.exp(-np.clip(_DECIDEDNESS * (evidence - _NATS_AGAINST_SOURCE), -30, 30)))
+    share = 1 / (1 + np.exp(-np.clip(_SOURCE_STEEPNESS * (evidence - _NATS_AGAINST_SOURCE), -30, 30)))
     return np.asarray(mean + (source - mean) * share, dtype=np.float32)
 
 
@@ -185,7 +184,7 @@ Done: TypeAlias = "Callable[[int], None]"
 
 
 def _blend(x: Array, estimate: Array, kept: float) -> Array:
-    """Part of the way from the noisy image to the estimate."""
+    """Interpolate between the noisy image and the estimate."""
     return np.float32(kept) * x + np.float32(1 - kept) * estimate
 
 
@@ -198,7 +197,7 @@ def _euler(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done
 
 
 def _ddim(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
-    """Euler's step, but with every estimate held within the range of colours, as the authors' code clips it."""
+    """Euler steps with clipped estimates, as in the code of the authors of DDIM."""
     del noise
     limit = np.float32(CLIP)
     for k, (now, after) in enumerate(pairwise(levels)):
@@ -252,7 +251,7 @@ def _dpmpp_2m(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: D
 
 
 def _lms(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
-    """Linear multistep of order 4: the slopes of the last steps, each with its exact weight over this one."""
+    """Linear multistep of order 4, with exact weights for uneven levels."""
     del noise
     slopes: list[Array] = []
     for k, now in enumerate(levels[:-1]):
@@ -265,7 +264,7 @@ def _lms(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) 
 
 
 def _lagrange_area(known: Levels, j: int, now: float, after: float) -> float:
-    """The integral from `now` to `after` of the polynomial that is 1 at the j-th known level and 0 at the others."""
+    """Integrate the j-th Lagrange polynomial of the known levels from `now` to `after`."""
     polynomial = np.polynomial.Polynomial([1.0])
     for i, level in enumerate(known):
         if i != j:

@@ -1,6 +1,6 @@
 """Run a graph node by node, and take unchanged nodes from a cache.
 
-Several runs may go on at once, each on its caller's thread; they share the cache.
+Concurrent runs, each on the thread of its caller, share the cache.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from comflowy_nb.sandbox.engine import validation as checks
+from comflowy_nb.sandbox.engine.image_ops import encode_png
 from comflowy_nb.sandbox.engine.inputs import input_path
 from comflowy_nb.sandbox.engine.latents import Latent
 from comflowy_nb.sandbox.engine.nodes import FUNCTIONS, OBJECT_INFO, Context
-from comflowy_nb.sandbox.engine.pixels import encode_png
 from comflowy_nb.sandbox.engine.validation import apply_params, validate
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ Progress: TypeAlias = "dict[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class PngImage:
-    """An image as the bytes of a PNG whose text chunk `prompt` holds the graph.
+    """A PNG file with the graph in its text chunk `prompt`.
 
-    `filename` is a hint made from the node's prefix; `kind` is "output" for SaveImage, "temp" for PreviewImage.
+    `filename` is made from the prefix of the node; `kind` is "output" for SaveImage, "temp" for PreviewImage.
     """
 
     png: bytes
@@ -49,7 +49,7 @@ class PngImage:
 
 
 class NodeFailed(Exception):
-    """A node raised while it ran; `as_body` is ComfyUI's execution_error."""
+    """A node raised an exception; `as_body` is ComfyUI's execution_error."""
 
     def __init__(self, node_id: str, node_type: str, message: str, exception_type: str) -> None:
         super().__init__(f"{node_type} {node_id}: {message}")
@@ -70,18 +70,18 @@ class NodeFailed(Exception):
 
 
 class Stopped(Exception):
-    """The run was stopped on request."""
+    """The run was cancelled."""
 
 
 class Engine:
-    """Runs graphs; keeps the outputs of the last `cache_nodes` nodes.
+    """Run graphs, and cache the outputs of nodes.
 
     Parameters
     ----------
-    cache_nodes
-        How many nodes' outputs are kept, as far as they fit into `MAX_CACHE_BYTES`; 0 keeps none.
-    input_folder
-        Where LoadImage finds its files; it never reads outside.
+    cache_nodes : int, default 64
+        Maximum number of nodes in the cache, which has at most `MAX_CACHE_BYTES`; 0 disables the cache.
+    input_folder : Path
+        Folder of LoadImage, which reads no other files.
     """
 
     def __init__(self, cache_nodes: int = 64, *, input_folder: Path) -> None:
@@ -92,7 +92,7 @@ class Engine:
         self._lock = threading.Lock()
 
     def validate(self, graph: Any) -> dict[str, Any] | None:
-        """`validate` with this engine's input folder."""
+        """Call `validate` with the input folder of this engine."""
         return validate(graph, self.input_folder)
 
     def run(
@@ -106,19 +106,25 @@ class Engine:
 
         Parameters
         ----------
-        on_progress
-            Called on this thread with {node, title, value, max, nodes_done, nodes_total}: at the start of every node,
-            at each step of a sampler, and at the end of every node.
-        should_stop
-            Asked before every node and at each step.
+        graph : mapping
+            Node id -> node, in API format.
+        on_progress : callable
+            Called on this thread with {node, title, value, max, nodes_done, nodes_total} at the start and the end of
+            each node, and at each step of a sampler.
+        should_stop : callable
+            Called before each node and at each step; a true value stops the run.
 
         Returns
         -------
-        Node id -> its images, for each output node in the order of the graph.
+        dict
+            Node id -> images, for each output node in the order of the graph.
 
         Raises
         ------
-        NodeFailed, Stopped
+        NodeFailed
+            If a node raises an exception.
+        Stopped
+            If `should_stop` returns true.
         """
         plain = checks.normalise(dict(graph))
         order = _order(plain)
@@ -147,7 +153,7 @@ class Engine:
             for linked in checks.linked_nodes(node):
                 waiting[linked] -= 1
                 if not waiting[linked]:
-                    del values[linked]  # large batches need not stay until the end
+                    del values[linked]  # free large batches early
             progress.finish()
         return {node_id: images[node_id] for node_id in graph if node_id in images}
 
@@ -170,7 +176,7 @@ class Engine:
         return FUNCTIONS[node["class_type"]](context, **inputs)
 
     def _key(self, node: Mapping[str, Any], keys: Mapping[str, str], text: str) -> str:
-        """Return the cache key of a node: a hash of its type, its values, and the same of all nodes before it."""
+        """Return the cache key of a node: a hash of its type, its values, and the keys of the nodes it needs."""
         parts: list[Any] = [node["class_type"]]
         for name, value in sorted(node.get("inputs", {}).items()):
             parts.append([name, [keys[value[0]], value[1]] if isinstance(value, list) else ["=", value]])
@@ -178,7 +184,7 @@ class Engine:
             path = input_path(self.input_folder, node["inputs"]["image"])
             parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
         if node["class_type"] in _OUTPUT_KINDS:
-            parts.append(text)  # the files carry the whole graph
+            parts.append(text)  # the files contain the whole graph
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _recall(self, key: str) -> tuple[Any, ...] | None:
@@ -191,7 +197,7 @@ class Engine:
     def _remember(self, key: str, outputs: tuple[Any, ...]) -> None:
         for value in outputs:
             if isinstance(value, np.ndarray):
-                value.flags.writeable = False  # another run may be reading it
+                value.flags.writeable = False  # shared with other runs
         size = sum(map(_size_bytes, outputs))
         with self._lock:
             if key in self._cache or not self._cache_nodes or size > MAX_CACHE_BYTES // 2:
@@ -204,7 +210,7 @@ class Engine:
 
 
 class _Progress:
-    """Reports the progress of one node as progress of the run."""
+    """Report the progress of one node as progress of the run."""
 
     def __init__(self, on_progress: Callable[[Progress], None], node: str, title: str, done: int, total: int) -> None:
         self._on_progress = on_progress
@@ -228,20 +234,20 @@ class _Progress:
 
 @contextmanager
 def _as_node_failed(node_id: str, node_type: str) -> Iterator[None]:
-    """Turn every error of a node into NodeFailed, but let Stopped pass."""
+    """Raise NodeFailed for each error of a node except Stopped."""
     try:
         yield
     except Stopped:
         raise
     except MemoryError as error:
-        message = "the image is too large for the memory of this machine"
+        message = "the image does not fit into the memory of this machine"
         raise NodeFailed(node_id, node_type, message, "MemoryError") from error
     except Exception as error:
         raise NodeFailed(node_id, node_type, str(error), type(error).__name__) from error
 
 
 def _order(graph: Mapping[str, Any]) -> list[str]:
-    """Return the nodes that the outputs need, each after those it needs."""
+    """Return the nodes that the outputs need in topological order."""
     order: dict[str, None] = {}
     for node_id, node in graph.items():
         if OBJECT_INFO[node["class_type"]]["output_node"]:

@@ -1,4 +1,4 @@
-"""The images that runs load: written when they are uploaded, found by name when a run starts."""
+"""Uploaded image files. This module imports no numpy, because the server imports it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-__all__ = ["EXAMPLE_IMAGE", "input_path", "keep_input"]
-
-EXAMPLE_IMAGE: Final = "example.png"  # can always be loaded: from the package, if the folder has no such file
+EXAMPLE_IMAGE: Final = "example.png"  # always available: from the package if the folder has no file of this name
 
 _ENDINGS = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
 
 
 def keep_input(folder: Path, content: bytes) -> str:
-    """Write an image into the folder and return its name there.
+    """Write an uploaded image into the folder and return its name there.
 
-    The name is made from the content alone, so the sender's file name can't lead anywhere, and the same image uploaded
-    twice is one file. As on ComfyUI, whether it really is an image shows when a run loads it.
+    The name is made from the content, so the file name of the sender has no effect, and an image that is uploaded twice
+    is one file. As on ComfyUI, the content is checked when a run loads it.
 
     Raises
     ------
     OSError
-        If it can't be written.
+        If the file cannot be written.
     """
     name = hashlib.sha256(content).hexdigest()[:32] + _ending(content)
     path = folder / name
@@ -48,12 +46,12 @@ def _ending(content: bytes) -> str:
 
 
 def input_path(folder: Path, name: str) -> Path:
-    """The file of an input folder that a LoadImage names.
+    """Return the path of a file that LoadImage names.
 
     Raises
     ------
     ValueError
-        If the name leads out of the folder (also by a link), or no such file is there.
+        If the name leads out of the folder (also by a link), or the file does not exist.
     """
     problem = f"Invalid image file: {name}"
     plain = name.removesuffix(" [input]")

@@ -1,8 +1,8 @@
-"""Latents: the small canvas on which images are sampled, and the way to full size and back.
+"""Latents: the small canvas on which images are sampled, and the conversion to full size and back.
 
-A latent image has 8 channels on a canvas as large as 128x128 pixels, in the shape of the image it stands for:
-0-2 colour (around mid-grey), 3-5 light (exposure in stops, warmth, saturation), 6-7 drift (how far the strokes are
-moved sideways and down, in canvas heights). All are scaled by `SCALE`, so that Stable Diffusion's noise levels fit.
+A latent has 8 channels on a canvas of about 128x128 pixels with the aspect ratio of the image: 0-2 colour (around
+mid-grey), 3-5 light (exposure in stops, warmth, saturation), 6-7 displacement of the strokes to the right and down, in
+canvas heights. All are scaled by `SCALE`, so that the noise levels of Stable Diffusion fit.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
-from comflowy_nb.sandbox.engine.pixels import resize_plane, sharpen, warp
+from comflowy_nb.sandbox.engine.image_ops import resize_plane, sharpen, warp
 from comflowy_nb.sandbox.engine.styles import STYLES
 
 if TYPE_CHECKING:
-    from comflowy_nb.sandbox.engine.pixels import Pixels
+    from comflowy_nb.sandbox.engine.image_ops import Pixels
 
 CHANNELS: Final = 8
 SCALE: Final = 0.14
 CLIP: Final = 0.5 * SCALE  # colours reach from -0.5 to 0.5
 CANVAS_PX: Final = 128 * 128
 
-# Spread of each channel in natural units, and the spatial frequency (cycles across the canvas) above which it falls.
+# Standard deviation of each channel, unscaled, and the spatial frequency (cycles per canvas) above which it falls.
 _SPREAD: Final = (0.03, 0.03, 0.03, 0.08, 0.08, 0.09, 0.022, 0.022)
 _KNEE: Final = (3.0, 3.0, 3.0, 1.5, 1.5, 1.5, 1.2, 1.2)
-_BEND: Final = 0.03  # what part of the drift may bend straight lines
+_BEND: Final = 0.03  # the part of the displacement that may bend straight lines
 
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """ComfyUI's LATENT: samples (n, 8, h, w), and the size in pixels of the images they stand for."""
+    """ComfyUI's LATENT: samples (n, 8, h, w), and the size of the images in pixels."""
 
     samples: Pixels
     width: int
@@ -46,7 +46,7 @@ class Latent:
 
 
 def canvas_size(width: int, height: int) -> tuple[int, int]:
-    """(height, width) of the canvas: the image's own shape, no larger than the image."""
+    """Return (height, width) of the canvas: the aspect ratio of the image, and not larger than it."""
     factor = min(1.0, (CANVAS_PX / (width * height)) ** 0.5)
     return max(8, round(height * factor)), max(8, round(width * factor))
 
@@ -56,7 +56,7 @@ def empty_latent(width: int, height: int, count: int) -> Latent:
 
 
 def encode(images: Pixels) -> Latent:
-    """Images (n, H, W, 3) as latents without light or drift."""
+    """Convert images (n, H, W, 3) to latents without light or displacement."""
     count, height, width, _ = images.shape
     latent = empty_latent(width, height, count)
     rows, columns = latent.canvas
@@ -68,9 +68,9 @@ def encode(images: Pixels) -> Latent:
 
 
 def decode(latent: Latent, image: int, checkpoint: str) -> Pixels:
-    """One image of a latent at full size, (H, W, 3), 0 to 1.
+    """Convert one image of a latent to full size, (H, W, 3), 0 to 1.
 
-    Enlarged in two steps, edges made steep again after each; the drift is applied after the first.
+    The image is enlarged in two steps and sharpened after each. The displacement is applied after the first.
     """
     natural = latent.samples[image] / np.float32(SCALE)
     colour = natural[:3] + np.float32(0.5)
@@ -94,7 +94,7 @@ def _resize(planes: Pixels, width: int, height: int) -> Pixels:
 
 
 def _drift(planes: Pixels) -> Pixels:
-    """How far each point is moved, in pixels; not at the edges, beyond which there is nothing to show."""
+    """Return the displacement of each point in pixels. It is 0 at the edges, because nothing lies beyond them."""
     rows = planes.shape[1]
     down, across = (
         np.clip(np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.2 * n), 0, 1) for n in planes.shape[1:]
@@ -112,16 +112,16 @@ def _light(colour: Pixels, light: Pixels) -> Pixels:
 
 @lru_cache(maxsize=16)
 def spectrum(height: int, width: int) -> Pixels:
-    """Variance of each Fourier coefficient (as numpy's orthonormal rfft2 has them) of each channel, (8, h, w//2+1)."""
+    """Return the variance of each coefficient of an orthonormal rfft2 for each channel, (8, h, w//2+1)."""
     down = np.fft.fftfreq(height, 1 / height)[:, None]
     across = np.fft.rfftfreq(width, 1 / width)[None, :]
     radius = np.hypot(down, across)
     planes = []
     for channel, (spread, knee) in enumerate(zip(_SPREAD, _KNEE, strict=True)):
         shape = 1 / (1 + (radius / knee) ** 2) ** 1.5
-        if channel == 6:  # sideways drift is one for a whole column, so that what is upright stays so
+        if channel == 6:  # the same displacement for a whole column keeps vertical lines vertical
             shape = np.where(down == 0, shape, _BEND * shape)
-        elif channel == 7:  # and the horizon stays level
+        elif channel == 7:  # and for a whole row keeps the horizon level
             shape = np.where(across == 0, shape, _BEND * shape)
         both_halves = np.concatenate([shape, shape[:, 1 : (width + 1) // 2]], axis=1)
         planes.append(shape * (spread * SCALE) ** 2 * height * width / both_halves.sum())

@@ -1,8 +1,8 @@
-"""The painted layers that scenes are made of: every sky, land and subject in every light.
+"""Load the painted layers of the scenes: each sky, land and subject in each palette.
 
-`scenes.json` lists them with the tags that ask for them. `scenes.zip` holds the images, which `tools/paint_scenes.py`
-painted: one strip for each file, its images below one another. Skies and lands come in three formats, of which the
-nearest is resized to the canvas; subjects are resized and then placed.
+`scenes.json` lists them with their tags. `scenes.zip` holds the images, painted by `tools/paint_scenes.py`: each file
+is a strip of images below one another. Skies and lands exist in three formats, of which the nearest is resized to the
+canvas. Subjects are resized and then placed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sandbox.engine.styles import Style
 
 Array: TypeAlias = NDArray[np.float32]
-Tags: TypeAlias = "Mapping[str, float]"  # tag -> how well it fits
+Tags: TypeAlias = "Mapping[str, float]"  # tag -> weight
 
 # Height and width of skies and lands; heights are multiples of 8, so that no JPEG block belongs to two images.
 FORMATS: Final = {"portrait": (160, 107), "square": (128, 128), "landscape": (104, 156)}
@@ -37,22 +37,26 @@ SUBJECT_ROWS: Final = 128  # the canvas height at which subjects are painted
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One silhouette, with the looks it may have and where it may be.
+    """A silhouette, its looks and its positions.
 
     Parameters
     ----------
-    tags
-        Tags that ask for it.
-    size, foot
-        Its height and the y of its foot, in canvas heights.
-    reach
-        How far it extends, in sizes: left and right, up, down.
-    places
-        x of its middle, in widths from the canvas's middle.
-    looks
-        Name of a look -> the tags that ask for it.
-    lands
-        How much more likely it is in a land, in nats; `elsewhere` in all others.
+    name : str
+        The name of its files.
+    tags : Tags
+        Tags of prompts that select it.
+    size, foot : float
+        Height, and y of the foot, in canvas heights.
+    reach : tuple of float
+        Extent to each side, up and down, in sizes.
+    places : tuple of float
+        x of the middle at each position, in canvas widths from the middle of the canvas.
+    looks : mapping
+        Name of a look -> tags of prompts that select it.
+    lands : mapping
+        Land -> log-likelihood of the subject in it, in nats; `elsewhere` for all others.
+    elsewhere : float
+        See `lands`.
     """
 
     name: str
@@ -67,7 +71,7 @@ class Subject:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """Top, bottom, left and right of its images at `SUBJECT_ROWS`; left and right count from its middle."""
+        """Top, bottom, left and right of the images at `SUBJECT_ROWS`; left and right count from the middle."""
         aside, above, beneath = (reach * self.size * SUBJECT_ROWS for reach in self.reach)
         foot = self.foot * SUBJECT_ROWS
         top = math.floor(foot - above)
@@ -85,7 +89,7 @@ SUBJECTS: Final = [Subject(**entry) for entry in SCENES["subjects"]]  # the firs
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The painted layers of a canvas with P pixels; colours scaled around mid-grey, pixels in rows."""
+    """The layers on a canvas of P pixels, row by row; colours are scaled around mid-grey."""
 
     skies: Array  # (S, 3, P)
     sky_palettes: NDArray[np.int64]  # (S,)
@@ -96,7 +100,7 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Silhouette:
-    """A subject with the p pixels it covers, and which of the canvas these are at each of its places."""
+    """A subject: the p pixels it covers, and their indices on the canvas at each position."""
 
     looks: Array  # (looks, palettes, 3, p)
     cover: Array  # (places, p); 0 for pixels beyond the canvas
@@ -104,7 +108,7 @@ class Silhouette:
 
 
 def load_layers(checkpoint: str, canvas: tuple[int, int]) -> Layers:
-    """Return all layers in the style of a checkpoint on a canvas of some height and width."""
+    """Return all layers in the style of a checkpoint, on a canvas of (height, width)."""
     rows, columns = canvas
     shape = min(FORMATS, key=lambda name: abs(math.log(FORMATS[name][1] / FORMATS[name][0] * rows / columns)))
     with ZipFile(io.BytesIO((files(__package__) / "scenes.zip").read_bytes())) as archive:
@@ -123,7 +127,7 @@ def load_layers(checkpoint: str, canvas: tuple[int, int]) -> Layers:
 
 
 def read_strip(archive: ZipFile, name: str, rows: int) -> list[Image.Image]:
-    """Return the images of one file, which are so many rows high each."""
+    """Return the images of a file; each has `rows` rows."""
     strip = Image.open(io.BytesIO(archive.read(name)))
     return [strip.crop((0, top, strip.width, top + rows)) for top in range(0, strip.height, rows)]
 
@@ -137,7 +141,7 @@ def _load_silhouette(archive: ZipFile, subject: Subject, canvas: tuple[int, int]
     unit = min(1.0, 1.25 * columns / rows)  # subjects are smaller on narrow canvases
     scale = unit * rows / SUBJECT_ROWS
     top, bottom, left, right = subject.box
-    foot, middle = subject.foot * rows * (1 - unit), columns / 2  # where row 0 and the middle come to be
+    foot, middle = subject.foot * rows * (1 - unit), columns / 2  # y of row 0, x of the middle
     y0, y1 = math.ceil(foot + top * scale), math.floor(foot + bottom * scale)
     x0, x1 = math.ceil(middle + left * scale), math.floor(middle + right * scale)
     box = (

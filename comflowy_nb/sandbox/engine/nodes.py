@@ -1,7 +1,7 @@
-"""The node types of the sandbox: their inputs and outputs, as in ComfyUI's /object_info, and their functions.
+"""Node types of the sandbox: inputs and outputs as in ComfyUI's /object_info, and their functions.
 
-A node's function gets its inputs by name and a `Context`, and returns one value for each output, in order. Output
-nodes (SaveImage, PreviewImage) return their images as a single value; the engine makes the files.
+The function of a node gets a `Context` and the inputs by name, and returns one value per output, in order. Output nodes
+(SaveImage, PreviewImage) return their images as one value; the engine creates the files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from comflowy_nb.sandbox.engine import diffusion, pixels
+from comflowy_nb.sandbox.engine import diffusion, image_ops
 from comflowy_nb.sandbox.engine.inputs import EXAMPLE_IMAGE, input_path
 from comflowy_nb.sandbox.engine.latents import Latent, decode, empty_latent, encode
 from comflowy_nb.sandbox.engine.prompts import Conditioning, read_prompt
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from comflowy_nb.sandbox.engine.pixels import Pixels
+    from comflowy_nb.sandbox.engine.image_ops import Pixels
 
 MAX_SEED: Final = 2**64 - 1
 MAX_PAINTED_SIDE_PX: Final = 2048
@@ -110,8 +110,8 @@ OBJECT_INFO: Final[dict[str, dict[str, Any]]] = {
         "image",
         ["IMAGE"],
         {
-            "width": _whole(512, 1, pixels.MAX_SIDE_PX, step=1),
-            "height": _whole(512, 1, pixels.MAX_SIDE_PX, step=1),
+            "width": _whole(512, 1, image_ops.MAX_SIDE_PX, step=1),
+            "height": _whole(512, 1, image_ops.MAX_SIDE_PX, step=1),
             "batch_size": _whole(1, 1, MAX_BATCH),
             "color": _whole(0, 0, 0xFFFFFF, step=1, display="color"),
         },
@@ -122,9 +122,9 @@ OBJECT_INFO: Final[dict[str, dict[str, Any]]] = {
         ["IMAGE"],
         {
             "image": ["IMAGE", {}],
-            "upscale_method": [list(pixels.RESAMPLING), {}],
-            "width": _whole(512, 0, pixels.MAX_SIDE_PX, step=1),
-            "height": _whole(512, 0, pixels.MAX_SIDE_PX, step=1),
+            "upscale_method": [list(image_ops.RESAMPLING), {}],
+            "width": _whole(512, 0, image_ops.MAX_SIDE_PX, step=1),
+            "height": _whole(512, 0, image_ops.MAX_SIDE_PX, step=1),
             "crop": [["disabled", "center"], {}],
         },
     ),
@@ -157,16 +157,16 @@ for _name, _entry in OBJECT_INFO.items():
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The part of a run that a node function gets.
+    """The run, for the function of a node.
 
     Parameters
     ----------
-    input_folder
-        Where uploaded images are.
-    on_step
-        Called with (steps done, steps in all).
-    check_stop
-        Raises if the run is to end.
+    input_folder : Path
+        Folder of the uploaded images.
+    on_step : callable
+        Called with (steps done, total steps).
+    check_stop : callable
+        Raises `Stopped` if the run is cancelled.
     """
 
     input_folder: Path
@@ -175,9 +175,9 @@ class Context:
 
 
 def _require_area(width: int, height: int, count: int) -> None:
-    if width * height * count > pixels.MAX_AREA_PX or max(width, height) > pixels.MAX_SIDE_PX:
-        most = f"{pixels.MAX_AREA_PX / 1e6:.1f} million pixels in all"
-        raise ValueError(f"{count} images of {width}x{height} are too large: the sandbox makes up to {most}")
+    if width * height * count > image_ops.MAX_AREA_PX or max(width, height) > image_ops.MAX_SIDE_PX:
+        most = f"{image_ops.MAX_AREA_PX / 1e6:.1f} million pixels in total"
+        raise ValueError(f"{count} images of {width}x{height} are too large: the sandbox renders up to {most}")
 
 
 def _load_checkpoint(context: Context, *, ckpt_name: str) -> tuple[Any, ...]:
@@ -241,13 +241,13 @@ def _encode(context: Context, *, pixels: Pixels, vae: str) -> tuple[Any, ...]:
     del context, vae
     count, height, width, _ = pixels.shape
     if max(width, height) > MAX_PAINTED_SIDE_PX or min(width, height) < 16:
-        limits = f"the sandbox paints 16 to {MAX_PAINTED_SIDE_PX} pixels a side; put an ImageScale before it"
+        limits = f"the sandbox renders 16 to {MAX_PAINTED_SIDE_PX} pixels per side; scale with ImageScale first"
         raise ValueError(f"{count} images of {width}x{height}: {limits}")
     return (encode(pixels),)
 
 
 def _load_image(context: Context, *, image: str) -> tuple[Any, ...]:
-    return pixels.read_image(input_path(context.input_folder, image))
+    return image_ops.read_image(input_path(context.input_folder, image))
 
 
 def _empty_image(context: Context, *, width: int, height: int, batch_size: int, color: int) -> tuple[Any, ...]:
@@ -265,7 +265,7 @@ def _scale(
     _require_area(
         width or round(old_width * height / old_height), height or round(old_height * width / old_width), count
     )
-    return (pixels.scale(image, width, height, upscale_method, crop),)
+    return (image_ops.scale(image, width, height, upscale_method, crop),)
 
 
 def _invert(context: Context, *, image: Pixels) -> tuple[Any, ...]:
@@ -279,12 +279,12 @@ def _blend(
     del context
     _, height, width, _ = image1.shape
     _require_area(width, height, max(len(image1), len(image2)))
-    return (pixels.blend(image1, image2, blend_factor, blend_mode),)
+    return (image_ops.blend(image1, image2, blend_factor, blend_mode),)
 
 
 def _blur(context: Context, *, image: Pixels, blur_radius: int, sigma: float) -> tuple[Any, ...]:
     del context
-    return (pixels.blur(image, blur_radius, sigma),)
+    return (image_ops.blur(image, blur_radius, sigma),)
 
 
 def _show(context: Context, *, images: Pixels, filename_prefix: str = "") -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
-"""Prompts as weights: how strongly a prompt asks for each part of a scene.
+"""Convert prompts to weights of the parts of a scene.
 
-Words are looked up in a small vocabulary (galaxy, nebula and cosmos are one thing); every word, known or not, also
-has a small fixed leaning of its own, so that no word is without effect. `(word:1.3)` and `(word)` weigh as in ComfyUI.
+A small vocabulary maps words to tags (galaxy, nebula and cosmos are one tag). Each word, known or not, also has a small
+fixed bias towards each part, so that every word has an effect. `(word:1.3)` and `(word)` weigh as in ComfyUI.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Conditioning:
 
     Parameters
     ----------
-    tags
-        Thing -> how strongly it is asked for; 1 for a plain mention.
-    words
-        Every word -> its weight.
+    tags : mapping of str to float
+        Tag -> weight; 1 for one plain mention.
+    words : mapping of str to float
+        Word -> weight.
     """
 
     tags: Mapping[str, float]
     words: Mapping[str, float]
 
     def lean(self, names: Iterable[str]) -> np.ndarray:
-        """Return a fixed leaning of these words towards each name, of about +-1 in all."""
+        """Return the fixed bias of the words towards each name, about +-1."""
         names = list(names)
         total = np.zeros(len(names))
         for word, weight in self.words.items():
@@ -49,9 +49,9 @@ class Conditioning:
 
     @property
     def light(self) -> np.ndarray:
-        """The light asked for: exposure in stops, warmth, saturation.
+        """Exposure in stops, warmth and saturation.
 
-        The more a prompt asks for, the more colourful: so high guidance burns colours in, as it does elsewhere.
+        Longer prompts are more colourful, so that high guidance oversaturates, as it does with real models.
         """
         asked = np.zeros(3)
         for tag, weight in self.tags.items():
@@ -61,7 +61,7 @@ class Conditioning:
 
 
 def read_prompt(text: str) -> Conditioning:
-    """Return the words and weights of a prompt; a repeated word weighs half as much again, not double."""
+    """Return the weights of a prompt. Each repetition of a word adds half of its weight."""
     words: dict[str, float] = {}
     for word, weight in _weigh(text):
         plain = word.lower()
@@ -77,7 +77,7 @@ def read_prompt(text: str) -> Conditioning:
 
 def _weigh(text: str) -> list[tuple[str, float]]:
     found: list[tuple[str, float]] = []
-    opened: list[int] = []  # where in `found` each open bracket began
+    opened: list[int] = []  # index in `found` at which each open bracket began
     for token in _TOKEN.finditer(text):
         match token[0]:
             case "(":

@@ -1,13 +1,13 @@
-"""The images that the denoiser knows, and their mean under noise.
+"""The set of scenes of the denoiser, and its softmax-weighted mean given a noisy latent.
 
-A scene is a light (a palette), a sky, a land before it, and a subject in a look, standing somewhere. Each layer is
-painted once for every palette: a few hundred small images. A scene is any combination of them, so the set has tens of
-thousands; yet its softmax-weighted mean needs no more than the layers. For given land and subject each pixel shows one
-layer only, so the evidence `-|x - y|^2 / (2 sigma^2)` of a scene is the sum of what its layers earn where they show,
-and skies, lands and looks can be summed over one after the other.
+A scene combines a palette, a sky, a land in front of it, and a subject with a look and a position. Each layer is
+painted once per palette: a few hundred small images, which combine to tens of thousands of scenes. The mean needs only
+the layers: for a given land and subject each pixel shows one layer, so the log-likelihood `-|x - y|^2 / (2 sigma^2)`
+of a scene is the sum of those of its layers over their visible pixels, and skies, lands and looks are summed out in
+turn.
 
-At antialiased edges two layers share a pixel; there each layer's evidence counts by its share, while the mean is mixed
-exactly. That is the one place where the weights are not those of the scenes as finally seen.
+At antialiased edges two layers share a pixel. There the log-likelihood of each layer is weighted by its coverage, which
+is an approximation; the mean is exact.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float32]
 Real: TypeAlias = NDArray[np.float64]
 
-_NATS_PER_TAG: Final = 3.0  # a word that fits makes a thing 20 times as likely
-_NATS_OF_LEANING: Final = 0.25
-_NATS_FOR_NOTHING: Final = 3.0  # most landscapes are empty
-_FADED: Final = 0.45  # how pale images are that nothing guides
-_NEGLIGIBLE: Final = 1e-6  # a share that changes no colour by as much as rounding does
+_NATS_PER_TAG: Final = 3.0  # a matching tag makes a layer 20 times as likely
+_NATS_OF_BIAS: Final = 0.25
+_NATS_FOR_NO_SUBJECT: Final = 3.0  # most landscapes have no subject
+_UNGUIDED_DESATURATION: Final = 0.45  # of images without guidance
+_NEGLIGIBLE: Final = 1e-6  # weights below this change colours less than rounding does
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """ln c of every layer for one prompt, and the light it asks for."""
+    """ln c of each layer for a prompt, and the light of the prompt."""
 
     palettes: Real  # (palettes,)
     skies: Real  # (S,)
-    places: Real  # (L, B): land, and subject at one of its places, together
+    places: Real  # (L, B): land, and subject at one of its positions
     looks: tuple[Real, ...]  # of each subject, (looks,)
     light: Array  # (CHANNELS, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """The guidance of `SceneSet.mean`: two prompts, and how far to go from the negative towards the positive."""
+    """Classifier-free guidance: the weights of both prompts, and the scale."""
 
     positive: Weights
     negative: Weights
@@ -63,9 +63,9 @@ class SceneSet:
 
     Parameters
     ----------
-    layers
-        The painted layers of that canvas.
-    canvas
+    layers : Layers
+        The painted layers on this canvas.
+    canvas : tuple of int
         Height and width in pixels.
     """
 
@@ -77,13 +77,13 @@ class SceneSet:
         for silhouette, places in zip(layers.silhouettes, self._places, strict=True):
             for bare, pixels, cover in zip(self._bare[places], silhouette.pixels, silhouette.cover, strict=True):
                 bare[pixels[cover > 0]] -= cover[cover > 0]
-        # Pixels are in rows: the sky shows in none from some row on, a land in none before another.
+        # Pixels are row by row: the sky ends before some index, and each land begins at another.
         behind = 1 - layers.land_cover
         self._sky_end = 1 + int(np.flatnonzero(behind.any(axis=0))[-1])
         self._land_starts = [int(np.flatnonzero(cover)[0]) for cover in layers.land_cover]
         sky_shows = behind[:, None, : self._sky_end] * self._bare[None, :, : self._sky_end]
         self._sky_shows = sky_shows.reshape(-1, self._sky_end)  # (L * B, sky_end)
-        # What |y|^2 / 2 comes to where each layer shows.
+        # |y|^2 / 2 over the visible pixels of each layer.
         self._sky_halves = _half_square(layers.skies[..., : self._sky_end]) @ self._sky_shows.T
         self._land_halves = [
             (_half_square(land) * cover) @ self._bare.T
@@ -93,7 +93,7 @@ class SceneSet:
 
     @cached_property
     def count(self) -> int:
-        """How many scenes there are."""
+        """The number of scenes."""
         looks = sum(len(s.looks) * len(s.pixels) for s in self.layers.silhouettes)
         return len(self.layers.skies) * len(self.layers.lands) * looks
 
@@ -101,7 +101,7 @@ class SceneSet:
         return Guide(self._weigh(positive), self._weigh(negative), cfg)
 
     def mean(self, noisy: Array, sigma: float, guide: Guide) -> Array:
-        """The guided mean of all scenes given a noisy latent, (channels, h, w); the light's beyond the colours."""
+        """Return the guided mean of all scenes given a noisy latent, (channels, h, w)."""
         evidence = self._evidence(noisy[:3].reshape(3, -1), sigma)
         shares = [_share(evidence, side, self.layers.sky_palettes) for side in (guide.negative, guide.positive)]
         shares_mixed = _extrapolate(shares[0], shares[1], guide.cfg)
@@ -109,11 +109,11 @@ class SceneSet:
         result[:3] = self._compose(shares_mixed).reshape(3, *self.canvas)
         light = guide.negative.light + np.float32(guide.cfg) * (guide.positive.light - guide.negative.light)
         result[3:] = light[3:]
-        result[5] -= _FADED * SCALE
+        result[5] -= _UNGUIDED_DESATURATION * SCALE
         return result
 
     def _evidence(self, colours: Array, sigma: float) -> Evidence:
-        """What every layer earns where it shows, x . y - |y|^2 / 2. |x|^2 is left out: all scenes have the same."""
+        """Return x . y - |y|^2 / 2 of each layer over its visible pixels; |x|^2 is the same for all scenes."""
         layers = self.layers
         scale = 1 / sigma**2
         end = self._sky_end
@@ -125,7 +125,7 @@ class SceneSet:
             earned = np.einsum("scp,cp->sp", layers.lands[k, ..., start:], near)
             land[k] = (self._bare[:, start:] @ earned.T).T - self._land_halves[k]
         looks = []
-        within = np.append(colours, np.zeros((3, 1), dtype=np.float32), axis=1)  # and one pixel for all beyond
+        within = np.append(colours, np.zeros((3, 1), dtype=np.float32), axis=1)  # and one pixel for all outside
         for silhouette, half in zip(layers.silhouettes, self._look_halves, strict=True):
             near = (within.take(silhouette.pixels, axis=1) * silhouette.cover).transpose(1, 0, 2)
             earned = near.reshape(len(near), -1) @ _in_rows(silhouette.looks).T
@@ -134,9 +134,9 @@ class SceneSet:
         return Evidence(sky * scale, land * scale, looks)
 
     def _compose(self, shares: Shares) -> Array:
-        """The weighted sum of all scenes, (3, P)."""
+        """Return the weighted sum of all scenes, (3, P)."""
         layers = self.layers
-        whole = np.zeros((3, self._bare.shape[1] + 1), dtype=np.float32)  # and one pixel for all beyond
+        whole = np.zeros((3, self._bare.shape[1] + 1), dtype=np.float32)  # and one pixel for all outside
         total = whole[:, :-1]
         end = self._sky_end
         skies = _flush(shares.skies.reshape(len(layers.skies), -1))
@@ -155,7 +155,7 @@ class SceneSet:
             used = np.abs(share).max(axis=0).ravel() > _NEGLIGIBLE
             if used.any():
                 amounts, looks = _flush(share).reshape(len(share), -1), _in_rows(silhouette.looks)
-                if used.mean() < 0.25:  # else picking them out costs more than it spares
+                if used.mean() < 0.25:  # else copying the rows costs more than it saves
                     amounts, looks = amounts[:, used], looks[used]
                 there = (amounts @ looks).reshape(len(share), 3, -1) * silhouette.cover[:, None]
                 for pixels, colours in zip(silhouette.pixels, there, strict=True):
@@ -167,13 +167,13 @@ class SceneSet:
         skies = _score(prompt, {f"{name} sky": tags for name, tags in SKY_TAGS.items()})
         lands = _score(prompt, LANDS)
         subjects = _score(prompt, {subject.name: subject.tags for subject in SUBJECTS})
-        subjects[0] += _NATS_FOR_NOTHING
+        subjects[0] += _NATS_FOR_NO_SUBJECT
         at, looks = np.empty((len(LANDS), len(self._bare))), []
         for subject, score, places in zip(SUBJECTS, subjects, self._places, strict=True):
             likely = np.array([subject.lands.get(land, subject.elsewhere) for land in LANDS])
             at[:, places] = (lands + score + likely - np.log(len(subject.places)))[:, None]
             named = _score(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
-            looks.append(named - _ln_sum_exp(named))  # the look of a bottle does not call for a bottle
+            looks.append(named - _ln_sum_exp(named))  # normalised: a tag of a look does not select the subject
         light = np.zeros((CHANNELS, 1, 1), dtype=np.float32)
         light[3:6, 0, 0] = prompt.light * SCALE
         sky_weights = skies[[list(SKY_TAGS).index(sky) for _, sky in SKIES]]
@@ -182,7 +182,7 @@ class SceneSet:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """ln of the likelihood of each layer where it shows."""
+    """Log-likelihood of each layer over its visible pixels."""
 
     skies: Real  # (S, L, B)
     lands: Real  # (L, palettes, B)
@@ -191,7 +191,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How much of the mean each layer gets; the same shapes."""
+    """The weight of each layer in the mean; the shapes are those of `Evidence`."""
 
     skies: Real
     lands: Real
@@ -199,7 +199,7 @@ class Shares:
 
 
 def _share(evidence: Evidence, weights: Weights, sky_palettes: NDArray[np.int64]) -> Shares:
-    """The softmax over all scenes, one factor after the other."""
+    """Return the softmax over all scenes, summed to layers."""
     palettes = len(weights.palettes)
     skies = evidence.skies + weights.skies[:, None, None]
     by_palette = np.stack([_ln_sum_exp(skies[sky_palettes == p]) for p in range(palettes)])  # (palettes, L, B)
@@ -232,7 +232,7 @@ def _extrapolate(negative: Shares, positive: Shares, cfg: float) -> Shares:
 
 
 def _flush(shares: Real) -> Array:
-    """Without the tiniest shares: numbers too small for float32's usual form are many times slower to multiply."""
+    """Set the smallest weights to 0: subnormal float32 numbers are many times slower to multiply."""
     return np.where(np.abs(shares) > _NEGLIGIBLE * 1e-6, shares, 0).astype(np.float32)
 
 
@@ -242,7 +242,7 @@ def _ln_sum_exp(values: Real, axis: int = 0) -> Real:
 
 
 def _slices(counts: list[int]) -> list[slice]:
-    """Where each of several things, side by side, is."""
+    """Return the slice of each of several groups of rows."""
     ends = np.cumsum(counts).tolist()
     return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
@@ -252,18 +252,18 @@ def _half_square(images: Array) -> Array:
 
 
 def _in_rows(looks: Array) -> Array:
-    """A row for every look in every light."""
+    """Return one row per look and palette."""
     count, palettes, channels, pixels = looks.shape
     return looks.reshape(count * palettes, channels * pixels)
 
 
 def _score(prompt: Conditioning, things: Mapping[str, Tags]) -> Real:
-    """Return how likely things are, as ln c, from how well their tags fit the prompt."""
+    """Return ln c of layers, from the weights of their tags in the prompt."""
     fits = [sum(prompt.tags.get(tag, 0.0) * fit for tag, fit in tags.items()) for tags in things.values()]
-    return _NATS_PER_TAG * np.array(fits) + _NATS_OF_LEANING * prompt.lean(things)
+    return _NATS_PER_TAG * np.array(fits) + _NATS_OF_BIAS * prompt.lean(things)
 
 
-@lru_cache(maxsize=4)  # canvases and styles in memory, some 40 MB each
+@lru_cache(maxsize=4)  # about 40 MB each
 def scene_set(checkpoint: str, canvas: tuple[int, int]) -> SceneSet:
     """Return the scenes of a checkpoint on a canvas."""
     return SceneSet(load_layers(checkpoint, canvas), canvas)

@@ -1,4 +1,4 @@
-"""The styles of the checkpoints: how scenes are coloured, and how images are finished at full size."""
+"""Styles of the checkpoints: recolour scenes, and finish images at full size."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from comflowy_nb.sandbox.engine.pixels import grain, soften
+from comflowy_nb.sandbox.engine.image_ops import grain, soften
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comflowy_nb.sandbox.engine.pixels import Pixels
+    from comflowy_nb.sandbox.engine.image_ops import Pixels
 
 
-_INK_TONES: Final = (0.0, 0.28, 0.55, 0.8, 1.0)  # from dark to light
+_INK_TONES: Final = (0.0, 0.28, 0.55, 0.8, 1.0)  # grey level of each ink
 _INKS: Final = np.array([list(bytes.fromhex(ink)) for ink in ["0a0e2a", "1d2b5c", "5a6f9c", "d8c7a0", "fff6dc"]]) / 255
 
 
@@ -25,10 +25,10 @@ class Style:
 
     Parameters
     ----------
-    recolour
-        Changes every colour by itself, (3, ...), so that a scene may be recoloured layer by layer.
-    finish
-        Paper and ink, on the image at full size, (3, h, w).
+    recolour : callable
+        Map each colour of a (3, ...) array separately, so that layers can be recoloured one by one.
+    finish : callable
+        Add paper and ink to the (3, h, w) image at full size.
     """
 
     recolour: Callable[[Pixels], Pixels]
@@ -48,19 +48,19 @@ def _plain(colours: Pixels) -> Pixels:
 
 
 def _film(colours: Pixels) -> Pixels:
-    """A trace of grain: without it, wide gradients show steps of one in 255."""
+    """Add a little grain, so that wide gradients show no banding."""
     return colours + np.float32(0.006) * grain(colours.shape[1], colours.shape[2])
 
 
 def _dilute(colours: Pixels) -> Pixels:
-    """Thin colour on white paper."""
+    """Return thin colours on white paper."""
     pale = 1 - 0.86 * (1 - np.clip(colours, 0, 1) ** 0.72)
     grey = _grey(pale)
     return np.asarray(grey + (pale - grey) * 1.12, dtype=np.float32)
 
 
 def _paper(colours: Pixels) -> Pixels:
-    """Pigment gathers at the edges of washes and in the hollows of the paper."""
+    """Darken the edges of washes and the hollows of the paper."""
     _, rows, columns = colours.shape
     reach = max(1, round(min(rows, columns) / 110))
     wash = _mix(colours, soften(colours, reach), 0.6)
@@ -72,14 +72,14 @@ def _paper(colours: Pixels) -> Pixels:
 
 
 def _ink(colours: Pixels) -> Pixels:
-    """Indigo to cream, with a memory of the colour that was there."""
+    """Map grey levels to inks from indigo to cream, mixed with 30 % of the original colour."""
     grey = np.clip(_grey(colours), 0, 1)
     toned = np.stack([np.interp(grey, _INK_TONES, channel) for channel in _INKS.T]).astype(np.float32)
     return _mix(toned, colours, 0.3)
 
 
 def _hatch(colours: Pixels) -> Pixels:
-    """Dark lines where tones meet, and a brush that runs dry."""
+    """Draw dark lines along edges, and grain in light areas."""
     _, rows, columns = colours.shape
     reach = max(1, round(min(rows, columns) / 200))
     grey = _grey(colours)

@@ -1,8 +1,8 @@
-"""Check graphs and params; errors have the shape of ComfyUI's 400 answers.
+"""Validate graphs and params; errors have the shape of ComfyUI's 400 responses.
 
 `{"error": {"type", "message", "details", "extra_info"}, "node_errors": {"3": {"errors": [...], "dependent_outputs",
-"class_type"}}}`. Unlike ComfyUI, an unknown input is an error, a number is never cut to fit (7.5 steps), and one wrong
-output fails the run, where ComfyUI leaves it out without a word.
+"class_type"}}}`. Unlike in ComfyUI, an unknown input is an error, a number is never truncated (7.5 steps), and one
+invalid output fails the run, where ComfyUI silently skips it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from comflowy_nb.sandbox.engine.image_ops import MAX_AREA_PX
 from comflowy_nb.sandbox.engine.inputs import input_path
 from comflowy_nb.sandbox.engine.nodes import MAX_BATCH, OBJECT_INFO
-from comflowy_nb.sandbox.engine.pixels import MAX_AREA_PX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,10 +33,10 @@ def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
 
     Parameters
     ----------
-    graph
+    graph : object
         Node id -> {"class_type", "inputs", "_meta"?}.
-    input_folder
-        Where LoadImage's files are; without it they are not looked for.
+    input_folder : Path, optional
+        Folder of LoadImage; without it, file names are not checked.
     """
     if not isinstance(graph, dict):
         return _body("no_prompt", "No prompt provided", "No prompt provided")
@@ -61,9 +61,9 @@ def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
 
 
 def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Graph, Body | None]:
-    """Return the graph with `NodeId::field` values set, and their errors (None for valid ones).
+    """Return the graph with `NodeId::field` values set, and the errors (None without errors).
 
-    Unknown nodes and fields and values of a wrong type are wrong here; ranges and choices are `validate`'s.
+    This function checks nodes, fields and types; `validate` checks ranges and choices.
     """
     changed: Graph = copy.deepcopy(dict(graph))
     found: dict[str, list[Body]] = {}
@@ -71,7 +71,7 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
         node_id, separator, name = field_id.partition("::")
         node = changed.get(node_id)
         if not separator or not name:
-            return changed, _body("invalid_prompt", f"{_short(field_id)} is no field: a field is written NodeId::name")
+            return changed, _body("invalid_prompt", f"{_short(field_id)} is not a field: use NodeId::name")
         if not isinstance(node, dict) or node.get("class_type") not in OBJECT_INFO:
             message = f"Cannot set {_short(field_id)} because node {_short(node_id)} does not exist."
             return changed, _body("invalid_prompt", message, f"Node ID '#{_short(node_id)}'")
@@ -81,7 +81,7 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
             continue
         error = None
         if not isinstance(value, list):
-            value, error = _read_literal(name, config, value)  # noqa: PLW2901  # the value as its type reads it
+            value, error = _read_literal(name, config, value)  # noqa: PLW2901
         if error:
             found.setdefault(node_id, []).append(error)
         node.setdefault("inputs", {})[name] = value
@@ -92,7 +92,7 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
 
 
 def normalise(graph: Graph) -> Graph:
-    """A valid graph with every literal in the type of its input (8 -> 8.0), as ComfyUI does before it runs one."""
+    """Return a valid graph with each literal converted to the type of its input (8 -> 8.0), as ComfyUI does."""
     plain: Graph = copy.deepcopy(graph)
     for node in plain.values():
         for name, config in _inputs(node).items():
@@ -102,7 +102,7 @@ def normalise(graph: Graph) -> Graph:
 
 
 def reach(graph: Mapping[str, Any], start: str) -> list[str] | None:
-    """Return the nodes that `start` needs, each after those it needs, `start` last; None if they form a cycle."""
+    """Return the nodes that `start` needs in topological order, `start` last; None for a cycle."""
     order: list[str] = []
     open_nodes: set[str] = set()
     stack: list[tuple[str, bool]] = [(start, False)]
@@ -147,7 +147,7 @@ def _check_class(node_id: str, node: Any) -> Body | None:
         message = f"Cannot execute because node {_short(node['class_type'])} does not exist."
         return _body("invalid_prompt", message, details)
     if not isinstance(node.get("inputs", {}), dict):
-        return _body("invalid_prompt", "Cannot execute because the inputs of a node are no mapping.", details)
+        return _body("invalid_prompt", "Cannot execute because the inputs of a node are not a mapping.", details)
     return None
 
 
@@ -178,7 +178,7 @@ def _node_errors(graph: Graph, node_id: str, input_folder: Path | None) -> Itera
         if area > MAX_AREA_PX:
             details = (
                 f"width - {read['batch_size']} x {read['width']}x{read['height']} are {area / 1e6:.1f} million pixels; "
-                f"the sandbox makes up to {MAX_AREA_PX / 1e6:.1f} million in one batch of up to {MAX_BATCH}"
+                f"the sandbox renders up to {MAX_AREA_PX / 1e6:.1f} million in one batch of up to {MAX_BATCH}"
             )
             yield _error("custom_validation_failed", "Custom validation failed for node", details, input_name="width")
 
@@ -282,7 +282,7 @@ def _convert(kind: str, value: Any) -> Any:
     if kind == "STRING":
         text = str(value)
         if len(text) > MAX_TEXT:
-            raise ValueError(f"a text of {len(text)} characters; the sandbox takes up to {MAX_TEXT}")
+            raise ValueError(f"a text of {len(text)} characters; the sandbox accepts up to {MAX_TEXT}")
         return text
     if kind == "BOOLEAN":
         if not isinstance(value, bool):
@@ -293,7 +293,7 @@ def _convert(kind: str, value: Any) -> Any:
 
 def _convert_number(kind: str, value: Any) -> int | float:
     if isinstance(value, bool):
-        raise TypeError("true and false are no numbers")
+        raise TypeError("true and false are not numbers")
     if isinstance(value, str) and len(value) > 400:
         raise ValueError("too long for a number")
     if kind == "INT":

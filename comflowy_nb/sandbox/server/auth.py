@@ -1,4 +1,4 @@
-"""The API key, the access tokens made from it, and the proof that this is the sandbox of that key."""
+"""The API key, access tokens, and the proof that this is the sandbox of a key."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def new_key() -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    # Bytes: compare_digest refuses texts that are not ASCII.
+    # compare_digest accepts only ASCII texts, so compare bytes.
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
 class ApiKeyCheck:
-    """Issues access tokens for the key, and checks them."""
+    """Issue access tokens for the key, and check them."""
 
     def __init__(self, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = key
@@ -47,7 +47,7 @@ class ApiKeyCheck:
         return token
 
     def admits(self, authorization: str | None) -> bool:
-        """Return whether an `Authorization` header carries a token that was issued and has not expired."""
+        """Return whether an `Authorization` header has a valid token."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             return False
@@ -55,6 +55,6 @@ class ApiKeyCheck:
         return end is not None and end > self._clock()
 
     def prove(self, nonce: str) -> str:
-        """Return the HMAC of a nonce, with which a client finds out who listens without sending the key."""
+        """Return the HMAC of a nonce: it shows a client that this server has the key, which is not sent."""
         content = f"comflowy_nb sandbox {nonce}".encode("utf-8", "surrogatepass")
         return hmac.new(self._key.encode(), content, hashlib.sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""One sandbox per home folder, and when it ends."""
+"""One sandbox per home folder, and when it stops."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ __all__ = ["AlreadyRunning", "Usage", "answers", "hold_lock"]
 _LOCK_WAIT_S = 8.0
 _LOCK_POLL_S = 0.05
 _ASK_S = 2.0
-ARRIVAL_S = 15.0  # a client that started a sandbox, or is about to connect, locks a file within this time
+ARRIVAL_S = 15.0  # time for a client that is about to connect to lock its file
 UNUSED_S = 4.0
 _PROBING = "probing.lock"  # serialises lock probes, so that a probe is never taken for a client
 
 
 class AlreadyRunning(Exception):
-    """The home folder has a sandbox; `address` says where, if it answered."""
+    """The home folder has a sandbox; `address` is set if it responded."""
 
     def __init__(self, address: Address | None) -> None:
-        super().__init__("a sandbox runs already")
+        super().__init__("a sandbox is already running")
         self.address = address
 
 
 def hold_lock(paths: Paths) -> FileLock:
-    """Acquire and return the lock of the home folder's only sandbox.
+    """Acquire and return the lock of the sandbox of a home folder.
 
-    A sandbox that is ending holds it a little longer, so wait for it unless its holder answers.
+    A sandbox that is stopping holds it a little longer, so wait for it unless its holder responds.
 
     Raises
     ------
     AlreadyRunning
-        If another holds it.
+        If another sandbox holds it.
     """
     lock = FileLock(paths.lock, timeout=0, thread_local=False)
     deadline = time.monotonic() + _LOCK_WAIT_S
@@ -65,7 +65,7 @@ def hold_lock(paths: Paths) -> FileLock:
 
 
 def answers(address: Address) -> bool:
-    """Return whether the sandbox of that key answers at that address."""
+    """Return whether the sandbox with this key responds at this address."""
     nonce = secrets.token_hex(16)
     parts = urlsplit(address.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ASK_S)
@@ -82,16 +82,16 @@ def answers(address: Address) -> bool:
 
 
 class Usage:
-    """Whether clients use the sandbox: each holds a lock file, which the system frees even if it is killed."""
+    """Whether clients use the sandbox. Each holds a lock file, which the system releases even after a kill."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._clock = clock
         self._ends_at = clock() + ARRIVAL_S
-        self._held: Path | None = None  # the lock that was held last, tried first
+        self._held: Path | None = None  # the lock that was held last; probed first
 
     def stay(self) -> None:
-        """Stay for a client that is about to connect and to hold a lock."""
+        """Keep the sandbox for a client that is about to connect."""
         self._ends_at = max(self._ends_at, self._clock() + ARRIVAL_S)
 
     def is_over(self) -> bool:
@@ -109,12 +109,12 @@ class Usage:
 
 
 def _is_locked(path: Path) -> bool:
-    if not path.exists():  # acquiring the lock would make the file
+    if not path.exists():  # acquiring the lock would create the file
         return False
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         probing = FileLock(path.parent / _PROBING, timeout=_ASK_S, thread_local=False)
-        # A name is used once, so its owner has ended: delete the file while the lock is held.
+        # Each name is used once, so its process has ended: delete the file while the lock is held.
         with probing.acquire(poll_interval=0.001), lock, contextlib.suppress(OSError):
             path.unlink()
     except Timeout:

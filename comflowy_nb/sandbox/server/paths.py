@@ -1,4 +1,4 @@
-"""The files of a sandbox in the home folder, and its address file."""
+"""The files of the sandbox in the home folder, and its address file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def home_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How a sandbox is reached. The repr leaves the key out: a traceback of the server goes into a log."""
+    """Address and key of a sandbox. The repr omits the key, because tracebacks of the server go into a log."""
 
     url: str
     key: str = field(repr=False)
@@ -46,40 +46,40 @@ class Paths:
         self.inputs = self.folder / "inputs"
 
     def make(self) -> None:
-        """Make the folders, for this user alone; existing ones are closed to others where possible.
+        """Create the folders for this user alone; existing ones lose the permissions of others where possible.
 
         Raises
         ------
         OSError
-            If they can't be made.
+            If a folder cannot be created.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.folder, self.images, self.inputs):
             folder.mkdir(mode=0o700, exist_ok=True)
-        for folder in (self.home, self.folder):  # a client warns of one that stays open
+        for folder in (self.home, self.folder):  # a client warns if others can read them
             found = folder.stat()
             if os.name == "posix" and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
                 with contextlib.suppress(OSError):
                     folder.chmod(0o700)
 
     def remove_partial_files(self) -> None:
-        """Remove the partial files of a killed sandbox. Only the holder of the lock may do this."""
+        """Remove partial files of a killed sandbox. Call it only while holding the lock."""
         for folder in (self.folder, self.images, self.inputs):
             for part in folder.glob("*.part"):
                 part.unlink(missing_ok=True)
 
     def read_address(self) -> Address | None:
-        """Return the last sandbox's address, running or not; None without a readable file."""
+        """Return the address of the last sandbox, running or not; None without a readable file."""
         try:
-            note = json.loads(self.address.read_bytes())
-            address = Address(url=note["url"], key=note["key"], pid=note["pid"])
+            stored = json.loads(self.address.read_bytes())
+            address = Address(url=stored["url"], key=stored["key"], pid=stored["pid"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        right = isinstance(address.url, str) and isinstance(address.key, str) and isinstance(address.pid, int)
-        return address if right and len(address.key) >= 32 else None
+        is_valid = isinstance(address.url, str) and isinstance(address.key, str) and isinstance(address.pid, int)
+        return address if is_valid and len(address.key) >= 32 else None
 
     def write_address(self, address: Address) -> None:
-        """Replace the address file in one step, readable by this user only."""
+        """Replace the address file atomically, readable by this user only."""
         part = self.folder / f"address.{secrets.token_hex(8)}.part"
         try:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

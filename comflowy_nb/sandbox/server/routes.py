@@ -1,4 +1,4 @@
-"""The Comflowy open API v0 over HTTP, and the routes that the sandbox adds to it."""
+"""Routes of the Comflowy open API v0, and those that the sandbox adds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["BODY_MAX_BYTES", "Context", "make_application"]
 
 MIB = 1024 * 1024
 _UPLOAD_MAX_BYTES = 32 * MIB
-BODY_MAX_BYTES = 2 * _UPLOAD_MAX_BYTES  # read before a size is refused with a message
+BODY_MAX_BYTES = 2 * _UPLOAD_MAX_BYTES  # above the limit of each route, so that the route can answer with a message
 _CHUNK_BYTES = 256 * 1024
 _NONCE_MAX = 200
 
@@ -54,7 +54,7 @@ class Context:
 
 
 class _ApiError(HTTPError):
-    """An error answer with its text."""
+    """An error response and its text."""
 
     def __init__(self, code: HTTPStatus, message: str) -> None:
         super().__init__(code)
@@ -74,7 +74,7 @@ class _Route(RequestHandler):
         self.set_header("Cache-Control", "no-store")
 
     def compute_etag(self) -> None:
-        """Return None: clients never ask whether an answer has changed."""
+        """Return None: clients send no conditional requests."""
 
     @property
     def base_url(self) -> str:
@@ -97,7 +97,7 @@ class _Route(RequestHandler):
             raise _ApiError(HTTPStatus.FORBIDDEN, "the sandbox answers only to 127.0.0.1 and localhost")
         origin = self.request.headers.get("Origin")
         if origin is not None and origin != self.base_url:
-            raise _ApiError(HTTPStatus.FORBIDDEN, "the sandbox answers no page of another origin")
+            raise _ApiError(HTTPStatus.FORBIDDEN, "the sandbox does not answer pages of another origin")
 
     def answer(self, data: object) -> None:
         self.finish({"success": True, "data": data})
@@ -107,7 +107,7 @@ class _Route(RequestHandler):
         if isinstance(error, _ApiError):
             message = error.message
         elif isinstance(error, sqlite3.Error | OSError):
-            message = f"the sandbox can't use its folder: {getattr(error, 'strerror', None) or error}"
+            message = f"the sandbox cannot use its folder: {getattr(error, 'strerror', None) or error}"
         else:
             message = HTTPStatus(status_code).phrase.lower()
             if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -123,7 +123,7 @@ class _Route(RequestHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        # Tornado's own would write the request with its address, and so the key, into the log.
+        # Tornado's implementation logs the address of the request, which may hold the key.
         if not isinstance(value, HTTPError | StreamClosedError):
             sys.stderr.write(f"{self.request.method} {type(self).__name__}\n")
             traceback.print_exception(typ, value, tb)
@@ -131,7 +131,7 @@ class _Route(RequestHandler):
     def read_id(self) -> str:
         run_id = self.get_query_argument("id", "")
         if not run_id:
-            raise _ApiError(HTTPStatus.BAD_REQUEST, "the address needs ?id= with a run's id")
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "the id of a run is missing: ?id=RUN_ID")
         return run_id
 
 
@@ -174,12 +174,12 @@ class _Run(_Route):
         if not isinstance(workflow_id, str):
             raise _ApiError(HTTPStatus.BAD_REQUEST, "workflow_id must be a text")
         if graph_of(workflow_id) is None:
-            message = f"there is no workflow {workflow_id!r} here; there are {', '.join(workflow_ids())}"
+            message = f"unknown workflow {workflow_id!r}: use {', '.join(workflow_ids())}"
             raise _ApiError(HTTPStatus.NOT_FOUND, message)
         params = _read_object(body, "params")
         callbacks = _read_object(body, "callback_urls")
         if not all(isinstance(url, str) for url in callbacks.values()):
-            raise _ApiError(HTTPStatus.BAD_REQUEST, "callback_urls must hold texts")
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "each value of callback_urls must be a text")
         self.answer({"run_id": self.context.runs.accept(workflow_id, params, callbacks)})
 
 
@@ -198,7 +198,7 @@ class _Cancel(_Route):
             case Cancelling.DONE:
                 self.answer({"run_id": run_id, "cancelled": True})
             case Cancelling.TOO_LATE:
-                raise _ApiError(HTTPStatus.CONFLICT, "the run has ended already")
+                raise _ApiError(HTTPStatus.CONFLICT, "the run has already ended")
             case Cancelling.NO_SUCH_RUN:
                 raise _ApiError(HTTPStatus.NOT_FOUND, "there is no such run")
 
@@ -220,7 +220,7 @@ class _Workflow(_Route):
 
 
 class _Upload(_Route):
-    """As ComfyUI's route of the same name, but with a token, and with a file name of its own."""
+    """ComfyUI's route of the same name, but with a token, and a file name that is made from the content."""
 
     body_max_bytes = _UPLOAD_MAX_BYTES
 
@@ -229,12 +229,12 @@ class _Upload(_Route):
         if len(files) != 1 or not files[0].body:
             raise _ApiError(HTTPStatus.BAD_REQUEST, "the form needs one file named image")
         if self.get_body_argument("type", "input") != "input" or self.get_body_argument("subfolder", ""):
-            raise _ApiError(HTTPStatus.BAD_REQUEST, "the sandbox takes uploads of type input, without a subfolder")
+            raise _ApiError(HTTPStatus.BAD_REQUEST, "the sandbox accepts uploads of type input, without a subfolder")
         self.finish({"name": keep_input(self.context.paths.inputs, files[0].body), "subfolder": "", "type": "input"})
 
 
 class _Image(_Route):
-    """A finished image. Its address is secret, so it needs no token, like a signed address."""
+    """A finished image. Its address is secret, so it needs no token, like a signed URL."""
 
     needs_token = False
 
@@ -278,17 +278,17 @@ def make_application(context: Context) -> Application:
         [(path, route, {"context": context}) for path, route in routes],
         default_handler_class=_NotFound,
         default_handler_args={"context": context},
-        # Addresses hold the key (`?ppt=`) and image secrets: no request is written to the log.
+        # Addresses hold the key (`?ppt=`) and the secrets of images: requests are not logged.
         log_function=lambda _handler: None,
     )
 
 
 def _read_json(request: HTTPServerRequest) -> Mapping[str, Any]:
-    """The body, which must be a JSON object."""
+    """Return the body, which must be a JSON object."""
     try:
         body = json.loads(request.body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise _ApiError(HTTPStatus.BAD_REQUEST, "the body is no JSON") from None
+        raise _ApiError(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise _ApiError(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
     return body
@@ -299,7 +299,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """One of the body's values, which must be an object; left out or null, it is an empty one."""
+    """Return a value of the body, which must be an object; an absent value and null are an empty object."""
     value = body.get(name)
     if value is None:
         return {}

@@ -1,4 +1,4 @@
-"""The queue: every run from its acceptance to its end."""
+"""The queue of runs, from acceptance to end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["CANCELLED", "Cancelling", "RunQueue"]
 
 CANCELLED = "cancelled"
-_STARTS_MAX = 3  # a run during which so many sandboxes ended is likely the cause
+_STARTS_MAX = 3  # a run during which so many sandboxes died is probably the cause
 _STOP_S = 10.0  # a worker that does not stop within this time is killed
 
 
 class Cancelling(StrEnum):
-    """The answer to a cancellation."""
+    """The result of a cancel request."""
 
     DONE = "done"  # it is cancelled, or will be at its next step
     TOO_LATE = "too late"
@@ -49,12 +49,12 @@ class _ActiveRun:
 
 
 class RunQueue:
-    """The queue, and the runs that are being rendered.
+    """Queued runs and runs that are being rendered.
 
     Parameters
     ----------
-    base_url
-        This server's own address, for the image addresses in callbacks.
+    base_url : str
+        The address of this server, for the addresses of images in callbacks.
     """
 
     def __init__(
@@ -78,21 +78,23 @@ class RunQueue:
             if saved.cancel_asked:
                 self._fail(run, CANCELLED)
             elif saved.starts >= _STARTS_MAX:
-                self._fail(run, f"the sandbox ended {saved.starts} times while it rendered this run, so it gave up")
+                self._fail(
+                    run, f"the sandbox died {saved.starts} times while it rendered this run, so it does not try again"
+                )
             else:
-                run.webhook.send_progress("message", {"message": "taken up again by a new sandbox"})
+                run.webhook.send_progress("message", {"message": "resumed by a new sandbox"})
                 self._queue.append(run)
         count = len(self._queue)
         self._dispatch()
         return count
 
     def accept(self, workflow_id: str, params: Mapping[str, Any], callbacks: Mapping[str, str]) -> str:
-        """Accept a run and return its id. The run is on the disk when this returns.
+        """Store a run on disk, queue it and return its id.
 
         Raises
         ------
         sqlite3.Error
-            If the run can't be written; then it is not accepted.
+            If the run cannot be written. It is not accepted then.
         """
         saved = SavedRun(str(uuid.uuid4()), workflow_id, params, callbacks)
         self._store.accept(saved)
@@ -103,7 +105,7 @@ class RunQueue:
         return saved.run_id
 
     def check(self, run_id: str, base_url: str) -> dict[str, Any] | None:
-        """Return the `data` of a check's answer; None for an unknown run."""
+        """Return the `data` of the response to a check; None for an unknown run."""
         run = self._live.get(run_id)
         if run is not None:
             data: dict[str, Any] = {"status": run.state.value, "output_images": [], "full_outputs": {}}
@@ -147,7 +149,7 @@ class RunQueue:
             run = self._queue.popleft()
             saved = run.saved
             graph = graph_of(saved.workflow_id)
-            if graph is None:  # accepted by another version, which had it
+            if graph is None:  # another version accepted it
                 self._fail(run, f"this sandbox has no workflow {saved.workflow_id!r}")
                 continue
             run.worker = worker
@@ -163,7 +165,7 @@ class RunQueue:
         run_id = run.saved.run_id
         match message["kind"]:
             case "started":
-                with contextlib.suppress(sqlite3.Error):  # a full disk must not stop a run that works
+                with contextlib.suppress(sqlite3.Error):  # a full disk must not stop the run
                     self._store.count_start(run_id)
                 run.state = State.RUNNING
                 run.webhook.send_progress("running", _no_progress())
@@ -176,7 +178,7 @@ class RunQueue:
             case "done" | "failed" | "stopped":
                 for image in message.get("images", ()):
                     (self._paths.images / image["file"]).unlink(missing_ok=True)
-                # The client was told that the run is cancelled, so it is, even if it ended first.
+                # The client has been answered that the run is cancelled, even if the run ended first.
                 self._fail(run, CANCELLED)
 
     def _on_exit(self, worker: Worker, why: str) -> None:
@@ -201,9 +203,9 @@ class RunQueue:
         try:
             write(run_id)
         except sqlite3.Error as error:
-            # It stays unfinished on the disk, so the next sandbox resumes it; for clients of this sandbox it failed.
+            # The run stays unfinished on disk, so the next sandbox resumes it. For clients of this sandbox it failed.
             run.state = State.FAILED
-            run.error = f"the sandbox could not write down how this run ended: {error}"
+            run.error = f"the sandbox could not store the result of this run: {error}"
             run.webhook.finish({"type": "failed", "error": run.error, "output_images": [], "full_outputs": {}})
             return
         del self._live[run_id]
@@ -217,7 +219,7 @@ class RunQueue:
         outputs: dict[str, Any] = {}
         for image, url in zip(images, urls, strict=True):
             outputs.setdefault(image.node, {"images": []})["images"].append(url)
-        # Previews are the result only of a graph that saves nothing.
+        # Previews are the result only if the graph saves no image.
         kept = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
         result: dict[str, Any] = {"output_images": kept or urls, "full_outputs": outputs}
         return result if saved.error is None else {**result, "error": saved.error}

@@ -1,6 +1,6 @@
-"""The runs a sandbox accepted and their results, in one SQLite file.
+"""Accepted runs and their results, in one SQLite file.
 
-An acceptance is on the disk before its answer is sent, so that the next sandbox can finish what this one could not.
+A run is on disk before the response that accepts it is sent, so that the next sandbox can resume it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CREATE TABLE images (
 
 
 class StoreError(Exception):
-    """The file can't be used; the text says why."""
+    """The file cannot be used; the text says why."""
 
 
 class State(StrEnum):
@@ -69,7 +69,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SavedRun:
-    """A run as it was accepted, and its end. One that has not ended is `waiting` here, whatever it was doing."""
+    """An accepted run and its result. A run that has not ended is stored as `waiting`."""
 
     run_id: str
     workflow_id: str
@@ -87,14 +87,14 @@ class Image:
 
     Parameters
     ----------
-    node
+    node : str
         Id of the node that made it.
-    kind
-        `output` or `temp`.
-    file
+    kind : {"output", "temp"}
+        `temp` for previews.
+    file : str
         Its name in the folder of images.
-    secret
-        The part of its address that can't be guessed.
+    secret : str
+        The part of its address that cannot be guessed.
     """
 
     node: str
@@ -104,25 +104,25 @@ class Image:
 
 
 class Store:
-    """The open file. It belongs to one process, the holder of the sandbox's lock, and to its main thread."""
+    """The open file. Only the process that holds the lock of the sandbox uses it, on its main thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open or make the file; a damaged one is set aside under another name, never deleted.
+        """Open or create the file. A damaged file is renamed, never deleted.
 
         Raises
         ------
         StoreError
-            If it was written by a newer version, or the folder can't be written.
+            If a newer version wrote the file, or the folder cannot be written.
         """
         try:
             return cls._checked(path)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # locked, read-only, full: the file itself may be sound
-                raise StoreError(f"the sandbox can't use its file {path.name}: {error}") from error
+            if isinstance(error, sqlite3.OperationalError):  # locked, read-only or full disk: the file may be intact
+                raise StoreError(f"the sandbox cannot use its file {path.name}: {error}") from error
             aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
             path.replace(aside)
             for journal in ("-wal", "-shm"):
@@ -135,7 +135,7 @@ class Store:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > _VERSION:
             connection.close()
-            raise StoreError(f"{path.name} was written by a newer version of comflowy_nb; this one can't read it")
+            raise StoreError(f"{path.name} was written by a newer version of comflowy_nb: pip install -U comflowy_nb")
         return cls(connection)
 
     def accept(self, run: SavedRun) -> None:
@@ -184,7 +184,7 @@ class Store:
         return rows[0] if rows else None
 
     def unfinished(self) -> list[SavedRun]:
-        """Those without an end, in the order in which they were accepted."""
+        """Return the runs that have not ended, in the order of acceptance."""
         return self._runs("WHERE state NOT IN ('success', 'failed') ORDER BY number")
 
     def _runs(self, where: str, *values: object) -> list[SavedRun]:
@@ -198,7 +198,7 @@ class Store:
         ]
 
     def images(self, run_id: str) -> list[Image]:
-        """The run's images, in the order in which they were made."""
+        """Return the images of a run, in the order of creation."""
         rows = self._connection.execute(
             "SELECT node, kind, file, secret FROM images WHERE run_id = ? ORDER BY position", (run_id,)
         )
@@ -215,7 +215,7 @@ class Store:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Created before SQLite does, for this user alone; its journals take the same mode.
+    # Create the file for this user alone before SQLite does; its journals get the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=2.0)
     try:

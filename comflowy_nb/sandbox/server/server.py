@@ -1,4 +1,4 @@
-"""The sandbox: the Comflowy API v0 on the loopback address, with workers of its own."""
+"""Serve the Comflowy API v0 on the loopback address: start, stop, and the parts of the sandbox."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ FAILED = 1
 ALREADY = 3  # exit status: the home folder has a sandbox
 
 _HOST = "127.0.0.1"
-HEADER_S = 5.0  # for the head of a request, and for the next request on a kept connection; clients close it after 4 s
+HEADER_S = 5.0  # limit for the head of a request and for an idle connection; clients close theirs after 4 s
 BODY_S = 60.0
-_POLL_S = 0.5  # between two checks of the clients' locks
+_POLL_S = 0.5  # interval between checks of the clients' locks
 
 
 def main(*, port: int | None = None, until_unused: bool = False) -> int:
@@ -42,25 +42,26 @@ def main(*, port: int | None = None, until_unused: bool = False) -> int:
 
     Parameters
     ----------
-    port
-        On 127.0.0.1. None or 0 takes the last sandbox's port if it is free, so that its image addresses stay valid,
-        else any free port.
-    until_unused
-        Whether to end when no client of the home folder is left.
+    port : int, optional
+        Port on 127.0.0.1. None or 0 uses the port of the last sandbox if it is free, so that the addresses of its
+        images stay valid, else any free port.
+    until_unused : bool, default False
+        Stop when no client of the home folder is left.
 
     Returns
     -------
-    The exit status: 0; 1 if it could not start; 3 if the home folder has a sandbox already.
+    int
+        The exit status: 0; 1 if the server could not start; 3 if the home folder has a sandbox already.
     """
     paths = Paths(home_folder())
     try:
         paths.make()
         lock = hold_lock(paths)
     except OSError as error:
-        return _fail(f"the home folder can't be written ({error.strerror or error}); set COMFLOWY_HOME to another")
+        return _fail(f"cannot write to the home folder ({error.strerror or error}); set COMFLOWY_HOME to another")
     except AlreadyRunning as already:
         where = f" at {already.address.url} (process {already.address.pid})" if already.address else ""
-        _fail(f"a sandbox runs already{where}; connect with: %comflowy connect sandbox")
+        _fail(f"a sandbox is already running{where}; connect with: %comflowy connect sandbox")
         return ALREADY
     try:
         paths.remove_partial_files()
@@ -72,9 +73,9 @@ def main(*, port: int | None = None, until_unused: bool = False) -> int:
     except StoreError as error:
         return _fail(str(error))
     except OSError as error:
-        prefix = f"port {port} can't be had: " if port else ""
+        prefix = f"cannot use port {port}: " if port else ""
         return _fail(f"{prefix}{error.strerror or error}")
-    except KeyboardInterrupt:  # before the loop took the signal
+    except KeyboardInterrupt:  # before the signal handler was installed
         return 0
     finally:
         lock.release()
@@ -120,7 +121,7 @@ async def _serve(paths: Paths, store: Store, sockets: Sequence[socket.socket], k
         resumed = runs.resume()
         _print(f"sandbox at {address.url}; connect with: %comflowy connect sandbox", _describe(resumed))
         if not until_unused:
-            _print(f"its key for other tools is in {paths.address}", "Ctrl-C ends it")
+            _print(f"the key for other tools is in {paths.address}", "Ctrl-C stops it")
         workers.warm()
         if until_unused:
             await _await_unused(usage, ending)
@@ -138,7 +139,7 @@ async def _await_unused(usage: Usage, ending: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), _POLL_S)
     if not ending.is_set():
-        _print("ended: no client is left")
+        _print("stopped: no client is left")
 
 
 def _handle_signals(ending: asyncio.Event) -> None:
@@ -153,7 +154,7 @@ def _handle_signals(ending: asyncio.Event) -> None:
 def _describe(resumed: int) -> str:
     if not resumed:
         return ""
-    return f"{resumed} accepted {'run' if resumed == 1 else 'runs'} of an earlier sandbox taken up"
+    return f"resuming {resumed} {'run' if resumed == 1 else 'runs'} accepted by an earlier sandbox"
 
 
 def _print(*lines: str) -> None:

@@ -1,4 +1,4 @@
-"""Send the events of a run to its callback addresses: in order, without making the run wait."""
+"""Send the events of a run to its callback URLs, in order, without blocking the run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _CONNECT_S = 1.0
 _ANSWER_S = 2.0
 _RESULT_PAUSES_S = (0.2, 1.0)  # between attempts to deliver a result
 _PROGRESS_GAP_S = 0.1
-_FAILURES_MAX = 3  # after so many failures in a row, progress is not sent any more
+_FAILURES_MAX = 3  # after so many consecutive failures, progress is no longer sent
 
 
 def is_loopback_url(url: str) -> bool:
-    """Return whether an address may be called back: http or https, and on this machine."""
+    """Return whether a URL may be called: http or https, on this machine."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -47,19 +47,19 @@ def is_loopback_url(url: str) -> bool:
 class _Message:
     body: Mapping[str, Any]
     is_result: bool = False
-    is_step: bool = False  # progress that newer progress makes worthless
+    is_step: bool = False  # a newer step replaces it
 
 
 class WebhookClient:
-    """The HTTP client and the deliveries under way of all runs."""
+    """The HTTP client, and the deliveries of all runs."""
 
     def __init__(self) -> None:
-        # Enough connections that receivers which hang don't keep the others waiting.
+        # Enough connections that receivers that hang do not delay the others.
         self._client = AsyncHTTPClient(force_instance=True, max_clients=100)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def post(self, url: str, body: Mapping[str, Any]) -> int:
-        """Post a message and return the status of the answer, or 0 without an answer."""
+        """Post a message and return the HTTP status, or 0 without a response."""
         request = HTTPRequest(
             url,
             method="POST",
@@ -121,11 +121,11 @@ class WebhookSender:
             self._client.start(self)
 
     async def deliver(self) -> None:
-        """Deliver all waiting messages, one after the other."""
+        """Deliver the queued messages in order."""
         try:
             while self._messages:
                 if self._messages[0].is_step:
-                    await self._pause()  # a newer step may take its place meanwhile
+                    await self._pause()  # a newer step may replace it meanwhile
                 message = self._messages.popleft()
                 if message.is_result:
                     await self._deliver_result(message)
@@ -151,7 +151,7 @@ class WebhookSender:
         assert self._result_url is not None
         for pause_s in (*_RESULT_PAUSES_S, None):
             code = await self._client.post(self._result_url, message.body)
-            # A receiver that refuses it will do so again; only one that is away or broken may come back.
+            # Retry only if the receiver is unreachable or fails (5xx): a 4xx would repeat.
             if 200 <= code < 500 or pause_s is None:
                 return
             await asyncio.sleep(pause_s)

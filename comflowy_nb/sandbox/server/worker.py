@@ -1,7 +1,7 @@
-"""A process that renders runs, one at a time, for the server that started it.
+"""Worker process: render runs, one at a time, for the server that started it.
 
-Orders come on stdin, messages go to stdout. It ends at once when stdin is closed, so that no worker outlives its
-server, even one that was killed.
+Orders arrive on stdin, messages go to stdout. The process ends at once when stdin is closed, so that no worker
+outlives its server, not even a killed one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["main"]
 
 
 class Pipe:
-    """The two pipes to the server: orders and messages, one JSON object a pipe."""
+    """The two pipes to the server: orders and messages, one JSON object per line."""
 
     def __init__(self, orders: BinaryIO, messages: BinaryIO) -> None:
         self._orders = orders
@@ -59,7 +59,7 @@ class Pipe:
 
 def main(inputs: str, images: str) -> None:
     """Render runs until the server closes the pipe."""
-    # A print by accident goes to stderr, not between the messages.
+    # Redirect stdout to stderr, so that an accidental print does not corrupt the messages.
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     pipe = Pipe(sys.stdin.buffer, messages)
@@ -78,7 +78,7 @@ def _warm_up(engine: Engine, pipe: Pipe) -> None:
     try:
         graph, _ = apply_params(graph_of("default") or {}, {"3::steps": 1})
         engine.run(graph, on_progress=lambda _payload: None, should_stop=lambda: not pipe.runs.empty())
-    except Stopped:  # a run has arrived, which warms up as well
+    except Stopped:  # a run has arrived, which loads the same
         pass
     except Exception:  # noqa: BLE001 - the first run reports the error
         traceback.print_exc()
@@ -127,7 +127,7 @@ def _describe(error: Exception) -> dict[str, Any]:
     """Return an error outside of a node as ComfyUI's `execution_error`."""
     message = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        message = f"the sandbox can't write the image: {error.strerror}"
+        message = f"the sandbox cannot write the image: {error.strerror}"
     return {
         "node_id": "",
         "node_type": "",

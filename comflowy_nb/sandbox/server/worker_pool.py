@@ -1,4 +1,8 @@
-"""The worker processes: one per core, started when they are needed, each with two pipes of JSON lines."""
+"""The pool of worker processes: one per core, started on demand, each with two pipes of JSON lines.
+
+`concurrent.futures.ProcessPoolExecutor` does not fit: it cannot kill one worker, and a worker that dies breaks the
+whole pool.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "WorkerPool", "count_cores"]
 
-# One worker renders on one core: threads of their own would only make the runs wait for one another.
+# Each worker renders on one core: more threads would only compete for the cores.
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -28,22 +32,22 @@ _ONE_THREAD = (
 )
 _KEPT_WARM = 2  # workers that are started before the first run
 _END_S = 5.0
-_LINE_MAX_BYTES = 1 << 24  # above what the largest message of a worker takes
+_LINE_MAX_BYTES = 1 << 24  # above the largest message of a worker
 
 
 def count_cores() -> int:
-    """The cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class Worker:
-    """One process as the server sees it."""
+    """One worker process, from the server's side."""
 
     def __init__(self) -> None:
         self.is_ready = False
-        self.run_id: str | None = None  # the run it has and has not ended
+        self.run_id: str | None = None  # the run that it renders
         self.process: asyncio.subprocess.Process | None = None
         self._unsent: list[bytes] = []
 
@@ -67,7 +71,7 @@ class Worker:
             stdout=asyncio.subprocess.PIPE,
             cwd=paths.folder,
             env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
-            start_new_session=True,  # Ctrl-C in the server's terminal is for the server alone
+            start_new_session=True,  # so that Ctrl-C in a terminal reaches only the server
             limit=_LINE_MAX_BYTES,
         )
         assert self.process.stdin is not None
@@ -76,32 +80,32 @@ class Worker:
 
 
 class WorkerPool:
-    """All workers; callbacks tell of messages, of exits, and that a worker is free.
+    """All workers. Callbacks report messages, exits and free workers.
 
     Parameters
     ----------
-    size
-        The largest number of processes.
+    size : int
+        The maximum number of processes.
     """
 
     def __init__(self, paths: Paths, *, size: int) -> None:
         self._paths = paths
         self._size = max(1, size)
-        self._workers: list[Worker] = []  # the one that was busy last comes first: its cache is the warmest
+        self._workers: list[Worker] = []  # the most recently used first: its cache is the warmest
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self._object_info: asyncio.Future[Mapping[str, Any] | None] = asyncio.get_running_loop().create_future()
-        self.on_message: Callable[[Worker, Mapping[str, Any]], None] = lambda _worker, _news: None
+        self.on_message: Callable[[Worker, Mapping[str, Any]], None] = lambda _worker, _message: None
         self.on_exit: Callable[[Worker, str], None] = lambda _worker, _why: None
         self.on_free: Callable[[], None] = lambda: None
 
     def warm(self) -> None:
-        """Start the first worker, so that the first run finds it ready; a second follows when that one is."""
+        """Start a worker before the first run; a second one starts when the first is ready."""
         if not self._is_closing and len(self._workers) < min(self._size, _KEPT_WARM):
             self._add()
 
     def take(self) -> Worker | None:
-        """A worker without a run: a ready one, else one that is starting, else a new one; None if all are busy."""
+        """Return a worker without a run: a ready one, else a starting one, else a new one; None if all are busy."""
         idle = sorted((worker for worker in self._workers if worker.run_id is None), key=lambda one: not one.is_ready)
         if idle:
             return idle[0]
@@ -110,14 +114,14 @@ class WorkerPool:
         return None
 
     async def read_object_info(self) -> Mapping[str, Any] | None:
-        """The node types, from the first worker that got ready; None if none did."""
+        """Return the node types from the first worker that starts; None if no worker can start."""
         if self._object_info.done() and self._object_info.result() is None:
             self._object_info = asyncio.get_running_loop().create_future()
             self.warm()
         return await asyncio.shield(self._object_info)
 
     async def close(self) -> None:
-        """Kill them all and wait until they are gone."""
+        """Kill all workers and wait for their exit."""
         self._is_closing = True
         for worker in self._workers:
             worker.kill()
@@ -149,7 +153,7 @@ class WorkerPool:
         self._workers.remove(worker)
         if not self._is_closing:
             self.on_exit(worker, why)
-            # A worker that never got ready would fail again: only a run starts another.
+            # A worker that could not start would fail again, so only a run starts another one.
             if worker.is_ready:
                 self.warm()
             elif not self._object_info.done():
@@ -167,7 +171,7 @@ class WorkerPool:
             return
         try:
             self.on_message(worker, message)
-        except Exception:  # noqa: BLE001 - an error here must not leave the run without an end
+        except Exception:  # noqa: BLE001 - without this the run would never end
             traceback.print_exc()
             worker.kill()
         if worker.run_id is None:
@@ -177,7 +181,7 @@ class WorkerPool:
 
 async def _await_exit(process: asyncio.subprocess.Process) -> int:
     """Return the exit status of a process that closed its pipe; kill it only if it does not end."""
-    # A kill of a process that ends by itself makes asyncio lose its exit status.
+    # asyncio loses the exit status of a process that is killed while it exits.
     try:
         return await asyncio.wait_for(process.wait(), _END_S)
     except TimeoutError:
@@ -188,5 +192,5 @@ async def _await_exit(process: asyncio.subprocess.Process) -> int:
 def _describe_end(code: int, *, was_ready: bool) -> str:
     how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
     if was_ready:
-        return f"the sandbox's worker died while it rendered this run ({how}); run it again"
-    return f"the sandbox's worker could not start ({how}); sandbox.log in its folder says why"
+        return f"the worker of the sandbox died while it rendered this run ({how}); run it again"
+    return f"the worker of the sandbox could not start ({how}); sandbox.log in its folder says why"

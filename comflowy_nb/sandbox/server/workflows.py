@@ -1,4 +1,4 @@
-"""The workflows a sandbox runs, and their fields in the form of ComfyUI's object_info."""
+"""The workflows of the sandbox, and their fields in the form of ComfyUI's object_info."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLE_ID", "describe", "graph_of", "workflow_ids"]
 
-EXAMPLE_ID = "test_workflow_id"  # the API page's own example; here it means the default graph
+EXAMPLE_ID = "test_workflow_id"  # the id in the example of the API page; here it means the default graph
 
 
 @cache
@@ -31,17 +31,18 @@ def workflow_ids() -> list[str]:
 
 
 def graph_of(workflow_id: str) -> Mapping[str, Any] | None:
-    """The API-format graph of a workflow; None for an id that is not known."""
+    """Return the API-format graph of a workflow; None for an unknown id."""
     return _graphs().get("default" if workflow_id == EXAMPLE_ID else workflow_id)
 
 
 def describe(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[str, Any]:
-    """The nodes of a graph and its fields.
+    """Return the nodes and fields of a graph.
 
     Returns
     -------
-    `{"fields": {"3::cfg": ["FLOAT", {...}]}, "nodes": {"3": {"title", "class_type"}}}`; each field's default is the
-    value it has in the graph. What is linked to another node is no field.
+    dict
+        `{"fields": {"3::cfg": ["FLOAT", {...}]}, "nodes": {"3": {"title", "class_type"}}}`. The default of a field is
+        its value in the graph. An input that is linked to another node is not a field.
     """
     fields: dict[str, Any] = {}
     nodes: dict[str, Any] = {}

@@ -282,7 +282,7 @@ CASES = [
     ("cfg", "warm", "invalid_input_type", "cfg, warm, could not convert string to float: 'warm'", None),
     ("cfg", float("nan"), "invalid_input_type", "cfg, nan, not a finite number", None),
     ("cfg", float("inf"), "invalid_input_type", "cfg, inf, not a finite number", None),
-    ("cfg", True, "invalid_input_type", "cfg, True, true and false are no numbers", None),
+    ("cfg", True, "invalid_input_type", "cfg, True, true and false are not numbers", None),
     ("steps", 7.5, "invalid_input_type", "steps, 7.5, not a whole number", None),
     ("steps", float("inf"), "invalid_input_type", "steps, inf, cannot convert float infinity to integer", None),
     ("steps", None, "invalid_input_type", "steps, None, not an INT", None),
@@ -361,7 +361,7 @@ def test_a_batch_too_large_for_memory_is_refused_in_plain_words(default):
     (error,) = errors_of(default, "5")
     assert error["type"] == "custom_validation_failed"
     assert error["details"] == (
-        "width - 8 x 2048x2048 are 33.6 million pixels; the sandbox makes up to 16.8 million in one batch of up to 16"
+        "width - 8 x 2048x2048 are 33.6 million pixels; the sandbox renders up to 16.8 million in one batch of up to 16"
     )
     default["5"]["inputs"]["width"] = 16384
     assert errors_of(default, "5")[0]["message"] == "Value 16384 bigger than max of 2048"
@@ -398,8 +398,8 @@ def test_params_replace_fields_and_leave_the_graph_alone(default):
     ("field", "message"),
     [
         ("99::cfg", "Cannot set 99::cfg because node 99 does not exist."),
-        ("cfg", "cfg is no field: a field is written NodeId::name"),
-        ("3::", "3:: is no field: a field is written NodeId::name"),
+        ("cfg", "cfg is not a field: use NodeId::name"),
+        ("3::", "3:: is not a field: use NodeId::name"),
     ],
 )
 def test_an_unknown_node_is_an_invalid_prompt(default, field, message):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comflowy_nb.sandbox.engine import pixels
+from comflowy_nb.sandbox.engine import image_ops
+from comflowy_nb.sandbox.engine.image_ops import read_image
 from comflowy_nb.sandbox.engine.latents import Latent
 from comflowy_nb.sandbox.engine.nodes import EXAMPLE_IMAGE, FUNCTIONS, OBJECT_INFO, Context, input_path
-from comflowy_nb.sandbox.engine.pixels import read_image
 
 DEFAULT_GRAPH_NODES = {
     "CheckpointLoaderSimple",
@@ -135,7 +135,7 @@ def test_blur_is_wider_than_a_small_image(do):
     assert np.allclose(made, 0.5, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", list(pixels.RESAMPLING))
+@pytest.mark.parametrize("method", list(image_ops.RESAMPLING))
 def test_scale_gives_the_size_asked_for(do, method):
     image = np.random.default_rng(1).random((2, 20, 30, 3)).astype(np.float32)
     (made,) = do("ImageScale", image=image, upscale_method=method, width=64, height=16, crop="disabled")
@@ -156,7 +156,7 @@ def test_scale_crops_the_middle_or_follows_the_shape(do):
 
 def test_scale_refuses_more_than_memory_allows(do):
     image = np.zeros((16, 8, 8, 3), dtype=np.float32)
-    with pytest.raises(ValueError, match=r"too large: the sandbox makes up to 16\.8 million pixels"):
+    with pytest.raises(ValueError, match=r"too large: the sandbox renders up to 16\.8 million pixels"):
         do("ImageScale", image=image, upscale_method="area", width=4096, height=4096, crop="disabled")
     tall = np.zeros((1, 1000, 1, 3), dtype=np.float32)
     with pytest.raises(ValueError, match="too large"):
@@ -164,7 +164,7 @@ def test_scale_refuses_more_than_memory_allows(do):
 
 
 def test_encode_refuses_what_cannot_be_painted(do):
-    with pytest.raises(ValueError, match="put an ImageScale before it"):
+    with pytest.raises(ValueError, match="scale with ImageScale first"):
         do("VAEEncode", pixels=np.zeros((1, 8, 4000, 3), dtype=np.float32), vae="v1-5-pruned-emaonly-fp16.safetensors")
 
 
@@ -219,7 +219,7 @@ def test_a_truncated_image_is_refused(tmp_path):
 
 def test_a_huge_image_is_refused_before_it_is_read(tmp_path):
     Image.new("1", (5000, 5000)).save(tmp_path / "huge.png")
-    with pytest.raises(ValueError, match=r"5000x5000 pixels; the sandbox takes up to 16\.8 million"):
+    with pytest.raises(ValueError, match=r"5000x5000 pixels; the sandbox accepts up to 16\.8 million"):
         read_image(tmp_path / "huge.png")
 
 

@@ -152,7 +152,9 @@ def test_death_of_a_worker_fails_its_run_alone(start):
     other = sandbox.run(LONG)
     busy.send_signal(signal.SIGKILL)
     data = sandbox.await_status(victim, "failed")
-    assert data["error"] == "the sandbox's worker died while it rendered this run (killed by signal 9); run it again"
+    assert (
+        data["error"] == "the worker of the sandbox died while it rendered this run (killed by signal 9); run it again"
+    )
     assert sandbox.check(other)["status"] in {"pending", "running"}
     cancel(sandbox, other)
     assert_cancelled(sandbox, other)
@@ -185,7 +187,7 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
     assert second.check(unwanted)["error"] == "cancelled"
     assert second.check(done)["output_images"] == [url]
     assert requests.get(url, timeout=60).content == content
-    assert "taken up" in second.output.read_text()
+    assert "resuming" in second.output.read_text()
     again = second.run({**SMALL, "3::steps": 400, "3::seed": 0})
     urls = [second.await_status(run_id, "success")["output_images"][0] for run_id in (running[0], again)]
     assert len({hashlib.sha256(requests.get(each, timeout=60).content).hexdigest() for each in urls}) == 1
@@ -201,7 +203,7 @@ def test_run_that_was_under_way_at_every_end_is_given_up(start):
         sandbox.end(signal.SIGKILL)
     data = start().check(run_id)
     assert data["status"] == "failed"
-    assert "gave up" in data["error"]
+    assert "does not try again" in data["error"]
 
 
 def test_token_of_an_earlier_sandbox_is_refused(start):
@@ -229,7 +231,7 @@ def test_second_sandbox_says_where_the_first_is(start):
     first = start()
     second = start()
     assert second.process.wait(60) == 3
-    assert f"a sandbox runs already at {first.url} (process {first.process.pid})" in second.output.read_text()
+    assert f"a sandbox is already running at {first.url} (process {first.process.pid})" in second.output.read_text()
     assert first.ask("GET", "/api/open/v0/ping", token=False).status_code == 200
 
 
@@ -237,7 +239,7 @@ def test_port_can_be_asked_for_and_a_taken_one_is_said(start, receiver, tmp_path
     taken = receiver.url.rpartition(":")[2]
     refused = start("--port", taken)
     assert refused.process.wait(60) == 1
-    assert f"port {taken} can't be had" in refused.output.read_text()
+    assert f"cannot use port {taken}" in refused.output.read_text()
     first = start()
     port = first.url.rpartition(":")[2]
     first.end()
@@ -250,5 +252,5 @@ def test_home_that_can_not_be_written_is_said(start, home):
     (home / "sandbox").write_text("in the way")
     failed = start()
     assert failed.process.wait(60) == 1
-    assert "home folder can't be written" in failed.output.read_text()
+    assert "cannot write to the home folder" in failed.output.read_text()
     assert "Traceback" not in failed.output.read_text()

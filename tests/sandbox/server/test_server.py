@@ -97,11 +97,11 @@ def test_key_is_no_token(sandbox):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("", "no JSON"),
-        ("{", "no JSON"),
-        (b"\xff\xfe", "no JSON"),
-        ("[" * 100_000, "no JSON"),
-        ('{"workflow_id": "default", "params": {"3::cfg": NaN}}', "no JSON"),
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"workflow_id": "default", "params": {"3::cfg": NaN}}', "not JSON"),
         ("[]", "JSON object"),
         ('"default"', "JSON object"),
         ("{}", "workflow_id"),

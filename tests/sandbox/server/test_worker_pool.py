@@ -75,7 +75,7 @@ def test_full_disk_fails_the_run_in_words(start):
     for worker in sandbox.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (1000, psutil.RLIM_INFINITY))
     data = sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "failed")
-    assert json.loads(data["error"])["exception_message"] == "the sandbox can't write the image: File too large"
+    assert json.loads(data["error"])["exception_message"] == "the sandbox cannot write the image: File too large"
     for worker in sandbox.workers():
         worker.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
     sandbox.await_status(sandbox.run({**QUICK, "3::seed": 5}), "success")
@@ -90,11 +90,11 @@ def test_full_disk_takes_no_run_and_loses_none(start):
     server.rlimit(psutil.RLIMIT_FSIZE, (1, psutil.RLIM_INFINITY))
     answer = sandbox.post("run", json={"workflow_id": "default", "params": QUICK})
     assert (answer.status_code, answer.json()["success"]) == (500, False)
-    assert "can't use its folder" in answer.json()["error"]
+    assert "cannot use its folder" in answer.json()["error"]
     for worker in sandbox.workers():
         worker.send_signal(signal.SIGKILL)
     data = sandbox.await_status(run_id, "failed")
-    assert "could not write down how this run ended" in data["error"]
+    assert "could not store the result of this run" in data["error"]
     sandbox.end(signal.SIGKILL)
     again = start()
     again.await_status(run_id, "running")

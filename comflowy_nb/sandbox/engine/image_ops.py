@@ -1,6 +1,6 @@
-"""Images as arrays: reading, scaling, blurring, blending, and PNGs that carry their graph.
+"""Images as arrays: read, scale, blur and blend them, and write PNG files with the graph.
 
-An array of images has the shape (n, height, width, 3), float32, 0 to 1: ComfyUI's IMAGE.
+An array of images has the shape (n, height, width, 3), float32, 0 to 1, like ComfyUI's IMAGE.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = NDArray[np.floating[Any]]  # float32
 
 MAX_SIDE_PX = 4096
-_FEW = 3  # neighbours to a side that are added up sooner than running sums are made
+_MAX_SUMMED_REACH_PX = 3  # up to here adding shifted copies is faster than a cumulative sum
 MAX_AREA_PX = 1 << 24  # of all images of one array together: 200 MB as float32
 
 RESAMPLING = {
@@ -33,38 +33,38 @@ RESAMPLING = {
 
 
 def read_image(path: Path) -> tuple[Pixels, Pixels]:
-    """The first frame of an image file as (1, h, w, 3), and its mask (1, h, w): 1 where it is transparent.
+    """Return the first frame of an image file as (1, h, w, 3), and its mask (1, h, w), 1 where it is transparent.
 
     Raises
     ------
     ValueError
-        If it is no image, damaged, or has more than `MAX_AREA_PX` pixels; the text names the file, not its folder.
+        If the file is not an image, is damaged, or has more than `MAX_AREA_PX` pixels.
     """
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > MAX_AREA_PX:
                 size = f"{opened.width}x{opened.height}"
                 raise ValueError(
-                    f"{path.name} has {size} pixels; the sandbox takes up to {MAX_AREA_PX / 1e6:.1f} million"
+                    f"{path.name} has {size} pixels; the sandbox accepts up to {MAX_AREA_PX / 1e6:.1f} million"
                 )
             turned = ImageOps.exif_transpose(opened)
             rgba = np.asarray(turned.convert("RGBA"), dtype=np.float32) / np.float32(255)
     except Image.DecompressionBombError as error:
         most = f"{MAX_AREA_PX / 1e6:.1f} million"
-        raise ValueError(f"{path.name} has too many pixels; the sandbox takes up to {most}") from error
+        raise ValueError(f"{path.name} has too many pixels; the sandbox accepts up to {most}") from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f"cannot identify image file '{path.name}'") from error
     return rgba[None, ..., :3].copy(), 1 - rgba[None, ..., 3]
 
 
-def resize_plane(plane: Pixels, width: int, height: int, how: Image.Resampling) -> Pixels:
-    """One (h, w) plane at another size, in float throughout so that soft gradients stay soft."""
+def resize_plane(plane: Pixels, width: int, height: int, method: Image.Resampling) -> Pixels:
+    """Resize an (h, w) plane in float, so that gradients stay smooth."""
     image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
-    return np.asarray(image.resize((width, height), how), dtype=np.float32)
+    return np.asarray(image.resize((width, height), method), dtype=np.float32)
 
 
 def scale(images: Pixels, width: int, height: int, method: str, crop: str) -> Pixels:
-    """Every image at `width` x `height`; "center" crops to the new shape first. A side of 0 follows the other."""
+    """Scale all images; "center" crops to the new shape first. A side of 0 follows from the other one."""
     _, old_height, old_width, _ = images.shape
     if not width and not height:
         return images
@@ -84,7 +84,7 @@ def scale(images: Pixels, width: int, height: int, method: str, crop: str) -> Pi
 
 
 def blur(images: Pixels, radius_px: int, sigma: float) -> Pixels:
-    """A Gaussian of 2 * radius + 1 taps in both directions, edges mirrored. `sigma` counts in radii, as in ComfyUI."""
+    """Blur with a Gaussian of 2 * radius + 1 taps, edges mirrored. `sigma` is in units of the radius, as in ComfyUI."""
     reach = np.linspace(-1, 1, 2 * radius_px + 1)
     kernel = np.exp(-(reach**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).astype(np.float32)
@@ -102,7 +102,7 @@ def blur(images: Pixels, radius_px: int, sigma: float) -> Pixels:
 
 
 def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
-    """ComfyUI's ImageBlend; `above` is brought to the size of `below`, and a shorter batch repeats its last image."""
+    """Blend like ComfyUI's ImageBlend: scale `above` to `below`; a shorter batch repeats its last image."""
     if above.shape[1:3] != below.shape[1:3]:
         above = scale(above, below.shape[2], below.shape[1], "bicubic", "center")
     count = max(len(below), len(above))
@@ -127,7 +127,7 @@ def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
 
 
 def encode_png(pixels: Pixels, graph: Mapping[str, Any]) -> bytes:
-    """A PNG of one (h, w, 3) image with the graph as JSON in its text chunk `prompt`, as ComfyUI writes it."""
+    """Return an (h, w, 3) image as PNG, with the graph as JSON in the text chunk `prompt`, as ComfyUI writes it."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("prompt", json.dumps(graph))
     buffer = io.BytesIO()
@@ -137,7 +137,7 @@ def encode_png(pixels: Pixels, graph: Mapping[str, Any]) -> bytes:
 
 
 def soften(planes: Pixels, reach_px: int) -> Pixels:
-    """(c, h, w) planes averaged over about `reach_px` pixels to all sides, twice, which is nearly a Gaussian."""
+    """Apply a box filter of `reach_px` pixels to each side twice to (c, h, w) planes: nearly a Gaussian."""
     for axis in (1, 2):
         for _ in range(2):
             planes = _average(planes, min(reach_px, planes.shape[axis] - 1), axis)
@@ -149,7 +149,7 @@ def _average(planes: Pixels, reach: int, axis: int) -> Pixels:
     padding[axis] = (reach, reach)
     padded = np.pad(planes, padding, mode="edge")
     size, width = planes.shape[axis], 2 * reach + 1
-    if reach <= _FEW:
+    if reach <= _MAX_SUMMED_REACH_PX:
         total = sum((_from(padded, k, size, axis) for k in range(1, width)), start=_from(padded, 0, size, axis))
         return np.asarray(total * np.float32(1 / width))
     sums = np.cumsum(padded, axis=axis, dtype=np.float64)
@@ -159,14 +159,14 @@ def _average(planes: Pixels, reach: int, axis: int) -> Pixels:
 
 
 def _from(planes: Pixels, start: int, size: int, axis: int) -> Pixels:
-    """A view of `size` rows or columns."""
+    """Return a view of `size` rows or columns."""
     part = [slice(None)] * 3
     part[axis] = slice(start, start + size)
     return planes[tuple(part)]
 
 
 def sharpen(planes: Pixels, amount: float) -> Pixels:
-    """(c, h, w) planes with steeper edges, but none brighter or darker than what is beside it: no halos."""
+    """Sharpen (c, h, w) planes, limited to the range of the neighbours, so that edges get no halos."""
     low = high = planes
     for axis in (1, 2):
         low = _extreme(low, axis, np.minimum)
@@ -174,18 +174,18 @@ def sharpen(planes: Pixels, amount: float) -> Pixels:
     return np.clip(planes + np.float32(amount) * (planes - soften(planes, 1)), low, high)
 
 
-def _extreme(planes: Pixels, axis: int, least_or_most: np.ufunc) -> Pixels:
-    """The least or the most of every point and its two neighbours."""
+def _extreme(planes: Pixels, axis: int, function: np.ufunc) -> Pixels:
+    """Return the minimum or maximum of each point and its two neighbours."""
     found = planes.copy()
     last = planes.shape[axis] - 1
     for into, out_of in ((0, 1), (1, 0)):
         here = _from(found, into, last, axis)
-        least_or_most(here, _from(planes, out_of, last, axis), out=here)
+        function(here, _from(planes, out_of, last, axis), out=here)
     return found
 
 
 def warp(planes: Pixels, right: Pixels, down: Pixels) -> Pixels:
-    """(c, h, w) planes, each point taken from so many pixels to the right and further down."""
+    """Warp (c, h, w) planes: each point takes its value from `right` and `down` pixels away, interpolated."""
     _, rows, columns = planes.shape
     x = np.clip(np.arange(columns, dtype=np.float32)[None] + right, 0, columns - 1.001)
     y = np.clip(np.arange(rows, dtype=np.float32)[:, None] + down, 0, rows - 1.001)
@@ -199,6 +199,6 @@ def warp(planes: Pixels, right: Pixels, down: Pixels) -> Pixels:
 
 
 def grain(rows: int, columns: int) -> Pixels:
-    """Noise of spread 1, (rows, columns): always the same, for the image must be the same."""
+    """Return (rows, columns) noise of standard deviation 1, always the same, so that images are reproducible."""
     tile = np.random.Generator(np.random.PCG64(1)).standard_normal((251, 257), dtype=np.float32)
     return np.tile(tile, (rows // 251 + 1, columns // 257 + 1))[:rows, :columns]
