@@ -24,7 +24,7 @@ def form(session: Session, request: Request) -> Form | None:
         name = workflow.name
         session.say(paragraph(f"a form needs a notebook; in a terminal: %comflowy fields {name}, %comflowy run {name}"))
         return None
-    from comflowy_nb.notebook.form.factory import form_fields  # noqa: PLC0415 - loaded with the first form
+    from comflowy_nb.notebook.form.fields import form_fields  # noqa: PLC0415 - loaded with the first form
     from comflowy_nb.notebook.form.form import Form  # noqa: PLC0415 - loads ipywidgets
 
     values = {**(client.recall(workflow, base.params) if base is not None else {}), **resolved.params}

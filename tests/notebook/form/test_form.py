@@ -15,7 +15,7 @@ from waiting import wait_until
 
 import comflowy_nb
 from comflowy_nb.errors import FieldError, RefError, WorkflowError
-from comflowy_nb.notebook.form.factory import FormField, form_fields
+from comflowy_nb.notebook.form.fields import FormField, form_fields
 from comflowy_nb.notebook.form.form import Form
 from comflowy_nb.notebook.form.image_control import ImageControl
 from comflowy_nb.status import Status
@@ -393,7 +393,7 @@ def test_the_same_run_once_more_still_says_what_was_new_about_it(form):
     settle(one)
     one._last_click_s = float("-inf")
     one._run_button.click()
-    wait_until(lambda: item(one, 1)["word"] == "same")
+    wait_until(lambda: item(one, 1)["status_text"] == "same")
     assert item(one, 1)["changed"] == "cfg 8 → 3.75"
     assert len(one.runs) == 2
 
@@ -414,11 +414,12 @@ def test_examples_of_interact_make_sliders_and_choices(made):
 
 
 def test_an_undescribed_workflow_gets_a_form_from_what_is_given():
-    from comflowy_nb.notebook.form.factory import abbreviated_fields, form_fields
+    from comflowy_nb.notebook.form.fields import abbreviated_fields, form_fields
     from comflowy_nb.workflow.workflow import Workflow
 
     bare = Workflow("wf-1", "wf-1", is_partial=True)
-    values, described = abbreviated_fields(bare, {"3::cfg": (1.0, 9.0, 0.5), "6::text": "a cat", "3::steps": 20})
+    described = abbreviated_fields(bare, {"3::cfg": (1.0, 9.0, 0.5), "6::text": "a cat", "3::steps": 20})
+    values = {key: one.value for key, one in described.items()}
     fields = form_fields(bare, values, explicit=list(values), described=described)
     assert [(one.field.id, one.field.type, one.value) for one in fields] == [
         ("3::cfg", FieldType.FLOAT, 5.0),
@@ -544,7 +545,6 @@ def test_where_nothing_is_uploaded_an_address_is_asked_for():
     with pytest.raises(FieldError, match="takes no uploads: give the https address"):
         image.read()
     assert "https address" in image._problem_html.value
-    image.close()
 
 
 # -- bad input ------------------------------------------------------------------------------------------------------
@@ -583,11 +583,10 @@ def test_words_of_a_service_are_escaped(form):
     one._show_problem("<b>bold</b>")
     assert "<b>" not in one._problem.value
     bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
-    from comflowy_nb.notebook.form.fields import FormBody
+    from comflowy_nb.notebook.form.body import FormBody
 
     body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_image)
     assert "<script>" not in body._groups[0][0].children[0].value
-    body.close()
 
 
 def test_a_default_that_the_service_does_not_have_is_told_before_anything_is_sent(form):
