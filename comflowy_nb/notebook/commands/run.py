@@ -1,4 +1,4 @@
-"""`%comflowy run` and `%%comflowy run`: submit a run, show it, and raise what went wrong."""
+"""`%comflowy run` and `%comflowy form`: one value for each field, submitted at once or filled in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.outcome_errors import error_for_status
-from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +21,14 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Submitted
     from comflowy_nb.notebook.commands.table import Request
     from comflowy_nb.notebook.display.views import RunView
+    from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run, RunImage
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["run", "save_run"]
+__all__ = ["form", "run", "save_run"]
 
 
 def run(session: Session, request: Request) -> Run | Sweep:
@@ -40,21 +40,19 @@ def run(session: Session, request: Request) -> Run | Sweep:
         show_left_out(session, request, _fields_set(workflow, begin.settings, with_seeds="count" in options))
     if "count" in options:
         return run_count(session, request, begin)
-    label = [field_id for name in options.get("label", ()) for field_id in workflow.find(name)]
-    usual_s = client.usual_seconds(workflow)
+    label, usual_s = begin.label(request), client.usual_seconds(workflow)
 
     def show(one: Submitted) -> RunView:
-        return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label or None)
+        return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label)
 
     try:
         submitted = client.submit(
             workflow,
             begin.settings,
             namespace=request.namespace,
-            fresh=options.get("fresh", False),
-            retry=options.get("retry", "failed"),
             name=options.get("as"),
             base=begin.base,
+            **request.arguments("fresh", "retry"),
         )
     except RunHeld as held:
         session.view(held.run, how="shown").finish()
@@ -71,6 +69,38 @@ def run(session: Session, request: Request) -> Run | Sweep:
     return submitted.run
 
 
+def form(session: Session, request: Request) -> Form | None:
+    """Show a form in this cell, with images below it. In a terminal, say what to use instead."""
+    begin = start(session, request)
+    client, workflow, base = begin.client, begin.workflow, begin.base
+    resolved = client.resolve(workflow, begin.settings, namespace=request.namespace)
+    if not session.in_kernel:
+        name = workflow.name
+        session.say(paragraph(f"a form needs a notebook; in a terminal: %comflowy fields {name}, %comflowy run {name}"))
+        return None
+    from comflowy_nb.notebook.form.fields import form_fields  # noqa: PLC0415 - as below
+    from comflowy_nb.notebook.form.form import Form  # noqa: PLC0415 - loads ipywidgets
+
+    values = {**(client.recall(workflow, base.params) if base is not None else {}), **resolved.params}
+    explicit = [*(base.set_params if base is not None else ()), *resolved.set_params]
+    fields = form_fields(workflow, values, explicit=explicit, random=resolved.generated_seeds)
+    made = Form(client, workflow, fields, updater=session.updater)
+    session.show_form(made)
+    show_left_out(session, request, resolved.set_params)
+    if "as" in request.options:
+        session.shell.push({request.options["as"]: made})
+    return made
+
+
+def save_run(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
+    """Save copies of a run's images, or of one, and show only their names: a path may contain a user's name."""
+    path = Path(target).expanduser()
+    paths = session.library.save(run, path, only=image.record if image is not None else None)
+    names = ", ".join(path.name for path in paths)
+    is_folder = paths[0].parent == path
+    session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))
+
+
 def _fields_set(workflow: Workflow, settings: Sequence[Setting], *, with_seeds: bool) -> set[str]:
     """Return the ids of the fields that the line and the body set; `--count` sets the seeds."""
     found = {name for name, one in workflow.fields.items() if with_seeds and one.is_seed}
@@ -78,12 +108,3 @@ def _fields_set(workflow: Workflow, settings: Sequence[Setting], *, with_seeds: 
         with suppress(FieldError):  # `submit` reports it, with all other problems
             found.update(workflow.find(setting.key))
     return found
-
-
-def save_run(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
-    """Write copies of a run's images, or of one, and show only their names: a path may contain a user's name."""
-    path = Path(target).expanduser()
-    paths = session.library.save(run, path, only=image.record if image is not None else None)
-    names = ", ".join(path.name for path in paths)
-    is_folder = paths[0].parent == path
-    session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))

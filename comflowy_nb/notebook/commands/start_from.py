@@ -1,4 +1,4 @@
-"""What a command starts from: the workflow, the values on the line and in the body, and what `--from` names."""
+"""Where `run`, `sweep` and `form` start: the workflow, the values on the line and in the body, and `--from`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from comflowy_nb.client import Client
-    from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.database.records import RunRecord, SweepRecord
     from comflowy_nb.notebook.commands.table import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
@@ -38,9 +38,13 @@ class Start:
     settings: tuple[Setting, ...]
     base: Made | None
 
+    def label(self, request: Request) -> list[str] | None:
+        """Return the ids of the fields in `--label`, if there are any."""
+        return [field_id for name in request.options.get("label", ()) for field_id in self.workflow.find(name)] or None
+
 
 def start(session: Session, request: Request, *, is_sweep: bool = False) -> Start:
-    """Read the body, connect, and find the workflow and what to start from.
+    """Read the body, connect, and find the workflow and the values to start from.
 
     Raises
     ------
@@ -92,10 +96,8 @@ def _find_start(session: Session, client: Client, request: Request) -> tuple[str
     if request.words:
         raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
     path = _file_of(source)
-    if path is not None and path.suffix.lower() == ".json":
-        return str(path), None  # a graph contains its values
     if path is not None:
-        return _start_from_image(client, path)
+        return _start_from_file(client, path)
     found = session.find(source)
     if found.sweep is not None:
         return _start_from_sweep(client, session.sweep(found.sweep))
@@ -118,36 +120,39 @@ def _file_of(source: object) -> Path | None:
     return path if path.suffix.lower() in {*IMAGES, ".json"} and path.is_file() else None
 
 
-def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
-    """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
-    graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
-    if graph is not None:
-        return client.finder.of_graph(record.workflow, Graph(graph))
-    here = record.workflow_id if record.identity == client.identity else None
-    return record.workflow if record.workflow in client.finder.names() else here or record.workflow
+def _start_from_file(client: Client, path: Path) -> tuple[str, Made | None]:
+    if path.suffix.lower() == ".json":
+        return str(path), None  # a graph contains its values
+    made, graph = client.library.maker_of(path)
+    if made is None or (client.service.runs_graphs and graph is not None):
+        return str(path), made  # its graph is the workflow with its values
+    named = made.workflow or made.workflow_id
+    if not named:
+        raise WorkflowError(f"{path.name} doesn't say which workflow made it")
+    return named, made
 
 
 def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str | Workflow, Made]:
     """Return the workflow and the values that all cells of a sweep share, without its axes."""
     record = swept.record
     assert record is not None
-    here = record.workflow_id if record.identity == client.identity else None
-    named: str | Workflow = record.workflow if record.workflow in client.finder.names() else here or record.workflow
+    named: str | Workflow = _name_here(client, record)
     first = next((cell.run.record for cell in swept.cells if cell.run is not None), None)
-    if first is not None and client.service.runs_graphs and named not in client.finder.names():
+    if first is not None and named not in client.finder.names():
         named = _workflow_of(client, first)
     fixed = dict(swept.axes.fixed)
     shared = tuple(key for key in swept.axes.set_params if key in fixed)
     return named, Made(record.workflow, record.workflow_id, fixed, shared)
 
 
-def _start_from_image(client: Client, path: Path) -> tuple[str, Made | None]:
-    made, graph = client.library.maker_of(path)
-    if client.service.runs_graphs and graph is not None:
-        return str(path), made  # its graph contains the values
-    if made is None:
-        return str(path), None  # its graph is the workflow with its values
-    named = made.workflow or made.workflow_id
-    if not named:
-        raise WorkflowError(f"{path.name} doesn't say which workflow made it")
-    return named, made
+def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
+    """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
+    graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
+    return _name_here(client, record) if graph is None else client.finder.of_graph(record.workflow, Graph(graph))
+
+
+def _name_here(client: Client, record: RunRecord | SweepRecord) -> str:
+    """Return the name of a workflow in the catalogue, else its id if the service is the same, else its name there."""
+    if record.workflow_id and record.identity == client.identity and record.workflow not in client.finder.names():
+        return record.workflow_id
+    return record.workflow

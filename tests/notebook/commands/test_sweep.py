@@ -151,7 +151,7 @@ def test_a_dry_run_sends_nothing_and_draws_the_states(sandbox):
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2.25,3.25 seed=1 --dry-run")
     assert cell.error is None
     assert texts(cell)[0].startswith("2 cells: 1 done (today, sandbox), 1 new")
-    assert "nothing was sent" in texts(cell)[0]
+    assert "nothing was submitted" in texts(cell)[0]
     assert sum("image/jpeg" in data for data in cell.last) == 1
     assert [one.planned for one in cell.value.cells] == ["done", "new"]
     assert cell.value.record is None
