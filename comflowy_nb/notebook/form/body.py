@@ -35,8 +35,8 @@ from comflowy_nb.workflow.values import generate_seed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from comflowy_nb.client import Client
     from comflowy_nb.notebook.form.fields import FormField
-    from comflowy_nb.services.base import Service
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -55,24 +55,13 @@ class FormBody:
     ----------
     changed
         Called after every change of a field.
-    has_graph
-        Whether the workflow is a graph, whose values are submitted unchanged even if they are invalid.
-    open_run
-        Returns the image that a reference names.
     """
 
     def __init__(
-        self,
-        fields: Sequence[FormField],
-        *,
-        changed: Callable[[], None],
-        service: Service,
-        open_run: Callable[[str], InputImage],
-        has_graph: bool = False,
+        self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, changed: Callable[[], None]
     ) -> None:
-        self._has_graph = has_graph
-        self._service = service
-        self._open_run = open_run
+        self._client = client
+        self._workflow = workflow
         self._fields = {one.field.id: one for one in fields}
         self._controls: dict[str, Control] = {}
         self.explicit = {one.field.id for one in fields if one.is_explicit}
@@ -133,8 +122,8 @@ class FormBody:
         """Return a value that changes with every change of a field."""
         return tuple(control.state for control in self._controls.values())
 
-    def static_output(self, name: str) -> dict[str, str]:
-        """Return the fields of workflow `name` and their values as text and as a table."""
+    def static_output(self) -> dict[str, str]:
+        """Return the fields and their values as text and as a table."""
         values, _ = self.state()
         rows, last_title = [], None
         for key, one in self._fields.items():
@@ -143,7 +132,7 @@ class FormBody:
             title = _node_title([one]) or one.field.node
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title
-        head = paragraph(f"a form for {name}: execute this cell in a notebook to fill it in")
+        head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
         return join(head, table(Table(("node", "field", "value"), rows)))
 
     # -- setting ------------------------------------------------------------------------------------------------
@@ -181,12 +170,12 @@ class FormBody:
             if key in self._controls and now.get(key) != value:
                 self._controls[key].show(value)
 
-    def advance_seeds(self, used: Mapping[str, Any], workflow: Workflow) -> None:
+    def advance_seeds(self, used: Mapping[str, Any]) -> None:
         """Generate or count the seeds of the next run; `used` are the values of the run before."""
         values, _ = self.state()
         for key, control in self._controls.items():
             if isinstance(control, SeedControl):
-                field = workflow.fields.get(key) or control.field
+                field = self._workflow.fields.get(key) or control.field
                 was_used = key in used and used[key] == values.get(key)
                 control.advance(was_used=was_used, generate=partial(generate_seed, field))
 
@@ -213,7 +202,9 @@ class FormBody:
         field, label = one.field, one.alias or one.field.name
         control: Control
         if field.type is FieldType.IMAGEUPLOAD:
-            control = ImageControl(field, label, can_upload=self._service.can_upload, open_run=self._open_run)
+            control = ImageControl(
+                field, label, can_upload=self._client.service.can_upload, open_run=self._client.open_image
+            )
         else:
             values = [value for value in (field.default, one.value) if value is not None]
             try:
@@ -221,7 +212,7 @@ class FormBody:
             except Exception as error:  # noqa: BLE001 - one description that no control can use must not end the form
                 control = TextControl(field, label, note=f"can't use its description ({error}): type any value")
         if isinstance(control, ChoiceControl):
-            control.keeps_graph_value = self._has_graph
+            control.keeps_graph_value = self._workflow.graph is not None
             if one.labels:
                 control.label(one.labels)
         control.begin(one.value)

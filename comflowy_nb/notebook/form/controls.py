@@ -93,7 +93,7 @@ class Control(ABC):
     @property
     def state(self) -> tuple[Any, ...]:
         """A value that changes with every change by the user."""
-        return (self.input.value,)
+        return tuple(part.value for part in self.inputs)
 
     @property
     def inputs(self) -> Sequence[Any]:
@@ -236,10 +236,6 @@ class SeedControl(TextControl):
         return [pair]
 
     @property
-    def state(self) -> tuple[Any, ...]:
-        return (self.input.value, self.mode.value)
-
-    @property
     def inputs(self) -> Sequence[Any]:
         return [self.input, self.mode]
 
@@ -271,8 +267,7 @@ class ChoiceControl(Control):
     """A dropdown, without a choice if the first value is not one of the options."""
 
     keeps_graph_value = False  # whether such a value is submitted: a service that runs only ids rejects it
-    _graph_value: Any = None  # the graph's value that is not an option, while nothing is chosen
-    _reason: str | None = None  # why the value to show is invalid
+    _other_value: Any = None  # the value that is not an option, while nothing is chosen
 
     @property
     def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
@@ -289,23 +284,21 @@ class ChoiceControl(Control):
         self.input.options = list(zip(labels, self.field.options, strict=True))
 
     def _read(self) -> Any:
-        if self.input.index is None:
-            if self._graph_value is not None:
-                return self._graph_value
-            raise FieldError(self._reason or f"{self.field.where}: nothing is chosen")
-        return self.field.check(self.input.value)
+        if self.input.index is not None:
+            return self.field.check(self.input.value)
+        if self._other_value is None:
+            raise FieldError(f"{self.field.where}: nothing is chosen")
+        if self.keeps_graph_value and self.field.holds(self._other_value):
+            return self._other_value
+        raise FieldError(self.field.problem(self._other_value) or "")
 
     def _show(self, value: Any) -> None:
-        self._reason = self._graph_value = None
-        why = self.field.problem(value)
-        if why is None:
+        if self.field.problem(value) is None:
             self.input.value = self.field.check(value)
             return
-        self.input.index = None  # such as a checkpoint that this server does not have
-        if not (self.keeps_graph_value and self.field.holds(value)):
-            self._reason = why
-            raise FieldError(why)
-        self._graph_value = value
+        self._other_value = value  # such as a checkpoint that this server does not have
+        self.input.index = None
+        self._read()  # raises if the value would not be submitted
 
 
 class SelectionControl(ChoiceControl):

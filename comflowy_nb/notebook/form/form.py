@@ -133,13 +133,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._newest_request: FormRequest | None = None  # while it is not submitted
         self._last_click_s = float("-inf")
         self._last_click_state: object = None
-        self._body = FormBody(
-            fields,
-            changed=self._refresh,
-            service=client.service,
-            open_run=client.open_image,
-            has_graph=workflow.graph is not None,
-        )
+        self._body = FormBody(client, workflow, fields, changed=self._refresh)
         strip = Filmstrip(
             go_back=lambda token: self._run_callback(lambda: self.go_back(token)),
             compare=lambda tokens: self._run_on_thread(lambda: self._history.compare(tokens)),
@@ -346,7 +340,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         """Return what Run submits now, with new seeds."""
         with self._request_lock:
             newest = self._newest_request.values if self._newest_request is not None else self._history.newest_values
-            self._body.advance_seeds(newest or {}, self.workflow)
+            self._body.advance_seeds(newest or {})
             values = self._body.read()
             settings = [Setting(key, values[key], typed=True) for key in self._body.submitted]
             self._newest_request = FormRequest(settings, values, frozenset(self._body.explicit))
@@ -381,7 +375,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return data and metadata for a notebook: the widget, and its values as text and as a table."""
-        return {**view_of(self), **self._body.static_output(self.workflow.name)}, {}
+        return {**view_of(self), **self._body.static_output()}, {}
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 

@@ -71,7 +71,7 @@ class ImageControl(Control):
 
     @property
     def state(self) -> tuple[Any, ...]:
-        return (self.input.value,) if self._own_image is None else (self._own_image.content_sha256,)
+        return super().state if self._own_image is None else (self._own_image.content_sha256,)
 
     @property
     def _own_image(self) -> InputImage | None:

@@ -30,22 +30,20 @@ _MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 
 
 class InsideScreen:
-    """A box inside the form, for one image or widget at a time."""
+    """A box inside the form, for one grid or widget at a time."""
 
     def __init__(self) -> None:
         self.widget = widgets.VBox()
         self.widget.add_class("cfy-screen")
 
-    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
-        del data  # the status has the text
-        width = metadata["image/jpeg"]["width"]
+    def show(self, shown: Any) -> None:
+        if isinstance(shown, widgets.Widget):
+            self.widget.children = (shown,)
+            return
         if not self.widget.children:
             self.widget.children = (widgets.Image(format="jpeg"),)
         (image,) = self.widget.children
-        image.value, image.width = jpeg, str(width)
-
-    def show_widget(self, widget: Any) -> None:
-        self.widget.children = (widget,)
+        image.value, image.width = shown.jpeg, str(shown.size_px[0])
 
 
 class BelowScreen:
@@ -54,12 +52,8 @@ class BelowScreen:
     def __init__(self) -> None:
         self._handle = display({"text/plain": ""}, raw=True, display_id=True)
 
-    def show_image(self, data: Mapping[str, Any], metadata: Mapping[str, Any], *, jpeg: bytes) -> None:
-        del jpeg  # it is in the data
-        self._handle.update(dict(data), metadata=dict(metadata), raw=True)
-
-    def show_widget(self, widget: Any) -> None:
-        data, metadata = widget.bundle()
+    def show(self, shown: Any) -> None:
+        data, metadata = shown.bundle()
         self._handle.update(data, metadata=metadata, raw=True)
 
 
@@ -199,7 +193,7 @@ class FormHistory:
         new = comparison(found)
         with self._lock:
             old, self._comparison = self._comparison, new
-            self._compared.show_widget(new)
+            self._compared.show(new)
         if old is not None:
             old.close()
 
@@ -242,5 +236,4 @@ class FormHistory:
             return
         from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        grid = Grid([one.run])
-        self._images.show_image(*grid.bundle(), jpeg=grid.jpeg)
+        self._images.show(Grid([one.run]))

@@ -585,7 +585,7 @@ def test_words_of_a_service_are_escaped(form):
     bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
     from comflowy_nb.notebook.form.body import FormBody
 
-    body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_image)
+    body = FormBody(one.client, one.workflow, [bad], changed=lambda: None)
     assert "<script>" not in body._groups[0][0].children[0].value
 
 
