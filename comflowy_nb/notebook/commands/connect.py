@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["connect", "login", "logout", "overview"]
 
 _WAYS = (
-    "%comflowy connect sandbox         a server on this machine: no key, no GPU, no network",
-    "%comflowy connect cloud           Comflowy, with your API key",
-    "%comflowy connect comfyui         a ComfyUI server on this machine",
-    "%comflowy connect NAME=https://   another server",
+    "%comflowy connect sandbox          a server on this machine: no key, no GPU",
+    "%comflowy connect cloud            Comflowy, with your API key",
+    "%comflowy connect comfyui          a ComfyUI server on this machine",
+    "%comflowy connect NAME=https://... another server",
 )
 _LISTED = 6  # workflows or runs
 _NAMED_NEWS = 12  # runs that finished
@@ -53,12 +53,12 @@ def login(session: Session, request: Request) -> None:
     del request
     client = session.client
     if client is not None and client.service.kind != "comflowy":
-        what = "the sandbox" if client.service.kind == "sandbox" else "a ComfyUI server"
-        raise SettingsError(f"{what} needs no key")
+        server = "the sandbox" if client.service.kind == "sandbox" else "a ComfyUI server"
+        raise SettingsError(f"{server} needs no key")
     label, origin = _account(client)
     key = session.ask_key(label)
     if key is None:
-        raise SettingsError("a key was not typed; in a notebook that can't ask, set COMFLOWY_API_KEY")
+        raise SettingsError("no key was typed; where the notebook can't ask for one, set COMFLOWY_API_KEY")
     if client is not None:
         session.connect(session.target, key=key)  # rejects a wrong key before it is stored
     is_stored = store_key(origin, key)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import FieldError, RunHeld
+from comflowy_nb.errors import RunHeld
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.notebook.commands.start_from import show_left_out, start
 from comflowy_nb.notebook.commands.sweep import run_count
@@ -16,8 +15,6 @@ from comflowy_nb.status import Status
 from comflowy_nb.tracking.outcome_errors import error_for_status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from comflowy_nb.client import Submitted
     from comflowy_nb.notebook.commands.table import Request
     from comflowy_nb.notebook.display.views import RunView
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run, RunImage
-    from comflowy_nb.workflow.syntax.lists import Setting
-    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["form", "run", "save_run"]
 
@@ -36,8 +31,10 @@ def run(session: Session, request: Request) -> Run | Sweep:
     options = request.options
     begin = start(session, request)
     client, workflow = begin.client, begin.workflow
-    if "from" in options:
-        show_left_out(session, request, _fields_set(workflow, begin.settings, with_seeds="count" in options))
+    if begin.swept is not None:
+        explicit = client.resolve(workflow, begin.settings, namespace=request.namespace).set_params
+        seeds = [key for key, one in workflow.fields.items() if one.is_seed and "count" in options]
+        show_left_out(session, begin.swept, {*explicit, *seeds})
     if "count" in options:
         return run_count(session, request, begin)
     label, usual_s = begin.label(request), client.usual_seconds(workflow)
@@ -86,7 +83,8 @@ def form(session: Session, request: Request) -> Form | None:
     fields = form_fields(workflow, values, explicit=explicit, random=resolved.generated_seeds)
     made = Form(client, workflow, fields, updater=session.updater)
     session.show_form(made)
-    show_left_out(session, request, resolved.set_params)
+    if begin.swept is not None:
+        show_left_out(session, begin.swept, resolved.set_params)
     if "as" in request.options:
         session.shell.push({request.options["as"]: made})
     return made
@@ -99,12 +97,3 @@ def save_run(session: Session, run: Run, target: str, image: RunImage | None = N
     names = ", ".join(path.name for path in paths)
     is_folder = paths[0].parent == path
     session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))
-
-
-def _fields_set(workflow: Workflow, settings: Sequence[Setting], *, with_seeds: bool) -> set[str]:
-    """Return the ids of the fields that the line and the body set; `--count` sets the seeds."""
-    found = {name for name, one in workflow.fields.items() if with_seeds and one.is_seed}
-    for setting in settings:
-        with suppress(FieldError):  # `submit` reports it, with all other problems
-            found.update(workflow.find(setting.key))
-    return found

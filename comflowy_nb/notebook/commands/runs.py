@@ -179,7 +179,7 @@ def _cancel_sweep(client: Client, swept: Sweep) -> str:
                 client.cancel(run)
         swept.wait_change(UPDATE_S)
     if swept.is_sending:
-        return f"{swept.ref}: the kernel that submits it was asked to stop and has not answered yet"
+        return f"{swept.ref}: the kernel that submits it was asked to stop and has not confirmed it yet"
     if not can_cancel:
         count = len(live())
         go_on = "1 run goes" if count == 1 else f"{count} runs go"

@@ -17,6 +17,7 @@ from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Any
 
     from comflowy_nb.client import Client
     from comflowy_nb.database.records import RunRecord, SweepRecord
@@ -25,18 +26,29 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Start", "show_left_out", "start", "sweep_to_start_from"]
+__all__ = ["Start", "show_left_out", "start"]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The workflow of a command, the settings typed for it, and the values of the run or image in `--from`."""
+    """The workflow of a command, the settings typed for it, and the values of `--from`.
+
+    Attributes
+    ----------
+    name
+        The workflow as typed or recorded.
+    base
+        The values of the run, sweep or image in `--from`.
+    swept
+        The sweep in `--from`.
+    """
 
     client: Client
-    name: str  # of the workflow, as typed or recorded
+    name: str
     workflow: Workflow
     settings: tuple[Setting, ...]
     base: Made | None
+    swept: Sweep | None
 
     def label(self, request: Request) -> list[str] | None:
         """Return the ids of the fields in `--label`, if there are any."""
@@ -55,29 +67,17 @@ def start(session: Session, request: Request, *, is_sweep: bool = False) -> Star
     """
     body = read_body(request.body, sweep=is_sweep) if request.body is not None else None
     client = session.connected()
-    named, base = _find_start(session, client, request)
+    named, base, swept = _find_start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named
     if body is not None:
         body.check_workflow(workflow)
     line = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
     settings = (*line, *(body.settings if body is not None else ()))
-    return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base)
+    return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base, swept)
 
 
-def sweep_to_start_from(session: Session, request: Request) -> Sweep | None:
-    """Return the sweep that `--from` names; None if it names a run or an image."""
-    source = request.options.get("from")
-    if source is None or _file_of(source) is not None:
-        return None
-    record = session.find(source).sweep
-    return None if record is None else session.sweep(record)
-
-
-def show_left_out(session: Session, request: Request, explicit: Collection[str]) -> None:
+def show_left_out(session: Session, swept: Sweep, explicit: Collection[str]) -> None:
     """Name the fields of the sweep in `--from` that `run` and `form` do not take over, except those in `explicit`."""
-    swept = sweep_to_start_from(session, request)
-    if swept is None:
-        return
     left = [axis.name for axis in swept.axes.axes if not set(axis.fields) <= set(explicit)]
     left += [field_id for seed in swept.axes.seeds for field_id in seed.fields if field_id not in explicit]
     if left:
@@ -85,25 +85,26 @@ def show_left_out(session: Session, request: Request, explicit: Collection[str])
         session.say(paragraph(f"{text}; --from {swept.ref}.1 takes those of a cell"))
 
 
-def _find_start(session: Session, client: Client, request: Request) -> tuple[str | Workflow, Made | None]:
-    """Return the workflow or its name, and the values to start from if `--from` is given."""
-    source = request.options.get("from")
+def _find_start(session: Session, client: Client, request: Request) -> tuple[str | Workflow, Made | None, Sweep | None]:
+    """Return the workflow or its name, and with `--from` the values to start from, and their sweep."""
+    source: Any = request.options.get("from")
     if source is None:
         if not request.words:
             usage = f"{request.command.name} needs a WORKFLOW: %comflowy {request.command.usage}"
             raise UsageError(f"{usage}; %comflowy workflows lists them")
-        return request.text(request.words[0]), None
+        return request.text(request.words[0]), None, None
     if request.words:
         raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
     path = _file_of(source)
     if path is not None:
-        return _start_from_file(client, path)
+        return *_start_from_file(client, path), None
     found = session.find(source)
     if found.sweep is not None:
-        return _start_from_sweep(client, session.sweep(found.sweep))
+        swept = session.sweep(found.sweep)
+        return *_start_from_sweep(client, found.sweep, swept), swept
     record = found.run.record
     made = Made(record.workflow, record.workflow_id, dict(record.params), record.set_params)
-    return _workflow_of(client, record), made
+    return _workflow_of(client, record), made, None
 
 
 def _file_of(source: object) -> Path | None:
@@ -132,10 +133,8 @@ def _start_from_file(client: Client, path: Path) -> tuple[str, Made | None]:
     return named, made
 
 
-def _start_from_sweep(client: Client, swept: Sweep) -> tuple[str | Workflow, Made]:
+def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tuple[str | Workflow, Made]:
     """Return the workflow and the values that all cells of a sweep share, without its axes."""
-    record = swept.record
-    assert record is not None
     named: str | Workflow = _name_here(client, record)
     first = next((cell.run.record for cell in swept.cells if cell.run is not None), None)
     if first is not None and named not in client.finder.names():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
-from comflowy_nb.notebook.commands.start_from import start, sweep_to_start_from
+from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.session import sweep_key
 from comflowy_nb.scheduler import DeferredInterrupt
@@ -38,7 +38,7 @@ _SUBMIT_OPTIONS = ("max-runs", "stop-after", "window")
 def sweep(session: Session, request: Request) -> Sweep | None:
     """Show the plan, submit what is new, and fill in the grid until all cells are settled."""
     begin = start(session, request, is_sweep=True)
-    before = sweep_to_start_from(session, request)
+    before = begin.swept
     texts = {
         **(begin.base.params if begin.base is not None else {}),
         **(before.axes.texts if before is not None else {}),

@@ -319,9 +319,9 @@ def find_command(name: str) -> Command:
     return COMMANDS[name]
 
 
-def nearest_tip(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Return `; nearest: run` for an error about an unknown word; empty if nothing is near."""
-    near = nearest(word, known, count)
+def nearest_tip(word: str, known: Iterable[str]) -> str:
+    """Return `; nearest: run` for an error about an unknown word, empty if no word is similar."""
+    near = nearest(word, known)
     return f"; nearest: {', '.join(near)}" if near else ""
 
 
@@ -358,7 +358,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
     name, sign, text = word.text.partition("=")
     option = command.option(name)
     if option is None:
-        tip = nearest_tip(name, [each.name for each in command.options], 1)
+        tip = nearest_tip(name, [each.name for each in command.options])
         raise UsageError(f"{command.name} has no option {name}{tip}. See %comflowy help {command.name}")
     if option.value is None:
         if sign:

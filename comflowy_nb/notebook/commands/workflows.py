@@ -60,7 +60,7 @@ def workflow(session: Session, request: Request) -> None:
     elif verb == "alias":
         _alias(session, request)
     else:
-        tip = nearest_tip(verb, ["add", "alias"], 1)
+        tip = nearest_tip(verb, ["add", "alias"])
         raise UsageError(f"unknown command workflow {verb}{tip}. Usage: %comflowy {request.command.usage}")
 
 

@@ -212,7 +212,7 @@ class SearchControl(TextControl):
 
     def _make(self) -> Any:
         words = [text_of(option) for option in self.field.options]
-        hint = f"type to search {len(words)} choices"
+        hint = f"type to search {len(words)} options"
         return widgets.Combobox(**self._options(options=words, continuous_update=False, placeholder=hint))
 
 
@@ -225,7 +225,7 @@ class SeedControl(TextControl):
     is_wide = False
 
     def _make(self) -> Any:
-        tooltip = {TOOLTIP: "what the next run does with the seed"}
+        tooltip = {TOOLTIP: "how the next run sets the seed"}
         self.mode = widgets.Dropdown(options=_SEED_MODES, value="fixed", description="each run", **tooltip)
         self.mode.add_class("cfy-mode")
         return super()._make()

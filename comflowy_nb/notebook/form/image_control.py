@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageControl", "small_jpeg"]
 
 _PREVIEW_PX = 96
-_NO_UPLOADS = "this service takes no uploads: give the https address of an image"
+_NO_UPLOADS = "this service accepts no uploads: use the https address of an image"
 
 
 class ImageControl(Control):
@@ -83,7 +83,7 @@ class ImageControl(Control):
             return self._own_image
         text = str(self.input.value).strip()
         if not text:
-            raise FieldError(f"{self.field.where}: give an image")
+            raise FieldError(f"{self.field.where}: choose an image")
         kind, _, rest = text.partition(":")
         if kind not in {"file", "run"} or not rest:
             self._clear_image()

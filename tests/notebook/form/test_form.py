@@ -538,11 +538,11 @@ def test_images_can_be_typed_as_on_a_line(form, sandbox, tmp_path):
 def test_a_service_without_uploads_needs_an_address():
     field = Field("1::image", FieldType.IMAGEUPLOAD)
     image = ImageControl(field, "image", can_upload=False, open_run=lambda ref: None)
-    assert "takes no uploads" in image.widget.children[1].value
+    assert "accepts no uploads" in image.widget.children[1].value
     image.show("https://example.org/a.png")
     assert image.read() == "https://example.org/a.png"
     image.show("file:a.png")
-    with pytest.raises(FieldError, match="takes no uploads: give the https address"):
+    with pytest.raises(FieldError, match="accepts no uploads: use the https address"):
         image.read()
     assert "https address" in image._problem_html.value
 
