@@ -45,7 +45,7 @@ __all__ = ["FormBody"]
 _MAX_NARROW_FIELDS = 3  # fields in a group that takes half of the width if there is room
 _MAX_DROPDOWN_OPTIONS = 24  # options of a dropdown; more are found by typing
 _MAX_SLIDER_STEPS = 200  # a mouse can't select among more
-_MIN_FIELDS_FOR_SEARCH = 20  # fields; with more there is a box to find one
+_MAX_FIELDS_WITHOUT_SEARCH = 20  # with more fields there is a box to find one
 
 
 class FormBody:
@@ -70,7 +70,7 @@ class FormBody:
         groups = widgets.Box([box for box, _ in self._groups])
         groups.add_class("cfy-groups")
         self.parts: list[Any] = [groups]
-        if len(fields) > _MIN_FIELDS_FOR_SEARCH:
+        if len(fields) > _MAX_FIELDS_WITHOUT_SEARCH:
             search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
             search.add_class("cfy-input")
             search.observe(self._filter, names="value")
