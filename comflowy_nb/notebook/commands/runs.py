@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
 from comflowy_nb.layout.captions import name_fields, write_value
@@ -108,6 +107,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
 
 def compare(session: Session, request: Request) -> Comparison:
     """Show a comparison in the cell; in a terminal, the differences and the paths of the images."""
+    from comflowy_nb.comparison.inputs import read_images  # noqa: PLC0415 - loads numpy
     from comflowy_nb.notebook.compare.widget import Comparison  # noqa: PLC0415 - loads ipywidgets
 
     options = request.options
