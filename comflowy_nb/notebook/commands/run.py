@@ -27,7 +27,7 @@ __all__ = ["form", "run", "save_run"]
 
 
 def run(session: Session, request: Request) -> Run | Sweep:
-    """Submit a run, show it until its images are there, and raise what went wrong; with `--count`, a sweep of seeds."""
+    """Submit a run, wait for its images, and raise the error if it failed; with `--count`, a sweep of seeds."""
     options = request.options
     begin = start(session, request)
     client, workflow = begin.client, begin.workflow

@@ -36,7 +36,7 @@ _SUBMIT_OPTIONS = ("max-runs", "stop-after", "window")
 
 
 def sweep(session: Session, request: Request) -> Sweep | None:
-    """Show the plan, submit what is new, and fill in the grid until all cells are settled."""
+    """Show the plan, submit the new cells, and fill in the grid until all cells are settled."""
     begin = start(session, request, is_sweep=True)
     before = begin.swept
     texts = {

@@ -86,7 +86,7 @@ def _list(text: str) -> list[str]:
 class Option:
     """An option of a command: `--as NAME`; without `value` it is a flag.
 
-    `names` tells the completion what the value is. For a reference (`ref`), `{name}` alone passes the Python object.
+    `names` is the kind of names that Tab offers as value. For a reference, `{name}` alone passes the Python object.
     """
 
     name: str

@@ -78,7 +78,7 @@ class FormBody:
         for control in self._controls.values():
             control.listen(changed)
 
-    # -- reading ------------------------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------------------------
 
     @property
     def submitted(self) -> list[str]:
@@ -135,7 +135,7 @@ class FormBody:
         head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
         return join(head, table(Table(("node", "field", "value"), rows)))
 
-    # -- setting ------------------------------------------------------------------------------------------------
+    # -- setting --------------------------------------------------------------------------------------------------
 
     def show(self, field_id: str, value: Any) -> None:
         """Set a field.
@@ -179,7 +179,7 @@ class FormBody:
                 was_used = key in used and used[key] == values.get(key)
                 control.advance(was_used=was_used, generate=partial(generate_seed, field))
 
-    # -- building -----------------------------------------------------------------------------------------------
+    # -- building -------------------------------------------------------------------------------------------------
 
     def _make_group(self, members: Sequence[FormField]) -> tuple[Any, str]:
         """Create the controls of one node; return their box, and the text in which the search finds it."""
@@ -282,7 +282,7 @@ def _is_exact_number(value: object) -> bool:
 
 
 def _group(fields: Iterable[FormField]) -> list[list[FormField]]:
-    """Group by node; first the nodes with what users change most: long texts, then images, then seeds."""
+    """Group by node; first the nodes that users change most: those with long texts, then images, then seeds."""
     by_node: dict[str, list[FormField]] = {}
     for one in fields:
         by_node.setdefault(one.field.node, []).append(one)

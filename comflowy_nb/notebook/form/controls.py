@@ -74,7 +74,7 @@ class Control(ABC):
         if self.is_wide:
             self.widget.add_class("cfy-wide")
 
-    # -- what subclasses define ---------------------------------------------------------------------------------
+    # -- for subclasses -------------------------------------------------------------------------------------------
 
     @abstractmethod
     def _make(self) -> Any:
@@ -100,7 +100,7 @@ class Control(ABC):
         """The widgets that the user fills in."""
         return [self.input]
 
-    # -- for the form -------------------------------------------------------------------------------------------
+    # -- for the form ---------------------------------------------------------------------------------------------
 
     def begin(self, value: Any) -> None:
         """Show the default, then the first value. If the control can show neither, it stays empty."""
@@ -217,7 +217,7 @@ class SearchControl(TextControl):
 
 
 class SeedControl(TextControl):
-    """The digits of a seed, and what the next run does with it: keep it, generate one, or count up.
+    """The digits of a seed, and its mode for the next run: keep it, generate one, or count up.
 
     The box shows the seed of the newest run. Pressing Run generates or counts the next one.
     """

@@ -61,7 +61,7 @@ class Frame {
     this.bar = make('span', 'cfy-bar')
     this.bar.append(make('span'))
     this.ref = make('strong')
-    this.statusText = make('span', 'cfy-word')
+    this.statusText = make('span', 'cfy-status-text')
     this.changed = make('span', 'cfy-changed')
     const line = make('span', 'cfy-frame-line')
     line.append(this.ref, this.statusText)
@@ -125,7 +125,7 @@ export default {
     const copied = make('div', 'cfy-copied')
     copied.hidden = true
     copied.setAttribute('role', 'status')
-    const copiedText = make('span', 'cfy-copied-word')
+    const copiedText = make('span', 'cfy-copied-text')
     const hide = make('button', 'cfy-small-button', 'hide')
     hide.type = 'button'
     hide.addEventListener('click', () => { copied.hidden = true })

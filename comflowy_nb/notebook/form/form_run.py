@@ -1,4 +1,4 @@
-"""One run of a form: the request, what changed since the run before, and its item in the filmstrip."""
+"""One run of a form: the request, the changes since the run before, and the item in the filmstrip."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FormRun:
     Parameters
     ----------
     changed
-        What differs from the run before.
+        The differences from the run before.
     usual_s
         The usual time of this workflow in seconds, if known.
     draw, finish
@@ -76,7 +76,7 @@ class FormRun:
         self._is_finished = False
         self._last_preview: bytes | None = None
 
-    # -- as a view ----------------------------------------------------------------------------------------------
+    # -- as a view ------------------------------------------------------------------------------------------------
 
     @property
     def ref(self) -> str:
@@ -106,7 +106,7 @@ class FormRun:
     def timeout(self, timeout_s: float) -> RunTimeout:
         return RunTimeout(f"{self.ref} is not done after {timeout_s:g} s and goes on", self.run)
 
-    # -- what the form shows ------------------------------------------------------------------------------------
+    # -- for the form ---------------------------------------------------------------------------------------------
 
     def line(self) -> StatusLine:
         """Return the status line below the buttons, without the preview, which the filmstrip shows."""
@@ -158,7 +158,7 @@ def _data_url(source: Path | io.BytesIO) -> str | None:
 
 
 def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Return what differs from the run before: `cfg 8 -> 7`; of texts, the words added and removed."""
+    """Return the differences from the run before: `cfg 8 -> 7`; of texts, the words added and removed."""
     if before is None:
         return "as it was opened"
     parts = []

@@ -110,7 +110,7 @@ class FormHistory:
     def find(self, token: str) -> FormRun | None:
         return next((one for one in self._runs if one.token == token), None)
 
-    # -- submitting and cancelling ------------------------------------------------------------------------------
+    # -- submitting and cancelling --------------------------------------------------------------------------------
 
     def submit(self, request: FormRequest, *, fresh: bool) -> FormRun:
         """Submit a run, and show it.
@@ -160,7 +160,7 @@ class FormHistory:
         self._updater.add(new)
         return new
 
-    # -- showing ------------------------------------------------------------------------------------------------
+    # -- showing --------------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """Show a text instead of the status until the next change."""
@@ -185,7 +185,7 @@ class FormHistory:
 
     def compare(self, tokens: Sequence[str]) -> None:
         """Show a comparison of these runs."""
-        from comflowy_nb.notebook.compare.widget import comparison  # noqa: PLC0415 - only when asked for
+        from comflowy_nb.notebook.compare.widget import comparison  # noqa: PLC0415 - loaded with the first comparison
 
         found = [one.run for token in tokens if (one := self.find(token)) is not None]
         if len(found) < 2:
