@@ -17,7 +17,7 @@ _PLACES = {
     "Sweep": "comflowy_nb.sweeps.sweep",
     "compare": "comflowy_nb.notebook.compare.widget",
     "connect": "comflowy_nb.client",
-    "form": "comflowy_nb.notebook.form.factory",
+    "form": "comflowy_nb.notebook.form.form",
     "grid": "comflowy_nb.notebook.display.show",
     "history": "comflowy_nb.library",  # the module itself: `history.runs(...)`, `history.find(...)`
     "params_from": "comflowy_nb.recipe",

@@ -31,7 +31,12 @@ def newly_imported(code, home):
 
 @pytest.mark.parametrize(
     "code",
-    ["import comflowy_nb", "import comflowy_nb.notebook.magics", "shell.run_line_magic('load_ext', 'comflowy_nb')"],
+    [
+        "import comflowy_nb",
+        "import comflowy_nb.notebook.magics",
+        "import comflowy_nb.notebook.commands.connect",
+        "shell.run_line_magic('load_ext', 'comflowy_nb')",
+    ],
 )
 def test_nothing_heavy_is_imported(code, home):
     said, modules = newly_imported(code, home)

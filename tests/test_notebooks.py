@@ -68,7 +68,7 @@ def check_explore(content):
     assert "10 cells: 8 done (today, sandbox), 2 new" in said(grown)
     assert "12 of 12 success" in said(night)
     assert "6 cells: 4 done (today, sandbox), 2 new" in said(dry)
-    assert "nothing was sent" in said(dry)
+    assert "nothing was submitted" in said(dry)
     assert "6 of 6 success" in said(looks)
     for cell in (*sweeps[:5], cell_with(content, "comflowy_nb.grid("), cell_with(content, "show s1.7")):
         assert image_count(cell) == 1

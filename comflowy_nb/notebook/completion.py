@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from IPython.core.completer import CompletionContext
 
-    from comflowy_nb.notebook.commands.table import Command
+    from comflowy_nb.notebook.commands.table import Command, Option
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -119,12 +119,12 @@ class Completions:
             return fragment, []
         pending = command.option(done[-1]) if len(done) > 1 else None
         if pending is not None and pending.value is not None:
-            return fragment, self._values_of(command, pending.name, pending.choices, done[1:-1])
+            return fragment, self._values_of(command, pending, done[1:-1])
         name, sign, value = fragment.partition("=")
         if name.startswith("--"):
             option = command.option(name)
             if sign and option is not None:
-                return value, self._values_of(command, option.name, option.choices, done[1:])
+                return value, self._values_of(command, option, done[1:])
             used = {word.partition("=")[0] for word in done}
             return fragment, [f"{option.name} " for option in command.options if option.name not in used]
         plain = [word for word in _without_options(command, done[1:]) if "=" not in word.split("/")[0]]
@@ -193,16 +193,17 @@ class Completions:
             words += ["true", "false"]
         return words
 
-    def _values_of(self, command: Command, option: str, choices: tuple[str, ...], before: list[str]) -> list[str]:
-        if option in {"--x", "--y", "--z"}:
-            plain = _without_options(command, before)
-            typed = [word.partition("=")[0] for word in plain if "=" in word]
-            return typed or _keys(self._workflow(command, plain))
-        if option == "--from":
-            return self._refs()
-        if option == "--workflow":
-            return self._workflow_names()
-        return list(choices)
+    def _values_of(self, command: Command, option: Option, before: list[str]) -> list[str]:
+        match option.names:
+            case "axis":
+                plain = _without_options(command, before)
+                typed = [word.partition("=")[0] for word in plain if "=" in word]
+                return typed or _keys(self._workflow(command, plain))
+            case "ref":
+                return self._refs()
+            case "workflow":
+                return self._workflow_names()
+        return list(option.choices)
 
     def _refs(self) -> list[str]:
         """The newest runs and sweeps, from the history on this machine."""

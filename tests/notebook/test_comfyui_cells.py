@@ -335,7 +335,7 @@ def test_a_name_says_when_it_stands_for_another_server_from_now_on(home_server, 
     assert "connected to home" in texts(again)[0]
     with ComfyServer(tmp_path / "other") as other:
         moved = home_server(f"%comflowy connect home={other.url}")
-        assert "home stood for another target before" in texts(moved)[0]
+        assert "home was the name of another target" in texts(moved)[0]
         assert "127.0.0.1" not in texts(moved)[0]
 
 

@@ -1,4 +1,4 @@
-"""`connect`, `login`, `logout`, and bare `%comflowy`: the connection and what is running."""
+"""`connect`, `login`, `logout`, and `%comflowy` alone: the connection and the runs in progress."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.commands.table import Request
     from comflowy_nb.notebook.session import Session
-    from comflowy_nb.tracking.run import Run
 
 __all__ = ["connect", "login", "logout", "overview"]
 
 _WAYS = (
-    "%comflowy connect sandbox         a server on this machine: no key, no GPU, no network",
-    "%comflowy connect cloud           Comflowy, with your API key",
-    "%comflowy connect comfyui         a ComfyUI server on this machine",
-    "%comflowy connect NAME=https://   another server",
+    "%comflowy connect sandbox          a server on this machine: no key, no GPU",
+    "%comflowy connect cloud            Comflowy, with your API key",
+    "%comflowy connect comfyui          a ComfyUI server on this machine",
+    "%comflowy connect NAME=https://... another server",
 )
-_LISTED = 6
+_LISTED = 6  # workflows or runs
+_NAMED_NEWS = 12  # runs that finished
 
 
 def connect(session: Session, request: Request) -> None:
-    """Connect, say to what, what can be run there, and what finished meanwhile."""
+    """Connect, and show the service, its workflows, and the runs that finished meanwhile."""
     typed = [*request.words, *request.fields]
     if len(typed) != 1:
         raise UsageError(
@@ -44,7 +44,7 @@ def connect(session: Session, request: Request) -> None:
         )
     target = expand_text(typed[0].text, request.namespace)
     client = session.connect(target, name_address=target == typed[0].text)
-    moved = [f"{client.label} stood for another target before; from now on it is this one"] if client.is_moved else []
+    moved = [f"{client.label} was the name of another target; from now on it is this one"] if client.is_moved else []
     session.say(paragraph(*_greeting(client), *moved, *_news(client)))
 
 
@@ -53,17 +53,16 @@ def login(session: Session, request: Request) -> None:
     del request
     client = session.client
     if client is not None and client.service.kind != "comflowy":
-        what = "the sandbox" if client.service.kind == "sandbox" else "a ComfyUI server"
-        raise SettingsError(f"{what} needs no key")
-    origin = client.service.origin if client is not None else origin_of(cloud_url())
-    label = client.label if client is not None else "cloud"
+        server = "the sandbox" if client.service.kind == "sandbox" else "a ComfyUI server"
+        raise SettingsError(f"{server} needs no key")
+    label, origin = _account(client)
     key = session.ask_key(label)
     if key is None:
-        raise SettingsError("a key was not typed; in a notebook that can't ask, set COMFLOWY_API_KEY")
+        raise SettingsError("no key was typed; where the notebook can't ask for one, set COMFLOWY_API_KEY")
     if client is not None:
         session.connect(session.target, key=key)  # rejects a wrong key before it is stored
-    kept = store_key(origin, key)
-    where = "in the keyring" if kept else "for this kernel; with a keyring (pip install keyring) it is kept longer"
+    is_stored = store_key(origin, key)
+    where = "in the keyring" if is_stored else "for this kernel; with a keyring (pip install keyring) it is kept longer"
     then = f"connected to {label}" if client is not None else "%comflowy connect cloud uses it"
     session.say(paragraph(f"the key for {label} is kept {where} - {then}"))
 
@@ -71,40 +70,45 @@ def login(session: Session, request: Request) -> None:
 def logout(session: Session, request: Request) -> None:
     """Forget the key of the connected service, else of the cloud, and disconnect."""
     del request
-    client = session.client
-    label = client.label if client is not None else "cloud"
-    origin = client.service.origin if client is not None else origin_of(cloud_url())
-    forgot = forget_key(origin)
+    label, origin = _account(session.client)
+    result = f"the key for {label} is forgotten" if forget_key(origin) else f"no key for {label} was kept"
     session.disconnect()
-    what = f"the key for {label} is forgotten" if forgot else f"no key for {label} was kept"
-    session.say(paragraph(f"{what}; nothing is connected now"))
+    session.say(paragraph(f"{result}; nothing is connected now"))
 
 
 def overview(session: Session, request: Request) -> None:
     """Show the connection, the runs in progress, recent runs, and the next commands."""
     del request
     client = session.client
+    target = default_target()
     parts = []
-    if client is None:
-        target = default_target()
-        first = (
-            f"nothing is connected yet; the first run connects to {_short(target)}"
-            if target
-            else "nothing is connected"
-        )
-        parts.append(paragraph(first, *(() if target else _WAYS)))
-    else:
+    if client is not None:
         parts.append(paragraph(*_greeting(client), *_news(client)))
         live = client.live()
         if live:
             parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))
+    elif target is not None:
+        parts.append(paragraph(f"nothing is connected yet; the first run connects to {_without_address(target)}"))
+    else:
+        parts.append(paragraph("nothing is connected", *_WAYS))
     recent = session.library.runs(limit=_LISTED)
     if recent:
         parts.append(table(as_table(recent)))
-    session.say(join(*parts, paragraph(*_next(session, recent))))
+    if client is None and target is None:
+        following = "next: %comflowy connect sandbox"
+    else:
+        shown = [f"%comflowy show {recent[0].ref}"] if recent else []
+        following = "   ".join(["next: %comflowy run default", *shown, "%comflowy help"])
+    session.say(join(*parts, paragraph(following)))
+
+
+def _account(client: Client | None) -> tuple[str, str]:
+    """Return the label and the origin of the connected service, else of the cloud."""
+    return (client.label, client.service.origin) if client is not None else ("cloud", origin_of(cloud_url()))
 
 
 def _greeting(client: Client) -> list[str]:
+    """Return a line with the service and its workflows."""
     names: list[str] = []
     with suppress(ServiceError):  # the list is optional
         names = [known.name for known in client.finder.known() if known.runs_here]
@@ -112,10 +116,10 @@ def _greeting(client: Client) -> list[str]:
         for name in names[:_LISTED]:
             with suppress(ComflowyError):
                 client.workflow(name)  # loads the fields for completion
-    listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
-    if client.service.runs_graphs:
-        listed += f", {SERVER_LAST}" if listed else SERVER_LAST
-    return [f"connected to {client.label}" + (f" - workflows: {listed}" if listed else "")]
+    listed = [*names[:_LISTED], *([SERVER_LAST] if client.service.runs_graphs else [])]
+    if len(names) > _LISTED:
+        listed[_LISTED - 1] += " ..."
+    return [f"connected to {client.label}" + (f" - workflows: {', '.join(listed)}" if listed else "")]
 
 
 def _news(client: Client) -> list[str]:
@@ -123,23 +127,14 @@ def _news(client: Client) -> list[str]:
     done = client.news()
     if not done:
         return []
-    refs = " ".join(run.ref for run in done[:12])
-    when = {day(run.record.created_at) for run in done}
-    since = f" from {when.pop()}" if len(when) == 1 else ""
+    refs = " ".join(run.ref for run in done[:_NAMED_NEWS])
+    days = {day(run.record.created_at) for run in done}
+    since = f" from {days.pop()}" if len(days) == 1 else ""
     count = f"{len(done)} run{'s' * (len(done) != 1)}"
     return [f"{count}{since} finished: %comflowy show {refs}"]
 
 
-def _next(session: Session, recent: list[Run]) -> list[str]:
-    if session.client is None and default_target() is None:
-        return ["next: %comflowy connect sandbox"]
-    lines = ["next: %comflowy run default", "%comflowy help"]
-    if recent:
-        lines.insert(1, f"%comflowy show {recent[0].ref}")
-    return ["   ".join(lines)]
-
-
-def _short(target: str) -> str:
+def _without_address(target: str) -> str:
     """Return a target without its address: outputs name services, never their addresses."""
     name, sign, rest = target.partition("=")
     if sign and "/" not in name:

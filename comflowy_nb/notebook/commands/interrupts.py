@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.notebook.display.live import wait_drawing
+from comflowy_nb.notebook.display.live import UPDATE_S, wait_drawing
 from comflowy_nb.notebook.display.views import RunView, SweepView
 from comflowy_nb.status import Status
 
@@ -58,63 +58,60 @@ def wait_in_cell(session: Session, client: Client, request: Request, show: Calla
 
 
 def cancel_view(session: Session, client: Client, view: RunView | SweepView) -> KeyboardInterrupt:
-    """Cancel what the view shows, as far as the service can, and return the interrupt to raise.
+    """Cancel the run or sweep of a view, as far as the service can, and return the interrupt to raise.
 
     A second interrupt stops waiting for the confirmation.
     """
     try:
         if isinstance(view, SweepView):
-            _cancel_sweep(session, client, view)
+            _cancel_sweep(client, view)
         else:
-            _cancel_run(session, client, view)
+            _cancel_run(client, view)
     except KeyboardInterrupt:
         view.note("stopped waiting; it goes on")
+    if view.is_settled:
+        view.finish()
+    else:
         session.updater.add(view)
     if isinstance(view, SweepView):
-        cells = view.sweep.cells
         done = view.sweep.status_counts().get(Status.SUCCESS, 0)
-        return KeyboardInterrupt(f"{view.ref}: {done} of {len(cells)} done. Run the cell again to continue.")
+        return KeyboardInterrupt(f"{view.ref}: {done} of {len(view.sweep.cells)} done. Run the cell again to continue.")
     status = view.run.status
     return KeyboardInterrupt(f"{view.ref} goes on" if status.is_live else f"{view.ref}: {status}")
 
 
-def _cancel_run(session: Session, client: Client, view: RunView) -> None:
-    """Cancel the run and wait for the confirmation; if it can't be cancelled, say so and keep the view updated."""
+def _cancel_run(client: Client, view: RunView) -> None:
+    """Cancel the run and wait for the confirmation; if it can't be cancelled, say so."""
     run = view.run
-    if run.status.is_live and client.service.can_cancel and run in client.live():
+    if not run.status.is_live:
+        return
+    if not client.service.can_cancel:
+        view.note(f"{client.label} can't cancel: it goes on")
+    elif run not in client.live():
+        view.note("another kernel's run: it goes on")
+    else:
         view.note("cancelling")
         client.cancel(run)  # waits for a submit that is in progress
         wait_drawing([view])
         view.clear_note()
-        return
-    if run.status.is_live and not client.service.can_cancel:
-        view.note(f"{client.label} can't cancel: it goes on")
-    elif run.status.is_live:
-        view.note("another kernel's run: it goes on")
-    session.updater.add(view)
 
 
-def _cancel_sweep(session: Session, client: Client, view: SweepView) -> None:
+def _cancel_sweep(client: Client, view: SweepView) -> None:
     """Stop submitting, cancel the runs of this kernel, and wait for the confirmations."""
-    sweep = view.sweep
+    sweep, can_cancel = view.sweep, client.service.can_cancel
     sweep.cancel()
-    if client.service.can_cancel:
+    if can_cancel:
         view.note("cancelling")
     while sweep.is_sending:  # submits that were in progress
-        sweep.wait_change(0.25)
+        sweep.wait_change(UPDATE_S)
     own = {run.token for run in client.live()}
     running = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_live]
-    if client.service.can_cancel:
-        cancelled = [run for run in running if run.token in own]
-        while any(run.status.is_live for run in cancelled):
-            sweep.wait_change(0.25)
+    if can_cancel:
+        while any(run.status.is_live and run.token in own for run in running):
+            sweep.wait_change(UPDATE_S)
             view.draw()
         view.clear_note()
     elif running:
-        view.note(f"{client.label} can't cancel: {len(running)} go on")
+        view.note(f"{client.label} can't cancel: {'1 goes' if len(running) == 1 else f'{len(running)} go'} on")
     while not sweep.is_settled and all(cell.run is None or cell.run.record.is_settled for cell in sweep.cells):
-        sweep.wait_change(0.25)  # until the end of the sweep is recorded
-    if sweep.is_settled:
-        view.finish()
-    else:
-        session.updater.add(view)
+        sweep.wait_change(UPDATE_S)  # until the end of the sweep is recorded

@@ -1,12 +1,11 @@
-"""`%comflowy run` and `%%comflowy run`: submit a run, show it, and raise what went wrong."""
+"""`%comflowy run` and `%comflowy form`: one value for each field, submitted at once or filled in."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import FieldError, RunHeld
+from comflowy_nb.errors import RunHeld
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.notebook.commands.start_from import show_left_out, start
 from comflowy_nb.notebook.commands.sweep import run_count
@@ -14,47 +13,43 @@ from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.outcome_errors import error_for_status
-from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from comflowy_nb.client import Submitted
     from comflowy_nb.notebook.commands.table import Request
     from comflowy_nb.notebook.display.views import RunView
+    from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run, RunImage
-    from comflowy_nb.workflow.syntax.lists import Setting
-    from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["run", "save_run"]
+__all__ = ["form", "run", "save_run"]
 
 
 def run(session: Session, request: Request) -> Run | Sweep:
-    """Submit a run, show it until its images are there, and raise what went wrong; with `--count`, a sweep of seeds."""
+    """Submit a run, wait for its images, and raise the error if it failed; with `--count`, a sweep of seeds."""
     options = request.options
     begin = start(session, request)
     client, workflow = begin.client, begin.workflow
-    if "from" in options:
-        show_left_out(session, request, _fields_set(workflow, begin.settings, with_seeds="count" in options))
+    if begin.swept is not None:
+        explicit = client.resolve(workflow, begin.settings, namespace=request.namespace).set_params
+        seeds = [key for key, one in workflow.fields.items() if one.is_seed and "count" in options]
+        show_left_out(session, begin.swept, {*explicit, *seeds})
     if "count" in options:
         return run_count(session, request, begin)
-    label = [field_id for name in options.get("label", ()) for field_id in workflow.find(name)]
-    usual_s = client.usual_seconds(workflow)
+    label, usual_s = begin.label(request), client.usual_seconds(workflow)
 
     def show(one: Submitted) -> RunView:
-        return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label or None)
+        return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label)
 
     try:
         submitted = client.submit(
             workflow,
             begin.settings,
             namespace=request.namespace,
-            fresh=options.get("fresh", False),
-            retry=options.get("retry", "failed"),
             name=options.get("as"),
             base=begin.base,
+            **request.arguments("fresh", "retry"),
         )
     except RunHeld as held:
         session.view(held.run, how="shown").finish()
@@ -71,17 +66,32 @@ def run(session: Session, request: Request) -> Run | Sweep:
     return submitted.run
 
 
-def _fields_set(workflow: Workflow, settings: Sequence[Setting], *, with_seeds: bool) -> set[str]:
-    """Return the ids of the fields that the line and the body set; `--count` sets the seeds."""
-    found = {name for name, one in workflow.fields.items() if with_seeds and one.is_seed}
-    for setting in settings:
-        with suppress(FieldError):  # `submit` reports it, with all other problems
-            found.update(workflow.find(setting.key))
-    return found
+def form(session: Session, request: Request) -> Form | None:
+    """Show a form in this cell, with images below it. In a terminal, say what to use instead."""
+    begin = start(session, request)
+    client, workflow, base = begin.client, begin.workflow, begin.base
+    resolved = client.resolve(workflow, begin.settings, namespace=request.namespace)
+    if not session.in_kernel:
+        name = workflow.name
+        session.say(paragraph(f"a form needs a notebook; in a terminal: %comflowy fields {name}, %comflowy run {name}"))
+        return None
+    from comflowy_nb.notebook.form.fields import form_fields  # noqa: PLC0415 - as below
+    from comflowy_nb.notebook.form.form import Form  # noqa: PLC0415 - loads ipywidgets
+
+    values = {**(client.recall(workflow, base.params) if base is not None else {}), **resolved.params}
+    explicit = [*(base.set_params if base is not None else ()), *resolved.set_params]
+    fields = form_fields(workflow, values, explicit=explicit, random=resolved.generated_seeds)
+    made = Form(client, workflow, fields, updater=session.updater)
+    session.show_form(made)
+    if begin.swept is not None:
+        show_left_out(session, begin.swept, resolved.set_params)
+    if "as" in request.options:
+        session.shell.push({request.options["as"]: made})
+    return made
 
 
 def save_run(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
-    """Write copies of a run's images, or of one, and show only their names: a path may contain a user's name."""
+    """Save copies of a run's images, or of one, and show only their names: a path may contain a user's name."""
     path = Path(target).expanduser()
     paths = session.library.save(run, path, only=image.record if image is not None else None)
     names = ", ".join(path.name for path in paths)

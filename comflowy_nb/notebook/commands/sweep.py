@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
-from comflowy_nb.notebook.commands.start_from import start, sweep_to_start_from
+from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.session import sweep_key
 from comflowy_nb.scheduler import DeferredInterrupt
@@ -27,17 +27,18 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.types import Axes
-    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["run_count", "save_sweep", "sweep"]
 
-_MAX_NAMED_FILES = 4  # when a sweep is saved
+_MAX_NAMED_FILES = 4  # after a sweep is saved
+_PLAN_OPTIONS = ("fresh", "retry", "x", "y", "z")
+_SUBMIT_OPTIONS = ("max-runs", "stop-after", "window")
 
 
 def sweep(session: Session, request: Request) -> Sweep | None:
-    """Show the plan, submit what is new, and fill in the grid until all cells are settled."""
+    """Show the plan, submit the new cells, and fill in the grid until all cells are settled."""
     begin = start(session, request, is_sweep=True)
-    before = sweep_to_start_from(session, request)
+    before = begin.swept
     texts = {
         **(begin.base.params if begin.base is not None else {}),
         **(before.axes.texts if before is not None else {}),
@@ -53,27 +54,26 @@ def sweep(session: Session, request: Request) -> Sweep | None:
         return None
     if "dry-run" in request.options:
         return _dry_run(session, request, begin, axes, notices)
-    return _sweep(session, request, begin, axes, notices)
+    return _submit(session, request, begin, axes, notices)
 
 
 def run_count(session: Session, request: Request, begin: Start) -> Sweep:
     """`run --count N`: run a sweep over N generated seeds."""
     count = request.options["count"]
     axes = begin.client.axes(begin.workflow, begin.settings, count=count, namespace=request.namespace)
-    return _sweep(session, request, begin, axes)
+    return _submit(session, request, begin, axes)
 
 
 def save_sweep(session: Session, swept: Sweep, target: str) -> None:
-    """Write copies of a sweep's images, and show only their names: a path may contain a user's name."""
+    """Save copies of a sweep's images, and show only their names: a path may contain a user's name."""
     path = Path(target).expanduser()
     names = [written.name for written in swept.save(path)]
     if kind_of_target(path) == "zip":
         session.say(paragraph(f"saved: {names[0]}"))
         return
+    listed = ", ".join(names)
     if len(names) > _MAX_NAMED_FILES:
         listed = f"{', '.join(names[: _MAX_NAMED_FILES - 1])} ... {names[-1]}"
-    else:
-        listed = ", ".join(names)
     session.say(paragraph(f"saved in {path.name or target}: {len(names)} files: {listed}"))
 
 
@@ -82,16 +82,16 @@ def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[
     found = dict(options)
     for side, name in before.layout.items():
         if side not in options:
+            layout = {each: found[each] for each in ("x", "y", "z") if each in found} | {side: name}
             with suppress(RefError):  # not an axis any more, or chosen for another side
-                layout: dict[str, str | None] = {each: found[each] for each in ("x", "y", "z") if each in found}
-                choose_axes(axes, {**layout, side: name})
+                choose_axes(axes, layout)
                 found[side] = name
     return found
 
 
-def _sweep(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
+def _submit(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
     options, client = request.options, begin.client
-    grid_options = _grid_options(begin.workflow, request)
+    grid_options = _grid_options(begin, request)
 
     def show_plan(planned: Sweep) -> None:
         choose_axes(planned.axes, planned.layout)  # reports an unknown axis before anything is submitted
@@ -105,17 +105,10 @@ def _sweep(session: Session, request: Request, begin: Start, axes: Axes, notices
             begin.workflow,
             axes,
             wait=False,
-            fresh=options.get("fresh", False),
-            retry=options.get("retry", "failed"),
             name=options.get("as"),
-            max_runs=options.get("max-runs"),
-            stop_after=options.get("stop-after", 3),
-            window=options.get("window"),
-            x=options.get("x"),
-            y=options.get("y"),
-            z=options.get("z"),
             base=begin.base,
             on_plan=show_plan,
+            **request.arguments(*_PLAN_OPTIONS, *_SUBMIT_OPTIONS),
         )
     except DeferredInterrupt as interrupt:
         raise cancel_view(session, client, session.sweep_view(interrupt.result, **grid_options)) from None
@@ -132,7 +125,7 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     """`--dry-run`: show the plan and the grid of planned cells, without submitting."""
     planned = _plan(request, begin, axes)
     assert planned.plan is not None
-    dry = "a dry run: nothing was sent"
+    dry = "a dry run: nothing was submitted"
     if needs_permit(planned.plan, costs_money=begin.client.service.costs_money):
         dry += f"; the sweep needs --max-runs {planned.plan.to_send}"
     session.say(paragraph(planned.plan.text, *notices, dry))
@@ -140,7 +133,7 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     if session.in_kernel:
         from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib
 
-        session.say(*SweepGrid(planned, **_grid_options(begin.workflow, request)).bundle())
+        session.say(*SweepGrid(planned, **_grid_options(begin, request)).bundle())
     return planned
 
 
@@ -148,34 +141,19 @@ def _export(session: Session, request: Request, begin: Start, axes: Axes, notice
     """`--export FILE`: write the sweep to a file for `comflowy-nb sweep`, without submitting."""
     from comflowy_nb.workflow.axes.yaml_file import write_sweep_file  # noqa: PLC0415 - loads YAML
 
-    options = request.options
     planned = _plan(request, begin, axes)
-    path = options["export"]
-    exported: dict[str, Any] = {"name": options.get("as")}
-    exported |= {key: options.get(key) for key in ("x", "y", "z", "fresh", "retry", "window")}
-    exported |= {"max_runs": options.get("max-runs"), "stop_after": options.get("stop-after")}
-    write_sweep_file(path, workflow=begin.name, axes=planned.axes, options=exported)
+    path = request.options["export"]
+    options = {"name": request.options.get("as"), **request.arguments(*_PLAN_OPTIONS, *_SUBMIT_OPTIONS)}
+    write_sweep_file(path, workflow=begin.name, axes=planned.axes, options=options)
     name = Path(path).name
     session.say(paragraph(*notices, f"written to {name}, nothing submitted; in a terminal: comflowy-nb sweep {name}"))
 
 
 def _plan(request: Request, begin: Start, axes: Axes) -> Sweep:
-    options = request.options
-    planned = begin.client.plan_sweep(
-        begin.workflow,
-        axes,
-        fresh=options.get("fresh", False),
-        retry=options.get("retry", "failed"),
-        x=options.get("x"),
-        y=options.get("y"),
-        z=options.get("z"),
-        base=begin.base,
-    )
+    planned = begin.client.plan_sweep(begin.workflow, axes, base=begin.base, **request.arguments(*_PLAN_OPTIONS))
     choose_axes(planned.axes, planned.layout)
     return planned
 
 
-def _grid_options(workflow: Workflow, request: Request) -> dict[str, Any]:
-    options = request.options
-    label = [field_id for name in options.get("label", ()) for field_id in workflow.find(name)]
-    return {"label": label or None, "node": options.get("node"), "image": options.get("image")}
+def _grid_options(begin: Start, request: Request) -> dict[str, Any]:
+    return {"label": begin.label(request), **request.arguments("node", "image")}

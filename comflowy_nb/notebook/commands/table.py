@@ -1,4 +1,4 @@
-"""The table of the commands of `%comflowy`, and the parser of a line."""
+"""The table of the commands of `%comflowy`, from which parsing, help, completion and errors come; the line parser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from IPython.core.error import UsageError
 
@@ -20,16 +20,26 @@ from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand_text, is_n
 from comflowy_nb.workflow.syntax.line import split_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
 
-__all__ = ["COMMANDS", "Command", "Option", "Request", "duration_s", "execute", "read_line"]
+__all__ = [
+    "COMMANDS",
+    "Command",
+    "Option",
+    "Request",
+    "duration_s",
+    "execute",
+    "find_command",
+    "nearest_tip",
+    "read_line",
+]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_TAKEN_NAME = re.compile(r"last|[rs]\d+")
+_RESERVED_NAME = re.compile(r"last|[rs]\d+")
 
 
 def duration_s(text: str) -> float:
@@ -38,48 +48,33 @@ def duration_s(text: str) -> float:
     Raises
     ------
     ValueError
-        For anything else; it says what is accepted.
+        For anything else. The text says what is accepted.
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise ValueError("use 30s, 5m, 2h or 30d")
+        raise ValueError("use 30, 30s, 5m, 2h or 30d")
     return float(found[1]) * _UNIT_S[found[2]]
 
 
-def _choice(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"use {', '.join(words[:-1])} or {words[-1]}")
-        return text
+def _whole_from(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < minimum:
+            raise ValueError(f"use a whole number from {minimum}")
+        return int(text)
 
-    return read
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError("use a whole number from 1")
-    return int(text)
-
-
-def _count_or_none(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("use a whole number from 0")
-    return int(text)
+    return parse
 
 
 def _name(text: str) -> str:
-    if _TAKEN_NAME.fullmatch(text) or keyword.iskeyword(text):
+    if _RESERVED_NAME.fullmatch(text) or keyword.iskeyword(text):
         raise ValueError("the name is reserved")
     if not text.isidentifier():
         raise ValueError("not a Python identifier (last, r1 and s1 are reserved)")
     return text
 
 
-def _target(text: str) -> str:
-    try:
-        kind_of_target(Path(text).expanduser())
-    except SettingsError as error:
-        raise ValueError(str(error)) from None
+def _save_target(text: str) -> str:
+    kind_of_target(Path(text).expanduser())  # raises for a kind of file that can't be written
     return text
 
 
@@ -89,14 +84,44 @@ def _list(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a command: `--as NAME`; without `value` it is a flag."""
+    """An option of a command: `--as NAME`; without `value` it is a flag.
+
+    `names` is the kind of names that Tab offers as value. For a reference, `{name}` alone passes the Python object.
+    """
 
     name: str
     value: str | None
     help: str
-    read: Callable[[str], Any] = str
+    parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    is_ref: bool = False  # exactly `{name}` passes the Python object
+    names: Literal["axis", "ref", "workflow"] | None = None
+
+    @property
+    def key(self) -> str:
+        return self.name.removeprefix("--")
+
+    @property
+    def accepted(self) -> str:
+        """The choices as text: `failed, unknown, all or none`."""
+        return " or ".join([", ".join(self.choices[:-1]), *self.choices[-1:]])
+
+    def read(self, text: str, namespace: Mapping[str, Any]) -> Any:
+        """Return the value of the option.
+
+        Raises
+        ------
+        UsageError
+            If the text is invalid. The message says what is accepted.
+        """
+        if self.names == "ref":
+            return _ref(text, namespace)
+        expanded = expand_text(text, namespace)
+        if self.choices and expanded not in self.choices:
+            raise UsageError(f"invalid {self.name} {text!r}: use {self.accepted}")
+        try:
+            return self.parse(expanded)
+        except (ValueError, SettingsError) as error:
+            raise UsageError(f"invalid {self.name} {text!r}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +143,20 @@ class Command:
 
 _MODES = ("slider", "blink", "side", "difference")
 _RETRY = ("failed", "unknown", "all", "none")
-_STATUSES = tuple(str(status) for status in Status)
 
-_AS = Option("--as", "NAME", "set this Python variable, and name it in the history", _name)
-_SENDING = (
-    Option("--from", "REF|IMAGE", "start from the workflow and values of a run or an image", is_ref=True),
-    Option("--fresh", None, "run it again although it has succeeded"),
-    Option("--retry", "|".join(_RETRY), "which unsuccessful runs to run again (failed)", _choice(*_RETRY), _RETRY),
-    Option("--background", None, "return at once; this cell is still updated"),
+_AS = Option("--as", "NAME", "set this Python variable, and the name in the history", _name)
+_FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
+_FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields")
+_LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list)
+_SUBMIT = (
+    _AS,
+    _FROM,
+    Option("--fresh", None, "run it again even if it has succeeded"),
+    Option("--retry", "WHICH", "which unsuccessful runs to submit again, default failed", choices=_RETRY),
+    Option("--background", None, "return at once; the output is still updated"),
     Option("--timeout", "TIME", "wait at most 30, 30s, 5m, 2h; the run continues", duration_s),
-    Option("--save", "DIR", "also write copies with readable names; NAME.zip or, for one image, NAME.png", _target),
+    Option("--save", "DIR", "also save copies: a folder, NAME.zip or, for one image, NAME.png", _save_target),
+    _LABEL,
 )
 
 COMMANDS: Mapping[str, Command] = {
@@ -139,29 +168,23 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command("login", "login", "ask for the API key, without echo", "connect:login"),
         Command("logout", "logout", "forget the API key and disconnect", "connect:logout"),
-        Command(
-            "workflows", "workflows", "list the workflows", "workflows:workflows",
-        ),
+        Command("workflows", "workflows", "list the workflows", "workflows:workflows"),
         Command(
             "workflow",
             "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD",
             "give a workflow a name, or a field an alias", "workflows:workflow",
-            (Option("--fields", "FILE", "an API-format graph that describes the fields"),),
-            words=(1, 3), has_fields=True,
+            (_FIELDS,), words=(1, 3), has_fields=True,
         ),
         Command(
             "fields", "fields WORKFLOW", "show id, type, default and choices of its fields", "workflows:fields",
-            (Option("--fields", "FILE", "an API-format graph that describes the fields"),),
-            words=(1, 1), has_body=True,
+            (_FIELDS,), words=(1, 1), has_body=True,
         ),
         Command(
             "run", "run WORKFLOW [FIELD=VALUE ...]", "run a workflow and show its images", "run:run",
             (
-                _AS,
-                *_SENDING,
-                Option("--label", "FIELDS", "fields for the captions, separated by commas", _list),
-                Option("--count", "N", "run it N times, each with another seed", _count),
-                Option("--max-runs", "N", "with --count: permit up to N submits", _count_or_none),
+                *_SUBMIT,
+                Option("--count", "N", "run it N times, each with another seed", _whole_from(1)),
+                Option("--max-runs", "N", "with --count: permit up to N submits", _whole_from(0)),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -169,57 +192,55 @@ COMMANDS: Mapping[str, Command] = {
             "sweep", "sweep WORKFLOW [FIELD=VALUES ...]", "run it for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
-                _AS,
-                *_SENDING,
-                Option("--label", "FIELDS", "fields for the title, separated by commas", _list),
-                Option("--x", "FIELD", "axis of the columns (the first)"),
-                Option("--y", "FIELD", "axis of the rows (the second)"),
-                Option("--z", "FIELD", "axis of several grids (the third)"),
+                *_SUBMIT,
+                Option("--x", "FIELD", "axis of the columns (the first)", names="axis"),
+                Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
+                Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
                 Option("--dry-run", None, "show the plan and the grid; submit nothing"),
-                Option("--max-runs", "N", "permit up to N submits", _count_or_none),
-                Option("--stop-after", "N", "stop after N failures in a row (3; 0 never stops)", _count_or_none),
-                Option("--window", "N", "at most N runs at once", _count),
+                Option("--max-runs", "N", "permit up to N submits", _whole_from(0)),
+                Option("--stop-after", "N", "stop after N failures in a row (default 3; 0: never)", _whole_from(0)),
+                Option("--window", "N", "at most N runs at once", _whole_from(1)),
                 Option("--strict", None, "raise if a cell did not succeed"),
                 Option("--node", "ID", "show the images of this node"),
-                Option("--image", "K", "show only the image with this index, from 0", _count_or_none),
+                Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
                 Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
         Command(
             "form", "form WORKFLOW [FIELD=VALUE ...]", "fill in and run a workflow with mouse or keyboard",
-            "form:form", (_AS, _SENDING[0]), words=(0, 1), has_fields=True,
+            "run:form", (_AS, _FROM), words=(0, 1), has_fields=True,
         ),
         Command(
             "runs", "runs [TEXT] [FIELD=VALUE ...]", "search earlier runs", "runs:runs",
             (
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
-                Option("--status", "STATUS", "only runs with this status", _choice(*_STATUSES), _STATUSES),
-                Option("--workflow", "NAME", "only runs of this workflow"),
-                Option("--limit", "N", "at most N runs (20)", _count),
+                Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
+                Option("--workflow", "NAME", "only runs of this workflow", names="workflow"),
+                Option("--limit", "N", "at most N runs (default 20)", _whole_from(1)),
             ),
             words=(0, None), has_fields=True,
         ),
         Command(
             "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
-            (Option("--page", "N", "page N of a sweep with several pages", _count),), words=(1, None),
+            (Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),), words=(1, None),
         ),
         Command(
             "compare", "compare REF REF ...", "compare 2 to 9 images: slider, blink, side by side, difference",
-            "compare:compare",
+            "runs:compare",
             (
-                Option("--mode", "|".join(_MODES), "first mode", _choice(*_MODES), _MODES),
-                Option("--label", "FIELDS", "fields for the captions, separated by commas", _list),
+                Option("--mode", "MODE", "the first mode", choices=_MODES),
+                _LABEL,
                 Option("--save", "FILE.html", "also write it as one HTML page that works offline"),
             ),
             words=(1, None),
         ),
         Command(
-            "save", "save REF DIR", "write copies of the images; DIR may be NAME.zip or, for one image, NAME.png",
-            "runs:save", words=(2, 2),
+            "save", "save REF DIR", "save copies: DIR is a folder, NAME.zip or, for one image, NAME.png", "runs:save",
+            words=(2, 2),
         ),
         Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
-        Command("resume", "resume [REF ...]", "continue to follow runs", "runs:resume", words=(0, None)),
+        Command("resume", "resume [REF ...]", "continue to track runs", "runs:resume", words=(0, None)),
         Command("help", "help [COMMAND]", "show this help, or that of one command", "help:show_help", words=(0, 1)),
     )
 }  # fmt: skip
@@ -243,11 +264,11 @@ class Request:
 
     def ref(self, word: Word) -> Any:
         """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
-        return (
-            self.namespace[word.text[1:-1]]
-            if is_name(word.text) and word.text[1:-1] in self.namespace
-            else self.text(word)
-        )
+        return _ref(word.text, self.namespace)
+
+    def arguments(self, *options: str) -> dict[str, Any]:
+        """Return those of the options that were typed, as keyword arguments."""
+        return {key.replace("-", "_"): self.options[key] for key in options if key in self.options}
 
 
 def execute(session: Session, request: Request) -> Any:
@@ -264,37 +285,49 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     UsageError
         For an unknown command or option, with the nearest one, and for too many or too few words.
     LineError
-        If the words can't be split.
+        If the line can't be split into words.
     """
-    first = line.split(None, 1)[:1]
-    words = split_line(line, sweep=first == ["sweep"])
+    words = split_line(line, sweep=line.split(None, 1)[:1] == ["sweep"])
     if not words:
         if body is not None and body.strip():
             raise UsageError("%%comflowy needs a command on its line: %%comflowy run WORKFLOW")
         return Request(_BARE, (), (), {}, None, namespace)
-    command = _find(words[0])
+    command = COMMANDS["help"] if words[0].text in {"-h", "--help", "?"} else find_command(words[0].raw)
     if body is not None and not command.has_body:
         raise UsageError(f"{command.name} takes no body. Use one %: %comflowy {command.usage}")
     plain, fields, options = _sort(command, words[1:], namespace)
-    least, most = command.words
-    if most is not None and (len(plain) > most or "from" in options):
-        _refuse_part_of_text(words, plain, fields)
-    if most is not None and len(plain) > most:
-        _refuse_word(command, plain[most])
-    if len(plain) < least:
+    minimum, maximum = command.words
+    if maximum is not None and (len(plain) > maximum or "from" in options):
+        _check_for_unquoted_text(words, plain, fields)
+    if maximum is not None and len(plain) > maximum:
+        raise _unexpected(command, plain[maximum])
+    if len(plain) < minimum:
         raise UsageError(f"missing argument. Usage: %comflowy {command.usage}")
     return Request(command, tuple(plain), tuple(fields), options, body, namespace)
 
 
-def _find(word: Word) -> Command:
-    found = COMMANDS.get(word.text)
-    if found is not None and not word.quoted:
-        return found
-    if word.text in {"-h", "--help", "?"}:
-        return COMMANDS["help"]
-    near = nearest(word.text, COMMANDS)
-    tip = f"; nearest: {', '.join(near)}" if near else ""
-    raise UsageError(f"unknown command {word.text!r}{tip}. %comflowy help lists them")
+def find_command(name: str) -> Command:
+    """Return a command.
+
+    Raises
+    ------
+    UsageError
+        If there is no such command. The message names the nearest ones.
+    """
+    if name not in COMMANDS:
+        raise UsageError(f"unknown command {name!r}{nearest_tip(name, COMMANDS)}. %comflowy help lists them")
+    return COMMANDS[name]
+
+
+def nearest_tip(word: str, known: Iterable[str]) -> str:
+    """Return `; nearest: run` for an error about an unknown word, empty if no word is similar."""
+    near = nearest(word, known)
+    return f"; nearest: {', '.join(near)}" if near else ""
+
+
+def _ref(text: str, namespace: Mapping[str, Any]) -> Any:
+    name = text[1:-1]
+    return namespace[name] if is_name(text) and name in namespace else expand_text(text, namespace)
 
 
 def _sort(
@@ -304,52 +337,46 @@ def _sort(
     plain: list[Word] = []
     fields: list[Word] = []
     options: dict[str, Any] = {}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.raw.startswith("--"):
-            if word.key is not None and not command.has_fields:
-                _refuse_word(command, word)
-            (plain if word.key is None else fields).append(word)
-            continue
-        key, value = _read_option(command, word, rest, namespace)
-        if key in options:
-            raise UsageError(f"--{key} is set twice. Keep one.")
-        options[key] = value
+    rest = iter(words)
+    for word in rest:
+        if word.raw.startswith("--"):
+            option, text = _split_option(command, word, rest)
+            if option.key in options:
+                raise UsageError(f"{option.name} is set twice. Keep one.")
+            options[option.key] = True if text is None else option.read(text, namespace)
+        elif word.key is None:
+            plain.append(word)
+        elif command.has_fields:
+            fields.append(word)
+        else:
+            raise _unexpected(command, word)
     return plain, fields, options
 
 
-def _read_option(command: Command, word: Word, rest: list[Word], namespace: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return the name of an option without its dashes, and its value, which may be the next word."""
-    # The name ends at the first `=`, even after a `/`.
+def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[Option, str | None]:
+    """Return an option and its text, after the first `=` (even after a `/`) or the next word; None for a flag."""
     name, sign, text = word.text.partition("=")
     option = command.option(name)
     if option is None:
-        near = nearest(name, [each.name for each in command.options], 1)
-        tip = f"; nearest: {near[0]}" if near else ""
+        tip = nearest_tip(name, [each.name for each in command.options])
         raise UsageError(f"{command.name} has no option {name}{tip}. See %comflowy help {command.name}")
-    key = option.name.removeprefix("--")
     if option.value is None:
         if sign:
             raise UsageError(f"{name} takes no value")
-        return key, True
-    if not sign:
-        if not rest or rest[0].raw.startswith("--"):
-            raise UsageError(f"{name} needs a value: {name} {option.value}")
-        text = rest.pop(0).text
-    if option.is_ref and is_name(text) and text[1:-1] in namespace:
-        return key, namespace[text[1:-1]]
-    try:
-        return key, option.read(expand_text(text, namespace))
-    except ValueError as error:
-        raise UsageError(f"invalid {name} {text!r}: {error}") from None
+        return option, None
+    if sign:
+        return option, text
+    following = next(rest, None)
+    if following is None or following.raw.startswith("--"):
+        raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}")
+    return option, following.text
 
 
-def _refuse_word(command: Command, word: Word) -> None:
-    raise UsageError(f"unexpected word {word.raw!r}. Usage: %comflowy {command.usage}")
+def _unexpected(command: Command, word: Word) -> UsageError:
+    return UsageError(f"unexpected word {word.raw!r}. Usage: %comflowy {command.usage}")
 
 
-def _refuse_part_of_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:
+def _check_for_unquoted_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:
     """Raise for a word that follows FIELD=VALUE: it belongs to a text, a list or an expression with spaces."""
     for before, word in itertools.pairwise(words):
         if word not in plain or before not in fields or before.raw[-1] in "\"'":

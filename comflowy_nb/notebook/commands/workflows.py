@@ -10,8 +10,10 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, WorkflowError
 from comflowy_nb.layout.captions import write_value
+from comflowy_nb.notebook.commands.table import nearest_tip
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
-from comflowy_nb.workflow.fields import FieldType, nearest
+from comflowy_nb.notebook.form.fields import range_text
+from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
 from comflowy_nb.workflow.graph import read_graph, read_image_graph
 from comflowy_nb.workflow.syntax.console import read_console
@@ -29,23 +31,21 @@ if TYPE_CHECKING:
 
 __all__ = ["fields", "workflow", "workflows"]
 
-_OPTIONS_SHOWN = 10
+_MAX_SHOWN_OPTIONS = 10
 
 
 def workflows(session: Session, request: Request) -> None:
     """List the workflows, and which of them run on the connected service."""
     del request
-    if session.client is None:
-        listed = [(name, "catalogue") for name in session.catalogue.names()]
-        session.say(
-            join(table(Table(("workflow", "from"), listed)), paragraph("nothing is connected: a service may have more"))
-        )
-        return
     client = session.client
+    if client is None:
+        names = Table(("workflow", "from"), [(name, "catalogue") for name in session.catalogue.names()])
+        session.say(join(table(names), paragraph("nothing is connected: a service may have more")))
+        return
     rows = []
     for known in client.finder.known():
-        words = ", ".join(f"{word}={field_id}" for word, field_id in (known.aliases or {}).items())
-        rows.append((known.name, known.place, "yes" if known.runs_here else "needs an id there", words))
+        aliases = ", ".join(f"{word}={field_id}" for word, field_id in (known.aliases or {}).items())
+        rows.append((known.name, known.place, "yes" if known.runs_here else "needs an id there", aliases))
     if not rows:
         session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
         return
@@ -60,8 +60,7 @@ def workflow(session: Session, request: Request) -> None:
     elif verb == "alias":
         _alias(session, request)
     else:
-        near = nearest(verb, ["add", "alias"], 1)
-        tip = f"; nearest: {near[0]}" if near else ""
+        tip = nearest_tip(verb, ["add", "alias"])
         raise UsageError(f"unknown command workflow {verb}{tip}. Usage: %comflowy {request.command.usage}")
 
 
@@ -76,19 +75,16 @@ def fields(session: Session, request: Request) -> None:
         session.say(
             paragraph(
                 f"the fields of {found.name} are not known here. Right-click a field twice in the editor: the "
-                "browser's console prints it.",
-                f"Paste that below %%comflowy fields {named}",
+                "browser's console prints its description.",
+                f"Paste the text below %%comflowy fields {named}",
             )
         )
         return
-    words: dict[str, list[str]] = {}
-    for word, field_id in found.aliases.items():
-        words.setdefault(field_id, []).append(word)
     rows = [
         (
             field_id,
-            ", ".join(words.get(field_id, ())),
-            _type(one),
+            ", ".join(word for word, target in found.aliases.items() if target == field_id),
+            "" if one.type is FieldType.UNKNOWN else str(one.type),
             write_value(one.default) if one.default is not None else "",
             _allowed(one),
             one.node_title or one.class_type or "",
@@ -115,8 +111,8 @@ def _add(session: Session, request: Request) -> None:
     described = _described(request)
     if described:
         session.catalogue.describe(name, described)
-    what = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
-    session.say(paragraph(f"{name} is now {what} - next: %comflowy run {name} or %comflowy fields {name}"))
+    kind = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
+    session.say(paragraph(f"{name} is now {kind} - next: %comflowy run {name} or %comflowy fields {name}"))
 
 
 def _alias(session: Session, request: Request) -> None:
@@ -125,12 +121,12 @@ def _alias(session: Session, request: Request) -> None:
             "%comflowy workflow alias NAME WORD=FIELD, as in: %comflowy workflow alias default prompt=6::text"
         )
     name, pair = request.text(request.words[1]), request.fields[0]
-    word, wanted = pair.key or "", expand_text(pair.value or "", request.namespace)
-    field_ids: tuple[str, ...] = (wanted,)
-    if "::" not in wanted or session.client is not None:
-        field_ids = _workflow(session, name).find(wanted)
+    word, target = pair.key or "", expand_text(pair.value or "", request.namespace)
+    field_ids: tuple[str, ...] = (target,)
+    if "::" not in target or session.client is not None:
+        field_ids = _workflow(session, name).find(target)
     if len(field_ids) != 1:
-        raise WorkflowError(f"{wanted} names {len(field_ids)} fields; an alias names one")
+        raise WorkflowError(f"{target} names {len(field_ids)} fields; an alias names one")
     session.catalogue.alias(name, word, field_ids[0])
     session.say(paragraph(f"{word} is now {field_ids[0]} of {name}: %comflowy run {name} {word}=..."))
 
@@ -166,7 +162,7 @@ def _described(request: Request) -> Mapping[str, Field]:
 def _describe(session: Session, named: str, described: Mapping[str, Field]) -> None:
     catalogue = session.catalogue
     if named not in catalogue.names():
-        # The description needs an entry, named as the service names the workflow.
+        # The description is stored in an entry with the service's own name of the workflow.
         found = _workflow(session, named)
         if session.client is None or found.id is None:
             raise WorkflowError(f"give the workflow a name first: %comflowy workflow add NAME {named}")
@@ -185,18 +181,10 @@ def _workflow(session: Session, named: str) -> Workflow:
     return Workflow(entry.name, None, entry.graph, described, entry.aliases)
 
 
-def _type(one: Field) -> str:
-    return "" if one.type is FieldType.UNKNOWN else str(one.type)
-
-
 def _allowed(one: Field) -> str:
     """Return the choices or the range as text."""
-    if one.options:
-        shown = [text_of(option) for option in one.options[:_OPTIONS_SHOWN]]
-        more = len(one.options) - len(shown)
-        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    if one.min is None and one.max is None:
-        return ""
-    low = "" if one.min is None else f"{one.min:g}" if abs(one.min) < 1e6 else str(one.min)
-    high = "" if one.max is None else f"{one.max:g}" if abs(one.max) < 1e6 else str(one.max)
-    return f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"
+    if not one.options:
+        return range_text(one)
+    more = len(one.options) - _MAX_SHOWN_OPTIONS
+    shown = ", ".join(text_of(option) for option in one.options[:_MAX_SHOWN_OPTIONS])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,4 +1,4 @@
-"""Controls for the fields of a form: the base class, texts, choices and switches.
+"""Controls for the fields of a form: text, choices, switches, numbers and seeds.
 
 A control never corrects what was typed: an invalid value stays, with the reason below it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from abc import ABC, abstractmethod
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -16,6 +17,7 @@ from comflowy_nb.errors import FieldError
 from comflowy_nb.layout.captions import LONG_TEXT
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display.html import plain
+from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.notebook.widget_versions import HORIZONTAL, TOOLTIP
 from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
 from comflowy_nb.workflow.syntax.json_values import text_of
@@ -23,52 +25,56 @@ from comflowy_nb.workflow.syntax.json_values import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from comflowy_nb.workflow.images import InputImage
-
 __all__ = [
     "MAX_EXACT_INT",
     "ChoiceControl",
     "Control",
+    "NumberControl",
     "SearchControl",
+    "SeedControl",
     "SelectionControl",
+    "SliderControl",
     "SwitchControl",
     "TextControl",
-    "tooltip_of",
+    "note_of",
 ]
 
 MAX_EXACT_INT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
-_MAX_VISIBLE_ROWS = 8  # of options that are seen at once
-_LONG_OPTION_CHARS = 20  # characters: a longer one, such as a file of a model, would be cut in a narrow box
+_MAX_VISIBLE_OPTIONS = 8  # rows of a list from which several options are chosen
+_LONG_OPTION_CHARS = 20  # characters; a longer option, such as a file of a model, would be cut in a narrow box
+_SEED_MODES = ("fixed", "random", "count up")
 
 
 class Control(ABC):
-    """One field in the form.
+    """One field of a form: its widgets, and the problem with its value.
 
     Parameters
     ----------
     label
-        The text above it.
+        The text above the input.
     note
         A text below it.
     """
 
-    is_wide = False  # takes a whole line
+    is_wide = False  # whether it takes a whole line
 
     def __init__(self, field: Field, label: str, *, note: str = "") -> None:
         self.field = field
         self.problem: str | None = None
+        self.has_invalid_default = False
         self._label = label
-        self._changed: Callable[[], None] | None = None
+        self._first_state: tuple[Any, ...] = ()
+        self._changed: Callable[[], None] = lambda: None
         self._problem_html = widgets.HTML(layout=widgets.Layout(display="none"))
         self._problem_html.add_class("cfy-why")
         self.input = self._make()
         self.input.add_class("cfy-input")
-        self.widget = widgets.VBox([*self._parts(), *_notes(note), self._problem_html])
+        self.widget = widgets.VBox([*self._parts(), *([note_of(plain(note))] if note else []), self._problem_html])
         self.widget.add_class("cfy-field")
         if self.is_wide:
             self.widget.add_class("cfy-wide")
 
-    # -- what subclasses define ---------------------------------------------------------------------------------
+    # -- for subclasses -------------------------------------------------------------------------------------------
 
     @abstractmethod
     def _make(self) -> Any:
@@ -78,21 +84,39 @@ class Control(ABC):
         return [self.input]
 
     def _read(self) -> Any:
-        """Return the value as it would be sent."""
+        """Return the value to submit."""
         return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
         self.input.value = value
 
     @property
-    def image(self) -> InputImage | None:
-        """The image, if it is the user's own file or image."""
-        return None
+    def state(self) -> tuple[Any, ...]:
+        """A value that changes with every change by the user."""
+        return tuple(part.value for part in self.inputs)
 
-    # -- for the form -------------------------------------------------------------------------------------------
+    @property
+    def inputs(self) -> Sequence[Any]:
+        """The widgets that the user fills in."""
+        return [self.input]
+
+    # -- for the form ---------------------------------------------------------------------------------------------
+
+    def begin(self, value: Any) -> None:
+        """Show the default, then the first value. If the control can show neither, it stays empty."""
+        default = self.field.default
+        self.has_invalid_default = default is not None and not self._can_show(default)
+        self._first_state = self.state
+        if value is not None and value is not default:
+            self._can_show(value)
+            self.has_invalid_default = False
+
+    @property
+    def is_changed(self) -> bool:
+        return self.state != self._first_state
 
     def read(self) -> Any:
-        """Return the value as it would be sent, and show the problem with it, if any.
+        """Return the value to submit, and show the problem with it, if any.
 
         The workflow's own value is returned even if it is invalid.
 
@@ -107,7 +131,7 @@ class Control(ABC):
             self._show_problem(str(error))
             raise
         why = self.field.problem(value)
-        self._show_problem(None if why is None else f"{why}; it is the workflow's own value and is sent unchanged")
+        self._show_problem(None if why is None else f"{why}; it is the workflow's own value and is submitted unchanged")
         return value
 
     def show(self, value: Any) -> None:
@@ -127,105 +151,154 @@ class Control(ABC):
     def listen(self, changed: Callable[[], None]) -> None:
         """Call `changed` at every change by the user or by `show`."""
         self._changed = changed
-        for part in self.parts:
-            part.observe(self._on_change, names="value")
+        for part in self.inputs:
+            part.observe(lambda _: self._changed(), names="value")
 
-    def close(self) -> None:
-        self._changed = None
-        for part in self.parts:
-            part.unobserve_all()
-
-    @property
-    def parts(self) -> Sequence[Any]:
-        """The widgets that are filled in."""
-        return [self.input]
-
-    def _on_change(self, _: Any) -> None:
-        if self._changed is not None:
-            self._changed()
+    def _can_show(self, value: Any) -> bool:
+        """Show a value; return False if the control can't show it."""
+        try:
+            self.show(value)
+        except FieldError:
+            return False
+        return True
 
     def _show_problem(self, why: str | None) -> None:
         if why == self.problem:
             return
         self.problem = why
-        # The name of the field is shown above it.
-        text = "" if why is None else why.removeprefix(f"{self.field.where}: ")
+        text = "" if why is None else why.removeprefix(f"{self.field.where}: ")  # the label names the field
         self._problem_html.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
         self._problem_html.layout.display = "" if text else "none"
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
     def _options(self, **more: Any) -> dict[str, Any]:
+        """Return the options of the input: its label, its tooltip, and `more`."""
+        parts = (self.field.id, range_text(self.field), self.field.tooltip)
+        tooltip = plain(" - ".join(part for part in parts if part))
+        options = {"description": self._label, TOOLTIP: tooltip, **more}
         markup = html_text(self._label)
-        is_plain = markup == html.escape(self._label)
-        description = {} if is_plain else {"description": markup, "description_allow_html": True}
-        return {"description": self._label, **description, TOOLTIP: tooltip_of(self.field), **more}
+        if markup != html.escape(self._label):
+            options |= {"description": markup, "description_allow_html": True}
+        return options
 
 
 class TextControl(Control):
     """A STRING, or a value without another control, read as on a line."""
 
     @property
-    def is_long(self) -> bool:
+    def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
         default = self.field.default
         return self.field.multiline or (isinstance(default, str) and ("\n" in default or len(default) > LONG_TEXT))
 
-    @property
-    def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
-        return self.is_long
-
     def _make(self) -> Any:
-        if not self.is_long:
-            return widgets.Text(**self._options(continuous_update=False))
-        return widgets.Textarea(**self._options(continuous_update=False, rows=3))
+        if self.is_wide:
+            return widgets.Textarea(**self._options(continuous_update=False, rows=3))
+        return widgets.Text(**self._options(continuous_update=False))
 
     def _read(self) -> Any:
         text, default = str(self.input.value), self.field.default
         if default is not None and text == text_of(default):
-            return default  # with its type in the workflow: 5 stays a number
-        return self.field.check(text) if self.field.type is FieldType.STRING else self.field.read(text)
+            return default  # with its type in the workflow: "5" stays a text
+        return self.field.read(text.strip() if self.field.type is FieldType.INT else text)
 
     def _show(self, value: Any) -> None:
         self.input.value = "" if value is None else text_of(value)
 
 
+class SearchControl(TextControl):
+    """Many options: a search box with the matching options below it."""
+
+    is_wide = True
+
+    def _make(self) -> Any:
+        words = [text_of(option) for option in self.field.options]
+        hint = f"type to search {len(words)} options"
+        return widgets.Combobox(**self._options(options=words, continuous_update=False, placeholder=hint))
+
+
+class SeedControl(TextControl):
+    """The digits of a seed, and its mode for the next run: keep it, generate one, or count up.
+
+    The box shows the seed of the newest run. Pressing Run generates or counts the next one.
+    """
+
+    is_wide = False
+
+    def _make(self) -> Any:
+        tooltip = {TOOLTIP: "how the next run sets the seed"}
+        self.mode = widgets.Dropdown(options=_SEED_MODES, value="fixed", description="each run", **tooltip)
+        self.mode.add_class("cfy-mode")
+        return super()._make()
+
+    def _parts(self) -> list[Any]:
+        pair = widgets.HBox([self.input, self.mode])
+        pair.add_class("cfy-seed")
+        return [pair]
+
+    @property
+    def inputs(self) -> Sequence[Any]:
+        return [self.input, self.mode]
+
+    def advance(self, *, was_used: bool, generate: Callable[[], int]) -> None:
+        """Set the seed of the next run.
+
+        Parameters
+        ----------
+        was_used
+            Whether a run was submitted with the current seed.
+        generate
+            Returns a new seed.
+
+        Raises
+        ------
+        FieldError
+            If the current value is not a whole number.
+        """
+        if self.mode.value == "random":
+            self.show(generate())
+        elif self.mode.value == "count up" and was_used:
+            seed, low, high = self.read(), self.field.min, self.field.max
+            if not isinstance(seed, int):
+                raise FieldError(f"{self.field.where}: can't count up from {seed!r}: not a whole number")
+            self.show(seed + 1 if seed < (MAX_EXACT_INT if high is None else high) else int(low or 0))
+
+
 class ChoiceControl(Control):
     """A dropdown, without a choice if the first value is not one of the options."""
 
-    _reason: str | None = None  # why the value to show is invalid
-    _graph_value: Any = None  # the graph's value that is not an option, while nothing is chosen
-    keeps_graph_value = False  # whether such a value is sent: a service that knows a workflow by its id rejects it
+    keeps_graph_value = False  # whether such a value is submitted: a service that runs only ids rejects it
+    _other_value: Any = None  # the value that is not an option, while nothing is chosen
 
     @property
     def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
         return any(len(text_of(option)) > _LONG_OPTION_CHARS for option in self.field.options)
 
+    def _pairs(self) -> list[tuple[str, Any]]:
+        return [(text_of(option), option) for option in self.field.options]
+
     def _make(self) -> Any:
-        options = self.field.options
-        words = [text_of(option) for option in options]
-        return widgets.Dropdown(**self._options(options=list(zip(words, options, strict=True)), value=None))
+        return widgets.Dropdown(**self._options(options=self._pairs(), value=None))
 
     def label(self, labels: Sequence[str]) -> None:
         """Show these labels instead of the options."""
         self.input.options = list(zip(labels, self.field.options, strict=True))
 
     def _read(self) -> Any:
-        if self.input.index is None:
-            if self._graph_value is not None:
-                return self._graph_value
-            raise FieldError(self._reason or f"{self.field.where}: nothing is chosen")
-        return self.field.check(self.input.value)
+        if self.input.index is not None:
+            return self.field.check(self.input.value)
+        if self._other_value is None:
+            raise FieldError(f"{self.field.where}: nothing is chosen")
+        if self.keeps_graph_value and self.field.holds(self._other_value):
+            return self._other_value
+        raise FieldError(self.field.problem(self._other_value) or "")
 
     def _show(self, value: Any) -> None:
-        self._reason = self._graph_value = None
-        why = self.field.problem(value)
-        if why is None:
+        if self.field.problem(value) is None:
             self.input.value = self.field.check(value)
             return
-        self.input.index = None  # a checkpoint that this server does not have
-        if not (self.keeps_graph_value and self.field.holds(value)):
-            self._reason = why
-            raise FieldError(why)
-        self._graph_value = value
+        self._other_value = value  # such as a checkpoint that this server does not have
+        self.input.index = None
+        self._read()  # raises if the value would not be submitted
 
 
 class SelectionControl(ChoiceControl):
@@ -234,12 +307,8 @@ class SelectionControl(ChoiceControl):
     is_wide = True
 
     def _make(self) -> Any:
-        options = self.field.options
-        words = [text_of(option) for option in options]
-        rows = min(len(options), _MAX_VISIBLE_ROWS)
-        return widgets.SelectMultiple(
-            **self._options(options=list(zip(words, options, strict=True)), rows=rows, value=())
-        )
+        rows = min(len(self.field.options), _MAX_VISIBLE_OPTIONS)
+        return widgets.SelectMultiple(**self._options(options=self._pairs(), rows=rows, value=()))
 
     def _read(self) -> Any:
         return self.field.check(self.input.value)
@@ -248,25 +317,8 @@ class SelectionControl(ChoiceControl):
         self.input.value = tuple(self.field.check(() if value is None else value)[WRAPPED])
 
 
-class SearchControl(Control):
-    """Many options: a search box with the matching options below it."""
-
-    is_wide = True
-
-    def _make(self) -> Any:
-        words = [text_of(option) for option in self.field.options]
-        hint = f"type to search {len(words)} choices"
-        return widgets.Combobox(**self._options(options=words, continuous_update=False, placeholder=hint))
-
-    def _read(self) -> Any:
-        return self.field.read(str(self.input.value))
-
-    def _show(self, value: Any) -> None:
-        self.input.value = text_of(value)
-
-
 class SwitchControl(Control):
-    """A BOOLEAN: a checkbox, or its two labels where it has them."""
+    """A BOOLEAN: a checkbox, or its two labels if it has them."""
 
     def _make(self) -> Any:
         on, off = self.field.label_on, self.field.label_off
@@ -280,18 +332,52 @@ class SwitchControl(Control):
         return bool(self.input.value)
 
 
-def _notes(note: str) -> list[Any]:
-    if not note:
-        return []
-    shown = widgets.HTML(html.escape(plain(note)))
-    shown.add_class("cfy-note")
-    return [shown]
+class NumberControl(Control):
+    """A number box, with arrows by the field's step."""
+
+    def _make(self) -> Any:
+        # No bounds here: a box with bounds would change the typed value silently. For whole numbers too: a
+        # box of whole numbers would cut 2.5 to 2.
+        step = self.field.step or (1 if self.field.type is FieldType.INT else None)
+        return widgets.FloatText(**self._options(step=step))
+
+    def _read(self) -> Any:
+        return self.field.check(_without_rounding_error(self.input.value, self.field))
 
 
-def tooltip_of(field: Field) -> str:
-    """Return the id, the range and the description of a field."""
-    low, high = (
-        None if end is None else f"{end:g}" if abs(end) < MAX_EXACT_INT else f"{end}" for end in (field.min, field.max)
-    )
-    reach = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
-    return plain(" - ".join(part for part in (field.id, reach, field.tooltip) if part))
+class SliderControl(NumberControl):
+    """A slider over the field's whole range, with the number beside it."""
+
+    def _make(self) -> Any:
+        one = self.field
+        bounds: dict[str, Any] = {"min": one.min, "max": one.max, "value": one.min, "step": one.step or 1}
+        if one.type is FieldType.INT:
+            return widgets.IntSlider(**self._options(**{name: int(value) for name, value in bounds.items()}))
+        return widgets.FloatSlider(**self._options(**bounds, readout_format=f".{_decimals(one)}f"))
+
+    def _show(self, value: Any) -> None:
+        why = self.field.problem(value)
+        if why is not None:  # a slider would move it into its range silently
+            raise FieldError(why)
+        self.input.value = value
+
+
+def note_of(text: str) -> Any:
+    """Return a widget with a note, shown as typed."""
+    note = widgets.HTML(html.escape(text))
+    note.add_class("cfy-note")
+    return note
+
+
+def _decimals(field: Field) -> int:
+    """Return the number of decimals of the field's step."""
+    exponent = Decimal(repr(float(field.step or 1))).normalize().as_tuple().exponent
+    return max(0, -int(exponent)) if isinstance(exponent, int) else 0
+
+
+def _without_rounding_error(value: float, field: Field) -> float:
+    """Round away binary rounding errors, as in 0.1 x 3; keep values typed with more decimals than the step."""
+    if value == int(value):
+        return int(value)
+    rounded = round(value, _decimals(field) + 2)
+    return rounded if abs(rounded - value) < 1e-9 * max(1.0, abs(value)) else value

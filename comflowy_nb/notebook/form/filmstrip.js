@@ -1,4 +1,4 @@
-// The runs of a form: a button with a thumbnail each, a mark beside it, and the cell that was copied.
+// The runs of a form: for each a button with its thumbnail and a checkbox, and below them the cell to copy.
 // One module without a build; nothing is fetched.
 
 const make = (tag, className, text) => {
@@ -8,8 +8,8 @@ const make = (tag, className, text) => {
   return element
 }
 
-// ipywidgets holds a change back while an earlier one of the same widget is not answered, but never a click: behind a busy
-// kernel a click on Run would overtake what was filled in last. So what stands in the fields goes ahead of every click.
+// While the kernel is busy, ipywidgets delays changes of a widget whose earlier change is not answered, but never a click:
+// a click on Run would overtake the values that were filled in last. So the values are sent before every click.
 const sendValuesFirst = (form, model, signal) => {
   const inputs = new Map()
   for (const id of model.get('inputs')) {
@@ -24,7 +24,7 @@ const sendValuesFirst = (form, model, signal) => {
   form.addEventListener('click', send, {signal, capture: true})
 }
 
-// JupyterLab takes Enter, Space and letters in an output for its own commands: within the form they belong to the form.
+// JupyterLab uses Enter, Space and letters in an output for its own commands: keep those that are typed in the form.
 const keepKeys = (form, signal) => {
   form.addEventListener('keydown', event => event.stopPropagation(), {signal})
 }
@@ -44,7 +44,7 @@ const copy = async text => {
     await navigator.clipboard.writeText(text)
     return true
   } catch {
-    return false // no permission, or a page that is not secure: the text stands there to be copied by hand
+    return false // no permission, or a page that is not secure: the text is shown, to be copied by hand
   }
 }
 
@@ -61,10 +61,10 @@ class Frame {
     this.bar = make('span', 'cfy-bar')
     this.bar.append(make('span'))
     this.ref = make('strong')
-    this.word = make('span', 'cfy-word')
+    this.statusText = make('span', 'cfy-status-text')
     this.changed = make('span', 'cfy-changed')
     const line = make('span', 'cfy-frame-line')
-    line.append(this.ref, this.word)
+    line.append(this.ref, this.statusText)
     const box = make('span', 'cfy-thumb-box')
     box.append(this.image, this.blank, this.bar)
     this.button.append(box, line, this.changed)
@@ -73,8 +73,7 @@ class Frame {
     this.mark = make('input')
     this.mark.type = 'checkbox'
     this.mark.addEventListener('change', () => this.setMark())
-    this.markWord = make('span', '', 'compare')
-    label.append(this.mark, this.markWord)
+    label.append(this.mark, make('span', '', 'compare'))
     this.element.append(this.button, label)
   }
 
@@ -102,38 +101,38 @@ class Frame {
     this.bar.hidden = item.fraction === null
     this.bar.firstChild.style.width = `${100 * (item.fraction ?? 0)}%`
     this.ref.textContent = item.ref
-    this.word.textContent = item.word
+    this.statusText.textContent = item.status_text
     this.changed.textContent = item.changed
     this.element.dataset.status = item.status
     this.element.classList.toggle('cfy-shown', isShown)
     this.button.setAttribute('aria-pressed', String(isShown))
-    this.button.title = `${item.changed}\nclick: back to these values`
-    this.button.setAttribute('aria-label', `${item.ref}, ${item.word || item.status}. ${item.changed}. Back to these values`)
+    this.button.title = `${item.changed}\nclick to restore these values`
+    this.button.setAttribute('aria-label', `${item.ref}, ${item.status_text || item.status}. ${item.changed}. Restore these values`)
     this.mark.checked = marked.includes(this.token)
-    this.mark.disabled = !item.has_images || (!this.mark.checked && marked.length >= this.model.get('most_marked'))
+    this.mark.disabled = !item.has_images || (!this.mark.checked && marked.length >= this.model.get('max_marked'))
     this.mark.setAttribute('aria-label', `compare ${item.ref}`)
   }
 }
 
 export default {
   render({model, el}) {
-    const listening = new AbortController()
-    whenInForm(el, listening.signal, form => {
-      keepKeys(form, listening.signal)
-      sendValuesFirst(form, model, listening.signal)
+    const listeners = new AbortController()
+    whenInForm(el, listeners.signal, form => {
+      keepKeys(form, listeners.signal)
+      sendValuesFirst(form, model, listeners.signal)
     })
     const root = make('div', 'cfy-strip')
     const copied = make('div', 'cfy-copied')
     copied.hidden = true
     copied.setAttribute('role', 'status')
-    const said = make('span', 'cfy-copied-word')
+    const copiedText = make('span', 'cfy-copied-text')
     const hide = make('button', 'cfy-small-button', 'hide')
     hide.type = 'button'
     hide.addEventListener('click', () => { copied.hidden = true })
     const text = make('pre')
     text.tabIndex = 0
     text.setAttribute('aria-label', 'the cell')
-    copied.append(said, hide, text)
+    copied.append(copiedText, hide, text)
     const list = make('ol', 'cfy-frames')
     list.setAttribute('aria-label', 'runs of this form')
     const compare = make('button', 'cfy-small-button cfy-compare')
@@ -175,20 +174,20 @@ export default {
       if (!cell.text) return
       text.textContent = cell.text
       copied.hidden = false
-      said.textContent = (await copy(cell.text)) ? 'Copied: paste it into a cell' : 'Copy this into a cell'
+      copiedText.textContent = (await copy(cell.text)) ? 'Copied: paste it into a cell' : 'Copy this into a cell'
     }
     const showPreview = () => {
       const {token, url} = model.get('preview')
       if (token && !model.get('thumbs')[token]) frames.get(token)?.setPreview(url)
     }
-    const heard = ['items', 'thumbs', 'shown', 'marked'].map(name => `change:${name}`)
-    for (const name of heard) model.on(name, draw)
+    const drawnTraits = ['items', 'thumbs', 'shown', 'marked'].map(name => `change:${name}`)
+    for (const name of drawnTraits) model.on(name, draw)
     model.on('change:cell', show)
     model.on('change:preview', showPreview)
     draw()
     return () => {
-      listening.abort()
-      for (const name of heard) model.off(name, draw)
+      listeners.abort()
+      for (const name of drawnTraits) model.off(name, draw)
       model.off('change:cell', show)
       model.off('change:preview', showPreview)
     }

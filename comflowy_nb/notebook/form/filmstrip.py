@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filmstrip"]
 
-SCRIPT = (Path(__file__).parent / "filmstrip.js").read_text("utf-8")
-STYLE = (Path(__file__).parent / "form.css").read_text("utf-8")
+_FOLDER = Path(__file__).parent
 
 
 class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
@@ -24,7 +23,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
 
     Parameters
     ----------
-    pick
+    go_back
         Called with a run's token when its thumbnail is clicked.
     compare
         Called with the tokens of the marked runs, in the order of the strip.
@@ -32,50 +31,49 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
         Called before every press of a button with the state of the fields: model id -> value, or index of an option.
     """
 
-    _esm = SCRIPT  # as text: a path would keep a signal that holds every instance (anywidget issue 929)
-    _css = STYLE
+    # As text: with a path, anywidget keeps a signal that references every instance.
+    _esm = (_FOLDER / "filmstrip.js").read_text("utf-8")
+    _css = (_FOLDER / "form.css").read_text("utf-8")
 
     items = traitlets.List().tag(sync=True)
-    """For each run: token, ref, status, text, changes, progress (0 to 1, or None)."""
+    """For each run, the dict of `FormRun.item`."""
     thumbs = traitlets.Dict().tag(sync=True)
-    """Token -> a small JPEG as a data address. Apart from `items`, which change several times a second."""
+    """Token -> a small JPEG as a data URL. Apart from `items`, which change several times a second."""
     preview = traitlets.Dict().tag(sync=True)
     """The unfinished image of one run: its token and a data URL."""
     shown = traitlets.Unicode("").tag(sync=True)
     """Token of the run whose images are shown."""
     marked = traitlets.List().tag(sync=True)
     """Tokens of the runs to be compared."""
+    max_marked = traitlets.Int(MAX_IMAGES).tag(sync=True)
+    """The number of runs that can be compared."""
     cell = traitlets.Dict().tag(sync=True)
     """The cell's text to be copied, and a number that makes every request a new one."""
-    most_marked = traitlets.Int(MAX_IMAGES).tag(sync=True)
     inputs = traitlets.List().tag(sync=True)
-    """Model ids of the widgets that are filled in."""
+    """Model ids of the widgets that the user fills in."""
 
     def __init__(
         self,
         *,
-        pick: Callable[[str], None],
+        go_back: Callable[[str], None],
         compare: Callable[[list[str]], None],
         fill_in: Callable[[Mapping[str, Any]], None],
+        inputs: list[str],
     ) -> None:
-        super().__init__()
-        self._pick = pick
+        super().__init__(inputs=inputs)
+        self._go_back = go_back
         self._compare = compare
         self._fill_in = fill_in
         self.on_msg(self._on_message)
 
     def copy(self, text: str) -> None:
-        """Have the browser put a text on the clipboard, and show it."""
+        """Make the browser copy a text to the clipboard, and show it."""
         self.cell = {"text": text, "number": int(self.cell.get("number", 0)) + 1}
-
-    def close(self) -> None:
-        self.on_msg(self._on_message, remove=True)
-        super().close()
 
     def _on_message(self, _: object, message: Mapping[str, Any], __: object) -> None:
         match message:
             case {"pick": str(token)}:
-                self._pick(token)
+                self._go_back(token)
             case {"compare": [*marked]}:  # from the message: the trait `marked` may arrive later
                 self._compare([item["token"] for item in self.items if item["token"] in marked])
             case {"values": dict(values)}:

@@ -1,4 +1,4 @@
-"""The widget `Form`: fill in the fields of a workflow, run it, and return to earlier runs."""
+"""`comflowy_nb.form`, and the widget `Form`: fill in the fields of a workflow, run it, return to earlier runs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
-from comflowy_nb.errors import ComflowyError, FieldError
+from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
 from comflowy_nb.layout.html_text import html_text
-from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, table
-from comflowy_nb.notebook.display.live import wait_drawing
-from comflowy_nb.notebook.form.fields import FormBody
-from comflowy_nb.notebook.form.run_entries import FormRequest
+from comflowy_nb.notebook.display.html import plain
+from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
+from comflowy_nb.notebook.form.body import FormBody
+from comflowy_nb.notebook.form.fields import abbreviated_fields, form_fields
+from comflowy_nb.notebook.form.filmstrip import Filmstrip
+from comflowy_nb.notebook.form.form_run import FormRequest
 from comflowy_nb.notebook.form.run_history import FormHistory
+from comflowy_nb.notebook.magics import current_session
 from comflowy_nb.notebook.widget_versions import TOOLTIP, view_of
 from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.syntax.write_cell import write_cell
 
@@ -24,38 +28,99 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.display.live import LiveUpdater
-    from comflowy_nb.notebook.form.factory import FormField
-    from comflowy_nb.notebook.form.run_entries import EntryView
-    from comflowy_nb.notebook.form.run_history import Screen
-    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.notebook.form.fields import FormField
+    from comflowy_nb.notebook.form.form_run import FormRun
+    from comflowy_nb.notebook.form.run_history import BelowScreen
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Form"]
+__all__ = ["Form", "form"]
 
-DOUBLE_CLICK_S = 0.5  # a second click within this time, with nothing changed, is ignored
+_DOUBLE_CLICK_S = 0.5  # a second click within this time, with nothing changed, is ignored
+
+
+def form(
+    what: str | Workflow | Run, params: Mapping[str, Any] | None = None, *, client: Client | None = None, **more: Any
+) -> Form:
+    """Create a form for a workflow.
+
+    The form is shown if it is the last value of a cell, and fits in other ipywidgets layouts.
+
+    Parameters
+    ----------
+    what : str, Workflow or Run
+        The workflow: its name, a file, an address or an id as in `%comflowy run`, or a `Workflow`. A `Run` means its
+        workflow, and the form starts with the values that were set for that run.
+    params : mapping of str to object, optional
+        Field -> first value. A field is an id (`3::cfg`), a name that only one field has, or an alias. The value may be
+        an abbreviation as in `ipywidgets.interact`: `(1, 30)` and `(0.0, 1.0, 0.05)` are ranges, lowest, highest and
+        step; `["euler", "heun"]` and `{"soft": 4, "crisp": 9}` are choices, the first one chosen.
+    client : Client, optional
+        The connection. None (default) uses the connection of the notebook, else connects to `COMFLOWY_TARGET`.
+
+    Returns
+    -------
+    Form
+        The widget. Its `close` method frees it.
+
+    Raises
+    ------
+    SettingsError
+        If nothing is connected.
+    WorkflowError
+        If there is no such workflow, or its fields are not described and `params` names none.
+    FieldError
+        If there is no such field, or a value is invalid.
+    TypeError
+        For any other keyword: fields go into `params`.
+
+    Examples
+    --------
+    In a notebook:
+
+    >>> form = comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]})  # doctest: +SKIP
+    """
+    if more:
+        raise TypeError(f"form() has no parameter {next(iter(more))!r}; fields go into a mapping: form(what, {{...}})")
+    session = current_session()
+    if client is None:
+        if session is None:
+            raise SettingsError("nothing is connected here: %load_ext comflowy_nb, or form(..., client=connect(...))")
+        client = session.connected()
+    before: dict[str, Any] = {}
+    if isinstance(what, Run):
+        before = {key: what.params[key] for key in what.record.set_params if key in what.params}
+        what = what.record.workflow_id or what.workflow
+    workflow = client.workflow(what) if isinstance(what, str) else what
+    described = abbreviated_fields(workflow, params or {})
+    values = {**client.recall(workflow, before), **{key: one.value for key, one in described.items()}}
+    fields = form_fields(workflow, values, explicit=list(values), described=described)
+    return Form(client, workflow, fields, updater=session.updater if session is not None else LiveUpdater())
 
 
 class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by mypy here
     """A widget with the fields of a workflow. Created by `comflowy_nb.form` and `%comflowy form`.
 
     Displayed by itself, its images are shown below it, where the saved notebook keeps them; within another layout they
-    are shown inside the form. `close` frees its widgets.
+    are shown inside the form.
 
-    Parameters
+    Attributes
     ----------
-    fields
-        The fields in order, with their first values.
-    updater
-        The thread that draws.
+    params : dict of str to object
+        Field id -> value, as Run would submit them, without invalid values. Can be observed.
+    problems : dict of str to str
+        Field id -> why its value is invalid. Only the workflow's own values are submitted even if invalid. Can be
+        observed.
+    runs : tuple of Run
+        The runs of this form, oldest first. Can be observed.
+
+    Examples
+    --------
+    >>> form.observe(lambda change: print(change["new"]), names="params")  # doctest: +SKIP
     """
 
     params = traitlets.Dict(read_only=True)
-    """Field id -> value, as Run would send them, without invalid values."""
     problems = traitlets.Dict(read_only=True)
-    """Field id -> why its value is invalid. Only the workflow's own values are sent even if invalid."""
     runs = traitlets.Tuple(read_only=True)
-    """The runs of this form, oldest first."""
 
     def __init__(
         self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, updater: LiveUpdater
@@ -64,78 +129,89 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self.client = client
         self.workflow = workflow
         self._request_lock = threading.RLock()  # a kernel may run callbacks on several threads
-        self._work = Scheduler("comflowy-form", workers=1)  # sends in the order of the clicks
-        self._unsent: list[FormRequest] = []  # not submitted yet
+        self._scheduler = Scheduler("comflowy-form", workers=1)  # submits in the order of the clicks
+        self._newest_request: FormRequest | None = None  # while it is not submitted
         self._last_click_s = float("-inf")
         self._last_click_state: object = None
-        self._body = FormBody(
-            fields,
-            changed=self._refresh,
-            service=client.service,
-            open_run=client.open_image,
-            has_graph=workflow.graph is not None,
+        self._body = FormBody(client, workflow, fields, changed=self._refresh)
+        strip = Filmstrip(
+            go_back=lambda token: self._run_callback(lambda: self.go_back(token)),
+            compare=lambda tokens: self._run_on_thread(lambda: self._history.compare(tokens)),
+            fill_in=self._body.fill_in,
+            inputs=list(self._body.inputs),
         )
         self._history = FormHistory(
             client,
             workflow,
+            strip,
             updater=updater,
             names=self._body.names,
-            pick=self._on_pick,
-            compare=self._on_compare,
-            fill_in=self._body.fill_in,
             on_new_run=lambda: self.set_trait("runs", self._history.runs),
         )
-        self._history.strip.inputs = self._body.model_ids
         self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
         self._problem.add_class("cfy-problem")
         head = widgets.HTML(
             f'<span class="cfy-head"><b>{html_text(plain(workflow.name))}</b> '
             f'<span class="cfy-quiet">on {html_text(plain(client.label))}</span></span>'
         )
-        buttons, history = self._make_buttons(), self._history
-        super().__init__(
-            [head, *self._body.parts, buttons, self._problem, history.status, history.strip, history.inside],
-        )
+        shown = [self._history.status, strip, self._history.inside]
+        super().__init__([head, *self._body.parts, self._make_buttons(), self._problem, *shown])
         self.add_class("cfy-form")
         self._is_closed = False
         self._refresh()
 
-    @property
-    def token(self) -> str:
-        """The key by which an execution knows that it has drawn this form."""
-        return f"form {id(self)}"
-
-    # -- for users and scripts ----------------------------------------------------------------------------------
-
     def run(self, *, wait: bool = False, fresh: bool = False) -> Run:
-        """Submit a run with the values in the form; the form shows its status and images.
+        """Submit a run with the values in the form, which shows its status and images.
 
         Parameters
         ----------
-        wait
-            Wait until the run is settled and its images are drawn. An interrupt only stops waiting.
-        fresh
-            Run it although an identical run has succeeded.
+        wait : bool, optional
+            Whether to wait until the run is settled and its images are drawn. Default False. KeyboardInterrupt only
+            stops waiting.
+        fresh : bool, optional
+            Whether to run it even if an identical run has succeeded. Default False.
+
+        Returns
+        -------
+        Run
+            The run; an earlier one if an identical run has succeeded or is in progress.
 
         Raises
         ------
         FieldError
-            If a field has an invalid value.
+            If a field has an invalid value. Nothing is submitted.
+        RunHeld
+            If it is not known whether the service accepted an identical run.
         ComflowyError
             As `Client.submit`.
+
+        Examples
+        --------
+        >>> form.set({"cfg": 4})  # doctest: +SKIP
+        >>> form.run(wait=True).status  # doctest: +SKIP
+        <Status.SUCCESS: 'success'>
         """
-        view = self._submit(self._read_request(), fresh=fresh)
+        one = self._submit(self._read_request(), fresh=fresh)
         if wait:
-            wait_drawing([view])
-        return view.run
+            wait_drawing([one])
+        return one.run
 
     def set(self, params: Mapping[str, Any]) -> None:
-        """Set fields by id, name or alias: `form.set({"cfg": 7})`.
+        """Set fields of the form.
+
+        Parameters
+        ----------
+        params : mapping of str to object
+            Field -> value. A field is an id, a name that only one field has, or an alias.
 
         Raises
         ------
         FieldError
             With all unknown names and invalid values; the others are set.
+
+        Examples
+        --------
+        >>> form.set({"cfg": 7, "3::steps": 30})  # doctest: +SKIP
         """
         problems: list[str] = []
         for key, value in params.items():
@@ -151,60 +227,80 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
     def cell(self) -> str:
         """Return the `%%comflowy run` cell that submits the values in the form.
 
+        Returns
+        -------
+        str
+            The text of a notebook cell.
+
         Raises
         ------
         FieldError
             If a field has an invalid value.
+
+        Examples
+        --------
+        >>> print(form.cell())  # doctest: +SKIP
+        %%comflowy run default
+        3::cfg: 7
         """
         values = self._body.read()
-        return write_cell(self.workflow, {key: values[key] for key in self._body.sent})
+        return write_cell(self.workflow, {key: values[key] for key in self._body.submitted})
 
     def stop(self) -> None:
-        """Cancel the runs of this form that are in progress; the form says so if the service can't."""
-        message = self._history.stop()
-        if message is not None:
-            self._history.say(message)
+        """Cancel the runs of this form that are in progress.
+
+        If the service can't cancel, the form says so and the runs continue.
+
+        Examples
+        --------
+        >>> form.stop()  # doctest: +SKIP
+        """
+        self._history.stop()
 
     def go_back(self, run: Run | str) -> None:
-        """Restore the values of an earlier run of this form, and show its images."""
-        entry = self._history.find(run if isinstance(run, str) else run.token)
-        if entry is None:
+        """Restore the values of an earlier run of this form, and show its images.
+
+        Parameters
+        ----------
+        run : Run or str
+            One of `runs`, or its token. Any other run changes nothing.
+
+        Examples
+        --------
+        >>> form.go_back(form.runs[0])  # doctest: +SKIP
+        """
+        found = self._history.find(run if isinstance(run, str) else run.token)
+        if found is None:
             return
         with self._request_lock:
-            self._body.restore(entry.values, entry.request.explicit)
+            self._body.restore(found.request.values, found.request.explicit)
         self._refresh()
-        self._history.show(entry)
-
-    def show_on(self, images: Screen, compared: Screen) -> None:
-        """Show images and comparisons there instead of inside the form."""
-        self._history.show_on(images, compared)
+        self._history.show(found)
 
     def close(self) -> None:
-        """Free the widgets and stop the thread of this form. Its runs continue."""
+        """Free the widgets and stop the thread of this form. Its runs continue.
+
+        Examples
+        --------
+        >>> form.close()  # doctest: +SKIP
+        """
         if self._is_closed:
             return
         self._is_closed = True
-        self._work.close()
+        self._scheduler.close()
         self._history.close()
-        self._body.close()
-        for part in _descendants(self):
-            if part is not self:
-                part.close()
+        for part in _inner_widgets(self):
+            part.close()
         super().close()
 
-    # -- callbacks of the widgets, on any thread ----------------------------------------------------------------
+    # -- callbacks of the widgets, on any thread ------------------------------------------------------------------
 
     def _make_buttons(self) -> Any:
-        run = self._run_button = widgets.Button(
-            description="Run", button_style="primary", tooltip="run with these values"
-        )
+        run = widgets.Button(description="Run", button_style="primary", tooltip="run with these values")
         copy = widgets.Button(description="Copy as cell", tooltip="copy the cell that runs these values")
-        self._fresh = widgets.Checkbox(
-            description="run anew",
-            indent=False,
-            **{TOOLTIP: "run it although these values have succeeded before"},
-        )
-        stop = self._history.stop_button
+        tooltip = {TOOLTIP: "run it even if these values have succeeded before"}
+        self._run_button, stop = run, self._history.stop_button
+        self._fresh = widgets.Checkbox(description="run again", indent=False, **tooltip)
         run.on_click(lambda _: self._run_callback(self._on_run))
         stop.on_click(lambda _: self._run_callback(self.stop))
         copy.on_click(lambda _: self._run_callback(lambda: self._history.strip.copy(self.cell())))
@@ -214,71 +310,72 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def _on_run(self) -> None:
         with self._request_lock:
-            now_s = self._work.clock()
-            is_double = now_s - self._last_click_s < DOUBLE_CLICK_S and self._body.snapshot() == self._last_click_state
+            now_s, state = self._scheduler.clock(), self._body.snapshot()
+            is_double = now_s - self._last_click_s < _DOUBLE_CLICK_S and state == self._last_click_state
             self._last_click_s = now_s
             if is_double:
                 return
             fresh = bool(self._fresh.value)
             request = self._read_request()
             self._last_click_state = self._body.snapshot()  # with the seed of this run
-        self._history.say("sending ...")
-        self._work.execute(lambda: self._run_callback(lambda: self._submit(request, fresh=fresh)))
+        self._history.say("submitting ...")
+        self._run_on_thread(lambda: self._submit(request, fresh=fresh))
 
-    def _on_pick(self, token: str) -> None:
-        self._run_callback(lambda: self.go_back(token))
-
-    def _on_compare(self, tokens: list[str]) -> None:
-        self._work.execute(lambda: self._run_callback(lambda: self._history.compare(tokens)))
+    def _run_on_thread(self, action: Callable[[], object]) -> None:
+        self._scheduler.execute(lambda: self._run_callback(action))
 
     def _run_callback(self, action: Callable[[], object]) -> None:
         """Run a callback and show errors in the form: a callback's traceback would go to the log."""
         if self._is_closed:
             return
         try:
-            self._show_problem(None)
+            self._show_problem("")
             action()
         except ComflowyError as error:
             self._show_problem(str(error))
         except Exception as error:  # noqa: BLE001 - as above
             self._show_problem(f"{type(error).__name__}: {error}")
 
-    # -- submitting ---------------------------------------------------------------------------------------------
-
     def _read_request(self) -> FormRequest:
         """Return what Run submits now, with new seeds."""
         with self._request_lock:
-            newest = self._unsent[-1].values if self._unsent else self._history.used
-            self._body.advance_seeds(newest, self.workflow)
+            newest = self._newest_request.values if self._newest_request is not None else self._history.newest_values
+            self._body.advance_seeds(newest or {})
             values = self._body.read()
-            settings = [Setting(key, values[key], typed=True) for key in self._body.sent]
-            request = FormRequest(settings, values, frozenset(self._body.explicit))
-            self._unsent.append(request)
-            return request
+            settings = [Setting(key, values[key], typed=True) for key in self._body.submitted]
+            self._newest_request = FormRequest(settings, values, frozenset(self._body.explicit))
+            return self._newest_request
 
-    def _submit(self, request: FormRequest, *, fresh: bool) -> EntryView:
+    def _submit(self, request: FormRequest, *, fresh: bool) -> FormRun:
         try:
-            return self._history.send(request, fresh=fresh)
+            return self._history.submit(request, fresh=fresh)
         finally:
             with self._request_lock:
-                self._unsent = [other for other in self._unsent if other is not request]
+                if self._newest_request is request:
+                    self._newest_request = None
 
     def _refresh(self) -> None:
         with self._request_lock:
             values, problems = self._body.state()
-            self.set_trait("params", {key: values[key] for key in self._body.sent if key in values})
+            self.set_trait("params", {key: values[key] for key in self._body.submitted if key in values})
             self.set_trait("problems", problems)
 
-    def _show_problem(self, why: str | None) -> None:
-        text = html_text(plain(why or ""))
-        self._problem.value = f'<span role="alert">{text}</span>' if text else ""
-        self._problem.layout.display = "" if text else "none"
+    def _show_problem(self, why: str) -> None:
+        self._problem.value = f'<span role="alert">{html_text(plain(why))}</span>' if why else ""
+        self._problem.layout.display = "" if why else "none"
 
-    # -- static output ------------------------------------------------------------------------------------------
+    @property
+    def token(self) -> str:
+        """The key by which an execution knows that it has drawn this form."""
+        return f"form {id(self)}"
+
+    def show_on(self, images: BelowScreen, compared: BelowScreen) -> None:
+        """Show images and comparisons there instead of inside the form."""
+        self._history.show_on(images, compared)
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return data and metadata for a notebook: the widget, and its values as text and HTML."""
-        return {**view_of(self), **_static_form(self.workflow.name, self._body.rows())}, {}
+        """Return data and metadata for a notebook: the widget, and its values as text and as a table."""
+        return {**view_of(self), **self._body.static_output()}, {}
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
@@ -290,25 +387,8 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         return f"<Form {self.workflow.name!r} {count} run{'s' * (count != 1)}>"
 
 
-def _descendants(part: Any) -> list[Any]:
-    """Return a widget, its layout and style, and those of all its children, the innermost first."""
-    found = [inner for child in getattr(part, "children", ()) for inner in _descendants(child)]
-    own = [getattr(part, name, None) for name in ("style", "layout")]
-    return [*found, *(one for one in own if isinstance(one, widgets.Widget)), part]
-
-
-def _static_form(name: str, rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
-    """Return the values of a form as text and as a table.
-
-    Parameters
-    ----------
-    rows
-        Node, field and value of each field.
-    """
-    seen: set[str] = set()
-    shown = []
-    for node, field, value in rows:
-        shown.append(("" if node in seen else node, field, value))
-        seen.add(node)
-    head = paragraph(f"a form for {name}: execute this cell in a notebook to fill it in")
-    return join(head, table(Table(("node", "field", "value"), shown)))
+def _inner_widgets(part: Any) -> list[Any]:
+    """Return the style, the layout and all children of a widget, and theirs."""
+    own = [*getattr(part, "children", ()), getattr(part, "style", None), getattr(part, "layout", None)]
+    found = [one for one in own if isinstance(one, widgets.Widget)]
+    return [*found, *(inner for one in found for inner in _inner_widgets(one))]

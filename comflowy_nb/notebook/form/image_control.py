@@ -1,4 +1,4 @@
-"""Control for an image: the user's file, an earlier run's image, an address, or an image of the service."""
+"""Control for an image: the user's file, an image of an earlier run, an address, or an image of the service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError, ImageError, RefError
-from comflowy_nb.notebook.form.controls import Control
+from comflowy_nb.notebook.form.controls import Control, note_of
 from comflowy_nb.notebook.widget_versions import TOOLTIP, take_upload
 from comflowy_nb.workflow.images import (
     InputImage,
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["ImageControl", "small_jpeg"]
 
 _PREVIEW_PX = 96
-_NO_UPLOADS = "this service takes no uploads: give the https address of an image"
+_NO_UPLOADS = "this service accepts no uploads: use the https address of an image"
 
 
 class ImageControl(Control):
-    """What is typed (`file:photo.jpg`, `run:r41[0]`, an https address, a name the service knows), or a file chosen.
+    """An image: typed as on a line, one of the service's own, or a file that the user chooses.
 
     Parameters
     ----------
@@ -50,12 +50,13 @@ class ImageControl(Control):
         self._can_upload = can_upload
         self._open_run = open_run
         self._image: InputImage | None = None
-        self._word: str | None = None  # the text in the box for it
+        self._image_text: str | None = None  # the text in the box while it means that image
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
         self._preview.add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
             accept="image/*", description="Choose a file", **{TOOLTIP: f"an image for {label}"}
         )
+        self._chooser.observe(self._on_upload, names="value")
         super().__init__(field, label)
 
     def _make(self) -> Any:
@@ -64,46 +65,44 @@ class ImageControl(Control):
         return widgets.Combobox(**self._options(options=known, continuous_update=False, placeholder=hint))
 
     def _parts(self) -> list[Any]:
-        parts = [self.input, self._chooser, self._preview] if self._can_upload else [self.input, self._preview]
-        row = widgets.HBox(parts)
+        row = widgets.HBox([self.input, *([self._chooser] if self._can_upload else []), self._preview])
         row.add_class("cfy-image")
-        if self._can_upload:
-            self._chooser.observe(self._on_upload, names="value")
-            return [row]
-        note = widgets.HTML(_NO_UPLOADS)
-        note.add_class("cfy-note")
-        return [row, note]
+        return [row] if self._can_upload else [row, note_of(_NO_UPLOADS)]
 
     @property
-    def image(self) -> InputImage | None:
-        return self._image if str(self.input.value).strip() == self._word else None
+    def state(self) -> tuple[Any, ...]:
+        return super().state if self._own_image is None else (self._own_image.content_sha256,)
+
+    @property
+    def _own_image(self) -> InputImage | None:
+        """The image that the text in the box means; None if it is a text for the service."""
+        return self._image if str(self.input.value).strip() == self._image_text else None
 
     def _read(self) -> Any:
+        if self._own_image is not None:
+            return self._own_image
         text = str(self.input.value).strip()
-        if self.image is not None:
-            return self.image
         if not text:
-            raise FieldError(f"{self.field.where}: give an image")
+            raise FieldError(f"{self.field.where}: choose an image")
         kind, _, rest = text.partition(":")
-        is_own = bool(rest) and kind in {"file", "run"}
-        if is_own and not self._can_upload:
+        if kind not in {"file", "run"} or not rest:
+            self._clear_image()
+            return self.field.check(text)
+        if not self._can_upload:
             raise FieldError(f"{self.field.where}: {_NO_UPLOADS}")
         try:
-            if is_own:
-                return self._set_image(open_input(rest) if kind == "file" else self._open_run(rest), text)
+            return self._set_image(open_input(rest) if kind == "file" else self._open_run(rest), text)
         except (ImageError, RefError) as error:
             raise FieldError(f"{self.field.where}: {error}") from error
-        self._clear_image()
-        return self.field.check(text)
 
     def _show(self, value: Any) -> None:
-        if not is_image(value):
+        if is_image(value):
+            image = input_of(value)
+            self._set_image(image, image.name)
+            self.input.value = image.name
+        else:
             self._clear_image()
             self.input.value = text_of(value) if value is not None else ""
-            return
-        image = input_of(value)
-        self._set_image(image, image.name)
-        self.input.value = image.name
 
     def _on_upload(self, _: Any) -> None:
         """Move the file out of the widget, whose state would be saved with the notebook."""
@@ -118,23 +117,19 @@ class ImageControl(Control):
             return
         self._set_image(image, image.name)
         if self.input.value == image.name:
-            self._on_change(None)  # another file of the same name
+            self._changed()  # another file of the same name
         self.input.value = image.name
 
-    def _set_image(self, image: InputImage, word: str) -> InputImage:
-        self._image, self._word = image, word
+    def _set_image(self, image: InputImage, text: str) -> InputImage:
+        self._image, self._image_text = image, text
         preview = small_jpeg(image.load(), _PREVIEW_PX)
         self._preview.value = preview or b""
         self._preview.layout.display = "" if preview else "none"
         return image
 
     def _clear_image(self) -> None:
-        self._image = self._word = None
+        self._image = self._image_text = None
         self._preview.layout.display = "none"
-
-    def close(self) -> None:
-        self._chooser.unobserve_all()
-        super().close()
 
 
 def small_jpeg(source: Path | bytes | io.BytesIO, side_px: int) -> bytes | None:

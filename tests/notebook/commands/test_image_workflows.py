@@ -1,4 +1,4 @@
-"""Workflows within images: whichever command reads one, it gives the same answer."""
+"""Workflows in images: all commands give the same result and the same error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def save(path, chunks):
 
 
 def reasons(cell, name):
-    """What each command says of an image that it can't use."""
+    """Yield the error of each command for an image that it can't use."""
     commands = (f"run {name}", f"sweep {name} color=1,2", f"fields {name}", f"workflow add mine {name}", f"form {name}")
     for command in commands:
         error = cell(f"%comflowy {command}").error
@@ -50,9 +50,9 @@ def reasons(cell, name):
 
 @pytest.mark.parametrize(("chunks", "why"), WHY.values(), ids=WHY)
 def test_every_command_gives_the_same_reason(sandbox, tmp_path, monkeypatch, chunks, why):
-    """`params_from` said "contains no workflow" of an image with the editor's graph, `run` said something else.
+    """For an image with the editor's graph, `params_from` raised "contains no workflow", and `run` another error.
 
-    Each command asked the image in its own way, and the reason why a prompt was refused was lost.
+    Each command read the image in its own way, and dropped the reason why a prompt was invalid.
     """
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "a.png", chunks)
@@ -64,8 +64,8 @@ def test_every_command_gives_the_same_reason(sandbox, tmp_path, monkeypatch, chu
     assert why in found.pop()
 
 
-def test_an_animation_with_the_editors_graph_only_says_so(sandbox, tmp_path, monkeypatch):
-    """In a WebP both graphs are in the Exif data, of which only the prompt was read."""
+def test_an_animation_with_only_the_editors_graph_is_an_error(sandbox, tmp_path, monkeypatch):
+    """A WebP file has both graphs in its Exif data, but only the prompt was read."""
     monkeypatch.chdir(tmp_path)
     image = Image.new("RGB", (4, 4))
     exif = image.getexif()
@@ -76,8 +76,8 @@ def test_an_animation_with_the_editors_graph_only_says_so(sandbox, tmp_path, mon
     assert "editor's format" in found.pop()
 
 
-def test_a_copy_with_params_only_names_the_way_to_use_them(sandbox, tmp_path, monkeypatch):
-    """A saved copy of a run without a graph was said to carry no workflow, though `--from` takes it."""
+def test_the_error_for_an_image_with_only_params_names_from(sandbox, tmp_path, monkeypatch):
+    """The error for a saved copy of a run without a graph said that it contains no workflow; `--from` accepts it."""
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "a.png", {"comflowy": MADE})
     found = set(reasons(sandbox, "a.png"))

@@ -1,4 +1,4 @@
-"""`--from` a sweep: what the new line does not set is kept, and what it removes is named, in `sweep`, `run`, `form`."""
+"""`sweep`, `run` and `form` with `--from`: other values are kept, and the output names those that are left out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def looks(sandbox):
 def test_a_preset_that_is_partly_overridden_keeps_its_other_fields(sandbox, looks):
     """`sweep --from looks cfg=5` ran with the default sampler: the whole preset axis `look` was dropped silently.
 
-    The cause: an axis of which any field was set anew was left out.
+    The cause: an axis was left out if any of its fields was set again.
     """
     made = sandbox("%comflowy sweep --from looks cfg=5 --dry-run")
     assert made.error is None
@@ -58,7 +58,7 @@ def test_an_overridden_axis_is_named_in_the_plan(sandbox, looks):
     assert len(made.value.cells) == 2
 
 
-def test_other_values_of_an_axis_need_no_notice(sandbox, looks):
+def test_new_values_of_an_axis_are_not_mentioned(sandbox, looks):
     made = sandbox("%comflowy sweep --from looks denoise=0.8,0.9,1 --dry-run")
     assert "from s" not in texts(made)[0]
     assert len(made.value.cells) == 6
@@ -91,8 +91,8 @@ def test_columns_and_rows_are_kept(sandbox, looks):
     assert sandbox("%comflowy sweep --from looks denoise=1 --dry-run").value.layout["x"] is None
 
 
-def test_words_are_replaced_in_the_text_of_the_run(sandbox):
-    """`sweep --from r1` with `{replace: ...}` searched the workflow's own prompt: the one of r1 was dropped."""
+def test_search_and_replace_uses_the_text_of_the_run(sandbox):
+    """`sweep --from r1` with `{replace: ...}` searched the prompt of the workflow instead of that of r1."""
     sandbox(f"%%comflowy run default --as harbour\n{TINY}6::text: a harbour by day\n")
     made = sandbox("%%comflowy sweep --from harbour --as days\n6::text: {replace: {day: [noon, night]}}\n")
     assert made.error is None, made.error
@@ -102,8 +102,8 @@ def test_words_are_replaced_in_the_text_of_the_run(sandbox):
     ]
 
 
-def test_one_field_of_an_axis_of_several_is_overridden(sandbox):
-    """One field set anew dropped the whole axis: the other prompt was the workflow's own again."""
+def test_one_of_several_fields_of_an_axis_can_be_overridden(sandbox):
+    """Setting one field dropped the whole axis: the other prompt was that of the workflow again."""
     first = sandbox(f'%%comflowy sweep default --as both\n{TINY}seed: 7\nall::text: ["a boat", "a star"]\n')
     assert first.error is None, first.error
     made = sandbox("%comflowy sweep --from both 7::text=blurred --dry-run")
@@ -122,26 +122,26 @@ def test_replaced_words_that_are_overridden_are_named(sandbox):
 
 
 def test_run_names_the_axes_it_leaves_out(sandbox, looks):
-    """`run --from looks` ran with the workflow's own cfg and sampler, without a word about the sweep's axes."""
+    """`run --from looks` ran with the workflow's own cfg and sampler, and did not mention the axes of the sweep."""
     made = sandbox("%comflowy run --from looks denoise=1")
     assert made.error is None
     assert f"from {looks.ref}, without its axes and seeds: look. " in texts(made)[0]
     assert made.value.params["5::width"] == 64
-    silent = sandbox("%comflowy run --from looks denoise=1 cfg=4 sampler_name=heun")
-    assert not any("without its axes" in text for text in texts(silent))
+    complete = sandbox("%comflowy run --from looks denoise=1 cfg=4 sampler_name=heun")
+    assert not any("without its axes" in text for text in texts(complete))
 
 
 def test_form_names_the_axes_it_leaves_out(sandbox, looks):
     """`form --from looks` showed the workflow's own values in the fields of the axes, and did not say so."""
     made = sandbox("%comflowy form --from looks cfg=4")
     assert made.error is None
-    (said,) = [text for text in texts(made) if "without its axes" in text]
-    assert f"from {looks.ref}, without its axes and seeds: look, denoise" in said
-    assert f"--from {looks.ref}.1" in said
+    (notice,) = [text for text in texts(made) if "without its axes" in text]
+    assert f"from {looks.ref}, without its axes and seeds: look, denoise" in notice
+    assert f"--from {looks.ref}.1" in notice
 
 
-def test_very_many_runs_need_a_permit_on_any_service(sandbox):
-    """`seed=1..500 cfg=1..30` on the sandbox started 15,000 runs: only services that cost money were guarded."""
+def test_more_than_500_runs_need_max_runs_on_any_service(sandbox):
+    """`seed=1..500 cfg=1..30` on the sandbox started 15,000 runs: only services that cost money had a limit."""
     many = "seed=1..251 cfg=1,2"
     dry = sandbox(f"%comflowy sweep default {many} --dry-run")
     assert "the sweep needs --max-runs 502" in texts(dry)[0]
@@ -155,8 +155,8 @@ def test_very_many_runs_need_a_permit_on_any_service(sandbox):
     assert isinstance(sandbox("%comflowy run default --max-runs x").error, UsageError)
 
 
-def test_a_sweeps_name_stands_where_a_reference_does(sandbox, looks, tmp_path):
-    """`compare ck.1 ck.2` of the sweep named `ck` answered `there is no run ck.1`."""
+def test_the_name_of_a_sweep_is_a_reference(sandbox, looks, tmp_path):
+    """`compare ck.1 ck.2` of a sweep with the name `ck` raised `there is no run ck.1`."""
     compared = sandbox("%comflowy compare looks.1 looks.2")
     assert compared.error is None, compared.error
     again = sandbox("%comflowy run --from looks.3")
@@ -171,7 +171,7 @@ def test_a_sweeps_name_stands_where_a_reference_does(sandbox, looks, tmp_path):
     assert str(alone.error) == "compare needs at least two images: %comflowy compare looks.1 looks.2"
 
 
-def test_saving_to_a_zip_file_says_its_name(sandbox, looks, tmp_path):
+def test_saving_to_a_zip_file_shows_its_name(sandbox, looks, tmp_path):
     assert texts(sandbox(f"%comflowy save looks {tmp_path}/looks.zip")) == ["saved: looks.zip"]
     assert (tmp_path / "looks.zip").is_file()
     again = sandbox(f"%comflowy sweep --from looks --save {tmp_path}/again.zip")
@@ -179,7 +179,7 @@ def test_saving_to_a_zip_file_says_its_name(sandbox, looks, tmp_path):
     assert "saved: again.zip" in texts(again)
 
 
-def test_a_sweep_that_can_t_be_saved_so_is_an_error_before_anything_is_submitted(sandbox, looks, tmp_path):
+def test_an_invalid_save_target_is_an_error_before_anything_is_submitted(sandbox, looks, tmp_path):
     before = len(sandbox("%comflowy runs --limit 500").value)
     refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.png")
     assert isinstance(refused.error, SettingsError)
@@ -187,6 +187,6 @@ def test_a_sweep_that_can_t_be_saved_so_is_an_error_before_anything_is_submitted
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
-def test_a_grid_of_one_counts_in_the_singular(sandbox):
+def test_a_grid_of_one_cell_uses_the_singular(sandbox):
     sandbox(f"%%comflowy sweep default --as single\n{TINY}seed: 7\ncfg: 4\n")
     assert texts(sandbox("%comflowy show single"))[-1].partition(": ")[2].startswith("1 cell, 1 image\n")

@@ -1,4 +1,4 @@
-"""`sweep` as a person types it, against the real sandbox with small images."""
+"""`%comflowy sweep` against the real sandbox, with small images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pixels_of(cell):
 
 
 def in_grid(drawn, number):
-    """The pixels of one cell as they are on the page."""
+    """Return the pixels of one cell of a grid."""
     painting = drawn._paint()[0]
     scale = painting.scale
     (slot,) = [slot for slot in painting.page.slots if slot.number == number]
@@ -43,7 +43,7 @@ def in_grid(drawn, number):
     return np.asarray(Image.open(io.BytesIO(drawn.jpeg)).crop(box).resize((64, 64), Image.Resampling.BOX)).astype(int)
 
 
-def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
+def test_a_repeated_sweep_submits_nothing_and_shows_the_same_grid(sandbox):
     line = f"%comflowy sweep default {SMALL} cfg=2..8..2 sampler_name=euler,heun,dpmpp_2m seed=7 --as bottles"
     first = sandbox(line)
     assert first.error is None
@@ -52,7 +52,9 @@ def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
     ref = first.value.ref
     assert re.fullmatch(rf"{ref} bottles \(default\) - 12 of 12 success in \d.*s", status)
     assert drawn.startswith(f"{ref}: 12 cells, 12 images")
-    assert sum("image/jpeg" in data for data in first.last) == 1, "drawn once, though it is the cell's value as well"
+    assert sum("image/jpeg" in data for data in first.last) == 1, (
+        "drawn once, although it is also the value of the cell"
+    )
     assert first.value.layout == {"x": None, "y": None, "z": None}
 
     again = sandbox(line)
@@ -63,19 +65,19 @@ def test_plan_status_and_grid_and_the_same_again_sends_nothing(sandbox):
 
     grown = sandbox(line.replace("2..8..2", "2..10..2"))
     assert texts(grown)[0].startswith("15 cells: 12 done (today, sandbox), 3 new")
-    from_it = sandbox("%comflowy sweep --from bottles cfg=2..10..2")
-    assert texts(from_it)[0] == "15 cells: 15 done (today, sandbox)"
+    repeated = sandbox("%comflowy sweep --from bottles cfg=2..10..2")
+    assert texts(repeated)[0] == "15 cells: 15 done (today, sandbox)"
     later = sandbox("bottles")
     assert "image/jpeg" in later.last[1], "another execution shows it again, from disk"
 
 
-def test_the_grid_fills_in_while_the_runs_go(sandbox):
+def test_the_grid_fills_in_while_runs_are_in_progress(sandbox):
     cell = sandbox("%comflowy sweep default 5::width=64 5::height=64 steps=300 cfg=1..8 seed=77")
     assert cell.error is None
     _, status, images = cell.handles.values()
     drawn = [output["data"]["image/jpeg"] for output in images if "image/jpeg" in output["data"]]
     assert len(drawn) > 2
-    assert len(set(drawn)) == len(drawn), "nothing is sent twice"
+    assert len(set(drawn)) == len(drawn), "an image is not displayed twice"
     first = status[0]["data"]["text/plain"]
     assert re.match(r"s\d+ default on sandbox - \d+ of 8 done(, \d+ running)? - ", first)
 
@@ -97,7 +99,7 @@ def test_each_cell_of_the_grid_is_the_image_of_its_params(sandbox):
         assert abs(seen[one.number] - expected).mean() < 12
 
 
-def test_rows_and_columns_stand_where_they_were_asked_for(sandbox):
+def test_x_and_y_choose_columns_and_rows(sandbox):
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,3,4 sampler_name=euler,heun seed=5 --x sampler_name --y cfg")
     page = grid(cell.value)._paint()[0].page
     at = {slot.number: (slot.x, slot.y) for slot in page.slots}
@@ -131,7 +133,7 @@ def test_a_body_with_labels_presets_and_further_axes(sandbox):
         '6::text: {day: "glass bottle at noon", night: "glass bottle, stars"}\n'
         "seed: random\n"
     )
-    assert texts(again)[0] == "4 cells: 4 done (today, sandbox)", "the drawn seed is remembered"
+    assert texts(again)[0] == "4 cells: 4 done (today, sandbox)", "the generated seed is reused"
 
 
 def test_count_is_a_sweep_of_seeds(sandbox):
@@ -145,13 +147,13 @@ def test_count_is_a_sweep_of_seeds(sandbox):
     assert isinstance(refused.error, FieldError)
 
 
-def test_a_dry_run_sends_nothing_and_draws_the_states(sandbox):
+def test_a_dry_run_submits_nothing_and_draws_the_states(sandbox):
     sandbox(f"%comflowy run default {SMALL} cfg=2.25 seed=1")
     before = len(sandbox("%comflowy runs --limit 500").value)
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2.25,3.25 seed=1 --dry-run")
     assert cell.error is None
     assert texts(cell)[0].startswith("2 cells: 1 done (today, sandbox), 1 new")
-    assert "nothing was sent" in texts(cell)[0]
+    assert "nothing was submitted" in texts(cell)[0]
     assert sum("image/jpeg" in data for data in cell.last) == 1
     assert [one.planned for one in cell.value.cells] == ["done", "new"]
     assert cell.value.record is None
@@ -159,7 +161,7 @@ def test_a_dry_run_sends_nothing_and_draws_the_states(sandbox):
 
 
 @pytest.mark.parametrize(
-    ("line", "kind", "told"),
+    ("line", "kind", "message"),
     [
         ("sweep default cfg=8..2", FieldError, "cfg"),
         ("sweep default cfgg=1,2", FieldError, "cfg"),
@@ -172,12 +174,12 @@ def test_a_dry_run_sends_nothing_and_draws_the_states(sandbox):
         ("show r1 --page 2", UsageError, "for a sweep"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_sent(sandbox, line, kind, told):
+def test_errors_are_raised_before_anything_is_submitted(sandbox, line, kind, message):
     sandbox(f"%comflowy run default {SMALL} seed=1")
     before = len(sandbox("%comflowy runs --limit 500").value)
     cell = sandbox(f"%comflowy {line}")
     assert isinstance(cell.error, kind)
-    assert told in str(cell.error)
+    assert message in str(cell.error)
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
@@ -191,7 +193,7 @@ def test_images_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     assert typed.value.status_counts() == {"success": 4}
     red, lime = (np.asarray(one.run.images.of("9")[0].pil()).reshape(-1, 3).mean(0) for one in typed.value.cells[::2])
     assert red[0] > red[1]
-    assert lime[1] > lime[0], "each cell is made from its own image"
+    assert lime[1] > lime[0], "each cell uses its own image"
     body = "%%comflowy sweep img2img\nimage:\n  - file:a.png\n  - file:b.png\ndenoise: [0.05, 0.9]\n"
     body += "2::width: 64\n2::height: 64\nsteps: 2\nseed: 5\n"
     assert texts(sandbox(body))[0] == "4 cells: 4 done (today, sandbox)"
@@ -200,7 +202,7 @@ def test_images_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
         (tmp_path / name).unlink()
     grown = sandbox("%comflowy sweep --from refs denoise=0.05,0.5,0.9")
-    assert grown.error is None, "what was handed over once is kept"
+    assert grown.error is None, "uploaded images are kept"
     assert texts(grown)[0].startswith("6 cells: 4 done (today, sandbox), 2 new")
     assert sandbox("%comflowy sweep --from refs --export night.yaml").error is None
     assert (tmp_path / "night_images").is_dir()
@@ -208,50 +210,50 @@ def test_images_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     assert saved.error is None
 
 
-def test_failing_cells_show_why_and_raise_only_when_strict(sandbox):
+def test_failed_cells_show_the_reason_and_raise_only_if_strict(sandbox):
     line = "%comflowy sweep img2img image=never-uploaded.png seed=1,2"
     cell = sandbox(line)
     assert cell.error is None
     assert cell.value.errors
     assert f"0 of 2 success - 2 failed ({cell.value.ref}.1, {cell.value.ref}.2" in texts(cell)[1]
-    assert "never-uploaded.png" in texts(cell)[1], "the reason, where all have the same"
+    assert "never-uploaded.png" in texts(cell)[1], "the reason, if it is the same for all"
     strict = sandbox(f"{line} --strict")
     assert isinstance(strict.error, RunFailed)
     assert any("image/jpeg" in data for data in strict.last), "drawn before it raises"
 
 
-SENDS = """
+SCRIPT = """
 from comflowy_nb import connect
 with connect("sandbox") as client:
     axes = {"3::cfg": list(range(1, 31)), "3::steps": 2000, "3::seed": 987123, "5::width": 64, "5::height": 64}
     swept = client.sweep("default", axes, wait=False, name="elsewhere")
-    print("begun", flush=True)
+    print("started", flush=True)
     swept.wait(60)
     print(swept.status_counts(), swept.stopped)
 """
 
 
-def test_what_another_kernel_sends_is_cancelled_from_here(sandbox):
-    """`cancel` ended what ran, and the other kernel sent the next ones; it took the cancelled for failed."""
-    words = [sys.executable, "-c", SENDS]
+def test_cancel_stops_the_sweep_of_another_kernel(sandbox):
+    """`cancel` cancelled only the current runs: the other kernel counted them as failed and submitted the next ones."""
+    words = [sys.executable, "-c", SCRIPT]
     with subprocess.Popen(words, env={**os.environ}, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "begun\n"
+        assert process.stdout.readline() == "started\n"
         try:
             cancelled = sandbox("%comflowy cancel elsewhere")
-            said, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=60)
         finally:
             process.kill()
     assert cancelled.error is None
     (line,) = texts(cancelled)
     assert "0 of 30 success" in line
-    assert "failed" not in line + said
-    assert "cancelled from another kernel" in said
+    assert "failed" not in line + output
+    assert "cancelled from another kernel" in output
     runs = sandbox("%comflowy runs --limit 500 seed=987123").value
     assert {str(run.status) for run in runs} == {"cancelled"}
     assert len(runs) < 30
 
 
-def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandbox, interrupting):
+def test_an_interrupt_cancels_and_keeps_the_grid_and_the_cell_can_continue(sandbox, interrupting):
     line = f"%comflowy sweep default {SLOW} cfg=1..12 seed=21"
 
     def is_running():
@@ -264,7 +266,7 @@ def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandb
     assert len(cell.lines) == 1
     status = texts(cell)[1]
     assert "not sent" in status
-    assert "image/jpeg" in cell.last[2], "the grid stays"
+    assert "image/jpeg" in cell.last[2], "the grid is kept"
     sweep = re.match(r"s\d+", status)[0]
     shown = sandbox(f"%comflowy show {sweep}")
     assert not any(one.status is not None and one.status.is_live for one in shown.value.cells)
@@ -273,7 +275,7 @@ def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandb
     assert re.search(r"\d+ cancelled \(tried again\)", texts(planned)[0])
 
 
-def test_a_timeout_leaves_it_running_and_cancel_ends_it(sandbox):
+def test_a_timeout_cancels_nothing_and_cancel_does(sandbox):
     cell = sandbox(f"%comflowy sweep default {SLOW} cfg=1..6 seed=22 --timeout 0.5 --as late")
     assert isinstance(cell.error, RunTimeout)
     ref = cell.error.run.ref
@@ -306,7 +308,7 @@ def test_show_save_runs_and_cells_by_reference(sandbox, tmp_path):
     assert by_object.value.ref == sweep.ref
 
 
-def test_it_is_shown_again_with_no_service(sandbox, shell):
+def test_a_sweep_is_shown_without_a_service(sandbox, shell):
     ref = sandbox(f"%comflowy sweep default {SMALL} cfg=6.75,7.75 seed=31 --as alone").value.ref
     shell.run_line_magic("unload_ext", "comflowy_nb")
     shell.run_line_magic("load_ext", "comflowy_nb")
@@ -316,7 +318,7 @@ def test_it_is_shown_again_with_no_service(sandbox, shell):
     assert any("image/jpeg" in data for data in shown.last)
 
 
-def test_export_writes_a_file_that_says_the_same(sandbox, tmp_path, monkeypatch):
+def test_export_writes_a_file_with_the_options(sandbox, tmp_path, monkeypatch):
     from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 
     monkeypatch.chdir(tmp_path)
@@ -330,7 +332,7 @@ def test_export_writes_a_file_that_says_the_same(sandbox, tmp_path, monkeypatch)
     assert read.options["x"] == "seed"
 
 
-def test_in_a_terminal_lines_and_paths_are_printed(sandbox, shell, cell, monkeypatch):
+def test_a_terminal_shows_lines_and_paths(sandbox, shell, cell, monkeypatch):
     monkeypatch.delattr(shell, "kernel")
     done = cell(f"s = %comflowy sweep default {SMALL} cfg=5.5,8.5 seed=41")
     assert done.error is None
@@ -340,7 +342,7 @@ def test_in_a_terminal_lines_and_paths_are_printed(sandbox, shell, cell, monkeyp
     assert not done.sent
 
 
-def test_in_the_background_the_view_thread_fills_the_same_cell(sandbox, shell, monkeypatch):
+def test_a_background_sweep_is_updated_in_its_cell(sandbox, shell, monkeypatch):
     monkeypatch.setattr(shell, "kernel", type("Kernel", (), {"_allow_stdin": True})(), raising=False)
     monkeypatch.setattr(interrupts, "wait_drawing", None)  # the cell must not wait
     cell = sandbox(
@@ -355,4 +357,4 @@ def test_in_the_background_the_view_thread_fills_the_same_cell(sandbox, shell, m
     _, status, drawn = texts(cell)
     assert "8 of 8 success" in status
     assert drawn.startswith(f"{cell.value.ref}: 8 cells, 8 images")
-    assert len(cell.handles) == 3, "and nothing by the value the cell ends in"
+    assert len(cell.handles) == 3, "the value of the cell displays nothing"

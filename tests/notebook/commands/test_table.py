@@ -1,6 +1,8 @@
-"""The reading of a line by the table of commands."""
+"""Parse lines with the table of commands."""
 
 from __future__ import annotations
+
+from importlib import import_module
 
 import pytest
 from IPython.core.error import UsageError
@@ -13,7 +15,7 @@ def read(line, body=None, **names):
     return read_line(line, body, names)
 
 
-def test_options_and_fields_stand_in_any_order():
+def test_options_and_fields_may_be_in_any_order():
     one = read('run --as best cfg=7 default --fresh 6::text="a b" --timeout 5m')
     other = read('run default cfg=7 6::text="a b" --as=best --timeout=5m --fresh')
     for request in (one, other):
@@ -30,13 +32,13 @@ def test_durations(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "m", "5 m", "-3", "1e3", "3w", "inf"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(ValueError, match="use 30s, 5m, 2h or 30d"):
+def test_invalid_durations_are_errors(text):
+    with pytest.raises(ValueError, match="use 30, 30s, 5m, 2h or 30d"):
         duration_s(text)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("rnu default", "nearest: run"),
         ("draw default", "unknown command 'draw'"),
@@ -47,7 +49,8 @@ def test_what_is_no_duration_is_refused(text):
         ("run default --as --fresh", "--as needs a value"),
         ("run default --fresh=yes", "--fresh takes no value"),
         ("run default --fresh --fresh", "is set twice"),
-        ("run default --timeout soon", "invalid --timeout 'soon': use 30s, 5m, 2h or 30d"),
+        ("run default --timeout soon", "invalid --timeout 'soon': use 30, 30s, 5m, 2h or 30d"),
+        ("run default --retry", "--retry needs a value: --retry failed|unknown|all|none"),
         ("run default --retry never", "invalid --retry 'never': use failed, unknown, all or none"),
         ("run default --as last", "invalid --as 'last': the name is reserved"),
         ("run default --as r12", "reserved"),
@@ -66,7 +69,7 @@ def test_what_is_no_duration_is_refused(text):
         ("run default other", "unexpected word 'other'. Usage: %comflowy run WORKFLOW"),
         ("run default --save x.tar.gz", "use a folder"),
         ("runs --status done", "invalid --status 'done': use "),
-        ("runs --since yesterday", "invalid --since 'yesterday': use 30s, 5m, 2h or 30d"),
+        ("runs --since yesterday", "invalid --since 'yesterday': use 30, 30s, 5m, 2h or 30d"),
         ("runs --limit 0", "invalid --limit '0': use a whole number from 1"),
         ("sweep default sampler_name=euler, heun", "without spaces between them: sampler_name=euler,heun"),
         ("sweep default sampler_name=euler ,heun", "without spaces between them: sampler_name=euler,heun"),
@@ -77,11 +80,11 @@ def test_what_is_no_duration_is_refused(text):
         ("login me", "unexpected word 'me'. Usage: %comflowy login"),
     ],
 )
-def test_wrong_usage_is_told_with_the_nearest_spelling(line, told):
+def test_wrong_usage_is_an_error_with_the_nearest_spelling(line, message):
     with pytest.raises(UsageError) as caught:
         read(line)
-    assert told in str(caught.value)
-    assert type(caught.value) is UsageError, "only the very class is shown as one line"
+    assert message in str(caught.value)
+    assert type(caught.value) is UsageError, "IPython shows only this class, not a subclass, as one line"
 
 
 def test_a_body_is_for_commands_that_take_one():
@@ -92,42 +95,47 @@ def test_a_body_is_for_commands_that_take_one():
         read("", "cfg: 7")
 
 
-def test_names_of_python_stand_for_workflows_and_values_of_options():
-    request = read("run {which} --as {name} --save {place}", which="default", name="best", place="out")
+def test_python_names_expand_in_workflows_and_option_values():
+    request = read("run {workflow} --as {name} --save {folder}", workflow="default", name="best", folder="out")
     assert request.text(request.words[0]) == "default"
     assert request.options == {"as": "best", "save": "out"}
     with pytest.raises(LineError, match="nothing"):
         read("run default --as {nothing}")
 
 
-def test_a_reference_may_be_the_object_itself():
+def test_a_name_alone_passes_the_object_as_reference():
     run = object()
     request = read("show {run} r1", run=run)
     assert request.ref(request.words[0]) is run
     assert request.ref(request.words[1]) == "r1"
 
 
-def test_a_text_in_quotes_is_no_option():
+def test_a_quoted_text_is_not_an_option():
     request = read("runs '--fresh'")
     assert [word.text for word in request.words] == ["--fresh"]
 
 
-def test_an_option_may_hold_a_path_with_an_equals_sign():
+def test_an_option_value_may_be_a_path_with_an_equals_sign():
     assert read("run default --save=/a/b=c").options == {"save": "/a/b=c"}
     assert read("run --from a/b.png").options == {"from": "a/b.png"}
 
 
-def test_nothing_typed_asks_where_things_stand():
+def test_an_empty_line_is_the_overview():
     assert read("").command.name == ""
     assert read("# only a comment").command.name == ""
 
 
-def test_every_command_can_be_imported_and_has_help():
-    from importlib import import_module
+def test_a_name_alone_passes_the_object_as_from():
+    run = object()
+    assert read("run --from {run}", run=run).options == {"from": run}
 
-    from comflowy_nb.notebook.commands import help as help_command
 
+def test_typed_options_become_keyword_arguments():
+    request = read("sweep default --max-runs 9 --x cfg --fresh")
+    assert request.arguments("max-runs", "x", "y") == {"max_runs": 9, "x": "cfg"}
+
+
+def test_every_handler_exists():
     for command in COMMANDS.values():
         module, _, function = command.handler.partition(":")
         assert callable(getattr(import_module(f"comflowy_nb.notebook.commands.{module}"), function))
-        assert help_command._MORE[command.name]

@@ -1,4 +1,4 @@
-"""Forms for graphs of any values, on servers that describe their nodes in any way."""
+"""Forms for graphs with any values, on servers with any descriptions of their nodes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def form(comfy_client, graph):
 
 
 def submitted(comfy):
-    """The bodies of all submits."""
+    """Return the bodies of all submits."""
     return [body for path, body in comfy.bodies if path == "/prompt"]
 
 
@@ -67,12 +67,12 @@ def parts_of(widget):
 
 
 def inputs_of(form):
-    """The widgets that field `x` is filled in with."""
+    """Return the inputs of field `x`."""
     return [part for part in parts_of(form) if getattr(part, "description", None) == "x"]
 
 
 def texts_of(form):
-    """What is written in the form, without the labels of its widgets."""
+    """Return the texts of the form, without the labels of its widgets."""
     shown = [part for part in parts_of(form) if type(part).__name__ == "HTML" and part.layout.display != "none"]
     return html.unescape(" ".join(part.value for part in shown))
 
@@ -98,10 +98,10 @@ OTHER_VALUES = [
 
 
 @pytest.mark.parametrize(("spec", "value", "why"), OTHER_VALUES)
-def test_a_value_of_another_type_is_told_beside_its_field_and_submitted_unchanged(form, comfy, spec, value, why):
-    """`"enable"` for a BOOLEAN and `%width%` for an INT ended the form with a TraitError.
+def test_a_value_of_another_type_is_reported_and_submitted_unchanged(form, comfy, spec, value, why):
+    """`"enable"` for a BOOLEAN and `%width%` for an INT raised a TraitError instead of a form.
 
-    The widgets were given values that they have no place for.
+    The widgets were set to values of a type that they can't hold.
     """
     one = form(spec, value)
     assert why in one.problems["2::x"]
@@ -126,13 +126,13 @@ def test_a_value_of_another_type_can_be_changed(form):
 
 
 @pytest.mark.parametrize(("spec", "value", "why"), OTHER_VALUES)
-def test_the_cell_of_a_graph_is_accepted_whatever_its_values(graph, comfy_client, spec, value, why):
-    """The cell that `params_from` printed was refused: "'enable' is not true or false"."""
+def test_a_cell_with_the_values_of_a_graph_is_accepted(graph, comfy_client, spec, value, why):
+    """The cell that `params_from` printed was an error: "'enable' is not true or false"."""
     workflow = comfy_client.workflow(graph(spec, value))
     typed = value if isinstance(value, str) and value else json.dumps(value)
     for body in (f"2::x: {typed}\n", json.dumps({"2::x": value})):
-        sent = comfy_client.resolve(workflow, read_body(body).settings, namespace={}).params
-        assert sent == {"2::x": value}
+        params = comfy_client.resolve(workflow, read_body(body).settings, namespace={}).params
+        assert params == {"2::x": value}
     with pytest.raises(FieldError):  # another value that does not fit
         comfy_client.resolve(workflow, read_body('{"2::x": {"another": "value"}}').settings)
 
@@ -166,15 +166,15 @@ ODD_SPECS = [
 
 
 @pytest.mark.parametrize("spec", ODD_SPECS, ids=str)
-def test_an_odd_description_does_not_take_the_form(form, spec):
-    """`"max": Infinity` for one input, which Python's JSON lets through, ended the form with an OverflowError."""
+def test_an_invalid_description_does_not_end_the_form(form, spec):
+    """`"max": Infinity` for one input, which Python's JSON accepts, raised an OverflowError instead of a form."""
     one = form(spec, 1)
     assert inputs_of(one)
     assert one.cell() == "%%comflowy run n1"
     assert "text/html" in one.bundle()[0]
 
 
-def test_what_is_not_used_of_a_description_is_said_beside_the_field(form):
+def test_a_note_names_the_unused_parts_of_a_description(form):
     one = form(["FLOAT", {"min": 5, "max": 2, "step": 0}], 1.0)
     assert "min 5 and max 2 and step 0, which is not used" in texts_of(one)
     assert "not used" not in texts_of(form(["FLOAT", {"min": 0, "max": INF}], 1.0))
@@ -205,8 +205,8 @@ def test_a_form_opens_for_any_description_and_any_value(form, spec, value):
     one.close()
 
 
-def test_a_form_whose_making_fails_leaves_nothing_behind(comfy_client, graph, monkeypatch):
-    """After the error there was a second one: "Form has no attribute _history"."""
+def test_a_form_that_fails_to_open_raises_one_error(comfy_client, graph, monkeypatch):
+    """A second error followed when the form was freed: "Form has no attribute _history"."""
     workflow = comfy_client.workflow(graph(["INT", {}], 1))
     seen = []
     monkeypatch.setattr(sys, "unraisablehook", lambda found: seen.append(repr(found.exc_value)))
@@ -216,24 +216,24 @@ def test_a_form_whose_making_fails_leaves_nothing_behind(comfy_client, graph, mo
     assert [text for text in seen if "Form" in text] == []
 
 
-@pytest.mark.parametrize(("typed", "sent"), [("2", 2.0), ("2.0", 2.0), ("0.5", 0.5), (".5", 0.5), ("1", 1.0)])
-def test_a_number_among_options_is_compared_as_a_number(graph, comfy_client, typed, sent):
-    """`%comflowy fields` listed 2, and `by=2` was refused: "'2' is not one of 0.5, 1.0, 2.0". Texts were compared."""
+@pytest.mark.parametrize(("typed", "value"), [("2", 2.0), ("2.0", 2.0), ("0.5", 0.5), (".5", 0.5), ("1", 1.0)])
+def test_a_number_among_options_is_compared_as_a_number(graph, comfy_client, typed, value):
+    """`%comflowy fields` listed 2, but `by=2` was an error: "'2' is not one of 0.5, 1.0, 2.0". Texts were compared."""
     workflow = comfy_client.workflow(graph([[0.5, 1.0, 2.0], {}], 2))
-    for value in (typed, float(typed)):
-        assert comfy_client.resolve(workflow, {"x": value}).params == {"2::x": sent}
+    for example in (typed, float(typed)):
+        assert comfy_client.resolve(workflow, {"x": example}).params == {"2::x": value}
     with pytest.raises(FieldError, match=r"'2.5' is not one of 0.5, 1.0, 2.0"):
         comfy_client.resolve(workflow, {"x": "2.5"})
 
 
-def test_an_untouched_form_holds_a_whole_number_among_options(form):
+def test_a_form_selects_a_whole_number_among_options(form):
     one = form([[0.5, 1.0, 2.0], {}], 2)
     assert one.problems == {}
     assert inputs_of(one)[0].label == "2.0"
 
 
 @given(st.lists(st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4) | st.booleans(), min_size=1))
-def test_what_is_displayed_of_a_choice_is_accepted(options):
+def test_the_displayed_text_of_an_option_is_accepted(options):
     field = comflowy_nb.workflow.field_spec.read_field("1::x", [options, {}])
     for option in field.options:
         chosen = field.read(text_of(option))
@@ -241,7 +241,7 @@ def test_what_is_displayed_of_a_choice_is_accepted(options):
 
 
 def test_the_choice_of_an_option_with_widgets_is_its_name(form, graph, comfy_client):
-    """A choice that brings widgets along could not be chosen by its name."""
+    """An option with widgets of its own could not be chosen by its name."""
     spec = [["image/gif", ["video/h264-mp4", {"crf": ["INT", {}]}], ["video/webm", [["crf", "INT"]]]], {}]
     workflow = comfy_client.workflow(graph(spec, "video/webm"))
     assert comfy_client.resolve(workflow, {"x": "video/h264-mp4"}).params == {"2::x": "video/h264-mp4"}

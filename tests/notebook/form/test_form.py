@@ -1,4 +1,4 @@
-"""A form without a browser: values set on its widgets, buttons pressed, runs on the real sandbox."""
+"""Forms without a browser: the tests set widgets and press buttons; the runs are on the real sandbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waiting import wait_until
 
 import comflowy_nb
 from comflowy_nb.errors import FieldError, RefError, WorkflowError
-from comflowy_nb.notebook.form.factory import FormField, form_fields
+from comflowy_nb.notebook.form.fields import FormField, form_fields
 from comflowy_nb.notebook.form.form import Form
 from comflowy_nb.notebook.form.image_control import ImageControl
 from comflowy_nb.status import Status
@@ -27,7 +27,7 @@ SMALL = "width=128 height=128 steps=3"
 
 @pytest.fixture
 def form(sandbox):
-    """`form("steps=3")`: a form of `default` with these words on its line."""
+    """`form("steps=3")`: a form for `default`, with this text on its line."""
     made = []
 
     def make(words=SMALL, workflow="default"):
@@ -43,7 +43,7 @@ def form(sandbox):
 
 @pytest.fixture
 def made(form, sandbox, shell):
-    """`made({"3::cfg": (1, 20)})`: a form made from Python."""
+    """`made("default", {"3::cfg": (1, 20)})`: a form created in Python."""
     closed = []
 
     def make(*args, **options):
@@ -56,7 +56,7 @@ def made(form, sandbox, shell):
 
 
 def secrets_of(home):
-    """The texts in the sandbox's own file that nobody else may read: its key."""
+    """Return the secrets in the private file of the sandbox: its key."""
     files = [path for path in (home / "sandbox").glob("*.json") if path.stat().st_mode & 0o077 == 0]
     found = [value for path in files for value in json.loads(path.read_text()).values() if isinstance(value, str)]
     assert found
@@ -72,7 +72,7 @@ def box(form, key):
 
 
 def choose_file(chooser, name, content):
-    """Do to the widget what the browser does when a person chooses a file."""
+    """Change the widget as the browser does when the user chooses a file."""
     about = {"name": name, "type": "image/png", "size": len(content)}
     if isinstance(chooser.value, tuple):
         now = dt.datetime.now(dt.UTC)
@@ -82,7 +82,7 @@ def choose_file(chooser, name, content):
 
 
 def press(form):
-    """Press Run as somebody does who waits between two clicks, and wait until it is sent or refused."""
+    """Press Run, not as a double click, and wait until the run is submitted or the form shows a problem."""
     count = len(form.runs)
     form._last_click_s = float("-inf")
     form._run_button.click()
@@ -90,10 +90,10 @@ def press(form):
 
 
 def settle(form):
-    """Wait until its runs are settled, and shown so: status, thumbnails and images."""
+    """Wait until the runs are settled and the form shows their status, thumbnails and images."""
 
     def is_shown():
-        with form._history._lock:  # whoever draws has it until all is drawn
+        with form._history._lock:  # drawing holds it to its end
             shown = {each["token"]: each["status"] for each in form._history.strip.items}
             kept = {run.token for run in form.runs if run.status is Status.SUCCESS}
             return kept <= set(form._history.strip.thumbs) and all(
@@ -107,10 +107,10 @@ def item(form, number):
     return form._history.strip.items[number]
 
 
-# -- what it holds --------------------------------------------------------------------------------------------------
+# -- fields and values --------------------------------------------------------------------------------------------
 
 
-def test_every_field_has_a_control_with_a_label_and_begins_with_its_default(form):
+def test_every_field_has_a_control_with_its_label_and_default(form):
     one = form()
     workflow = one.client.workflow("default")
     assert set(one._body._controls) == set(workflow.fields)
@@ -125,16 +125,16 @@ def test_every_field_has_a_control_with_a_label_and_begins_with_its_default(form
     assert {key: type(box(one, key)).__name__ for key in kinds} == kinds
 
 
-def test_only_what_was_given_or_changed_is_sent(form):
+def test_only_typed_or_changed_values_are_submitted(form):
     one = form()
     assert one.params == {"3::steps": 3, "5::width": 128, "5::height": 128}
     box(one, "3::cfg").value = 5.5
     assert one.params["3::cfg"] == 5.5
     box(one, "3::cfg").value = 8.0
-    assert "3::cfg" not in one.params, "back at its default it is not set"
+    assert "3::cfg" not in one.params, "the default is not submitted"
 
 
-def test_the_same_values_are_the_same_request_as_the_line_s(form, sandbox):
+def test_the_same_values_are_the_same_request_as_on_the_line(form, sandbox):
     line = sandbox(f"%comflowy run default {SMALL} cfg=4.5")
     one = form(f"{SMALL} cfg=4.5")
     press(one)
@@ -143,7 +143,7 @@ def test_the_same_values_are_the_same_request_as_the_line_s(form, sandbox):
     assert "same as" in one._history.status.value
 
 
-def test_groups_are_by_node_prompts_first(form):
+def test_fields_are_grouped_by_node_with_prompts_first(form):
     one = form()
     titles = [box.children[0].value for box, _ in one._body._groups]
     assert "CLIP Text Encode" in titles[0]
@@ -151,7 +151,7 @@ def test_groups_are_by_node_prompts_first(form):
     assert "KSampler" in titles[2]
 
 
-def test_a_form_from_a_run_begins_with_its_values(form, sandbox):
+def test_a_form_from_a_run_starts_with_its_values(form, sandbox):
     run = sandbox(f'%comflowy run default {SMALL} cfg=3 6::text="a sailing boat" --as boat').value
     one = form("--from boat", workflow="")
     assert one.params == run.params
@@ -160,10 +160,10 @@ def test_a_form_from_a_run_begins_with_its_values(form, sandbox):
     assert one.runs[0].ref == run.ref
 
 
-def test_the_saved_notebook_shows_what_stands_in_it_and_names_no_place(sandbox, form):
+def test_the_saved_notebook_shows_the_values_of_the_form(sandbox, form):
     cell = sandbox(f"%comflowy form default {SMALL}")
     shown = cell.last
-    assert len(shown) == 3, "the form, and below it a place for images and one for a comparison"
+    assert len(shown) == 3, "the form, and below it a display for images and one for a comparison"
     assert "application/vnd.jupyter.widget-view+json" in shown[0]
     assert "KSampler" in shown[0]["text/html"]
     assert "128" in shown[0]["text/plain"]
@@ -174,17 +174,17 @@ def test_the_saved_notebook_shows_what_stands_in_it_and_names_no_place(sandbox, 
         one.close()
 
 
-# -- running --------------------------------------------------------------------------------------------------------
+# -- running ------------------------------------------------------------------------------------------------------
 
 
-def test_run_submits_without_blocking_and_the_image_comes_below_the_form(sandbox, form, monkeypatch):
+def test_run_does_not_block_and_shows_the_image_below_the_form(sandbox, form, monkeypatch):
     cell = sandbox(f"%comflowy form default {SMALL} cfg=2.5 --as made")
     one = cell.value
-    real, may_send = one.client.submit, threading.Event()
-    monkeypatch.setattr(one.client, "submit", lambda *args, **options: may_send.wait(30) and real(*args, **options))
+    submit, may_submit = one.client.submit, threading.Event()
+    monkeypatch.setattr(one.client, "submit", lambda *args, **options: may_submit.wait(30) and submit(*args, **options))
     one._run_button.click()
-    assert one.runs == (), "nobody waited for the service"
-    may_send.set()
+    assert one.runs == (), "the click did not wait for the service"
+    may_submit.set()
     wait_until(lambda: one.runs)
     settle(one)
     assert one.runs[0].status is Status.SUCCESS
@@ -194,7 +194,7 @@ def test_run_submits_without_blocking_and_the_image_comes_below_the_form(sandbox
     one.close()
 
 
-def test_a_double_click_submits_once_and_a_changed_value_is_another_wish(form):
+def test_a_double_click_submits_once_unless_a_value_changes(form):
     one = form(f"{SMALL} cfg=2.25")
     for _ in range(3):
         one._run_button.click()
@@ -211,7 +211,7 @@ def test_a_double_click_submits_once_and_a_changed_value_is_another_wish(form):
     assert item(one, 2)["changed"] == "cfg 2.75 → 3.25"
 
 
-def test_many_queued_runs_show_each_its_own_state(form):
+def test_each_of_several_runs_shows_its_own_status(form):
     one = form("steps=40 width=256 height=256 seed=71")
     seen = []
     one._history.strip.observe(lambda change: seen.append({each["status"] for each in change["new"]}), names="items")
@@ -224,7 +224,7 @@ def test_many_queued_runs_show_each_its_own_state(form):
     assert len({run.token for run in one.runs}) == 4
 
 
-def test_stop_cancels_what_the_form_runs(form):
+def test_stop_cancels_the_runs_of_the_form(form):
     one = form("steps=3000 width=256 height=256")
     press(one)
     wait_until(lambda: one.runs[0].status is Status.RUNNING)
@@ -235,7 +235,7 @@ def test_stop_cancels_what_the_form_runs(form):
     assert "cancelled" in one._history.status.value
 
 
-def test_a_value_that_can_t_be_sent_says_why_beside_its_field_and_nothing_is_sent(form):
+def test_an_invalid_value_is_reported_and_nothing_is_submitted(form):
     one = form()
     box(one, "3::cfg").value = 1000.0
     box(one, "5::width").value = 2.5
@@ -257,10 +257,10 @@ def test_a_value_that_can_t_be_sent_says_why_beside_its_field_and_nothing_is_sen
     settle(one)
 
 
-def test_what_stands_in_the_browser_counts_at_a_click(form):
-    """Behind a busy kernel a click on Run overtook what was filled in last, and the value before it was sent.
+def test_a_click_submits_the_values_in_the_browser(form):
+    """While the kernel was busy, a click on Run overtook the last change, and the value before it was submitted.
 
-    ipywidgets holds a change back while an earlier one of the same widget is not answered, but never a click.
+    ipywidgets delays changes of a widget whose earlier change is not answered, but never a click.
     """
     one = form()
     ids = {key: box(one, key).model_id for key in ("3::cfg", "3::sampler_name", "6::text")}
@@ -274,7 +274,7 @@ def test_what_stands_in_the_browser_counts_at_a_click(form):
     assert one.params["3::sampler_name"] == box(one, "3::sampler_name").options[2][1]
 
 
-def test_going_back_puts_all_values_in_again(form):
+def test_going_back_restores_all_values(form):
     one = form(f"{SMALL} cfg=6.5")
     press(one)
     box(one, "6::text").value = "a lighthouse"
@@ -312,10 +312,10 @@ def test_the_cell_of_a_form_is_the_same_request(form, sandbox):
     assert again.value.ref == one.runs[0].ref
 
 
-def test_comparisons_show_once_each_however_many_there_are(sandbox, shell):
-    """The second comparison of a kernel came twice: as the magic showed it, and as the value of its cell.
+def test_each_of_several_comparisons_is_shown_once(sandbox, shell):
+    """The second comparison of a kernel was shown twice: by the magic, and as the value of its cell.
 
-    IPython keeps a printer under the class of the value, and anywidget gives every instance a class of its own.
+    IPython looks formatters up by class, and anywidget creates a class for every instance.
     """
     shell.user_ns.update(a=Image.new("RGB", (8, 8), "red"), b=Image.new("RGB", (8, 8), "blue"))
     for _ in range(3):
@@ -325,7 +325,7 @@ def test_comparisons_show_once_each_however_many_there_are(sandbox, shell):
         cell.value.close()
 
 
-# -- seeds ----------------------------------------------------------------------------------------------------------
+# -- seeds --------------------------------------------------------------------------------------------------------
 
 
 def test_seeds_keep_every_digit(form):
@@ -347,11 +347,11 @@ def test_fixed_random_and_count_up(form):
     seeds = [run.params["3::seed"] for run in one.runs]
     assert seeds[:3] == [100, 101, 102]
     assert seeds[3] not in seeds[:3]
-    assert box(one, "3::seed").value == str(seeds[3]), "the box shows what was sent"
+    assert box(one, "3::seed").value == str(seeds[3]), "the box shows the submitted seed"
     assert "seed 101 → 102" in item(one, 2)["changed"]
 
 
-def test_random_on_the_line_draws_at_every_run(form):
+def test_random_on_the_line_generates_a_seed_for_every_run(form):
     one = form(f"{SMALL} seed=random")
     assert control(one, "3::seed").mode.value == "random"
     press(one)
@@ -360,7 +360,7 @@ def test_random_on_the_line_draws_at_every_run(form):
     assert len({run.params["3::seed"] for run in one.runs}) == 2
 
 
-def test_a_default_seed_that_is_counted_up_is_sent(form):
+def test_count_up_starts_with_the_default_seed(form):
     one = form()
     control(one, "3::seed").mode.value = "count up"
     press(one)
@@ -370,22 +370,22 @@ def test_a_default_seed_that_is_counted_up_is_sent(form):
     assert (first, second) == (156680208700286, 156680208700287)
 
 
-def test_a_seed_counts_on_from_one_that_is_still_being_sent(form, monkeypatch):
-    """Pressed again before the first was sent, the same seed was sent once more."""
+def test_count_up_continues_from_a_seed_that_is_still_being_submitted(form, monkeypatch):
+    """A second click before the first run was submitted used the same seed again."""
     one = form(f"{SMALL} seed=100")
     control(one, "3::seed").mode.value = "count up"
-    real, may_send = one.client.submit, threading.Event()
-    monkeypatch.setattr(one.client, "submit", lambda *args, **options: may_send.wait(30) and real(*args, **options))
+    submit, may_submit = one.client.submit, threading.Event()
+    monkeypatch.setattr(one.client, "submit", lambda *args, **options: may_submit.wait(30) and submit(*args, **options))
     for _ in range(3):
         one._last_click_s = float("-inf")
         one._run_button.click()
-    may_send.set()
+    may_submit.set()
     wait_until(lambda: len(one.runs) == 3)
     assert [run.params["3::seed"] for run in one.runs] == [100, 101, 102]
     settle(one)
 
 
-def test_the_same_run_once_more_still_says_what_was_new_about_it(form):
+def test_the_same_run_again_keeps_its_description_of_changes(form):
     one = form(f"{SMALL} seed=5")
     press(one)
     box(one, "3::cfg").value = 3.75
@@ -393,15 +393,15 @@ def test_the_same_run_once_more_still_says_what_was_new_about_it(form):
     settle(one)
     one._last_click_s = float("-inf")
     one._run_button.click()
-    wait_until(lambda: item(one, 1)["word"] == "same")
+    wait_until(lambda: item(one, 1)["status_text"] == "same")
     assert item(one, 1)["changed"] == "cfg 8 → 3.75"
     assert len(one.runs) == 2
 
 
-# -- from Python, and for workflows nobody described ----------------------------------------------------------------
+# -- in Python, and for workflows without descriptions ------------------------------------------------------------
 
 
-def test_examples_of_interact_make_sliders_and_choices(made):
+def test_abbreviations_of_interact_make_sliders_and_choices(made):
     one = made(
         "default",
         {"3::steps": (1, 30), "sampler_name": ["euler", "heun"], "6::text": {"day": "at noon", "night": "at night"}},
@@ -413,12 +413,13 @@ def test_examples_of_interact_make_sliders_and_choices(made):
     assert one.params["6::text"] == "at noon"
 
 
-def test_an_undescribed_workflow_gets_a_form_from_what_is_given():
-    from comflowy_nb.notebook.form.factory import abbreviated_fields, form_fields
+def test_a_form_for_a_workflow_without_descriptions_has_the_given_fields():
+    from comflowy_nb.notebook.form.fields import abbreviated_fields, form_fields
     from comflowy_nb.workflow.workflow import Workflow
 
     bare = Workflow("wf-1", "wf-1", is_partial=True)
-    values, described = abbreviated_fields(bare, {"3::cfg": (1.0, 9.0, 0.5), "6::text": "a cat", "3::steps": 20})
+    described = abbreviated_fields(bare, {"3::cfg": (1.0, 9.0, 0.5), "6::text": "a cat", "3::steps": 20})
+    values = {key: one.value for key, one in described.items()}
     fields = form_fields(bare, values, explicit=list(values), described=described)
     assert [(one.field.id, one.field.type, one.value) for one in fields] == [
         ("3::cfg", FieldType.FLOAT, 5.0),
@@ -431,7 +432,7 @@ def test_an_undescribed_workflow_gets_a_form_from_what_is_given():
         abbreviated_fields(bare, {"cfg": 3})
 
 
-def test_a_form_fits_in_other_layouts_with_its_images_inside(made):
+def test_a_form_in_another_layout_shows_its_images_inside(made):
     one = made("default", {"width": 128, "height": 128, "steps": 2, "cfg": 4.75})
     around = widgets.HBox([one])
     one.run()
@@ -442,18 +443,18 @@ def test_a_form_fits_in_other_layouts_with_its_images_inside(made):
     around.close()
 
 
-def test_observers_hear_of_params_and_runs(made):
+def test_params_and_runs_can_be_observed(made):
     one = made("default", {"steps": 2, "width": 128, "height": 128})
-    heard = []
-    one.observe(lambda change: heard.append(change["name"]), names=["params", "runs"])
+    observed = []
+    one.observe(lambda change: observed.append(change["name"]), names=["params", "runs"])
     one.set({"cfg": 5.75})
     assert one.params["3::cfg"] == 5.75
     one.run()
     settle(one)
-    assert heard == ["params", "runs"]
+    assert observed == ["params", "runs"]
 
 
-def test_unknown_keywords_and_names_are_refused(made):
+def test_unknown_keywords_and_names_are_errors(made):
     with pytest.raises(TypeError, match="steps"):
         made("default", steps=4)
     one = made("default")
@@ -474,7 +475,7 @@ def test_closing_frees_the_widgets_and_stops_the_thread(made):
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("comflowy-form")])
 
 
-def test_the_state_that_would_be_saved_is_small_and_holds_no_key(form, shared_home):
+def test_the_saved_state_is_small_and_contains_no_key(form, shared_home):
     before = len(json.dumps(widgets.Widget.get_manager_state()["state"], default=str))  # the forms of other tests
     one = form(f"{SMALL} seed=9")
     for cfg in (1.0, 5.0, 10.0):
@@ -491,7 +492,7 @@ def test_the_state_that_would_be_saved_is_small_and_holds_no_key(form, shared_ho
 # -- images -------------------------------------------------------------------------------------------------------
 
 
-def test_a_image_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_path):
+def test_a_chosen_image_has_a_preview_and_is_not_kept_in_the_widget(form, tmp_path):
     one = form("steps=2", workflow="img2img")
     image = control(one, "1::image")
     path = tmp_path / "photo.png"
@@ -511,8 +512,8 @@ def test_a_image_is_chosen_shown_small_and_not_kept_in_the_widget(form, tmp_path
     assert one.runs[0].params["1::image"] != "example.png"
 
 
-def test_a_file_called_as_the_default_is_another_image(form):
-    """A chosen file that happened to be called example.png was not sent: its name looked like the default."""
+def test_a_file_with_the_name_of_the_default_is_another_image(form):
+    """A chosen file named example.png was not submitted: its name equals the default."""
     one = form("steps=2", workflow="img2img")
     assert "1::image" not in one.params
     buffer = io.BytesIO()
@@ -522,52 +523,51 @@ def test_a_file_called_as_the_default_is_another_image(form):
     assert one.params["1::image"].load() == buffer.getvalue()
 
 
-def test_images_may_be_typed_as_on_a_line(form, sandbox, tmp_path):
+def test_images_can_be_typed_as_on_a_line(form, sandbox, tmp_path):
     run = sandbox(f"%comflowy run default {SMALL} cfg=1.75").value
     one = form("steps=2", workflow="img2img")
     box(one, "1::image").value = f"run:{run.ref}[0]"
     assert not one.problems
-    box(one, "1::image").value = "file:nowhere.png"
+    box(one, "1::image").value = "file:missing.png"
     assert "no file" in one.problems["1::image"]
     (tmp_path / "text.png").write_text("no image")
     box(one, "1::image").value = f"file:{tmp_path}/text.png"
     assert "not an image" in one.problems["1::image"]
 
 
-def test_where_nothing_is_uploaded_an_address_is_asked_for():
+def test_a_service_without_uploads_needs_an_address():
     field = Field("1::image", FieldType.IMAGEUPLOAD)
     image = ImageControl(field, "image", can_upload=False, open_run=lambda ref: None)
-    assert "takes no uploads" in image.widget.children[1].value
+    assert "accepts no uploads" in image.widget.children[1].value
     image.show("https://example.org/a.png")
     assert image.read() == "https://example.org/a.png"
     image.show("file:a.png")
-    with pytest.raises(FieldError, match="takes no uploads: give the https address"):
+    with pytest.raises(FieldError, match="accepts no uploads: use the https address"):
         image.read()
     assert "https address" in image._problem_html.value
-    image.close()
 
 
-# -- bad input ------------------------------------------------------------------------------------------------------
+# -- invalid input ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("line", "kind", "told"),
+    ("line", "kind", "message"),
     [
         ("%comflowy form", UsageError, "needs a WORKFLOW"),
         ("%comflowy form defualt", WorkflowError, "default"),
         ("%comflowy form default cfg=lots", FieldError, "not a number"),
         ("%comflowy form default cfg=1..3", FieldError, "sweep"),
-        ("%comflowy form --from nobody", RefError, "nobody"),
+        ("%comflowy form --from missing", RefError, "missing"),
     ],
 )
-def test_wrong_words_are_told_before_anything_is_shown(sandbox, line, kind, told):
+def test_errors_are_raised_before_anything_is_shown(sandbox, line, kind, message):
     cell = sandbox(line)
     assert isinstance(cell.error, kind)
-    assert told in (cell.lines[0] if cell.lines else str(cell.error))
+    assert message in (cell.lines[0] if cell.lines else str(cell.error))
     assert cell.last == []
 
 
-def test_a_terminal_is_told_what_to_type_instead(cell, shell, shared_home, monkeypatch):
+def test_a_terminal_names_the_commands_to_use_instead(cell, shell, shared_home, monkeypatch):
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
     cell("%comflowy connect sandbox")
     shown = cell("%comflowy form default")
@@ -575,7 +575,7 @@ def test_a_terminal_is_told_what_to_type_instead(cell, shell, shared_home, monke
     assert "a form needs a notebook" in shown.stdout
 
 
-def test_words_of_a_service_are_escaped(form):
+def test_texts_of_a_service_are_escaped(form):
     one = form()
     history = one._history
     history.say("<img src=x onerror=alert(1)>")
@@ -583,14 +583,13 @@ def test_words_of_a_service_are_escaped(form):
     one._show_problem("<b>bold</b>")
     assert "<b>" not in one._problem.value
     bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
-    from comflowy_nb.notebook.form.fields import FormBody
+    from comflowy_nb.notebook.form.body import FormBody
 
-    body = FormBody([bad], changed=lambda: None, service=one.client.service, open_run=one.client.open_image)
+    body = FormBody(one.client, one.workflow, [bad], changed=lambda: None)
     assert "<script>" not in body._groups[0][0].children[0].value
-    body.close()
 
 
-def test_a_default_that_the_service_does_not_have_is_told_before_anything_is_sent(form):
+def test_a_default_that_is_not_an_option_is_reported_before_anything_is_submitted(form):
     one = form()
     options = ("sdxl.safetensors", "v1-5.safetensors")
     fields = {"4::ckpt_name": Field("4::ckpt_name", FieldType.CHOICE, options, default="v1-5-x.safetensors")}
@@ -606,7 +605,7 @@ def test_a_default_that_the_service_does_not_have_is_told_before_anything_is_sen
     other.close()
 
 
-# -- on a person's own ComfyUI server -------------------------------------------------------------------------------
+# -- on a ComfyUI server ------------------------------------------------------------------------------------------
 
 
 def test_a_form_for_a_comfyui_server_shows_its_models_and_previews(comfy, cell, handles, tmp_path, monkeypatch):
@@ -617,13 +616,13 @@ def test_a_form_for_a_comfyui_server_shows_its_models_and_previews(comfy, cell, 
     shown = cell("%comflowy form default 5::width=64 5::height=64 3::steps=8")
     assert shown.error is None, shown.error
     one = shown.value
-    assert box(one, "4::ckpt_name").options, "the checkpoints that this server has"
+    assert box(one, "4::ckpt_name").options, "the checkpoints of this server"
     assert box(one, "3::seed").value == "156680208700286"
     press(one)
     wait_until(lambda: one._history.strip.preview)
     assert one._history.strip.preview["token"] == one.runs[0].token
     assert one._history.strip.preview["url"].startswith("data:image/jpeg;base64,")
-    assert "base64" not in one._history.status.value, "nothing moves for it"
+    assert "base64" not in one._history.status.value, "the preview does not move other parts"
     comfy.go_on()
     settle(one)
     assert one.runs[0].status is Status.SUCCESS

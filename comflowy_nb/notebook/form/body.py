@@ -1,0 +1,302 @@
+"""The fields of a form as widgets, in groups by node, with a search box if there are many."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import traitlets
+
+from comflowy_nb.errors import FieldError
+from comflowy_nb.layout.captions import name_fields, write_value
+from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, table
+from comflowy_nb.notebook.form.controls import (
+    MAX_EXACT_INT,
+    ChoiceControl,
+    Control,
+    NumberControl,
+    SearchControl,
+    SeedControl,
+    SelectionControl,
+    SliderControl,
+    SwitchControl,
+    TextControl,
+)
+from comflowy_nb.notebook.form.image_control import ImageControl
+from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.json_values import shown
+from comflowy_nb.workflow.values import generate_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from comflowy_nb.client import Client
+    from comflowy_nb.notebook.form.fields import FormField
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["FormBody"]
+
+_MAX_NARROW_FIELDS = 3  # fields in a group that takes half of the width if there is room
+_MAX_DROPDOWN_OPTIONS = 24  # options of a dropdown; more are found by typing
+_MAX_SLIDER_STEPS = 200  # a mouse can't select among more
+_MAX_FIELDS_WITHOUT_SEARCH = 20  # with more fields there is a box to find one
+
+
+class FormBody:
+    """The controls of all fields: their values, their problems, and which are submitted.
+
+    Parameters
+    ----------
+    changed
+        Called after every change of a field.
+    """
+
+    def __init__(
+        self, client: Client, workflow: Workflow, fields: Sequence[FormField], *, changed: Callable[[], None]
+    ) -> None:
+        self._client = client
+        self._workflow = workflow
+        self._fields = {one.field.id: one for one in fields}
+        self._controls: dict[str, Control] = {}
+        self.explicit = {one.field.id for one in fields if one.is_explicit}
+        self.names = {key: self._fields[key].alias or name for key, name in name_fields(self._fields).items()}
+        self._groups = [self._make_group(members) for members in _group(fields)]  # box and searched text of each
+        groups = widgets.Box([box for box, _ in self._groups])
+        groups.add_class("cfy-groups")
+        self.parts: list[Any] = [groups]
+        if len(fields) > _MAX_FIELDS_WITHOUT_SEARCH:
+            search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
+            search.add_class("cfy-input")
+            search.observe(self._filter, names="value")
+            self.parts.insert(0, search)
+        for control in self._controls.values():
+            control.listen(changed)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    @property
+    def submitted(self) -> list[str]:
+        """Ids of the fields that are submitted: those set explicitly, and those that were changed."""
+        return [key for key in self._controls if self._is_submitted(key)]
+
+    def _is_submitted(self, key: str) -> bool:
+        return key in self.explicit or self._controls[key].is_changed
+
+    def state(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the valid values, and the problems of the fields that would be submitted, by field id.
+
+        The problems include those of the workflow's own values, which are submitted nevertheless.
+        """
+        values: dict[str, Any] = {}
+        problems: dict[str, str] = {}
+        for key in self._fields:  # in the order of the workflow
+            control = self._controls[key]
+            with suppress(FieldError):  # it is in `control.problem`
+                values[key] = control.read()
+            is_reported = key in values or self._is_submitted(key) or control.has_invalid_default
+            if control.problem is not None and is_reported:
+                problems[key] = control.problem
+        return values, problems
+
+    def read(self) -> dict[str, Any]:
+        """Return the values of all fields.
+
+        Raises
+        ------
+        FieldError
+            With the problems of all fields that would be submitted and are invalid.
+        """
+        values, problems = self.state()
+        wrong = [why for key, why in problems.items() if key not in values]
+        if wrong:
+            raise FieldError(*wrong)
+        return values
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """Return a value that changes with every change of a field."""
+        return tuple(control.state for control in self._controls.values())
+
+    def static_output(self) -> dict[str, str]:
+        """Return the fields and their values as text and as a table."""
+        values, _ = self.state()
+        rows, last_title = [], None
+        for key, one in self._fields.items():
+            value = values.get(key, one.value)
+            text = value.name if isinstance(value, InputImage) else "" if value is None else write_value(value)
+            title = _node_title([one]) or one.field.node
+            rows.append(("" if title == last_title else title, self.names[key], text))
+            last_title = title
+        head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
+        return join(head, table(Table(("node", "field", "value"), rows)))
+
+    # -- setting --------------------------------------------------------------------------------------------------
+
+    def show(self, field_id: str, value: Any) -> None:
+        """Set a field.
+
+        Raises
+        ------
+        FieldError
+            If the form has no such field, or its control can't show the value.
+        """
+        if field_id not in self._controls:
+            raise FieldError(f"this form has no field {field_id}")
+        self._controls[field_id].show(value)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Model id -> widget, of the widgets that the user fills in."""
+        return {part.model_id: part for control in self._controls.values() for part in control.inputs}
+
+    def fill_in(self, values: Mapping[str, Any]) -> None:
+        """Set the fields to their state in the browser: model id -> value, or the index of an option."""
+        inputs = self.inputs
+        for model_id, value in values.items():
+            if (part := inputs.get(model_id)) is not None:
+                with suppress(traitlets.TraitError):  # an unknown option: leave it unchanged
+                    setattr(part, "index" if part.has_trait("index") else "value", value)
+
+    def restore(self, values: Mapping[str, Any], explicit: Collection[str]) -> None:
+        """Restore the values of an earlier run."""
+        self.explicit = set(explicit)
+        now, _ = self.state()
+        for key, value in values.items():
+            if key in self._controls and now.get(key) != value:
+                self._controls[key].show(value)
+
+    def advance_seeds(self, used: Mapping[str, Any]) -> None:
+        """Generate or count the seeds of the next run; `used` are the values of the run before."""
+        values, _ = self.state()
+        for key, control in self._controls.items():
+            if isinstance(control, SeedControl):
+                field = self._workflow.fields.get(key) or control.field
+                was_used = key in used and used[key] == values.get(key)
+                control.advance(was_used=was_used, generate=partial(generate_seed, field))
+
+    # -- building -------------------------------------------------------------------------------------------------
+
+    def _make_group(self, members: Sequence[FormField]) -> tuple[Any, str]:
+        """Create the controls of one node; return their box, and the text in which the search finds it."""
+        controls = [self._make_control(one) for one in members]
+        title = _node_title(members) or "node"
+        head = widgets.HTML(
+            f'<span class="cfy-group-title">{html_text(plain(title))} '
+            f'<span class="cfy-quiet">{html_text(plain(members[0].field.node))}</span></span>'
+        )
+        fields = widgets.Box([control.widget for control in controls])
+        fields.add_class("cfy-fields")
+        box = widgets.VBox([head, fields])
+        box.add_class("cfy-group")
+        if len(controls) > _MAX_NARROW_FIELDS:
+            box.add_class("cfy-large")
+        words = " ".join(f"{one.field.id} {one.alias or ''}" for one in members)
+        return box, f"{title} {words}".casefold()
+
+    def _make_control(self, one: FormField) -> Control:
+        field, label = one.field, one.alias or one.field.name
+        control: Control
+        if field.type is FieldType.IMAGEUPLOAD:
+            control = ImageControl(
+                field, label, can_upload=self._client.service.can_upload, open_run=self._client.open_image
+            )
+        else:
+            values = [value for value in (field.default, one.value) if value is not None]
+            try:
+                control = _control_for(field, label, values)
+            except Exception as error:  # noqa: BLE001 - one description that no control can use must not end the form
+                control = TextControl(field, label, note=f"can't use its description ({error}): type any value")
+        if isinstance(control, ChoiceControl):
+            control.keeps_graph_value = self._workflow.graph is not None
+            if one.labels:
+                control.label(one.labels)
+        control.begin(one.value)
+        if one.is_random and isinstance(control, SeedControl):
+            control.mode.value = "random"
+        self._controls[field.id] = control
+        return control
+
+    def _filter(self, change: Any) -> None:
+        words = str(change["new"]).casefold().split()
+        for box, text in self._groups:
+            box.layout.display = "" if all(word in text for word in words) else "none"
+
+
+def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
+    """Return a control that suits a field and can show these values; images are handled before.
+
+    Up to 24 options are a dropdown; more are found by typing. A number with a range of up to 200 steps is a slider; one
+    that may be larger than the browser's numbers are exact is typed as digits; any other has a box. A graph may hold a
+    value of another type than its field, such as `%width%` for a number: that is typed as text.
+    """
+    are_numbers = all(_is_exact_number(value) for value in values)
+    kind: type[Control] = TextControl
+    match field.type:
+        case FieldType.INT | FieldType.UNKNOWN if field.is_seed:
+            kind = SeedControl
+        case FieldType.CHOICE if field.is_multiple and field.options:
+            kind = SelectionControl
+        case FieldType.CHOICE if field.options:
+            kind = ChoiceControl if len(field.options) <= _MAX_DROPDOWN_OPTIONS else SearchControl
+        case FieldType.BOOLEAN if all(isinstance(value, bool) for value in values):
+            kind = SwitchControl
+        case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > MAX_EXACT_INT:
+            kind = TextControl
+        case FieldType.INT | FieldType.FLOAT if are_numbers:
+            kind = SliderControl if _fits_slider(field, values) else NumberControl
+        case FieldType.UNKNOWN if are_numbers and field.default is not None:
+            kind = NumberControl
+    return kind(field, label, note=_unused(field))
+
+
+def _fits_slider(field: Field, values: Sequence[float]) -> bool:
+    """Return True if a slider suits a number: its range is known, has few steps and includes these values."""
+    if field.min is None or field.max is None or any(field.problem(value) is not None for value in values):
+        return False
+    step = field.step or (1 if field.type is FieldType.INT else 0)
+    if field.type is FieldType.INT and any(end != int(end) for end in (field.min, field.max, step)):
+        return False
+    return 0 < field.max - field.min <= step * _MAX_SLIDER_STEPS
+
+
+def _unused(field: Field) -> str:
+    """Return a note about a description that can't be used. An infinite range is usable."""
+    odd = [
+        f"{name} {shown(value)}"
+        for name in ("min", "max", "step", "default", "options")
+        if (value := field.extra.get(name)) is not None and value not in (math.inf, -math.inf)
+    ]
+    return f"the service describes it with {' and '.join(odd)}, which is not used" if odd else ""
+
+
+def _is_exact_number(value: object) -> bool:
+    """Return True for a number that the browser's number boxes hold exactly."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INT
+
+
+def _group(fields: Iterable[FormField]) -> list[list[FormField]]:
+    """Group by node; first the nodes that users change most: those with long texts, then images, then seeds."""
+    by_node: dict[str, list[FormField]] = {}
+    for one in fields:
+        by_node.setdefault(one.field.node, []).append(one)
+
+    def rank(members: Sequence[FormField]) -> int:
+        if any(one.field.multiline for one in members):
+            return 0
+        if any(one.field.type is FieldType.IMAGEUPLOAD for one in members):
+            return 1
+        return 2 if any(one.field.is_seed for one in members) else 3
+
+    return sorted(by_node.values(), key=rank)
+
+
+def _node_title(members: Iterable[FormField]) -> str:
+    """Return the title of a node, else its class; empty if neither is known."""
+    return next((title for one in members if (title := one.field.node_title or one.field.class_type)), "")

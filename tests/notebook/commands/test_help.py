@@ -1,0 +1,55 @@
+"""The texts of `%comflowy help`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from IPython.core.error import UsageError
+
+from comflowy_nb.notebook.commands.help import show_help
+from comflowy_nb.notebook.commands.table import COMMANDS, read_line
+
+COLUMNS = 80
+
+
+def help_on(line):
+    shown = []
+    show_help(SimpleNamespace(say=shown.append), read_line(line, None, {}))
+    return shown[0]["text/plain"]
+
+
+def test_help_lists_every_command():
+    text = help_on("help")
+    assert all(f"\n  {command.name} " in text and command.summary in text for command in COMMANDS.values())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_on_a_command_has_its_usage_and_all_options(name):
+    text, command = help_on(f"help {name}"), COMMANDS[name]
+    assert text.startswith(f"%comflowy {name}")
+    words = " ".join(text.split())
+    for option in command.options:
+        assert f" {option.name} {option.value} {option.help}".replace(" None", "") in words
+        assert all(choice in words for choice in option.choices)
+
+
+@pytest.mark.parametrize("line", ["help", *(f"help {name}" for name in COMMANDS)])
+def test_help_fits_a_narrow_terminal(line):
+    assert [each for each in help_on(line).splitlines() if len(each) > COLUMNS] == []
+
+
+def test_the_examples_can_be_parsed():
+    """Examples without a comment; in the others, text after the example is separated by two or more spaces."""
+    count = 0
+    for name in COMMANDS:
+        for line in help_on(f"help {name}").splitlines()[1:]:
+            for example in line.split("%comflowy ")[1:] if line.startswith("  %comflowy") else []:
+                read_line(example.split("  ")[0].strip(), None, {"image": object()})
+                count += 1
+    assert count > 40
+
+
+def test_help_on_an_unknown_command_names_the_nearest():
+    with pytest.raises(UsageError, match="unknown command 'swep'; nearest: sweep"):
+        help_on("help swep")
