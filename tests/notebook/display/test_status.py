@@ -71,7 +71,7 @@ def test_a_failure_names_node_and_message(folder):
 
 def test_unknown_reads_as_a_person_would_say_it(folder):
     line = status_line(folder.run(status=Status.UNKNOWN, reason="the connection broke"))
-    assert "we can't tell whether the service took it" in line.text
+    assert "unknown: it is not known whether the service accepted this run" in line.text
     assert "the connection broke" in line.text
 
 
