@@ -1,9 +1,9 @@
-"""A comparison as one still image: for GitHub, nbconvert, and wherever no widget lives."""
+"""A comparison as one still image, for GitHub, nbconvert and other front ends without widgets."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -25,22 +25,19 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.text_and_grid import Box, Page
     from comflowy_nb.notebook.display.figure import Figure
 
-__all__ = ["Still", "draw_still"]
+__all__ = ["StillComparison", "draw_still"]
 
-_LARGEST_BYTES = 130_000  # it is in the saved notebook twice: as an image, and in the HTML beside the table
-_QUALITIES = (None, 70, 55)
-_MAT = (240, 241, 243)  # behind an image that doesn't fill the common canvas
+_MAX_BYTES = 130_000  # a saved notebook contains it twice: as an image, and in the HTML beside the table
+_ENCODINGS = ((2, None), (1, None), (1, 70), (1, 55))  # scale and JPEG quality, tried in order
+_MAT = (240, 241, 243)  # behind an image that does not fill the common canvas
 
 
-class Still:
-    """The figure, its JPEG and the size at which it is shown, in CSS pixels."""
+class StillComparison(NamedTuple):
+    """A comparison as a figure and as a JPEG, and its size in CSS pixels."""
 
-    __slots__ = ("figure", "jpeg", "size_px")
-
-    def __init__(self, figure: Figure, jpeg: bytes, size_px: tuple[int, int]) -> None:
-        self.figure = figure
-        self.jpeg = jpeg
-        self.size_px = size_px
+    figure: Figure
+    jpeg: bytes
+    size_px: tuple[int, int]
 
 
 def draw_still(
@@ -48,30 +45,36 @@ def draw_still(
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None = None,
-) -> Still:
-    """Images side by side with captions (the fields that differ, if none are given); of two also the difference."""
-    difference, words = _difference(images)
+) -> StillComparison:
+    """Draw the images side by side, with captions; of two images also the difference.
+
+    The captions default to the fields that differ.
+    """
+    difference, difference_lines = _difference(images)
+    rendered: dict[int, tuple[Figure, Image.Image]] = {}  # by scale
     with DRAWING:
-        sheet = _sheet(images, differences, canvas, captions, words)
+        sheet = _sheet(images, differences, canvas, captions, difference_lines)
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
-        for scale in (2, 1):
-            figure, drawn = _render(page, images, difference, canvas, scale)
-            for quality in _QUALITIES if scale == 1 else (None,):
-                jpeg = encode(drawn, quality=quality)
-                if len(jpeg) <= _LARGEST_BYTES:
-                    return Still(figure, jpeg, (int(page.width), int(page.height)))
-        return Still(figure, jpeg, (int(page.width), int(page.height)))
+        for scale, quality in _ENCODINGS:
+            if scale not in rendered:
+                rendered[scale] = _render(page, images, difference, canvas, scale)
+            figure, drawn = rendered[scale]
+            jpeg = encode(drawn, quality=quality)
+            if len(jpeg) <= _MAX_BYTES:
+                break
+        return StillComparison(figure, jpeg, (int(page.width), int(page.height)))
 
 
 def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
+    """Return the difference of two images of one size, and lines that describe it."""
     if len(images) != 2 or images[0].size != images[1].size:
         return None, []
     try:
         found = find_difference(images[0].open(), images[1].open())
     except ComflowyError:
         return None, []
-    numbers, word = describe_difference(found, *images)
-    return found, [numbers, f"Lightest: {found.top} of 255 and more. {word}"]
+    numbers, caveat = describe_difference(found, *images)
+    return found, [numbers, f"Lightest: {found.top} of 255 and more. {caveat}"]
 
 
 def _sheet(
@@ -79,7 +82,7 @@ def _sheet(
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
-    words: Sequence[str],
+    difference_lines: Sequence[str],
 ) -> Sheet:
     cells = []
     letters = _letters(differences) if captions is None else {}
@@ -90,14 +93,13 @@ def _sheet(
         values: list[Part] = [] if captions is None else [Part(captions[position])]
         for row in differences.rows if captions is None else ():
             text = row.texts[position]
-            if not row.is_known[position] and text == "?":
-                continue
-            add_part(values, row.name, letters.get((row.name, text), text))
+            if row.is_known[position] or text != "?":
+                add_part(values, row.name, letters.get((row.name, text), text))
         caption = [Paragraph(tuple(head), 1), *([Paragraph(tuple(values), 4)] if values else [])]
         cells.append(Cell((Tile(position, 0, canvas),), tuple(caption)))
-    if words:
+    if difference_lines:
         caption = [Paragraph((Part("difference", "strong"),), 1)]
-        caption += [Paragraph((Part(line, "muted"),), 4) for line in words if line]
+        caption += [Paragraph((Part(line, "muted"),), 4) for line in difference_lines]
         cells.append(Cell((Tile(len(images), 0, canvas),), tuple(caption)))
     shared: list[Part] = []
     for name, value in differences.shared:
@@ -107,7 +109,7 @@ def _sheet(
 
 
 def _letters(differences: Differences) -> dict[tuple[str, str], str]:
-    """(field, text) -> the letter for a long text in the captions."""
+    """Return a letter for each long text of a field: (field, text) -> the letter that captions show."""
     letters: dict[tuple[str, str], str] = {}
     for row in differences.rows:
         if row.is_long:
@@ -152,7 +154,7 @@ def _render(
 
 
 def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
-    """The image where it belongs on the common canvas, which is as large as the room."""
+    """Return the image at its position on the common canvas, which is scaled to the size of `room`."""
     x, y, width, height = place(image.size, canvas)
     share = room[0] / canvas[0], room[1] / canvas[1]
     size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
