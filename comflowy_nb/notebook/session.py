@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.notebook.display.live import LiveUpdater, capturing_outputs, message_id, show_bundle
 from comflowy_nb.settings import Secret, home
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Found, Library
     from comflowy_nb.notebook.compare.widget import Comparison
-    from comflowy_nb.notebook.display.live import LiveUpdater
     from comflowy_nb.notebook.display.views import RunView, SweepView
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.sweeps.sweep import Sweep
@@ -42,7 +42,7 @@ class Session:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
-        self._updater: LiveUpdater | None = None
+        self.updater = LiveUpdater()  # draws the views that no cell waits for
         self._earlier_clients: list[Client] = []  # with unsettled runs
         self._drawn: dict[tuple[Any, ...], set[str]] = {}  # capturing Outputs -> tokens of the values drawn in them
         self._drawn_for: str | None = None  # the message that these displays answer
@@ -51,22 +51,11 @@ class Session:
     @property
     def drawn(self) -> set[str]:
         """Tokens of the values that this execution, or this callback of a widget, has drawn."""
-        from comflowy_nb.notebook.display.live import capturing_outputs, message_id  # noqa: PLC0415 - as below
-
         message = message_id()
         if message != self._drawn_for:
             self._drawn.clear()
             self._drawn_for = message
         return self._drawn.setdefault(capturing_outputs(), set())
-
-    @property
-    def updater(self) -> LiveUpdater:
-        """The one thread that draws the views that no cell waits for."""
-        if self._updater is None:
-            from comflowy_nb.notebook.display.live import LiveUpdater  # noqa: PLC0415 - not needed before something is drawn
-
-            self._updater = LiveUpdater()
-        return self._updater
 
     @property
     def in_kernel(self) -> bool:
@@ -189,7 +178,6 @@ class Session:
 
     def show_form(self, form: Form) -> None:
         """Show a form in the current cell, with its images in displays below it, which the saved notebook keeps."""
-        from comflowy_nb.notebook.display.live import capturing_outputs  # noqa: PLC0415 - as below
         from comflowy_nb.notebook.form.run_history import BelowScreen  # noqa: PLC0415 - loads ipywidgets
 
         self.drawn.add(form.token)
@@ -200,8 +188,6 @@ class Session:
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; print its text in a terminal."""
         if self.in_kernel:
-            from comflowy_nb.notebook.display.live import show_bundle  # noqa: PLC0415 - as above
-
             show_bundle(data, metadata)
         else:
             print(data["text/plain"])  # noqa: T201 - a terminal has no handles
@@ -212,7 +198,6 @@ class Session:
 
     def close(self) -> None:
         """Stop the thread that draws, and disconnect."""
-        if self._updater is not None:
-            self._updater.close()
+        self.updater.close()
         with suppress(OSError):  # writing to the history fails on a full disk
             self.disconnect()

@@ -53,8 +53,8 @@ def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = 
     Parameters
     ----------
     *items : Run, RunImage, SweepCell, str, path, PIL image, array or list of these
-        The images. A run or a cell with several images stands for its first; a text is a reference such as `r41` or
-        `r41[1]`, or a path. At least two, at most nine.
+        The images, at least two and at most nine. Of a run or a cell with several images, the first is compared. A text
+        is a reference such as `r41` or `r41[1]`, or a path.
     mode : {"slider", "blink", "side", "difference"}, optional
         The initial mode. By default the slider for two images, and side by side for more.
     label : sequence of str, optional
@@ -78,7 +78,8 @@ def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = 
 
     Examples
     --------
-    >>> comflowy_nb.compare(first_run, second_run, "photo.png", mode="side")  # doctest: +SKIP
+    >>> comflowy_nb.compare(sweep.cell(1), sweep.cell(2), mode="side")
+    <Comparison of ...>
     """
     return Comparison(read_images(items), mode=mode, label=label)
 
@@ -104,8 +105,10 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     Examples
     --------
-    >>> comparison = comflowy_nb.compare(first_run, second_run)  # doctest: +SKIP
-    >>> comparison.mode, comparison.position = "slider", 30  # doctest: +SKIP
+    >>> comparison = comflowy_nb.compare(sweep.cell(1), sweep.cell(2))
+    >>> comparison.position = 30
+    >>> comparison.mode
+    'slider'
     """
 
     _esm = SCRIPT  # as text: for a path, anywidget keeps a signal that holds every instance (anywidget issue 929)
@@ -250,7 +253,8 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
         Examples
         --------
-        >>> comflowy_nb.compare(first_run, second_run).save("comparison.html")  # doctest: +SKIP
+        >>> comflowy_nb.compare(sweep.cell(1), sweep.cell(2)).save("comparison.html").name
+        'comparison.html'
         """
         from comflowy_nb.notebook.compare.html_page import save_page  # noqa: PLC0415 - rarely needed
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.notebook.display.live import show_bundle
 from comflowy_nb.notebook.session import display_token
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ class RunList(list[Any]):
 def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
     """Display a run, several runs together, a sweep or a grid in the current cell.
 
-    It displays the current state from disk, without asking a service and without waiting. Outside a notebook it prints
-    a line for each run, and the paths of the images.
+    It shows the current state without waiting and without a request to a service. Outside a notebook it prints a line
+    for each run, and the paths of the images.
 
     Parameters
     ----------
@@ -46,12 +48,11 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
 
     Examples
     --------
-    >>> client = comflowy_nb.connect("sandbox")  # doctest: +SKIP
-    >>> comflowy_nb.show(client.run("default", {"cfg": 7}))  # doctest: +SKIP
+    >>> comflowy_nb.show(run)
+    r1 cat (default) - success in ...
     """
     from IPython import get_ipython  # noqa: PLC0415 - costs time at load
 
-    from comflowy_nb.notebook.display.live import show_bundle  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
     from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
@@ -78,7 +79,7 @@ def grid(
 ) -> Grid:
     """Return the labelled grid of a run, of several runs, or of a sweep.
 
-    It is drawn from the images on disk, without asking a service.
+    It is drawn from the images on disk, without a request to a service.
 
     Parameters
     ----------
@@ -112,8 +113,7 @@ def grid(
 
     Examples
     --------
-    >>> sweep = client.sweep("default", {"cfg": [4, 7], "steps": [10, 20]})  # doctest: +SKIP
-    >>> comflowy_nb.grid(sweep, x="steps", y="cfg").figure.savefig("grid.png")  # doctest: +SKIP
+    >>> comflowy_nb.grid(sweep, x="cfg").figure.savefig("grid.png")
     """
     from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
@@ -128,8 +128,7 @@ def grid(
 
 
 def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.live import show_bundle  # noqa: PLC0415 - not needed to load the extension
-    from comflowy_nb.notebook.display.status import status_line  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.display.status import status_line  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
     for run in runs:
@@ -144,9 +143,7 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 
 
 def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.html import paragraph  # noqa: PLC0415 - not needed to load the extension
-    from comflowy_nb.notebook.display.live import show_bundle  # noqa: PLC0415 - as above
-    from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
     text = plain_sweep_line(sweep)
     if in_kernel:
@@ -158,8 +155,6 @@ def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
 
 def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
     """Display a comparison; in a terminal print the differences, and the paths of the images."""
-    from comflowy_nb.notebook.display.live import show_bundle  # noqa: PLC0415 - not needed to load the extension
-
     if in_kernel:
         show_bundle(*comparison.bundle())
     else:
