@@ -111,10 +111,6 @@ class Session:
             text = getpass.getpass(f"API key for {label}: ").strip()
         except (EOFError, NotImplementedError):
             return None
-        except Exception as error:
-            if type(error).__name__ == "StdinNotImplementedError":  # of ipykernel, which may not be installed
-                return None
-            raise
         return Secret(text) if text else None
 
     # -- the history --------------------------------------------------------------------------------------------
@@ -139,7 +135,7 @@ class Session:
         Raises
         ------
         RefError
-            If there is no such run or sweep.
+            If the reference names neither a run nor a sweep.
         """
         from comflowy_nb.library import Found  # noqa: PLC0415
         from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415

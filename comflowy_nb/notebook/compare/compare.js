@@ -269,11 +269,11 @@ class View {
   buildFoot() {
     this.play = control("button", { type: "button", class: "cc-play" });
     this.play.addEventListener("click", () => this.setStill(!this.isStill));
-    this.pace = control("input", {
+    this.secondsInput = control("input", {
       type: "range", min: "0.4", max: "3", step: "0.1", "aria-label": "Seconds for each image",
     });
-    this.pace.addEventListener("input", () => this.sync("pace_s", Number(this.pace.value)));
-    this.paceText = make("output", {});
+    this.secondsInput.addEventListener("input", () => this.sync("pace_s", Number(this.secondsInput.value)));
+    this.secondsText = make("output", {});
     this.legend = make("div", { class: "cc-legend", role: "img" });
     this.legendTop = make("span", {});
     this.numbers = make("b", {});
@@ -282,7 +282,7 @@ class View {
     this.legend.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
     this.feet = {
       slider: make("div", {}, "Drag the line, or press \u2190 \u2192; with Shift in larger steps."),
-      blink: make("div", {}, this.play, make("label", {}, "Pace", this.pace), this.paceText),
+      blink: make("div", {}, this.play, make("label", {}, "Interval", this.secondsInput), this.secondsText),
       side: make("div", {}, "Drag to pan, + and \u2212 or Ctrl and the wheel to zoom: all move together."),
       difference: make(
         "div", {}, make("span", { class: "cc-scale" }, "0", this.legend, this.legendTop),
@@ -375,13 +375,13 @@ class View {
   /** Start or stop blinking, depending on mode, button and visibility of the page. */
   beat() {
     clearInterval(this.beating);
-    const pace = this.model.get("pace_s");
-    this.pace.value = String(pace);
-    this.paceText.textContent = `${pace.toFixed(1)} s`;
+    const seconds = this.model.get("pace_s");
+    this.secondsInput.value = String(seconds);
+    this.secondsText.textContent = `${seconds.toFixed(1)} s`;
     this.play.textContent = this.isStill ? "Play" : "Pause";
     this.play.title = `${this.isStill ? "Play" : "Pause"} (space)`;
     if (this.mode === "blink" && !this.isStill && !document.hidden) {
-      this.beating = setInterval(() => this.flip(), pace * 1000);
+      this.beating = setInterval(() => this.flip(), seconds * 1000);
     }
   }
 
@@ -390,7 +390,7 @@ class View {
     const key = event.key;
     // Stop single keys here: in command mode the notebook would, for example, delete a cell.
     if (key.length === 1 || key.startsWith("Arrow") || /^(Home|End|Page)/.test(key)) event.stopPropagation();
-    if (event.target.tagName === "SELECT" || event.target === this.pace) return;
+    if (event.target.tagName === "SELECT" || event.target === this.secondsInput) return;
     const act = this.keyOf(event);
     if (!act) return;
     event.preventDefault();

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.notebook.compare.figure import StillComparison
+    from comflowy_nb.notebook.compare.static import StillComparison
     from comflowy_nb.notebook.display.figure import Figure
 
 __all__ = ["MODES", "Comparison", "compare"]
@@ -188,7 +188,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     def _check_index(self, proposal: Mapping[str, Any]) -> int:
         index, count = int(proposal["value"]), len(self._images)
         if index >= count:
-            raise traitlets.TraitError(f"there is no image {index} in this comparison: use 0 to {count - 1}")
+            raise traitlets.TraitError(f"invalid index {index}: the images of this comparison are 0 to {count - 1}")
         return index
 
     # -- requests of the browser --------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         >>> comflowy_nb.compare(sweep.cell(1), sweep.cell(2)).save("comparison.html").name
         'comparison.html'
         """
-        from comflowy_nb.notebook.compare.html_page import save_page  # noqa: PLC0415 - rarely needed
+        from comflowy_nb.notebook.compare.static import save_page  # noqa: PLC0415 - loads matplotlib
 
         return save_page(self, self._images, Path(path).expanduser())
 
@@ -269,7 +269,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self._images = []
 
     def _draw(self) -> StillComparison:
-        from comflowy_nb.notebook.compare.figure import draw_still  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.notebook.compare.static import draw_still  # noqa: PLC0415 - loads matplotlib
 
         if self._still is None:
             captions = [image["caption"] for image in self._content["images"]] if self._has_label else None

@@ -14,7 +14,7 @@ from comflowy_nb.notebook.display.status import status_line
 from comflowy_nb.notebook.display.sweep_status import sweep_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from comflowy_nb.notebook.display.status import StatusLine
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
@@ -114,14 +114,14 @@ class RunView(View):
 
     Parameters
     ----------
-    how, drawn, usual_s
-        As in `status_line`.
     label
         Field ids for the captions.
     only
         Indices of the images to show; None shows all.
     with_images
         False if the images are drawn elsewhere, together with those of other runs.
+    options
+        Of `status_line`: `how`, `drawn`, `usual_s`.
     """
 
     def __init__(
@@ -129,18 +129,15 @@ class RunView(View):
         run: Run,
         *,
         in_kernel: bool,
-        how: str = "new",
-        drawn: Mapping[str, int] | None = None,
-        usual_s: float | None = None,
         label: Sequence[str] | None = None,
         only: Sequence[int] | None = None,
         with_images: bool = True,
+        **options: Any,
     ) -> None:
         self.run = run
-        self._how, self._drawn, self._usual_s = how, drawn, usual_s
-        self._label = label
-        self._only = only
+        self._label, self._only = label, only
         self._with_images = with_images
+        self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
 
     @property
@@ -154,7 +151,7 @@ class RunView(View):
         )
 
     def _line(self) -> StatusLine:
-        return status_line(self.run, how=self._how, drawn=self._drawn, usual_s=self._usual_s, note=self._note)
+        return status_line(self.run, note=self._note, **self._options)
 
     def _draw_final(self) -> None:
         record = self.run.record

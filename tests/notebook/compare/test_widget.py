@@ -142,7 +142,7 @@ def test_the_saved_state_holds_text_only(made, pair):
 def test_values_set_in_the_browser_are_read_and_checked(made):
     made.set_state({"position": 12.5, "mode": "difference", "left": 1, "right": 0})
     assert (made.position, made.mode, made.left, made.right) == (12.5, "difference", 1, 0)
-    with pytest.raises(traitlets.TraitError, match="there is no image 2 in this comparison: use 0 to 1"):
+    with pytest.raises(traitlets.TraitError, match="invalid index 2: the images of this comparison are 0 to 1"):
         made.left = 2
     for name, value in [("mode", "wobble"), ("position", 101), ("pace_s", 0.1), ("right", -1)]:
         with pytest.raises(traitlets.TraitError):
@@ -242,9 +242,9 @@ def test_a_page_holds_all_images_without_paths_and_metadata(made, pair, tmp_path
 
 
 def test_a_page_of_very_large_images_contains_jpeg(made, tmp_path, monkeypatch):
-    from comflowy_nb.notebook.compare import html_page as compare_page
+    from comflowy_nb.notebook.compare import static
 
-    monkeypatch.setattr(compare_page, "MAX_IMAGE_BYTES", 1000)
+    monkeypatch.setattr(static, "MAX_PAGE_BYTES", 1000)
     page = made.save(tmp_path / "why.html").read_text()
     assert "they are JPEG, in full size" in page
     assert page.count('"kind": "image/jpeg"') == 4

@@ -1,18 +1,29 @@
-"""A comparison as one still image, for GitHub, nbconvert and other front ends without widgets."""
+"""The static versions of a comparison: one still image, and one HTML file with the widget and all images."""
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import math
+import re
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from comflowy_nb.errors import ComflowyError
+from comflowy_nb import __version__
+from comflowy_nb.errors import ComflowyError, ImageError
+from comflowy_nb.images.atomic_files import write_file
+from comflowy_nb.images.browser_images import jpeg_of, without_notes
 from comflowy_nb.images.pixels import PREVIEW_PX, find_difference, place
 from comflowy_nb.layout.captions import Cell, Paragraph, Part, Section, Sheet, Tile, add_part, letter_of
 from comflowy_nb.layout.text_and_grid import arrange
 from comflowy_nb.notebook.compare.text import describe_difference
+from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.figure import DRAWING, draw_figure, encode, measure
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
@@ -23,13 +34,18 @@ if TYPE_CHECKING:
     from comflowy_nb.images.pixels import Difference
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.text_and_grid import Box, Page
+    from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.figure import Figure
 
-__all__ = ["StillComparison", "draw_still"]
+__all__ = ["StillComparison", "draw_still", "save_page"]
 
-_MAX_BYTES = 130_000  # a saved notebook contains it twice: as an image, and in the HTML beside the table
-_ENCODINGS = ((2, None), (1, None), (1, 70), (1, 55))  # scale and JPEG quality, tried in order
+_MAX_STILL_BYTES = 130_000  # a saved notebook contains it twice: as an image, and in the HTML beside the table
+_ENCODINGS = ((2, [None]), (1, [None, 70, 55]))  # scale and JPEG qualities, tried in order
 _MAT = (240, 241, 243)  # behind an image that does not fill the common canvas
+
+MAX_PAGE_BYTES = 60_000_000  # of all images of a page; larger ones are saved as JPEG in full size
+_PAGE_JPEG_QUALITY = 90
+_PAGE_STATE = ("mode", "position", "left", "right", "pace_s", "_content")
 
 
 class StillComparison(NamedTuple):
@@ -51,18 +67,16 @@ def draw_still(
     The captions default to the fields that differ.
     """
     difference, difference_lines = _difference(images)
-    rendered: dict[int, tuple[Figure, Image.Image]] = {}  # by scale
     with DRAWING:
         sheet = _sheet(images, differences, canvas, captions, difference_lines)
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
-        for scale, quality in _ENCODINGS:
-            if scale not in rendered:
-                rendered[scale] = _render(page, images, difference, canvas, scale)
-            figure, drawn = rendered[scale]
-            jpeg = encode(drawn, quality=quality)
-            if len(jpeg) <= _MAX_BYTES:
-                break
-        return StillComparison(figure, jpeg, (int(page.width), int(page.height)))
+        for scale, qualities in _ENCODINGS:
+            figure, drawn = _render(page, images, difference, canvas, scale)
+            for quality in qualities:
+                still = StillComparison(figure, encode(drawn, quality=quality), (int(page.width), int(page.height)))
+                if len(still.jpeg) <= _MAX_STILL_BYTES:
+                    return still
+        return still
 
 
 def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
@@ -165,3 +179,64 @@ def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> 
     mat = Image.new("RGB", room, _MAT)
     mat.paste(small, (round(x * share[0]), round(y * share[1])))
     return mat
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) -> Path:
+    """Write the page atomically; return its path, which ends in `.html`.
+
+    Raises
+    ------
+    ImageError
+        If an image is missing, or the file can't be written.
+    """
+    if path.is_dir():
+        raise ImageError(f"{path.name} is a folder; name a file: {path.name}/comparison.html")
+    if not path.suffix:
+        path = path.with_suffix(".html")
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise ImageError(f"a comparison is saved as a page: {path.with_suffix('.html').name}, not {path.name}")
+    content = _page(comparison, images)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content.encode())
+    except OSError as error:
+        raise ImageError(f"{path.name} can't be written: {error.strerror}") from error
+    return path
+
+
+def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
+    replies = {}  # key of a request -> the reply and its content
+    for index, image in enumerate(images):
+        replies[f"preview-{index}"] = comparison.reply_to({"ask": "preview", "index": index})
+        reply, content = comparison.reply_to({"ask": "image", "index": index})
+        content, kind = without_notes(content, reply["kind"], image.name)
+        replies[f"image-{index}"] = ({"kind": kind}, content)
+    is_large = sum(len(content) for _, content in replies.values()) > MAX_PAGE_BYTES
+    if is_large:
+        for index, image in enumerate(images):
+            replies[f"image-{index}"] = ({"kind": "image/jpeg"}, jpeg_of(image.open(), quality=_PAGE_JPEG_QUALITY))
+    for left, right in combinations(range(len(images)), 2):
+        replies[f"difference-{left}-{right}"] = comparison.reply_to({"ask": "difference", "pair": [left, right]})
+    state = {name: comparison.get_state(name)[name] for name in _PAGE_STATE}
+    data = json.dumps({"state": state, "replies": {key: reply for key, (reply, _) in replies.items()}})
+    values = {
+        "version": __version__,
+        "title": html.escape(plain(f"Comparison of {', '.join(comparison.names)}")),
+        "style": STYLE,
+        "script": SCRIPT,
+        "still": _base64(comparison.jpeg),
+        "note": " The images are large, so they are JPEG, in full size." if is_large else "",
+        "content": data.replace("<", "\\u003c"),  # `</script` would end the script, also within quotes
+        "blocks": "\n".join(
+            f'<script type="text/plain" id="{key}">{_base64(content)}</script>' for key, (_, content) in replies.items()
+        ),
+    }
+    template = (Path(__file__).parent / "page.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
