@@ -183,7 +183,7 @@ def _add_end(line: StatusLine, run: Run, how: str, drawn: Mapping[str, int]) -> 
             seeds = ", ".join(f"{key} {value}" for key, value in drawn.items())
             if len(set(drawn.values())) == 1:
                 seeds = f"seed {next(iter(drawn.values()))}"
-            line.add((f"{seeds} (drawn)", "plain"))
+            line.add((f"{seeds} (generated)", "plain"))
         _add_images(line, record)
         if how == "shown" and (when := _date(record)):
             line.add((when, "muted"))
