@@ -206,7 +206,17 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self.send({"to": request, **reply}, [content] if content else None)
 
     def reply_to(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """Return what a view requests: `{"ask": "image", "index": 0}`, or `preview`, or `difference` with a `pair`.
+        """Return the reply to a request of a view in the browser.
+
+        Parameters
+        ----------
+        request : mapping
+            `{"ask": "image", "index": 0}`, the same with `preview`, or `{"ask": "difference", "pair": [0, 1]}`.
+
+        Returns
+        -------
+        tuple of dict and bytes
+            The reply, with the media type as `kind`, and the encoded image.
 
         Raises
         ------
@@ -285,7 +295,13 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         return self.bundle()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return data and metadata for a notebook: the widget, and a static figure and table."""
+        """Return the display data of the widget, with a static figure and table for other front ends.
+
+        Returns
+        -------
+        tuple of dict and dict
+            Data and metadata, each by media type.
+        """
         if self._is_closed:
             return {"text/plain": repr(self)}, {}
         parent = super()._repr_mimebundle_()
