@@ -40,12 +40,44 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Load the extension: `%load_ext comflowy_nb` calls it.
+
+    It registers the magics `%comflowy` and `%%comflowy`, their completion, and the display of runs, sweeps, comparisons
+    and forms. A second call does nothing.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The shell of IPython.
+
+    Examples
+    --------
+    In a notebook::
+
+        %load_ext comflowy_nb
+    """
     from comflowy_nb.notebook.magics import load  # noqa: PLC0415
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Unload the extension: `%unload_ext comflowy_nb` calls it.
+
+    It removes everything that `load_ipython_extension` registered, closes the connections and stops the threads. Runs
+    continue at their service.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The shell of IPython.
+
+    Examples
+    --------
+    In a notebook::
+
+        %unload_ext comflowy_nb
+    """
     from comflowy_nb.notebook.magics import unload  # noqa: PLC0415
 
     unload(shell)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from numpydoc.validate import ERROR_MSGS, validate
 
 import comflowy_nb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Public although `comflowy_nb.__all__` does not name them: what the public functions return, take or raise.
 ALSO_PUBLIC = (

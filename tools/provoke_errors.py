@@ -16,10 +16,12 @@ import sqlite3
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "comflowy_nb"
@@ -127,8 +129,8 @@ class Notebook:
         sys.path[:0] = [str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "comfyui")]
         from faulty_server import html, reply  # type: ignore[import-not-found] # noqa: PLC0415 - on the path now
         from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - after the environment is set
-        from traitlets.config import Config  # noqa: PLC0415
         from scripted_api import RUN, TOKEN, ScriptedApi  # type: ignore[import-not-found] # noqa: PLC0415
+        from traitlets.config import Config  # noqa: PLC0415
 
         from comflowy_nb.settings import settings  # noqa: PLC0415
 
@@ -141,7 +143,8 @@ class Notebook:
         self.shell.run_line_magic("load_ext", "comflowy_nb")
         self.shell.run_cell("import comflowy_nb, numpy as np\nfrom comflowy_nb import connect, form, compare")
         self.setup_names = {
-            "os": os, "sqlite3": sqlite3, "shell": self.shell, "api": self.api, "reply": reply, "html": html, "RUN": RUN, "TOKEN": TOKEN,
+            "os": os, "sqlite3": sqlite3, "shell": self.shell, "api": self.api, "reply": reply, "html": html,
+            "RUN": RUN, "TOKEN": TOKEN,
             "folder": folder, "home": folder / "home",
         }  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""Tab on a `%comflowy` line, and in the body of a `%%comflowy` cell. It asks no service."""
+"""Complete `%comflowy` lines and the bodies of `%%comflowy` cells when the user presses Tab, without any request."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError
@@ -15,7 +16,7 @@ except ImportError:  # IPython 7, as on Google Colab
     context_matcher = None
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from IPython.core.completer import CompletionContext
 
@@ -28,10 +29,10 @@ __all__ = ["Completions"]
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
-_NUMBERED = 12  # references offered
+_MAX_REFS = 12  # of runs, and as many of sweeps
 _REF_COMMANDS = {"show", "compare", "save", "cancel", "resume"}
-_RUNNING = {"run", "sweep", "form"}
-_BEHIND_COMMA = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
+_FIELD_COMMANDS = {"run", "sweep", "form"}
+_AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
 def _commands() -> Mapping[str, Command]:
@@ -41,7 +42,7 @@ def _commands() -> Mapping[str, Command]:
 
 
 class Completions:
-    """The matcher of one session, and its place in the shell's completer."""
+    """The matcher of one session in the completer of its shell."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -56,8 +57,8 @@ class Completions:
 
     @property
     def _matchers(self) -> list[Any]:
-        # In IPython 7 the hook "complete_command" is not called on an empty line, and what jedi finds comes before its
-        # words; a matcher of magics' arguments replaces everything else, as a context matcher does in IPython 8.
+        # In IPython 7 the hook "complete_command" is not called on an empty line, and its words come after those of
+        # jedi. A matcher of magic arguments replaces all other words, as a context matcher does in IPython 8.
         completer = self._session.shell.Completer
         matchers: list[Any] = completer.magic_arg_matchers if context_matcher is None else completer.custom_matchers
         return matchers
@@ -81,9 +82,9 @@ class Completions:
         return [word[start:] for word in words]
 
     def _requested(self, line: str) -> tuple[str, int]:
-        """Return the text of the whole cell and the number of the line in it, which IPython 7 does not tell.
+        """Return the text of the whole cell and the number of the line in it, which IPython 7 does not pass.
 
-        The kernel keeps the front end's request for completions; a terminal has none, so there the line is all.
+        They are in the completion request of the front end, which the kernel keeps. In a terminal the text is the line.
         """
         get_parent = getattr(getattr(self._session.shell, "kernel", None), "get_parent", None)
         content = get_parent("shell").get("content", {}) if get_parent is not None else {}
@@ -94,46 +95,43 @@ class Completions:
         return (text, line_number) if text.split("\n")[line_number] == line else (line, 0)
 
     def _find(self, text: str, line_number: int, before: str) -> tuple[str, list[str]]:
-        """What has been typed of the word at the cursor, and the words that complete it."""
+        """Return the typed part of the word at the cursor, and the words that complete it."""
+        magic = _CELL.match(text.split("\n", 1)[0])
         try:
-            fragment, words = self._offer(text, line_number, before)
+            if magic is not None and line_number > 0:
+                fragment, words = self._in_body(magic["rest"], before)
+            elif line := (magic and _CELL.match(before)) or _LINE.match(before):
+                fragment, words = self._on_line(line["rest"])
+            else:
+                return "", []
         except (ComflowyError, OSError):  # the command reports a damaged catalogue
             return "", []
         return fragment, [word for word in dict.fromkeys(words) if word.startswith(fragment)]
 
-    def _offer(self, text: str, line_number: int, before: str) -> tuple[str, Iterable[str]]:
-        """What has been typed of the word at the cursor, and all it could be."""
-        first = _CELL.match(text.split("\n", 1)[0])
-        if first is not None and line_number > 0:
-            return self._in_body(first["rest"], before)
-        line = first and _CELL.match(before)
-        line = line or _LINE.match(before)
-        return self._on_line(line["rest"]) if line is not None else ("", [])
-
-    def _on_line(self, rest: str) -> tuple[str, Iterable[str]]:
-        done, fragment = _split_last(rest)
+    def _on_line(self, rest: str) -> tuple[str, list[str]]:
+        *done, fragment = rest.split() if rest[-1:].strip() else [*rest.split(), ""]
         if not done:
             return fragment, [f"{name} " for name in _commands()]
         command = _commands().get(done[0])
         if command is None:
             return fragment, []
-        pending = command.option(done[-1]) if len(done) > 1 else None
-        if pending is not None and pending.value is not None:
-            return fragment, self._values_of(command, pending, done[1:-1])
-        name, sign, value = fragment.partition("=")
+        words, pending = _split_options(command, done[1:])
+        name, equals, value = fragment.partition("=")
+        if pending is None and equals and name.startswith("--"):
+            pending, fragment = command.option(name), value
+        if pending is not None:
+            return fragment, self._option_values(command, pending, words)
         if name.startswith("--"):
-            option = command.option(name)
-            if sign and option is not None:
-                return value, self._values_of(command, option, done[1:])
             used = {word.partition("=")[0] for word in done}
             return fragment, [f"{option.name} " for option in command.options if option.name not in used]
-        plain = [word for word in _without_options(command, done[1:]) if "=" not in word.split("/")[0]]
-        if sign:
-            value = _last_of(value) if command.name == "sweep" else value
-            return value, self._choices(self._workflow(command, plain), name, several=command.name == "sweep")
-        return fragment, self._words(command, plain)
+        plain = [word for word in words if "=" not in word.split("/")[0]]
+        if equals:
+            value = _last_value(value) if command.name == "sweep" else value
+            return value, self._choices(command, plain, name)
+        return fragment, self._positional(command, plain)
 
-    def _words(self, command: Command, plain: list[str]) -> Iterable[str]:
+    def _positional(self, command: Command, plain: list[str]) -> list[str]:
+        """Return the words that may follow `plain`, the words that are neither options nor fields."""
         if command.name in _REF_COMMANDS:
             return self._refs() if command.name != "save" or not plain else []
         match command.name, len(plain):
@@ -149,26 +147,23 @@ class Completions:
                 return [f"{key}=" for key in _keys(self._workflow(command, plain))]
         return []
 
-    def _in_body(self, rest: str, before: str) -> tuple[str, Iterable[str]]:
-        done, last = _split_last(rest + " ")
-        done = [*done, last] if last else done
+    def _in_body(self, rest: str, before: str) -> tuple[str, list[str]]:
+        done = rest.split()
         command = _commands().get(done[0]) if done else None
-        if command is None or command.name not in _RUNNING:
+        if command is None or command.name not in _FIELD_COMMANDS:
             return "", []
-        workflow = self._workflow(command, _without_options(command, done[1:]))
+        words, _ = _split_options(command, done[1:])
         key, colon, value = before.partition(": ")
         if colon:
-            value = _last_of(value.lstrip(" [")) if command.name == "sweep" else value
-            choices = self._choices(workflow, key.strip().strip("\"'"), several=command.name == "sweep")
-            return value.lstrip(" \"'"), choices
-        fragment = before.lstrip().lstrip("\"'")
-        return fragment, _keys(workflow) if before.lstrip()[:1] in {'"', "'"} else [
-            f"{key}: " for key in _keys(workflow)
-        ]
+            value = _last_value(value.lstrip(" [")) if command.name == "sweep" else value
+            return value.lstrip(" \"'"), self._choices(command, words, key.strip().strip("\"'"))
+        fragment = before.lstrip()
+        end = "" if fragment[:1] in {'"', "'"} else ": "
+        return fragment.lstrip("\"'"), [f"{key}{end}" for key in _keys(self._workflow(command, words))]
 
     def _workflow(self, command: Command, plain: list[str]) -> Workflow | None:
         """Return the workflow of the line, if its fields are in memory."""
-        if command.name not in _RUNNING or not plain or self._session.client is None:
+        if command.name not in _FIELD_COMMANDS or not plain or self._session.client is None:
             return None
         return self._session.client.finder.recall(plain[0])
 
@@ -179,26 +174,28 @@ class Completions:
         last = ["server:last"] if client.service.runs_graphs else []
         return [*client.finder.names(), *last]
 
-    def _choices(self, workflow: Workflow | None, key: str, *, several: bool = False) -> list[str]:
+    def _choices(self, command: Command, plain: list[str], key: str) -> list[str]:
+        """Return the values that complete a field of the workflow of the line."""
+        workflow = self._workflow(command, plain)
         if workflow is None:
             return []
         try:
             fields = [workflow.fields[field_id] for field_id in workflow.find(key) if field_id in workflow.fields]
         except ComflowyError:
             return []
-        words = [option if isinstance(option, str) else f"{option}" for one in fields for option in one.options]
+        words = [str(option) for one in fields for option in one.options]
         if any(one.is_seed for one in fields):
-            words += ["random", "random#", "each"] if several else ["random"]
+            words += ["random", "random#", "each"] if command.name == "sweep" else ["random"]
         if any(str(one.type) == "BOOLEAN" for one in fields):
             words += ["true", "false"]
         return words
 
-    def _values_of(self, command: Command, option: Option, before: list[str]) -> list[str]:
+    def _option_values(self, command: Command, option: Option, words: list[str]) -> list[str]:
         match option.names:
             case "axis":
-                plain = _without_options(command, before)
-                typed = [word.partition("=")[0] for word in plain if "=" in word]
-                return typed or _keys(self._workflow(command, plain))
+                return [word.partition("=")[0] for word in words if "=" in word] or _keys(
+                    self._workflow(command, words)
+                )
             case "ref":
                 return self._refs()
             case "workflow":
@@ -206,45 +203,38 @@ class Completions:
         return list(option.choices)
 
     def _refs(self) -> list[str]:
-        """The newest runs and sweeps, from the history on this machine."""
+        """Return the newest runs and sweeps of the history."""
         library = self._session.library
-        runs, sweeps = library.runs(limit=_NUMBERED), library.history.sweeps.recent(_NUMBERED)
+        runs, sweeps = library.runs(limit=_MAX_REFS), library.history.sweeps.recent(_MAX_REFS)
         names = [name for name in (*(run.record.name for run in runs), *(sweep.name for sweep in sweeps)) if name]
         return [*(sweep.ref for sweep in sweeps), *(run.ref for run in runs), *names, "last"]
 
 
 def _keys(workflow: Workflow | None) -> list[str]:
-    """What may stand for the fields: aliases, names that only one field has, ids, and `all::`."""
+    """Return the names of fields: aliases, names that only one field has, ids, and `all::`."""
     if workflow is None:
         return []
-    names = [one.name for one in workflow.fields.values()]
-    unique = [name for name in dict.fromkeys(names) if names.count(name) == 1]
-    several = [f"all::{name}" for name in dict.fromkeys(names) if names.count(name) > 1]
-    return [*workflow.aliases, *unique, *workflow.fields, *several]
+    counts = Counter(one.name for one in workflow.fields.values())
+    unique = [name for name, count in counts.items() if count == 1]
+    shared = [f"all::{name}" for name, count in counts.items() if count > 1]
+    return [*workflow.aliases, *unique, *workflow.fields, *shared]
 
 
-def _last_of(values: str) -> str:
+def _last_value(values: str) -> str:
     """Return the value being typed: the text after the last comma or `||`, without its quote."""
-    return _BEHIND_COMMA.sub("", values).lstrip("\"'")
+    return _AFTER_SEPARATOR.sub("", values).lstrip("\"'")
 
 
-def _split_last(rest: str) -> tuple[list[str], str]:
-    """The whole words, and the one being typed."""
-    words = rest.split()
-    if not words or rest[-1:].isspace():
-        return words, ""
-    return words[:-1], words[-1]
-
-
-def _without_options(command: Command, words: list[str]) -> list[str]:
+def _split_options(command: Command, words: list[str]) -> tuple[list[str], Option | None]:
+    """Return the words without options and their values, and the option at the end whose value is missing."""
     kept = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--"):
+    pending: Option | None = None
+    for word in words:
+        if pending is not None:
+            pending = None  # the word is its value
+        elif word.startswith("--"):
+            option = command.option(word)
+            pending = option if option is not None and option.value is not None else None
+        else:
             kept.append(word)
-            continue
-        option = command.option(word)
-        if option is not None and option.value is not None and rest:
-            rest.pop(0)
-    return kept
+    return kept, pending

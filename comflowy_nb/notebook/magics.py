@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
 
 
 class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy here
-    """A trait that is one of `settings`, so that `%config Comflowy` and Python show and set the same."""
+    """A trait whose value is one of `settings`, so that `%config Comflowy` and Python share it."""
 
     def get(self, obj: Any, cls: Any = None) -> Any:
         del obj, cls
@@ -38,24 +39,22 @@ class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy
         except SettingsError as error:
             if obj.is_loaded:
                 raise TraitError(str(error)) from None
-            # From a file, or from a `%config` that was refused and that IPython remembers all the same.
+            # From a configuration file, or from a rejected `%config`, which IPython stores.
             warnings.warn(f"c.{type(obj).__name__}.{error}; it stays {getattr(settings, self.name)!r}", stacklevel=2)
-
-
-def _traits() -> dict[str, Setting]:
-    return {
-        option.name: Setting(option.default, allow_none=True, help=option.help).tag(config=True)
-        for option in OPTIONS.values()
-    }
 
 
 @magics_class
 class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy here
-    """Run ComfyUI workflows and see their images. `%comflowy help` says how."""
+    """Run ComfyUI workflows and see their images. `%comflowy help` lists the commands."""
 
     tracebacks = Bool(False, help="Show full tracebacks instead of one or two plain lines.").tag(config=True)
     is_loaded = False
-    vars().update(_traits())
+    vars().update(
+        {
+            option.name: Setting(option.default, allow_none=True, help=option.help).tag(config=True)
+            for option in OPTIONS.values()
+        }
+    )
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -68,11 +67,11 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
     def comflowy(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run ComfyUI workflows and see their images.
 
-        %comflowy                          connection, what is running, recent runs
+        %comflowy                          connection, live runs, recent runs
         %comflowy connect sandbox          a server on this machine: no key, no GPU
         %comflowy run default cfg=7        run a workflow and show its images
-        %%comflowy run default             the same, the fields in the lines below
-        %comflowy help [COMMAND]           everything else
+        %%comflowy run default             the same, with the fields in the lines below
+        %comflowy help [COMMAND]           all commands
         """
         from comflowy_nb.notebook.commands.table import execute, read_line  # noqa: PLC0415 - not needed to load the extension
         from comflowy_nb.workflow.syntax.line import split_silencer  # noqa: PLC0415 - as above
@@ -89,7 +88,7 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, the completion and the formatters. Calling it again does nothing."""
+    """Register the magics, the completion and the formatters. A second call does nothing."""
     if _find(shell) is not None:
         return
     _warn_of_broken_kernel()
@@ -127,17 +126,14 @@ def current_session() -> Session | None:
 
 
 def _shorten_traceback(error: BaseException) -> None:
-    """Make IPython show this exception as plain lines, set on the instance: other errors keep their tracebacks.
+    """Make IPython show this exception as plain lines.
 
-    The exception can still be caught, and keeps its cause.
+    They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught.
     """
     from comflowy_nb.notebook.display.html import plain  # noqa: PLC0415 - not needed to load the extension
 
     text = plain(str(error))
-    if isinstance(error, ComflowyError):
-        lines = f"{type(error).__name__}: {text}".splitlines()
-    else:
-        lines = [f"{type(error).__name__}: {text}" if text else type(error).__name__]
+    lines = f"{type(error).__name__}: {text}".splitlines() if text else [type(error).__name__]
     error._render_traceback_ = lambda *_, **__: lines  # type: ignore[attr-defined]
 
 
@@ -147,8 +143,6 @@ def _find(shell: InteractiveShell) -> Comflowy | None:
 
 
 def _warn_of_broken_kernel() -> None:
-    import sys  # noqa: PLC0415
-
     version = getattr(sys.modules.get("ipykernel"), "__version__", None)
     if version in _BROKEN_KERNELS:
         warnings.warn(

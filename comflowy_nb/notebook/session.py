@@ -1,4 +1,4 @@
-"""The state of the extension in one kernel: the connected client, and what this execution has drawn."""
+"""The state of the extension in one kernel: the connected client, and the values that this execution has drawn."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.notebook.display.live import LiveUpdater, capturing_outputs, message_id, show_bundle
 from comflowy_nb.settings import Secret, home
 
 if TYPE_CHECKING:
@@ -19,53 +20,42 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Found, Library
-    from comflowy_nb.notebook.display.live import LiveUpdater
+    from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.views import RunView, SweepView
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.catalogue import Catalogue
 
-__all__ = ["Session", "sweep_key"]
+__all__ = ["Session", "display_token"]
 
 
-def sweep_key(sweep: Sweep) -> str:
-    """Return the key by which an execution knows that it has drawn a sweep; a plan has no token."""
-    return sweep.token or f"plan {id(sweep)}"
+def display_token(value: Run | Sweep | Comparison | Form) -> str:
+    """Return the key by which an execution knows that it has drawn a value; a planned sweep has no token."""
+    return value.token or f"plan {id(value)}"
 
 
 class Session:
-    """One for each kernel that loaded the extension."""
+    """The state of the extension. Each kernel that loads the extension has one."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
-        self._updater: LiveUpdater | None = None
-        self._before: list[Client] = []  # earlier clients whose runs are not done
-        self._drawn: dict[tuple[Any, ...], set[str]] = {}  # Outputs that capture -> tokens of what is drawn in them
-        self._drawn_for: str | None = None  # the message whose displays these are
-        self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # sent from here
+        self.updater = LiveUpdater()  # draws the views that no cell waits for
+        self._earlier_clients: list[Client] = []  # with unsettled runs
+        self._drawn: dict[tuple[Any, ...], set[str]] = {}  # capturing Outputs -> tokens of the values drawn in them
+        self._drawn_for: str | None = None  # the message that these displays answer
+        self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # shown here, by token
 
     @property
     def drawn(self) -> set[str]:
-        """Tokens of what this execution, or this callback of a widget, has drawn in its cell or in an Output."""
-        from comflowy_nb.notebook.display.slots import capturing_outputs, message_id  # noqa: PLC0415 - as below
-
+        """Tokens of the values that this execution, or this callback of a widget, has drawn."""
         message = message_id()
         if message != self._drawn_for:
             self._drawn.clear()
             self._drawn_for = message
         return self._drawn.setdefault(capturing_outputs(), set())
-
-    @property
-    def updater(self) -> LiveUpdater:
-        """The one thread that draws the views that no cell waits for."""
-        if self._updater is None:
-            from comflowy_nb.notebook.display.live import LiveUpdater  # noqa: PLC0415 - not needed before something is drawn
-
-            self._updater = LiveUpdater()
-        return self._updater
 
     @property
     def in_kernel(self) -> bool:
@@ -93,24 +83,25 @@ class Session:
         return self.client if self.client is not None else self.connect(None)
 
     def connect(self, target: str | None, *, key: Secret | None = None, name_address: bool = False) -> Client:
-        """Connect to another target. Runs of the client before continue and are shown until they are settled."""
+        """Connect to a target. Runs of the earlier client continue and are shown until they are settled."""
         from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
 
         client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None, name_address=name_address)
         if self.client is not None:
-            self._before.append(self.client)
+            self._earlier_clients.append(self.client)
         self.client, self.target = client, target
-        for before in [each for each in self._before if not each.live()]:
-            self._before.remove(before)
-            before.close()
+        for earlier in [each for each in self._earlier_clients if not each.live()]:
+            self._earlier_clients.remove(earlier)
+            earlier.close()
         return client
 
     def disconnect(self) -> None:
         """Close the clients. Their runs continue at the service, and the next client resumes them."""
-        clients = [*self._before, *([self.client] if self.client is not None else [])]
-        self._before, self.client = [], None
+        clients = [*self._earlier_clients, self.client]
+        self._earlier_clients, self.client = [], None
         for client in clients:
-            client.close()
+            if client is not None:
+                client.close()
 
     def ask_key(self, label: str) -> Secret | None:
         """Ask for a key without echo; return None if the user can't answer or types nothing."""
@@ -120,10 +111,6 @@ class Session:
             text = getpass.getpass(f"API key for {label}: ").strip()
         except (EOFError, NotImplementedError):
             return None
-        except Exception as error:
-            if type(error).__name__ == "StdinNotImplementedError":  # of ipykernel, which need not be there
-                return None
-            raise
         return Secret(text) if text else None
 
     # -- the history --------------------------------------------------------------------------------------------
@@ -148,7 +135,7 @@ class Session:
         Raises
         ------
         RefError
-            If it names nothing.
+            If the reference names neither a run nor a sweep.
         """
         from comflowy_nb.library import Found  # noqa: PLC0415
         from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415
@@ -180,14 +167,13 @@ class Session:
         """Show a sweep in the current cell, and record that it is drawn."""
         from comflowy_nb.notebook.display.views import SweepView  # noqa: PLC0415 - as above
 
-        self.drawn.add(sweep_key(sweep))
+        self.drawn.add(display_token(sweep))
         if sweep.token is not None:
             self._sweeps[sweep.token] = sweep
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def show_form(self, form: Form) -> None:
-        """Show a form in the current cell, its images below it, where the saved notebook keeps them."""
-        from comflowy_nb.notebook.display.slots import capturing_outputs  # noqa: PLC0415 - as below
+        """Show a form in the current cell, with its images in displays below it, which the saved notebook keeps."""
         from comflowy_nb.notebook.form.run_history import BelowScreen  # noqa: PLC0415 - loads ipywidgets
 
         self.drawn.add(form.token)
@@ -198,19 +184,16 @@ class Session:
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; print its text in a terminal."""
         if self.in_kernel:
-            from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - as above
-
             show_bundle(data, metadata)
         else:
             print(data["text/plain"])  # noqa: T201 - a terminal has no handles
 
     def begin_execution(self) -> None:
-        """Forget what earlier cells have drawn."""
+        """Forget the values that earlier cells have drawn."""
         self._drawn.clear()
 
     def close(self) -> None:
         """Stop the thread that draws, and disconnect."""
-        if self._updater is not None:
-            self._updater.close()
+        self.updater.close()
         with suppress(OSError):  # writing to the history fails on a full disk
             self.disconnect()

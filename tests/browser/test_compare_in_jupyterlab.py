@@ -209,7 +209,7 @@ def test_tab_goes_through_every_control_and_each_has_a_name(compared):
         names.append(named)
         notebook.page.keyboard.press("Tab")
     assert names[:9] == [
-        "What differs", "Slider", "Left image", "Swap the two images", "Right image",
+        "Differences", "Slider", "Left image", "Swap the two images", "Right image",
         "Zoom out", "Zoom in", "Fit", "Actual pixels",
     ]  # fmt: skip
     assert "Plus and minus zoom" in names[9]

@@ -1,4 +1,4 @@
-"""A shell in this process, with or without display handles, and runs as the history would give them."""
+"""A shell in this process, with or without display handles, and runs as the history returns them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,
 
 
 class Cell:
-    """What one executed cell gave: its value, its error, and the bundles of its displays in order."""
+    """The result of one executed cell: its value, its error, and the bundles of its displays in order."""
 
     def __init__(self, shell, source):
         with capture_output() as captured:
@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def handles(self):
-        """Display id -> the bundles it showed, in the order in which this cell made its handles."""
+        """Display id -> the bundles it showed, in the order in which this cell created its handles."""
         found = {}
         for number, output in enumerate(self.sent):
             name = (output.get("transient") or {}).get("display_id", f"alone {number}")
@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def last(self):
-        """The last bundle of each handle: what a saved notebook has."""
+        """The last bundle of each handle, as a saved notebook has it."""
         return [shown[-1]["data"] for shown in self.handles.values()]
 
     @property
@@ -70,29 +70,29 @@ def shell(monkeypatch):
     shell.run_line_magic("load_ext", "comflowy_nb")
     yield shell
     shell.run_line_magic("unload_ext", "comflowy_nb")
-    shell.config.pop("Comflowy", None)  # IPython remembers what `%config` was told, also what was refused
+    shell.config.pop("Comflowy", None)  # IPython stores the values of `%config`, also rejected ones
 
 
 @pytest.fixture
 def cell(shell):
-    """Execute a source as a terminal would."""
+    """Return a function that executes a source in the shell."""
     return lambda source: Cell(shell, source)
 
 
 @pytest.fixture
 def handles(shell, monkeypatch):
-    """The shell has a kernel: there are display handles, and nobody answers."""
+    """Give the shell a kernel: there are display handles, and no user can answer prompts."""
     monkeypatch.setattr(shell, "kernel", object(), raising=False)
 
 
 @pytest.fixture
 def interrupting(monkeypatch):
-    """`with interrupting(condition):` around a cell: SIGINT comes once the cell waits and the condition holds."""
+    """`with interrupting(condition):` around a cell sends SIGINT once the cell waits and the condition holds."""
     waits = threading.Event()
     for module in (interrupts, runs_commands):
 
         def wait(*args, real=module.wait_drawing):
-            waits.set()  # from within what an interrupt is caught by
+            waits.set()  # within the block that catches an interrupt
             return real(*args)
 
         monkeypatch.setattr(module, "wait_drawing", wait)
@@ -120,7 +120,7 @@ def interrupting(monkeypatch):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The status lines that cells have shown so far, updates among them."""
+    """The status lines that cells have shown so far, including updates."""
     lines, real = [], StatusLine.bundle.fget
     monkeypatch.setattr(StatusLine, "bundle", property(lambda line: lines.append(line) or real(line)))
     return lines
@@ -128,7 +128,7 @@ def drawn(monkeypatch):
 
 @pytest.fixture
 def often(monkeypatch):
-    """Displays are updated fifty times a second."""
+    """Update displays fifty times a second."""
     for module in (live, views):
         monkeypatch.setattr(module, "UPDATE_S", 0.02)
 
@@ -140,7 +140,7 @@ def shared_home(tmp_path_factory):
 
 @pytest.fixture
 def sandbox(shell, shared_home, monkeypatch, cell, handles):
-    """Connected to one sandbox that the tests of this folder share; each test runs something of its own."""
+    """Connect to one sandbox that the tests of this folder share. Each test submits different requests."""
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
     connected = cell("%comflowy connect sandbox")
     assert connected.error is None
@@ -148,7 +148,7 @@ def sandbox(shell, shared_home, monkeypatch, cell, handles):
 
 
 class Folder:
-    """A folder of images that runs can be made in."""
+    """A folder of images, in which tests create runs."""
 
     def __init__(self, root):
         self.root = root
@@ -158,7 +158,7 @@ class Folder:
         return self.root / image.file
 
     def run(self, *images, params=None, set_params=None, status=Status.SUCCESS, missing=None, **changes):
-        """A run with images (node, width, height); `missing` maps an index to why."""
+        """Return a run with images (node, width, height); `missing` maps an index to a reason."""
         self.count += 1
         number = changes.pop("number", self.count)
         params = {"6::text": PROMPT} if params is None else params

@@ -160,10 +160,10 @@ def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, 
     line = texts(cell)[0]
     assert "r1 chain - failed after" in line
     assert "My photo" in line
-    assert line.endswith("what it had made is here")
+    assert line.endswith("the outputs it finished are kept")
     assert "image/jpeg" in cell.last[1]
     again = home_server("%comflowy show r1")
-    assert texts(again)[0].endswith("what it had made is here")
+    assert texts(again)[0].endswith("the outputs it finished are kept")
     assert "image/jpeg" in again.last[1]
     retried = home_server("%comflowy sweep chain.json 1::color=1,2")
     assert any("failed" in data.get("text/plain", "") for data in retried.last)

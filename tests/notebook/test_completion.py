@@ -1,4 +1,4 @@
-"""Tab, from memory: what is offered where, and what it replaces."""
+"""Completion: the offered words, and the part of the line that they replace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from comflowy_nb.services.server_names import remember_name
 
 
 def offered_by_ipython(shell, before, fragment=""):
-    """The same without the extension."""
+    """Return the same without the extension."""
     shell.run_line_magic("unload_ext", "comflowy_nb")
     found = offered(shell, before, fragment)
     shell.run_line_magic("load_ext", "comflowy_nb")
@@ -36,13 +36,13 @@ def test_targets_and_the_catalogue_without_a_connection(shell):
     assert "default" in offered(shell, "%comflowy run ", "d")
 
 
-def test_names_of_servers_that_were_given_before(shell, home):
+def test_names_of_earlier_servers(shell, home):
     remember_name(home, "studio", "http://127.0.0.1:1")
     assert offered(shell, "%comflowy connect ", "s") == ["sandbox", "studio"]
 
 
 @pytest.mark.parametrize("line", ["print(", "%timeit r", "x = 'comflowy ", "%comflowy nonsense "])
-def test_nothing_for_other_lines(shell, line):
+def test_other_lines_are_left_to_ipython(shell, line):
     mine = [name for name in offered(shell, line) if name.lstrip("%") != "comflowy"]
     assert mine == offered_by_ipython(shell, line)
 
@@ -53,7 +53,7 @@ def test_fields_choices_and_references_after_connecting(sandbox, shell, monkeypa
     sandbox("%comflowy run default 3::steps=2 3::seed=901 --as tabbed")
 
     def refuse(*_):
-        raise AssertionError("completion asked the network")
+        raise AssertionError("completion opened a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert "sampler_name=" in offered(shell, "%comflowy run default ", "samp")
@@ -66,12 +66,12 @@ def test_fields_choices_and_references_after_connecting(sandbox, shell, monkeypa
     assert "last" in offered(shell, "%comflowy run --from ", "la")
 
 
-def test_ipython_s_older_way_to_ask_gives_them(sandbox, shell):
+def test_the_older_complete_function_of_ipython_works(sandbox, shell):
     _, matches = shell.complete(None, "%comflowy run default sampler_na")
     assert [match.rsplit(" ", 1)[-1] for match in matches] == ["sampler_name="]
 
 
-def test_loading_again_offers_nothing_twice(shell):
+def test_loading_twice_offers_each_word_once(shell):
     shell.run_line_magic("reload_ext", "comflowy_nb")
     shell.run_line_magic("load_ext", "comflowy_nb")
     assert offered(shell, "%comflowy ", "con") == ["connect"]
@@ -82,7 +82,7 @@ def test_without_the_extension_nothing_is_offered(shell):
 
 
 @pytest.mark.parametrize("damage", ["workflows: [", "\x00"])
-def test_a_damaged_catalogue_gives_nothing_and_raises_nothing(shell, home, damage):
+def test_a_damaged_catalogue_raises_nothing(shell, home, damage):
     home.mkdir(parents=True)
     (home / "comflowy.yaml").write_text(damage)
     found = offered(shell, "%comflowy run ", "d")

@@ -1,4 +1,4 @@
-"""A notebook executed by nbclient, in a kernel of its own: what it saves, and what it waits for."""
+"""A notebook executed by nbclient: its saved outputs, and the runs it waits for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def execute(shared_home, tmp_path):
-    """Execute cells; the notebook with its outputs."""
+    """Return a function that executes cells and returns the notebook with its outputs."""
 
     def run(*sources, allow_errors=False, **variables):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
@@ -51,7 +51,7 @@ def test_the_notebook_keeps_status_and_grid_and_no_secret(execute, shared_home):
     assert image.size[0] == 2 * run[1].metadata["image/jpeg"]["width"]
 
     assert [output.output_type for output in background] == ["display_data", "display_data", "execute_result"]
-    assert background[2].data["text/plain"] == "'success'", "nobody can answer here, so it waits"
+    assert background[2].data["text/plain"] == "'success'", "no user can answer here, so it waits"
     assert "image/jpeg" in background[1].data
     assert sum("image/jpeg" in output.data for output in again) == 1
 
@@ -91,7 +91,7 @@ def test_two_kernels_share_the_history(execute):
 
 @pytest.fixture
 def kernel(shared_home, monkeypatch):
-    """A kernel as a notebook has one, connected to the sandbox: its manager and its client."""
+    """The manager and the client of a kernel that is connected to the sandbox."""
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
     manager, client = start_new_kernel(kernel_name="python3")
     reply = client.execute_interactive(
@@ -132,8 +132,7 @@ def test_the_status_is_live_and_an_interrupt_cancels(kernel, line):
 
 
 def test_tab_in_the_body_of_a_cell(kernel):
-    """On IPython 7 the extension did not load at all: its completer has neither matchers nor the text of the cell."""
-
+    """On IPython 7 the extension did not load: its completer has neither custom matchers nor the text of the cell."""
     _, client = kernel
 
     def offered(text):
@@ -149,7 +148,7 @@ def test_tab_in_the_body_of_a_cell(kernel):
 
 
 def test_a_form_and_a_comparison_are_shown_with_and_without_the_extension(execute):
-    """On ipywidgets 7 a form could not be shown: what gives its data is called otherwise there."""
+    """On ipywidgets 7 a form could not be shown: the method that returns its data has another name there."""
     notebook = execute(
         "%load_ext comflowy_nb\nimport comflowy_nb",
         "a = %comflowy run default 3::steps=2 3::seed=31 5::width=128 5::height=128\n"

@@ -1,4 +1,4 @@
-"""The magic as a person types it, against the real sandbox."""
+"""The magics as a user types them, on the real sandbox."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def status_of(cell):
     return cell.last[0]["text/plain"]
 
 
-def test_the_api_page_s_example_gives_status_and_one_image(sandbox):
+def test_the_example_of_the_api_page_gives_status_and_one_image(sandbox):
     cell = sandbox(
         "%%comflowy run default\n"
         '"3::sampler_name": "euler",\n'
@@ -62,18 +62,18 @@ def test_a_result_is_drawn_once_whether_assigned_or_not(sandbox):
 
 
 def test_a_prompt_that_ends_in_a_semicolon_returns_its_run(sandbox):
-    """`%%comflowy run p` gave None when the prompt ended in `;`.
+    """`%%comflowy run p` returned None when the prompt ended in `;`.
 
-    IPython's output_can_be_silenced looks at the body of a cell magic, so a prompt's punctuation silenced the run.
+    IPython's output_can_be_silenced reads the body of a cell magic, so the punctuation of a prompt silenced the run.
     """
     cell = sandbox("%%comflowy run default\n3::steps: 2\n6::text: a cat;")
     assert cell.value.params["6::text"] == "a cat;"
 
 
-def test_random_draws_each_time_and_the_line_shows_it(sandbox):
+def test_random_generates_a_seed_each_time_and_the_status_shows_it(sandbox):
     first, second = (sandbox("%comflowy run default 3::steps=2 seed=random") for _ in range(2))
     assert first.value.params["3::seed"] != second.value.params["3::seed"]
-    assert f"seed {first.value.params['3::seed']} (drawn)" in status_of(first)
+    assert f"seed {first.value.params['3::seed']} (generated)" in status_of(first)
 
 
 def test_from_starts_with_the_values_of_a_run_or_of_a_saved_image(sandbox, tmp_path):
@@ -88,7 +88,7 @@ def test_from_starts_with_the_values_of_a_run_or_of_a_saved_image(sandbox, tmp_p
     assert from_image.value.ref == changed.value.ref, "the same request, so nothing new"
 
 
-def test_names_of_python_are_expanded_by_the_magic_alone(sandbox, shell):
+def test_python_names_are_expanded_by_the_magic_only(sandbox, shell):
     shell.user_ns.update(steps=2, what="a {cat} costs $5", which="default")
     cell = sandbox("%comflowy run {which} steps={steps} 6::text={what}")
     assert cell.value.params == {"3::steps": 2, "6::text": "a {cat} costs $5"}
@@ -103,7 +103,7 @@ def test_names_of_python_are_expanded_by_the_magic_alone(sandbox, shell):
 
 
 @pytest.mark.parametrize(
-    ("source", "kind", "told"),
+    ("source", "kind", "text"),
     [
         ("%comflowy run default stepps=3", FieldError, "steps"),
         ("%comflowy run defualt", WorkflowError, "default"),
@@ -113,16 +113,16 @@ def test_names_of_python_are_expanded_by_the_magic_alone(sandbox, shell):
         ("%comflowy run default cfg=1..3", FieldError, "sweep"),
         ("%%comflowy run default\n" + '{"workflow_id": "other", "params": {}}', WorkflowError, "other"),
         ("%comflowy show r9999", RefError, "r9999"),
-        ("%comflowy run --from nobody", RefError, "nobody"),
+        ("%comflowy run --from missing", RefError, "missing"),
         ("%comflowy fields nothing", WorkflowError, "nothing"),
     ],
 )
-def test_what_is_wrong_is_plain_lines_and_still_catchable(sandbox, source, kind, told):
+def test_errors_are_plain_lines_and_can_be_caught(sandbox, source, kind, text):
     cell = sandbox(source)
     assert isinstance(cell.error, kind)
-    assert told in "\n".join(cell.lines)
+    assert text in "\n".join(cell.lines)
     assert cell.lines[0].startswith(f"{type(cell.error).__name__}: ")
-    assert not cell.handles, "nothing is drawn for what was never sent"
+    assert not cell.handles, "nothing is drawn for a request that was not submitted"
     call = (
         f"run_cell_magic('comflowy', *{_split(source)!r})"
         if source.startswith("%%")
@@ -140,7 +140,7 @@ def _split(source):
     return line[11:], body
 
 
-def test_wrong_usage_is_ipython_s_own_error(sandbox):
+def test_wrong_usage_raises_the_usage_error_of_ipython(sandbox):
     for source in (
         "%comflowy rnu default",
         "%comflowy run default --freh",
@@ -153,7 +153,7 @@ def test_wrong_usage_is_ipython_s_own_error(sandbox):
         assert "Traceback" not in cell.stderr
 
 
-def test_full_tracebacks_on_demand_and_errors_of_others_keep_theirs(sandbox):
+def test_tracebacks_are_shown_on_demand_and_for_errors_raised_by_users(sandbox):
     try:
         sandbox("%config Comflowy.tracebacks = True")
         assert sandbox("%comflowy run default stepps=3").lines is None
@@ -171,7 +171,7 @@ def test_config_shows_and_checks_the_settings(sandbox, shell):
     assert sandbox("%config Comflowy.window").value == 5
     sandbox("%config Comflowy.window = -5")
     assert settings.window == 5
-    with pytest.warns(UserWarning, match="it stays 5"):  # IPython remembers what it was refused
+    with pytest.warns(UserWarning, match="it stays 5"):  # IPython stores the rejected value
         shell.run_line_magic("reload_ext", "comflowy_nb")
     del shell.config["Comflowy"]
 
@@ -185,7 +185,7 @@ def test_a_failing_run_is_drawn_and_then_raised(sandbox):
     assert cell.error.run.status is Status.FAILED
 
 
-def test_a_time_out_cancels_nothing(sandbox):
+def test_a_timeout_cancels_nothing(sandbox):
     cell = sandbox("%comflowy run default 3::steps=300 3::seed=77 --timeout 0.05")
     assert isinstance(cell.error, RunTimeout)
     assert cell.error.run.status is not Status.CANCELLED
@@ -193,7 +193,7 @@ def test_a_time_out_cancels_nothing(sandbox):
     assert cell.error.run.status is Status.SUCCESS
 
 
-def test_an_interrupt_cancels_the_run_says_so_and_is_raised_again_as_one_line(sandbox, interrupting):
+def test_an_interrupt_cancels_the_run_and_is_raised_again_as_one_line(sandbox, interrupting):
     with interrupting():
         cell = sandbox(f"%comflowy run default {SLOW} 3::seed=501 --as stopped\nwent_on = True")
     assert type(cell.error) is KeyboardInterrupt
@@ -216,7 +216,7 @@ def test_an_interrupt_of_show_only_stops_the_waiting(sandbox, interrupting, monk
     assert "cancelled" in ended.last[0]["text/plain"]
 
 
-def test_background_returns_at_once_and_waits_where_nobody_can_answer(sandbox, monkeypatch):
+def test_background_returns_at_once_and_waits_where_no_user_can_answer(sandbox, monkeypatch):
     waited = sandbox("%comflowy run default 3::steps=2 3::seed=503 --background")
     assert waited.value.status is Status.SUCCESS
     assert "image/jpeg" in waited.last[1]
@@ -261,7 +261,7 @@ def test_a_image_lost_from_disk_is_fetched_again_by_show(sandbox):
     assert cell.value.images[0].bytes == content
 
 
-def test_cancel_and_resume_of_what_is_done_say_so(sandbox):
+def test_cancel_and_resume_of_finished_runs_report_it(sandbox):
     run = sandbox("%comflowy run default 3::steps=2 3::seed=41").value
     assert "is not running: success" in sandbox(f"%comflowy cancel {run.ref}").last[0]["text/plain"]
     assert sandbox("%comflowy resume").error is None
@@ -279,7 +279,7 @@ def test_workflows_aliases_and_fields(sandbox, tmp_path):
     assert sandbox("%comflowy run mine steps=2 3::seed=61").error is None
 
 
-def test_fields_keeps_what_the_console_prints(sandbox):
+def test_fields_stores_the_output_of_the_console(sandbox):
     sandbox("%comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234")
     cell = sandbox(
         '%%comflowy fields portrait\nField_id: 3::sampler_name\nField_info: [["euler", "heun"]]\n'
@@ -289,37 +289,37 @@ def test_fields_keeps_what_the_console_prints(sandbox):
     assert "kept: 3::sampler_name, 6::text" in cell.last[0]["text/plain"]
 
 
-def test_help_is_there_for_everything(sandbox):
+def test_every_command_has_help(sandbox):
     whole = sandbox("%comflowy help").last[0]["text/plain"]
     for command in ("connect", "run", "runs", "show", "resume"):
         assert command in whole
         one = sandbox(f"%comflowy help {command}").last[0]["text/plain"]
         assert f"%comflowy {command}" in one
-    told = sandbox("%comflowy help run").last[0]["text/plain"]
-    assert "--fresh" in told
-    assert "ends in ?" in told
+    text = sandbox("%comflowy help run").last[0]["text/plain"]
+    assert "--fresh" in text
+    assert "ends in ?" in text
 
 
-def test_bare_shows_where_things_stand(sandbox):
+def test_the_bare_magic_shows_the_connection(sandbox):
     text = sandbox("%comflowy").last[0]["text/plain"]
     assert text.startswith("connected to sandbox")
     assert "%comflowy run default" in text
 
 
-def test_nothing_connected_names_the_ways(cell):
+def test_without_a_connection_the_error_names_the_ways_to_connect(cell):
     found = cell("%comflowy run default")
     assert isinstance(found.error, SettingsError)
     assert "%comflowy connect sandbox" in found.lines[0]
     assert "nothing is connected" in cell("%comflowy").stdout
 
 
-def test_comflowy_target_connects_by_itself(cell, monkeypatch, shared_home):
+def test_comflowy_target_connects_automatically(cell, monkeypatch, shared_home):
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
     monkeypatch.setenv("COMFLOWY_TARGET", "sandbox")
     assert cell("%comflowy run default 3::steps=2 3::seed=71").error is None
 
 
-def test_a_terminal_sees_lines_and_paths(sandbox, shell, monkeypatch):
+def test_a_terminal_shows_lines_and_paths(sandbox, shell, monkeypatch):
     monkeypatch.setattr(shell, "kernel", None, raising=False)
     cell = sandbox("%comflowy run default 3::steps=2 3::seed=81")
     lines = cell.stdout.splitlines()
@@ -337,7 +337,7 @@ def test_no_output_names_an_address_or_the_home_folder(sandbox, shared_home):
     assert "Bearer" not in shown
 
 
-def test_unloading_takes_everything_away(shell, cell, folder):
+def test_unloading_removes_everything(shell, cell, folder):
     magics = shell.magics_manager.registry["Comflowy"]
     shell.run_line_magic("unload_ext", "comflowy_nb")
     try:
@@ -352,7 +352,7 @@ def test_unloading_takes_everything_away(shell, cell, folder):
         shell.run_line_magic("load_ext", "comflowy_nb")
 
 
-def test_reloading_doubles_nothing(shell):
+def test_reloading_registers_nothing_twice(shell):
     shell.run_line_magic("reload_ext", "comflowy_nb")
     shell.run_line_magic("reload_ext", "comflowy_nb")
     mine = [each for each in shell.configurables if type(each).__name__ == "Comflowy"]
@@ -361,7 +361,7 @@ def test_reloading_doubles_nothing(shell):
     assert len(registered) == 1
 
 
-def test_a_kernel_that_loses_output_is_warned_of_once(shell, monkeypatch):
+def test_a_kernel_that_loses_output_gets_one_warning(shell, monkeypatch):
     import sys
     import types
 

@@ -13,9 +13,8 @@ from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.notebook.commands.run import save_run
 from comflowy_nb.notebook.commands.sweep import save_sweep
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
-from comflowy_nb.notebook.display.live import UPDATE_S, wait_drawing
+from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
 from comflowy_nb.notebook.display.show import RunList, show_comparison
-from comflowy_nb.notebook.display.slots import show_bundle
 from comflowy_nb.notebook.display.status import day, plain_line, time_text
 from comflowy_nb.notebook.display.sweep_status import cells_table, plain_sweep_line, sweeps_table
 from comflowy_nb.workflow.syntax.expansion import expand

@@ -1,5 +1,5 @@
-// A comparison in the browser. The notebook's model, or the small one of a saved page, gives words and state; images
-// come by message when they are shown, and their addresses are revoked when they are not. Nothing is ever fetched.
+// A comparison in the browser. The notebook's model, or that of a saved page (page.html), has texts and state. Images
+// arrive by message while they are shown; otherwise their object URLs are revoked. Nothing is fetched.
 
 const MODES = [
   { name: "slider", label: ["Slider"], keys: ["1", "s"] },
@@ -8,19 +8,19 @@ const MODES = [
   { name: "difference", label: ["Difference"], keys: ["4", "d"] },
 ];
 const PREVIEW_PX = 512; // the longest side of a preview
-const KEPT_BYTES = 96e6; // of images that are not shown now, so that going back and forth asks for nothing
-const SLOW_MS = 1500; // after that a person is told what is waited for
-const LARGEST_SCALE = 32; // screen pixels for one of the image
+const MAX_CACHED_BYTES = 96e6; // of images that are not shown, so that going back requests nothing
+const SLOW_MS = 1500; // after this wait the user sees the reason
+const MAX_SCALE = 32; // screen pixels for one pixel of the image
 const GAP_PX = 6;
-const CHIP_PX = 8; // between a name and the corner it stands in
-const GRIP_PX = 24; // from the slider's line: where a drag takes it even when the images could be panned
+const CHIP_PX = 8; // between a name and its corner of the image
+const GRIP_PX = 24; // from the slider's line: a drag within it moves the line instead of panning the images
 const SAVE_MS = 80;
 const SVG = "http://www.w3.org/2000/svg";
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
-const keyOf = (asked) => `${asked.ask}-${asked.pair ? asked.pair.join("-") : asked.index}`;
+const keyOf = (request) => `${request.ask}-${request.pair ? request.pair.join("-") : request.index}`;
 
-/** An element with attributes and children; texts become text nodes, so nothing is ever read as HTML. */
+/** Make an element with attributes and children. Texts become text nodes, never HTML. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -30,7 +30,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A control: JupyterLab takes single keys for commands unless the focused element itself says otherwise. */
+/** Make a control. Without the attribute JupyterLab takes single keys for its own commands. */
 const control = (tag, attributes, ...children) =>
   make(tag, { "data-lm-suppress-shortcuts": "true", ...attributes }, ...children);
 
@@ -51,90 +51,90 @@ const ICONS = {
   grip: "M6 4.5 2.5 8 6 11.5M10 4.5 13.5 8 10 11.5",
 };
 
-/** What an image of some size takes up on the common canvas: as large as it fits, in the middle. */
-function place([width, height], [canvasWidth, canvasHeight]) {
+/** Return the box of an image on the common canvas: as large as it fits, in the middle. */
+function fitOnCanvas([width, height], [canvasWidth, canvasHeight]) {
   const scale = Math.min(canvasWidth / width, canvasHeight / height);
   const [w, h] = [width * scale, height * scale];
   return { x: (canvasWidth - w) / 2, y: (canvasHeight - h) / 2, width: w, height: h };
 }
 
-/** Asks for images, one at a time, and keeps the addresses of those that came. */
-class Supply {
-  constructor(model, onNews) {
+/** Requests images, one at a time, and keeps the object URLs of those that arrived. */
+class ImageLoader {
+  constructor(model, onChange) {
     this.model = model;
-    this.onNews = onNews;
+    this.onChange = onChange;
     this.view = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
-    this.had = new Map();
+    this.loaded = new Map();
     this.needed = [];
     this.pending = null;
     this.isSlow = false;
-    this.hear = this.hear.bind(this);
-    model.on("msg:custom", this.hear);
+    this.receive = this.receive.bind(this);
+    model.on("msg:custom", this.receive);
   }
 
-  /** What is shown from now on, the most urgent first. */
+  /** Set the requests of the shown images, the most urgent first. */
   need(list) {
     this.needed = list;
     const keys = new Set(list.map(keyOf));
     let idle = 0;
-    for (const [key, got] of [...this.had].reverse()) {
+    for (const [key, got] of [...this.loaded].reverse()) {
       if (keys.has(key)) continue;
       idle += got.bytes;
-      if (got.problem || idle > KEPT_BYTES) this.drop(key);
+      if (got.problem || idle > MAX_CACHED_BYTES) this.drop(key);
     }
     this.pump();
   }
 
-  get(asked) {
-    return this.had.get(keyOf(asked));
+  get(request) {
+    return this.loaded.get(keyOf(request));
   }
 
   pump() {
     if (this.pending) return;
-    const next = this.needed.find((asked) => !this.had.has(keyOf(asked)));
+    const next = this.needed.find((request) => !this.loaded.has(keyOf(request)));
     if (!next) return;
     this.pending = next;
     this.timer = setTimeout(() => {
       this.isSlow = true;
-      this.onNews();
+      this.onChange();
     }, SLOW_MS);
     this.model.send({ ...next, view: this.view });
   }
 
-  hear(said, buffers) {
-    if (said?.to?.view !== this.view) return;
+  receive(reply, buffers) {
+    if (reply?.to?.view !== this.view) return;
     clearTimeout(this.timer);
     this.isSlow = false;
     this.pending = null;
-    const { to, ...words } = said;
+    const { to, ...details } = reply;
     const [content] = buffers ?? [];
-    const url = content ? URL.createObjectURL(new Blob([content], { type: words.kind })) : null;
+    const url = content ? URL.createObjectURL(new Blob([content], { type: details.kind })) : null;
     this.drop(keyOf(to));
-    this.had.set(keyOf(to), { ...words, url, bytes: content?.byteLength ?? 0 });
-    this.onNews();
+    this.loaded.set(keyOf(to), { ...details, url, bytes: content?.byteLength ?? 0 });
+    this.onChange();
     this.pump();
   }
 
   drop(key) {
-    const got = this.had.get(key);
+    const got = this.loaded.get(key);
     if (got?.url) URL.revokeObjectURL(got.url);
-    this.had.delete(key);
+    this.loaded.delete(key);
   }
 
   close() {
     clearTimeout(this.timer);
-    this.model.off("msg:custom", this.hear);
+    this.model.off("msg:custom", this.receive);
     this.needed = [];
-    for (const key of [...this.had.keys()]) this.drop(key);
+    for (const key of [...this.loaded.keys()]) this.drop(key);
   }
 }
 
-/** The fields that differ, as a table; narrow, each row becomes a card. */
+/** Build the table of the fields that differ. In a narrow widget each row becomes a card. */
 function buildTable({ table, images }) {
   if (!table.rows.length) return null;
-  // The roles stand there because a narrow table is laid out as cards, and browsers take that for no table any more.
-  const heading = (isColumn, ...words) =>
-    make("th", isColumn ? { scope: "col", role: "columnheader" } : { scope: "row", role: "rowheader" }, ...words);
+  // The roles are explicit because browsers drop those of a table that CSS lays out as cards.
+  const heading = (isColumn, ...children) =>
+    make("th", isColumn ? { scope: "col", role: "columnheader" } : { scope: "row", role: "rowheader" }, ...children);
   const row = (...cells) => make("tr", { role: "row" }, ...cells);
   const names = images.map((image) => {
     const cell = heading(table.tall, make("b", {}, image.name));
@@ -145,11 +145,11 @@ function buildTable({ table, images }) {
   const cell = ({ name, values, known, long }, at) => {
     const kind = known[at] ? (long ? "cc-long" : "") : "cc-none";
     const value = make("td", { role: "cell", "data-label": table.tall ? images[at].name : name, class: kind });
-    const words = make("span", {});
+    const pieces = make("span", {});
     for (const [text, mark] of values[at]) {
-      words.append(mark === "same" ? text : make(mark === "only" ? "mark" : "u", {}, text));
+      pieces.append(mark === "same" ? text : make(mark === "only" ? "mark" : "u", {}, text));
     }
-    value.append(words);
+    value.append(pieces);
     return value;
   };
   const corner = make("td", { role: "columnheader" }, make("span", { class: "cc-unseen" }, table.tall ? "field" : "image"));
@@ -158,7 +158,7 @@ function buildTable({ table, images }) {
     : names.map((name, at) => row(name, ...table.rows.map((field) => cell(field, at))));
   return control(
     "div",
-    { class: "cc-scroll", role: "region", tabindex: "0", "aria-label": "What differs" },
+    { class: "cc-scroll", role: "region", tabindex: "0", "aria-label": "Differences" },
     make(
       "table",
       { role: "table", class: table.tall ? "cc-tall" : "" },
@@ -173,13 +173,13 @@ class View {
     this.model = model;
     this.content = model.get("_content");
     this.canvas = this.content.canvas;
-    this.images = this.content.images.map((image) => ({ ...image, at: place(image.size, this.canvas) }));
+    this.images = this.content.images.map((image) => ({ ...image, at: fitOnCanvas(image.size, this.canvas) }));
     this.zoom = 1;
     this.centre = [0.5, 0.5];
-    this.shown = 0; // which of the two that blink
+    this.shown = 0; // index of the visible one of the two that blink
     this.isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.ended = new AbortController();
-    this.supply = new Supply(model, () => this.draw());
+    this.loader = new ImageLoader(model, () => this.draw());
     this.elements = this.images.map(({ name, caption }) =>
       make("img", { alt: caption ? `${name}: ${caption}` : name, draggable: "false", decoding: "async" }),
     );
@@ -193,7 +193,7 @@ class View {
   // -- building ------------------------------------------------------------------------------------------------
 
   build() {
-    const { shared, remarks } = this.content;
+    const { shared, warnings } = this.content;
     this.stage = control("div", { class: "cc-stage", tabindex: "0", role: "group" });
     this.note = make("div", { class: "cc-note", role: "status" });
     this.spoken = make("div", { class: "cc-unseen", "aria-live": "polite" });
@@ -209,7 +209,7 @@ class View {
       { class: "comflowy-compare", role: "group", "aria-label": this.images.map(({ name }) => name).join(", ") },
       ...(table ? [table] : []),
       ...(shared ? [make("p", { class: "cc-quiet" }, `same in all: ${shared}`)] : []),
-      ...remarks.map((line) => make("p", { class: "cc-quiet" }, line)),
+      ...warnings.map((line) => make("p", { class: "cc-quiet" }, line)),
       make("div", { class: "cc-bar" }, this.buildModes(), this.buildPair(), this.buildZoom()),
       this.stage,
       this.buildFoot(),
@@ -269,50 +269,50 @@ class View {
   buildFoot() {
     this.play = control("button", { type: "button", class: "cc-play" });
     this.play.addEventListener("click", () => this.setStill(!this.isStill));
-    this.pace = control("input", {
+    this.secondsInput = control("input", {
       type: "range", min: "0.4", max: "3", step: "0.1", "aria-label": "Seconds for each image",
     });
-    this.pace.addEventListener("input", () => this.sync("pace_s", Number(this.pace.value)));
-    this.paceText = make("output", {});
+    this.secondsInput.addEventListener("input", () => this.sync("pace_s", Number(this.secondsInput.value)));
+    this.secondsText = make("output", {});
     this.legend = make("div", { class: "cc-legend", role: "img" });
     this.legendTop = make("span", {});
     this.numbers = make("b", {});
-    this.word = make("span", {});
+    this.caveat = make("span", {});
     const stops = this.content.heat.map(([stop, colour]) => `rgb(${colour.join(" ")}) ${stop * 100}%`);
     this.legend.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
     this.feet = {
       slider: make("div", {}, "Drag the line, or press \u2190 \u2192; with Shift in larger steps."),
-      blink: make("div", {}, this.play, make("label", {}, "Pace", this.pace), this.paceText),
+      blink: make("div", {}, this.play, make("label", {}, "Interval", this.secondsInput), this.secondsText),
       side: make("div", {}, "Drag to pan, + and \u2212 or Ctrl and the wheel to zoom: all move together."),
       difference: make(
         "div", {}, make("span", { class: "cc-scale" }, "0", this.legend, this.legendTop),
-        make("span", { class: "cc-numbers", "aria-live": "polite" }, this.numbers, " ", this.word),
+        make("span", { class: "cc-numbers", "aria-live": "polite" }, this.numbers, " ", this.caveat),
       ),
     };
     return make("div", { class: "cc-foot" }, ...MODES.map(({ name }) => this.feet[name]));
   }
 
-  // -- what happens --------------------------------------------------------------------------------------------
+  // -- events --------------------------------------------------------------------------------------------------
 
   listen() {
     const signal = this.ended.signal;
     const on = (target, name, act, options = {}) => target.addEventListener(name, act, { signal, ...options });
-    this.heard = {
+    this.modelListeners = {
       "change:mode": () => this.arrange(),
       "change:left": () => this.arrange(),
       "change:right": () => this.arrange(),
       "change:position": () => this.draw(),
       "change:pace_s": () => this.beat(),
     };
-    for (const [name, act] of Object.entries(this.heard)) this.model.on(name, act);
-    // In the next frame: to change a size while sizes are told is an error in the page's log.
+    for (const [name, act] of Object.entries(this.modelListeners)) this.model.on(name, act);
+    // In the next frame: a size changed within the callback is logged as an error.
     this.watch = new ResizeObserver(() => requestAnimationFrame(() => signal.aborted || this.draw()));
     this.watch.observe(this.root);
     this.watch.observe(this.stage);
     on(window, "resize", () => this.draw());
     on(document, "visibilitychange", () => this.beat());
     on(this.root, "keydown", (event) => this.press(event));
-    // The keys above act on keydown; the native step of the range is not wanted besides.
+    // Arrow keys act on keydown above, which prevents the native step of the range.
     on(this.range, "input", () => this.slide(Number(this.range.value)));
     on(this.range, "change", () => this.flush());
     on(this.stage, "pointerdown", (event) => this.grab(event));
@@ -326,7 +326,7 @@ class View {
     return this.model.get("mode");
   }
 
-  /** The indices of the two, the left one first. */
+  /** The indices of the left and the right image. */
   get two() {
     return [this.model.get("left"), this.model.get("right")];
   }
@@ -337,7 +337,7 @@ class View {
     this.spoken.textContent = mode === "side" ? labelOf(mode) : `${labelOf(mode)}: ${left}, ${right}`;
   }
 
-  /** Choose one of the two; what was there goes to the other side if both would be the same. */
+  /** Choose the image of one side. If the other side shows it, the two sides are swapped. */
   pick(side, index) {
     const other = side === "left" ? "right" : "left";
     const before = this.model.get(side);
@@ -356,7 +356,7 @@ class View {
     this.model.save_changes();
   }
 
-  /** Move the slider; Python is told often enough to follow, not at every pixel. */
+  /** Move the slider. The position is sent to Python at most once in SAVE_MS. */
   slide(position) {
     this.model.set("position", Math.round(clamp(position, 0, 100) * 10) / 10);
     this.saving ??= setTimeout(() => this.flush(), SAVE_MS);
@@ -372,25 +372,25 @@ class View {
     this.draw();
   }
 
-  /** Start or stop the blinking, as mode, button and page want it. */
+  /** Start or stop blinking, depending on mode, button and visibility of the page. */
   beat() {
     clearInterval(this.beating);
-    const pace = this.model.get("pace_s");
-    this.pace.value = String(pace);
-    this.paceText.textContent = `${pace.toFixed(1)} s`;
+    const seconds = this.model.get("pace_s");
+    this.secondsInput.value = String(seconds);
+    this.secondsText.textContent = `${seconds.toFixed(1)} s`;
     this.play.textContent = this.isStill ? "Play" : "Pause";
     this.play.title = `${this.isStill ? "Play" : "Pause"} (space)`;
     if (this.mode === "blink" && !this.isStill && !document.hidden) {
-      this.beating = setInterval(() => this.flip(), pace * 1000);
+      this.beating = setInterval(() => this.flip(), seconds * 1000);
     }
   }
 
   press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key;
-    // A letter typed here must not delete a cell: the notebook's own single keys end at this widget.
+    // Stop single keys here: in command mode the notebook would, for example, delete a cell.
     if (key.length === 1 || key.startsWith("Arrow") || /^(Home|End|Page)/.test(key)) event.stopPropagation();
-    if (event.target.tagName === "SELECT" || event.target === this.pace) return;
+    if (event.target.tagName === "SELECT" || event.target === this.secondsInput) return;
     const act = this.keyOf(event);
     if (!act) return;
     event.preventDefault();
@@ -440,7 +440,7 @@ class View {
     (slides ? this.range : this.stage).focus({ preventScroll: true });
     this.stage.setPointerCapture(event.pointerId);
     this.stage.classList.add("cc-held");
-    const offset = slides && near ? x - this.line : 0; // a press on the knob's edge doesn't move it
+    const offset = slides && near ? x - this.line : 0; // a press on the knob's edge does not move the line
     let before = [event.clientX, event.clientY];
     const move = ({ clientX, clientY }) => {
       if (slides) this.slide(this.positionAt(clientX - box.left - offset));
@@ -470,12 +470,12 @@ class View {
   }
 
   wheel(event) {
-    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls as always
+    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
     event.preventDefault();
     this.zoomBy(Math.exp(-clamp(event.deltaY, -60, 60) / 150), this.pointIn(event));
   }
 
-  /** Where in its pane an event is, in pixels from the pane's middle. */
+  /** Return the position of an event in its pane, in pixels from the pane's middle. */
   pointIn(event) {
     const pane = event.target.closest?.(".cc-pane") ?? this.stage;
     const box = pane.getBoundingClientRect();
@@ -500,9 +500,9 @@ class View {
   zoomTo(zoom, point = [0, 0]) {
     const fit = this.fitScale;
     const before = this.scale;
-    this.zoom = clamp(zoom, Math.min(1, 1 / fit), Math.max(1, LARGEST_SCALE / fit));
+    this.zoom = clamp(zoom, Math.min(1, 1 / fit), Math.max(1, MAX_SCALE / fit));
     if (Math.abs(this.zoom - 1) < 0.02) this.zoom = 1;
-    // What lies under the point stays under it.
+    // Keep the same part of the image under the point.
     this.centre = this.centre.map(
       (at, axis) => at + (point[axis] / this.canvas[axis]) * (1 / before - 1 / this.scale),
     );
@@ -528,7 +528,7 @@ class View {
     this.draw();
   }
 
-  /** The middle of what is seen never leaves the image so far that an edge of it comes into the pane. */
+  /** Limit panning so that no edge of the image moves into its pane. */
   settle() {
     this.pans = this.paneSize.map((size, axis) => this.canvas[axis] * this.scale > size + 1);
     this.centre = this.centre.map((at, axis) => {
@@ -539,7 +539,7 @@ class View {
 
   // -- drawing -------------------------------------------------------------------------------------------------
 
-  /** Put the images of the mode into their panes. */
+  /** Put the images of the current mode into their panes. */
   arrange() {
     const mode = this.mode;
     const [left, right] = this.two;
@@ -563,7 +563,7 @@ class View {
     const hadFocus = document.activeElement === this.range;
     this.stage.replaceChildren(...this.panes, this.note);
     if (hadFocus) (mode === "slider" ? this.range : this.stage).focus({ preventScroll: true });
-    const does = { slider: "slide", blink: "blink", side: "stand side by side", difference: "are subtracted" }[mode];
+    const does = { slider: "slide", blink: "blink", side: "are side by side", difference: "are subtracted" }[mode];
     const what = (mode === "side" ? this.images.map(({ name }) => name) : [left, right].map((at) => this.images[at].name));
     this.stage.setAttribute("aria-label", `${what.join(", ")} ${does}. Plus and minus zoom, arrow keys move.`);
     MODES.forEach(({ name }, index) => {
@@ -580,9 +580,9 @@ class View {
     this.draw();
   }
 
-  /** Everything that depends on sizes, zoom, position and what has come. */
+  /** Update everything that depends on sizes, zoom, position and loaded images. */
   draw() {
-    if (!this.stage.clientWidth) return; // not in the page yet, or hidden: the observer calls again
+    if (!this.stage.clientWidth) return; // not yet in the page, or hidden: the ResizeObserver calls again
     this.measure();
     this.settle();
     const { scale } = this;
@@ -611,7 +611,7 @@ class View {
     this.drawImages();
   }
 
-  /** The stage's height, which no mode changes, and the place of each pane. */
+  /** Set the height of the stage, which is the same in every mode, and the position of each pane. */
   measure() {
     const [canvasWidth, canvasHeight] = this.canvas;
     const width = this.stage.clientWidth;
@@ -639,7 +639,7 @@ class View {
     });
   }
 
-  /** The names, in the corners of what is seen of the images. */
+  /** Put the names into the corners of the visible parts of the images. */
   drawChips() {
     for (const chip of this.stage.querySelectorAll(".cc-chip")) {
       const { at } = this.images[chip.dataset.index];
@@ -649,7 +649,7 @@ class View {
       const room = (right - left) * (this.mode === "slider" ? 0.5 : 1) - CHIP_PX * 2;
       const isFar = chip.classList.contains("cc-far");
       const x = isFar ? right - this.paneSize[0] - CHIP_PX : left + CHIP_PX;
-      chip.dataset.width ??= chip.offsetWidth; // with all its words
+      chip.dataset.width ??= chip.offsetWidth; // with its caption
       chip.classList.toggle("cc-brief", room < chip.dataset.width);
       chip.style.transform = `translate(${x}px, ${top + CHIP_PX}px)`;
       chip.style.maxWidth = `${Math.max(28, room)}px`;
@@ -669,7 +669,7 @@ class View {
     this.range.setAttribute("aria-valuetext", `${Math.round(position)} percent: ${one} on the left, ${other} on the right`);
   }
 
-  /** Ask for what is shown, and show what has come: first the preview, then the image itself. */
+  /** Request the visible images, and show those that arrived: first the preview, then the image itself. */
   drawImages() {
     const mode = this.mode;
     const visible = mode === "side" ? this.images.map((_, index) => index) : this.two;
@@ -679,24 +679,24 @@ class View {
       needed.push({ ask: "difference", pair });
     } else {
       const full = visible.filter((index) => this.needsFull(index));
-      const isThere = (index) => this.supply.get({ ask: "image", index });
+      const isThere = (index) => this.loader.get({ ask: "image", index });
       needed.push(...visible.filter((index) => !isThere(index)).map((index) => ({ ask: "preview", index })));
       needed.push(...full.map((index) => ({ ask: "image", index })));
     }
-    this.supply.need(needed);
+    this.loader.need(needed);
     this.elements.forEach((image, index) => {
       const shown = visible.includes(index) && mode !== "difference";
-      const got = [{ ask: "image", index }, { ask: "preview", index }].map((asked) => this.supply.get(asked));
+      const got = [{ ask: "image", index }, { ask: "preview", index }].map((request) => this.loader.get(request));
       show(image, got.find((each) => each?.url)?.url, shown);
     });
-    const found = mode === "difference" ? this.supply.get({ ask: "difference", pair }) : undefined;
+    const found = mode === "difference" ? this.loader.get({ ask: "difference", pair }) : undefined;
     show(this.heat, found?.url, mode === "difference");
     if (mode === "difference") this.drawNumbers(found);
-    const problems = new Set(needed.map((asked) => this.supply.get(asked)?.problem).filter(Boolean));
+    const problems = new Set(needed.map((request) => this.loader.get(request)?.problem).filter(Boolean));
     this.say(problems, mode);
   }
 
-  /** Whether the preview would be seen to be one: enlarged, or of an image that is small anyway. */
+  /** Return whether the preview is not enough: it would be enlarged, or the image is no larger. */
   needsFull(index) {
     const { size, at } = this.images[index];
     const longest = Math.max(...size);
@@ -706,16 +706,16 @@ class View {
 
   drawNumbers(found) {
     this.numbers.textContent = found?.numbers ?? "";
-    this.word.textContent = found?.word ?? "";
+    this.caveat.textContent = found?.caveat ?? "";
     this.legendTop.textContent = found?.top ? `${found.top} of 255` : "\u2026";
     this.legend.setAttribute("aria-label", found?.top ? `Colours: dark for no difference, light for ${found.top} of 255 and more` : "");
   }
 
   say(problems, mode) {
-    const waits = mode === "difference" ? "Comparing the pixels \u2026" : "The images are on their way \u2026";
+    const waits = mode === "difference" ? "Comparing the pixels \u2026" : "Loading the images \u2026";
     const slow = `${waits} The kernel may be busy; if it has ended, run the cell again.`;
     const isEmpty = mode === "difference" ? !this.heat.src : this.elements.every((image) => image.hidden || !image.src);
-    const text = [...problems].join(" \u2022 ") || (this.supply.pending && isEmpty ? (this.supply.isSlow ? slow : waits) : "");
+    const text = [...problems].join(" \u2022 ") || (this.loader.pending && isEmpty ? (this.loader.isSlow ? slow : waits) : "");
     if (this.note.textContent !== text) this.note.textContent = text;
     this.note.classList.toggle("cc-bad", problems.size > 0);
   }
@@ -725,8 +725,8 @@ class View {
     if (this.saving) this.flush();
     this.ended.abort();
     this.watch.disconnect();
-    for (const [name, act] of Object.entries(this.heard)) this.model.off(name, act);
-    this.supply.close();
+    for (const [name, act] of Object.entries(this.modelListeners)) this.model.off(name, act);
+    this.loader.close();
     for (const image of [...this.elements, this.heat]) image.removeAttribute("src");
     this.root.remove();
   }
@@ -739,7 +739,7 @@ function labelOf(mode) {
 function show(image, url, isShown) {
   image.hidden = !isShown || !url;
   if (isShown && url && image.getAttribute("src") !== url) image.src = url;
-  if (!url) image.removeAttribute("src"); // its address may be revoked
+  if (!url) image.removeAttribute("src"); // its URL may be revoked
 }
 
 function render({ model, el }) {

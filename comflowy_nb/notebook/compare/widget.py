@@ -1,7 +1,7 @@
-"""Comparison: 2 to 9 images under a slider, blinking, side by side, or as their difference, in one widget.
+"""The widget of a comparison: 2 to 9 images under a slider, blinking, side by side, or as their difference.
 
-The saved state of the widget holds words only. Previews, images in full size and heat maps go to the browser when it
-asks for them, one at a time, and are kept nowhere here.
+The saved state of the widget holds text only. The browser requests previews, full-size images and heat maps one at a
+time, and the widget keeps none of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,11 @@ from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.compare.text import (
     captions_of,
     describe_difference,
-    for_page,
     html_table,
-    remarks_of,
     shared_line,
     text_table,
+    warnings_of,
+    widget_table,
 )
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.workflow.fields import nearest
@@ -38,31 +37,81 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.comparison.param_diff import Differences
-    from comflowy_nb.notebook.compare.figure import Still
+    from comflowy_nb.notebook.compare.static import StillComparison
     from comflowy_nb.notebook.display.figure import Figure
 
-__all__ = ["MODES", "Comparison", "compare", "comparison"]
+__all__ = ["MODES", "Comparison", "compare"]
 
 MODES = ("slider", "blink", "side", "difference")
 SCRIPT = (Path(__file__).parent / "compare.js").read_text("utf-8")
 STYLE = (Path(__file__).parent / "compare.css").read_text("utf-8")
 
 
-class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
-    """Images to be compared with a mouse and a keyboard; `compare` and `comparison` make one.
+def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = None) -> Comparison:
+    """Compare 2 to 9 images: under a slider, blinking, side by side with one zoom, or as their difference.
 
     Parameters
     ----------
-    images
-        2 to 9 of them, as `read_images` gives them.
-    mode
-        How to begin: slider, blink, side or difference. Two images begin under the slider, more side by side.
-    label
-        Field ids for the captions instead of those that differ.
+    *items : Run, RunImage, SweepCell, str, path, PIL image, array or list of these
+        The images, at least two and at most nine. Of a run or a cell with several images, the first is compared. A text
+        is a reference such as `r41` or `r41[1]`, or a path.
+    mode : {"slider", "blink", "side", "difference"}, optional
+        The initial mode. By default the slider for two images, and side by side for more.
+    label : sequence of str, optional
+        Field ids or names for the captions, instead of the fields that differ.
+
+    Returns
+    -------
+    Comparison
+        The widget. A cell that ends with it displays it, and `Comparison.save` writes it to an HTML file.
+
+    Raises
+    ------
+    RefError
+        If there are too few or too many images, or an item has no image to compare.
+    ImageError
+        If a file is missing or not an image.
+    SettingsError
+        If there is no such mode.
+    FieldError
+        If none of the images has a field of `label`.
+
+    Examples
+    --------
+    >>> comflowy_nb.compare(sweep.cell(1), sweep.cell(2), mode="side")
+    <Comparison of ...>
+    """
+    return Comparison(read_images(items), mode=mode, label=label)
+
+
+class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
+    """Images to compare with mouse and keyboard, as `compare` returns them.
+
+    Parameters
+    ----------
+    images : sequence of Compared
+        2 to 9 images, as `read_images` returns them.
+    mode : {"slider", "blink", "side", "difference"}, optional
+        The initial mode. By default the slider for two images, and side by side for more.
+    label : sequence of str, optional
+        Field ids or names for the captions, instead of the fields that differ.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such mode.
+    FieldError
+        If none of the images has a field of `label`.
+
+    Examples
+    --------
+    >>> comparison = comflowy_nb.compare(sweep.cell(1), sweep.cell(2))
+    >>> comparison.position = 30
+    >>> comparison.mode
+    'slider'
     """
 
-    _esm = SCRIPT  # as text: a path would keep a signal that holds every instance (anywidget issue 929)
+    _esm = SCRIPT  # as text: for a path, anywidget keeps a signal that holds every instance (anywidget issue 929)
     _css = STYLE
 
     mode = traitlets.Enum(MODES, default_value="slider").tag(sync=True)
@@ -70,9 +119,9 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     position = traitlets.Float(50.0, min=0, max=100).tag(sync=True)
     """Position of the slider, in percent from the left of the visible part of the images."""
     left = traitlets.Int(0, min=0).tag(sync=True)
-    """Which image is on the left of the slider, and first of the two that blink; from 0."""
+    """Index of the image on the left of the slider, and of the first that blinks; from 0."""
     right = traitlets.Int(1, min=0).tag(sync=True)
-    """Which image is on the right, and second; from 0."""
+    """Index of the image on the right, and of the second that blinks; from 0."""
     pace_s = traitlets.Float(0.8, min=0.4, max=3).tag(sync=True)
     """Seconds for which each image is shown in blink mode. At least 0.4 s: faster flashing can harm."""
 
@@ -83,23 +132,31 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     ) -> None:
         if mode is not None and mode not in MODES:
             raise SettingsError(f"mode is {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}")
-        self._images: list[Compared] = list(images)
-        self._lock = threading.Lock()  # a kernel may bring messages on several threads
-        self._still: Still | None = None
+        self._images = list(images)
+        self._still: StillComparison | None = None
         self._is_closed = False
-        self.differences: Differences = find_differences(
-            [each.maker for each in images], sizes=[each.size for each in images]
-        )
-        self._canvas = canvas_of([each.size for each in images])
-        self._label = None if label is None else _find_fields(label, images)
-        super().__init__(mode=mode or ("slider" if len(images) == 2 else "side"), _content=self._describe())
-        self.on_msg(self._answer)
-
-    # -- what it is ---------------------------------------------------------------------------------------------
+        sizes = [each.size for each in images]
+        self._canvas = canvas_of(sizes)
+        self._differences = find_differences([each.maker for each in images], sizes=sizes)
+        self._has_label = label is not None
+        captions = captions_of(images, self._differences, None if label is None else _find_fields(label, images))
+        content = {
+            "images": [
+                {"name": plain(each.name), "also": plain(each.also), "caption": caption, "size": list(each.size)}
+                for each, caption in zip(images, captions, strict=True)
+            ],
+            "canvas": list(self._canvas),
+            "table": widget_table(self._differences),
+            "shared": shared_line(self._differences),
+            "warnings": warnings_of(images, self._canvas, self._differences),
+            "heat": [[stop, list(colour)] for stop, colour in HEAT],
+        }
+        super().__init__(mode=mode or ("slider" if len(images) == 2 else "side"), _content=content)
+        self.on_msg(self._send_reply)
 
     @property
     def token(self) -> str:
-        """What an execution remembers of a comparison it has drawn."""
+        """The key by which an execution knows that it has drawn this comparison."""
         return f"comparison {id(self)}"
 
     @property
@@ -109,200 +166,171 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     @property
     def paths(self) -> list[Path]:
-        """The files of those images that are files."""
+        """The files of the images that are files."""
         return [each.source for each in self._images if isinstance(each.source, Path)]
 
     @property
     def figure(self) -> Figure:
         """The images side by side with captions, and of two the difference, as a matplotlib figure."""
-        return self._drawn().figure
+        return self._draw().figure
 
     @property
     def jpeg(self) -> bytes:
-        """That figure as a JPEG, as a notebook without widgets shows it."""
-        return self._drawn().jpeg
+        """The figure as a JPEG, as a notebook without widgets shows it."""
+        return self._draw().jpeg
 
     @property
     def text(self) -> str:
-        """The fields that differ as a table in text, with what one should know."""
-        return "\n".join([text_table(self._images, self.differences), *self._content["remarks"]])
+        """The fields that differ as a table in text, and the warnings."""
+        return "\n".join([text_table(self._images, self._differences), *self._content["warnings"]])
 
     @traitlets.validate("left", "right")  # type: ignore[untyped-decorator]  # traitlets is not read by mypy here
     def _check_index(self, proposal: Mapping[str, Any]) -> int:
         index, count = int(proposal["value"]), len(self._images)
         if index >= count:
-            raise traitlets.TraitError(f"there are {count} images, from 0 to {count - 1}, so no {index}")
+            raise traitlets.TraitError(f"invalid index {index}: the images of this comparison are 0 to {count - 1}")
         return index
 
-    def _captions(self) -> list[str]:
-        return captions_of(self._images, self.differences, self._label)
+    # -- requests of the browser --------------------------------------------------------------------------------
 
-    def _describe(self) -> dict[str, Any]:
-        """All the words that the browser needs."""
-        images = [
-            {
-                "name": plain(each.name),
-                "also": plain(each.also),
-                "caption": caption,
-                "size": list(each.size),
-            }
-            for each, caption in zip(self._images, self._captions(), strict=True)
-        ]
-        return {
-            "images": images,
-            "canvas": list(self._canvas),
-            "table": for_page(self.differences),
-            "shared": plain(shared_line(self.differences)),
-            "remarks": [plain(line) for line in remarks_of(self._images, self._canvas, self.differences)],
-            "heat": [[stop, list(colour)] for stop, colour in HEAT],
-        }
-
-    # -- what the browser asks ----------------------------------------------------------------------------------
-
-    def _answer(self, _: object, asked: Mapping[str, Any], __: object) -> None:
-        """Send what a view asks for, to it alone: the others see that it isn't theirs."""
-        if self._is_closed or not isinstance(asked, dict):
+    def _send_reply(self, _: object, request: Mapping[str, Any], __: object) -> None:
+        """Send the requested content, with the request, by which other views of this widget ignore it."""
+        if self._is_closed or not isinstance(request, dict):
             return
         try:
-            with self._lock:
-                said, content = self.give(asked)
+            reply, content = self.reply_to(request)
         except ComflowyError as error:
-            said, content = {"problem": plain(str(error))}, b""
+            reply, content = {"problem": plain(str(error))}, b""
         except Exception as error:  # noqa: BLE001 - a callback's traceback would go to the log
-            said, content = {"problem": f"the image can't be shown ({type(error).__name__})"}, b""
-        self.send({"to": asked, **said}, [content] if content else None)
+            reply, content = {"problem": f"the image can't be shown ({type(error).__name__})"}, b""
+        self.send({"to": request, **reply}, [content] if content else None)
 
-    def give(self, asked: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """What a view asks for: `{"ask": "image", "index": 0}`, or `preview`, or `difference` with a `pair`.
+    def reply_to(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Return the reply to a request of a view in the browser.
+
+        Parameters
+        ----------
+        request : mapping
+            `{"ask": "image", "index": 0}`, the same with `preview`, or `{"ask": "difference", "pair": [0, 1]}`.
+
+        Returns
+        -------
+        tuple of dict and bytes
+            The reply, with the media type as `kind`, and the encoded image.
 
         Raises
         ------
         ComflowyError
-            If an image is not there any more, or nothing of the kind can be asked.
+            If an image is missing, or the request is not one of these.
         """
-        indices = set(range(len(self._images)))
-        match asked:
+        images, indices = self._images, range(len(self._images))
+        match request:
             case {"ask": "preview", "index": int(index)} if index in indices:
-                return {"kind": "image/jpeg"}, preview_of(self._images[index].open_small())
+                return {"kind": "image/jpeg"}, preview_of(images[index].open_small())
             case {"ask": "image", "index": int(index)} if index in indices:
-                content, kind = for_browser(self._images[index].source, self._images[index].name)
+                content, kind = for_browser(images[index].source, images[index].name)
                 return {"kind": kind}, content
-            case {"ask": "difference", "pair": [int(left), int(right)]} if {left, right} <= indices:
-                return self._difference(self._images[left], self._images[right])
-        raise SettingsError("the page asked for something that this version doesn't know; run the cell again")
+            case {"ask": "difference", "pair": [int(left), int(right)]} if left in indices and right in indices:
+                found = find_difference(images[left].open(), images[right].open())
+                stream = io.BytesIO()
+                found.heat.save(stream, "PNG")
+                numbers, caveat = describe_difference(found, images[left], images[right])
+                reply = {"kind": "image/png", "top": found.top, "numbers": numbers, "caveat": caveat}
+                return reply, stream.getvalue()
+        raise SettingsError("the page sent a request that this version does not know; run the cell again")
 
-    @staticmethod
-    def _difference(one: Compared, other: Compared) -> tuple[dict[str, Any], bytes]:
-        found = find_difference(one.open(), other.open())
-        stream = io.BytesIO()
-        found.heat.save(stream, "PNG")
-        numbers, word = describe_difference(found, one, other)
-        return {"kind": "image/png", "top": found.top, "numbers": numbers, "word": word}, stream.getvalue()
-
-    # -- elsewhere than in the browser --------------------------------------------------------------------------
+    # -- static versions ----------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write the same comparison as one HTML file that needs no network and no kernel; the path written.
+        """Write this comparison to one HTML file that needs no network and no kernel.
 
-        Images are in it in full size, without what else their files tell (graphs, where they were taken).
+        The file contains the full-size images without their metadata (graphs, camera, location).
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; `.html` is appended to a name without suffix.
+
+        Returns
+        -------
+        Path
+            The file written.
 
         Raises
         ------
         ImageError
-            If an image is not there any more, or the file can't be written.
+            If an image is missing, or the file can't be written or has another suffix.
+
+        Examples
+        --------
+        >>> comflowy_nb.compare(sweep.cell(1), sweep.cell(2)).save("comparison.html").name
+        'comparison.html'
         """
-        from comflowy_nb.notebook.compare.html_page import save_page  # noqa: PLC0415 - only when asked for
+        from comflowy_nb.notebook.compare.static import save_page  # noqa: PLC0415 - loads matplotlib
 
         return save_page(self, self._images, Path(path).expanduser())
 
     def close(self) -> None:
-        """Free everything: the widget in the browser, and what is held here."""
+        """Close the widget in the browser, and free its images."""
         self._is_closed = True
-        self.on_msg(self._answer, remove=True)
+        self.on_msg(self._send_reply, remove=True)
         super().close()
         self._still = None
         self._images = []
 
-    def _drawn(self) -> Still:
-        from comflowy_nb.notebook.compare.figure import draw_still  # noqa: PLC0415 - loads matplotlib
+    def _draw(self) -> StillComparison:
+        from comflowy_nb.notebook.compare.static import draw_still  # noqa: PLC0415 - loads matplotlib
 
-        with self._lock:
-            if self._still is None:
-                captions = None if self._label is None else self._captions()
-                self._still = draw_still(self._images, self.differences, self._canvas, captions)
-            return self._still
+        if self._still is None:
+            captions = [image["caption"] for image in self._content["images"]] if self._has_label else None
+            self._still = draw_still(self._images, self._differences, self._canvas, captions)
+        return self._still
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        del include, exclude  # IPython asks with both; there is one way to show a comparison
+        del include, exclude  # passed by IPython; the bundle is always the same
         return self.bundle()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return data and metadata for a notebook: the widget, and a static figure and table."""
+        """Return the display data of the widget, with a static figure and table for other front ends.
+
+        Returns
+        -------
+        tuple of dict and dict
+            Data and metadata, each by media type.
+        """
         if self._is_closed:
             return {"text/plain": repr(self)}, {}
         parent = super()._repr_mimebundle_()
         data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
-        data = {**data, "text/plain": self.text}
-        table = html_table(self._images, self.differences)
-        remarks = "".join(f"<div>{html_text(line)}</div>" for line in self._content["remarks"])
-        still = self._drawn()
+        still = self._draw()
         width, height = still.size_px
         jpeg = base64.b64encode(still.jpeg).decode("ascii")
-        # Whoever takes HTML before images (nbconvert) would show the table alone: the figure is in it as well.
-        figure = f'<img width="{width}" style="max-width:100%" alt="{self._alt()}" src="data:image/jpeg;base64,{jpeg}">'
-        data["text/html"] = f"<div>{table}{remarks}{figure}</div>"
-        data["image/jpeg"] = jpeg
+        table = html_table(self._images, self._differences)
+        warnings = "".join(f"<div>{html_text(line)}</div>" for line in self._content["warnings"])
+        alt = html.escape(plain(f"{', '.join(self.names)} side by side"))
+        # nbconvert prefers HTML to images, so the HTML contains the figure too.
+        figure = f'<img width="{width}" style="max-width:100%" alt="{alt}" src="data:image/jpeg;base64,{jpeg}">'
+        markup = f"<div>{table}{warnings}{figure}</div>"
+        data = {**data, "text/plain": self.text, "text/html": markup, "image/jpeg": jpeg}
         return data, {**metadata, "image/jpeg": {"width": width, "height": height}}
-
-    def _alt(self) -> str:
-        return html.escape(plain(f"{', '.join(self.names)} side by side"))
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self.names)}>"
 
 
-def comparison(items: Sequence[Any], *, mode: str | None = None, label: Sequence[str] | None = None) -> Comparison:
-    """A comparison of these things; see `compare`, which takes them one by one."""
-    return Comparison(read_images(items), mode=mode, label=label)
-
-
-def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = None) -> Comparison:
-    """Compare 2 to 9 images: slider, blink, side by side with one zoom, difference.
-
-    Parameters
-    ----------
-    items
-        Runs (one with several images means its first), `run.images[1]`, cells of sweeps, references as text, paths,
-        PIL images, arrays.
-    mode
-        How to begin: `slider`, `blink`, `side` or `difference`.
-    label
-        Fields for the captions instead of those that differ.
-
-    Raises
-    ------
-    RefError
-        If there are too few or too many, or something has no image to compare.
-    ImageError
-        If a file is missing or no image.
-    """
-    return comparison(items, mode=mode, label=label)
-
-
-def _find_fields(words: Sequence[str], images: Sequence[Compared]) -> list[str]:
-    """The fields of the images that are called so."""
-    words = [words] if isinstance(words, str) else words
-    known = list(dict.fromkeys(key for each in images for key in each.maker.everything))
-    found = []
-    for word in words:
-        keys = [key for key in known if word in {key, key.split("::", 1)[-1]}]
+def _find_fields(names: Sequence[str], images: Sequence[Compared]) -> list[str]:
+    """Return the ids of the fields of the images with these ids or names."""
+    known = dict.fromkeys(key for each in images for key in each.maker.everything)
+    found: list[str] = []
+    for name in [names] if isinstance(names, str) else names:
+        keys = [key for key in known if name in {key, key.split("::", 1)[-1]}]
         if not keys:
-            near = nearest(word, [*known, *(key.split("::", 1)[-1] for key in known)])
+            near = nearest(name, [*known, *(key.split("::", 1)[-1] for key in known)])
             tip = f"; nearest: {', '.join(near)}" if near else ""
-            raise FieldError(f"no image here has a field {word!r}{tip}")
+            raise FieldError(f"no image here has a field {name!r}{tip}")
         found += keys
     return list(dict.fromkeys(found))

@@ -1,26 +1,43 @@
-"""Update what cells show: on the thread of a cell that waits, else on the one thread of a `LiveUpdater`."""
+"""Update what cells show: display handles, and the threads that draw views until their runs are settled.
+
+The thread of a cell that waits draws its views; a `LiveUpdater` draws the others.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
-__all__ = ["UPDATE_S", "LiveUpdater", "LiveView", "wait_drawing"]
+__all__ = [
+    "UPDATE_S",
+    "DisplaySlot",
+    "LiveUpdater",
+    "LiveView",
+    "capturing_outputs",
+    "message_id",
+    "show_bundle",
+    "wait_drawing",
+]
 
 UPDATE_S = 0.25  # at most four updates a second for each display
 
+# nbclient sends the content of an Output back to the kernel, and misses the end of a cell that arrives meanwhile: it
+# then waits until its timeout, or forever.
+_NBCLIENT_PAUSE_S = 0.1
+
 
 class LiveView(Protocol):
-    """A display of a run or a sweep that changes until the run or sweep is settled."""
+    """A display of a run or a sweep that changes until the run or sweep is settled. One thread at a time draws it."""
 
     @property
     def ref(self) -> str: ...
@@ -32,7 +49,8 @@ class LiveView(Protocol):
     def wait_change(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for a change; return whether it is settled."""
 
-    def draw(self, *, force: bool = False) -> None: ...
+    def draw(self) -> None:
+        """Update the display, at most once in `UPDATE_S`."""
 
     def finish(self) -> None:
         """Draw the final state. Calling it again does nothing."""
@@ -45,7 +63,7 @@ class LiveView(Protocol):
 
 
 class LiveUpdater:
-    """Draws the views that no cell waits for, on one thread that runs while there are any."""
+    """Draw the views that no cell waits for, on one thread that runs while there are any."""
 
     def __init__(self) -> None:
         self._views: list[LiveView] = []
@@ -123,15 +141,14 @@ def wait_drawing(views: Sequence[LiveView], timeout_s: float | None = None) -> N
                 raise_if_discarded()
                 if settled:
                     break
-                if deadline_s is not None and time.monotonic() >= deadline_s:
-                    assert timeout_s is not None
+                if timeout_s is not None and deadline_s is not None and time.monotonic() >= deadline_s:
                     raise view.timeout(timeout_s)
             view.finish()
 
 
 @contextlib.contextmanager
 def _recording_interrupts() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises a KeyboardInterrupt which Python has discarded.
+    """Yield a function that raises a KeyboardInterrupt which CPython has discarded.
 
     CPython discards one that arrives inside a weak reference callback. After a grid was drawn such callbacks run for a
     while, because matplotlib's figure is freed.
@@ -155,3 +172,89 @@ def _recording_interrupts() -> Iterator[Callable[[], None]]:
         yield raise_if_discarded
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# -- displays ---------------------------------------------------------------------------------------------------------
+
+
+def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+    """Display a bundle once."""
+    from IPython.display import display  # noqa: PLC0415 - costs time at load
+
+    display(dict(data), metadata=dict(metadata or {}), raw=True)
+
+
+def message_id() -> str | None:
+    """Return the id of the message that this thread's displays answer: an execution, or a widget's callback."""
+    from IPython import get_ipython  # noqa: PLC0415 - costs time at load
+
+    publisher = getattr(get_ipython(), "display_pub", None)
+    header = getattr(publisher, "parent_header", None) or {}
+    return header.get("msg_id")
+
+
+def capturing_outputs() -> tuple[Any, ...]:
+    """Return the Outputs of ipywidgets that capture what this thread displays now.
+
+    An Output captures all displays that answer the message with the id in its trait `msg_id`.
+    """
+    widgets, module = sys.modules.get("ipywidgets"), sys.modules.get("ipywidgets.widgets.widget")
+    message = message_id()
+    if widgets is None or not message:
+        return ()
+    known = list(getattr(module, "_instances", {}).values())  # `Widget.widgets` is the same, and deprecated
+    return tuple(each for each in known if isinstance(each, widgets.Output) and each.msg_id == message)
+
+
+class DisplaySlot:
+    """One part of a view in the current cell.
+
+    An Output does not apply updates of a display (ipywidgets issues 1180 and 1844): there only the final data is
+    displayed, anew.
+
+    Parameters
+    ----------
+    data
+        The initial data; an Output gets nothing for None.
+    """
+
+    def __init__(self, data: Mapping[str, Any] | None = None) -> None:
+        from IPython.display import display  # noqa: PLC0415 - costs time at load
+
+        self._outputs = capturing_outputs()
+        self._shown: object = (data, {})
+        self._handle: Any = None
+        if not self._outputs:
+            self._handle = display(dict(data or {"text/plain": ""}), raw=True, display_id=True)
+        elif data is not None:
+            show_bundle(data)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the front end applies updates."""
+        return self._handle is not None
+
+    def update(
+        self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, is_final: bool = False
+    ) -> None:
+        """Replace the displayed data. In an Output, display final data again, and ignore other data."""
+        metadata = metadata or {}
+        if (data, metadata) == self._shown or not (self.is_live or is_final):
+            return
+        self._shown = (data, metadata)
+        if self.is_live:
+            self._handle.update(dict(data), metadata=dict(metadata), raw=True)
+        elif capturing_outputs() == self._outputs:
+            show_bundle(data, metadata)
+            if not _is_stdin_allowed():
+                time.sleep(_NBCLIENT_PAUSE_S)
+        else:  # the view thread, after the Output has ended: a display would be added to another cell
+            output = {"output_type": "display_data", "data": dict(data), "metadata": dict(metadata)}
+            self._outputs[-1].outputs += (output,)
+
+
+def _is_stdin_allowed() -> bool:
+    """Return False under nbclient."""
+    from IPython import get_ipython  # noqa: PLC0415 - costs time at load
+
+    return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))

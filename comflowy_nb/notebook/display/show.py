@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.notebook.session import sweep_key
+from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.notebook.display.live import show_bundle
+from comflowy_nb.notebook.session import display_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,16 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = [
-    "RunList",
-    "grid",
-    "register_formatters",
-    "show",
-    "show_comparison",
-    "show_runs",
-    "show_sweep",
-    "unregister_formatters",
-]
+__all__ = ["RunList", "grid", "register_formatters", "show", "show_comparison", "unregister_formatters"]
 
 
 class RunList(list[Any]):
@@ -43,22 +36,34 @@ class RunList(list[Any]):
 
 
 def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
-    """Display a run, several runs together, a sweep, or a grid, in the cell that runs now.
+    """Display a run, several runs together, a sweep or a grid in the current cell.
 
-    Outside a notebook it prints a line for each run, and where the images are.
+    It shows the current state without waiting and without a request to a service. Outside a notebook it prints a line
+    for each run, and the paths of the images.
+
+    Parameters
+    ----------
+    what : Run, Sweep, Grid or sequence of Run
+        What to display. Several runs share one grid.
+
+    Examples
+    --------
+    >>> comflowy_nb.show(run)
+    r1 cat (default) - success in ...
     """
-    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
-    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - this module is loaded with the extension
-    from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415
-    from comflowy_nb.tracking.run import Run  # noqa: PLC0415
+    from IPython import get_ipython  # noqa: PLC0415 - costs time at load
 
+    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
+    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
+
+    in_kernel = getattr(get_ipython(), "kernel", None) is not None
     if isinstance(what, Grid):
         show_bundle(*what.bundle())
-        return
-    if isinstance(what, Sweep):
-        show_sweep(what, in_kernel=_in_kernel())
-        return
-    show_runs([what] if isinstance(what, Run) else list(what), in_kernel=_in_kernel())
+    elif isinstance(what, Sweep):
+        _show_sweep(what, in_kernel=in_kernel)
+    else:
+        _show_runs([what] if isinstance(what, Run) else list(what), in_kernel=in_kernel)
 
 
 def grid(
@@ -72,31 +77,48 @@ def grid(
     image: int | None = None,
     page: int = 1,
 ) -> Grid:
-    """Return the labelled grid of a run, of several runs side by side, or of a sweep, without asking a service.
+    """Return the labelled grid of a run, of several runs, or of a sweep.
+
+    It is drawn from the images on disk, without a request to a service.
 
     Parameters
     ----------
-    runs
-        One run: an image each, in groups by node. Several: a cell for each run, with what differs beneath. A sweep:
-        its axes along the sides.
-    x, y, z
-        For a sweep: the axes of the columns and rows, and the one that tells several grids apart first.
-    label
-        Field ids for the captions instead of those that were set; for a sweep, of its title.
-    node, image
-        For a sweep: which of a cell's images; all of them side by side where neither is given.
-    page
-        For a sweep too large for one page.
+    runs : Run, sequence of Run, or Sweep
+        One run: its images, in groups by node. Several: a cell for each run, with the values that differ below it.
+        A sweep: a cell for each combination, with the axes along the sides.
+    x, y, z : str, optional
+        For a sweep: the axes of the columns, the rows and the separate grids. By default those that the sweep was
+        submitted with, else the order of its axes.
+    label : sequence of str, optional
+        Field ids for the captions, instead of the fields that were set; for a sweep, for its title.
+    node : str, optional
+        For a sweep: show only the images of this node.
+    image : int, optional
+        For a sweep: show only the image with this index, from 0, of each cell. By default all images of a cell form a
+        mosaic.
+    page : int, optional
+        For a sweep too large for one page: the page, from 1.
+
+    Returns
+    -------
+    Grid
+        The grid. A cell that ends with it displays it, and `figure` is its matplotlib figure.
 
     Raises
     ------
     RefError
-        If a name is not an axis.
+        If a name is not an axis, or there is no such page.
+    TypeError
+        If an option for sweeps is given with runs.
+
+    Examples
+    --------
+    >>> comflowy_nb.grid(sweep, x="cfg").figure.savefig("grid.png")
     """
     from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
-    from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
-    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - this module is loaded with the extension
+    from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 
     if isinstance(runs, Sweep):
         return SweepGrid(runs, x=x, y=y, z=z, label=label, node=node, image=image, page=page)
@@ -105,61 +127,42 @@ def grid(
     return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
 
 
-def show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first image
-    from comflowy_nb.notebook.display.status import plain_line, status_line  # noqa: PLC0415 - as above
+def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
+    from comflowy_nb.notebook.display.status import status_line  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
-    if not in_kernel:
-        for run in runs:
-            print(plain_line(run))  # noqa: T201 - a terminal has no handles
-            print_paths(run)
-        return
     for run in runs:
         line = status_line(run, how="shown")
-        show_bundle({"text/plain": line.text, "text/html": line.html})
-    if any(run.record.images for run in runs):
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+        if in_kernel:
+            show_bundle(line.bundle)
+        else:
+            print(line.text)  # noqa: T201 - a terminal has no handles
+            print_paths(run)
+    if in_kernel and any(run.record.images for run in runs):
+        show_bundle(*grid(runs).bundle())
 
-        show_bundle(*Grid(runs).bundle())
 
-
-def show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.html import paragraph  # noqa: PLC0415 - loaded with the first image
-    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - as above
-    from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - as above
+def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
+    from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
     text = plain_sweep_line(sweep)
-    if not in_kernel:
+    if in_kernel:
+        show_bundle(paragraph(text))
+        show_bundle(*grid(sweep).bundle())
+    else:
         print(text)  # noqa: T201 - a terminal has no handles
-        return
-    from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
-
-    show_bundle(paragraph(text))
-    show_bundle(*SweepGrid(sweep).bundle())
 
 
-def show_comparison(made: Comparison, *, in_kernel: bool) -> None:
-    """Display a comparison; in a terminal what differs, and where the images are."""
-    if not in_kernel:
-        print("\n".join([made.text, *(f"  {path}" for path in made.paths)]))  # noqa: T201 - a terminal has no handles
-        return
-    from comflowy_nb.notebook.display.slots import show_bundle  # noqa: PLC0415 - loaded with the first image
-
-    show_bundle(*made.bundle())
-
-
-def _in_kernel() -> bool:
-    from IPython import get_ipython  # noqa: PLC0415
-
-    return getattr(get_ipython(), "kernel", None) is not None
+def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
+    """Display a comparison; in a terminal print the differences, and the paths of the images."""
+    if in_kernel:
+        show_bundle(*comparison.bundle())
+    else:
+        paths = [f"  {path}" for path in comparison.paths]
+        print("\n".join([comparison.text, *paths]))  # noqa: T201 - a terminal has no handles
 
 
 # -- the formatters of IPython ----------------------------------------------------------------------------------------
-
-
-def _token(value: Any) -> str:
-    return str(value.token)
 
 
 def _show_form(session: Session, form: Any) -> None:
@@ -169,70 +172,56 @@ def _show_form(session: Session, form: Any) -> None:
         print(repr(form))  # noqa: T201 - a terminal has no widgets
 
 
-# Module and name of a type -> the key of a value that was shown, and the function that shows it. The module is imported
-# only when a value is shown.
-_FORMATTERS: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Session, Any], None]]] = {
-    ("comflowy_nb.tracking.run", "Run"): (
-        _token, lambda session, run: show_runs([run], in_kernel=session.in_kernel),
+# Type -> the function that shows its values. By name, so that the module is imported only if a value is shown.
+_FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
+    "comflowy_nb.tracking.run.Run": lambda session, run: _show_runs([run], in_kernel=session.in_kernel),
+    "comflowy_nb.sweeps.sweep.Sweep": lambda session, sweep: _show_sweep(sweep, in_kernel=session.in_kernel),
+    "comflowy_nb.notebook.compare.widget.Comparison": (
+        lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
     ),
-    ("comflowy_nb.sweeps.sweep", "Sweep"): (
-        sweep_key, lambda session, sweep: show_sweep(sweep, in_kernel=session.in_kernel),
-    ),
-    ("comflowy_nb.notebook.compare.widget", "Comparison"): (
-        _token, lambda session, made: show_comparison(made, in_kernel=session.in_kernel),
-    ),
-    ("comflowy_nb.notebook.form.form", "Form"): (_token, _show_form),
-}  # fmt: skip
-
-
-class _Formatter:
-    """Formatter of one type; shows each value once in an execution."""
-
-    def __init__(
-        self,
-        session: Session,
-        module: str,
-        name: str,
-        key: Callable[[Any], str],
-        draw: Callable[[Session, Any], None],
-    ) -> None:
-        self._session = session
-        self._module, self._name = module, name
-        self._key = key
-        self._draw = draw
-
-    def __call__(self, value: Any) -> None:
-        session, module, name = self._session, self._module, self._name
-        # IPython looks a formatter up by class, and every anywidget instance has its own class.
-        session.shell.display_formatter.ipython_display_formatter.for_type(getattr(sys.modules[module], name), self)
-        if self._key(value) not in session.drawn:
-            session.drawn.add(self._key(value))
-            self._draw(session, value)
-        elif not session.in_kernel:
-            print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already
+    "comflowy_nb.notebook.form.form.Form": _show_form,
+}
 
 
 def register_formatters(session: Session) -> None:
     """Register the formatters of runs, sweeps, comparisons and forms."""
     formatter = session.shell.display_formatter.ipython_display_formatter
     formatter.enabled = True  # IPython 7 disables it in a terminal, later versions do not
-    for (module, name), (key, draw) in _FORMATTERS.items():
-        formatter.for_type_by_name(module, name, _Formatter(session, module, name, key, draw))
+    for type_name, draw in _FORMATTERS.items():
+        formatter.for_type(type_name, _format_once(session, type_name, draw))
 
-    def show_list(runs: RunList) -> None:
+    def format_list(runs: RunList) -> None:
         if runs.token not in session.drawn and runs:
-            show_runs(runs, in_kernel=session.in_kernel)
+            _show_runs(runs, in_kernel=session.in_kernel)
         elif not session.in_kernel:
-            print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - as above
+            print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - the prompt `Out[3]:` is there already
 
-    formatter.for_type(RunList, show_list)
+    formatter.for_type(RunList, format_list)
+
+
+def _format_once(session: Session, type_name: str, draw: Callable[[Session, Any], None]) -> Callable[[Any], None]:
+    """Return a formatter that shows each value once in an execution."""
+
+    def format_value(value: Any) -> None:
+        # IPython binds a formatter registered by name to the class of the first value, and every anywidget instance has
+        # its own class.
+        module, name = type_name.rsplit(".", 1)
+        formatter = session.shell.display_formatter.ipython_display_formatter
+        formatter.for_type(getattr(sys.modules[module], name), format_value)
+        token = display_token(value)
+        if token not in session.drawn:
+            session.drawn.add(token)
+            draw(session, value)
+        elif not session.in_kernel:
+            print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already
+
+    return format_value
 
 
 def unregister_formatters(shell: InteractiveShell) -> None:
     """Remove the formatters."""
     formatter = shell.display_formatter.ipython_display_formatter
-    for module, name in _FORMATTERS:
-        formatter.deferred_printers.pop((module, name), None)
-    for cls in [cls for cls, printer in formatter.type_printers.items() if isinstance(printer, _Formatter)]:
-        formatter.type_printers.pop(cls)
+    for type_name in _FORMATTERS:
+        while formatter.pop(type_name, None) is not None:  # one for the name, one for each class
+            pass
     formatter.pop(RunList, None)

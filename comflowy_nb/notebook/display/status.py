@@ -1,4 +1,4 @@
-"""The status line of a run, as text and as HTML. Pure: `views` draws it."""
+"""The status line of a run, as text and as HTML. Pure: `views` displays it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
-__all__ = ["Phrase", "StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
+__all__ = ["StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
 
 Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
 
-Phrase = tuple[tuple[str, Tone], ...]
-
-# A state has a dot in its colour; the words keep the page's own colour, which can be read on white and on black.
+# A status has a dot in its colour; its text keeps the page's own colour, which is legible on white and on black.
 _DOTS: Mapping[Tone, str] = {
     "live": "var(--jp-brand-color1,#2684d8)",
     "good": "var(--jp-success-color1,#43a047)",
@@ -35,23 +33,46 @@ _DOTS: Mapping[Tone, str] = {
 _SEPARATOR = " - "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StatusLine:
-    """The status of a run or a sweep: phrases, each of words in a tone, and its progress from 0 to 1."""
+    """The status of a run or a sweep.
 
-    phrases: tuple[Phrase, ...]
+    Attributes
+    ----------
+    phrases
+        Each consists of texts and their tones.
+    fraction
+        The progress from 0 to 1.
+    news
+        A terminal prints the line only if this changes.
+    preview
+        The unfinished image.
+    """
+
+    phrases: list[tuple[tuple[str, Tone], ...]] = field(default_factory=list)
     fraction: float | None = None
-    news: str = field(default="", compare=False)  # a terminal prints a line only when this changes
-    preview: bytes | None = field(default=None, repr=False)  # the unfinished image
+    news: object = field(default=None, compare=False)
+    preview: bytes | None = field(default=None, repr=False)
+
+    def add(self, *texts: tuple[str, Tone]) -> None:
+        """Append a phrase."""
+        self.phrases.append(texts)
+
+    def add_title(self, ref: str, name: str | None, workflow: str, *, service: str | None = None) -> None:
+        """Append reference, name and workflow of a run or a sweep, and the service if it is given."""
+        texts: list[tuple[str, Tone]] = [(name, "plain"), (f"({workflow})", "plain")] if name else [(workflow, "plain")]
+        if service:
+            texts.append((f"on {service}", "muted"))
+        self.add((ref, "ref"), *texts)
 
     @property
     def text(self) -> str:
-        return _SEPARATOR.join(" ".join(words for words, _ in phrase) for phrase in self.phrases)
+        return _SEPARATOR.join(" ".join(text for text, _ in phrase) for phrase in self.phrases)
 
     @property
     def html(self) -> str:
         dash = f'<span style="opacity:.4">{_SEPARATOR}</span>'
-        phrases = [" ".join(_span(words, tone) for words, tone in phrase) for phrase in self.phrases]
+        phrases = [" ".join(_span(text, tone) for text, tone in phrase) for phrase in self.phrases]
         line = f'<div style="{FONT};padding:2px 0">{dash.join(phrases)}{self._bar()}{inline_image(self.preview)}</div>'
         return line.replace("\n", " ")
 
@@ -72,6 +93,17 @@ class StatusLine:
         )
 
 
+def _span(text: str, tone: Tone) -> str:
+    text = html_text(text)
+    if tone in _DOTS:
+        return (
+            '<span style="display:inline-block;width:8px;height:8px;border-radius:4px;margin:0 6px 1px 2px;'
+            f'background:{_DOTS[tone]}"></span><span style="font-weight:600">{text}</span>'
+        )
+    style = {"ref": "font-weight:600", "muted": "opacity:.7"}.get(tone)
+    return f'<span style="{style}">{text}</span>' if style else f"<span>{text}</span>"
+
+
 def status_line(
     run: Run,
     *,
@@ -89,93 +121,98 @@ def status_line(
     drawn
         Field id -> seed generated for this run.
     usual_s
-        How long a run of this workflow usually takes, in seconds.
+        The usual duration of a run of this workflow, in seconds.
     note
         A text for the end of the line, such as the effect of an interrupt.
     """
-    record = run.record
-    phrases: list[Phrase]
-    fraction = None
-    if how == "same" and record.status is Status.SUCCESS:
-        when = _when(record)
-        phrases = [
-            ((f"same as {record.ref}{f' ({when})' if when else ''}, nothing submitted;", "ref"),
-             ("--fresh runs it again", "muted")),
-        ]  # fmt: skip
-        phrases += _images(record)
-    elif record.status.is_live:
-        phrases, fraction = _live(run, how, usual_s)
-    else:
-        phrases = _ended(run, how, drawn or {})
-    if note:
-        phrases.append(((note, "odd"),))
-    progress = run.progress
-    news = (record.status, record.service_status, progress.node if progress else None, run.trouble, note)
-    preview = progress.preview if progress is not None and record.status is Status.RUNNING else None
-    images = [output.state for output in record.outputs]
-    return StatusLine(tuple(phrases), fraction, repr((*news, images)), preview)
-
-
-def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], float | None]:
     record, progress = run.record, run.progress
-    word = record.service_status if record.service_status and record.status is Status.RUNNING else str(record.status)
-    doing = f"{word} {_doing(progress)}".rstrip() if record.status is Status.RUNNING else word
-    phrases: list[Phrase] = [
-        (*_who(record), (f"on {record.service}", "muted")),
-        ((doing, "live"),),
-    ]
+    line = StatusLine()
+    if how == "same" and record.status is Status.SUCCESS:
+        when = _date(record)
+        line.add(
+            (f"same as {record.ref}{f' ({when})' if when else ''}, nothing submitted;", "ref"),
+            ("--fresh runs it again", "muted"),
+        )
+        _add_images(line, record)
+    elif record.status.is_live:
+        _add_live(line, run, how, usual_s)
+    else:
+        _add_end(line, run, how, drawn or {})
+    if note:
+        line.add((note, "odd"))
+    if progress is not None and record.status is Status.RUNNING:
+        line.preview = progress.preview
+    outputs = [output.state for output in record.outputs]
+    line.news = (record.status, record.service_status, progress and progress.node, run.trouble, note, outputs)
+    return line
+
+
+def _add_live(line: StatusLine, run: Run, how: str, usual_s: float | None) -> None:
+    record, progress = run.record, run.progress
+    is_running = record.status is Status.RUNNING
+    status = (record.service_status if is_running else None) or str(record.status)
+    line.add_title(record.ref, record.name, record.workflow, service=record.service)
+    line.add((f"{status} {_step(progress)}".rstrip() if is_running else status, "live"))
     if progress and progress.ahead and record.status in {Status.WAITING, Status.PENDING}:
-        phrases.append(((f"{progress.ahead} run{'s' * (progress.ahead != 1)} before it", "plain"),))
-    if progress and progress.nodes_total and record.status is Status.RUNNING:
-        phrases.append(((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"),))
+        line.add((f"{progress.ahead} run{'s' * (progress.ahead != 1)} before it", "plain"))
+    if progress and progress.nodes_total and is_running:
+        line.add((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"))
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
-    if how == "shown" or elapsed_s < time.time() - record.created_at - 60:  # resumed: older than this process knows
-        elapsed_s = max(elapsed_s, time.time() - record.created_at)
-    took: Phrase = ((time_text(elapsed_s), "plain"),)
+    since_created_s = time.time() - record.created_at
+    if how == "shown" or elapsed_s < since_created_s - 60:  # resumed: created before this process knew the run
+        elapsed_s = max(elapsed_s, since_created_s)
+    usual: list[tuple[str, Tone]] = []
     if usual_s is not None:
-        took = (*took, (f"(usually {time_text(usual_s, roughly=True)})", "muted"))
-    phrases.append(took)
+        usual = [(f"(usually {time_text(usual_s, roughly=True)})", "muted")]
+    line.add((time_text(elapsed_s), "plain"), *usual)
     if how == "joined":
-        phrases.append((("this request was running already: joined, nothing submitted", "muted"),))
+        line.add(("this request was already in progress: joined, nothing submitted", "muted"))
     if run.trouble:
-        phrases.append(((run.trouble, "odd"),))
-    fraction = _fraction(progress) if record.status is Status.RUNNING else 0.0
-    if fraction is None:
-        fraction = min(0.95, elapsed_s / usual_s) if usual_s else None
-    return phrases, fraction
+        line.add((run.trouble, "odd"))
+    line.fraction = _fraction(progress) if is_running else 0.0
+    if line.fraction is None and usual_s:
+        line.fraction = min(0.95, elapsed_s / usual_s)
 
 
-def _ended(run: Run, how: str, drawn: Mapping[str, int]) -> list[Phrase]:
+def _add_end(line: StatusLine, run: Run, how: str, drawn: Mapping[str, int]) -> None:
     record = run.record
-    phrases: list[Phrase] = [_who(record)]
-    status = record.status
-    seconds = record.seconds
-    why = str(record.problem) if record.problem is not None else record.reason
-    if status is Status.SUCCESS:
-        phrases.append(((f"success in {time_text(seconds)}" if seconds is not None else "success", "good"),))
-        phrases += _seeds(drawn)
-        phrases += _images(record)
-        when = _when(record)
-        if how == "shown" and when:
-            phrases.append(((when, "muted"),))
-    elif status is Status.UNKNOWN:
-        phrases.append((("unknown: we can't tell whether the service took it", "odd"),))
+    line.add_title(record.ref, record.name, record.workflow)
+    if record.status is Status.SUCCESS:
+        line.add((f"success in {time_text(record.seconds)}" if record.seconds is not None else "success", "good"))
+        if drawn:
+            seeds = ", ".join(f"{key} {value}" for key, value in drawn.items())
+            if len(set(drawn.values())) == 1:
+                seeds = f"seed {next(iter(drawn.values()))}"
+            line.add((f"{seeds} (generated)", "plain"))
+        _add_images(line, record)
+        if how == "shown" and (when := _date(record)):
+            line.add((when, "muted"))
+    else:
+        _add_problem(line, run)
+    if how == "ended":
+        line.add(("nothing submitted; --retry failed runs it again", "muted"))
+    if record.remark:
+        line.add((record.remark, "odd"))
+
+
+def _add_problem(line: StatusLine, run: Run) -> None:
+    """Say why a run did not succeed, and which of its images are kept."""
+    record, status, seconds = run.record, run.record.status, run.record.seconds
+    if status is Status.UNKNOWN:
+        line.add(("unknown: it is not known whether the service accepted this run", "odd"))
     elif status is Status.LOST:
-        phrases.append((("lost: the service no longer knows it", "odd"),))
+        line.add(("lost: the service no longer knows it", "odd"))
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
-        phrases.append(((f"{status}{after}", "odd" if status is Status.CANCELLED else "bad"),))
-    if why and status is not Status.SUCCESS:
-        phrases.append(((why, "plain"),))
+        line.add((f"{status}{after}", "odd" if status is Status.CANCELLED else "bad"))
+    why = str(record.problem) if record.problem is not None else record.reason
+    if why:
+        line.add((why, "plain"))
     if status.is_held:
-        phrases.append(((way_on(run), "muted"),))
-    if status is not Status.SUCCESS:
-        phrases += _partial_images(record)
-    if how == "ended":
-        phrases.append((("nothing submitted; --retry failed runs it again", "muted"),))
-    if record.remark:
-        phrases.append(((record.remark, "odd"),))
-    return phrases
+        line.add((way_on(run), "muted"))
+    if any(output.state == "kept" for output in record.outputs):
+        line.add(("the outputs it finished are kept", "muted"))
+    _add_images(line, record)
 
 
 def plain_line(run: Run) -> str:
@@ -203,28 +240,19 @@ def day(seconds: float) -> str:
     return f"{then.day} {then:%b}" if then.year == now.year else f"{then.day} {then:%b %Y}"
 
 
-def _who(record: RunRecord) -> Phrase:
-    named: Phrase = ((record.name, "plain"),) if record.name else ()
-    workflow: tuple[str, Tone] = (f"({record.workflow})" if record.name else record.workflow, "plain")
-    return ((record.ref, "ref"), *named, workflow)
+def _date(record: RunRecord) -> str:
+    """Return the date of a run, empty if it was today."""
+    text = day(record.finished_at or record.created_at)
+    return "" if ":" in text else text
 
 
-def _when(record: RunRecord) -> str:
-    """Return the day of a run, empty if it was today."""
-    seconds = record.finished_at or record.created_at
-    written = day(seconds)
-    return "" if ":" in written else written
-
-
-def _doing(progress: Progress | None) -> str:
+def _step(progress: Progress | None) -> str:
+    """Return the node that runs and its step: `KSampler 12/20`."""
     if progress is None:
         return ""
-    words = [progress.title or progress.node or ""]
-    if progress.max and progress.max > 1:
-        words.append(f"{progress.value or 0:g}/{progress.max:g}")
-    if progress.message and not any(words):
-        words.append(progress.message)
-    return " ".join(" ".join(word for word in words if word).split())
+    step = f"{progress.value or 0:g}/{progress.max:g}" if progress.max and progress.max > 1 else ""
+    text = f"{progress.title or progress.node or ''} {step}"
+    return " ".join((text if text.strip() else progress.message or "").split())
 
 
 def _fraction(progress: Progress | None) -> float | None:
@@ -236,56 +264,28 @@ def _fraction(progress: Progress | None) -> float | None:
     return within if progress.max else None
 
 
-def _seeds(drawn: Mapping[str, int]) -> list[Phrase]:
-    if not drawn:
-        return []
-    if len(set(drawn.values())) == 1:
-        return [((f"seed {next(iter(drawn.values()))} (drawn)", "plain"),)]
-    return [((", ".join(f"{key} {value}" for key, value in drawn.items()) + " (drawn)", "plain"),)]
-
-
-def _partial_images(record: RunRecord) -> list[Phrase]:
-    """Return which images of a failed or cancelled run are downloaded, pending or missing."""
-    phrases = _images(record)
-    if any(output.state == "kept" for output in record.outputs):
-        phrases.insert(0, (("what it had made is here", "muted"),))
-    return phrases
-
-
-def _images(record: RunRecord) -> list[Phrase]:
-    """Return which images are pending or missing; empty if all are downloaded."""
+def _add_images(line: StatusLine, record: RunRecord) -> None:
+    """Name the images that are pending, missing or without a thumbnail."""
     total = len(record.outputs)
     expected = sum(output.state == "expected" for output in record.outputs)
-    missing = [image for image in record.images if image.state == "missing"]
     if expected:
-        what = "file" if record.files else "image"
-        return [((f"fetching {expected} of {total} {what}{'s' * (total != 1)}", "live"),)]
+        noun = "file" if record.files else "image"
+        line.add((f"fetching {expected} of {total} {noun}{'s' * (total != 1)}", "live"))
+        return
     if not total and record.status is Status.SUCCESS:
-        return [(("no images came", "odd"),)]
-    phrases: list[Phrase] = []
+        line.add(("the run made no images", "odd"))
+    missing = [image for image in record.images if image.state == "missing"]
     if missing:
-        text = _named(record, missing, "missing")
-        phrases.append(((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted")))
+        text = _describe_images(record, missing, "missing")
+        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
-        phrases.append(((_named(record, undecoded, "kept, without a thumbnail"), "odd"),))
-    return phrases
+        line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "odd"))
 
 
-def _named(record: RunRecord, images: Sequence[ImageRecord], how: str) -> str:
-    """Return the first of these images, their state, and the reason of the first: `r1[0] is missing: REASON`."""
+def _describe_images(record: RunRecord, images: Sequence[ImageRecord], state: str) -> str:
+    """Name the first of these images, their state, and the reason of the first: `r1[0] is missing: REASON`."""
     names = ", ".join(f"{record.ref}[{image.index}]" for image in images[:3])
     verb = "is" if len(images) == 1 else "are"
     why = f": {images[0].error}" if images[0].error else ""
-    return f"{names}{' ...' if len(images) > 3 else ''} {verb} {how}{why}"
-
-
-def _span(words: str, tone: Tone) -> str:
-    text = html_text(words)
-    if tone in _DOTS:
-        return (
-            '<span style="display:inline-block;width:8px;height:8px;border-radius:4px;margin:0 6px 1px 2px;'
-            f'background:{_DOTS[tone]}"></span><span style="font-weight:600">{text}</span>'
-        )
-    style = {"ref": "font-weight:600", "muted": "opacity:.7"}.get(tone)
-    return f'<span style="{style}">{text}</span>' if style else f"<span>{text}</span>"
+    return f"{names}{' ...' if len(images) > 3 else ''} {verb} {state}{why}"

@@ -11,17 +11,23 @@ from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import held_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.records import SweepRecord
-    from comflowy_nb.notebook.display.status import Phrase
+    from comflowy_nb.notebook.display.status import Tone
     from comflowy_nb.sweeps.sweep import Sweep
 
 __all__ = ["cells_table", "plain_sweep_line", "seconds_left", "sweep_line", "sweeps_table"]
 
-_MAX_NAMED_CELLS = 3  # of each bad status; the grid shows the others
-_BAD = (Status.FAILED, Status.REJECTED, Status.UNKNOWN, Status.LOST)
-_MIN_ENDED_RUNS = 3  # before the time left is estimated from this sweep
+_MAX_NAMED_CELLS = 3  # of each status; the grid shows the others
+_PROBLEMS: Mapping[Status, Tone] = {
+    Status.FAILED: "bad",
+    Status.REJECTED: "bad",
+    Status.UNKNOWN: "odd",
+    Status.LOST: "odd",
+    Status.CANCELLED: "odd",
+}
+_MIN_ENDED_RUNS = 3  # before the time left is estimated from the runs of this sweep
 
 
 def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | None = None) -> StatusLine:
@@ -36,23 +42,18 @@ def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | N
     note
         A text for the end of the line.
     """
-    counts = sweep.status_counts()
     total = len(sweep.cells)
-    done = counts.get(Status.SUCCESS, 0)
-    phrases: list[Phrase]
-    fraction = None
+    done = sum(cell.status is Status.SUCCESS for cell in sweep.cells)
+    line = StatusLine()
     if sweep.is_settled:
-        phrases = _ended(sweep, counts, done, sent=sent)
+        _add_end(line, sweep, done, submitted_here=sent)
     else:
-        ended = sum(counts.get(word, 0) for word in (*_BAD, Status.CANCELLED))
-        phrases = _live(sweep, counts, done, began_s=began_s)
-        fraction = (done + ended) / total if total else None
-    if sweep.stopped:
-        phrases.append(((sweep.stopped, "odd"),))
-    if note:
-        phrases.append(((note, "odd"),))
-    news = (sweep.is_settled, sweep.stopped, note, list(sweep.errors), 10 * done // max(1, total))
-    return StatusLine(tuple(phrases), fraction, repr(news))
+        _add_live(line, sweep, done, began_s=began_s)
+    for text in (sweep.stopped, note):
+        if text:
+            line.add((text, "odd"))
+    line.news = (sweep.is_settled, sweep.stopped, note, list(sweep.errors), 10 * done // max(1, total))
+    return line
 
 
 def plain_sweep_line(sweep: Sweep) -> str:
@@ -98,108 +99,81 @@ def cells_table(sweep: Sweep) -> Table:
     return Table(("cell", "run", "status", "took", *names), rows)
 
 
-def _live(sweep: Sweep, counts: dict[str, int], done: int, *, began_s: float) -> list[Phrase]:
+def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> None:
     total = len(sweep.cells)
-    running = counts.get(Status.RUNNING, 0)
-    fetching = sum(
-        cell.status is Status.SUCCESS and cell.run is not None and not cell.run.record.is_settled
-        for cell in sweep.cells
-    )
-    phrases: list[Phrase] = [
-        (*_who(sweep), (f"on {sweep.service}", "muted")),
-        ((f"{done} of {total} done" + (f", {running} running" if running else ""), "live"),),
-    ]
+    running = sum(cell.status is Status.RUNNING for cell in sweep.cells)
+    ended = sum(cell.status is not None and not cell.status.is_live for cell in sweep.cells)
+    runs = [cell.run for cell in sweep.cells if cell.run is not None]
+    fetching = sum(run.status is Status.SUCCESS and not run.record.is_settled for run in runs)
+    line.fraction = ended / total if total else None
+    line.add_title(sweep.ref, sweep.name, sweep.workflow, service=sweep.service)
+    line.add((f"{done} of {total} done" + (f", {running} running" if running else ""), "live"))
     if fetching:
-        phrases.append(((f"fetching images of {fetching}", "plain"),))
-    phrases += _problems(sweep, counts)
-    took: Phrase = ((time_text(time.monotonic() - began_s), "plain"),)
+        line.add((f"fetching images of {fetching}", "plain"))
+    _add_problems(line, sweep)
+    elapsed = time_text(time.monotonic() - began_s)
     left_s = seconds_left(sweep, began_s=began_s)
-    if left_s is not None:
-        took = ((f"{time_text(time.monotonic() - began_s)},", "plain"), (_about(left_s), "muted"))
-    phrases.append(took)
-    trouble = next((cell.run.trouble for cell in sweep.cells if cell.run is not None and cell.run.trouble), None)
+    if left_s is None:
+        line.add((elapsed, "plain"))
+    else:
+        line.add((f"{elapsed},", "plain"), (f"about {time_text(max(1.0, left_s), roughly=True)} left", "muted"))
+    trouble = next((run.trouble for run in runs if run.trouble), None)
     if trouble:
-        phrases.append(((trouble, "odd"),))
-    return phrases
+        line.add((trouble, "odd"))
 
 
-def _ended(sweep: Sweep, counts: dict[str, int], done: int, *, sent: bool) -> list[Phrase]:
+def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool) -> None:
     total = len(sweep.cells)
-    took_s = _took_s(sweep)
-    nothing_sent = sent and sweep.plan is not None and not sweep.plan.to_send
-    words = f"{done} of {total} success"
-    if took_s is not None and done and not nothing_sent:
-        words += f" in {time_text(took_s)}"
-    phrases: list[Phrase] = [_who(sweep), ((words, "good" if done == total else "odd" if done else "bad"),)]
-    if nothing_sent:
-        if done == total:
-            phrases.append((("nothing submitted;", "plain"), ("--fresh runs it again", "muted")))
-        else:
-            phrases.append((("nothing submitted", "plain"),))
-    phrases += _problems(sweep, counts)
+    nothing_submitted = submitted_here and sweep.plan is not None and not sweep.plan.to_send
+    text = f"{done} of {total} success"
+    duration_s = _duration_s(sweep)
+    if duration_s is not None and done and not nothing_submitted:
+        text += f" in {time_text(duration_s)}"
+    line.add_title(sweep.ref, sweep.name, sweep.workflow)
+    line.add((text, "good" if done == total else "odd" if done else "bad"))
+    if nothing_submitted and done == total:
+        line.add(("nothing submitted;", "plain"), ("--fresh runs it again", "muted"))
+    elif nothing_submitted:
+        line.add(("nothing submitted", "plain"))
+    _add_problems(line, sweep)
     held = held_text(sweep)
     if held:
-        phrases.append(((held, "odd"),))
-    missing = sum(
-        any(image.state == "missing" for image in cell.run.record.images)
-        for cell in sweep.cells
-        if cell.run is not None
-    )
+        line.add((held, "odd"))
+    images = [cell.run.record.images for cell in sweep.cells if cell.run is not None]
+    missing = sum(any(image.state == "missing" for image in of_run) for of_run in images)
     if missing:
-        phrases.append(
-            ((f"images of {missing} are missing;", "odd"), (f"%comflowy show {sweep.ref} fetches again", "muted"))
-        )
-    undecoded = [
-        image.error
-        for cell in sweep.cells
-        if cell.run is not None
-        for image in cell.run.record.images
-        if image.state == "kept" and image.error
-    ]
+        line.add((f"images of {missing} are missing;", "odd"), (f"%comflowy show {sweep.ref} fetches again", "muted"))
+    undecoded = [image.error for of_run in images for image in of_run if image.state == "kept" and image.error]
     if undecoded:
-        phrases.append(((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "odd"),))
-    return phrases
+        line.add((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "odd"))
 
 
-def _problems(sweep: Sweep, counts: dict[str, int]) -> list[Phrase]:
-    """Return the failed cells by name, and the number of cells not submitted."""
-    phrases: list[Phrase] = []
-    for status in (*_BAD, Status.CANCELLED):
-        count = counts.get(status, 0)
-        if not count:
+def _add_problems(line: StatusLine, sweep: Sweep) -> None:
+    """Name the cells that did not succeed by their status, and count those not submitted."""
+    for status, tone in _PROBLEMS.items():
+        cells = [cell for cell in sweep.cells if cell.status is status]
+        if not cells:
             continue
-        names = [cell.ref for cell in sweep.cells if cell.status is status]
-        listed = ", ".join(names[:_MAX_NAMED_CELLS]) + (" ..." if count > _MAX_NAMED_CELLS else "")
-        reasons = {cell.error for cell in sweep.cells if cell.status is status and cell.error}
+        names = ", ".join(cell.ref for cell in cells[:_MAX_NAMED_CELLS])
+        more = " ..." if len(cells) > _MAX_NAMED_CELLS else ""
+        reasons = {cell.error for cell in cells if cell.error}
         why = f": {reasons.pop()}" if len(reasons) == 1 and status is not Status.CANCELLED else ""
-        tone = "bad" if status in {Status.FAILED, Status.REJECTED} else "odd"
-        phrases.append(((f"{count} {status}", tone), (f"({listed}{why})", "plain")))  # type: ignore[arg-type]  # a Tone
-    unsent = counts.get("not sent", 0)
-    if unsent and sweep.is_settled and sweep.is_sent_elsewhere and not sweep.is_sent_here:
-        phrases.append(((f"{unsent} not sent yet", "odd"), ("another kernel is sending them", "muted")))
-    elif unsent and sweep.is_settled and not sweep.stopped:
-        them = "it" if unsent == 1 else "them"
-        phrases.append(((f"{unsent} not submitted.", "odd"), (f"Run the cell again to submit {them}.", "muted")))
-    return phrases
+        line.add((f"{len(cells)} {status}", tone), (f"({names}{more}{why})", "plain"))
+    left = sum(cell.status is None for cell in sweep.cells)
+    if not left or not sweep.is_settled:
+        return
+    if sweep.is_sent_elsewhere and not sweep.is_sent_here:
+        line.add((f"{left} not submitted yet", "odd"), ("another kernel is submitting them", "muted"))
+    elif not sweep.stopped:
+        them = "it" if left == 1 else "them"
+        line.add((f"{left} not submitted.", "odd"), (f"Run the cell again to submit {them}.", "muted"))
 
 
-def _took_s(sweep: Sweep) -> float | None:
+def _duration_s(sweep: Sweep) -> float | None:
     """Return the seconds from the first submit of this sweep to the last end; None if all cells existed before."""
     if sweep.record is None:
         return None
-    since = sweep.record.created_at
     records = [cell.run.record for cell in sweep.cells if cell.run is not None]
-    own = [record for record in records if record.created_at >= since - 1 and record.finished_at is not None]
-    if not own:
-        return None
-    return max(record.finished_at or 0.0 for record in own) - min(record.created_at for record in own)
-
-
-def _who(sweep: Sweep) -> Phrase:
-    if sweep.name:
-        return ((sweep.ref, "ref"), (sweep.name, "plain"), (f"({sweep.workflow})", "plain"))
-    return ((sweep.ref, "ref"), (sweep.workflow, "plain"))
-
-
-def _about(seconds: float) -> str:
-    return f"about {time_text(max(1.0, seconds), roughly=True)} left"
+    own = [record for record in records if record.created_at >= sweep.record.created_at - 1]
+    ends = [record.finished_at for record in own if record.finished_at is not None]
+    return max(ends) - min(record.created_at for record in own) if ends else None

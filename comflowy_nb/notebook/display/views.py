@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import base64
-import threading
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RunTimeout
-from comflowy_nb.notebook.display.file_outputs import files_html, files_text
-from comflowy_nb.notebook.display.live import UPDATE_S
-from comflowy_nb.notebook.display.slots import Slot
+from comflowy_nb.notebook.display.html import files_bundle
+from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot
 from comflowy_nb.notebook.display.status import status_line
 from comflowy_nb.notebook.display.sweep_status import sweep_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from comflowy_nb.notebook.display.status import StatusLine
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
@@ -31,33 +29,25 @@ _CPU_SHARE = 5  # drawing the grid takes at most a fifth of one processor while 
 class View(ABC):
     """One display handle for the status, one for the images.
 
-    The thread of the cell that waits draws, or the updater's thread. In a terminal each change of the status is
-    printed as a line, and the paths of the files at the end.
+    One thread at a time draws: that of the waiting cell, then that of the updater. In a terminal each change of the
+    status is printed as a line, and the paths of the files at the end.
 
     A subclass sets its own attributes before it calls `__init__`, which draws the first status.
     """
 
-    def __init__(self, *, in_kernel: bool, with_images: bool = True) -> None:
+    def __init__(self, value: Run | Sweep, *, in_kernel: bool, with_images: bool = True) -> None:
+        self.value = value
         self._in_kernel = in_kernel
         self._note: str | None = None
-        self._lock = threading.RLock()  # the waiting cell's thread hands over to the updater's thread
-        self._last: StatusLine | None = None
-        self._last_s = float("-inf")
         self._finished = False
+        self._last = self._line()
+        self._last_s = time.monotonic()
         if not in_kernel:
-            self.draw(force=True)
+            print(self._last.text)  # noqa: T201 - a terminal has no handles
             return
-        self._last, self._last_s = self._line(), time.monotonic()
-        self._status = Slot(self._last.bundle)
+        self._status = DisplaySlot(self._last.bundle)
         if with_images:
-            self._images = Slot()
-
-    # -- what is shown ------------------------------------------------------------------------------------------
-
-    @property
-    @abstractmethod
-    def value(self) -> Run | Sweep:
-        """The run or the sweep."""
+            self._images = DisplaySlot()
 
     @property
     def ref(self) -> str:
@@ -76,17 +66,10 @@ class View(ABC):
     def timeout(self, timeout_s: float) -> RunTimeout:
         """Return the error for a wait that took longer than `timeout_s`."""
 
-    @abstractmethod
-    def _line(self) -> StatusLine:
-        """Return the status as it is now, with the note."""
-
-    # -- drawing ------------------------------------------------------------------------------------------------
-
     def note(self, text: str) -> None:
         """Show a text at the end of the status line."""
         self._note = text
-        with self._lock:
-            self._draw_status(must_show=True)
+        self._draw_status(is_final=True)
 
     def clear_note(self) -> None:
         """Remove the text of `note`."""
@@ -95,31 +78,31 @@ class View(ABC):
 
     def draw(self, *, force: bool = False) -> None:
         """Update the display, at most four times a second unless forced."""
-        with self._lock:
-            if force or time.monotonic() - self._last_s >= UPDATE_S:
-                self._draw_status()
-            self._draw_partial()
+        if force or time.monotonic() - self._last_s >= UPDATE_S:
+            self._draw_status()
+        self._draw_partial()
 
     def finish(self) -> None:
         """Draw the final status and the images. Calling it again does nothing."""
-        with self._lock:
-            if not self._finished:
-                self._draw_final()
-                self._finished = True  # at the end: an interrupted drawing is repeated
+        if not self._finished:
+            self._draw_final()
+            self._finished = True  # at the end: an interrupted drawing is repeated
 
-    def _draw_status(self, *, must_show: bool = False) -> None:
+    @abstractmethod
+    def _line(self) -> StatusLine:
+        """Return the current status, with the note."""
+
+    def _draw_status(self, *, is_final: bool = False) -> None:
         line = self._line()
         if self._in_kernel:
-            if must_show:
-                self._status.show(line.bundle)
-            elif line != self._last:
-                self._status.update(line.bundle)
-        elif self._last is None or line.news != self._last.news:
+            if is_final or line != self._last:
+                self._status.update(line.bundle, is_final=is_final)
+        elif line.news != self._last.news:
             print(line.text)  # noqa: T201 - a terminal has no handles
         self._last, self._last_s = line, time.monotonic()
 
-    def _draw_partial(self) -> None:  # noqa: B027 - a run has nothing to draw before its end
-        """Draw the images that there are before the end."""
+    def _draw_partial(self) -> None:  # noqa: B027 - a run has no images before its end
+        """Draw the available images before the end."""
 
     @abstractmethod
     def _draw_final(self) -> None:
@@ -131,14 +114,14 @@ class RunView(View):
 
     Parameters
     ----------
-    how, drawn, usual_s
-        As in `status_line`.
     label
         Field ids for the captions.
     only
         Indices of the images to show; None shows all.
     with_images
         False if the images are drawn elsewhere, together with those of other runs.
+    options
+        Of `status_line`: `how`, `drawn`, `usual_s`.
     """
 
     def __init__(
@@ -146,23 +129,16 @@ class RunView(View):
         run: Run,
         *,
         in_kernel: bool,
-        how: str = "new",
-        drawn: Mapping[str, int] | None = None,
-        usual_s: float | None = None,
         label: Sequence[str] | None = None,
         only: Sequence[int] | None = None,
         with_images: bool = True,
+        **options: Any,
     ) -> None:
         self.run = run
-        self._how, self._drawn, self._usual_s = how, drawn, usual_s
-        self._label = label
-        self._only = only
+        self._label, self._only = label, only
         self._with_images = with_images
-        super().__init__(in_kernel=in_kernel, with_images=with_images)
-
-    @property
-    def value(self) -> Run:
-        return self.run
+        self._options = options
+        super().__init__(run, in_kernel=in_kernel, with_images=with_images)
 
     @property
     def is_settled(self) -> bool:
@@ -175,13 +151,18 @@ class RunView(View):
         )
 
     def _line(self) -> StatusLine:
-        return status_line(self.run, how=self._how, drawn=self._drawn, usual_s=self._usual_s, note=self._note)
+        return status_line(self.run, note=self._note, **self._options)
 
     def _draw_final(self) -> None:
         record = self.run.record
-        self._draw_status(must_show=not record.files)
-        if record.files:
-            self._draw_files()
+        self._draw_status(is_final=not record.files)
+        if record.files:  # below the status line, in the same handle
+            files = files_bundle(self.run)
+            if self._in_kernel:
+                text, markup = f"{self._last.text}\n{files['text/plain']}", self._last.html + files["text/html"]
+                self._status.update({"text/plain": text, "text/html": markup}, is_final=True)
+            else:
+                print(files["text/plain"])  # noqa: T201 - a terminal has no handles
         if not self._with_images or not record.images:
             return
         if not self._in_kernel:
@@ -189,23 +170,14 @@ class RunView(View):
             return
         from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        self._images.show(*Grid([self.run], only=self._only, label=self._label).bundle())
-
-    def _draw_files(self) -> None:
-        """Show the outputs that are not images below the status line, in the same handle."""
-        if self._in_kernel:
-            line = self._line()
-            text = f"{line.text}\n{files_text(self.run)}"
-            self._status.show({"text/plain": text, "text/html": line.html + files_html(self.run)})
-        else:
-            print(files_text(self.run))  # noqa: T201 - a terminal has no handles
+        self._images.update(*Grid([self.run], only=self._only, label=self._label).bundle(), is_final=True)
 
 
 class SweepView(View):
     """One sweep in one cell, with a grid that fills in while its runs are in progress.
 
-    Listening to the sweep only records which cells have changed. Only those are painted again, and the notebook gets
-    an update only if a pixel changed.
+    The listener of the sweep only records the cells that have changed. Only those are painted again, and the notebook
+    gets an update only if a pixel changed.
 
     Parameters
     ----------
@@ -222,15 +194,10 @@ class SweepView(View):
         self._began_s = time.monotonic()
         self._next_grid_s = float("-inf")
         self._painting: SweepPainting | None = None
-        self._changed: set[int] = set()
-        self._changed_lock = threading.Lock()
+        self._changed: set[int] = set()  # numbers of cells; `add` and `pop` are atomic
         self._was_sending = sweep.is_sending
         self._stop_listening = sweep.listen(self._record_change)
-        super().__init__(in_kernel=in_kernel)
-
-    @property
-    def value(self) -> Sweep:
-        return self.sweep
+        super().__init__(sweep, in_kernel=in_kernel)
 
     @property
     def is_settled(self) -> bool:
@@ -249,45 +216,43 @@ class SweepView(View):
 
     def _record_change(self, cell: SweepCell | None) -> None:
         if cell is not None:
-            with self._changed_lock:
-                self._changed.add(cell.number)
+            self._changed.add(cell.number)
 
     def _draw_partial(self) -> None:
         if not self._in_kernel or not self._images.is_live or self._finished or time.monotonic() < self._next_grid_s:
             return
-        with self._changed_lock:
-            changed, self._changed = self._changed, set()
+        changed = set()
+        while self._changed:
+            changed.add(self._changed.pop())
+        # Cells without a run change their text when the sweep stops submitting.
         is_sending = self.sweep.is_sending
-        if self._painting is not None and not changed and is_sending == self._was_sending:
+        repaints_all = self._painting is None or is_sending != self._was_sending
+        self._was_sending = is_sending
+        if not changed and not repaints_all:
             return
         start_s = time.thread_time()
         is_first = self._painting is None
-        # Cells without a run change their text when the sweep stops submitting.
-        repaints_all = is_first or is_sending != self._was_sending
-        self._was_sending = is_sending
-        if self._painting is None:
-            self._painting = self._make_grid().paint(scale=1)
-        if self._painting.refresh(None if repaints_all else changed):
-            page = self._painting.page
+        painting = self._painting = self._painting or self._make_grid().paint(scale=1)
+        if painting.refresh(None if repaints_all else changed):
             data = {
                 "text/plain": f"{self.ref}: {len(self.sweep.cells)} cell{'s' * (len(self.sweep.cells) != 1)}",
-                "image/jpeg": base64.b64encode(self._painting.jpeg()).decode("ascii"),
+                "image/jpeg": base64.b64encode(painting.jpeg()).decode("ascii"),
             }
-            size = {"width": page.width, "height": page.height}
+            size = {"width": painting.page.width, "height": painting.page.height}
             self._images.update(data, {"image/jpeg": size})
         cost_s = 0.0 if is_first else time.thread_time() - start_s  # the first loads matplotlib
         self._next_grid_s = time.monotonic() + max(UPDATE_S, cost_s * (_CPU_SHARE - 1))
 
     def _draw_final(self) -> None:
         self._stop_listening()
-        self._draw_status(must_show=True)
+        self._draw_status(is_final=True)
         if not self._in_kernel:
             self._print_cells()
             return
         grid = self._make_grid()
         if self._painting is not None:
             grid.reuse(self._painting)
-        self._images.show(*grid.bundle())
+        self._images.update(*grid.bundle(), is_final=True)
         self._painting = None
 
     def _make_grid(self) -> SweepGrid:

@@ -185,12 +185,12 @@ class FormHistory:
 
     def compare(self, tokens: Sequence[str]) -> None:
         """Show a comparison of these runs."""
-        from comflowy_nb.notebook.compare.widget import comparison  # noqa: PLC0415 - loaded with the first comparison
+        from comflowy_nb.notebook.compare.widget import compare  # noqa: PLC0415 - only when asked for
 
         found = [one.run for token in tokens if (one := self.find(token)) is not None]
         if len(found) < 2:
             raise SettingsError("mark two or more runs in the strip, then compare them")
-        new = comparison(found)
+        new = compare(found)
         with self._lock:
             old, self._comparison = self._comparison, new
             self._compared.show(new)

@@ -1,4 +1,4 @@
-"""The comparison without a browser: what it is asked and gives, what it keeps, what it writes."""
+"""The comparison without a browser: its replies, its saved state, its static versions and its page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 import comflowy_nb
 from comflowy_nb.errors import FieldError, ImageError, SettingsError
 from comflowy_nb.notebook.compare import widget as module
-from comflowy_nb.notebook.compare.widget import Comparison, compare, comparison
+from comflowy_nb.notebook.compare.widget import Comparison, compare
 
 EVIL = "</script><img src=x onerror=alert(1)><!--"
 
@@ -33,21 +33,21 @@ def pair(folder):
 
 @pytest.fixture
 def made(pair):
-    made = comparison(pair)
+    made = compare(pair)
     yield made
     made.close()
 
 
 @pytest.fixture
-def told(made, monkeypatch):
-    """What the comparison sends to the browser, in order."""
+def replies(made, monkeypatch):
+    """The replies of the comparison to the browser, in order."""
     sent = []
     monkeypatch.setattr(type(made), "send", lambda _, content, buffers=None: sent.append((content, buffers)))
     return sent
 
 
 def ask(made, **asked):
-    """A message as a view sends it."""
+    """Send a request as a view does."""
     made._handle_custom_msg({"view": "v1", **asked}, [])
 
 
@@ -55,7 +55,7 @@ def image_of(content):
     return Image.open(io.BytesIO(content))
 
 
-def test_it_is_public_and_takes_things_one_by_one(pair):
+def test_compare_is_public_and_takes_images_one_by_one(pair):
     made = comflowy_nb.compare(*pair, mode="blink")
     assert isinstance(made, Comparison)
     assert repr(made) == "<Comparison of r1, r2>"
@@ -63,22 +63,22 @@ def test_it_is_public_and_takes_things_one_by_one(pair):
     made.close()
 
 
-def test_two_begin_under_the_slider_and_more_side_by_side(pair):
-    assert comparison(pair).mode == "slider"
-    assert comparison([*pair, pair[0]]).mode == "side"
+def test_two_images_start_with_the_slider_and_more_side_by_side(pair):
+    assert compare(pair).mode == "slider"
+    assert compare([*pair, pair[0]]).mode == "side"
 
 
-def test_a_view_gets_the_image_it_asks_for_as_it_is_on_disk(made, told, pair):
+def test_a_view_gets_the_requested_image_byte_for_byte(made, replies, pair):
     ask(made, ask="image", index=1)
-    ((content, buffers),) = told
+    ((content, buffers),) = replies
     assert content == {"to": {"view": "v1", "ask": "image", "index": 1}, "kind": "image/png"}
     assert buffers == [pair[1].images[0].bytes]
 
 
-def test_a_preview_is_small_and_a_difference_comes_with_its_numbers(made, told):
+def test_a_preview_is_small_and_a_difference_comes_with_its_numbers(made, replies):
     ask(made, ask="preview", index=0)
     ask(made, ask="difference", pair=[0, 1])
-    (preview, (first,)), (difference, (second,)) = told
+    (preview, (first,)), (difference, (second,)) = replies
     assert preview["kind"] == "image/jpeg"
     assert image_of(first).size == (512, 384)
     assert image_of(second).size == (640, 480)
@@ -86,49 +86,49 @@ def test_a_preview_is_small_and_a_difference_comes_with_its_numbers(made, told):
     assert difference["top"] == 8
 
 
-def test_numbers_say_what_they_do_not_mean(folder, tmp_path):
+def test_numbers_have_a_caveat(folder, tmp_path):
     runs = [folder.run(("9", 30, 20), params={"3::seed": seed}) for seed in (1, 2)]
     Image.new("RGB", (30, 20), (9, 9, 9)).save(runs[1].images[0].path)
-    said, _ = comparison(runs).give({"ask": "difference", "pair": [0, 1]})
+    reply, _ = compare(runs).reply_to({"ask": "difference", "pair": [0, 1]})
     assert re.fullmatch(
-        r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB · [\d.]+% of the pixels differ", said["numbers"]
+        r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB · [\d.]+% of the pixels differ", reply["numbers"]
     )
-    assert said["word"].startswith("The seeds differ, so the numbers say only that these are two images")
+    assert reply["caveat"].startswith("The seeds differ, so the numbers say only that these are two images")
     same = [folder.run(("9", 30, 20), params={"3::seed": 1}) for _ in range(2)]
     Image.new("RGB", (30, 20), (9, 9, 9)).save(same[1].images[0].path)
-    said, _ = comparison(same).give({"ask": "difference", "pair": [0, 1]})
-    assert said["word"].startswith("They say how much changed, not which is better; across different seeds")
+    reply, _ = compare(same).reply_to({"ask": "difference", "pair": [0, 1]})
+    assert reply["caveat"].startswith("They say how much changed, not which is better; across different seeds")
 
 
-def test_different_sizes_share_a_canvas_have_no_numbers_and_it_says_so(folder):
-    made = comparison([folder.run(("9", 64, 64)), folder.run(("9", 96, 64))])
+def test_different_sizes_share_a_canvas_without_numbers_and_with_a_warning(folder):
+    made = compare([folder.run(("9", 64, 64)), folder.run(("9", 96, 64))])
     assert made._content["canvas"] == [96, 64]
     times = "\N{MULTIPLICATION SIGN}"
     assert f"different sizes: each is scaled to fit a canvas of 96 {times} 64 pixels, in its middle." in made.text
-    said, _ = made.give({"ask": "difference", "pair": [0, 1]})
-    assert said["numbers"] == "No numbers: the images have different sizes."
+    reply, _ = made.reply_to({"ask": "difference", "pair": [0, 1]})
+    assert reply["numbers"] == "No numbers: the images have different sizes."
 
 
-def test_a_file_that_went_away_is_said_to_the_view(made, told, pair):
+def test_a_deleted_file_is_reported_to_the_view(made, replies, pair):
     pair[0].images[0].path.unlink()
     ask(made, ask="image", index=0)
     ask(made, ask="difference", pair=[0, 1])
-    assert [content["problem"] for content, _ in told] == [
+    assert [content["problem"] for content, _ in replies] == [
         "the file of r1 can't be read: No such file or directory",
         "the file of r1 is not there any more",
     ]
-    assert all(buffers is None for _, buffers in told)
+    assert all(buffers is None for _, buffers in replies)
 
 
 @pytest.mark.parametrize("asked", [{"ask": "image", "index": 7}, {"ask": "image", "index": -1},
                                    {"ask": "difference", "pair": [0]}, {"ask": "/etc/passwd"}, {}])  # fmt: skip
-def test_what_it_does_not_know_is_answered_plainly(made, told, asked):
+def test_unknown_requests_get_an_error(made, replies, asked):
     ask(made, **asked)
-    ((content, _),) = told
-    assert content["problem"].startswith("the page asked for something")
+    ((content, _),) = replies
+    assert content["problem"].startswith("the page sent a request that this version does not know")
 
 
-def test_the_saved_state_holds_words_only(made, pair):
+def test_the_saved_state_holds_text_only(made, pair):
     state = made.get_state()
     written = {key: value for key, value in state.items() if key not in {"_esm", "_css"}}
     text = json.dumps(written, default=lambda value: pytest.fail(f"{value!r} is in the state"))
@@ -139,17 +139,17 @@ def test_the_saved_state_holds_words_only(made, pair):
     assert len(json.dumps({key: made.get_state()[key] for key in written})) == len(text), "nothing was kept"
 
 
-def test_what_the_browser_sets_is_read_back_and_checked(made):
+def test_values_set_in_the_browser_are_read_and_checked(made):
     made.set_state({"position": 12.5, "mode": "difference", "left": 1, "right": 0})
     assert (made.position, made.mode, made.left, made.right) == (12.5, "difference", 1, 0)
-    with pytest.raises(traitlets.TraitError, match="there are 2 images, from 0 to 1, so no 2"):
+    with pytest.raises(traitlets.TraitError, match="invalid index 2: the images of this comparison are 0 to 1"):
         made.left = 2
     for name, value in [("mode", "wobble"), ("position", 101), ("pace_s", 0.1), ("right", -1)]:
         with pytest.raises(traitlets.TraitError):
             setattr(made, name, value)
 
 
-def test_unknown_keywords_and_modes_are_refused(pair):
+def test_unknown_keywords_modes_and_fields_are_rejected(pair):
     with pytest.raises(TypeError, match="speed"):
         compare(*pair, speed=3)
     with pytest.raises(TypeError, match="positoin"):
@@ -160,16 +160,16 @@ def test_unknown_keywords_and_modes_are_refused(pair):
         compare(*pair, label=["cgf"])
 
 
-def test_captions_are_the_short_fields_that_differ_or_those_asked_for(pair):
+def test_captions_are_the_short_fields_that_differ_or_those_of_label(pair):
     def captions(made):
         return [each["caption"] for each in made._content["images"]]
 
-    assert captions(comparison(pair)) == ["cfg 7", "cfg 4"]
-    assert captions(comparison(pair, label=["seed", "cfg"])) == ["seed 5 · cfg 7", "seed 5 · cfg 4"]
-    assert captions(comparison(pair, label=["3::seed"])) == ["seed 5", "seed 5"]
+    assert captions(compare(pair)) == ["cfg 7", "cfg 4"]
+    assert captions(compare(pair, label=["seed", "cfg"])) == ["seed 5 · cfg 7", "seed 5 · cfg 4"]
+    assert captions(compare(pair, label=["3::seed"])) == ["seed 5", "seed 5"]
 
 
-def test_the_bundle_shows_table_and_figure_where_no_widget_lives(made):
+def test_the_bundle_shows_table_and_figure_without_widgets(made):
     data, metadata = made._repr_mimebundle_()
     assert {"application/vnd.jupyter.widget-view+json", "text/plain", "text/html", "image/jpeg"} == set(data)
     lines = [line.split() for line in data["text/plain"].splitlines()[:3]]
@@ -183,20 +183,20 @@ def test_the_bundle_shows_table_and_figure_where_no_widget_lives(made):
     assert made.figure.get_figwidth() > 0
 
 
-def test_a_comparison_in_a_notebook_of_several_stays_small(folder):
+def test_a_comparison_of_nine_noisy_images_stays_small(folder):
     rng = np.random.default_rng(1)
     runs = [folder.run(("9", 600, 600)) for _ in range(9)]
     for run in runs:
         Image.fromarray(rng.integers(0, 256, (600, 600, 3), dtype=np.uint8)).save(run.images[0].path)
-    data, _ = comparison(runs).bundle()
+    data, _ = compare(runs).bundle()
     assert len(json.dumps(data)) < 1_500_000, "noise, which no JPEG makes small"
 
 
-def test_words_of_others_are_escaped_everywhere(folder, tmp_path):
+def test_text_of_users_is_escaped_everywhere(folder, tmp_path):
     runs = [folder.run(("9", 30, 20), params={"6::text": f"{EVIL} {word}"}, name=EVIL) for word in ("a", "b")]
     evil_file = tmp_path / "<img src=x onerror=alert(2)>.png"
     Image.new("RGB", (30, 20)).save(evil_file)
-    made = comparison([*runs, evil_file])
+    made = compare([*runs, evil_file])
     data, _ = made.bundle()
     page = made.save(tmp_path / "page.html").read_text()
     for html in (data["text/html"], page):
@@ -218,7 +218,7 @@ class Tags(HTMLParser):
         self.found.append((tag, attributes))
 
 
-def test_a_page_holds_all_images_no_path_and_no_notes(made, pair, tmp_path):
+def test_a_page_holds_all_images_without_paths_and_metadata(made, pair, tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     notes = PngInfo()
@@ -241,12 +241,12 @@ def test_a_page_holds_all_images_no_path_and_no_notes(made, pair, tmp_path):
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
 
 
-def test_a_page_of_very_large_images_has_them_as_jpeg(made, tmp_path, monkeypatch):
-    from comflowy_nb.notebook.compare import html_page as compare_page
+def test_a_page_of_very_large_images_contains_jpeg(made, tmp_path, monkeypatch):
+    from comflowy_nb.notebook.compare import static
 
-    monkeypatch.setattr(compare_page, "_LARGEST_BYTES", 1000)
+    monkeypatch.setattr(static, "MAX_PAGE_BYTES", 1000)
     page = made.save(tmp_path / "why.html").read_text()
-    assert "as JPEG, in full size" in page
+    assert "they are JPEG, in full size" in page
     assert page.count('"kind": "image/jpeg"') == 4
 
 
@@ -258,23 +258,23 @@ def test_a_page_of_very_large_images_has_them_as_jpeg(made, tmp_path, monkeypatc
         ("file.txt/why.html", "why.html can't be written"),
     ],
 )
-def test_a_page_that_cannot_be_written(made, tmp_path, name, said):
+def test_errors_of_a_page_that_cannot_be_written(made, tmp_path, name, said):
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(ImageError, match=re.escape(said)):
         made.save(tmp_path / name)
     assert [each.name for each in tmp_path.iterdir() if each.suffix in {".html", ".part"}] == []
 
 
-def test_closing_frees_everything(made, told):
+def test_closing_frees_everything(made, replies):
     made.close()
     ask(made, ask="image", index=0)
-    assert told == []
+    assert replies == []
     assert made.names == []
     assert made.bundle() == ({"text/plain": "<Comparison of >"}, {})
     made.close()
 
 
-def test_script_and_style_ask_nobody_and_read_nothing_as_html():
+def test_script_and_style_load_nothing_and_parse_no_html():
     for text in (module.SCRIPT, module.STYLE):
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|import\(|url\(|fetch\(", text)
         assert "</script" not in text
@@ -290,7 +290,7 @@ def run(cell, seed, **more):
     return cell(line).value
 
 
-def test_the_command_shows_it_once_and_gives_it(sandbox, tmp_path):
+def test_the_command_shows_the_comparison_once_and_returns_it(sandbox, tmp_path):
     one, other = run(sandbox, 1001), run(sandbox, 1001, cfg=3)
     page = tmp_path / "why.html"
     shown = sandbox(f"%comflowy compare {one.ref} {other.ref} --mode blink --save {page}")
@@ -304,7 +304,7 @@ def test_the_command_shows_it_once_and_gives_it(sandbox, tmp_path):
     assert sandbox(f"%comflowy compare {one.ref} {other.ref};").value is None
 
 
-def test_the_command_takes_python_s_objects(sandbox, shell):
+def test_the_command_takes_python_objects(sandbox, shell):
     shell.user_ns["mine"] = run(sandbox, 1002)
     shell.user_ns["red"] = Image.new("RGB", (64, 64), "red")
     assert sandbox("%comflowy compare {mine} {red} last").value.names == [
@@ -323,7 +323,7 @@ def test_errors_of_the_command_are_one_line(sandbox):
     assert sandbox(f"%comflowy compare {ref} {ref} --mode wipe").error is not None
 
 
-def test_in_a_terminal_it_prints_the_table_and_the_paths(sandbox, shell, monkeypatch):
+def test_a_terminal_gets_the_table_and_the_paths(sandbox, shell, monkeypatch):
     one, other = run(sandbox, 1004), run(sandbox, 1004, cfg=3)
     monkeypatch.setattr(shell, "kernel", None)
     shown = sandbox(f"%comflowy compare {one.ref} {other.ref}")
@@ -332,7 +332,7 @@ def test_in_a_terminal_it_prints_the_table_and_the_paths(sandbox, shell, monkeyp
     assert shown.last == []
 
 
-def test_help_says_how(sandbox):
+def test_help_lists_options_and_keys(sandbox):
     said = sandbox("%comflowy help compare").last[0]["text/plain"]
     assert "--save FILE.html" in said
     assert "arrows move the slider" in said

@@ -1,4 +1,4 @@
-"""Texts and tables: the same in both forms, and nothing in them acts."""
+"""Bundles: the same content as plain text and as HTML, which is inert."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_everything_is_escaped():
         assert EVIL in bundle["text/plain"]
 
 
-def test_a_table_leaves_out_empty_columns_and_cuts_long_cells_in_the_text_only():
+def test_a_table_omits_empty_columns_and_cuts_long_cells_in_plain_text_only():
     bundle = table(Table(("run", "name", "set"), [("r1", "", "x" * 100), ("r2", "", "y")]))
     lines = bundle["text/plain"].splitlines()
     assert lines[0].split() == ["run", "set"]
@@ -29,5 +29,5 @@ def test_a_table_leaves_out_empty_columns_and_cuts_long_cells_in_the_text_only()
     assert "<style" not in bundle["text/html"]
 
 
-def test_control_characters_reach_no_screen():
+def test_control_characters_are_removed():
     assert plain("a\x1b[31mred\x1b[0m\x07\x00b\x9bc\ttab\nline") == "aredbc\ttab\nline"

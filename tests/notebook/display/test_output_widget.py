@@ -18,7 +18,7 @@ def line(command):
 
 
 def inside(*commands, name="out"):
-    """A cell that runs magics inside an Output of its own."""
+    """Return a cell that runs magics inside a new Output."""
     return "\n".join((f"{name} = w.Output()", f"with {name}:", *(f"    {line(command)}" for command in commands)))
 
 
@@ -31,7 +31,7 @@ def count_images(outputs):
 
 
 class FrontEnd:
-    """A kernel, and what a front end does with its messages: Outputs capture displays and ignore their updates."""
+    """A kernel with a minimal front end, in which Outputs capture displays and ignore their updates."""
 
     def __init__(self, home):
         environment = {**os.environ, "COMFLOWY_HOME": str(home)}
@@ -41,7 +41,7 @@ class FrontEnd:
         self.cell = []
 
     def execute(self, source):
-        """What the cell shows in the end."""
+        """Return the final outputs of the cell."""
         self.cell = []
         self._listen(self.client.execute(source))
         errors = [one for one in self.cell if "ename" in one]
@@ -52,7 +52,7 @@ class FrontEnd:
         return "".join(one.get("text", "") for one in self.execute(source)).strip()
 
     def change(self, comm_id, **state):
-        """Change a widget as a person does, until its callbacks are done."""
+        """Change a widget as a user does, and wait for its callbacks."""
         content = {"comm_id": comm_id, "data": {"method": "update", "state": state}}
         message = self.client.session.msg("comm_msg", content)
         self.client.shell_channel.send(message)
@@ -67,7 +67,7 @@ class FrontEnd:
             message = self.client.get_iopub_msg(timeout=100)
             content, kind = message["content"], message["msg_type"]
             if kind in {"comm_open", "comm_msg"}:
-                self._hear(content, is_new=kind == "comm_open")
+                self._track_outputs(content, is_new=kind == "comm_open")
             if message["parent_header"].get("msg_id") != own:
                 continue
             if kind == "status" and content["execution_state"] == "idle":
@@ -83,7 +83,7 @@ class FrontEnd:
                     if one.get("transient") == content["transient"]:
                         one.update(content)
 
-    def _hear(self, content, *, is_new):
+    def _track_outputs(self, content, *, is_new):
         state = content["data"].get("state", {})
         comm = content["comm_id"]
         if is_new and state.get("_model_name") == "OutputModel":
@@ -108,15 +108,15 @@ def started(shared_home):
 
 @pytest.fixture
 def front_end(started):
-    """The one front end, in which each test sees its own Outputs."""
+    """The shared front end, in which each test sees only its Outputs."""
     started.outputs, started.captures = {}, {}
     return started
 
 
 def test_each_command_shows_its_result_in_an_output_once(front_end):
-    """An Output held "submitting - 0.0 s" and an empty placeholder for good; `show` had no image either.
+    """An Output kept "submitting - 0.0 s" and an empty placeholder; `show` had no image either.
 
-    Status and images came as updates of a display, which an Output does not apply.
+    Status and images were updates of a display, which an Output does not apply.
     """
     run, other = (f"run default steps={steps} seed=71 {SMALL}" for steps in (2, 4))
     expected = {
@@ -138,11 +138,11 @@ def test_each_command_shows_its_result_in_an_output_once(front_end):
         assert count_images(made[0]) == images, source
         assert not count_images(cell), source
         assert "" not in texts(made[0])
-        said = [text for text in texts(made[0]) if "success" in text or "same as" in text]
-        assert len(said) == len(set(said)) == source.count("run_line_magic") - source.count("compare"), said
+        lines = [text for text in texts(made[0]) if "success" in text or "same as" in text]
+        assert len(lines) == len(set(lines)) == source.count("run_line_magic") - source.count("compare"), lines
 
 
-def test_outside_an_output_all_is_displayed_once(front_end):
+def test_outside_an_output_each_result_is_displayed_once(front_end):
     """An Output elsewhere in the notebook changes nothing."""
     front_end.execute("out = w.Output()\nwith out:\n    print('x')")
     run = front_end.execute(f"r = %comflowy run default steps=2 seed=73 {SMALL}\nr")
@@ -151,7 +151,7 @@ def test_outside_an_output_all_is_displayed_once(front_end):
     assert [len(run), len(sweep)] == [2, 3]
 
 
-def test_a_cell_shows_again_what_it_has_shown_in_an_output(front_end):
+def test_a_cell_shows_a_value_again_that_it_has_shown_in_an_output(front_end):
     cell = front_end.execute(
         f"{inside(f'run default steps=2 seed=74 {SMALL} --as r', name='one')}\n    display(r)\n"
         "other = w.Output()\nwith other:\n    display(r)\nr"
@@ -168,9 +168,9 @@ def test_a_cell_shows_again_what_it_has_shown_in_an_output(front_end):
     ids=["magic", "Python"],
 )
 def test_interact_shows_the_images_of_each_value(front_end, body):
-    """Nothing came while a slider was moved, and a run that had been shown before stayed away for good.
+    """Moving a slider showed nothing, or never showed again a run that had been shown.
 
-    A callback of a widget is no execution, so what the last cell had drawn counted as drawn.
+    A callback of a widget is not an execution, so the values drawn by the last cell counted as drawn.
     """
     front_end.execute("import comflowy_nb\nclient = comflowy_nb.connect('sandbox')")
     front_end.execute(f"def draw(steps):\n    {body}\nmade = w.interact(draw, steps=(1, 3)).widget")
@@ -181,7 +181,7 @@ def test_interact_shows_the_images_of_each_value(front_end, body):
         assert count_images(front_end.outputs[comm]) == 1, steps
 
 
-def test_what_ends_in_the_background_still_comes_into_its_output(front_end):
+def test_a_background_run_is_displayed_in_its_output(front_end):
     front_end.execute(inside(f"run default steps=2 seed=76 {SMALL} --background"))
     front_end.execute(
         "import time\nend = time.monotonic() + 60\n"
@@ -194,7 +194,7 @@ def test_what_ends_in_the_background_still_comes_into_its_output(front_end):
 
 
 def test_a_form_in_an_output_keeps_its_images_within_itself(front_end):
-    """Below a form in an Output its images would be updates of a display."""
+    """Images below a form in an Output would be updates of a display."""
     front_end.execute(f"{inside(f'form default steps=2 seed=77 {SMALL}')}")
     front_end.execute(
         f"with out:\n    f = {line(f'form default steps=2 seed=77 {SMALL}')}\n    display(f)\nf.run(wait=True)"

@@ -1,4 +1,4 @@
-"""The status line: what it says in each state, and that nothing in it acts."""
+"""The status line: its text in each status, and its HTML, which is inert."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def text_of(html):
     return "".join(found)
 
 
-def test_a_running_run_tells_node_steps_nodes_and_time(folder):
+def test_a_running_run_shows_node_steps_nodes_and_time(folder):
     run = folder.run(status=Status.RUNNING)
     run.report(progress=Progress(node="3", title="KSampler", value=12, max=20, nodes_done=3, nodes_total=7))
     run.started_clock_s -= 4.1
@@ -35,25 +35,25 @@ def test_a_running_run_tells_node_steps_nodes_and_time(folder):
 
 
 @pytest.mark.parametrize("status", [Status.SUBMITTING, Status.WAITING, Status.PENDING])
-def test_a_run_that_has_not_begun_says_which_state_it_is_in(folder, status):
+def test_a_run_that_has_not_started_shows_its_status(folder, status):
     line = status_line(folder.run(status=status))
     assert f" - {status} - " in line.text
 
 
-def test_without_progress_the_usual_time_moves_the_bar_and_never_fills_it(folder):
+def test_without_progress_the_bar_follows_the_usual_time_and_is_never_full(folder):
     run = folder.run(status=Status.RUNNING)
     run.started_clock_s -= 100
     assert status_line(run).fraction is None
     assert status_line(run, usual_s=5.0).fraction == 0.95
 
 
-def test_success_tells_the_time_and_the_drawn_seed(folder):
+def test_success_shows_the_time_and_the_generated_seed(folder):
     run = folder.run(("9", 8, 8), params={"3::seed": 42})
-    assert status_line(run, drawn={"3::seed": 42}).text == "r1 default - success in 5.2 s - seed 42 (drawn)"
+    assert status_line(run, drawn={"3::seed": 42}).text == "r1 default - success in 5.2 s - seed 42 (generated)"
     assert status_line(run).text == "r1 default - success in 5.2 s"
 
 
-def test_the_same_request_is_told_with_its_day_unless_it_was_today(folder):
+def test_a_repeated_request_shows_the_date_of_its_run_unless_it_was_today(folder):
     run = folder.run(("9", 8, 8))
     assert status_line(run, how="same").text == "same as r1, nothing submitted; --fresh runs it again"
     past = datetime.now().astimezone() - timedelta(days=40)
@@ -69,23 +69,23 @@ def test_a_failure_names_node_and_message(folder):
     assert status_line(run).text == "r1 default - failed after 5.2 s - node 3 (KSampler): cfg is too big"
 
 
-def test_unknown_reads_as_a_person_would_say_it(folder):
+def test_an_unknown_run_shows_the_reason(folder):
     line = status_line(folder.run(status=Status.UNKNOWN, reason="the connection broke"))
-    assert "we can't tell whether the service took it" in line.text
+    assert "unknown: it is not known whether the service accepted this run" in line.text
     assert "the connection broke" in line.text
 
 
-def test_missing_images_are_named_with_the_way_to_get_them(folder):
+def test_missing_images_are_named_with_the_command_that_fetches_them(folder):
     run = folder.run(("9", 8, 8), ("9", 8, 8), missing={1: "the host was refused"})
     assert "r1[1] is missing: the host was refused; %comflowy show r1 fetches again" in status_line(run).text
 
 
-def test_a_service_s_own_word_is_shown_as_it_is(folder):
+def test_an_unrecognised_service_status_is_shown_verbatim(folder):
     run = folder.run(status=Status.RUNNING, service_status="warming-up")
     assert " - warming-up - " in status_line(run).text
 
 
-def test_what_comes_from_a_service_or_a_person_is_text_in_html(folder):
+def test_text_of_services_and_users_is_escaped_in_html(folder):
     evil = "<img src=x onerror=alert(1)>"
     run = folder.run(
         status=Status.FAILED, problem=Problem(evil), workflow=f"{evil}w", name=f"{evil}n", remark=f"{evil}r"
@@ -96,7 +96,7 @@ def test_what_comes_from_a_service_or_a_person_is_text_in_html(folder):
 
 
 @pytest.mark.parametrize("how", ["new", "same", "shown"])
-def test_html_says_the_same_as_the_text_without_script_or_style_sheet(folder, how):
+def test_html_has_the_same_text_without_script_or_style_sheet(folder, how):
     line = status_line(folder.run(("9", 8, 8)), how=how, drawn={"3::seed": 5}, note="more")
     assert text_of(line.html) == line.text
     for word in ("<script", "<style", "@keyframes", "animation", "http"):
@@ -115,10 +115,10 @@ def test_html_says_the_same_as_the_text_without_script_or_style_sheet(folder, ho
         (3840, "1 h 4 min"),
     ],
 )
-def test_times(seconds, text):
+def test_durations(seconds, text):
     assert time_text(seconds) == text
 
 
-def test_a_day_is_a_time_today():
+def test_a_time_today_has_no_date():
     now = datetime.now().astimezone()
     assert day(now.timestamp()) == f"{now:%H:%M}"

@@ -1,4 +1,4 @@
-"""Two handles a run, few updates, and the one thread that draws when no cell waits."""
+"""Views of runs: two displays per run, few updates, and one thread for the views that no cell waits for."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from comflowy_nb.status import Status
 
 
 def finish(run, folder, *images):
-    """The run succeeds with images."""
+    """Let the run succeed with images."""
     done = folder.run(*images, number=run.number, params=run.params)
     run.update(replace(done.record, token=run.token))
 
 
 @pytest.fixture
 def threads():
-    """Count the threads of updaters, without those that earlier tests have left."""
+    """Count the threads of updaters, without those of earlier tests."""
     before = set(threading.enumerate())
     return lambda: sum(each.name == "comflowy views" for each in set(threading.enumerate()) - before)
 
@@ -37,7 +37,7 @@ def bundles(captured, *, updates):
     return [output for output in captured._outputs if bool(output.get("update")) is updates]
 
 
-def test_two_handles_are_made_at_once_the_second_empty(shell, folder):
+def test_two_displays_are_created_at_once_the_second_empty(shell, folder):
     with capture_output() as captured:
         RunView(folder.run(status=Status.RUNNING), in_kernel=True)
     status, images = bundles(captured, updates=False)
@@ -71,7 +71,7 @@ def test_a_flood_of_progress_is_at_most_four_updates_a_second(shell, folder):
     assert len(updates) <= 4 * took + 1
 
 
-def test_the_end_is_one_more_status_and_one_update_of_the_images(shell, folder):
+def test_the_end_updates_status_and_images_once(shell, folder):
     run = folder.run(status=Status.RUNNING)
     with capture_output() as captured:
         view = RunView(run, in_kernel=True)
@@ -138,8 +138,11 @@ def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, thre
     assert sum("image/jpeg" in output["data"] for output in updates) == 1
 
 
-def test_a_display_that_takes_nothing_any_more_does_not_end_the_thread(shell, folder):
-    """No background run was drawn any more: the note about a failed drawing failed as well, on the one view thread."""
+def test_a_closed_display_does_not_end_the_thread(shell, folder):
+    """No background run was drawn any more after an error.
+
+    The note about the failed drawing failed too, which ended the only view thread.
+    """
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
     refused = []
     updater = LiveUpdater()
@@ -164,7 +167,7 @@ def test_a_display_that_takes_nothing_any_more_does_not_end_the_thread(shell, fo
         updater.close()
 
 
-def test_closing_stops_the_thread_while_runs_go_on(shell, folder, threads):
+def test_close_stops_the_thread_and_not_the_runs(shell, folder, threads):
     updater = LiveUpdater()
     with capture_output():
         updater.add(RunView(folder.run(status=Status.RUNNING), in_kernel=True))
@@ -172,8 +175,8 @@ def test_closing_stops_the_thread_while_runs_go_on(shell, folder, threads):
     assert not threads()
 
 
-def test_an_interrupt_that_python_drops_is_raised_all_the_same(shell, folder, monkeypatch):
-    """It drops one that comes while it calls back for a weak reference, as it does when a figure goes."""
+def test_an_interrupt_that_python_discards_is_raised(shell, folder, monkeypatch):
+    """CPython discards an interrupt within a weak reference callback, such as those of a freed figure."""
     dropped = []
     monkeypatch.setattr(sys, "unraisablehook", dropped.append)
 

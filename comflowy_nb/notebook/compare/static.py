@@ -1,0 +1,242 @@
+"""The static versions of a comparison: one still image, and one HTML file with the widget and all images."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import re
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
+
+from comflowy_nb import __version__
+from comflowy_nb.errors import ComflowyError, ImageError
+from comflowy_nb.images.atomic_files import write_file
+from comflowy_nb.images.browser_images import jpeg_of, without_notes
+from comflowy_nb.images.pixels import PREVIEW_PX, find_difference, place
+from comflowy_nb.layout.captions import Cell, Paragraph, Part, Section, Sheet, Tile, add_part, letter_of
+from comflowy_nb.layout.text_and_grid import arrange
+from comflowy_nb.notebook.compare.text import describe_difference
+from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
+from comflowy_nb.notebook.display.figure import DRAWING, draw_figure, encode, measure
+from comflowy_nb.notebook.display.html import plain
+from comflowy_nb.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.comparison.inputs import Compared
+    from comflowy_nb.comparison.param_diff import Differences
+    from comflowy_nb.images.pixels import Difference
+    from comflowy_nb.layout.captions import Tone
+    from comflowy_nb.layout.text_and_grid import Box, Page
+    from comflowy_nb.notebook.compare.widget import Comparison
+    from comflowy_nb.notebook.display.figure import Figure
+
+__all__ = ["StillComparison", "draw_still", "save_page"]
+
+_MAX_STILL_BYTES = 130_000  # a saved notebook contains it twice: as an image, and in the HTML beside the table
+_ENCODINGS = ((2, [None]), (1, [None, 70, 55]))  # scale and JPEG qualities, tried in order
+_MAT = (240, 241, 243)  # behind an image that does not fill the common canvas
+
+MAX_PAGE_BYTES = 60_000_000  # of all images of a page; larger ones are saved as JPEG in full size
+_PAGE_JPEG_QUALITY = 90
+_PAGE_STATE = ("mode", "position", "left", "right", "pace_s", "_content")
+
+
+class StillComparison(NamedTuple):
+    """A comparison as a figure and as a JPEG, and its size in CSS pixels."""
+
+    figure: Figure
+    jpeg: bytes
+    size_px: tuple[int, int]
+
+
+def draw_still(
+    images: Sequence[Compared],
+    differences: Differences,
+    canvas: tuple[int, int],
+    captions: Sequence[str] | None = None,
+) -> StillComparison:
+    """Draw the images side by side, with captions; of two images also the difference.
+
+    The captions default to the fields that differ.
+    """
+    difference, difference_lines = _difference(images)
+    with DRAWING:
+        sheet = _sheet(images, differences, canvas, captions, difference_lines)
+        page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
+        for scale, qualities in _ENCODINGS:
+            figure, drawn = _render(page, images, difference, canvas, scale)
+            for quality in qualities:
+                still = StillComparison(figure, encode(drawn, quality=quality), (int(page.width), int(page.height)))
+                if len(still.jpeg) <= _MAX_STILL_BYTES:
+                    return still
+        return still
+
+
+def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
+    """Return the difference of two images of one size, and lines that describe it."""
+    if len(images) != 2 or images[0].size != images[1].size:
+        return None, []
+    try:
+        found = find_difference(images[0].open(), images[1].open())
+    except ComflowyError:
+        return None, []
+    numbers, caveat = describe_difference(found, *images)
+    return found, [numbers, f"Lightest: {found.top} of 255 and more. {caveat}"]
+
+
+def _sheet(
+    images: Sequence[Compared],
+    differences: Differences,
+    canvas: tuple[int, int],
+    captions: Sequence[str] | None,
+    difference_lines: Sequence[str],
+) -> Sheet:
+    cells = []
+    letters = _letters(differences) if captions is None else {}
+    for position, image in enumerate(images):
+        head: list[Part] = [Part(image.name, "strong")]
+        if image.also:
+            add_part(head, "", image.also, tone="muted")
+        values: list[Part] = [] if captions is None else [Part(captions[position])]
+        for row in differences.rows if captions is None else ():
+            text = row.texts[position]
+            if row.is_known[position] or text != "?":
+                add_part(values, row.name, letters.get((row.name, text), text))
+        caption = [Paragraph(tuple(head), 1), *([Paragraph(tuple(values), 4)] if values else [])]
+        cells.append(Cell((Tile(position, 0, canvas),), tuple(caption)))
+    if difference_lines:
+        caption = [Paragraph((Part("difference", "strong"),), 1)]
+        caption += [Paragraph((Part(line, "muted"),), 4) for line in difference_lines]
+        cells.append(Cell((Tile(len(images), 0, canvas),), tuple(caption)))
+    shared: list[Part] = []
+    for name, value in differences.shared:
+        add_part(shared, name, value, tone="muted")
+    foot = (Paragraph((Part("same in all: ", "muted"), *shared), 3),) if shared else ()
+    return Sheet((Section(tuple(cells)),), foot=foot, legend=_legend(differences, letters))
+
+
+def _letters(differences: Differences) -> dict[tuple[str, str], str]:
+    """Return a letter for each long text of a field: (field, text) -> the letter that captions show."""
+    letters: dict[tuple[str, str], str] = {}
+    for row in differences.rows:
+        if row.is_long:
+            known = [text for text, is_known in zip(row.texts, row.is_known, strict=True) if is_known]
+            for text in dict.fromkeys(known):
+                letters[row.name, text] = letter_of(len(letters))
+    return letters
+
+
+def _legend(differences: Differences, letters: dict[tuple[str, str], str]) -> tuple[Paragraph, ...]:
+    legend = []
+    for row in differences.rows:
+        for text, pieces in dict(zip(row.texts, row.values, strict=True)).items():
+            if (row.name, text) not in letters:
+                continue
+            tones: list[Tone] = ["strong" if piece.mark == "only" else "text" for piece in pieces]
+            parts = [Part(piece.text, tone) for piece, tone in zip(pieces, tones, strict=True)]
+            start = (Part(f"{letters[row.name, text]}  ", "strong"), Part(f"{row.name} ", "muted"))
+            legend.append(Paragraph((*start, *parts), 6))
+    return tuple(legend)
+
+
+def _render(
+    page: Page, images: Sequence[Compared], difference: Difference | None, canvas: tuple[int, int], scale: int
+) -> tuple[Figure, Image.Image]:
+    size = (int(page.width), int(page.height))
+    paper = Image.new("RGB", (size[0] * scale, size[1] * scale), "white")
+    notes: list[tuple[Box, str]] = []
+    for box in page.boxes:
+        room = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
+        try:
+            if box.tile.run < len(images):
+                tile = _fitted(images[box.tile.run], canvas, room)
+            else:
+                assert difference is not None
+                tile = difference.heat.convert("RGB").resize(room, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        except ComflowyError as error:
+            notes.append((box, str(error)))
+            continue
+        paper.paste(tile, (round(box.x * scale), round(box.y * scale)))
+    return draw_figure(size, page.words, scale=scale, paper=paper, notes=notes)
+
+
+def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
+    """Return the image at its position on the common canvas, which is scaled to the size of `room`."""
+    x, y, width, height = place(image.size, canvas)
+    share = room[0] / canvas[0], room[1] / canvas[1]
+    size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
+    opened = image.open_small() if max(size) <= PREVIEW_PX else image.open()
+    small = opened.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if size == room:
+        return small
+    mat = Image.new("RGB", room, _MAT)
+    mat.paste(small, (round(x * share[0]), round(y * share[1])))
+    return mat
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) -> Path:
+    """Write the page atomically; return its path, which ends in `.html`.
+
+    Raises
+    ------
+    ImageError
+        If an image is missing, or the file can't be written.
+    """
+    if path.is_dir():
+        raise ImageError(f"{path.name} is a folder; name a file: {path.name}/comparison.html")
+    if not path.suffix:
+        path = path.with_suffix(".html")
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise ImageError(f"a comparison is saved as a page: {path.with_suffix('.html').name}, not {path.name}")
+    content = _page(comparison, images)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content.encode())
+    except OSError as error:
+        raise ImageError(f"{path.name} can't be written: {error.strerror}") from error
+    return path
+
+
+def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
+    replies = {}  # key of a request -> the reply and its content
+    for index, image in enumerate(images):
+        replies[f"preview-{index}"] = comparison.reply_to({"ask": "preview", "index": index})
+        reply, content = comparison.reply_to({"ask": "image", "index": index})
+        content, kind = without_notes(content, reply["kind"], image.name)
+        replies[f"image-{index}"] = ({"kind": kind}, content)
+    is_large = sum(len(content) for _, content in replies.values()) > MAX_PAGE_BYTES
+    if is_large:
+        for index, image in enumerate(images):
+            replies[f"image-{index}"] = ({"kind": "image/jpeg"}, jpeg_of(image.open(), quality=_PAGE_JPEG_QUALITY))
+    for left, right in combinations(range(len(images)), 2):
+        replies[f"difference-{left}-{right}"] = comparison.reply_to({"ask": "difference", "pair": [left, right]})
+    state = {name: comparison.get_state(name)[name] for name in _PAGE_STATE}
+    data = json.dumps({"state": state, "replies": {key: reply for key, (reply, _) in replies.items()}})
+    values = {
+        "version": __version__,
+        "title": html.escape(plain(f"Comparison of {', '.join(comparison.names)}")),
+        "style": STYLE,
+        "script": SCRIPT,
+        "still": _base64(comparison.jpeg),
+        "note": " The images are large, so they are JPEG, in full size." if is_large else "",
+        "content": data.replace("<", "\\u003c"),  # `</script` would end the script, also within quotes
+        "blocks": "\n".join(
+            f'<script type="text/plain" id="{key}">{_base64(content)}</script>' for key, (_, content) in replies.items()
+        ),
+    }
+    template = (Path(__file__).parent / "page.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
