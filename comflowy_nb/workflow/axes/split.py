@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import LineError
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.syntax.body import read_block
-from comflowy_nb.workflow.syntax.expansion import expand_text, is_name
 from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
-from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
+from comflowy_nb.workflow.syntax.line import SPACE, closing_quote, expand_text, is_name
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, of_python, read_flow
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, is_number, is_range
 

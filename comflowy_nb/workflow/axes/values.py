@@ -9,8 +9,8 @@ from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.axes.images import open_images, pattern_in
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.expansion import expand, expand_text, is_name
 from comflowy_nb.workflow.syntax.json_values import shown
+from comflowy_nb.workflow.syntax.line import expand, expand_text, is_name
 from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, as_item, of_python
 from comflowy_nb.workflow.syntax.ranges import is_range, looks_like_range, read_range
 from comflowy_nb.workflow.values import ValueReader
