@@ -239,7 +239,7 @@ def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:
             line,
             start,
             f"{raw!r} is neither a value nor a comment",
-            'write a comment as # between spaces, and quote a text with spaces: FIELD="bottle #1"',
+            'write a comment as a # between spaces, and quote a text with spaces: FIELD="bottle #1"',
         )
     spaced = _SPACED_KEY.match(raw)
     key, equals, value = (spaced[2], "=", raw[spaced.end() :]) if spaced is not None else raw.partition("=")

@@ -311,7 +311,10 @@ class LiteralReader:
         """Read a string."""
         found = _STRING.match(self.text, self.at)
         if found is None:
-            self.fail(f"the string {shown(self._ahead())} is never closed; write a text of several lines in backticks")
+            self.fail(
+                f"the string {shown(self._ahead())} is never closed; write a text of several lines between backticks, "
+                "and a backslash as \\\\"
+            )
         inner, quote = self.at + 1, found[0][0]
 
         def unescape(escape: re.Match[str]) -> str:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.axes.expand import even_order, expand
-from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.axes.seeds import count_axes
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import axes_from_json, axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.field_spec import read_field

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError
-from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.axes.seeds import count_axes
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import SeedWord
 from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
@@ -485,7 +484,7 @@ def test_words_are_replaced_from_lines(workflow):
         ("{bottle: [a, , b]}", "empty"),
         ("{bottle: [a], glass bottle: [b]}", "within another word"),
         ("{bottle: {x: a, x: b}}", "label 'x' is used twice"),
-        ("{bottle: [a], bottle: [b]}", "twice"),
+        ("{bottle: [a], bottle: [b]}", "duplicate label 'bottle'"),
     ],
 )
 def test_words_that_can_t_be_replaced(workflow, replace, part):
@@ -570,7 +569,7 @@ def test_all_seeds_share_a_draw():
     one = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})
     assert line(one, "all::seed=each").seeds == (SeedWord(("1::seed", "2::seed"), "each"),)
     assert line(one, "all::seed=random#50").axes[0].fields == ("1::seed", "2::seed")
-    assert "too many seeds for a field that goes from 0 to 100" in problems(line, one, "all::seed=random#51")[0]
+    assert "too many seeds for a field with values from 0 to 100" in problems(line, one, "all::seed=random#51")[0]
 
 
 @pytest.mark.parametrize(
