@@ -1,4 +1,4 @@
-"""From the axes of a sweep to its cells: their params, their seeds, and the order in which they are run."""
+"""Expand the axes of a sweep to its cells: their params, their seeds, and the order in which they are run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from comflowy_nb.workflow.axes.types import Cell
 from comflowy_nb.workflow.canonical import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 
-__all__ = ["even_order", "expand", "replace_words"]
+__all__ = ["even_order", "expand", "find_words", "replace_words"]
 
-_MAX_TRIES = 1000  # for a seed that differs from the others; `seed_values` ensures that at least half of them do
+_MAX_TRIES = 1000  # for a seed that differs from the others; `count_axes` and `read_axes` ensure that half of them do
 
 
 def expand(
@@ -29,14 +29,14 @@ def expand(
     Parameters
     ----------
     workflow_content
-        The workflow's id, or its graph as nodes (`Workflow.content`).
+        The workflow's id, or the nodes of its graph (`Workflow.content`).
     identity
-        The service, as the same-request rule names it.
+        The identity of the service in the request key.
     seed_of
         Return the seed for a key and the fields that share it: the stored one, else a new one, which must stay the same
         during the sweep. The key is a hash of the service, the workflow, the fixed params, the names of the axes and
-        the values of the cell; for `random` without the cell, for `random#N` with its index only. So a longer axis, or
-        another order of the axes, changes no seed.
+        the values of the cell (`random`: not of the cell; `random#N`: of its index only). So a longer axis, or another
+        order of the axes, changes no seed.
     """
     seeds = _SeedSource(axes, workflow_content, identity, seed_of)
     shared = {name: seeds.of(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
@@ -51,7 +51,7 @@ def expand(
         for column, index in zip(columns, at, strict=True):
             params |= column[index]
         chosen = [(axis, axis.values[index]) for axis, index in zip(axes.axes, at, strict=True)]
-        params |= _replaced(axes.texts, chosen)
+        params |= _replaced_texts(axes.texts, chosen)
         if cell_words:
             params |= seeds.of_cell(cell_words, chosen, at)
         ordered = dict(sorted(params.items(), key=lambda item: order.get(item[0], len(order))))
@@ -59,33 +59,27 @@ def expand(
     return cells
 
 
-def replace_words(text: str, words: Mapping[str, str], found: set[str] | None = None) -> str:
-    """Return the text with all words replaced at once, so that none is found in what another was replaced by.
+def find_words(text: str, words: Iterable[str]) -> set[str]:
+    """Return the words that `replace_words` replaces in a text."""
+    return set(_any_of(words).findall(text))
 
-    The words that were found are put into `found`. Of two that begin at the same place the longer one is taken.
-    """
-    if not words:
-        return text
 
-    def put(match: re.Match[str]) -> str:
-        if found is not None:
-            found.add(match[0])
-        return words[match[0]]
+def replace_words(text: str, words: Mapping[str, str]) -> str:
+    """Replace all words at once: a replacement is not searched. Of two words at one position the longer is replaced."""
+    return _any_of(words).sub(lambda match: words[match[0]], text) if words else text
 
-    return re.sub("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), put, text)
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
 
 
 def even_order(shape: Sequence[int]) -> list[int]:
-    """Return the indices of all cells in an order that fills the grid evenly from its start: coarse to fine.
+    """Return the indices of all cells, from 0, in an order that fills the grid evenly: coarse to fine.
 
     Parameters
     ----------
     shape
-        The number of values on each axis.
-
-    Returns
-    -------
-    Indices as the cells are numbered, from 0: the last axis varies fastest.
+        The number of values on each axis; the last axis varies fastest.
     """
     bits = [max(size - 1, 0).bit_length() for size in shape]
     depth = max(bits, default=0)
@@ -99,13 +93,13 @@ def even_order(shape: Sequence[int]) -> list[int]:
                     bit = index >> (width - 1 - level) & 1
                     digits.append(bit ^ before)  # the far corner before the near ones
                     before = bit
-        return digits[::-1]  # the coarsest digit counts least: all halves, then all quarters ...
+        return digits[::-1]  # the coarsest digit is the least significant: all halves, then all quarters ...
 
     cells = list(itertools.product(*map(range, shape)))
     return sorted(range(len(cells)), key=lambda index: bits_reversed(cells[index]))
 
 
-def _replaced(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]) -> dict[str, str]:
+def _replaced_texts(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]) -> dict[str, str]:
     return {
         name: replace_words(
             text,
@@ -134,7 +128,7 @@ class _SeedSource:
         return self._seed_of(key, fields)
 
     def of_axis(self, axis: Axis) -> list[dict[str, int]]:
-        """Return the seeds of `random#N`, no two alike."""
+        """Return the seeds of `random#N`, all of them different."""
         found: list[int] = []
         for index in range(len(axis.values)):
             at = {_canonical_name(axis): index}

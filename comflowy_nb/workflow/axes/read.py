@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
-from comflowy_nb.workflow.axes.expand import replace_words
+from comflowy_nb.workflow.axes.expand import find_words, replace_words
 from comflowy_nb.workflow.axes.images import label_images
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 from comflowy_nb.workflow.axes.values import AxisValueReader, read_mapping, split_values
@@ -287,8 +287,7 @@ class _SweepReader:
         if not words:
             raise FieldError(f"{one.where}: replace names no word")
         for field_id, text in texts.items():
-            found: set[str] = set()
-            replace_words(text, {word: word for word in words}, found)
+            found = find_words(text, words)
             for word in words:
                 if word not in found:
                     inside = ", but within another word that is replaced," if word in text else ""

@@ -17,7 +17,7 @@ from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
-from comflowy_nb.workflow.syntax.line import SPACE, closing_quote, expand, expand_text, is_name
+from comflowy_nb.workflow.syntax.line import SPACE, closing_quote, expand, expand_text, is_name, unquote
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, as_item, of_python, read_flow
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, is_number, is_range, read_range
 from comflowy_nb.workflow.values import ValueReader
@@ -163,7 +163,7 @@ def _split(text: str, separator: str) -> list[Item]:
     start, at, depth, opens = 0, 0, 0, True
     while at <= len(text):
         if at >= len(text) or (not depth and text.startswith(separator, at)):
-            found.append(_unquote(text[start:at].strip(SPACE)))
+            found.append(Item(*unquote(text[start:at].strip(SPACE))))
             at += len(separator)
             start, opens = at, True
             continue
@@ -178,12 +178,6 @@ def _split(text: str, separator: str) -> list[Item]:
         opens = opens and char in SPACE
         at += 1
     return found
-
-
-def _unquote(text: str) -> Item:
-    if len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1:
-        return Item(text[1:-1], quoted=True)
-    return Item(text)
 
 
 def _is_numeric(text: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import LineError, WorkflowError
 from comflowy_nb.workflow.files.text import without_bom
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
-from comflowy_nb.workflow.syntax.line import closing_quote
+from comflowy_nb.workflow.syntax.line import closing_quote, unquote
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting, read_flow
 from comflowy_nb.workflow.syntax.payload import is_payload, read_payload
 
@@ -121,7 +121,7 @@ def _setting(key: str, rest: str, below: list[str], where: str) -> Setting:
         return Setting(key, text, quoted=True, where=where, plain=(text, True))
     block = tuple(below) if below and not rest else None
     parts = _stripped(rest, below)
-    text, quoted = _unquote(" ".join(parts))
+    text, quoted = unquote(" ".join(parts))
     is_list = block is not None and all(map(_is_item, parts))
     return Setting(key, text, quoted=quoted, where=where, plain=_without_comments(parts), is_list=is_list, block=block)
 
@@ -197,7 +197,7 @@ def _read_mapping(
         colon = _KEY_END.search(head)
         if colon is None:
             return None
-        label = _unquote(head[: colon.start()].strip(_BLANK))[0]
+        label = unquote(head[: colon.start()].strip(_BLANK))[0]
         rest = head[colon.end() :].strip(_BLANK)
         pairs.append((label, _value(rest, below, is_text=is_text, is_mapping=label == "replace", depth=depth + 1)))
     labels = {label for label, _ in pairs}
@@ -231,7 +231,7 @@ def _item(rest: str, below: list[str], *, is_text: bool) -> Item:
     if text is not None:
         return Item(text, quoted=True)
     parts = _stripped(rest, below)
-    return Item(*(_unquote(" ".join(parts)) if is_text else _without_comments(parts)))
+    return Item(*(unquote(" ".join(parts)) if is_text else _without_comments(parts)))
 
 
 # -- texts ---------------------------------------------------------------------------------------------------------
@@ -268,13 +268,6 @@ def _fold_lines(below: Sequence[str]) -> str:
 def _stripped(rest: str, below: Sequence[str]) -> list[str]:
     """Return the text beside the key and the lines below it, without white space at their ends and blank lines."""
     return [part for part in (rest, *(line.strip(_BLANK) for line in below)) if part]
-
-
-def _unquote(text: str) -> tuple[str, bool]:
-    """Return the text without quotes around it, and whether it had any; inner quotes and backslashes are kept."""
-    if len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1:
-        return text[1:-1], True
-    return text, False
 
 
 def _without_comments(parts: Sequence[str]) -> tuple[str, bool]:

@@ -32,6 +32,7 @@ __all__ = [
     "scan_flow",
     "split_line",
     "split_silencer",
+    "unquote",
 ]
 
 SPACE = " \t\r\n\f\v"
@@ -114,6 +115,12 @@ def closing_quote(text: str, at: int) -> int | None:
             return close
         close = text.find(quote, close + 1)
     return None
+
+
+def unquote(text: str) -> tuple[str, bool]:
+    """Return the text without quotes around it, and whether it had any; inner quotes and backslashes are kept."""
+    is_quoted = len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1
+    return (text[1:-1], True) if is_quoted else (text, False)
 
 
 def scan_flow(text: str, start: int, *, spaces: bool = False) -> tuple[int, list[str]] | None:
