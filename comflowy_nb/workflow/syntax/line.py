@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SPACE = " \t\r\n\f\v"
-_USE_BODY = "write a text with quotes in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
+_USE_BODY = "write a text with quotes in the body: %%comflowy {} WORKFLOW, and below it a line FIELD: TEXT"
 _SPACED_KEY = re.compile(r"""(["'])(?=[^"'=]*\s)([^"'=]+::[^"'=]+)\1=""")  # a node id may contain spaces
 _UNQUOTED_KEY = re.compile(rf"""(?!["'])[^={SPACE}]*=?""")
 _QUOTED_KEY = re.compile(r"""(["'])([^\s"'=]+)\1=""")
@@ -90,12 +90,11 @@ def split_line(line: str, *, sweep: bool = False) -> list[Word]:
     words = []
     at = _skip(line, 0)
     while at < len(line):
-        end, quote_at = _end_of_word(line, at, sweep=sweep)
-        raw = line[at:end]
-        if raw == "#":
+        word = _read_word(line, at, sweep=sweep)
+        if word.raw == "#":
             break
-        words.append(_word(line, raw, at, quote_at))
-        at = _skip(line, end)
+        words.append(word)
+        at = _skip(line, at + len(word.raw))
     return words
 
 
@@ -180,83 +179,63 @@ def _skip(line: str, at: int) -> int:
     return at
 
 
-def _end_of_key(line: str, start: int) -> int:
-    """Return the start of the value after the first `=`; the end of a word without `=`; the start of a quoted word."""
-    key = _SPACED_KEY.match(line, start) or _UNQUOTED_KEY.match(line, start)
-    return key.end() if key else start
-
-
-def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None]:
-    """Return the end of the word, and the start of the quote around all of it or of its value."""
-    at = _end_of_key(line, start)
-    if sweep and at > start and line[at - 1] == "=":
-        return _end_of_values(line, at)
-    quote_at = at if line[at : at + 1] in {'"', "'"} else None
-    if quote_at is not None:
-        quoted_key = _QUOTED_KEY.match(line, quote_at) if quote_at == start else None
-        if quoted_key:  # written as in JSON; the quote would extend over the words after it
-            _fail(line, start, "the field is in quotes", f"write it without quotes: {quoted_key[2]}=VALUE")
-        close = closing_quote(line, quote_at)
-        if close is None:
-            _fail(line, quote_at, f"the quote {line[quote_at]} is never closed", _USE_BODY)
-        at = close + 1
-        if line[at : at + 1] not in {"", *SPACE}:
-            separator = "||" if line.startswith("||", at) else ","
-            _fail(
-                line,
-                at,
-                f"{separator!r} follows a closing quote",
-                f"several values are a sweep: %comflowy sweep; {_USE_BODY}",
-            )
-    while at < len(line) and line[at] not in SPACE:
-        at += 1
-    return at, quote_at
-
-
-def _end_of_values(line: str, start: int) -> tuple[int, int | None]:
-    """Return the end of a sweep's values, and the start of the quote if one contains all of them."""
-    at, opens, quote_at = start, True, None
-    while at < len(line) and line[at] not in SPACE:
-        if opens and line[at] in "\"'":
-            close = closing_quote(line, at)
-            if close is None:
-                _fail(line, at, f"the quote {line[at]} is never closed", _USE_BODY.replace("run", "sweep"))
-            is_whole = at == start and line[close + 1 : close + 2] in {"", *SPACE}
-            at, quote_at, opens = close + 1, start if is_whole else None, False
-            continue
-        flow = scan_flow(line, at) if opens and line[at] in "[{" else None
-        if flow is not None:
-            at, opens = flow[0], False
-            continue
-        if opens and line[at] == "[" and scan_flow(line, at, spaces=True) is not None:
-            _fail(
-                line, at, "a list on the line can't have spaces outside quotes", 'such as cfg=[4,8] or text=["a b","c"]'
-            )
-        separator = "||" if line.startswith("||", at) else line[at]
-        opens = separator in {"||", ","}
-        at += len(separator)
-    return at, quote_at
-
-
-def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:
-    if quote_at == start:
-        return Word(raw[1:-1], None, None, quoted=True, start=start, raw=raw)
-    if raw.startswith("#"):
+def _read_word(line: str, start: int, *, sweep: bool) -> Word:
+    spaced = _SPACED_KEY.match(line, start)
+    prefix = spaced or _UNQUOTED_KEY.match(line, start)
+    value_at = prefix.end() if prefix else start
+    has_key = value_at > start and line[value_at - 1] == "="
+    quoted_key = _QUOTED_KEY.match(line, start) if not prefix else None
+    if quoted_key:  # written as in JSON; the quote would extend over the words after it
+        _fail(line, start, "the field is in quotes", f"write it without quotes: {quoted_key[2]}=VALUE")
+    end, is_quoted = _end_of_value(line, value_at, sweep=sweep and has_key)
+    raw, value = line[start:end], line[value_at:end]
+    if raw.startswith("#") and raw != "#":
         _fail(
             line,
             start,
             f"{raw!r} is neither a value nor a comment",
             'write a comment as a # between spaces, and quote a text with spaces: FIELD="bottle #1"',
         )
-    spaced = _SPACED_KEY.match(raw)
-    key, equals, value = (spaced[2], "=", raw[spaced.end() :]) if spaced is not None else raw.partition("=")
-    if equals and not key:
-        _fail(line, start, "'=' has no field before it", "write FIELD=VALUE without spaces")
-    if quote_at is not None:
+    if is_quoted:
         value = value[1:-1]
-    if not equals or "/" in key or "?" in key:
-        return Word(key + equals + value, None, None, quoted=False, start=start, raw=raw)
-    return Word(f"{key}={value}", key, value, quoted=quote_at is not None, start=start, raw=raw)
+    if not has_key:
+        return Word(value if is_quoted else raw, None, None, quoted=is_quoted, start=start, raw=raw)
+    key = spaced[2] if spaced else line[start : value_at - 1]
+    if not key:
+        _fail(line, start, "'=' has no field before it", "write FIELD=VALUE without spaces")
+    if "/" in key or "?" in key:
+        return Word(f"{key}={value}", None, None, quoted=False, start=start, raw=raw)
+    return Word(f"{key}={value}", key, value, quoted=is_quoted, start=start, raw=raw)
+
+
+def _end_of_value(line: str, start: int, *, sweep: bool) -> tuple[int, bool]:
+    """Return the end of a value, or of several values of a sweep, and whether all of it is in one pair of quotes."""
+    use_body = _USE_BODY.format("sweep" if sweep else "run")
+    at, opens, is_quoted = start, True, False
+    while at < len(line) and line[at] not in SPACE:
+        if opens and line[at] in "\"'":
+            close = closing_quote(line, at)
+            if close is None:
+                _fail(line, at, f"the quote {line[at]} is never closed", use_body)
+            is_quoted = at == start and line[close + 1 : close + 2] in {"", *SPACE}
+            at, opens = close + 1, False
+            if not sweep and not is_quoted:
+                separator = "||" if line.startswith("||", at) else ","
+                tip = f"several values are a sweep: %comflowy sweep; {use_body}"
+                _fail(line, at, f"{separator!r} follows a closing quote", tip)
+            continue
+        flow = scan_flow(line, at) if sweep and opens and line[at] in "[{" else None
+        if flow is not None:
+            at, opens = flow[0], False
+            continue
+        if sweep and opens and line[at] == "[" and scan_flow(line, at, spaces=True) is not None:
+            _fail(
+                line, at, "a list on the line can't have spaces outside quotes", 'such as cfg=[4,8] or text=["a b","c"]'
+            )
+        separator = "||" if line.startswith("||", at) else line[at]
+        opens = sweep and separator in {"||", ","}
+        at += len(separator)
+    return at, is_quoted
 
 
 def _fail(line: str, at: int, problem: str, tip: str) -> NoReturn:
