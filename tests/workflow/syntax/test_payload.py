@@ -87,7 +87,7 @@ def test_a_name_in_braces_is_kept_for_expansion():
     assert pairs('"3::seed": {seed}, "6::text": "{subject}"') == {"3::seed": "{seed}", "6::text": "{subject}"}
 
 
-def test_a_field_given_twice_is_kept_for_the_error():
+def test_a_field_set_twice_is_kept_for_the_error():
     assert [one.value for one in read_body('{"a": 1, "a": 2}').settings] == [1, 2]
 
 
@@ -118,14 +118,14 @@ def test_a_field_given_twice_is_kept_for_the_error():
         ("{a:" + "[" * 100_000, "too many brackets"),
     ],
 )
-def test_a_payload_that_cannot_be_read_says_where_and_why(body, why):
+def test_an_error_in_a_payload_has_its_line_and_reason(body, why):
     with pytest.raises(LineError, match=why) as caught:
         read_body(body)
     assert "line " in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
-def test_the_urls_of_callbacks_are_ours():
+def test_callback_urls_of_a_payload_are_ignored():
     assert read_body("{callback_urls: {on_result_url: 'x'}, params: {}}").settings == []
 
 
@@ -137,7 +137,7 @@ def test_first_lines_of_payloads():
 
 
 def test_a_dict_of_python_is_read():
-    """A dict that was printed by Python could not be pasted: "None is no value; a text stands in quotes"."""
+    """A dict printed by Python could not be pasted, because None was not accepted as a value."""
     given = {"3::cfg": 7.5, "1::a": None, "1::b": True, "1::c": [False, None, "None"]}
     assert pairs(repr(given)) == given
     assert pairs(repr({"params": given})) == given
@@ -181,18 +181,18 @@ def test_escapes_are_those_of_javascript(text, value):
 
 
 @pytest.mark.parametrize("text", [r'"C:\pics"', r'"\u12"', r'"\u{110000}"', r'"\q"', '"a\\'])
-def test_an_unknown_escape_is_an_error_for_a_backslash_would_be_lost(text):
+def test_an_unknown_escape_is_an_error_because_a_backslash_would_be_lost(text):
     with pytest.raises(LineError):
         LiteralReader(text).json()
 
 
-def test_javascripts_own_expansion_is_an_error_that_shows_ours():
+def test_a_javascript_placeholder_is_an_error_that_shows_the_syntax_of_names():
     with pytest.raises(LineError, match=r"\{name\}"):
         LiteralReader("`a ${b}`").json()
     assert LiteralReader('"$5 ${b}"').json() == "$5 ${b}"
 
 
-def test_words_of_a_console_are_values_only_where_it_is_asked():
+def test_constants_of_a_console_are_read_only_from_a_console():
     assert LiteralReader("[undefined]", is_console=True).json() == [None]
     with pytest.raises(LineError):
         LiteralReader("[undefined]").json()
@@ -226,7 +226,7 @@ def types(text):
         "Field_id:\n3::sampler_name\nField_info:\n[['euler', 'heun', 'lms'],\n {default: 'euler'}]",
     ],
 )
-def test_what_a_console_prints_is_read_in_its_many_forms(text):
+def test_all_forms_that_a_console_prints_are_read(text):
     (one,) = read_console(text).values()
     assert (one.id, str(one.type), one.options, one.default) == (
         "3::sampler_name",
@@ -248,7 +248,7 @@ def test_many_fields_are_read_at_once():
     assert read_console(text)["3::seed"].max == 2**64 - 1
 
 
-def test_a_field_printed_again_counts_as_it_was_last():
+def test_the_last_description_of_a_field_counts():
     text = "Field_id: 3::x\nField_info: ['INT']\nField_id: 3::x\nField_info: ['FLOAT']"
     assert types(text) == {"3::x": "FLOAT"}
 
@@ -265,7 +265,7 @@ def test_a_field_printed_again_counts_as_it_was_last():
         'Field_id: "3::x"\nField_info: Array(2)\n0: "FLOAT"\n1: {default: 8}\nlength: 2\n[[Prototype]]: Array(0)',
     ],
 )
-def test_what_a_console_shows_only_from_outside_says_how_to_copy_it(text):
+def test_an_error_for_a_collapsed_value_says_how_to_copy_it(text):
     with pytest.raises(LineError, match=r"line \d: .*Copy object"):
         read_console(text)
 
@@ -283,7 +283,7 @@ def test_what_a_console_shows_only_from_outside_says_how_to_copy_it(text):
         ("Field_id: 3::cfg\nField_info: [", "line 2"),
     ],
 )
-def test_what_is_missing_is_named(text, why):
+def test_an_error_names_the_missing_part(text, why):
     with pytest.raises(LineError, match=why):
         read_console(text)
 
@@ -291,6 +291,6 @@ def test_what_is_missing_is_named(text, why):
 @pytest.mark.parametrize(
     "text", ["Field_id: cfg\nField_info: ['INT']", "Field_id: 3::cfg\nField_info: [5]", '{"3::a": ["INT"], "b": 1}']
 )
-def test_what_makes_no_sense_is_a_field_error(text):
+def test_an_invalid_description_is_a_field_error(text):
     with pytest.raises(FieldError):
         read_console(text)
