@@ -23,9 +23,16 @@ _MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
 class AxisValue:
     """One value of an axis.
 
-    `params` are the values by field id as submitted; empty for `random#N`, whose seed is generated later.
-    `label` is the header: the user's label (`is_named`), else the text of the value or, for seeds, its number from 1.
-    `word` is the replacement of a searched word; the text in `params` then has only this word replaced.
+    Attributes
+    ----------
+    params : mapping
+        Field id -> value as submitted; empty for `random#N`, whose seeds are generated later.
+    label : str
+        The header: the user's label, else the text of the value or, for seeds, its number from 1.
+    is_named : bool
+        Whether the label is the user's.
+    word : str or None
+        The replacement of a searched word; the text in `params` then has only this word replaced.
     """
 
     params: Mapping[str, Any]
@@ -38,8 +45,16 @@ class AxisValue:
 class Axis:
     """An axis of a sweep.
 
-    `name` is as typed: a field, an alias, the name of a preset axis, or the word that is replaced. `fields` are the
-    ids of all fields that the values set.
+    Attributes
+    ----------
+    name : str
+        As typed: a field, an alias, the name of a preset axis, or the word that is replaced.
+    kind : {"values", "preset", "replace", "seeds"}
+        The form in which it was written.
+    fields : tuple of str
+        Ids of all fields that the values set.
+    values : tuple of AxisValue
+        The values in order.
     """
 
     name: str
@@ -58,10 +73,20 @@ class SeedWord:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """A whole sweep before its seeds are generated.
+    """The settings of a whole sweep, before its seeds are generated.
 
-    The first axis varies slowest in the numbers of the cells. `set_params` are the ids of all fields set, in the order
-    typed. `texts` are the texts in which axes of kind `replace` replace their words, by field id.
+    Attributes
+    ----------
+    fixed : mapping
+        Field id -> value that is the same in all cells.
+    axes : tuple of Axis
+        The first axis varies slowest in the numbers of the cells.
+    seeds : tuple of SeedWord
+        Fields set to `random` or `each`.
+    set_params : tuple of str
+        Ids of all fields set, in the order typed.
+    texts : mapping
+        Field id -> text in which axes of kind `replace` replace their words.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -86,13 +111,13 @@ class Axes:
 
     def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
         """Return the same axes based on the params of a run, which apply to the fields that this sweep does not set."""
-        order = tuple(dict.fromkeys((*set_params, *self.set_params)))
         varied = {name for name in self.set_params if name not in self.fixed}
         inherited = {name: value for name, value in params.items() if name not in varied}
-        return replace(self, fixed={**inherited, **self.fixed}, set_params=order)
+        set_params = tuple(dict.fromkeys((*set_params, *self.set_params)))
+        return replace(self, fixed={**inherited, **self.fixed}, set_params=set_params)
 
     def over(self, before: Axes) -> Axes:
-        """Return an earlier sweep with these settings: each replaces what the earlier sweep has for its fields.
+        """Return an earlier sweep with these settings, which replace the earlier ones of the same fields.
 
         An axis that sets several fields (a preset, `all::seed`) keeps those that are not set again.
 
@@ -128,16 +153,15 @@ class Axes:
             if kept is axis or any(_replaces_values(one, axis) for one in self.axes):
                 continue
             left = self._not_set_here(axis.fields)
-            name, fields = axis.name, ", ".join(left)
             if kept is not None:
                 new = ", ".join(key for key in axis.fields if key not in left)
-                found.append(f"axis {name} no longer sets {new}, only {fields}")
+                found.append(f"axis {axis.name} no longer sets {new}, only {', '.join(left)}")
             elif left:
-                found.append(f"axis {name} is replaced; the new one does not set {fields}")
+                found.append(f"axis {axis.name} is replaced; the new one does not set {', '.join(left)}")
             else:
-                labels = [value.label for value in axis.values]
-                shown = ", ".join(labels if len(labels) <= _MAX_SHOWN_LABELS else [*labels[:_MAX_SHOWN_LABELS], "..."])
-                found.append(f"axis {name} ({shown}) is replaced")
+                labels = [value.label for value in axis.values[: _MAX_SHOWN_LABELS + 1]]
+                labels[_MAX_SHOWN_LABELS:] = ["..."] if len(labels) > _MAX_SHOWN_LABELS else []
+                found.append(f"axis {axis.name} ({', '.join(labels)}) is replaced")
         return found
 
     def _not_set_here(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,14 +179,14 @@ class Axes:
         for value in axis.values:
             params = {key: one for key, one in value.params.items() if key in fields}
             values.append(replace(value, params=params))
-            same = canonical_json([value.word, params])
-            if axis.kind != "seeds" and same in known:
+            content = canonical_json([value.word, params])
+            if axis.kind != "seeds" and content in known:
                 explicit = ", ".join(key for key in axis.fields if key not in fields)
                 raise FieldError(
-                    f"with new values for {explicit}, the values {known[same]!r} and {value.label!r} of axis "
+                    f"with new values for {explicit}, the values {known[content]!r} and {value.label!r} of axis "
                     f"{axis.name} are equal: set {axis.name} too"
                 )
-            known[same] = value.label
+            known[content] = value.label
         return replace(axis, fields=fields, values=tuple(values))
 
 
@@ -173,7 +197,19 @@ def _replaces_values(new: Axis, axis: Axis) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run of a sweep: its number from 1, its index on each axis, all its params, and its label on each axis."""
+    """One combination of the values of a sweep.
+
+    Attributes
+    ----------
+    number : int
+        From 1; the last axis varies fastest.
+    at : tuple of int
+        The index on each axis, from 0.
+    params : dict
+        Field id -> value of all fields set.
+    labels : mapping
+        Name of an axis -> label of the value.
+    """
 
     number: int
     at: tuple[int, ...]

@@ -52,7 +52,7 @@ def column(axes):
     ids=["list", "array", "float32", "float16", "column", "array of a column"],
 )
 def test_the_floats_of_an_axis_of_python_are_rounded(workflow, values):
-    """The label was 0.30000000000000004, and a sweep over the typed 0.3 submitted again, because the floats differed."""
+    """The label was 0.30000000000000004, and a sweep over the typed 0.3 submitted the run again."""
     typed = swept(workflow, "cfg=0.3,0.8")
     assert swept(workflow, "cfg={values}", values=values) == typed == ([0.3, 0.8], ["0.3", "0.8"])
     assert column(read_axes(workflow, settings_from_mapping({"cfg": values}))) == typed
