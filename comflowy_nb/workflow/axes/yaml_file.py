@@ -88,23 +88,20 @@ def read_sweep_file(path: str | Path) -> SweepFile:
         raise WorkflowError(f"{file.name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
         raise WorkflowError(f"{file.name} can't be read: {error.strerror}") from error
-    reader = _FileReader(file, text)
     try:
-        root = bounded_yaml().compose(text)
-        return reader.sweep(root)
-    except MarkedYAMLError as error:
+        return _FileReader(file, text).sweep(bounded_yaml().compose(text))
+    except (YAMLError, ValueError, RecursionError) as error:
         line, problem = _locate(error, text)
         raise WorkflowError(f"{file.name}{line}: {problem}") from None
-    except ReaderError as error:
-        line = f", line {text.count(chr(10), 0, error.position) + 1}"
-        raise WorkflowError(f"{file.name}{line}: the character {chr(error.character)!r} is not allowed") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise WorkflowError(f"{file.name}: {first or 'this is not YAML'}") from None
 
 
-def _locate(error: MarkedYAMLError, text: str) -> tuple[str, str]:
+def _locate(error: Exception, text: str) -> tuple[str, str]:
     """Return the line of an error as `, line 3`, and its text; the parser notices some errors only lines later."""
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f", line {line}", f"the character {chr(error.character)!r} is not allowed"
+    if not isinstance(error, MarkedYAMLError):
+        return "", str(error).strip().partition("\n")[0] or "this is not YAML"
     problem = error.problem or error.context or "this is not YAML"
     mark = error.problem_mark or error.context_mark
     if error.context_mark is not None and str(error.context).startswith(_UNCLOSED):
