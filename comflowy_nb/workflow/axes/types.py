@@ -1,4 +1,4 @@
-"""Axes of a sweep, its cells, and the axes as JSON, from which a stored grid is drawn again."""
+"""Axes of a sweep, its cells, and the axes as JSON, to draw a stored grid again."""
 
 from __future__ import annotations
 

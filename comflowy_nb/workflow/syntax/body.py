@@ -79,21 +79,17 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
 
 
 def _read_lines(lines: list[str], *, sweep: bool) -> list[Setting]:
-    settings: list[Setting] = []
-    at = 0
-    while at < len(lines):
-        line, number = lines[at], at + 1
-        at += 1
-        if not line.strip(_BLANK) or line.lstrip(_BLANK).startswith("#"):
-            continue
+    found: list[tuple[int, str, list[str]]] = []  # number of the line, line, lines that continue it
+    for number, line in enumerate(lines, 1):
+        continues = not line.strip(_BLANK) or line[0] in " \t#" or (sweep and _CLOSERS.fullmatch(line))
+        if found and continues:
+            if not line.startswith("#"):
+                found[-1][2].append(line)
+        elif line.strip(_BLANK) and not line.lstrip(_BLANK).startswith("#"):
+            found.append((number, line, []))
+    settings = []
+    for number, line, below in found:
         key, rest = _split_key(line, number)
-        below = []
-        while at < len(lines) and (
-            not lines[at].strip(_BLANK) or lines[at][0] in " \t#" or (sweep and _CLOSERS.fullmatch(lines[at]))
-        ):
-            if not lines[at].startswith("#"):
-                below.append(lines[at])
-            at += 1
         while below and not below[-1].strip(_BLANK):
             below.pop()
         settings.append(_setting(key, rest, below, f"line {number}"))
