@@ -18,8 +18,7 @@ from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import raise_for_failures
 from comflowy_nb.tracking.outcome_errors import error_for_status
-from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.axes.seeds import count_axes
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
 

@@ -17,8 +17,8 @@ from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.finder import IMAGES
 from comflowy_nb.workflow.images import input_of, is_image, open_input
 from comflowy_nb.workflow.syntax.body import read_block
-from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
+from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting, read_selection
 from comflowy_nb.workflow.syntax.ranges import has_range, is_range, split_items
 

@@ -16,7 +16,7 @@ from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.targets import origin_of
 from comflowy_nb.settings import cloud_url, default_target
 from comflowy_nb.workflow.finder import SERVER_LAST
-from comflowy_nb.workflow.syntax.expansion import expand_text
+from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client

@@ -17,8 +17,8 @@ from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawin
 from comflowy_nb.notebook.display.show import RunList, show_comparison
 from comflowy_nb.notebook.display.status import day, plain_line, time_text
 from comflowy_nb.notebook.display.sweep_status import cells_table, plain_sweep_line, sweeps_table
-from comflowy_nb.workflow.syntax.expansion import expand
 from comflowy_nb.workflow.syntax.json_values import read_untyped
+from comflowy_nb.workflow.syntax.line import expand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

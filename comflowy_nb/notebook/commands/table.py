@@ -16,8 +16,7 @@ from comflowy_nb.errors import SettingsError
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand_text, is_name
-from comflowy_nb.workflow.syntax.line import split_line
+from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand_text, is_name, split_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

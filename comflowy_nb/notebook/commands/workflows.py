@@ -16,9 +16,9 @@ from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
 from comflowy_nb.workflow.graph import read_graph, read_image_graph
-from comflowy_nb.workflow.syntax.console import read_console
-from comflowy_nb.workflow.syntax.expansion import expand_text
 from comflowy_nb.workflow.syntax.json_values import text_of
+from comflowy_nb.workflow.syntax.line import expand_text
+from comflowy_nb.workflow.syntax.payload import read_console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""From the axes of a sweep to its cells: their params, their seeds, and the order in which they are run."""
+"""Expand the axes of a sweep to its cells: their params, their seeds, and the order in which they are run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from comflowy_nb.workflow.axes.types import Cell
 from comflowy_nb.workflow.canonical import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
+    from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 
-__all__ = ["even_order", "expand", "replace_words"]
+__all__ = ["even_order", "expand", "find_words", "replace_words"]
 
-_MAX_TRIES = 1000  # for a seed that differs from the others; `seed_values` ensures that at least half of them do
+_MAX_TRIES = 1000  # for a seed that differs from the others; `count_axes` and `read_axes` ensure that half of them do
 
 
 def expand(
@@ -29,21 +29,22 @@ def expand(
     Parameters
     ----------
     workflow_content
-        The workflow's id, or its graph as nodes (`Workflow.content`).
+        The workflow's id, or the nodes of its graph (`Workflow.content`).
     identity
-        The service, as the same-request rule names it.
+        The identity of the service in the request key.
     seed_of
         Return the seed for a key and the fields that share it: the stored one, else a new one, which must stay the same
         during the sweep. The key is a hash of the service, the workflow, the fixed params, the names of the axes and
-        the values of the cell; for `random` without the cell, for `random#N` with its index only. So a longer axis, or
-        another order of the axes, changes no seed.
+        the values of the cell (`random`: not of the cell; `random#N`: of its index only). So a longer axis, or another
+        order of the axes, changes no seed.
     """
     seeds = _SeedSource(axes, workflow_content, identity, seed_of)
-    shared = {name: seeds.of(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
+    shared = {name: seeds.seed(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
     columns = [
-        seeds.of_axis(axis) if axis.kind == "seeds" else [value.params for value in axis.values] for axis in axes.axes
+        seeds.axis_seeds(axis) if axis.kind == "seeds" else [value.params for value in axis.values]
+        for axis in axes.axes
     ]
-    cell_words = [word for word in axes.seeds if word.word == "each"]
+    each = [word.fields for word in axes.seeds if word.word == "each"]
     order = {name: index for index, name in enumerate(axes.set_params)}
     cells = []
     for number, at in enumerate(itertools.product(*map(range, axes.shape)), 1):
@@ -51,41 +52,38 @@ def expand(
         for column, index in zip(columns, at, strict=True):
             params |= column[index]
         chosen = [(axis, axis.values[index]) for axis, index in zip(axes.axes, at, strict=True)]
-        params |= _replaced(axes.texts, chosen)
-        if cell_words:
-            params |= seeds.of_cell(cell_words, chosen, at)
+        params |= _replaced_texts(axes.texts, chosen)
+        for fields in each:
+            params |= dict.fromkeys(fields, seeds.seed(fields, _coordinates(chosen, at)))
         ordered = dict(sorted(params.items(), key=lambda item: order.get(item[0], len(order))))
         cells.append(Cell(number, at, ordered, {axis.name: value.label for axis, value in chosen}))
     return cells
 
 
-def replace_words(text: str, words: Mapping[str, str], found: set[str] | None = None) -> str:
-    """Return the text with all words replaced at once, so that none is found in what another was replaced by.
+def find_words(text: str, words: Iterable[str]) -> set[str]:
+    """Return the words that `replace_words` replaces in a text."""
+    return set(_any_of(words).findall(text))
 
-    The words that were found are put into `found`. Of two that begin at the same place the longer one is taken.
-    """
-    if not words:
-        return text
 
-    def put(match: re.Match[str]) -> str:
-        if found is not None:
-            found.add(match[0])
-        return words[match[0]]
+def replace_words(text: str, words: Mapping[str, str]) -> str:
+    """Replace all words at once: a replacement is not searched. Of two words at one position the longer is replaced."""
+    return _any_of(words).sub(lambda match: words[match[0]], text) if words else text
 
-    return re.sub("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), put, text)
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
 
 
 def even_order(shape: Sequence[int]) -> list[int]:
-    """Return the indices of all cells in an order that fills the grid evenly from its start: coarse to fine.
+    """Return the indices of all cells, from 0, in an order that fills the grid evenly: coarse to fine.
+
+    It is the order of the indices with their bits reversed (van der Corput sequence), with the bits of all axes
+    interleaved.
 
     Parameters
     ----------
     shape
-        The number of values on each axis.
-
-    Returns
-    -------
-    Indices as the cells are numbered, from 0: the last axis varies fastest.
+        The number of values on each axis; the last axis varies fastest.
     """
     bits = [max(size - 1, 0).bit_length() for size in shape]
     depth = max(bits, default=0)
@@ -97,29 +95,25 @@ def even_order(shape: Sequence[int]) -> list[int]:
             for index, width in zip(at, bits, strict=True):
                 if level < width:
                     bit = index >> (width - 1 - level) & 1
-                    digits.append(bit ^ before)  # the far corner before the near ones
+                    digits.append(bit ^ before)  # the opposite corner before the neighbours
                     before = bit
-        return digits[::-1]  # the coarsest digit counts least: all halves, then all quarters ...
+        return digits[::-1]  # the coarsest bit is the least significant: all halves, then all quarters ...
 
     cells = list(itertools.product(*map(range, shape)))
     return sorted(range(len(cells)), key=lambda index: bits_reversed(cells[index]))
 
 
-def _replaced(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]) -> dict[str, str]:
-    return {
-        name: replace_words(
-            text,
-            {
-                axis.name: value.word
-                for axis, value in chosen
-                if axis.kind == "replace" and name in axis.fields and value.word is not None
-            },
-        )
-        for name, text in texts.items()
-    }
+def _replaced_texts(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]) -> dict[str, str]:
+    replaced = {}
+    for name, text in texts.items():
+        found = [(axis.name, value.word) for axis, value in chosen if name in axis.fields]
+        replaced[name] = replace_words(text, {word: new for word, new in found if new is not None})
+    return replaced
 
 
 class _SeedSource:
+    """Return stored or new seeds by a hash of the service, the workflow, the fixed params and a position."""
+
     def __init__(
         self, axes: Axes, content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
     ) -> None:
@@ -129,27 +123,26 @@ class _SeedSource:
         self._base = _sha256([identity, content, dict(axes.fixed), dict(axes.texts), names])
         self._seed_of = seed_of
 
-    def of(self, fields: tuple[str, ...], at: Mapping[str, Any], again: int = 0) -> int:
-        key = _sha256([self._base, sorted(fields), dict(at), *([again] if again else [])])
+    def seed(self, fields: tuple[str, ...], coordinates: Mapping[str, Any], attempt: int = 0) -> int:
+        key = _sha256([self._base, sorted(fields), dict(coordinates), *([attempt] if attempt else [])])
         return self._seed_of(key, fields)
 
-    def of_axis(self, axis: Axis) -> list[dict[str, int]]:
-        """Return the seeds of `random#N`, no two alike."""
+    def axis_seeds(self, axis: Axis) -> list[dict[str, int]]:
+        """Return the seeds of `random#N`, all of them different."""
         found: list[int] = []
         for index in range(len(axis.values)):
-            at = {_canonical_name(axis): index}
-            candidates = (self.of(axis.fields, at, again) for again in range(_MAX_TRIES))
+            coordinates = {_canonical_name(axis): index}
+            candidates = (self.seed(axis.fields, coordinates, attempt) for attempt in range(_MAX_TRIES))
             found.append(next(seed for seed in candidates if seed not in found))
         return [dict.fromkeys(axis.fields, seed) for seed in found]
 
-    def of_cell(
-        self, words: Sequence[SeedWord], chosen: Sequence[tuple[Axis, AxisValue]], at: Sequence[int]
-    ) -> dict[str, int]:
-        position: dict[str, Any] = {}
-        for (axis, value), index in zip(chosen, at, strict=True):
-            name = _canonical_name(axis)
-            position[name] = index if axis.kind == "seeds" else value.params if value.word is None else value.word
-        return {name: seed for word in words for seed in [self.of(word.fields, position)] for name in word.fields}
+
+def _coordinates(chosen: Sequence[tuple[Axis, AxisValue]], at: Sequence[int]) -> dict[str, Any]:
+    """Return the value on each axis, for a generated seed its index."""
+    return {
+        _canonical_name(axis): index if axis.kind == "seeds" else value.params if value.word is None else value.word
+        for (axis, value), index in zip(chosen, at, strict=True)
+    }
 
 
 def _canonical_name(axis: Axis) -> str:

@@ -1,7 +1,4 @@
-"""Images of a sweep: files that match a pattern, their headers, and images saved beside a sweep file.
-
-Saved images make a sweep file self-contained.
-"""
+"""Images of a sweep: files that match a pattern, their headers, and copies beside a sweep file."""
 
 from __future__ import annotations
 
@@ -30,19 +27,19 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def pattern_in(text: str) -> str | None:
-    """Return the pattern of `file:refs/*.jpg`; None for a text that means no files, or one file that is there."""
-    pattern = os.path.expanduser(text.removeprefix(_FILE))  # noqa: PTH111 - a pattern is no path
+    """Return the pattern of `file:refs/*.jpg`; None for any other text, and for the path of an existing file."""
+    pattern = os.path.expanduser(text.removeprefix(_FILE))  # noqa: PTH111 - a pattern is not a path
     if not text.startswith(_FILE) or not glob.has_magic(pattern) or Path(pattern).is_file():
         return None
     return pattern
 
 
 def names_files(text: str) -> bool:
-    """Return whether a text is the path of a file on this machine, or a pattern that matches some."""
+    """Return True if a text is the path of a file on this machine, or a pattern that matches a file."""
     path = os.path.expanduser(text)  # noqa: PTH111 - as above
     if "\0" in path:
         return False
-    return os.path.isfile(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))  # noqa: PTH113, PTH207 - no error of the file system
+    return os.path.isfile(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))  # noqa: PTH113, PTH207 - raises no OSError
 
 
 def open_images(pattern: str) -> list[InputImage]:
@@ -53,8 +50,8 @@ def open_images(pattern: str) -> list[InputImage]:
     ImageError
         If no file matches, a file is not an image, or there are more files than an axis can have.
     """
-    files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - it may begin anywhere
-    files = sorted((file for file in files if file.is_file()), key=_in_order)
+    files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - the pattern may be absolute
+    files = sorted((file for file in files if file.is_file()), key=_natural_order)
     if not files:
         raise ImageError(f"no file matches {pattern!r}")
     if len(files) > LARGEST_AXIS:
@@ -64,18 +61,15 @@ def open_images(pattern: str) -> list[InputImage]:
 
 def label_images(images: Sequence[InputImage]) -> list[str]:
     """Return the headers of the images of one axis: file names, with as many folders as make them unique."""
-    places = [_place(image, number) for number, image in enumerate(images, 1)]
-    depths = [1] * len(places)
+    paths = [_path_parts(image, number) for number, image in enumerate(images, 1)]
+    depths = [1] * len(paths)
     while True:
-        labels = ["/".join(place[-depth:]) for place, depth in zip(places, depths, strict=True)]
+        labels = ["/".join(parts[-depth:]) for parts, depth in zip(paths, depths, strict=True)]
         counts = Counter(labels)
-        longer = [
-            index for index, label in enumerate(labels) if counts[label] > 1 and depths[index] < len(places[index])
-        ]
-        if not longer:
+        longer = [counts[label] > 1 and depths[index] < len(paths[index]) for index, label in enumerate(labels)]
+        if not any(longer):
             break
-        for index in longer:
-            depths[index] += 1
+        depths = [depth + is_longer for depth, is_longer in zip(depths, longer, strict=True)]
     seen: Counter[str] = Counter()
     for index, label in enumerate(labels):
         if counts[label] > 1:
@@ -84,28 +78,28 @@ def label_images(images: Sequence[InputImage]) -> list[str]:
     return labels
 
 
-def _place(image: InputImage, number: int) -> tuple[str, ...]:
-    """Return the parts of what an image is called; one of Python, which has no name, is called by its place."""
+def _path_parts(image: InputImage, number: int) -> tuple[str, ...]:
+    """Return the folders and the name of an image; a Python image without a name has its position as the name."""
     if image.source:
         return PurePosixPath(image.source).parts
-    made_up = image.name == f"{image.content_sha256[:12]}.png"
-    return (f"image {number}" if made_up else image.name,)
+    is_generated = image.name == f"{image.content_sha256[:12]}.png"
+    return (f"image {number}" if is_generated else image.name,)
 
 
-def _in_order(file: Path) -> tuple[tuple[int, str], ...]:
+def _natural_order(file: Path) -> tuple[tuple[int, str], ...]:
     parts = _DIGITS.split(file.as_posix())
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
 def save_image(file: Path, image: InputImage) -> dict[str, str]:
-    """Save an image in the folder of a sweep's file; what the file says of it.
+    """Save an image in a folder beside a sweep file; return the fields of its `!image`.
 
     Raises
     ------
     ImageError
         If its content is not available.
     OSError
-        If it can't be written.
+        If the file can't be written.
     """
     content = image.load()
     folder = file.with_name(f"{file.stem}_images")
@@ -124,7 +118,7 @@ def save_image(file: Path, image: InputImage) -> dict[str, str]:
 def read_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
     """Return an image saved with a sweep file.
 
-    It keeps its stored identity: a Python image is identified by its pixels, not by its encoded file.
+    The image keeps its stored identity: a Python image is identified by its pixels, not by its encoded file.
 
     Raises
     ------
@@ -132,7 +126,7 @@ def read_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
         If the file is missing or has changed.
     """
     if set(parts) != {"file", "name", "identity", "sha256"}:
-        raise ImageError("!image needs file, name, identity and sha256")
+        raise ImageError("!image needs file, name, identity and sha256, and nothing else")
     image = open_input(folder / Path(parts["file"]), name=parts["name"])
     if image.content_sha256 != parts["sha256"]:
         raise ImageError(f"{parts['file']} has changed; use file:PATH instead")

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
-from comflowy_nb.workflow.axes.expand import replace_words
+from comflowy_nb.workflow.axes.expand import find_words, replace_words
 from comflowy_nb.workflow.axes.images import label_images
-from comflowy_nb.workflow.axes.seeds import seed_values
-from comflowy_nb.workflow.axes.split import labelled, split_values
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
-from comflowy_nb.workflow.axes.values import AxisValueReader
+from comflowy_nb.workflow.axes.values import AxisValueReader, read_mapping, split_values
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown, text_of
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, selections
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
-from comflowy_nb.workflow.values import SettingLog
+from comflowy_nb.workflow.values import MAX_GENERATED_SEED, SettingLog, narrowest_field, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.syntax.lists import Setting, Written
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["read_axes"]
+__all__ = ["count_axes", "read_axes"]
 
 _LARGEST_SWEEP = 100_000  # cells: more is a typing error, and each would be a row of the history
-_VALUE_ERRORS = (FieldError, LineError, ImageError, RefError, ValueError)
 
 
 def read_axes(
@@ -67,8 +65,60 @@ def read_axes(
     return reader.axes()
 
 
+def count_axes(
+    workflow: Workflow,
+    settings: Sequence[Setting],
+    count: int,
+    *,
+    namespace: Mapping[str, Any] | None = None,
+    open_run: Callable[[str], InputImage] | None = None,
+) -> Axes:
+    """Return the axes of `run --count N`: the settings as for a run, and one axis of N generated seeds.
+
+    The axis sets the fields that are set to `random`, else every INT field whose name contains `seed` and is not set.
+
+    Raises
+    ------
+    FieldError
+        As `values.resolve`; and if no field takes the seeds, or N is not a valid count for its range.
+    """
+    resolved = resolve(workflow, settings, namespace=namespace, open_run=open_run)
+    params = resolved.params
+    seeds = tuple(resolved.generated_seeds) or tuple(
+        name
+        for name, one in workflow.fields.items()
+        if one.is_seed and one.type is FieldType.INT and name not in params
+    )
+    if not seeds:
+        explicit = [name for name in params if name in workflow.fields and workflow.fields[name].is_seed]
+        tip = "no seed field is known here: name one, as in 3::seed=random"
+        why = f"{', '.join(explicit)} is set" if explicit else tip
+        raise FieldError(f"--count {count} generates seeds, but {why}")
+    try:
+        values = _seed_values(workflow, seeds, count, f"--count {count}")
+    except ValueError as error:
+        raise FieldError(str(error)) from None
+    fixed = {name: value for name, value in params.items() if name not in seeds}
+    set_params = tuple(dict.fromkeys((*resolved.set_params, *seeds)))
+    return Axes(fixed, (Axis("seed", "seeds", seeds, values),), (), set_params)
+
+
+def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word: str) -> tuple[AxisValue, ...]:
+    """Return the values of an axis of N seeds, which are generated later."""
+    if count < 1:
+        raise ValueError(f"{word} generates no seed")
+    if count > LARGEST_AXIS:
+        raise ValueError(f"{word} generates {count:,} seeds; an axis has at most {LARGEST_AXIS:,}")
+    one = narrowest_field(workflow, field_ids)
+    low = max(0, one.min or 0) if one is not None else 0
+    high = MAX_GENERATED_SEED if one is None or one.max is None else min(one.max, MAX_GENERATED_SEED)
+    if count > (high - low + 1) / 2:  # equal seeds are generated again, so at least half must be left
+        raise ValueError(f"{word} generates too many seeds for a field with values from {low:g} to {high:g}")
+    return tuple(AxisValue({}, str(index)) for index in range(1, count + 1))
+
+
 class _SweepReader:
-    """Reads settings one after another; `axes` returns the result of all."""
+    """Read settings one after another; `axes` returns the result of all."""
 
     def __init__(self, workflow: Workflow, values: AxisValueReader, base: Mapping[str, Any]) -> None:
         self._workflow = workflow
@@ -82,17 +132,11 @@ class _SweepReader:
         self._texts: dict[str, str] = {}
 
     def axes(self) -> Axes:
-        """Return the axes of all settings read.
-
-        Raises
-        ------
-        FieldError
-            With all problems.
-        """
+        """Return the axes of all settings, or raise FieldError with all problems."""
         problems = self._log.problems
         names = [axis.name for axis in self._axes]
         for name in dict.fromkeys(one for one in names if names.count(one) > 1):
-            problems.append(f"two axes are called {name!r}: their headers could not be told apart")
+            problems.append(f"two axes are called {name!r}: their headers could not be distinguished")
         axes = Axes(self._fixed, tuple(self._axes), tuple(self._seeds), tuple(self._set_params), self._texts)
         if axes.count > _LARGEST_SWEEP:
             shape = " x ".join(f"{len(axis.values):,} {axis.name}" for axis in self._axes)
@@ -105,23 +149,17 @@ class _SweepReader:
         try:
             field_ids = self._workflow.find(setting.key)
         except FieldError as unknown:
-            try:
+            with self._reporting(setting, setting.key):
                 presets = self._presets(setting)
-            except _VALUE_ERRORS as error:
-                self._log.report(setting, FieldError(f"{setting.key}: {error}"))
-                return
-            if presets is None:
-                self._log.report(replace(setting, where=setting.key_where or setting.where), unknown)
-            else:
-                self._read_presets(setting, presets)
+                if presets is None:
+                    self._log.report(replace(setting, where=setting.key_where or setting.where), unknown)
+                else:
+                    self._add_presets(setting, presets)
             return
-        is_first = [self._reserve(field_id, setting) for field_id in field_ids]  # reports each that is not
-        if not all(is_first):
-            return
-        try:
-            self._read_fields(setting, field_ids)
-        except _VALUE_ERRORS as error:
-            self._log.report(setting, error, field_ids[0])
+        is_first = [self._reserve(field_id, setting) for field_id in field_ids]  # reports each field that is set twice
+        if all(is_first):
+            with self._reporting(setting, self._where(field_ids[0])):
+                self._read_fields(setting, field_ids)
 
     def _read_fields(self, setting: Setting, field_ids: tuple[str, ...]) -> None:
         one = self._log.field(field_ids[0])
@@ -129,24 +167,49 @@ class _SweepReader:
         if one.is_multiple:
             written = selections(one, written, self._values.expanded)
         if isinstance(written, Labelled) and _is_replace(written):
-            self._read_replace(setting, field_ids, written)
-        elif isinstance(written, Labelled):
-            self._add_values(setting, field_ids, written.pairs)
-        elif isinstance(written, MultipleValues):
-            self._add_values(setting, field_ids, [(None, item) for item in written.items])
+            self._add_replacements(setting, field_ids, written)
+        elif not isinstance(written, Item):
+            self._add_values(setting, field_ids, _pairs(written))
         elif (word := self._values.seed_word(one, written)) is not None:
-            self._read_seeds(setting, field_ids, word)
+            self._add_seeds(setting, field_ids, word)
         elif self._values.range_in(one, written) is not None or self._values.pattern_in(one, written) is not None:
-            self._add_values(setting, field_ids, [(None, written)])
+            self._add_values(setting, field_ids, _pairs(written))
         else:
             for field_id in field_ids:
                 self._fixed[field_id] = self._values.fixed(self._log.field(field_id), written)
 
+    # -- problems ----------------------------------------------------------------------------------------------------
+
+    def _where(self, field_id: str) -> str:
+        return self._log.field(field_id).where
+
+    @contextmanager
+    def _reporting(
+        self, setting: Setting, where: str, position: str = "", written: Written | None = None
+    ) -> Iterator[None]:
+        """Report an error with its field, the position of its value in a list, and the line of `written` in a file."""
+        try:
+            yield
+        except (FieldError, LineError, ImageError, RefError, ValueError) as error:
+            text = str(error)
+            if position:
+                text = f"{where}, {position}: {text.removeprefix(f'{where}: ')}"
+            elif not isinstance(error, FieldError):  # a FieldError names its field
+                text = f"{where}: {text}"
+            self._report(setting, text, written)
+
+    def _report(self, setting: Setting, problem: str, written: Written | None = None) -> None:
+        if isinstance(written, Item) and written.where:
+            setting = replace(setting, where=written.where)
+        self._log.report(setting, FieldError(problem))
+
     def _reserve(self, field_id: str, setting: Setting) -> bool:
-        if not self._log.reserve(field_id, setting):
-            return False
-        self._set_params.append(field_id)
-        return True
+        is_first = self._log.reserve(field_id, setting)
+        if is_first:
+            self._set_params.append(field_id)
+        return is_first
+
+    # -- axes --------------------------------------------------------------------------------------------------------
 
     def _add_axis(self, setting: Setting, axis: Axis, where: str) -> None:
         """Add an axis; report duplicate labels and values."""
@@ -154,121 +217,93 @@ class _SweepReader:
         known: dict[str, AxisValue] = {}
         for value in axis.values:
             if value.is_named and value.label in labels:
-                self._log.report(setting, FieldError(f"{where}: the label {value.label!r} is used twice"))
+                self._report(setting, f"{where}: the label {value.label!r} is used twice")
             if value.is_named and not value.label.strip():
-                self._log.report(setting, FieldError(f"{where}: a label is empty"))
+                self._report(setting, f"{where}: a label is empty")
             labels.add(value.label)
-            key = "" if axis.kind == "seeds" else canonical_json([value.word, dict(value.params)])
-            if key and key in known:
+            if axis.kind == "seeds":
+                continue
+            key = canonical_json([value.word, dict(value.params)])
+            if key in known:
                 both = " and ".join(dict.fromkeys(repr(one.label) for one in (known[key], value)))
-                self._log.report(setting, FieldError(f"{where}: duplicate value: {both}"))
+                self._report(setting, f"{where}: duplicate value: {both}")
             known[key] = value
         if len(axis.values) > LARGEST_AXIS:
-            count = f"{len(axis.values):,} values; an axis has at most {LARGEST_AXIS:,}"
-            self._log.report(setting, FieldError(f"{where}: {count}"))
+            self._report(setting, f"{where}: {len(axis.values):,} values; an axis has at most {LARGEST_AXIS:,}")
         self._axes.append(axis)
-
-    # -- values ------------------------------------------------------------------------------------------------------
 
     def _add_values(
         self, setting: Setting, field_ids: tuple[str, ...], pairs: Sequence[tuple[str | None, Written]]
     ) -> None:
-        """Add an axis of the values of a list, a mapping of labels or a range."""
-        where = self._log.field(field_ids[0]).where
+        """Add an axis of the values of a list, a mapping of labels, a range or a pattern of files."""
+        where = self._where(field_ids[0])
         if not pairs:
             raise FieldError(f"{where}: there is no value in {setting.key}")
         values: list[AxisValue] = []
         for index, (label, written) in enumerate(pairs, 1):
-            position = (
-                f"value {label!r}" if label is not None else f"value {index} of {len(pairs)}" if pairs[1:] else ""
-            )
+            name = f"{index} of {len(pairs)}" if label is None else repr(label)
+            position = f"value {name}" if label is not None or len(pairs) > 1 else ""
             columns = []
-            for field_id in field_ids:
-                one = self._log.field(field_id)
-                try:
-                    columns.append(
-                        self._values.values(one, written) if label is None else [self._values.single(one, written)]
-                    )
-                except _VALUE_ERRORS as error:
-                    self._log.report(_at_item(setting, written), _at_position(one.where, position, error))
-            if len(columns) < len(field_ids):
-                continue
-            for row in zip(*columns, strict=True):
-                params = dict(zip(field_ids, row, strict=True))
-                values.append(AxisValue(params, _header(row[0]) if label is None else label, label is not None))
-        values = self._label_images(setting, field_ids[0], values)
+            for one in map(self._log.field, field_ids):
+                with self._reporting(setting, one.where, position, written):
+                    is_one = label is not None
+                    columns.append([self._values.single(one, written)] if is_one else self._values.values(one, written))
+            if len(columns) == len(field_ids):
+                for row in zip(*columns, strict=True):
+                    params = dict(zip(field_ids, row, strict=True))
+                    values.append(AxisValue(params, _header(row[0]) if label is None else label, label is not None))
+        self._label_images(setting, field_ids[0], values)
         self._add_axis(setting, Axis(setting.key, "values", field_ids, tuple(values)), where)
 
-    def _label_images(self, setting: Setting, field_id: str, values: list[AxisValue]) -> list[AxisValue]:
-        """Return the values with labels that distinguish the images among them."""
-        images = [value.params[field_id] for value in values]
-        inputs = [(index, one) for index, one in enumerate(images) if isinstance(one, InputImage)]
-        if not inputs:
-            return values
-        # In a field of unknown type a text may begin so; not beside images.
-        for one in images:
-            if isinstance(one, str) and one.startswith(("file:", "run:")):
-                where = self._log.field(field_id).where
-                self._log.report(setting, FieldError(f"{where}: there is no image {one!r}"))
-        labels = dict(zip((index for index, _ in inputs), label_images([one for _, one in inputs]), strict=True))
-        return [
-            value if value.is_named or index not in labels else replace(value, label=labels[index])
-            for index, value in enumerate(values)
-        ]
+    def _label_images(self, setting: Setting, field_id: str, values: list[AxisValue]) -> None:
+        """Give the images among the values labels that distinguish them."""
+        column = [value.params[field_id] for value in values]
+        images = {index: one for index, one in enumerate(column) if isinstance(one, InputImage)}
+        for text in column if images else ():  # in a field of unknown type a text may begin so, but not beside images
+            if isinstance(text, str) and text.startswith(("file:", "run:")):
+                self._report(setting, f"{self._where(field_id)}: there is no image {text!r}")
+        for index, label in zip(images, label_images(list(images.values())), strict=True):
+            if not values[index].is_named:
+                values[index] = replace(values[index], label=label)
 
-    def _read_seeds(self, setting: Setting, field_ids: tuple[str, ...], word: str) -> None:
+    def _add_seeds(self, setting: Setting, field_ids: tuple[str, ...], word: str) -> None:
         kind, numbered, digits = word.partition("#")
         if not numbered:
             self._seeds.append(SeedWord(field_ids, cast("Literal['random', 'each']", kind)))
             return
-        where = self._log.field(field_ids[0]).where
         if len(digits) > 9:
-            raise FieldError(f"{where}: {word} generates too many seeds; an axis has at most {LARGEST_AXIS:,}")
-        try:
-            values = seed_values(self._workflow, field_ids, int(digits), word)
-        except ValueError as error:
-            raise FieldError(f"{where}: {error}") from None
-        self._add_axis(setting, Axis(setting.key, "seeds", field_ids, values), where)
+            raise ValueError(f"{word} generates too many seeds; an axis has at most {LARGEST_AXIS:,}")
+        values = _seed_values(self._workflow, field_ids, int(digits), word)
+        self._add_axis(setting, Axis(setting.key, "seeds", field_ids, values), self._where(field_ids[0]))
 
     # -- search and replace ------------------------------------------------------------------------------------------
 
-    def _read_replace(self, setting: Setting, field_ids: tuple[str, ...], written: Labelled) -> None:
+    def _add_replacements(self, setting: Setting, field_ids: tuple[str, ...], written: Labelled) -> None:
+        """Add an axis for each word that is replaced."""
+        one = self._log.field(field_ids[0])
         parts = _by_label(written)
         texts = {field_id: self._searched(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
         words = _by_label(cast("Labelled", parts["replace"]))
         if not words:
-            raise FieldError(f"{self._log.field(field_ids[0]).where}: replace names no word")
+            raise FieldError(f"{one.where}: replace names no word")
         for field_id, text in texts.items():
-            where = self._log.field(field_id).where
-            found: set[str] = set()
-            replace_words(text, {word: word for word in words}, found)
+            found = find_words(text, words)
             for word in words:
                 if word not in found:
-                    inside = f", but within another word that is replaced, in {shown(text)}" if word in text else ""
-                    problem = f"{where}: {word!r} is not found{inside or f' in {shown(text)}'}"
-                    self._log.report(setting, FieldError(problem))
+                    inside = ", but within another word that is replaced," if word in text else ""
+                    self._report(setting, f"{self._where(field_id)}: {word!r} is not found{inside} in {shown(text)}")
         self._texts |= texts
-        one = self._log.field(field_ids[0])
         for word, node in words.items():
-            opened = self._values.open(one, node)
-            pairs: Sequence[tuple[str | None, Written]]
-            if isinstance(opened, Labelled):
-                pairs = opened.pairs
-            else:
-                pairs = [(None, item) for item in (opened.items if isinstance(opened, MultipleValues) else (opened,))]
+            pairs = _pairs(self._values.open(one, node))
             if not pairs:
-                self._log.report(setting, FieldError(f"{one.where}, {word!r}: the list is empty"))
+                self._report(setting, f"{one.where}, {word!r}: the list is empty")
                 continue
             values = []
             for label, item in pairs:
-                try:
+                with self._reporting(setting, one.where, f"the words for {word!r}", item):
                     new = self._values.text(one, item)
-                except _VALUE_ERRORS as error:
-                    position = f"the words for {word!r}"
-                    self._log.report(_at_item(setting, item), _at_position(one.where, position, error))
-                    continue
-                params = {field_id: replace_words(text, {word: new}) for field_id, text in texts.items()}
-                values.append(AxisValue(params, new if label is None else label, label is not None, word=new))
+                    params = {field_id: replace_words(text, {word: new}) for field_id, text in texts.items()}
+                    values.append(AxisValue(params, new if label is None else label, label is not None, word=new))
             self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{one.where}, {word!r}")
 
     def _searched(self, one: Field, explicit: Written | None) -> str:
@@ -294,7 +329,7 @@ class _SweepReader:
         is_used = key in self._workflow.aliases or any(one.name == key for one in self._workflow.fields.values())
         if not self._workflow.is_described or "::" in key or is_used:
             return None
-        found: Written | None = labelled(setting)
+        found: Written | None = read_mapping(setting)
         if found is None and isinstance(setting.value, str):
             found = self._values.open(None, Item(setting.value))
         if not isinstance(found, Labelled):
@@ -305,44 +340,37 @@ class _SweepReader:
             return cast("list[tuple[str, Labelled]]", presets)
         if len(invalid) == len(presets):
             return None
-        raise FieldError(f"the preset {invalid[0]!r} is not a mapping of fields like {{cfg: 4, steps: 20}}")
+        raise FieldError(f"{key}: the preset {invalid[0]!r} is not a mapping of fields like {{cfg: 4, steps: 20}}")
 
-    def _read_presets(self, setting: Setting, presets: list[tuple[str, Labelled]]) -> None:
+    def _add_presets(self, setting: Setting, presets: list[tuple[str, Labelled]]) -> None:
         if not presets:
-            self._log.report(setting, FieldError(f"{setting.key}: there is no preset in it"))
-            return
-        reserved: dict[str, bool] = {}  # field id -> whether this axis sets the field first
+            raise FieldError(f"{setting.key}: there is no preset in it")
+        reserved: dict[str, bool] = {}  # field id -> whether this axis is the first setting of the field
         values = []
         for label, fields in presets:
+            position = f"preset {label!r}"
             params: dict[str, Any] = {}
-            problems_before = len(self._log.problems)
+            problem_count = len(self._log.problems)
             if not fields.pairs:
-                self._log.report(setting, FieldError(f"{setting.key}, preset {label!r}: it sets nothing"))
+                self._report(setting, f"{setting.key}, {position}: it sets nothing")
             for key, node in fields.pairs:
-                try:
+                with self._reporting(setting, setting.key, position, node):
                     for field_id in self._workflow.find(key):
                         if field_id not in reserved:
                             reserved[field_id] = self._reserve(field_id, setting)
                         if field_id in params:
-                            raise FieldError(f"{self._log.field(field_id).where} is set twice")
+                            raise FieldError(f"{self._where(field_id)} is set twice")
                         params[field_id] = self._values.single(self._log.field(field_id), node)
-                except _VALUE_ERRORS as error:
-                    problems = f"{setting.key}, preset {label!r}: {error}".split("\n")
-                    self._log.report(_at_item(setting, node), FieldError(*problems))
-            if len(self._log.problems) == problems_before:
+            if len(self._log.problems) == problem_count:
                 values.append(AxisValue(params, label, is_named=True))
         self._add_axis(setting, Axis(setting.key, "preset", tuple(reserved), tuple(values)), setting.key)
 
 
-def _at_item(setting: Setting, written: Written) -> Setting:
-    """Return the setting with the line of one of its values."""
-    return replace(setting, where=written.where) if isinstance(written, Item) and written.where else setting
-
-
-def _at_position(where: str, position: str, error: Exception) -> FieldError:
-    """Return the error with the position of its value in the list."""
-    text = str(error).removeprefix(f"{where}: ")
-    return FieldError(f"{where}, {position}: {text}" if position else f"{where}: {text}")
+def _pairs(written: Written) -> Sequence[tuple[str | None, Written]]:
+    """Return the values with their labels; None for a value without a label."""
+    if isinstance(written, Labelled):
+        return written.pairs
+    return [(None, item) for item in (written.items if isinstance(written, MultipleValues) else (written,))]
 
 
 def _header(value: object) -> str:
@@ -353,16 +381,15 @@ def _header(value: object) -> str:
 
 
 def _is_replace(written: Labelled) -> bool:
-    labels = {label for label, _ in written.pairs}
-    inner = next((node for label, node in written.pairs if label == "replace"), None)
-    return isinstance(inner, Labelled) and labels <= {"in", "replace"}
+    parts = dict(written.pairs)
+    return isinstance(parts.get("replace"), Labelled) and set(parts) <= {"in", "replace"}
 
 
 def _by_label(written: Labelled) -> dict[str, Written]:
     found: dict[str, Written] = {}
     for label, node in written.pairs:
         if label in found:
-            raise ValueError(f"{label!r} is written twice")
+            raise ValueError(f"duplicate label {label!r}")
         if not label:
             raise ValueError("an empty word can't be replaced")
         found[label] = node

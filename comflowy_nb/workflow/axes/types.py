@@ -1,10 +1,10 @@
-"""Axes of a sweep, the cells they produce, and both as JSON to lay out a stored grid again."""
+"""Axes of a sweep, its cells, and the axes as JSON, to draw a stored grid again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.errors import FieldError, ImageError
@@ -12,30 +12,27 @@ from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = [
-    "Axes",
-    "Axis",
-    "AxisValue",
-    "Cell",
-    "SeedWord",
-    "axes_from_json",
-    "axes_to_json",
-    "params_from_json",
-    "params_to_json",
-]
+__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWord", "axes_from_json", "axes_to_json"]
 
-_MAX_SHOWN_LABELS = 4  # labels of a replaced axis that a notice names
+_MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
 
 
 @dataclass(frozen=True, slots=True)
 class AxisValue:
     """One value of an axis.
 
-    `params` are the values by field id as submitted; empty for `random#N`, whose seed is generated later.
-    `label` is the header: the user's label (`is_named`), else the text of the value or, for seeds, its number from 1.
-    `word` is the replacement of a searched word; the text in `params` then has only this word replaced.
+    Attributes
+    ----------
+    params : mapping
+        Field id -> value as submitted; empty for `random#N`, whose seeds are generated later.
+    label : str
+        The header: the user's label, else the text of the value or, for seeds, its number from 1.
+    is_named : bool
+        Whether the label is the user's.
+    word : str or None
+        The replacement of a searched word; the text in `params` then has only this word replaced.
     """
 
     params: Mapping[str, Any]
@@ -46,10 +43,18 @@ class AxisValue:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Values that a sweep goes through.
+    """An axis of a sweep.
 
-    `name` is as typed: a field, an alias, a preset's name, the word that is replaced. `fields` are the ids of all
-    fields that its values set.
+    Attributes
+    ----------
+    name : str
+        As typed: a field, an alias, the name of a preset axis, or the word that is replaced.
+    kind : {"values", "preset", "replace", "seeds"}
+        The form in which it was written.
+    fields : tuple of str
+        Ids of all fields that the values set.
+    values : tuple of AxisValue
+        The values in order.
     """
 
     name: str
@@ -68,10 +73,20 @@ class SeedWord:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """A whole sweep before its seeds are generated.
+    """The settings of a whole sweep, before its seeds are generated.
 
-    The first axis varies slowest in the numbers of the cells. `set_params` are the ids of all fields set, in the order
-    typed. `texts` are the texts in which axes of kind `replace` replace their words, by field id.
+    Attributes
+    ----------
+    fixed : mapping
+        Field id -> value that is the same in all cells.
+    axes : tuple of Axis
+        The first axis varies slowest in the numbers of the cells.
+    seeds : tuple of SeedWord
+        Fields set to `random` or `each`.
+    set_params : tuple of str
+        Ids of all fields set, in the order typed.
+    texts : mapping
+        Field id -> text in which axes of kind `replace` replace their words.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -89,20 +104,20 @@ class Axes:
         return math.prod(self.shape)
 
     def images(self) -> Iterator[InputImage]:
-        """Return the images among its values."""
+        """Return the images among the values."""
         values = (value.params for axis in self.axes for value in axis.values)
         for params in (self.fixed, *values):
             yield from (value for value in params.values() if isinstance(value, InputImage))
 
     def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
-        """Return the same axes on top of other values: these apply where this sweep sets nothing."""
-        order = tuple(dict.fromkeys((*set_params, *self.set_params)))
-        explicit = {name for name in self.set_params if name not in self.fixed}
-        below = {name: value for name, value in params.items() if name not in explicit}
-        return replace(self, fixed={**below, **self.fixed}, set_params=order)
+        """Return the same axes based on the params of a run, which apply to the fields that this sweep does not set."""
+        varied = {name for name in self.set_params if name not in self.fixed}
+        inherited = {name: value for name, value in params.items() if name not in varied}
+        set_params = tuple(dict.fromkeys((*set_params, *self.set_params)))
+        return replace(self, fixed={**inherited, **self.fixed}, set_params=set_params)
 
     def over(self, before: Axes) -> Axes:
-        """Return an earlier sweep with these settings: each replaces what the earlier sweep has for its fields.
+        """Return an earlier sweep with these settings, which replace the earlier ones of the same fields.
 
         An axis that sets several fields (a preset, `all::seed`) keeps those that are not set again.
 
@@ -111,24 +126,23 @@ class Axes:
         FieldError
             If values of such an axis no longer differ.
         """
-        explicit = set(self.set_params)
-        mine = list(self.axes)
+        own_axes = list(self.axes)
         axes: list[Axis] = []
         for axis in before.axes:
             kept = self._kept_of(axis)
             if kept is not None:
                 axes.append(kept)
                 continue
-            new = [one for one in mine if one.name == axis.name or set(one.fields) & set(axis.fields)]
+            new = [one for one in own_axes if one.name == axis.name or set(one.fields) & set(axis.fields)]
             axes += new
-            mine = [one for one in mine if one not in new]
+            own_axes = [one for one in own_axes if one not in new]
         seeds = [replace(word, fields=self._not_set_here(word.fields)) for word in before.seeds]
         return Axes(
-            {**{key: value for key, value in before.fixed.items() if key not in explicit}, **self.fixed},
-            (*axes, *mine),
+            {**{key: value for key, value in before.fixed.items() if key not in self.set_params}, **self.fixed},
+            (*axes, *own_axes),
             (*(word for word in seeds if word.fields), *self.seeds),
             tuple(dict.fromkeys((*before.set_params, *self.set_params))),
-            {**{key: text for key, text in before.texts.items() if key not in explicit}, **self.texts},
+            {**{key: text for key, text in before.texts.items() if key not in self.set_params}, **self.texts},
         )
 
     def changes(self, before: Axes) -> list[str]:
@@ -136,19 +150,18 @@ class Axes:
         found = []
         for axis in before.axes:
             kept = self._kept_of(axis)
-            if kept is axis or any(_has_the_fields(one, axis) for one in self.axes):
+            if kept is axis or any(_replaces_values(one, axis) for one in self.axes):
                 continue
             left = self._not_set_here(axis.fields)
-            name, fields = axis.name, ", ".join(left)
             if kept is not None:
                 new = ", ".join(key for key in axis.fields if key not in left)
-                found.append(f"axis {name} no longer sets {new}, only {fields}")
+                found.append(f"axis {axis.name} no longer sets {new}, only {', '.join(left)}")
             elif left:
-                found.append(f"axis {name} is replaced; the new one does not set {fields}")
+                found.append(f"axis {axis.name} is replaced; the new one does not set {', '.join(left)}")
             else:
-                labels = [value.label for value in axis.values]
-                shown = ", ".join(labels if len(labels) <= _MAX_SHOWN_LABELS else [*labels[:_MAX_SHOWN_LABELS], "..."])
-                found.append(f"axis {name} ({shown}) is replaced")
+                labels = [value.label for value in axis.values[: _MAX_SHOWN_LABELS + 1]]
+                labels[_MAX_SHOWN_LABELS:] = ["..."] if len(labels) > _MAX_SHOWN_LABELS else []
+                found.append(f"axis {axis.name} ({', '.join(labels)}) is replaced")
         return found
 
     def _not_set_here(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,25 +179,37 @@ class Axes:
         for value in axis.values:
             params = {key: one for key, one in value.params.items() if key in fields}
             values.append(replace(value, params=params))
-            same = canonical_json([value.word, params])
-            if axis.kind != "seeds" and same in known:
+            content = canonical_json([value.word, params])
+            if axis.kind != "seeds" and content in known:
                 explicit = ", ".join(key for key in axis.fields if key not in fields)
                 raise FieldError(
-                    f"with new values for {explicit}, the values {known[same]!r} and {value.label!r} of axis "
+                    f"with new values for {explicit}, the values {known[content]!r} and {value.label!r} of axis "
                     f"{axis.name} are equal: set {axis.name} too"
                 )
-            known[same] = value.label
+            known[content] = value.label
         return replace(axis, fields=fields, values=tuple(values))
 
 
-def _has_the_fields(new: Axis, axis: Axis) -> bool:
-    """Return whether an axis only gives other values to an earlier one: other words are another axis."""
+def _replaces_values(new: Axis, axis: Axis) -> bool:
+    """Return True if an axis only has other values than an earlier one; an axis for another word is a new one."""
     return set(new.fields) >= set(axis.fields) and (axis.kind != "replace" or new.name == axis.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run of a sweep: its number from 1, its index on each axis, all its params, and its label on each axis."""
+    """One combination of the values of a sweep.
+
+    Attributes
+    ----------
+    number : int
+        From 1; the last axis varies fastest.
+    at : tuple of int
+        The index on each axis, from 0.
+    params : dict
+        Field id -> value of all fields set.
+    labels : mapping
+        Name of an axis -> label of the value.
+    """
 
     number: int
     at: tuple[int, ...]
@@ -192,13 +217,13 @@ class Cell:
     labels: Mapping[str, str]
 
 
-_IMAGE = "image"
+# -- as JSON -------------------------------------------------------------------------------------------------------
 
 
 def axes_to_json(axes: Axes) -> dict[str, Any]:
     """Return the axes as JSON values; an image is its name and the sha256 of its content."""
     return {
-        "fixed": params_to_json(axes.fixed),
+        "fixed": _params_to_json(axes.fixed),
         "axes": [
             {
                 "name": axis.name,
@@ -220,27 +245,39 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
     Parameters
     ----------
     kept
-        Gives the content of an image by its sha256, where that was kept.
+        Return the content of an image by its sha256; None if it is not stored.
     """
+
+    def params(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: _value_from_json(value, kept) for name, value in values.items()}
+
+    def axis(one: Mapping[str, Any]) -> Axis:
+        values = [
+            AxisValue(params(value["params"]), value["label"], value.get("is_named", False), value.get("word"))
+            for value in one["values"]
+        ]
+        return Axis(one["name"], one["kind"], tuple(one["fields"]), tuple(values))
+
     return Axes(
-        params_from_json(data["fixed"], kept),
-        tuple(
-            Axis(
-                one["name"],
-                one["kind"],
-                tuple(one["fields"]),
-                tuple(_value_from_json(value, kept) for value in one["values"]),
-            )
-            for one in data["axes"]
-        ),
+        params(data["fixed"]),
+        tuple(map(axis, data["axes"])),
         tuple(SeedWord(tuple(one["fields"]), one["word"]) for one in data["seeds"]),
         tuple(data["set_params"]),
         dict(data["texts"]),
     )
 
 
+def _params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {"image": {"name": value.name, "sha256": value.content_sha256}}
+        if isinstance(value, InputImage)
+        else value
+        for name, value in params.items()
+    }
+
+
 def _value_to_json(value: AxisValue) -> dict[str, Any]:
-    found: dict[str, Any] = {"params": params_to_json(value.params), "label": value.label}
+    found: dict[str, Any] = {"params": _params_to_json(value.params), "label": value.label}
     if value.is_named:
         found["is_named"] = True
     if value.word is not None:
@@ -248,41 +285,15 @@ def _value_to_json(value: AxisValue) -> dict[str, Any]:
     return found
 
 
-def _value_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None) -> AxisValue:
-    return AxisValue(
-        params_from_json(data["params"], kept), data["label"], data.get("is_named", False), word=data.get("word")
-    )
-
-
-def params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return params as JSON values; an image is its name and the sha256 of its content."""
-    return {name: _to_json(value) for name, value in params.items()}
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, InputImage):
-        return {_IMAGE: {"name": value.name, "sha256": value.content_sha256}}
+def _value_from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:
+    match value:
+        case {"image": {"name": name, "sha256": sha256, **others}, **more} if not others and not more:
+            return InputImage(name, sha256, partial(_load, name, sha256, kept))
     return value
 
 
-def params_from_json(params: Mapping[str, Any], kept: Callable[[str], bytes | None] | None) -> dict[str, Any]:
-    """Return the params of which `params_to_json` made JSON values; `kept` as for `axes_from_json`."""
-    return {name: _from_json(value, kept) for name, value in params.items()}
-
-
-def _from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:
-    if isinstance(value, Mapping) and set(value) == {_IMAGE} and isinstance(value[_IMAGE], Mapping):
-        inner = value[_IMAGE]
-        if set(inner) == {"name", "sha256"}:
-            return InputImage(inner["name"], inner["sha256"], _loader(inner["name"], inner["sha256"], kept))
-    return value
-
-
-def _loader(name: str, sha256: str, kept: Callable[[str], bytes | None] | None) -> Callable[[], bytes]:
-    def load() -> bytes:
-        content = None if kept is None else kept(sha256)
-        if content is None:
-            raise ImageError(f"the content of {name} is not stored: set the image again")
-        return content
-
-    return load
+def _load(name: str, sha256: str, kept: Callable[[str], bytes | None] | None) -> bytes:
+    content = None if kept is None else kept(sha256)
+    if content is None:
+        raise ImageError(f"the content of {name} is not stored: set the image again")
+    return content

@@ -1,4 +1,4 @@
-"""Sweep files for the terminal: YAML with the workflow, the fields as in a body, and the options.
+"""Read and write sweep files for the terminal: YAML with the workflow, the fields as in a body, and the options.
 
     workflow: default
     name: bottles
@@ -9,8 +9,8 @@
       prompt: {day: "glass bottle, noon", night: "glass bottle, stars"}
       seed: random#3
 
-Nothing is expanded. A plain text is read as in a body; a text in quotes, or below `|` or `>`, is never split. `!json`
-before a quoted text is that JSON value; `!image` is an image that was saved with the file.
+`{name}` is not expanded. A plain text is read as in a body; a text in quotes, or below `|` or `>`, is never split.
+`!json` before a quoted text is that JSON value; `!image` is an image that was saved with the file.
 """
 
 from __future__ import annotations
@@ -41,11 +41,25 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
     from comflowy_nb.workflow.syntax.lists import Written
 
-__all__ = ["OPTIONS", "SweepFile", "read_sweep_file", "write_sweep_file"]
+__all__ = ["SweepFile", "read_sweep_file", "write_sweep_file"]
 
-_OPENS = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
-_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # those that Python writes in the same way
-_RETRY = ("failed", "unknown", "all", "none")
+_UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
+_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # as Python writes them
+_PLAIN_KEY = re.compile(r"[A-Za-z_0-9]+(?:::[A-Za-z_0-9]+)?")
+
+_TEXT = (r"(?s).+", str, "a text")
+_COUNT = (r"[1-9][0-9]{0,8}", int, "a whole number from 1")
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conversion, what is accepted
+    "name": _TEXT,
+    "x": _TEXT,
+    "y": _TEXT,
+    "z": _TEXT,
+    "fresh": (r"(?i)true|false", lambda text: text.lower() == "true", "true or false"),
+    "retry": (r"failed|unknown|all|none", str, "one of failed, unknown, all, none"),
+    "max_runs": _COUNT,
+    "stop_after": (r"[0-9]{1,9}", int, "a whole number from 0"),
+    "window": _COUNT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,120 +88,77 @@ def read_sweep_file(path: str | Path) -> SweepFile:
         raise WorkflowError(f"{file.name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
         raise WorkflowError(f"{file.name} can't be read: {error.strerror}") from error
-    reader = _FileReader(file, text)
     try:
-        root = bounded_yaml().compose(text)
-        return reader.sweep(root)
-    except MarkedYAMLError as error:
+        return _FileReader(file, text).sweep(bounded_yaml().compose(text))
+    except (YAMLError, ValueError, RecursionError) as error:
         line, problem = _locate(error, text)
         raise WorkflowError(f"{file.name}{line}: {problem}") from None
-    except ReaderError as error:
-        line = f", line {text.count(chr(10), 0, error.position) + 1}"
-        raise WorkflowError(f"{file.name}{line}: the character {chr(error.character)!r} is not allowed") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise WorkflowError(f"{file.name}: {first or 'this is not YAML'}") from None
 
 
-def _locate(error: MarkedYAMLError, text: str) -> tuple[str, str]:
-    """Return the line of the mistake, as `, line 3`, and the problem: YAML notices some of them lines later."""
+def _locate(error: Exception, text: str) -> tuple[str, str]:
+    """Return the line of an error as `, line 3`, and its text; the parser notices some errors only lines later."""
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f", line {line}", f"the character {chr(error.character)!r} is not allowed"
+    if not isinstance(error, MarkedYAMLError):
+        return "", str(error).strip().partition("\n")[0] or "this is not YAML"
     problem = error.problem or error.context or "this is not YAML"
     mark = error.problem_mark or error.context_mark
-    if error.context_mark is not None and str(error.context).startswith(_OPENS):
+    if error.context_mark is not None and str(error.context).startswith(_UNCLOSED):
         mark, problem = error.context_mark, f"{error.context}: {problem}"
     if mark is None:
         return "", problem
     number = mark.line + 1
     if problem.startswith("mapping values are not allowed"):
-        before = [(index, line) for index, line in enumerate(text.splitlines()[: mark.line], 1) if line.strip()]
-        if before and not re.search(r":(\s|$)|^\s*#", before[-1][1]):
-            number, problem = before[-1][0], "KEY: VALUE is expected here, but the colon is missing"
+        above = [(index, line) for index, line in enumerate(text.splitlines()[: mark.line], 1) if line.strip()]
+        if above and not re.search(r":(\s|$)|^\s*#", above[-1][1]):
+            number, problem = above[-1][0], "KEY: VALUE is expected here, but the colon is missing"
     return f", line {number}", problem
 
 
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise ValueError("a whole number from 1")
-    return int(text)
-
-
-def _whole_or_none(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise ValueError("a whole number from 0")
-    return int(text)
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise ValueError("true or false")
-    return text.lower() == "true"
-
-
-def _word(text: str) -> str:
-    if not text:
-        raise ValueError("a text")
-    return text
-
-
-def _retry(text: str) -> str:
-    if text not in _RETRY:
-        raise ValueError(f"one of {', '.join(_RETRY)}")
-    return text
-
-
-OPTIONS: dict[str, Callable[[str], Any]] = {
-    "name": _word,
-    "x": _word,
-    "y": _word,
-    "z": _word,
-    "fresh": _boolean,
-    "retry": _retry,
-    "max_runs": _whole,
-    "stop_after": _whole_or_none,
-    "window": _whole,
-}
-
-
 def _is_plain_text(node: Any) -> bool:
-    """Return whether a value is read as in a body: without quotes and tag, and not a float like 2.0 for an INT 2."""
-    plain = isinstance(node, ScalarNode) and not node.style and not str(node.tag).startswith("!")
-    return plain and not _WHOLE_FLOAT.fullmatch(node.value)
+    """Return True for a value that is read as in a body: without quotes and tag, and not a float like 2.0."""
+    is_plain = isinstance(node, ScalarNode) and not node.style and not str(node.tag).startswith("!")
+    return is_plain and not _WHOLE_FLOAT.fullmatch(node.value)
 
 
 class _FileReader:
+    """Read the YAML nodes of a sweep file; every error names the file and the line."""
+
     def __init__(self, file: Path, text: str) -> None:
         self._file = file
         self._text = text
 
     def sweep(self, root: Any) -> SweepFile:
         if not isinstance(root, MappingNode):
-            self._refuse(root, "a sweep file contains workflow: NAME and fields: with one FIELD: VALUES in each line")
+            self._fail(root, "a sweep file contains workflow: NAME and fields: with one FIELD: VALUES in each line")
         parts = self._pairs(root)
         options: dict[str, Any] = {}
         for key, (key_node, node) in parts.items():
             if key in {"workflow", "fields"}:
                 continue
-            if key not in OPTIONS:
-                near = nearest(key, [*OPTIONS, "workflow", "fields"])
-                tip = f"nearest: {', '.join(near)}" if near else f"use workflow, fields, {', '.join(OPTIONS)}"
-                self._refuse(key_node, f"unknown key {key!r} in a sweep file; {tip}")
-            try:
-                options[key] = OPTIONS[key](self._scalar(node, key, key_node))
-            except ValueError as error:
-                self._refuse(key_node, f"{key} is {error}, not {shown(self._scalar(node, key))}")
+            if key not in _OPTIONS:
+                near = nearest(key, [*_OPTIONS, "workflow", "fields"])
+                tip = f"nearest: {', '.join(near)}" if near else f"use workflow, fields, {', '.join(_OPTIONS)}"
+                self._fail(key_node, f"unknown key {key!r} in a sweep file; {tip}")
+            pattern, convert, accepted = _OPTIONS[key]
+            text = self._scalar(node, key, key_node)
+            if not re.fullmatch(pattern, text):
+                self._fail(key_node, f"{key} is {accepted}, not {shown(text)}")
+            options[key] = convert(text)
         if "workflow" not in parts:
-            self._refuse(root, "workflow: NAME is missing")
+            self._fail(root, "workflow: NAME is missing")
         key_node, node = parts["workflow"]
         workflow = self._scalar(node, "workflow", key_node)
         if not workflow:
-            self._refuse(key_node, "workflow is empty")
+            self._fail(key_node, "workflow is empty")
         return SweepFile(workflow, self._settings(parts["fields"][1]) if "fields" in parts else [], options)
 
     def _settings(self, node: Any) -> list[Setting]:
         if isinstance(node, ScalarNode) and not node.value:
             return []
         if not isinstance(node, MappingNode):
-            self._refuse(node, "fields: must be a mapping, FIELD: VALUES in each line")
+            self._fail(node, "fields must be a mapping with one FIELD: VALUES in each line")
         found = []
         for key, (key_node, value) in self._pairs(node).items():
             where, key_where = self._where(value), self._where(key_node)
@@ -204,16 +175,16 @@ class _FileReader:
             try:
                 found = as_json(json.loads(self._scalar(node, "!json")))
             except (ValueError, RecursionError):
-                self._refuse(node, f"{shown(node.value)} is not JSON, or {TOO_DEEP}")
+                self._fail(node, f"{shown(node.value)} is not JSON, or {TOO_DEEP}")
             return Item(found, typed=True, exact=True)
         if tag == "!image":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:
                 return Item(read_image(self._file.parent, parts), typed=True, exact=True)
             except ImageError as error:
-                self._refuse(node, str(error))
+                self._fail(node, str(error))
         if tag.startswith("!"):
-            self._refuse(node, f"unknown tag {tag}; use !json or !image")
+            self._fail(node, f"unknown tag {tag}; use !json or !image")
         if isinstance(node, MappingNode):
             return Labelled(tuple((key, self._written(part)) for key, (_, part) in self._pairs(node).items()))
         if isinstance(node, SequenceNode):
@@ -227,29 +198,25 @@ class _FileReader:
         return f"{self._file.name}, line {node.start_mark.line + 1}"
 
     def _pairs(self, node: Any) -> dict[str, tuple[Any, Any]]:
-        """Return the nodes of the key and of the value, by the key."""
+        """Return key -> node of the key, node of the value."""
         if not isinstance(node, MappingNode):
-            self._refuse(node, "a mapping, KEY: VALUE, is expected here")
+            self._fail(node, "a mapping, KEY: VALUE, is expected here")
         found: dict[str, tuple[Any, Any]] = {}
         for key_node, value in node.value:
             key = self._scalar(key_node, "a key")
             if key in found:
-                self._refuse(key_node, f"{key!r} is written twice")
+                self._fail(key_node, f"duplicate key {key!r}")
             found[key] = key_node, value
         return found
 
-    def _scalar(self, node: Any, what: str, key_node: Any = None) -> str:
+    def _scalar(self, node: Any, name: str, key_node: Any = None) -> str:
         if not isinstance(node, ScalarNode):
-            self._refuse(key_node or node, f"{what} must be one value")
+            self._fail(key_node or node, f"{name} must be one value")
         return str(node.value)
 
-    def _refuse(self, node: Any, what: str) -> NoReturn:
-        line = f", line {node.start_mark.line + 1}" if node is not None else ""
-        raise WorkflowError(f"{self._file.name}{line}: {what}")
-
-
-_PLAIN_KEY = re.compile(r"[A-Za-z_0-9]+(?:::[A-Za-z_0-9]+)?")
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    def _fail(self, node: Any, problem: str) -> NoReturn:
+        where = self._where(node) if node is not None else self._file.name  # an empty file has no node
+        raise WorkflowError(f"{where}: {problem}")
 
 
 def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Mapping[str, Any] | None = None) -> None:
@@ -258,25 +225,25 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
     Parameters
     ----------
     path
-        The file, written at once or not at all. Images are saved in a folder beside it.
+        The file, written atomically. Images are saved in a folder beside it.
     workflow
-        The word for the workflow.
+        The name of the workflow.
     options
-        Of those that a file can have; None for one that is not set.
+        Options of a sweep file; None for an option that is not set.
 
     Raises
     ------
     WorkflowError
-        If it can't be written.
+        If it can't be written, or an option is unknown.
     """
     file = Path(path).expanduser()
     explicit = {name: value for name, value in (options or {}).items() if value is not None}
-    unknown = [name for name in explicit if name not in OPTIONS]
+    unknown = [name for name in explicit if name not in _OPTIONS]
     if unknown:
         raise WorkflowError(f"a sweep file has no option {unknown[0]}")
     try:
         lines = [f"workflow: {_text(workflow)}"]
-        lines += [f"{name}: {_option(value)}" for name, value in explicit.items()]
+        lines += [f"{name}: {_scalar(value)}" for name, value in explicit.items()]
         fields = [f"  {line}" for line in _Writer(file, axes).lines()]
         lines += ["fields:", *fields] if fields else []
         write_text(file, "\n".join(lines) + "\n")
@@ -285,22 +252,24 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
 
 
 class _Writer:
+    """Write axes as lines of YAML, and their images as files."""
+
     def __init__(self, file: Path, axes: Axes) -> None:
         self._file = file
         self._axes = axes
 
     def lines(self) -> Iterator[str]:
-        """Return the lines of the fields, in the order in which they were set."""
-        order = [name for name in self._axes.fixed if name not in self._axes.set_params]
+        """Yield the lines of the fields, in the order in which they were set."""
+        before = [name for name in self._axes.fixed if name not in self._axes.set_params]
         done: set[str] = set()
-        for name in [*order, *self._axes.set_params]:
+        for name in [*before, *self._axes.set_params]:
             if name in done:
                 continue
             found = [axis for axis in self._axes.axes if name in axis.fields]
             word = next((word for word in self._axes.seeds if name in word.fields), None)
             if word is not None:
                 done.update(word.fields)
-                yield f"{_key(_together(word.fields))}: {word.word}"
+                yield f"{_key(_shared_key(word.fields))}: {word.word}"
             elif found:
                 done.update(*(axis.fields for axis in found))
                 yield from self._replace(found) if found[0].kind == "replace" else self._axis(found[0])
@@ -324,7 +293,7 @@ class _Writer:
     def _replace(self, axes: Sequence[Axis]) -> Iterator[str]:
         fields = axes[0].fields
         texts = {self._axes.texts[name] for name in fields}
-        yield f"{_key(_together(fields))}:"
+        yield f"{_key(_shared_key(fields))}:"
         if len(texts) == 1:  # else they are the workflow's own
             yield f"  in: {_text(texts.pop())}"
         yield "  replace:"
@@ -343,44 +312,38 @@ class _Writer:
             yield from (f"  - {text}" for text in texts)
 
     def _value(self, value: Any) -> str:
-        if isinstance(value, InputImage):
-            parts = save_image(self._file, value)
-            return f"!image {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
-        if isinstance(value, str):
-            return _text(value)
-        if value is None or isinstance(value, (bool, int, float)):
-            return json.dumps(value)
-        return f"!json {_text(json.dumps(value))}"
+        if not isinstance(value, InputImage):
+            return _scalar(value)
+        parts = save_image(self._file, value)
+        return f"!image {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
 
 
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
-    """Return whether the images would get the same labels from their names alone, which is all the file stores."""
-    firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # the others are the same
+    """Return True if the images get the same labels from their names alone, the only labels that the file stores."""
+    firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # all fields are equal
     images = [(one, label) for one, label in firsts if isinstance(one, InputImage)]
     labels = label_images([replace(one, source="") for one, _ in images])
     return labels == [label for _, label in images]
 
 
-def _together(fields: Sequence[str]) -> str:
-    """Return the word for fields that are set as one."""
+def _shared_key(fields: Sequence[str]) -> str:
+    """Return the key that sets all these fields."""
     return fields[0] if len(fields) == 1 else f"all::{split_id(fields[0])[1]}"
 
 
-def _key(word: str) -> str:
-    return word if _PLAIN_KEY.fullmatch(word) else _text(word)
+def _key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) else _text(key)
 
 
-def _option(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (bool, int)) else _text(str(value))
+def _scalar(value: Any) -> str:
+    """Return a value that is not an image as YAML."""
+    if isinstance(value, str):
+        return _text(value)
+    text = json.dumps(value)
+    return text if value is None or isinstance(value, (bool, int, float)) else f"!json {_text(text)}"
 
 
 def _text(text: str) -> str:
-    """Return a text in YAML's double quotes, in which every character can stand."""
-    return '"' + "".join(_ESCAPES.get(char) or _escaped(char) for char in text) + '"'
-
-
-def _escaped(char: str) -> str:
-    if char.isprintable():
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    """Return a text in double quotes: a JSON string with YAML's escapes for characters that are not printable."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)

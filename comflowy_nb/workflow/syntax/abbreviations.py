@@ -1,4 +1,4 @@
-"""Fields described by a short example, as `ipywidgets.interact` takes them: `(1, 20)`, `["a", "b"]`, `True`."""
+"""Describe fields by short examples, as in `ipywidgets.interact`: `(1, 20)`, `["a", "b"]`, `True`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ class Abbreviated:
 
 
 def read_abbreviation(one: Field, example: object) -> Abbreviated:
-    """Return a field as an example describes it.
+    """Return the field that an example describes.
 
     Parameters
     ----------
     one
         The field as described so far; an example narrows its range or options, and sets an unknown type.
     example
-        `(1, 20)` or `(0.0, 1.0, 0.05)`, lowest, highest and step, begins in the middle, or at the field's own default
-        where that lies between; a list of options, or of pairs of a word and an option, or a mapping of them, begins
-        with the first; `True`, a text, a number, an image are the value to begin with.
+        A range, (lowest, highest) or (lowest, highest, step): the initial value is the field's default if the range
+        contains it, else the middle. A list of options, a list of (label, option) pairs or a mapping label -> option:
+        the initial value is the default if it is one of them, else the first. A boolean, a text, a number or an image:
+        it is the initial value.
 
     Raises
     ------
@@ -46,11 +47,11 @@ def read_abbreviation(one: Field, example: object) -> Abbreviated:
     if isinstance(example, Mapping):
         return _choice(one, list(example.items()))
     if isinstance(example, Iterable) and not isinstance(example, (str, bytes)) and not is_image(example):
-        listed = [plain(item) for item in example]
-        pairs = [item for item in listed if isinstance(item, (tuple, list)) and len(item) == 2]
-        if listed and len(pairs) == len(listed):
-            return _choice(one, [(str(label), option) for label, option in pairs])
-        return _choice(one, [(_text(item), item) for item in listed])
+        items = [plain(item) for item in example]
+        pairs = [item for item in items if isinstance(item, (tuple, list)) and len(item) == 2]
+        if len(pairs) == len(items):
+            return _choice(one, [(label, option) for label, option in pairs])
+        return _choice(one, [(f"{item:g}" if isinstance(item, float) else item, item) for item in items])
     if one.type is not FieldType.UNKNOWN:
         return Abbreviated(one, example)
     return Abbreviated(replace(one, type=_type_of(example), default=None), example)
@@ -63,7 +64,8 @@ def _range(one: Field, example: tuple[Any, ...]) -> Abbreviated:
         )
     low, high = example[0], example[1]
     is_whole = all(isinstance(part, int) for part in example)
-    step = example[2] if len(example) == 3 else one.step or (1 if is_whole else (high - low) / 100)
+    default_step = one.step or (1 if is_whole else (high - low) / 100)
+    step = example[2] if len(example) == 3 else default_step
     if not low < high or step <= 0:
         raise FieldError(
             f"{one.where}: {shown(example)} is not a range: the lowest comes first, and the step must be above 0"
@@ -74,13 +76,15 @@ def _range(one: Field, example: tuple[Any, ...]) -> Abbreviated:
         raise FieldError(f"{one.where}: {shown(example)} is a range, but the field has type {one.type}")
     for end in (low, high):
         one.check(end)
-    default = one.default if _is_number(one.default) and low <= one.default <= high else None
-    middle = low + step * round((high - low) / 2 / step)
-    value = default if default is not None else int(middle) if one.type is FieldType.INT else middle
+    if _is_number(one.default) and low <= one.default <= high:
+        value = one.default
+    else:
+        middle = low + step * round((high - low) / 2 / step)
+        value = int(middle) if one.type is FieldType.INT else middle
     return Abbreviated(replace(one, min=low, max=high, step=step), value)
 
 
-def _choice(one: Field, pairs: list[tuple[str, Any]]) -> Abbreviated:
+def _choice(one: Field, pairs: list[tuple[Any, Any]]) -> Abbreviated:
     if not pairs:
         raise FieldError(f"{one.where}: the list of options is empty")
     options = tuple(plain(option) for _, option in pairs)
@@ -88,13 +92,13 @@ def _choice(one: Field, pairs: list[tuple[str, Any]]) -> Abbreviated:
         options = tuple(one.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
     if len(set(labels)) < len(labels):
-        raise FieldError(f"{one.where}: {shown(list(labels))} contains a label twice")
+        raise FieldError(f"{one.where}: {shown(list(labels))} contains a duplicate label")
     value = one.default if one.default in options else options[0]
     return Abbreviated(replace(one, type=FieldType.CHOICE, options=options), value, labels)
 
 
 def _type_of(value: object) -> FieldType:
-    """Return a number's type stays open: 8 may be meant for a field that takes 7.5."""
+    """Return the type of a value; UNKNOWN for a number, because the field of 8 may also accept 7.5."""
     if isinstance(value, bool):
         return FieldType.BOOLEAN
     if isinstance(value, str):
@@ -104,7 +108,3 @@ def _type_of(value: object) -> FieldType:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The body of a cell: the API's payload, or lines of `FIELD: TEXT` with indented lists and mappings.
+"""Parse the body of a cell: the API's payload, or lines of `FIELD: TEXT` with indented lists and mappings.
 
 The text of a line is submitted as written, without white space at its ends. Quotes around the whole text, or `|`,
 keep that white space. In a text after `|`, the indentation common to all its lines is removed, and no line break is
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import LineError, WorkflowError
 from comflowy_nb.workflow.files.text import without_bom
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
-from comflowy_nb.workflow.syntax.line import closing_quote
+from comflowy_nb.workflow.syntax.line import closing_quote, unquote
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting, read_flow
 from comflowy_nb.workflow.syntax.payload import is_payload, read_payload
 
@@ -29,27 +29,20 @@ __all__ = ["Body", "read_block", "read_body"]
 _EXAMPLE_ID = "test_workflow_id"  # of the API documentation's example; matches any workflow
 _CLOSERS = re.compile(r"[\]},; \t]+")
 _BLANK = " \t\r"
-_KEEP, _FOLD = frozenset({"|", "|-"}), frozenset({">", ">-"})
 _KEY_END = re.compile(r"(?<!:):(?=[ \t]|$)")
 _COMMENT = re.compile(r"(?:^|[ \t])#(?=[ \t]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The settings of a body; `workflow_id` is the one that a payload names."""
+    """The settings of a body; `workflow_id` is that of a payload."""
 
     settings: list[Setting]
     workflow_id: str | None = None
     is_payload: bool = False
 
     def check_workflow(self, workflow: Workflow) -> None:
-        """Check that a payload is for this workflow.
-
-        Raises
-        ------
-        WorkflowError
-            If it names another workflow.
-        """
+        """Raise WorkflowError if a payload names another workflow."""
         named = self.workflow_id
         if named in {None, _EXAMPLE_ID, workflow.id, workflow.name}:
             return
@@ -63,10 +56,9 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
     Parameters
     ----------
     text
-        The text below the line of `%%comflowy`. If its first line begins with `{`, `const`, `let`, `var` or a quoted
-        key, it is a payload: JSON values with JavaScript's punctuation, complete, only its inner lines, or only its
-        params. Otherwise each line is FIELD: TEXT; the key ends at the first `:` before white space or the line's end;
-        indented lines continue the text.
+        The text below the line of `%%comflowy`. It is a payload if its first line begins as one (see `is_payload`).
+        Otherwise each line is FIELD: TEXT; the key ends at the first `:` before white space or the line's end; indented
+        lines continue the text.
     sweep
         Allow a line of closing brackets to continue a list or mapping.
 
@@ -87,21 +79,17 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
 
 
 def _read_lines(lines: list[str], *, sweep: bool) -> list[Setting]:
-    settings: list[Setting] = []
-    at = 0
-    while at < len(lines):
-        line, number = lines[at], at + 1
-        at += 1
-        if not line.strip(_BLANK) or line.lstrip(_BLANK).startswith("#"):
-            continue
+    found: list[tuple[int, str, list[str]]] = []  # number of the line, line, lines that continue it
+    for number, line in enumerate(lines, 1):
+        continues = not line.strip(_BLANK) or line[0] in " \t#" or (sweep and _CLOSERS.fullmatch(line))
+        if found and continues:
+            if not line.startswith("#"):
+                found[-1][2].append(line)
+        elif line.strip(_BLANK) and not line.lstrip(_BLANK).startswith("#"):
+            found.append((number, line, []))
+    settings = []
+    for number, line, below in found:
         key, rest = _split_key(line, number)
-        below = []
-        while at < len(lines) and (
-            not lines[at].strip(_BLANK) or lines[at][0] in " \t#" or (sweep and _CLOSERS.fullmatch(lines[at]))
-        ):
-            if not lines[at].startswith("#"):
-                below.append(lines[at])
-            at += 1
         while below and not below[-1].strip(_BLANK):
             below.pop()
         settings.append(_setting(key, rest, below, f"line {number}"))
@@ -124,17 +112,22 @@ def _split_key(line: str, number: int) -> tuple[str, str]:
 
 
 def _setting(key: str, rest: str, below: list[str], where: str) -> Setting:
-    if below and rest in _KEEP | _FOLD:
-        text = _keep_lines(below) if rest in _KEEP else _fold_lines(below)
+    text = _block_text(rest, below)
+    if text is not None:
         return Setting(key, text, quoted=True, where=where, plain=(text, True))
     block = tuple(below) if below and not rest else None
-    parts = [part for part in (rest, *(line.strip(_BLANK) for line in below)) if part]
-    text, quoted = _unquote(" ".join(parts))
-    is_list = not rest and bool(below) and all(part == "-" or part.startswith("- ") for part in parts)
+    parts = _stripped(rest, below)
+    text, quoted = unquote(" ".join(parts))
+    is_list = block is not None and all(map(_is_item, parts))
     return Setting(key, text, quoted=quoted, where=where, plain=_without_comments(parts), is_list=is_list, block=block)
 
 
-def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False) -> MultipleValues | Labelled | None:
+# -- lists and mappings below a key --------------------------------------------------------------------------------
+
+
+def read_block(
+    lines: Sequence[str], *, is_text: bool, is_mapping: bool = False, depth: int = 0
+) -> MultipleValues | Labelled | None:
     """Parse the lines below a key as a list or a mapping; return None if they are one value.
 
     Parameters
@@ -142,124 +135,118 @@ def read_block(lines: Sequence[str], *, is_text: bool, is_mapping: bool = False)
     lines
         As written in the body.
     is_text
-        Whether ` # ...` is a part of the values and no comment, and the field takes a text: such lines are a mapping
-        only if each value is in quotes or stands after `|` or `>`, or they are `in:` and `replace:`.
+        Whether the field takes a text. Then ` # ...` belongs to the values, and lines are a mapping only if each value
+        is in quotes or below `|` or `>`, or if the labels are `in` and `replace`.
     is_mapping
-        The lines must be a mapping.
+        Whether the lines must be a mapping.
+    depth
+        The number of blocks that contain this one. A text nested more than `MAX_DEPTH` deep is one value.
 
     Raises
     ------
     LineError
-        If they begin as a list but not all of them belong to an item, may be meant as a mapping and as a text, or are
-        indented too deep.
+        If only some of the lines are items of a list, if they may be meant as a mapping and as a text, or if they are
+        nested too deep.
     """
-    lines = [line for line in lines if is_text or not line.lstrip(_BLANK).startswith("#")]
-    if _is_too_deep(lines):
+    if depth > MAX_DEPTH:
         if is_text:
             return None
         raise LineError(f"the lines below are indented more than {MAX_DEPTH} times")
-    parts = _parts(lines)
-    if not parts:
+    entries = _entries(lines if is_text else [line for line in lines if not line.lstrip(_BLANK).startswith("#")])
+    if not entries:
         return None
-    first = parts[0][0]
-    if first == "-" or first.startswith("- "):
-        odd = next((head for head, _ in parts if head != "-" and not head.startswith("- ")), None)
-        if odd is not None:
-            raise LineError(
-                f"{shown(odd)} is not an item of the list: begin each item with '- ' (indent the lines that "
-                "continue an item further); write a text of several lines below | or >"
-            )
-        return MultipleValues(tuple(_text(head[1:].strip(_BLANK), below, is_text=is_text) for head, below in parts))
-    return _labelled_lines(parts, is_text=is_text, is_mapping=is_mapping)
+    if not _is_item(entries[0][0]):
+        return _read_mapping(entries, is_text=is_text, is_mapping=is_mapping, depth=depth)
+    odd = next((head for head, _ in entries if not _is_item(head)), None)
+    if odd is not None:
+        raise LineError(
+            f"{shown(odd)} is not an item of the list: begin each item with '- ' (indent the lines that "
+            "continue an item further); write a text of several lines below | or >"
+        )
+    return MultipleValues(tuple(_item(head[1:].strip(_BLANK), below, is_text=is_text) for head, below in entries))
 
 
-def _is_too_deep(lines: Sequence[str]) -> bool:
-    """Return whether lines are indented below each other more than `MAX_DEPTH` times."""
-    indents: list[int] = []
-    for line in lines:
-        bare = line.lstrip(_BLANK)
-        width = len(line) - len(bare)
-        while bare and indents and indents[-1] >= width:
-            indents.pop()
-        if bare:
-            indents.append(width)
-        if len(indents) > MAX_DEPTH:
-            return True
-    return False
+def _is_item(line: str) -> bool:
+    return line == "-" or line.startswith("- ")
 
 
-def _parts(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _entries(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return the lines indented as the first one, each with the more indented lines below it."""
     found: list[tuple[str, list[str]]] = []
-    indent = None
+    indent: int | None = None
     for line in lines:
         bare = line.strip(_BLANK)
         width = len(line) - len(line.lstrip(_BLANK))
-        if indent is None and bare:
-            indent = width
-        if indent is None:
-            continue
-        if bare and (width <= indent):
+        if bare and (indent is None or width <= indent):
+            indent = width if indent is None else indent
             found.append((bare, []))
-        else:
+        elif found:
             found[-1][1].append(line)
     return found
 
 
-def _labelled_lines(parts: list[tuple[str, list[str]]], *, is_text: bool, is_mapping: bool) -> Labelled | None:
-    divided = [(head, _KEY_END.search(head), below) for head, below in parts]
+def _read_mapping(
+    entries: list[tuple[str, list[str]]], *, is_text: bool, is_mapping: bool, depth: int
+) -> Labelled | None:
     pairs: list[tuple[str, Written]] = []
-    for head, colon, below in divided:
+    for head, below in entries:
+        colon = _KEY_END.search(head)
         if colon is None:
             return None
+        label = unquote(head[: colon.start()].strip(_BLANK))[0]
         rest = head[colon.end() :].strip(_BLANK)
-        label = _unquote(head[: colon.start()].strip(_BLANK))[0]
-        pairs.append((label, _value(rest, below, is_text=is_text, is_mapping=label == "replace")))
-    labels = [label for label, _ in pairs]
-    sure = is_mapping or all(
-        isinstance(value, Labelled) or (isinstance(value, Item) and value.quoted) for _, value in pairs
-    )
-    if not is_text or sure or ("replace" in labels and set(labels) <= {"in", "replace"}):
+        pairs.append((label, _value(rest, below, is_text=is_text, is_mapping=label == "replace", depth=depth + 1)))
+    labels = {label for label, _ in pairs}
+    is_replace = "replace" in labels and labels <= {"in", "replace"}
+    is_sure = all(isinstance(value, Labelled) or (isinstance(value, Item) and value.quoted) for _, value in pairs)
+    if not is_text or is_mapping or is_replace or is_sure:
         return Labelled(tuple(pairs))
     if len(pairs) == 1:
         return None
     raise LineError(
-        f"{shown(parts[0][0])} and the lines below it may be labelled values or one text: write labelled values in "
+        f"{shown(entries[0][0])} and the lines below it may be labelled values or one text: write labelled values in "
         'quotes (day: "TEXT"), or one text below | or >'
     )
 
 
-def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool) -> Written:
-    """Return the value of a label, which may be a list or a mapping itself."""
-    if rest in _KEEP | _FOLD and below:
-        return _text(rest, below, is_text=is_text)
-    if not rest and below:
-        block = read_block(below, is_text=is_text, is_mapping=is_mapping)
-        if block is not None:
-            return block
-    parts = [rest, *(line.strip(_BLANK) for line in below)]
-    joined = " ".join(part for part in parts if part)
-    flow = read_flow(joined) or (None if is_text else read_flow(_without_comments(parts)[0]))
-    return flow or _text(rest, below, is_text=is_text)
+def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool, depth: int) -> Written:
+    """Return the value of a label, which may be a list or a mapping."""
+    if _block_text(rest, below) is None:
+        block = read_block(below, is_text=is_text, is_mapping=is_mapping, depth=depth) if not rest else None
+        parts = _stripped(rest, below)
+        found = block or read_flow(" ".join(parts)) or (None if is_text else read_flow(_without_comments(parts)[0]))
+        if found is not None:
+            return found
+    return _item(rest, below, is_text=is_text)
 
 
-def _text(rest: str, below: list[str], *, is_text: bool) -> Item:
+def _item(rest: str, below: list[str], *, is_text: bool) -> Item:
     while below and not below[-1].strip(_BLANK):
         below = below[:-1]
-    if rest in _KEEP | _FOLD and below:
-        return Item(_keep_lines(below) if rest in _KEEP else _fold_lines(below), quoted=True)
-    parts = [part for part in (rest, *(line.strip(_BLANK) for line in below)) if part]
-    text, quoted = _unquote(" ".join(parts)) if is_text else _without_comments(parts)
-    return Item(text, quoted)
+    text = _block_text(rest, below)
+    if text is not None:
+        return Item(text, quoted=True)
+    parts = _stripped(rest, below)
+    return Item(*(unquote(" ".join(parts)) if is_text else _without_comments(parts)))
+
+
+# -- texts ---------------------------------------------------------------------------------------------------------
+
+
+def _block_text(rest: str, below: list[str]) -> str | None:
+    """Return the text below `|` (lines kept) or `>` (lines folded); None for any other value."""
+    if not below or rest not in {"|", "|-", ">", ">-"}:
+        return None
+    return _keep_lines(below) if rest.startswith("|") else _fold_lines(below)
 
 
 def _keep_lines(below: Sequence[str]) -> str:
-    """Return the lines as they are, but for the indentation they share."""
+    """Return the lines without the indentation common to all of them."""
     filled = [line for line in below if line.strip(_BLANK)]
-    shared = filled[0][: len(filled[0]) - len(filled[0].lstrip(_BLANK))]
-    while not all(line.startswith(shared) for line in filled):
-        shared = shared[:-1]
-    return "\n".join(line[len(shared) :] if line.startswith(shared) else "" for line in below)
+    common = filled[0][: len(filled[0]) - len(filled[0].lstrip(_BLANK))]
+    while not all(line.startswith(common) for line in filled):
+        common = common[:-1]
+    return "\n".join(line[len(common) :] if line.startswith(common) else "" for line in below)
 
 
 def _fold_lines(below: Sequence[str]) -> str:
@@ -274,11 +261,9 @@ def _fold_lines(below: Sequence[str]) -> str:
     return text
 
 
-def _unquote(text: str) -> tuple[str, bool]:
-    """Return the text without quotes around it, and whether it had any; inner quotes and backslashes are kept."""
-    if len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1:
-        return text[1:-1], True
-    return text, False
+def _stripped(rest: str, below: Sequence[str]) -> list[str]:
+    """Return the text beside the key and the lines below it, without white space at their ends and blank lines."""
+    return [part for part in (rest, *(line.strip(_BLANK) for line in below)) if part]
 
 
 def _without_comments(parts: Sequence[str]) -> tuple[str, bool]:

@@ -1,4 +1,4 @@
-"""Conversion to JSON: values of untyped text, and Python values as builtin types."""
+"""Convert untyped text and Python objects to JSON values of builtin types."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = [
     "text_of",
 ]
 
-MAX_DEPTH = 64  # lists and objects within each other; code that handles values is recursive
+MAX_DEPTH = 64  # of nested lists and objects, because code that handles values is recursive
 TOO_DEEP = f"too many brackets are nested, more than {MAX_DEPTH} deep"
 
-_DIGITS = 12  # significant digits of a computed float: doubles hold 15 to 17, and arithmetic spoils the last few
-
+_COMPUTED_DIGITS = 12  # doubles have 15 to 17 significant digits, and the last ones contain rounding errors
+_CONSTANTS = {"true": True, "false": False, "null": None}
 _WHOLE = re.compile(r"-?[0-9]+")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -48,8 +48,8 @@ def plain(value: object) -> object:
 def rounded(value: object) -> object:
     """Round a float that Python code computed to 12 significant digits: 0.1 + 0.2 is 0.3.
 
-    Whole numbers and all other values stay as they are. A float of fewer bits (`numpy.float32`) has the digits that
-    its own text shows.
+    Whole numbers and all other values are returned unchanged. A float of fewer bits (`numpy.float32`) gets the digits
+    of its `str`.
     """
     dtype = getattr(value, "dtype", None)
     if getattr(value, "shape", None) == () and getattr(dtype, "kind", None) == "f" and dtype.itemsize < 8:  # type: ignore[union-attr]
@@ -57,16 +57,16 @@ def rounded(value: object) -> object:
     number = plain(value)
     if not isinstance(number, float) or not math.isfinite(number) or number.is_integer():
         return value
-    return float(f"{number:.{_DIGITS}g}")
+    return float(f"{number:.{_COMPUTED_DIGITS}g}")
 
 
 def read_json_number(text: str) -> float | None:
-    """Return the number that a text is in JSON, whole numbers exactly; None if it is none.
+    """Parse a JSON number, whole numbers exactly; return None for any other text.
 
     Raises
     ------
     ValueError
-        If it is one that no double holds, or of too many digits.
+        If the number is too large for a double, or has too many digits.
     """
     if not _JSON_NUMBER.fullmatch(text):
         return None
@@ -84,54 +84,57 @@ def read_json_number(text: str) -> float | None:
 def read_untyped(text: str) -> Any:
     """Return the value of an unquoted text of unknown type.
 
-    A JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`; everything else is text.
+    It is a JSON number, `true`, `false`, `null`, or valid JSON that begins with `[` or `{`; any other text is returned
+    unchanged.
 
     Raises
     ------
     ValueError
-        If it is a number too large to be one, or JSON that is nested too deep.
+        If it is a number that is too large, or JSON that is nested too deep.
     """
     number = read_json_number(text)
     if number is not None:
         return number
-    if text in {"true", "false", "null"}:
-        return {"true": True, "false": False, "null": None}[text]
-    if text[:1] in {"[", "{"}:
-        try:
-            found = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-        except (ValueError, RecursionError):
-            return text
-        if is_too_deep(found):
-            raise ValueError(f"{shown(text)}: {TOO_DEEP}; quote it to submit it as text")
-        return found
-    return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[:1] not in {"[", "{"}:
+        return text
+    try:
+        found = json.loads(text, parse_constant=_reject_constant, parse_float=read_json_number)
+    except (ValueError, RecursionError):
+        return text
+    if is_too_deep(found):
+        raise ValueError(f"{shown(text)}: {TOO_DEEP}; quote it to submit it as text")
+    return found
+
+
+def _reject_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def is_too_deep(value: object) -> bool:
-    """Return whether lists and objects are nested more than `MAX_DEPTH` deep."""
+    """Return True if lists and objects are nested more than `MAX_DEPTH` deep."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        inner = [
-            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list, tuple))
-        ]
-        if not inner:
+        nested = [one for one in level if isinstance(one, (dict, list, tuple))]
+        if not nested:
             return False
-        level = [item for items in inner for item in items]
+        level = [item for one in nested for item in (one.values() if isinstance(one, dict) else one)]
     return any(isinstance(one, (dict, list, tuple)) for one in level)
 
 
 def as_json(value: object, depth: int = 0) -> Any:
-    """Return a JSON value made of Python's own types.
+    """Convert a Python object to a JSON value of builtin types.
 
     Parameters
     ----------
     depth
-        How many lists and objects the value is in.
+        The number of lists and objects that contain the value.
 
     Raises
     ------
     ValueError
-        If it can't be submitted as JSON.
+        If it can't be submitted as JSON; the message is to follow the value.
     """
     if depth > MAX_DEPTH:
         raise ValueError(f"can't be submitted: {TOO_DEEP}")
@@ -152,7 +155,7 @@ def as_json(value: object, depth: int = 0) -> Any:
 
 
 def text_of(value: object) -> str:
-    """Return the text of an option: itself, or its JSON."""
+    """Return the text of an option: a text unchanged, any other value as JSON."""
     if isinstance(value, str):
         return value
     try:
@@ -162,18 +165,7 @@ def text_of(value: object) -> str:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """Return a value as an error shows it: its repr, cut short."""
+    """Return the repr of a value for an error, shortened to `limit` characters."""
     is_plain = isinstance(value, (str, int, float, list, tuple, dict, type(None))) and not is_too_deep(value)
     text = repr(value) if is_plain else type(value).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text} is too large")
-    return number

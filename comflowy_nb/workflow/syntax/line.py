@@ -1,37 +1,65 @@
-"""Split a line into words.
+"""Split a line into words, and expand `{name}` in typed text.
 
-The rules differ from a shell's, which would remove characters of a prompt. A quote opens only at the start of a word or
-after its first `=`, and closes only at the same quote before white space, `||`, `,` or the end; all other quotes,
-apostrophes and backslashes are ordinary characters. In a sweep a quote also opens after a `||` or `,` that separates
-values. A `#` between white space begins a comment. White space is space, tab and line breaks, but not a no-break space.
+The rules for words differ from a shell's, which would remove characters of a prompt. A quote opens only at the start
+of a word or after its first `=`, and closes only at the same quote before white space, `||`, `,` or the end; all other
+quotes, apostrophes and backslashes are ordinary characters. In a sweep a quote also opens after a `||` or `,` that
+separates values. A `#` between white space begins a comment. White space is space, tab and line breaks, but not a
+no-break space.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH
+from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, rounded
 
-__all__ = ["SPACE", "Word", "closing_quote", "flow_end", "flow_quote_end", "split_line", "split_silencer"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "NAMES_ALONE",
+    "SPACE",
+    "Word",
+    "closing_quote",
+    "expand",
+    "expand_text",
+    "flow_quote_end",
+    "is_name",
+    "scan_flow",
+    "split_line",
+    "split_silencer",
+    "unquote",
+]
 
 SPACE = " \t\r\n\f\v"
-_USE_BODY = "write a text with quotes in the body: %%comflowy run WORKFLOW, and below it a line FIELD: TEXT"
+_USE_BODY = "write a text with quotes in the body: %%comflowy {} WORKFLOW, and below it a line FIELD: TEXT"
 _SPACED_KEY = re.compile(r"""(["'])(?=[^"'=]*\s)([^"'=]+::[^"'=]+)\1=""")  # a node id may contain spaces
+_UNQUOTED_KEY = re.compile(rf"""(?!["'])[^={SPACE}]*=?""")
 _QUOTED_KEY = re.compile(r"""(["'])([^\s"'=]+)\1=""")
-_BEFORE, _AFTER = 60, 20  # characters shown around the position of an error
+_SHOWN_BEFORE, _SHOWN_AFTER = 60, 20  # characters of the line that an error shows around its position
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
     """One word of a line.
 
-    `text` is the whole word without quotes. `key` and `value` are the two sides of the first `=` of FIELD=VALUE,
-    NAME=TARGET or --option=VALUE; None for a word in quotes and for one with a `/` or `?` before its first `=` (a path,
-    an address). `quoted` is True if the value, or the whole word, was in quotes. `raw` is the word as typed,
-    `start` its position in the line.
+    Attributes
+    ----------
+    text
+        The whole word, without quotes.
+    key, value
+        The two sides of the first `=` of FIELD=VALUE, NAME=TARGET or --option=VALUE; None for a word in quotes, and for
+        a word with a `/` or `?` before its first `=` (a path, an address).
+    quoted
+        Whether the value, or the whole word, was in quotes.
+    start
+        The position in the line.
+    raw
+        The word as typed.
     """
 
     text: str
@@ -62,17 +90,16 @@ def split_line(line: str, *, sweep: bool = False) -> list[Word]:
     words = []
     at = _skip(line, 0)
     while at < len(line):
-        end, quote_at = _end_of_word(line, at, sweep=sweep)
-        raw = line[at:end]
-        if raw == "#":
+        word = _read_word(line, at, sweep=sweep)
+        if word.raw == "#":
             break
-        words.append(_word(line, raw, at, quote_at))
-        at = _skip(line, end)
+        words.append(word)
+        at = _skip(line, at + len(word.raw))
     return words
 
 
 def split_silencer(line: str) -> tuple[str, bool]:
-    """Return the line without a final `;`, and whether it had one: `;` hides a magic's value, never the images."""
+    """Return the line without a final `;`, and whether it had one; `;` hides the value of a magic, never the images."""
     bare = line.rstrip(SPACE)
     return (bare[:-1], True) if bare.endswith(";") else (line, False)
 
@@ -89,39 +116,47 @@ def closing_quote(text: str, at: int) -> int | None:
     return None
 
 
-def _skip(line: str, at: int) -> int:
-    while at < len(line) and line[at] in SPACE:
-        at += 1
-    return at
+def unquote(text: str) -> tuple[str, bool]:
+    """Return the text without quotes around it, and whether it had any; inner quotes and backslashes are kept."""
+    is_quoted = len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1
+    return (text[1:-1], True) if is_quoted else (text, False)
 
 
-def flow_end(text: str, start: int, *, spaces: bool = False) -> int | None:
-    """Return the end of the list or mapping that opens at `start`, after its bracket; None if it never closes.
+def scan_flow(text: str, start: int, *, spaces: bool = False) -> tuple[int, list[str]] | None:
+    """Scan the list or mapping that opens at `start`.
 
-    A quote opens behind a bracket, `,` or `:` and closes before one of them. Outside quotes there is no white space
-    but with `spaces`. Brackets nested more than `MAX_DEPTH` deep are text.
+    A quote opens after a bracket, `,` or `:` and closes before one of them. Brackets nested more than `MAX_DEPTH` deep
+    are text. White space outside quotes is allowed only with `spaces`.
+
+    Returns
+    -------
+    The position after the closing bracket, and the entries between the commas (a comma may follow the last one); None
+    if the bracket never closes.
     """
     closing: list[str] = []
-    at, opens = start, True
+    entries: list[str] = []
+    at = entry_at = start
+    opens = True  # a quote may open here
     while at < len(text):
         char = text[at]
-        if opens and char in "\"'":
-            close = flow_quote_end(text, at)
-            if close is None:
-                opens = False
-            else:
-                at = close
+        if len(closing) > MAX_DEPTH or (char in SPACE and not spaces):
+            return None
+        close = flow_quote_end(text, at) if opens and char in "\"'" else None
+        if close is not None:
+            at = close
         elif char in "[{":
-            if len(closing) == MAX_DEPTH:
-                return None
             closing.append("]" if char == "[" else "}")
+            if len(closing) == 1:
+                entry_at = at + 1
         elif char in "]}":
             if char != closing.pop():
                 return None
             if not closing:
-                return at + 1
-        elif char in SPACE and not spaces:
-            return None
+                last = text[entry_at:at].strip(SPACE)
+                return at + 1, [*entries, last] if last else entries
+        elif char == "," and len(closing) == 1:
+            entries.append(text[entry_at:at].strip(SPACE))
+            entry_at = at + 1
         opens = char in "[{,:" or (opens and char in SPACE)
         at += 1
     return None
@@ -138,98 +173,127 @@ def flow_quote_end(text: str, at: int) -> int | None:
     return None
 
 
-def _end_of_key(line: str, start: int) -> int:
-    """Return the start of the value after the first `=`; the end of a word without one; the start of a quote."""
-    spaced = _SPACED_KEY.match(line, start)
-    if spaced is not None:
-        return spaced.end()
-    at = start
-    if line[at] not in "\"'":
-        while at < len(line) and line[at] not in SPACE and line[at] != "=":
-            at += 1
-        at += line[at : at + 1] == "="
+def _skip(line: str, at: int) -> int:
+    while at < len(line) and line[at] in SPACE:
+        at += 1
     return at
 
 
-def _end_of_word(line: str, start: int, *, sweep: bool) -> tuple[int, int | None]:
-    """Return the end of the word, and the start of the quote around all of it or of its value."""
-    at = _end_of_key(line, start)
-    if sweep and at > start and line[at - 1] == "=":
-        return _end_of_values(line, at)
-    quote_at = at if line[at : at + 1] in {'"', "'"} else None
-    if quote_at is not None:
-        named = _QUOTED_KEY.match(line, quote_at) if quote_at == start else None
-        if named:  # written as in JSON; the quote would extend over the words after it
-            _fail(line, start, "the field is in quotes", f"write it without quotes: {named[2]}=VALUE")
-        close = closing_quote(line, quote_at)
-        if close is None:
-            _fail(line, quote_at, f"the quote {line[quote_at]} is never closed", _USE_BODY)
-        at = close + 1
-        if line[at : at + 1] not in {"", *SPACE}:
-            behind = "||" if line.startswith("||", at) else ","
-            _fail(
-                line,
-                at,
-                f"{behind!r} follows a closing quote",
-                f"several values are a sweep: %comflowy sweep; {_USE_BODY}",
-            )
-    while at < len(line) and line[at] not in SPACE:
-        at += 1
-    return at, quote_at
-
-
-def _end_of_values(line: str, start: int) -> tuple[int, int | None]:
-    """Return the end of a sweep's values, and the start of the quote if one contains all of them."""
-    at, opens, holds = start, True, None
-    while at < len(line) and line[at] not in SPACE:
-        if opens and line[at] in "\"'":
-            close = closing_quote(line, at)
-            if close is None:
-                tip = _USE_BODY.replace("run", "sweep")
-                _fail(line, at, f"the quote {line[at]} is never closed", tip)
-            whole = at == start and line[close + 1 : close + 2] in {"", *SPACE}
-            at, holds, opens = close + 1, start if whole else None, False
-            continue
-        end = flow_end(line, at) if opens and line[at] in "[{" else None
-        if end is None and opens and line[at] == "[" and flow_end(line, at, spaces=True) is not None:
-            _fail(
-                line, at, "a list on the line can't have spaces outside quotes", 'such as cfg=[4,8] or text=["a b","c"]'
-            )
-        if end is not None:
-            at, opens = end, False
-            continue
-        width = 2 if line.startswith("||", at) else 1
-        opens = width == 2 or line[at] == ","
-        at += width
-    return at, holds
-
-
-def _word(line: str, raw: str, start: int, quote_at: int | None) -> Word:
-    if quote_at == start:
-        return Word(raw[1:-1], None, None, quoted=True, start=start, raw=raw)
-    if raw.startswith("#"):
+def _read_word(line: str, start: int, *, sweep: bool) -> Word:
+    spaced = _SPACED_KEY.match(line, start)
+    prefix = spaced or _UNQUOTED_KEY.match(line, start)
+    value_at = prefix.end() if prefix else start
+    has_key = value_at > start and line[value_at - 1] == "="
+    quoted_key = _QUOTED_KEY.match(line, start) if not prefix else None
+    if quoted_key:  # written as in JSON; the quote would extend over the words after it
+        _fail(line, start, "the field is in quotes", f"write it without quotes: {quoted_key[2]}=VALUE")
+    end, is_quoted = _end_of_value(line, value_at, sweep=sweep and has_key)
+    raw, value = line[start:end], line[value_at:end]
+    if raw.startswith("#") and raw != "#":
         _fail(
             line,
             start,
             f"{raw!r} is neither a value nor a comment",
             'write a comment as a # between spaces, and quote a text with spaces: FIELD="bottle #1"',
         )
-    spaced = _SPACED_KEY.match(raw)
-    key, equals, value = (spaced[2], "=", raw[spaced.end() :]) if spaced is not None else raw.partition("=")
-    if equals and not key:
-        _fail(line, start, "'=' has no field before it", "write FIELD=VALUE without spaces")
-    if quote_at is not None:
+    if is_quoted:
         value = value[1:-1]
-    if not equals or "/" in key or "?" in key:
-        return Word(key + equals + value, None, None, quoted=False, start=start, raw=raw)
-    return Word(f"{key}={value}", key, value, quoted=quote_at is not None, start=start, raw=raw)
+    if not has_key:
+        return Word(value if is_quoted else raw, None, None, quoted=is_quoted, start=start, raw=raw)
+    key = spaced[2] if spaced else line[start : value_at - 1]
+    if not key:
+        _fail(line, start, "'=' has no field before it", "write FIELD=VALUE without spaces")
+    if "/" in key or "?" in key:
+        return Word(f"{key}={value}", None, None, quoted=False, start=start, raw=raw)
+    return Word(f"{key}={value}", key, value, quoted=is_quoted, start=start, raw=raw)
 
 
-def _fail(line: str, at: int, what: str, tip: str) -> NoReturn:
+def _end_of_value(line: str, start: int, *, sweep: bool) -> tuple[int, bool]:
+    """Return the end of a value, or of several values of a sweep, and whether all of it is in one pair of quotes."""
+    use_body = _USE_BODY.format("sweep" if sweep else "run")
+    at, opens, is_quoted = start, True, False
+    while at < len(line) and line[at] not in SPACE:
+        if opens and line[at] in "\"'":
+            close = closing_quote(line, at)
+            if close is None:
+                _fail(line, at, f"the quote {line[at]} is never closed", use_body)
+            is_quoted = at == start and line[close + 1 : close + 2] in {"", *SPACE}
+            at, opens = close + 1, False
+            if not sweep and not is_quoted:
+                separator = "||" if line.startswith("||", at) else ","
+                tip = f"several values are a sweep: %comflowy sweep; {use_body}"
+                _fail(line, at, f"{separator!r} follows a closing quote", tip)
+            continue
+        flow = scan_flow(line, at) if sweep and opens and line[at] in "[{" else None
+        if flow is not None:
+            at, opens = flow[0], False
+            continue
+        if sweep and opens and line[at] == "[" and scan_flow(line, at, spaces=True) is not None:
+            _fail(
+                line, at, "a list on the line can't have spaces outside quotes", 'such as cfg=[4,8] or text=["a b","c"]'
+            )
+        separator = "||" if line.startswith("||", at) else line[at]
+        opens = sweep and separator in {"||", ","}
+        at += len(separator)
+    return at, is_quoted
+
+
+def _fail(line: str, at: int, problem: str, tip: str) -> NoReturn:
     """Raise a LineError that shows the position in an excerpt of the line."""
-    first = max(0, at - _BEFORE)
-    window = re.sub(f"[{SPACE}]", " ", line[first : at + _AFTER])
-    lead = "..." if first else ""
-    tail = "..." if at + _AFTER < len(line) else ""
+    first, last = max(0, at - _SHOWN_BEFORE), at + _SHOWN_AFTER
+    lead, tail = "..." if first else "", "..." if last < len(line) else ""
+    excerpt = re.sub(f"[{SPACE}]", " ", line[first:last])
     pointer = " " * (len(lead) + at - first) + "^"
-    raise LineError(f"{what}:\n  {lead}{window}{tail}\n  {pointer}\n{tip}")
+    raise LineError(f"{problem}:\n  {lead}{excerpt}{tail}\n  {pointer}\n{tip}")
+
+
+# -- expansion -----------------------------------------------------------------------------------------------------
+
+NAMES_ALONE = (
+    "braces take only the name of a variable: assign the value to one first, as in values = ..., and type "
+    "{field}={{values}}"
+)
+_NAME = r"[^\W\d]\w*"
+_BRACES = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
+
+
+def expand(text: str, namespace: Mapping[str, Any] | None) -> Any:
+    """Expand `{name}` in a text.
+
+    Parameters
+    ----------
+    text
+        Exactly `{name}` is the object itself. In a longer text `{name}` is the `str` of the object, of a float rounded
+        to 12 digits. `{{name}}` is the literal `{name}`. All other braces, and `$`, are text.
+    namespace
+        The variables; None returns the text unchanged (in a file of commands and the Python API nothing is expanded).
+
+    Raises
+    ------
+    LineError
+        If a name is not defined. The text names it and shows how to write the literal.
+    """
+    return _look_up(text[1:-1], namespace) if namespace is not None and is_name(text) else expand_text(text, namespace)
+
+
+def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
+    """Expand `{name}` as `expand` does, but always return a text (for WORKFLOW, REF and values of options)."""
+    if namespace is None:
+        return text
+    return _BRACES.sub(
+        lambda found: f"{{{found[1]}}}" if found[1] else str(rounded(_look_up(found[2], namespace))), text
+    )
+
+
+def is_name(text: str) -> bool:
+    """Return True if a text is exactly `{name}`."""
+    found = _BRACES.fullmatch(text)
+    return found is not None and found[2] is not None
+
+
+def _look_up(name: str, namespace: Mapping[str, Any]) -> Any:
+    if name in namespace:
+        return namespace[name]
+    near = nearest(name, [known for known in namespace if not known.startswith("_")], 1)
+    tip = f" (nearest: {near[0]})" if near else ""
+    raise LineError(f"{{{name}}}: there is no variable {name}{tip}; write {{{{{name}}}}} for the text {{{name}}}")

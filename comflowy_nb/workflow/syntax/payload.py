@@ -1,24 +1,30 @@
-"""Bodies written as the API's payload: an object, its inner lines, or its params, with JavaScript's punctuation.
+"""Parse text pasted from the API page or a browser console: payloads of a body, and field descriptions.
 
-Text copied from a page or a browser console is rarely JSON: keys are unquoted, strings use `'` or backticks, and there
-are trailing commas, `;` and comments. Values are those of JSON, or Python's None, True and False. Escapes are those of
-JavaScript; an unknown escape is an error, because JavaScript would drop its backslash.
+Such text is rarely JSON: keys are unquoted, strings use `'` or backticks, and there are trailing commas, `;` and
+comments. `LiteralReader` parses this JavaScript notation. Values are those of JSON, or Python's None, True and False.
+Escapes are those of JavaScript; an unknown escape is an error, because JavaScript would drop its backslash.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from comflowy_nb.errors import LineError
+from comflowy_nb.errors import FieldError, LineError
+from comflowy_nb.workflow.field_spec import read_field
+from comflowy_nb.workflow.files.text import without_bom
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP, read_json_number, shown
 from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator
 
-__all__ = ["WORDS", "Literals", "Pair", "Pairs", "is_payload", "read_payload"]
+    from comflowy_nb.workflow.fields import Field
+
+__all__ = ["LiteralReader", "is_payload", "read_console", "read_payload"]
+
+# -- payloads ------------------------------------------------------------------------------------------------------
 
 _PARTS = ("workflow_id", "params", "callback_urls")
 _PAYLOAD = re.compile(
@@ -33,27 +39,31 @@ _ASSIGNMENT = re.compile(r"(?:const|let|var)\s+[\w$]+\s*(?::[^={\n]*)?=")
 
 
 def is_payload(first_line: str) -> bool:
-    """Return whether a body whose first line this is (no blank one and no comment) is a payload."""
+    """Return True if a body is a payload, by its first line that is neither blank nor a `#` comment."""
     return _PAYLOAD.match(first_line.lstrip("\ufeff \t")) is not None
 
 
 def read_payload(text: str) -> tuple[list[Setting], str | None]:
-    """Return the settings and the workflow id of a payload.
+    """Parse a payload: an object, its inner lines, or its params.
+
+    Returns
+    -------
+    The params as settings, with duplicate keys, and the workflow id.
 
     Raises
     ------
     LineError
-        If it can't be read, with the number of the line.
+        If the payload is invalid; the text names the line.
     """
-    reader = Literals(text)
-    pairs = _top(reader)
+    reader = LiteralReader(text)
+    pairs = _top_level_pairs(reader)
     parts = {pair.key: pair for pair in pairs if pair.key in _PARTS}
     if not parts:
-        return [_setting(reader, pair) for pair in pairs], None
+        return [_setting(pair) for pair in pairs], None
     if len(parts) < len(pairs):
         other = next((pair for pair in pairs if pair.key not in parts), None)
         if other is None:
-            raise LineError(f"line {pairs[-1].line}: a part of the payload is written twice")
+            raise LineError(f"line {pairs[-1].line}: a part of the payload is set twice")
         raise LineError(f"line {other.line}: {other.key!r} is not a part of a payload; use {', '.join(_PARTS)}")
     workflow_id = parts["workflow_id"].value if "workflow_id" in parts else None
     if "workflow_id" in parts and not isinstance(workflow_id, str):
@@ -61,10 +71,10 @@ def read_payload(text: str) -> tuple[list[Setting], str | None]:
     params = parts["params"].value if "params" in parts else Pairs()
     if not isinstance(params, Pairs):
         raise LineError(f"line {parts['params'].line}: params must be an object, {{...}}")
-    return [_setting(reader, pair) for pair in params], workflow_id
+    return [_setting(pair) for pair in params], workflow_id
 
 
-def _top(reader: Literals) -> Pairs:
+def _top_level_pairs(reader: LiteralReader) -> Pairs:
     reader.skip()
     assignment = _ASSIGNMENT.match(reader.text, reader.at)
     if assignment:
@@ -82,26 +92,135 @@ def _top(reader: Literals) -> Pairs:
     return pairs
 
 
-def _setting(reader: Literals, pair: Pair) -> Setting:
-    return Setting(pair.key, reader.as_json(pair.value), where=f"line {pair.line}", typed=True)
+def _setting(pair: Pair) -> Setting:
+    return Setting(pair.key, _as_json(pair.value), where=f"line {pair.line}", typed=True)
 
 
-T = TypeVar("T")
+# -- field descriptions from a console -----------------------------------------------------------------------------
 
+_MARK = re.compile(r"""["']?\bfield[_ ]?(?P<part>id|info)\b["']?[ \t]*[:=,]?\s*""", re.IGNORECASE)
+_BARE_ID = re.compile(r"""[^\s"'`,;{}\[\]]+""")
+_DECORATION = re.compile(r"(?:[▶▸►▼▾⯈]\s*)?(?:(?:Array|Object)?\s*(?:\([0-9]+\))?\s*(?=[\[{]))?")
+_COLLAPSED = re.compile(r"…|\.\.\.|\b(?:Array|Object)\b")
+
+
+def read_console(text: str) -> dict[str, Field]:
+    """Parse the field descriptions in text copied from the editor's browser console.
+
+    The hosted editor prints a field's `Field_id` and `Field_info` when its parameter is right-clicked twice.
+
+    Parameters
+    ----------
+    text
+        One or many of `Field_id: 3::cfg` with `Field_info: ["FLOAT", {...}]`, in either order, on their own lines or
+        together as an object or a list of objects, as JSON or as a console writes it; or
+        `{"3::cfg": ["FLOAT", {...}]}`.
+
+    Returns
+    -------
+    Field id -> field.
+
+    Raises
+    ------
+    LineError
+        If there is no description, if one of the two parts is missing for a field, or if the console showed a value
+        collapsed (`Array(2)`, `{...}`).
+    FieldError
+        If an id or a description is invalid.
+    """
+    text = without_bom(text)
+    described = dict(_described_ids(text)) if _MARK.search(text) else _field_mapping(text)
+    if not described:
+        raise LineError(
+            "the text contains no Field_id and Field_info: in the editor right-click a parameter twice, and copy "
+            "the output of the browser's console"
+        )
+    return {field_id: read_field(field_id, info) for field_id, info in described.items()}
+
+
+def _described_ids(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield each field id with its description."""
+    found: dict[str, tuple[Any, int]] = {}
+    at = 0
+    while mark := _MARK.search(text, at):
+        part = mark["part"].lower()
+        if part in found:
+            break
+        value, at = _field_id(text, mark.end()) if part == "id" else _field_info(text, mark.end())
+        found[part] = value, text.count("\n", 0, mark.start()) + 1
+        if len(found) == 2:
+            yield found["id"][0], found["info"][0]
+            found.clear()
+    for part, (value, line) in found.items():
+        missing = f"the Field_info of {value}" if part == "id" else "the Field_id of a Field_info"
+        raise LineError(f"line {line}: {missing} is missing; copy both from the console")
+
+
+def _field_id(text: str, at: int) -> tuple[str, int]:
+    reader = LiteralReader(text, at)
+    if text[at : at + 1] in {'"', "'"}:
+        return reader.string(), reader.at
+    found = _BARE_ID.match(text, at)
+    if found is None or _MARK.match(text, at):
+        reader.fail("Field_id is empty")
+    return found[0], found.end()
+
+
+def _field_info(text: str, at: int) -> tuple[Any, int]:
+    decoration = _DECORATION.match(text, at)
+    reader = LiteralReader(text, decoration.end() if decoration else at, is_console=True)
+    try:
+        value = reader.json()
+        if isinstance(value, str):  # copied as a text
+            value = LiteralReader(value, is_console=True).json()
+    except LineError:
+        if _COLLAPSED.search(text[at : reader.at + 40].partition("\n")[0]):
+            reader.fail(
+                "the console shows this value collapsed: right-click it there, choose Copy object, and paste it "
+                "after Field_info:"
+            )
+        raise
+    if not isinstance(value, list):
+        reader.fail('Field_info is a list like ["FLOAT", {"default": 8.0}]')
+    return value, reader.at
+
+
+def _field_mapping(text: str) -> dict[str, Any]:
+    """Return the fields of `{"3::cfg": ["FLOAT", {...}]}`, the form of the catalogue; empty for any other text."""
+    try:
+        found = LiteralReader(text).json()
+    except LineError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    invalid = [key for key, info in found.items() if "::" not in key or not isinstance(info, list)]
+    if invalid and len(invalid) < len(found):
+        raise FieldError(f"{invalid[0]!r} is not a field id with its description")
+    return {} if invalid else found
+
+
+# -- literals ------------------------------------------------------------------------------------------------------
+
+_IGNORED = re.compile(r"[\s\ufeff]+|(?://|#)[^\n]*|/\*[\s\S]*?\*/")
 _KEY = re.compile(r"""(?:[^\s"'`,;:{}\[\]()]|::)+""")
 _TOKEN = re.compile(r"""[^\s"'`,;:{}\[\]()]+""")
 _NAME = re.compile(r"\{[^\W\d]\w*\}")
-_ESCAPE = re.compile(r"u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})")
-_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0", "\n": ""} | {
-    one: one for one in "\"'`\\/$"
+_STRING = re.compile(
+    r'"[^"\\\n]*(?:\\[\s\S][^"\\\n]*)*"'
+    r"|'[^'\\\n]*(?:\\[\s\S][^'\\\n]*)*'"
+    r"|`[^`\\]*(?:\\[\s\S][^`\\]*)*`"
+)  # fmt: skip
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([\s\S]))|\$\{")
+_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0", "\n": ""} | {
+    char: char for char in "\"'`\\/$"
 }
-WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
-_PYTHON_WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
+_CONSTANTS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_CONSOLE_CONSTANTS = {**_CONSTANTS, "undefined": None, "NaN": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A key, its value (an object is still its `Pairs`), and the line it stands in."""
+    """A key, its value (nested objects are `Pairs`), and its line."""
 
     key: str
     value: Any
@@ -109,147 +228,130 @@ class Pair:
 
 
 class Pairs(list[Pair]):
-    """An object as it was written: the same key may stand in it twice."""
+    """An object as written, with duplicate keys."""
 
 
-class Literals:
-    """Reads values one after another from a text; `at` is where it is.
+def _as_json(value: Any) -> Any:
+    """Convert a value to builtin lists and dicts; a duplicate key is an error."""
+    if isinstance(value, Pairs):
+        found: dict[str, Any] = {}
+        for pair in value:
+            if pair.key in found:
+                raise LineError(f"line {pair.line}: duplicate key {pair.key!r} in one object")
+            found[pair.key] = _as_json(pair.value)
+        return found
+    return [_as_json(item) for item in value] if isinstance(value, list) else value
 
-    Every method raises LineError, with the number of the line, where the text is not what it asks for.
+
+class LiteralReader:
+    """Read JavaScript literals one after another; each method raises LineError with the line of invalid text.
+
+    Parameters
+    ----------
+    text, at
+        The text, and the position of the next character.
+    is_console
+        Read the constants that only a console writes, undefined and NaN, as None.
     """
 
-    def __init__(self, text: str, at: int = 0, *, words: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, text: str, at: int = 0, *, is_console: bool = False) -> None:
         self.text = text
         self.at = at
         self._depth = 0
-        self._words = {**(words or WORDS), **_PYTHON_WORDS}  # bare words that are values
+        self._constants = _CONSOLE_CONSTANTS if is_console else _CONSTANTS
 
     @property
     def line(self) -> int:
         return self.text.count("\n", 0, self.at) + 1
 
     def skip(self) -> None:
-        """Skip white space and comments; a `#` at the start of a token begins one too."""
-        while self.at < len(self.text):
-            if self.text[self.at].isspace() or self.text[self.at] == "\ufeff":
-                self.at += 1
-            elif self.text.startswith(("//", "#"), self.at):
-                end = self.text.find("\n", self.at)
-                self.at = len(self.text) if end < 0 else end
-            elif self.text.startswith("/*", self.at):
-                end = self.text.find("*/", self.at + 2)
-                if end < 0:
-                    self.fail("a comment /* is never closed")
-                self.at = end + 2
-            else:
-                return
+        """Skip white space and comments."""
+        while ignored := _IGNORED.match(self.text, self.at):
+            self.at = ignored.end()
+        if self.text.startswith("/*", self.at):
+            self.fail("a comment /* is never closed")
 
     def peek(self) -> str:
-        """Return the next character that counts; empty at the end."""
+        """Return the next character after white space and comments; empty at the end."""
         self.skip()
         return self.text[self.at : self.at + 1]
 
-    def value(self) -> Any:
-        """Return the next value; an object comes as its `Pairs`."""
-        first = self.peek()
-        if first == "{":
-            name = _NAME.match(self.text, self.at)
-            if name:  # a Python name, to be expanded: nothing that JSON could mean
-                self.at = name.end()
-                return name[0]
-            self.at += 1
-            return self._nested(lambda: self.pairs("}"))
-        if first == "[":
-            return self._nested(self._list)
-        if first and first in "\"'`":
-            return self.string()
-        return self._bare()
-
     def json(self) -> Any:
-        """Return the next value in Python's own lists and dicts."""
-        return self.as_json(self.value())
+        """Read a value as builtin lists and dicts."""
+        return _as_json(self.value())
 
-    def as_json(self, value: Any) -> Any:
-        """Return a value in Python's own lists and dicts."""
-        if isinstance(value, Pairs):
-            found: dict[str, Any] = {}
-            for pair in value:
-                if pair.key in found:
-                    raise LineError(f"line {pair.line}: the key {pair.key!r} is written twice in one object")
-                found[pair.key] = self.as_json(pair.value)
+    def value(self) -> Any:
+        """Read a value; objects are `Pairs`."""
+        first = self.peek()
+        if first == "{" and (name := _NAME.match(self.text, self.at)):  # a Python name to expand: JSON has no such form
+            self.at = name.end()
+            return name[0]
+        if first and first in "{[":
+            if self._depth == MAX_DEPTH:
+                self.fail(TOO_DEEP)
+            self._depth += 1
+            self.at += 1
+            found = self.pairs("}") if first == "{" else [self.value() for _ in self._items("]", ",")]
+            self._depth -= 1
             return found
-        return [self.as_json(item) for item in value] if isinstance(value, list) else value
+        return self.string() if first and first in "\"'`" else self._number_or_constant()
 
     def pairs(self, closing: str) -> Pairs:
-        """Return the pairs of an object through its closing brace, or to the end of the text if `closing` is empty."""
+        """Read the pairs of an object through its closing brace, or to the end of the text if `closing` is empty."""
         found = Pairs()
-
-        def pair() -> None:
-            self.skip()
-            line = self.line
-            key = self._key()
+        for _ in self._items(closing, ",;"):
+            line, key = self.line, self._key()
             if self.peek() != ":":
                 self.fail(f"a colon is missing after the key {key!r}")
             self.at += 1
             found.append(Pair(key, self.value(), line))
-
-        self._separated(pair, closing, ",;")
         return found
 
     def string(self) -> str:
-        """Return the next string, without its quotes."""
-        quote, first_line = self.text[self.at], self.line
-        self.at += 1
-        parts: list[str] = []
-        while True:
-            char = self.text[self.at : self.at + 1]
-            if not char or (char == "\n" and quote != "`"):
-                raise LineError(
-                    f"line {first_line}: the string {shown(quote + ''.join(parts), 40)} is never closed; write a text "
-                    "of several lines between backticks"
-                )
-            self.at += 1
-            if char == quote:
-                return "".join(parts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-            if char == "\\":
-                char = self._escaped()
-            elif char == "$" and quote == "`" and self.text[self.at : self.at + 1] == "{":
+        """Read a string."""
+        found = _STRING.match(self.text, self.at)
+        if found is None:
+            self.fail(
+                f"the string {shown(self._ahead())} is never closed; write a text of several lines between backticks, "
+                "and a backslash as \\\\"
+            )
+        inner, quote = self.at + 1, found[0][0]
+
+        def unescape(escape: re.Match[str]) -> str:
+            if escape[0] == "${" and quote != "`":
+                return "${"
+            self.at = inner + escape.start()
+            if escape[0] == "${":
                 self.fail("${...} is not supported; write {name} for a Python variable")
-            parts.append(char)
+            digits = escape[1] or escape[2] or escape[3]
+            if digits and int(digits, 16) <= 0x10FFFF:
+                return chr(int(digits, 16))
+            char = escape[0][1]
+            if char not in _ESCAPED:
+                self.fail(f"\\{char} is not an escape; in a payload write a backslash as \\\\")
+            return _ESCAPED[char]
 
-    def fail(self, what: str) -> NoReturn:
-        raise LineError(f"line {self.line}: {what}")
+        text = _ESCAPE.sub(unescape, found[0][1:-1])
+        self.at = found.end()
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # joins \ud83e\udd8a
 
-    def _nested(self, read: Callable[[], T]) -> T:
-        if self._depth == MAX_DEPTH:
-            self.fail(TOO_DEEP)
-        self._depth += 1
-        found = read()
-        self._depth -= 1
-        return found
+    def fail(self, problem: str) -> NoReturn:
+        """Raise LineError with the line of the position."""
+        raise LineError(f"line {self.line}: {problem}")
 
-    def _list(self) -> list[Any]:
-        self.at += 1
-        found: list[Any] = []
-        self._separated(lambda: found.append(self.value()), "]", ",")
-        return found
-
-    def _separated(self, item: Callable[[], None], closing: str, separators: str) -> None:
+    def _items(self, closing: str, separators: str) -> Iterator[None]:
+        """Yield at the start of each item through the closing bracket; the caller reads the item."""
         opened = self.line
-        while True:
+        while (char := self.peek()) != closing:
+            if not char:
+                self.fail(f"{closing!r} is missing for the bracket opened in line {opened}")
+            yield
             char = self.peek()
-            if char == closing:
-                self.at += len(closing)
-                return
-            if char:
-                item()
-                char = self.peek()
             if char and char in separators:
                 self.at += 1
-            elif not char and closing:
-                self.fail(f"{closing!r} is missing for the bracket opened in line {opened}")
-            elif char != closing:
+            elif char and char != closing:
                 self.fail(f"a comma is missing before {shown(self._ahead())}")
+        self.at += len(closing)
 
     def _key(self) -> str:
         if self.peek() in {'"', "'"}:
@@ -260,37 +362,19 @@ class Literals:
         self.at = found.end()
         return found[0]
 
-    def _bare(self) -> Any:
+    def _number_or_constant(self) -> Any:
         found = _TOKEN.match(self.text, self.at)
         if not found:
             self.fail(f"a value is missing before {shown(self._ahead())}" if self._ahead() else "a value is missing")
         token = found[0]
-        number = self._number(token)
-        if number is None and token not in self._words:
-            self.fail(f"{shown(self._ahead())} is not a value; quote a text")
-        self.at = found.end()
-        return number if number is not None else self._words[token]
-
-    def _number(self, token: str) -> float | None:
-        if re.match(r"-?\.[0-9]", token):
-            token = token.replace(".", "0.", 1)
         try:
-            return read_json_number(token)
+            number = read_json_number(re.sub(r"^(-?)\.(?=[0-9])", r"\g<1>0.", token))
         except ValueError as error:
             self.fail(str(error))
-
-    def _escaped(self) -> str:
-        found = _ESCAPE.match(self.text, self.at)
-        if found:
-            code = int(next(digits for digits in found.groups() if digits), 16)
-            if code <= 0x10FFFF:
-                self.at = found.end()
-                return chr(code)
-        char = self.text[self.at : self.at + 1]
-        if char not in _ESCAPES:
-            self.fail(f"\\{char} is not an escape; in a payload write a backslash as \\\\")
-        self.at += 1
-        return _ESCAPES[char]
+        if number is None and token not in self._constants:
+            self.fail(f"{shown(self._ahead())} is not a value; quote a text")
+        self.at = found.end()
+        return number if number is not None else self._constants[token]
 
     def _ahead(self) -> str:
         return self.text[self.at : self.at + 30].partition("\n")[0]

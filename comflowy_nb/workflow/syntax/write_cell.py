@@ -23,28 +23,30 @@ _PLAIN_WORD = re.compile(r"""[^\s"'{}#=;?]+""")
 
 
 def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = "run") -> str:
-    """Return a cell that sends these params to this workflow when it is executed, whatever they hold.
+    """Return a cell that submits exactly these params to this workflow when it is executed.
 
-    Each field has a line, if every line is read as the very value; else the body is the API's own payload, for a text
-    with line breaks and blanks at its ends, say.
+    The body has a line for each field if it is read back as the same values, else it is a payload (for a text with line
+    breaks and white space at its ends, for example).
 
     Parameters
     ----------
     params
-        Field id -> value as sent. An image that was not handed over yet stands as `run:` or `file:` and where it is
-        from; of one that was chosen in a browser only the name is known.
+        Field id -> value as submitted. An image that is not uploaded yet is written as `run:REF` or `file:PATH`; of an
+        image chosen in a browser only the name is known.
+    command
+        The command of the cell.
     """
     head = f"%%comflowy {command} {_word(workflow.name)}"
-    values = {key: _image_word(one) if isinstance(one, InputImage) else one for key, one in params.items()}
+    values = {key: _image_text(one) if isinstance(one, InputImage) else one for key, one in params.items()}
     if not values:
         return head
     bodies = ["\n".join(line for key, value in values.items() for line in _lines(key, value))]
-    bodies += [json.dumps(_doubled(values), ensure_ascii=is_ascii, indent=2) for is_ascii in (False, True)]
-    body = next((body for body in bodies if _means(body, workflow, values)), bodies[-1])
+    bodies += [json.dumps(_escape_names(values), ensure_ascii=is_ascii, indent=2) for is_ascii in (False, True)]
+    body = next((body for body in bodies if _reads_as(body, workflow, values)), bodies[-1])
     return f"{head}\n{body}"
 
 
-def _image_word(image: InputImage) -> str:
+def _image_text(image: InputImage) -> str:
     kind = "run" if _RUN_IMAGE.fullmatch(image.source) else "file"
     return f"{kind}:{image.source or image.name}"
 
@@ -52,7 +54,7 @@ def _image_word(image: InputImage) -> str:
 def _lines(key: str, value: Any) -> list[str]:
     if not isinstance(value, str):
         return [f"{key}: {json.dumps(value)}"]
-    text = _doubled(value)
+    text = _escape_names(value)
     if "\n" in text:
         return [f"{key}: |", *(f"  {line}" for line in text.split("\n"))]
     if text != text.strip() or not text or text[0] in "\"'|>":
@@ -61,29 +63,27 @@ def _lines(key: str, value: Any) -> list[str]:
     return [f"{key}: {text}"]
 
 
-def _doubled(value: Any) -> Any:
-    """Return a value with `{name}` written as `{{name}}`, which is not expanded."""
+def _escape_names(value: Any) -> Any:
+    """Replace `{name}` by `{{name}}`, the literal that is not expanded."""
     if isinstance(value, str):
         return re.sub(r"\{([^\W\d]\w*)\}", r"{{\1}}", value)
     if isinstance(value, dict):
-        return {key: _doubled(item) for key, item in value.items()}
-    return [_doubled(item) for item in value] if isinstance(value, list) else value
+        return {key: _escape_names(item) for key, item in value.items()}
+    return [_escape_names(item) for item in value] if isinstance(value, list) else value
 
 
-def _means(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
-    """Return whether the body is read as these values, in a kernel without any variable."""
-    # An image's word is compared as a text: its file need not be here.
+def _reads_as(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
+    """Return True if the body is read as these values without any variables."""
+    # images are compared as texts, because their files may be missing
     fields = {key: one for key, one in workflow.fields.items() if one.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)
     try:
         read = resolve(described, read_body(body).settings, namespace={}).params
     except ComflowyError:
         return False
-    return set(read) == set(values) and all(_same(read[key], values[key]) for key in values)
-
-
-def _same(one: Any, other: Any) -> bool:
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+    return set(read) == set(values) and all(
+        read[key] == value and isinstance(read[key], bool) == isinstance(value, bool) for key, value in values.items()
+    )
 
 
 def _word(name: str) -> str:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.axes.expand import even_order, expand
-from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.axes.seeds import count_axes
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import axes_from_json, axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.field_spec import read_field
@@ -35,7 +34,7 @@ WORKFLOW = Workflow(
 
 
 class Memory:
-    """Remembers draws, as the history does; new ones are told apart by their key."""
+    """Store generated seeds, as the history does; a new seed is derived from its key."""
 
     def __init__(self, modulus=2**53):
         self.seeds = {}
@@ -56,7 +55,7 @@ def cells_of(axes, seeds=None, *, content="w", identity="sandbox"):
 
 
 def seeds_of(cells, *fields):
-    """The seeds by the values of some fields."""
+    """Return the seeds by the values of some fields."""
     return {tuple(cell.params[field] for field in fields): cell.params["3::seed"] for cell in cells}
 
 
@@ -77,12 +76,12 @@ def test_without_axes_there_is_one_cell():
     assert (cell.number, cell.at, set(cell.params)) == (1, (), {"3::cfg", "3::seed"})
 
 
-def test_the_params_stand_in_the_order_typed():
+def test_params_are_in_the_order_typed():
     for cell in cells_of(axes_of(seed="random", cfg=[4, 8], prompt="x", steps=[1, 2])):
         assert list(cell.params) == ["3::seed", "3::cfg", "6::text", "3::steps"]
 
 
-def test_presets_and_replaced_words_meet_in_a_cell():
+def test_a_cell_combines_presets_and_replaced_words():
     cells = cells_of(
         axes_of(
             {
@@ -146,14 +145,14 @@ def test_random_n_is_the_same_seeds_along_the_other_axes():
     assert [cell.labels["seed"] for cell in cells] == ["1", "2", "3"] * 2
 
 
-def test_seeds_that_would_be_equal_are_drawn_again():
+def test_equal_seeds_are_generated_again():
     seeds = Memory(modulus=8)
     cells = cells_of(axes_of(seed="random#4"), seeds)
     assert len({cell.params["3::seed"] for cell in cells}) == 4
     assert cells_of(axes_of(seed="random#4"), seeds) == cells
 
 
-def test_fields_wished_for_together_share_a_seed():
+def test_fields_set_by_one_key_share_a_seed():
     one = Workflow("w", fields={f"{node}::seed": read_field(f"{node}::seed", ["INT", {}]) for node in "12"})
     for word in ("random", "each", "random#2"):
         axes = read_axes(one, settings_from_mapping({"all::seed": word}))
@@ -180,12 +179,12 @@ def test_growing_an_axis_changes_no_seed(cfgs, steps, word, chance):
         assert cell.params == known[at]
 
 
-def test_more_seeds_begin_with_those_that_were_there():
+def test_a_longer_axis_of_seeds_begins_with_the_earlier_seeds():
     few, more = cells_of(axes_of(seed="random#3")), cells_of(axes_of(seed="random#5"))
     assert [cell.params for cell in few] == [cell.params for cell in more[:3]]
 
 
-def test_what_a_field_or_a_label_is_called_changes_no_seed():
+def test_names_of_fields_and_labels_change_no_seed():
     first = cells_of(axes_of(prompt=["a", "b"], seed="each"))
     for again in (
         axes_of({"6::text": ["b", "a"]}, seed="each"),
@@ -201,7 +200,7 @@ def test_a_preset_that_grows_changes_no_seed():
     assert all(cell.params in known for cell in few)
 
 
-def test_other_services_workflows_and_fixed_params_draw_apart():
+def test_other_services_workflows_and_fixed_params_get_other_seeds():
     axes = axes_of(cfg=[4, 8], seed="random", steps=1)
     drawn = [cells_of(axes)[0].params["3::seed"]]
     drawn.append(cells_of(axes, identity="cloud")[0].params["3::seed"])
@@ -219,7 +218,7 @@ def test_titles_of_a_graph_change_no_seed():
     assert cells_of(axes, content={"3": node | {"inputs": {"cfg": 5}}}) != first
 
 
-def test_counting_runs_keeps_its_draws():
+def test_counted_runs_keep_their_seeds():
     seeds = Memory()
     first = cells_of(count_axes(WORKFLOW, [], 3), seeds)
     assert [cell.params for cell in cells_of(count_axes(WORKFLOW, [], 4), seeds)[:3]] == [cell.params for cell in first]
@@ -229,13 +228,13 @@ def test_counting_runs_keeps_its_draws():
 
 
 @given(st.lists(st.integers(1, 9), max_size=4))
-def test_the_order_holds_each_cell_once(shape):
+def test_the_order_contains_each_cell_once(shape):
     assert sorted(even_order(shape)) == list(range(math.prod(shape)))
 
 
 @given(st.integers(1, 200))
 def test_every_prefix_of_a_row_is_spread(size):
-    """After n cells of a row no gap is wider than a row of that many cells needs, but for a factor of two."""
+    """After n cells of a row the widest gap is at most twice the gap of n evenly spaced cells."""
     order = even_order([size])
     for n in range(1, size + 1):
         done = sorted(order[:n])
@@ -246,7 +245,7 @@ def test_every_prefix_of_a_row_is_spread(size):
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 16), (2, 4, 8), (16, 2)])
 def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
-    """For halves of every axis, quarters, and so on: the numbers of cells done in equal parts differ by one at most."""
+    """For halves of every axis, quarters and so on: the numbers of cells in equal parts differ by at most one."""
     order = [tuple(at) for at in itertools.product(*map(range, shape))]
     order = [order[index] for index in even_order(shape)]
     for level in range(1, max(shape).bit_length()):
@@ -261,7 +260,7 @@ def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
 
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=4))
 def test_the_first_cells_lie_in_different_corners(shape):
-    """Of any grid, even or not: the first 2**axes cells are one in each of its 2**axes coarse parts."""
+    """In any grid, the first 2**axes cells are in different ones of its 2**axes coarse parts."""
     cells = list(itertools.product(*map(range, shape)))
     first = [cells[index] for index in even_order(shape)[: 2 ** len(shape)]]
     parts = {
@@ -270,14 +269,14 @@ def test_the_first_cells_lie_in_different_corners(shape):
     assert len(parts) == 2 ** len(shape)
 
 
-def test_a_thousand_cells_are_ordered_at_once():
+def test_a_thousand_cells_are_ordered_quickly():
     assert len(even_order((10, 10, 10, 10))) == 10_000
 
 
 # -- JSON ----------------------------------------------------------------------------------------------------------
 
 
-def test_axes_come_back_from_json(tmp_path):
+def test_axes_are_read_back_from_json(tmp_path):
     axes = axes_of(
         {
             "6::text": {"in": "a cat", "replace": {"cat": {"x": "cat", "y": "dog"}}},

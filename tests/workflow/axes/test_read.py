@@ -1,4 +1,4 @@
-"""Axes as they are typed: on a line and in a body. Each sentence of what is promised has its example."""
+"""Axes typed on a line and in a body; each rule of the syntax has an example."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError
-from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.axes.seeds import count_axes
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import SeedWord
 from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
@@ -28,7 +27,7 @@ def body(workflow, text, **options):
 
 
 def values(axes, name=None):
-    """The values of the only axis, or of one."""
+    """Return the values of the only axis, or of the named one."""
     (axis,) = [one for one in axes.axes if name in {None, one.name}]
     return [one.params[axis.fields[0]] for one in axis.values]
 
@@ -95,7 +94,7 @@ seed: random
         ("6::text=1..3||4..5", ["1..3", "4..5"]),
     ],
 )
-def test_a_text_on_the_line_divides_at_bars_only_inside_quotes_too(workflow, typed, expected):
+def test_a_text_on_the_line_is_split_at_bars_inside_quotes_too(workflow, typed, expected):
     assert values(line(workflow, typed)) == expected
 
 
@@ -136,7 +135,7 @@ def test_texts_in_a_body(workflow, text, expected):
     assert values(body(workflow, text)) == expected
 
 
-def test_a_list_in_brackets_that_may_be_a_text_is_refused_with_both_spellings(workflow, undescribed):
+def test_a_list_in_brackets_that_may_be_a_text_is_rejected_with_both_spellings(workflow, undescribed):
     for one, typed in ((workflow, "6::text: [a:b:0.5]"), (undescribed, "1::x: [a:b:0.5]")):
         (problem,) = problems(body, one, typed)
         assert '["a:b:0.5"]' in problem
@@ -148,12 +147,12 @@ def test_a_list_in_brackets_that_may_be_a_text_is_refused_with_both_spellings(wo
     assert values(body(workflow, '6::text: ["a:b:0.5"]')) == ["a:b:0.5"]
 
 
-def test_texts_in_quotes_are_not_divided_at_commas(workflow):
+def test_texts_in_quotes_are_not_split_at_commas(workflow):
     (problem,) = problems(line, workflow, '6::text="a, b","c"')
     assert "||" in problem
 
 
-def test_lines_that_are_half_a_list_are_refused(workflow):
+def test_lines_that_are_only_partly_a_list_are_rejected(workflow):
     (problem,) = problems(body, workflow, "6::text:\n  - a\n  b\n")
     assert "'- '" in problem
 
@@ -191,7 +190,7 @@ def test_lines_that_may_be_labels_or_a_text(workflow):
         ("seed=1,2,3", [1, 2, 3]),
     ],
 )
-def test_numbers_choices_and_booleans_divide_at_commas(workflow, typed, expected):
+def test_numbers_choices_and_booleans_are_split_at_commas(workflow, typed, expected):
     for found in (line(workflow, typed), body(workflow, typed.replace("=", ": ", 1) + " # a comment")):
         assert values(found) == expected
         assert [type(value) for value in values(found)] == [type(value) for value in expected]
@@ -209,7 +208,7 @@ def test_a_choice_with_a_comma_is_quoted_or_is_the_whole():
     assert values(body(one, "x: c (d, e), a")) == ["c (d, e)", "a"]
 
 
-def test_bars_are_no_commas(workflow):
+def test_bars_do_not_separate_numbers(workflow):
     assert "is not a number" in problems(line, workflow, "cfg=4||8")[0]
     assert "is not a number" in problems(line, workflow, 'cfg="4,8"')[0]
 
@@ -253,7 +252,7 @@ def test_values_of_unknown_type_on_the_line(undescribed, typed, expected):
         ("1::x=8", 8),
     ],
 )  # fmt: skip
-def test_what_is_one_value_of_unknown_type_on_the_line(undescribed, typed, expected):
+def test_one_value_of_unknown_type_on_the_line(undescribed, typed, expected):
     assert line(undescribed, typed).fixed == {"1::x": expected}
 
 
@@ -308,13 +307,13 @@ def test_other_commas_in_a_body_are_text_where_the_type_is_unknown(undescribed, 
         ("cfg=4,[5,6]", ("cfg, value 2 of 2",)),
     ],
 )
-def test_what_is_wrong_names_the_field_and_the_value(workflow, typed, parts):
+def test_an_error_names_the_field_and_the_value(workflow, typed, parts):
     (problem,) = problems(line, workflow, typed)
     for part in parts:
         assert part in problem
 
 
-def test_all_problems_are_told_at_once(workflow):
+def test_all_problems_are_reported_at_once(workflow):
     found = problems(
         body,
         workflow,
@@ -327,13 +326,13 @@ def test_all_problems_are_told_at_once(workflow):
     ]  # fmt: skip
 
 
-def test_a_sweep_of_too_many_cells_is_refused_with_its_count(workflow):
+def test_a_sweep_of_too_many_cells_is_rejected_with_its_count(workflow):
     (problem,) = problems(line, workflow, "seed=1..9000 steps=1..9000")
     assert "81,000,000 cells" in problem
     assert "9,000 seed x 9,000 steps" in problem
 
 
-def test_a_field_given_twice(workflow):
+def test_a_field_set_twice(workflow):
     for text in ("cfg: 4, 8\n3::cfg: 2", "prompt: a || b\n6::text: c", "all::text: a || b\n7::text: c"):
         assert "set twice" in problems(body, workflow, text)[0]
 
@@ -437,7 +436,7 @@ def test_presets_that_are_wrong(workflow, text, parts):
         assert part in problem
 
 
-def test_presets_want_a_described_workflow(undescribed):
+def test_presets_need_a_described_workflow(undescribed):
     assert "field id like 3::cfg" in problems(body, undescribed, LOOKS)[0]
 
 
@@ -485,7 +484,7 @@ def test_words_are_replaced_from_lines(workflow):
         ("{bottle: [a, , b]}", "empty"),
         ("{bottle: [a], glass bottle: [b]}", "within another word"),
         ("{bottle: {x: a, x: b}}", "label 'x' is used twice"),
-        ("{bottle: [a], bottle: [b]}", "twice"),
+        ("{bottle: [a], bottle: [b]}", "duplicate label 'bottle'"),
     ],
 )
 def test_words_that_can_t_be_replaced(workflow, replace, part):
@@ -508,7 +507,7 @@ def test_the_same_word_twice_would_be_two_headers_of_one_name(workflow):
 # -- names ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_list_of_python_is_an_axis_never_divided_or_parsed(workflow, undescribed):
+def test_a_python_list_is_an_axis_and_never_split_or_parsed(workflow, undescribed):
     import numpy as np
 
     names = {"l": ["a||b", "{l}", "1..5"], "c": (4, 8.5), "r": range(1, 4), "a": np.linspace(0, 1, 3),
@@ -526,7 +525,7 @@ def test_a_list_of_python_is_an_axis_never_divided_or_parsed(workflow, undescrib
     assert "no value" in problems(line, workflow, "cfg={n}", namespace={"n": []})[0]
 
 
-def test_names_within_texts_are_put_in_after_dividing_and_before_numbers_are_read(workflow, undescribed):
+def test_names_are_expanded_after_splitting_and_before_numbers_are_read(workflow, undescribed):
     names = {"s": "a||b", "n": 4, "c": "1,2", "w": "euler"}
     assert values(line(workflow, '6::text="x {s}||{{n}} {n}"', namespace=names)) == ["x a||b", "{n} 4"]
     assert values(body(workflow, '6::text: ["{s}", "{n}"]', namespace=names)) == ["a||b", "4"]
@@ -565,12 +564,12 @@ def test_seed_words_are_plain_elsewhere(workflow, undescribed):
     assert "is not a number" in problems(line, workflow, "cfg=random")[0]
 
 
-def test_all_seeds_share_a_draw():
+def test_all_seeds_share_a_generated_seed():
     specs = {"1::seed": ["INT", {"max": 100}], "2::seed": ["INT", {}]}
     one = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})
     assert line(one, "all::seed=each").seeds == (SeedWord(("1::seed", "2::seed"), "each"),)
     assert line(one, "all::seed=random#50").axes[0].fields == ("1::seed", "2::seed")
-    assert "too many seeds for a field that goes from 0 to 100" in problems(line, one, "all::seed=random#51")[0]
+    assert "too many seeds for a field with values from 0 to 100" in problems(line, one, "all::seed=random#51")[0]
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_file_of_a_workflow_alone(file):
     assert read(file, "workflow: a b\nfields:\n").settings == []
 
 
-def test_nothing_expands_and_plain_texts_mean_what_they_mean_in_a_body(workflow, undescribed, file):
+def test_names_are_not_expanded_and_plain_texts_are_read_as_in_a_body(workflow, undescribed, file):
     axes = axes_in(workflow, file, "  prompt: a {day} || b\n  7::text: 007\n  sampler_name: euler, heun\n")
     assert [value.params["6::text"] for value in axes.axes[0].values] == ["a {day}", "b"]
     assert axes.fixed == {"7::text": "007"}
@@ -110,12 +110,12 @@ def test_a_text_in_quotes_is_one(workflow, file):
     ]
 
 
-def test_a_list_that_may_be_a_text_is_refused_here_too(workflow, file):
+def test_a_list_that_may_be_a_text_is_rejected_here_too(workflow, file):
     with pytest.raises(FieldError, match=r'night\.yaml, line 3: .*\["a:b:0\.5"\]'):
         axes_in(workflow, file, "  prompt: [a:b:0.5]\n")
 
 
-def test_problems_name_the_file_and_the_line(workflow, file):
+def test_errors_name_the_file_and_the_line(workflow, file):
     with pytest.raises(FieldError) as caught:
         axes_in(workflow, file, "  cfg: 8..2\n  nope: 4\n  steps:\n    - few\n")
     assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
@@ -136,8 +136,8 @@ def test_problems_name_the_file_and_the_line(workflow, file):
         ("  steps: 3\n  cfg: |\n    x\n", 4),
     ],
 )
-def test_a_problem_names_its_own_line(workflow, file, lines, number):
-    """A field that does not exist had the line of its first value, and a wrong value that of the first in its list."""
+def test_an_error_names_its_own_line(workflow, file, lines, number):
+    """An unknown field had the line of its first value, and an invalid value the line of the first one in its list."""
     with pytest.raises(FieldError, match=rf"night\.yaml, line {number}: "):
         axes_in(workflow, file, lines)
 
@@ -153,8 +153,8 @@ def test_a_problem_names_its_own_line(workflow, file, lines, number):
         ("workflow: w\nfields:\n  a: 'x\n", ("line",)),
         ("workflow: w\nfields:\n\ta: 1\n", ("line 3",)),
         ("workflow: w\nfields:\n  prompt: a photo: of\n", ("line 3",)),
-        ("workflow: w\nfields:\n  a: 1\n  a: 2\n", ("line 4", "'a' is written twice")),
-        ("workflow: w\nfields:\n  a: {x: 1, x: 2}\n", ("line 3", "'x' is written twice")),
+        ("workflow: w\nfields:\n  a: 1\n  a: 2\n", ("line 4", "duplicate key 'a'")),
+        ("workflow: w\nfields:\n  a: {x: 1, x: 2}\n", ("line 3", "duplicate key 'x'")),
         ("workflow: w\nfield: {}\n", ("line 2", "'field'", "fields")),
         ("workflow: w\nmax_runs: many\n", ("line 2", "max_runs is a whole number", "'many'")),
         ("workflow: w\nmax_runs: 0\n", ("max_runs is a whole number from 1",)),
@@ -181,7 +181,7 @@ def test_a_problem_names_its_own_line(workflow, file, lines, number):
         ("a\x00b: 1", ("night.yaml",)),
     ],
 )
-def test_a_damaged_file_is_refused_with_its_line(file, text, parts):
+def test_an_error_in_a_file_names_its_line(file, text, parts):
     if not parts:
         read(file, text)  # nothing is ever constructed
         return
@@ -214,12 +214,12 @@ NAMES = {"names": [1, 2.5], "texts": {"a": "x||y", "null": "é🦊\u2028\x7f"}, 
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_cell_that_is_exported_means_the_same(workflow, file, cell):
+def test_an_exported_cell_is_read_back_as_the_same_axes(workflow, file, cell):
     axes = read_axes(workflow, read_body(cell, sweep=True).settings, namespace=NAMES)
     assert round_trip(workflow, file, axes) == axes
 
 
-def test_a_line_that_is_exported_means_the_same(workflow, file):
+def test_an_exported_line_is_read_back_as_the_same_axes(workflow, file):
     words = split_line('cfg=2..8..2 prompt="a b"||"c,d" sampler_name=euler,heun seed=7', sweep=True)
     axes = read_axes(workflow, [Setting(word.key, word.value, word.quoted) for word in words])
     assert round_trip(workflow, file, axes) == axes
@@ -235,7 +235,7 @@ json_values = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(json_values, min_size=1, max_size=4), st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_value_comes_back(undescribed, workflow, file, values, text):
+def test_any_value_is_read_back(undescribed, workflow, file, values, text):
     axes = Axes({"1::x": values[0]}, (), (), ("1::x",))
     assert round_trip(undescribed, file, axes) == axes
     assert round_trip(workflow, file, Axes({"6::text": text}, (), (), ("6::text",))).fixed == {"6::text": text}
@@ -279,8 +279,8 @@ def test_a_file_that_can_t_be_written(tmp_path):
         write_sweep_file(tmp_path / "file" / "x.yaml", workflow="w", axes=Axes())
 
 
-def test_a_whole_float_is_a_whole_number_where_one_is_meant(file, workflow):
-    """`steps: 2.0` was "not a whole number", though it is a number in YAML, and 2.0 of JSON was accepted."""
+def test_a_whole_float_is_accepted_for_an_int(file, workflow):
+    """`steps: 2.0` was rejected as not a whole number, though 2.0 in JSON was accepted."""
     given = read(file, "workflow: w\nfields:\n  steps: 2.0\n  cfg: [4.0, 8]\n  7::text: 3.0\n  seed: [1.0, 2]\n")
     axes = read_axes(workflow, given.settings)
     assert axes.fixed == {"3::steps": 2, "7::text": "3.0"}

@@ -13,7 +13,7 @@ from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.files.text import MAX_YAML_BYTES, read_text
 from comflowy_nb.workflow.graph import made_of_image, read_graph
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.syntax.console import read_console
+from comflowy_nb.workflow.syntax.payload import read_console
 
 NODES = {"6": {"class_type": "CLIPTextEncode", "inputs": {"text": "猫 собака café 🦊"}}}
 ENCODINGS = {

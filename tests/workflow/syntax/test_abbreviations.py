@@ -58,12 +58,12 @@ def test_a_single_value_gives_a_type_to_a_field_without(given, type_):
 
 
 @pytest.mark.parametrize("given", [(5, 1), (1, 1), (1, 2, 0), (1, 2, 3, 4), [], {}, [("a", 1), ("a", 2)], (-5, 20)])
-def test_nonsense_is_refused_with_the_field_s_name(given):
+def test_an_invalid_example_is_rejected_with_the_field(given):
     one = CFG if given == (-5, 20) else OPEN
     with pytest.raises(FieldError, match="node 3"):
         read_abbreviation(one, given)
 
 
-def test_a_range_for_a_text_is_refused():
+def test_a_range_for_a_text_is_rejected():
     with pytest.raises(FieldError, match="is a range, but the field has type STRING"):
         read_abbreviation(Field("6::text", FieldType.STRING), (1, 5))

@@ -10,13 +10,13 @@ from comflowy_nb.workflow.workflow import Workflow
 
 
 def text_of(body):
-    """The one setting's text as a STRING takes it."""
+    """Return the text of the only setting, as STRING reads it."""
     (setting,) = read_body(body).settings
     return setting.value
 
 
 def plain_of(body):
-    """The one setting's text, and whether it was quoted, as other types take it."""
+    """Return the text of the only setting as other types read it, and whether it was quoted."""
     (setting,) = read_body(body).settings
     return setting.plain
 
@@ -71,7 +71,7 @@ def test_a_line_without_a_key_names_its_number(line):
         read_body(f"6::text: a\n\n{line}\n")
 
 
-def test_a_line_that_goes_on_with_nothing_is_an_error():
+def test_an_indented_first_line_is_an_error():
     with pytest.raises(LineError, match="line 1"):
         read_body("   go on\n6::text: a\n")
 
@@ -82,7 +82,7 @@ def test_lines_that_begin_with_a_hash_are_comments():
     assert [one.where for one in body.settings] == ["line 3", "line 7"]
 
 
-def test_an_indented_hash_goes_on_with_the_text():
+def test_an_indented_hash_continues_the_text():
     assert text_of("6::text: bottle\n  #1 of many\n") == "bottle #1 of many"
 
 
@@ -91,13 +91,13 @@ def test_indented_lines_are_joined_by_one_space():
     assert text_of("6::text:\n  a\n  b") == "a b"
 
 
-def test_a_bar_keeps_the_breaks():
+def test_a_bar_keeps_line_breaks():
     assert text_of("6::text: |\n  a\n    b: c\n\n  d  \n\n") == "a\n  b: c\n\nd  "
     assert text_of("6::text: |\n    a\n  b\n") == "  a\nb"
     assert text_of('6::text: |-\n  "a" # b\n') == '"a" # b'
 
 
-def test_an_angle_folds():
+def test_an_angle_bracket_folds_lines():
     assert text_of("6::text: >\n  a\n  b\n\n  c\n") == "a b\nc"
 
 
@@ -105,7 +105,7 @@ def test_a_bar_with_nothing_below_is_text():
     assert text_of("6::text: |\n") == "|"
 
 
-def test_a_text_below_a_bar_is_no_number():
+def test_a_text_below_a_bar_is_not_a_number():
     assert plain_of("x: |\n  5\n") == ("5", True)
 
 
@@ -121,7 +121,7 @@ def test_a_text_below_a_bar_is_no_number():
         ('""', ""),
     ],
 )
-def test_a_quote_round_the_whole_value_is_taken_away_and_holds_no_escapes(typed, text):
+def test_quotes_around_the_whole_value_are_removed_and_contain_no_escapes(typed, text):
     (setting,) = read_body(f"6::text: {typed}\n").settings
     assert (setting.value, setting.quoted) == (text, True)
 
@@ -157,16 +157,16 @@ def test_a_block_list_is_marked_and_is_still_a_text():
     assert not setting.is_list
 
 
-def test_a_body_pasted_from_an_indented_place_is_read():
+def test_a_body_that_is_indented_as_a_whole_is_read():
     body = read_body("    6::text: a\n      b\n    # c\n    7::text: d\n")
     assert [(one.key, one.value) for one in body.settings] == [("6::text", "a b"), ("7::text", "d")]
 
 
-def test_carriage_returns_at_the_ends_of_lines_are_no_text():
+def test_carriage_returns_at_the_ends_of_lines_are_removed():
     assert [one.value for one in read_body("6::text: a\r\n  b\r\n7::text: c\r\n").settings] == ["a b", "c"]
 
 
-def test_other_breaks_of_lines_stay_in_the_text():
+def test_other_line_separators_stay_in_the_text():
     text = "a\u2028b\x85c\x0bd\x1ce\u00a0"
     assert text_of(f"6::text: {text}\n") == text
 
@@ -176,7 +176,7 @@ def test_an_empty_body_sets_nothing():
         assert read_body(body) == Body([])
 
 
-def test_a_quoted_key_behind_others_is_read_without_its_quotes():
+def test_a_quoted_key_after_other_keys_is_read_without_its_quotes():
     assert read_body('6::text: a\n"7::text": b\n').settings[1].key == "7::text"
 
 
@@ -210,8 +210,8 @@ _LINE = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs
 
 
 @given(_LINE)
-def test_any_text_in_a_line_is_sent_as_it_stands(text):
-    """But for white space at its ends, a quote round the whole, and `|` or `>` alone with lines below."""
+def test_any_text_in_a_line_is_submitted_as_typed(text):
+    """Exceptions: white space at the ends, quotes around all of it, and `|` or `>` alone with lines below."""
     (setting,) = read_body(f"6::text: {text}\n").settings
     bare = text.strip(" \t\r")
     if setting.quoted:
@@ -221,6 +221,6 @@ def test_any_text_in_a_line_is_sent_as_it_stands(text):
 
 
 @given(st.lists(_LINE.filter(str.strip).filter(lambda line: line[0] not in " \t"), min_size=1, max_size=6))
-def test_any_lines_below_a_bar_are_sent_as_they_stand(lines):
+def test_any_lines_below_a_bar_are_submitted_as_typed(lines):
     body = "6::text: |\n" + "".join(f"    {line}\n" for line in lines)
     assert text_of(body) == "\n".join(lines)

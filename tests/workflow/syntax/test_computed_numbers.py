@@ -23,13 +23,13 @@ FRAME = pd.DataFrame({"cfg": [0.1 * 3, 0.7 + 0.1]})
 
 
 def line(workflow, text, **namespace):
-    """What a run of a line sends."""
+    """Return the params that a run of a line submits."""
     settings = [Setting(word.key, word.value, word.quoted, "the line") for word in split_line(text)]
     return resolve(workflow, settings, namespace=namespace).params
 
 
 def swept(workflow, text, **namespace):
-    """The values of the axis of a line, and their labels."""
+    """Return the values of the axis of a line, and their labels."""
     settings = [Setting(word.key, word.value, word.quoted, "the line") for word in split_line(text, sweep=True)]
     return column(read_axes(workflow, settings, namespace=namespace))
 
@@ -52,7 +52,7 @@ def column(axes):
     ids=["list", "array", "float32", "float16", "column", "array of a column"],
 )
 def test_the_floats_of_an_axis_of_python_are_rounded(workflow, values):
-    """The label was 0.30000000000000004, and a sweep over the typed 0.3 submitted it again: the floats differed."""
+    """The label was 0.30000000000000004, and a sweep over the typed 0.3 submitted the run again."""
     typed = swept(workflow, "cfg=0.3,0.8")
     assert swept(workflow, "cfg={values}", values=values) == typed == ([0.3, 0.8], ["0.3", "0.8"])
     assert column(read_axes(workflow, settings_from_mapping({"cfg": values}))) == typed
@@ -94,7 +94,7 @@ def test_whole_numbers_of_python_are_exact(seed):
 
 
 def test_the_value_that_a_workflow_holds_is_exact():
-    """Values read from an image's graph and given back are the same request."""
+    """Values read from the graph of an image and submitted again are the same request."""
     fields = {"3::denoise": Field("3::denoise", FieldType.FLOAT, default=0.6000000238418579)}
     one = Workflow("w", "w", fields=fields)
     held = resolve(one, settings_from_mapping({"3::denoise": 0.6000000238418579})).params

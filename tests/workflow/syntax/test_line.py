@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.workflow.syntax.line import SPACE, split_line, split_silencer
+from comflowy_nb.workflow.syntax.line import SPACE, expand, expand_text, is_name, split_line, split_silencer
 
 
 def values(line):
@@ -16,7 +16,7 @@ def texts(line):
     return [word.text for word in split_line(line)]
 
 
-def test_words_are_divided_by_white_space():
+def test_words_are_separated_by_white_space():
     assert texts("run default  cfg=7\tsteps=20 ") == ["run", "default", "cfg=7", "steps=20"]
     assert texts("") == texts("  ") == []
 
@@ -26,7 +26,7 @@ def test_a_word_with_an_equals_sign_has_key_and_value():
     assert (word.key, word.value, word.quoted, word.raw, word.start) == ("3::cfg", "7", False, "3::cfg=7", 4)
 
 
-def test_only_the_first_equals_sign_divides():
+def test_only_the_first_equals_sign_separates_key_and_value():
     assert values("text=a=b") == {"text": "a=b"}
 
 
@@ -36,14 +36,14 @@ def test_a_slash_or_question_mark_before_the_equals_sign_makes_it_one_word():
         assert (word.key, word.value, word.text) == (None, None, line)
 
 
-def test_a_slash_behind_the_equals_sign_does_not():
+def test_a_slash_after_the_equals_sign_does_not():
     assert values("mine=https://app.comflowy.com/x?a=b --save=out/pics") == {
         "mine": "https://app.comflowy.com/x?a=b",
         "--save": "out/pics",
     }
 
 
-def test_nothing_behind_the_equals_sign_is_the_empty_text():
+def test_an_empty_value_is_the_empty_text():
     assert values("text= cfg=7") == {"text": "", "cfg": "7"}
     (word,) = split_line("text=")
     assert not word.quoted
@@ -64,7 +64,7 @@ def test_nothing_behind_the_equals_sign_is_the_empty_text():
         ('text=" a "', " a "),
     ],
 )
-def test_a_quote_opens_behind_the_equals_sign_and_closes_before_white_space(line, value):
+def test_a_quote_opens_after_the_equals_sign_and_closes_before_white_space(line, value):
     if value is None:
         # `hi"` closes before the space, so the rest are words of their own
         assert [word.raw for word in split_line(line)] == ['text="say "hi"', "to", 'me"x"']
@@ -86,7 +86,7 @@ def test_a_quote_opens_at_the_start_of_a_word():
     assert (second.text, second.key, second.quoted, second.raw) == ("my flow.json", None, True, "'my flow.json'")
 
 
-def test_a_word_in_quotes_is_no_setting():
+def test_a_word_in_quotes_is_not_a_setting():
     (word,) = split_line('"cfg=7 and more"')
     assert (word.text, word.key, word.value) == ("cfg=7 and more", None, None)
 
@@ -103,7 +103,7 @@ def test_an_unclosed_quote_is_shown_with_a_caret_and_points_to_the_body():
     assert "%%comflowy run" in str(caught.value)
 
 
-def test_the_place_of_an_error_is_shown_in_a_long_line_too():
+def test_the_position_of_an_error_is_shown_in_a_long_line_too():
     line = "run default text=" + "x" * 500 + " 6::text='tis " + "y" * 500
     with pytest.raises(LineError) as caught:
         split_line(line)
@@ -124,7 +124,7 @@ def test_a_lone_hash_begins_a_comment():
     assert texts("run cfg=7 #") == ["run", "cfg=7"]
 
 
-def test_a_hash_that_begins_a_word_is_an_error_and_not_lost():
+def test_a_hash_that_begins_a_word_is_an_error_and_not_a_comment():
     for line in ("run default text=bottle #1", "run #x", "##"):
         with pytest.raises(LineError, match="#"):
             split_line(line)
@@ -150,7 +150,7 @@ def test_a_no_break_space_belongs_to_its_word():
     assert texts("run text=a\u00a0b\u3000c") == ["run", "text=a\u00a0b\u3000c"]
 
 
-def test_a_final_semicolon_is_taken_from_the_line():
+def test_a_final_semicolon_is_removed_from_the_line():
     assert split_silencer("run default text=a;") == ("run default text=a", True)
     assert split_silencer("run default ; ") == ("run default ", True)
     assert split_silencer('run default text="a;"') == ('run default text="a;"', False)
@@ -159,7 +159,7 @@ def test_a_final_semicolon_is_taken_from_the_line():
 
 @given(st.text(alphabet="ab=#'\"\\/?,|{}:; \t\u00a0é🦊", max_size=40))
 def test_no_character_is_lost(line):
-    """Between the words of a line, and behind its last one, stands only white space or a comment."""
+    """Only white space is between the words of a line, and only white space or a comment after the last one."""
     try:
         words = split_line(line)
     except LineError:
@@ -174,7 +174,7 @@ def test_no_character_is_lost(line):
 
 
 @given(st.text(max_size=60))
-def test_a_word_gives_back_all_it_holds_but_its_quotes(line):
+def test_a_word_keeps_all_characters_but_its_quotes(line):
     try:
         words = split_line(line)
     except LineError:
@@ -186,16 +186,97 @@ def test_a_word_gives_back_all_it_holds_but_its_quotes(line):
 
 
 @given(st.text(alphabet=st.characters(exclude_characters='"'), max_size=60))
-def test_a_text_in_quotes_is_sent_as_it_is(text):
+def test_a_text_in_quotes_is_submitted_as_typed(text):
     (word,) = split_line(f'text="{text}"')
     assert (word.value, word.quoted) == (text, True)
 
 
 @pytest.mark.parametrize("sweep", [False, True])
 @pytest.mark.parametrize("value", ["x", '"a b"', ""])
-def test_a_field_whose_node_id_has_a_space_stands_in_quotes(sweep, value):
-    """Such a field could not be written on the line: its key ended at the space."""
+def test_a_field_whose_node_id_has_a_space_is_quoted(sweep, value):
+    """Such a field could not be set on the line, because its key ended at the space."""
     _, second = split_line(f'run "my node::text"={value}', sweep=sweep)
     assert (second.key, second.value, second.quoted) == ("my node::text", value.strip('"'), value.startswith('"'))
     with pytest.raises(LineError, match="without"):
         split_line('run "3::cfg"=7', sweep=sweep)
+
+
+# -- expansion -----------------------------------------------------------------------------------------------------
+
+NAMES = {"subject": "a fox", "n": 3, "sizes": [1, 2], "größe": "big", "day": "Monday"}
+
+
+def test_exactly_a_name_expands_to_the_object_itself():
+    assert expand("{sizes}", NAMES) is NAMES["sizes"]
+    assert expand("{n}", NAMES) == 3
+    assert expand("{größe}", NAMES) == "big"
+
+
+def test_a_name_in_a_longer_text_expands_to_its_str():
+    assert expand("{subject} by {n} trees", NAMES) == "a fox by 3 trees"
+    assert expand(" {n}", NAMES) == " 3"
+    assert expand("{sizes}!", NAMES) == "[1, 2]!"
+
+
+def test_double_braces_are_the_literal():
+    assert expand("{{subject}}", NAMES) == "{subject}"
+    assert expand("{{unknown}} {subject}", NAMES) == "{unknown} a fox"
+    assert expand("{{{subject}}}", NAMES) == "{{subject}}"
+    assert not is_name("{{subject}}")
+
+
+def test_an_expanded_text_is_not_expanded_again():
+    assert expand("x {a}", {"a": "{b} {{c}}", "b": 1}) == "x {b} {{c}}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{day|night}",
+        "{ day }",
+        "{}",
+        "{1}",
+        "{a.b}",
+        "{a b}",
+        "{a:0.5}",
+        '{"a": 1}',
+        "$5",
+        "$day",
+        "{{a|b}}",
+        "{",
+        "}{",
+        "%d",
+    ],
+)
+def test_other_braces_and_dollars_are_text(text):
+    assert expand(text, NAMES) == text
+
+
+def test_an_undefined_name_is_an_error_that_names_it_and_the_literal():
+    with pytest.raises(LineError) as caught:
+        expand("a {subjekt} b", NAMES)
+    assert "subjekt" in str(caught.value)
+    assert "{{subjekt}}" in str(caught.value)
+    assert "nearest: subject" in str(caught.value)
+    with pytest.raises(LineError, match="night"):
+        expand("{night}", {})
+
+
+def test_names_of_builtins_are_not_defined():
+    with pytest.raises(LineError):
+        expand("{print}", NAMES)
+
+
+def test_without_a_namespace_nothing_expands():
+    for text in ("{subject}", "{{subject}}", "a {b}"):
+        assert expand(text, None) == expand_text(text, None) == text
+
+
+def test_expand_text_always_returns_a_text():
+    assert expand_text("{n}", NAMES) == "3"
+    assert expand_text("r{n}[0]", NAMES) == "r3[0]"
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="{}"), max_size=60))
+def test_a_text_without_braces_is_unchanged(text):
+    assert expand(text, {}) == text

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comflowy_nb.errors import LineError
+from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.syntax.payload import Literals, is_payload
+from comflowy_nb.workflow.syntax.payload import LiteralReader, is_payload, read_console
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
 # as the API's page prints it, the `;` behind workflow_id included
@@ -87,7 +87,7 @@ def test_a_name_in_braces_is_kept_for_expansion():
     assert pairs('"3::seed": {seed}, "6::text": "{subject}"') == {"3::seed": "{seed}", "6::text": "{subject}"}
 
 
-def test_a_field_given_twice_is_kept_for_the_error():
+def test_a_field_set_twice_is_kept_for_the_error():
     assert [one.value for one in read_body('{"a": 1, "a": 2}').settings] == [1, 2]
 
 
@@ -111,21 +111,21 @@ def test_a_field_given_twice_is_kept_for_the_error():
         ("{params: {}, size: 5}", "'size' is not a part of a payload"),
         ("{params: {}, params: {}}", "twice"),
         ("{workflow_id: 5, params: {}}", "workflow_id must be a text"),
-        ('{"a": {"b": 1, "b": 2}}', "'b' is written twice"),
+        ('{"a": {"b": 1, "b": 2}}', "duplicate key 'b' in one object"),
         ("{a: [1, 2}", "line 1"),
         ("{/* a: 1}", "is never closed"),
         ("{" * 100_000, "line 1"),
         ("{a:" + "[" * 100_000, "too many brackets"),
     ],
 )
-def test_a_payload_that_cannot_be_read_says_where_and_why(body, why):
+def test_an_error_in_a_payload_has_its_line_and_reason(body, why):
     with pytest.raises(LineError, match=why) as caught:
         read_body(body)
     assert "line " in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
-def test_the_urls_of_callbacks_are_ours():
+def test_callback_urls_of_a_payload_are_ignored():
     assert read_body("{callback_urls: {on_result_url: 'x'}, params: {}}").settings == []
 
 
@@ -137,7 +137,7 @@ def test_first_lines_of_payloads():
 
 
 def test_a_dict_of_python_is_read():
-    """A dict that was printed by Python could not be pasted: "None is no value; a text stands in quotes"."""
+    """A dict printed by Python could not be pasted, because None was not accepted as a value."""
     given = {"3::cfg": 7.5, "1::a": None, "1::b": True, "1::c": [False, None, "None"]}
     assert pairs(repr(given)) == given
     assert pairs(repr({"params": given})) == given
@@ -155,13 +155,13 @@ _JSON = st.recursive(
 @given(_JSON, st.booleans())
 def test_json_is_read_as_json(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only)
-    reader = Literals(text)
+    reader = LiteralReader(text)
     assert reader.json() == value
     assert reader.at == len(text)
 
 
 def test_a_large_number_keeps_its_digits():
-    assert Literals("18446744073709551615").json() == 2**64 - 1
+    assert LiteralReader("18446744073709551615").json() == 2**64 - 1
 
 
 @pytest.mark.parametrize(
@@ -177,22 +177,120 @@ def test_a_large_number_keeps_its_digits():
     ],
 )
 def test_escapes_are_those_of_javascript(text, value):
-    assert Literals(text).json() == value
+    assert LiteralReader(text).json() == value
 
 
 @pytest.mark.parametrize("text", [r'"C:\pics"', r'"\u12"', r'"\u{110000}"', r'"\q"', '"a\\'])
-def test_an_unknown_escape_is_an_error_for_a_backslash_would_be_lost(text):
+def test_an_unknown_escape_is_an_error_because_a_backslash_would_be_lost(text):
     with pytest.raises(LineError):
-        Literals(text).json()
+        LiteralReader(text).json()
 
 
-def test_javascripts_own_expansion_is_an_error_that_shows_ours():
+def test_a_javascript_placeholder_is_an_error_that_shows_the_syntax_of_names():
     with pytest.raises(LineError, match=r"\{name\}"):
-        Literals("`a ${b}`").json()
-    assert Literals('"$5 ${b}"').json() == "$5 ${b}"
+        LiteralReader("`a ${b}`").json()
+    assert LiteralReader('"$5 ${b}"').json() == "$5 ${b}"
 
 
-def test_words_of_a_console_are_values_only_where_it_is_asked():
-    assert Literals("[undefined]", words={"undefined": None}).json() == [None]
+def test_constants_of_a_console_are_read_only_from_a_console():
+    assert LiteralReader("[undefined]", is_console=True).json() == [None]
     with pytest.raises(LineError):
-        Literals("[undefined]").json()
+        LiteralReader("[undefined]").json()
+
+
+# -- field descriptions from a console -----------------------------------------------------------------------------
+
+EULER = [["euler", "heun", "lms"], {"default": "euler"}]
+
+
+def types(text):
+    return {key: str(one.type) for key, one in read_console(text).items()}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Field_id: 3::sampler_name\nField_info: [["euler", "heun", "lms"], {"default": "euler"}]',
+        "Field_id: '3::sampler_name'\nField_info: [['euler', 'heun', 'lms'], {default: 'euler'}]\n",
+        "Field_id 3::sampler_name\nField_info [['euler', 'heun', 'lms'], {default: 'euler'}]",
+        "field_id: 3::sampler_name, field_info: [['euler','heun','lms',], {default: 'euler',}]",
+        json.dumps({"Field_id": "3::sampler_name", "Field_info": EULER}),
+        json.dumps([{"Field_id": "3::sampler_name", "Field_info": EULER}], indent=2),
+        "{Field_id: '3::sampler_name', Field_info: [['euler', 'heun', 'lms'], {default: 'euler'}]}",
+        "Object { Field_id: \"3::sampler_name\", Field_info: Array [ ['euler', 'heun', 'lms'], {default: 'euler'} ] }",
+        "▶ {fieldId: '3::sampler_name', fieldInfo: (2) [['euler', 'heun', 'lms'], {default: 'euler'}]}",
+        "VM12:1 Field_id: 3::sampler_name\nVM12:2 Field_info: [['euler', 'heun', 'lms'], {default: 'euler'}] a.js:12",
+        "Field_info: [['euler', 'heun', 'lms'], {default: 'euler'}]\nField_id: 3::sampler_name",
+        json.dumps({"Field_id": "3::sampler_name", "Field_info": json.dumps(EULER)}),
+        json.dumps({"3::sampler_name": EULER}),
+        "Field_id:\n3::sampler_name\nField_info:\n[['euler', 'heun', 'lms'],\n {default: 'euler'}]",
+    ],
+)
+def test_all_forms_that_a_console_prints_are_read(text):
+    (one,) = read_console(text).values()
+    assert (one.id, str(one.type), one.options, one.default) == (
+        "3::sampler_name",
+        "CHOICE",
+        ("euler", "heun", "lms"),
+        "euler",
+    )
+
+
+def test_many_fields_are_read_at_once():
+    text = """
+    Field_id: 3::seed
+    Field_info: ["INT", {"default": 0, "min": 0, "max": 18446744073709551615}]
+    Field_id: 6::text
+    Field_info: ['STRING', {multiline: true, tooltip: undefined}]
+    {Field_id: '57:12::image', Field_info: ["IMAGEUPLOAD", {}]}
+    """
+    assert types(text) == {"3::seed": "INT", "6::text": "STRING", "57:12::image": "IMAGEUPLOAD"}
+    assert read_console(text)["3::seed"].max == 2**64 - 1
+
+
+def test_the_last_description_of_a_field_counts():
+    text = "Field_id: 3::x\nField_info: ['INT']\nField_id: 3::x\nField_info: ['FLOAT']"
+    assert types(text) == {"3::x": "FLOAT"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{Field_id: '3::sampler_name', Field_info: Array(2)}",
+        "Field_id: 3::x\nField_info: (2) [Array(28), {…}]",
+        "Field_id: 3::x\nField_info: ['INT', {…}]",
+        "Field_id: 3::x\nField_info: [['euler', 'heun', …], {}]",
+        'Object { Field_id: "3::x", Field_info: (2) […] }',
+        "Field_id: 3::x\nField_info: Object",
+        'Field_id: "3::x"\nField_info: Array(2)\n0: "FLOAT"\n1: {default: 8}\nlength: 2\n[[Prototype]]: Array(0)',
+    ],
+)
+def test_an_error_for_a_collapsed_value_says_how_to_copy_it(text):
+    with pytest.raises(LineError, match=r"line \d: .*Copy object"):
+        read_console(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "no Field_id and Field_info"),
+        ("hello: world", "no Field_id and Field_info"),
+        ("Field_id: 3::cfg", "line 1: the Field_info of 3::cfg is missing"),
+        ("Field_info: ['INT']", "line 1: the Field_id of a Field_info is missing"),
+        ("Field_id: 3::a\nField_id: 3::b\nField_info: ['INT']", "line 1: the Field_info of 3::a is missing"),
+        ("Field_id: \n\nField_info: ['INT']", "Field_id is empty"),
+        ("Field_id: 3::cfg\nField_info: 5", "line 2: Field_info is a list"),
+        ("Field_id: 3::cfg\nField_info: [", "line 2"),
+    ],
+)
+def test_an_error_names_the_missing_part(text, why):
+    with pytest.raises(LineError, match=why):
+        read_console(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Field_id: cfg\nField_info: ['INT']", "Field_id: 3::cfg\nField_info: [5]", '{"3::a": ["INT"], "b": 1}']
+)
+def test_an_invalid_description_is_a_field_error(text):
+    with pytest.raises(FieldError):
+        read_console(text)

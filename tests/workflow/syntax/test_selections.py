@@ -42,7 +42,7 @@ def test_every_form_of_the_description_is_known(spec):
     assert read_field("1::words", write_field(one)).is_multiple
 
 
-def test_a_plain_choice_takes_one_option_as_before():
+def test_a_plain_choice_accepts_one_option():
     one = read_field("1::words", ["COMBO", {"options": ["a", "b"], "multiselect": False}])
     assert not one.is_multiple
     assert one.read("a") == "a"
@@ -66,7 +66,7 @@ def test_a_plain_choice_takes_one_option_as_before():
     ],
 )
 def test_one_selection_on_the_line_and_in_a_body(text, words):
-    """`["z"]` and `{"__value__": ["z"]}` were refused: a list was always several values."""
+    """`["z"]` and `{"__value__": ["z"]}` were rejected, because a list was always read as several values."""
     assert run(Setting("words", text)) == chosen(*words)
     assert run(*read_body(f"words: {text}").settings) == chosen(*words)
 
@@ -83,7 +83,7 @@ def test_one_selection_in_python(value):
 
 
 @pytest.mark.parametrize("text", ["[red, pink]", "pink", "[red", '{"value": ["red"]}'])
-def test_what_is_none_of_the_options_is_named(text):
+def test_an_invalid_option_is_named(text):
     with pytest.raises(FieldError, match="is not one of red, green, dark, blue, 7"):
         run(Setting("words", text))
 

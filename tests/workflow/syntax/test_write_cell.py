@@ -1,4 +1,4 @@
-"""The written cell is read back as the very values, whatever they hold."""
+"""A written cell is read back as the same values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_again(cell, workflow, namespace=None):
 
 
 @given(st.text())
-def test_any_text_comes_back(text):
+def test_any_text_is_read_back(text):
     assert read_again(write_cell(DESCRIBED, {"6::text": text}), DESCRIBED) == {"6::text": text}
     assert read_again(write_cell(UNDESCRIBED, {"6::text": text}), UNDESCRIBED) == {"6::text": text}
 
@@ -47,7 +47,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["1::a", "2::b c", "9:3::d"]), VALUES))
-def test_any_values_of_an_undescribed_workflow_come_back(params):
+def test_any_values_of_an_undescribed_workflow_are_read_back(params):
     assert read_again(write_cell(UNDESCRIBED, params), UNDESCRIBED) == params
 
 
@@ -60,12 +60,12 @@ def test_any_values_of_an_undescribed_workflow_come_back(params):
         {},
     ],
 )
-def test_what_a_workflow_describes_comes_back(params):
+def test_values_of_described_fields_are_read_back(params):
     cell = write_cell(DESCRIBED, params)
     assert read_again(cell, DESCRIBED, {"name": "something else"}) == params
 
 
-def test_it_reads_as_a_person_would_write_it():
+def test_the_cell_has_one_line_for_each_field():
     cell = write_cell(DESCRIBED, {"6::text": "a glass bottle", "3::cfg": 7.0, "3::seed": 12})
     assert cell == "%%comflowy run default\n6::text: a glass bottle\n3::cfg: 7.0\n3::seed: 12"
 
