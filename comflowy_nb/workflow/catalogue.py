@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue_file import FILE_NAME, CatalogueFile, Entry, field_node, under
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.files.atomic import write_text
+from comflowy_nb.workflow.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

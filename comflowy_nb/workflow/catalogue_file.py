@@ -13,8 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.field_spec import read_field, write_field
-from comflowy_nb.workflow.files.atomic import write_text
-from comflowy_nb.workflow.files.text import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text, write_text
 from comflowy_nb.workflow.graph import Graph, parse_graph
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, ImageError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
-from comflowy_nb.workflow.files.text import MAX_JSON_BYTES, read_text
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text
 from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
 from comflowy_nb.workflow.images import open_image_file
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from comflowy_nb import params_from
+from comflowy_nb.comparison.pixels import find_difference
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.pixels import find_difference
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import open_input
 
@@ -108,7 +108,7 @@ import io, json, resource, sys, threading, time
 from pathlib import Path
 import numpy, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin
 from comflowy_nb import params_from
-from comflowy_nb.images.store import keep_image, thumbnail_path
+from comflowy_nb.images.store import keep_output, thumbnail_path
 from comflowy_nb.services.base import Output
 from comflowy_nb.workflow.images import open_input
 
@@ -119,7 +119,7 @@ class Stream:
     def chunks(self):
         yield content
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-record = keep_image(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
+record = keep_output(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
 open_input(path)
 print(params_from(path)["1::width"])
 grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

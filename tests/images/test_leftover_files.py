@@ -39,7 +39,7 @@ connect(url, key="the-key").submit("wf-1", {"3::cfg": 7}).run.wait()  # a name w
 signal.pause()  # thumbnails are made on another thread
 """
 CATALOGUE = """
-from comflowy_nb.workflow.files.atomic import write_text
+from comflowy_nb.workflow.files import write_text
 write_text(home / "workflows" / "mine.json", "{}")
 write_text(home / "comflowy.yaml", "workflows: {}")
 """

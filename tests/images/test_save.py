@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images import save
 from comflowy_nb.images.save import readable_name
-from comflowy_nb.images.store import image_path, keep_image
+from comflowy_nb.images.store import image_path, keep_output
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
 
@@ -46,7 +46,7 @@ def done(library, intent, stream, output):
             if content is None:
                 image = replace(owed[index], state="missing", error="the host was refused")
             else:
-                image = keep_image(stream(content), folder=library.folder, token=record.token, output=output(index))
+                image = keep_output(stream(content), folder=library.folder, token=record.token, output=output(index))
             record = history.set_image(record.token, image)
         return library.run(record)
 

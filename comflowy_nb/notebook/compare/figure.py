@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from comflowy_nb.comparison.pixels import PREVIEW_PX, find_difference, fit_on_canvas
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.images.pixels import PREVIEW_PX, find_difference, place
 from comflowy_nb.layout.captions import Cell, Paragraph, Part, Section, Sheet, Tile, add_part, letter_of
 from comflowy_nb.layout.text_and_grid import arrange
 from comflowy_nb.notebook.compare.text import describe_difference
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.comparison.param_diff import Differences
-    from comflowy_nb.images.pixels import Difference
+    from comflowy_nb.comparison.pixels import Difference
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.text_and_grid import Box, Page
     from comflowy_nb.notebook.display.figure import Figure
@@ -153,7 +153,7 @@ def _render(
 
 def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
     """The image where it belongs on the common canvas, which is as large as the room."""
-    x, y, width, height = place(image.size, canvas)
+    x, y, width, height = fit_on_canvas(image.size, canvas)
     share = room[0] / canvas[0], room[1] / canvas[1]
     size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
     opened = image.open_small() if max(size) <= PREVIEW_PX else image.open()

@@ -9,11 +9,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb import __version__
+from comflowy_nb.comparison.pixels import jpeg_of, without_metadata
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.atomic_files import write_file
-from comflowy_nb.images.browser_images import jpeg_of, without_notes
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.html import plain
+from comflowy_nb.workflow.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
     for index in range(len(images)):
         given[f"preview-{index}"] = comparison.give({"ask": "preview", "index": index})
         said, content = comparison.give({"ask": "image", "index": index})
-        content, kind = without_notes(content, said["kind"], images[index].name)
+        content, kind = without_metadata(content, said["kind"], images[index].name)
         given[f"image-{index}"] = ({"kind": kind}, content)
     is_large = sum(len(content) for _, content in given.values()) > _LARGEST_BYTES
     if is_large:

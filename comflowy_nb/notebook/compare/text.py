@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.comparison.param_diff import Differences, FieldRow
-    from comflowy_nb.images.pixels import Difference
+    from comflowy_nb.comparison.pixels import Difference
 
 __all__ = [
     "captions_of",

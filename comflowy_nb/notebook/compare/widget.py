@@ -18,9 +18,8 @@ import traitlets
 
 from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.comparison.param_diff import find_differences
+from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, for_browser, preview_of
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
-from comflowy_nb.images.browser_images import for_browser
-from comflowy_nb.images.pixels import HEAT, canvas_of, find_difference, preview_of
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.compare.text import (
     captions_of,
@@ -90,7 +89,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self.differences: Differences = find_differences(
             [each.maker for each in images], sizes=[each.size for each in images]
         )
-        self._canvas = canvas_of([each.size for each in images])
+        self._canvas = canvas_size([each.size for each in images])
         self._label = None if label is None else _find_fields(label, images)
         super().__init__(mode=mode or ("slider" if len(images) == 2 else "side"), _content=self._describe())
         self.on_msg(self._answer)

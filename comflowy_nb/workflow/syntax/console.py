@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.field_spec import read_field
-from comflowy_nb.workflow.files.text import without_bom
+from comflowy_nb.workflow.files import without_bom
 from comflowy_nb.workflow.syntax.payload import WORDS, Literals
 
 if TYPE_CHECKING:
