@@ -53,8 +53,8 @@ def test_a_run_with_several_images_means_its_first_and_says_so(swept, axis, read
     swept(axis("3::cfg", 4, 8), images=two_each)
     first, second, third = read("r1", "r2[1]", "s1.2")
     assert first.name == "r1[0]"
-    assert first.remark == "r1 has 2 images: its first, r1[0], is compared."
-    assert (second.name, second.remark) == ("r2[1]", None)
+    assert first.warning == "r1 has 2 images: its first, r1[0], is compared."
+    assert (second.name, second.warning) == ("r2[1]", None)
     assert second.open().getpixel((0, 0)) == (2, 1, 0)
     assert third.name == "s1.2[0]"
 
@@ -142,7 +142,7 @@ def test_missing_files(sweep, library, tmp_path, read):
 def test_what_is_no_image_is_named_by_its_place(sweep, tmp_path, read):
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    with pytest.raises(ImageError, match=r"^notes.txt is no image that can be read$"):
+    with pytest.raises(ImageError, match=r"^notes.txt is not an image that can be read$"):
         read("r1", text)
     with pytest.raises(ImageError, match=r"^image 2 of the comparison: a dict is not an image$"):
         read("r1", {})

@@ -18,8 +18,8 @@ from comflowy_nb.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.comparison.differences import Differences
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.comparison.param_diff import Differences
     from comflowy_nb.comparison.pixels import Difference
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.text_and_grid import Box, Page

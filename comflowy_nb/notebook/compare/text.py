@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.comparison.param_diff import find_differences
+from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display.html import FONT, Table, plain, table
@@ -13,8 +13,8 @@ from comflowy_nb.notebook.display.html import FONT, Table, plain, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.comparison.differences import Differences, FieldRow
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.comparison.param_diff import Differences, FieldRow
     from comflowy_nb.comparison.pixels import Difference
 
 __all__ = [
@@ -59,7 +59,7 @@ def captions_of(images: Sequence[Compared], differences: Differences, label: Seq
 
 def remarks_of(images: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
     """Notes about the choice of the images."""
-    remarks = [each.remark for each in images if each.remark]
+    remarks = [each.warning for each in images if each.warning]
     if len({each.size for each in images}) > 1:
         remarks.append(
             f"The images have different sizes: each is scaled to fit a canvas of {canvas[0]} "

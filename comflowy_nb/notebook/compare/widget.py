@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.comparison.inputs import read_images
-from comflowy_nb.comparison.param_diff import find_differences
 from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, for_browser, preview_of
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
 from comflowy_nb.layout.html_text import html_text
@@ -36,8 +36,8 @@ from comflowy_nb.workflow.fields import nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from comflowy_nb.comparison.differences import Differences
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.comparison.param_diff import Differences
     from comflowy_nb.notebook.compare.figure import Still
     from comflowy_nb.notebook.display.figure import Figure
 

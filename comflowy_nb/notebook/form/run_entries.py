@@ -183,7 +183,7 @@ def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any],
 
 
 def _text_changes(old: str, new: str) -> str:
-    from comflowy_nb.comparison.text_diff import mark_words  # noqa: PLC0415
+    from comflowy_nb.comparison.differences import mark_words  # noqa: PLC0415
 
     removed, added = (
         " ".join(piece.text.strip(" ,.;") for piece in pieces if piece.mark != "same").strip()
