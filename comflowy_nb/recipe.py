@@ -13,7 +13,8 @@ from comflowy_nb.library import open_library
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.graph import Graph, Made, made_from, made_of_image, read_image_graph
+from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.image_metadata import Made, made_from, made_of_image, read_image_graph
 from comflowy_nb.workflow.syntax.write_cell import write_cell
 from comflowy_nb.workflow.workflow import Workflow
 

@@ -15,7 +15,7 @@ from comflowy_nb.errors import ComflowyError, ImageError, RefError
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
-from comflowy_nb.workflow.graph import graph_of_image, made_of_image
+from comflowy_nb.workflow.image_metadata import graph_of_image, made_of_image
 from comflowy_nb.workflow.images import input_of
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.catalogue_file import FILE_NAME
 from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.graph import read_graph, read_image_graph
-from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT
+from comflowy_nb.workflow.graph import HOW_TO_EXPORT, read_graph
+from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.catalogue import Entry
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.graph import Graph, Made
+    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.image_metadata import Made
 
 __all__ = ["SERVER_LAST", "Finder", "Known"]
 

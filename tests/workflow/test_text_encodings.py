@@ -11,7 +11,8 @@ from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.files import MAX_YAML_BYTES, read_text
-from comflowy_nb.workflow.graph import made_of_image, read_graph
+from comflowy_nb.workflow.graph import read_graph
+from comflowy_nb.workflow.image_metadata import made_of_image
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.console import read_console
 

@@ -11,7 +11,8 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.workflow.finder import IMAGES
-from comflowy_nb.workflow.graph import Graph, Made
+from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.image_metadata import Made
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 

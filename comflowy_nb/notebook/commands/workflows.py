@@ -13,7 +13,8 @@ from comflowy_nb.layout.captions import write_value
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.workflow.fields import FieldType, nearest
 from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
-from comflowy_nb.workflow.graph import read_graph, read_image_graph
+from comflowy_nb.workflow.graph import read_graph
+from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.syntax.console import read_console
 from comflowy_nb.workflow.syntax.expansion import expand_text
 from comflowy_nb.workflow.syntax.json_values import text_of
