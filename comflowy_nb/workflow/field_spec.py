@@ -1,4 +1,4 @@
-"""ComfyUI's description of an input (`["FLOAT", {"default": 8.0}]`) as a Field, and a Field as such a description."""
+"""Convert ComfyUI's description of an input, such as `["FLOAT", {"default": 8.0}]`, to a Field and back."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         `NodeId::name`.
     spec
         `["INT", {...}]`, `["STRING"]`, `[["euler", "heun"], {...}]`, `["COMBO", {"options": [...]}]`,
-        `["IMAGEUPLOAD", ...]`, or any of the choice forms with `{"image_upload": true}`. Types unknown here
-        (`MODEL` ...) make a field of type UNKNOWN, and so do options that are not a list. An option `[name, {...}]`
-        brings widgets along: the choice is the name. Ends of a range that are not numbers, or contradict each other,
-        and steps that are not above 0 stay in `extra` and are not used.
+        `["IMAGEUPLOAD", ...]`, or a choice with `{"image_upload": true}`. Any other type, such as `MODEL`, and options
+        that are not a list give a field of type UNKNOWN. Of an option `[name, {...}]`, which adds controls, the name is
+        used. Invalid ranges and steps stay in `extra` and are not used.
+    node_title, class_type
+        Title and class of the node, for errors and displays.
 
     Raises
     ------
     FieldError
-        If the id or the description is neither of these.
+        If the id or the description is invalid.
     """
     split_id(field_id)
-    if isinstance(spec, str):  # ComfyUI writes hidden inputs so
+    if isinstance(spec, str):  # a hidden input
         spec = [spec]
     if not isinstance(spec, (list, tuple)) or not spec or not isinstance(spec[0], (str, list, tuple)):
         raise FieldError(f'{field_id}: {shown(spec)} is not a description like ["FLOAT", {{"default": 8.0}}]')
@@ -66,7 +67,7 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
 
 
 def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[FieldType, tuple[Any, ...]]:
-    """Return the type that a description names, and the choices, which are taken out of `info`."""
+    """Return the type and the options of a description; remove the options from `info`."""
     listed: Any = kind
     if isinstance(kind, str):
         word = kind.upper()
@@ -99,9 +100,9 @@ def _usable(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _option_of(option: object) -> object:
-    """Return the choice that a listed option is: of `[name, {widgets}]` the name."""
+    """Return the value of a listed option; of `[name, {controls}]` the name."""
     named = isinstance(option, (list, tuple)) and len(option) > 1 and isinstance(option[0], str)
-    return option[0] if named else option  # type: ignore[index]  # a list, as asked
+    return option[0] if named else option  # type: ignore[index]  # a list
 
 
 def write_field(one: Field) -> list[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
+from comflowy_nb.workflow.fields import Field, FieldType, nearest_tip, split_id
 from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
@@ -91,9 +91,7 @@ class Graph:
             if node in nodes:
                 nodes[node]["inputs"][name] = value
             else:
-                near = nearest(node, nodes)
-                tip = f"; nearest: {', '.join(near)}" if near else ""
-                problems.append(f"{field_id}: the graph has no node {node!r}{tip}")
+                problems.append(f"{field_id}: the graph has no node {node!r}{nearest_tip(node, nodes)}")
         if problems:
             raise FieldError(*problems)
         return nodes
