@@ -12,7 +12,7 @@ from comflowy_nb.workflow.syntax.json_values import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["read_field", "write_field"]
+__all__ = ["read_described", "read_field", "write_described", "write_field"]
 
 
 def read_field(field_id: str, spec: object, *, node_title: str | None = None, class_type: str | None = None) -> Field:
@@ -106,7 +106,7 @@ def _option_of(option: object) -> object:
 
 
 def write_field(one: Field) -> list[Any]:
-    """Return the field in ComfyUI's own form: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
+    """Return ComfyUI's description of a field: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
     known = {
         "default": one.default,
         "min": one.min,
@@ -125,3 +125,18 @@ def write_field(one: Field) -> list[Any]:
     if one.type is FieldType.IMAGEUPLOAD and one.options:
         info["image_upload"] = True
     return [kind, info]
+
+
+def read_described(field_id: str, described: Any) -> Field:
+    """Return a field from the form of `write_described`."""
+    if not isinstance(described, dict):
+        return read_field(field_id, described)
+    title, class_type = (None if described.get(key) is None else str(described[key]) for key in ("title", "class"))
+    return read_field(field_id, described.get("info"), node_title=title, class_type=class_type)
+
+
+def write_described(one: Field) -> Any:
+    """Return ComfyUI's form of a field; in a mapping with the node's title and class if they are known."""
+    described = {"info": write_field(one), "title": one.node_title, "class": one.class_type}
+    known = {key: value for key, value in described.items() if value is not None}
+    return known if len(known) > 1 else known["info"]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.catalogue_file import FILE_NAME
+from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.graph import HOW_TO_EXPORT, read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
