@@ -1,4 +1,4 @@
-"""Canonical JSON, and the request key that identifies identical requests."""
+"""Canonical JSON, and the request key by which identical requests are recognised."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ __all__ = ["canonical_json", "request_key"]
 
 
 def canonical_json(value: object) -> str:
-    """Return JSON with sorted keys, no white space, whole floats as integers, images as the sha256 of their content.
+    """Return JSON with sorted keys, no white space, whole floats as integers, and images as their sha256.
 
     Raises
     ------
     ValueError
-        If the value holds nan or inf.
+        If the value contains nan or inf.
     TypeError
-        If it holds anything that is no JSON and no image, or a key that is no text.
+        If it contains a value that is neither JSON nor an `InputImage`, or a key that is not text.
     """
     return json.dumps(_canonical(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def request_key(identity: str, content: object, params: Mapping[str, Any]) -> str:
-    """Return the key that two submissions share if and only if they are the same request.
+    """Return the request key: equal for identical requests, different for others.
 
     Parameters
     ----------
     identity
-        The service, as the same-request rule names it.
+        The identity of the service.
     content
-        The workflow's id, or its graph as nodes: the params are applied to it, and titles don't count.
+        The id of the workflow, or its graph or nodes. The params are applied to a graph; node titles are left out.
     params
-        Field id -> value, as sent. Defaults are not filled in.
+        Field id -> submitted value, without defaults.
 
     Returns
     -------
-    64 hexadecimal digits.
+    The sha256 of the canonical JSON, as 64 hexadecimal digits.
     """
     if isinstance(content, Graph):
         content = content.nodes
@@ -49,7 +49,7 @@ def request_key(identity: str, content: object, params: Mapping[str, Any]) -> st
         applied = Graph(content).apply(params)
         content = {node: {key: one[key] for key in one if key != "_meta"} for node, one in applied.items()}
     text = canonical_json([identity, content, dict(params)])
-    # a text may hold half of a surrogate pair: it is as good an identity as any
+    # surrogatepass: a text may contain half of a surrogate pair
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "InputImage",
     "assert_decodable",
     "input_of",
@@ -29,6 +30,8 @@ __all__ = [
     "open_input",
     "too_many_pixels",
 ]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})  # of files that are read as images
 
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
 _PIXEL_LIMIT_LOCK = threading.Lock()  # Pillow's limit is global to the process

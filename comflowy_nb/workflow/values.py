@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.finder import IMAGES
-from comflowy_nb.workflow.images import input_of, is_image, open_input
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES, input_of, is_image, open_input
 from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.expansion import NAMES_ALONE, expand, is_name
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
@@ -315,7 +314,7 @@ class ValueReader:
         if one.type is FieldType.IMAGEUPLOAD:
             is_candidate = text != one.default and text not in one.options
         else:  # the field may not be an image; a typed value is always text
-            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(IMAGES))
+            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(IMAGE_SUFFIXES))
         if is_candidate and not text.startswith(("file:", "run:")) and names_files(text):
             quoted = "" if typed else f'; "{text}" in quotes is submitted as typed'
             raise FieldError(

@@ -1,4 +1,4 @@
-"""Workflow: what is run, under which names its fields can be set."""
+"""Workflow: what a service runs, and the names by which its fields can be set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,29 @@ __all__ = ["Workflow"]
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow as one service runs it.
+    """A workflow on one service, as `Client.workflow` returns it.
 
-    `id` is the service's own, None where it has none; `fields` maps field ids to fields and is empty where nothing
-    describes them; `aliases` maps a person's words to field ids. `is_partial` says that `fields` may not be all of
-    them, so that other field ids pass unchecked.
+    Attributes
+    ----------
+    name : str
+        The name in displays, file names and the history.
+    id : str or None
+        The service's id; None if the service runs the graph.
+    graph : Graph or None
+        The graph in API format; None if only the service has it.
+    fields : mapping of str to Field
+        Field id -> field; empty if the fields are not described.
+    aliases : mapping of str to str
+        Word -> field id, from the catalogue.
+    is_partial : bool
+        Whether the workflow may have fields that `fields` lacks. Other field ids are then accepted unchecked.
+
+    Examples
+    --------
+    >>> from comflowy_nb.workflow.fields import Field
+    >>> workflow = Workflow("portrait", fields={"3::cfg": Field("3::cfg")}, aliases={"guidance": "3::cfg"})
+    >>> workflow.find("cfg"), workflow.find("guidance")
+    (('3::cfg',), ('3::cfg',))
     """
 
     name: str
@@ -35,60 +53,66 @@ class Workflow:
 
     @property
     def is_described(self) -> bool:
+        """Whether any field is described."""
         return bool(self.fields)
 
     @property
     def content(self) -> Any:
-        """Return the JSON value that stands for the workflow in the request key: its id, else its graph."""
+        """The JSON value that identifies the workflow in the request key: its id, else the nodes of its graph."""
         if self.id is not None:
             return self.id
         return dict(self.graph.nodes) if self.graph is not None else None
 
     def find(self, key: str) -> tuple[str, ...]:
-        """Return the ids of the fields that a word names.
+        """Return the ids of the fields that a key names.
 
         Parameters
         ----------
-        key
-            `3::cfg`; an alias; `all::seed`, every field of that name; `cfg`, where one field is called so. Where
-            nothing describes the workflow, only the first two.
+        key : str
+            A field id (`3::cfg`), an alias, `all::NAME` for every field of that name, or the name of exactly one field
+            (`cfg`). If the fields are not described, only field ids and aliases.
 
         Returns
         -------
-        One id; several only for `all::name`.
+        tuple of str
+            One id; for `all::NAME` one or more.
 
         Raises
         ------
         FieldError
-            If it names no field, with the nearest spelling, or several, with all of them.
+            If no field matches (the text has the nearest names), or if a name matches several (the text lists them).
+
+        Examples
+        --------
+        >>> from comflowy_nb.workflow.fields import Field
+        >>> Workflow("w", fields={one: Field(one) for one in ("6::text", "7::text")}).find("all::text")
+        ('6::text', '7::text')
         """
         if key in self.fields:
             return (key,)
         if key in self.aliases:
-            return self._aliased(key)
+            return self._find_alias(key)
         node, colons, name = key.partition("::")
+        is_id = bool(colons and node and name) and node != "all"
         if not self.is_described:
-            if colons and node and name and node != "all":
+            if is_id:
                 return (key,)
             raise FieldError(self._not_described(key))
-        if colons:
-            named = [field_id for field_id, one in self.fields.items() if one.name == name]
-            if node == "all" and named:
-                return tuple(named)
-            if self.is_partial and node and name and node != "all":
-                return (key,)
+        named = [field_id for field_id, one in self.fields.items() if one.name == (name if colons else key)]
+        if colons and node == "all" and named:
+            return tuple(named)
+        if self.is_partial and is_id:
+            return (key,)
+        if colons or not named:
             raise FieldError(self._unknown(key))
-        named = [field_id for field_id, one in self.fields.items() if one.name == key]
         if len(named) > 1:
             listed = ", ".join(f"{one} ({self._title(one)})" if self._title(one) else one for one in named)
             raise FieldError(f"{key!r} is the name of {len(named)} fields: {listed}; all::{key} sets them all")
-        if not named:
-            raise FieldError(self._unknown(key))
         return (named[0],)
 
-    def _aliased(self, word: str) -> tuple[str, ...]:
+    def _find_alias(self, word: str) -> tuple[str, ...]:
         target = self.aliases[word]
-        if target in self.aliases and target not in self.fields:  # no chains: they could run in a circle
+        if target in self.aliases and target not in self.fields:  # a chain of aliases may be circular
             raise FieldError(f"the alias {word!r} names {target!r}, which is an alias too; use a field id")
         try:
             return self.find(target)
@@ -102,8 +126,8 @@ class Workflow:
     def _unknown(self, key: str) -> str:
         node, colons, name = key.partition("::")
         if colons:
-            wanted = [f"all::{one.name}" for one in self.fields.values()] if node == "all" else list(self.fields)
-            near = nearest(key, wanted) or [one for one in self.fields if split_id(one)[1] == name][:3]
+            keys = [f"all::{one.name}" for one in self.fields.values()] if node == "all" else list(self.fields)
+            near = nearest(key, keys) or [one for one in self.fields if split_id(one)[1] == name][:3]
         else:
             names = {one.name: field_id for field_id, one in self.fields.items()}
             near = [
@@ -115,8 +139,8 @@ class Workflow:
 
     def _not_described(self, key: str) -> str:
         near = nearest(key, self.aliases)
-        words = f"; nearest alias: {', '.join(near)}" if near else ""
+        tip = f"; nearest alias: {', '.join(near)}" if near else ""
         return (
-            f"nothing describes the fields of {self.name}, so {key!r} must be a field id like 3::cfg{words}; "
-            f"%%comflowy fields {self.name} takes what the editor's console prints"
+            f"the fields of {self.name} are not described, so {key!r} must be a field id like 3::cfg{tip}; "
+            f"%%comflowy fields {self.name} takes the output of the editor's console"
         )

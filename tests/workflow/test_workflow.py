@@ -53,7 +53,7 @@ def test_a_workflow_nobody_described_takes_ids_and_aliases_alone(undescribed):
     assert undescribed.find("57:12::cfg") == ("57:12::cfg",)
     assert undescribed.find("prompt") == ("6::text",)
     for key in ("cfg", "all::seed", "::cfg", "3::", "promt"):
-        with pytest.raises(FieldError, match="nothing describes"):
+        with pytest.raises(FieldError, match="are not described"):
             undescribed.find(key)
 
 

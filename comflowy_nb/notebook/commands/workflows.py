@@ -12,9 +12,10 @@ from comflowy_nb.errors import SettingsError, WorkflowError
 from comflowy_nb.layout.captions import write_value
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.workflow.fields import FieldType, nearest
-from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
+from comflowy_nb.workflow.finder import SERVER_LAST
 from comflowy_nb.workflow.graph import read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.console import read_console
 from comflowy_nb.workflow.syntax.expansion import expand_text
 from comflowy_nb.workflow.syntax.json_values import text_of
@@ -45,8 +46,8 @@ def workflows(session: Session, request: Request) -> None:
     client = session.client
     rows = []
     for known in client.finder.known():
-        words = ", ".join(f"{word}={field_id}" for word, field_id in (known.aliases or {}).items())
-        rows.append((known.name, known.place, "yes" if known.runs_here else "needs an id there", words))
+        words = ", ".join(f"{word}={field_id}" for word, field_id in known.aliases.items())
+        rows.append((known.name, known.source, "yes" if known.runs_here else "needs an id there", words))
     if not rows:
         session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
         return
@@ -148,7 +149,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     path = Path(text).expanduser()
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
-    if path.suffix.lower() in IMAGES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         _, graph = session.library.maker_of(path)
         return None, graph if graph is not None else read_image_graph(path)
     return text, None
