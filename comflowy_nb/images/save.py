@@ -34,7 +34,6 @@ __all__ = [
 _TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
 _MAX_NAME_BYTES = 120  # in UTF-8; with a suffix well below the limit of file systems, 255
 _MAX_VALUE_CHARS = 24
-_SAME_KIND = {".jpeg": ".jpg", ".tif": ".tiff"}
 
 
 def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: ImageRecord | None = None) -> list[Path]:
@@ -98,7 +97,7 @@ def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: 
             f"({target.stem}), a zip file ({target.stem}.zip), or name one image: {one}"
         )
     suffix = Path(outputs[0].file or "").suffix
-    if suffix and _SAME_KIND.get(target.suffix.lower(), target.suffix.lower()) != _SAME_KIND.get(suffix, suffix):
+    if suffix and target.suffix.lower().replace(".jpeg", ".jpg") != suffix:
         image = f"{record.ref}[{outputs[0].index}]"
         raise SettingsError(
             f"{image} is a {suffix.removeprefix('.').upper()} image: use {target.stem}{suffix}. Another kind: "

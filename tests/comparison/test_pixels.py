@@ -1,4 +1,4 @@
-"""Pixels of images that are compared."""
+"""Pixels of the images of a comparison."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encoded(image, kind="PNG", **options):
     return stream.getvalue()
 
 
-def test_the_canvas_is_the_largest_image_and_others_stand_in_its_middle():
+def test_the_canvas_has_the_size_of_the_largest_image_and_others_are_centred():
     canvas = canvas_size([(512, 512), (768, 512), (100, 100)])
     assert canvas == (768, 512)
     assert fit_on_canvas((512, 512), canvas) == (128, 0, 512, 512)
@@ -41,7 +41,7 @@ def test_the_canvas_is_the_largest_image_and_others_stand_in_its_middle():
     assert fit_on_canvas((768, 512), canvas) == (0, 0, 768, 512)
 
 
-def test_error_and_psnr_are_those_of_the_definition():
+def test_error_and_psnr_follow_their_definitions():
     one, other = noise(seed=1), noise(seed=2)
     found = find_difference(Image.fromarray(one), Image.fromarray(other))
     apart = one.astype(float) - other
@@ -57,7 +57,7 @@ def test_equal_images_have_no_error_and_a_dark_map():
     assert found.heat.convert("RGB").getextrema() == ((11, 11), (13, 13), (23, 23))
 
 
-def test_the_map_is_light_where_the_images_differ_and_a_trifle_does_not_glow():
+def test_the_map_is_bright_where_the_images_differ_and_dark_for_small_differences():
     one = np.full((20, 20, 3), 100, np.uint8)
     other = one.copy()
     other[5:10, 5:10] = 200
@@ -72,7 +72,7 @@ def test_the_map_is_light_where_the_images_differ_and_a_trifle_does_not_glow():
     assert slight.min() > heat[15:, 15:].max(), "the smallest difference is seen all the same"
 
 
-def test_images_of_two_sizes_get_a_map_of_what_both_cover_and_no_numbers():
+def test_images_of_two_sizes_have_a_map_of_their_overlap_and_no_numbers():
     one = Image.new("RGB", (60, 30), "white")
     other = Image.new("RGB", (30, 30), "black")
     found = find_difference(one, other)
@@ -84,7 +84,7 @@ def test_images_of_two_sizes_get_a_map_of_what_both_cover_and_no_numbers():
     assert (alpha[:, 45:] == 0).all()
 
 
-def test_a_large_image_gets_a_map_of_moderate_size():
+def test_the_map_of_large_images_is_smaller():
     one = Image.new("RGB", (5000, 100), "white")
     other = Image.new("RGB", (5000, 100), "black")
     found = find_difference(one, other)
@@ -104,7 +104,7 @@ def test_a_large_image_gets_a_map_of_moderate_size():
     ],
     ids=lambda value: getattr(value, "mode", ""),
 )
-def test_every_kind_of_image_is_read_as_a_browser_shows_it(image, pixel):
+def test_every_mode_is_decoded_as_a_browser_displays_it(image, pixel):
     content = encoded(image)
     assert open_rgb(content, "x").getpixel((0, 0)) == pixel
     assert image_size(content, "x") == (4, 4)
@@ -121,7 +121,7 @@ def test_an_animation_is_its_first_image_in_python_and_in_the_browser():
         assert getattr(Image.open(io.BytesIO(given)), "n_frames", 1) == 1
 
 
-def test_a_photo_that_was_taken_upright_is_upright():
+def test_the_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
     content = encoded(Image.new("RGB", (40, 20), "red"), "JPEG", exif=exif)
@@ -134,7 +134,7 @@ def test_a_photo_that_was_taken_upright_is_upright():
     assert kind == "image/png"
 
 
-def test_what_a_browser_can_show_goes_to_it_as_it_is():
+def test_a_format_that_browsers_display_is_sent_unchanged():
     image = Image.fromarray(noise())
     for kind in ("PNG", "JPEG", "WEBP"):
         content = encoded(image, kind)
@@ -146,7 +146,7 @@ def test_what_a_browser_can_show_goes_to_it_as_it_is():
     assert for_browser(encoded(image.convert("CMYK"), "JPEG"), "x")[1] == "image/png"
 
 
-def test_a_png_without_notes_has_the_same_pixels_and_no_graph():
+def test_a_png_without_metadata_has_the_same_pixels_and_no_graph():
     from PIL.PngImagePlugin import PngInfo
 
     notes = PngInfo()
@@ -165,7 +165,7 @@ def test_previews_are_small_and_never_enlarged():
     assert large.size == (512, 3)
 
 
-def test_what_is_no_image_is_said_plainly(tmp_path):
+def test_missing_and_invalid_files_are_errors(tmp_path):
     with pytest.raises(ImageError, match=r"^notes is not an image that can be read$"):
         open_rgb(b"hello", "notes")
     with pytest.raises(ImageError, match=r"the file of a.png does not exist any more"):
@@ -177,7 +177,7 @@ def test_what_is_no_image_is_said_plainly(tmp_path):
         open_rgb(broken, "half")
 
 
-def test_a_image_of_too_many_pixels_is_not_decoded():
+def test_an_image_of_too_many_pixels_is_not_decoded():
     settings.image_max_px = 1000
     with pytest.raises(ImageError, match="large has 40 x 30 pixels, more than image_max_px allows"):
         open_rgb(encoded(Image.fromarray(noise())), "large")

@@ -36,7 +36,7 @@ def one_of(tmp_path, color, count=1):
 
 
 def half_done(client, comfy, two):
-    """A run that has made its first image and waits before it saves the second."""
+    """Return a run that has saved its first image and waits before it saves the second."""
     comfy.wait_at("4")
     run = client.submit(two, {}).run
     assert comfy.at_gate.wait(30)
@@ -84,7 +84,7 @@ def test_the_image_of_a_cancelled_run_is_kept(client, comfy, two):
 
 @pytest.fixture
 def broken(comfy, tmp_path):
-    """A graph that saves a green image, and then fails on one that is none."""
+    """A graph that saves a green image, and then fails on a file that is not an image."""
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     path = tmp_path / "broken.json"
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}

@@ -43,7 +43,7 @@ def test_the_order_of_keys_does_not_count(mapping):
     assert canonical_json(dict(reversed(mapping.items()))) == canonical_json(mapping)
 
 
-def test_what_is_no_json_is_refused():
+def test_other_values_than_json_are_rejected():
     for wrong, error in (
         (float("nan"), ValueError),
         (float("inf"), ValueError),
@@ -54,7 +54,7 @@ def test_what_is_no_json_is_refused():
             canonical_json(wrong)
 
 
-def test_the_key_tells_requests_apart_by_all_that_makes_them():
+def test_different_requests_have_different_keys():
     base = ("sandbox", "default", {"3::cfg": 8, "6::text": "a"})
     keys = {
         request_key(*base),
@@ -69,12 +69,12 @@ def test_the_key_tells_requests_apart_by_all_that_makes_them():
     assert all(len(key) == 64 and int(key, 16) >= 0 for key in keys)
 
 
-def test_the_key_is_the_same_for_the_same():
+def test_identical_requests_have_the_same_key():
     assert request_key("s", "w", {"a::b": 8.0, "c::d": 1}) == request_key("s", "w", {"c::d": 1, "a::b": 8})
 
 
-def test_the_key_of_a_request_stays_what_it_was():
-    """The history holds keys of years ago: whoever changes them makes every run be paid for again."""
+def test_keys_do_not_change_between_versions():
+    """The history contains old keys; a change of the format would make the user pay for every run again."""
     key = request_key("sandbox", "default", {"3::cfg": 8.0, "6::text": "naïve 🦊"})
     assert key == "f1890abd9c8aa315468f99abf964eedea2fc0f2fdf6365c6a104c8c256e53d67"
     assert key == sha256('["sandbox","default",{"3::cfg":8,"6::text":"naïve 🦊"}]'.encode()).hexdigest()
@@ -89,7 +89,7 @@ def test_a_graph_is_keyed_with_its_params_applied():
     assert GRAPH["3"]["inputs"]["cfg"] == 8
 
 
-def test_a_image_is_its_content():
+def test_an_image_is_identified_by_its_content():
     one = {"1::image": InputImage("a.png", "0" * 64, lambda: b"x")}
     same = {"1::image": InputImage("b.png", "0" * 64, lambda: b"x")}
     other = {"1::image": InputImage("a.png", "1" * 64, lambda: b"y")}
@@ -100,6 +100,6 @@ def test_a_image_is_its_content():
     assert request_key("s", "w", {"1::image": "0" * 64}) != request_key("s", "w", one)
 
 
-def test_half_of_a_surrogate_pair_has_a_key_of_its_own():
+def test_half_of_a_surrogate_pair_has_its_own_key():
     halves = [request_key("s", "w", {"a::b": text}) for text in ("\ud83e", "\udd8a", "\ud83e\udd8a", "🦊")]
     assert len(set(halves)) == 4

@@ -30,7 +30,7 @@ def test_the_body_of_a_request_is_read_as_its_graph(graph):
     assert read_graph(json.dumps({"prompt": dict(graph.nodes), "client_id": "x"})) == graph
 
 
-def test_notes_of_a_server_are_left_out():
+def test_notes_of_a_server_are_removed():
     text = '{"1": {"class_type": "X", "is_changed": [NaN], "_meta": {"title": "T"}}}'
     assert read_graph(text).nodes == {"1": {"class_type": "X", "inputs": {}, "_meta": {"title": "T"}}}
 
@@ -51,7 +51,7 @@ def test_notes_of_a_server_are_left_out():
         ('{"a":' * 100_000, "can't be read as JSON"),
     ],
 )
-def test_what_is_no_graph_is_refused_plainly(tmp_path, text, why):
+def test_other_texts_than_graphs_are_rejected_with_a_reason(tmp_path, text, why):
     with pytest.raises(WorkflowError, match=why):
         read_graph(text)
     path = tmp_path / "flow.json"
@@ -61,7 +61,7 @@ def test_what_is_no_graph_is_refused_plainly(tmp_path, text, why):
     assert str(caught.value).startswith("flow.json")
 
 
-def test_files_that_hold_no_text_or_are_not_there(tmp_path):
+def test_binary_and_missing_files_are_rejected(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "list.json").write_text("[1]")
     for name, why in (
@@ -74,12 +74,12 @@ def test_files_that_hold_no_text_or_are_not_there(tmp_path):
             read_graph(tmp_path / name)
 
 
-def test_titles_are_what_a_person_sees():
+def test_the_title_of_a_node_is_its_title_or_its_class():
     graph = parse_graph('{"1": {"class_type": "X"}, "2": {"class_type": "X", "_meta": {"title": "Mine"}}}', "x")
     assert (graph.title("1"), graph.title("2"), graph.title("3")) == ("X", "Mine", None)
 
 
-def test_fields_are_the_inputs_that_hold_values(graph):
+def test_fields_are_the_inputs_that_are_not_links(graph):
     fields = graph.fields()
     assert "3::model" not in fields
     assert {
@@ -98,7 +98,7 @@ def test_fields_are_the_inputs_that_hold_values(graph):
     assert fields["3::seed"].default == graph.nodes["3"]["inputs"]["seed"]
 
 
-def test_types_are_told_from_values():
+def test_types_are_derived_from_values():
     inputs = {
         "a": True,
         "b": 0.5,
@@ -123,7 +123,7 @@ def test_types_are_told_from_values():
     }
 
 
-def test_params_are_put_into_a_copy(graph):
+def test_params_are_applied_to_a_copy(graph):
     before = json.dumps(dict(graph.nodes))
     applied = graph.apply({"3::seed": 2**64 - 1, "6::text": "a fox", "3::extra": 1})
     assert applied["3"]["inputs"]["seed"] == 2**64 - 1
@@ -133,7 +133,7 @@ def test_params_are_put_into_a_copy(graph):
     assert json.dumps(dict(graph.nodes)) == before
 
 
-def test_params_for_nodes_that_are_not_there_are_all_named(graph):
+def test_all_params_for_missing_nodes_are_reported(graph):
     with pytest.raises(FieldError) as caught:
         graph.apply({"33::seed": 1, "x::text": "a", "3::cfg": 1})
     assert len(caught.value.problems) == 2
@@ -141,7 +141,7 @@ def test_params_for_nodes_that_are_not_there_are_all_named(graph):
 
 
 def test_a_title_with_line_breaks_is_one_line():
-    """Errors and tables were torn in two by the title of a node."""
+    """The title of a node broke errors and tables into several lines."""
     graph = parse_graph(
         json.dumps({"3": {"class_type": "A", "inputs": {"x": 1}, "_meta": {"title": "my\n\n node\t"}}}), "g"
     )
@@ -174,8 +174,8 @@ def read(value):
     return read_graph(json.dumps(value))
 
 
-def test_keys_that_hold_no_node_are_left_out():
-    """A graph with `_comment` was refused as "no node", with the advice to export it again.
+def test_notes_beside_nodes_are_removed():
+    """A graph with `_comment` was rejected as "no node", with the advice to export it again.
 
     Every key was taken for a node.
     """
@@ -193,13 +193,13 @@ def test_keys_that_hold_no_node_are_left_out():
         ("save", {"inputs": {"images": ["1", 0]}}),
     ],
 )
-def test_a_node_without_its_class_is_named_and_never_left_out(key, damaged):
+def test_a_node_without_a_class_is_an_error(key, damaged):
     """A node that is left out would change what is submitted."""
     with pytest.raises(WorkflowError, match=f"node '{key}' has no class_type: give it one, or remove it"):
         read({**NODES, key: damaged})
 
 
-def test_a_note_that_a_node_links_to_is_named():
+def test_a_note_that_a_node_links_to_is_an_error():
     with pytest.raises(WorkflowError, match="node 'image' has no class_type"):
         read({"image": "to do", "2": {"class_type": "SaveImage", "inputs": {"images": ["image", 0]}}})
 
@@ -225,7 +225,7 @@ WRAPPERS = {
 
 @pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_graph_is_found_in_requests_and_responses(tmp_path, wrapper):
-    """`{"input": {"workflow": ...}}` was refused as "'input' is no node", though the graph was in it."""
+    """`{"input": {"workflow": ...}}` was rejected as "'input' is no node", though the graph was in it."""
     path = tmp_path / "request.json"
     path.write_text(json.dumps(wrapper(NODES)))
     assert read_graph(path).nodes == NODES
@@ -241,17 +241,17 @@ def test_a_graph_is_found_at_any_depth(places):
     assert read_graph(json.dumps({"of": wrapped})).nodes == NODES
 
 
-def test_of_a_request_that_holds_its_own_past_the_outer_graph_is_read():
+def test_the_outermost_graph_of_a_request_is_read():
     assert read({"prompt": NODES, "extra_data": {"extra_pnginfo": {"prompt": OTHER}}}).nodes == NODES
     assert read({"prompt": NODES, "last": OTHER}).nodes == NODES
 
 
-def test_several_graphs_are_named_and_none_is_chosen():
+def test_several_different_graphs_are_an_error():
     with pytest.raises(WorkflowError, match=r"2 different graphs, in 'a\.prompt\[2\]', 'b\.prompt\[2\]': save the one"):
         read({"a": {"prompt": [1, "a", NODES]}, "b": {"prompt": [2, "b", OTHER]}})
 
 
-def test_the_editors_format_is_told_wherever_it_is():
+def test_the_editors_format_is_reported_at_any_depth():
     with pytest.raises(WorkflowError, match=r"^this text is in the editor's format.*Export \(API\)"):
         read(EDITORS)
     with pytest.raises(WorkflowError, match=r"editor's format \(in input\.workflow\).*Export \(API\)"):

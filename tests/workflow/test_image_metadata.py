@@ -27,14 +27,14 @@ def image(path, **chunks):
     return path
 
 
-def test_a_image_gives_the_graph_that_made_it(tmp_path, graph):
+def test_the_graph_in_a_png_is_read(tmp_path, graph):
     assert graph_of_image(image(tmp_path / "a.png", prompt=TEXT, workflow='{"nodes": []}')) == graph
     assert graph_of_image(image(tmp_path / "b.png")) is None
     assert graph_of_image(image(tmp_path / "c.png", prompt="a castle, 4k")) is None
     assert graph_of_image(str(image(tmp_path / "d.png", workflow='{"nodes": []}'))) is None
 
 
-def test_a_webp_carries_it_in_its_exif(tmp_path, graph):
+def test_the_graph_in_the_exif_data_of_a_webp_is_read(tmp_path, graph):
     image = Image.new("RGB", (2, 2))
     exif = image.getexif()
     exif[0x0110] = f"prompt:{TEXT}"
@@ -42,14 +42,14 @@ def test_a_webp_carries_it_in_its_exif(tmp_path, graph):
     assert graph_of_image(tmp_path / "a.webp") == graph
 
 
-def test_what_is_no_image_carries_nothing(tmp_path):
+def test_a_file_that_is_not_an_image_is_an_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     for name in ("a.png", "gone.png"):
         with pytest.raises(ImageError, match=name):
             graph_of_image(tmp_path / name)
 
 
-def test_a_saved_copy_says_what_made_it(tmp_path):
+def test_the_metadata_of_a_saved_png_is_read(tmp_path):
     made = {"workflow": "default", "workflow_id": "default", "params": {"3::seed": 2**60}, "set_params": ["3::seed"]}
     found = made_of_image(image(tmp_path / "a.png", comflowy=json.dumps(made)))
     assert (found.workflow, found.workflow_id, found.params, found.set_params) == (
@@ -60,7 +60,7 @@ def test_a_saved_copy_says_what_made_it(tmp_path):
     )
 
 
-def test_a_saved_copy_of_another_format_says_it_beside(tmp_path):
+def test_the_metadata_beside_a_saved_jpeg_is_read(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
     assert made_of_image(tmp_path / "a.jpg") is None
     (tmp_path / "a.jpg.json").write_text('{"workflow": "w", "workflow_id": null, "params": {}}')
@@ -68,7 +68,7 @@ def test_a_saved_copy_of_another_format_says_it_beside(tmp_path):
     assert (found.workflow, found.workflow_id, found.set_params) == ("w", None, ())
 
 
-def test_a_copy_that_the_history_saved_is_read_back(tmp_path):
+def test_the_metadata_of_a_copy_is_read_back(tmp_path):
     from comflowy_nb.images.save import copy_with_params
 
     source = image(tmp_path / "source.png", prompt=TEXT)
@@ -79,5 +79,5 @@ def test_a_copy_that_the_history_saved_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["5", "[]", "{", '{"params": 5}', '{"workflow": "x"}'])
-def test_somebody_elses_chunk_says_nothing(tmp_path, text):
+def test_a_chunk_of_another_program_is_ignored(tmp_path, text):
     assert made_of_image(image(tmp_path / "a.png", comflowy=text)) is None

@@ -43,12 +43,12 @@ def test_an_unknown_field_is_an_error_with_the_nearest_spelling(workflow, key, n
     assert near in str(caught.value)
 
 
-def test_an_unknown_field_with_nothing_near_says_what_lists_them(workflow):
+def test_an_unknown_field_without_a_near_name_names_the_command_that_lists_fields(workflow):
     with pytest.raises(FieldError, match="%comflowy fields default"):
         workflow.find("zzzz")
 
 
-def test_a_workflow_nobody_described_takes_ids_and_aliases_alone(undescribed):
+def test_a_workflow_without_descriptions_accepts_only_ids_and_aliases(undescribed):
     assert undescribed.find("3::anything") == ("3::anything",)
     assert undescribed.find("57:12::cfg") == ("57:12::cfg",)
     assert undescribed.find("prompt") == ("6::text",)
@@ -57,7 +57,7 @@ def test_a_workflow_nobody_described_takes_ids_and_aliases_alone(undescribed):
             undescribed.find(key)
 
 
-def test_a_partly_described_workflow_takes_other_ids_too(workflow):
+def test_a_partly_described_workflow_accepts_other_ids(workflow):
     partial = Workflow("portrait", "3fef208b", fields={"3::cfg": workflow.fields["3::cfg"]}, is_partial=True)
     assert partial.find("cfg") == ("3::cfg",)
     assert partial.find("6::text") == ("6::text",)
@@ -65,7 +65,7 @@ def test_a_partly_described_workflow_takes_other_ids_too(workflow):
         partial.find("cgf")
 
 
-def test_an_alias_comes_before_a_name_and_after_an_id(workflow):
+def test_an_alias_precedes_a_name_and_follows_an_id(workflow):
     twisted = Workflow("w", fields=workflow.fields, aliases={"cfg": "3::denoise", "3::cfg": "3::denoise"})
     assert twisted.find("cfg") == ("3::denoise",)
     assert twisted.find("3::cfg") == ("3::cfg",)
@@ -75,13 +75,13 @@ def test_an_alias_may_name_several_fields(workflow):
     assert Workflow("w", fields=workflow.fields, aliases={"words": "all::text"}).find("words") == ("6::text", "7::text")
 
 
-def test_an_alias_that_leads_nowhere_says_so(workflow):
+def test_an_invalid_alias_is_an_error(workflow):
     for aliases in ({"a": "44::x"}, {"a": "b", "b": "a"}, {"a": "a"}):
         with pytest.raises(FieldError, match="the alias 'a' "):
             Workflow("w", fields=workflow.fields, aliases=aliases).find("a")
 
 
-def test_the_id_stands_for_the_workflow_else_its_graph():
+def test_the_content_is_the_id_or_else_the_graph():
     graph = Graph({"1": {"class_type": "X", "inputs": {}}})
     assert Workflow("w", "id", graph=graph).content == "id"
     assert Workflow("w", graph=graph).content == {"1": {"class_type": "X", "inputs": {}}}
