@@ -184,7 +184,7 @@ def _of_run(run: Run, name: str) -> Compared:
 
 
 def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> Compared:
-    path = image.path  # raises with what to type if it is missing
+    path = image.path  # raises an error that names the command to type if it is missing
     record = image.run.record
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"
@@ -232,7 +232,7 @@ def _values_in(path: Path) -> dict[str, Any] | None:
 
 
 def _too_few(item: Any, typed: Any) -> str:
-    """Return what to type instead of a comparison of one image."""
+    """Return the error for a comparison of one image, with a command to type instead."""
     if isinstance(item, Sweep):
         return _name_cells(item.ref, len(item.cells))
     if isinstance(item, Run | SweepCell) and len(item.images) >= MIN_IMAGES:

@@ -133,11 +133,11 @@ def readable_name(record: RunRecord, image: ImageRecord) -> str:
 def values_in_name(keys: Sequence[str], params: Mapping[str, Any]) -> list[str]:
     """Return `cfg-7` for each field that has a value, with its node id first if two fields have the same name."""
     names = [key.partition("::")[2] or key for key in keys]
-    words = [
+    labels = [
         name if names.count(name) == 1 else f"{key.partition('::')[0]}-{name}"
         for key, name in zip(keys, names, strict=True)
     ]
-    return [f"{slug(word)}-{slug(params[key])}" for key, word in zip(keys, words, strict=True) if key in params]
+    return [f"{slug(label)}-{slug(params[key])}" for key, label in zip(keys, labels, strict=True) if key in params]
 
 
 def add_parts(head: str, parts: Iterable[str], tail: str) -> str:

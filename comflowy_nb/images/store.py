@@ -122,16 +122,15 @@ def image_path(folder: Path, image: ImageRecord) -> Path:
 
 def _find_kept(folder: Path, stem: str, output: Output, length: int | None) -> ImageRecord | None:
     """Return the record of an output whose complete file is on disk already, else None."""
-    for path in sorted(folder.glob(f"{_MONTH}/{stem}.*")):
+    suffixes = _IMAGE_SUFFIXES.values() if output.ending is None else [_suffix(output, None)]
+    for path in [month / f"{stem}{suffix}" for month in sorted(folder.glob(_MONTH)) for suffix in suffixes]:
         checked = None
         try:
             content = path.read_bytes()
-            if path.stem != stem or (length is not None and len(content) != length):
-                continue
+            if len(content) != length and (length is not None or output.ending is not None):
+                continue  # only an image shows without its length whether it is complete
             if output.ending is None:
                 checked = check_image(content)
-            elif length is None:  # nothing tells whether it is complete
-                continue
         except (ImageError, FileNotFoundError):
             continue
         if path.suffix == _suffix(output, checked):

@@ -70,10 +70,10 @@ def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[
     """Return the type and the options of a description; remove the options from `info`."""
     listed: Any = kind
     if isinstance(kind, str):
-        word = kind.upper()
-        if word != "COMBO":
-            known = word in FieldType.__members__ and word != "CHOICE"
-            return FieldType(word) if known else FieldType.UNKNOWN, ()
+        name = kind.upper()
+        if name != "COMBO":
+            is_known = name in FieldType.__members__ and name != "CHOICE"
+            return FieldType(name) if is_known else FieldType.UNKNOWN, ()
         listed = info.get("options")
         if listed is not None and not isinstance(listed, (list, tuple)):
             return FieldType.UNKNOWN, ()

@@ -129,7 +129,7 @@ def read_graph(source: str | Path) -> Graph:
     Raises
     ------
     WorkflowError
-        If the file does not exist or contains no graph in API format. The text says what it contains instead, and
+        If the file does not exist or contains no graph in API format. The text names its content, and
         how to export the API format.
     """
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):

@@ -65,7 +65,7 @@ def read_image_graph(path: str | Path) -> Graph:
     ImageError
         If the file is missing or not an image that can be read.
     WorkflowError
-        If the image contains no graph in API format; the text says what it contains instead.
+        If the image contains no graph in API format; the text names the metadata that it contains.
     """
     path = Path(path)
     texts = _texts_in(path)

@@ -1,4 +1,4 @@
-"""Workflow: what a service runs, and the names by which its fields can be set."""
+"""A workflow on one service, and the names of its fields."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ class Workflow:
             raise FieldError(f"{key!r} is the name of {len(named)} fields: {listed}; all::{key} sets them all")
         return (named[0],)
 
-    def _find_alias(self, word: str) -> tuple[str, ...]:
-        target = self.aliases[word]
+    def _find_alias(self, alias: str) -> tuple[str, ...]:
+        target = self.aliases[alias]
         if target in self.aliases and target not in self.fields:  # a chain of aliases may be circular
-            raise FieldError(f"the alias {word!r} names {target!r}, which is an alias too; use a field id")
+            raise FieldError(f"the alias {alias!r} names {target!r}, which is an alias too; use a field id")
         try:
             return self.find(target)
         except FieldError as error:
-            raise FieldError(f"the alias {word!r} is invalid: {error}") from None
+            raise FieldError(f"the alias {alias!r} is invalid: {error}") from None
 
     def _title(self, field_id: str) -> str | None:
         one = self.fields[field_id]
