@@ -12,13 +12,13 @@ from comflowy_nb.workflow.axes.seeds import seed_values
 from comflowy_nb.workflow.axes.split import labelled, split_values
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 from comflowy_nb.workflow.axes.values import AxisValueReader
-from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown, text_of
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, selections
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 from comflowy_nb.workflow.values import SettingLog
+from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
