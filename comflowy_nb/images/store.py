@@ -22,7 +22,7 @@ from comflowy_nb.images.decode import check_image, flatten
 from comflowy_nb.images.receive import assert_inside, exclusive_lock, file_stem, readable_disk_errors, receive
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import atomic_write, locked_file, write_file
-from comflowy_nb.workflow.images import too_many_pixels
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES, too_many_pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,6 @@ THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one befo
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 _IMAGE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
-_STILL_SUFFIXES = frozenset({"png", "jpg", "jpeg", "webp"})
 
 _encode = json.JSONEncoder().encode
 
@@ -102,7 +101,8 @@ def format_of(output: Output) -> str | None:
     """Return the format of a file that is not a still image (MP4, WAV, TXT, ANIMATED WEBP); None for an image."""
     if output.ending is None:
         return None
-    return f"ANIMATED {output.ending.upper()}" if output.ending in _STILL_SUFFIXES else output.ending.upper()
+    is_animation = f".{output.ending}" in IMAGE_SUFFIXES
+    return f"ANIMATED {output.ending.upper()}" if is_animation else output.ending.upper()
 
 
 def image_path(folder: Path, image: ImageRecord) -> Path:

@@ -31,6 +31,7 @@ from comflowy_nb.workflow.field_spec import read_described, write_described
 from comflowy_nb.workflow.fields import nearest_tip
 from comflowy_nb.workflow.files import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text, write_text
 from comflowy_nb.workflow.graph import Graph, parse_graph
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,6 @@ FILE_NAME = "comflowy.yaml"
 _DEFAULT = "default"
 _NOT_IN_A_NAME = re.compile(r"[/\\?=:#\"'{}\[\]\x00-\x1f\x7f]|^\s|\s$|^-")
 _NOT_IN_AN_ALIAS = re.compile(r"[\s/?=#\"'{}\[\]:,|]|^-")
-_FILE_SUFFIXES = (".json", ".png", ".jpg", ".webp")
 _LOCK_TIMEOUT_S = 10.0  # a change takes milliseconds
 
 
@@ -175,7 +175,7 @@ class Catalogue:
         WorkflowError
             If the name is invalid, or the catalogue can't be written.
         """
-        if not name or _NOT_IN_A_NAME.search(name) or name.lower().endswith(_FILE_SUFFIXES):
+        if not name or _NOT_IN_A_NAME.search(name) or name.lower().endswith((".json", *IMAGE_SUFFIXES)):
             raise WorkflowError(f"{name!r} can't be the name of a workflow: use letters, digits, - and _")
         file = self._file_of(name)
         graph_name = self._write_graph(file, name, graph) if graph is not None else None

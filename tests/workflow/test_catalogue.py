@@ -203,7 +203,7 @@ def test_a_binary_file_is_reported(home):
 
 def test_invalid_names_and_aliases_are_rejected(home):
     catalogue = Catalogue.open(None, home)
-    for name in ("", "a/b", "x?id=1", "a=b", "flow.json", "me.PNG", " a", "-x", "a:b", "a\nb", '"a"'):
+    for name in ("", "a/b", "x?id=1", "a=b", "flow.json", "me.PNG", "me.jpeg", " a", "-x", "a:b", "a\nb", '"a"'):
         with pytest.raises(WorkflowError, match="name of a workflow"):
             catalogue.add(name, identity="cloud", id="x")
     for word in ("", "a b", "3::cfg", "a=b", "-x", "#1", "a,b", "a||b"):
