@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.finder import Finder
-    from comflowy_nb.workflow.graph import Made
+    from comflowy_nb.workflow.image_metadata import Made
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.values import Resolved

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from comflowy_nb.status import Status
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import RunImage
-    from comflowy_nb.workflow.graph import Graph, Made
+    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.image_metadata import Made
 
 __all__ = ["Found", "Library", "find", "open_library", "runs"]
 

@@ -1,4 +1,4 @@
-"""What made an image: its workflow and its params, and the cell that runs them again."""
+"""The workflow and params that made an image, and a cell that runs them again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.connection import FILE_NAME
-from comflowy_nb.database.records import made_by
 from comflowy_nb.errors import ImageError, WorkflowError
 from comflowy_nb.library import open_library
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.graph import Graph, Made, made_from, made_of_image, read_image_graph
+from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.image_metadata import Made, made_from, made_of_image, read_image_graph
 from comflowy_nb.workflow.syntax.write_cell import write_cell
 from comflowy_nb.workflow.workflow import Workflow
 
@@ -21,15 +21,30 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.library import Library
 
 __all__ = ["Recipe", "maker_of", "params_from"]
 
 
 class Recipe(dict[str, Any]):
-    """The params of an image, field id -> value.
+    """The params of an image, as `params_from` returns them: a dict of field id -> value.
 
-    `workflow` is what WORKFLOW is called in `cell`; `graph` the graph in the image, None where it has none.
+    Parameters
+    ----------
+    params : mapping
+        Field id -> value.
+    workflow : str
+        The WORKFLOW argument of the cell: a name, an id or the path of the image.
+    graph : Graph, optional
+        The graph in the image.
+
+    Attributes
+    ----------
+    workflow : str
+        As above.
+    graph : Graph or None
+        As above.
     """
 
     def __init__(self, params: Mapping[str, Any], *, workflow: str, graph: Graph | None = None) -> None:
@@ -39,9 +54,18 @@ class Recipe(dict[str, Any]):
 
     @property
     def cell(self) -> str:
-        """The text of a cell that runs the same again: `%%comflowy run WORKFLOW`, and a line for each field."""
+        """The text of a cell that runs the workflow again: `%%comflowy run WORKFLOW` and one line per field.
+
+        `str(recipe)` is the same text.
+
+        Examples
+        --------
+        >>> print(Recipe({"3::cfg": 7.5}, workflow="default").cell)
+        %%comflowy run default
+        3::cfg: 7.5
+        """
         fields = {} if self.graph is None else self.graph.fields()
-        # A null of the graph stays there: on a line it would have to fit its field.
+        # A line can't set the null that a graph has as a value, so those params are left out.
         nulls = {key for key, one in fields.items() if one.default is None and self.get(key) is None}
         values = {key: value for key, value in self.items() if key not in nulls}
         return write_cell(Workflow(self.workflow, fields=fields, is_partial=True), values)
@@ -51,30 +75,41 @@ class Recipe(dict[str, Any]):
 
 
 def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
-    """Workflow and params of an image: one that ComfyUI made, a copy that `save` wrote, or a run's own.
-
-    `print(params_from("photo.png"))` prints the cell that runs it again.
+    """Return the workflow and the params that made an image.
 
     Parameters
     ----------
-    image
-        A file, an image of a run, or a run. In an image of somebody else's ComfyUI the params are all values of
-        its graph.
+    image : str, path, RunImage or Run
+        An image file that ComfyUI or `save` wrote, an image of a run, or a run. The history also recognises a file by
+        its content if its metadata has been removed.
+
+    Returns
+    -------
+    Recipe
+        A dict of field id -> value, with those that the user set first. `print` shows a cell that runs the workflow
+        again. For an image of another ComfyUI, the params are all values of its graph.
 
     Raises
     ------
     ImageError
-        If there is no such image, or it carries no workflow.
+        If the file is missing, not an image, or contains no workflow.
+
+    Examples
+    --------
+    >>> recipe = params_from("photo.png")  # doctest: +SKIP
+    >>> print(recipe)  # doctest: +SKIP
+    %%comflowy run default
+    3::cfg: 7.5
     """
-    if isinstance(image, Run):
-        return _of_made(_made_of_run(image), None, None)
     if isinstance(image, RunImage):
-        return _of_made(_made_of_run(image.run), None, None)
+        image = image.run
+    if isinstance(image, Run):
+        return _recipe(_made_by(image.record), None, None)
     path = Path(image).expanduser()
     try:
         made, graph = open_library().maker_of(path)
         if made is not None:
-            return _of_made(made, graph, path)
+            return _recipe(made, graph, path)
         graph = graph if graph is not None else read_image_graph(path)
     except WorkflowError as error:
         raise ImageError(str(error)) from None
@@ -82,25 +117,20 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
     return Recipe(values, workflow=str(image), graph=graph)
 
 
-def _made_of_run(run: Run) -> Made:
-    made = made_by(run.record)
-    return Made(made["workflow"], made["workflow_id"], made["params"], tuple(made["set_params"]))
-
-
-def _of_made(made: Made, graph: Graph | None, path: Path | None) -> Recipe:
-    """The fields that were set come first, in the order in which they were."""
+def _recipe(made: Made, graph: Graph | None, path: Path | None) -> Recipe:
     names = [*(name for name in made.set_params if name in made.params), *made.params]
     params = {name: made.params[name] for name in dict.fromkeys(names)}
-    named = made.workflow or made.workflow_id or ""
-    known = Catalogue.open(Path.cwd(), home()).names()
-    word = str(path) if path is not None and graph is not None and named not in known else named
-    return Recipe(params, workflow=word, graph=graph)
+    workflow = made.workflow or made.workflow_id or ""
+    if path is not None and graph is not None and workflow not in Catalogue.open(Path.cwd(), home()).names():
+        workflow = str(path)
+    return Recipe(params, workflow=workflow, graph=graph)
 
 
 def maker_of(path: Path, library: Library) -> tuple[Made | None, Graph | None]:
-    """Return what a run set and the graph it executed, each None where neither the file nor the history has it.
+    """Return the workflow and params, and the graph, that made an image file; each None if unknown.
 
-    A server may write no metadata (ComfyUI's `--disable-metadata`), and other programs strip it.
+    They come from the file, else from the history or a sidecar: a server may write no metadata (ComfyUI's
+    `--disable-metadata`), and other programs remove it.
 
     Raises
     ------
@@ -116,14 +146,18 @@ def maker_of(path: Path, library: Library) -> tuple[Made | None, Graph | None]:
     history = library.history
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     record = history.by_content(sha256) if made is None else history.get(made.run)
-    if record is not None:
-        made = made or Made(record.workflow, record.workflow_id, dict(record.params), record.set_params, record.token)
-        nodes = history.graph(record.token)
-        return made, None if nodes is None else Graph(Graph(nodes).apply(record.params))
-    return made or _made_in_sidecar(library.folder, sha256), None
+    if record is None:
+        return made or _find_sidecar(library.folder, sha256), None
+    nodes = history.graph(record.token)
+    return made or _made_by(record), None if nodes is None else Graph(Graph(nodes).apply(record.params))
 
 
-def _made_in_sidecar(folder: Path, sha256: str) -> Made | None:
+def _made_by(record: RunRecord) -> Made:
+    return Made(record.workflow, record.workflow_id, dict(record.params), tuple(record.set_params), record.token)
+
+
+def _find_sidecar(folder: Path, sha256: str) -> Made | None:
+    """Return the metadata in the sidecar that lists a file with this sha256; None if there is none."""
     for path in folder.rglob("*.json"):
         text = path.read_text("utf-8", "replace")
         if sha256 in text:

@@ -15,7 +15,7 @@ from PIL import Image
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord, RunRequest, SweepRequest
 from comflowy_nb.database.runs import History
-from comflowy_nb.images.store import keep_image
+from comflowy_nb.images.store import keep_output
 from comflowy_nb.library import Library
 from comflowy_nb.services.base import Output
 from comflowy_nb.status import Status, StatusEvent, event_of
@@ -27,7 +27,7 @@ BEGIN = """
 import json, os, signal, sys, uuid
 from pathlib import Path
 from comflowy_nb.database.runs import History
-from comflowy_nb.images.store import keep_image
+from comflowy_nb.images.store import keep_output
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord, RunRequest
 from comflowy_nb.status import Status, StatusEvent, event_of
@@ -278,7 +278,7 @@ def swept(library, intent, sweep_request, stream):
                 continue
             content = io.BytesIO()
             image.save(content, "PNG")
-            kept = keep_image(
+            kept = keep_output(
                 stream(content.getvalue()),
                 folder=library.folder,
                 token=run.token,
@@ -307,7 +307,7 @@ def runs(library, intent, stream, output, image):
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
     history.apply(one.token, StatusEvent.SEEN_SUCCESS, service_run_id="abc-1", images=owed)
     for index in range(3):
-        kept = keep_image(
+        kept = keep_output(
             stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
         )
         one = history.set_images(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))

@@ -1,4 +1,4 @@
-"""What made an image, as the cell that makes it again: the cell, read as the magic reads it, sets the very same."""
+"""The cell that `params_from` writes sets the same params when the magic parses it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VALUES = st.fixed_dictionaries(
 
 
 def executed(cell):
-    """What the magic would set: every `{name}` that is left would be an undefined variable."""
+    """Return what the magic sets. A remaining `{name}` is an undefined variable."""
     line, _, body = cell.partition("\n")
     words = split_line(line.removeprefix("%%comflowy "))
     assert words[0].text == "run"
@@ -48,18 +48,18 @@ def executed(cell):
 
 
 @given(VALUES)
-def test_the_cell_sets_the_same_whatever_the_values(values):
+def test_the_cell_sets_the_same_params(values):
     word, params = executed(Recipe(values, workflow="w").cell)
     assert word == "w"
     assert params == values
 
 
 @pytest.mark.parametrize("workflow", ["default", "my images/a b.png", "it's.png", 'say "x".png', "a#b.png"])
-def test_the_word_for_the_workflow_is_one_word(workflow):
+def test_the_workflow_is_one_argument(workflow):
     assert executed(Recipe({"6::text": "x"}, workflow=workflow).cell)[0] == workflow
 
 
-def test_a_image_of_comfyui_gives_all_values_of_its_graph(tmp_path):
+def test_an_image_of_comfyui_gives_all_values_of_its_graph(tmp_path):
     graph = {
         "3": {"class_type": "KSampler", "inputs": {"seed": 2**64 - 1, "cfg": 7.5, "model": ["4", 0]}},
         "4": {"class_type": "Load", "inputs": {"name": "a.safetensors"}},
@@ -73,7 +73,7 @@ def test_a_image_of_comfyui_gives_all_values_of_its_graph(tmp_path):
     assert str(recipe) == recipe.cell
 
 
-def test_what_carries_nothing_is_said(tmp_path):
+def test_an_image_without_metadata_is_an_error(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
     with pytest.raises(ImageError, match="contains no workflow"):
         params_from(tmp_path / "bare.png")

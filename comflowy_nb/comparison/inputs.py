@@ -6,16 +6,16 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from comflowy_nb.comparison.param_diff import Maker
+from comflowy_nb.comparison.differences import Maker
+from comflowy_nb.comparison.pixels import PREVIEW_PX, image_size, open_rgb
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import ComflowyError, ImageError, RefError
-from comflowy_nb.images.pixels import PREVIEW_PX, image_size, open_rgb
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
-from comflowy_nb.workflow.graph import graph_of_image, made_of_image
+from comflowy_nb.workflow.image_metadata import graph_of_image, made_of_image
 from comflowy_nb.workflow.images import input_of
 
 if TYPE_CHECKING:
@@ -24,32 +24,48 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from comflowy_nb.library import Found
-    from comflowy_nb.workflow.graph import Made
 
 __all__ = ["MAX_IMAGES", "Compared", "read_images"]
 
 MIN_IMAGES, MAX_IMAGES = 2, 9
+_Metadata = TypeVar("_Metadata")
+
 _USAGE = "%comflowy compare r41 r43"
 _CELL = re.compile(r"(\w+)\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One image of a comparison. Files are read each time, and not kept in memory.
+    """One image of a comparison. Its file is read at each use, to keep no pixels in memory.
 
-    `name` is the caption; `also` is the name that the user gave the run, or empty.
+    Attributes
+    ----------
+    name
+        The caption.
+    size
+        Width and height of the upright image, in pixels.
+    maker
+        The known fields of the run that made the image.
+    source
+        Its file, or the content of one.
+    also
+        The name that the user gave the run, or empty.
+    warning
+        A note for the user about the choice of this image.
+    small
+        Return the path of the thumbnail of a size in pixels (512 or 256); None if the image has no thumbnails.
     """
 
     name: str
-    size: tuple[int, int]  # in pixels, upright
+    size: tuple[int, int]
     maker: Maker
     source: Path | bytes = field(repr=False)
     also: str = ""
-    remark: str | None = None  # a note about the choice of this image
-    small: Callable[[int], Path] | None = field(default=None, repr=False)  # where a thumbnail is, if there is one
+    warning: str | None = None
+    small: Callable[[int], Path] | None = field(default=None, repr=False)
 
     def open(self) -> Image.Image:
-        """Return the image in RGB, alpha on white.
+        """Return the upright image in RGB, with transparency on white.
 
         Raises
         ------
@@ -75,19 +91,30 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
 
     Parameters
     ----------
-    items
-        2 to 9 runs (a run with several images means its first), run images, cells of sweeps, references as text,
-        paths, PIL images and arrays; lists are flattened.
-    find
-        Resolves references; None uses the history of the home folder.
+    items : iterable
+        2 to 9 items, each a Run (of several images, the first is compared), RunImage, SweepCell, reference as text,
+        path, PIL image or array (height x width x 3 or 4, uint8 or floats from 0 to 1). Lists and tuples are flattened.
+    find : callable, optional
+        Return what a reference names. By default references are looked up in the history of the home folder.
+
+    Returns
+    -------
+    list of Compared
+        In the order of the items.
 
     Raises
     ------
     RefError
-        If there are too few or too many images, or an item can't be compared: a sweep, or a run that is not done or
-        has no images.
+        If there are fewer than 2 or more than 9 images, or an item can't be compared: a sweep, or a run that is live
+        or has no images.
     ImageError
         If a file is missing or not an image.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> [each.size for each in read_images([Image.new("RGB", (4, 3)), Image.new("RGB", (6, 3))])]
+    [(4, 3), (6, 3)]
     """
     flat = list(_flatten(items))
     if len(flat) == 1:
@@ -149,29 +176,29 @@ def _of_run(run: Run, name: str) -> Compared:
     if not count:
         why = f": {run.error}" if run.error else ""
         raise RefError(f"{run.ref} has no images to compare ({record.status}{why})")
-    remark = None
+    warning = None
     if count > 1:
-        remark = f"{name} has {count} images: its first, {name}[0], is compared."
+        warning = f"{name} has {count} images: its first, {name}[0], is compared."
         name = f"{name}[0]"
-    return _of_run_image(run.images[0], name=name, remark=remark)
+    return _of_run_image(run.images[0], name=name, warning=warning)
 
 
-def _of_run_image(image: RunImage, *, name: str | None = None, remark: str | None = None) -> Compared:
-    path = image.path  # raises with what to type if it is missing
+def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> Compared:
+    path = image.path  # raises an error that names the command to type if it is missing
     record = image.run.record
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"
     facts = {"workflow": record.workflow, "service": record.service}
     maker = Maker(dict(record.params), tuple(record.set_params), _values_in(path), facts)
     size = image_size(path, name)
-    return Compared(name, size, maker, path, also=record.name or "", remark=remark, small=image.thumbnail)
+    return Compared(name, size, maker, path, also=record.name or "", warning=warning, small=image.thumbnail)
 
 
 def _of_file(path: Path) -> Compared:
     if not path.is_file():
         raise ImageError(f"there is no file {path.name!r}")
     size = image_size(path, path.name)
-    made = _made_of(path)
+    made = _metadata(made_of_image, path)
     others = _values_in(path)
     if made is None:
         return Compared(path.name, size, Maker(others=others), path)
@@ -190,24 +217,22 @@ def _of_pixels(item: Any, position: int) -> Compared:
     return Compared(name, image_size(content, name), Maker(), content)
 
 
-def _made_of(path: Path) -> Made | None:
+def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None:
+    """Return the metadata that a function reads from an image; None if it can't."""
     try:
-        return made_of_image(path)
+        return read(path)
     except (ComflowyError, OSError):
         return None
 
 
 def _values_in(path: Path) -> dict[str, Any] | None:
     """Return the values in the graph that an image contains, including defaults."""
-    try:
-        graph = graph_of_image(path)
-    except (ComflowyError, OSError):
-        return None
+    graph = _metadata(graph_of_image, path)
     return None if graph is None else {field_id: one.default for field_id, one in graph.fields().items()}
 
 
 def _too_few(item: Any, typed: Any) -> str:
-    """Return what to type instead of a comparison of one image."""
+    """Return the error for a comparison of one image, with a command to type instead."""
     if isinstance(item, Sweep):
         return _name_cells(item.ref, len(item.cells))
     if isinstance(item, Run | SweepCell) and len(item.images) >= MIN_IMAGES:

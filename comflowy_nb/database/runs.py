@@ -26,7 +26,7 @@ from comflowy_nb.database.small_tables import Durations, Inputs, Seeds, Senders
 from comflowy_nb.database.sweeps import Sweeps
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.status import Status, StatusEvent
-from comflowy_nb.workflow.files.atomic import remove_leftovers
+from comflowy_nb.workflow.files import remove_leftovers
 
 if TYPE_CHECKING:
     import sqlite3

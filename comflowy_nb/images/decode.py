@@ -1,115 +1,97 @@
-"""Check that image files are complete, and decode them."""
+"""Check that image files are complete, decode them, and convert them to RGB."""
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from comflowy_nb.errors import ImageError
+from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import open_image_file, too_many_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from PIL import Image
-
-__all__ = ["PNG_MAGIC", "Checked", "check_image", "png_chunks"]
+__all__ = ["PNG_MAGIC", "CheckedImage", "check_image", "flatten", "png_chunks"]
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _HEAD_BYTES = 64
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow raises for a file it can't read
-# What a server may send instead; Pillow is not asked about any of them (EPS would start Ghostscript).
-_OTHERS = (
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow raises for an invalid file
+# Other content that a server may send. Pillow must not open it: for EPS it would start Ghostscript.
+_OTHER_FORMATS = (
     (b"GIF8", "a GIF"),
     (b"BM", "a BMP"),
     (b"II*\0", "a TIFF"),
     (b"MM\0*", "a TIFF"),
     (b"%!PS", "PostScript"),
     (b"%PDF", "a PDF"),
-    (b"\x1a\x45\xdf\xa3", "a film"),
+    (b"\x1a\x45\xdf\xa3", "a video"),
     (b"{", "a text, not an image"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A complete image file. `image` is None if its pixels can't be decoded here; `problem` says why."""
+class CheckedImage:
+    """A complete image file. `image` is None if its pixels can't be decoded here; `problem` has the reason."""
 
-    kind: str  # PNG, JPEG or WEBP
+    format: str  # PNG, JPEG or WEBP
     size: tuple[int, int]
     image: Image.Image | None = field(default=None, repr=False)
     problem: str | None = None
 
 
-def check_image(source: Path | bytes, *, max_px: int) -> Checked:
-    """Check that an image file, or its content, is complete, and decode it if its size allows.
+def check_image(content: bytes) -> CheckedImage:
+    """Check that the content of an image file is complete, and decode it if it has at most `image_max_px` pixels.
 
-    An intact file whose pixels can't be decoded (too many of them, too little memory, a variant unknown to Pillow) is
-    no error: whoever keeps the file needs only its bytes.
-
-    Parameters
-    ----------
-    max_px
-        The largest width x height that is decoded.
+    A complete file that can't be decoded (too many pixels, too little memory, a variant unknown to Pillow) is not an
+    error: its bytes are worth keeping.
 
     Raises
     ------
     ImageError
-        If the file is truncated, damaged, an animation or not a PNG, JPEG or WebP.
+        If the content is truncated, damaged, an animation, or not a PNG, JPEG or WebP.
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        kind = _kind(head)
-        image, problem = None, None
+    format_ = _format(content[:_HEAD_BYTES])
+    image, problem = None, None
+    try:
+        size = _size_in_header(content, format_) or open_image_file(content, formats=[format_]).size
+    except _UNREADABLE as error:
+        raise ImageError(f"the {format_} is truncated or damaged: {error if str(error) else format_}") from error
+    if size[0] * size[1] > settings.image_max_px:
+        problem = f"it {too_many_pixels(size)}"
+    else:
         try:
-            size = _size_in_header(head, kind) or open_image_file(file, formats=[kind]).size
+            image = _decode(content, format_)
+        except MemoryError:
+            problem = "there is too little memory to decode it"
         except _UNREADABLE as error:
-            _assert_not_of_disk(error)
-            raise ImageError(f"the {kind} is truncated or damaged: {error if str(error) else kind}") from error
-        if size[0] * size[1] > max_px:
-            problem = f"it {too_many_pixels(size)}"
-        else:
-            try:
-                image = _decode(file, kind)
-            except MemoryError:
-                problem = "there is too little memory to decode it"
-            except _UNREADABLE as error:
-                _assert_not_of_disk(error)
-                problem = f"it can't be decoded ({error})"
-    if image is None or kind == "PNG" or ImageFile.LOAD_TRUNCATED_IMAGES:
-        # A notebook may have set LOAD_TRUNCATED_IMAGES: Pillow then decodes files whose end is missing.
-        _check_end(source, kind)
-    return Checked(kind, size, image, problem)
+            problem = f"it can't be decoded ({error})"
+    if image is None or format_ == "PNG" or ImageFile.LOAD_TRUNCATED_IMAGES:
+        # If a notebook sets LOAD_TRUNCATED_IMAGES, Pillow decodes truncated files without an error.
+        _check_end(content, format_)
+    return CheckedImage(format_, size, image, problem)
 
 
-def _decode(file: IO[bytes], kind: str) -> Image.Image:
-    image = open_image_file(file, formats=[kind])
-    # A JPEG of several images is read as its first (MPO); an animation is not an image yet.
+def _decode(content: bytes, format_: str) -> Image.Image:
+    image = open_image_file(content, formats=[format_])
+    # The first image of an MPO (a JPEG with several images) is used; animations are not supported.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise ImageError(f"it is an animation ({kind}), which is not an image this version keeps")
+        raise ImageError(f"it is an animation ({format_}), which this version does not keep as an image")
     image.load()
     return image
 
 
-def _assert_not_of_disk(error: Exception) -> None:
-    """Raise an error again that the disk caused and not the content of the file."""
-    if isinstance(error, OSError) and error.errno is not None:
-        raise error
-
-
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each chunk's type and the whole of its bytes (length, type, body, checksum), to the end of the image.
+    """Yield the type and all bytes (length, type, body, checksum) of each chunk of a PNG, up to IEND.
 
     Raises
     ------
     ImageError
-        If a chunk is cut short or its checksum is wrong.
+        If a chunk is truncated or its checksum is wrong.
     """
     position = len(PNG_MAGIC)
     while True:
@@ -129,46 +111,56 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         position = end
 
 
-def _kind(head: bytes) -> str:
+def flatten(image: Image.Image) -> Image.Image:
+    """Return a copy in RGB, with transparency on white and 16 bits reduced to 8."""
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode.startswith("I"):  # one channel of 16 bits: Pillow's own conversion clips at 255
+        return image.convert("I").point(lambda level: level / 256).convert("L").convert("RGB")
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _format(head: bytes) -> str:
     if head.startswith(PNG_MAGIC):
         return "PNG"
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WEBP"
-    what = next((name for magic, name in _OTHERS if head.startswith(magic)), None)
+    other = next((name for magic, name in _OTHER_FORMATS if head.startswith(magic)), "of an unknown format")
     if head[4:8] == b"ftyp":
-        what = "an AVIF" if head[8:12] in {b"avif", b"avis"} else "a film"
+        other = "an AVIF" if head[8:12] in {b"avif", b"avis"} else "a video"
     if head.lstrip().startswith(b"<"):
-        what = "a web page or an SVG"
-    raise ImageError(f"it is {what or 'of no known kind'}: not an image this version keeps (PNG, JPEG, WebP)")
+        other = "a web page or an SVG"
+    raise ImageError(f"it is {other}: not an image this version keeps (PNG, JPEG, WebP)")
 
 
-def _size_in_header(head: bytes, kind: str) -> tuple[int, int] | None:
-    """Return width and height from the first bytes, without Pillow, which allocates the pixels of a WebP to open it."""
-    if kind == "PNG" and head[12:16] == b"IHDR":
-        return struct.unpack(">II", head[16:24])
-    if kind != "WEBP":
+def _size_in_header(content: bytes, format_: str) -> tuple[int, int] | None:
+    """Return width and height of a PNG or WebP without Pillow, which allocates the pixels of a WebP to open it."""
+    if format_ == "PNG" and content[12:16] == b"IHDR":
+        return struct.unpack(">II", content[16:24])
+    if format_ != "WEBP":
         return None
-    match head[12:16]:
+    match content[12:16]:
         case b"VP8X":
-            return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+            return int.from_bytes(content[24:27], "little") + 1, int.from_bytes(content[27:30], "little") + 1
         case b"VP8 ":
-            width, height = struct.unpack("<HH", head[26:30])
+            width, height = struct.unpack("<HH", content[26:30])
             return width & 0x3FFF, height & 0x3FFF
         case b"VP8L":
-            bits = int.from_bytes(head[21:25], "little")
+            bits = int.from_bytes(content[21:25], "little")
             return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return None
 
 
-def _check_end(source: Path | bytes, kind: str) -> None:
-    """Raise a ImageError if the end of the file is missing, or a checksum of a PNG is wrong."""
-    content = source if isinstance(source, bytes) else source.read_bytes()
-    if kind == "PNG":
+def _check_end(content: bytes, format_: str) -> None:
+    """Raise an ImageError if the end of the file is missing, or a checksum of a PNG is wrong."""
+    if format_ == "PNG":
         for _ in png_chunks(content):
             pass
-    elif kind == "JPEG" and b"\xff\xd9" not in content[-4096:]:
+    elif format_ == "JPEG" and b"\xff\xd9" not in content[-4096:]:
         raise ImageError("the JPEG is truncated or damaged: it has no end")
-    elif kind == "WEBP" and struct.unpack("<I", content[4:8])[0] + 8 > len(content):
+    elif format_ == "WEBP" and struct.unpack("<I", content[4:8])[0] + 8 > len(content):
         raise ImageError("the WEBP is truncated or damaged: it has no end")

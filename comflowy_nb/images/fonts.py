@@ -1,4 +1,4 @@
-"""Fonts for text that is drawn with Pillow: the one of matplotlib, and installed ones for what that can't draw."""
+"""Fonts for text drawn with Pillow: matplotlib's DejaVu Sans, and installed fonts for the letters that it lacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import ImageFont
 
 __all__ = ["OTHER_FAMILIES", "Font", "split_by_font"]
 
-# Families for letters that DejaVu Sans lacks, in the order in which they are tried.
+# Font families that are tried, in this order.
 OTHER_FAMILIES = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC",
     "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Heiti SC",
@@ -23,13 +23,13 @@ OTHER_FAMILIES = (
     "Arial Unicode MS", "Noto Sans", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Apple Symbols", "Symbola",
 )  # fmt: skip
 _SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
-_NO_LETTER = "\U0010ffff"  # never assigned: every font draws its sign for a missing letter
+_UNASSIGNED = "\U0010ffff"  # every font draws its glyph for missing letters
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def split_by_font(text: str, size_px: int, *, is_bold: bool) -> list[tuple[Font, str]]:
-    """Split a text into pieces, each with the font that can draw it; what can't be printed is left out."""
+    """Split a text into pieces, each with a font that can draw it; leave out unprintable characters."""
     if text.isascii() and text.isprintable():
         return [(_base(size_px, is_bold), text)]
     shown = [" " if letter.isspace() else letter for letter in text if letter.isspace() or letter.isprintable()]
@@ -38,9 +38,9 @@ def split_by_font(text: str, size_px: int, *, is_bold: bool) -> list[tuple[Font,
 
 
 @cache
-def _base(size_px: int, is_bold: bool) -> Font:  # noqa: FBT001 - a key of the cache
-    """The font that comes with matplotlib: Pillow's own has no letters beyond English ones."""
-    found = importlib.util.find_spec("matplotlib")  # looked for, not imported
+def _base(size_px: int, is_bold: bool) -> Font:  # noqa: FBT001 - cached by position
+    """Return DejaVu Sans from matplotlib; Pillow's own font has only ASCII letters."""
+    found = importlib.util.find_spec("matplotlib")  # does not import it
     name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"
     for folder in (found and found.submodule_search_locations) or ():
         with contextlib.suppress(OSError):
@@ -55,7 +55,7 @@ def _font(file: str, size_px: int) -> ImageFont.FreeTypeFont:
 
 @cache
 def _file_for(letter: str, is_bold: bool) -> str | None:  # noqa: FBT001 - as above
-    """The file of an installed font that can draw the letter; None where the base font can, or no font can."""
+    """Return the file of an installed font that can draw a letter; None if the base font or no font can."""
     if letter.isascii() or _can_draw(_base(16, is_bold), letter):
         return None
     styles = ("Bold", "Regular") if is_bold else ("Regular",)
@@ -70,18 +70,18 @@ def _file_for(letter: str, is_bold: bool) -> str | None:  # noqa: FBT001 - as ab
 
 
 def _can_draw(font: Font, letter: str) -> bool:
-    def drawn(text: str) -> tuple[object, bytes]:
+    def pixels(text: str) -> tuple[object, bytes]:
         mask = font.getmask(text)
         return mask.size, bytes(mask)
 
-    with contextlib.suppress(OSError, ValueError):  # a font of colour bitmaps can't be scaled
-        return drawn(letter) != drawn(_NO_LETTER)
+    with contextlib.suppress(OSError, ValueError):  # a font with colour bitmaps can't be scaled
+        return pixels(letter) != pixels(_UNASSIGNED)
     return False
 
 
 @cache
 def _installed() -> dict[str, dict[str, str]]:
-    """Family -> style -> file, for the families of the list."""
+    """Return family -> style -> file of the installed fonts."""
     found: dict[str, dict[str, str]] = {}
     for folder in _folders():
         for root, _, names in os.walk(folder):
@@ -97,7 +97,7 @@ def _installed() -> dict[str, dict[str, str]]:
 
 
 def _folders() -> list[Path]:
-    """Where the operating system keeps fonts."""
+    """Return the folders in which the operating system stores fonts."""
     home = Path.home()
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"

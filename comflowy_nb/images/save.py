@@ -1,10 +1,11 @@
-"""Copies for a person: readable names, and what made the image written into it."""
+"""Save copies of images under readable names, with the workflow and params of their run in the file."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
+import uuid
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import made_by
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
-from comflowy_nb.images.save_target import kind_of_target, os_reason, write_zip
+from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason, write_zip
 from comflowy_nb.images.store import image_path
+from comflowy_nb.workflow.files import locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord, RunRecord
 
 __all__ = [
-    "LONGEST_NAME",
-    "TEXT_CHUNK",
     "add_parts",
     "copy_with_params",
     "readable_name",
@@ -31,10 +31,9 @@ __all__ = [
     "values_in_name",
 ]
 
-TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
-LONGEST_NAME = 120  # bytes of UTF-8: with an ending it stays well below the 255 that file systems take
-_LONGEST_VALUE = 24  # characters
-_SAME_KIND = {".jpeg": ".jpg", ".tif": ".tiff"}
+_TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
+_MAX_NAME_BYTES = 120  # in UTF-8; with a suffix well below the limit of file systems, 255
+_MAX_VALUE_CHARS = 24
 
 
 def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: ImageRecord | None = None) -> list[Path]:
@@ -43,20 +42,21 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
     Parameters
     ----------
     target
-        A folder, which is made if it isn't there; the name of a zip file; for one image that of an image file of its
-        kind.
+        A folder, which is created if necessary; a zip file; for one image, an image file of the same format.
+    only
+        The image to copy; None copies all.
 
     Returns
     -------
-    The images' paths, in their order, or that of the zip file. A copy that is there already is not written again; a
-    different file of the same name is left alone, and the copy gets a number.
+    The paths of the copies in the order of the images, or the path of the zip file. An equal file is not written again.
+    Another file with the same name is kept, and the copy gets a number.
 
     Raises
     ------
     SettingsError
-        If the target names a file that can't hold the images.
+        If the target is a file that can't contain the images.
     ImageError
-        If an image is not on disk, after all others have been written; if the target can't be written.
+        If an image is not on disk (raised after the others are written), or the target can't be written.
     """
     outputs = record.outputs if only is None else (only,)
     if not outputs:
@@ -89,7 +89,7 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
 
 
 def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: Path) -> None:
-    """Check that the images are one, of the kind that the file's name says."""
+    """Check that there is one image, of the format that the suffix of the target names."""
     if len(outputs) > 1:
         one = f"%comflowy save {record.ref}[0] {target.name}"
         raise SettingsError(
@@ -97,7 +97,7 @@ def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: 
             f"({target.stem}), a zip file ({target.stem}.zip), or name one image: {one}"
         )
     suffix = Path(outputs[0].file or "").suffix
-    if suffix and _SAME_KIND.get(target.suffix.lower(), target.suffix.lower()) != _SAME_KIND.get(suffix, suffix):
+    if suffix and target.suffix.lower().replace(".jpeg", ".jpg") != suffix:
         image = f"{record.ref}[{outputs[0].index}]"
         raise SettingsError(
             f"{image} is a {suffix.removeprefix('.').upper()} image: use {target.stem}{suffix}. Another kind: "
@@ -106,9 +106,9 @@ def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: 
 
 
 def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Path:
-    """Copy an image under a name of its own: into a PNG `made` goes as a text chunk, beside others as a JSON file.
+    """Copy an image and add `made`: to a PNG as a text chunk, to other formats as a JSON file beside the copy.
 
-    The pixels and all other chunks stay as they are, byte for byte.
+    All other bytes are copied unchanged.
 
     Raises
     ------
@@ -118,88 +118,66 @@ def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Pat
     content = source.read_bytes()
     note = json.dumps(made, ensure_ascii=True)
     if content.startswith(PNG_MAGIC):
-        return _write_new(target, _with_text(content, TEXT_CHUNK, note.encode("ascii")))
+        return _write_new(target, _with_text(content, _TEXT_CHUNK, note.encode("ascii")))
     path = _write_new(target, content)
     _write_new(path.with_suffix(f"{path.suffix}.json"), note.encode("ascii"))
     return path
 
 
 def readable_name(record: RunRecord, image: ImageRecord) -> str:
-    """`r41_default_cfg-7_seed-42_0`: what was set, as far as it fits, between the reference and the image's index."""
+    """Return `r41_default_cfg-7_seed-42_0`: reference, name, as many set params as fit, and the image's index."""
     head = f"{record.ref}_{slug(record.name or record.workflow)}"
     return add_parts(head, values_in_name(record.set_params, record.params), f"_{image.index}")
 
 
 def values_in_name(keys: Sequence[str], params: Mapping[str, Any]) -> list[str]:
-    """`cfg-7` for each field that has a value, with its node before it where two are called the same."""
-    names = [_field_name(key) for key in keys]
-    words = [
+    """Return `cfg-7` for each field that has a value, with its node id first if two fields have the same name."""
+    names = [key.partition("::")[2] or key for key in keys]
+    labels = [
         name if names.count(name) == 1 else f"{key.partition('::')[0]}-{name}"
         for key, name in zip(keys, names, strict=True)
     ]
-    return [f"{slug(word)}-{slug(params[key])}" for key, word in zip(keys, words, strict=True) if key in params]
+    return [f"{slug(label)}-{slug(params[key])}" for key, label in zip(keys, labels, strict=True) if key in params]
 
 
 def add_parts(head: str, parts: Iterable[str], tail: str) -> str:
-    """One name of them all; what would make it too long is left out."""
+    """Join parts with underscores; leave out each part that would make the name too long."""
     for part in parts:
-        if len(f"{head}_{part}{tail}".encode()) <= LONGEST_NAME:
+        if len(f"{head}_{part}{tail}".encode()) <= _MAX_NAME_BYTES:
             head += f"_{part}"
     return head + tail
 
 
-def _field_name(key: str) -> str:
-    return key.partition("::")[2] or key
-
-
 def slug(value: Any) -> str:
-    """The value in letters, digits, `.`, `_` and `-`, cut at a word where it is long."""
+    """Return a value in letters, digits, `.`, `_` and `-`; a long one is cut at a word."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     text = unicodedata.normalize("NFC", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     text = re.sub(r"[^\w.-]+", "-", text).strip("-._")
-    if len(text) > _LONGEST_VALUE:
-        cut = text[:_LONGEST_VALUE]
+    if len(text) > _MAX_VALUE_CHARS:
+        cut = text[:_MAX_VALUE_CHARS]
         text = cut.rpartition("-")[0] or cut
     return text.strip("-._") or "x"
 
 
 def _with_text(content: bytes, keyword: bytes, text: bytes) -> bytes:
-    """The PNG with one more text chunk, before its pixels, in place of an older one of the same keyword."""
+    """Insert a text chunk before the pixels of a PNG; replace an older one with the same keyword."""
     body = b"tEXt" + keyword + b"\0" + text
     chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-    parts, placed = [PNG_MAGIC], False
+    parts, is_inserted = [PNG_MAGIC], False
     for kind, whole in png_chunks(content):
         if kind in {b"tEXt", b"iTXt", b"zTXt"} and whole[8:].startswith(keyword + b"\0"):
             continue
-        if kind == b"IDAT" and not placed:
+        if kind == b"IDAT" and not is_inserted:
             parts.append(chunk)
-            placed = True
+            is_inserted = True
         parts.append(whole)
     return b"".join(parts)
 
 
 def _write_new(path: Path, content: bytes) -> Path:
-    """Write under that name, or with (2), (3) ... after it where another file has the name."""
-    for candidate in _candidates(path):
-        try:
-            with candidate.open("xb") as file:
-                try:
-                    file.write(content)
-                except BaseException:
-                    candidate.unlink(missing_ok=True)
-                    raise
-        except FileExistsError:
-            if candidate.is_file() and candidate.read_bytes() == content:
-                return candidate
-            continue
-        return candidate
-    raise AssertionError("there is always another number")
-
-
-def _candidates(path: Path) -> Iterable[Path]:
-    yield path
-    n = 2
-    while True:
-        yield path.with_stem(f"{path.stem} ({n})")
-        n += 1
+    """Write a file under a name that no other file has; return its path."""
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    with locked_file(part):
+        part.write_bytes(content)
+        return move_new(part, path)

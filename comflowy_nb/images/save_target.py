@@ -1,8 +1,10 @@
-"""Where `save` writes: a folder, a zip file, or for one image a file."""
+"""The target of `save`: a folder, a zip file or, for one image, an image file. Imports no Pillow."""
 
 from __future__ import annotations
 
 import errno
+import filecmp
+import itertools
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,7 +15,7 @@ from comflowy_nb.errors import ImageError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_sweep_target", "kind_of_target", "os_reason", "write_zip"]
+__all__ = ["check_sweep_target", "kind_of_target", "move_new", "os_reason", "write_zip"]
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jxl"})
 _OTHER_FILES = frozenset(
@@ -22,12 +24,12 @@ _OTHER_FILES = frozenset(
 
 
 def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:
-    """Return what a path given to `save` means: an existing folder is one, whatever its name.
+    """Return the kind of a target of `save`. An existing folder is a folder, whatever its name.
 
     Raises
     ------
     SettingsError
-        If it is the name of a file of another kind.
+        If the suffix is that of another kind of file.
     """
     suffix = target.suffix.lower()
     if target.is_dir():
@@ -39,12 +41,12 @@ def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:
 
 
 def check_sweep_target(target: Path) -> None:
-    """Check that a sweep, which has several files, can be saved there.
+    """Check that a target of `save` can hold the several files of a sweep.
 
     Raises
     ------
     SettingsError
-        If the path is the name of an image file, or of a file of another kind.
+        If the target is the name of an image file, or of another kind of file.
     """
     if kind_of_target(target) == "image":
         raise SettingsError(
@@ -54,32 +56,33 @@ def check_sweep_target(target: Path) -> None:
 
 
 def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
-    """Write a zip file of what `write` puts into a folder; also if some images are not on disk.
+    """Write a zip file of the files that `write` creates in a temporary folder.
 
-    Equal files make an equal zip file, which is not written twice.
+    If `write` raises an ImageError because some images are not on disk, the zip file has the others. Equal files make
+    an equal zip file, which is not written twice.
 
     Returns
     -------
-    The path written: with a number in its name where another file has that name.
+    The path of the zip file, with a number in its name if another file has that name.
 
     Raises
     ------
     ImageError
-        If it can't be written.
+        If some images are not on disk, or the zip file can't be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary:
-            folder = Path(temporary) / target.name  # messages of `write` have this name
+            folder = Path(temporary) / target.name  # error texts of `write` contain this name
             folder.mkdir()
             missing: ImageError | None = None
             try:
                 write(folder)
-            except ImageError as error:  # some images are not on disk
+            except ImageError as error:
                 missing = error
             files = sorted(folder.iterdir())
             if files:
-                target = _move_new(_pack(files, Path(temporary) / "packed.zip"), target)
+                target = move_new(_pack(files, Path(temporary) / "packed.zip"), target)
             if missing is not None:
                 raise missing
             return target
@@ -87,28 +90,35 @@ def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
         raise ImageError(f"{target.name} can't be written: {os_reason(error)}") from error
 
 
-def os_reason(error: OSError) -> str | None:
+def move_new(part: Path, target: Path) -> Path:
+    """Move a file to `target`, or to `target (2)`, `(3)` ... if another file has that name; an equal file is reused.
+
+    Returns
+    -------
+    The path of the file with this content.
+    """
+    for number in itertools.count(1):
+        candidate = target if number == 1 else target.with_stem(f"{target.stem} ({number})")
+        try:
+            candidate.open("xb").close()  # reserve the name
+        except FileExistsError:
+            if not candidate.is_file() or not filecmp.cmp(part, candidate, shallow=False):
+                continue
+            part.unlink()
+            return candidate
+        break
+    return part.replace(candidate)
+
+
+def os_reason(error: OSError) -> str:
     """Return why a file can't be written."""
-    return "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "the disk is full"
+    return error.strerror or type(error).__name__
 
 
 def _pack(files: list[Path], path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for file in files:
-            archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes())  # stored: images are compressed already
+            archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes())  # not compressed: images are already
     return path
-
-
-def _move_new(packed: Path, target: Path) -> Path:
-    """Move the file to that name, or with (2), (3) ... where another file has it; an equal one stays."""
-    n, candidate = 1, target
-    while True:
-        try:
-            candidate.open("xb").close()
-        except FileExistsError:
-            if candidate.is_file() and candidate.read_bytes() == packed.read_bytes():
-                return candidate
-            n += 1
-            candidate = target.with_stem(f"{target.stem} ({n})")
-            continue
-        return packed.replace(candidate)

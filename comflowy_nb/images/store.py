@@ -1,190 +1,117 @@
-"""Images on disk: received, checked, kept under names of our own, with thumbnails beside them.
+"""Outputs of runs on disk: verified image files with thumbnails, other files, and a sidecar JSON for each run.
 
-An image's file appears under its name only when every byte of it has been counted and decoded.
+A file gets its final name only after every byte has been counted and, if it is a still image, its content checked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import re
 import time
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.atomic_files import (
-    assert_inside,
-    only_one,
-    plain_disk_errors,
-    receive,
-    stem_of,
-)
-from comflowy_nb.images.decode import check_image
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, make_thumbnails
-from comflowy_nb.settings import settings as default_settings
-from comflowy_nb.workflow.files.atomic import atomic_write, locked_file
-from comflowy_nb.workflow.images import too_many_pixels
+from comflowy_nb.images.decode import check_image, flatten
+from comflowy_nb.images.receive import assert_inside, exclusive_lock, file_stem, readable_disk_errors, receive
+from comflowy_nb.settings import settings
+from comflowy_nb.workflow.files import atomic_write, locked_file, write_file
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES, too_many_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from PIL import Image
-
-    from comflowy_nb.images.decode import Checked
-    from comflowy_nb.images.prefetch import Received
+    from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.images.decode import CheckedImage
     from comflowy_nb.services.base import ImageStream, Output
-    from comflowy_nb.settings import Settings
 
-__all__ = ["OwedThumbnails", "adopt_image", "image_path", "keep_image", "keep_received", "thumbnail_path"]
+__all__ = [
+    "THUMBNAIL_SIZES_PX",
+    "format_of",
+    "image_path",
+    "keep_output",
+    "make_thumbnails",
+    "thumbnail_path",
+    "utc",
+    "write_sidecar",
+]
+
+THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one before
 
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
-_RANDOM = "[0-9a-f]" * 8
-_EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
+_IMAGE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
+_SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
+
+_encode = json.JSONEncoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class OwedThumbnails:
-    """Those of an image that is kept and was decoded a moment ago."""
-
-    image: Image.Image
-    path: Path
-    settings: Settings
-
-    @property
-    def held_bytes(self) -> int:
-        """The memory that the decoded image takes."""
-        return self.image.width * self.image.height * len(self.image.getbands())
-
-    def make(self) -> None:
-        """Make them, unless somebody asked for one meanwhile, who has made them."""
-        if self.path.exists() and not self.path.with_suffix(f".t{THUMBNAIL_SIZES_PX[-1]}.jpg").exists():
-            _add_thumbnails(self.image, self.path, self.settings)
+# -- outputs -------------------------------------------------------------------------------------------------------
 
 
-def keep_image(
-    stream: ImageStream,
-    *,
-    folder: Path,
-    token: str,
-    output: Output,
-    settings: Settings = default_settings,
-    later: Callable[[OwedThumbnails], None] | None = None,
-) -> ImageRecord:
-    """Receive one image and keep it with its thumbnails.
+def keep_output(stream: ImageStream, *, folder: Path, token: str, output: Output) -> ImageRecord:
+    """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`, an image with thumbnails.
+
+    A file that an earlier attempt or another process has stored completely is used instead.
 
     Parameters
     ----------
     folder
-        The images' folder; the file is `<yyyy-mm>/<token>_<index>.<ext>` in it.
+        The images' folder.
     token
-        Ours for the run. Nothing of a file's name comes from the service.
-    later
-        Takes the making of the thumbnails, which takes longer than all else; without it they are made at once.
+        Our token of the run.
 
     Returns
     -------
-    The image's record, `kept`.
+    The record of the output, with the state `kept`.
 
     Raises
     ------
     ImageError
-        If it is truncated, too large, or no image; if the disk is full. Nothing is left behind.
+        If the content is truncated, too large or, for a still image, not a supported image; if it can't be written.
+        Nothing is left on disk.
     ServiceError
         If the connection breaks.
     """
-    stem = stem_of(token, output.index)
-    with plain_disk_errors():
+    stem, checked = file_stem(token, output.index), None
+    with readable_disk_errors():
         month = folder / time.strftime("%Y-%m", time.gmtime())
         make_folder(month)
-        # Another process may be receiving the same image: it is waited for, and what it made is taken.
-        lock = folder / f"{stem}.lock"
-        was_held = lock.exists()  # by somebody who receives it, or who was killed while doing so
-        with only_one(lock, settings.image_deadline_s):
-            kept = adopt_image(folder=folder, token=token, output=output, settings=settings, length=stream.length)
+        with exclusive_lock(folder / f"{stem}.lock", settings.image_deadline_s):
+            kept = _find_kept(folder, stem, output, stream.length)
             if kept is not None:
                 return kept
-            for stale in folder.glob(f"{_MONTH}/{stem}.{_RANDOM}.part") if was_held else ():
-                stale.unlink(missing_ok=True)
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             with locked_file(part, mode=0o600):
-                digest = receive(stream, part, settings.image_max_bytes)
-                checked = check_image(part, max_px=settings.image_max_px)
-                path = month / f"{stem}.{_EXTENSIONS[checked.kind]}"
+                sha256 = receive(stream, part, settings.image_max_bytes)
+                if output.ending is None:
+                    checked = check_image(part.read_bytes())
+                path = month / f"{stem}{_suffix(output, checked)}"
                 assert_inside(path, folder)
-                size_bytes = part.stat().st_size
                 part.replace(path)
-    if later is None:
-        _add_thumbnails(checked.image, path, settings)
-    elif checked.image is not None:
-        later(OwedThumbnails(checked.image, path, settings))
-    return _record(output, folder, path, checked, sha256=digest, size_bytes=size_bytes)
+    return _kept(output, folder, path, checked, sha256)
 
 
-def keep_received(
-    received: Received,
-    *,
-    folder: Path,
-    token: str,
-    output: Output,
-    settings: Settings,
-    later: Callable[[OwedThumbnails], None],
-) -> ImageRecord:
-    """Keep an image that was received ahead, as `keep_image` does with one that arrives.
-
-    Nobody has to be waited for: it is all here, and whoever else keeps it writes the same bytes.
-
-    Raises
-    ------
-    ImageError
-        If the disk is full. Nothing is left behind.
-    """
-    stem = stem_of(token, output.index)
-    with plain_disk_errors():
-        month = folder / time.strftime("%Y-%m", time.gmtime())
-        make_folder(month)
-        path = month / f"{stem}.{_EXTENSIONS[received.checked.kind]}"
-        assert_inside(path, folder)
-        with atomic_write(path, mode=0o600) as part:
-            part.write_bytes(received.content)
-    if received.checked.image is not None:
-        later(OwedThumbnails(received.checked.image, path, settings))
-    size_bytes = len(received.content)
-    return _record(output, folder, path, received.checked, sha256=received.sha256, size_bytes=size_bytes)
-
-
-def adopt_image(
-    *, folder: Path, token: str, output: Output, settings: Settings = default_settings, length: int | None = None
-) -> ImageRecord | None:
-    """The record of an image that is on disk already and complete; None if there is none, or a damaged one."""
-    stem = stem_of(token, output.index)
-    months = sorted(folder.glob(_MONTH))
-    for path in [month / f"{stem}.{extension}" for month in months for extension in _EXTENSIONS.values()]:
-        try:
-            content = path.read_bytes()
-            if length is not None and len(content) != length:
-                continue
-            checked = check_image(path, max_px=settings.image_max_px)
-            if path.suffix != f".{_EXTENSIONS[checked.kind]}":
-                continue
-            _add_thumbnails(checked.image, path, settings)
-        except (ImageError, FileNotFoundError):
-            continue
-        sha256 = hashlib.sha256(content).hexdigest()
-        return _record(output, folder, path, checked, sha256=sha256, size_bytes=len(content))
-    return None
+def format_of(output: Output) -> str | None:
+    """Return the format of a file that is not a still image (MP4, WAV, TXT, ANIMATED WEBP); None for an image."""
+    if output.ending is None:
+        return None
+    is_animation = f".{output.ending}" in IMAGE_SUFFIXES
+    return f"ANIMATED {output.ending.upper()}" if is_animation else output.ending.upper()
 
 
 def image_path(folder: Path, image: ImageRecord) -> Path:
-    """Where a kept image is, whether or not it is still there.
+    """Return the path of a stored output, whether or not the file still exists.
 
     Raises
     ------
     ImageError
-        If the record names no file, or one outside the images' folder.
+        If the record has no file, or one outside the images' folder.
     """
     if not image.file:
         raise ImageError(f"image [{image.index}] is not on disk" + (f": {image.error}" if image.error else ""))
@@ -193,40 +120,36 @@ def image_path(folder: Path, image: ImageRecord) -> Path:
     return path
 
 
-def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
-    """A JPEG of the image that fits into `size_px` x `size_px` (512 or 256), made again if it is gone.
-
-    Raises
-    ------
-    ImageError
-        If neither it nor the image is there, or the image can't be decoded.
-    """
-    if size_px not in THUMBNAIL_SIZES_PX:
-        raise ValueError(f"thumbnails are {THUMBNAIL_SIZES_PX} px, not {size_px}")
-    path = image_path(folder, image)
-    thumbnail = path.with_suffix(f".t{size_px}.jpg")
-    if not thumbnail.exists():
-        if not path.exists():
-            raise ImageError(f"image [{image.index}] is not on disk any more")
-        size = (image.width_px or 0, image.height_px or 0)
-        if size[0] * size[1] > default_settings.image_max_px:  # known without reading the file again
-            raise ImageError(f"image [{image.index}] has no thumbnail: it {too_many_pixels(size)}")
-        with plain_disk_errors():
-            checked = check_image(path, max_px=default_settings.image_max_px)
-            if checked.image is None:
-                raise ImageError(f"image [{image.index}] has no thumbnail: {checked.problem}")
-            make_thumbnails(checked.image, path, quality=default_settings.jpeg_quality)
-    return thumbnail
+def _find_kept(folder: Path, stem: str, output: Output, length: int | None) -> ImageRecord | None:
+    """Return the record of an output whose complete file is on disk already, else None."""
+    suffixes = _IMAGE_SUFFIXES.values() if output.ending is None else [_suffix(output, None)]
+    for path in [month / f"{stem}{suffix}" for month in sorted(folder.glob(_MONTH)) for suffix in suffixes]:
+        checked = None
+        try:
+            content = path.read_bytes()
+            if len(content) != length and (length is not None or output.ending is not None):
+                continue  # only an image shows without its length whether it is complete
+            if output.ending is None:
+                checked = check_image(content)
+        except (ImageError, FileNotFoundError):
+            continue
+        if path.suffix == _suffix(output, checked):
+            return _kept(output, folder, path, checked, hashlib.sha256(content).hexdigest())
+    return None
 
 
-def _add_thumbnails(image: Image.Image | None, path: Path, settings: Settings) -> None:
-    # The image is there, and that counts: a thumbnail that finds no room is made when it is asked for.
-    with contextlib.suppress(OSError, MemoryError):
-        if image is not None:
-            make_thumbnails(image, path, quality=settings.jpeg_quality)
+def _suffix(output: Output, checked: CheckedImage | None) -> str:
+    if checked is not None:
+        return _IMAGE_SUFFIXES[checked.format]
+    return f".{output.ending}" if output.ending and _SAFE_SUFFIX.fullmatch(output.ending) else ".bin"
 
 
-def _record(output: Output, folder: Path, path: Path, checked: Checked, *, sha256: str, size_bytes: int) -> ImageRecord:
+def _kept(output: Output, folder: Path, path: Path, checked: CheckedImage | None, sha256: str) -> ImageRecord:
+    """Return the record of a stored file; add the thumbnails of an image."""
+    if checked is not None and checked.image is not None:
+        # The image itself is stored; `thumbnail_path` makes thumbnails that fail here.
+        with contextlib.suppress(OSError, MemoryError):
+            make_thumbnails(checked.image, path)
     return ImageRecord(
         output.index,
         output.node,
@@ -234,9 +157,107 @@ def _record(output: Output, folder: Path, path: Path, checked: Checked, *, sha25
         state="kept",
         file=path.relative_to(folder).as_posix(),
         sha256=sha256,
-        size_bytes=size_bytes,
-        width_px=checked.size[0],
-        height_px=checked.size[1],
-        format=checked.kind,
-        error=checked.problem,
+        size_bytes=path.stat().st_size,
+        width_px=checked.size[0] if checked else None,
+        height_px=checked.size[1] if checked else None,
+        format=checked.format if checked else format_of(output),
+        error=checked.problem if checked else None,
     )
+
+
+# -- thumbnails ----------------------------------------------------------------------------------------------------
+
+
+def make_thumbnails(image: Image.Image, path: Path) -> None:
+    """Write `<path without suffix>.t512.jpg` and `.t256.jpg`. An image is never enlarged."""
+    small = flatten(image)
+    for size_px in THUMBNAIL_SIZES_PX:
+        # reducing_gap: averaging most of the way takes a tenth of the time of Lanczos alone
+        small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=1.0)
+        with atomic_write(path.with_suffix(f".t{size_px}.jpg")) as part:
+            small.save(part, "JPEG", quality=settings.jpeg_quality)
+
+
+def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
+    """Return the path of a JPEG that fits into `size_px` x `size_px`; make it if it does not exist.
+
+    Parameters
+    ----------
+    size_px
+        512 or 256.
+
+    Raises
+    ------
+    ImageError
+        If neither the thumbnail nor the image is on disk, or the image can't be decoded.
+    """
+    if size_px not in THUMBNAIL_SIZES_PX:
+        raise ValueError(f"invalid thumbnail size {size_px}: use one of {THUMBNAIL_SIZES_PX}")
+    path = image_path(folder, image)
+    thumbnail = path.with_suffix(f".t{size_px}.jpg")
+    if not thumbnail.exists():
+        if not path.exists():
+            raise ImageError(f"image [{image.index}] is not on disk any more")
+        size = (image.width_px or 0, image.height_px or 0)
+        if size[0] * size[1] > settings.image_max_px:  # known without reading the file
+            raise ImageError(f"image [{image.index}] has no thumbnail: it {too_many_pixels(size)}")
+        with readable_disk_errors():
+            checked = check_image(path.read_bytes())
+            if checked.image is None:
+                raise ImageError(f"image [{image.index}] has no thumbnail: {checked.problem}")
+            make_thumbnails(checked.image, path)
+    return thumbnail
+
+
+# -- sidecars ------------------------------------------------------------------------------------------------------
+
+
+def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
+    """Write `<token>.json`, which describes a run, beside its first stored file.
+
+    Returns
+    -------
+    Its path; None if no file of the run is stored.
+
+    Raises
+    ------
+    ImageError
+        If it can't be written.
+    """
+    first = next((output for output in record.outputs if output.state == "kept"), None)
+    if first is None:
+        return None
+    path = image_path(folder, first).with_name(f"{file_stem(record.token)}.json")
+    lines = ",\n".join(f"  {_encode(name)}: {_encode(value)}" for name, value in _sidecar(record).items())
+    with readable_disk_errors():
+        write_file(path, f"{{\n{lines}\n}}\n".encode())
+    return path
+
+
+def _sidecar(record: RunRecord) -> dict[str, Any]:
+    columns = ("index", "node", "node_index", "state", "file", "sha256", "width_px", "height_px", "error")
+    return {
+        "comflowy_nb": 1,
+        "run": record.token,
+        "ref": record.ref,
+        "name": record.name,
+        "service": record.service,
+        "service_run_id": record.service_run_id,
+        "workflow": record.workflow,
+        "workflow_id": record.workflow_id,
+        "params": dict(record.params),
+        "set_params": list(record.set_params),
+        "key": record.key,
+        "status": str(record.status),
+        "created_at": utc(record.created_at),
+        "accepted_at": utc(record.accepted_at),
+        "finished_at": utc(record.finished_at),
+        "images": [{name: getattr(image, name) for name in columns} for image in record.outputs],
+    }
+
+
+def utc(seconds: float | None) -> str | None:
+    """Format seconds since 1970 as `2026-01-31T12:00:00.123Z`; return None for None."""
+    if seconds is None:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"

@@ -111,7 +111,6 @@ class Event:
     status: Status | None = None  # None: only progress or a message
     service_run_id: str | None = None
     progress: Progress | None = None
-    outputs: tuple[Output, ...] = ()  # available already; their indices within the run are not final
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.sweeps.watcher import SweepWatcher
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.types import axes_to_json
-from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.values import generate_seed, narrowest_field
+from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.records import ImageRecord, apply
+from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
-from comflowy_nb.images.other_files import format_of, keep_file
-from comflowy_nb.images.prefetch import ImagePrefetch, came
-from comflowy_nb.images.sidecar import write_sidecar
-from comflowy_nb.images.store import image_path, keep_image, keep_received
-from comflowy_nb.images.thumbnail_queue import ThumbnailQueue
+from comflowy_nb.images.store import format_of, image_path, keep_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
-from comflowy_nb.status import event_of
 from comflowy_nb.tracking.fair_queue import FairQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from concurrent.futures import Future
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.images.prefetch import Received
-    from comflowy_nb.services.base import ImageStream, Output, Service, Snapshot
+    from comflowy_nb.services.base import Output, Service, Snapshot
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Downloads"]
+__all__ = ["Downloads", "expected_image"]
 
 TRIES = 4
 THREADS = 4
@@ -62,36 +54,9 @@ class Downloads:
         self._settings = settings
         self._recheck = recheck
         self._scheduler = Scheduler("comflowy-images", workers=THREADS)
-        self._ahead = ImagePrefetch(service, settings, self._scheduler.submit)
-        self._thumbnails = ThumbnailQueue(self._scheduler)
         self._turns = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
-
-    def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
-        """Receive images of a run that goes on: the service said that they are there."""
-        self._ahead.begin(run.token, outputs, is_live=lambda: run.status.is_live)
-
-    def drop_ahead(self, run: Run) -> None:
-        """A run is settled: what else came of it is not kept."""
-        self._ahead.take(run.token)
-
-    def keep_what_came(self, run: Run, snapshot: Snapshot, *, finished_at: float) -> tuple[ImageRecord, ...]:
-        """What a run that has just ended owes us. Images that came before its end are kept now.
-
-        They are on disk, with the sidecar, before the history and anybody else is told.
-        """
-        found = [_expected(output) for output in snapshot.outputs]
-        for number, output in enumerate(snapshot.outputs):
-            received = self._ahead.ready(run.token, output.url)
-            if received is not None:
-                with contextlib.suppress(ComflowyError):  # the disk: `fetch` says what is wrong with it
-                    found[number] = self._keep_received(received, run.token, output)
-        if any(image.state == "kept" for image in found):
-            with contextlib.suppress(ComflowyError, OSError):  # as above
-                ended = apply(run.record, event_of(snapshot.status), finished_at=finished_at, images=found)
-                write_sidecar(self._folder, ended or run.record.with_outputs(found))
-        return tuple(found)
 
     def expect_missing(self, run: Run) -> bool:
         """Set images that are not on disk back to `expected`; return True if any image is to be fetched."""
@@ -109,7 +74,6 @@ class Downloads:
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
-        coming = self._ahead.take(run.token)
         self._rechecked.pop(run.token, None)
         for image in run.record.outputs:
             if image.state != "expected":
@@ -118,8 +82,7 @@ class Downloads:
             if output is None:
                 self._settle(run, replace(image, state="missing", error="the service no longer has it"))
             else:
-                first = coming.get(output.url)
-                self._turns.add(run.token, lambda output=output, first=first: self._first_try(run, output, first))  # type: ignore[misc]
+                self._turns.add(run.token, lambda output=output: self._try(run, output, tries=1))  # type: ignore[misc]
 
     def give_up(self, run: Run, why: str) -> None:
         """Mark what is still expected as missing."""
@@ -130,36 +93,16 @@ class Downloads:
     def close(self) -> None:
         self._scheduler.close()
 
-    def _first_try(self, run: Run, output: Output, coming: Future[Received] | None) -> None:
-        """Take what is received already, if it comes to a good end; else fetch it."""
-        # one that is on its way has another of the threads
-        received = came(coming) if coming is not None and not coming.cancel() else None
-        self._try(run, output, tries=1, received=received)
-
-    def _try(self, run: Run, output: Output, *, tries: int, received: Received | None = None) -> None:
+    def _try(self, run: Run, output: Output, *, tries: int) -> None:
         try:
-            if received is not None:
-                image = self._keep_received(received, run.token, output)
-            else:
-                with self._service.open_image(output) as stream:
-                    image = self._keep(stream, run.token, output)
+            with self._service.open_image(output) as stream:
+                image = keep_output(stream, folder=self._folder, token=run.token, output=output)
         except ComflowyError as error:
             self._after_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - an image must never stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, image)
-
-    def _keep(self, stream: ImageStream, token: str, output: Output) -> ImageRecord:
-        folder, settings = self._folder, self._settings
-        if output.ending is not None:
-            return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
-        later = self._thumbnails.add
-        return keep_image(stream, folder=folder, token=token, output=output, settings=settings, later=later)
-
-    def _keep_received(self, received: Received, token: str, output: Output) -> ImageRecord:
-        folder, settings, later = self._folder, self._settings, self._thumbnails.add
-        return keep_received(received, folder=folder, token=token, output=output, settings=settings, later=later)
 
     def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
         # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no image
@@ -229,9 +172,10 @@ class Downloads:
                 self.write_images(run)
 
 
-def _expected(output: Output) -> ImageRecord:
+def expected_image(output: Output) -> ImageRecord:
+    """Return the record of an output that is not downloaded yet."""
     return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
 def _missing(output: Output, why: str) -> ImageRecord:
-    return replace(_expected(output), state="missing", error=why)
+    return replace(expected_image(output), state="missing", error=why)

@@ -18,6 +18,7 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Submission, Unknown
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
+from comflowy_nb.tracking.downloads import expected_image
 from comflowy_nb.tracking.polling import PollSchedule, SpacedCounter, backoff_s
 
 if TYPE_CHECKING:
@@ -269,17 +270,16 @@ class RunTracker:
             self._handle_end(snapshot)
 
     def _handle_end(self, snapshot: Snapshot) -> None:
-        run, downloads, finished_at = self.run, self._tracker.downloads, time.time()
         self._record(
             event_of(snapshot.status),
             service_status=snapshot.service_status,
             problem=snapshot.problem,
             remark=snapshot.remark,
-            finished_at=finished_at,
-            images=downloads.keep_what_came(run, snapshot, finished_at=finished_at),
+            finished_at=time.time(),
+            images=tuple(map(expected_image, snapshot.outputs)),
         )
         self._release()
-        downloads.fetch(run, snapshot.outputs)
+        self._tracker.downloads.fetch(self.run, snapshot.outputs)
 
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, tracker, now_s = self.run, self._tracker, self._tracker.scheduler.clock()

@@ -13,10 +13,10 @@ from comflowy_nb.services.base import Submission
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.tracking.registry import workflow_key
-from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.workflow import request_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

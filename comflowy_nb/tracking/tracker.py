@@ -191,8 +191,6 @@ class Tracker:
                 return
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
-        if event.outputs and run.status.is_live:
-            self.downloads.receive_ahead(run, event.outputs)
         run_tracker.is_end_reported |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             run_tracker.report_start()  # from the service's own socket, which needs no check
@@ -300,8 +298,6 @@ class Tracker:
         self.service.forget(record.service_run_id or record.token)
         with self._lock:
             self.note_status(run_tracker)
-            if run_tracker.run.record.is_settled:
-                self.downloads.drop_ahead(run_tracker.run)
             if forget and self._run_trackers.get(run_tracker.run.token) is run_tracker:
                 del self._run_trackers[run_tracker.run.token]
             if run_tracker.run.status is Status.SUCCESS:

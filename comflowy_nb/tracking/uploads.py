@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.errors import HistoryError, WorkflowError
-from comflowy_nb.images.atomic_files import write_file
+from comflowy_nb.workflow.files import write_file
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:

@@ -1,192 +1,394 @@
-"""The names a person gave to workflows: `comflowy.yaml`, the project's beside the notebook and the home folder's.
+"""The catalogue: names for workflows, in a `comflowy.yaml` beside the notebook and one in the home folder.
 
     workflows:
       portrait:
         ids: {sandbox: default, https://app.comflowy.com: 3fef208b-7d25-4d9a-8ec9-c79eb2153234}
         graph: workflows/portrait.json        # API format, relative to this file
         aliases: {prompt: 6::text}
-        fields:                               # what the editor's console printed
+        fields:                               # printed by the editor's console
           3::cfg: [FLOAT, {default: 8.0}]
 
-The files are a person's own: what they hold beyond this is kept as it is, comments too.
+Users edit these files. Everything else in them is kept, including comments.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.catalogue_file import FILE_NAME, CatalogueFile, Entry, field_node, under
-from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.files.atomic import write_text
+from filelock import FileLock, Timeout
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from comflowy_nb.errors import FieldError, WorkflowError
+from comflowy_nb.workflow.field_spec import read_described, write_described
+from comflowy_nb.workflow.fields import nearest_tip
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text, write_text
+from comflowy_nb.workflow.graph import Graph, parse_graph
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
 
-    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml import YAML
 
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["Catalogue", "Entry"]
+__all__ = ["FILE_NAME", "Catalogue", "Entry"]
 
-DEFAULT = "default"
+FILE_NAME = "comflowy.yaml"
+
+_DEFAULT = "default"
 _NOT_IN_A_NAME = re.compile(r"[/\\?=:#\"'{}\[\]\x00-\x1f\x7f]|^\s|\s$|^-")
-_NOT_IN_A_WORD = re.compile(r"[\s/?=#\"'{}\[\]:,|]|^-")
+_NOT_IN_AN_ALIAS = re.compile(r"[\s/?=#\"'{}\[\]:,|]|^-")
+_LOCK_TIMEOUT_S = 10.0  # a change takes milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One workflow of the catalogue.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    ids
+        Service identity -> id of the workflow on that service.
+    aliases
+        Word -> field id.
+    fields
+        Field id -> field, as the editor's console described it.
+    graph_file
+        The file of its graph.
+    folder
+        The folder that must contain the graph's file; None allows any.
+    """
+
+    name: str
+    ids: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    graph_file: Path | Traversable | None = None
+    folder: Path | None = None
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph of the workflow, read from its file at each access; None if it has none.
+
+        Raises
+        ------
+        WorkflowError
+            If the file is missing, not allowed, too large or contains no graph.
+        """
+        file = self.graph_file
+        if file is None:
+            return None
+        subject = f"the graph of {self.name}, {file.name},"
+        try:
+            if not isinstance(file, Path):  # package data
+                return parse_graph(file.read_text("utf-8"), subject)
+            if self.folder is not None and not file.resolve().is_relative_to(self.folder.resolve()):
+                raise WorkflowError(
+                    f"{subject} is outside the project's folder, and is not read: copy it into the folder, or "
+                    f"%comflowy workflow add {self.name} FILE"
+                )
+            text = read_text(file, MAX_JSON_BYTES)
+        except (OSError, RuntimeError, ValueError) as error:  # also a loop of links, a null byte, another encoding
+            why = getattr(error, "strerror", None) or "it is not a text file"
+            raise WorkflowError(f"{subject} can't be read: {why}") from error
+        return parse_graph(text, f"{file.name}, the graph of {self.name},")
 
 
 class Catalogue:
-    """Both files together: the project's takes precedence, and `default` always exists."""
+    """Both files. The project's file takes precedence, and `default` always exists."""
 
-    def __init__(self, project: CatalogueFile | None, home: CatalogueFile) -> None:
+    def __init__(self, project: _CatalogueFile | None, home: _CatalogueFile) -> None:
         self._project = project
         self._home = home
 
     @classmethod
     def open(cls, project: Path | None, home: Path) -> Catalogue:
-        """Return the catalogue of two folders as it is on disk now.
+        """Read the catalogue.
 
         Parameters
         ----------
         project
-            The folder of the notebook; None if there is none.
+            The folder of the notebook, if there is one.
         home
-            COMFLOWY_HOME. Nothing is made there before something is written.
+            The home folder. It is created by the first change.
 
         Raises
         ------
         WorkflowError
-            If a file is damaged: the text names it and the line.
+            If a file is damaged; the text names the file and the line.
         """
         same = project is not None and (project / FILE_NAME).resolve() == (home / FILE_NAME).resolve()
-        own = None if project is None or same else CatalogueFile(project, "project", confined=True)
-        return cls(own, CatalogueFile(home, "home folder"))
+        own = None if project is None or same else _CatalogueFile(project, "project", confined=True)
+        return cls(own, _CatalogueFile(home, "home folder"))
 
     def names(self) -> list[str]:
-        """Return the names, the project's first."""
+        """Return all names, those of the project first."""
         own = list(self._project.entries) if self._project is not None else []
-        return list(dict.fromkeys([*own, *self._home.entries, DEFAULT]))
+        return list(dict.fromkeys([*own, *self._home.entries, _DEFAULT]))
 
     def get(self, name: str) -> Entry | None:
         """Return the entry of a name; None if there is none."""
-        file = self._file_of(name)
-        found = file.entries.get(name)
-        if name != DEFAULT:
-            return found
-        built_in = Entry(DEFAULT, graph_file=files("comflowy_nb") / "workflow" / "builtin" / "default.json")
-        if found is None:
-            return built_in
-        return found if found.graph_file is not None else replace(found, graph_file=built_in.graph_file, folder=None)
+        entry = self._file_of(name).entries.get(name)
+        if name != _DEFAULT:
+            return entry
+        entry = entry or Entry(_DEFAULT)
+        if entry.graph_file is not None:
+            return entry
+        return replace(entry, graph_file=files("comflowy_nb") / "workflow" / "builtin" / "default.json", folder=None)
 
     def redefines(self, name: str) -> bool:
-        """Return whether the project's file gives another meaning to a name that is known without it."""
+        """Return True if the project's file gives another meaning to a name that exists without it."""
         is_own = self._project is not None and name in self._project.entries
-        return is_own and (name == DEFAULT or name in self._home.entries)
+        return is_own and (name == _DEFAULT or name in self._home.entries)
 
     def add(
         self,
         name: str,
         *,
         identity: str | None = None,
-        id: str | None = None,  # noqa: A002 - the API's own word
+        id: str | None = None,  # noqa: A002 - the API's name
         graph: Graph | None = None,
     ) -> Entry:
-        """Name a workflow: an id on a service, a graph, or both. What the name has else is kept.
+        """Add an id on a service, a graph, or both to a name; keep its other properties.
 
         Parameters
         ----------
         identity
-            Of the service whose id it is.
+            The identity of the service that `id` belongs to.
         graph
-            Written as a file of its own into `workflows/`, beside the catalogue's.
+            Written to a file in `workflows/` beside the catalogue's file.
 
         Raises
         ------
         WorkflowError
-            If the name can't be one, or the catalogue can't be written.
+            If the name is invalid, or the catalogue can't be written.
         """
-        if not name or _NOT_IN_A_NAME.search(name) or name.lower().endswith((".json", ".png", ".jpg", ".webp")):
+        if not name or _NOT_IN_A_NAME.search(name) or name.lower().endswith((".json", *IMAGE_SUFFIXES)):
             raise WorkflowError(f"{name!r} can't be the name of a workflow: use letters, digits, - and _")
         file = self._file_of(name)
         graph_name = self._write_graph(file, name, graph) if graph is not None else None
-
-        def change(entry: CommentedMap) -> None:
-            if id is not None and identity is not None:
-                under(entry, "ids")[identity] = id
-            if graph_name is not None:
-                entry["graph"] = graph_name
-
-        return self._change(file, name, change)
+        ids = {identity: id} if identity is not None and id is not None else {}
+        return self._change(file, name, {"ids": ids, "graph": graph_name})
 
     def alias(self, name: str, word: str, field_id: str) -> Entry:
-        """Give a field of a workflow a word of one's own.
+        """Add an alias for a field of a workflow.
 
         Raises
         ------
         WorkflowError
-            If there is no such workflow, the word can't be one, or the catalogue can't be written.
+            If there is no such workflow, the alias is invalid, or the catalogue can't be written.
         """
-        if not word or _NOT_IN_A_WORD.search(word):
+        if not word or _NOT_IN_AN_ALIAS.search(word):
             raise WorkflowError(f"{word!r} can't be an alias: use letters, digits, - and _")
         if not field_id or any(char.isspace() for char in field_id):
             raise WorkflowError(f"{field_id!r} is not a field: {word}=3::cfg")
-
-        def change(entry: CommentedMap) -> None:
-            under(entry, "aliases")[word] = field_id
-
-        return self._change(self._known(name), name, change)
+        return self._change(self._known(name), name, {"aliases": {word: field_id}})
 
     def describe(self, name: str, fields: Mapping[str, Field]) -> Entry:
-        """Keep the description of some fields of a workflow, besides those described before.
+        """Store the descriptions of fields of a workflow; keep those of its other fields.
 
         Raises
         ------
         WorkflowError
             If there is no such workflow, or the catalogue can't be written.
         """
+        described = {field_id: _flow_style(write_described(one)) for field_id, one in fields.items()}
+        return self._change(self._known(name), name, {"fields": described})
 
-        def change(entry: CommentedMap) -> None:
-            described = under(entry, "fields")
-            for field_id, one in fields.items():
-                described[field_id] = field_node(one)
-
-        return self._change(self._known(name), name, change)
-
-    def _file_of(self, name: str) -> CatalogueFile:
+    def _file_of(self, name: str) -> _CatalogueFile:
         return self._project if self._project is not None and name in self._project.entries else self._home
 
-    def _known(self, name: str) -> CatalogueFile:
+    def _known(self, name: str) -> _CatalogueFile:
         if name not in self.names():
-            near = nearest(name, self.names())
-            tip = f"; nearest: {', '.join(near)}" if near else ""
             raise WorkflowError(
-                f"the catalogue has no workflow {name!r}{tip}; first %comflowy workflow add {name} ID, URL or FILE"
+                f"the catalogue has no workflow {name!r}{nearest_tip(name, self.names())}; "
+                f"first %comflowy workflow add {name} ID, URL or FILE"
             )
         return self._file_of(name)
 
-    def _change(self, file: CatalogueFile, name: str, change: Callable[[CommentedMap], None]) -> Entry:
-        file.change(name, change, lock=self._home.folder / f"{FILE_NAME}.lock")
+    def _change(self, file: _CatalogueFile, name: str, changes: Mapping[str, Any]) -> Entry:
+        file.change(name, changes, lock=self._home.folder / f"{FILE_NAME}.lock")
         entry = self.get(name)
         assert entry is not None
         return entry
 
-    def _write_graph(self, file: CatalogueFile, name: str, graph: Graph) -> str:
+    def _write_graph(self, file: _CatalogueFile, name: str, graph: Graph) -> str:
+        """Write a graph to a file of its own; return its path relative to the catalogue's file."""
         text = json.dumps(dict(graph.nodes), indent=1)
         slug = re.sub(r"[^\w.-]+", "-", name).strip(".") or "workflow"
         relative = f"workflows/{slug}.json"
-        known = file.entries.get(name)
-        path = file.folder / relative
-        is_own = known is not None and known.graph_file == path
-        if path.exists() and not is_own:  # never overwrite a file of another origin
+        path, entry = file.folder / relative, file.entries.get(name)
+        if path.exists() and not (entry is not None and entry.graph_file == path):  # a file of another origin
             relative = f"workflows/{slug}-{sha256(text.encode()).hexdigest()[:8]}.json"
         try:
             write_text(file.folder / relative, text + "\n")
         except OSError as error:
             raise WorkflowError(f"the graph of {name} can't be written: {error.strerror}") from error
         return relative
+
+
+class _CatalogueFile:
+    """One file of the catalogue. A missing file has no entries.
+
+    Parameters
+    ----------
+    folder
+        The folder of the file; graphs are relative to it.
+    label
+        The name of the folder in errors, because notebooks must not show paths.
+    confined
+        Reject graphs outside the folder: the file came with a project, and the user may not have written it.
+
+    Raises
+    ------
+    WorkflowError
+        If the file is damaged; the text names the line. A damaged file is never changed.
+    """
+
+    def __init__(self, folder: Path, label: str, *, confined: bool = False) -> None:
+        self.folder = folder
+        self._confined = confined
+        self._path = folder / FILE_NAME
+        self._subject = f"{FILE_NAME} of the {label}"
+        self.entries = self._parse(self._read())
+
+    def change(self, name: str, changes: Mapping[str, Any], *, lock: Path) -> None:
+        """Change or create one entry; keep everything else in the file, including comments.
+
+        Parameters
+        ----------
+        changes
+            Property -> new value. A mapping is merged into the existing one; empty values change nothing.
+
+        Raises
+        ------
+        WorkflowError
+            If the file is damaged or can't be written; it is then unchanged.
+        """
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock, timeout=_LOCK_TIMEOUT_S):
+                before = self._read()
+                self._parse(before)
+                after = self._changed(before, name, changes)
+                entries = self._parse(after)
+                write_text(self._path, after)
+        except Timeout:
+            raise WorkflowError(f"{self._subject} is being written by another kernel; try again") from None
+        except OSError as error:
+            raise WorkflowError(f"{self._subject} can't be written: {error.strerror}") from error
+        self.entries = entries
+
+    def _changed(self, text: str, name: str, changes: Mapping[str, Any]) -> str:
+        """Return the text of the file with one entry changed."""
+        yaml = bounded_yaml("rt")
+        yaml.width = 4096
+        root, buffer = self._load(yaml, text), io.StringIO()
+        if not isinstance(root, CommentedMap):  # the file is empty or has only comments
+            root = CommentedMap()
+            buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
+        entry = _mapping_under(_mapping_under(root, "workflows"), name)
+        for part, value in changes.items():
+            if isinstance(value, dict) and value:
+                _mapping_under(entry, part).update(value)
+            elif value:
+                entry[part] = value
+        yaml.dump(root, buffer)
+        return buffer.getvalue()
+
+    def _read(self) -> str:
+        try:
+            return read_text(self._path, MAX_YAML_BYTES)
+        except FileNotFoundError:
+            return ""
+        except UnicodeDecodeError as error:
+            raise WorkflowError(
+                f"{self._subject} is not text in UTF-8, UTF-16 or UTF-32; nothing was changed"
+            ) from error
+        except OSError as error:
+            raise WorkflowError(f"{self._subject} can't be read: {error.strerror}") from error
+
+    def _load(self, yaml: YAML, text: str) -> Any:
+        try:
+            return yaml.load(text)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = f", line {mark.line + 1}" if mark is not None else ""
+            raise WorkflowError(
+                f"{self._subject}{line}: {error.problem or error.context}; correct the file in an editor"
+            ) from None
+        except (YAMLError, ValueError, RecursionError) as error:
+            first_line = str(error).strip().partition("\n")[0]
+            raise WorkflowError(f"{self._subject}: {first_line or 'not YAML'}; correct the file in an editor") from None
+
+    def _parse(self, text: str) -> dict[str, Entry]:
+        root = self._mapping(self._load(bounded_yaml(), text), "the file")
+        workflows = self._mapping(root.get("workflows"), "workflows")
+        return {str(name): self._entry(str(name), value) for name, value in workflows.items()}
+
+    def _entry(self, name: str, value: Any) -> Entry:
+        parts = self._mapping(value, name)
+        graph = parts.get("graph")
+        if graph is not None and not isinstance(graph, str):
+            self._reject(f"{name}.graph", "the name of a file")
+        described = self._mapping(parts.get("fields"), f"{name}.fields")
+        try:
+            fields = {str(field_id): read_described(str(field_id), one) for field_id, one in described.items()}
+        except FieldError as error:
+            raise WorkflowError(f"{self._subject}, {name}.fields: {error}") from None
+        return Entry(
+            name,
+            self._texts(parts.get("ids"), f"{name}.ids"),
+            self._texts(parts.get("aliases"), f"{name}.aliases"),
+            fields,
+            self.folder / graph if graph else None,
+            self.folder if self._confined else None,
+        )
+
+    def _mapping(self, value: Any, where: str) -> dict[Any, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self._reject(where, "a mapping")
+        return value
+
+    def _texts(self, value: Any, where: str) -> dict[str, str]:
+        texts = self._mapping(value, where)
+        if any(isinstance(item, (dict, list)) or item is None for item in texts.values()):
+            self._reject(where, "a mapping of texts")
+        return {str(key): str(item) for key, item in texts.items()}
+
+    def _reject(self, where: str, wanted: str) -> NoReturn:
+        raise WorkflowError(f"{self._subject}: {where} must be {wanted}; correct the file in an editor")
+
+
+def _mapping_under(node: CommentedMap, key: str) -> CommentedMap:
+    """Return the mapping under a key; create it if the key has no mapping."""
+    if not isinstance(node.get(key), CommentedMap):
+        node[key] = CommentedMap()
+    return node[key]  # type: ignore[no-any-return]  # a CommentedMap
+
+
+def _flow_style(value: Any) -> Any:
+    """Return a value that YAML writes in one line."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    node: Any
+    if isinstance(value, dict):
+        node = CommentedMap({key: _flow_style(item) for key, item in value.items()})
+    else:
+        node = CommentedSeq([_flow_style(item) for item in value])
+    node.fa.set_flow_style()
+    return node

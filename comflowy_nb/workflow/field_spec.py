@@ -1,4 +1,4 @@
-"""ComfyUI's description of an input (`["FLOAT", {"default": 8.0}]`) as a Field, and a Field as such a description."""
+"""Convert ComfyUI's description of an input, such as `["FLOAT", {"default": 8.0}]`, to a Field and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from comflowy_nb.workflow.syntax.json_values import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["read_field", "write_field"]
+__all__ = ["read_described", "read_field", "write_described", "write_field"]
 
 
 def read_field(field_id: str, spec: object, *, node_title: str | None = None, class_type: str | None = None) -> Field:
@@ -24,18 +24,19 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         `NodeId::name`.
     spec
         `["INT", {...}]`, `["STRING"]`, `[["euler", "heun"], {...}]`, `["COMBO", {"options": [...]}]`,
-        `["IMAGEUPLOAD", ...]`, or any of the choice forms with `{"image_upload": true}`. Types unknown here
-        (`MODEL` ...) make a field of type UNKNOWN, and so do options that are not a list. An option `[name, {...}]`
-        brings widgets along: the choice is the name. Ends of a range that are not numbers, or contradict each other,
-        and steps that are not above 0 stay in `extra` and are not used.
+        `["IMAGEUPLOAD", ...]`, or a choice with `{"image_upload": true}`. Any other type, such as `MODEL`, and options
+        that are not a list give a field of type UNKNOWN. Of an option `[name, {...}]`, which adds controls, the name is
+        used. Invalid ranges and steps stay in `extra` and are not used.
+    node_title, class_type
+        Title and class of the node, for errors and displays.
 
     Raises
     ------
     FieldError
-        If the id or the description is neither of these.
+        If the id or the description is invalid.
     """
     split_id(field_id)
-    if isinstance(spec, str):  # ComfyUI writes hidden inputs so
+    if isinstance(spec, str):  # a hidden input
         spec = [spec]
     if not isinstance(spec, (list, tuple)) or not spec or not isinstance(spec[0], (str, list, tuple)):
         raise FieldError(f'{field_id}: {shown(spec)} is not a description like ["FLOAT", {{"default": 8.0}}]')
@@ -66,13 +67,13 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
 
 
 def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[FieldType, tuple[Any, ...]]:
-    """Return the type that a description names, and the choices, which are taken out of `info`."""
+    """Return the type and the options of a description; remove the options from `info`."""
     listed: Any = kind
     if isinstance(kind, str):
-        word = kind.upper()
-        if word != "COMBO":
-            known = word in FieldType.__members__ and word != "CHOICE"
-            return FieldType(word) if known else FieldType.UNKNOWN, ()
+        name = kind.upper()
+        if name != "COMBO":
+            is_known = name in FieldType.__members__ and name != "CHOICE"
+            return FieldType(name) if is_known else FieldType.UNKNOWN, ()
         listed = info.get("options")
         if listed is not None and not isinstance(listed, (list, tuple)):
             return FieldType.UNKNOWN, ()
@@ -99,13 +100,13 @@ def _usable(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _option_of(option: object) -> object:
-    """Return the choice that a listed option is: of `[name, {widgets}]` the name."""
+    """Return the value of a listed option; of `[name, {controls}]` the name."""
     named = isinstance(option, (list, tuple)) and len(option) > 1 and isinstance(option[0], str)
-    return option[0] if named else option  # type: ignore[index]  # a list, as asked
+    return option[0] if named else option  # type: ignore[index]  # a list
 
 
 def write_field(one: Field) -> list[Any]:
-    """Return the field in ComfyUI's own form: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
+    """Return ComfyUI's description of a field: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
     known = {
         "default": one.default,
         "min": one.min,
@@ -124,3 +125,18 @@ def write_field(one: Field) -> list[Any]:
     if one.type is FieldType.IMAGEUPLOAD and one.options:
         info["image_upload"] = True
     return [kind, info]
+
+
+def read_described(field_id: str, described: Any) -> Field:
+    """Return a field from the form of `write_described`."""
+    if not isinstance(described, dict):
+        return read_field(field_id, described)
+    title, class_type = (None if described.get(key) is None else str(described[key]) for key in ("title", "class"))
+    return read_field(field_id, described.get("info"), node_title=title, class_type=class_type)
+
+
+def write_described(one: Field) -> Any:
+    """Return ComfyUI's form of a field; in a mapping with the node's title and class if they are known."""
+    described = {"info": write_field(one), "title": one.node_title, "class": one.class_type}
+    known = {key: value for key, value in described.items() if value is not None}
+    return known if len(known) > 1 else known["info"]

@@ -1,6 +1,6 @@
-"""Fields: the settable inputs of a node in ComfyUI's terms, and how one value is parsed and checked by its type.
+"""Fields: the inputs of a node that can be set, and how a value is parsed and checked by the type of its field.
 
-A field is named by its id `NodeId::name`, split at the first `::`: ids of nodes may contain colons.
+A field id is `NodeId::name`. It splits at its first `::`, because node ids may contain colons.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import as_json, plain, read_untyped, rounded, shown, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["WRAPPED", "Field", "FieldType", "is_finite", "nearest", "split_id"]
+__all__ = ["WRAPPED", "Field", "FieldType", "is_finite", "nearest", "nearest_tip", "split_id"]
 
-_WHOLE = re.compile(r"[+-]?[0-9]+")
+WRAPPED = "__value__"  # ComfyUI reads a plain list as a link, so a list of values is in a mapping with this key
+
+_INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_MIN_SIMILARITY = 0.6  # the default cutoff of difflib.get_close_matches
-WRAPPED = "__value__"  # ComfyUI takes a plain list for a link; a list of values stands in a mapping with this key
-_MAX_NUMBER_LENGTH = 40  # characters of a number among options
-_MAX_LISTED_OPTIONS = 8  # in an error; a service lists dozens
+_MAX_OPTION_DIGITS = 40  # of an option that is compared as a number
+_MAX_LISTED_OPTIONS = 8  # in an error
 
 
 class FieldType(StrEnum):
-    """The types of a field. CHOICE is ComfyUI's list of options in either of its forms."""
+    """The type of a field. CHOICE is ComfyUI's list of options, in either of its forms."""
 
     INT = "INT"
     FLOAT = "FLOAT"
@@ -46,16 +46,49 @@ class FieldType(StrEnum):
 
     @property
     def takes_images(self) -> bool:
-        """Return True if a value may be an image; of a field of unknown type nothing is known."""
+        """Whether a value may be an image."""
         return self in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of one node: its type, its options or range, its default.
+    """A field of a node, as the service, the editor's console or the graph describes it.
 
-    `extra` holds the options of the description that have no meaning here (`control_after_generate` ...), so that
-    `spec()` gives back all that came in.
+    Attributes
+    ----------
+    id : str
+        `NodeId::name`.
+    type : FieldType
+        The type; UNKNOWN without a description.
+    options : tuple
+        The options of a choice, in the service's order.
+    default : object
+        The value in the workflow; None if unknown.
+    min, max : float or None
+        The range of a number, ends included; None without a limit.
+    step : float or None
+        The step of a number's control, above 0.
+    round : float, bool or None
+        ComfyUI's rounding of a number; not applied here.
+    multiline : bool
+        Whether a text may have several lines.
+    node_title, class_type : str or None
+        Title and class of the node.
+    tooltip : str or None
+        The service's help text.
+    label_on, label_off : str or None
+        The texts of a BOOLEAN control.
+    extra : mapping
+        Entries of the description that have no meaning here, such as `control_after_generate`. They are kept so that
+        `write_field` returns the complete description.
+
+    Examples
+    --------
+    >>> cfg = Field("3::cfg", FieldType.FLOAT, default=8.0, min=0, max=100)
+    >>> cfg.read("7.5")
+    7.5
+    >>> cfg.where
+    'node 3, cfg'
     """
 
     id: str
@@ -76,112 +109,137 @@ class Field:
 
     @property
     def node(self) -> str:
+        """The node id."""
         return split_id(self.id)[0]
 
     @property
     def name(self) -> str:
+        """The name within the node."""
         return split_id(self.id)[1]
 
     @property
     def is_seed(self) -> bool:
-        """Return whether `random` is a word here: the name contains `seed`."""
+        """Whether seed words such as `random` are valid: the name contains `seed`."""
         return "seed" in self.name.lower()
 
     @property
     def where(self) -> str:
-        """Return the field as an error names it: `node 3 (KSampler), cfg`."""
+        """The field as an error names it: `node 3 (KSampler), cfg`."""
         title = self.node_title or self.class_type
         return f"node {self.node} ({title}), {self.name}" if title else f"node {self.node}, {self.name}"
 
     @property
     def takes_any_option(self) -> bool:
-        """Return a choice whose options only the service knows (`remote`)."""
+        """Whether the field is a choice whose options only the service knows (`remote`)."""
         return self.type is FieldType.CHOICE and not self.options and "remote" in self.extra
 
     @property
     def separator(self) -> str | None:
-        """Return the separator of the values of a sweep, `||` or `,`; None if both are possible."""
-        return _RULES[self.type].separator
+        """The separator of the values of a sweep, `||` or `,`; None if both are possible."""
+        if self.type is FieldType.UNKNOWN:
+            return None
+        return "||" if self.type in {FieldType.STRING, FieldType.IMAGEUPLOAD} else ","
 
     @property
     def is_multiple(self) -> bool:
-        """Return a choice of several options at once: its value is a list."""
+        """Whether the field is a choice of several options at once: its value is a list."""
         flags = (self.extra.get("multiselect"), self.extra.get("multi_select"))
         return self.type is FieldType.CHOICE and any(one is not None and one is not False for one in flags)
 
     def read(self, text: str) -> Any:
-        """Return the value of a text by this field's type; the text of the default returns the default unchanged.
+        """Return the value that a text means for this field.
+
+        The text of the default returns the default unchanged, whatever its type.
 
         Parameters
         ----------
-        text
-            As typed, without quotes. STRING and IMAGEUPLOAD take it verbatim; INT `[+-]?digits`; FLOAT a JSON number
-            or `.5`, never nan or inf; BOOLEAN true or false in any case; a choice the option whose text it equals;
-            UNKNOWN a JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`, else the text.
+        text : str
+            As typed, without quotes. STRING and IMAGEUPLOAD take it verbatim; INT takes `[+-]?digits`; FLOAT a JSON
+            number or `.5`; BOOLEAN `true` or `false` in any case; a choice the option whose text is equal; UNKNOWN a
+            JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`, else the text itself.
+
+        Returns
+        -------
+        object
+            A value that can be submitted.
 
         Raises
         ------
         FieldError
             If the text is invalid for the type, or the value is out of range.
+
+        Examples
+        --------
+        >>> Field("3::steps", FieldType.INT).read("20")
+        20
         """
-        is_own = self.default is not None and text == text_of(self.default)
-        if is_own and self.type is FieldType.STRING:
-            return self.default  # a number or a list where a text is meant
+        is_default = self.default is not None and text == text_of(self.default)
+        if is_default and self.type is FieldType.STRING:
+            return self.default  # a number or a list
         try:
-            return _RULES[self.type].parse(self, text)
+            return _check(self, _parse(self, text))
         except FieldError:
-            if is_own:
+            if is_default:
                 return self.default
             raise
 
     def check(self, value: object) -> Any:
-        """Return a Python or JSON value as it is sent: of this field's type, one of its options, within its range.
+        """Return a Python or JSON value as it is submitted, after checking its type, range and options.
 
-        The default passes whatever it is: a graph may hold a value of another type, and the service may take it.
+        The default is always valid: a graph may contain a value of another type, and the service may accept it.
 
         Parameters
         ----------
-        value
-            A JSON value, a number of numpy's, or a `InputImage` (IMAGEUPLOAD and UNKNOWN). A number becomes text
-            for STRING, a whole float an integer for INT.
+        value : object
+            A JSON value, a NumPy number, or an `InputImage` (IMAGEUPLOAD and UNKNOWN only). A number becomes text for
+            STRING, a whole float becomes an integer for INT.
+
+        Returns
+        -------
+        object
+            A value that can be submitted.
 
         Raises
         ------
         FieldError
-            If it is none of that.
+            If the value has another type, is out of range or not an option.
+
+        Examples
+        --------
+        >>> Field("3::steps", FieldType.INT).check(20.0)
+        20
         """
         value = plain(value)
         if self.type is FieldType.STRING and self.holds(value):
             return self.default
         try:
-            return _RULES[self.type].check(self, value)
+            return _check(self, value)
         except FieldError:
             if self.holds(value):
                 return self.default
             raise
 
     def holds(self, value: object) -> bool:
-        """Return whether a value is the default, which is what the workflow holds."""
-        if self.default is None or (type(value) is not type(self.default) and not _are_numbers(value, self.default)):
-            return False
-        return bool(value == self.default)
+        """Return True if a value equals the default."""
+        is_same_type = type(value) is type(self.default) or (_is_number(value) and _is_number(self.default))
+        return self.default is not None and is_same_type and bool(value == self.default)
 
     def problem(self, value: object) -> str | None:
-        """Return why a value does not fit this field, even if the workflow holds it; None if it fits."""
+        """Return why a value is invalid for this field, even if it is the default; None if it is valid."""
         try:
-            _RULES[self.type].check(self, plain(value))
+            _check(self, plain(value))
         except FieldError as error:
             return str(error)
         return None
 
 
 def split_id(field_id: str) -> tuple[str, str]:
-    """Split a field id into node and name, at the first `::`.
+    """Split a field id into node id and name, at the first `::`.
 
     Raises
     ------
     FieldError
-        If it isn't `NodeId::name`.
+        If it is not `NodeId::name`.
     """
     node, colons, name = field_id.partition("::")
     if not (colons and node and name):
@@ -190,87 +248,83 @@ def split_id(field_id: str) -> tuple[str, str]:
 
 
 def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
-    """Return at most `n` of `words` similar to `word`, the most similar first, without regard to case."""
-    known = list(dict.fromkeys(words))
+    """Return at most `n` words that are similar to a word or begin with it, without regard to case."""
     lower = word.lower()
-    matcher = difflib.SequenceMatcher(b=lower)
-    scores: dict[str, float] = {}
-    for one in known:
-        matcher.set_seq1(one.lower())
-        begins = len(lower) > 1 and one.lower().startswith(lower)
-        # the two quick ratios are upper bounds: most of a long list ends at them
-        if begins or (matcher.real_quick_ratio() >= _MIN_SIMILARITY and matcher.quick_ratio() >= _MIN_SIMILARITY):
-            score = matcher.ratio()
-            if begins or score >= _MIN_SIMILARITY:
-                scores[one] = score
-    return sorted(scores, key=lambda one: (-scores[one], known.index(one)))[:n]
+    known: dict[str, str] = {}
+    for one in words:
+        known.setdefault(one.lower(), one)
+    begins = [one for one in known if len(lower) > 1 and one.startswith(lower)]
+    return [known[one] for one in dict.fromkeys([*difflib.get_close_matches(lower, known, n), *begins])][:n]
+
+
+def nearest_tip(word: str, words: Iterable[str]) -> str:
+    """Return `; nearest: a, b` for the end of an error, empty if no word is similar."""
+    near = nearest(word, words)
+    return f"; nearest: {', '.join(near)}" if near else ""
 
 
 # -- parsing and checking by type ----------------------------------------------------------------------------------
 
 
-def _parse_int(one: Field, text: str) -> Any:
-    if not _WHOLE.fullmatch(text):
+def _parse(one: Field, text: str) -> Any:
+    """Return the value that a text means by the type of a field, before it is checked."""
+    is_int = _INT.fullmatch(text)
+    if one.type is FieldType.INT and not is_int:
         raise _invalid(one, text, "is not a whole number")
-    return _in_range(one, _whole(one, text))
-
-
-def _parse_float(one: Field, text: str) -> Any:
-    if not _FLOAT.fullmatch(text):
+    if one.type is FieldType.FLOAT and not _FLOAT.fullmatch(text):
         raise _invalid(one, text, "is not a number")
-    return _check_float(one, _whole(one, text) if _WHOLE.fullmatch(text) else float(text))
-
-
-def _parse_boolean(one: Field, text: str) -> Any:
-    if text.lower() not in {"true", "false"}:
+    if one.type is FieldType.BOOLEAN and text.lower() not in {"true", "false"}:
         raise _invalid(one, text, "is not true or false")
-    return text.lower() == "true"
-
-
-def _parse_unknown(one: Field, text: str) -> Any:
-    try:
-        return read_untyped(text)
-    except ValueError as error:
-        raise FieldError(f"{one.where}: {error}") from None
-
-
-def _parse_text(_one: Field, text: str) -> Any:
+    match one.type:
+        case FieldType.INT | FieldType.FLOAT:
+            try:
+                return int(text) if is_int else float(text)
+            except ValueError:  # Python reads at most 4300 digits
+                raise FieldError(f"{one.where}: a number of {len(text)} digits is too large") from None
+        case FieldType.BOOLEAN:
+            return text.lower() == "true"
+        case FieldType.UNKNOWN:
+            try:
+                return read_untyped(text)
+            except ValueError as error:
+                raise FieldError(f"{one.where}: {error}") from None
     return text
 
 
-def _check_int(one: Field, value: object) -> Any:
-    if not _is_number(value) or not (isinstance(value, int) or value.is_integer()):
-        raise _invalid(one, value, "is not a whole number")
-    return _in_range(one, int(value))
-
-
-def _check_float(one: Field, value: object) -> Any:
-    if not _is_number(value) or (isinstance(value, float) and not math.isfinite(value)):
-        raise _invalid(one, value, "is not a number")
-    return _in_range(one, _as_float(value))
-
-
-def _check_boolean(one: Field, value: object) -> Any:
-    if not isinstance(value, bool):
-        raise _invalid(one, value, "is not true or false")
+def _check(one: Field, value: Any) -> Any:
+    """Return a value as it is submitted, after checking it by the type of its field."""
+    match one.type:
+        case FieldType.INT | FieldType.FLOAT:
+            return _check_number(one, value)
+        case FieldType.CHOICE:
+            return _check_choice(one, value)
+        case FieldType.UNKNOWN:
+            return _check_untyped(one, value)
+        case FieldType.STRING if _is_number(value):
+            return str(value)
+        case FieldType.STRING if not isinstance(value, str):
+            raise _invalid(one, value, "is not a text")
+        case FieldType.BOOLEAN if not isinstance(value, bool):
+            raise _invalid(one, value, "is not true or false")
+        case FieldType.IMAGEUPLOAD if not isinstance(value, (str, InputImage)):
+            raise _invalid(one, value, "is neither an image nor the name or address of one")
     return value
 
 
-def _check_string(one: Field, value: object) -> Any:
-    if _is_number(value):
-        return str(value)
-    if not isinstance(value, str):
-        raise _invalid(one, value, "is not a text")
-    return value
+def _check_number(one: Field, value: object) -> float:
+    is_int = one.type is FieldType.INT
+    if not is_finite(value) or (is_int and value != int(value)):
+        raise _invalid(one, value, "is not a whole number" if is_int else "is not a number")
+    number = int(value) if is_int else _as_float(value)
+    if one.min is not None and number < one.min:
+        tip = f"; {one.name}=random generates a seed" if one.is_seed else ""
+        raise FieldError(f"{one.where}: {_number(number)} is below {_number(one.min)}, the minimum{tip}")
+    if one.max is not None and number > one.max:
+        raise FieldError(f"{one.where}: {_number(number)} is above {_number(one.max)}, the maximum")
+    return number
 
 
-def _check_image(one: Field, value: object) -> Any:
-    if not isinstance(value, (str, InputImage)):
-        raise _invalid(one, value, "is neither an image nor the name or address of one")
-    return value
-
-
-def _check_unknown(one: Field, value: object) -> Any:
+def _check_untyped(one: Field, value: object) -> Any:
     if isinstance(value, InputImage):
         return value
     try:
@@ -279,7 +333,7 @@ def _check_unknown(one: Field, value: object) -> Any:
         raise _invalid(one, value, str(error)) from None
 
 
-def _check_choice(one: Field, value: object) -> Any:
+def _check_choice(one: Field, value: Any) -> Any:
     if not one.is_multiple:
         return _choose(one, value)
     if isinstance(value, dict) and set(value) == {WRAPPED}:
@@ -288,52 +342,16 @@ def _check_choice(one: Field, value: object) -> Any:
     return {WRAPPED: [_choose(one, plain(item)) for item in chosen]}
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """How values of one type are parsed from text, checked, and separated in a sweep."""
-
-    parse: Callable[[Field, str], Any]
-    check: Callable[[Field, object], Any]
-    separator: str | None
-
-
-_RULES = {
-    FieldType.INT: _Rules(_parse_int, _check_int, ","),
-    FieldType.FLOAT: _Rules(_parse_float, _check_float, ","),
-    FieldType.BOOLEAN: _Rules(_parse_boolean, _check_boolean, ","),
-    FieldType.CHOICE: _Rules(Field.check, _check_choice, ","),
-    FieldType.STRING: _Rules(_parse_text, _check_string, "||"),
-    FieldType.IMAGEUPLOAD: _Rules(_parse_text, _check_image, "||"),
-    FieldType.UNKNOWN: _Rules(_parse_unknown, _check_unknown, None),
-}
-
-
-def _invalid(one: Field, value: object, why: str) -> FieldError:
-    return FieldError(f"{one.where}: {shown(value)} {why}")
-
-
-def _whole(one: Field, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:  # Python reads at most 4300 digits
-        raise FieldError(f"{one.where}: a number of {len(text)} digits is too large") from None
-
-
-def _in_range(one: Field, value: float) -> float:
-    if one.min is not None and value < one.min:
-        tip = f"; {one.name}=random generates a seed" if one.is_seed else ""
-        raise FieldError(f"{one.where}: {_number(value)} is below {_number(one.min)}, the smallest it may be{tip}")
-    if one.max is not None and value > one.max:
-        raise FieldError(f"{one.where}: {_number(value)} is above {_number(one.max)}, the largest it may be")
-    return value
+def _invalid(one: Field, value: object, problem: str) -> FieldError:
+    return FieldError(f"{one.where}: {shown(value)} {problem}")
 
 
 def _choose(one: Field, value: object) -> Any:
-    """Return the option that equals a value, with the value's own type if there are several."""
+    """Return the option that equals a value; of several equal ones, that of the value's own type."""
     text = text_of(value)
     equal = [option for option in one.options if text in {text_of(option), str(option)}]
-    if not equal and (number := _number_of(value)) is not None:  # 2 and 2.0 are one option
-        equal = [option for option in one.options if number == _number_of(option, is_typed=False)]
+    if not equal and (number := _number_in(value)) is not None:  # 2 and 2.0 are the same option
+        equal = [option for option in one.options if not isinstance(option, str) and number == _number_in(option)]
     if equal:
         return next((option for option in equal if type(option) is type(value)), equal[0])
     if one.takes_any_option and isinstance(value, str):
@@ -342,9 +360,7 @@ def _choose(one: Field, value: object) -> Any:
         raise _invalid(one, value, "can't be chosen: the service offers no options here")
     texts = [text_of(option) for option in one.options]
     listed = ", ".join(texts[:_MAX_LISTED_OPTIONS]) + (", ..." if len(texts) > _MAX_LISTED_OPTIONS else "")
-    near = nearest(text, texts)
-    tip = f"; nearest: {', '.join(near)}" if near else ""
-    raise FieldError(f"{one.where}: {shown(value)} is not one of {listed}{tip}")
+    raise FieldError(f"{one.where}: {shown(value)} is not one of {listed}{nearest_tip(text, texts)}")
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
@@ -352,23 +368,20 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
+    """Return True for a number that is not nan or infinite; a bool is not a number."""
     return _is_number(value) and (isinstance(value, int) or math.isfinite(value))
 
 
-def _are_numbers(one: object, other: object) -> bool:
-    return _is_number(one) and _is_number(other)
-
-
-def _number_of(value: object, *, is_typed: bool = True) -> float | None:
-    """Return a value, or the number that a text means if `is_typed`, as a number of at most 12 digits."""
-    if is_typed and isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH and _FLOAT.fullmatch(value):
+def _number_in(value: object) -> float | None:
+    """Return a number, or the number that a text contains, rounded; None for other values."""
+    if isinstance(value, str) and len(value) <= _MAX_OPTION_DIGITS and _FLOAT.fullmatch(value):
         value = float(value)
     number = rounded(value)
     return number if is_finite(number) else None
 
 
-def _as_float(value: Any) -> float:
-    """Return a float, but a whole number where a float would change it."""
+def _as_float(value: float) -> float:
+    """Return a number as a float, or as an integer if a float would change it."""
     try:
         number = float(value)
     except OverflowError:
@@ -377,4 +390,5 @@ def _as_float(value: Any) -> float:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if isinstance(value, int) or value.is_integer() else str(value)
+    """Return the text of a number, without the fraction of a whole one."""
+    return str(int(value) if value == int(value) else value)

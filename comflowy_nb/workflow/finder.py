@@ -1,69 +1,78 @@
-"""Find a workflow on one service by a name, id, file, image or address."""
+"""Find a workflow on one service by its name, id, file, image or URL."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.catalogue_file import FILE_NAME
-from comflowy_nb.workflow.fields import nearest
-from comflowy_nb.workflow.graph import read_graph, read_image_graph
-from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT
+from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue, Entry
+from comflowy_nb.workflow.fields import nearest_tip
+from comflowy_nb.workflow.graph import HOW_TO_EXPORT, read_graph
+from comflowy_nb.workflow.image_metadata import read_image_graph
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from comflowy_nb.workflow.catalogue import Entry
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.graph import Graph, Made
+    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.image_metadata import Made
 
-__all__ = ["SERVER_LAST", "Finder", "Known"]
+__all__ = ["SERVER_LAST", "Finder", "KnownWorkflow"]
 
 SERVER_LAST = "server:last"
 
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A workflow that can be named, and whether the connected service can run it."""
+class KnownWorkflow:
+    """A workflow that `%comflowy workflows` lists.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    source
+        Where the name is defined: `catalogue`, or the label of the service.
+    runs_here
+        Whether the connected service can run it.
+    aliases
+        Word -> field id.
+    """
 
     name: str
-    place: str  # where the name comes from: the catalogue, the service
+    source: str
     runs_here: bool
-    fields: int = 0  # how many fields are described, as far as was asked
-    aliases: Mapping[str, str] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 class Finder:
-    """The workflows that can be named on one service.
+    """Finds workflows on one service and keeps the service's answers.
 
     Parameters
     ----------
     home
-        Folder of the person's own catalogue.
-    identity, label
-        Of the service: what its ids are filed under, and what a person calls it.
+        The home folder, with one of the two catalogue files.
+    identity
+        The identity of the service, under which the catalogue stores ids.
+    label
+        The name of the service in errors.
     runs_graphs
-        Whether the service runs graphs; else a workflow needs an id there.
+        Whether the service runs graphs. Otherwise a workflow needs an id there.
     published
-        Asks the service for its workflows, id -> name; None where it lists none.
+        Request the service's workflows, id -> name; None if it lists none.
     described
-        Asks the service for the fields of an id; None where it publishes none.
+        Request the fields of a workflow id; None if the service does not publish them.
     graph_fields
-        Asks the service for the fields of a graph; without it they are derived from the graph's values.
+        Return the fields of a graph, described by the service if it can.
     last_graph
-        Asks the service for the graph it ran last; None where it does not tell.
+        Request the graph that the service ran last; None if it ran none.
     maker_of
-        Return what a run set and its graph, of an image file.
-    project
-        Folder of the project's catalogue, beside the notebook.
+        Return the params and the graph that made an image file, each None if unknown.
     """
 
     def __init__(
@@ -75,20 +84,18 @@ class Finder:
         runs_graphs: bool,
         published: Callable[[], Mapping[str, str] | None],
         described: Callable[[str], Mapping[str, Field] | None],
+        graph_fields: Callable[[Graph], Mapping[str, Field]],
+        last_graph: Callable[[], Graph | None],
         maker_of: Callable[[Path], tuple[Made | None, Graph | None]],
-        graph_fields: Callable[[Graph], Mapping[str, Field]] | None = None,
-        last_graph: Callable[[], Graph | None] | None = None,
-        project: Path | None = None,
     ) -> None:
         self._home = home
-        self._project = project
         self._identity = identity
         self._label = label
         self._runs_graphs = runs_graphs
-        self._ask_published = published
-        self._ask_described = described
-        self._ask_graph_fields = graph_fields
-        self._ask_last_graph = last_graph
+        self._request_published = published
+        self._request_described = described
+        self._graph_fields = graph_fields
+        self._request_last_graph = last_graph
         self._maker_of = maker_of
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
@@ -96,34 +103,34 @@ class Finder:
         self._redefined: set[str] = set()  # names of which the user was warned
 
     def catalogue(self) -> Catalogue:
-        """Return the catalogue as it is on disk now.
+        """Read the catalogue.
 
         Raises
         ------
         WorkflowError
-            If a file of it is damaged.
+            If one of its files is damaged.
         """
-        return Catalogue.open(self._project or Path.cwd(), self._home)
+        return Catalogue.open(Path.cwd(), self._home)
 
     def find(self, ref: str) -> Workflow:
-        """Return the workflow that a person names, described where the service or the catalogue can.
+        """Return the workflow that a user names, with its fields if the service or the catalogue describes them.
 
         Parameters
         ----------
         ref
-            A `.json` path, an image that carries its graph, `server:last`, the editor's address, a name of the
-            catalogue, or the service's own name or id; tried in this order.
+            The first of these that matches: a `.json` path, an image that contains its graph, `server:last`, the URL of
+            the editor, a name in the catalogue, the service's own name or id.
 
         Raises
         ------
         WorkflowError
-            If there is none, or it can't run on this service.
+            If there is no such workflow, or the service can't run it.
         ServiceError
-            If the service had to be asked and gave no usable answer.
+            If a request to the service fails.
         """
-        found = self._find(ref)
-        self._found[ref] = found
-        return found
+        workflow = self._find(ref)
+        self._found[ref] = workflow
+        return workflow
 
     def recall(self, ref: str) -> Workflow | None:
         """Return the last result of `find` for this name, without a request."""
@@ -133,25 +140,60 @@ class Finder:
         """Return the names known without a request."""
         return sorted({*self.catalogue().names(), *(self._published or {}).values()})
 
-    def known(self) -> list[Known]:
-        """Return all workflows that can be named: the catalogue's, then the service's own."""
+    def known(self) -> list[KnownWorkflow]:
+        """Return all workflows that have a name: those of the catalogue, then the service's own."""
         catalogue, published = self.catalogue(), self._listed()
+        names = catalogue.names()
         rows = []
-        for name in catalogue.names():
+        for name in names:
             entry = catalogue.get(name)
             assert entry is not None
-            here = self._id_of(entry, published) is not None or (self._runs_graphs and entry.graph is not None)
-            rows.append(Known(name, "catalogue", here, len(entry.fields), entry.aliases))
-        own = set(catalogue.names())
-        rows.extend(Known(name, self._label, runs_here=True) for name in published.values() if name not in own)
+            runs_here = self._id_of(entry, published) is not None or (self._runs_graphs and entry.graph is not None)
+            rows.append(KnownWorkflow(name, "catalogue", runs_here, entry.aliases))
+        rows += [KnownWorkflow(name, self._label, runs_here=True) for name in published.values() if name not in names]
         return rows
 
-    # -- within -------------------------------------------------------------------------------------------------
+    def server_last(self) -> Graph:
+        """Return the graph that the service ran last.
+
+        Raises
+        ------
+        WorkflowError
+            If the service ran none since its start, or does not report it.
+        ServiceError
+            If the request fails.
+        """
+        if not self._runs_graphs:
+            raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not report what it ran")
+        graph = self._request_last_graph()
+        if graph is None:
+            raise WorkflowError(
+                f"{self._label} has run nothing since it was started: queue the workflow once in ComfyUI, "
+                "then server:last names it"
+            )
+        return graph
+
+    def of_graph(self, name: str, graph: Graph) -> Workflow:
+        """Return a graph as a workflow, with its fields.
+
+        Raises
+        ------
+        WorkflowError
+            If the service does not run graphs.
+        ServiceError
+            If a request to the service fails.
+        """
+        if not self._runs_graphs:
+            raise WorkflowError(
+                f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
+                f"%comflowy workflow add {name} <URL of the editor>"
+            )
+        return Workflow(name, graph=graph, fields=self._graph_fields(graph))
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
             return self.of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
-        if Path(ref).suffix.lower() in IMAGES:
+        if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
             return self._of_image(Path(ref).expanduser())
         if ref == SERVER_LAST:
             return self.of_graph("server-last", self.server_last())
@@ -163,47 +205,9 @@ class Finder:
             if catalogue.redefines(ref) and ref not in self._redefined:
                 self._redefined.add(ref)
                 text = f"{FILE_NAME} beside the notebook redefines the workflow {ref}"
-                warnings.warn_explicit(text, UserWarning, FILE_NAME, 0)  # `warn` would show a path
+                warnings.warn_explicit(text, UserWarning, FILE_NAME, 0)  # `warn` shows a path
             return self._of_entry(entry)
         return self._of_service(ref)
-
-    def server_last(self) -> Graph:
-        """Return the graph that the service ran last.
-
-        Raises
-        ------
-        WorkflowError
-            If it ran none since it was started, or does not tell.
-        ServiceError
-            If it gave no usable answer.
-        """
-        if not self._runs_graphs or self._ask_last_graph is None:
-            raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not report what it ran")
-        graph = self._ask_last_graph()
-        if graph is None:
-            raise WorkflowError(
-                f"{self._label} has run nothing since it was started: queue the workflow once in ComfyUI, "
-                "then server:last names it"
-            )
-        return graph
-
-    def of_graph(self, name: str, graph: Graph) -> Workflow:
-        """Return a graph as a workflow, described where the service can.
-
-        Raises
-        ------
-        WorkflowError
-            If the service runs no graphs.
-        ServiceError
-            If it gave no usable answer.
-        """
-        if not self._runs_graphs:
-            raise WorkflowError(
-                f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
-                f"%comflowy workflow add {name} <the editor's address>"
-            )
-        fields = graph.fields() if self._ask_graph_fields is None else self._ask_graph_fields(graph)
-        return Workflow(name, graph=graph, fields=fields)
 
     def _of_image(self, path: Path) -> Workflow:
         made, graph = self._maker_of(path)
@@ -217,17 +221,17 @@ class Finder:
             return self._of_id(workflow_id, name=entry.name, entry=entry)
         if entry.graph is not None:
             return replace(self.of_graph(entry.name, entry.graph), aliases=entry.aliases)
-        places = ", ".join(entry.ids) or "no service"
+        services = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
-            f"{entry.name} has no id on {self._label} (it has one on {places}): "
-            f"%comflowy workflow add {entry.name} <its id or the editor's address>"
+            f"{entry.name} has no id on {self._label} (it has one on {services}): "
+            f"%comflowy workflow add {entry.name} <its id or the URL of the editor>"
         )
 
     def _id_of(self, entry: Entry, published: Mapping[str, str]) -> str | None:
         known = entry.ids.get(self._identity)
         if known is not None:
             return known
-        # A service that names a workflow as the catalogue does runs its own: so `default` runs on the sandbox.
+        # A service's own workflow of the same name, such as `default` of the sandbox.
         return next((own for own, name in published.items() if entry.name in {own, name}), None)
 
     def _of_service(self, ref: str) -> Workflow:
@@ -235,34 +239,31 @@ class Finder:
         for own, name in published.items():
             if ref in {own, name}:
                 return self._of_id(own, name=name)
-        near = nearest(ref, self.names())
-        if published or near:
-            words = f"; nearest: {', '.join(near)}" if near else ""
-            raise WorkflowError(f"there is no workflow {ref!r} here{words}; %comflowy workflows lists them")
-        if self._runs_graphs:  # it has no ids
+        tip = nearest_tip(ref, self.names())
+        if published or tip:
+            raise WorkflowError(f"there is no workflow {ref!r} here{tip}; %comflowy workflows lists them")
+        if self._runs_graphs:
             raise WorkflowError(
                 f"there is no workflow {ref!r} on {self._label}, which runs graphs: {HOW_TO_EXPORT}; "
                 "%comflowy workflows lists the names"
             )
         if "/" in ref or " " in ref or not ref:
-            raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the editor's address")
-        # A service that lists nothing knows its ids alone, and refuses one that is none.
+            raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the URL of the editor")
+        # A service that lists no workflows may know this id; otherwise it rejects the submit.
         return self._of_id(ref, name=ref)
 
     def _of_id(self, workflow_id: str, *, name: str, entry: Entry | None = None) -> Workflow:
+        entry = entry or Entry(name)
         if workflow_id not in self._described:
-            described = self._ask_described(workflow_id)
+            described = self._request_described(workflow_id)
             if described is None:
-                fields = dict(entry.fields) if entry is not None else {}
-                aliases = dict(entry.aliases) if entry is not None else {}
-                return Workflow(name, workflow_id, fields=fields, aliases=aliases, is_partial=True)
+                return Workflow(name, workflow_id, fields=entry.fields, aliases=entry.aliases, is_partial=True)
             self._described[workflow_id] = described
-        aliases = dict(entry.aliases) if entry is not None else {}
-        return Workflow(name, workflow_id, fields=self._described[workflow_id], aliases=aliases)
+        return Workflow(name, workflow_id, fields=self._described[workflow_id], aliases=entry.aliases)
 
     def _listed(self) -> Mapping[str, str]:
         if self._published is None:
-            self._published = self._ask_published() or {}
+            self._published = self._request_published() or {}
         return self._published
 
 
@@ -272,5 +273,5 @@ def _id_in_url(url: str) -> str:
     except ValueError:
         ids = []
     if len(ids) != 1 or not ids[0]:
-        raise WorkflowError("the editor's address ends in ?id=<the workflow's id>; this one doesn't")
+        raise WorkflowError("the URL of the editor must end in ?id=<id of the workflow>")
     return ids[0]

@@ -1,73 +1,78 @@
-"""Graphs in ComfyUI's API format: reading them, from files and from the images they made, and applying params."""
+"""Graphs in ComfyUI's API format: read them from JSON, describe their fields, and apply params."""
 
 from __future__ import annotations
 
-import functools
 import json
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, ImageError, WorkflowError
-from comflowy_nb.workflow.fields import Field, FieldType, nearest, split_id
-from comflowy_nb.workflow.files.text import MAX_JSON_BYTES, read_text
-from comflowy_nb.workflow.graph_search import HOW_TO_EXPORT, check_note, find_graph, is_editors, is_node
-from comflowy_nb.workflow.images import open_image_file
+from comflowy_nb.errors import FieldError, WorkflowError
+from comflowy_nb.workflow.fields import Field, FieldType, nearest_tip, split_id
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = [
-    "Graph",
-    "Made",
-    "graph_of_image",
-    "made_from",
-    "made_of_image",
-    "parse_graph",
-    "read_graph",
-    "read_image_graph",
-]
+__all__ = ["HOW_TO_EXPORT", "Graph", "is_editor_format", "parse_graph", "read_graph"]
 
-_KEPT = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
+HOW_TO_EXPORT = (
+    "in ComfyUI choose Workflow > Export (API) and use that file, or run it there once and name it server:last"
+)
 
-# ComfyUI writes a float without a fraction as 8, so the value alone does not tell 8.0 from 8. These are surely whole.
-_WHOLE_NAMES = frozenset({"steps", "width", "height", "batch_size", "start_at_step", "end_at_step", "color", "length"})
+_KEPT_KEYS = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
+_MAX_LISTED_KEYS = 3
+
+# ComfyUI writes the float 8.0 as 8, so a value does not tell its type. Fields with these names are always INT.
+_INT_NAMES = frozenset({"steps", "width", "height", "batch_size", "start_at_step", "end_at_step", "color", "length"})
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph: node id -> node, with `class_type`, `inputs` and at times `_meta`, as ComfyUI's API takes it."""
+    """A graph in ComfyUI's API format.
+
+    Attributes
+    ----------
+    nodes
+        Node id -> node, a mapping with `class_type`, `inputs` and optionally `_meta`.
+    """
 
     nodes: Mapping[str, Mapping[str, Any]]
 
     def title(self, node: str) -> str | None:
-        """Return the title of a node, else its class; None if there is no such node."""
+        """Return the title of a node, else its class; None if the graph has no such node."""
         if node not in self.nodes:
             return None
         meta = self.nodes[node].get("_meta")
         title = meta.get("title") if isinstance(meta, dict) else None
-        words = title.split() if isinstance(title, str) else []  # it may have line breaks
-        return " ".join(words) or str(self.nodes[node]["class_type"])
+        one_line = " ".join(title.split()) if isinstance(title, str) else ""
+        return one_line or str(self.nodes[node]["class_type"])
 
     def fields(self) -> dict[str, Field]:
-        """Return the fields that hold values, not links, with types derived from the values.
+        """Return the fields that hold values, not links, by id, with types derived from the values.
 
-        A graph does not say what is allowed, so there are no options and no ranges, and a number without a fraction is
-        an INT only where its name leaves no doubt.
+        The fields have no options and no ranges, because a graph does not contain them.
         """
-        found = {}
-        for node, name, value in self._values():
-            class_type = str(self.nodes[node]["class_type"])
-            field_id = f"{node}::{name}"
-            one = Field(field_id, default=value, node_title=self.title(node), class_type=class_type)
-            type_ = _type_of(name, value, class_type)
-            found[field_id] = replace(one, type=type_, multiline=type_ is FieldType.STRING and "\n" in value)
-        return found
+        fields = {}
+        for node, one in self.nodes.items():
+            class_type = str(one["class_type"])
+            for name, value in one["inputs"].items():
+                if _link_target(value) in self.nodes:
+                    continue
+                type_ = _type_of(name, value, class_type)
+                fields[f"{node}::{name}"] = Field(
+                    f"{node}::{name}",
+                    type_,
+                    default=value,
+                    multiline=type_ is FieldType.STRING and "\n" in value,
+                    node_title=self.title(node),
+                    class_type=class_type,
+                )
+        return fields
 
     def apply(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a copy of the graph with params set in the inputs of their nodes.
+        """Return a copy of the nodes with params set in their inputs.
 
         Parameters
         ----------
@@ -86,27 +91,30 @@ class Graph:
             if node in nodes:
                 nodes[node]["inputs"][name] = value
             else:
-                near = nearest(node, nodes)
-                tip = f"; nearest: {', '.join(near)}" if near else ""
-                problems.append(f"{field_id}: the graph has no node {node!r}{tip}")
+                problems.append(f"{field_id}: the graph has no node {node!r}{nearest_tip(node, nodes)}")
         if problems:
             raise FieldError(*problems)
         return nodes
 
-    def _values(self) -> Iterator[tuple[str, str, Any]]:
-        for node, one in self.nodes.items():
-            for name, value in one["inputs"].items():
-                if not self._is_link(value):
-                    yield node, name, value
 
-    def _is_link(self, value: object) -> bool:
-        return (
-            isinstance(value, list)
-            and len(value) == 2
-            and str(value[0]) in self.nodes
-            and isinstance(value[1], int)
-            and not isinstance(value[1], bool)
-        )
+def _link_target(value: object) -> str | None:
+    """Return the node id in a link, `[node id, index of an output]`; None for any other value."""
+    is_link = isinstance(value, list) and len(value) == 2 and type(value[1]) is int
+    return str(value[0]) if is_link else None  # type: ignore[index]  # a list
+
+
+def _type_of(name: str, value: object, class_type: str) -> FieldType:
+    if isinstance(value, bool):
+        return FieldType.BOOLEAN
+    if isinstance(value, str):
+        is_upload = class_type in {"LoadImage", "LoadImageMask"} and name == "image"
+        return FieldType.IMAGEUPLOAD if is_upload else FieldType.STRING
+    if isinstance(value, int) and ("seed" in name.lower() or name in _INT_NAMES):
+        return FieldType.INT
+    return FieldType.FLOAT if isinstance(value, (int, float)) else FieldType.UNKNOWN
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
 
 
 def read_graph(source: str | Path) -> Graph:
@@ -121,7 +129,7 @@ def read_graph(source: str | Path) -> Graph:
     Raises
     ------
     WorkflowError
-        If the file does not exist or contains no graph in API format. The text says what it contains instead, and
+        If the file does not exist or contains no graph in API format. The text names its content, and
         how to export the API format.
     """
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
@@ -138,178 +146,141 @@ def read_graph(source: str | Path) -> Graph:
     return parse_graph(text, path.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """Metadata of a saved image about the run that produced it."""
-
-    workflow: str
-    workflow_id: str | None
-    params: dict[str, Any]
-    set_params: tuple[str, ...]
-    run: str = ""  # its token
-
-
-def graph_of_image(path: str | Path) -> Graph | None:
-    """Return the graph that ComfyUI wrote into an image (PNG text chunk `prompt`, Exif of WebP and JPEG), or None.
-
-    Raises
-    ------
-    ImageError
-        If it can't be read or is no image.
-    """
-    try:
-        return read_image_graph(path)
-    except WorkflowError:  # other programs write other things under that name
-        return None
-
-
-def read_image_graph(path: str | Path) -> Graph:
-    """Read the graph that ComfyUI wrote into an image.
-
-    Raises
-    ------
-    ImageError
-        If the file is missing or not an image that can be read.
-    WorkflowError
-        If the image contains no graph in API format; the text says what it contains instead.
-    """
-    path = Path(path)
-    notes = _notes_of(path)
-    chunks = {chunk: notes[chunk] for chunk in ("prompt", "workflow") if chunk in notes}
-    editors = [chunk for chunk, text in chunks.items() if _is_editors_text(text)]
-    for chunk, text in chunks.items():
-        if chunk not in editors and "class_type" in text:
-            return parse_graph(text, f"the {chunk} in {path.name}")
-    if editors:
-        raise WorkflowError(f"{path.name} contains a workflow only in the editor's format; {HOW_TO_EXPORT}")
-    made = made_of_image(path)
-    if made is not None:
-        named = made.workflow or made.workflow_id or "a workflow"
-        raise WorkflowError(
-            f"{path.name} contains no workflow, only the params of {named}: %comflowy run --from {path.name} uses them"
-        )
-    if chunks:
-        raise WorkflowError(
-            f"{path.name} contains no workflow: its text {' and '.join(map(repr, chunks))} is not a graph"
-        )
-    raise WorkflowError(f"{path.name} contains no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
-
-
-def _is_editors_text(text: str) -> bool:
-    try:
-        return is_editors(json.loads(text))
-    except (ValueError, RecursionError):
-        return False
-
-
-def made_of_image(path: str | Path) -> Made | None:
-    """Return the metadata that `save` wrote into a copy, or into the JSON file beside it; None if there is none.
-
-    Raises
-    ------
-    ImageError
-        If it can't be read or is no image.
-    """
-    path = Path(path)
-    text = _notes_of(path).get("comflowy")
-    beside = path.with_suffix(f"{path.suffix}.json")
-    try:
-        if text is None and beside.is_file():
-            text = read_text(beside, MAX_JSON_BYTES)
-    except (OSError, ValueError):  # a file of another program
-        return None
-    return None if text is None else made_from(text)
-
-
-def made_from(text: str) -> Made | None:
-    """Read our JSON about a run; return None if the text is something else."""
-    try:
-        made = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(made, dict) or not isinstance(made.get("params"), dict):
-        return None
-    named, workflow_id, order = made.get("workflow"), made.get("workflow_id"), made.get("set_params")
-    run = made.get("run")
-    return Made(
-        named if isinstance(named, str) else "",
-        workflow_id if isinstance(workflow_id, str) else None,
-        made["params"],
-        tuple(one for one in order if isinstance(one, str)) if isinstance(order, list) else (),
-        run if isinstance(run, str) else "",
-    )
-
-
-def _notes_of(path: Path) -> dict[str, str]:
-    """Return the texts in an image's header, by name. The pixels are not decoded."""
-    from PIL import Image  # noqa: PLC0415 - heavy, and only needed where an image is asked
-
-    try:
-        with open_image_file(path) as image:
-            notes = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
-            # ComfyUI writes `prompt:{...}` and `workflow:{...}` into Exif tags. PNG's own getexif decodes the pixels.
-            for value in Image.Image.getexif(image).values():
-                name, _, text = value.partition(":") if isinstance(value, str) else ("", "", "")
-                if name.lower() in {"prompt", "workflow"}:
-                    notes.setdefault(name.lower(), text)
-    except FileNotFoundError:
-        raise ImageError(f"there is no image {path.name} here") from None
-    except Exception as error:  # Pillow raises many types for invalid files
-        raise ImageError(f"{path.name} is not an image that can be read") from error
-    return notes
-
-
-@functools.lru_cache(maxsize=16)  # run after run a person names the same file
 def parse_graph(text: str, name: str) -> Graph:
-    """Return a graph from JSON text; `name` is what errors call it.
+    """Return the graph in a JSON text; errors call the text `name`.
 
     Raises
     ------
     WorkflowError
-        If it is no graph in API format.
+        If the text contains no graph in API format, or a damaged one.
     """
-    found = find_graph(_decode(text, name), name)
-    if is_too_deep(found):  # JSON within a string
+    graph = _find_graph(_decode(text, name), name)
+    if is_too_deep(graph):  # the graph may come from JSON within a string
         raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}")
     nodes = {}
-    for node, one in found.items():
-        if not is_node(one):
-            check_note(node, found, name)
+    for node, one in graph.items():
+        if not _is_node(one):
             continue
-        if not isinstance(one.setdefault("inputs", {}), dict):
+        nodes[node] = {"class_type": one["class_type"], "inputs": {}} | {
+            key: one[key] for key in _KEPT_KEYS if key in one
+        }
+        if not isinstance(nodes[node]["inputs"], dict):
             raise WorkflowError(f"{name}: the inputs of node {node!r} are not a mapping")
-        nodes[node] = {key: one[key] for key in _KEPT if key in one}
-        if not _is_finite(nodes[node]["inputs"]):
-            raise WorkflowError(f"{name}: node {node!r} contains NaN or Infinity")
+        try:
+            json.dumps(nodes[node]["inputs"], allow_nan=False)
+        except ValueError:
+            raise WorkflowError(f"{name}: node {node!r} contains NaN or Infinity") from None
+    for key, note in graph.items():
+        if key not in nodes:
+            _check_note(key, note, nodes, name)
     return Graph(nodes)
 
 
 def _decode(text: str, name: str) -> Any:
     try:
-        found = json.loads(text.lstrip("\ufeff"))
+        value = json.loads(text.lstrip("\ufeff"))
     except json.JSONDecodeError as error:
         raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
-    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
+    except (ValueError, RecursionError) as error:  # too many digits or brackets
         raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
-    if is_too_deep(found):
+    if is_too_deep(value):
         raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}")
-    return found
+    return value
 
 
-def _type_of(name: str, value: object, class_type: str) -> FieldType:
-    if isinstance(value, bool):
-        return FieldType.BOOLEAN
-    if isinstance(value, str):
-        is_upload = class_type in {"LoadImage", "LoadImageMask"} and name == "image"
-        return FieldType.IMAGEUPLOAD if is_upload else FieldType.STRING
-    if isinstance(value, int) and ("seed" in name.lower() or name in _WHOLE_NAMES):
-        return FieldType.INT
-    return FieldType.FLOAT if isinstance(value, (int, float)) else FieldType.UNKNOWN
+def _find_graph(root: Any, name: str) -> dict[str, Any]:
+    """Return the root if it is a graph, else the outermost graph within it.
+
+    Requests and responses of servers wrap a graph in many ways, some as JSON in a string.
+
+    Raises
+    ------
+    WorkflowError
+        If there is no graph, or several different ones at the same depth.
+    """
+    root = _unwrap(root)
+    if _is_graph(root):
+        return root  # type: ignore[no-any-return]  # a mapping
+    if is_editor_format(root):
+        raise WorkflowError(f"{name} is in the editor's format, which can't be run; {HOW_TO_EXPORT}")
+    level: list[tuple[str, Any]] = [("", root)]
+    editor_path = ""
+    while level:
+        graphs = {path: value for path, value in level if _is_graph(value) and _has_inputs(value)}
+        if graphs:
+            first = graphs.get("prompt", next(iter(graphs.values())))  # `prompt` of a request to ComfyUI is what runs
+            if "prompt" in graphs or all(value == first for value in graphs.values()):
+                return first  # type: ignore[no-any-return]  # a mapping
+            raise WorkflowError(
+                f"{name} contains {len(graphs)} different graphs, in {_listed(graphs)}: save the one to run as a file "
+                "of its own"
+            )
+        editor_path = editor_path or next((path for path, value in level if is_editor_format(value)), "")
+        level = [inner for path, value in level if not is_editor_format(value) for inner in _children(path, value)]
+    if editor_path:
+        raise WorkflowError(
+            f"{name} contains a workflow in the editor's format (in {editor_path}), which can't be run; {HOW_TO_EXPORT}"
+        )
+    keys = f" (no class_type in {_listed(root)})" if isinstance(root, dict) and root else ""
+    raise WorkflowError(f"{name} contains no graph in API format{keys}; {HOW_TO_EXPORT}")
 
 
-def _is_finite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
+def _children(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the mappings and lists directly within a value, each with its path."""
+    items: Iterable[tuple[str, Any]] = ()
     if isinstance(value, dict):
-        return all(_is_finite(item) for item in value.values())
-    return all(_is_finite(item) for item in value) if isinstance(value, list) else True
+        items = ((f"{path}.{key}" if path else str(key), item) for key, item in value.items())
+    elif isinstance(value, list):
+        items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    for where, item in items:
+        inner = _unwrap(item)
+        if isinstance(inner, (dict, list)):
+            yield where, inner
+
+
+def _unwrap(value: Any) -> Any:
+    """Decode a string that contains JSON with a graph; return other values unchanged."""
+    while isinstance(value, str) and ("class_type" in value or "nodes" in value):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            break
+    return value
+
+
+def _is_node(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("class_type"), str)
+
+
+def _is_graph(value: object) -> bool:
+    return isinstance(value, dict) and any(map(_is_node, value.values()))
+
+
+def _has_inputs(graph: Mapping[str, Any]) -> bool:
+    """Return True if a node has inputs. Errors of a server also contain nodes with a class_type, but no inputs."""
+    return any(isinstance(one.get("inputs"), dict) for one in graph.values() if _is_node(one))
+
+
+def is_editor_format(value: object) -> bool:
+    """Return True if a decoded JSON value is a workflow in the format of ComfyUI's editor."""
+    return isinstance(value, dict) and isinstance(value.get("nodes"), list) and not _is_graph(value)
+
+
+def _check_note(key: str, note: Any, nodes: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    """Raise a WorkflowError if an entry of a graph without a class_type is a damaged node and not a note.
+
+    A node is linked to or from, has a number as its id, or has a class_type of another type than text.
+    """
+    inputs = note.get("inputs") if isinstance(note, dict) else None
+    targets = {_link_target(value) for value in inputs.values()} if isinstance(inputs, dict) else set()
+    is_linked = any(key == _link_target(value) for one in nodes.values() for value in one["inputs"].values())
+    is_node = isinstance(note, dict) and (key.isdecimal() or "class_type" in note)
+    if is_node or is_linked or not targets.isdisjoint(nodes):
+        raise WorkflowError(f"{name}: node {key!r} has no class_type: give it one, or remove it and the links to it")
+
+
+def _listed(keys: Iterable[str]) -> str:
+    """Return the first keys, in quotes."""
+    names = [repr(key) for key in keys]
+    more = len(names) - _MAX_LISTED_KEYS
+    return ", ".join(names[:_MAX_LISTED_KEYS]) + (f" and {more} more" if more > 0 else "")

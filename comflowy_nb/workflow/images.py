@@ -1,4 +1,4 @@
-"""Images as values: image files, Python images and arrays, and images of runs, identified by their content."""
+"""Input images: files, Python images, arrays and images of runs, identified by their content."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "InputImage",
     "assert_decodable",
     "input_of",
@@ -30,16 +31,26 @@ __all__ = [
     "too_many_pixels",
 ]
 
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})  # of files that are read as images
+
 _PNG_MODES = {"L", "LA", "RGB", "RGBA", "I;16"}
 _PIXEL_LIMIT_LOCK = threading.Lock()  # Pillow's limit is global to the process
 
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """An image on its way into a run.
+    """An image as the value of a field.
 
-    `content_sha256` identifies it in the request key. `load` returns the bytes to upload, the same at every call even
-    if the file has changed. `source` is the user's name for it, the path of a file.
+    Attributes
+    ----------
+    name
+        The file name for the upload.
+    content_sha256
+        Identifies the image in the request key.
+    load
+        Return the content to upload; the same at every call, even if the file changes.
+    source
+        The path or the reference that the user typed; empty for a Python image.
     """
 
     name: str
@@ -49,7 +60,12 @@ class InputImage:
 
 
 def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> InputImage:
-    """Read an image file.
+    """Return an image file as an input image.
+
+    Parameters
+    ----------
+    name
+        The file name for the upload; by default that of the file.
 
     Raises
     ------
@@ -70,21 +86,24 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
 
 
 def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage:
-    """Return the content of an image file.
+    """Return the content of an image file as an input image.
 
     Raises
     ------
     ImageError
-        If it is too large or not an image.
+        If the content is too large or not an image.
     """
     if len(content) > settings.image_max_bytes:
         raise ImageError(f"{name} has {len(content)} bytes, more than image_max_bytes allows")
-    _recognise(content, name)
+    try:
+        open_image_file(content).close()
+    except Exception as error:  # Pillow raises many types for invalid files
+        raise ImageError(f"{name} is not an image that can be read") from error
     return InputImage(name, hashlib.sha256(content).hexdigest(), lambda: content, source)
 
 
 def is_image(value: object) -> bool:
-    """Return whether a Python object is an image: an input, a PIL image, an array of pixels, a path, a run's image."""
+    """Return True for an input image, a path, a PIL image, an array of pixels or an image of a run."""
     if isinstance(value, (InputImage, os.PathLike)):
         return True
     return _is_image(value) or _is_run_image(value) or _is_pixels(value)
@@ -96,12 +115,12 @@ def input_of(value: object) -> InputImage:
     Parameters
     ----------
     value
-        A PIL image; an array, height x width (x 3 or 4), uint8 or floats from 0 to 1; a path; a run's image.
+        A PIL image; an array, height x width (x 1, 3 or 4), uint8 or floats from 0 to 1; a path; an image of a run.
 
     Raises
     ------
     ImageError
-        If it is none of these, or can't be read.
+        If the object is none of these, or can't be read.
     """
     if isinstance(value, InputImage):
         return value
@@ -117,31 +136,24 @@ def input_of(value: object) -> InputImage:
 
 
 def input_of_run(image: Any) -> InputImage:
-    """Return the image of a run as an input; `source` is its reference.
+    """Return an image of a run as an input image, with its reference as the source.
 
     Raises
     ------
     ImageError
-        If it is not on disk.
+        If the image is not on disk.
     """
     name = f"{image.ref.rstrip(']').replace('[', '_')}{image.path.suffix}"
     return replace(open_input(image.path, name=name), source=image.ref)
 
 
-def _recognise(content: bytes, name: str) -> None:
-    try:
-        open_image_file(content).close()
-    except Exception as error:  # Pillow raises many types for invalid files
-        raise ImageError(f"{name} is not an image that can be read") from error
-
-
 def _is_image(value: object) -> bool:
-    # duck-typed: Pillow is not imported unless the caller has done so
+    # tested by attributes, because only the caller may have imported Pillow
     return callable(getattr(value, "tobytes", None)) and isinstance(getattr(value, "mode", None), str)
 
 
 def _is_run_image(value: object) -> bool:
-    # RunImage is in a higher layer; its `path` raises if the image is missing, so inspect the type
+    # RunImage is in a higher layer; its `path` raises if the image is missing, so the type is inspected
     return callable(getattr(value, "pil", None)) and hasattr(type(value), "path")
 
 
@@ -171,7 +183,7 @@ def _image_of(pixels: Any) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> InputImage:
-    """Return an image as a PNG. Its identity is its pixels: two versions of a library pack them differently."""
+    """Return an image as a PNG, identified by its pixels: versions of a library compress them differently."""
     if image.mode not in _PNG_MODES:
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
     pixels = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
@@ -187,15 +199,22 @@ def _encode(image: Image.Image) -> InputImage:
 
 
 def open_image_file(source: Path | bytes | IO[bytes], *, formats: Sequence[str] | None = None) -> ImageFile.ImageFile:
-    """Read the header of an image file of any size; the pixels are not decoded.
+    """Read the header of an image file of any size, without decoding the pixels.
 
-    Before decoding, call `assert_decodable`. Pillow refuses to open files above twice `Image.MAX_IMAGE_PIXELS`, which
-    is global to the process: it is lifted only while the header is read, so that a notebook's own value stays.
+    Call `assert_decodable` before decoding. Pillow does not open files with more than twice `Image.MAX_IMAGE_PIXELS`
+    pixels. This limit is global to the process, so it is removed only while the header is read.
+
+    Parameters
+    ----------
+    source
+        A path, the content of a file, or an open file.
+    formats
+        Names of Pillow's formats that are tried; None tries all.
 
     Raises
     ------
     OSError, SyntaxError, ValueError
-        As `PIL.Image.open`, if it is not an image.
+        As `PIL.Image.open`, if the file is not an image.
     """
     from PIL import Image  # noqa: PLC0415 - heavy
 
@@ -210,12 +229,12 @@ def open_image_file(source: Path | bytes | IO[bytes], *, formats: Sequence[str] 
 
 
 def assert_decodable(image: Image.Image, name: str) -> None:
-    """Raise a ImageError that names the setting if an opened image has more pixels than `image_max_px`."""
+    """Raise an ImageError if an opened image has more pixels than `image_max_px`."""
     if image.width * image.height > settings.image_max_px:
         raise ImageError(f"{name} {too_many_pixels(image.size)}")
 
 
 def too_many_pixels(size: tuple[int, int]) -> str:
-    """Return why an image of this size is not decoded, to follow its name."""
+    """Return why an image of this size is not decoded, as the predicate of a sentence."""
     width_px, height_px = size
     return f"has {width_px} x {height_px} pixels, more than image_max_px allows (%config Comflowy.image_max_px)"

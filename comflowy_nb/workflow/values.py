@@ -1,6 +1,6 @@
-"""From settings to params: expand, type and check every setting, and generate the seeds of one run.
+"""Convert settings to params: expand, type and check every setting, and generate the seeds of one run.
 
-What is typed is what is submitted. All problems are reported together, before anything is submitted.
+All problems are reported together, before anything is submitted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.finder import IMAGES
-from comflowy_nb.workflow.images import input_of, is_image, open_input
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES, input_of, is_image, open_input
 from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand, is_name
@@ -41,12 +40,21 @@ __all__ = [
 
 MAX_GENERATED_SEED = 2**53 - 1  # the largest integer that JavaScript, and so the editor, represents exactly
 _SEED_WORD = re.compile(r"random|random#[0-9]+|each")
-_SWEEP = "%comflowy sweep takes several"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The params of one run by field id, the ids in the order they were set, and the seeds generated for it."""
+    """The params of one run.
+
+    Attributes
+    ----------
+    params
+        Field id -> value.
+    set_params
+        The field ids in the order they were set.
+    generated_seeds
+        Field id -> seed generated for `random`.
+    """
 
     params: dict[str, Any]
     set_params: tuple[str, ...] = ()
@@ -85,23 +93,23 @@ def resolve(
     Parameters
     ----------
     workflow
-        Defines the meaning of the keys and the types of their fields.
+        Defines the fields that the keys name, and their types.
     settings
         In the order they were typed.
     namespace
         The variables that `{name}` may refer to; None disables expansion.
     open_run
-        Return the image of a reference (`r41[0]`) or raise RefError; None where references are not available.
+        Return the image of a reference (`r41[0]`) or raise RefError; None if references are not available.
 
     Returns
     -------
-    The params, their order, and the seeds generated for `random` (one seed for all fields of `all::seed`).
+    The params, their order, and the generated seeds (one seed for all fields of `all::seed`).
 
     Raises
     ------
     FieldError
         With all problems: unknown fields, invalid values, fields set twice, undefined names, unreadable images, and
-        several values where a run takes one.
+        lists of values.
     """
     log = SettingLog(workflow)
     reader = _RunReader(workflow, log, ValueReader(namespace, open_run))
@@ -113,7 +121,7 @@ def resolve(
 
 
 class SettingLog:
-    """Which setting set each field, and all problems found."""
+    """Record of which setting set each field, and of all problems found."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
@@ -125,7 +133,7 @@ class SettingLog:
         return self._workflow.fields.get(field_id) or Field(field_id)
 
     def reserve(self, field_id: str, setting: Setting) -> bool:
-        """Return whether this setting is the first for the field; report a second one."""
+        """Return True if this setting is the first for the field; report a second one."""
         if field_id in self._setting_of:
             self._report_twice(field_id, self._setting_of[field_id], setting)
             return False
@@ -146,8 +154,8 @@ class SettingLog:
             name = first.key if first.key == setting.key else where
             self.problems.append(f"{name} is set twice on this line{keys}. Keep one.")
             return
-        places = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
-        self.problems.append(f"{where} is set twice: {' and '.join(places)}. Keep one.")
+        both = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
+        self.problems.append(f"{where} is set twice: {' and '.join(both)}. Keep one.")
 
 
 class _RunReader:
@@ -180,25 +188,25 @@ class _RunReader:
         if setting.plain is not None and one.type is not FieldType.STRING:
             value, quoted = setting.plain
             if setting.is_list and not one.is_multiple:
-                raise FieldError(f"{one.where}: a list of values, but a run takes one; {_SWEEP}")
+                raise _several_values(one, "a list of values")
         is_expanded = isinstance(value, str) and namespace is not None and is_name(value)
         if one.is_multiple and isinstance(value, str) and not is_expanded:
             return one.check(self._selection(setting, value))
         if not isinstance(value, str):
             return self._read_object(one, value if not setting.computed or one.holds(plain(value)) else rounded(value))
-        meaning = expand(value, namespace)
+        text = expand(value, namespace)
         if is_expanded:
-            return self._read_object(one, rounded(meaning), name=value)
-        if self._values.is_seed_word(one, meaning, quoted=quoted):
-            return self._generate_seed(one, meaning, field_ids)
-        image = self._values.read_image(one, meaning)
+            return self._read_object(one, rounded(text), name=value)
+        if self._values.is_seed_word(one, text, quoted=quoted):
+            return self._generate_seed(one, text, field_ids)
+        image = self._values.read_image(one, text)
         if image is not None:
             return image
         if not quoted:
-            self._values.check_not_a_file(one, meaning, typed=setting.typed)
+            self._values.check_not_a_file(one, text, typed=setting.typed)
         if one.type is FieldType.UNKNOWN and (quoted or setting.typed):
-            return meaning
-        return self._read_text(one, meaning)
+            return text
+        return self._read_text(one, text)
 
     def _selection(self, setting: Setting, text: str) -> object:
         """Return the options that a text names for a field that takes several."""
@@ -214,24 +222,23 @@ class _RunReader:
 
     def _read_text(self, one: Field, text: str) -> Any:
         if one.type is FieldType.UNKNOWN and has_range(text):
-            raise FieldError(f"{one.where}: {shown(text)} is a range, but a run takes one value; {_SWEEP}")
+            raise _several_values(one, f"{shown(text)} is a range")
         try:
             return self._values.read_typed(one, text)
         except FieldError:
             if not _is_several(one, text):
                 raise
-        raise FieldError(f"{one.where}: {shown(text)} is several values, but a run takes one; {_SWEEP}")
+        raise _several_values(one, f"{shown(text)} is several values")
 
     def _read_object(self, one: Field, value: object, name: str | None = None) -> Any:
         """Return a Python or JSON value as submitted; `name` is the `{name}` it came from."""
         value = plain(value)
-        if one.type.takes_images and (is_image(value) or isinstance(value, str)):
-            return self._values.read_object(one, value)
-        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-        may_be_list = one.is_multiple or one.holds(value)
-        if several and not may_be_list and (name is not None or one.type is not FieldType.UNKNOWN):
-            what = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
-            raise FieldError(f"{one.where}: {what}, but a run takes one value; {_SWEEP}")
+        is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+        may_be_list = one.is_multiple or one.holds(value) or (one.type.takes_images and is_image(value))
+        if is_list and not may_be_list and (name is not None or one.type is not FieldType.UNKNOWN):
+            raise _several_values(
+                one, f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
+            )
         return self._values.read_object(one, value)
 
     def _generate_seed(self, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
@@ -296,11 +303,11 @@ class ValueReader:
         if not one.type.takes_images or not rest or kind not in {"file", "run"}:
             return None
         if one.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
-            raise FieldError(f"{one.where}: {rest} may name several files, but a run takes one; {_SWEEP}")
+            raise _several_values(one, f"{rest} may name several files")
         try:
             return open_input(rest) if kind == "file" else self._open_run(rest)
         except (ImageError, RefError):
-            if one.type is FieldType.UNKNOWN:  # a prompt may begin so
+            if one.type is FieldType.UNKNOWN:  # a prompt may begin with `file:`
                 return None
             raise
 
@@ -315,7 +322,7 @@ class ValueReader:
         if one.type is FieldType.IMAGEUPLOAD:
             is_candidate = text != one.default and text not in one.options
         else:  # the field may not be an image; a typed value is always text
-            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(IMAGES))
+            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(IMAGE_SUFFIXES))
         if is_candidate and not text.startswith(("file:", "run:")) and names_files(text):
             quoted = "" if typed else f'; "{text}" in quotes is submitted as typed'
             raise FieldError(
@@ -324,10 +331,10 @@ class ValueReader:
             )
 
     def is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
-        """Return whether a text is `random`, `random#N` or `each` for a seed field."""
+        """Return True if a text is `random`, `random#N` or `each` for a seed field."""
         if not one.is_seed or not _SEED_WORD.fullmatch(text):
             return False
-        # quotes make it text where the type is unknown; all strings of a payload are quoted and don't count
+        # in a field of unknown type, quotes make it text (strings of a payload always have quotes)
         return one.type.is_number or (one.type is FieldType.UNKNOWN and not quoted)
 
 
@@ -335,8 +342,12 @@ def _no_runs(ref: str) -> InputImage:
     raise RefError(f"run:{ref}: images of runs are not available here")
 
 
+def _several_values(one: Field, problem: str) -> FieldError:
+    return FieldError(f"{one.where}: {problem}, but a run takes one value; %comflowy sweep takes several")
+
+
 def _is_several(one: Field, text: str) -> bool:
-    """Return whether an invalid value of a field reads as several values: a range, or a list of valid values."""
+    """Return True if an invalid value of a field is a range or a list of valid values."""
     if one.type in {FieldType.STRING, FieldType.IMAGEUPLOAD}:
         return False
     items = split_items(text)

@@ -1,29 +1,50 @@
-"""Workflow: what is run, under which names its fields can be set."""
+"""A workflow on one service, the names of its fields, and the request key of a run."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.fields import nearest, split_id
+from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["Workflow"]
+__all__ = ["Workflow", "canonical_json", "request_key"]
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow as one service runs it.
+    """A workflow on one service, as `Client.workflow` returns it.
 
-    `id` is the service's own, None where it has none; `fields` maps field ids to fields and is empty where nothing
-    describes them; `aliases` maps a person's words to field ids. `is_partial` says that `fields` may not be all of
-    them, so that other field ids pass unchecked.
+    Attributes
+    ----------
+    name : str
+        The name in displays, file names and the history.
+    id : str or None
+        The service's id; None if the service runs the graph.
+    graph : Graph or None
+        The graph in API format; None if only the service has it.
+    fields : mapping of str to Field
+        Field id -> field; empty if the fields are not described.
+    aliases : mapping of str to str
+        Word -> field id, from the catalogue.
+    is_partial : bool
+        Whether the workflow may have fields that `fields` lacks. Other field ids are then accepted unchecked.
+
+    Examples
+    --------
+    >>> from comflowy_nb.workflow.fields import Field
+    >>> workflow = Workflow("portrait", fields={"3::cfg": Field("3::cfg")}, aliases={"guidance": "3::cfg"})
+    >>> workflow.find("cfg"), workflow.find("guidance")
+    (('3::cfg',), ('3::cfg',))
     """
 
     name: str
@@ -35,65 +56,71 @@ class Workflow:
 
     @property
     def is_described(self) -> bool:
+        """Whether any field is described."""
         return bool(self.fields)
 
     @property
     def content(self) -> Any:
-        """Return the JSON value that stands for the workflow in the request key: its id, else its graph."""
+        """The JSON value that identifies the workflow in the request key: its id, else the nodes of its graph."""
         if self.id is not None:
             return self.id
         return dict(self.graph.nodes) if self.graph is not None else None
 
     def find(self, key: str) -> tuple[str, ...]:
-        """Return the ids of the fields that a word names.
+        """Return the ids of the fields that a key names.
 
         Parameters
         ----------
-        key
-            `3::cfg`; an alias; `all::seed`, every field of that name; `cfg`, where one field is called so. Where
-            nothing describes the workflow, only the first two.
+        key : str
+            A field id (`3::cfg`), an alias, `all::NAME` for every field of that name, or the name of exactly one field
+            (`cfg`). If the fields are not described, only field ids and aliases.
 
         Returns
         -------
-        One id; several only for `all::name`.
+        tuple of str
+            One id; for `all::NAME` one or more.
 
         Raises
         ------
         FieldError
-            If it names no field, with the nearest spelling, or several, with all of them.
+            If no field matches (the text has the nearest names), or if a name matches several (the text lists them).
+
+        Examples
+        --------
+        >>> from comflowy_nb.workflow.fields import Field
+        >>> Workflow("w", fields={one: Field(one) for one in ("6::text", "7::text")}).find("all::text")
+        ('6::text', '7::text')
         """
         if key in self.fields:
             return (key,)
         if key in self.aliases:
-            return self._aliased(key)
+            return self._find_alias(key)
         node, colons, name = key.partition("::")
+        is_id = bool(colons and node and name) and node != "all"
         if not self.is_described:
-            if colons and node and name and node != "all":
+            if is_id:
                 return (key,)
             raise FieldError(self._not_described(key))
-        if colons:
-            named = [field_id for field_id, one in self.fields.items() if one.name == name]
-            if node == "all" and named:
-                return tuple(named)
-            if self.is_partial and node and name and node != "all":
-                return (key,)
+        named = [field_id for field_id, one in self.fields.items() if one.name == (name if colons else key)]
+        if colons and node == "all" and named:
+            return tuple(named)
+        if self.is_partial and is_id:
+            return (key,)
+        if colons or not named:
             raise FieldError(self._unknown(key))
-        named = [field_id for field_id, one in self.fields.items() if one.name == key]
         if len(named) > 1:
             listed = ", ".join(f"{one} ({self._title(one)})" if self._title(one) else one for one in named)
             raise FieldError(f"{key!r} is the name of {len(named)} fields: {listed}; all::{key} sets them all")
-        if not named:
-            raise FieldError(self._unknown(key))
         return (named[0],)
 
-    def _aliased(self, word: str) -> tuple[str, ...]:
-        target = self.aliases[word]
-        if target in self.aliases and target not in self.fields:  # no chains: they could run in a circle
-            raise FieldError(f"the alias {word!r} names {target!r}, which is an alias too; use a field id")
+    def _find_alias(self, alias: str) -> tuple[str, ...]:
+        target = self.aliases[alias]
+        if target in self.aliases and target not in self.fields:  # a chain of aliases may be circular
+            raise FieldError(f"the alias {alias!r} names {target!r}, which is an alias too; use a field id")
         try:
             return self.find(target)
         except FieldError as error:
-            raise FieldError(f"the alias {word!r} is invalid: {error}") from None
+            raise FieldError(f"the alias {alias!r} is invalid: {error}") from None
 
     def _title(self, field_id: str) -> str | None:
         one = self.fields[field_id]
@@ -102,8 +129,8 @@ class Workflow:
     def _unknown(self, key: str) -> str:
         node, colons, name = key.partition("::")
         if colons:
-            wanted = [f"all::{one.name}" for one in self.fields.values()] if node == "all" else list(self.fields)
-            near = nearest(key, wanted) or [one for one in self.fields if split_id(one)[1] == name][:3]
+            keys = [f"all::{one.name}" for one in self.fields.values()] if node == "all" else list(self.fields)
+            near = nearest(key, keys) or [one for one in self.fields if split_id(one)[1] == name][:3]
         else:
             names = {one.name: field_id for field_id, one in self.fields.items()}
             near = [
@@ -115,8 +142,68 @@ class Workflow:
 
     def _not_described(self, key: str) -> str:
         near = nearest(key, self.aliases)
-        words = f"; nearest alias: {', '.join(near)}" if near else ""
+        tip = f"; nearest alias: {', '.join(near)}" if near else ""
         return (
-            f"nothing describes the fields of {self.name}, so {key!r} must be a field id like 3::cfg{words}; "
-            f"%%comflowy fields {self.name} takes what the editor's console prints"
+            f"the fields of {self.name} are not described, so {key!r} must be a field id like 3::cfg{tip}; "
+            f"%%comflowy fields {self.name} takes the output of the editor's console"
         )
+
+
+# -- request keys --------------------------------------------------------------------------------------------------
+
+
+def canonical_json(value: object) -> str:
+    """Return JSON with sorted keys, no white space, whole floats as integers, and images as their sha256.
+
+    Raises
+    ------
+    ValueError
+        If the value contains nan or inf.
+    TypeError
+        If it contains a value that is neither JSON nor an `InputImage`, or a key that is not text.
+    """
+    return json.dumps(_canonical(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def request_key(identity: str, content: object, params: Mapping[str, Any]) -> str:
+    """Return the request key: equal for identical requests, different for others.
+
+    Parameters
+    ----------
+    identity
+        The identity of the service.
+    content
+        The id of the workflow, or its graph or nodes. The params are applied to a graph; node titles are left out.
+    params
+        Field id -> submitted value, without defaults.
+
+    Returns
+    -------
+    The sha256 of the canonical JSON, as 64 hexadecimal digits.
+    """
+    if isinstance(content, Graph):
+        content = content.nodes
+    if isinstance(content, Mapping):
+        applied = Graph(content).apply(params)
+        content = {node: {key: one[key] for key in one if key != "_meta"} for node, one in applied.items()}
+    text = canonical_json([identity, content, dict(params)])
+    # surrogatepass: a text may contain half of a surrogate pair
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _canonical(value: object) -> Any:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not a JSON number")
+        return int(value) if value.is_integer() else value
+    if isinstance(value, InputImage):
+        return {"image": {"sha256": value.content_sha256}}
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a JSON object needs keys of type str")
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    raise TypeError(f"a {type(value).__name__} is not JSON")

@@ -1,4 +1,4 @@
-"""What can be compared, and what is said of what can't."""
+"""Which items can be compared, and the errors for others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def two_each(cell):
 
 @pytest.fixture
 def sweep(swept, axis):
-    """A sweep of two cells, an image each: s1.1 is r1, s1.2 is r2."""
+    """A sweep of two cells with one image each: s1.1 is r1, s1.2 is r2."""
     return swept(axis("3::cfg", 4, 8), images=plain)
 
 
@@ -49,12 +49,12 @@ def test_runs_cells_references_and_images_of_runs(sweep, read):
     assert read("r1", "r2")[1].open().getpixel((0, 0)) == (2, 0, 0)
 
 
-def test_a_run_with_several_images_means_its_first_and_says_so(swept, axis, read):
+def test_the_first_image_of_a_run_with_several_is_compared_with_a_warning(swept, axis, read):
     swept(axis("3::cfg", 4, 8), images=two_each)
     first, second, third = read("r1", "r2[1]", "s1.2")
     assert first.name == "r1[0]"
-    assert first.remark == "r1 has 2 images: its first, r1[0], is compared."
-    assert (second.name, second.remark) == ("r2[1]", None)
+    assert first.warning == "r1 has 2 images: its first, r1[0], is compared."
+    assert (second.name, second.warning) == ("r2[1]", None)
     assert second.open().getpixel((0, 0)) == (2, 1, 0)
     assert third.name == "s1.2[0]"
 
@@ -72,14 +72,14 @@ def test_files_images_and_arrays(tmp_path, read):
     assert found[3].open().getpixel((0, 0)) == (0, 0, 255), "it is the image that was given"
 
 
-def test_a_copy_that_was_saved_still_tells_what_made_it(sweep, library, tmp_path, read):
+def test_the_params_of_a_saved_copy_are_known(sweep, library, tmp_path, read):
     (copy,) = save_run(sweep.cells[1].run.record, library.folder, tmp_path / "saved")
     _, saved = read("r1", copy)
     assert saved.name == copy.name
     assert saved.maker.params == {"3::cfg": 8}
 
 
-def test_a_image_that_carries_its_graph_tells_what_was_not_set(tmp_path, read):
+def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
     notes = PngInfo()
     sampler = {"class_type": "KSampler", "inputs": {"cfg": 8, "model": ["4", 0]}}
     notes.add_text("prompt", json.dumps({"3": sampler, "4": {"class_type": "Loader", "inputs": {}}}))
@@ -104,19 +104,19 @@ def test_a_image_that_carries_its_graph_tells_what_was_not_set(tmp_path, read):
         (["r1", "a b"], "invalid reference 'a b'"),
     ],
 )
-def test_too_few_too_many_and_what_is_no_image(sweep, read, items, said):
+def test_too_few_or_too_many_images_and_invalid_references_are_errors(sweep, read, items, said):
     with pytest.raises(RefError) as caught:
         read(*items)
     assert str(caught.value).startswith(said)
 
 
-def test_one_run_with_several_images_is_told_how(swept, axis, read):
+def test_one_run_with_several_images_is_an_error_that_shows_how_to_compare_them(swept, axis, read):
     swept(axis("3::cfg", 4, 8), images=two_each)
     with pytest.raises(RefError, match=r"^r1 alone has 2 images; .*: %comflowy compare r1\[0\] r1\[1\]$"):
         read("r1")
 
 
-def test_runs_without_images_and_live_ones(swept, axis, read):
+def test_runs_that_are_live_or_have_no_images_are_errors(swept, axis, read):
     ends = {1: Status.FAILED, 2: Status.SUBMITTING, 3: None}
     sweep = swept(axis("3::cfg", 4, 6, 8, 9), ends=ends, images=plain)
     with pytest.raises(RefError, match=r"^r1 has no images to compare \(failed: no luck with 1\)$"):
@@ -139,10 +139,10 @@ def test_missing_files(sweep, library, tmp_path, read):
         read("r2", "r1")
 
 
-def test_what_is_no_image_is_named_by_its_place(sweep, tmp_path, read):
+def test_an_item_that_is_not_an_image_is_named_by_its_position(sweep, tmp_path, read):
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    with pytest.raises(ImageError, match=r"^notes.txt is no image that can be read$"):
+    with pytest.raises(ImageError, match=r"^notes.txt is not an image that can be read$"):
         read("r1", text)
     with pytest.raises(ImageError, match=r"^image 2 of the comparison: a dict is not an image$"):
         read("r1", {})

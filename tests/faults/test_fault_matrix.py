@@ -37,7 +37,7 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.images.store import keep_image
+from comflowy_nb.images.store import keep_output
 from comflowy_nb.services.base import Accepted, Output, Rejected, Submission, Unknown
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret, settings
@@ -108,7 +108,7 @@ def submit(service):
 def fetch(service, folder, url="/images/1.png"):
     output = Output(0, "9", 0, url)
     with service.open_image(output) as stream:
-        return keep_image(stream, folder=folder, token="t1", output=output, settings=settings)
+        return keep_output(stream, folder=folder, token="t1", output=output)
 
 
 def raised(call):

@@ -1,4 +1,4 @@
-"""Images too large to decode: the bytes are kept and submitted all the same."""
+"""Images that are too large to decode are kept and submitted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from comflowy_nb import params_from
+from comflowy_nb.comparison.pixels import find_difference
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.pixels import find_difference
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import open_input
 
@@ -31,7 +31,7 @@ def chunk(kind, body):
 
 
 def black_png(width_px, height_px, *more):
-    """A complete PNG of one bit for each pixel, of a few kilobytes."""
+    """Return a complete PNG with one bit per pixel, of a few kilobytes."""
     rows = zlib.compress(bytes(((width_px + 7) // 8 + 1) * height_px), 9)
     header = struct.pack(">IIBBBBB", width_px, height_px, 1, 0, 0, 0, 0)
     return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *more, chunk(b"IDAT", rows), chunk(b"IEND", b"")])
@@ -108,7 +108,7 @@ import io, json, resource, sys, threading, time
 from pathlib import Path
 import numpy, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin
 from comflowy_nb import params_from
-from comflowy_nb.images.store import keep_image, thumbnail_path
+from comflowy_nb.images.store import keep_output, thumbnail_path
 from comflowy_nb.services.base import Output
 from comflowy_nb.workflow.images import open_input
 
@@ -119,7 +119,7 @@ class Stream:
     def chunks(self):
         yield content
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-record = keep_image(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
+record = keep_output(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
 open_input(path)
 print(params_from(path)["1::width"])
 grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -138,8 +138,8 @@ def test_an_image_of_too_many_pixels_is_never_decoded(tmp_path):
     assert done.stdout.split() == ["64", "kept", "20000", "True", "True"]
 
 
-def test_an_intact_image_that_pillow_can_not_decode_is_kept(comfy_client, graph, comfy):
-    """A complete file was thrown away because of a text in it that is longer than Pillow reads."""
+def test_a_complete_image_that_pillow_cannot_decode_is_kept(comfy_client, graph, comfy):
+    """A complete file was deleted because it contains a longer text than Pillow reads."""
     text = b"note\0\0" + zlib.compress(bytes(2_000_000))
     content = black_png(64, 48, chunk(b"zTXt", text))
     with pytest.raises(ValueError, match="too large"):

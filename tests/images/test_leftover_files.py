@@ -1,4 +1,4 @@
-"""Files that a killed process left half written in the home folder are removed at the next start."""
+"""Partial files of a killed process in the home folder are removed at the next start."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ connect(url, key="the-key").submit("wf-1", {"3::cfg": 7}).run.wait()  # a name w
 signal.pause()  # thumbnails are made on another thread
 """
 CATALOGUE = """
-from comflowy_nb.workflow.files.atomic import write_text
+from comflowy_nb.workflow.files import write_text
 write_text(home / "workflows" / "mine.json", "{}")
 write_text(home / "comflowy.yaml", "workflows: {}")
 """
@@ -48,13 +48,13 @@ WRITERS = [("run", 2), ("run", 3), ("run", 4), ("run", 5), ("catalogue", 1), ("c
 
 
 def left(home):
-    """What is half written."""
+    """Return the partial files."""
     return [path for path in home.rglob("*") if path.suffix == ".part" or ".new" in path.name]
 
 
 @pytest.fixture
 def stopped(api, quick, home):
-    """`stopped(writer, n)`: a process that stopped itself just before the n-th file gets its name."""
+    """`stopped(writer, n)`: a process that stopped itself just before it renames the n-th file."""
     processes = []
     api.words = []
 
@@ -76,8 +76,8 @@ def stopped(api, quick, home):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
 @pytest.mark.parametrize(("writer", "number"), WRITERS)
-def test_what_a_killed_process_left_is_removed_at_the_next_start(home, stopped, writer, number):
-    """A kill between the writing of a file and its rename left a `*.part` file for good."""
+def test_partial_files_of_a_killed_process_are_removed_at_the_next_start(home, stopped, writer, number):
+    """A kill between the writing of a file and its rename left a `*.part` file that was never removed."""
     process = stopped(writer, number)
     assert left(home)
     History.open(home).close()
@@ -90,7 +90,7 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start(home, stopped, 
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
-def test_a_kill_while_the_history_is_made_leaves_none_and_no_warning(home, stopped):
+def test_a_kill_during_the_creation_of_the_history_leaves_no_warning(home, stopped):
     process = stopped("run", 1)
     assert left(home)
     process.kill()
@@ -103,7 +103,7 @@ def test_a_kill_while_the_history_is_made_leaves_none_and_no_warning(home, stopp
 
 @pytest.mark.timeout(120)
 def test_a_killed_download_leaves_nothing(api, quick, home):
-    """Its half of the image and its lock file stayed for good."""
+    """The partial image and the lock file were never removed."""
     api.words = []
     api.on("GET /images/*", trickle(png(size=(400, 400)), every_s=0.05, piece=50))
     code = (

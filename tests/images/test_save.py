@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images import save
 from comflowy_nb.images.save import readable_name
-from comflowy_nb.images.store import image_path, keep_image
+from comflowy_nb.images.store import image_path, keep_output
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
 
@@ -35,7 +35,7 @@ def noise():
 
 @pytest.fixture
 def done(library, intent, stream, output):
-    """`done([bytes, ...], ...)`: a run that is a success with these images kept; None is one that is missing."""
+    """`done([bytes, ...], ...)`: a successful run with these images on disk; None is a missing image."""
 
     def make(contents, **changes):
         history = library.history
@@ -46,14 +46,14 @@ def done(library, intent, stream, output):
             if content is None:
                 image = replace(owed[index], state="missing", error="the host was refused")
             else:
-                image = keep_image(stream(content), folder=library.folder, token=record.token, output=output(index))
+                image = keep_output(stream(content), folder=library.folder, token=record.token, output=output(index))
             record = history.set_images(record.token, image)
         return library.run(record)
 
     return make
 
 
-def test_a_copy_has_the_params_and_all_that_was_there(done, noise, tmp_path):
+def test_a_copy_contains_the_params_and_the_original_metadata(done, noise, tmp_path):
     original = png(noise, prompt='{"3": {}}', workflow='{"nodes": []}')
     run = done([original], params={"3::cfg": 7.0, "6::text": "☃ \ud800 bottle"})
     (path,) = run.save(tmp_path / "new" / "folder")
@@ -88,7 +88,7 @@ def test_an_older_note_of_ours_is_replaced(done, noise, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_other_kinds_are_copied_as_they_are_with_a_file_beside(done, image, tmp_path, kind):
+def test_other_formats_are_copied_unchanged_with_a_json_file(done, image, tmp_path, kind):
     content = image(kind)
     run = done([content])
     (path,) = run.save(tmp_path)
@@ -98,7 +98,7 @@ def test_other_kinds_are_copied_as_they_are_with_a_file_beside(done, image, tmp_
     assert sorted(tmp_path.glob("r1*")) == sorted([path, beside])
 
 
-def test_saving_again_writes_nothing_twice_and_overwrites_nothing(done, image, tmp_path):
+def test_saving_again_reuses_equal_files_and_overwrites_nothing(done, image, tmp_path):
     run = done([image()])
     (first,) = run.save(tmp_path)
     assert run.save(tmp_path) == [first]
@@ -109,7 +109,7 @@ def test_saving_again_writes_nothing_twice_and_overwrites_nothing(done, image, t
     assert run.save(tmp_path) == [second]
 
 
-def test_a_folder_of_that_name_is_left_alone(done, image, tmp_path):
+def test_a_folder_with_the_name_of_a_copy_is_kept(done, image, tmp_path):
     run = done([image()])
     name = f"{readable_name(run.record, run.record.images[0])}.png"
     (tmp_path / name).mkdir()
@@ -117,7 +117,7 @@ def test_a_folder_of_that_name_is_left_alone(done, image, tmp_path):
     assert path.name.endswith(" (2).png")
 
 
-def test_a_missing_image_is_told_and_the_others_are_saved(done, image, tmp_path):
+def test_a_missing_image_is_reported_and_the_others_are_saved(done, image, tmp_path):
     run = done([image(), None, image(size=(50, 50))])
     with pytest.raises(ImageError) as told:
         run.save(tmp_path / "out")
@@ -127,7 +127,7 @@ def test_a_missing_image_is_told_and_the_others_are_saved(done, image, tmp_path)
     assert sorted(path.name[-6:] for path in (tmp_path / "out").iterdir()) == ["_0.png", "_2.png"]
 
 
-def test_a_image_deleted_since_is_missing_too(done, image, library, tmp_path):
+def test_a_deleted_image_is_missing(done, image, library, tmp_path):
     run = done([image()])
     image_path(library.folder, run.record.images[0]).unlink()
     with pytest.raises(ImageError, match=r"0 of 1 images saved.*r1\[0\]\. %comflowy show r1"):
@@ -140,7 +140,7 @@ def test_a_run_without_images_says_so(library, intent, tmp_path):
         library.run(record).save(tmp_path)
 
 
-def test_a_damaged_original_is_told(done, image, library, tmp_path):
+def test_a_damaged_original_is_reported(done, image, library, tmp_path):
     run = done([image()])
     path = run.images[0].path
     path.write_bytes(path.read_bytes()[:-20])
@@ -148,7 +148,7 @@ def test_a_damaged_original_is_told(done, image, library, tmp_path):
         run.save(tmp_path)
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_file(done, image, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(done, image, tmp_path, monkeypatch):
     run = done([image()])
     real = save.Path.open
 
@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(done, image, tmp_path, monk
     assert list(tmp_path.glob("r1*")) == []
 
 
-def test_a_folder_that_is_a_file_is_told(done, image, tmp_path):
+def test_a_target_folder_that_is_a_file_is_reported(done, image, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ImageError, match="r1 can't be saved in file: File exists"):
         done([image()]).save(tmp_path / "file")
@@ -189,12 +189,12 @@ def test_a_folder_that_is_a_file_is_told(done, image, tmp_path):
         ({"6::text": "Ärger"}, "text-Ärger"),
     ],
 )
-def test_names_say_what_was_set(history, intent, params, expected):
+def test_names_contain_the_set_params(history, intent, params, expected):
     record = history.claim(intent(params=params, set_params=tuple(params))).record
     assert readable_name(record, ImageRecord(0, "9", 0)) == f"r1_default_{expected}_0"
 
 
-def test_a_name_is_of_what_was_set_and_what_the_run_is_called(history, intent):
+def test_a_name_contains_the_name_of_the_run(history, intent):
     record = history.claim(intent(set_params=(), name="best")).record
     assert readable_name(record, ImageRecord(2, "9", 0)) == "r1_best_2"
 
@@ -207,8 +207,8 @@ def test_a_name_is_never_too_long(history, intent):
     assert len(name.encode()) <= 120
 
 
-def test_a_name_with_zip_is_a_zip_file(done, image, tmp_path):
-    """`save r1 looks.zip` made a folder that was called looks.zip: every name was taken for a folder's."""
+def test_a_target_with_the_suffix_zip_is_a_zip_file(done, image, tmp_path):
+    """`save r1 looks.zip` made a folder that was called looks.zip: every target was a folder."""
     run = done([image(), image(size=(50, 50))])
     assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks.zip"]
     with zipfile.ZipFile(tmp_path / "new" / "looks.zip") as archive:
@@ -222,7 +222,7 @@ def test_a_name_with_zip_is_a_zip_file(done, image, tmp_path):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["looks (2).zip", "looks.zip"]
 
 
-def test_a_zip_file_has_the_images_that_are_there(done, image, tmp_path):
+def test_a_zip_file_contains_the_images_that_are_on_disk(done, image, tmp_path):
     run = done([image(), None])
     with pytest.raises(ImageError, match=r"1 of 2 images saved in looks\.zip; not on disk"):
         run.save(tmp_path / "looks.zip")
@@ -236,7 +236,7 @@ def test_a_run_without_images_leaves_no_zip_file(done, tmp_path):
     assert not list(tmp_path.glob("*.zip"))
 
 
-def test_an_image_name_is_the_file_of_one_image(done, image, tmp_path):
+def test_one_image_can_be_saved_to_an_image_file(done, image, tmp_path):
     """`r.save("x.png")` made a folder x.png with the image inside."""
     run = done([image()])
     (path,) = run.save(tmp_path / "new" / "x.png")
@@ -248,21 +248,21 @@ def test_an_image_name_is_the_file_of_one_image(done, image, tmp_path):
     assert (tmp_path / "x.JPEG").read_bytes() == jpeg.images[0].bytes
 
 
-def test_an_image_name_for_several_images_says_what_to_type(done, image, tmp_path):
+def test_an_image_file_as_the_target_of_several_images_is_an_error(done, image, tmp_path):
     run = done([image(), image(size=(50, 50))])
     with pytest.raises(SettingsError, match=r"2 images.*x\.zip.*%comflowy save r1\[0\] x\.png"):
         run.save(tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
 
 
-def test_an_image_name_of_another_kind_says_what_to_type(done, image, tmp_path):
+def test_an_image_file_of_another_format_is_an_error(done, image, tmp_path):
     run = done([image()])
     with pytest.raises(SettingsError, match=r"r1\[0\] is a PNG image: use x\.png"):
         run.save(tmp_path / "x.jpg")
 
 
 @pytest.mark.parametrize("name", ["looks.tar.gz", "looks.html", "looks.json", "looks.MP4"])
-def test_a_name_of_another_file_is_an_error(done, image, tmp_path, name):
+def test_a_target_with_another_suffix_is_an_error(done, image, tmp_path, name):
     run = done([image()])
     with pytest.raises(SettingsError, match="zip"):
         run.save(tmp_path / name)

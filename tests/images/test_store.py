@@ -19,9 +19,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from comflowy_nb.errors import ImageError, ServerError
-from comflowy_nb.images import atomic_files as receiving
-from comflowy_nb.images.sidecar import write_sidecar
-from comflowy_nb.images.store import adopt_image, image_path, keep_image, thumbnail_path
+from comflowy_nb.images import receive as receiving
+from comflowy_nb.images.store import image_path, keep_output, thumbnail_path, write_sidecar
 from comflowy_nb.settings import settings
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
@@ -36,11 +35,11 @@ def folder(home):
 
 @pytest.fixture
 def keep(folder, stream, output):
-    """`keep(content)`: what a service sends is received and kept."""
+    """`keep(content)`: receive and store the image that a service sends."""
 
     def receive(content, *, index=0, **options):
         made = content if hasattr(content, "chunks") else stream(content, **options)
-        return keep_image(made, folder=folder, token=TOKEN, output=output(index), settings=settings)
+        return keep_output(made, folder=folder, token=TOKEN, output=output(index))
 
     return receive
 
@@ -54,7 +53,7 @@ def flip(content, position):
 
 
 @pytest.mark.parametrize(("kind", "extension"), [("PNG", "png"), ("JPEG", "jpg"), ("WEBP", "webp")])
-def test_a_image_is_kept_byte_for_byte(folder, keep, image, kind, extension):
+def test_an_image_is_kept_byte_for_byte(folder, keep, image, kind, extension):
     content = image(kind)
     record = keep(content)
     month = time.strftime("%Y-%m", time.gmtime())
@@ -74,7 +73,7 @@ def test_a_image_is_kept_byte_for_byte(folder, keep, image, kind, extension):
     assert files(folder) == sorted(f"{TOKEN}_0.{end}" for end in (extension, "t256.jpg", "t512.jpg"))
 
 
-def test_a_image_without_a_length_is_kept(keep, image):
+def test_an_image_without_a_length_is_kept(keep, image):
     assert keep(image(), length=None, piece=100).state == "kept"
 
 
@@ -84,13 +83,15 @@ def test_a_truncated_image_leaves_nothing_behind(folder, keep, image, kind, leng
     whole = image(kind, size=(300, 200))
     cut = whole[: len(whole) * 6 // 10]
     told = {"known": len(whole), "unknown": None, "wrong": len(cut)}[length]
-    with pytest.raises(ImageError, match="cut short" if length == "known" else "truncated or damaged"):
+    with pytest.raises(ImageError, match="truncated: " if length == "known" else "truncated or damaged"):
         keep(cut, length=told)
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_notebook_that_told_pillow_to_forgive_truncation_changes_nothing(folder, keep, image, kind, monkeypatch):
+def test_a_truncated_image_is_rejected_even_if_the_notebook_sets_load_truncated_images(
+    folder, keep, image, kind, monkeypatch
+):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     whole = image(kind, size=(300, 200))
     with pytest.raises(ImageError, match="truncated or damaged"):
@@ -123,7 +124,7 @@ def huge_png(width_px, height_px):
 
 @pytest.mark.parametrize("size", [(8001, 8000), (13_000, 13_000), (100_000, 100_000)])
 def test_a_small_file_of_too_many_pixels_is_kept_and_not_decoded(folder, keep, size):
-    """The file was thrown away, although it had been received whole."""
+    """The file was deleted, although it had been received completely."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow's own warning would come before its decoding
         record = keep(huge_png(*size))
@@ -165,7 +166,7 @@ def test_a_truncated_file_of_too_many_pixels_leaves_nothing_behind(folder, keep,
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_a_file_above_the_limit_is_given_up_while_it_comes(folder, keep, image, stream, told):
+def test_a_download_above_the_size_limit_is_stopped(folder, keep, image, stream, told):
     settings.image_max_bytes = 4096
     came = []
 
@@ -182,7 +183,7 @@ def test_a_file_above_the_limit_is_given_up_while_it_comes(folder, keep, image, 
 
 
 @pytest.mark.parametrize("length", [90_000, 100])
-def test_a_body_that_is_not_as_long_as_told_is_refused(folder, keep, image, length):
+def test_a_body_of_another_length_than_announced_is_rejected(folder, keep, image, length):
     with pytest.raises(ImageError, match=f"of {length} bytes"):
         keep(image(), length=length)
     assert files(folder) == []
@@ -201,32 +202,32 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
         (b"GIF89a" + bytes(50), "a GIF"),
         (b"BM" + bytes(50), "a BMP"),
         (bytes(4) + b"ftypavif" + bytes(50), "an AVIF"),
-        (bytes(4) + b"ftypisom" + bytes(50), "a film"),
-        (b"SIMPLE  =                    T", "of no known kind"),
-        (b"x", "of no known kind"),
+        (bytes(4) + b"ftypisom" + bytes(50), "a video"),
+        (b"SIMPLE  =                    T", "of an unknown format"),
+        (b"x", "of an unknown format"),
     ],
 )
-def test_what_is_not_one_of_the_three_kinds_is_not_shown_to_pillow(folder, keep, content, what, monkeypatch):
+def test_other_formats_are_rejected_without_pillow(folder, keep, content, what, monkeypatch):
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
     with pytest.raises(ImageError, match=f"it is {what}.*not an image this version keeps"):
         keep(content)
     assert files(folder) == []
 
 
-def test_an_empty_body_is_refused(folder, keep):
+def test_an_empty_body_is_rejected(folder, keep):
     with pytest.raises(ImageError, match="empty"):
         keep(b"", length=None)
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("magic", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"])
-def test_magic_bytes_alone_are_no_image(keep, magic):
+def test_magic_bytes_alone_are_not_an_image(keep, magic):
     with pytest.raises(ImageError, match="truncated or damaged"):
         keep(magic + b"<html>not really</html>")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_an_animation_is_left_for_later(folder, keep, kind):
+def test_an_animation_is_rejected(folder, keep, kind):
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     buffer = io.BytesIO()
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
@@ -235,7 +236,7 @@ def test_an_animation_is_left_for_later(folder, keep, kind):
     assert files(folder) == []
 
 
-def test_of_a_jpeg_of_several_images_the_first_is_read(folder, keep):
+def test_the_first_image_of_an_mpo_is_used(folder, keep):
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     buffer = io.BytesIO()
     frames[0].save(buffer, "MPO", save_all=True, append_images=frames[1:])
@@ -258,7 +259,7 @@ def test_a_connection_that_breaks_leaves_nothing_behind(folder, keep, image, str
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_while_receiving_is_told_plainly(folder, keep, image, monkeypatch, code):
+def test_a_full_disk_during_a_download_is_reported(folder, keep, image, monkeypatch, code):
     def full(file, chunk):
         raise OSError(code, os.strerror(code))
 
@@ -269,7 +270,7 @@ def test_a_full_disk_while_receiving_is_told_plainly(folder, keep, image, monkey
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_disk_too_full_for_thumbnails_still_keeps_the_image(folder, keep, image, monkeypatch):
+def test_an_image_is_kept_if_the_disk_is_too_full_for_its_thumbnails(folder, keep, image, monkeypatch):
     content, real = image(), Image.Image.save
 
     def save(self, path, *args, **options):
@@ -286,7 +287,7 @@ def test_a_disk_too_full_for_thumbnails_still_keeps_the_image(folder, keep, imag
     assert thumbnail_path(folder, record, 256).exists()
 
 
-def test_a_folder_that_is_a_file_is_told_plainly(home, keep, image):
+def test_an_images_folder_that_is_a_file_is_reported(home, keep, image):
     home.mkdir(parents=True)
     (home / "images").write_text("")
     with pytest.raises(ImageError, match="can't be kept: Not a directory"):
@@ -294,18 +295,18 @@ def test_a_folder_that_is_a_file_is_told_plainly(home, keep, image):
 
 
 @pytest.mark.parametrize("token", ["../x", "a/b", "", "a.b", "a" * 65, "x\0"])
-def test_a_token_that_is_no_name_is_refused(folder, stream, output, image, token):
-    with pytest.raises(ImageError, match="can't be a file's name"):
-        keep_image(stream(image()), folder=folder, token=token, output=output(), settings=settings)
+def test_a_token_that_is_not_a_file_name_is_rejected(folder, stream, output, image, token):
+    with pytest.raises(ImageError, match="can't be a file name"):
+        keep_output(stream(image()), folder=folder, token=token, output=output())
 
 
-def test_a_record_that_points_outside_the_folder_is_refused(folder):
+def test_a_record_that_points_outside_the_folder_is_rejected(folder):
     for file in ("../history.sqlite", "/etc/passwd", "2026-01/../../x"):
         with pytest.raises(ImageError, match="outside"):
             image_path(folder, ImageRecord(0, "9", 0, "kept", file))
 
 
-def test_a_linked_month_that_leads_outside_is_refused(folder, keep, image, tmp_path):
+def test_a_month_folder_linked_outside_is_rejected(folder, keep, image, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     folder.mkdir(parents=True)
     (folder / time.strftime("%Y-%m", time.gmtime())).symlink_to(tmp_path / "elsewhere")
@@ -315,18 +316,6 @@ def test_a_linked_month_that_leads_outside_is_refused(folder, keep, image, tmp_p
 
 
 # -- what a killed download left -------------------------------------------------------------------------------------
-
-
-def test_the_part_of_a_killed_download_is_dropped(folder, keep, image):
-    month = folder / time.strftime("%Y-%m", time.gmtime())
-    month.mkdir(parents=True)
-    part, other = month / f"{TOKEN}_0.01234567.part", month / f"{TOKEN}_01.01234567.part"
-    part.write_bytes(b"half a pic")
-    other.write_bytes(b"another image on its way")
-    (folder / f"{TOKEN}_0.lock").touch()  # whoever was killed left it too
-    assert keep(image()).state == "kept"
-    assert not part.exists()
-    assert other.exists()
 
 
 KILLED = """
@@ -342,7 +331,7 @@ class Stream:
         {within}
         yield content[1000:]
 {before}
-images.keep_image(Stream(), folder=Path(sys.argv[1]), token=sys.argv[2], output=Output(0, "9", 0, "u"))
+images.keep_output(Stream(), folder=Path(sys.argv[1]), token=sys.argv[2], output=Output(0, "9", 0, "u"))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -356,47 +345,42 @@ def kill_while_keeping(folder, content, *, within="pass", before=""):
     assert done.returncode == -9, done.stderr.decode()
 
 
-def test_killed_within_a_download_it_is_fetched_again(folder, keep, image, output):
+def test_an_image_is_downloaded_again_after_a_kill_during_its_download(folder, keep, image):
     content = image(size=(300, 200))
     kill_while_keeping(folder, content, within=DIE)
     assert [name for name in files(folder) if name.endswith(".part")]
-    assert adopt_image(folder=folder, token=TOKEN, output=output(), settings=settings) is None
     assert image_path(folder, keep(content)).read_bytes() == content
-    assert files(folder) == [f"{TOKEN}_0.png", f"{TOKEN}_0.t256.jpg", f"{TOKEN}_0.t512.jpg"]
 
 
-def test_killed_between_file_and_row_the_file_is_taken(folder, keep, image, output, stream):
+def test_the_file_is_used_after_a_kill_before_it_was_recorded(folder, keep, image, stream):
     content = image(size=(300, 200))
     kill_while_keeping(folder, content)
-    adopted = adopt_image(folder=folder, token=TOKEN, output=output(), settings=settings)
-    assert adopted.sha256 == hashlib.sha256(content).hexdigest()
 
     class Unread(stream):
         def chunks(self):
             pytest.fail("the image was asked for again")
 
-    assert keep(Unread(content)) == adopted
+    assert keep(Unread(content)).sha256 == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(
     "damage", [lambda content: content[:500], lambda content: b"", lambda content: flip(content, 800)]
 )
-def test_a_damaged_file_without_a_row_is_not_taken_but_fetched_again(folder, keep, image, output, damage):
+def test_a_damaged_unrecorded_file_is_downloaded_again(folder, keep, image, damage):
     content = image(size=(300, 200))
     path = image_path(folder, keep(content))
     path.write_bytes(damage(content))
-    assert adopt_image(folder=folder, token=TOKEN, output=output(), settings=settings) is None
     assert keep(content).sha256 == hashlib.sha256(content).hexdigest()
     assert path.read_bytes() == content
 
 
-def test_a_file_that_is_not_as_long_as_the_service_says_is_not_taken(folder, keep, image):
+def test_an_unrecorded_file_of_another_length_is_not_used(folder, keep, image):
     keep(image(size=(30, 20)))
     content = image(size=(300, 200))
     assert keep(content).sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_two_who_receive_the_same_image_end_with_one(folder, keep, image, stream):
+def test_two_concurrent_downloads_of_an_image_store_one_file(folder, keep, image, stream):
     content = image(size=(300, 200))
     begun, go_on, records = threading.Event(), threading.Event(), []
 
@@ -432,7 +416,7 @@ def test_two_who_receive_the_same_image_end_with_one(folder, keep, image, stream
         ((40, 30), {512: (40, 30), 256: (40, 30)}),
     ],
 )
-def test_thumbnails_fit_and_never_grow(folder, keep, image, size, expected):
+def test_thumbnails_fit_and_are_never_enlarged(folder, keep, image, size, expected):
     record = keep(image(size=size))
     for size_px, fitted in expected.items():
         with Image.open(thumbnail_path(folder, record, size_px)) as thumbnail:
@@ -480,7 +464,7 @@ def test_every_mode_has_a_thumbnail_with_alpha_on_white(folder, keep, content, c
         assert all(abs(a - b) <= 4 for a, b in zip(got, colour, strict=True)), got
 
 
-def test_a_thumbnail_that_is_gone_is_made_again(folder, keep, image):
+def test_a_deleted_thumbnail_is_made_again(folder, keep, image):
     record = keep(image())
     path = thumbnail_path(folder, record, 512)
     before = path.read_bytes()
@@ -488,7 +472,7 @@ def test_a_thumbnail_that_is_gone_is_made_again(folder, keep, image):
     assert thumbnail_path(folder, record, 512).read_bytes() == before
 
 
-def test_a_thumbnail_of_nothing_is_an_error(folder, keep, image):
+def test_a_thumbnail_without_an_image_is_an_error(folder, keep, image):
     record = keep(image())
     for path in folder.rglob(f"{TOKEN}_0.*"):
         path.unlink()
@@ -501,7 +485,7 @@ def test_a_thumbnail_of_nothing_is_an_error(folder, keep, image):
 # -- the sidecar -----------------------------------------------------------------------------------------------------
 
 
-def test_the_sidecar_tells_what_made_the_images(folder, keep, image, history, intent):
+def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, history, intent):
     run = history.claim(intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")).record
     assert write_sidecar(folder, run) is None
     history.apply(TOKEN, StatusEvent.ACCEPTED, service_run_id="77")

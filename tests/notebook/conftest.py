@@ -16,7 +16,7 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.images.thumbnails import make_thumbnails
+from comflowy_nb.images.store import make_thumbnails
 from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.commands import runs as runs_commands
 from comflowy_nb.notebook.display import live, views
@@ -171,7 +171,7 @@ class Folder:
             wave = np.linspace(0, 255, width * height * 3).reshape(height, width, 3).astype("uint8")
             image = Image.fromarray(wave)
             image.save(self.root / name)
-            make_thumbnails(image, self.root / name, quality=85)
+            make_thumbnails(image, self.root / name)
             records.append(ImageRecord(index, node, 0, "kept", name, "0" * 64, 1, width, height, "PNG"))
         now = time.time()
         record = RunRecord(

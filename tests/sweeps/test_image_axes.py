@@ -19,7 +19,7 @@ from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.sweeps.table import table_of
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file, write_sweep_file
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.graph import Made
+from comflowy_nb.workflow.image_metadata import Made
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 

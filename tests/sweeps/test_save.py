@@ -17,7 +17,7 @@ from comflowy_nb.sweeps import contact_sheet
 from comflowy_nb.sweeps import save as save_sweep
 from comflowy_nb.sweeps.contact_sheet import PAGE_HEIGHT_PX, PAGE_WIDTH_PX, draw_sheets
 from comflowy_nb.workflow.axes.types import Axis, AxisValue
-from comflowy_nb.workflow.graph import made_of_image
+from comflowy_nb.workflow.image_metadata import made_of_image
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from waiting import wait_until
 
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.services.base import Event, Progress
-from comflowy_nb.services.comflowy.outputs import read_outputs
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking import polling
@@ -59,12 +58,8 @@ def test_a_word_of_the_end_that_comes_while_it_is_asked_about_is_heeded(client, 
     assert told == [run.token]
 
 
-def test_what_is_heard_after_the_end_is_not_held(client, api, tracker):
+def test_a_preview_after_the_end_is_dropped(client, api, tracker):
     run = client.run("wf-1", {}, timeout=60)
-    outputs, _ = read_outputs([f"{api.url}/late.png"], {})
-    assert len(outputs) == 1
-    tracker.downloads.receive_ahead(run, outputs)
-    assert tracker.downloads._ahead._held == {}
     run.report(progress=Progress(node="9", preview=b"late"))
     assert run.progress.preview is None
 

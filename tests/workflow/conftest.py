@@ -1,4 +1,4 @@
-"""The default graph's fields as ComfyUI describes them, and a workflow that nothing describes."""
+"""The fields of the default graph as ComfyUI describes them, and a workflow without descriptions."""
 
 from __future__ import annotations
 

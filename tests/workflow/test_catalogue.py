@@ -29,7 +29,7 @@ def read(folder):
     return (folder / "comflowy.yaml").read_text("utf-8")
 
 
-def test_default_is_always_there_and_nothing_is_made_by_looking(home, project):
+def test_default_always_exists_and_reading_creates_no_file(home, project):
     catalogue = Catalogue.open(project, home)
     assert catalogue.names() == ["default"]
     entry = catalogue.get("default")
@@ -40,7 +40,7 @@ def test_default_is_always_there_and_nothing_is_made_by_looking(home, project):
     assert list(project.iterdir()) == []
 
 
-def test_what_was_added_is_read_again(home, project):
+def test_added_properties_are_read_again(home, project):
     catalogue = Catalogue.open(project, home)
     catalogue.add("portrait", identity="sandbox", id="default")
     catalogue.add("portrait", identity="https://app.comflowy.com", id="3fef208b")
@@ -62,7 +62,7 @@ def test_what_was_added_is_read_again(home, project):
     assert not (project / "comflowy.yaml").exists()
 
 
-def test_fields_described_before_stay(home):
+def test_earlier_descriptions_of_fields_are_kept(home):
     catalogue = Catalogue.open(None, home)
     catalogue.describe("default", {"3::a": read_field("3::a", ["INT"])})
     catalogue.describe("default", {"3::b": read_field("3::b", ["INT"]), "3::a": read_field("3::a", ["FLOAT"])})
@@ -72,7 +72,7 @@ def test_fields_described_before_stay(home):
     }
 
 
-def test_default_keeps_its_graph_when_words_are_added(home):
+def test_default_keeps_its_graph_when_an_alias_is_added(home):
     catalogue = Catalogue.open(None, home)
     catalogue.alias("default", "prompt", "6::text")
     entry = Catalogue.open(None, home).get("default")
@@ -80,7 +80,7 @@ def test_default_keeps_its_graph_when_words_are_added(home):
     assert "3" in entry.graph.nodes
 
 
-def test_the_projects_file_is_read_first_and_written_where_the_name_is(home, project):
+def test_the_projects_file_takes_precedence_and_an_entry_is_changed_in_its_own_file(home, project):
     write(project, "workflows:\n  shared: {ids: {cloud: ours}}\n")
     write(home, "workflows:\n  shared: {ids: {cloud: mine}}\n  own: {ids: {cloud: x}}\n")
     catalogue = Catalogue.open(project, home)
@@ -108,7 +108,7 @@ def test_paths_of_graphs_are_relative_to_their_file(home, project, tmp_path, mon
     assert Catalogue.open(project, home).get("flow").graph == GRAPH
 
 
-def test_a_graph_that_is_missing_or_damaged_is_named_when_it_is_asked_for(home):
+def test_a_missing_or_damaged_graph_is_an_error_when_it_is_read(home):
     write(home, "workflows:\n  a: {graph: gone.json}\n  b: {graph: bad.json}\n")
     (home / "bad.json").write_text("{")
     catalogue = Catalogue.open(None, home)
@@ -119,7 +119,7 @@ def test_a_graph_that_is_missing_or_damaged_is_named_when_it_is_asked_for(home):
         assert str(home) not in str(caught.value)
 
 
-def test_a_graph_never_takes_the_place_of_somebody_elses_file(home):
+def test_a_graph_never_overwrites_another_file(home):
     (home / "workflows").mkdir(parents=True)
     (home / "workflows" / "flow.json").write_text("precious")
     catalogue = Catalogue.open(None, home)
@@ -131,7 +131,7 @@ def test_a_graph_never_takes_the_place_of_somebody_elses_file(home):
     assert catalogue.get("flow").graph == newer
 
 
-def test_what_is_not_known_is_kept_with_its_comments(home):
+def test_unknown_entries_and_comments_are_kept(home):
     before = (
         "# mine\nnotes: [a, b]\nworkflows:\n  own:  # the good one\n    ids: {cloud: x}\n    rating: 5\nlast: yes\n"
     )
@@ -159,7 +159,7 @@ def test_empty_parts_of_a_file_are_empty(home):
     assert Catalogue.open(None, home).get("other").aliases == {"a": "3::b"}
 
 
-def test_names_and_ids_that_yaml_takes_for_numbers_are_texts(home):
+def test_numbers_as_names_and_ids_become_texts(home):
     write(home, "workflows:\n  2024: {ids: {cloud: 12}, aliases: {1: 3::a}}\n")
     entry = Catalogue.open(None, home).get("2024")
     assert (entry.ids, entry.aliases) == ({"cloud": "12"}, {"1": "3::a"})
@@ -182,7 +182,7 @@ def test_names_and_ids_that_yaml_takes_for_numbers_are_texts(home):
         ("\tworkflows: 1\n", "line 1"),
     ],
 )
-def test_a_damaged_file_is_named_with_its_line_and_never_written(home, text, why):
+def test_a_damaged_file_is_reported_with_its_line_and_never_changed(home, text, why):
     good = Catalogue.open(None, home)
     write(home, text)
     with pytest.raises(WorkflowError, match=why) as caught:
@@ -194,16 +194,16 @@ def test_a_damaged_file_is_named_with_its_line_and_never_written(home, text, why
     assert read(home) == text
 
 
-def test_a_file_that_is_no_text_is_named(home):
+def test_a_binary_file_is_reported(home):
     home.mkdir()
     (home / "comflowy.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(WorkflowError, match="UTF-8"):
         Catalogue.open(None, home)
 
 
-def test_words_that_can_be_no_name_are_refused(home):
+def test_invalid_names_and_aliases_are_rejected(home):
     catalogue = Catalogue.open(None, home)
-    for name in ("", "a/b", "x?id=1", "a=b", "flow.json", "me.PNG", " a", "-x", "a:b", "a\nb", '"a"'):
+    for name in ("", "a/b", "x?id=1", "a=b", "flow.json", "me.PNG", "me.jpeg", " a", "-x", "a:b", "a\nb", '"a"'):
         with pytest.raises(WorkflowError, match="name of a workflow"):
             catalogue.add(name, identity="cloud", id="x")
     for word in ("", "a b", "3::cfg", "a=b", "-x", "#1", "a,b", "a||b"):
@@ -214,21 +214,21 @@ def test_words_that_can_be_no_name_are_refused(home):
     assert not (home / "comflowy.yaml").exists()
 
 
-def test_words_for_a_workflow_that_is_not_there_name_the_nearest(home):
+def test_an_unknown_workflow_is_reported_with_the_nearest_name(home):
     catalogue = Catalogue.open(None, home)
     for call in (lambda: catalogue.alias("defalt", "a", "3::b"), lambda: catalogue.describe("defalt", {})):
         with pytest.raises(WorkflowError, match="nearest: default"):
             call()
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(home):
+def test_a_home_folder_that_cannot_be_written_to_is_reported(home):
     home.parent.mkdir(exist_ok=True)
     home.write_text("in the way")
     with pytest.raises(WorkflowError, match=r"comflowy.yaml of the home folder can't be"):
         Catalogue.open(None, home).add("a", identity="cloud", id="x")
 
 
-def test_a_write_that_breaks_off_leaves_the_file_as_it_was(home, monkeypatch):
+def test_a_failed_write_leaves_the_file_unchanged(home, monkeypatch):
     write(home, "workflows: {}\n")
     monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(WorkflowError, match="No space left"):
@@ -237,7 +237,7 @@ def test_a_write_that_breaks_off_leaves_the_file_as_it_was(home, monkeypatch):
     assert not [path for path in home.iterdir() if path.name.startswith(".comflowy")]
 
 
-def test_a_linked_file_stays_linked(home, tmp_path):
+def test_a_symbolic_link_is_kept(home, tmp_path):
     target = tmp_path / "dotfiles" / "comflowy.yaml"
     target.parent.mkdir()
     target.write_text("workflows: {}\n")
@@ -254,7 +254,7 @@ def _add_some(home, who):
         catalogue.add(f"{who}{n}", identity="cloud", id=str(n))
 
 
-def test_two_kernels_lose_nothing_of_each_other(home):
+def test_concurrent_changes_of_two_processes_are_both_kept(home):
     context = multiprocessing.get_context("spawn")
     others = [context.Process(target=_add_some, args=(home, who)) for who in "ab"]
     for one in others:

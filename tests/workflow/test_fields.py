@@ -49,11 +49,11 @@ def test_an_id_splits_at_its_first_double_colon():
         ("PROMPT", "UNKNOWN"),
     ],
 )
-def test_types_come_from_the_forms_of_comfyui(spec, type_):
+def test_types_are_read_from_every_form_of_comfyui(spec, type_):
     assert read_field("3::x", spec).type == type_
 
 
-def test_a_description_gives_back_what_came_in():
+def test_a_description_is_written_as_it_was_read():
     for spec in (
         ["INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}],
         ["FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}],
@@ -71,12 +71,12 @@ def test_a_description_gives_back_what_came_in():
 
 
 @pytest.mark.parametrize("spec", [None, 5, [], {}, [5], [None, {}]])
-def test_what_is_no_description_is_an_error(spec):
+def test_an_invalid_description_is_an_error(spec):
     with pytest.raises(FieldError, match="3::x"):
         read_field("3::x", spec)
 
 
-def test_odd_options_of_a_description_are_kept_and_not_used():
+def test_invalid_entries_of_a_description_are_kept_and_not_used():
     one = read_field("3::x", ["INT", {"min": "low", "max": True, "default": None}])
     assert (one.min, one.max) == (None, None)
     assert one.read("5") == 5
@@ -91,7 +91,7 @@ def test_int_is_digits_with_a_sign(text, value):
 
 
 @pytest.mark.parametrize("text", ["7.0", "1e3", "1_000", " 7", "0x7", "", "seven", "\u0667", "nan", "1,000", "--7"])
-def test_what_is_no_whole_number_is_refused(text):
+def test_other_texts_than_whole_numbers_are_rejected(text):
     with pytest.raises(FieldError, match=r"node 3 \(KSampler\), x: .* is not a whole number"):
         INT.read(text)
 
@@ -106,7 +106,7 @@ def test_float_is_a_json_number_or_begins_with_its_point(text, value):
 @pytest.mark.parametrize(
     "text", ["nan", "inf", "-Infinity", "NaN", "1e999", "+7", "7.", "0x1p3", "1_0.0", "07", "", "7 ", "1,5"]
 )
-def test_what_is_no_number_is_refused(text):
+def test_other_texts_than_numbers_are_rejected(text):
     with pytest.raises(FieldError, match="is not a number"):
         ANY_FLOAT.read(text)
 
@@ -115,7 +115,7 @@ def test_a_whole_number_too_large_for_a_float_keeps_its_digits():
     assert ANY_FLOAT.read(str(2**53 + 1)) == 2**53 + 1
 
 
-def test_a_number_without_end_is_refused_plainly():
+def test_a_number_of_too_many_digits_is_rejected():
     for one in (INT, ANY_FLOAT):
         with pytest.raises(FieldError, match="too large"):
             one.read("9" * 5000)
@@ -127,7 +127,7 @@ def test_boolean_is_true_or_false_in_any_case(text, value):
 
 
 @pytest.mark.parametrize("text", ["yes", "1", "0", "", "on", "t"])
-def test_other_words_are_no_boolean(text):
+def test_other_texts_than_booleans_are_rejected(text):
     with pytest.raises(FieldError, match="true or false"):
         field("BOOLEAN").read(text)
 
@@ -169,7 +169,7 @@ def test_a_long_list_of_options_is_cut():
     assert len(str(caught.value)) < 200
 
 
-def test_an_empty_list_of_options_takes_nothing_and_a_remote_one_any_text():
+def test_an_empty_list_of_options_accepts_nothing_and_a_remote_one_any_text():
     with pytest.raises(FieldError, match="no options"):
         field([]).read("x")
     assert field("COMBO", {"remote": {}}).read("5") == "5"
@@ -185,7 +185,7 @@ def test_out_of_range_names_the_bound():
     assert FLOAT.read("100") == 100
 
 
-def test_a_number_of_unknown_type_that_is_none_says_to_quote_it():
+def test_an_invalid_number_in_a_field_of_unknown_type_says_to_quote_it():
     for text in ("1e999", "9" * 5000):
         with pytest.raises(FieldError, match="quote it"):
             Field("3::x").read(text)
@@ -239,13 +239,13 @@ def test_numbers_of_numpy_are_numbers():
     assert type(Field("3::x").check(np.str_("a"))) is str
 
 
-def test_a_seed_is_a_field_whose_name_says_so():
+def test_a_field_whose_name_contains_seed_is_a_seed():
     assert Field("3::noise_seed").is_seed
     assert Field("3::Seed").is_seed
     assert not Field("seed::cfg").is_seed
 
 
-def test_the_nearest_words_come_best_first_whatever_their_case():
+def test_the_nearest_words_are_sorted_by_similarity_without_regard_to_case():
     assert nearest("EULR", ["heun", "euler", "eular_x"])[0] == "euler"
     assert nearest("dpm", ["dpm_2", "euler", "dpmpp_2m_sde_heun_gpu"]) == ["dpm_2", "dpmpp_2m_sde_heun_gpu"]
     assert nearest("xyz", ["euler"]) == []

@@ -55,7 +55,7 @@ def test_a_file_in_a_variable_or_in_a_list_is_suggested(workflow):
 
 
 @pytest.mark.parametrize("text", ["example.png", "elsewhere.png", "https://images.example/photo.png", ""])
-def test_what_is_no_file_or_is_on_the_server_is_submitted_as_typed(workflow, text):
+def test_other_texts_and_images_of_the_server_are_submitted_as_typed(workflow, text):
     assert Path("example.png").is_file(), "the server lists one of this name too"
     assert resolve(workflow, [Setting("10::image", text)], namespace={}).params == {"10::image": text}
 
@@ -67,7 +67,7 @@ def test_in_quotes_it_is_submitted_as_typed(workflow, undescribed):
         assert read_axes(where, [setting], namespace={}).fixed == {"10::image": "photo.png"}
 
 
-def test_where_nothing_describes_the_field_only_an_image_file_is_suggested(undescribed):
+def test_only_an_image_file_is_suggested_for_a_field_without_a_description(undescribed):
     Path("notes.txt").write_text("hello")
     assert resolve(undescribed, [Setting("1::text", "notes.txt")], namespace={}).params == {"1::text": "notes.txt"}
     assert resolve(undescribed, settings_from_mapping({"1::image": "photo.png"})).params == {"1::image": "photo.png"}

@@ -4,12 +4,12 @@ import json
 from importlib.resources import files
 
 import pytest
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from hypothesis import given
+from hypothesis import strategies as st
 
-from comflowy_nb.errors import FieldError, ImageError, WorkflowError
+from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.field_spec import read_field
-from comflowy_nb.workflow.graph import Graph, graph_of_image, made_of_image, parse_graph, read_graph
+from comflowy_nb.workflow.graph import Graph, parse_graph, read_graph
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")
 
@@ -30,7 +30,7 @@ def test_the_body_of_a_request_is_read_as_its_graph(graph):
     assert read_graph(json.dumps({"prompt": dict(graph.nodes), "client_id": "x"})) == graph
 
 
-def test_notes_of_a_server_are_left_out():
+def test_notes_of_a_server_are_removed():
     text = '{"1": {"class_type": "X", "is_changed": [NaN], "_meta": {"title": "T"}}}'
     assert read_graph(text).nodes == {"1": {"class_type": "X", "inputs": {}, "_meta": {"title": "T"}}}
 
@@ -51,7 +51,7 @@ def test_notes_of_a_server_are_left_out():
         ('{"a":' * 100_000, "can't be read as JSON"),
     ],
 )
-def test_what_is_no_graph_is_refused_plainly(tmp_path, text, why):
+def test_other_texts_than_graphs_are_rejected_with_a_reason(tmp_path, text, why):
     with pytest.raises(WorkflowError, match=why):
         read_graph(text)
     path = tmp_path / "flow.json"
@@ -61,7 +61,7 @@ def test_what_is_no_graph_is_refused_plainly(tmp_path, text, why):
     assert str(caught.value).startswith("flow.json")
 
 
-def test_files_that_hold_no_text_or_are_not_there(tmp_path):
+def test_binary_and_missing_files_are_rejected(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "list.json").write_text("[1]")
     for name, why in (
@@ -74,12 +74,12 @@ def test_files_that_hold_no_text_or_are_not_there(tmp_path):
             read_graph(tmp_path / name)
 
 
-def test_titles_are_what_a_person_sees():
+def test_the_title_of_a_node_is_its_title_or_its_class():
     graph = parse_graph('{"1": {"class_type": "X"}, "2": {"class_type": "X", "_meta": {"title": "Mine"}}}', "x")
     assert (graph.title("1"), graph.title("2"), graph.title("3")) == ("X", "Mine", None)
 
 
-def test_fields_are_the_inputs_that_hold_values(graph):
+def test_fields_are_the_inputs_that_are_not_links(graph):
     fields = graph.fields()
     assert "3::model" not in fields
     assert {
@@ -98,7 +98,7 @@ def test_fields_are_the_inputs_that_hold_values(graph):
     assert fields["3::seed"].default == graph.nodes["3"]["inputs"]["seed"]
 
 
-def test_types_are_told_from_values():
+def test_types_are_derived_from_values():
     inputs = {
         "a": True,
         "b": 0.5,
@@ -123,7 +123,7 @@ def test_types_are_told_from_values():
     }
 
 
-def test_params_are_put_into_a_copy(graph):
+def test_params_are_applied_to_a_copy(graph):
     before = json.dumps(dict(graph.nodes))
     applied = graph.apply({"3::seed": 2**64 - 1, "6::text": "a fox", "3::extra": 1})
     assert applied["3"]["inputs"]["seed"] == 2**64 - 1
@@ -133,79 +133,15 @@ def test_params_are_put_into_a_copy(graph):
     assert json.dumps(dict(graph.nodes)) == before
 
 
-def test_params_for_nodes_that_are_not_there_are_all_named(graph):
+def test_all_params_for_missing_nodes_are_reported(graph):
     with pytest.raises(FieldError) as caught:
         graph.apply({"33::seed": 1, "x::text": "a", "3::cfg": 1})
     assert len(caught.value.problems) == 2
     assert "nearest: 3" in caught.value.problems[0]
 
 
-def image(path, **chunks):
-    info = PngInfo()
-    for name, text in chunks.items():
-        info.add_text(name, text)
-    Image.new("RGB", (2, 2)).save(path, pnginfo=info)
-    return path
-
-
-def test_a_image_gives_the_graph_that_made_it(tmp_path, graph):
-    assert graph_of_image(image(tmp_path / "a.png", prompt=TEXT, workflow='{"nodes": []}')) == graph
-    assert graph_of_image(image(tmp_path / "b.png")) is None
-    assert graph_of_image(image(tmp_path / "c.png", prompt="a castle, 4k")) is None
-    assert graph_of_image(str(image(tmp_path / "d.png", workflow='{"nodes": []}'))) is None
-
-
-def test_a_webp_carries_it_in_its_exif(tmp_path, graph):
-    image = Image.new("RGB", (2, 2))
-    exif = image.getexif()
-    exif[0x0110] = f"prompt:{TEXT}"
-    image.save(tmp_path / "a.webp", exif=exif)
-    assert graph_of_image(tmp_path / "a.webp") == graph
-
-
-def test_what_is_no_image_carries_nothing(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
-    for name in ("a.png", "gone.png"):
-        with pytest.raises(ImageError, match=name):
-            graph_of_image(tmp_path / name)
-
-
-def test_a_saved_copy_says_what_made_it(tmp_path):
-    made = {"workflow": "default", "workflow_id": "default", "params": {"3::seed": 2**60}, "set_params": ["3::seed"]}
-    found = made_of_image(image(tmp_path / "a.png", comflowy=json.dumps(made)))
-    assert (found.workflow, found.workflow_id, found.params, found.set_params) == (
-        "default",
-        "default",
-        {"3::seed": 2**60},
-        ("3::seed",),
-    )
-
-
-def test_a_saved_copy_of_another_format_says_it_beside(tmp_path):
-    Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
-    assert made_of_image(tmp_path / "a.jpg") is None
-    (tmp_path / "a.jpg.json").write_text('{"workflow": "w", "workflow_id": null, "params": {}}')
-    found = made_of_image(tmp_path / "a.jpg")
-    assert (found.workflow, found.workflow_id, found.set_params) == ("w", None, ())
-
-
-def test_a_copy_that_the_history_saved_is_read_back(tmp_path):
-    from comflowy_nb.images.save import copy_with_params
-
-    source = image(tmp_path / "source.png", prompt=TEXT)
-    made = {"workflow": "default", "workflow_id": None, "params": {"6::text": "é 🦊"}, "set_params": ["6::text"]}
-    copy = copy_with_params(source, tmp_path / "copy.png", made)
-    assert made_of_image(copy).params == {"6::text": "é 🦊"}
-    assert graph_of_image(copy) == read_graph(TEXT)
-
-
-@pytest.mark.parametrize("text", ["5", "[]", "{", '{"params": 5}', '{"workflow": "x"}'])
-def test_somebody_elses_chunk_says_nothing(tmp_path, text):
-    assert made_of_image(image(tmp_path / "a.png", comflowy=text)) is None
-
-
 def test_a_title_with_line_breaks_is_one_line():
-    """Errors and tables were torn in two by the title of a node."""
+    """The title of a node broke errors and tables into several lines."""
     graph = parse_graph(
         json.dumps({"3": {"class_type": "A", "inputs": {"x": 1}, "_meta": {"title": "my\n\n node\t"}}}), "g"
     )
@@ -213,3 +149,110 @@ def test_a_title_with_line_breaks_is_one_line():
     assert graph.fields()["3::x"].where == "node 3 (my node), x"
     described = read_field("3::x", ["INT"], node_title="my\nnode")
     assert described.node_title == "my node"
+
+
+# -- graphs beside notes, and within requests and responses of servers -----------------------------------------------
+
+NODES = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+OTHER = {"1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32}}}
+EDITORS = {"last_node_id": 2, "nodes": [{"id": 1, "type": "SaveImage"}], "links": []}
+NOTES = {
+    "_comment": "made by hand",
+    "_meta": {"author": "somebody", "inputs": {"prompt": "what to draw"}},
+    "comment_stage1": ["a", 1],
+    "metadata": {"version": 3, "nodes": [1, 2]},
+    "nodes": [],
+    "version": 0.4,
+    "extra": None,
+}
+
+
+def read(value):
+    return read_graph(json.dumps(value))
+
+
+def test_notes_beside_nodes_are_removed():
+    """A graph with `_comment` was rejected as "no node", with the advice to export it again.
+
+    Every key was taken for a node.
+    """
+    for key, note in NOTES.items():
+        assert read({key: note, **NODES}).nodes == NODES, key
+    assert read({**NOTES, **NODES}).nodes == read({**NODES, **NOTES}).nodes == NODES
+
+
+@pytest.mark.parametrize(
+    ("key", "damaged"),
+    [
+        ("3", {"inputs": {"width": 1}}),
+        ("3", {"class_type": None, "inputs": {}}),
+        ("save", {"class_type": 5}),
+        ("save", {"inputs": {"images": ["1", 0]}}),
+    ],
+)
+def test_a_node_without_a_class_is_an_error(key, damaged):
+    """A node that is left out would change what is submitted."""
+    with pytest.raises(WorkflowError, match=f"node '{key}' has no class_type: give it one, or remove it"):
+        read({**NODES, key: damaged})
+
+
+def test_a_note_that_a_node_links_to_is_an_error():
+    with pytest.raises(WorkflowError, match="node 'image' has no class_type"):
+        read({"image": "to do", "2": {"class_type": "SaveImage", "inputs": {"images": ["image", 0]}}})
+
+
+WRAPPERS = {
+    "a request to ComfyUI": lambda graph: {"prompt": graph, "client_id": "x", "extra_data": {}},
+    "a request to a worker": lambda graph: {"input": {"workflow": graph, "images": [{"name": "a", "image": "b"}]}},
+    "under its name": lambda graph: {"workflow": graph},
+    "what the editor's graphToPrompt gives": lambda graph: {"output": graph, "workflow": EDITORS},
+    "ComfyUI's history": lambda graph: {
+        "5d1c": {"prompt": [3, "5d1c", graph, {"extra_pnginfo": {"workflow": EDITORS}}, ["2"]], "outputs": {}}
+    },
+    "ComfyUI's queue": lambda graph: {"queue_running": [[0, "5d1c", graph, {}, ["2"]]], "queue_pending": []},
+    "a list": lambda graph: [{"id": 1}, graph],
+    "as text": lambda graph: {"meta": {"prompt": json.dumps(graph), "workflow": json.dumps(EDITORS)}},
+    "as text in text": lambda graph: json.dumps(json.dumps(graph)),
+    "twice the same": lambda graph: {"input": graph, "echo": graph},
+    "beside a server's errors": lambda graph: {
+        "node_errors": {"1": {"class_type": "EmptyImage", "errors": []}}, "request": {"prompt": graph}
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_graph_is_found_in_requests_and_responses(tmp_path, wrapper):
+    """`{"input": {"workflow": ...}}` was rejected as "'input' is no node", though the graph was in it."""
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(wrapper(NODES)))
+    assert read_graph(path).nodes == NODES
+    path.write_text(json.dumps(wrapper({"_comment": "x", **NODES})))
+    assert read_graph(path).nodes == NODES
+
+
+@given(st.lists(st.text(max_size=5) | st.integers(0, 3), max_size=8))
+def test_a_graph_is_found_at_any_depth(places):
+    wrapped = NODES
+    for place in places:
+        wrapped = {"id": 7, place: wrapped} if isinstance(place, str) else [None] * place + [wrapped]
+    assert read_graph(json.dumps({"of": wrapped})).nodes == NODES
+
+
+def test_the_outermost_graph_of_a_request_is_read():
+    assert read({"prompt": NODES, "extra_data": {"extra_pnginfo": {"prompt": OTHER}}}).nodes == NODES
+    assert read({"prompt": NODES, "last": OTHER}).nodes == NODES
+
+
+def test_several_different_graphs_are_an_error():
+    with pytest.raises(WorkflowError, match=r"2 different graphs, in 'a\.prompt\[2\]', 'b\.prompt\[2\]': save the one"):
+        read({"a": {"prompt": [1, "a", NODES]}, "b": {"prompt": [2, "b", OTHER]}})
+
+
+def test_the_editors_format_is_reported_at_any_depth():
+    with pytest.raises(WorkflowError, match=r"^this text is in the editor's format.*Export \(API\)"):
+        read(EDITORS)
+    with pytest.raises(WorkflowError, match=r"editor's format \(in input\.workflow\).*Export \(API\)"):
+        read({"input": {"workflow": EDITORS}})

@@ -16,7 +16,7 @@ def decoded(image):
     return Image.open(io.BytesIO(image.load()))
 
 
-def test_a_file_is_known_by_its_content_and_read_at_once(tmp_path):
+def test_a_file_is_identified_by_its_content_and_read_at_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (3, 2), "red").save(path)
     content = path.read_bytes()
@@ -27,14 +27,14 @@ def test_a_file_is_known_by_its_content_and_read_at_once(tmp_path):
     assert image.name == "a.png"
 
 
-def test_a_image_is_equal_to_another_of_the_same_content(tmp_path):
+def test_images_with_the_same_content_are_equal(tmp_path):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (3, 2), "red").save(tmp_path / name)
     first, second = (open_input(tmp_path / name, name="x") for name in ("a.png", "b.png"))
     assert first == second
 
 
-def test_files_that_are_no_images_are_refused_plainly(tmp_path):
+def test_other_files_than_images_are_rejected_with_a_reason(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("notes.txt", "empty.png"):
@@ -54,7 +54,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
         open_input(path)
 
 
-def test_an_error_tells_no_folder(tmp_path):
+def test_an_error_contains_no_path(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ImageError) as caught:
         open_input(tmp_path / "notes.txt")
@@ -69,7 +69,7 @@ def test_an_image_of_any_mode_becomes_a_png(mode):
     assert np.abs(np.asarray(decoded(made).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
 
 
-def test_an_image_is_known_by_its_pixels(tmp_path):
+def test_a_python_image_is_identified_by_its_pixels(tmp_path):
     one, same, other = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "red"), Image.new("RGB", (2, 8), "red")
     same.info["comment"] = "of no account"
     assert input_of(one).content_sha256 == input_of(same).content_sha256 != input_of(other).content_sha256
@@ -95,12 +95,12 @@ def test_arrays_are_pixels():
     "array",
     [np.zeros((2, 2), int), np.full((2, 2), 1.5), np.full((2, 2), np.nan), np.full((2, 2), -0.1), np.zeros((0, 4))],
 )
-def test_arrays_that_are_no_pixels_are_refused(array):
+def test_arrays_that_are_not_pixels_are_rejected(array):
     with pytest.raises(ImageError, match=r"not an image|is an image only"):
         input_of(array)
 
 
-def test_what_counts_as_a_image(tmp_path):
+def test_which_objects_are_images(tmp_path):
     for value in (tmp_path, Image.new("L", (1, 1)), np.zeros((2, 2)), InputImage("a", "b", bytes)):
         assert is_image(value)
     for value in (1, "a.png", [1], np.zeros(3), np.zeros((2, 2, 7)), b"", None, {}):
@@ -109,7 +109,7 @@ def test_what_counts_as_a_image(tmp_path):
         input_of("a.png")
 
 
-def test_the_image_of_a_run_is_its_file(tmp_path):
+def test_an_image_of_a_run_is_read_from_its_file(tmp_path):
     from comflowy_nb.tracking.run import ImageRecord, RunImage
 
     class Run:
@@ -123,5 +123,5 @@ def test_the_image_of_a_run_is_its_file(tmp_path):
     assert input_of(image).source == "r1[0]", "what its reference is, not the name of the file it is kept in"
 
 
-def test_what_it_holds_is_not_in_its_repr():
+def test_the_repr_does_not_contain_the_content():
     assert "lambda" not in repr(InputImage("a.png", "0" * 64, lambda: b"x"))

@@ -18,13 +18,13 @@ from comflowy_nb.workflow.workflow import Workflow
 
 
 def line(workflow, text, **options):
-    """What a line sends."""
+    """Return the params that a line submits."""
     settings = [Setting(word.key, word.value, word.quoted, "the line") for word in split_line(text)]
     return resolve(workflow, settings, **options).params
 
 
 def body(workflow, text, **options):
-    """What a body sends."""
+    """Return the params that a body submits."""
     return resolve(workflow, read_body(text).settings, **options).params
 
 
@@ -50,14 +50,14 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
-def test_a_text_in_a_body_is_sent_as_typed(workflow, text):
+def test_a_text_in_a_body_is_submitted_as_typed(workflow, text):
     assert body(workflow, f"6::text: {text}\n", namespace={}) == {"6::text": text}
 
 
 @pytest.mark.parametrize(
     "text", ["[a:b:0.5]", "{day|night}", "don't", "C:\\pics", "$5", "1..5", "a||b", "4,8", "null", ""]
 )
-def test_a_text_on_the_line_is_sent_as_typed(workflow, text):
+def test_a_text_on_the_line_is_submitted_as_typed(workflow, text):
     assert line(workflow, f"6::text={text}", namespace={}) == {"6::text": text}
 
 
@@ -86,11 +86,11 @@ def test_values_take_the_types_of_their_fields(workflow):
     assert [type(value) for value in sent.values()] == [float, int, bool, str, int, float]
 
 
-def test_quotes_round_a_number_change_nothing_where_the_type_is_known(workflow):
+def test_quotes_around_a_number_are_ignored_if_the_type_is_known(workflow):
     assert line(workflow, 'cfg="7"') == body(workflow, 'cfg: "7"') == body(workflow, '"3::cfg": "7"') == {"3::cfg": 7}
 
 
-def test_where_the_type_is_unknown_quotes_make_text(undescribed):
+def test_quotes_make_text_if_the_type_is_unknown(undescribed):
     assert line(undescribed, '1::a=7 1::b="7" 1::c=true 1::d="true" 1::e=[1,2] 1::f=cat 1::g=null') == {
         "1::a": 7,
         "1::b": "7",
@@ -110,7 +110,7 @@ def test_where_the_type_is_unknown_quotes_make_text(undescribed):
     assert body(undescribed, '"1::a": 7, "1::b": "7", "1::c": [1]') == {"1::a": 7, "1::b": "7", "1::c": [1]}
 
 
-def test_a_comment_in_a_body_is_none_for_text(workflow):
+def test_a_comment_in_a_body_is_part_of_a_text(workflow):
     assert body(workflow, "cfg: 7 # good\n6::text: a # b\n") == {"3::cfg": 7, "6::text": "a # b"}
 
 
@@ -122,7 +122,7 @@ def test_the_order_of_setting_is_kept(workflow):
 # -- all problems at once ------------------------------------------------------------------------------------------
 
 
-def test_all_problems_are_told_at_once(workflow):
+def test_all_problems_are_reported_at_once(workflow):
     found = problems(
         line,
         workflow,
@@ -149,7 +149,7 @@ def test_a_problem_in_a_body_names_its_line(workflow):
     assert problems(body, workflow, "nope: a\n")[0].startswith("line 1: default has no field 'nope'")
 
 
-def test_a_field_given_twice_is_an_error_whatever_it_is_called(workflow):
+def test_a_field_set_twice_is_an_error_by_any_name(workflow):
     for first, second in (("cfg", "3::cfg"), ("prompt", "6::text"), ("all::text", "7::text"), ("cfg", "cfg")):
         found = problems(
             resolve, workflow, [Setting(first, "1", where="the line"), Setting(second, "1", where="line 2")]
@@ -181,11 +181,11 @@ def test_a_range_of_unknown_type_names_sweep(undescribed, typed):
 
 
 @pytest.mark.parametrize("text", ["1...", "a..b", "1..", "..5", "4,8", "a||b", "1..5x", "v1..2"])
-def test_what_is_no_range_is_text_where_the_type_is_unknown(undescribed, text):
+def test_other_texts_than_ranges_are_text_if_the_type_is_unknown(undescribed, text):
     assert line(undescribed, f"1::a={text}") == {"1::a": text}
 
 
-def test_a_range_in_quotes_is_text_where_the_type_is_unknown(undescribed):
+def test_a_range_in_quotes_is_text_if_the_type_is_unknown(undescribed):
     assert line(undescribed, '1::a="1..5"') == {"1::a": "1..5"}
 
 
@@ -195,7 +195,7 @@ def test_a_block_list_names_sweep(workflow, undescribed):
         assert "sweep" in problem
 
 
-def test_a_list_of_a_payload_names_sweep_where_the_type_is_known(workflow):
+def test_a_list_in_a_payload_names_sweep_if_the_type_is_known(workflow):
     for key in ("3::cfg", "6::text", "3::sampler_name"):
         (problem,) = problems(body, workflow, f'"{key}": [1, 2]')
         assert "sweep" in problem
@@ -213,7 +213,7 @@ def test_an_option_with_a_comma_is_one_value():
 # -- expansion -----------------------------------------------------------------------------------------------------
 
 
-def test_exactly_a_name_is_the_python_value(workflow):
+def test_a_name_alone_is_the_python_value(workflow):
     names = {"c": 7.5, "n": 20, "s": "heun", "flag": True, "p": "it's {n} # 1"}
     assert line(
         workflow, "cfg={c} steps={n} sampler_name={s} tiled={flag} 6::text={p} 7::text={n}", namespace=names
@@ -245,7 +245,7 @@ def test_a_number_is_expanded_and_then_parsed(workflow):
     assert line(workflow, "seed=1{n} cfg={n}.5", namespace={"n": 4}) == {"3::seed": 14, "3::cfg": 4.5}
 
 
-def test_what_is_put_in_is_never_split_or_parsed(workflow, undescribed):
+def test_an_inserted_text_is_never_split_or_parsed(workflow, undescribed):
     names = {"x": "4,8", "t": "007", "n": "1..5", "s": "20"}
     assert line(undescribed, "1::a={x} 1::b={t} 1::c={n} 1::d={s}", namespace=names) == {
         "1::a": "4,8",
@@ -256,7 +256,7 @@ def test_what_is_put_in_is_never_split_or_parsed(workflow, undescribed):
     assert "is not a whole number" in problems(line, workflow, "steps={s}", namespace=names)[0]
 
 
-def test_double_braces_send_the_name_itself(workflow):
+def test_double_braces_are_the_literal_name(workflow):
     assert line(workflow, "6::text={{day}}", namespace={"day": 1}) == {"6::text": "{day}"}
 
 
@@ -289,7 +289,7 @@ def test_random_generates_a_seed_and_returns_it(workflow):
     assert 0 <= found.generated_seeds["3::seed"] <= 2**53 - 1
 
 
-def test_a_generated_seed_is_within_its_field_and_what_a_browser_holds(workflow):
+def test_a_generated_seed_is_within_the_ranges_of_its_field_and_of_javascript(workflow):
     assert MAX_GENERATED_SEED == 2**53 - 1
     small = workflow.fields["12::noise_seed"]
     assert all(0 <= generate_seed(small) <= 1000 for _ in range(200))
@@ -312,14 +312,14 @@ def test_all_seeds_share_one_generated_seed(undescribed):
     assert found.generated_seeds["1::seed"] <= 9
 
 
-def test_fields_set_apart_get_different_seeds(undescribed):
+def test_fields_set_separately_get_different_seeds(undescribed):
     found = resolve(undescribed, [Setting("1::seed", "random"), Setting("2::noise_seed", "random")])
     assert found.generated_seeds == found.params
     assert set(found.params) == {"1::seed", "2::noise_seed"}
     assert found.params["1::seed"] != found.params["2::noise_seed"]
 
 
-def test_random_is_a_plain_word_elsewhere(workflow, undescribed):
+def test_random_is_plain_text_in_other_fields(workflow, undescribed):
     assert line(workflow, "6::text=random") == {"6::text": "random"}
     assert line(undescribed, "1::cfg=random 1::x=each") == {"1::cfg": "random", "1::x": "each"}
     assert "is not a number" in problems(line, workflow, "cfg=random")[0]
@@ -337,7 +337,7 @@ def test_random_in_a_payload_generates_a_seed_and_in_quotes_of_unknown_type_is_t
 
 
 @pytest.mark.parametrize(("word", "tip"), [("random#4", "--count"), ("each", "sweep")])
-def test_words_for_several_seeds_say_where_they_go(workflow, undescribed, word, tip):
+def test_seed_words_for_several_seeds_name_sweep(workflow, undescribed, word, tip):
     for one, key in ((workflow, "seed"), (undescribed, "3::seed")):
         (problem,) = problems(line, one, f"{key}={word}")
         assert tip in problem
@@ -359,7 +359,7 @@ def photo(tmp_path, monkeypatch):
     return path
 
 
-def test_a_file_is_a_image_where_images_go(workflow, undescribed, photo):
+def test_a_file_is_an_image_in_an_image_field(workflow, undescribed, photo):
     digest = hashlib.sha256(photo.read_bytes()).hexdigest()
     for one in (workflow, undescribed):
         for typed in ('10::image="file:my photo.png"', f"10::image='file:{photo}'"):
@@ -372,12 +372,12 @@ def test_a_file_is_a_image_where_images_go(workflow, undescribed, photo):
             )
 
 
-def test_a_file_is_a_text_in_a_text(workflow, photo):
+def test_a_file_is_text_in_a_text_field(workflow, photo):
     assert line(workflow, '6::text="file:my photo.png"') == {"6::text": "file:my photo.png"}
     assert "text" in problems(line, workflow, "6::text={p}", namespace={"p": photo})[0]
 
 
-def test_a_file_that_is_not_there_is_a_text_only_where_the_type_is_unknown(workflow, undescribed):
+def test_a_missing_file_is_text_only_if_the_type_is_unknown(workflow, undescribed):
     assert line(undescribed, "1::x=file:gone.png 1::y=run:r99 1::z=run:") == {
         "1::x": "file:gone.png",
         "1::y": "run:r99",
@@ -401,12 +401,12 @@ def test_a_run_gives_its_image(workflow, undescribed):
     assert "run:r7" in problems(line, workflow, "image=run:r7")[0]
 
 
-def test_an_address_and_a_name_on_the_server_are_sent_as_they_are(workflow):
+def test_a_url_and_a_name_on_the_server_are_submitted_unchanged(workflow):
     for text in ("https://example.com/a.png?x=1", "example.png", "other.png"):
         assert line(workflow, f"image={text}") == {"10::image": text}
 
 
-def test_images_of_python_are_inputs(workflow, undescribed, photo):
+def test_python_images_are_input_images(workflow, undescribed, photo):
     names = {"path": photo, "image": Image.open(photo)}
     for one in (workflow, undescribed):
         for name in names:
@@ -418,7 +418,7 @@ def test_images_of_python_are_inputs(workflow, undescribed, photo):
 # -- Python's own params -------------------------------------------------------------------------------------------
 
 
-def test_params_of_python_are_python_values(workflow, undescribed):
+def test_params_of_the_python_api_are_python_values(workflow, undescribed):
     given = {"cfg": 7, "6::text": "{not expanded} 'a' # 1", "steps": 20.0, "sampler_name": "heun"}
     assert resolve(workflow, settings_from_mapping(given)).params == {
         "3::cfg": 7.0,
@@ -436,12 +436,12 @@ def test_params_of_python_are_python_values(workflow, undescribed):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_of_python_is_sent_byte_for_byte(workflow, text):
+def test_any_python_text_is_submitted_byte_for_byte(workflow, text):
     assert resolve(workflow, settings_from_mapping({"6::text": text})).params == {"6::text": text}
     assert line(workflow, "6::text={t}", namespace={"t": text}) == {"6::text": text}
 
 
-def test_a_field_set_twice_on_the_line_is_said_in_a_few_words(workflow):
+def test_a_field_set_twice_on_the_line_has_a_short_error(workflow):
     """The error said `cfg is given twice: cfg (the line) and cfg (the line)`."""
     settings = [Setting("cfg", "1", where="the line"), Setting("cfg", "2", where="the line")]
     assert problems(resolve, workflow, settings) == ("cfg is set twice on this line. Keep one.",)
@@ -450,7 +450,7 @@ def test_a_field_set_twice_on_the_line_is_said_in_a_few_words(workflow):
 # -- slips that are told plainly ---------------------------------------------------------------------------------
 
 
-def test_an_expression_in_braces_is_told_that_names_stand_there(workflow):
+def test_an_expression_in_braces_says_that_only_names_are_expanded(workflow):
     """`cfg={np.linspace(2,8,3)}` was only "is not a number"."""
     for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
         (told,) = problems(line, workflow, text, namespace={})
@@ -460,7 +460,7 @@ def test_an_expression_in_braces_is_told_that_names_stand_there(workflow):
     assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # nothing expands here
 
 
-def test_a_seed_below_its_range_is_told_of_random(workflow):
+def test_a_seed_below_its_range_mentions_random(workflow):
     """`seed=-1`, which means a random seed elsewhere, was only "below 0, the smallest it may be"."""
     assert "seed=random" in problems(line, workflow, "seed=-1")[0]
     assert "random" not in problems(line, workflow, "cfg=-1")[0]

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.workflow import Workflow
+from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.workflow import Workflow, canonical_json, request_key
 
 
 def test_a_field_is_found_by_its_id_its_name_or_an_alias(workflow):
@@ -43,21 +49,21 @@ def test_an_unknown_field_is_an_error_with_the_nearest_spelling(workflow, key, n
     assert near in str(caught.value)
 
 
-def test_an_unknown_field_with_nothing_near_says_what_lists_them(workflow):
+def test_an_unknown_field_without_a_near_name_names_the_command_that_lists_fields(workflow):
     with pytest.raises(FieldError, match="%comflowy fields default"):
         workflow.find("zzzz")
 
 
-def test_a_workflow_nobody_described_takes_ids_and_aliases_alone(undescribed):
+def test_a_workflow_without_descriptions_accepts_only_ids_and_aliases(undescribed):
     assert undescribed.find("3::anything") == ("3::anything",)
     assert undescribed.find("57:12::cfg") == ("57:12::cfg",)
     assert undescribed.find("prompt") == ("6::text",)
     for key in ("cfg", "all::seed", "::cfg", "3::", "promt"):
-        with pytest.raises(FieldError, match="nothing describes"):
+        with pytest.raises(FieldError, match="are not described"):
             undescribed.find(key)
 
 
-def test_a_partly_described_workflow_takes_other_ids_too(workflow):
+def test_a_partly_described_workflow_accepts_other_ids(workflow):
     partial = Workflow("portrait", "3fef208b", fields={"3::cfg": workflow.fields["3::cfg"]}, is_partial=True)
     assert partial.find("cfg") == ("3::cfg",)
     assert partial.find("6::text") == ("6::text",)
@@ -65,7 +71,7 @@ def test_a_partly_described_workflow_takes_other_ids_too(workflow):
         partial.find("cgf")
 
 
-def test_an_alias_comes_before_a_name_and_after_an_id(workflow):
+def test_an_alias_precedes_a_name_and_follows_an_id(workflow):
     twisted = Workflow("w", fields=workflow.fields, aliases={"cfg": "3::denoise", "3::cfg": "3::denoise"})
     assert twisted.find("cfg") == ("3::denoise",)
     assert twisted.find("3::cfg") == ("3::cfg",)
@@ -75,14 +81,110 @@ def test_an_alias_may_name_several_fields(workflow):
     assert Workflow("w", fields=workflow.fields, aliases={"words": "all::text"}).find("words") == ("6::text", "7::text")
 
 
-def test_an_alias_that_leads_nowhere_says_so(workflow):
+def test_an_invalid_alias_is_an_error(workflow):
     for aliases in ({"a": "44::x"}, {"a": "b", "b": "a"}, {"a": "a"}):
         with pytest.raises(FieldError, match="the alias 'a' "):
             Workflow("w", fields=workflow.fields, aliases=aliases).find("a")
 
 
-def test_the_id_stands_for_the_workflow_else_its_graph():
+def test_the_content_is_the_id_or_else_the_graph():
     graph = Graph({"1": {"class_type": "X", "inputs": {}}})
     assert Workflow("w", "id", graph=graph).content == "id"
     assert Workflow("w", graph=graph).content == {"1": {"class_type": "X", "inputs": {}}}
     assert not Workflow("w").is_described
+
+
+# -- request keys --------------------------------------------------------------------------------------------------
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+GRAPH = {
+    "3": {"class_type": "KSampler", "inputs": {"seed": 1, "cfg": 8, "model": ["4", 0]}, "_meta": {"title": "KSampler"}},
+    "4": {"class_type": "Loader", "inputs": {}},
+}
+
+
+def test_keys_are_sorted_and_whole_floats_are_integers():
+    assert canonical_json({"b": [8.0, 0.5, -0.0], "a": None}) == '{"a":null,"b":[8,0.5,0]}'
+    assert canonical_json({"é": "🦊"}) == '{"é":"🦊"}'
+
+
+def test_true_is_not_one():
+    assert canonical_json([True, 1]) == "[true,1]"
+
+
+@given(_JSON)
+def test_canonical_json_is_read_back_as_the_same_and_written_the_same(value):
+    text = canonical_json(value)
+    assert json.loads(text) == value
+    assert canonical_json(json.loads(text)) == text
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text(), min_size=2, max_size=6))
+def test_the_order_of_keys_does_not_count(mapping):
+    assert canonical_json(dict(reversed(mapping.items()))) == canonical_json(mapping)
+
+
+def test_other_values_than_json_are_rejected():
+    for wrong, error in (
+        (float("nan"), ValueError),
+        (float("inf"), ValueError),
+        ({1: 2}, TypeError),
+        (object(), TypeError),
+    ):
+        with pytest.raises(error):
+            canonical_json(wrong)
+
+
+def test_different_requests_have_different_keys():
+    base = ("sandbox", "default", {"3::cfg": 8, "6::text": "a"})
+    keys = {
+        request_key(*base),
+        request_key("https://app.comflowy.com", *base[1:]),
+        request_key("sandbox", "img2img", base[2]),
+        request_key("sandbox", "default", {"3::cfg": 8.5, "6::text": "a"}),
+        request_key("sandbox", "default", {"3::cfg": 8}),
+        request_key("sandbox", "default", {"3::cfg": "8", "6::text": "a"}),
+        request_key("sandbox", "default", {"3::cfg": 8, "6::text": "a "}),
+    }
+    assert len(keys) == 7
+    assert all(len(key) == 64 and int(key, 16) >= 0 for key in keys)
+
+
+def test_identical_requests_have_the_same_key():
+    assert request_key("s", "w", {"a::b": 8.0, "c::d": 1}) == request_key("s", "w", {"c::d": 1, "a::b": 8})
+
+
+def test_keys_do_not_change_between_versions():
+    """The history contains old keys; a change of the format would make the user pay for every run again."""
+    key = request_key("sandbox", "default", {"3::cfg": 8.0, "6::text": "naïve 🦊"})
+    assert key == "f1890abd9c8aa315468f99abf964eedea2fc0f2fdf6365c6a104c8c256e53d67"
+    assert key == sha256('["sandbox","default",{"3::cfg":8,"6::text":"naïve 🦊"}]'.encode()).hexdigest()
+
+
+def test_a_graph_is_keyed_with_its_params_applied():
+    other = json.loads(json.dumps(GRAPH))
+    other["3"]["inputs"]["cfg"] = 5
+    other["3"]["_meta"]["title"] = "renamed"
+    assert request_key("s", GRAPH, {"3::cfg": 7}) == request_key("s", Graph(other), {"3::cfg": 7.0})
+    assert request_key("s", GRAPH, {"3::seed": 2}) != request_key("s", other, {"3::seed": 2})
+    assert GRAPH["3"]["inputs"]["cfg"] == 8
+
+
+def test_an_image_is_identified_by_its_content():
+    one = {"1::image": InputImage("a.png", "0" * 64, lambda: b"x")}
+    same = {"1::image": InputImage("b.png", "0" * 64, lambda: b"x")}
+    other = {"1::image": InputImage("a.png", "1" * 64, lambda: b"y")}
+    assert request_key("s", "w", one) == request_key("s", "w", same) != request_key("s", "w", other)
+    assert request_key("s", GRAPH, {"3::seed": one["1::image"]}) == request_key(
+        "s", GRAPH, {"3::seed": same["1::image"]}
+    )
+    assert request_key("s", "w", {"1::image": "0" * 64}) != request_key("s", "w", one)
+
+
+def test_half_of_a_surrogate_pair_has_its_own_key():
+    halves = [request_key("s", "w", {"a::b": text}) for text in ("\ud83e", "\udd8a", "\ud83e\udd8a", "🦊")]
+    assert len(set(halves)) == 4

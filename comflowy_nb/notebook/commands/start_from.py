@@ -10,8 +10,9 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
-from comflowy_nb.workflow.finder import IMAGES
-from comflowy_nb.workflow.graph import Graph, Made
+from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.image_metadata import Made
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 
@@ -118,7 +119,7 @@ def _file_of(source: object) -> Path | None:
     path = Path(str(source)).expanduser()
     if path.suffix.lower() == ".json" and not path.is_file():  # a reference never ends in .json
         raise WorkflowError(f"there is no file {str(source)!r}")
-    return path if path.suffix.lower() in {*IMAGES, ".json"} and path.is_file() else None
+    return path if path.suffix.lower() in {*IMAGE_SUFFIXES, ".json"} and path.is_file() else None
 
 
 def _start_from_file(client: Client, path: Path) -> tuple[str, Made | None]:

@@ -14,8 +14,10 @@ from comflowy_nb.notebook.commands.table import nearest_tip
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.finder import IMAGES, SERVER_LAST
-from comflowy_nb.workflow.graph import read_graph, read_image_graph
+from comflowy_nb.workflow.finder import SERVER_LAST
+from comflowy_nb.workflow.graph import read_graph
+from comflowy_nb.workflow.image_metadata import read_image_graph
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.json_values import text_of
 from comflowy_nb.workflow.syntax.line import expand_text
 from comflowy_nb.workflow.syntax.payload import read_console
@@ -44,8 +46,8 @@ def workflows(session: Session, request: Request) -> None:
         return
     rows = []
     for known in client.finder.known():
-        aliases = ", ".join(f"{word}={field_id}" for word, field_id in (known.aliases or {}).items())
-        rows.append((known.name, known.place, "yes" if known.runs_here else "needs an id there", aliases))
+        aliases = ", ".join(f"{word}={field_id}" for word, field_id in known.aliases.items())
+        rows.append((known.name, known.source, "yes" if known.runs_here else "needs an id there", aliases))
     if not rows:
         session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
         return
@@ -143,7 +145,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     path = Path(text).expanduser()
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
-    if path.suffix.lower() in IMAGES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         _, graph = session.library.maker_of(path)
         return None, graph if graph is not None else read_image_graph(path)
     return text, None

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from comflowy_nb import __version__
+from comflowy_nb.comparison.pixels import PREVIEW_PX, find_difference, fit_on_canvas, jpeg_of, without_metadata
 from comflowy_nb.errors import ComflowyError, ImageError
-from comflowy_nb.images.atomic_files import write_file
-from comflowy_nb.images.browser_images import jpeg_of, without_notes
-from comflowy_nb.images.pixels import PREVIEW_PX, find_difference, place
 from comflowy_nb.layout.captions import Cell, Paragraph, Part, Section, Sheet, Tile, add_part, letter_of
 from comflowy_nb.layout.text_and_grid import arrange
 from comflowy_nb.notebook.compare.text import describe_difference
@@ -25,13 +23,14 @@ from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.figure import DRAWING, draw_figure, encode, measure
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.comparison.differences import Differences
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.comparison.param_diff import Differences
-    from comflowy_nb.images.pixels import Difference
+    from comflowy_nb.comparison.pixels import Difference
     from comflowy_nb.layout.captions import Tone
     from comflowy_nb.layout.text_and_grid import Box, Page
     from comflowy_nb.notebook.compare.widget import Comparison
@@ -169,7 +168,7 @@ def _render(
 
 def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
     """Return the image at its position on the common canvas, which is scaled to the size of `room`."""
-    x, y, width, height = place(image.size, canvas)
+    x, y, width, height = fit_on_canvas(image.size, canvas)
     share = room[0] / canvas[0], room[1] / canvas[1]
     size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
     opened = image.open_small() if max(size) <= PREVIEW_PX else image.open()
@@ -212,7 +211,7 @@ def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
     for index, image in enumerate(images):
         replies[f"preview-{index}"] = comparison.reply_to({"ask": "preview", "index": index})
         reply, content = comparison.reply_to({"ask": "image", "index": index})
-        content, kind = without_notes(content, reply["kind"], image.name)
+        content, kind = without_metadata(content, reply["kind"], image.name)
         replies[f"image-{index}"] = ({"kind": kind}, content)
     is_large = sum(len(content) for _, content in replies.values()) > MAX_PAGE_BYTES
     if is_large:

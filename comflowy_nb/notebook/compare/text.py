@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.comparison.param_diff import find_differences
+from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display import html
@@ -14,9 +14,9 @@ from comflowy_nb.notebook.display.html import FONT, Table, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from comflowy_nb.comparison.differences import Differences, FieldRow
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.comparison.param_diff import Differences, FieldRow
-    from comflowy_nb.images.pixels import Difference
+    from comflowy_nb.comparison.pixels import Difference
 
 __all__ = [
     "captions_of",
@@ -63,7 +63,7 @@ def _caption(values: Sequence[tuple[str, str]]) -> str:
 
 def warnings_of(images: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
     """Return warnings about the choice of the images."""
-    warnings = [each.remark for each in images if each.remark]
+    warnings = [each.warning for each in images if each.warning]
     if len({each.size for each in images}) > 1:
         warnings.append(
             f"The images have different sizes: each is scaled to fit a canvas of {canvas[0]} "

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.comparison.inputs import read_images
-from comflowy_nb.comparison.param_diff import find_differences
+from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, for_browser, preview_of
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
-from comflowy_nb.images.browser_images import for_browser
-from comflowy_nb.images.pixels import HEAT, canvas_of, find_difference, preview_of
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.compare.text import (
     captions_of,
@@ -136,7 +135,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self._still: StillComparison | None = None
         self._is_closed = False
         sizes = [each.size for each in images]
-        self._canvas = canvas_of(sizes)
+        self._canvas = canvas_size(sizes)
         self._differences = find_differences([each.maker for each in images], sizes=sizes)
         self._has_label = label is not None
         captions = captions_of(images, self._differences, None if label is None else _find_fields(label, images))

@@ -20,8 +20,8 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 from comflowy_nb.errors import ImageError
+from comflowy_nb.images.decode import flatten
 from comflowy_nb.images.fonts import OTHER_FAMILIES
-from comflowy_nb.images.thumbnails import flatten
 from comflowy_nb.layout.captions import Part
 from comflowy_nb.layout.text_and_grid import LINE_PX, wrap
 from comflowy_nb.settings import settings

@@ -13,7 +13,7 @@ from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.text_and_grid import Page, arrange
 from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_image
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.graph import graph_of_image
+from comflowy_nb.workflow.image_metadata import graph_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

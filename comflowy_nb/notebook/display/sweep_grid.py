@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.images.thumbnails import flatten
+from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.captions import Tile
 from comflowy_nb.layout.sweep_layout import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX

@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.comparison.text_diff import mark_words
+from comflowy_nb.comparison.differences import mark_words
 from comflowy_nb.errors import ComflowyError, RunTimeout
 from comflowy_nb.layout.captions import write_value
 from comflowy_nb.notebook.display.html import plain

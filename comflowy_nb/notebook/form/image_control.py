@@ -134,7 +134,7 @@ class ImageControl(Control):
 
 def small_jpeg(source: Path | bytes | io.BytesIO, side_px: int) -> bytes | None:
     """Return an image as a JPEG of a few kilobytes; None if it can't be decoded here."""
-    from comflowy_nb.images.thumbnails import flatten  # noqa: PLC0415 - loads Pillow
+    from comflowy_nb.images.decode import flatten  # noqa: PLC0415 - loads Pillow
 
     try:
         with open_image_file(source) as opened:

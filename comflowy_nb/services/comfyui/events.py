@@ -14,13 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.services.base import Event, Progress
-from comflowy_nb.services.comfyui.responses import read_outputs
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from comflowy_nb.services.base import Output
 
 __all__ = ["Hearing", "Watched"]
 
@@ -58,16 +55,9 @@ class Watched:
 
 
 class Hearing:
-    """The runs that are listened for, and what each message says about them.
+    """The runs that are listened for, and what each message says about them."""
 
-    Parameters
-    ----------
-    address
-        Of the server: what a node put out is read there.
-    """
-
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self) -> None:
         self._watched: dict[str, Watched] = {}
         self._executing: str | None = None  # the run of ours that runs now, as the socket told
         self._lock = threading.Lock()  # submits and the socket's thread
@@ -151,14 +141,9 @@ class Hearing:
         if kind in {"execution_start", "executing", "progress", "progress_state"}:
             watched.started = True
             self._executing = prompt_id
-        outputs = self._outputs(data) if kind == "executed" else ()
-        if news is None and watched.progress == before and not outputs:
+        if news is None and watched.progress == before:
             return None
-        return Event(prompt_id, news, prompt_id, watched.progress, outputs)
-
-    def _outputs(self, data: dict[str, Any]) -> tuple[Output, ...]:
-        node = data.get("node")
-        return tuple(read_outputs({node: data.get("output")}, self._address)) if isinstance(node, str) else ()
+        return Event(prompt_id, news, prompt_id, watched.progress)
 
     def _understand(self, watched: Watched, kind: str, data: dict[str, Any]) -> None:
         match kind:

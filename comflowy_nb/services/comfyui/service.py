@@ -90,7 +90,7 @@ class ComfyUI:
         self._secrets = tuple((headers or {}).values())
         self._routes = Routes(self.origin, label, headers)
         self._images = Images(origin_of(address), label, headers, asks_for_headers=True)
-        self._hearing = Hearing(self.origin)
+        self._hearing = Hearing()
         self._socket = Socket(self.origin, headers or {}, self._hear)
         self._tell: Callable[[Event], None] | None = None
         self._closing = threading.Event()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.workflow.axes.types import Cell
-from comflowy_nb.workflow.canonical import canonical_json
+from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

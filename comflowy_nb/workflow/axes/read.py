@@ -11,13 +11,13 @@ from comflowy_nb.workflow.axes.expand import find_words, replace_words
 from comflowy_nb.workflow.axes.images import label_images
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 from comflowy_nb.workflow.axes.values import AxisValueReader, read_mapping, split_values
-from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown, text_of
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, selections
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 from comflowy_nb.workflow.values import MAX_GENERATED_SEED, SettingLog, narrowest_field, resolve
+from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.errors import FieldError, ImageError
-from comflowy_nb.workflow.canonical import canonical_json
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

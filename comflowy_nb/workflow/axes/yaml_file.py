@@ -28,8 +28,7 @@ from ruamel.yaml.reader import ReaderError
 from comflowy_nb.errors import ImageError, WorkflowError
 from comflowy_nb.workflow.axes.images import label_images, read_image, save_image
 from comflowy_nb.workflow.fields import nearest, split_id
-from comflowy_nb.workflow.files.atomic import write_text
-from comflowy_nb.workflow.files.text import MAX_YAML_BYTES, bounded_yaml, read_text
+from comflowy_nb.workflow.files import MAX_YAML_BYTES, bounded_yaml, read_text, write_text
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import LineError, WorkflowError
-from comflowy_nb.workflow.files.text import without_bom
+from comflowy_nb.workflow.files import without_bom
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
 from comflowy_nb.workflow.syntax.line import closing_quote, unquote
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting, read_flow

@@ -115,7 +115,7 @@ def test_a_deleted_file_is_reported_to_the_view(made, replies, pair):
     ask(made, ask="difference", pair=[0, 1])
     assert [content["problem"] for content, _ in replies] == [
         "the file of r1 can't be read: No such file or directory",
-        "the file of r1 is not there any more",
+        "the file of r1 does not exist any more",
     ]
     assert all(buffers is None for _, buffers in replies)
 

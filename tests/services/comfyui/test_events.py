@@ -26,7 +26,7 @@ def prompt_id_of(name):
 
 
 def listen(name, *, watched=True):
-    hearing, prompt_id = Hearing(SERVER), prompt_id_of(name)
+    hearing, prompt_id = Hearing(), prompt_id_of(name)
     if watched:
         hearing.watch(prompt_id, TITLES, frozenset("3456789"))
     return hearing, prompt_id, [event for one in messages(name) if (event := hearing.hear(one)) is not None]
@@ -70,7 +70,7 @@ def test_runs_that_are_not_ours_say_nothing():
 
 
 def test_an_error_in_the_middle_does_not_end_it():
-    hearing = Hearing(SERVER)
+    hearing = Hearing()
     hearing.watch("p", {}, frozenset("12"))
     blocked = {"type": "execution_error", "data": {"prompt_id": "p", "exception_type": "ExecutionBlocked"}}
     assert hearing.hear(json.dumps(blocked)) is None
@@ -82,7 +82,7 @@ def test_an_error_in_the_middle_does_not_end_it():
 
 
 def test_a_preview_without_a_name_belongs_to_the_run_of_ours_that_executes():
-    hearing = Hearing(SERVER)
+    hearing = Hearing()
     hearing.watch("p", {}, frozenset("1"))
     frame = struct.pack(">II", 1, 2) + b"\x89PNG"
     assert hearing.hear(frame) is None  # somebody else's
@@ -93,7 +93,7 @@ def test_a_preview_without_a_name_belongs_to_the_run_of_ours_that_executes():
 
 
 def test_a_preview_with_a_name_and_a_text():
-    hearing = Hearing(SERVER)
+    hearing = Hearing()
     hearing.watch("p", {}, frozenset("1"))
     about = json.dumps({"prompt_id": "p", "node_id": "1", "image_type": "image/jpeg"}).encode()
     event = hearing.hear(struct.pack(">II", 4, len(about)) + about + b"\xff\xd8\xff")
@@ -125,7 +125,7 @@ def test_a_preview_with_a_name_and_a_text():
     ],
 )
 def test_odd_messages_break_nothing(message):
-    hearing = Hearing(SERVER)
+    hearing = Hearing()
     hearing.watch("p", {}, frozenset("1"))
     hearing.hear(message)
     end = hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
@@ -134,7 +134,7 @@ def test_odd_messages_break_nothing(message):
 
 
 def test_what_is_forgotten_is_not_heard():
-    hearing = Hearing(SERVER)
+    hearing = Hearing()
     hearing.watch("p", {}, frozenset("1"))
     hearing.forget("p")
     assert hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}})) is None

@@ -120,7 +120,7 @@ def test_what_is_no_image_is_missing(client, comfy, tmp_path):
 
 def test_no_more_is_held_than_there_is_room_for(monkeypatch):
     monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 100)
-    hearing = comfyui_events.Hearing("http://server.example")
+    hearing = comfyui_events.Hearing()
     hearing.watch("p", {}, frozenset("3"), frozenset("3"))
     about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
     for size in (60, 50, 40):

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.canonical import request_key
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
 from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
-from comflowy_nb.workflow.workflow import Workflow
+from comflowy_nb.workflow.workflow import Workflow, request_key
 
 pd = pytest.importorskip("pandas")
 

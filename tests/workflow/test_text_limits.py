@@ -1,4 +1,4 @@
-"""Files that come with a project or from a stranger: nothing hangs, fills the memory, or reads what is not its own."""
+"""Untrusted files do not block, fill the memory or make the client read other files."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def test_a_device_or_a_pipe_is_not_read(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["default", "known"])
-def test_a_project_that_redefines_a_known_name_says_so_once(client, tmp_path, monkeypatch, home, name):
-    """`default: {ids: {svc: OTHER}}` in a project's file redirected `default` without a word."""
+def test_a_project_that_redefines_a_known_name_warns_once(client, tmp_path, monkeypatch, home, name):
+    """`default: {ids: {svc: OTHER}}` in a project's file redirected `default` without a warning."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -125,7 +125,7 @@ BOMBS = [
 
 
 @pytest.mark.parametrize("text", BOMBS)
-def test_aliases_that_multiply_are_refused_at_once(tmp_path, home, text):
+def test_aliases_that_expand_too_far_are_rejected_at_once(tmp_path, home, text):
     """Nine levels of nine aliases are 400 million values: the command hung."""
     indented = text.replace("\n", "\n  ")
     file = tmp_path / "sweep.yaml"
@@ -137,7 +137,7 @@ def test_aliases_that_multiply_are_refused_at_once(tmp_path, home, text):
         Catalogue.open(tmp_path, home)
 
 
-def test_a_few_aliases_mean_what_they_stand_for(tmp_path):
+def test_a_few_aliases_are_expanded(tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text("workflow: default\nfields:\n  3::cfg: &values [4, 8]\n  3::steps: *values\n")
     axes = read_axes(UNDESCRIBED, read_sweep_file(file).settings)
@@ -146,7 +146,7 @@ def test_a_few_aliases_mean_what_they_stand_for(tmp_path):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("[{a: ", "}]")])
-def test_deep_nesting_in_a_file_is_refused_at_once(tmp_path, home, depth, opening, closing):
+def test_deep_nesting_in_a_file_is_rejected_at_once(tmp_path, home, depth, opening, closing):
     text = opening * depth + "1" + closing * depth
     file = tmp_path / "sweep.yaml"
     file.write_text(f"workflow: default\nfields:\n  3::x: {text}\n")
@@ -160,7 +160,7 @@ def test_deep_nesting_in_a_file_is_refused_at_once(tmp_path, home, depth, openin
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}"), ('[{"a": ', "}]")])
-def test_deep_nesting_in_a_cell_or_a_graph_is_refused_at_once(tmp_path, depth, opening, closing):
+def test_deep_nesting_in_a_cell_or_a_graph_is_rejected_at_once(tmp_path, depth, opening, closing):
     """5,000 brackets in a body took 9 seconds and then raised RecursionError; a graph of 450 raised it too."""
     text = opening * depth + "1" + closing * depth
     with pytest.raises(WorkflowError, match="JSON"):
@@ -176,20 +176,20 @@ def test_deep_nesting_in_a_cell_or_a_graph_is_refused_at_once(tmp_path, depth, o
         read_sweep_file(file)
 
 
-def test_deep_indentation_in_a_body_is_refused_at_once():
+def test_deep_indentation_in_a_body_is_rejected_at_once():
     body = "3::x:\n" + "".join(f"{' ' * (level + 1)}a{level}:\n" for level in range(1500))
     with pytest.raises(ComflowyError, match="more than 64 times"):
         read_axes(UNDESCRIBED, read_body(body, sweep=True).settings)
 
 
 @pytest.mark.parametrize("depth", [100, 900, 5000])
-def test_a_deep_value_of_python_is_refused(depth):
+def test_a_deeply_nested_python_value_is_rejected(depth):
     value = functools.reduce(lambda inner, _: [inner], range(depth), 1)
     with pytest.raises(ComflowyError, match="more than 64 deep"):
         resolve(UNDESCRIBED, [Setting("3::x", value, typed=True)])
 
 
-def test_brackets_of_a_text_stay():
-    """A quoted text may hold as many brackets as it likes."""
+def test_brackets_in_a_quoted_text_are_kept():
+    """A quoted text may contain any number of brackets."""
     text = "[" * 500 + "a" + "]" * 500
     assert resolve(UNDESCRIBED, read_body(f'3::x: "{text}"').settings).params == {"3::x": text}

@@ -10,8 +10,9 @@ import pytest
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.files.text import MAX_YAML_BYTES, read_text
-from comflowy_nb.workflow.graph import made_of_image, read_graph
+from comflowy_nb.workflow.files import MAX_YAML_BYTES, read_text
+from comflowy_nb.workflow.graph import read_graph
+from comflowy_nb.workflow.image_metadata import made_of_image
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.payload import read_console
 
@@ -39,7 +40,7 @@ def encode(request):
 
 
 def test_a_graph_is_read_in_any_unicode_encoding(tmp_path, encode):
-    """A graph in UTF-16, as PowerShell's `>` writes it, was refused as "no text" with the advice to export it again.
+    """A graph in UTF-16, as PowerShell's `>` writes it, was rejected as "no text" with the advice to export it again.
 
     Files were read as UTF-8 only.
     """
@@ -71,7 +72,7 @@ def test_a_catalogue_is_read_and_changed_in_any_unicode_encoding(tmp_path, encod
     assert "# 猫" in read_text(path, MAX_YAML_BYTES)
 
 
-def test_what_lies_beside_an_image_is_read_in_any_unicode_encoding(tmp_path, encode):
+def test_the_metadata_beside_an_image_is_read_in_any_unicode_encoding(tmp_path, encode):
     from PIL import Image
 
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
@@ -79,7 +80,7 @@ def test_what_lies_beside_an_image_is_read_in_any_unicode_encoding(tmp_path, enc
     assert made_of_image(tmp_path / "a.jpg").params == {"6::text": "x"}
 
 
-def test_another_encoding_is_named(tmp_path):
+def test_another_encoding_is_reported(tmp_path):
     content = '{"1": {"class_type": "X", "inputs": {"text": "café"}}}'.encode("latin-1")
     (tmp_path / "flow.json").write_bytes(content)
     (tmp_path / "night.yaml").write_bytes(content)
@@ -89,8 +90,8 @@ def test_another_encoding_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("before", ["\ufeff", "\n\ufeff", "\ufeff\ufeff"])
-def test_a_bom_before_a_body_is_no_part_of_its_first_key(before):
-    """A body pasted from a file with a BOM was refused: there was no field `\\ufeffsteps`."""
+def test_a_bom_before_a_body_is_removed(before):
+    """A body pasted from a file with a BOM was rejected: there was no field `\\ufeffsteps`."""
     (steps, text) = read_body(f"{before}steps: 4\ntext: a\ufeffb").settings
     assert (steps.key, steps.value) == ("steps", "4")
     assert text.value == "a\ufeffb", "within a text it is sent as typed"

@@ -1,8 +1,8 @@
-"""The fields in which images differ."""
+"""Fields in which images differ, and words in which texts differ."""
 
 from __future__ import annotations
 
-from comflowy_nb.comparison.param_diff import Maker, find_differences
+from comflowy_nb.comparison.differences import Maker, Piece, find_differences, mark_words
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -13,11 +13,11 @@ def maker(params=None, **known):
 
 
 def table(*makers, **given):
-    """Field -> what each has."""
+    """Return field -> the text of each image."""
     return {row.name: row.texts for row in find_differences(makers, **given).rows}
 
 
-def test_only_what_differs_is_in_the_table_and_the_rest_is_said_once():
+def test_different_fields_are_rows_and_equal_ones_are_shared():
     found = find_differences([maker({"cfg": 7, "steps": 20, "seed": 1}), maker({"cfg": 4, "steps": 20, "seed": 1})])
     assert [(row.name, row.texts) for row in found.rows] == [("cfg", ("7", "4"))]
     assert found.shared == (("steps", "20"), ("seed", "1"))
@@ -31,36 +31,36 @@ def test_a_value_that_was_not_set_differs_from_one_that_was():
     assert row.is_known == (True, False)
 
 
-def test_the_graph_in_a_image_tells_what_a_default_was():
+def test_defaults_are_read_from_the_graph_in_an_image():
     assert table(maker({"cfg": 7}), maker({}, others={"3::cfg": 8.0})) == {"cfg": ("7", "8")}
     assert table(maker({"cfg": 8}), maker({}, others={"3::cfg": 8.0})) == {}
 
 
-def test_what_nobody_knows_makes_no_difference():
+def test_an_unknown_value_is_not_a_difference():
     assert table(maker({"cfg": 7}), Maker()) == {}
     assert table(maker({"cfg": 7}, others={"3::steps": 20}), maker({"cfg": 7})) == {}
     assert table(maker({"cfg": 7}), maker({"cfg": 4}), Maker()) == {"cfg": ("7", "4", "?")}
 
 
-def test_nothing_is_the_same_in_all_where_only_one_is_known():
+def test_no_value_is_shared_if_only_one_image_is_known():
     assert find_differences([maker({"cfg": 7}), Maker()]).shared == ()
     assert find_differences([maker({"cfg": 7}), maker({"cfg": 7}), Maker()]).shared == (("cfg", "7"),)
 
 
-def test_seven_is_seven_but_far_digits_and_white_space_count():
+def test_equal_numbers_are_equal_but_late_digits_and_white_space_count():
     assert table(maker({"cfg": 7}), maker({"cfg": 7.0})) == {}
     assert table(maker({"cfg": 7.12345678}), maker({"cfg": 7.12345679})) == {"cfg": ("7.12345678", "7.12345679")}
     assert table(maker({"6::text": "a  b"}), maker({"6::text": "a b"})) == {"text": ('"a  b"', '"a b"')}
 
 
-def test_big_seeds_keep_every_digit():
+def test_large_seeds_keep_every_digit():
     one, other = 2**64 - 1, 2**64 - 2
     found = find_differences([maker({"seed": one}), maker({"seed": other})])
     assert found.rows[0].texts == (str(one), str(other))
     assert found.seeds_differ
 
 
-def test_two_fields_of_one_name_are_told_apart_by_their_nodes():
+def test_two_fields_of_one_name_are_distinguished_by_their_nodes():
     makers = [maker({"6::text": "a bottle", "7::text": "blur"}), maker({"6::text": "a vase", "7::text": "noise"})]
     assert list(table(*makers)) == ["6::text", "7::text"]
 
@@ -79,7 +79,7 @@ def test_an_empty_text_is_shown_as_one():
     assert table(maker({"6::text": ""}), maker({"6::text": "a bottle"})) == {"text": ('""', "a bottle")}
 
 
-def test_sizes_and_workflows_are_told_where_they_differ():
+def test_different_sizes_and_workflows_are_rows():
     one = maker({}, facts={"workflow": "default", "service": "sandbox"})
     other = maker({}, facts={"workflow": "portrait", "service": "sandbox"})
     assert table(one, other, sizes=[(512, 512), (768, 512)]) == {
@@ -93,3 +93,65 @@ def test_other_values_than_texts_and_numbers_are_compared():
         "on": ("true", "false"),
         "box": ("[1, 2]", "[1, 3]"),
     }
+
+
+# -- words ---------------------------------------------------------------------------------------------------------
+
+
+def shown(texts):
+    """Return each text with [only] and {some} words in brackets."""
+    brackets = {"same": "{}", "some": "{{{}}}", "only": "[{}]"}
+    return ["".join(brackets[piece.mark].format(piece.text) for piece in pieces) for pieces in mark_words(texts)]
+
+
+def test_different_words_of_two_texts_are_marked_in_both():
+    assert shown(["a glass bottle at sea", "a wooden bottle at night"]) == [
+        "a [glass] bottle at [sea]",
+        "a [wooden] bottle at [night]",
+    ]
+
+
+def test_an_insertion_is_marked_where_it_was_inserted_and_nothing_else():
+    assert shown(["a glass bottle", "a very large glass bottle"]) == ["a glass bottle", "a [very large] glass bottle"]
+
+
+def test_punctuation_and_weights_are_separate_words():
+    assert shown(["bottle, (galaxy:1.2)", "bottle (galaxy:1.5)"]) == [
+        "bottle[,] (galaxy:[1.2])",
+        "bottle (galaxy:[1.5])",
+    ]
+
+
+def test_a_word_that_moved_is_marked():
+    assert shown(["red and blue", "blue and red"]) != ["red and blue", "blue and red"]
+
+
+def test_words_in_one_text_alone_are_distinguished_from_words_in_some():
+    assert shown(["a red bottle", "a red vase", "a green bottle"]) == [
+        "a {red bottle}",
+        "a {red} [vase]",
+        "a [green] {bottle}",
+    ]
+
+
+def test_texts_that_occur_several_times_count_once():
+    """With eight equal texts and one other, `red` would be in some texts, although only two of them differ."""
+    assert shown(["a red bottle"] * 8 + ["a green bottle"]) == ["a [red] bottle"] * 8 + ["a [green] bottle"]
+    assert mark_words(["the same", "the same"]) == [(Piece("the same"),)] * 2
+
+
+def test_scripts_without_spaces_are_compared_letter_by_letter():
+    assert shown(["紫色的瓶子", "绿色的瓶子"]) == ["[紫]色的瓶子", "[绿]色的瓶子"]
+
+
+def test_joined_pieces_are_the_text():
+    texts = ["  a  (b:1.2),\tc", "", "x y"]
+    assert ["".join(piece.text for piece in pieces) for pieces in mark_words(texts)] == texts
+
+
+def test_very_long_texts_are_marked_too():
+    long = " ".join(f"word{index}" for index in range(20_000))
+    first, second = mark_words([long, f"{long} more"])
+    assert [piece.mark for piece in first] == ["same"]
+    assert second[-1].text.strip() == "more"
+    assert second[-1].mark == "only"

@@ -1,0 +1,237 @@
+"""Find the fields in which several images differ, and the words in which texts differ. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import combinations, groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+from comflowy_nb.layout.captions import LONG_TEXT, name_fields, seeds_of, write_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Differences", "FieldRow", "Maker", "Mark", "Piece", "find_differences", "mark_words"]
+
+Mark = Literal["same", "some", "only"]
+
+_MAX_SHARED_CHARS = 60  # of a value that all images share
+_MAX_ALIGNED_TOKENS = 3000  # of all texts together; aligning takes quadratic time
+
+# A token is a number, a word, one letter of a script without spaces, white space, or one punctuation mark.
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]|\w+|\s+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a text: words in all texts (`same`), in some others (`some`), or in no other text (`only`)."""
+
+    text: str
+    mark: Mark = "same"
+
+
+_UNSET = Piece("not set")  # instead of the value of a field that was not set
+_UNKNOWN = Piece("?")  # instead of an unknown value
+
+
+# -- fields --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """The known fields of the run that made an image.
+
+    Attributes
+    ----------
+    params
+        The submitted values; None if unknown, as for a file.
+    set_params
+        The ids of the fields that the user set.
+    others
+        The values that were not submitted, from the graph in the image; None if unknown.
+    facts
+        Other facts: `workflow` and `service` -> name.
+    """
+
+    params: Mapping[str, Any] | None = None
+    set_params: tuple[str, ...] = ()
+    others: Mapping[str, Any] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_known(self) -> bool:
+        return self.params is not None or self.others is not None
+
+    @property
+    def everything(self) -> dict[str, Any]:
+        """Field id -> value, for all known values."""
+        return {**(self.others or {}), **(self.params or {})}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """One field in which the images differ, with the value of each image in pieces."""
+
+    name: str
+    values: tuple[tuple[Piece, ...], ...]
+    is_long: bool = False
+    is_known: tuple[bool, ...] = ()  # False if the value is not set or unknown
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple("".join(piece.text for piece in value) for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """The fields that differ, and the name and value of each set field that is the same for all images."""
+
+    rows: tuple[FieldRow, ...]
+    shared: tuple[tuple[str, str], ...] = ()
+    seeds_differ: bool = False
+
+
+def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]] = ()) -> Differences:
+    """Compare the fields of several images.
+
+    An unknown value is not a difference. A value that is not set is one if another image has it set.
+
+    Parameters
+    ----------
+    makers
+        One per image.
+    sizes
+        Width and height of each image in pixels. A row shows them if they differ.
+    """
+    facts: dict[str, list[str | None]] = {
+        "workflow": [maker.facts.get("workflow") for maker in makers],
+        "service": [maker.facts.get("service") for maker in makers],
+        "size": [f"{width} \N{MULTIPLICATION SIGN} {height}" for width, height in sizes],
+    }
+    rows = [_fact_row(name, texts) for name, texts in facts.items() if len({*texts} - {None}) > 1]
+    keys = _keys(makers)
+    values = {key: [_look_up(key, maker, makers) for maker in makers] for key in keys}
+    different = [key for key in keys if len({_identity(value) for value in values[key] if value is not _UNKNOWN}) > 1]
+    was_set = {key for maker in makers for key in maker.set_params}
+    seeds = {key for maker in makers for key in seeds_of(maker.everything)}
+    is_comparable = sum(maker.is_known for maker in makers) > 1
+    common = [key for key in keys if is_comparable and key not in different and key in was_set | seeds]
+    names = name_fields([*different, *common])
+    found = [_field_row(names[key], values[key]) for key in different]
+    rows += [row for row in found if not row.is_long] + [row for row in found if row.is_long]
+    shared = [
+        (names[key], _shorten(write_value(next(value for value in values[key] if value is not _UNKNOWN))))
+        for key in common
+    ]
+    return Differences(tuple(rows), tuple(shared), bool(seeds & set(different)))
+
+
+def _keys(makers: Sequence[Maker]) -> list[str]:
+    """Return all field ids: first those the user set, in their order, then the other submitted ones, then the rest."""
+    chosen = [key for maker in makers for key in maker.set_params if key in (maker.params or {})]
+    submitted = [key for maker in makers for key in maker.params or {}]
+    others = [key for maker in makers for key in maker.others or {}]
+    return list(dict.fromkeys((*chosen, *submitted, *others)))
+
+
+def _look_up(key: str, maker: Maker, makers: Sequence[Maker]) -> Any:
+    everything = maker.everything
+    if key in everything:
+        return everything[key]
+    if not maker.is_known:
+        return _UNKNOWN
+    # A field known only from the graph of another image is unknown here.
+    is_submitted_by_any = any(key in (other.params or {}) for other in makers)
+    return _UNSET if is_submitted_by_any or maker.others is not None else _UNKNOWN
+
+
+def _identity(value: Any) -> object:
+    """Return a key that is equal for values equal to a service: 7 and 7.0, but not 7.1234567 and 7.1234568."""
+    if isinstance(value, Piece):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _field_row(name: str, values: Sequence[Any]) -> FieldRow:
+    known = [value for value in values if not isinstance(value, Piece)]
+    texts = {_identity(value): write_value(value) for value in known}
+    if len(set(texts.values())) < len(texts):  # they differ in a late digit or in white space
+        texts = {_identity(value): json.dumps(value, ensure_ascii=False, default=str) for value in known}
+    written = [texts[_identity(value)] for value in known]
+    is_prose = all(isinstance(value, str) for value in known) and any(" " in text for text in written)
+    marked = mark_words(written) if is_prose and len(known) > 1 else [(Piece(text or '""'),) for text in written]
+    pieces = iter(marked)
+    return FieldRow(
+        name,
+        tuple((value,) if isinstance(value, Piece) else next(pieces) or (Piece('""'),) for value in values),
+        is_long=any(len(text) > LONG_TEXT for text in written),
+        is_known=tuple(not isinstance(value, Piece) for value in values),
+    )
+
+
+def _fact_row(name: str, texts: Sequence[str | None]) -> FieldRow:
+    return FieldRow(
+        name,
+        tuple((_UNKNOWN if text is None else Piece(text),) for text in texts),
+        is_known=tuple(text is not None for text in texts),
+    )
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _MAX_SHARED_CHARS:
+        return text or '""'
+    return text[: _MAX_SHARED_CHARS - 1].rstrip(" ,;") + "\N{HORIZONTAL ELLIPSIS}"
+
+
+# -- words ---------------------------------------------------------------------------------------------------------
+
+
+def mark_words(texts: Sequence[str]) -> list[tuple[Piece, ...]]:
+    """Split each text into pieces by which words the other texts have, in the same order.
+
+    With two texts, every difference is `only`. With more, a word in some of the others is `some`, so that a word in one
+    text alone is still distinguished. Equal texts count once.
+    """
+    different = list(dict.fromkeys(texts))
+    tokens = [_TOKEN.findall(text) for text in different]
+    pieces = {
+        text: _pieces(words, counts, len(different) - 1)
+        for text, words, counts in zip(different, tokens, _count_others(tokens), strict=True)
+    }
+    return [pieces[text] for text in texts]
+
+
+def _count_others(texts: Sequence[list[str]]) -> list[list[int]]:
+    """Return for each token of each text the number of other texts that have it."""
+    counts = [[0] * len(tokens) for tokens in texts]
+    is_short = sum(map(len, texts)) <= _MAX_ALIGNED_TOKENS
+    for (one, first), (other, second) in combinations(enumerate(texts), 2):
+        if is_short:
+            blocks = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+            shared_first = [block.a + offset for block in blocks for offset in range(block.size)]
+            shared_second = [block.b + offset for block in blocks for offset in range(block.size)]
+        else:
+            shared = set(first) & set(second)
+            shared_first = [index for index, token in enumerate(first) if token in shared]
+            shared_second = [index for index, token in enumerate(second) if token in shared]
+        for index in shared_first:
+            counts[one][index] += 1
+        for index in shared_second:
+            counts[other][index] += 1
+    return counts
+
+
+def _pieces(tokens: list[str], counts: list[int], others: int) -> tuple[Piece, ...]:
+    marks: list[Mark] = ["same" if count == others else "some" if count else "only" for count in counts]
+    for index, token in enumerate(tokens):
+        if token.isspace():  # white space gets the mark of the words around it if both have the same mark
+            before = marks[index - 1] if index else "same"
+            after = marks[index + 1] if index + 1 < len(tokens) else "same"
+            marks[index] = before if before == after else "same"
+    groups = groupby(zip(marks, tokens, strict=True), key=lambda pair: pair[0])
+    return tuple(Piece("".join(token for _, token in group), mark) for mark, group in groups)

@@ -1,0 +1,103 @@
+"""Receive the file of an output: count and hash its bytes, one process at a time, under a name chosen by us."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from comflowy_nb.errors import ImageError
+from comflowy_nb.images.save_target import os_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from comflowy_nb.services.base import ImageStream
+
+__all__ = ["assert_inside", "exclusive_lock", "file_stem", "readable_disk_errors", "receive"]
+
+_TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+def receive(stream: ImageStream, part: Path, max_bytes: int) -> str:
+    """Write a stream to a file and return the sha256 of its content.
+
+    Raises
+    ------
+    ImageError
+        If the content is truncated, empty, or larger than `max_bytes`.
+    ServiceError
+        If the connection breaks.
+    """
+    too_large = ImageError(f"the image is larger than {max_bytes / 2**20:g} MiB (%config Comflowy.image_max_bytes)")
+    if stream.length is not None and stream.length > max_bytes:
+        raise too_large
+    digest, received_bytes = hashlib.sha256(), 0
+    with part.open("wb", buffering=0) as file:
+        for chunk in stream.chunks():
+            received_bytes += len(chunk)
+            if received_bytes > max_bytes:
+                raise too_large
+            digest.update(chunk)
+            _write_all(file, chunk)
+    if stream.length is not None and received_bytes != stream.length:
+        raise ImageError(f"the image is truncated: {received_bytes} of {stream.length} bytes received")
+    if received_bytes == 0:
+        raise ImageError("the image is empty")
+    return digest.hexdigest()
+
+
+def _write_all(file: Any, chunk: bytes) -> None:
+    remaining = memoryview(chunk)
+    while remaining:
+        remaining = remaining[file.write(remaining) :]
+
+
+def file_stem(token: str, index: int | None = None) -> str:
+    """Return the file name, without suffix, of an output of a run; without `index` that of its sidecar.
+
+    No part of it comes from the service.
+    """
+    if not _TOKEN.fullmatch(token) or (index or 0) < 0:
+        raise ImageError("the run's token can't be a file name")
+    return token if index is None else f"{token}_{index}"
+
+
+def assert_inside(path: Path, folder: Path) -> None:
+    """Raise an ImageError if a path, with symbolic links resolved, is not inside a folder."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ImageError("the image's file would be outside the images' folder")
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, timeout_s: float) -> Iterator[None]:
+    """Hold a lock file while receiving an output that another process may be receiving too; remove it afterwards."""
+    lock = FileLock(path, timeout=timeout_s, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ImageError("another process is still receiving the same image") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+        with contextlib.suppress(OSError):  # Windows does not remove an open file
+            path.unlink()
+
+
+@contextlib.contextmanager
+def readable_disk_errors() -> Iterator[None]:
+    """Convert an OSError to an ImageError with a readable reason."""
+    try:
+        yield
+    except OSError as error:
+        is_denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
+        reason = "the images' folder can't be written to" if is_denied else os_reason(error)
+        raise ImageError(f"the image can't be kept: {reason}") from error

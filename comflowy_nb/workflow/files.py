@@ -1,0 +1,241 @@
+"""Files that the user names: bounded reading in common encodings, and atomic writing.
+
+An atomic write creates a locked `*.part` file beside its target and renames it when it is complete. A `*.part` file
+of a dead process is recognised by its free lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import stat
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from ruamel.yaml.scanner import Scanner
+
+from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = [
+    "MAX_JSON_BYTES",
+    "MAX_YAML_BYTES",
+    "atomic_write",
+    "bounded_yaml",
+    "decode_text",
+    "locked_file",
+    "read_text",
+    "remove_leftovers",
+    "without_bom",
+    "write_file",
+    "write_text",
+]
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
+_MAX_YAML_NODES = 100_000  # with every alias expanded
+
+_BOM = re.compile(r"\A(\s*)\ufeff+")
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def decode_text(content: bytes) -> str:
+    """Decode UTF-8, UTF-16 or UTF-32, with or without a BOM, and convert line ends to line feeds.
+
+    Windows PowerShell writes UTF-16 where output is redirected to a file.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        If the content is in another encoding.
+    """
+    text = content.decode(json.detect_encoding(content))  # also valid for YAML: its first two characters are ASCII
+    return without_bom(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def without_bom(text: str) -> str:
+    """Remove a BOM before the first character that is not white space; pasted text may contain one."""
+    return _BOM.sub(r"\1", text)
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """Return the text of a regular file in UTF-8, UTF-16 or UTF-32.
+
+    Devices and pipes are rejected, because reading them may not end or may block.
+
+    Raises
+    ------
+    OSError
+        If the file can't be read, is not a regular file, or is larger than `max_bytes`; `strerror` has the reason.
+    UnicodeDecodeError
+        If it is in another encoding.
+    """
+    # O_NONBLOCK: opening a pipe returns at once
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes // 1024**2} MiB")
+    return decode_text(content)
+
+
+def bounded_yaml(typ: str = "safe") -> YAML:
+    """Return a YAML parser that raises MarkedYAMLError for deep nesting and for aliases that expand too far."""
+    yaml = YAML(typ=typ, pure=True)
+    yaml.Scanner = type("BoundedScanner", (_BoundedScanner, yaml.Scanner or Scanner), {})
+    yaml.Parser = type("BoundedParser", (_BoundedParser, yaml.Parser), {})
+    return yaml
+
+
+class _BoundedParser:
+    """Mixin for a parser of ruamel.yaml. Counts the nodes of each event before the composer receives it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._open: list[tuple[str | None, int]] = []  # open collections: anchor, and number of nodes before it
+        self._nodes = 0
+        self._nodes_of: dict[str, int] = {}  # anchor -> number of nodes that an alias of it expands to
+
+    def get_event(self) -> Any:
+        event = super().get_event()  # type: ignore[misc]
+        problem = self._count(event)
+        if problem is not None:
+            raise MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return event
+
+    def _count(self, event: Any) -> str | None:
+        if isinstance(event, AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in self._open):
+                return f"the alias *{event.anchor} refers to a node that contains it"
+            self._nodes += self._nodes_of.get(event.anchor, 1)
+        elif isinstance(event, CollectionEndEvent):
+            anchor, before = self._open.pop()
+            if anchor is not None:
+                self._nodes_of[anchor] = self._nodes - before
+        elif isinstance(event, NodeEvent):
+            self._nodes += 1
+            if isinstance(event, CollectionStartEvent):
+                self._open.append((event.anchor, self._nodes - 1))
+                if len(self._open) > MAX_DEPTH:
+                    return TOO_DEEP
+            elif event.anchor is not None:
+                self._nodes_of[event.anchor] = 1
+        if self._nodes > _MAX_YAML_NODES:
+            return f"it has more than {_MAX_YAML_NODES:,} values with aliases expanded"
+        return None
+
+
+class _BoundedScanner:
+    """Mixin for a scanner, which reads ahead of the parser in time quadratic in the number of open brackets."""
+
+    def fetch_flow_collection_start(self, *args: Any, **options: Any) -> None:
+        if len(self.flow_context) == MAX_DEPTH:  # type: ignore[attr-defined]
+            raise MarkedYAMLError(problem=TOO_DEEP, problem_mark=self.reader.get_mark())  # type: ignore[attr-defined]
+        super().fetch_flow_collection_start(*args, **options)  # type: ignore[misc]
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a temporary path; rename it to `path` if the block succeeds, delete it if the block raises."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    with locked_file(part, mode=mode):
+        yield part
+        part.replace(path)
+
+
+@contextlib.contextmanager
+def locked_file(part: Path, *, mode: int = 0o666) -> Iterator[None]:
+    """Create a file and lock it against `remove_leftovers` while the block writes it; delete it if the block raises."""
+    descriptor = _create_and_lock(part, mode)
+    try:
+        yield
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, without flushing it to disk."""
+    with atomic_write(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically and flush it to disk: readers see the old or the new content.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written; the old content is unchanged.
+    """
+    path = path.resolve()  # keep a symbolic link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, mode=0o600) as part:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+
+
+def remove_leftovers(folder: Path, pattern: str = "*.part") -> None:
+    """Remove the files matching `pattern` that no live process is writing."""
+    for part in folder.glob(pattern):
+        if not part.is_file():
+            continue
+        with contextlib.suppress(OSError):  # removed or locked by another process
+            _remove_if_unlocked(part)
+
+
+if sys.platform == "win32":  # an open file can't be removed there, so no lock is needed
+
+    def _create_and_lock(_part: Path, _mode: int) -> int | None:
+        return None
+
+    def _remove_if_unlocked(part: Path) -> None:
+        part.unlink()
+
+else:
+
+    def _create_and_lock(part: Path, mode: int) -> int | None:
+        while True:
+            descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+            with contextlib.suppress(OSError):  # no lock support: `remove_leftovers` fails to lock too, and skips it
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if part.exists():
+                return descriptor
+            os.close(descriptor)  # another process removed it as a leftover before it was locked
+
+    def _remove_if_unlocked(part: Path) -> None:
+        descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+        finally:
+            os.close(descriptor)
