@@ -1,4 +1,4 @@
-"""What must hold on any ComfyUI server: the scripted one, and the real one that COMFYUI_URL names.
+"""Requirements on any ComfyUI server: the scripted one, and a real one at COMFYUI_URL.
 
     COMFYUI_URL=http://127.0.0.1:8188 pytest -m comfyui
 
@@ -22,8 +22,8 @@ from waiting import wait_until as wait_shortly
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import FieldError, RunFailed, RunRejected
-from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.http.transport import Session
+from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import settings
 from comflowy_nb.tracking.tracker import Tracker
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def wait_until(condition):
-    """A real server on a busy CPU takes its time."""
+    """Extend the timeouts for a real server on a busy CPU."""
     wait_shortly(condition, timeout_s=300)
 
 
@@ -57,7 +57,7 @@ def client(server_url):
 
 
 def any_color():
-    """One that no earlier run had: the server's cache would answer for it."""
+    """Return a colour that no earlier run had, so that the server's cache has no image of it."""
     return random.randrange(1, 2**24)
 
 
@@ -77,7 +77,7 @@ def saved(node, prefix="comflowy_test"):
 
 
 def blurs(count, size=1000):
-    """A graph that takes a while, in steps between which it can be interrupted: each of a second at most on a CPU."""
+    """Return a slow graph with interruptible steps, each of at most a second on a CPU."""
     graph = {"1": empty(size), "99": saved(str(count + 1), "comflowy_test_slow")}
     for number in range(count):
         inputs = {"image": [str(number + 1), 0], "blur_radius": 7, "sigma": 9.0}
@@ -87,7 +87,7 @@ def blurs(count, size=1000):
 
 @pytest.fixture
 def file_of(tmp_path):
-    """`file_of(graph)`: a graph as a file."""
+    """Return `file_of(graph)`, which writes a graph to a file."""
 
     def write(graph, name="graph"):
         path = tmp_path / f"{name}.json"
@@ -215,7 +215,7 @@ def test_what_the_server_refuses_is_named(client, file_of):
         ({"class_type": "NoSuchNode", "inputs": {}}, "NoSuchNode"),
         ({"class_type": "EmptyImage", "inputs": {"width": 0, "height": 8, "batch_size": 1, "color": 0}}, "width: 0"),
         ({"class_type": "EmptyImage", "inputs": {"height": 8, "batch_size": 1, "color": 0}}, "width: it needs a value"),
-        ({"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}, "leads to no node"),
+        ({"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}, "does not exist"),
     ],
 )
 def test_each_kind_of_refusal(client, file_of, node, words):
@@ -232,7 +232,7 @@ def test_a_graph_without_an_output_or_in_a_circle(client, file_of):
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
         "3": saved("2"),
     }
-    with pytest.raises(RunRejected, match="circle"):
+    with pytest.raises(RunRejected, match="cycle"):
         client.run(file_of(circle), timeout=300)
 
 
@@ -273,7 +273,7 @@ def test_images_go_in_once_by_content(client, file_of, tmp_path):
 
 
 def is_near(pixel, wanted):
-    """ComfyUI computes in 32 bits and cuts off what is behind the point: an inverted image is darker by up to 1."""
+    """ComfyUI computes in 32 bits and truncates: an inverted image is darker by up to 1."""
     return np.abs(pixel.astype(int) - wanted).max() <= 2
 
 

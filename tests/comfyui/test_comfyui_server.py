@@ -1,4 +1,4 @@
-"""The scripted server says what the real one said: its messages and answers have the shapes of the recorded ones."""
+"""The scripted server matches the real one: its messages and responses have the recorded shapes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def small(steps=8, seed=1):
 
 
 def recorded(name):
-    """The messages of a recording: texts as they are, `bytes` for a frame."""
+    """Return the messages of a recording, `bytes` for a frame."""
     rows = [json.loads(line) for line in (RECORDED / name).read_text().splitlines()]
     return [row["msg"] if row["dir"] == "recv_text" else bytes(8) for row in rows if row["dir"] != "http"]
 
 
 def shape(value, key=None):
-    """What is the same at each run: the names and types, not the ids and numbers."""
+    """Return the shape of a message: its names and types, without ids and numbers."""
     if isinstance(value, dict):
         ids = value and all(name.isdigit() for name in value)
         if ids:

@@ -1,4 +1,4 @@
-"""Every fault of the network, met by every request: for the token, a run, its check and its image."""
+"""Every network fault with every request: token, submit, check and image."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a l
 
 @pytest.fixture
 def limits(request, few_tries):
-    """Limits as they are, but for silent faults: a busy machine must not turn another fault into one of these."""
+    """Default limits except for silent faults: a busy machine must not turn another fault into a timeout."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
     if fault is not None and fault.name in SILENT:
         request.getfixturevalue("hasty")
 
 
 def patient_after(answer):
-    """The same answer; the next exchange has time."""
+    """Return the same response, with the limits of the next exchange reset."""
 
     def relax(seen, wire):
         settings.read_timeout_s = settings.connect_timeout_s = 30.0
@@ -97,7 +97,7 @@ def service(faulty):
 def connect(origin, *, token="old"):
     service = Comflowy(origin, key=Secret("the-key"), identity="test", label="test")
     if token:
-        service._tokens._current = Secret(token)
+        service._tokens.current = Secret(token)
     return service
 
 
@@ -112,7 +112,7 @@ def fetch(service, folder, url="/images/1.png"):
 
 
 def raised(call):
-    """The error a call raised, whose text must hold no address and no key."""
+    """Return the error that a call raised; its text must contain neither URL nor key."""
     with pytest.raises((ServiceError, ImageError)) as caught:
         call()
     text = str(caught.value)
@@ -126,7 +126,7 @@ def raised(call):
 
 @dataclass
 class Fault:
-    """What a server does, and what must come of it.
+    """A fault of the server, and its required outcomes.
 
     `token` and `check` are the class of the error; `again` says whether the token is asked for once more. `run` is
     `unknown`, `rejected` (never again), `again` (surely not taken, another try may help) or `stops`. `image` is the
@@ -282,7 +282,7 @@ def test_run(faulty, service, fault):
 
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_run_without_a_token_is_not_sent(faulty, fault):
-    """No token, no run: whatever is wrong with the token, the run was surely not taken."""
+    """Whatever fails with the token, the run was certainly not accepted."""
     faulty.on(TOKEN, fault.answer)
     outcome = submit(connect(faulty.url, token=None))
     assert type(outcome) is Rejected
@@ -316,7 +316,7 @@ def test_image(faulty, service, fault, tmp_path):
 
 @pytest.fixture(params=["refused", "no such name", "connect timeout", "dead proxy"])
 def unreachable(request, monkeypatch):
-    """The origin of a service to which no connection is made."""
+    """Return the origin of a service to which no connection is possible."""
     if request.param == "refused":
         yield f"http://127.0.0.1:{closed_port()}"
     elif request.param == "connect timeout":
@@ -580,7 +580,7 @@ def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
 
 
 def test_deadline_ends_a_trickle_soon(faulty, service):
-    """10 bytes trickled over 3 s passed a timeout of 0.5 s: requests' timeouts are of each read."""
+    """10 bytes over 3 s passed a timeout of 0.5 s: timeouts of requests limit each read."""
     settings.read_timeout_s, settings.answer_deadline_s = 30.0, 0.9
     faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in all, and good
     outcome = submit(service)
@@ -602,7 +602,7 @@ def test_floor_of_throughput_ends_a_image_before_its_deadline(faulty, service, t
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_redirect_to_another_host_is_not_followed(faulty, service, code):
-    """On 307 and 308 requests re-sends a POST, with its body, to the other host."""
+    """On 307 and 308 requests repeats a POST, with its body, at the other host."""
     with FaultyServer() as other:
         other.on("* /*", reply(GOOD_RUN))
         for route in (TOKEN, RUN, CHECK):

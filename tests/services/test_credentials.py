@@ -1,4 +1,4 @@
-"""Where a key is looked for, and to whom it may go."""
+"""API keys: lookup, storage, and the origins they are sent to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = "https://other.example"
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch):
-    monkeypatch.setattr(keys, "_session", {})
+    monkeypatch.setattr(keys, "_session_keys", {})
 
 
 class Ring(types.ModuleType):
@@ -68,8 +68,7 @@ def test_order(ring, monkeypatch):
     assert found() == "kept"
     monkeypatch.setenv("COMFLOWY_API_KEY", "from-env")
     assert found() == "from-env"
-    assert found(sandbox_key=Secret("sandbox's")) == "sandbox's"
-    assert found(sandbox_key=Secret("sandbox's"), explicit=Secret("given")) == "given"
+    assert found(explicit=Secret("given")) == "given"
     assert asked == [CLOUD]
 
 

@@ -1,4 +1,4 @@
-"""Names of servers: given once, found again in any kernel, and in no notebook."""
+"""Stored names of servers: defined once, known in every later kernel, never saved in a notebook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from comfyui_server import ComfyServer
 
 from comflowy_nb import connect
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.services.server_names import read_names, remember_name
+from comflowy_nb.services.targets import read_names, remember_name
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def pair(tmp_path):
 
 
 def test_a_name_is_found_again_in_a_later_kernel(pair, home):
-    """`connect px` said `nothing to connect to` in every kernel but the one where `px=URL` was typed."""
+    """`connect px` failed in every kernel but the one where `px=URL` was typed."""
     one, _ = pair
     with connect(f"px={one.url}") as client:
         assert not client.is_moved
@@ -66,7 +66,7 @@ def test_nothing_secret_is_kept(pair, home):
         pass
     assert json.loads((home / "servers.json").read_text()) == {"px": one.url}
     for word in ("sandbox", "cloud", "comfyui", "Cloud"):
-        with pytest.raises(SettingsError, match="stands for itself"):
+        with pytest.raises(SettingsError, match="is a keyword"):
             connect(f"{word}={one.url}")
     assert "canary" not in (home / "servers.json").read_text()
 
@@ -74,7 +74,7 @@ def test_nothing_secret_is_kept(pair, home):
 def test_the_words_of_services_cannot_be_taken_by_the_file(home):
     home.mkdir(parents=True)
     (home / "servers.json").write_text(json.dumps({"cloud": "http://127.0.0.1:1", "comfyui": "x", "odd": 5}))
-    with pytest.raises(SettingsError, match=r"nothing to connect to; .*, or a name given before: cloud, comfyui"):
+    with pytest.raises(SettingsError, match=r"unknown target .*, or a name you defined: cloud, comfyui"):
         connect("studio")
     with pytest.raises(Exception, match="no API key"):
         connect("cloud")
@@ -84,7 +84,7 @@ def test_the_words_of_services_cannot_be_taken_by_the_file(home):
 def test_a_damaged_file_names_nothing(home, content):
     home.mkdir(parents=True)
     (home / "servers.json").write_text(content)
-    with pytest.raises(SettingsError, match="nothing to connect to"):
+    with pytest.raises(SettingsError, match="unknown target"):
         connect("studio")
     assert remember_name(home, "studio", "sandbox") is None
     assert read_names(home) == {"studio": "sandbox"}

@@ -11,7 +11,7 @@ from waiting import wait_until
 
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.services.base import Event, Progress
-from comflowy_nb.services.comflowy.outputs import read_outputs
+from comflowy_nb.services.comflowy.schema import read_outputs
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking import polling

@@ -1,4 +1,4 @@
-"""The receiver of callbacks: what it takes, and what it keeps out."""
+"""The webhook receiver: accepted events and rejected requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from comflowy_nb.status import Status
 
 
 class Heard(list):
-    """Events, to be waited for."""
+    """A list of received events, with a wait."""
 
     def __init__(self):
         super().__init__()
@@ -180,7 +180,7 @@ def raw_exchange(receiver, *pieces):
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("slowest_s", [1.0, 1000.0])
 def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard, slowest_s):
-    monkeypatch.setattr(webhooks, "SLOWEST_S", slowest_s)
+    monkeypatch.setattr(webhooks, "READ_TIMEOUT_S", slowest_s)
     receiver = Receiver(heard)
     try:
         path = path_of(receiver)

@@ -1,4 +1,4 @@
-"""Several servers as one service: who gets the next run, who is left out, who is asked."""
+"""Several servers as one service: the server of the next run, unreachable servers, checks."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def counts(pair):
 
 def test_the_next_run_goes_where_the_fewest_are(service, pair):
     outcomes = [service.submit(submission(color)) for color in range(5)]
-    assert [outcome.place.label for outcome in outcomes] == ["home/1", "home/2", "home/1", "home/2", "home/1"]
+    assert [outcome.server.label for outcome in outcomes] == ["home/1", "home/2", "home/1", "home/2", "home/1"]
     assert counts(pair) == [3, 2]
     assert service.cancel(outcomes[0].run_id)
     assert service.check(outcomes[0].run_id).status is Status.CANCELLED
     service.cancel(outcomes[2].run_id)
     service.check(outcomes[2].run_id)
-    assert service.submit(submission(9)).place.label == "home/1"
+    assert service.submit(submission(9)).server.label == "home/1"
 
 
 def test_it_begins_with_what_all_of_them_begin_with(service, pair):
@@ -66,7 +66,7 @@ def test_a_server_that_is_away_is_passed_over_and_nothing_is_sent_twice(pair):
     one, _ = pair
     service = several(f"http://127.0.0.1:{closed_port()}", one.url)
     for color in range(3):
-        assert service.submit(submission(color)).place.label == "home/2"
+        assert service.submit(submission(color)).server.label == "home/2"
     assert one.asked("POST", "/prompt") == 3
     service.greet()
     assert service.last_graph() is None
@@ -125,7 +125,7 @@ def test_a_dead_server_refuses_and_has_room_for_nothing_new(pair):
 
 
 def test_a_run_may_be_at_the_server_that_does_not_answer_though_another_refuses(pair):
-    """A group asked about a run of an earlier kernel: one server fails, the other is gone."""
+    """A check of a run of an earlier kernel while one server fails and the other refuses connections."""
     one, two = pair
     service = several(one.url, two.url)
     one.fail("/queue", 503)

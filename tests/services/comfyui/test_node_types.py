@@ -1,4 +1,4 @@
-"""The fields of a graph by the server's node types: dynamic choices too, and asked for only when they may be new."""
+"""The fields of a graph by the server's node types: dynamic combos, and the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.services.comfyui import node_types as comfyui_nodes
-from comflowy_nb.services.comfyui.node_types import FRESH_S, NodeTypes
+from comflowy_nb.services.comfyui.node_types import CACHE_S, NodeTypes
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
 
@@ -101,7 +101,7 @@ def test_a_graph_that_runs_again_is_not_described_anew_until_the_server_may_have
     files[0] = ["a.safetensors", "b.safetensors"]
     assert nodes.fields(graph)["4::ckpt_name"].options == ("a.safetensors",)
     assert asked == ["Loader"]
-    now_s[0] += FRESH_S + 1
+    now_s[0] += CACHE_S + 1
     assert nodes.fields(graph)["4::ckpt_name"].options == ("a.safetensors", "b.safetensors")
     assert asked == ["Loader"] * 2
     other = Graph({"4": {"class_type": "Loader", "inputs": {"ckpt_name": "b.safetensors"}}})

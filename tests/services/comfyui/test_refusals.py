@@ -1,4 +1,4 @@
-"""The words for what a ComfyUI server refuses, one shape after the other."""
+"""The text for a rejected graph, for each shape of a ComfyUI server's error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def error(kind, details="", message="No", **extra):
             "the server could not check it (OutOfMemoryError)",
         ),
         (error("something_new", "it is blue", message="Wrong colour"), "Wrong colour: it is blue"),
-        (error("something_new", message=""), "the node does not take it"),
+        (error("something_new", message=""), "the node does not accept it"),
         (error("value_smaller_than_min", input_name="a", received_value=1), "a: 1 is below None"),
     ],
 )

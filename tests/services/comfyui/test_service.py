@@ -1,4 +1,4 @@
-"""A ComfyUI server as a service: sending, hearing, asking, cancelling, and everything that goes wrong in between."""
+"""A ComfyUI server as a service: submit, events, check, cancel, and the faults of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT = json.loads((RECORDED / "default_workflow_api.json").read_text())
 
 
 def small(steps=3, seed=1, **changes):
-    """The default graph at 64 px; `changes` as `node__name=value`."""
+    """Return the default graph at 64 px; `changes` as `node__name=value`."""
     graph = json.loads(json.dumps(DEFAULT))
     graph["5"]["inputs"] |= {"width": 64, "height": 64}
     graph["3"]["inputs"] |= {"steps": steps, "seed": seed}
@@ -37,7 +37,7 @@ def small(steps=3, seed=1, **changes):
 
 
 class Listener:
-    """What a service says by itself, to be waited for."""
+    """A list of received events, with a wait."""
 
     def __init__(self, service):
         self.events = []
@@ -78,7 +78,7 @@ def submission(graph, **changes):
 
 
 def settle(service, run_id, timeout=60):
-    """Check until it is live no more."""
+    """Check a run until it has ended."""
     deadline = time.monotonic() + timeout
     while (found := service.check(run_id)).status.is_live:
         assert time.monotonic() < deadline, found
@@ -184,7 +184,7 @@ def test_an_end_that_was_told_costs_one_request(comfy, service, listener):
 
 
 def test_the_history_may_be_behind_and_is_asked_again(comfy, service):
-    """`/history` was empty right after `execution_success` in 13 of 30 tries: the run is still in the queue then."""
+    """`/history` was empty right after `execution_success` in 13 of 30 attempts: the run is then still in the queue."""
     comfy.wait_at("2")
     sent = submission(empty_image())
     service.submit(sent)
@@ -265,7 +265,7 @@ def test_images_that_go_through_the_socket_alone_are_named_where_nobody_listens(
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
     sent = submission(graph)
     service.submit(sent)
-    assert "no image of SaveImageWebsocket came through the socket" in settle(service, sent.token).remark
+    assert "no image of SaveImageWebsocket came through the socket" in settle(service, sent.token).warning
 
 
 # -- what is refused --------------------------------------------------------------------------------------------
@@ -276,15 +276,15 @@ def test_images_that_go_through_the_socket_alone_are_named_where_nobody_listens(
     [
         ({"n5__width": 8}, "node 5 (Empty Latent Image), width: 8 is below 16, the smallest it may be"),
         ({"n3__cfg": 1000}, "node 3 (KSampler), cfg: 1000.0 is above 100.0, the largest it may be"),
-        ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is no INT"),
+        ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is not of type INT"),
         (
             {"n4__ckpt_name": "v1-5-pruned.safetensors"},
             "is not one of v1-5-pruned-emaonly-fp16.safetensors; nearest: v1-5-pruned-emaonly-fp16.safetensors",
         ),
         ({"n3__sampler_name": "eular"}, "'eular' is not one of euler, euler_cfg_pp"),
         ({"n3__sampler_name": "eular"}, "nearest: euler"),
-        ({"n9__images": ["4", 0]}, "it takes IMAGE, and the node linked to it gives MODEL"),
-        ({"n9__images": ["77", 0]}, "a link in it leads to no node"),
+        ({"n9__images": ["4", 0]}, "it takes IMAGE, and the linked node returns MODEL"),
+        ({"n9__images": ["77", 0]}, "it is linked to node '77', which does not exist"),
     ],
 )
 def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, service, changes, words):
@@ -299,7 +299,7 @@ def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, se
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        ({"1": {"class_type": "Nowhere", "inputs": {}}}, "node Nowhere does not exist"),
+        ({"1": {"class_type": "Nowhere", "inputs": {}}}, "the server has no node class Nowhere"),
         ({"1": empty_image()["1"]}, "no node that saves or shows anything"),
         (
             {
@@ -307,7 +307,7 @@ def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, se
                 "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
                 "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
             },
-            "round in a circle",
+            "form a cycle",
         ),
         (
             {
@@ -341,7 +341,7 @@ def test_outputs_that_will_not_run_are_told_though_the_run_is_taken(comfy, servi
     sent = submission(graph)
     outcome = service.submit(sent)
     assert isinstance(outcome, Accepted)
-    assert outcome.remark == ("some outputs will not run: node 3 (LoadImage), image: Invalid image file: missing.png")
+    assert outcome.warning == ("some outputs will not run: node 3 (LoadImage), image: Invalid image file: missing.png")
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
@@ -376,15 +376,15 @@ def test_a_request_that_is_too_large(tmp_path):
     with ComfyServer(tmp_path / "c", max_body=2000) as server:
         service = ComfyUI(server.url, identity="home", label="home")
         outcome = service.submit(submission(small(n6__text="x" * 3000)))
-        assert "larger than it takes" in str(outcome.error)
-        with pytest.raises(ServiceError, match="larger than it takes"):
+        assert "larger than the server accepts" in str(outcome.error)
+        with pytest.raises(ServiceError, match="larger than the server accepts"):
             service.upload("big.png", b"x" * 3000)
         service.close()
 
 
 def test_what_is_no_json_is_not_sent(comfy, service):
     outcome = service.submit(submission(small(n3__cfg=float("nan"))))
-    assert "can't be sent" in str(outcome.error)
+    assert "can't be submitted" in str(outcome.error)
     assert comfy.asked("POST", "/prompt") == 0
 
 
@@ -420,11 +420,11 @@ def test_a_run_whose_answer_was_lost_and_that_is_nowhere_is_unknown(comfy, servi
     monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))  # it never came that far
     outcome = service.submit(submission(empty_image()))
     assert isinstance(outcome, Unknown)
-    assert "gave no answer" in outcome.reason
+    assert "did not respond" in outcome.reason
 
 
 def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
-    """The first look may come while the server still works on the request whose answer was lost."""
+    """The first lookup may happen while the server still processes the request whose response was lost."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01, 0.01))
     comfy.lose("/prompt")
     comfy.hold()
@@ -498,7 +498,7 @@ def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, liste
 
 
 def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, listener, monkeypatch):
-    """A server that still held a dead socket of ours forgets our name when it notices: nothing is told any more."""
+    """A server that closes a dead socket forgets its client id, and sends no events to a new socket of that id."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.05)
     settings.retry_base_s = 0.01
     service._socket.wait_open(5)
@@ -589,7 +589,7 @@ def test_a_run_of_somebody_else_is_never_touched(comfy, service, listener):
 
 
 def test_an_interrupt_that_was_lost_is_repeated(comfy, service, listener, monkeypatch):
-    """The server clears the flag at each start: an interrupt in that instant is lost."""
+    """The server clears the flag at the start of each run, so an interrupt at that time is lost."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 30.0)
     lost = iter([True, True])
     interrupt = comfy.queue.interrupt

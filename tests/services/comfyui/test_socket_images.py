@@ -1,4 +1,4 @@
-"""SaveImageWebsocket: its images come through the socket, the server keeps none, and they are kept here like any."""
+"""SaveImageWebsocket: its images are received through the socket and stored like all others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sent(node):
 
 @pytest.fixture
 def graph(tmp_path):
-    """Two red images through the socket from node 3, a blue one from the server's disk from node 5."""
+    """Return a graph with two red images through the socket (node 3) and a blue one from the server's disk (node 5)."""
     path = tmp_path / "both.json"
     path.write_text(
         json.dumps({"1": empty_node(RED, 2, height=48), "3": sent("1"), "4": empty_node(BLUE), "5": save_node("4")})
@@ -119,18 +119,18 @@ def test_what_is_no_image_is_missing(client, comfy, tmp_path):
 
 
 def test_no_more_is_held_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 100)
-    hearing = comfyui_events.Hearing("http://server.example")
-    hearing.watch("p", {}, frozenset("3"), frozenset("3"))
+    monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 100)
+    reader = comfyui_events.EventReader("http://server.example")
+    reader.watch("p", {}, frozenset("3"), frozenset("3"))
     about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
     for size in (60, 50, 40):
-        hearing.hear(struct.pack(">II", 4, len(about)) + about + b"x" * size)
-    assert [len(one) for one in hearing.images("p")["3"]] == [60, 40]
-    assert hearing.dropped("p") == 1
+        reader.read(struct.pack(">II", 4, len(about)) + about + b"x" * size)
+    assert [len(one) for one in reader.get("p").images["3"]] == [60, 40]
+    assert reader.get("p").dropped == 1
 
 
 def test_what_found_no_room_is_told(client, comfy, graph, monkeypatch):
-    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 10)
+    monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 10)
     run = client.run(graph, timeout=60)
-    assert "found no room: 2" in run.record.remark
+    assert "dropped 2 images" in run.record.remark
     assert [image.node for image in run.images] == ["5"]

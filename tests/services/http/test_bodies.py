@@ -1,4 +1,4 @@
-"""Compressed answers: read in full, and never with more memory than their limits allow."""
+"""Compressed responses: read completely, and never with more memory than their limits allow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(run.status.value, most_bytes() - before)
 
 
 def bomb(layers):
-    """Zeros, compressed so often."""
+    """Return zeros, compressed `layers` times."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     million = bytes(1000**2)
     content = b"".join(packer.compress(million) for _ in range(UNPACKED_BYTES // len(million))) + packer.flush()
@@ -57,7 +57,7 @@ def bombs():
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("route", [RUN, CHECK, "GET /images/*"])
 def test_a_small_answer_that_unpacks_to_400_mb_takes_no_memory(api, home, bombs, route, layers):
-    """A service's answer of 800 bytes took 811 MB: urllib3 2.0.7 unpacks all it has read, whatever the limit says."""
+    """A response of 800 bytes took 811 MB: urllib3 2.0.7 decompresses all it has read, whatever the limit is."""
     usual = {CHECK: choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))}
     api.words = []
     api.on(route, bombs[layers], usual.get(route, reply(png())))
@@ -98,4 +98,4 @@ def test_a_gzip_that_breaks_off_is_no_image(api, client):
     packed = gzip.compress(png())
     api.on("GET /images/*", reply(packed[: len(packed) // 2], headers={"Content-Encoding": "gzip"}))
     run = client.run("wf-1", {"3::steps": 1}, timeout=60)
-    assert "broke off" in run.record.images[0].error
+    assert "is incomplete" in run.record.images[0].error

@@ -1,4 +1,4 @@
-"""Which addresses of images are asked, and how their bytes are read."""
+"""Downloads: permitted URLs, redirects, and reading the body."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(images, url):
 
 
 def refused(images, url):
-    """The words of a refusal, which hold the host at most."""
+    """Return type and text of the error, which names the host at most."""
     with pytest.raises(ServiceError) as caught:
         read(images, url)
     text = str(caught.value)
@@ -60,7 +60,7 @@ def test_the_services_own_origin_at_any_address(faulty, images):
     ],
 )
 def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, images, path, requested):
-    """`/p/a red cat.png` was refused as an address elsewhere that is not reached by https."""
+    """`/p/a red cat.png` was rejected as a foreign URL that is not reached by https."""
     faulty.on(f"GET {requested}", reply(b"bytes"))
     faulty.on("GET /moved", redirect(path))
     for url in (f"{faulty.url}{path}", path, f"{faulty.url}{path}?name=a b", "/moved"):
@@ -123,8 +123,8 @@ def test_no_length_with_a_content_encoding(faulty, images):
     [
         ("http://images.example/1.png?sig={}", "images.example, which is not reached by https"),
         ("http://127.0.0.1:1/{}", "127.0.0.1, which is not reached by https"),
-        ("file:///etc/{}", "a file: one, which is never opened"),
-        ("data:image/png;base64,{}", "a data: one, which is never opened"),
+        ("file:///etc/{}", "a file: URL, which is never opened"),
+        ("data:image/png;base64,{}", "a data: URL, which is never opened"),
         ("ftp://images.example/{}", "not reached by https"),
         ("https://127.0.0.1:1/{}", "127.0.0.1, which is not public"),
         ("https://localhost/{}", "localhost, which is not public"),
@@ -134,8 +134,8 @@ def test_no_length_with_a_content_encoding(faulty, images):
         ("https://[::ffff:127.0.0.1]/{}", "not public"),
         ("https://2130706433/{}", "not public"),
         ("https://printer.local/{}", "printer.local, which is not public"),
-        ("https://me:{}@images.example/1", "names a user"),
-        ("https://[::1/{}", "can't be read"),
+        ("https://me:{}@images.example/1", "with a user name in its URL"),
+        ("https://[::1/{}", "not a valid URL"),
     ],
 )
 def test_addresses_that_are_never_asked(images, url, words):
@@ -153,7 +153,7 @@ def test_odd_spellings_of_loopback_are_seen_through(images, odd):
 
 @pytest.fixture
 def names(monkeypatch):
-    """Host -> the addresses it has, one list for each time it is asked for; the last for ever."""
+    """Host -> its addresses, one list per lookup; the last list is repeated."""
     known = {}
     asked = []
     real = socket.getaddrinfo
@@ -198,7 +198,7 @@ def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(images, intern
 
 
 def test_a_name_that_changes_its_address_after_the_check_gains_nothing(images, faulty, internet, names):
-    """DNS rebinding: the address connected to is checked as well."""
+    """DNS rebinding: the address of the connection is checked too."""
     names["images.example"] = [["127.0.0.2"], ["127.0.0.1"]]
     kind, text = refused(images, f"https://images.example:{faulty.port}/1.png?sig={SECRET}")
     assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
@@ -239,7 +239,7 @@ def test_at_most_three_redirects(faulty, images):
 
 
 def test_the_body_of_a_redirect_is_not_read(faulty, images):
-    """Without being asked to follow, requests read the whole body of a redirect, however large."""
+    """requests read the whole body of a redirect, however large, although redirects were not followed."""
     sent = []
 
     def endless(_, wire):

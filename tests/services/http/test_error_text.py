@@ -1,4 +1,4 @@
-"""One plain line out of whatever a service says about a failure."""
+"""One line of text from a service's error, in any of its shapes."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize("credential", CREDENTIALS)
 def test_a_credential_that_a_service_quotes_is_masked(credential):
-    """Errors masked our own key and token alone: a service that quoted another one had it stored in the history."""
+    """Errors masked only our own key and token: another key in a service's error was stored in the history."""
     for text in (
         f"upstream refused {credential}",
         f'{{"error": "key \'{credential}\' is wrong"}}',

@@ -1,4 +1,4 @@
-"""Connections: no proxy and no netrc where they would leak, no stale connection, no secret in a log."""
+"""Connections: proxies, netrc, cookies, reuse of connections, and secrets in logs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.http import transport
 from comflowy_nb.services.http.client import Http
 from comflowy_nb.services.http.downloads import Images
-from comflowy_nb.services.http.origins import is_public
 from comflowy_nb.services.http.responses import Failure, FailureKind, Response
+from comflowy_nb.services.http.transport import is_public
 from comflowy_nb.settings import Secret
 
 pytestmark = pytest.mark.usefixtures("few_tries")
@@ -27,7 +27,7 @@ def http(faulty):
 
 
 def test_only_a_refusal_by_the_server_itself_shows_that_it_is_gone(monkeypatch):
-    """A proxy that refuses says nothing of the server behind it, and a run there must not count as lost."""
+    """A proxy that refuses a connection proves nothing about the server: its runs must not count as lost."""
     nobody = f"http://127.0.0.1:{closed_port()}"
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, nobody)
@@ -39,7 +39,7 @@ def test_only_a_refusal_by_the_server_itself_shows_that_it_is_gone(monkeypatch):
 
 
 def test_loopback_bypasses_proxies(faulty, http, monkeypatch):
-    """http_proxy got even the requests to 127.0.0.1, key included."""
+    """The proxy in http_proxy received even the requests to 127.0.0.1, key included."""
     with FaultyServer() as proxy:
         for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -104,7 +104,7 @@ def test_an_answer_to_a_connection_that_closes_is_read_whole(faulty, http):
 def test_a_redirect_is_an_answer_like_any_other(faulty, http, location):
     faulty.on("POST /x", reply(b"0" * 2_000_000, 307, {"Location": location}))
     answer = http.exchange("POST", "/x")
-    assert (answer.status, answer.body_error) == (307, "the answer is larger than 1 MiB")
+    assert (answer.status, answer.body_error) == (307, "the response is larger than 1 MiB")
     assert faulty.count() == 1
 
 
@@ -160,7 +160,7 @@ def test_the_log_holds_no_key(faulty, http, caplog):
     ],
 )
 def test_the_log_holds_no_query_of_a_image(faulty, caplog, query):
-    """Storage services sign addresses in many ways, and a list of the names of some let the others into the log."""
+    """Storage services sign URLs in many ways; masking only some parameter names left the others in the log."""
     caplog.set_level(logging.DEBUG)
     faulty.on("GET /p.png", redirect(f"/moved.png?{query}"))
     faulty.on("GET /moved.png", reply(b"bytes"))

@@ -1,10 +1,10 @@
-"""One list of images out of the API's two."""
+"""The outputs of a run, from the two lists of the API."""
 
 from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.services.comflowy.outputs import read_outputs
+from comflowy_nb.services.comflowy.schema import read_outputs
 
 A, B, C, D = (f"https://images.example/{name}.png" for name in "abcd")
 
@@ -40,7 +40,7 @@ def test_a_image_of_two_nodes_belongs_to_the_first():
 
 
 def test_one_image_signed_twice_is_one():
-    """Storage services sign an address anew each time they name it."""
+    """Storage services sign a URL again each time they list it."""
     first, second = f"{A}?X-Amz-Signature=1&X-Amz-Date=5&v=2", f"{A}?v=2&X-Amz-Signature=77&X-Amz-Date=6"
     assert placed([first], {"9": {"images": [second]}})[0] == [(first, "9", 0)]
 
@@ -58,13 +58,13 @@ def test_nothing(nothing):
 @pytest.mark.parametrize(
     ("images", "full", "found", "words"),
     [
-        ([A, None, 5, ""], None, [A], "3 of 4 entries of output_images are no address"),
-        ([A, []], None, [A], "1 of 2 entries of output_images is no address"),
-        (A, None, [A], "output_images is no list"),
-        (5, None, [], "output_images is no list"),
+        ([A, None, 5, ""], None, [A], "3 of 4 entries of output_images are not URLs"),
+        ([A, []], None, [A], "1 of 2 entries of output_images is not a URL"),
+        (A, None, [A], "output_images is not a list"),
+        (5, None, [], "output_images is not a list"),
         ([{"url": A}], None, [A], None),
-        (None, [A], [], "full_outputs is no object"),
-        (None, {"9": "x"}, [], "full_outputs of node 9 is no object"),
+        (None, [A], [], "full_outputs is not an object"),
+        (None, {"9": "x"}, [], "full_outputs of node 9 is not an object"),
         (None, {"9": None, "8": {"images": [A]}}, [A], None),
         (None, {"9": {"text": ["hello"]}}, [], None),
         (None, {"9": [A]}, [A], None),
