@@ -70,7 +70,12 @@ def open_service(
         raise SettingsError(NOTHING_CONNECTED)
     parsed = parse_target(text, read_names(home))
     name = name or parsed.name
-    service = _open(parsed, key=key, name=name, ask_key=ask_key, home=home, name_address=name_address)
+
+    def get_key(origin: str, label: str) -> Secret:
+        ask = None if ask_key is None else lambda _origin: ask_key(label)
+        return find_key(origin, explicit=Secret(key) if isinstance(key, str) else key, ask=ask)
+
+    service = _open(parsed, name, home, get_key, name_address=name_address)
     previous = None
     if name is not None:
         with suppress(OSError):  # a full disk does not prevent the connection
@@ -79,13 +84,7 @@ def open_service(
 
 
 def _open(
-    target: Target,
-    *,
-    key: str | Secret | None,
-    name: str | None,
-    ask_key: Callable[[str], Secret | None] | None,
-    home: Path,
-    name_address: bool,
+    target: Target, name: str | None, home: Path, get_key: Callable[[str, str], Secret], *, name_address: bool
 ) -> Service:
     if target.keyword == "sandbox":
         return _sandbox(start_sandbox(home), name)
@@ -104,9 +103,7 @@ def _open(
         return _comfyui((origin,), name)
     # A saved notebook contains names of services, never their addresses.
     label = name or ("cloud" if is_cloud else "local" if is_loopback(origin) else "comflowy")
-    ask = None if ask_key is None else lambda _origin: ask_key(label)
-    secret = find_key(origin, explicit=Secret(key) if isinstance(key, str) else key, ask=ask)
-    return _greeted(Comflowy(origin, key=secret, identity=name or origin, label=label))
+    return _greeted(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
 
 
 def _sandbox(address: SandboxAddress, name: str | None) -> Service:

@@ -132,14 +132,10 @@ def read_token(body: bytes) -> Secret:
     if refusal is not None:
         raise SchemaError(refusal, is_refusal=True)
     response = _parse(body)
-    data = response.get("data") if isinstance(response, dict) else None
-    nested = data.get("access_token") if isinstance(data, dict) else None
-    try:
-        token = Secret(_decode(body, _Token).access_token.strip())
-    except SchemaError:
-        if not isinstance(nested, str):
-            raise
-        token = Secret(nested.strip())
+    parts = (response, response.get("data")) if isinstance(response, dict) else ()
+    texts = (part.get("access_token") for part in parts if isinstance(part, dict))
+    text = next((text for text in texts if isinstance(text, str)), None)
+    token = Secret((_decode(body, _Token).access_token if text is None else text).strip())
     if not token.is_token():
         raise SchemaError("the access_token is not one word of ASCII - at `$.access_token`")
     return token

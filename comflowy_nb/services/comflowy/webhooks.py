@@ -59,23 +59,21 @@ class Receiver:
         self._on_event = on_event
         self._path_secrets: dict[str, str] = {}  # token of a run -> the random part of its path
         try:
-            self._sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
+            sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
+            self._loop = asyncio.new_event_loop()
         except OSError as error:
-            raise ServiceError(f"can't open a port for webhooks: {error.strerror}") from error
-        self.port: int = self._sockets[0].getsockname()[1]
+            raise ServiceError(
+                f"the webhook receiver can't start: {error.strerror}; %config Comflowy.webhooks = 'off' disables it"
+            ) from error
+        self.port: int = sockets[0].getsockname()[1]
         self._base = (public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
         self._hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         if public_url:
             self._hosts.add(urlsplit(public_url).netloc.lower())
         self._calls = concurrent.futures.ThreadPoolExecutor(1, "comflowy-events")
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="comflowy-webhooks")
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="comflowy-webhooks")
         self._thread.start()
-        self._ready.wait()
-        if self._loop is None:
-            raise ServiceError("the webhook receiver could not start; %config Comflowy.webhooks = 'off' disables it")
+        self._server = asyncio.run_coroutine_threadsafe(self._serve(sockets), self._loop).result()
 
     def __repr__(self) -> str:
         return f"<Receiver of {len(self._path_secrets)} runs>"  # without paths
@@ -92,12 +90,11 @@ class Receiver:
 
     def close(self) -> None:
         """Stop the thread and free the port."""
-        loop, stop = self._loop, self._stop
-        if loop is not None and stop is not None and self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # the loop is closed already
-                loop.call_soon_threadsafe(stop.set)
-            if self._thread is not threading.current_thread():
-                self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
+            self._thread.join(timeout=10)
+            if not self._loop.is_running():
+                self._loop.close()
         self._calls.shutdown(wait=False, cancel_futures=True)
 
     def accepts(self, token: str, path_secret: str) -> bool:
@@ -120,13 +117,12 @@ class Receiver:
         except Exception:  # noqa: BLE001 - an event is a hint; the next one must still be received
             _log.debug("dropped an event of a service", exc_info=True)
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        finally:
-            self._ready.set()
+    async def _stop(self) -> None:
+        self._server.stop()
+        await self._server.close_all_connections()
+        self._loop.stop()
 
-    async def _serve(self) -> None:
+    async def _serve(self, sockets: list[socket.socket]) -> HTTPServer:
         routes = Application(
             # a public address may have a path before ours
             [(r"(?:/.*)?/([^/]+)/([^/]+)/(?:result|progress)", _Webhook, {"receiver": self})],
@@ -141,13 +137,8 @@ class Receiver:
             body_timeout=READ_TIMEOUT_S,
             no_keep_alive=True,
         )
-        server.add_sockets(self._sockets)
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self._ready.set()
-        await self._stop.wait()
-        server.stop()
-        await server.close_all_connections()
+        server.add_sockets(sockets)
+        return server
 
 
 class _NotFound(RequestHandler):
