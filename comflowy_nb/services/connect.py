@@ -215,9 +215,9 @@ def _get(address: str, path: str, headers: Mapping[str, Secret] | None = None) -
 def _is_comfyui(response: Response | Failure) -> bool:
     if isinstance(response, Failure):
         return False
-    refused = error_of_proxy(response.status, "the server")
-    if refused is not None:
-        raise refused
+    proxy_error = error_of_proxy(response.status, "the server")
+    if proxy_error is not None:
+        raise proxy_error
     found = _json(response.body) if response.is_ok else None
     return isinstance(found, dict) and isinstance(found.get("system"), dict)
 

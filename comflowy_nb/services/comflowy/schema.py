@@ -122,15 +122,15 @@ def _decode(body: bytes, shape: type[T]) -> T:
 def _decode_success(body: bytes, shape: type[T]) -> T:
     """Decode a response of the form `{success: true, data}`."""
     if not _decode(body, _Success).success:
-        raise SchemaError(read_message(body) or "it contains success: false without a reason", is_refusal=True)
+        raise SchemaError(read_message(body) or "it contains success: false without a reason", is_rejection=True)
     return _decode(body, shape)
 
 
 def read_token(body: bytes) -> Secret:
     """Return the token, from the top level as documented or from `data` as in the other responses."""
-    refusal = _refusal(body)
-    if refusal is not None:
-        raise SchemaError(refusal, is_refusal=True)
+    rejection = _rejection(body)
+    if rejection is not None:
+        raise SchemaError(rejection, is_rejection=True)
     response = _parse(body)
     parts = (response, response.get("data")) if isinstance(response, dict) else ()
     texts = (part.get("access_token") for part in parts if isinstance(part, dict))
@@ -168,7 +168,7 @@ def _run_id(value: object) -> str | None:
     return text if text.strip() else None
 
 
-def _refusal(body: bytes) -> str | None:
+def _rejection(body: bytes) -> str | None:
     """Return the reason in a response with `success: false`; None for any other response."""
     response = _parse(body)
     if not isinstance(response, dict) or response.get("success") is not False:
@@ -181,7 +181,7 @@ def read_confirmed(body: bytes) -> bool:
     try:
         data = _decode_success(body, _Confirmed).data
     except SchemaError as error:
-        if error.is_refusal:
+        if error.is_rejection:
             return False
         raise
     return not (isinstance(data, dict) and data.get("cancelled") is False)
@@ -260,7 +260,7 @@ def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -
         return Accepted(run_id)
     if response.body_error:
         return Unknown(f"{label}'s response is incomplete: {response.body_error}")
-    message = masked(_refusal(response.body), hide)
+    message = masked(_rejection(response.body), hide)
     if message is not None:
         return Rejected(ServiceError(f"{label} rejected it: {message}"))
     return Unknown(f"{label}'s response has no run id")

@@ -115,13 +115,13 @@ class Comflowy:
             raise ServiceError(f"{self.label} has no Comflowy API at its address; is the address right?")
         if not response.is_ok:
             raise error_of_status(response, self.label, "key", hide=self._secrets)
-        problem, is_refusal = response.body_error, False
+        problem, is_rejection = response.body_error, False
         if problem is None:
             try:
                 return schema.read_token(response.body)
             except SchemaError as error:
-                problem, is_refusal = masked(str(error), self._secrets), error.is_refusal
-        if is_refusal:
+                problem, is_rejection = masked(str(error), self._secrets), error.is_rejection
+        if is_rejection:
             raise AuthError(f"{self.label} rejected the key: {problem}; %comflowy login asks for another")
         raise AnswerError(f"{self.label} returned no token: {problem}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -41,14 +42,15 @@ class _Member:
     """One of the servers, and its active runs."""
 
     service: Service
-    number: int
     active: set[str] = field(default_factory=set)
-    is_unreachable: bool = False
-    failed_s: float = float("-inf")
+    unreachable_since_s: float | None = None  # None: reachable
+
+    @property
+    def is_unreachable(self) -> bool:
+        return self.unreachable_since_s is not None
 
     def mark_unreachable(self) -> None:
-        self.failed_s = time.monotonic()
-        self.is_unreachable = True
+        self.unreachable_since_s = time.monotonic()
 
     @property
     def limit(self) -> int:
@@ -82,7 +84,7 @@ class ComfyUICluster:
         self.origin = servers[0].origin
         self.origins = frozenset(server.origin for server in servers)
         self.on_loopback = all(server.on_loopback for server in servers)
-        self._members = [_Member(server, number) for number, server in enumerate(servers)]
+        self._members = [_Member(server) for server in servers]
         self._at: dict[str, _Member] = {}  # run id -> the server that has it
         self._lock = threading.Lock()
 
@@ -133,7 +135,7 @@ class ComfyUICluster:
             untried.remove(member)
             outcome = member.service.submit(submission)
             if isinstance(outcome, Accepted):
-                member.is_unreachable = False
+                member.unreachable_since_s = None
                 with self._lock:
                     member.active = (member.active - {submission.token}) | {outcome.run_id}
                     self._at[outcome.run_id] = member
@@ -150,15 +152,12 @@ class ComfyUICluster:
     def _reserve(self, token: str, untried: Sequence[_Member]) -> _Member:
         """Return the server for the next run, recently unreachable servers last, and count the run there."""
         with self._lock:
-            now_s = time.monotonic()
-            best = min(
-                untried,
-                key=lambda member: (
-                    member.is_unreachable and now_s - member.failed_s < RETRY_UNREACHABLE_S,
-                    len(member.active),
-                    member.number,
-                ),
-            )
+            recently_s = time.monotonic() - RETRY_UNREACHABLE_S
+
+            def cost(member: _Member) -> tuple[bool, int]:
+                return (member.unreachable_since_s or -math.inf) > recently_s, len(member.active)
+
+            best = min(untried, key=cost)
             best.active.add(token)
             return best
 
@@ -184,10 +183,10 @@ class ComfyUICluster:
             member.mark_unreachable()
             raise
         except NotFoundError:
-            member.is_unreachable = False
+            member.unreachable_since_s = None
             self._count(run_id, member, is_live=False)
             raise
-        member.is_unreachable = False
+        member.unreachable_since_s = None
         self._count(run_id, member, is_live=snapshot.status.is_live)
         return snapshot
 

@@ -29,7 +29,7 @@ __all__ = [
     "read_object",
     "read_outputs",
     "read_queue",
-    "read_refusal",
+    "read_rejection",
     "snapshot_of",
 ]
 
@@ -200,7 +200,7 @@ _NODE_ID = re.compile(r"#([^']+)'?")
 _CHOICES = re.compile(r"not in (\[.*\])$", re.DOTALL)
 
 
-def read_refusal(body: bytes, titles: Mapping[str, str], options_of: Callable[[str, str], tuple[str, ...]]) -> str:
+def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[[str, str], tuple[str, ...]]) -> str:
     """Return one line from the body of a 400: node, field, value and nearest choice of each error.
 
     Parameters

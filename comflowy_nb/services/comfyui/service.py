@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -26,12 +26,12 @@ from comflowy_nb.services.comfyui.responses import (
     read_entry,
     read_object,
     read_queue,
-    read_refusal,
+    read_rejection,
     snapshot_of,
 )
 from comflowy_nb.services.comfyui.websocket import Socket
 from comflowy_nb.services.http.client import Http, retried
-from comflowy_nb.services.http.downloads import Images
+from comflowy_nb.services.http.downloads import Images, MemoryStream
 from comflowy_nb.services.http.responses import (
     Failure,
     FailureKind,
@@ -50,7 +50,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph, parse_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from comflowy_nb.services.base import Event, ImageStream, Outcome, Output, Published, Submission
@@ -143,9 +143,9 @@ class ComfyUI:
         self._decoded(self._http.exchange("POST", path, body=body), bytes, f"route {path}")
 
     def _decoded(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
-        refused = error_of_proxy(response.status, self.label) if isinstance(response, Response) else None
-        if refused is not None:
-            raise refused
+        proxy_error = error_of_proxy(response.status, self.label) if isinstance(response, Response) else None
+        if proxy_error is not None:
+            raise proxy_error
         return decoded(response, decode, self.label, requested, hide=self._secrets)
 
     def _queue(self) -> QueueState:
@@ -187,11 +187,7 @@ class ComfyUI:
         senders = frozenset(node for node, entry in graph.items() if entry.get("class_type") == SOCKET_ONLY)
         self._events.watch(submission.token, titles, frozenset(graph), senders)
         response = self._http.exchange("POST", "/prompt", body=body)
-        outcome = self._outcome(response, submission.token, titles)
-        # Only after a 400: a server does not validate nodes that no output needs.
-        dangling = dangling_links(graph, titles) if isinstance(response, Response) and response.status == 400 else []
-        if dangling:
-            outcome = self._rejected("; ".join(dangling))
+        outcome = self._outcome(response, submission.token, graph, titles)
         if isinstance(outcome, Rejected):  # of an unknown one, events may still be received
             self._events.forget(submission.token)
         return outcome
@@ -199,7 +195,9 @@ class ComfyUI:
     def _rejected(self, reason: str | None) -> Rejected:
         return Rejected(ServiceError(f"{self.label} rejected it: {reason}"))
 
-    def _outcome(self, response: Response | Failure, token: str, titles: Mapping[str, str]) -> Outcome:
+    def _outcome(
+        self, response: Response | Failure, token: str, graph: Mapping[str, Any], titles: Mapping[str, str]
+    ) -> Outcome:
         if isinstance(response, Failure):
             if response.kind is FailureKind.LOST:
                 return self._find_run(token) or Unknown(f"{self.label} did not respond: {response.text}")
@@ -207,7 +205,11 @@ class ComfyUI:
         if response.is_ok:
             return self._success_outcome(response, token, titles)
         if response.status == 400:
-            return self._rejected(masked(read_refusal(response.body, titles, self._types.options), self._secrets))
+            # dangling links count only now: a server does not validate nodes that no output needs
+            reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
+                response.body, titles, self._types.options
+            )
+            return self._rejected(masked(reason, self._secrets))
         if response.status == 413:
             return self._rejected("the request is larger than the server accepts")
         if response.status in {401, 402, 403, 404, 422, 429}:
@@ -215,18 +217,17 @@ class ComfyUI:
             return rejection_of(proxy or error_of_status(response, self.label, "route /prompt", hide=self._secrets))
         if response.status == 500 and not response.body_error:
             # an exception in the server, which queues a graph before it responds
-            failed = ServerError(
-                f"{self.label} failed on the request (500); its log contains the reason. A graph must be in API "
-                "format: %comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
+            text = (
+                f"{self.label} failed on the request (500): see its log. A graph must be in API format: "
+                "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
             )
-            return self._find_run(token) or Rejected(failed)
+            return self._find_run(token) or Rejected(ServerError(text))
         return self._find_run(token) or Unknown(f"{self.label} answered with status {response.status}")
 
     def _success_outcome(self, response: Response, token: str, titles: Mapping[str, str]) -> Outcome:
-        try:
-            found = {} if response.body_error else read_object(response.body)
-        except SchemaError:
-            found = {}
+        found = {}
+        with suppress(SchemaError):  # an incomplete body too
+            found = read_object(response.body)
         prompt_id = found.get("prompt_id")
         if not isinstance(prompt_id, str):
             return self._find_run(token) or Unknown(f"{self.label}'s response has no prompt id")
@@ -285,8 +286,7 @@ class ComfyUI:
         run = self._events.get(run_id) or WatchedRun()
         snapshot = snapshot_of(entry, self.origin, run.titles, run.images)
         if run.dropped:
-            warning = f"dropped {run.dropped} images from the socket, too many for the memory; SaveImage keeps them all"
-            snapshot = replace(snapshot, warning=warning)
+            snapshot = replace(snapshot, warning=f"dropped {run.dropped} images from the socket; use SaveImage instead")
         if run.has_ended:
             self._unreported.pop(run_id, None)
         if run_id not in self._unreported:
@@ -356,7 +356,7 @@ class ComfyUI:
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
         """Open one output as a context manager: an image, another file, or a text."""
         content = output.text.encode("utf-8", "replace") if output.text is not None else output.content
-        return self._images.open(output.url) if content is None else nullcontext(_MemoryStream(content))
+        return self._images.open(output.url) if content is None else nullcontext(MemoryStream(content))
 
     def upload(self, name: str, content: bytes) -> str:
         """Upload an input image; return the name for LoadImage, which the server chooses."""
@@ -389,17 +389,3 @@ class ComfyUI:
             if isinstance(prompt, list) and len(prompt) > 2:
                 return parse_graph(json.dumps(prompt[2]), "the graph last run there")
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class _MemoryStream:
-    """Content in memory as an ImageStream."""
-
-    content: bytes
-
-    @property
-    def length(self) -> int | None:
-        return len(self.content)
-
-    def chunks(self) -> Iterator[bytes]:
-        yield self.content

@@ -10,8 +10,6 @@ import json
 import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import requests
-
 from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, ServiceError, UnreachableError
 from comflowy_nb.services.http.responses import MAX_PAUSE_S, Failure, Response, classify
 from comflowy_nb.services.http.transport import Deadline, Session, read_body
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-__all__ = ["Http", "pause_before", "retried"]
+__all__ = ["Http", "retried"]
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 
@@ -79,14 +77,12 @@ class Http:
         max_bytes : int
             The largest body that is read.
         """
-        options: dict[str, Any] = {"auth": None if token is None else _Bearer(token), "files": files}
-        if body is not None:
-            options["data"] = json.dumps(body, allow_nan=False).encode()
+        data = None if body is None else json.dumps(body, allow_nan=False).encode()
         session = self._new_session() if fresh else self._session
         deadline = Deadline(settings.answer_deadline_s)
         try:
             with deadline:
-                return self._exchange(session, method, path, query or {}, deadline, max_bytes, options)
+                return self._exchange(session, deadline, method, path, query or {}, token, data, files, max_bytes)
         except KeyboardInterrupt:
             pass  # raised again below: the frames of this one hold the URL
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the key
@@ -94,25 +90,30 @@ class Http:
         finally:
             if fresh:
                 session.close()
-        del body, options  # they hold the URLs of the webhook receiver, and Verbose tracebacks show locals
+        del body, data  # they hold the URLs of the webhook receiver, and Verbose tracebacks show locals
         raise KeyboardInterrupt
 
     def _exchange(  # noqa: PLR0917 - called from one place
         self,
         session: Session,
+        deadline: Deadline,
         method: str,
         path: str,
         query: Mapping[str, str | Secret],
-        deadline: Deadline,
+        token: Secret | None,
+        data: bytes | None,
+        files: Mapping[str, tuple[str, bytes]] | None,
         max_bytes: int,
-        options: dict[str, Any],
     ) -> Response:
         headers = {name: value.reveal() for name, value in self._headers.items()}
-        if "data" in options:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+        if data is not None:
             headers["Content-Type"] = "application/json"
         params = {name: value.reveal() if isinstance(value, Secret) else value for name, value in query.items()}
-        url = self._origin + path
-        with session.fetch(method, url, deadline, params=params, headers=headers, **options) as response:
+        with session.fetch(
+            method, self._origin + path, deadline, params=params, headers=headers, data=data, files=files
+        ) as response:
             body, body_error = bytearray(), None
             try:
                 for chunk in read_body(response, deadline):
@@ -127,17 +128,6 @@ class Http:
 
     def close(self) -> None:
         self._session.close()
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Set the bearer token as an auth object: a ~/.netrc entry would replace a plain Authorization header."""
-
-    def __init__(self, token: Secret) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
-        return request
 
 
 # -- retries ----------------------------------------------------------------------------------------------------
@@ -156,7 +146,7 @@ def retried(call: Callable[[], T], closing: threading.Event) -> T:
         try:
             return call()
         except _TRANSIENT as error:
-            pause_s = pause_before(attempt, error)
+            pause_s = _pause_before(attempt, error)
             if pause_s is None:
                 raise
         attempt += 1
@@ -164,7 +154,7 @@ def retried(call: Callable[[], T], closing: threading.Event) -> T:
             raise UnreachableError("the connection was closed")
 
 
-def pause_before(attempt: int, error: ServiceError) -> float | None:
+def _pause_before(attempt: int, error: ServiceError) -> float | None:
     """Return the seconds before retry number `attempt` + 1 of a read, or None for no further retry."""
     if attempt >= settings.retries:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.services.base import ImageStream
 
-__all__ = ["Images"]
+__all__ = ["Images", "MemoryStream"]
 
 MAX_REDIRECTS = 3
 MIN_BYTES_PER_S = 1024.0  # a download that is slower for `read_timeout_s` is given up
@@ -104,9 +105,9 @@ class Images:
         for _ in range(MAX_REDIRECTS + 1):
             is_own = self._is_own(url)
             host = self._label if is_own else _host(url)[:100] or "an address without a host"
-            refusal = None if is_own else _refusal(url)
-            if refusal is not None:
-                raise ServiceError(f"the image is at {host}, {refusal}; it was not fetched")
+            rejection = None if is_own else _rejection(url)
+            if rejection is not None:
+                raise ServiceError(f"the image is at {host}, {rejection}; it was not fetched")
             response = self._get(url, deadline, is_own=is_own)
             if isinstance(response, Failure):
                 raise _failure_error(response, host)
@@ -172,6 +173,20 @@ class _Stream:
         raise AnswerError(f"the image from {self._host} is incomplete: {failure.text}")
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryStream:
+    """Content in memory as an ImageStream."""
+
+    content: bytes = field(repr=False)
+
+    @property
+    def length(self) -> int | None:
+        return len(self.content)
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.content
+
+
 # -- URLs -------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +219,7 @@ def _host(url: Secret) -> str:
     return "" if parts is None else (parts.hostname or "").rstrip(".")
 
 
-def _refusal(url: Secret) -> str | None:
+def _rejection(url: Secret) -> str | None:
     """Return why a foreign URL is not allowed; the session checks the address again when it connects."""
     parts, host = _parts(url), _host(url)
     if parts is None or not host:

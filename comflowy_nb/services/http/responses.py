@@ -101,9 +101,9 @@ class Response:
 class SchemaError(Exception):
     """The body of a response is not as documented. Caught inside `services`: its text may repeat a secret."""
 
-    def __init__(self, text: str, *, is_refusal: bool = False) -> None:
+    def __init__(self, text: str, *, is_rejection: bool = False) -> None:
         super().__init__(text)
-        self.is_refusal = is_refusal  # the service responded with `success: false`
+        self.is_rejection = is_rejection  # the service responded with `success: false`
 
 
 def decoded(
@@ -166,9 +166,11 @@ def classify(error: BaseException, deadline: Deadline) -> Failure:
 def _proof(inner: BaseException) -> Failure | None:
     """Return the failure if an inner error proves that nothing was sent."""
     if isinstance(inner, NotPublicError):
-        return Failure(FailureKind.NOT_PUBLIC, "its address is not a public one")
+        return Failure(FailureKind.NOT_PUBLIC, "its address is not public")
     if isinstance(inner, ssl.SSLCertVerificationError):
-        return Failure(FailureKind.UNTRUSTED, f"its certificate is not trusted ({inner.verify_message or 'refused'})")
+        return Failure(
+            FailureKind.UNTRUSTED, f"its certificate is not trusted ({inner.verify_message or 'verification failed'})"
+        )
     if isinstance(inner, NameResolutionError):
         return Failure(FailureKind.NOT_SENT, "its name is not known: no network, or a mistyped address")
     if isinstance(inner, NewConnectionError):

@@ -98,7 +98,7 @@ class Deadline:
                 return
         with self._lock:
             is_end = time.monotonic() >= self._end_s
-            self.expired = "it was not complete in time" if is_end else "it was received too slowly"
+            self.expired = "the response was not complete in time" if is_end else "the response was too slow"
             self._shut_down_if_expired()
 
     def _shut_down_if_expired(self) -> None:

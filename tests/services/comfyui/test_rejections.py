@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from comflowy_nb.services.comfyui.responses import node_errors_text, read_refusal
+from comflowy_nb.services.comfyui.responses import node_errors_text, read_rejection
 
 TITLES = {"3": "My sampler"}
 
@@ -84,11 +84,11 @@ def test_a_long_value_is_cut_and_no_line_is_broken():
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"{}", b'{"node_errors": 3}', b'{"node_errors": {"3": []}}'])
 def test_whatever_comes_there_are_words(body):
-    assert read_refusal(body, TITLES, lambda _class, _name: ())
+    assert read_rejection(body, TITLES, lambda _class, _name: ())
 
 
 def test_nothing_wrong_is_nothing_to_say():
     assert node_errors_text({}, TITLES, lambda _class, _name: ()) is None
     assert node_errors_text(None, TITLES, lambda _class, _name: ()) is None
     body = json.dumps({"error": {"type": "x", "message": "Odd", "details": "very"}, "node_errors": {}}).encode()
-    assert read_refusal(body, TITLES, lambda _class, _name: ()) == "Odd: very"
+    assert read_rejection(body, TITLES, lambda _class, _name: ()) == "Odd: very"
