@@ -38,27 +38,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The service's error for a failed run.
+    """The service's error for a failed run."""
 
-    Parameters
-    ----------
-    message : str
-        One line of plain text.
-    node, node_type : str, optional
-        Id and class or title of the node that failed.
-    field : str, optional
-        The id of the invalid field, such as `3::cfg`.
-
-    Examples
-    --------
-    >>> str(Problem("out of memory", node="3", node_type="KSampler"))
-    'node 3 (KSampler): out of memory'
-    """
-
-    message: str
+    message: str  # one line of plain text
     node: str | None = None
-    node_type: str | None = None
-    field: str | None = None
+    node_type: str | None = None  # class or title of the node
+    field: str | None = None  # id of the invalid field, such as `3::cfg`
 
     def __str__(self) -> str:
         where = f"node {self.node}" if self.node else ""
@@ -98,17 +83,38 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a running run; None for values that the service does not report."""
+    """The progress of a run; None for values that the service does not report.
+
+    Parameters
+    ----------
+    node, title : str, optional
+        Id and title of the node that is being executed.
+    value, max : float, optional
+        Steps done within the node, and all its steps.
+    nodes_done, nodes_total : int, optional
+        Executed nodes, and all nodes of the workflow.
+    message : str, optional
+        One line of text of the service.
+    preview : bytes, optional
+        An image of the current step, as JPEG or PNG.
+    ahead : int, optional
+        Runs before this one in the service's queue; None once it is running.
+
+    Examples
+    --------
+    >>> Progress(node="3", title="KSampler", value=5, max=20).value
+    5
+    """
 
     node: str | None = None
     title: str | None = None
-    value: float | None = None  # steps done within the node
+    value: float | None = None
     max: float | None = None
     nodes_done: int | None = None
     nodes_total: int | None = None
     message: str | None = None
-    preview: bytes | None = field(default=None, repr=False)  # a JPEG or PNG
-    ahead: int | None = None  # runs before it in the service's queue
+    preview: bytes | None = field(default=None, repr=False)
+    ahead: int | None = None
 
     @property
     def is_waiting(self) -> bool:

@@ -108,7 +108,7 @@ def ours_in_queue(client, server_url):
     return [item[1] for items in queue.values() for item in items if item[1] in tokens]
 
 
-def test_it_is_recognised_without_being_told(server_url):
+def test_the_kind_of_server_is_detected(server_url):
     with connect(server_url) as client:
         assert client.service.kind == "comfyui"
 
@@ -135,7 +135,7 @@ def test_the_same_request_sends_nothing_and_another_does(client, file_of):
     assert fresh.images[0].bytes  # of a cached run, which may have the same file
 
 
-def test_its_course_is_told_by_titles_nodes_and_end(client, file_of, monkeypatch):
+def test_events_have_titles_nodes_and_the_end(client, file_of, monkeypatch):
     heard, real = [], Tracker.hear
     monkeypatch.setattr(Tracker, "hear", lambda self, event: heard.append(event) or real(self, event))
     graph = {"1": empty() | {"_meta": {"title": "Plain colour"}}, "2": saved("1")}
@@ -200,7 +200,7 @@ def test_fields_have_types_ranges_and_choices(client, server_url):
     assert len(caught.value.problems) == 2
 
 
-def test_what_the_server_refuses_is_named(client, file_of):
+def test_a_rejection_of_the_server_names_its_reason(client, file_of):
     graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "comflowy_test_no_such_file.png"}}, "2": saved("1")}
     with pytest.raises(RunRejected) as caught:
         client.run(file_of(graph), timeout=300)
@@ -218,7 +218,7 @@ def test_what_the_server_refuses_is_named(client, file_of):
         ({"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}, "does not exist"),
     ],
 )
-def test_each_kind_of_refusal(client, file_of, node, words):
+def test_each_kind_of_rejection(client, file_of, node, words):
     with pytest.raises((RunRejected, FieldError)) as caught:
         client.run(file_of({"1": node, "2": saved("1")}), timeout=300)
     assert words in str(caught.value)
@@ -236,7 +236,7 @@ def test_a_graph_without_an_output_or_in_a_circle(client, file_of):
         client.run(file_of(circle), timeout=300)
 
 
-def test_outputs_that_will_not_run_are_told_and_the_others_run(client, file_of):
+def test_outputs_that_will_not_run_cause_a_warning_and_others_run(client, file_of):
     graph = {
         "1": empty(),
         "2": saved("1"),
@@ -314,7 +314,7 @@ def test_a_waiting_run_is_cancelled_and_what_runs_goes_on(client, server_url, fi
         assert other.history(foreign)[foreign]["status"]["completed"] is True
 
 
-def test_an_interrupt_by_somebody_else_is_no_failure(client, server_url, file_of):
+def test_an_interrupt_by_another_client_is_not_a_failure(client, server_url, file_of):
     run = client.submit(file_of(blurs(60)), {}).run
     await_running(run)
     request = urllib.request.Request(
@@ -347,7 +347,7 @@ def test_a_broken_socket_costs_the_run_nothing(client, file_of):
     assert client.run(file_of({"1": empty(), "2": saved("1")}), timeout=300).status == "success"
 
 
-def test_a_run_without_a_client_is_not_taken_for_ours(client, server_url, file_of):
+def test_a_run_without_a_client_is_not_ours(client, server_url, file_of):
     body = json.dumps({"prompt": blurs(2)}).encode()
     request = urllib.request.Request(f"{server_url}/prompt", data=body, headers={"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -367,7 +367,7 @@ def test_a_kernel_that_went_away_is_followed_by_the_next(server_url, file_of):
         assert (client.runs()[0].status, len(client.runs()[0].images)) == ("success", 1)
 
 
-def test_a_run_that_was_never_there_is_not_found_and_cancel_of_it_hurts_nobody(client):
+def test_an_absent_run_is_not_found_and_its_cancel_has_no_effect(client):
     from comflowy_nb.errors import NotFoundError
 
     token = "00000000-0000-4000-8000-000000000000"

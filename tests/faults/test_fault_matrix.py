@@ -342,7 +342,7 @@ def test_token_without_a_connection(unreachable):
     assert type(raised(connect(unreachable, token=None).greet)) is UnreachableError
 
 
-def test_run_without_a_connection_was_not_taken(unreachable):
+def test_run_without_a_connection_was_not_accepted(unreachable):
     outcome = submit(connect(unreachable))
     assert type(outcome) is Rejected
     assert type(outcome.error) is UnreachableError
@@ -431,7 +431,7 @@ def test_server_that_speaks_no_tls_leaves_a_run_unknown(faulty):
 # -- 401 --------------------------------------------------------------------------------------------------------
 
 
-def test_token_refused(faulty):
+def test_token_rejected(faulty):
     faulty.on(TOKEN, reply({"success": False, "error": "bad key"}, 401))
     error = raised(connect(faulty.url, token=None).greet)
     assert type(error) is AuthError
@@ -459,13 +459,13 @@ def test_run_after_two_401s_stops(faulty, service):
     assert (faulty.count(RUN), faulty.count(TOKEN)) == (2, 1)
 
 
-def test_run_whose_second_answer_is_lost_is_unknown(faulty, service):
+def test_run_with_a_lost_second_response_is_unknown(faulty, service):
     faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401), close_after_reading())
     assert type(submit(service)) is Unknown
     assert faulty.count(RUN) == 2
 
 
-def test_run_whose_token_can_not_be_renewed_was_not_taken(faulty, service):
+def test_run_without_a_new_token_was_not_accepted(faulty, service):
     faulty.on(TOKEN, reply({}, 500)).on(RUN, reply({}, 401))
     outcome = submit(service)
     assert type(outcome) is Rejected
@@ -481,7 +481,7 @@ def test_check_after_401s(faulty, service):
     assert faulty.count(CHECK) == 4
 
 
-def test_image_refused_gets_no_token(faulty, service, tmp_path):
+def test_rejected_image_gets_no_token(faulty, service, tmp_path):
     faulty.on(IMAGE, reply({}, 401))
     assert type(raised(lambda: fetch(service, tmp_path))) is AuthError
     assert [seen.headers.get("authorization") for seen in faulty.seen()] == [None]
@@ -509,7 +509,7 @@ def pause_of(text):
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
 @pytest.mark.parametrize("code", [429, 503])
-def test_pause_asked_of_a_check(faulty, service, text, expected_s, code):
+def test_retry_after_of_a_check(faulty, service, text, expected_s, code):
     faulty.on(CHECK, reply({}, code, pause_of(text)))
     error = raised(lambda: service.check(RUN_ID))
     if code == 503 and expected_s is None:
@@ -522,7 +522,7 @@ def test_pause_asked_of_a_check(faulty, service, text, expected_s, code):
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
-def test_pause_asked_of_a_run(faulty, service, text, expected_s):
+def test_retry_after_of_a_run(faulty, service, text, expected_s):
     faulty.on(RUN, reply({}, 429, pause_of(text)))
     outcome = submit(service)
     assert type(outcome) is Rejected
@@ -535,7 +535,7 @@ def test_pause_asked_of_a_run(faulty, service, text, expected_s):
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
-def test_pause_asked_of_a_image(faulty, service, text, expected_s, tmp_path):
+def test_retry_after_of_an_image(faulty, service, text, expected_s, tmp_path):
     faulty.on(IMAGE, reply({}, 429, pause_of(text)))
     error = raised(lambda: fetch(service, tmp_path))
     assert error.retry_after_s == (
@@ -543,7 +543,7 @@ def test_pause_asked_of_a_image(faulty, service, text, expected_s, tmp_path):
     )
 
 
-def test_pause_asked_of_a_token_is_kept(faulty):
+def test_retry_after_of_a_token_is_observed(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "0.4"}), reply(GOOD_TOKEN))
     connect(faulty.url, token=None).greet()
     first, second = faulty.seen(TOKEN)
@@ -588,7 +588,7 @@ def test_deadline_ends_a_trickle_soon(faulty, service):
     assert "in time" in outcome.reason
 
 
-def test_floor_of_throughput_ends_a_image_before_its_deadline(faulty, service, tmp_path):
+def test_minimum_throughput_ends_an_image_before_its_deadline(faulty, service, tmp_path):
     settings.read_timeout_s, settings.image_deadline_s = 3.0, 120.0
     faulty.on(IMAGE, trickle(GOOD_IMAGE, every_s=0.1))  # minutes in all
     started_s = time.monotonic()
@@ -648,7 +648,7 @@ def test_success_false_without_a_word_is_unknown(faulty, service):
     assert type(submit(service)) is Unknown
 
 
-def test_rejection_repeats_the_words_of_the_service(faulty, service):
+def test_rejection_contains_the_message_of_the_service(faulty, service):
     faulty.on(RUN, reply({"success": False, "error": "workflow is private"}))
     outcome = submit(service)
     assert "workflow is private" in str(outcome.error)

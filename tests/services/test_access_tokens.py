@@ -29,7 +29,7 @@ class Clock:
         return self.now_s
 
 
-def test_kept_until_it_is_refused():
+def test_used_until_it_is_rejected():
     source = Source("a", "b")
     tokens = Tokens(source)
     first = tokens.get()
@@ -39,7 +39,7 @@ def test_kept_until_it_is_refused():
     assert source.count == 2
 
 
-def test_failure_is_shared_for_a_moment_and_then_forgotten():
+def test_failure_is_shared_for_a_few_seconds():
     clock = Clock()
     source = Source(RateLimitError("slow down", retry_after_s=5.0), "a")
     tokens = Tokens(source, clock=clock)

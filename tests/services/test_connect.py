@@ -28,7 +28,7 @@ def test_a_comfyui_server_is_recognised(faulty):
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429])
-def test_the_apis_own_words_are_recognised_whatever_the_status(faulty, status):
+def test_the_api_is_recognised_whatever_the_status(faulty, status):
     faulty.on(TOKEN, reply({"success": False, "error": "?"}, status))
     assert detect_kind(faulty.url) == "comflowy"
 
@@ -44,7 +44,7 @@ def test_the_apis_own_words_are_recognised_whatever_the_status(faulty, status):
         (redirect("https://other.example/"), AnswerError, "redirects elsewhere"),
     ],
 )
-def test_what_is_no_service_gets_one_sentence(faulty, answer, kind, words):
+def test_another_server_is_one_line_of_error(faulty, answer, kind, words):
     faulty.on("GET /*", answer)
     with pytest.raises(ServiceError) as caught:
         detect_kind(faulty.url)
@@ -57,12 +57,12 @@ def test_what_is_no_service_gets_one_sentence(faulty, answer, kind, words):
 @pytest.mark.parametrize(
     "answer", [reply("no key", 401), html(403), reply(b"", 400), reply("hello", 500), close_after_reading()]
 )
-def test_who_stumbles_over_a_missing_key_is_judged_by_the_answer_to_one(faulty, answer):
+def test_a_server_that_fails_without_a_key_counts_as_comflowy(faulty, answer):
     faulty.on(TOKEN, answer)
     assert detect_kind(faulty.url) == "comflowy"
 
 
-def test_nobody_there():
+def test_no_server_at_the_address():
     with pytest.raises(UnreachableError, match="refused the connection"):
         detect_kind(f"http://127.0.0.1:{closed_port()}")
 
@@ -72,7 +72,7 @@ def test_no_tls_there(faulty):
         detect_kind(faulty.url.replace("http:", "https:"))
 
 
-def test_an_address_that_was_typed_is_named_where_nothing_answers(monkeypatch):
+def test_a_typed_address_is_named_when_nothing_responds(monkeypatch):
     """`connect http://127.0.0.1:9999` failed with `can't reach the server`, without naming the address."""
     address = f"http://127.0.0.1:{closed_port()}"
     for target in (address, f"lab={address}", f"{address}/?token=secret"):

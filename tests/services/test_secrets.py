@@ -134,7 +134,7 @@ def calls(service):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_secret_when_the_token_is_refused(faulty, log, name):
+def test_no_secret_when_the_token_is_rejected(faulty, log, name):
     faulty.on("* /*", FAULTS[name])
     service = connect(faulty.url, token=None)
     with pytest.raises(ServiceError) as caught:
@@ -167,7 +167,7 @@ def test_no_secret_when_a_request_fails(faulty, log, name, call):
 @pytest.mark.parametrize(
     "origin", ["refused", "http://nowhere.invalid", "http://a..b", "http://" + "a" * 70 + ".x", "https://127.0.0.1:1"]
 )
-def test_no_secret_when_nobody_is_there(log, origin, call, monkeypatch):
+def test_no_secret_without_a_connection(log, origin, call, monkeypatch):
     if origin == "refused":
         with FaultyServer() as server:
             origin = server.url
@@ -183,7 +183,7 @@ def test_no_secret_when_nobody_is_there(log, origin, call, monkeypatch):
     assert_log_is_clean(log)
 
 
-def test_no_secret_when_a_certificate_is_refused(log, authority):
+def test_no_secret_when_a_certificate_is_rejected(log, authority):
     with FaultyServer(tls=authority.server("127.0.0.1")) as server, pytest.raises(ServiceError) as caught:
         connect(server.url, token=None).greet()
     assert_error_is_clean(caught.value)

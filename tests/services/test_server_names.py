@@ -20,7 +20,7 @@ def pair(tmp_path):
         yield one, two
 
 
-def test_a_name_is_found_again_in_a_later_kernel(pair, home):
+def test_a_name_is_known_in_a_later_kernel(pair, home):
     """`connect px` failed in every kernel but the one where `px=URL` was typed."""
     one, _ = pair
     with connect(f"px={one.url}") as client:
@@ -39,7 +39,7 @@ def test_a_name_for_several_servers_and_one_given_in_python(pair):
         assert client.service.origin == two.url
 
 
-def test_a_name_that_is_given_to_another_server_is_that_from_now_on(pair):
+def test_a_name_of_another_server_is_replaced(pair):
     one, two = pair
     with connect(f"px={one.url}"):
         pass
@@ -60,7 +60,7 @@ def test_a_server_that_was_not_reached_changes_no_name(pair):
         assert client.service.origin == one.url
 
 
-def test_nothing_secret_is_kept(pair, home):
+def test_no_secret_is_stored(pair, home):
     one, _ = pair
     with connect(f"px={one.url}/?token=canary#canary"):
         pass
@@ -71,7 +71,7 @@ def test_nothing_secret_is_kept(pair, home):
     assert "canary" not in (home / "servers.json").read_text()
 
 
-def test_the_words_of_services_cannot_be_taken_by_the_file(home):
+def test_keywords_in_the_file_have_no_effect(home):
     home.mkdir(parents=True)
     (home / "servers.json").write_text(json.dumps({"cloud": "http://127.0.0.1:1", "comfyui": "x", "odd": 5}))
     with pytest.raises(SettingsError, match=r"unknown target .*, or a name you defined: cloud, comfyui"):
@@ -90,7 +90,7 @@ def test_a_damaged_file_names_nothing(home, content):
     assert read_names(home) == {"studio": "sandbox"}
 
 
-def test_names_given_at_once_are_all_kept(home):
+def test_concurrent_names_are_all_stored(home):
     names = [f"n{number}" for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: remember_name(home, name, f"http://{name}"), names))

@@ -61,7 +61,7 @@ def test_targets(text, target):
         ("lab=https://a.example,https://a.example/", "duplicate server"),
     ],
 )
-def test_what_is_no_target_is_said_plainly(text, words):
+def test_an_invalid_target_is_one_line_of_error(text, words):
     with pytest.raises(SettingsError) as caught:
         parse_target(text)
     assert words in str(caught.value)
@@ -71,7 +71,7 @@ def test_what_is_no_target_is_said_plainly(text, words):
 @pytest.mark.parametrize(
     "text", ["https://me:hunter2@a.example/x", "me:hunter2@a.example", "https://hunter2@a.example"]
 )
-def test_a_password_in_an_address_is_refused_and_not_repeated(text):
+def test_a_password_in_an_address_is_rejected_and_not_repeated(text):
     with pytest.raises(SettingsError, match="%comflowy login") as caught:
         parse_target(text)
     assert "hunter2" not in str(caught.value)
@@ -86,7 +86,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text):
         ("sandbox", ()),
     ],
 )
-def test_an_address_keeps_the_path_before_a_servers_routes(text, addresses):
+def test_an_address_keeps_its_path_prefix(text, addresses):
     assert parse_target(text).addresses == addresses
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
@@ -128,9 +128,8 @@ class ComfyUICluster:
 
     def submit(self, submission: Submission) -> Outcome:
         """Submit to the server with the fewest active runs, and to the next one only if nothing was sent."""
-        outcome: Outcome = Rejected(UnreachableError(f"can't reach any server of {self.label}"), again=True)
         untried = list(self._members)
-        while untried:
+        while True:
             member = self._reserve(submission.token, untried)
             untried.remove(member)
             outcome = member.service.submit(submission)
@@ -139,7 +138,7 @@ class ComfyUICluster:
                 with self._lock:
                     member.active = (member.active - {submission.token}) | {outcome.run_id}
                     self._at[outcome.run_id] = member
-                return Accepted(outcome.run_id, outcome.warning, Server(member.service.origin, member.service.label))
+                return replace(outcome, server=Server(member.service.origin, member.service.label))
             with self._lock:
                 member.active.discard(submission.token)
                 if isinstance(outcome, Unknown):
@@ -147,7 +146,8 @@ class ComfyUICluster:
             if not (isinstance(outcome, Rejected) and isinstance(outcome.error, UnreachableError)):
                 return outcome
             member.mark_unreachable()
-        return outcome
+            if not untried:
+                return outcome
 
     def _reserve(self, token: str, untried: Sequence[_Member]) -> _Member:
         """Return the server for the next run, recently unreachable servers last, and count the run there."""

@@ -81,7 +81,7 @@ def test_started_sandbox_is_a_process_of_its_own(home, client_lock, ended, monke
     assert (home / "sandbox" / "sandbox.log").stat().st_mode & 0o077 == 0
 
 
-def test_sandbox_ends_when_the_last_client_is_gone(home, client_lock, ended):
+def test_sandbox_ends_with_the_last_client(home, client_lock, ended):
     start_sandbox(home)
     server = psutil.Process(note_of(home)["pid"])
     time.sleep(5.0)  # longer than an unused one stays: what is shown is that nothing happens
@@ -165,7 +165,7 @@ KEY = "k" * 43
     "answer",
     [b"", b"<html>", b"[]", b'{"data": null}', b'{"data": {"proof": 7}}', b'{"data": {"proof": "wr\\u00f6ng"}}'],
 )
-def test_stranger_on_the_port_is_not_taken_for_the_sandbox_and_gets_no_key(home, answer):
+def test_another_program_on_the_port_gets_no_key(home, answer):
     stranger = Stranger(answer)
     (home / "sandbox").mkdir(parents=True)
     note = {"url": f"http://127.0.0.1:{stranger.server.server_port}", "key": KEY, "pid": os.getpid()}
@@ -205,7 +205,7 @@ def test_note_of_a_dead_sandbox_does_not_keep_a_new_one_from_starting(home, clie
     assert note_of(home)["pid"] != process.pid
 
 
-def test_home_that_can_not_be_written_is_said(tmp_path):
+def test_a_home_that_is_not_writable_is_named(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(ServiceError, match=r"can't be written .*COMFLOWY_HOME") as caught:
@@ -213,7 +213,7 @@ def test_home_that_can_not_be_written_is_said(tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_sandbox_that_does_not_come_up_is_said_with_the_end_of_its_log(home, ended):
+def test_a_failed_start_shows_the_end_of_the_log(home, ended):
     (home / "sandbox").mkdir(parents=True)
     (home / "sandbox" / "runs.sqlite").mkdir()
     with pytest.raises(ServiceError, match=r"ended at its start \(exit status 1\); its log ends:\n.+") as caught:
@@ -221,7 +221,7 @@ def test_sandbox_that_does_not_come_up_is_said_with_the_end_of_its_log(home, end
     assert str(home) not in str(caught.value)
 
 
-def test_sandbox_that_does_not_answer_is_given_up_and_ended(home, monkeypatch, tmp_path):
+def test_a_sandbox_that_does_not_respond_is_terminated(home, monkeypatch, tmp_path):
     hanging = tmp_path / "hanging"
     hanging.write_text(f"#!{sys.executable}\nimport time; print('one moment', flush=True); time.sleep(600)")
     hanging.chmod(0o755)

@@ -15,7 +15,7 @@ def placed(images, full):
     return [(output.url, output.node, output.node_index) for output in outputs], remark
 
 
-def test_a_image_in_both_lists_is_one_and_has_its_node():
+def test_an_image_in_both_lists_is_one_with_its_node():
     assert placed([A, B], {"9": {"images": [B, A]}}) == ([(A, "9", 1), (B, "9", 0)], None)
 
 
@@ -24,18 +24,18 @@ def test_output_images_first_then_the_rest_by_node():
     assert placed([A, B], full)[0] == [(A, "9", 0), (B, None, 0), (C, "3", 0), (D, "10", 0)]
 
 
-def test_the_order_of_nodes_does_not_depend_on_the_answer():
+def test_the_order_of_nodes_does_not_depend_on_the_response():
     one = {"12": {"images": [A]}, "5:2": {"images": [B]}, "5:11": {"images": [C]}, "x": {"images": [D]}}
     other = dict(reversed(one.items()))
     assert placed(None, one) == placed(None, other)
     assert [node for _, node, _ in placed(None, one)[0]] == ["5:2", "5:11", "12", "x"]
 
 
-def test_a_image_listed_twice_is_one():
+def test_an_image_listed_twice_is_one():
     assert placed([A, A, B], {"9": {"images": [B, B]}})[0] == [(A, None, 0), (B, "9", 0)]
 
 
-def test_a_image_of_two_nodes_belongs_to_the_first():
+def test_an_image_of_two_nodes_belongs_to_the_first():
     assert placed([], {"9": {"images": [A]}, "3": {"images": [A]}})[0] == [(A, "3", 0)]
 
 
@@ -70,7 +70,7 @@ def test_nothing(nothing):
         (None, {"9": [A]}, [A], None),
     ],
 )
-def test_odd_entries_are_remarked_on(images, full, found, words):
+def test_invalid_entries_cause_a_warning(images, full, found, words):
     outputs, remark = placed(images, full)
     assert [url for url, _, _ in outputs] == found
     assert remark == words

@@ -111,7 +111,7 @@ def test_sixteen_threads_share_one_token(faulty, service):
     assert (faulty.count(TOKEN), faulty.count(CHECK)) == (1, 16)
 
 
-def test_sixteen_threads_that_are_refused_together_fetch_one_new_token(faulty, service):
+def test_sixteen_threads_with_a_rejected_token_fetch_one_new_token(faulty, service):
     faulty.on(TOKEN, reply({"access_token": "old"}), reply({"access_token": "new"}, latency_s=0.2))
     barrier = threading.Barrier(16)
 
@@ -127,7 +127,7 @@ def test_sixteen_threads_that_are_refused_together_fetch_one_new_token(faulty, s
     assert (faulty.count(TOKEN), faulty.count(CHECK)) == (2, 32)
 
 
-def test_a_token_that_could_not_be_had_is_not_asked_for_by_each_thread(faulty, service, monkeypatch):
+def test_a_failed_token_request_is_not_repeated_by_each_thread(faulty, service, monkeypatch):
     settings.retries = 0
     monkeypatch.setattr(credentials, "FAILURE_SHARED_S", 60)
     faulty.on(TOKEN, reply({}, 500, latency_s=0.1))
@@ -137,7 +137,7 @@ def test_a_token_that_could_not_be_had_is_not_asked_for_by_each_thread(faulty, s
     assert faulty.count(TOKEN) == 1
 
 
-def test_token_under_data_is_taken(faulty, service):
+def test_token_under_data_is_accepted(faulty, service):
     faulty.on(TOKEN, reply({"success": True, "data": {"access_token": "inner"}}))
     checked(faulty, service, {"status": "running"})
     assert faulty.seen(CHECK)[0].headers["authorization"] == "Bearer inner"
@@ -165,7 +165,7 @@ def at_once(count, call):
 
 
 @pytest.mark.parametrize("word", ["waiting", "pending", "running", "success", "failed"])
-def test_the_five_words(faulty, service, word):
+def test_the_five_statuses(faulty, service, word):
     snapshot = checked(faulty, service, {"status": word})
     assert (snapshot.status, snapshot.service_status) == (Status(word), word)
 
@@ -198,7 +198,7 @@ def test_extras_are_fine_and_optional_fields_may_be_absent_or_null(faulty, servi
         ([], "Expected `object`, got `array`"),
     ],
 )
-def test_an_odd_answer_says_what_was_wrong_and_ends_no_run(faulty, service, answer, words):
+def test_an_invalid_response_is_named_and_ends_no_run(faulty, service, answer, words):
     faulty.on(CHECK, reply(answer))
     with pytest.raises(AnswerError) as caught:
         service.check("1")
@@ -242,7 +242,7 @@ def test_cancel_of_a_run_that_is_not_known(faulty, sandbox):
         sandbox.cancel("1")
 
 
-def test_a_cancel_without_an_answer_confirms_nothing(faulty, sandbox):
+def test_a_cancel_without_a_response_confirms_nothing(faulty, sandbox):
     faulty.on(CANCEL, html())
     with pytest.raises(AnswerError):
         sandbox.cancel("1")
@@ -250,7 +250,7 @@ def test_a_cancel_without_an_answer_confirms_nothing(faulty, sandbox):
     assert sandbox.check("1").status is Status.FAILED
 
 
-def test_the_hosted_service_is_never_asked_to_cancel_or_to_take_a_file(faulty, service):
+def test_the_hosted_service_gets_no_cancel_and_no_upload(faulty, service):
     assert not service.can_cancel
     assert service.cancel("1") is False
     assert service.upload("x.png", b"x") is None
@@ -270,7 +270,7 @@ ODD_DATA = st.fixed_dictionaries(
 
 @hypothesis_settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer=JSON | st.fixed_dictionaries({"success": st.booleans() | JSON, "data": ODD_DATA | JSON}))
-def test_whatever_is_answered_is_read_or_refused(faulty, service, answer):
+def test_every_response_is_read_or_rejected(faulty, service, answer):
     """Only `success: true` with `status: failed` fails a run, and nothing but an AnswerError escapes."""
     faulty.on(CHECK, reply(answer))
     try:
@@ -335,14 +335,14 @@ def test_a_service_that_publishes_nothing(faulty, service, answer):
     assert faulty.count("GET /api/open/v0/workflows") <= 2
 
 
-def test_no_connection_is_not_taken_for_nothing_published(faulty, service):
+def test_a_failed_connection_does_not_count_as_an_empty_list(faulty, service):
     faulty.on("GET /api/open/v0/workflows*", close_after_reading())
     with pytest.raises(AnswerError):
         service.workflows()
     assert faulty.count("GET /api/open/v0/workflows") == 2
 
 
-def test_a_sandbox_whose_list_is_odd_says_so(faulty, sandbox):
+def test_an_invalid_list_of_a_sandbox_is_an_error(faulty, sandbox):
     faulty.on("GET /api/open/v0/workflows", reply({"success": True, "data": [{"id": 5}]}))
     with pytest.raises(AnswerError, match="data"):
         sandbox.workflows()
@@ -372,7 +372,7 @@ def test_what_costs_money():
     assert not service("https://app.comflowy.com").on_loopback
 
 
-def test_wrong_address_is_told_from_a_wrong_key(faulty, service):
+def test_a_wrong_address_and_a_wrong_key_have_different_errors(faulty, service):
     faulty.on(TOKEN, reply({}, 404))
     with pytest.raises(ServiceError, match="is the address right") as caught:
         service.greet()

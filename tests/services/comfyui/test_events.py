@@ -65,7 +65,7 @@ def test_all_nodes_of_a_cached_run_are_done():
     assert listen("ws_cached.jsonl")[2][-1].progress.nodes_done == 7
 
 
-def test_runs_that_are_not_ours_say_nothing():
+def test_runs_of_other_clients_have_no_events():
     assert listen("ws_success.jsonl", watched=False)[2] == []
 
 
@@ -124,7 +124,7 @@ def test_a_preview_with_a_name_and_a_text():
         struct.pack(">II", 99, 1) + b"x",
     ],
 )
-def test_odd_messages_break_nothing(message):
+def test_invalid_messages_are_ignored(message):
     reader = EventReader(SERVER)
     reader.watch("p", {}, frozenset("1"))
     reader.read(message)
@@ -133,7 +133,7 @@ def test_odd_messages_break_nothing(message):
     assert end.progress.nodes_done == 0
 
 
-def test_what_is_forgotten_is_not_heard():
+def test_a_forgotten_run_has_no_events():
     reader = EventReader(SERVER)
     reader.watch("p", {}, frozenset("1"))
     reader.forget("p")

@@ -85,13 +85,13 @@ def test_all_away():
     service.close()
 
 
-def test_a_refusal_is_no_reason_to_ask_another(service, pair):
+def test_a_rejection_is_not_tried_at_another_server(service, pair):
     wrong = Submission(token="t", workflow_id=None, params={}, graph={"1": empty_image()["1"]})
     assert isinstance(service.submit(wrong), Rejected)
     assert sum(server.asked("POST", "/prompt") for server in pair) == 1
 
 
-def test_a_run_that_nobody_remembers_is_looked_for_everywhere(service, pair):
+def test_a_run_of_unknown_server_is_looked_up_at_all(service, pair):
     _, two = pair
     alone = ComfyUI(two.url, identity="home", label="home")
     sent = submission()
@@ -104,7 +104,7 @@ def test_a_run_that_nobody_remembers_is_looked_for_everywhere(service, pair):
     alone.close()
 
 
-def test_a_dead_server_refuses_and_has_room_for_nothing_new(pair):
+def test_a_dead_server_counts_only_its_active_runs(pair):
     one, two = pair
     service = several(one.url, two.url)
     runs = [service.submit(submission(color)) for color in range(2)]
@@ -124,7 +124,7 @@ def test_a_dead_server_refuses_and_has_room_for_nothing_new(pair):
     service.close()
 
 
-def test_a_run_may_be_at_the_server_that_does_not_answer_though_another_refuses(pair):
+def test_a_run_may_be_at_a_silent_server_while_another_refuses(pair):
     """A check of a run of an earlier kernel while one server fails and the other refuses connections."""
     one, two = pair
     service = several(one.url, two.url)
@@ -135,7 +135,7 @@ def test_a_run_may_be_at_the_server_that_does_not_answer_though_another_refuses(
     service.close()
 
 
-def test_a_image_that_two_servers_would_call_differently_is_refused(service, pair):
+def test_an_image_with_different_names_on_two_servers_is_rejected(service, pair):
     one, _ = pair
     assert service.upload("same.png", b"x") == "same.png"
     (one.inputs / "other.png").write_bytes(b"somebody else's")

@@ -63,7 +63,7 @@ def test_each_shape(given, words):
     assert "/srv" not in text
 
 
-def test_a_long_list_is_looked_up():
+def test_an_omitted_list_is_requested():
     options = tuple(f"sampler_{number}" for number in range(40))
     given = error(
         "value_not_in_list",
@@ -83,11 +83,11 @@ def test_a_long_value_is_cut_and_no_line_is_broken():
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"{}", b'{"node_errors": 3}', b'{"node_errors": {"3": []}}'])
-def test_whatever_comes_there_are_words(body):
+def test_every_body_has_a_message(body):
     assert read_rejection(body, TITLES, lambda _class, _name: ())
 
 
-def test_nothing_wrong_is_nothing_to_say():
+def test_no_errors_have_no_text():
     assert node_errors_text({}, TITLES, lambda _class, _name: ()) is None
     assert node_errors_text(None, TITLES, lambda _class, _name: ()) is None
     body = json.dumps({"error": {"type": "x", "message": "Odd", "details": "very"}, "node_errors": {}}).encode()

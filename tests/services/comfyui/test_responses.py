@@ -39,7 +39,7 @@ def test_a_recorded_success():
     assert output.url == f"{AT}/view?filename=ComfyUI_00001_.png&subfolder=&type=output"
 
 
-def test_a_recorded_error_and_a_recorded_interrupt_are_told_apart():
+def test_a_recorded_error_and_a_recorded_interrupt_differ():
     body, prompt_id = recorded("history_error.json")
     failed = snapshot_of(read_entry(body, prompt_id), AT, {"1": "My image"})
     assert failed.status is Status.FAILED
@@ -87,17 +87,17 @@ def test_an_ending_of_the_server_never_makes_a_name(name):
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"3", b"{", b'{"queue_running": 1, "queue_pending": []}', b"{}"]
 )
-def test_odd_queues_are_flaws(body):
+def test_invalid_queues_are_errors(body):
     with pytest.raises(SchemaError):
         read_queue(body)
 
 
-def test_odd_items_of_a_queue_are_left_out():
+def test_invalid_items_of_a_queue_are_skipped():
     body = json.dumps({"queue_running": [None, [1], ["x", "y"], [2, "a", {}]], "queue_pending": []}).encode()
     assert read_queue(body).running == ("a",)
 
 
-def test_odd_histories():
+def test_invalid_histories():
     assert read_entry(b"{}", "p") is None
     for body in (b"", b"[]", b'{"p": 3}', b'{"p": {"status": null}}', b'{"p": {}}'):
         with pytest.raises(SchemaError):

@@ -138,14 +138,14 @@ def test_no_length_with_a_content_encoding(faulty, images):
         ("https://[::1/{}", "not a valid URL"),
     ],
 )
-def test_addresses_that_are_never_asked(images, url, words):
+def test_urls_that_are_never_requested(images, url, words):
     kind, text = refused(images, url.format(SECRET))
     assert kind is ServiceError, "a plain one: no second try will see it otherwise"
     assert words in text
 
 
 @pytest.mark.parametrize("odd", ["https://0x7f.1/{}", "https://127.1/{}", "https://017700000001/{}"])
-def test_odd_spellings_of_loopback_are_seen_through(images, odd):
+def test_unusual_spellings_of_loopback_are_rejected(images, odd):
     kind, text = refused(images, odd.format(SECRET))
     assert kind is ServiceError
     assert "not public" in text
@@ -190,7 +190,7 @@ def test_https_to_a_public_address(images, internet, names):
     assert "authorization" not in seen.headers
 
 
-def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(images, internet, names):
+def test_a_name_with_a_private_address_too_is_not_requested(images, internet, names):
     names["images.example"] = [["127.0.0.2", "10.0.0.1"]]
     kind, text = refused(images, f"https://images.example:{internet.port}/1.png?sig={SECRET}")
     assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
@@ -206,7 +206,7 @@ def test_a_name_that_changes_its_address_after_the_check_gains_nothing(images, f
     assert faulty.count() == 0
 
 
-def test_each_hop_is_looked_at(faulty, images, internet, names):
+def test_each_redirect_is_checked(faulty, images, internet, names):
     names["images.example"] = [["127.0.0.2"]]
     names["inner.example"] = [["127.0.0.1"]]
     outside = f"https://images.example:{internet.port}"
@@ -258,7 +258,7 @@ def test_a_redirect_to_nowhere(faulty, images):
     assert "status 302" in refused(images, "/1")[1]
 
 
-def test_certificate_of_another_name_is_refused_for_good(images, authority, internet, names):
+def test_a_certificate_of_another_name_is_final(images, authority, internet, names):
     names["other.example"] = [["127.0.0.2"]]
     kind, text = refused(images, f"https://other.example:{internet.port}/{SECRET}")
     assert kind is ServiceError
@@ -266,13 +266,13 @@ def test_certificate_of_another_name_is_refused_for_good(images, authority, inte
     assert internet.count() == 0
 
 
-def test_a_public_host_that_is_away_may_come_back(images, internet, names):
+def test_an_unreachable_public_host_may_be_retried(images, internet, names):
     names["images.example"] = [["127.0.0.2"]]
     internet.refuse()
     assert refused(images, f"https://images.example:{internet.port}/1")[0] is UnreachableError
 
 
-def test_through_a_proxy_inner_names_are_refused_too(images, faulty, names, monkeypatch):
+def test_private_names_are_rejected_behind_a_proxy_too(images, faulty, names, monkeypatch):
     with FaultyServer() as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         names["inner.example"] = [["10.1.2.3"]]
@@ -283,7 +283,7 @@ def test_through_a_proxy_inner_names_are_refused_too(images, faulty, names, monk
         assert [seen.method for seen in proxy.seen()] == ["CONNECT"]
 
 
-def test_the_proxy_of_the_environment_is_not_asked_for_loopback(images, faulty, monkeypatch):
+def test_downloads_from_loopback_bypass_the_proxy(images, faulty, monkeypatch):
     with FaultyServer() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         faulty.on("GET /1", reply(b"bytes"))
