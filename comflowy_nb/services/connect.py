@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.services.comfyui.service import ComfyUI
 from comflowy_nb.services.credentials import check_key_transport, find_key
 from comflowy_nb.services.http.client import Http
+from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import BROKEN, Failure, FailureKind, error_of, error_of_proxy
 from comflowy_nb.services.targets import is_loopback, origin_of, parse_target, read_names, remember_name
 from comflowy_nb.settings import Secret, cloud_url, default_target, headers_for
@@ -165,8 +165,8 @@ def detect_kind(origin: str, label: str = "the server") -> str:
         if response.text.startswith(BROKEN):
             return "comflowy"
         raise error_of(response, label)
-    found = _json(response.body)
-    is_api = isinstance(found, dict) and (response.status not in _AMBIGUOUS_STATUSES or "success" in found)
+    found = json_object(response.body)
+    is_api = found is not None and (response.status not in _AMBIGUOUS_STATUSES or "success" in found)
     # A service that fails without a key is judged by its response to a request with a key.
     if is_api or response.status in {400, 422} or response.status >= 500:
         return "comflowy"
@@ -218,12 +218,5 @@ def _is_comfyui(response: Response | Failure) -> bool:
     proxy_error = error_of_proxy(response.status, "the server")
     if proxy_error is not None:
         raise proxy_error
-    found = _json(response.body) if response.is_ok else None
-    return isinstance(found, dict) and isinstance(found.get("system"), dict)
-
-
-def _json(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    found = json_object(response.body) or {}
+    return response.is_ok and isinstance(found.get("system"), dict)

@@ -41,7 +41,7 @@ class Queue:
         self.thread = threading.Thread(target=self._work, name="comfyui-worker", daemon=True)
         self.thread.start()
 
-    # -- what the routes ask for --------------------------------------------------------------------------------
+    # -- calls of the routes ------------------------------------------------------------------------------------
 
     def put(self, body, outputs):
         with self.changed:

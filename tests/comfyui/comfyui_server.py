@@ -125,7 +125,7 @@ class ComfyServer:
         """Return the number of requests to a route."""
         return sum(one == (method, path) for one in self.requests)
 
-    # -- what the worker asks for -------------------------------------------------------------------------------
+    # -- calls of the worker ------------------------------------------------------------------------------------
 
     def at_node(self, execution, node_id):
         self._take(execution, self.node_s)

@@ -122,7 +122,7 @@ class FaultyServer:
         self._listener: socket.socket | None = None
         self.listen()
 
-    # -- where it is --------------------------------------------------------------------------------------------
+    # -- address ------------------------------------------------------------------------------------------------
 
     @property
     def netloc(self) -> str:
@@ -163,7 +163,7 @@ class FaultyServer:
         self.close()
         assert self.stumbled == []
 
-    # -- what it does -------------------------------------------------------------------------------------------
+    # -- behaviour ----------------------------------------------------------------------------------------------
 
     def on(self, route: str, *answers: Answer) -> FaultyServer:
         """Set the responses of a route: each is used once, in turn; the last one is repeated."""
@@ -181,7 +181,7 @@ class FaultyServer:
         for sock in waiting:
             _shut(sock)
 
-    # -- what came in -------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------
 
     def count(self, route: str | None = None) -> int:
         """Return the number of requests to a route (`METHOD /path`, without the query), or of all requests."""
@@ -310,7 +310,7 @@ def _shut(sock: socket.socket) -> None:
     sock.close()
 
 
-# -- answers ----------------------------------------------------------------------------------------------------
+# -- responses --------------------------------------------------------------------------------------------------
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

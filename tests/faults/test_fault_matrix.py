@@ -562,7 +562,7 @@ def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
     assert type(submit(service)) is Unknown
 
 
-# -- slow but sound ---------------------------------------------------------------------------------------------
+# -- slow but correct -------------------------------------------------------------------------------------------
 
 
 def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
@@ -614,7 +614,7 @@ def test_redirect_to_another_host_is_not_followed(faulty, service, code):
         assert other.count() == 0
 
 
-# -- what is accepted -------------------------------------------------------------------------------------------
+# -- accepted runs ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

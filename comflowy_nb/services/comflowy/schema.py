@@ -6,17 +6,16 @@ A decoder raises SchemaError. Its text never quotes values of the response: they
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
 from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.base import Accepted, Output, Published, Rejected, Unknown
-from comflowy_nb.services.http.error_text import read_message
+from comflowy_nb.services.http.error_text import json_object, read_message
 from comflowy_nb.services.http.responses import (
     Failure,
     FailureKind,
@@ -68,8 +67,8 @@ class _Success(msgspec.Struct):
     success: bool
 
 
-class _Check(msgspec.Struct):
-    data: CheckData
+class _Data(msgspec.Struct, Generic[T]):
+    data: T
 
 
 class _Token(msgspec.Struct):
@@ -85,10 +84,6 @@ class _Workflow(msgspec.Struct):
     name: str | None = None
 
 
-class _Workflows(msgspec.Struct):
-    data: list[_Workflow]
-
-
 class _Node(msgspec.Struct):
     title: str | None = None
     class_type: str | None = None
@@ -97,10 +92,6 @@ class _Node(msgspec.Struct):
 class _Fields(msgspec.Struct):
     fields: dict[str, Any]
     nodes: dict[str, _Node] | None = None
-
-
-class _Described(msgspec.Struct):
-    data: _Fields
 
 
 class _Uploaded(msgspec.Struct):
@@ -131,9 +122,8 @@ def read_token(body: bytes) -> Secret:
     rejection = _rejection(body)
     if rejection is not None:
         raise SchemaError(rejection, is_rejection=True)
-    response = _parse(body)
-    parts = (response, response.get("data")) if isinstance(response, dict) else ()
-    texts = (part.get("access_token") for part in parts if isinstance(part, dict))
+    response = json_object(body) or {}
+    texts = (part.get("access_token") for part in (response, response.get("data")) if isinstance(part, dict))
     text = next((text for text in texts if isinstance(text, str)), None)
     token = Secret((_decode(body, _Token).access_token if text is None else text).strip())
     if not token.is_token():
@@ -142,14 +132,12 @@ def read_token(body: bytes) -> Secret:
 
 
 def read_check(body: bytes) -> CheckData:
-    return _decode_success(body, _Check).data
+    return _decode_success(body, _Data[CheckData]).data
 
 
 def read_run_id(body: bytes) -> str | None:
     """Return the run id in the response to a submit, whatever else is unusual: the service has accepted the run."""
-    response = _parse(body)
-    if not isinstance(response, dict):
-        return None
+    response = json_object(body) or {}
     data = response.get("data")
     for part in (data, response, data[0] if isinstance(data, list) and data else None):
         if isinstance(part, dict) and (run_id := _run_id(part.get("run_id"))):
@@ -170,10 +158,7 @@ def _run_id(value: object) -> str | None:
 
 def _rejection(body: bytes) -> str | None:
     """Return the reason in a response with `success: false`; None for any other response."""
-    response = _parse(body)
-    if not isinstance(response, dict) or response.get("success") is not False:
-        return None
-    return read_message(body)
+    return read_message(body) if (json_object(body) or {}).get("success") is False else None
 
 
 def read_confirmed(body: bytes) -> bool:
@@ -188,13 +173,13 @@ def read_confirmed(body: bytes) -> bool:
 
 
 def read_published(body: bytes) -> list[Published]:
-    workflows = _decode_success(body, _Workflows).data
+    workflows = _decode_success(body, _Data[list[_Workflow]]).data
     return [Published(workflow.id, workflow.name or workflow.id) for workflow in workflows]
 
 
 def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]:
     """Return field id, description, title of its node and class of its node for each field."""
-    data = _decode_success(body, _Described).data
+    data = _decode_success(body, _Data[_Fields]).data
     nodes = data.nodes or {}
     described = []
     for field_id, spec in data.fields.items():
@@ -209,13 +194,6 @@ def read_name(body: bytes) -> str:
     if not uploaded.name:
         raise SchemaError("the name is empty - at `$.name`")
     return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 # -- outcomes of a submit ---------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import hmac
-import json
 import logging
 import math
 import secrets
@@ -25,7 +24,7 @@ from tornado.web import Application, RequestHandler
 
 from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.base import Event, Progress
-from comflowy_nb.services.http.error_text import one_line
+from comflowy_nb.services.http.error_text import json_object, one_line
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -170,11 +169,8 @@ class _Webhook(_NotFound):
         if not self._receiver.accepts(token, path_secret):
             self.set_status(404)
             return
-        try:
-            body = json.loads(self.request.body)
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
+        body = json_object(self.request.body)
+        if body is None:
             self.set_status(400)
             return
         self.set_status(204)

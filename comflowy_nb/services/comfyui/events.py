@@ -6,7 +6,6 @@ without a prompt id belongs to the run of ours that is executing.
 
 from __future__ import annotations
 
-import json
 import struct
 import threading
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.services.base import Event, Progress
 from comflowy_nb.services.comfyui.responses import read_outputs
-from comflowy_nb.services.http.error_text import one_line
+from comflowy_nb.services.http.error_text import json_object, one_line
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class EventReader:
         with self._lock:
             if isinstance(message, bytes):
                 return self._read_frame(message)
-            found = _object(message)
+            found = json_object(message) or {}
             data = found.get("data")
             return self._read_text(str(found.get("type")), data) if isinstance(data, dict) else None
 
@@ -140,17 +139,17 @@ class EventReader:
         if len(frame) < 8:
             return None
         kind, second = struct.unpack(">II", frame[:8])
-        sender: object = self._executing
+        owner: object = self._executing
         node: object = None
         image, message = b"", ""
         if kind == _PREVIEW:
             image = frame[8:]
         elif kind == _PREVIEW_WITH_METADATA:
-            metadata = _object(frame[8 : 8 + second])
-            sender, node, image = metadata.get("prompt_id"), metadata.get("node_id"), frame[8 + second :]
+            metadata = json_object(frame[8 : 8 + second]) or {}
+            owner, node, image = metadata.get("prompt_id"), metadata.get("node_id"), frame[8 + second :]
         elif kind == _TEXT:
             message = one_line(frame[8 + second : 8 + second + 400].decode("utf-8", "replace"))
-        prompt_id, run = self._live(sender)
+        prompt_id, run = self._live(owner)
         if run is None or not (image or message):
             return None
         node = node or run.progress.node
@@ -176,14 +175,6 @@ def _update(run: WatchedRun, kind: str, data: dict[str, Any]) -> None:
         case "progress":
             run.begin_node(data.get("node"))
             run.progress = replace(run.progress, value=_number(data.get("value")), max=_number(data.get("max")))
-
-
-def _object(text: str | bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _is_finished(state: object) -> bool:

@@ -10,7 +10,14 @@ from urllib.parse import urlencode
 
 from comflowy_nb.services.base import Output, Problem, Snapshot
 from comflowy_nb.services.comflowy.schema import limited, node_order
-from comflowy_nb.services.http.error_text import extra_info, one_line, read_message, read_problem, validation_errors
+from comflowy_nb.services.http.error_text import (
+    extra_info,
+    json_object,
+    one_line,
+    read_message,
+    read_problem,
+    validation_errors,
+)
 from comflowy_nb.services.http.responses import SchemaError
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import nearest
@@ -83,13 +90,10 @@ def read_entry(body: bytes, prompt_id: str) -> dict[str, Any] | None:
 
 def read_object(body: bytes) -> dict[str, Any]:
     """Decode a JSON object."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        kind = "a web page" if body.lstrip()[:1] == b"<" else "not JSON" if body.strip() else "empty"
-        raise SchemaError(f"it is {kind}") from None
-    if not isinstance(found, dict):
-        raise SchemaError("it is not an object")
+    found = json_object(body)
+    if found is None:
+        kind = "a web page" if body.lstrip()[:1] == b"<" else "not a JSON object" if body.strip() else "empty"
+        raise SchemaError(f"it is {kind}")
     return found
 
 
@@ -212,10 +216,7 @@ def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[
     options_of : callable
         Node class and input name -> the choices: the response omits long lists.
     """
-    try:
-        found = read_object(body)
-    except SchemaError:
-        found = {}
+    found = json_object(body) or {}
     text = node_errors_text(found.get("node_errors"), titles, options_of)
     if text:
         return text

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -32,11 +32,11 @@ from comflowy_nb.services.comfyui.responses import (
 from comflowy_nb.services.comfyui.websocket import Socket
 from comflowy_nb.services.http.client import Http, retried
 from comflowy_nb.services.http.downloads import Images, MemoryStream
+from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
     Failure,
     FailureKind,
     Response,
-    SchemaError,
     decoded,
     error_of,
     error_of_proxy,
@@ -225,9 +225,7 @@ class ComfyUI:
         return self._find_run(token) or Unknown(f"{self.label} answered with status {response.status}")
 
     def _success_outcome(self, response: Response, token: str, titles: Mapping[str, str]) -> Outcome:
-        found = {}
-        with suppress(SchemaError):  # an incomplete body too
-            found = read_object(response.body)
+        found = json_object(response.body) or {}
         prompt_id = found.get("prompt_id")
         if not isinstance(prompt_id, str):
             return self._find_run(token) or Unknown(f"{self.label}'s response has no prompt id")

@@ -1,4 +1,4 @@
-"""Extract a one-line message from a service's error: JSON of several shapes, HTML, or text."""
+"""Read untrusted text of a service: JSON objects, and the one-line message in an error (JSON, HTML or text)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from comflowy_nb.services.base import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["extra_info", "one_line", "read_message", "read_problem", "validation_errors"]
+__all__ = ["extra_info", "json_object", "one_line", "read_message", "read_problem", "validation_errors"]
 
 MAX_CHARS = 400  # of a message
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
@@ -46,6 +46,15 @@ _HIDDEN_TAGS = re.compile(r"(?is)<!--.*?(?:-->|$)|<(script|style|noscript|templa
 _HEADINGS = re.compile(r"(?is)<(title|h1)\b[^<>]*>(.*?)(?:</\1\s*>|$)")
 _TAG = re.compile(r"<[^<>]*>")
 _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
+
+
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """Decode a JSON object; return None for anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def read_problem(error: object) -> Problem:

@@ -51,7 +51,7 @@ def checked(faulty, service, data, **more):
     return service.check("r 1/2")
 
 
-# -- what is sent -----------------------------------------------------------------------------------------------
+# -- requests ---------------------------------------------------------------------------------------------------
 
 
 def test_run_as_the_page_documents_it(faulty, service):
@@ -296,7 +296,7 @@ def test_decoders_take_any_bytes(body):
     read_run_id(body)
 
 
-# -- what the sandbox adds --------------------------------------------------------------------------------------
+# -- routes of the sandbox --------------------------------------------------------------------------------------
 
 
 def test_published_workflows(faulty, sandbox):
@@ -358,7 +358,7 @@ def test_upload(faulty, sandbox):
     assert seen.headers["authorization"] == "Bearer the-token"
 
 
-# -- what it says of itself -------------------------------------------------------------------------------------
+# -- properties -------------------------------------------------------------------------------------------------
 
 
 def test_what_costs_money():

@@ -268,7 +268,7 @@ def test_images_of_the_socket_cause_a_warning_without_a_listener(comfy, service)
     assert "no image of SaveImageWebsocket came through the socket" in settle(service, sent.token).warning
 
 
-# -- what is refused --------------------------------------------------------------------------------------------
+# -- rejected graphs --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_no_server_at_the_address(comfy):
     service.close()
 
 
-# -- a lost answer ----------------------------------------------------------------------------------------------
+# -- a lost response --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["queue", "history"])
@@ -547,7 +547,7 @@ def test_without_a_socket_everything_works_by_asking(comfy, service, listener):
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
-# -- cancelling -------------------------------------------------------------------------------------------------
+# -- cancel -----------------------------------------------------------------------------------------------------
 
 
 def test_a_pending_run_is_removed_from_the_queue(comfy, service, listener):
@@ -615,7 +615,7 @@ def test_a_node_that_does_not_stop_is_not_called_cancelled(comfy, service, liste
     assert not service.cancel(sent.token)  # it has ended
 
 
-# -- images in ------------------------------------------------------------------------------------------------
+# -- uploads --------------------------------------------------------------------------------------------------
 
 
 def test_the_name_an_upload_gets_is_the_servers(comfy, service):
@@ -624,7 +624,7 @@ def test_the_name_an_upload_gets_is_the_servers(comfy, service):
     assert service.upload("u.png", b"two") == "u (1).png"
 
 
-# -- what can be run --------------------------------------------------------------------------------------------
+# -- workflows --------------------------------------------------------------------------------------------------
 
 
 def test_fields_have_the_servers_types_ranges_and_files(comfy, service):

@@ -38,7 +38,7 @@ def refused(images, url):
     return type(caught.value), text
 
 
-# -- the service's own ------------------------------------------------------------------------------------------
+# -- the service's own origin -----------------------------------------------------------------------------------
 
 
 def test_the_services_own_origin_at_any_address(faulty, images):
@@ -115,7 +115,7 @@ def test_no_length_with_a_content_encoding(faulty, images):
     assert faulty.seen("GET /1")[0].headers["accept-encoding"] == "identity"
 
 
-# -- elsewhere --------------------------------------------------------------------------------------------------
+# -- other hosts ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
