@@ -1,26 +1,29 @@
-"""Everything that can go wrong, in words for the person who typed the line.
+"""The exceptions of this package.
 
 ComflowyError
-|-- SettingsError           no key, a malformed address, a wrong option or setting
-|-- LineError               the words typed can't be read: a quote, a brace, a body
-|-- WorkflowError           no such workflow, or it can't run here
-|   `-- FieldError          unknown field, or values outside its range; names them all
-|-- RefError                a reference (r41, last, NAME, r41[0]) that names nothing
-|-- HistoryError            the history file is newer, damaged or can't be written
-|-- ImageError            an image that is truncated, too large or no image
-|-- ServiceError            the service refused or could not be reached
-|   |-- AuthError           the key or token was refused
-|   |-- NotFoundError       the service knows no such thing
-|   |-- RateLimitError      .retry_after_s
+|-- SettingsError           no key, a malformed address, an invalid option or setting
+|-- LineError               text that can't be parsed: a quote, a brace, a body
+|-- WorkflowError           an unknown workflow, or one that can't run on this service
+|   `-- FieldError          unknown fields and invalid values, all at once
+|-- RefError                a reference (r41, last, NAME, r41[0]) that leads to no run and no image
+|-- HistoryError            the history file is newer, damaged or not writable
+|-- ImageError              an image that is truncated, too large or not an image
+|-- ServiceError            the service rejected a request or could not be reached
+|   |-- AuthError           the key or token was rejected
+|   |-- NotFoundError       the service does not know the run, workflow or image
+|   |-- RateLimitError      the service asks for a pause; .retry_after_s
 |   |-- ServerError         the service failed (5xx)
-|   |-- UnreachableError    no connection: nothing was sent; .refused
-|   `-- AnswerError         an answer that made no sense
-`-- RunError                .run is the run it happened to
-    |-- RunFailed           the service ran it and it failed
-    |   `-- RunRejected     the service refused to take it
-    |-- RunCancelled        it was cancelled
-    |-- RunHeld             we can't tell whether the service took it: nothing is sent again by itself
-    `-- RunTimeout          not done within the time given; it goes on
+|   |-- UnreachableError    no connection was made, so nothing was sent; .refused
+|   `-- AnswerError         a response that can't be used
+`-- RunError                .run is the run
+    |-- RunFailed           the run failed
+    |   `-- RunRejected     the service did not accept the run
+    |-- RunCancelled        the run was cancelled
+    |-- RunHeld             the service may have accepted the run: it is not submitted again by itself
+    `-- RunTimeout          the run is not settled after the timeout; it continues
+
+The text of each error says what happened, why, and what to type next. Only `UsageError` of IPython (wrong usage of a
+command) is outside this tree.
 """
 
 from __future__ import annotations
@@ -53,28 +56,47 @@ __all__ = [
 
 
 class ComflowyError(Exception):
-    """Whatever comflowy_nb raises on purpose. Its text says what happened, why, and what to type next."""
+    """Base class of all errors that comflowy_nb raises on purpose.
+
+    Examples
+    --------
+    >>> try:
+    ...     raise RefError("r99 is not a run")
+    ... except ComflowyError as error:
+    ...     print(error)
+    r99 is not a run
+    """
 
 
 class SettingsError(ComflowyError):
-    """No key, a malformed address, a wrong option or setting."""
+    """A missing key, a malformed address, or an invalid option or setting."""
 
 
 class LineError(ComflowyError):
-    """The words typed can't be read."""
+    """Text of a line or a body that can't be parsed."""
 
 
 class WorkflowError(ComflowyError):
-    """No such workflow, or one that can't run here."""
+    """An unknown workflow, or one that can't run on the connected service."""
 
 
 class FieldError(WorkflowError):
-    """Unknown fields, or values outside their range.
+    """Unknown fields and invalid values; all problems are reported at once.
 
     Parameters
     ----------
-    problems
-        One plain sentence for each thing wrong, so that all of them are mended at once.
+    *problems : str
+        One plain sentence per problem. The text of the error has one line for each.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        The problems.
+
+    Examples
+    --------
+    >>> FieldError("unknown field cgf; nearest: cfg", "steps: 0 is below 1").problems
+    ('unknown field cgf; nearest: cfg', 'steps: 0 is below 1')
     """
 
     def __init__(self, *problems: str) -> None:
@@ -83,7 +105,7 @@ class FieldError(WorkflowError):
 
 
 class RefError(ComflowyError):
-    """A reference that names no run and no image."""
+    """A reference that leads to no run, sweep or image."""
 
 
 class HistoryError(ComflowyError):
@@ -91,28 +113,40 @@ class HistoryError(ComflowyError):
 
 
 class ImageError(ComflowyError):
-    """An image that can't be used: truncated, too large, or no image at all."""
+    """An image that can't be used: truncated, too large, or not an image."""
 
 
 class ServiceError(ComflowyError):
-    """The service refused, or could not be reached."""
+    """The service rejected a request, or could not be reached."""
 
 
 class AuthError(ServiceError):
-    """The key or the token was refused."""
+    """The service rejected the key or the token."""
 
 
 class NotFoundError(ServiceError):
-    """The service knows no such thing."""
+    """The service does not know the requested run, workflow or image."""
 
 
 class RateLimitError(ServiceError):
-    """The service asks for a pause.
+    """The service asks for a pause (429, or 503 with Retry-After).
 
     Parameters
     ----------
-    retry_after_s
-        The pause the service asked for, in seconds; None if it named none.
+    message : str
+        The text of the error.
+    retry_after_s : float, optional
+        The requested pause in seconds, from 0; None if the service named none.
+
+    Attributes
+    ----------
+    retry_after_s : float or None
+        The requested pause in seconds.
+
+    Examples
+    --------
+    >>> RateLimitError("cloud asks for a pause of 5 s", retry_after_s=5.0).retry_after_s
+    5.0
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
@@ -129,9 +163,21 @@ class UnreachableError(ServiceError):
 
     Parameters
     ----------
-    refused
-        Whether the server's own host refused the connection: no process listens at the address. A time-out, an unknown
+    message : str
+        The text of the error.
+    refused : bool
+        Whether the server's own host refused the connection: no process listens at the address. A timeout, an unknown
         name and a proxy that refuses do not show that.
+
+    Attributes
+    ----------
+    refused : bool
+        As the parameter.
+
+    Examples
+    --------
+    >>> UnreachableError("can't reach home: it refused the connection", refused=True).refused
+    True
     """
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
@@ -140,23 +186,43 @@ class UnreachableError(ServiceError):
 
 
 class AnswerError(ServiceError):
-    """The service answered something that makes no sense."""
+    """The response of the service is missing, incomplete or not in the documented form."""
 
 
 class RunError(ComflowyError):
-    """Something about one run, which it carries as `.run` (a `comflowy_nb.Run`; the errors know nothing above them)."""
+    """An error of one run, which is on the exception.
 
-    def __init__(self, message: str, run: Any) -> None:
+    Parameters
+    ----------
+    message : str
+        The text of the error.
+    run : comflowy_nb.Run
+        The run.
+
+    Attributes
+    ----------
+    run : comflowy_nb.Run
+        The run.
+
+    Examples
+    --------
+    >>> try:
+    ...     client.run("default", {"steps": 4})  # doctest: +SKIP
+    ... except RunError as error:
+    ...     print(error.run.status, error.run.params)
+    """
+
+    def __init__(self, message: str, run: Any) -> None:  # a `Run`; this module imports nothing of a higher layer
         super().__init__(message)
         self.run = run
 
 
 class RunFailed(RunError):
-    """The run failed."""
+    """The service executed the run, and it failed."""
 
 
 class RunRejected(RunFailed):
-    """The service refused to take the run."""
+    """The service certainly did not accept the run."""
 
 
 class RunCancelled(RunError):
@@ -164,8 +230,8 @@ class RunCancelled(RunError):
 
 
 class RunHeld(RunError):
-    """Nobody can tell whether the service took it, so nothing is sent again by itself."""
+    """The service may have accepted the run, so it is not submitted again by itself; `--retry unknown` does it."""
 
 
 class RunTimeout(RunError):
-    """The run was not done within the time given. It goes on."""
+    """The run was not settled after the timeout. It continues."""

@@ -1,7 +1,6 @@
-"""Where things are, what the limits are, and how a secret is held.
+"""Settings, checked on assignment; the environment variables; `Secret`.
 
-One object, `settings`, checked on assignment, so that a typo fails where it is made. `%config Comflowy` shows and
-sets the same names in a notebook.
+`settings` holds the values. `%config Comflowy` shows and sets the same names in a notebook.
 """
 
 from __future__ import annotations
@@ -36,9 +35,22 @@ CLOUD_URL = "https://app.comflowy.com"
 
 
 class Secret:
-    """A text that shows itself only where it is asked for by `reveal`.
+    """A text that no repr, traceback, log or pickle shows; only `reveal` returns it.
 
-    A traceback under `%xmode Verbose` prints the values of local names: a masked repr keeps a key out of it.
+    A traceback under `%xmode Verbose` prints the values of local names, so keys and signed URLs are held in this class.
+
+    Parameters
+    ----------
+    text : str
+        The secret text.
+
+    Examples
+    --------
+    >>> key = Secret("sk-123")
+    >>> key
+    <Secret ***>
+    >>> key.reveal()
+    'sk-123'
     """
 
     __slots__ = ("_text",)
@@ -47,7 +59,12 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        """Return the secret text."""
         return self._text
+
+    def is_token(self) -> bool:
+        """Return whether the text is printable ASCII without spaces, as API keys and access tokens are."""
+        return bool(self._text) and self._text.isascii() and self._text.isprintable() and " " not in self._text
 
     def __repr__(self) -> str:
         return "<Secret ***>"
@@ -61,138 +78,163 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not written anywhere")
+        raise TypeError("a Secret can't be pickled or copied")
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting: its name, its default, what it may be, and a sentence about it."""
+    """The definition of one setting.
+
+    Parameters
+    ----------
+    name : str
+        The name of the setting.
+    default : object
+        The value until the user sets another.
+    check : callable
+        Return the valid form of a value; raise SettingsError with the accepted values, as in `must be a number`.
+    help : str
+        One sentence for `%config Comflowy`.
+    is_secret : bool
+        The value is never repeated in an error.
+    """
 
     name: str
     default: Any
     check: Callable[[Any], Any]
     help: str
+    is_secret: bool = False
 
 
 def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any], Any]:
-    kind = "a whole number" if whole else "a number"
+    types = int if whole else (int, float)
 
     def check(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value <= high:
-            raise SettingsError(f"must be {kind} from {low:g} to {high:g}")
+        if isinstance(value, bool) or not isinstance(value, types) or not low <= value <= high:
+            raise SettingsError(f"must be {'a whole number' if whole else 'a number'} from {low:g} to {high:g}")
         return value
 
     return check
 
 
-def _choice(*words: str) -> Callable[[Any], Any]:
+def _choice(*options: str) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        if value not in words:
-            raise SettingsError(f"must be one of {', '.join(words)}")
+        if value not in options:
+            raise SettingsError(f"must be one of {', '.join(options)}")
         return value
 
     return check
 
 
-def _optional(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else inner(value)
+def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else check(value)
 
 
-def _https(value: Any) -> Any:
+def _url(value: Any) -> Any:
     parts = urlsplit(value) if isinstance(value, str) else None
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SettingsError("must be an http or https address")
     return str(value).rstrip("/")
 
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
 def _headers(value: Any) -> Mapping[str, Mapping[str, Secret]]:
-    """Origin -> name of a header -> its value, kept as a secret."""
-    if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
-        raise _HeadersError
+    """Return origin -> name of a header -> its value."""
+    problem = SettingsError("must be {'https://host': {'Header-Name': 'its value'}}")
+    if not isinstance(value, dict):
+        raise problem
     checked: dict[str, Mapping[str, Secret]] = {}
-    for origin, given in value.items():
-        if not isinstance(origin, str) or urlsplit(origin).scheme not in {"http", "https"}:
-            raise _HeadersError
-        own = {name: text if isinstance(text, Secret) else Secret(str(text)) for name, text in given.items()}
-        if not all(_HEADER.fullmatch(str(name)) and _is_line(text.reveal()) for name, text in own.items()):
-            raise _HeadersError
-        checked[origin.rstrip("/")] = own
+    for origin, headers in value.items():
+        is_origin = isinstance(origin, str) and urlsplit(origin).scheme in {"http", "https"}
+        if not is_origin or not isinstance(headers, dict):
+            raise problem
+        secrets = {name: text if isinstance(text, Secret) else Secret(str(text)) for name, text in headers.items()}
+        if not all(_HEADER_NAME.fullmatch(str(name)) and _is_line(text.reveal()) for name, text in secrets.items()):
+            raise problem
+        checked[origin.rstrip("/")] = secrets
     return checked
-
-
-class _HeadersError(SettingsError):
-    """What is no mapping of headers; the value is a secret, so it is not repeated."""
-
-    def __init__(self) -> None:
-        super().__init__("must be {'https://host': {'Header-Name': 'its value'}}")
 
 
 def _is_line(text: str) -> bool:
     return text.isprintable() and text.isascii() and bool(text.strip())
 
 
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _MIB = 1024 * 1024
 
 OPTIONS: Mapping[str, Option] = {
     option.name: option
     for option in (
-        Option("webhooks", "auto", _choice("auto", "on", "off"), "Receiver of callbacks: auto is on for loopback."),
-        Option("headers", {}, _headers, "Headers for one's own ComfyUI server behind a proxy, by its origin."),
-        Option("callback_url", None, _optional(_https), "Public address that reaches the receiver."),
-        Option("connect_timeout_s", 5.0, _number(0.05, 120), "Longest wait for a connection, in seconds."),
-        Option("read_timeout_s", 30.0, _number(0.05, 600), "Longest silence within an answer, in seconds."),
-        Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Longest time for one whole answer, in seconds."),
+        Option("webhooks", "auto", _choice("auto", "on", "off"), "Webhook receiver; auto is on for loopback services."),
+        Option("headers", {}, _headers, "Headers for a ComfyUI server behind a proxy, by its origin.", is_secret=True),
+        Option("callback_url", None, _optional(_url), "Public address that leads to the webhook receiver."),
+        Option("connect_timeout_s", 5.0, _number(0.05, 120), "Timeout of a connection, in seconds."),
+        Option("read_timeout_s", 30.0, _number(0.05, 600), "Timeout of one read from a connection, in seconds."),
+        Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Longest time for one whole response, in seconds."),
         Option("image_deadline_s", 300.0, _number(0.1, 7200), "Longest time for one whole image, in seconds."),
-        Option("retry_base_s", 0.5, _number(0.001, 60), "First pause before a read is tried again, in seconds."),
-        Option("retry_max_s", 8.0, _number(0.001, 600), "Longest pause before a read is tried again, in seconds."),
-        Option("retries", 4, _number(0, 100, whole=True), "How often a submit that was not taken is sent again."),
-        Option("lost_gap_s", 10.0, _number(0.01, 3600), "Pause between the three 404s that make a run lost."),
-        Option("stall_s", 60.0, _number(0.1, 86400), "A run not started after so many seconds is remarked on."),
-        Option("cost_per_run", None, _optional(_number(0, 1e6)), "What a run costs, for the plan of a sweep."),
-        Option("workers", 4, _number(1, 32, whole=True), "Threads that speak HTTP for a client."),
-        Option("window", 8, _number(1, 1000, whole=True), "Runs in flight at once; more wait their turn."),
+        Option("retry_base_s", 0.5, _number(0.001, 60), "Longest pause before the first retry of a read, in seconds."),
+        Option("retry_max_s", 8.0, _number(0.001, 600), "Longest pause before any retry of a read, in seconds."),
+        Option("retries", 4, _number(0, 100, whole=True), "Retries of a read, or of a submit that was not accepted."),
+        Option(
+            "lost_gap_s", 10.0, _number(0.01, 3600), "Pause between the three 404s that make a run lost, in seconds."
+        ),
+        Option("stall_s", 60.0, _number(0.1, 86400), "Time until a run that has not started is reported, in seconds."),
+        Option("cost_per_run", None, _optional(_number(0, 1e6)), "Cost of a run, for the plan of a sweep."),
+        Option("workers", 4, _number(1, 32, whole=True), "HTTP worker threads of a client."),
+        Option("window", 8, _number(1, 1000, whole=True), "Concurrency limit at the start: runs in flight."),
         Option("image_max_bytes", 64 * _MIB, _number(1024, 4096 * _MIB, whole=True), "Largest image file, in bytes."),
         Option("image_max_px", 64_000_000, _number(1, 1_000_000_000, whole=True), "Largest image, width x height."),
-        Option("grid_width_px", 1200, _number(200, 4000, whole=True), "Widest grid, in pixels."),
+        Option("grid_width_px", 1200, _number(200, 4000, whole=True), "Largest width of a grid, in pixels."),
         Option("jpeg_quality", 85, _number(1, 95, whole=True), "JPEG quality of thumbnails and grids."),
     )
 }
 
 
 class Settings:
-    """The settings by name; every assignment is checked.
+    """The settings as attributes; `OPTIONS` lists their names, defaults and accepted values.
 
     Raises
     ------
     SettingsError
-        If a name is unknown or a value is not one it may have.
+        On the assignment of an unknown name or of a value that is not accepted; the value is unchanged.
+
+    Examples
+    --------
+    >>> settings = Settings()
+    >>> settings.workers = 8
+    >>> settings.workers
+    8
+    >>> settings.workers = 100
+    Traceback (most recent call last):
+    ...
+    comflowy_nb.errors.SettingsError: workers must be a whole number from 1 to 32, not 100
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
+        """Set all settings to their defaults."""
         for option in OPTIONS.values():
             object.__setattr__(self, option.name, option.default)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"there is no setting {name!r}; the settings are {', '.join(OPTIONS)}")
+        raise AttributeError(f"unknown setting {name!r}: use one of {', '.join(OPTIONS)}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in OPTIONS:
-            raise SettingsError(f"there is no setting {name!r}; the settings are {', '.join(OPTIONS)}")
+        option = OPTIONS.get(name)
+        if option is None:
+            raise SettingsError(f"unknown setting {name!r}: use one of {', '.join(OPTIONS)}")
         try:
-            checked = OPTIONS[name].check(value)
-        except _HeadersError as error:
-            problem, value = f"{name} {error}", None  # Verbose tracebacks show locals
+            checked = option.check(value)
         except SettingsError as error:
-            problem = f"{name} {error}, not {value!r}"
+            problem = f"{name} {error}" if option.is_secret else f"{name} {error}, not {value!r}"
         else:
-            problem = ""
-        if problem:
-            raise SettingsError(problem)
-        object.__setattr__(self, name, checked)
+            object.__setattr__(self, name, checked)
+            return
+        del value  # Verbose tracebacks show locals
+        raise SettingsError(problem)
 
     def __repr__(self) -> str:
         return "Settings(" + ", ".join(f"{name}={getattr(self, name)!r}" for name in OPTIONS) + ")"
@@ -201,64 +243,63 @@ class Settings:
 settings = Settings()
 
 
+# -- environment variables --------------------------------------------------------------------------------------
+
+
 def home() -> Path:
-    """The folder of history, images and catalogue: `COMFLOWY_HOME`, else the platform's user data folder."""
-    named = os.environ.get("COMFLOWY_HOME")
-    if named:
-        return Path(named).expanduser()
+    """Return the folder of history, images and catalogue: `COMFLOWY_HOME`, else the platform's user data folder."""
+    folder = os.environ.get("COMFLOWY_HOME")
+    if folder:
+        return Path(folder).expanduser()
     from platformdirs import user_data_path  # noqa: PLC0415 - not needed where COMFLOWY_HOME is set
 
     return user_data_path("comflowy")
 
 
 def cloud_url() -> str:
-    """The hosted service: `COMFLOWY_URL`, else https://app.comflowy.com.
+    """Return the URL of the hosted service: `COMFLOWY_URL`, else https://app.comflowy.com.
 
     Raises
     ------
     SettingsError
-        If `COMFLOWY_URL` is no http or https address.
+        If `COMFLOWY_URL` is not an http or https address.
     """
-    url = os.environ.get("COMFLOWY_URL") or CLOUD_URL
     try:
-        return str(_https(url))
-    except SettingsError:
-        raise SettingsError("COMFLOWY_URL must be an http or https address") from None
+        return str(_url(os.environ.get("COMFLOWY_URL") or CLOUD_URL))
+    except SettingsError as error:
+        raise SettingsError(f"COMFLOWY_URL {error}") from None
 
 
 def key_from_env() -> Secret | None:
-    """The key in `COMFLOWY_API_KEY`; it belongs to the origin of `cloud_url()` alone."""
+    """Return the key in `COMFLOWY_API_KEY`; it belongs to the origin of `cloud_url()` alone."""
     text = os.environ.get("COMFLOWY_API_KEY", "").strip()
     return Secret(text) if text else None
 
 
 def headers_for(address: str) -> Mapping[str, Secret]:
-    """The headers that `settings.headers`, else `COMFLOWY_HEADERS`, has for an address or for its origin.
+    """Return the headers for an address or its origin: from `settings.headers`, else from `COMFLOWY_HEADERS`.
 
     Raises
     ------
     SettingsError
-        If `COMFLOWY_HEADERS` is no JSON of that form, or a secret would go over plain http to another machine.
+        If `COMFLOWY_HEADERS` is not JSON of that form, or a secret would be sent over plain http to another machine.
     """
     parts = urlsplit(address)
-    text = os.environ.get("COMFLOWY_HEADERS", "").strip()
-    found = dict(settings.headers)
-    if text:
-        try:
-            found = {**_headers(json.loads(text)), **found}
-        except (ValueError, SettingsError):
-            problem: str | None = 'COMFLOWY_HEADERS must be JSON: {"https://host": {"Header-Name": "its value"}}'
-        else:
-            problem = None
-        if problem:
-            del text
-            raise SettingsError(problem)
-    own: Mapping[str, Secret] = found.get(address) or found.get(f"{parts.scheme}://{parts.netloc}") or {}
-    if own and parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+    by_origin = {**_headers_from_env(), **settings.headers}
+    headers: Mapping[str, Secret] = by_origin.get(address) or by_origin.get(f"{parts.scheme}://{parts.netloc}") or {}
+    if headers and parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
         raise SettingsError("the headers in the settings are not sent over plain http to another machine; use https")
-    return own
+    return headers
+
+
+def _headers_from_env() -> Mapping[str, Mapping[str, Secret]]:
+    try:
+        return _headers(json.loads(os.environ.get("COMFLOWY_HEADERS", "").strip() or "{}"))
+    except (ValueError, SettingsError):
+        pass  # the error is raised below, without this one, which quotes the secret
+    raise SettingsError('COMFLOWY_HEADERS must be JSON: {"https://host": {"Header-Name": "its value"}}')
 
 
 def default_target() -> str | None:
-    """The target in `COMFLOWY_TARGET`, connected to without being asked (CI, papermill)."""
+    """Return the target in `COMFLOWY_TARGET`, to connect to automatically (CI, papermill)."""
     return os.environ.get("COMFLOWY_TARGET", "").strip() or None

@@ -194,7 +194,7 @@ def test_a_link_to_a_node_that_is_not_there_names_both(client, tmp_path):
     graph = empty_image()
     graph["2"]["inputs"]["images"] = ["77", 0]
     (tmp_path / "broken.json").write_text(json.dumps(graph))
-    words = r"node 2 \(SaveImage\), images: a link in it leads to no node: there is no '77'"
+    words = r"node 2 \(SaveImage\), images: it is linked to node '77', which does not exist"
     with pytest.raises(RunRejected, match=words):
         client.run(str(tmp_path / "broken.json"))
 
@@ -210,7 +210,7 @@ def test_a_node_class_that_the_server_does_not_have_is_named_with_its_node(clien
     graph = empty_image()
     graph["7"] = {"class_type": "FancySampler", "inputs": {}, "_meta": {"title": "My sampler"}}
     (tmp_path / "fancy.json").write_text(json.dumps(graph))
-    with pytest.raises(RunRejected, match=r"node 7 \(My sampler\): node FancySampler does not exist there"):
+    with pytest.raises(RunRejected, match=r"node 7 \(My sampler\): the server has no node class FancySampler"):
         client.run(str(tmp_path / "fancy.json"))
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.services.server_names import read_names
+from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
 
 try:

@@ -1,7 +1,7 @@
 """The interface of a service: submit, check and cancel runs, and read their images.
 
-A service does HTTP only: it stores no state of runs, writes nothing to disk and waits for responses only. The
-tracker's threads call its methods concurrently.
+A service does HTTP and WebSocket I/O only: the history holds the state of runs. The tracker's threads call its methods
+concurrently.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = [
     "ImageStream",
     "Outcome",
     "Output",
-    "Place",
     "Problem",
     "Progress",
     "Published",
     "Rejected",
+    "Server",
     "Service",
     "Snapshot",
     "Submission",
@@ -38,15 +38,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The service's error for a failed run.
+    """The service's error for a failed run."""
 
-    `message` is one line of plain text; `field` is a field id such as `3::cfg`.
-    """
-
-    message: str
+    message: str  # one line of plain text
     node: str | None = None
-    node_type: str | None = None
-    field: str | None = None
+    node_type: str | None = None  # class or title of the node
+    field: str | None = None  # id of the invalid field, such as `3::cfg`
 
     def __str__(self) -> str:
         where = f"node {self.node}" if self.node else ""
@@ -80,23 +77,44 @@ class Snapshot:
     service_status: str  # the service's own text
     problem: Problem | None = None
     outputs: tuple[Output, ...] = ()
-    remark: str | None = None  # a warning for the user about an unexpected response
+    warning: str | None = None  # for the user, about an unexpected response
     ahead: int | None = None  # runs before it in the service's queue, if known
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a running run; None for values that the service does not report."""
+    """The progress of a run; None for values that the service does not report.
+
+    Parameters
+    ----------
+    node, title : str, optional
+        Id and title of the node that is being executed.
+    value, max : float, optional
+        Steps done within the node, and all its steps.
+    nodes_done, nodes_total : int, optional
+        Executed nodes, and all nodes of the workflow.
+    message : str, optional
+        One line of text of the service.
+    preview : bytes, optional
+        An image of the current step, as JPEG or PNG.
+    ahead : int, optional
+        Runs before this one in the service's queue; None once it is running.
+
+    Examples
+    --------
+    >>> Progress(node="3", title="KSampler", value=5, max=20).value
+    5
+    """
 
     node: str | None = None
     title: str | None = None
-    value: float | None = None  # steps done within the node
+    value: float | None = None
     max: float | None = None
     nodes_done: int | None = None
     nodes_total: int | None = None
     message: str | None = None
-    preview: bytes | None = field(default=None, repr=False)  # a JPEG or PNG
-    ahead: int | None = None  # runs before it in the service's queue
+    preview: bytes | None = field(default=None, repr=False)
+    ahead: int | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -119,14 +137,14 @@ class Submission:
 
     token: str
     workflow_id: str | None
-    params: Mapping[str, Any]  # field id -> JSON value, as sent
+    params: Mapping[str, Any]  # field id -> JSON value, as submitted
     callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     graph: Mapping[str, Any] | None = None  # for services that run graphs, params applied
     made_by: Mapping[str, Any] | None = None  # metadata for the image file
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Server:
     """One of the servers of a service: its origin, and its label for messages."""
 
     origin: str = field(repr=False)
@@ -138,8 +156,8 @@ class Accepted:
     """The service accepted the run under this id."""
 
     run_id: str
-    remark: str | None = None  # a warning for the user: outputs that it will not produce
-    place: Place | None = None  # the server that accepted it, of several
+    warning: str | None = None  # for the user: outputs that the service will not produce
+    server: Server | None = None  # the server that accepted it, of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +185,7 @@ Outcome = Accepted | Rejected | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A workflow the service lists."""
+    """A workflow that the service lists."""
 
     id: str
     name: str
@@ -181,7 +199,7 @@ class ImageStream(Protocol):
         """The size in bytes, or None if the service gives none that can be trusted."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes in pieces of at most 64 KiB.
+        """Yield the bytes in chunks of at most 64 KiB.
 
         Raises
         ------
@@ -191,11 +209,20 @@ class ImageStream(Protocol):
 
 
 class Service(Protocol):
-    """A service that runs workflows."""
+    """A service that runs workflows: Comflowy, the sandbox, a ComfyUI server or several of them.
+
+    Every method may be called from any thread and may do I/O; the properties do none.
+
+    Examples
+    --------
+    >>> outcome = service.submit(Submission(token, "wf-1", {"3::cfg": 7}))  # doctest: +SKIP
+    >>> if isinstance(outcome, Accepted):  # doctest: +SKIP
+    ...     print(service.check(outcome.run_id).status)
+    """
 
     @property
     def kind(self) -> str:
-        """`sandbox`, `comflowy` ..., for messages."""
+        """`sandbox`, `comflowy` or `comfyui`."""
 
     @property
     def identity(self) -> str:
@@ -203,31 +230,35 @@ class Service(Protocol):
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port; never shown in an output."""
+        """Scheme, host and port, of ComfyUI also the base path; never shown in an output."""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins of all servers of the service."""
 
     @property
     def label(self) -> str:
-        """The short name in messages: the user's name for it, `sandbox`, or the host."""
+        """The short name in messages: the user's name for it, `sandbox`, `cloud` ..."""
 
     @property
-    def costs_money(self) -> bool: ...
+    def on_loopback(self) -> bool:
+        """Whether all its servers are on this machine."""
 
     @property
-    def can_cancel(self) -> bool: ...
+    def costs_money(self) -> bool:
+        """Whether a run may cost money, so that it is not submitted twice."""
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether `cancel` can have an effect."""
 
     @property
     def can_upload(self) -> bool:
         """Whether it accepts uploads of images; otherwise an image is passed as an https URL."""
 
     @property
-    def runs_graphs(self) -> bool: ...
-
-    @property
-    def on_loopback(self) -> bool: ...
-
-    @property
-    def origins(self) -> frozenset[str]:
-        """The origins of all servers of the service."""
+    def runs_graphs(self) -> bool:
+        """Whether it runs graphs; otherwise it runs workflows by id."""
 
     @property
     def starts_with(self) -> int | None:
@@ -241,11 +272,28 @@ class Service(Protocol):
     def resubmits_lost(self) -> bool:
         """Whether the same request submits a lost run again: it is free, and the service certainly dropped the run."""
 
-    def listen(self, hear: Callable[[Event], None]) -> None:
-        """Call `hear` with each notification of the service, on a thread of the service."""
+    def listen(self, on_event: Callable[[Event], None]) -> None:
+        """Start to receive the service's notifications.
+
+        Parameters
+        ----------
+        on_event : callable
+            Called with each notification, on a thread of the service. Its exceptions are dropped.
+        """
 
     def run_id_of(self, token: str) -> str | None:
-        """Return the id to check a run whose submit had no response, or None if the service assigns ids itself."""
+        """Return the service's id of a run whose submit had no response.
+
+        Parameters
+        ----------
+        token : str
+            Our uuid4 for the run.
+
+        Returns
+        -------
+        str or None
+            None if the service assigns ids itself, so that the run can't be looked up.
+        """
 
     def greet(self) -> None:
         """Check that the service responds and accepts the key.
@@ -257,21 +305,52 @@ class Service(Protocol):
         """
 
     def submit(self, submission: Submission) -> Outcome:
-        """Submit one run once; network and service errors are outcomes, never exceptions."""
+        """Submit one run, and never repeat a request that the service may have accepted.
+
+        Parameters
+        ----------
+        submission : Submission
+            The request.
+
+        Returns
+        -------
+        Accepted, Rejected or Unknown
+            Network and service errors are outcomes, never exceptions.
+        """
 
     def check(self, run_id: str) -> Snapshot:
         """Request the status of a run, once.
 
+        Parameters
+        ----------
+        run_id : str
+            The service's id of the run.
+
+        Returns
+        -------
+        Snapshot
+            The status, of an ended run also its outputs or its problem.
+
         Raises
         ------
         NotFoundError
-            If the service knows no such run.
+            If the service does not know the run.
         ServiceError
             If there was no usable response; the run keeps its status.
         """
 
     def cancel(self, run_id: str) -> bool:
-        """Cancel a run; return True if the service confirmed that it was or will be cancelled.
+        """Cancel a run.
+
+        Parameters
+        ----------
+        run_id : str
+            The service's id of the run.
+
+        Returns
+        -------
+        bool
+            True if the service confirmed that the run was or will be cancelled.
 
         Raises
         ------
@@ -280,19 +359,47 @@ class Service(Protocol):
         """
 
     def forget(self, run_id: str) -> None:
-        """Drop the data of a run that is not checked any more."""
+        """Drop the data of a run that is not checked any more.
+
+        Parameters
+        ----------
+        run_id : str
+            The service's id of the run.
+        """
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
-        """Open one output image for reading.
+        """Open one output for reading.
+
+        Parameters
+        ----------
+        output : Output
+            An output of a recent snapshot.
+
+        Returns
+        -------
+        context manager of ImageStream
+            Its `with` block connects, and closes the connection.
 
         Raises
         ------
         ServiceError
-            If the URL is not allowed (the error names the host), or there was no image.
+            If the URL is not allowed (the error names the host), or returns no image.
         """
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Upload an input image; return the value to submit for it, or None if the service accepts no uploads.
+        """Upload an input image.
+
+        Parameters
+        ----------
+        name : str
+            The file name; the service may choose another.
+        content : bytes
+            The image file.
+
+        Returns
+        -------
+        str or None
+            The value to submit for the image, or None if the service accepts no uploads.
 
         Raises
         ------
@@ -310,7 +417,17 @@ class Service(Protocol):
         """
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        """Return field id -> field of a workflow, or None if the service describes none.
+        """Return the fields of a workflow.
+
+        Parameters
+        ----------
+        workflow_id : str
+            The service's id of the workflow.
+
+        Returns
+        -------
+        mapping of str to Field, or None
+            Field id -> field; None if the service does not describe the workflow.
 
         Raises
         ------
@@ -319,7 +436,17 @@ class Service(Protocol):
         """
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        """Return field id -> field of a graph, with the types and choices of the service's nodes.
+        """Return the fields of a graph, with the types and choices of the service's nodes.
+
+        Parameters
+        ----------
+        graph : Graph
+            A graph in API format.
+
+        Returns
+        -------
+        mapping of str to Field
+            Field id -> field, in the order of the graph.
 
         Raises
         ------
@@ -336,4 +463,5 @@ class Service(Protocol):
             If there was no usable response.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connections; later calls fail."""

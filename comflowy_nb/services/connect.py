@@ -1,29 +1,32 @@
-"""Open the service of a target that the user typed."""
+"""Open the service of a target that the user typed, and detect which kind of service a URL leads to."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import SettingsError, UnreachableError
+from comflowy_nb.errors import AnswerError, SettingsError, UnreachableError
 from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.services.comfyui.service import ComfyUI
 from comflowy_nb.services.credentials import check_key_transport, find_key
-from comflowy_nb.services.server_names import read_names, remember_name
-from comflowy_nb.services.targets import is_comfyui, is_loopback, origin_of, parse_target, recognise
+from comflowy_nb.services.http.client import Http
+from comflowy_nb.services.http.error_text import json_object
+from comflowy_nb.services.http.responses import BROKEN, Failure, FailureKind, error_of, error_of_proxy
+from comflowy_nb.services.targets import is_loopback, origin_of, parse_target, read_names, remember_name
 from comflowy_nb.settings import Secret, cloud_url, default_target, headers_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from comflowy_nb.services.base import Service
     from comflowy_nb.services.comflowy.sandbox_process import SandboxAddress
+    from comflowy_nb.services.http.responses import Response
     from comflowy_nb.services.targets import Target
 
-__all__ = ["NOTHING_CONNECTED", "open_service"]
+__all__ = ["detect_kind", "open_service"]
 
 NOTHING_CONNECTED = (
     "nothing is connected: %comflowy connect sandbox (no key needed), %comflowy connect cloud, "
@@ -44,15 +47,17 @@ def open_service(
 
     Parameters
     ----------
-    target
-        As typed, or a known name; None takes `COMFLOWY_TARGET`.
-    key
+    target : str or None
+        As the user typed it; None uses `COMFLOWY_TARGET`.
+    key : str, Secret or None
         The key of this service.
-    name
+    name : str or None
         The service's identity; else `NAME=` of the target, else `sandbox`, else the origin.
-    ask_key
-        Prompt for a key, with the service's label.
-    name_address
+    ask_key : callable or None
+        Prompt for a key, called with the service's label.
+    home : Path
+        The folder of the sandbox and of the stored names.
+    name_address : bool
         Name the server's address in errors. A notebook does so only for an address that its cell contains anyway.
 
     Raises
@@ -63,44 +68,64 @@ def open_service(
     text = target or default_target()
     if text is None:
         raise SettingsError(NOTHING_CONNECTED)
-    wanted = parse_target(text, read_names(home))
-    name = name or wanted.name
-    service = _open(wanted, key=key, name=name, ask_key=ask_key, home=home, name_address=name_address)
-    before = None
+    parsed = parse_target(text, read_names(home))
+    name = name or parsed.name
+
+    def get_key(origin: str, label: str) -> Secret:
+        ask = None if ask_key is None else lambda _origin: ask_key(label)
+        return find_key(origin, explicit=Secret(key) if isinstance(key, str) else key, ask=ask)
+
+    service = _open(parsed, name, home, get_key, name_address=name_address)
+    previous = None
     if name is not None:
-        with suppress(OSError):  # a home folder on a full disk: it is connected all the same
-            before = remember_name(home, name, wanted.text)
-    return service, before not in {None, wanted.text}
+        with suppress(OSError):  # a full disk does not prevent the connection
+            previous = remember_name(home, name, parsed.text)
+    return service, previous not in {None, parsed.text}
 
 
 def _open(
-    wanted: Target,
-    *,
-    key: str | Secret | None,
-    name: str | None,
-    ask_key: Callable[[str], Secret | None] | None,
-    home: Path,
-    name_address: bool,
+    target: Target, name: str | None, home: Path, get_key: Callable[[str, str], Secret], *, name_address: bool
 ) -> Service:
-    if wanted.word == "sandbox":
+    if target.keyword == "sandbox":
         return _sandbox(start_sandbox(home), name)
-    if wanted.word == "comfyui" or len(wanted.addresses) > 1:
-        return _comfyui(wanted.addresses, name)
-    origin = origin_of(cloud_url() if wanted.word == "cloud" else str(wanted.url))
-    local = find_sandbox(home) if is_loopback(origin) else None
-    if local is not None and origin_of(local.url) == origin:
-        return _sandbox(local, name)
+    if target.keyword == "comfyui" or len(target.addresses) > 1:
+        return _comfyui(target.addresses, name)
+    is_cloud = target.keyword == "cloud"
+    origin = origin_of(cloud_url()) if is_cloud else str(target.origin)
+    sandbox = find_sandbox(home) if is_loopback(origin) else None
+    if sandbox is not None and origin_of(sandbox.url) == origin:
+        return _sandbox(sandbox, name)
     shown = origin if name_address else "the server"
-    if wanted.addresses and _is_comfyui(wanted.addresses[0], shown):
-        return _comfyui(wanted.addresses, name)
+    if target.addresses and _must_be_comfyui(target.addresses[0], shown):
+        return _comfyui(target.addresses, name)
     check_key_transport(origin)
-    if wanted.word != "cloud" and recognise(origin, shown) == "comfyui":
+    if not is_cloud and detect_kind(origin, shown) == "comfyui":
         return _comfyui((origin,), name)
-    # A saved notebook names services, never their addresses.
-    label = name or ("cloud" if wanted.word == "cloud" else "local" if is_loopback(origin) else "comflowy")
-    ask = None if ask_key is None else lambda _origin: ask_key(label)
-    secret = find_key(origin, explicit=Secret(key) if isinstance(key, str) else key, sandbox_key=None, ask=ask)
-    service = Comflowy(origin, key=secret, identity=name or origin, label=label)
+    # A saved notebook contains names of services, never their addresses.
+    label = name or ("cloud" if is_cloud else "local" if is_loopback(origin) else "comflowy")
+    return _greeted(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
+
+
+def _sandbox(address: SandboxAddress, name: str | None) -> Service:
+    label = name or "sandbox"
+    return _greeted(Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox"))
+
+
+def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
+    """Open the ComfyUI servers at these addresses; of several, at least one must respond."""
+    label = name or "comfyui"
+    identity = name or addresses[0]
+    if len(addresses) == 1:
+        return _greeted(ComfyUI(addresses[0], identity=identity, label=label, headers=headers_for(addresses[0])))
+    servers = [
+        ComfyUI(address, identity=identity, label=f"{label}/{number}", headers=headers_for(address))
+        for number, address in enumerate(addresses, start=1)
+    ]
+    return _greeted(ComfyUICluster(servers, identity=identity, label=label))
+
+
+def _greeted(service: Service) -> Service:
+    """Return the service if it responds and accepts the key; else close it."""
     try:
         service.greet()
     except BaseException:
@@ -109,7 +134,59 @@ def _open(
     return service
 
 
-def _is_comfyui(address: str, label: str) -> bool:
+# -- detection --------------------------------------------------------------------------------------------------
+
+# Proxies and other servers answer with these statuses in JSON too; the API's own responses contain `success`.
+_AMBIGUOUS_STATUSES = frozenset({401, 403, 404})
+
+
+def detect_kind(origin: str, label: str = "the server") -> str:
+    """Detect the kind of the service at an origin, without sending any credential.
+
+    Parameters
+    ----------
+    origin : str
+        Scheme, host and port.
+    label : str
+        The server's name in errors.
+
+    Returns
+    -------
+    str
+        `comflowy` or `comfyui`.
+
+    Raises
+    ------
+    ServiceError
+        If the server does not respond, or it is neither.
+    """
+    response = _get(origin, "/api/open/v0/auth/token")
+    if isinstance(response, Failure):
+        if response.text.startswith(BROKEN):
+            return "comflowy"
+        raise error_of(response, label)
+    found = json_object(response.body)
+    is_api = found is not None and (response.status not in _AMBIGUOUS_STATUSES or "success" in found)
+    # A service that fails without a key is judged by its response to a request with a key.
+    if is_api or response.status in {400, 422} or response.status >= 500:
+        return "comflowy"
+    if _is_comfyui(_get(origin, "/system_stats")):
+        return "comfyui"
+    if response.status in {401, 403}:  # a Comflowy service that asks for a key
+        return "comflowy"
+    if response.body_error:
+        raise AnswerError(f"{label}'s response can't be used: {response.body_error}")
+    if 300 <= response.status < 400:
+        raise AnswerError(f"{label} redirects elsewhere, which is not followed; connect to the address in its response")
+    body = response.body.strip()
+    content = "an empty response" if not body else "a web page" if body.startswith(b"<") else "something else"
+    raise AnswerError(
+        f"{label} is not a Comflowy service: it answers with {content} (status {response.status}); "
+        "is the address right?"
+    )
+
+
+def _must_be_comfyui(address: str, label: str) -> bool:
     """Return whether a ComfyUI server responds at an address that can't be a Comflowy service.
 
     That is an address with a path, one with configured headers, and plain http to another machine, where no key is
@@ -117,40 +194,29 @@ def _is_comfyui(address: str, label: str) -> bool:
     """
     origin = origin_of(address)
     headers = headers_for(address)
-    is_open = origin.startswith("http://") and not is_loopback(origin)
-    if not (headers or is_open or address != origin):
+    is_plain = origin.startswith("http://") and not is_loopback(origin)
+    if not (headers or is_plain or address != origin):
         return False
+    stats = _get(address, "/system_stats", headers)
+    if isinstance(stats, Failure) and stats.kind is FailureKind.NOT_SENT:
+        hint = "; only a ComfyUI server is reached by plain http, all else by https" if is_plain else ""
+        raise UnreachableError(f"{error_of(stats, label)}{hint}")
+    return _is_comfyui(stats)
+
+
+def _get(address: str, path: str, headers: Mapping[str, Secret] | None = None) -> Response | Failure:
+    http = Http(address, headers)
     try:
-        return is_comfyui(address, headers, label)
-    except UnreachableError as error:
-        hint = "; only a ComfyUI server is reached by plain http, all else by https" if is_open else ""
-        raise UnreachableError(f"{error}{hint}") from None
+        return http.exchange("GET", path)
+    finally:
+        http.close()
 
 
-def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
-    """Open the ComfyUI servers at these addresses; of several, at least one must respond."""
-    label = name or "comfyui"
-    identity = name or addresses[0]
-    servers = [
-        ComfyUI(
-            address,
-            identity=identity,
-            label=label if len(addresses) == 1 else f"{label}/{number}",
-            headers=headers_for(address),
-        )
-        for number, address in enumerate(addresses, start=1)
-    ]
-    service: Service = servers[0] if len(servers) == 1 else ComfyUICluster(servers, identity=identity, label=label)
-    try:
-        service.greet()
-    except BaseException:
-        service.close()
-        raise
-    return service
-
-
-def _sandbox(address: SandboxAddress, name: str | None) -> Service:
-    label = name or "sandbox"
-    service = Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox")
-    service.greet()
-    return service
+def _is_comfyui(response: Response | Failure) -> bool:
+    if isinstance(response, Failure):
+        return False
+    proxy_error = error_of_proxy(response.status, "the server")
+    if proxy_error is not None:
+        raise proxy_error
+    found = json_object(response.body) or {}
+    return response.is_ok and isinstance(found.get("system"), dict)

@@ -1,81 +1,93 @@
-"""Parse connect targets, `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, and detect the kind of a service."""
+"""Connect targets, `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`: parse them, and store their names.
+
+`connect NAME=TARGET` stores the name in the home folder, in a file that only the user can read, so that `connect NAME`
+works in a later kernel and no notebook contains the URL. This module imports nothing heavy: loading the extension
+imports it.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from comflowy_nb.errors import AnswerError, SettingsError
-from comflowy_nb.services.http.origins import WAYS, address_of, is_loopback, origin_of, shortened
+from filelock import FileLock
+
+from comflowy_nb.errors import SettingsError
+from comflowy_nb.workflow.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from comflowy_nb.services.http.responses import Failure, Response
-    from comflowy_nb.settings import Secret
+__all__ = ["Target", "is_loopback", "origin_of", "parse_target", "read_names", "remember_name"]
 
-__all__ = ["COMFYUI_URL", "Target", "is_comfyui", "is_loopback", "origin_of", "parse_target", "recognise"]
-
-_NAME = re.compile(r"[^\W\d][\w-]*")
-_WORDS = ("sandbox", "cloud", "comfyui")
-_GUARDED = frozenset({401, 403, 404})
 COMFYUI_URL = "http://127.0.0.1:8188"  # the default address of ComfyUI
-_RESERVED = frozenset({"sandbox", "cloud", "comfyui"})  # not allowed as names, which identify services
+ACCEPTED_TARGETS = "sandbox, cloud, comfyui, or an address such as https://app.comflowy.com"
+_KEYWORDS = ("sandbox", "cloud", "comfyui")
+_NAME = re.compile(r"[^\W\d][\w-]*")
+_HOST_WITHOUT_SCHEME = re.compile(r"(localhost|[\w.-]+\.\w[\w-]*|\d+(\.\d+){3})(:\d+)?")
+_INVALID_IN_URL = re.compile(r"""[\s\\<>"'{}|^`]""")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The argument of `connect`: an optional name, a keyword or `url`, and the origin of the URL.
+    """The argument of `connect`: an optional name, a keyword or `url`, and the origin of the first URL.
 
-    `addresses` are the URLs of the servers, with the path prefix of a proxy; several servers may share a name.
+    `addresses` are the URLs of the servers with their path prefix, without query.
     """
 
     name: str | None
-    word: str
-    url: str | None = None
+    keyword: str
+    origin: str | None = None
     addresses: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def text(self) -> str:
-        """The target without the name, query and password."""
-        return ",".join(self.addresses) if self.word == "url" else self.word
+        """The target without the name."""
+        return ",".join(self.addresses) if self.keyword == "url" else self.keyword
 
 
 def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
-    """Parse `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`, or a known name.
+    """Parse a target or a stored name.
 
     Parameters
     ----------
-    names
-        Name -> target of known names.
+    text : str
+        As the user typed it.
+    names : mapping of str to str, optional
+        Name -> target, as `read_names` returns them.
 
     Raises
     ------
     SettingsError
-        If it is not a valid target, with the valid forms; a password in a URL is never repeated.
+        If the target is not valid, with the valid forms; a password in a URL is never repeated.
     """
     name, rest = _split_name(text.strip())
-    if name is None and rest not in _WORDS and rest in (names or {}):
-        return parse_target(f"{rest}={(names or {})[rest]}")
+    names = names or {}
     if rest == "comfyui":
         return Target(name, rest, addresses=(COMFYUI_URL,))
-    if rest in _WORDS:
+    if rest in _KEYWORDS:
         return Target(name, rest)
+    if name is None and rest in names:
+        return parse_target(f"{rest}={names[rest]}")
     if not rest:
-        raise SettingsError(f"connect to what? {WAYS}")
-    if rest.lower() in _WORDS:
+        raise SettingsError(f"connect to what? {ACCEPTED_TARGETS}")
+    if rest.lower() in _KEYWORDS:
         raise SettingsError(f"{rest} is written {rest.lower()}")
     if names and _NAME.fullmatch(rest) and not is_loopback(f"http://{rest}"):
         known = ", ".join(sorted(names))
-        raise SettingsError(f"{rest!r} is nothing to connect to; what works is {WAYS}, or a name given before: {known}")
+        raise SettingsError(f"unknown target {rest!r}: use {ACCEPTED_TARGETS}, or a name you defined: {known}")
     if "," in rest and name is None:
         raise SettingsError("several servers share a name: write NAME=URL,URL")
-    addresses = tuple(address_of(part) for part in rest.split(",") if part.strip()) if "," in rest else ()
+    addresses = tuple(_address_of(part) for part in rest.split(",") if part.strip())
     if len(set(addresses)) != len(addresses):
-        raise SettingsError("the same server is named twice; each once is enough")
-    return Target(name, "url", origin_of(rest.split(",")[0]), addresses or (address_of(rest),))
+        raise SettingsError("duplicate server: name each server once")
+    return Target(name, "url", origin_of(rest.split(",")[0]), addresses)
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
@@ -84,104 +96,95 @@ def _split_name(text: str) -> tuple[str | None, str]:
         return None, text
     name = before.strip()
     if not _NAME.fullmatch(name):
-        raise SettingsError(f"{shortened(name)!r} can't be a name: letters, digits, _ and -, a letter first")
-    if name.lower() in _RESERVED:
-        raise SettingsError(f"{name!r} stands for itself and can't be a name; take another, as in studio=URL")
+        raise SettingsError(f"invalid name {_shortened(name)!r}: use letters, digits, _ and -, a letter first")
+    if name.lower() in _KEYWORDS:  # a name identifies a service in the history
+        raise SettingsError(f"{name!r} is a keyword and can't be a name; use another, as in studio=URL")
     return name, after.strip()
 
 
-def is_comfyui(address: str, headers: Mapping[str, Secret] | None = None, label: str = "the server") -> bool:
-    """Return whether a ComfyUI server responds at an address.
+# -- origins ----------------------------------------------------------------------------------------------------
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a URL, without the scheme's default port.
 
     Raises
     ------
-    UnreachableError
-        If nothing responds there.
-    AuthError
-        If a proxy rejects the request.
+    SettingsError
+        If it is not an http or https URL, or contains a user name or password.
     """
-    from comflowy_nb.services.http.client import Http  # noqa: PLC0415 - as above
-    from comflowy_nb.services.http.responses import Failure, FailureKind, error_of  # noqa: PLC0415 - requests is heavy
-
-    http = Http(address, headers)
+    text = url.strip()
+    shown = _shortened(text)
+    if "@" in text.split("//", 1)[-1].split("/", 1)[0]:
+        raise SettingsError("an address with a user name or password in it is not used; %comflowy login asks for a key")
+    if "://" not in text:
+        host = re.split(r"[/?#]", text, maxsplit=1)[0]
+        if not _HOST_WITHOUT_SCHEME.fullmatch(host):
+            raise SettingsError(f"unknown target {shown!r}: use {ACCEPTED_TARGETS}")
+        scheme = "http" if is_loopback(f"http://{host}") else "https"
+        raise SettingsError(f"{shown!r} lacks its scheme; write {scheme}://{host}")
     try:
-        answer = http.exchange("GET", "/system_stats")
-    finally:
-        http.close()
-    if isinstance(answer, Failure) and answer.kind is FailureKind.NOT_SENT:
-        raise error_of(answer, label)
-    return _is_comfyui(answer)
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        reason = "its port is not a number from 0 to 65535" if "ort" in str(error) else str(error)
+        raise SettingsError(f"{shown!r} is not a valid address: {reason}") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise SettingsError(f"{shown!r} is not an http or https address")
+    if not host:
+        raise SettingsError(f"{shown!r} names no host; an address looks like https://app.comflowy.com")
+    if _INVALID_IN_URL.search(text) or not text.isprintable():
+        raise SettingsError(f"{shown!r} is not a valid address: it contains an invalid character")
+    suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + suffix
 
 
-def _is_comfyui(answer: Response | Failure) -> bool:
-    from comflowy_nb.services.http.responses import Failure, error_of_proxy  # noqa: PLC0415 - as above
+def _address_of(url: str) -> str:
+    """Return the origin of a URL and the path before the server's routes, without query and fragment."""
+    return origin_of(url) + urlsplit(url.strip()).path.rstrip("/")
 
-    if isinstance(answer, Failure):
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the host of a URL is localhost, in 127.0.0.0/8 or ::1."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
         return False
-    refused = error_of_proxy(answer.status, "the server")
-    if refused is not None:
-        raise refused
-    if not answer.is_ok:
-        return False
-    found = _json(answer.body)
-    return isinstance(found, dict) and isinstance(found.get("system"), dict)
 
 
-def recognise(origin: str, label: str = "the server") -> str:
-    """Detect the kind of the service at an origin, without sending any credential.
+# -- stored names -----------------------------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    label
-        The server's name in errors.
+_FILE = "servers.json"
+_LOCK_TIMEOUT_S = 10.0
 
-    Returns
-    -------
-    `comflowy` or `comfyui`.
+
+def read_names(home: Path) -> Mapping[str, str]:
+    """Return name -> target; an unreadable file counts as empty."""
+    try:
+        found = json.loads((home / _FILE).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: target for name, target in pairs if isinstance(target, str)}
+
+
+def remember_name(home: Path, name: str, target: str) -> str | None:
+    """Store the target of a name; return its previous target, None for a new name.
 
     Raises
     ------
-    ServiceError
-        If nothing responds there, or it is neither.
+    OSError
+        If the home folder can't be written to, or another process holds the file for too long.
     """
-    from comflowy_nb.services.http.client import Http  # noqa: PLC0415 - as above
-    from comflowy_nb.services.http.responses import BROKE, Failure, error_of  # noqa: PLC0415 - requests is heavy
-
-    http = Http(origin)
-    try:
-        answer = http.exchange("GET", "/api/open/v0/auth/token")
-        if isinstance(answer, Failure):
-            if answer.text.startswith(BROKE):
-                return "comflowy"
-            raise error_of(answer, label)
-        found = _json(answer.body)
-        # many servers and proxies answer 401, 403 and 404 in JSON; the API's own answers say `success`
-        if isinstance(found, dict) and answer.status < 500 and (answer.status not in _GUARDED or "success" in found):
-            return "comflowy"
-        # A service that fails without a key is judged by its response to a request with a key.
-        if answer.status in {400, 422} or answer.status >= 500:
-            return "comflowy"
-        stats = http.exchange("GET", "/system_stats")
-    finally:
-        http.close()
-    if _is_comfyui(stats):
-        return "comfyui"
-    if answer.status in {401, 403}:  # a Comflowy service that asks for a key
-        return "comflowy"
-    if answer.body_error:
-        raise AnswerError(f"{label}'s answer can't be used: {answer.body_error}")
-    if 300 <= answer.status < 400:
-        raise AnswerError(f"{label} points elsewhere, which is not followed; connect to the address it shows")
-    if not answer.body.strip():
-        raise AnswerError(f"{label} answers with nothing (status {answer.status}): no Comflowy service")
-    kind = "a web page" if answer.body.lstrip()[:1] == b"<" else "something else"
-    raise AnswerError(
-        f"{label} answers with {kind} (status {answer.status}): no Comflowy service; is the address right?"
-    )
-
-
-def _json(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / f"{_FILE}.lock", timeout=_LOCK_TIMEOUT_S):
+        names = read_names(home)
+        if names.get(name) != target:
+            with atomic_write(home / _FILE, mode=0o600) as part:
+                part.write_text(json.dumps({**names, name: target}, ensure_ascii=False, indent=2), "utf-8")
+    return names.get(name)

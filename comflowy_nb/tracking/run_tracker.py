@@ -136,13 +136,13 @@ class RunTracker:
                 self.poll_schedule.after(self._tracker.settings.lost_gap_s)
 
     def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
-        place = outcome.place if outcome is not None else None
+        place = outcome.server if outcome is not None else None
         is_found = self.run.status.is_held
         self._record(
             StatusEvent.FOUND if is_found else StatusEvent.ACCEPTED,
             service_run_id=service_run_id,
             accepted_at=time.time(),
-            remark=outcome.remark if outcome is not None else None,
+            remark=outcome.warning if outcome is not None else None,
             origin=place.origin if place is not None else None,
             service=place.label if place is not None else None,
         )
@@ -274,7 +274,7 @@ class RunTracker:
             event_of(snapshot.status),
             service_status=snapshot.service_status,
             problem=snapshot.problem,
-            remark=snapshot.remark,
+            remark=snapshot.warning,
             finished_at=time.time(),
             images=tuple(map(expected_image, snapshot.outputs)),
         )
@@ -285,7 +285,7 @@ class RunTracker:
         run, tracker, now_s = self.run, self._tracker, self._tracker.scheduler.clock()
         is_first_check, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
         if next_status(run.status, event_of(snapshot.status)):
-            self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.remark)
+            self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.warning)
         elif snapshot.service_status != run.service_status:  # another word for the same state: for the display alone
             run.update(replace(run.record, service_status=snapshot.service_status))
         if is_first_check:

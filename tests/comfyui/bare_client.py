@@ -1,4 +1,4 @@
-"""The least that a ComfyUI client can do: submit, hear the end, fetch the image."""
+"""A minimal ComfyUI client: submit, wait for the end, fetch the image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["BareClient", "empty_image", "empty_node", "save_node"]
 
 
 class BareClient:
-    """A socket, a session, one run at a time. `flag` asks for previews that name their run."""
+    """One socket, one session, one run at a time. `flag` requests previews with metadata."""
 
     def __init__(self, url, *, flag=False, client_id=None):
         self.url = url
@@ -36,13 +36,13 @@ class BareClient:
         return message if isinstance(message, bytes) else json.loads(message)
 
     def submit(self, graph, **body):
-        """Answer of a submit, and its prompt id."""
+        """Submit a graph; return the response and the prompt id."""
         prompt_id = body.pop("prompt_id", None) or str(uuid.uuid4())
         given = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id} | body
         return self.session.post(f"{self.url}/prompt", json=given), prompt_id
 
     def until_end(self, prompt_id):
-        """All messages up to the one that ends the run, that included."""
+        """Return all messages up to and including the one that ends the run."""
         heard = []
         while True:
             message = self.receive()
@@ -53,7 +53,7 @@ class BareClient:
                     return heard
 
     def until_quiet(self, timeout=60):
-        """All messages until the socket is closed, or nothing comes any more; and which of both it was."""
+        """Return all messages until the socket closes or a timeout, and which of both happened."""
         heard = []
         while True:
             try:
@@ -67,7 +67,7 @@ class BareClient:
         return self.until_end(prompt_id), prompt_id
 
     def image(self, heard):
-        """The bytes of the first image that was told of."""
+        """Return the bytes of the first image in the messages."""
         output = next(one["data"]["output"] for one in heard if isinstance(one, dict) and one["type"] == "executed")
         return self.session.get(f"{self.url}/view", params=output["images"][0]).content
 
@@ -86,7 +86,7 @@ class BareClient:
 
 
 def empty_image(color=0, size=64, *, prefix="empty"):
-    """The smallest graph that makes an image."""
+    """Return the smallest graph that makes an image."""
     return {
         "1": empty_node(color, width=size, height=size),
         "2": save_node("1", prefix=prefix),
@@ -94,11 +94,11 @@ def empty_image(color=0, size=64, *, prefix="empty"):
 
 
 def empty_node(color, count=1, *, width=64, height=64):
-    """A node that makes images of one colour, without a model."""
+    """Return a node that makes images of one colour, without a model."""
     inputs = {"width": width, "height": height, "batch_size": count, "color": color}
     return {"class_type": "EmptyImage", "inputs": inputs}
 
 
 def save_node(node, *, prefix=None):
-    """A node that saves what another made."""
+    """Return a node that saves the images of another node."""
     return {"class_type": "SaveImage", "inputs": {"images": [node, 0], "filename_prefix": prefix or f"of{node}"}}

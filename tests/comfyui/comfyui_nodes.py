@@ -1,4 +1,4 @@
-"""What the scripted ComfyUI server can run: its node types, their checks, and small images really rendered."""
+"""The node types of the scripted ComfyUI server: descriptions, validation, and small rendered images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _node(inputs, output, *, title=None, is_output=False):
 
 
 def object_info():
-    """The recorded node types, two LoRAs, and a few whose outputs are no plain images."""
+    """Return the recorded node types, two LoRAs, and a few types whose outputs are not still images."""
     nodes = json.loads((RECORDED / "object_info_core.json").read_text())
     nodes["LoraLoader"]["input"]["required"]["lora_name"] = [["ink.safetensors", "watercolour.safetensors"], {}]
     nodes["LoadImage"]["input"]["required"]["image"] = [["example.png"], {"image_upload": True}]
@@ -54,7 +54,7 @@ def refusal(kind, message, details="", extra=None, node_errors=None):
 
 
 def validate(graph, nodes, inputs):
-    """`(outputs, node errors, refusal)` of a graph: which outputs can run, what is wrong, and the body of a 400."""
+    """Return the outputs of a graph that can run, its node errors, and the body of a 400."""
     for node_id, node in graph.items():
         if "class_type" not in node:
             message = "Cannot execute because a node is missing the class_type property."
@@ -85,7 +85,7 @@ def validate(graph, nodes, inputs):
 
 
 def _needed(graph, node_id, path=()):
-    """A node and all before it, first the ones it needs; None where they go round in a circle."""
+    """Return a node and all it depends on, dependencies first; None if they form a cycle."""
     if node_id in path:
         return None
     found = []
@@ -99,7 +99,7 @@ def _needed(graph, node_id, path=()):
 
 
 def order_of(graph, outputs):
-    """The nodes that the outputs need, each after what it needs."""
+    """Return the nodes that the outputs need, dependencies first."""
     order = []
     for output in outputs:
         order += [node_id for node_id in _needed(graph, output) if node_id not in order]
@@ -184,7 +184,7 @@ def _wrong_value(node, extra, inputs):
 
 
 def paint(latent, words, *, seed, steps, cfg):
-    """An image that follows its values: colours from the words, circles from the seed, noise that steps take away."""
+    """Render an image that depends on its values: colours of the words, circles of the seed, noise by the steps."""
     width, height = latent["width"], latent["height"]
     draw = np.random.default_rng(seed % 2**63)
     shades = hashlib.sha256(words.encode()).digest()
@@ -204,17 +204,17 @@ def paint(latent, words, *, seed, steps, cfg):
 
 
 def as_pixels(image):
-    """As the server computes: 32 bits, from 0 to 1."""
+    """Convert as the server does: 32 bits, from 0 to 1."""
     return np.asarray(image).astype(np.float32) / np.float32(255)
 
 
 def to_image(pixels):
-    """As the server saves: what is behind the point is cut off."""
+    """Convert as the server does when it saves: truncate."""
     return Image.fromarray(np.clip(np.float32(255) * pixels.astype(np.float32), 0, 255).astype(np.uint8))
 
 
 def png(pixels, graph, extra):
-    """A PNG with the API graph, if there is one, in its text chunk `prompt`, and what else was asked for beside it."""
+    """Return a PNG with the API graph in its text chunk `prompt`, and the extra data beside it."""
     notes = PngInfo()
     if graph is not None:
         notes.add_text("prompt", json.dumps(graph))

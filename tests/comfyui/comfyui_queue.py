@@ -19,11 +19,11 @@ class InterruptedRun(Exception):
 
 
 class NodeFailed(Exception):
-    """What a node raised, as the server words it."""
+    """The exception of a node, as the server reports it."""
 
 
 class Queue:
-    """Runs one prompt after the other on a thread; `send(client id or None, message)` is where its events go."""
+    """Execute prompts one by one on a thread; pass events to `send(client id or None, message)`."""
 
     def __init__(self, server):
         self.server = server
@@ -41,7 +41,7 @@ class Queue:
         self.thread = threading.Thread(target=self._work, name="comfyui-worker", daemon=True)
         self.thread.start()
 
-    # -- what the routes ask for --------------------------------------------------------------------------------
+    # -- calls of the routes ------------------------------------------------------------------------------------
 
     def put(self, body, outputs):
         with self.changed:
@@ -84,7 +84,7 @@ class Queue:
                 self.changed.notify_all()
 
     def restart(self):
-        """All that is only in memory is gone."""
+        """Lose everything that is only in memory."""
         with self.changed:
             self.pending, self.history, self.cache = [], {}, {}
             if self.running is not None:
@@ -124,7 +124,7 @@ class Queue:
             _Execution(self, item).run()
 
     def keep(self, item, entry):
-        """A run leaves the queue and enters the history in one step."""
+        """Move a run from the queue to the history in one step."""
         with self.changed:
             self.history[item[1]] = entry
             self.running = None
@@ -134,7 +134,7 @@ class Queue:
 
 
 class _Execution:
-    """One prompt on its way."""
+    """One prompt in the queue or being executed."""
 
     def __init__(self, queue, item):
         self.queue, self.server, self.item = queue, queue.server, item
@@ -267,7 +267,7 @@ class _Execution:
         self.server.at_step(self, node_id, step)
 
     def _tell_step(self, node_id, step, steps, image, kind):
-        """The `progress` of a node and its image: with the flag before it and with ids, else after it and without."""
+        """Send the `progress` of a node and its preview (before it, with ids, if the client set the flag)."""
         flagged = self.server.has_flag(self.client)
         if flagged and image:
             about = {"node_id": node_id, "prompt_id": self.prompt_id, "display_node_id": node_id}

@@ -1,4 +1,4 @@
-"""A scripted ComfyUI server on loopback, made from the measured protocol: what it says in which order, and its faults.
+"""A scripted ComfyUI server on loopback with the measured protocol: messages, their order, and faults.
 
 with ComfyServer(folder) as server:
     server.hold()                       # accepted, never started
@@ -30,7 +30,7 @@ _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "wav": 
 
 
 class ComfyServer:
-    """`folder` is where its images are kept; `base_path` stands before every route, as behind a proxy."""
+    """The server. `folder` holds its images; `base_path` prefixes every route, as behind a proxy."""
 
     def __init__(
         self, folder, *, port=0, base_path="", max_body=MAX_BODY, ssl_options=None, wants_header=None, refuses=401
@@ -77,7 +77,7 @@ class ComfyServer:
     # -- the script ---------------------------------------------------------------------------------------------
 
     def hold(self):
-        """Accept, and start nothing."""
+        """Accept runs without starting them."""
         self.held = True
 
     def release(self):
@@ -86,7 +86,7 @@ class ComfyServer:
             self.queue.changed.notify_all()
 
     def wait_at(self, node_id, step=None):
-        """The worker stops when it comes here, until `go_on`; an interrupt is heeded all the same."""
+        """Stop the worker at this node until `go_on`; an interrupt still works."""
         self.gate = node_id if step is None else (node_id, step)
         self.at_gate.clear()
         self._opened.clear()
@@ -96,23 +96,23 @@ class ComfyServer:
         self._opened.set()
 
     def drop_at(self, kind):
-        """Cut the socket, without a word of goodbye, when this message would go out; once."""
+        """Cut the socket without a close frame instead of sending this message; once."""
         self._cut = kind
 
     def lose(self, path, times=1):
-        """Do what is asked, and close the connection instead of answering."""
+        """Execute the request, and close the connection instead of responding."""
         self._lost[path] = times
 
     def fail(self, path, status, times=1):
-        """Answer so, and do nothing."""
+        """Respond with this status without executing the request."""
         self._failing[path] = [status, times]
 
     def answer_after_end(self, path="/prompt"):
-        """The answer to the submit comes only when the run has ended."""
+        """Send the response to the submit only after the run has ended."""
         self._late[path] = True
 
     def restart(self):
-        """Queue, history and temporary images are gone, and every socket with them."""
+        """Lose queue, history, temporary images and all sockets."""
         self.queue.restart()
         for file in (self.folder / "temp").glob("**/*.png"):
             file.unlink()
@@ -122,10 +122,10 @@ class ComfyServer:
         self._in_loop(lambda: [socket.cut() for socket in list(self.every_socket)])
 
     def asked(self, method, path):
-        """How many requests of this kind came."""
+        """Return the number of requests to a route."""
         return sum(one == (method, path) for one in self.requests)
 
-    # -- what the worker asks for -------------------------------------------------------------------------------
+    # -- calls of the worker ------------------------------------------------------------------------------------
 
     def at_node(self, execution, node_id):
         self._take(execution, self.node_s)
@@ -161,7 +161,7 @@ class ComfyServer:
         return {path.relative_to(self.inputs).as_posix() for path in self.inputs.rglob("*") if path.is_file()}
 
     def described(self):
-        """The node types, LoadImage with the files that were uploaded."""
+        """Return the node types, LoadImage with the uploaded files."""
         load = dict(self.nodes["LoadImage"])
         load["input"] = {"required": {"image": [sorted(self.inputs_listed()), {"image_upload": True}]}}
         return self.nodes | {"LoadImage": load}
@@ -170,7 +170,7 @@ class ComfyServer:
         return client in self.flags
 
     def send(self, client, kind, data):
-        """A message to the socket of a client, to all where there is none."""
+        """Send a message to the socket of a client, or to all sockets if it has none."""
         self.sent.append((client, kind))
         text = json.dumps({"type": kind, "data": data})
         name = "END" if kind == "executing" and data.get("node") is None else kind
@@ -239,7 +239,7 @@ class ComfyServer:
 
 
 class _Checks:
-    """What stands before every route: the count, the origin, the header of a proxy, and the faults in the script."""
+    """Base of all routes: counts, origin check, the header of a proxy, and scripted faults."""
 
     def initialize(self, server):
         self.server = server
@@ -305,7 +305,7 @@ class _Handler(_Checks, RequestHandler):
         self.request.connection.stream.close()
 
     def body(self):
-        """The JSON body; what is none is trouble."""
+        """Return the JSON body, or respond with an error."""
         value = json.loads(self.request.body)
         self.server.bodies.append((self.route, value))
         return value

@@ -1,4 +1,4 @@
-"""What must hold on any ComfyUI server: the scripted one, and the real one that COMFYUI_URL names.
+"""Requirements on any ComfyUI server: the scripted one, and a real one at COMFYUI_URL.
 
     COMFYUI_URL=http://127.0.0.1:8188 pytest -m comfyui
 
@@ -22,8 +22,8 @@ from waiting import wait_until as wait_shortly
 
 from comflowy_nb import connect, params_from
 from comflowy_nb.errors import FieldError, RunFailed, RunRejected
-from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.http.transport import Session
+from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import settings
 from comflowy_nb.tracking.tracker import Tracker
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def wait_until(condition):
-    """A real server on a busy CPU takes its time."""
+    """Extend the timeouts for a real server on a busy CPU."""
     wait_shortly(condition, timeout_s=300)
 
 
@@ -57,7 +57,7 @@ def client(server_url):
 
 
 def any_color():
-    """One that no earlier run had: the server's cache would answer for it."""
+    """Return a colour that no earlier run had, so that the server's cache has no image of it."""
     return random.randrange(1, 2**24)
 
 
@@ -77,7 +77,7 @@ def saved(node, prefix="comflowy_test"):
 
 
 def blurs(count, size=1000):
-    """A graph that takes a while, in steps between which it can be interrupted: each of a second at most on a CPU."""
+    """Return a slow graph with interruptible steps, each of at most a second on a CPU."""
     graph = {"1": empty(size), "99": saved(str(count + 1), "comflowy_test_slow")}
     for number in range(count):
         inputs = {"image": [str(number + 1), 0], "blur_radius": 7, "sigma": 9.0}
@@ -87,7 +87,7 @@ def blurs(count, size=1000):
 
 @pytest.fixture
 def file_of(tmp_path):
-    """`file_of(graph)`: a graph as a file."""
+    """Return `file_of(graph)`, which writes a graph to a file."""
 
     def write(graph, name="graph"):
         path = tmp_path / f"{name}.json"
@@ -108,7 +108,7 @@ def ours_in_queue(client, server_url):
     return [item[1] for items in queue.values() for item in items if item[1] in tokens]
 
 
-def test_it_is_recognised_without_being_told(server_url):
+def test_the_kind_of_server_is_detected(server_url):
     with connect(server_url) as client:
         assert client.service.kind == "comfyui"
 
@@ -135,7 +135,7 @@ def test_the_same_request_sends_nothing_and_another_does(client, file_of):
     assert fresh.images[0].bytes  # of a cached run, which may have the same file
 
 
-def test_its_course_is_told_by_titles_nodes_and_end(client, file_of, monkeypatch):
+def test_events_have_titles_nodes_and_the_end(client, file_of, monkeypatch):
     heard, real = [], Tracker.hear
     monkeypatch.setattr(Tracker, "hear", lambda self, event: heard.append(event) or real(self, event))
     graph = {"1": empty() | {"_meta": {"title": "Plain colour"}}, "2": saved("1")}
@@ -200,7 +200,7 @@ def test_fields_have_types_ranges_and_choices(client, server_url):
     assert len(caught.value.problems) == 2
 
 
-def test_what_the_server_refuses_is_named(client, file_of):
+def test_a_rejection_of_the_server_names_its_reason(client, file_of):
     graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "comflowy_test_no_such_file.png"}}, "2": saved("1")}
     with pytest.raises(RunRejected) as caught:
         client.run(file_of(graph), timeout=300)
@@ -215,10 +215,10 @@ def test_what_the_server_refuses_is_named(client, file_of):
         ({"class_type": "NoSuchNode", "inputs": {}}, "NoSuchNode"),
         ({"class_type": "EmptyImage", "inputs": {"width": 0, "height": 8, "batch_size": 1, "color": 0}}, "width: 0"),
         ({"class_type": "EmptyImage", "inputs": {"height": 8, "batch_size": 1, "color": 0}}, "width: it needs a value"),
-        ({"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}, "leads to no node"),
+        ({"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}, "does not exist"),
     ],
 )
-def test_each_kind_of_refusal(client, file_of, node, words):
+def test_each_kind_of_rejection(client, file_of, node, words):
     with pytest.raises((RunRejected, FieldError)) as caught:
         client.run(file_of({"1": node, "2": saved("1")}), timeout=300)
     assert words in str(caught.value)
@@ -232,11 +232,11 @@ def test_a_graph_without_an_output_or_in_a_circle(client, file_of):
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
         "3": saved("2"),
     }
-    with pytest.raises(RunRejected, match="circle"):
+    with pytest.raises(RunRejected, match="cycle"):
         client.run(file_of(circle), timeout=300)
 
 
-def test_outputs_that_will_not_run_are_told_and_the_others_run(client, file_of):
+def test_outputs_that_will_not_run_cause_a_warning_and_others_run(client, file_of):
     graph = {
         "1": empty(),
         "2": saved("1"),
@@ -273,7 +273,7 @@ def test_images_go_in_once_by_content(client, file_of, tmp_path):
 
 
 def is_near(pixel, wanted):
-    """ComfyUI computes in 32 bits and cuts off what is behind the point: an inverted image is darker by up to 1."""
+    """ComfyUI computes in 32 bits and truncates: an inverted image is darker by up to 1."""
     return np.abs(pixel.astype(int) - wanted).max() <= 2
 
 
@@ -314,7 +314,7 @@ def test_a_waiting_run_is_cancelled_and_what_runs_goes_on(client, server_url, fi
         assert other.history(foreign)[foreign]["status"]["completed"] is True
 
 
-def test_an_interrupt_by_somebody_else_is_no_failure(client, server_url, file_of):
+def test_an_interrupt_by_another_client_is_not_a_failure(client, server_url, file_of):
     run = client.submit(file_of(blurs(60)), {}).run
     await_running(run)
     request = urllib.request.Request(
@@ -347,7 +347,7 @@ def test_a_broken_socket_costs_the_run_nothing(client, file_of):
     assert client.run(file_of({"1": empty(), "2": saved("1")}), timeout=300).status == "success"
 
 
-def test_a_run_without_a_client_is_not_taken_for_ours(client, server_url, file_of):
+def test_a_run_without_a_client_is_not_ours(client, server_url, file_of):
     body = json.dumps({"prompt": blurs(2)}).encode()
     request = urllib.request.Request(f"{server_url}/prompt", data=body, headers={"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -367,7 +367,7 @@ def test_a_kernel_that_went_away_is_followed_by_the_next(server_url, file_of):
         assert (client.runs()[0].status, len(client.runs()[0].images)) == ("success", 1)
 
 
-def test_a_run_that_was_never_there_is_not_found_and_cancel_of_it_hurts_nobody(client):
+def test_an_absent_run_is_not_found_and_its_cancel_has_no_effect(client):
     from comflowy_nb.errors import NotFoundError
 
     token = "00000000-0000-4000-8000-000000000000"

@@ -1,4 +1,4 @@
-"""The scripted server says what the real one said: its messages and answers have the shapes of the recorded ones."""
+"""The scripted server matches the real one: its messages and responses have the recorded shapes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def small(steps=8, seed=1):
 
 
 def recorded(name):
-    """The messages of a recording: texts as they are, `bytes` for a frame."""
+    """Return the messages of a recording, `bytes` for a frame."""
     rows = [json.loads(line) for line in (RECORDED / name).read_text().splitlines()]
     return [row["msg"] if row["dir"] == "recv_text" else bytes(8) for row in rows if row["dir"] != "http"]
 
 
 def shape(value, key=None):
-    """What is the same at each run: the names and types, not the ids and numbers."""
+    """Return the shape of a message: its names and types, without ids and numbers."""
     if isinstance(value, dict):
         ids = value and all(name.isdigit() for name in value)
         if ids:
@@ -55,13 +55,13 @@ def client(comfy):
         yield client
 
 
-def test_a_success_is_told_as_it_was_recorded(comfy, client):
+def test_a_success_matches_the_recording(comfy, client):
     comfy.previews = True
     heard, _ = client.run(small(8))
     assert shapes([client.first, *heard]) == shapes(recorded("ws_success.jsonl"))
 
 
-def test_a_cached_run_is_told_as_it_was_recorded(client):
+def test_a_cached_run_matches_the_recording(client):
     first, _ = client.run(small())
     heard, _ = client.run(small())
     assert shapes([client.first, *heard]) == shapes(recorded("ws_cached.jsonl"))
@@ -70,7 +70,7 @@ def test_a_cached_run_is_told_as_it_was_recorded(client):
     assert heard[4]["data"]["output"] == output  # no new file
 
 
-def test_an_error_is_told_as_it_was_recorded(comfy, client):
+def test_an_error_matches_the_recording(comfy, client):
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}},
@@ -83,7 +83,7 @@ def test_an_error_is_told_as_it_was_recorded(comfy, client):
     assert shape(client.history(prompt_id)[prompt_id]) == shape(next(iter(entry.values())))
 
 
-def test_an_interrupt_is_told_as_it_was_recorded(comfy, client):
+def test_an_interrupt_matches_the_recording(comfy, client):
     comfy.previews = True
     comfy.wait_at("3", 3)
     _, prompt_id = client.submit(small(400))
@@ -150,7 +150,7 @@ def test_an_invalid_prompt_has_its_recorded_shape(client):
 @pytest.mark.parametrize(
     "case", json.loads((RECORDED / "upload_image.json").read_text()), ids=lambda case: case["case"]
 )
-def test_uploads_are_answered_as_recorded(comfy, case):
+def test_uploads_match_the_recording(comfy, case):
     if case["case"] in {"same name, same bytes", "same name, other bytes", "overwrite=true"}:
         (comfy.inputs / "u.png").write_bytes(b"image" if "same bytes" in case["case"] else b"another")
     name = case["filename"]
@@ -205,7 +205,7 @@ def test_each_error_of_a_graph(client, graph, kind):
     assert answer.json()["node_errors"] == {}
 
 
-def test_trouble_is_text(comfy, client):
+def test_errors_are_text(comfy, client):
     for body in (b"no json", json.dumps({"prompt": {"nodes": [], "links": []}}).encode()):
         answer = client.session.post(f"{comfy.url}/prompt", data=body)
         assert (answer.status_code, answer.text) == (500, "500 Internal Server Error\n\nServer got itself in trouble")
@@ -248,7 +248,7 @@ def test_origins(comfy, origin, status):
             connect(f"ws://127.0.0.1:{comfy.port}/ws", additional_headers=headers, proxy=None)
 
 
-def test_previews_name_their_run_where_that_was_asked_for(comfy):
+def test_previews_have_metadata_with_the_flag(comfy):
     comfy.previews = True
     with BareClient(comfy.url, flag=True) as client:
         assert client.features["data"]["supports_preview_metadata"] is True
@@ -264,7 +264,7 @@ def test_previews_name_their_run_where_that_was_asked_for(comfy):
     assert texts.count("progress") == 3
 
 
-def test_a_run_without_a_client_is_heard_by_all_and_ends_for_nobody(comfy, client):
+def test_a_run_without_a_client_sends_events_to_all(comfy, client):
     body = {"prompt": small(2), "prompt_id": "foreign"}
     client.session.post(f"{comfy.url}/prompt", json=body)
     comfy.wait_end("foreign")
@@ -285,7 +285,7 @@ def test_a_second_socket_of_the_same_name_falls_silent_when_the_first_closes(com
     second.close()
 
 
-def test_a_image_has_its_graph_and_can_be_fetched_in_its_ways(comfy, client):
+def test_an_image_has_its_graph_and_all_its_urls(comfy, client):
     graph = empty_image(0xFF8000, prefix="a/b/name")
     heard, _ = client.run(graph, extra_data={"extra_pnginfo": {"mine": {"x": 1}}})
     output = next(one["data"]["output"] for one in heard if isinstance(one, dict) and one["type"] == "executed")
@@ -298,7 +298,7 @@ def test_a_image_has_its_graph_and_can_be_fetched_in_its_ways(comfy, client):
         assert client.session.get(f"{comfy.url}/view", params=query).status_code == status
 
 
-def test_what_is_deleted_or_restarted_leaves_no_trace(comfy, client):
+def test_a_delete_and_a_restart_leave_no_trace(comfy, client):
     comfy.hold()
     _, prompt_id = client.submit(empty_image())
     client.session.post(f"{comfy.url}/queue", json={"delete": [prompt_id, "unknown"]})
@@ -322,7 +322,7 @@ def test_the_socket_is_cut_at_the_message_that_was_named(comfy, client):
     assert client.history(prompt_id)
 
 
-def test_an_answer_is_lost_late_or_wrong_as_scripted(comfy, client):
+def test_scripted_faults_of_a_response(comfy, client):
     comfy.lose("/prompt")
     with pytest.raises(requests.ConnectionError):
         client.submit(empty_image(), prompt_id="lost")

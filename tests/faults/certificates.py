@@ -1,4 +1,4 @@
-"""Certificates for scripted servers: one that signs, and servers' ones for names and addresses."""
+"""Certificates for scripted servers: an authority, and server certificates for names and addresses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Authority"]
 
 @dataclass
 class Authority:
-    """Signs servers' certificates; whoever trusts the file `bundle` trusts them. Needs `cryptography`."""
+    """Sign server certificates, which clients with the file `bundle` trust. Needs `cryptography`."""
 
     folder: Path
 
@@ -35,7 +35,7 @@ class Authority:
         self.bundle.write_bytes(_pem(self._certificate))
 
     def server(self, *names: str) -> ssl.SSLContext:
-        """What a server needs to be taken for these names and addresses."""
+        """Return the TLS options of a server with these names and addresses."""
         from cryptography import x509
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec

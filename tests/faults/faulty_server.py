@@ -1,4 +1,4 @@
-"""A scripted HTTP server on loopback that misbehaves as told, and counts.
+"""A scripted HTTP server on loopback that produces faults and counts requests.
 
     with FaultyServer() as server:
         server.on("GET /token", reply({"access_token": "t"}))
@@ -60,7 +60,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it came in."""
+    """A received request."""
 
     method: str
     path: str
@@ -76,7 +76,7 @@ class Seen:
 
 
 class Wire:
-    """The connection as an answer sees it."""
+    """The connection, for a scripted response."""
 
     def __init__(self, sock: socket.socket, closing: threading.Event) -> None:
         self.sock = sock
@@ -87,7 +87,7 @@ class Wire:
         self.sock.sendall(content)
 
     def pause(self, seconds: float) -> bool:
-        """Wait; whether the server is being closed."""
+        """Wait; return whether the server is being closed."""
         return self.closing.wait(seconds)
 
     def reset(self) -> None:
@@ -97,7 +97,7 @@ class Wire:
 
 
 class FaultyServer:
-    """The server; it listens from the moment it is made.
+    """The server; it listens from its construction.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class FaultyServer:
         self._listener: socket.socket | None = None
         self.listen()
 
-    # -- where it is --------------------------------------------------------------------------------------------
+    # -- address ------------------------------------------------------------------------------------------------
 
     @property
     def netloc(self) -> str:
@@ -133,7 +133,7 @@ class FaultyServer:
         return f"{'https' if self._tls else 'http'}://{self.netloc}"
 
     def listen(self) -> None:
-        """Listen, at the same port as before `refuse`."""
+        """Listen at the same port as before `refuse`."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.host, self.port))
@@ -143,7 +143,7 @@ class FaultyServer:
         threading.Thread(target=self._accept, args=(listener,), daemon=True, name="faulty-accept").start()
 
     def refuse(self) -> None:
-        """Refuse every connection from now on, and drop the open ones, until `listen`."""
+        """Refuse new connections and drop the open ones, until `listen`."""
         listener, self._listener = self._listener, None
         if listener is not None:
             _shut(listener)
@@ -163,10 +163,10 @@ class FaultyServer:
         self.close()
         assert self.stumbled == []
 
-    # -- what it does -------------------------------------------------------------------------------------------
+    # -- behaviour ----------------------------------------------------------------------------------------------
 
     def on(self, route: str, *answers: Answer) -> FaultyServer:
-        """Answer a route so: each answer once, in turn, the last one for ever. Replaces what was there."""
+        """Set the responses of a route: each is used once, in turn; the last one is repeated."""
         if not answers:
             raise ValueError(f"no answer for {route}")
         method, path = route.split(" ", 1)
@@ -175,16 +175,16 @@ class FaultyServer:
         return self
 
     def drop_idle(self) -> None:
-        """Close the connections that are open now, as a server does with idle ones."""
+        """Close the open connections, as a server does with idle ones."""
         with self._changed:
             waiting = list(self._open)
         for sock in waiting:
             _shut(sock)
 
-    # -- what came in -------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------
 
     def count(self, route: str | None = None) -> int:
-        """How many requests a route (`METHOD /path`, without the query) has had; without a route, all."""
+        """Return the number of requests to a route (`METHOD /path`, without the query), or of all requests."""
         return len(self.seen(route))
 
     def seen(self, route: str | None = None) -> list[Seen]:
@@ -195,12 +195,12 @@ class FaultyServer:
             return [seen for seen in self._all if _fits((method.upper(), path), seen)]
 
     def forget(self) -> None:
-        """Begin to count anew; the routes stay."""
+        """Reset the counts; keep the routes."""
         with self._changed:
             self._all.clear()
 
     def wait_for(self, route: str, count: int = 1, timeout_s: float = 30.0) -> list[Seen]:
-        """Wait until a route has had so many requests.
+        """Wait until a route has received `count` requests.
 
         Raises
         ------
@@ -310,7 +310,7 @@ def _shut(sock: socket.socket) -> None:
     sock.close()
 
 
-# -- answers ----------------------------------------------------------------------------------------------------
+# -- responses --------------------------------------------------------------------------------------------------
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
@@ -326,7 +326,7 @@ def reply(
     latency_s: float = 0.0,
     close: bool = False,
 ) -> Answer:
-    """A whole answer: bytes as they are, text as UTF-8, anything else as JSON; after a pause, if one is given."""
+    """Send a complete response: bytes unchanged, text as UTF-8, anything else as JSON; optionally after a pause."""
     content, kind = _content(body)
     head = {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}
     if close:
@@ -357,7 +357,7 @@ def html(status: int = 200, text: str = PAGE) -> Answer:
 
 
 def raw(content: bytes) -> Answer:
-    """These bytes and no others, then the end."""
+    """Send these bytes only, then close."""
 
     def answer(_: Seen, wire: Wire) -> None:
         wire.send(content)
@@ -380,7 +380,7 @@ def reset_after_reading() -> Answer:
 
 
 def no_answer() -> Answer:
-    """Read the request and keep silent until the server is closed."""
+    """Read the request and send nothing until the server is closed."""
 
     def answer(_: Seen, wire: Wire) -> None:
         wire.pause(3600)
@@ -389,7 +389,7 @@ def no_answer() -> Answer:
 
 
 def short(body: object, *, keep: float = 0.5, with_length: bool = True, status: int = 200) -> Answer:
-    """Only the first part of a body, then the end; the head names the whole length, or none."""
+    """Send the first part of a body, then close; the head has the whole length, or none."""
     content, kind = _content(body)
 
     def answer(_: Seen, wire: Wire) -> None:
@@ -402,7 +402,7 @@ def short(body: object, *, keep: float = 0.5, with_length: bool = True, status: 
 
 
 def trickle(body: object, *, every_s: float = 0.3, piece: int = 1, status: int = 200, head_too: bool = False) -> Answer:
-    """The right answer, some bytes at a time; with `head_too` its head as well."""
+    """Send the correct response a few bytes at a time; with `head_too` its head as well."""
     content, kind = _content(body)
 
     def answer(_: Seen, wire: Wire) -> None:
@@ -419,7 +419,7 @@ def trickle(body: object, *, every_s: float = 0.3, piece: int = 1, status: int =
 
 
 def slow(body: object, *, bytes_per_s: float, status: int = 200) -> Answer:
-    """The right answer at a low bandwidth."""
+    """Send the correct response at a low bandwidth."""
     return trickle(body, every_s=0.05, piece=max(1, int(bytes_per_s * 0.05)), status=status)
 
 
@@ -428,7 +428,7 @@ def redirect(to: str, status: int = 302) -> Answer:
 
 
 def oversize(size_bytes: int, *, with_length: bool = True, status: int = 200, begin: bytes = b"") -> Answer:
-    """A body of so many zeros after `begin`."""
+    """Send a body of `size` zeros after `begin`."""
 
     def answer(_: Seen, wire: Wire) -> None:
         head = {"Content-Type": "application/json"}
@@ -444,13 +444,13 @@ def oversize(size_bytes: int, *, with_length: bool = True, status: int = 200, be
 
 
 def choose(decide: Callable[[Seen], Answer]) -> Answer:
-    """Decide on the answer when the request is there."""
+    """Choose the response by the request."""
     return lambda seen, wire: decide(seen)(seen, wire)
 
 
 @contextlib.contextmanager
 def deaf_port(host: str = "127.0.0.1") -> Iterator[int]:
-    """A port whose queue of connections is full: a new one is neither taken nor refused."""
+    """Yield a port whose backlog is full: a new connection is neither accepted nor refused."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind((host, 0))
@@ -464,7 +464,7 @@ def deaf_port(host: str = "127.0.0.1") -> Iterator[int]:
 
 
 def closed_port(host: str = "127.0.0.1") -> int:
-    """A port at which nobody listens."""
+    """Return a port at which no process listens."""
     with socket.socket() as sock:
         sock.bind((host, 0))
         port: int = sock.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A well-behaved Comflowy API on the scripted server: tests then break one route of it."""
+"""A correct Comflowy API on the scripted server; tests break one route of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def png(color: str = "teal", size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 class ScriptedApi(FaultyServer):
-    """Takes every run, goes through `words` one check at a time and then gives `outputs`.
+    """Accepts every run, reports one status of `words` per check, and then returns `outputs`.
 
     `outputs` maps a node id to its image paths; `finished` is the answer at the end where it isn't a success.
     """
@@ -64,7 +64,7 @@ class ScriptedApi(FaultyServer):
 
 
 class ScriptedSandbox(ScriptedApi):
-    """The same with what a sandbox adds: it takes images, and describes its one workflow, `img2img`."""
+    """The same with the routes of a sandbox: uploads, and the description of its one workflow, `img2img`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class ScriptedSandbox(ScriptedApi):
         self.on(f"GET {BASE}/workflows/*", reply({"success": True, "data": {"fields": fields, "nodes": {}}}))
 
     def run_until_cancelled(self) -> set[str]:
-        """Runs go on until they are cancelled; gives the ids of those that were."""
+        """Let runs continue until they are cancelled; return the ids of the cancelled ones."""
         ended: set[str] = set()
 
         def cancel(seen: Seen) -> Answer:
@@ -95,7 +95,7 @@ class ScriptedSandbox(ScriptedApi):
         return ended
 
     def connect(self) -> Client:
-        """A client that takes it for the sandbox of its home folder."""
+        """Return a client that uses it as the sandbox of its home folder."""
         library = open_library()
         owner = ProcessLock(library.locks)
         service = Comflowy(self.url, key=Secret("k"), identity="sandbox", label="sandbox", kind="sandbox")

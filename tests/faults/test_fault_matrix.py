@@ -1,4 +1,4 @@
-"""Every fault of the network, met by every request: for the token, a run, its check and its image."""
+"""Every network fault with every request: token, submit, check and image."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a l
 
 @pytest.fixture
 def limits(request, few_tries):
-    """Limits as they are, but for silent faults: a busy machine must not turn another fault into one of these."""
+    """Default limits except for silent faults: a busy machine must not turn another fault into a timeout."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
     if fault is not None and fault.name in SILENT:
         request.getfixturevalue("hasty")
 
 
 def patient_after(answer):
-    """The same answer; the next exchange has time."""
+    """Return the same response, with the limits of the next exchange reset."""
 
     def relax(seen, wire):
         settings.read_timeout_s = settings.connect_timeout_s = 30.0
@@ -97,7 +97,7 @@ def service(faulty):
 def connect(origin, *, token="old"):
     service = Comflowy(origin, key=Secret("the-key"), identity="test", label="test")
     if token:
-        service._tokens._current = Secret(token)
+        service._tokens.current = Secret(token)
     return service
 
 
@@ -112,7 +112,7 @@ def fetch(service, folder, url="/images/1.png"):
 
 
 def raised(call):
-    """The error a call raised, whose text must hold no address and no key."""
+    """Return the error that a call raised; its text must contain neither URL nor key."""
     with pytest.raises((ServiceError, ImageError)) as caught:
         call()
     text = str(caught.value)
@@ -126,7 +126,7 @@ def raised(call):
 
 @dataclass
 class Fault:
-    """What a server does, and what must come of it.
+    """A fault of the server, and its required outcomes.
 
     `token` and `check` are the class of the error; `again` says whether the token is asked for once more. `run` is
     `unknown`, `rejected` (never again), `again` (surely not taken, another try may help) or `stops`. `image` is the
@@ -282,7 +282,7 @@ def test_run(faulty, service, fault):
 
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_run_without_a_token_is_not_sent(faulty, fault):
-    """No token, no run: whatever is wrong with the token, the run was surely not taken."""
+    """Whatever fails with the token, the run was certainly not accepted."""
     faulty.on(TOKEN, fault.answer)
     outcome = submit(connect(faulty.url, token=None))
     assert type(outcome) is Rejected
@@ -316,7 +316,7 @@ def test_image(faulty, service, fault, tmp_path):
 
 @pytest.fixture(params=["refused", "no such name", "connect timeout", "dead proxy"])
 def unreachable(request, monkeypatch):
-    """The origin of a service to which no connection is made."""
+    """Return the origin of a service to which no connection is possible."""
     if request.param == "refused":
         yield f"http://127.0.0.1:{closed_port()}"
     elif request.param == "connect timeout":
@@ -342,7 +342,7 @@ def test_token_without_a_connection(unreachable):
     assert type(raised(connect(unreachable, token=None).greet)) is UnreachableError
 
 
-def test_run_without_a_connection_was_not_taken(unreachable):
+def test_run_without_a_connection_was_not_accepted(unreachable):
     outcome = submit(connect(unreachable))
     assert type(outcome) is Rejected
     assert type(outcome.error) is UnreachableError
@@ -431,7 +431,7 @@ def test_server_that_speaks_no_tls_leaves_a_run_unknown(faulty):
 # -- 401 --------------------------------------------------------------------------------------------------------
 
 
-def test_token_refused(faulty):
+def test_token_rejected(faulty):
     faulty.on(TOKEN, reply({"success": False, "error": "bad key"}, 401))
     error = raised(connect(faulty.url, token=None).greet)
     assert type(error) is AuthError
@@ -459,13 +459,13 @@ def test_run_after_two_401s_stops(faulty, service):
     assert (faulty.count(RUN), faulty.count(TOKEN)) == (2, 1)
 
 
-def test_run_whose_second_answer_is_lost_is_unknown(faulty, service):
+def test_run_with_a_lost_second_response_is_unknown(faulty, service):
     faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401), close_after_reading())
     assert type(submit(service)) is Unknown
     assert faulty.count(RUN) == 2
 
 
-def test_run_whose_token_can_not_be_renewed_was_not_taken(faulty, service):
+def test_run_without_a_new_token_was_not_accepted(faulty, service):
     faulty.on(TOKEN, reply({}, 500)).on(RUN, reply({}, 401))
     outcome = submit(service)
     assert type(outcome) is Rejected
@@ -481,7 +481,7 @@ def test_check_after_401s(faulty, service):
     assert faulty.count(CHECK) == 4
 
 
-def test_image_refused_gets_no_token(faulty, service, tmp_path):
+def test_rejected_image_gets_no_token(faulty, service, tmp_path):
     faulty.on(IMAGE, reply({}, 401))
     assert type(raised(lambda: fetch(service, tmp_path))) is AuthError
     assert [seen.headers.get("authorization") for seen in faulty.seen()] == [None]
@@ -509,7 +509,7 @@ def pause_of(text):
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
 @pytest.mark.parametrize("code", [429, 503])
-def test_pause_asked_of_a_check(faulty, service, text, expected_s, code):
+def test_retry_after_of_a_check(faulty, service, text, expected_s, code):
     faulty.on(CHECK, reply({}, code, pause_of(text)))
     error = raised(lambda: service.check(RUN_ID))
     if code == 503 and expected_s is None:
@@ -522,7 +522,7 @@ def test_pause_asked_of_a_check(faulty, service, text, expected_s, code):
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
-def test_pause_asked_of_a_run(faulty, service, text, expected_s):
+def test_retry_after_of_a_run(faulty, service, text, expected_s):
     faulty.on(RUN, reply({}, 429, pause_of(text)))
     outcome = submit(service)
     assert type(outcome) is Rejected
@@ -535,7 +535,7 @@ def test_pause_asked_of_a_run(faulty, service, text, expected_s):
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
-def test_pause_asked_of_a_image(faulty, service, text, expected_s, tmp_path):
+def test_retry_after_of_an_image(faulty, service, text, expected_s, tmp_path):
     faulty.on(IMAGE, reply({}, 429, pause_of(text)))
     error = raised(lambda: fetch(service, tmp_path))
     assert error.retry_after_s == (
@@ -543,7 +543,7 @@ def test_pause_asked_of_a_image(faulty, service, text, expected_s, tmp_path):
     )
 
 
-def test_pause_asked_of_a_token_is_kept(faulty):
+def test_retry_after_of_a_token_is_observed(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "0.4"}), reply(GOOD_TOKEN))
     connect(faulty.url, token=None).greet()
     first, second = faulty.seen(TOKEN)
@@ -562,7 +562,7 @@ def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
     assert type(submit(service)) is Unknown
 
 
-# -- slow but sound ---------------------------------------------------------------------------------------------
+# -- slow but correct -------------------------------------------------------------------------------------------
 
 
 def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
@@ -580,7 +580,7 @@ def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
 
 
 def test_deadline_ends_a_trickle_soon(faulty, service):
-    """10 bytes trickled over 3 s passed a timeout of 0.5 s: requests' timeouts are of each read."""
+    """10 bytes over 3 s passed a timeout of 0.5 s: timeouts of requests limit each read."""
     settings.read_timeout_s, settings.answer_deadline_s = 30.0, 0.9
     faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in all, and good
     outcome = submit(service)
@@ -588,7 +588,7 @@ def test_deadline_ends_a_trickle_soon(faulty, service):
     assert "in time" in outcome.reason
 
 
-def test_floor_of_throughput_ends_a_image_before_its_deadline(faulty, service, tmp_path):
+def test_minimum_throughput_ends_an_image_before_its_deadline(faulty, service, tmp_path):
     settings.read_timeout_s, settings.image_deadline_s = 3.0, 120.0
     faulty.on(IMAGE, trickle(GOOD_IMAGE, every_s=0.1))  # minutes in all
     started_s = time.monotonic()
@@ -602,7 +602,7 @@ def test_floor_of_throughput_ends_a_image_before_its_deadline(faulty, service, t
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_redirect_to_another_host_is_not_followed(faulty, service, code):
-    """On 307 and 308 requests re-sends a POST, with its body, to the other host."""
+    """On 307 and 308 requests repeats a POST, with its body, at the other host."""
     with FaultyServer() as other:
         other.on("* /*", reply(GOOD_RUN))
         for route in (TOKEN, RUN, CHECK):
@@ -614,7 +614,7 @@ def test_redirect_to_another_host_is_not_followed(faulty, service, code):
         assert other.count() == 0
 
 
-# -- what is accepted -------------------------------------------------------------------------------------------
+# -- accepted runs ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -648,7 +648,7 @@ def test_success_false_without_a_word_is_unknown(faulty, service):
     assert type(submit(service)) is Unknown
 
 
-def test_rejection_repeats_the_words_of_the_service(faulty, service):
+def test_rejection_contains_the_message_of_the_service(faulty, service):
     faulty.on(RUN, reply({"success": False, "error": "workflow is private"}))
     outcome = submit(service)
     assert "workflow is private" in str(outcome.error)

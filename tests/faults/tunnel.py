@@ -1,4 +1,4 @@
-"""A TCP tunnel on loopback, as `ssh -L` makes one: closed, it refuses connections while the server goes on."""
+"""A TCP tunnel on loopback, like `ssh -L`: closed, it refuses connections while the server continues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHUNK_BYTES = 65536
 
 
 class Tunnel:
-    """Forwards connections to a port of this machine while it is open; opened again it has the same port."""
+    """Forwards connections to a port of this machine while it is open; reopened, it has the same port."""
 
     def __init__(self, target_port):
         self._target_port = target_port

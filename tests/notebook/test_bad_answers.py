@@ -87,7 +87,7 @@ def test_nobody_at_the_port(cell):
     ("answer", "told"),
     [
         (html(), "web page"),
-        (reply(b""), "nothing"),
+        (reply(b""), "empty response"),
         (reply({"success": False, "error": "closed for today"}), "closed for today"),
         (reply("oops", 500), "status 500"),
         (reply({}, 429, headers={"Retry-After": "900"}), "wait"),

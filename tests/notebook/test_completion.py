@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from completing import offered
 
-from comflowy_nb.services.server_names import remember_name
+from comflowy_nb.services.targets import remember_name
 
 
 def offered_by_ipython(shell, before, fragment=""):

@@ -1,11 +1,11 @@
-"""The token is fetched once, shared, and its failure remembered for a moment."""
+"""The access token: fetched once, shared by all threads; a failure is shared for a few seconds."""
 
 from __future__ import annotations
 
 import pytest
 
 from comflowy_nb.errors import AuthError, RateLimitError
-from comflowy_nb.services.credentials import REMEMBERED_S, Tokens
+from comflowy_nb.services.credentials import FAILURE_SHARED_S, Tokens
 from comflowy_nb.settings import Secret
 
 
@@ -29,17 +29,17 @@ class Clock:
         return self.now_s
 
 
-def test_kept_until_it_is_refused():
+def test_used_until_it_is_rejected():
     source = Source("a", "b")
     tokens = Tokens(source)
     first = tokens.get()
     assert tokens.get() == first == Secret("a")
-    assert tokens.renew(first) == Secret("b")
-    assert tokens.renew(first) == Secret("b"), "a late one that was refused with the old token takes the new"
+    assert tokens.get(rejected=first) == Secret("b")
+    assert tokens.get(rejected=first) == Secret("b"), "a late one that was refused with the old token takes the new"
     assert source.count == 2
 
 
-def test_failure_is_shared_for_a_moment_and_then_forgotten():
+def test_failure_is_shared_for_a_few_seconds():
     clock = Clock()
     source = Source(RateLimitError("slow down", retry_after_s=5.0), "a")
     tokens = Tokens(source, clock=clock)
@@ -51,7 +51,7 @@ def test_failure_is_shared_for_a_moment_and_then_forgotten():
     assert source.count == 1
     assert len({id(error) for error in errors}) == 3
     assert {(str(error), error.retry_after_s) for error in errors} == {("slow down", 5.0)}
-    clock.now_s += REMEMBERED_S
+    clock.now_s += FAILURE_SHARED_S
     assert tokens.get() == Secret("a")
 
 
@@ -60,8 +60,8 @@ def test_a_token_that_could_not_be_renewed_is_not_used_again():
     tokens = Tokens(Source("a", AuthError("no"), "b"), clock=clock)
     first = tokens.get()
     with pytest.raises(AuthError):
-        tokens.renew(first)
+        tokens.get(rejected=first)
     with pytest.raises(AuthError):
         tokens.get()
-    clock.now_s += REMEMBERED_S
+    clock.now_s += FAILURE_SHARED_S
     assert tokens.get() == Secret("b")

@@ -1,4 +1,4 @@
-"""Where a key is looked for, and to whom it may go."""
+"""API keys: lookup, storage, and the origins they are sent to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = "https://other.example"
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch):
-    monkeypatch.setattr(keys, "_session", {})
+    monkeypatch.setattr(keys, "_session_keys", {})
 
 
 class Ring(types.ModuleType):
@@ -68,12 +68,11 @@ def test_order(ring, monkeypatch):
     assert found() == "kept"
     monkeypatch.setenv("COMFLOWY_API_KEY", "from-env")
     assert found() == "from-env"
-    assert found(sandbox_key=Secret("sandbox's")) == "sandbox's"
-    assert found(sandbox_key=Secret("sandbox's"), explicit=Secret("given")) == "given"
+    assert found(explicit=Secret("given")) == "given"
     assert asked == [CLOUD]
 
 
-def test_the_key_of_the_environment_goes_to_its_own_origin_alone(monkeypatch):
+def test_the_key_of_the_environment_goes_to_its_own_origin_only(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", "secret-of-env")
     with pytest.raises(AuthError, match="goes only to the address in COMFLOWY_URL") as caught:
         find_key(OTHER)
@@ -84,7 +83,7 @@ def test_the_key_of_the_environment_goes_to_its_own_origin_alone(monkeypatch):
         find_key(CLOUD)
 
 
-def test_a_kept_key_belongs_to_its_origin(ring):
+def test_a_stored_key_belongs_to_its_origin(ring):
     assert store_key(CLOUD, Secret("kept"))
     assert ring.kept == {("comflowy_nb", CLOUD): "kept"}
     for origin in (OTHER, "http://app.comflowy.com", f"{CLOUD}:8443"):
@@ -111,7 +110,7 @@ def test_login_and_logout(ring):
 
 
 @pytest.mark.parametrize("kind", ["broken", "missing", "null"])
-def test_without_a_keyring_the_session_keeps_it(monkeypatch, kind):
+def test_without_a_keyring_the_process_keeps_the_key(monkeypatch, kind):
     if kind == "broken":
         monkeypatch.setitem(sys.modules, "keyring", BrokenRing())
     elif kind == "missing":
@@ -131,20 +130,20 @@ def test_a_new_login_replaces_a_key_of_the_session(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "two words", "ключ", "a\x00b", "line\nbreak"])
-def test_what_is_no_key_is_refused_and_not_repeated(text):
+def test_an_invalid_key_is_rejected_and_not_repeated(text):
     for call in (lambda: find_key(CLOUD, explicit=Secret(text)), lambda: store_key(CLOUD, Secret(text))):
         with pytest.raises(AuthError) as caught:
             call()
         assert not text.strip() or text not in str(caught.value)
 
 
-def test_white_space_that_a_copy_brought_along_is_dropped(monkeypatch):
+def test_surrounding_white_space_is_removed(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", " abc\n")
     assert find_key(CLOUD) == Secret("abc")
     assert find_key(OTHER, explicit=Secret("\tdef ")) == Secret("def")
 
 
-def test_a_wrong_address_in_the_environment_is_said(monkeypatch):
+def test_an_invalid_address_in_the_environment_is_named(monkeypatch):
     monkeypatch.setenv("COMFLOWY_URL", "comflowy")
     with pytest.raises(SettingsError, match="COMFLOWY_URL"):
         find_key(CLOUD)

@@ -1,4 +1,4 @@
-"""Canaries: a key, a token, a signature and a webhook's path, in every way to fail, must be found nowhere."""
+"""Secrets (key, token, signature, webhook path) appear in no error, traceback, log or repr, whatever fails."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.base import Output, Submission
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.services.comflowy.webhooks import Receiver
+from comflowy_nb.services.connect import detect_kind
 from comflowy_nb.services.credentials import find_key
 from comflowy_nb.services.http.client import Http
-from comflowy_nb.services.targets import recognise
 from comflowy_nb.settings import Secret
 
 KEY = "canary-key+/9"
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("hasty")
 
 
 def echo(status):
-    """An answer that repeats all it was sent, as debug pages do."""
+    """Return a response that repeats the request, as debug pages do."""
 
     def decide(seen):
         page = f"<html><title>{seen.query} {seen.headers} {seen.body!r}</title>"
@@ -109,12 +109,12 @@ def assert_log_is_clean(log):
 
 def connect(origin, *, token=TOKEN):
     service = Comflowy(origin, key=Secret(KEY), identity="test", label="test", kind="sandbox")
-    service._tokens._current = Secret(token) if token else None
+    service._tokens.current = Secret(token) if token else None
     return service
 
 
 def calls(service):
-    """Each request of a service, as a call that may raise."""
+    """Return each request of a service as a function that may raise."""
     urls = {"on_result_url": f"http://127.0.0.1:1/{PATH}"}
     image = Output(0, "9", 0, f"/p.png?sig={SIGNATURE}")
 
@@ -134,7 +134,7 @@ def calls(service):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_secret_when_the_token_is_refused(faulty, log, name):
+def test_no_secret_when_the_token_is_rejected(faulty, log, name):
     faulty.on("* /*", FAULTS[name])
     service = connect(faulty.url, token=None)
     with pytest.raises(ServiceError) as caught:
@@ -167,7 +167,7 @@ def test_no_secret_when_a_request_fails(faulty, log, name, call):
 @pytest.mark.parametrize(
     "origin", ["refused", "http://nowhere.invalid", "http://a..b", "http://" + "a" * 70 + ".x", "https://127.0.0.1:1"]
 )
-def test_no_secret_when_nobody_is_there(log, origin, call, monkeypatch):
+def test_no_secret_without_a_connection(log, origin, call, monkeypatch):
     if origin == "refused":
         with FaultyServer() as server:
             origin = server.url
@@ -183,7 +183,7 @@ def test_no_secret_when_nobody_is_there(log, origin, call, monkeypatch):
     assert_log_is_clean(log)
 
 
-def test_no_secret_when_a_certificate_is_refused(log, authority):
+def test_no_secret_when_a_certificate_is_rejected(log, authority):
     with FaultyServer(tls=authority.server("127.0.0.1")) as server, pytest.raises(ServiceError) as caught:
         connect(server.url, token=None).greet()
     assert_error_is_clean(caught.value)
@@ -191,7 +191,7 @@ def test_no_secret_when_a_certificate_is_refused(log, authority):
 
 
 def test_no_secret_in_a_run_that_failed_with_it(faulty):
-    """A service may repeat its request in the error of a run."""
+    """A service may quote its request in the error of a run."""
     error = f"HTTP 400 for GET https://x/?ppt={KEY} with {TOKEN}"
     faulty.on("* /*", reply({"success": True, "data": {"status": "failed", "error": error}}))
     snapshot = connect(faulty.url).check("1")
@@ -200,7 +200,7 @@ def test_no_secret_in_a_run_that_failed_with_it(faulty):
 
 
 def test_no_secret_in_an_interrupt(faulty, monkeypatch):
-    """Ctrl-C while the token is fetched: its traceback, with locals, held the address with the key."""
+    """The traceback of Ctrl-C during the fetch of a token contained, in its locals, the URL with the key."""
     import http.client
 
     def interrupt(self):
@@ -221,7 +221,7 @@ def test_no_secret_in_an_interrupt(faulty, monkeypatch):
 
 
 def test_the_check_of_this_file_finds_a_leak():
-    """What requests raises by itself does leak, so the check above can fail."""
+    """Exceptions of requests contain the key, so the checks above can fail."""
     with pytest.raises(requests.ConnectionError) as caught:
         requests.get("http://127.0.0.1:1/token", params={"ppt": KEY}, timeout=1)
     with pytest.raises(AssertionError):
@@ -251,12 +251,12 @@ def test_recognising_sends_no_key(faulty, monkeypatch):
     monkeypatch.setenv("COMFLOWY_URL", faulty.url)
     faulty.on("* /*", html())
     with pytest.raises(ServiceError):
-        recognise(faulty.url)
+        detect_kind(faulty.url)
     assert_clean(repr(faulty.seen()), "a request")
 
 
 def test_no_path_of_the_receiver_in_its_log(log):
-    """Tornado's access log, and its log of exceptions, hold the path."""
+    """Tornado's access log and its log of exceptions contained the path."""
     heard = threading.Event()
 
     def listen(_):

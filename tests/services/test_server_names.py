@@ -1,4 +1,4 @@
-"""Names of servers: given once, found again in any kernel, and in no notebook."""
+"""Stored names of servers: defined once, known in every later kernel, never saved in a notebook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from comfyui_server import ComfyServer
 
 from comflowy_nb import connect
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.services.server_names import read_names, remember_name
+from comflowy_nb.services.targets import read_names, remember_name
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def pair(tmp_path):
         yield one, two
 
 
-def test_a_name_is_found_again_in_a_later_kernel(pair, home):
-    """`connect px` said `nothing to connect to` in every kernel but the one where `px=URL` was typed."""
+def test_a_name_is_known_in_a_later_kernel(pair, home):
+    """`connect px` failed in every kernel but the one where `px=URL` was typed."""
     one, _ = pair
     with connect(f"px={one.url}") as client:
         assert not client.is_moved
@@ -39,7 +39,7 @@ def test_a_name_for_several_servers_and_one_given_in_python(pair):
         assert client.service.origin == two.url
 
 
-def test_a_name_that_is_given_to_another_server_is_that_from_now_on(pair):
+def test_a_name_of_another_server_is_replaced(pair):
     one, two = pair
     with connect(f"px={one.url}"):
         pass
@@ -60,21 +60,21 @@ def test_a_server_that_was_not_reached_changes_no_name(pair):
         assert client.service.origin == one.url
 
 
-def test_nothing_secret_is_kept(pair, home):
+def test_no_secret_is_stored(pair, home):
     one, _ = pair
     with connect(f"px={one.url}/?token=canary#canary"):
         pass
     assert json.loads((home / "servers.json").read_text()) == {"px": one.url}
     for word in ("sandbox", "cloud", "comfyui", "Cloud"):
-        with pytest.raises(SettingsError, match="stands for itself"):
+        with pytest.raises(SettingsError, match="is a keyword"):
             connect(f"{word}={one.url}")
     assert "canary" not in (home / "servers.json").read_text()
 
 
-def test_the_words_of_services_cannot_be_taken_by_the_file(home):
+def test_keywords_in_the_file_have_no_effect(home):
     home.mkdir(parents=True)
     (home / "servers.json").write_text(json.dumps({"cloud": "http://127.0.0.1:1", "comfyui": "x", "odd": 5}))
-    with pytest.raises(SettingsError, match=r"nothing to connect to; .*, or a name given before: cloud, comfyui"):
+    with pytest.raises(SettingsError, match=r"unknown target .*, or a name you defined: cloud, comfyui"):
         connect("studio")
     with pytest.raises(Exception, match="no API key"):
         connect("cloud")
@@ -84,13 +84,13 @@ def test_the_words_of_services_cannot_be_taken_by_the_file(home):
 def test_a_damaged_file_names_nothing(home, content):
     home.mkdir(parents=True)
     (home / "servers.json").write_text(content)
-    with pytest.raises(SettingsError, match="nothing to connect to"):
+    with pytest.raises(SettingsError, match="unknown target"):
         connect("studio")
     assert remember_name(home, "studio", "sandbox") is None
     assert read_names(home) == {"studio": "sandbox"}
 
 
-def test_names_given_at_once_are_all_kept(home):
+def test_concurrent_names_are_all_stored(home):
     names = [f"n{number}" for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: remember_name(home, name, f"http://{name}"), names))

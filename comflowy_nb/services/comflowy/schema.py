@@ -1,36 +1,48 @@
-"""The shapes of the Comflowy API v0, read strictly where a wrong answer must not pass for a right one.
+"""The response bodies of the Comflowy API v0: decoded strictly where a misreading costs money or a result.
 
-A decoder says what was wrong with an answer; it never repeats what stood in it, because answers hold tokens and
-signed addresses.
+A decoder raises SchemaError. Its text never quotes values of the response: they contain tokens and signed URLs.
 """
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+import re
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
 from comflowy_nb.errors import ServiceError
-from comflowy_nb.services.base import Accepted, Published, Rejected, Unknown
-from comflowy_nb.services.http.error_text import read_message
-from comflowy_nb.services.http.responses import Failure, FailureKind, error_of, error_of_status, masked, rejection_of
+from comflowy_nb.services.base import Accepted, Output, Published, Rejected, Unknown
+from comflowy_nb.services.http.error_text import json_object, read_message
+from comflowy_nb.services.http.responses import (
+    Failure,
+    FailureKind,
+    SchemaError,
+    error_of,
+    error_of_status,
+    masked,
+    rejection_of,
+)
 from comflowy_nb.settings import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from comflowy_nb.services.base import Outcome
     from comflowy_nb.services.http.responses import Response
 
 __all__ = [
     "CheckData",
-    "SchemaError",
+    "limited",
+    "node_order",
     "read_check",
     "read_confirmed",
     "read_described",
     "read_name",
     "read_outcome",
+    "read_outputs",
     "read_published",
     "read_run_id",
     "read_token",
@@ -39,16 +51,8 @@ __all__ = [
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaError:
-    """What was wrong with an answer, in words; the service's own may repeat a secret, so they are not in the repr."""
-
-    text: str = field(repr=False)
-    is_refusal: bool = False  # the service answered `success: false`
-
-
 class CheckData(msgspec.Struct):
-    """`data` of an answer to `check`. Only `status` must be right: it alone moves a run."""
+    """`data` of a response to `check`. Only `status` must be valid: it alone changes the status of a run."""
 
     status: str
     error: Any = None
@@ -56,15 +60,15 @@ class CheckData(msgspec.Struct):
     full_outputs: Any = None
 
     def __repr__(self) -> str:
-        return f"<CheckData {self.status!r}>"  # no addresses
+        return f"<CheckData {self.status!r}>"  # without URLs
 
 
 class _Success(msgspec.Struct):
     success: bool
 
 
-class _Check(msgspec.Struct):
-    data: CheckData
+class _Data(msgspec.Struct, Generic[T]):
+    data: T
 
 
 class _Token(msgspec.Struct):
@@ -80,10 +84,6 @@ class _Workflow(msgspec.Struct):
     name: str | None = None
 
 
-class _Workflows(msgspec.Struct):
-    data: list[_Workflow]
-
-
 class _Node(msgspec.Struct):
     title: str | None = None
     class_type: str | None = None
@@ -94,69 +94,53 @@ class _Fields(msgspec.Struct):
     nodes: dict[str, _Node] | None = None
 
 
-class _Described(msgspec.Struct):
-    data: _Fields
-
-
 class _Uploaded(msgspec.Struct):
     name: str
     subfolder: str = ""
 
 
-def _decode(body: bytes, shape: type[T]) -> T | SchemaError:
+def _decode(body: bytes, shape: type[T]) -> T:
     if not body.strip():
-        return SchemaError("the answer is empty")
+        raise SchemaError("it is empty")
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        return SchemaError(f"wrong answer: {error}")
+        raise SchemaError(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        kind = "a web page" if body.lstrip()[:1] == b"<" else "no JSON"
-        return SchemaError(f"the answer is {kind}")
+        raise SchemaError("it is a web page" if body.lstrip()[:1] == b"<" else "it is not JSON") from None
 
 
-def _decode_success(body: bytes, shape: type[T]) -> T | SchemaError:
-    """An answer of the form `{success: true, data}`."""
-    success = _decode(body, _Success)
-    if isinstance(success, SchemaError):
-        return success
-    if not success.success:
-        return SchemaError(read_message(body) or "it says success: false and no more", is_refusal=True)
+def _decode_success(body: bytes, shape: type[T]) -> T:
+    """Decode a response of the form `{success: true, data}`."""
+    if not _decode(body, _Success).success:
+        raise SchemaError(read_message(body) or "it contains success: false without a reason", is_rejection=True)
     return _decode(body, shape)
 
 
-def read_token(body: bytes) -> Secret | SchemaError:
-    """The token, whether at the top as documented or under `data` as in the other answers."""
-    refused = _refusal(body)
-    if refused is not None:
-        return SchemaError(refused, is_refusal=True)
-    answer = _decode(body, _Token)
-    if isinstance(answer, SchemaError):
-        inner = _parse(body)
-        data = inner.get("data") if isinstance(inner, dict) else None
-        token = data.get("access_token") if isinstance(data, dict) else None
-        if not isinstance(token, str):
-            return answer
-        answer = _Token(token)
-    token = answer.access_token.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        return SchemaError("wrong answer: the access_token is no token - at `$.access_token`")
-    return Secret(token)
+def read_token(body: bytes) -> Secret:
+    """Return the token, from the top level as documented or from `data` as in the other responses."""
+    rejection = _rejection(body)
+    if rejection is not None:
+        raise SchemaError(rejection, is_rejection=True)
+    response = json_object(body) or {}
+    texts = (part.get("access_token") for part in (response, response.get("data")) if isinstance(part, dict))
+    text = next((text for text in texts if isinstance(text, str)), None)
+    token = Secret((_decode(body, _Token).access_token if text is None else text).strip())
+    if not token.is_token():
+        raise SchemaError("the access_token is not one word of ASCII - at `$.access_token`")
+    return token
 
 
-def read_check(body: bytes) -> CheckData | SchemaError:
-    answer = _decode_success(body, _Check)
-    return answer if isinstance(answer, SchemaError) else answer.data
+def read_check(body: bytes) -> CheckData:
+    return _decode_success(body, _Data[CheckData]).data
 
 
 def read_run_id(body: bytes) -> str | None:
-    """The run id in the answer to a submit, text or number, whatever else is odd about it: the run was taken."""
-    answer = _parse(body)
-    if not isinstance(answer, dict):
-        return None
-    data = answer.get("data")
-    for place in (data, answer, data[0] if isinstance(data, list) and data else None):
-        if isinstance(place, dict) and (run_id := _run_id(place.get("run_id"))):
+    """Return the run id in the response to a submit, whatever else is unusual: the service has accepted the run."""
+    response = json_object(body) or {}
+    data = response.get("data")
+    for part in (data, response, data[0] if isinstance(data, list) and data else None):
+        if isinstance(part, dict) and (run_id := _run_id(part.get("run_id"))):
             return run_id
     return None
 
@@ -172,57 +156,44 @@ def _run_id(value: object) -> str | None:
     return text if text.strip() else None
 
 
-def _refusal(body: bytes) -> str | None:
-    """The words of an answer that says `success: false` and why; None for any other."""
-    answer = _parse(body)
-    if not isinstance(answer, dict) or answer.get("success") is not False:
-        return None
-    return read_message(body)
+def _rejection(body: bytes) -> str | None:
+    """Return the reason in a response with `success: false`; None for any other response."""
+    return read_message(body) if (json_object(body) or {}).get("success") is False else None
 
 
-def read_confirmed(body: bytes) -> bool | SchemaError:
-    """Whether an answer to `cancel` confirms it."""
-    answer = _decode_success(body, _Confirmed)
-    if isinstance(answer, SchemaError):
-        return False if answer.is_refusal else answer
-    return not (isinstance(answer.data, dict) and answer.data.get("cancelled") is False)
+def read_confirmed(body: bytes) -> bool:
+    """Return whether a response to `cancel` confirms it."""
+    try:
+        data = _decode_success(body, _Confirmed).data
+    except SchemaError as error:
+        if error.is_rejection:
+            return False
+        raise
+    return not (isinstance(data, dict) and data.get("cancelled") is False)
 
 
-def read_published(body: bytes) -> list[Published] | SchemaError:
-    answer = _decode_success(body, _Workflows)
-    if isinstance(answer, SchemaError):
-        return answer
-    return [Published(workflow.id, workflow.name or workflow.id) for workflow in answer.data]
+def read_published(body: bytes) -> list[Published]:
+    workflows = _decode_success(body, _Data[list[_Workflow]]).data
+    return [Published(workflow.id, workflow.name or workflow.id) for workflow in workflows]
 
 
-def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]] | SchemaError:
-    """Field id, description, title of its node, class of its node."""
-    answer = _decode_success(body, _Described)
-    if isinstance(answer, SchemaError):
-        return answer
-    nodes = answer.data.nodes or {}
+def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]:
+    """Return field id, description, title of its node and class of its node for each field."""
+    data = _decode_success(body, _Data[_Fields]).data
+    nodes = data.nodes or {}
     described = []
-    for field_id, spec in answer.data.fields.items():
+    for field_id, spec in data.fields.items():
         node = nodes.get(field_id.split("::", 1)[0], _Node())
         described.append((field_id, spec, node.title, node.class_type))
     return described
 
 
-def read_name(body: bytes) -> str | SchemaError:
-    """The name under which an uploaded image can be used as a value."""
-    answer = _decode(body, _Uploaded)
-    if isinstance(answer, SchemaError):
-        return answer
-    if not answer.name:
-        return SchemaError("wrong answer: the name is empty - at `$.name`")
-    return f"{answer.subfolder}/{answer.name}" if answer.subfolder else answer.name
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+def read_name(body: bytes) -> str:
+    """Return the value that selects an uploaded image."""
+    uploaded = _decode(body, _Uploaded)
+    if not uploaded.name:
+        raise SchemaError("the name is empty - at `$.name`")
+    return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name
 
 
 # -- outcomes of a submit ---------------------------------------------------------------------------------------
@@ -235,18 +206,20 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
     """Return the outcome of one POST of a run.
 
     Only proof that the service did not accept the run counts as rejected; everything not listed here is unknown. A
-    wrong answer costs the user a second payment, or a run that was paid for.
+    wrong outcome makes the user pay twice, or loses a run that was paid for.
 
     Parameters
     ----------
-    label
-        The service's name in messages.
-    hide
+    response : Response or Failure
+        The result of the exchange.
+    label : str
+        The service's name in errors.
+    hide : tuple of Secret
         Secrets to mask in the service's message.
     """
     if isinstance(response, Failure):
         if response.kind is FailureKind.LOST:
-            return Unknown(f"{label} gave no answer: {response.text}")
+            return Unknown(f"{label} did not respond: {response.text}")
         return Rejected(error_of(response, label), again=response.kind is FailureKind.NOT_SENT)
     if response.is_ok:
         return _success_outcome(response, label, hide)
@@ -254,7 +227,7 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
         return Unknown(f"{label} answered with status {response.status}")
     if response.status in {400, 422}:
         message = masked(read_message(response.body), hide)
-        return Rejected(ServiceError(f"{label} refused it: {message or f'status {response.status}'}"))
+        return Rejected(ServiceError(f"{label} rejected it: {message or f'status {response.status}'}"))
     return rejection_of(error_of_status(response, label, "workflow", hide=hide))
 
 
@@ -264,8 +237,113 @@ def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -
     if run_id is not None:
         return Accepted(run_id)
     if response.body_error:
-        return Unknown(f"{label}'s answer was cut off: {response.body_error}")
-    message = masked(_refusal(response.body), hide)
+        return Unknown(f"{label}'s response is incomplete: {response.body_error}")
+    message = masked(_rejection(response.body), hide)
     if message is not None:
-        return Rejected(ServiceError(f"{label} refused it: {message}"))
-    return Unknown(f"{label} answered without a run id")
+        return Rejected(ServiceError(f"{label} rejected it: {message}"))
+    return Unknown(f"{label}'s response has no run id")
+
+
+# -- outputs of a run -------------------------------------------------------------------------------------------
+
+MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
+
+# query parameters with which storage services sign URLs; they differ each time the same image is named
+_SIGNING = re.compile(
+    r"(?i)x-(amz|goog|oss|cos|obs)-.+|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
+    r"|ossaccesskeyid|security-token|token|se|sp|sv|sr|st|skoid|sktid|skt|ske|sks|skv"
+)
+
+
+def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, ...], str | None]:
+    """Return every image of a run once, in the same order at every check, and a warning about unusual lists.
+
+    First `output_images` as listed, then the images that only `full_outputs` has, by node. `full_outputs` tells the
+    node of an image.
+    """
+    problems: list[str] = []
+    nodes: dict[str, tuple[str, int, str]] = {}  # image -> its first node, position within it, URL
+    for node, position, url in _by_node(full_outputs, problems):
+        nodes.setdefault(_without_signature(url), (node, position, url))
+    listed = _unique(_urls(output_images, "output_images", problems))
+    urls = listed | {image: url for image, (_, _, url) in nodes.items() if image not in listed}
+    without_node = itertools.count()
+    outputs = []
+    for index, (image, url) in enumerate(urls.items()):
+        if image in nodes:
+            node, position, _ = nodes[image]
+            outputs.append(Output(index, node, position, url))
+        else:
+            outputs.append(Output(index, None, next(without_node), url))
+    kept, warning = limited(outputs)
+    return kept, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
+
+
+def limited(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | None]:
+    """Return the first `MAX_OUTPUTS` outputs of a run, and a warning if there are more."""
+    if len(outputs) <= MAX_OUTPUTS:
+        return tuple(outputs), None
+    warning = f"the service lists {len(outputs)} outputs, and only the first {MAX_OUTPUTS} of a run are downloaded"
+    return tuple(outputs[:MAX_OUTPUTS]), warning
+
+
+def node_order(node: str) -> tuple[tuple[int, int, str], ...]:
+    """Return the sort key of a node id: 3 before 10, 5:1 before 5:12, texts last."""
+    parts = node.split(":")
+    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)
+
+
+def _by_node(full_outputs: Any, problems: list[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield node, position within the node and URL of each image."""
+    if full_outputs is None:
+        return
+    if not isinstance(full_outputs, dict):
+        problems.append("full_outputs is not an object")
+        return
+    for node in sorted(full_outputs, key=node_order):
+        entry = full_outputs[node]
+        source = f"full_outputs of node {node[:40]}"
+        if entry is not None and not isinstance(entry, dict | list):
+            problems.append(f"{source} is not an object")
+            continue
+        images = entry.get("images") if isinstance(entry, dict) else entry
+        for position, url in enumerate(_unique(_urls(images, source, problems)).values()):
+            yield node, position, url
+
+
+def _unique(urls: Iterable[str]) -> dict[str, str]:
+    """Return image -> its first URL."""
+    unique: dict[str, str] = {}
+    for url in urls:
+        unique.setdefault(_without_signature(url), url)
+    return unique
+
+
+def _urls(images: Any, source: str, problems: list[str]) -> Iterator[str]:
+    if images is None:
+        return
+    if not isinstance(images, list):
+        problems.append(f"{source} is not a list")
+        images = [images] if isinstance(images, str | dict) else []
+    missing = 0
+    for image in images:
+        url = image.get("url") if isinstance(image, dict) else image
+        if isinstance(url, str) and url.strip():
+            yield url.strip()
+        else:
+            missing += 1
+    if missing:
+        is_one = missing == 1
+        problems.append(
+            f"{missing} of {len(images)} entries of {source} {'is not a URL' if is_one else 'are not URLs'}"
+        )
+
+
+def _without_signature(url: str) -> str:
+    """Return a URL without its signature, which identifies the image."""
+    try:
+        parts = urlsplit(url)
+        query = [(name, value) for name, value in parse_qsl(parts.query, True) if not _SIGNING.fullmatch(name)]
+        return parts._replace(query=urlencode(query), fragment="").geturl()
+    except ValueError:
+        return url

@@ -5,26 +5,28 @@ from __future__ import annotations
 import copy
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
 from comflowy_nb.services.base import Problem, Rejected, Snapshot
-from comflowy_nb.services.comflowy import schema as wire
-from comflowy_nb.services.comflowy.outputs import read_outputs
+from comflowy_nb.services.comflowy import schema
 from comflowy_nb.services.credentials import Tokens
 from comflowy_nb.services.http.client import Http, retried
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import read_problem
-from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.http.responses import (
     Failure,
     Response,
+    SchemaError,
+    decoded,
     error_of,
     error_of_status,
     masked,
     rejection_of,
 )
+from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.fields import Field
@@ -49,68 +51,46 @@ T = TypeVar("T")
 
 
 class Comflowy:
-    """A service that speaks the Comflowy API: the hosted one, another, or the sandbox.
+    """A service with the Comflowy API: the hosted one, another, or the sandbox. Implements `base.Service`.
 
     Parameters
     ----------
-    origin
-        Scheme, host and port, as returned by `origins.origin_of`.
-    key
+    origin : str
+        Scheme, host and port, as returned by `origin_of`.
+    key : Secret
         The API key; sent to `auth/token` only.
-    identity, label
+    identity, label : str
         The service's key in the deduplication of requests, and its name in messages.
-    kind
-        `sandbox` has more routes: cancel, upload, workflows, fields. Another service is asked for the last two, and
-        an unexpected response counts as none.
+    kind : str
+        `sandbox` has more routes: cancel, upload, workflows, fields. Of another service the last two are requested,
+        and an unexpected response counts as none.
     """
 
+    runs_graphs = False
+    starts_with: int | None = None
+    queue_in_memory = False
+
     def __init__(self, origin: str, *, key: Secret, identity: str, label: str, kind: str = "comflowy") -> None:
+        is_sandbox = kind == "sandbox"
         self.origin = origin
+        self.origins = frozenset({origin})
         self.identity = identity
         self.label = label
         self.kind = kind
+        self.on_loopback = is_loopback(origin)
+        self.costs_money = not is_sandbox and not self.on_loopback
+        self.can_cancel = self.can_upload = self.resubmits_lost = is_sandbox
         self._key = key
         self._http = Http(origin)
         self._images = Images(origin, label)
-        self._tokens = Tokens(self._fetch_token_retrying)
+        self._tokens = Tokens(lambda: retried(self._fetch_token, self._closing))
         self._closing = threading.Event()
         self._cancelled: set[str] = set()  # run ids whose cancel the service confirmed
 
     def __repr__(self) -> str:
         return f"<Comflowy {self.label!r}>"
 
-    @property
-    def costs_money(self) -> bool:
-        return self.kind != "sandbox" and not self.on_loopback
-
-    @property
-    def can_cancel(self) -> bool:
-        return self.kind == "sandbox"
-
-    @property
-    def can_upload(self) -> bool:
-        return self.kind == "sandbox"
-
-    @property
-    def runs_graphs(self) -> bool:
-        return False
-
-    @property
-    def on_loopback(self) -> bool:
-        return is_loopback(self.origin)
-
-    @property
-    def origins(self) -> frozenset[str]:
-        return frozenset({self.origin})
-
-    starts_with: int | None = None
-    queue_in_memory = False
-
-    @property
-    def resubmits_lost(self) -> bool:
-        return self.kind == "sandbox"
-
-    def listen(self, hear: Callable[[Event], None]) -> None:
+    def listen(self, on_event: Callable[[Event], None]) -> None:
         """Do nothing: notifications go to `callback_urls`."""
 
     def run_id_of(self, token: str) -> None:
@@ -121,30 +101,29 @@ class Comflowy:
         self._http.close()
         self._images.close()
 
-    # -- the token ----------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------
 
     def greet(self) -> None:
         """Fetch a token, which checks that the service responds and accepts the key."""
         self._tokens.get()
 
-    def _fetch_token_retrying(self) -> Secret:
-        return retried(self._fetch_token, self._closing)
-
     def _fetch_token(self) -> Secret:
-        answer = self._http.exchange("GET", f"{_API}/auth/token", query={"ppt": self._key})
-        if isinstance(answer, Failure):
-            raise error_of(answer, self.label)
-        if not answer.is_ok:
-            if answer.status == 404:
-                raise ServiceError(f"{self.label} has no Comflowy API at its address; is the address right?")
-            raise self._error_of_status(answer, "key")
-        token = _body_error(answer) or wire.read_token(answer.body)
-        if isinstance(token, wire.SchemaError):
-            text = masked(token.text, (self._key,))
-            if token.is_refusal:
-                raise AuthError(f"{self.label} refused the key: {text}; %comflowy login asks for another")
-            raise AnswerError(f"{self.label} gave no token: {text}")
-        return token
+        response = self._http.exchange("GET", f"{_API}/auth/token", query={"ppt": self._key})
+        if isinstance(response, Failure):
+            raise error_of(response, self.label)
+        if response.status == 404:
+            raise ServiceError(f"{self.label} has no Comflowy API at its address; is the address right?")
+        if not response.is_ok:
+            raise error_of_status(response, self.label, "key", hide=self._secrets)
+        problem, is_rejection = response.body_error, False
+        if problem is None:
+            try:
+                return schema.read_token(response.body)
+            except SchemaError as error:
+                problem, is_rejection = masked(str(error), self._secrets), error.is_rejection
+        if is_rejection:
+            raise AuthError(f"{self.label} rejected the key: {problem}; %comflowy login asks for another")
+        raise AnswerError(f"{self.label} returned no token: {problem}")
 
     def _with_token(self, send: Callable[[Secret], Response | Failure]) -> Response | Failure:
         """Send a request with the token, and after a 401 once more with a new token.
@@ -155,44 +134,21 @@ class Comflowy:
             If no token can be fetched.
         """
         token = self._tokens.get()
-        answer = send(token)
-        if isinstance(answer, Response) and answer.status == 401:
-            answer = send(self._tokens.renew(token))
-        return answer
+        response = send(token)
+        if isinstance(response, Response) and response.status == 401:
+            response = send(self._tokens.get(rejected=token))
+        return response
 
-    def _ask(
-        self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], *, what: str, **options: Any
-    ) -> T:
-        """Read once, with at most one renewal of the token.
+    def _request(self, method: str, path: str, **options: Any) -> Response | Failure:
+        return self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
 
-        Raises
-        ------
-        ServiceError
-            If there was no usable response.
-        """
-        return self._read(self._answer(method, path, **options), read, what=what)
-
-    def _answer(self, method: str, path: str, **options: Any) -> Response:
-        answer = self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
-        if isinstance(answer, Failure):
-            raise error_of(answer, self.label)
-        return answer
-
-    def _read(self, answer: Response, read: Callable[[bytes], T | wire.SchemaError], *, what: str) -> T:
-        if not answer.is_ok:
-            raise self._error_of_status(answer, what)
-        found = _body_error(answer) or read(answer.body)
-        if isinstance(found, wire.SchemaError):
-            raise AnswerError(f"{self.label} gave no usable answer: {masked(found.text, self._secrets)}")
-        return found
+    def _decoded(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
+        return decoded(response, decode, self.label, requested, hide=self._secrets)
 
     @property
     def _secrets(self) -> tuple[Secret, ...]:
         token = self._tokens.current
         return (self._key,) if token is None else (self._key, token)
-
-    def _error_of_status(self, answer: Response, what: str) -> ServiceError:
-        return error_of_status(answer, self.label, what, hide=self._secrets)
 
     # -- one run ------------------------------------------------------------------------------------------------
 
@@ -202,18 +158,17 @@ class Comflowy:
         The request is repeated once after a 401, which proves that it was not accepted, and never otherwise.
         """
         if submission.workflow_id is None:
-            text = f"{self.label} runs workflows by their id, and this one has none there"
-            return Rejected(ServiceError(text))
+            return Rejected(ServiceError(f"{self.label} runs workflows by id, and this workflow has no id there"))
         try:
             json.dumps(submission.params, allow_nan=False)
         except (TypeError, ValueError) as error:
-            return Rejected(ServiceError(f"the params can't be sent: {error}"))
+            return Rejected(ServiceError(f"the params can't be submitted: {error}"))
         try:
-            answer = self._with_token(lambda token: self._post_run(submission, token))
+            response = self._with_token(lambda token: self._post_run(submission, token))
         except ServiceError as error:
             # there is no token, at first or after the 401, so the run was not accepted
             return rejection_of(copy.copy(error))
-        return wire.read_outcome(answer, self.label, hide=self._secrets)
+        return schema.read_outcome(response, self.label, hide=self._secrets)
 
     def _post_run(self, submission: Submission, token: Secret) -> Response | Failure:
         return self._http.exchange(
@@ -225,7 +180,7 @@ class Comflowy:
                 "params": dict(submission.params),
                 "callback_urls": dict(submission.callback_urls),
             },
-            fresh=True,  # the server may close a kept connection while the request is under way
+            fresh=True,  # the server may close a kept connection while the request is in flight
         )
 
     def check(self, run_id: str) -> Snapshot:
@@ -234,30 +189,29 @@ class Comflowy:
         Raises
         ------
         NotFoundError
-            If the service knows no such run.
+            If the service does not know the run.
         ServiceError
             If there was no usable response; the run keeps its status.
         """
-        path, query = f"{_API}/check", {"id": run_id}
-        found = self._ask("POST", path, wire.read_check, what="run", query=query, max_bytes=_MAX_CHECK_BYTES)
-        service_status = (masked(found.status, self._secrets) or "")[:100]
+        response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
+        data = self._decoded(response, schema.read_check, "run")
+        service_status = (masked(data.status, self._secrets) or "")[:100]
         status = _STATUSES.get(service_status, Status.RUNNING)
-        remark = None if service_status in _STATUSES else f"{self.label} calls its state {service_status[:40]!r}"
-        problem: Problem | None = None
-        outputs: tuple[Output, ...] = ()
         if status is Status.FAILED:
-            if run_id in self._cancelled and isinstance(found.error, str) and found.error.strip() == "cancelled":
+            if run_id in self._cancelled and isinstance(data.error, str) and data.error.strip() == "cancelled":
                 return Snapshot(Status.CANCELLED, service_status)
-            problem = self._problem(found.error)
-        elif status is Status.SUCCESS:
-            outputs, remark = read_outputs(found.output_images, found.full_outputs)
+            return Snapshot(status, service_status, problem=self._problem(data.error))
+        if status is Status.SUCCESS:
+            outputs, warning = schema.read_outputs(data.output_images, data.full_outputs)
             if not outputs:
-                remark = "; ".join(filter(None, (f"{self.label} named no image", remark)))
-        return Snapshot(status, service_status, problem=problem, outputs=outputs, remark=remark)
+                warning = "; ".join(filter(None, (f"{self.label} listed no image", warning)))
+            return Snapshot(status, service_status, outputs=outputs, warning=warning)
+        unknown = None if service_status in _STATUSES else f"{self.label} reports the status {service_status[:40]!r}"
+        return Snapshot(status, service_status, warning=unknown)
 
     def _problem(self, error: object) -> Problem:
         problem = read_problem(error)
-        return Problem(masked(problem.message, self._secrets) or "", problem.node, problem.node_type, problem.field)
+        return replace(problem, message=masked(problem.message, self._secrets) or "")
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a run; return True if the service confirmed it.
@@ -269,13 +223,13 @@ class Comflowy:
         """
         if not self.can_cancel:
             return False
-        answer = self._answer("POST", f"{_API}/cancel", query={"id": run_id})
-        if answer.status == 409:  # it has ended already
+        response = self._request("POST", f"{_API}/cancel", query={"id": run_id})
+        if isinstance(response, Response) and response.status == 409:  # the run has already ended
             return False
-        confirmed = self._read(answer, wire.read_confirmed, what="run")
-        if confirmed:
+        is_confirmed = self._decoded(response, schema.read_confirmed, "run")
+        if is_confirmed:
             self._cancelled.add(run_id)
-        return confirmed
+        return is_confirmed
 
     def forget(self, run_id: str) -> None:
         self._cancelled.discard(run_id)
@@ -290,23 +244,27 @@ class Comflowy:
         """Upload an input image; return None if the service accepts no uploads and needs a URL."""
         if not self.can_upload:
             return None
-        files = {"image": (name, content)}
-        return self._ask_retrying("POST", "/upload/image", wire.read_name, what="upload", files=files)
+
+        def upload() -> str:
+            response = self._request("POST", "/upload/image", files={"image": (name, content)})
+            return self._decoded(response, schema.read_name, "upload")
+
+        return retried(upload, self._closing)
 
     def workflows(self) -> Sequence[Published] | None:
-        return self._published("workflows", wire.read_published)
+        return self._published("workflows", schema.read_published)
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        described = self._published(f"workflows/{quote(workflow_id, safe='')}", wire.read_described)
+        described = self._published(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
         if described is None:
             return None
-        found = {}
+        fields = {}
         for field_id, spec, title, class_type in described:
             try:
-                found[field_id] = read_field(field_id, spec, node_title=title, class_type=class_type)
+                fields[field_id] = read_field(field_id, spec, node_title=title, class_type=class_type)
             except FieldError:  # an invalid description: the field accepts any value
-                found[field_id] = Field(field_id, node_title=title, class_type=class_type)
-        return found
+                fields[field_id] = Field(field_id, node_title=title, class_type=class_type)
+        return fields
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the fields of the graph itself: the service does not describe nodes."""
@@ -315,28 +273,23 @@ class Comflowy:
     def last_graph(self) -> None:
         """Return None: the service does not list what it ran."""
 
-    def _published(self, path: str, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
+    def _published(self, path: str, decode: Callable[[bytes], T]) -> T | None:
         """Read a list or description of workflows, or return None if the service has none.
 
         Only the sandbox documents these routes. Elsewhere a web page, a 401 or a 500 means that there is none, and must
         not prevent a run.
         """
-        if self.kind != "sandbox":
-            return retried(lambda: self._found(self._answer("GET", f"{_API}/{path}"), read), self._closing)
+
+        def read() -> T | None:
+            response = self._request("GET", f"{_API}/{path}")
+            if isinstance(response, Response) and self.kind != "sandbox" and response.status != 429:
+                try:
+                    return decode(response.body) if response.is_ok and not response.body_error else None
+                except SchemaError:
+                    return None
+            return self._decoded(response, decode, "workflow")
+
         try:
-            return self._ask_retrying("GET", f"{_API}/{path}", read, what="workflow")
+            return retried(read, self._closing)
         except NotFoundError:
             return None
-
-    def _found(self, answer: Response, read: Callable[[bytes], T | wire.SchemaError]) -> T | None:
-        if answer.status == 429:
-            raise self._error_of_status(answer, "workflow")
-        found = read(answer.body) if answer.is_ok and not answer.body_error else None
-        return None if isinstance(found, wire.SchemaError) else found
-
-    def _ask_retrying(self, method: str, path: str, read: Callable[[bytes], T | wire.SchemaError], **options: Any) -> T:
-        return retried(lambda: self._ask(method, path, read, **options), self._closing)
-
-
-def _body_error(answer: Response) -> wire.SchemaError | None:
-    return wire.SchemaError(answer.body_error) if answer.body_error else None

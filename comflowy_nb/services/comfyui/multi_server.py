@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
-from comflowy_nb.services.base import Accepted, Place, Rejected, Unknown
+from comflowy_nb.services.base import Accepted, Rejected, Server, Unknown
 from comflowy_nb.settings import settings
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,33 +37,37 @@ T = TypeVar("T")
 RETRY_UNREACHABLE_S = 5.0  # before a server that could not be reached is preferred again
 
 
-class _Server:
+@dataclass(slots=True, eq=False)
+class _Member:
     """One of the servers, and its active runs."""
 
-    def __init__(self, service: Service, number: int) -> None:
-        self.service = service
-        self.number = number
-        self.active: set[str] = set()
-        self.is_unreachable = False
-        self.failed_s = float("-inf")
+    service: Service
+    active: set[str] = field(default_factory=set)
+    unreachable_since_s: float | None = None  # None: reachable
+
+    @property
+    def is_unreachable(self) -> bool:
+        return self.unreachable_since_s is not None
 
     def mark_unreachable(self) -> None:
-        self.failed_s = time.monotonic()
-        self.is_unreachable = True
+        self.unreachable_since_s = time.monotonic()
 
-    def mark_reachable(self) -> None:
-        self.is_unreachable = False
+    @property
+    def limit(self) -> int:
+        return self.service.starts_with or settings.window
 
 
 class ComfyUICluster:
-    """ComfyUI servers under one name.
+    """ComfyUI servers under one name. Implements `base.Service`.
 
     A run is checked at the server that accepted it. Prompt ids are ours, so a run of unknown server is found by its id.
 
     Parameters
     ----------
-    servers
+    servers : sequence of Service
         Of one kind, with the same identity.
+    identity, label : str
+        The key in the deduplication of requests, and the name in messages.
     """
 
     kind = "comfyui"
@@ -74,42 +81,30 @@ class ComfyUICluster:
     def __init__(self, servers: Sequence[Service], *, identity: str, label: str) -> None:
         self.identity = identity
         self.label = label
-        self._servers = [_Server(service, number) for number, service in enumerate(servers)]
-        self._at: dict[str, _Server] = {}  # run id -> the server that has it
+        self.origin = servers[0].origin
+        self.origins = frozenset(server.origin for server in servers)
+        self.on_loopback = all(server.on_loopback for server in servers)
+        self._members = [_Member(server) for server in servers]
+        self._at: dict[str, _Member] = {}  # run id -> the server that has it
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<ComfyUICluster {self.label!r}: {len(self._servers)}>"
-
-    @property
-    def origin(self) -> str:
-        return self._servers[0].service.origin
-
-    @property
-    def origins(self) -> frozenset[str]:
-        return frozenset(server.service.origin for server in self._servers)
-
-    @property
-    def on_loopback(self) -> bool:
-        return all(server.service.on_loopback for server in self._servers)
+        return f"<ComfyUICluster {self.label!r}: {len(self._members)}>"
 
     @property
     def starts_with(self) -> int | None:
         """The sum over all servers; an unreachable one counts its active runs only."""
         with self._lock:
-            counts = [
-                len(server.active) if server.is_unreachable else server.service.starts_with or settings.window
-                for server in self._servers
-            ]
-        return max(sum(counts), self._servers[0].service.starts_with or settings.window)
+            total = sum(len(member.active) if member.is_unreachable else member.limit for member in self._members)
+        return max(total, self._members[0].limit)
 
-    def listen(self, hear: Callable[[Event], None]) -> None:
-        for server in self._servers:
-            server.service.listen(hear)
+    def listen(self, on_event: Callable[[Event], None]) -> None:
+        for member in self._members:
+            member.service.listen(on_event)
 
     def close(self) -> None:
-        for server in self._servers:
-            server.service.close()
+        for member in self._members:
+            member.service.close()
 
     def greet(self) -> None:
         """Check all servers; ignore unreachable ones.
@@ -120,54 +115,49 @@ class ComfyUICluster:
             If no server responds.
         """
         errors = []
-        for server in self._servers:
+        for member in self._members:
             try:
-                server.service.greet()
+                member.service.greet()
             except ServiceError as error:
-                server.mark_unreachable()
+                member.mark_unreachable()
                 errors.append(error)
-        if len(errors) == len(self._servers):
+        if len(errors) == len(self._members):
             raise errors[0]
 
     # -- one run ------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
         """Submit to the server with the fewest active runs, and to the next one only if nothing was sent."""
-        tried: set[int] = set()
-        outcome: Outcome = Rejected(UnreachableError(f"can't reach any server of {self.label}"), again=True)
-        while (server := self._reserve(submission.token, tried)) is not None:
-            tried.add(server.number)
-            outcome = server.service.submit(submission)
+        untried = list(self._members)
+        while True:
+            member = self._reserve(submission.token, untried)
+            untried.remove(member)
+            outcome = member.service.submit(submission)
             if isinstance(outcome, Accepted):
-                server.mark_reachable()
+                member.unreachable_since_s = None
                 with self._lock:
-                    server.active = (server.active - {submission.token}) | {outcome.run_id}
-                    self._at[outcome.run_id] = server
-                return Accepted(outcome.run_id, outcome.remark, Place(server.service.origin, server.service.label))
+                    member.active = (member.active - {submission.token}) | {outcome.run_id}
+                    self._at[outcome.run_id] = member
+                return replace(outcome, server=Server(member.service.origin, member.service.label))
             with self._lock:
-                server.active.discard(submission.token)
+                member.active.discard(submission.token)
                 if isinstance(outcome, Unknown):
-                    self._at[submission.token] = server
+                    self._at[submission.token] = member
             if not (isinstance(outcome, Rejected) and isinstance(outcome.error, UnreachableError)):
                 return outcome
-            server.mark_unreachable()
-        return outcome
+            member.mark_unreachable()
+            if not untried:
+                return outcome
 
-    def _reserve(self, token: str, tried: set[int]) -> _Server | None:
+    def _reserve(self, token: str, untried: Sequence[_Member]) -> _Member:
         """Return the server for the next run, recently unreachable servers last, and count the run there."""
         with self._lock:
-            free = [server for server in self._servers if server.number not in tried]
-            if not free:
-                return None
-            now_s = time.monotonic()
-            best = min(
-                free,
-                key=lambda server: (
-                    server.is_unreachable and now_s - server.failed_s < RETRY_UNREACHABLE_S,
-                    len(server.active),
-                    server.number,
-                ),
-            )
+            recently_s = time.monotonic() - RETRY_UNREACHABLE_S
+
+            def cost(member: _Member) -> tuple[bool, int]:
+                return (member.unreachable_since_s or -math.inf) > recently_s, len(member.active)
+
+            best = min(untried, key=cost)
             best.active.add(token)
             return best
 
@@ -180,75 +170,73 @@ class ComfyUICluster:
         Raises
         ------
         NotFoundError
-            If none has it.
+            If no server has the run.
         ServiceError
             If there was no usable response.
         """
-        server = self._at.get(run_id)
-        if server is None:
+        member = self._at.get(run_id)
+        if member is None:
             return self._check_all(run_id)
         try:
-            snapshot = server.service.check(run_id)
+            snapshot = member.service.check(run_id)
         except UnreachableError:
-            server.mark_unreachable()
+            member.mark_unreachable()
             raise
         except NotFoundError:
-            server.mark_reachable()
-            self._count(run_id, server, is_live=False)
+            member.unreachable_since_s = None
+            self._count(run_id, member, is_live=False)
             raise
-        server.mark_reachable()
-        self._count(run_id, server, is_live=snapshot.status.is_live)
+        member.unreachable_since_s = None
+        self._count(run_id, member, is_live=snapshot.status.is_live)
         return snapshot
 
     def _check_all(self, run_id: str) -> Snapshot:
         last_error: ServiceError | None = None
-        for server in self._servers:
+        for member in self._members:
             try:
-                snapshot = server.service.check(run_id)
+                snapshot = member.service.check(run_id)
             except NotFoundError:
                 continue
             except ServiceError as error:
                 # a server that refuses connections has lost its runs; one that does not respond may still execute it
-                if last_error is None or _refused(last_error):
+                if last_error is None or (isinstance(last_error, UnreachableError) and last_error.refused):
                     last_error = error
                 continue
             if snapshot.status.is_live:
-                with self._lock:
-                    self._at[run_id] = server
-                    server.active.add(run_id)
+                self._at[run_id] = member
+                self._count(run_id, member, is_live=True)
             return snapshot
         raise last_error or NotFoundError(f"no server of {self.label} has it")
 
-    def _count(self, run_id: str, server: _Server, *, is_live: bool) -> None:
-        """Add or remove a run from the active runs of a server."""
+    def _count(self, run_id: str, member: _Member, *, is_live: bool) -> None:
+        """Add a run to the active runs of a server, or remove it."""
         with self._lock:
-            (server.active.add if is_live else server.active.discard)(run_id)
+            (member.active.add if is_live else member.active.discard)(run_id)
 
     def forget(self, run_id: str) -> None:
-        with self._lock:
-            server = self._at.pop(run_id, None)
-        if server is not None:
-            self._count(run_id, server, is_live=False)
-            server.service.forget(run_id)
+        member = self._at.pop(run_id, None)
+        if member is not None:
+            self._count(run_id, member, is_live=False)
+            member.service.forget(run_id)
 
     def cancel(self, run_id: str) -> bool:
-        server = self._at.get(run_id)
-        if server is None:
-            self._check_all(run_id)
-            server = self._at[run_id]
-        return server.service.cancel(run_id)
+        if run_id not in self._at:
+            status = self._check_all(run_id).status
+            if not status.is_live:
+                return status is Status.CANCELLED
+        return self._at[run_id].service.cancel(run_id)
 
-    # -- images and fields ------------------------------------------------------------------------------------
+    # -- images and fields --------------------------------------------------------------------------------------
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
         """Open one output at the server in its URL."""
-        for server in self._servers:
-            if output.url.startswith(f"{server.service.origin}/"):
-                return server.service.open_image(output)
-        return self._servers[0].service.open_image(output)
+        for member in self._members:
+            if output.url.startswith(f"{member.service.origin}/"):
+                return member.service.open_image(output)
+        return self._members[0].service.open_image(output)
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Upload an image to every reachable server: which one will run it is not known yet.
+        """Upload an image to every reachable server: it is not known yet which one will execute the run.
 
         Raises
         ------
@@ -259,11 +247,11 @@ class ComfyUICluster:
         """
         names: set[str | None] = set()
         last_error: ServiceError | None = None
-        for server in self._servers:
+        for member in self._members:
             try:
-                names.add(server.service.upload(name, content))
+                names.add(member.service.upload(name, content))
             except UnreachableError as error:
-                server.mark_unreachable()
+                member.mark_unreachable()
                 last_error = error
         if len(names) > 1:
             raise WorkflowError(f"the servers of {self.label} hold different images named {name}; rename the file")
@@ -273,11 +261,11 @@ class ComfyUICluster:
         return names.pop()
 
     def workflows(self) -> Sequence[Published] | None:
+        """Return None: the servers list no workflows."""
         return None
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        """Return the fields of the first server: there are no workflow ids."""
-        return self._servers[0].service.fields(workflow_id)
+        """Return None: there are no workflow ids."""
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         return self._first(lambda service: service.graph_fields(graph))
@@ -288,15 +276,11 @@ class ComfyUICluster:
     def _first(self, read: Callable[[Service], T]) -> T:
         """Return the result of the first reachable server."""
         last_error: ServiceError | None = None
-        for server in sorted(self._servers, key=lambda one: one.is_unreachable):
+        for member in sorted(self._members, key=lambda member: member.is_unreachable):
             try:
-                return read(server.service)
+                return read(member.service)
             except UnreachableError as error:
-                server.mark_unreachable()
+                member.mark_unreachable()
                 last_error = error
         assert last_error is not None
         raise last_error
-
-
-def _refused(error: ServiceError) -> bool:
-    return isinstance(error, UnreachableError) and error.refused

@@ -8,44 +8,49 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Unknown
-from comflowy_nb.services.comflowy import schema as wire
-from comflowy_nb.services.comfyui.events import Hearing
+from comflowy_nb.services.comflowy.schema import read_name
+from comflowy_nb.services.comfyui.events import EventReader, WatchedRun
 from comflowy_nb.services.comfyui.node_types import NodeTypes
 from comflowy_nb.services.comfyui.responses import (
     SOCKET_ONLY,
+    QueueState,
     dangling_links,
     node_errors_text,
+    read_entry,
     read_object,
-    read_refusal,
+    read_queue,
+    read_rejection,
     snapshot_of,
 )
-from comflowy_nb.services.comfyui.routes import Routes
 from comflowy_nb.services.comfyui.websocket import Socket
-from comflowy_nb.services.http.client import retried
-from comflowy_nb.services.http.downloads import Images
-from comflowy_nb.services.http.origins import is_loopback, origin_of
+from comflowy_nb.services.http.client import Http, retried
+from comflowy_nb.services.http.downloads import Images, MemoryStream
+from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
     Failure,
     FailureKind,
     Response,
+    decoded,
     error_of,
     error_of_proxy,
     error_of_status,
     masked,
     rejection_of,
 )
+from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph, parse_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from comflowy_nb.services.base import Event, ImageStream, Outcome, Output, Published, Submission
@@ -54,24 +59,27 @@ if TYPE_CHECKING:
 
 __all__ = ["ComfyUI"]
 
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # the queue repeats every graph
 LOOKUP_PAUSES_S = (0.0, 0.25, 1.0)  # before each lookup of a run whose submit had no response
 SETTLE_S = 1.0  # for how long a cancel waits for its effect
 # The socket counts as dead if it has not reported an end so long after a check found it. Shorter, and a busy kernel or
 # a slow line loses images that come through the socket only; longer only delays the end of such a run.
 SOCKET_TIMEOUT_S = 10.0
 
+T = TypeVar("T")
+
 
 class ComfyUI:
-    """One ComfyUI server.
+    """One ComfyUI server. Implements `base.Service`.
 
     Parameters
     ----------
-    address
+    address : str
         Scheme, host and port, and optionally a path prefix.
-    identity, label
+    identity, label : str
         The service's key in the deduplication of requests, and its name in messages.
-    headers
-        Sent with every request, for a server behind a proxy.
+    headers : mapping of str to Secret, optional
+        Sent with every request, for a server behind a proxy; their values are masked in messages.
     """
 
     kind = "comfyui"
@@ -85,53 +93,76 @@ class ComfyUI:
 
     def __init__(self, address: str, *, identity: str, label: str, headers: Mapping[str, Secret] | None = None) -> None:
         self.origin = address.rstrip("/")
+        self.origins = frozenset({self.origin})
+        self.on_loopback = is_loopback(address)
         self.identity = identity
         self.label = label
         self._secrets = tuple((headers or {}).values())
-        self._routes = Routes(self.origin, label, headers)
-        self._images = Images(origin_of(address), label, headers, asks_for_headers=True)
-        self._hearing = Hearing()
-        self._socket = Socket(self.origin, headers or {}, self._hear)
-        self._tell: Callable[[Event], None] | None = None
+        self._http = Http(self.origin, headers)
+        self._images = Images(origin_of(address), label, headers, behind_proxy=True)
+        self._events = EventReader()
+        self._socket = Socket(self.origin, headers or {}, self._read_message)
+        self._on_event: Callable[[Event], None] | None = None
         self._closing = threading.Event()
         self._cancelled: set[str] = set()  # prompt ids that we removed from the queue
-        self._unreported: dict[str, float] = {}  # prompt id -> time of an end unknown to the socket
-        self._types = NodeTypes(lambda class_type: retried(lambda: self._routes.node_type(class_type), self._closing))
+        self._unreported: dict[str, float] = {}  # prompt id -> when a check found an end before the socket
+        self._types = NodeTypes(self._node_type)
 
     def __repr__(self) -> str:
         return f"<ComfyUI {self.label!r}>"
 
-    @property
-    def on_loopback(self) -> bool:
-        return is_loopback(self.origin)
-
-    @property
-    def origins(self) -> frozenset[str]:
-        return frozenset({self.origin})
-
-    def listen(self, hear: Callable[[Event], None]) -> None:
-        """Open the socket, before the first submit, and call `hear` with each event."""
-        self._tell = hear
+    def listen(self, on_event: Callable[[Event], None]) -> None:
+        """Open the socket, before the first submit, and call `on_event` with each event."""
+        self._on_event = on_event
         self._socket.start()
 
     def close(self) -> None:
         self._closing.set()
         self._socket.close()
-        self._routes.close()
+        self._http.close()
         self._images.close()
 
-    def _hear(self, message: str | bytes) -> None:
-        event = self._hearing.hear(message)
-        if event is not None and self._tell is not None:
-            self._tell(event)
+    def _read_message(self, message: str | bytes) -> None:
+        event = self._events.read(message)
+        if event is not None and self._on_event is not None:
+            self._on_event(event)
 
     def greet(self) -> None:
         """Check that the server responds as ComfyUI does."""
-        found = retried(self._routes.description, self._closing)
-        if not isinstance(found.get("system"), dict):
-            raise AnswerError(f"{self.label} does not answer as a ComfyUI server does; is the address right?")
+        stats = retried(lambda: self._get("/system_stats", read_object, "description"), self._closing)
+        if not isinstance(stats.get("system"), dict):
+            raise AnswerError(f"{self.label} does not respond as a ComfyUI server does; is the address right?")
 
-    # -- one run ------------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def _get(self, path: str, decode: Callable[[bytes], T], requested: str, **options: Any) -> T:
+        response = self._http.exchange("GET", path, max_bytes=MAX_RESPONSE_BYTES, **options)
+        return self._decoded(response, decode, requested)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> None:
+        self._decoded(self._http.exchange("POST", path, body=body), bytes, f"route {path}")
+
+    def _decoded(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
+        proxy_error = error_of_proxy(response.status, self.label) if isinstance(response, Response) else None
+        if proxy_error is not None:
+            raise proxy_error
+        return decoded(response, decode, self.label, requested, hide=self._secrets)
+
+    def _queue(self) -> QueueState:
+        return self._get("/queue", read_queue, "queue")
+
+    def _entry(self, prompt_id: str) -> dict[str, Any] | None:
+        """Return the history entry of a run, or None."""
+        path = f"/history/{quote(prompt_id, safe='')}"
+        return self._get(path, lambda body: read_entry(body, prompt_id), "history")
+
+    def _node_type(self, class_type: str) -> Mapping[str, Any] | None:
+        """Return the description of a node class, or None if the server lacks it."""
+        path = f"/object_info/{quote(class_type, safe='')}"
+        node_type = retried(lambda: self._get(path, read_object, "node type"), self._closing).get(class_type)
+        return node_type if isinstance(node_type, dict) else None
+
+    # -- submit -------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
         """Submit one graph once under our own prompt id, with the socket open.
@@ -148,55 +179,58 @@ class ComfyUI:
         try:
             json.dumps(body, allow_nan=False)
         except (TypeError, ValueError) as error:
-            return Rejected(ServiceError(f"the graph can't be sent: {error}"))
-        if self._tell is not None:
+            return Rejected(ServiceError(f"the graph can't be submitted: {error}"))
+        if self._on_event is not None:
             self._renew_dead_socket()
             self._socket.wait_open(settings.connect_timeout_s)
             body["client_id"] = self._socket.client_id
-        senders = frozenset(node for node, one in graph.items() if one.get("class_type") == SOCKET_ONLY)
-        self._hearing.watch(submission.token, titles, frozenset(graph), senders)
-        answer = self._routes.submit(body)
-        outcome = self._outcome(answer, submission.token, titles)
-        # Only after a 400: a server does not validate nodes that no output needs.
-        dangling = dangling_links(graph, titles) if isinstance(answer, Response) and answer.status == 400 else []
-        if dangling:
-            outcome = Rejected(ServiceError(f"{self.label} refused it: {'; '.join(dangling)}"))
-        if isinstance(outcome, Rejected):  # of one that is unknown we may still hear
-            self._hearing.forget(submission.token)
+        senders = frozenset(node for node, entry in graph.items() if entry.get("class_type") == SOCKET_ONLY)
+        self._events.watch(submission.token, titles, frozenset(graph), senders)
+        response = self._http.exchange("POST", "/prompt", body=body)
+        outcome = self._outcome(response, submission.token, graph, titles)
+        if isinstance(outcome, Rejected):  # of an unknown one, events may still be received
+            self._events.forget(submission.token)
         return outcome
 
-    def _outcome(self, answer: Response | Failure, token: str, titles: Mapping[str, str]) -> Outcome:
-        if isinstance(answer, Failure):
-            if answer.kind is FailureKind.LOST:
-                return self._find_run(token) or Unknown(f"{self.label} gave no answer: {answer.text}")
-            return Rejected(error_of(answer, self.label), again=answer.kind is FailureKind.NOT_SENT)
-        if answer.is_ok:
-            return self._success_outcome(answer, token, titles)
-        if answer.status == 400:
-            words = masked(read_refusal(answer.body, titles, self._types.options), self._secrets)
-            return Rejected(ServiceError(f"{self.label} refused it: {words}"))
-        if answer.status == 413:
-            return Rejected(ServiceError(f"{self.label} refused it: the request is larger than it takes"))
-        if answer.status in {401, 402, 403, 404, 422, 429}:
-            proxy = error_of_proxy(answer.status, self.label)
-            return rejection_of(proxy or error_of_status(answer, self.label, "route /prompt", hide=self._secrets))
-        if answer.status == 500 and not answer.body_error:
+    def _rejected(self, reason: str | None) -> Rejected:
+        return Rejected(ServiceError(f"{self.label} rejected it: {reason}"))
+
+    def _outcome(
+        self, response: Response | Failure, token: str, graph: Mapping[str, Any], titles: Mapping[str, str]
+    ) -> Outcome:
+        if isinstance(response, Failure):
+            if response.kind is FailureKind.LOST:
+                return self._find_run(token) or Unknown(f"{self.label} did not respond: {response.text}")
+            return Rejected(error_of(response, self.label), again=response.kind is FailureKind.NOT_SENT)
+        if response.is_ok:
+            return self._success_outcome(response, token, titles)
+        if response.status == 400:
+            # dangling links count only now: a server does not validate nodes that no output needs
+            reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
+                response.body, titles, self._types.options
+            )
+            return self._rejected(masked(reason, self._secrets))
+        if response.status == 413:
+            return self._rejected("the request is larger than the server accepts")
+        if response.status in {401, 402, 403, 404, 422, 429}:
+            proxy = error_of_proxy(response.status, self.label)
+            return rejection_of(proxy or error_of_status(response, self.label, "route /prompt", hide=self._secrets))
+        if response.status == 500 and not response.body_error:
             # an exception in the server, which queues a graph before it responds
-            refused = ServerError(
-                f"{self.label} stumbled over the request (500); its log says why. A graph must be in API format: "
+            text = (
+                f"{self.label} failed on the request (500): see its log. A graph must be in API format: "
                 "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
             )
-            return self._find_run(token) or Rejected(refused)
-        return self._find_run(token) or Unknown(f"{self.label} answered with status {answer.status}")
+            return self._find_run(token) or Rejected(ServerError(text))
+        return self._find_run(token) or Unknown(f"{self.label} answered with status {response.status}")
 
-    def _success_outcome(self, answer: Response, token: str, titles: Mapping[str, str]) -> Outcome:
-        found = read_object(answer.body) if not answer.body_error else wire.SchemaError(answer.body_error)
-        prompt_id = None if isinstance(found, wire.SchemaError) else found.get("prompt_id")
-        if not isinstance(prompt_id, str) or isinstance(found, wire.SchemaError):
-            return self._find_run(token) or Unknown(f"{self.label} answered without a prompt id")
+    def _success_outcome(self, response: Response, token: str, titles: Mapping[str, str]) -> Outcome:
+        found = json_object(response.body) or {}
+        prompt_id = found.get("prompt_id")
+        if not isinstance(prompt_id, str):
+            return self._find_run(token) or Unknown(f"{self.label}'s response has no prompt id")
         wrong = node_errors_text(found.get("node_errors"), titles, self._types.options)
-        remark = f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None
-        return Accepted(prompt_id, remark=remark)
+        return Accepted(prompt_id, f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None)
 
     def _find_run(self, token: str) -> Accepted | None:
         """Look up a run whose submit had no usable response; the server may still be processing the request."""
@@ -204,7 +238,7 @@ class ComfyUI:
             if self._closing.wait(pause_s):
                 return None
             try:
-                if token in self._routes.queue() or self._routes.entry(token) is not None:
+                if token in self._queue() or self._entry(token) is not None:
                     return Accepted(token)
             except ServiceError:
                 continue
@@ -213,6 +247,8 @@ class ComfyUI:
     def run_id_of(self, token: str) -> str | None:
         """Return the token: it is the prompt id."""
         return token
+
+    # -- check and cancel ---------------------------------------------------------------------------------------
 
     def check(self, run_id: str) -> Snapshot:
         """Return the status of a run: first from the queue, since a run moves from there to the history in one step.
@@ -224,61 +260,63 @@ class ComfyUI:
         ServiceError
             If there was no usable response.
         """
-        if self._hearing.has_ended(run_id):
-            entry = self._routes.entry(run_id)
+        if self._has_reported_end(run_id):
+            entry = self._entry(run_id)
             if entry is not None:
                 return self._ended(run_id, entry)
         for _ in range(2):
-            queue = self._routes.queue()
+            queue = self._queue()
             if run_id in queue.running:
                 return Snapshot(Status.RUNNING, str(Status.RUNNING))
             if run_id in queue.pending:
                 return Snapshot(Status.PENDING, str(Status.PENDING), ahead=queue.ahead(run_id))
-            entry = self._routes.entry(run_id)
+            entry = self._entry(run_id)
             if entry is not None:
-                self._note_unreported(run_id)
-                if self._hearing.waits_for_images(run_id) and self._may_still_receive(run_id):
+                if self._awaits_images(run_id):
                     return Snapshot(Status.RUNNING, str(Status.RUNNING))
                 return self._ended(run_id, entry)
-        self._hearing.forget(run_id)
+        self._events.forget(run_id)
         if run_id in self._cancelled:
             return Snapshot(Status.CANCELLED, "deleted")
         raise NotFoundError(f"{self.label} has it neither in its queue nor in its history")
 
     def _ended(self, run_id: str, entry: Mapping[str, Any]) -> Snapshot:
-        hearing = self._hearing
-        snapshot = snapshot_of(entry, self.origin, hearing.titles(run_id), hearing.images(run_id))
-        dropped = hearing.dropped(run_id)
-        if dropped:
-            remark = f"images that came through the socket and found no room: {dropped}; SaveImage keeps them all"
-            snapshot = replace(snapshot, remark=remark)
-        if hearing.has_ended(run_id):
+        run = self._events.get(run_id) or WatchedRun()
+        snapshot = snapshot_of(entry, self.origin, run.titles, run.images)
+        if run.dropped:
+            snapshot = replace(snapshot, warning=f"dropped {run.dropped} images from the socket; use SaveImage instead")
+        if run.has_ended:
             self._unreported.pop(run_id, None)
         if run_id not in self._unreported:
-            hearing.forget(run_id)
+            self._events.forget(run_id)
         return snapshot
 
-    def _note_unreported(self, run_id: str) -> None:
-        """Note an end that the socket, open since before the submit, has not reported yet."""
-        sent_s = self._hearing.sent_s(run_id)
-        was_open = sent_s is not None and self._socket.is_open and self._socket.opened_s < sent_s
-        if was_open and not self._hearing.has_ended(run_id):
-            self._unreported.setdefault(run_id, time.monotonic())
+    def _has_reported_end(self, run_id: str) -> bool:
+        run = self._events.get(run_id)
+        return run is not None and run.has_ended
 
-    def _may_still_receive(self, run_id: str) -> bool:
-        """Return whether the socket may still deliver images of a run that has ended in the history."""
-        seen_s = self._unreported.get(run_id)
-        return seen_s is not None and time.monotonic() - seen_s < SOCKET_TIMEOUT_S
+    def _awaits_images(self, run_id: str) -> bool:
+        """Return whether the socket may still deliver images of a run that has ended in the history.
+
+        Note the end if the socket, open since before the submit, has not reported it yet.
+        """
+        run = self._events.get(run_id)
+        if run is None or run.has_ended:
+            return False
+        if self._socket.is_open and self._socket.opened_s < run.submitted_s:
+            self._unreported.setdefault(run_id, time.monotonic())
+        noted_s = self._unreported.get(run_id)
+        return bool(run.senders) and noted_s is not None and time.monotonic() - noted_s < SOCKET_TIMEOUT_S
 
     def _renew_dead_socket(self) -> None:
         """Reopen a socket that has not reported the end of a run: it is dead."""
         now_s = time.monotonic()
-        missed = [run_id for run_id, seen_s in self._unreported.items() if now_s - seen_s > SOCKET_TIMEOUT_S]
-        if any(not self._hearing.has_ended(run_id) for run_id in missed) and self._socket.is_open:
+        missed = [run_id for run_id, noted_s in self._unreported.items() if now_s - noted_s > SOCKET_TIMEOUT_S]
+        if not all(map(self._has_reported_end, missed)) and self._socket.is_open:
             self._socket.renew()
         for run_id in missed:
             self._unreported.pop(run_id, None)
-            self._hearing.forget(run_id)
+            self._events.forget(run_id)
 
     def cancel(self, run_id: str) -> bool:
         """Remove a run from the queue, or interrupt it if it is running; return whether it is cancelled.
@@ -290,17 +328,17 @@ class ComfyUI:
         ServiceError
             If there was no usable response.
         """
-        self._routes.delete(run_id)
+        self._post("/queue", {"delete": [run_id]})
         deadline_s = time.monotonic() + SETTLE_S
         pause_s = 0.02
         while True:
-            queue = self._routes.queue()
+            queue = self._queue()
             if run_id in queue.running:
-                self._routes.interrupt(run_id)
+                self._post("/interrupt", {"prompt_id": run_id})
             elif run_id in queue.pending:
-                self._routes.delete(run_id)
+                self._post("/queue", {"delete": [run_id]})
             else:
-                entry = self._routes.entry(run_id)
+                entry = self._entry(run_id)
                 if entry is None:
                     self._cancelled.add(run_id)
                 return entry is None or snapshot_of(entry, self.origin, {}).status is Status.CANCELLED
@@ -311,27 +349,23 @@ class ComfyUI:
     def forget(self, run_id: str) -> None:
         self._cancelled.discard(run_id)
 
-    # -- images -----------------------------------------------------------------------------------------------
+    # -- images, workflows and fields ---------------------------------------------------------------------------
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
         """Open one output as a context manager: an image, another file, or a text."""
-        if output.content is not None:
-            return _memory_stream(output.content)
-        if output.text is not None:
-            return _memory_stream(output.text.encode("utf-8", "replace"))
-        return self._images.open(output.url)
+        content = output.text.encode("utf-8", "replace") if output.text is not None else output.content
+        return self._images.open(output.url) if content is None else nullcontext(MemoryStream(content))
 
     def upload(self, name: str, content: bytes) -> str:
-        """Upload an input image; return the name for LoadImage, which the server chooses.
+        """Upload an input image; return the name for LoadImage, which the server chooses."""
 
-        Raises
-        ------
-        ServiceError
-            If it was refused or there was no usable answer.
-        """
-        return retried(lambda: self._routes.upload(name, content), self._closing)
+        def upload() -> str:
+            response = self._http.exchange("POST", "/upload/image", files={"image": (name, content)})
+            if isinstance(response, Response) and response.status == 413:
+                raise ServiceError(f"{self.label} rejected {name}: the file is larger than the server accepts")
+            return self._decoded(response, read_name, "upload")
 
-    # -- workflows and fields -----------------------------------------------------------------------------------
+        return retried(upload, self._closing)
 
     def workflows(self) -> list[Published] | None:
         """Return None: the server lists no workflows."""
@@ -346,25 +380,10 @@ class ComfyUI:
 
     def last_graph(self) -> Graph | None:
         """Return the graph of the newest history entry, of any client."""
-        found = retried(self._routes.newest, self._closing)
-        for entry in found.values():
+        query = {"max_items": "1"}
+        history = retried(lambda: self._get("/history", read_object, "history", query=query), self._closing)
+        for entry in history.values():
             prompt = entry.get("prompt") if isinstance(entry, dict) else None
             if isinstance(prompt, list) and len(prompt) > 2:
                 return parse_graph(json.dumps(prompt[2]), "the graph last run there")
         return None
-
-
-class _MemoryStream:
-    """Content in memory as an ImageStream."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.length: int | None = len(content)
-
-    def chunks(self) -> Iterator[bytes]:
-        yield self._content
-
-
-@contextmanager
-def _memory_stream(content: bytes) -> Iterator[ImageStream]:
-    yield _MemoryStream(content)

@@ -1,12 +1,11 @@
-"""The WebSocket of a ComfyUI server: one thread that keeps it open and hands on what comes.
+"""The WebSocket of a ComfyUI server: one thread that keeps it open and passes its messages on.
 
-It costs latency and nothing else when it breaks: what became of a run is asked over HTTP.
+A broken socket costs latency only: the status of a run is requested over HTTP.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import random
 import ssl
 import threading
@@ -15,81 +14,80 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.services.http.origins import is_loopback
+import certifi
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from comflowy_nb.services.http.transport import ca_bundle
+from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from websockets.sync.client import ClientConnection
-
 __all__ = ["Socket"]
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a frame can be a whole image
-PING_S = 20.0  # the server sends no pings: a dead connection is found by ours
-CLOSE_S = 1.0
-LONGEST_WAIT_S = 10.0  # between tries to open it again
+PING_S = 20.0  # the server sends no pings: ours detect a dead connection
+CLOSE_TIMEOUT_S = 1.0
+MAX_PAUSE_S = 10.0  # between attempts to reopen it
 FLAGS = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
-# websockets writes the headers of the handshake, which may be secret, to its log
-_quiet = logging.Logger("comflowy-websocket", logging.CRITICAL + 1)  # noqa: LOG001 - none that anybody may turn on
+# websockets logs the headers of the handshake, which may be secret
+_no_log = logging.Logger("comflowy-websocket", logging.CRITICAL + 1)  # noqa: LOG001 - not reachable by its name
 
 
 class Socket:
-    """Opened by `start`, opened again when it breaks, until `close`.
+    """Opened by `start` and reopened whenever it breaks, until `close`.
 
     Parameters
     ----------
-    address
-        Of the server, http or https, with the path before its routes.
-    headers
+    address : str
+        The http or https URL of the server, with the path before its routes.
+    headers : mapping of str to Secret
         Sent with the handshake.
-    on_message
-        Called with every message, on the thread of the socket. What it raises is dropped.
+    on_message : callable
+        Called with every message, on the socket's thread. Its exceptions are dropped.
     """
 
     def __init__(self, address: str, headers: Mapping[str, Secret], on_message: Callable[[str | bytes], None]) -> None:
         self.client_id = uuid.uuid4().hex
+        self.is_open = False
+        self.opened_s = float("inf")  # when it was opened last, on the monotonic clock
         self._address = "ws" + address.removeprefix("http")
-        self._direct = is_loopback(address)
+        self._is_loopback = is_loopback(address)
         self._headers = dict(headers)
         self._on_message = on_message
         self._changed = threading.Condition()
-        self._is_open = False
-        self.opened_s = float("inf")  # when it was opened last, on the monotonic clock
-        self._has_failed = False  # the last try; nobody waits for the next
+        self._has_failed = False  # the last attempt: do not wait for the next
         self._closing = threading.Event()
         self._connection: ClientConnection | None = None
         self._thread: threading.Thread | None = None
 
-    @property
-    def is_open(self) -> bool:
-        return self._is_open
-
     def start(self) -> None:
-        """Open it, on a thread of its own; a second time does nothing."""
+        """Open it on its own thread; a second call does nothing."""
         with self._changed:
             if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, name="comflowy-socket", daemon=True)
                 self._thread.start()
 
     def wait_open(self, timeout_s: float) -> bool:
-        """Wait until it is open, or until it is known that it can't be opened now."""
+        """Wait until it is open, or until an attempt to open it has failed; return whether it is open."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._is_open or self._has_failed or self._closing.is_set(), timeout=timeout_s
+                lambda: self.is_open or self._has_failed or self._closing.is_set(), timeout=timeout_s
             )
-            return self._is_open
+            return self.is_open
 
     def renew(self) -> None:
-        """Leave a socket that went deaf: close it, and open another under another name.
+        """Close a socket that delivers nothing any more, and open another with a new client id.
 
-        A server forgets a client's name when an older socket of that name closes, and says nothing to it any more.
+        A server forgets a client id when an older socket of that id closes, and sends it nothing any more.
         """
         self.client_id = uuid.uuid4().hex
         with self._changed:
             connection = self._connection
             if connection is not None:
-                self._is_open = False
+                self.is_open = False
         if connection is not None:
             connection.close()
 
@@ -97,96 +95,83 @@ class Socket:
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
-            thread = self._thread
-        connection = self._connection
+            connection, thread = self._connection, self._thread
         if connection is not None:
             connection.close()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(CLOSE_S + 1)
+            thread.join(CLOSE_TIMEOUT_S + 1)
 
     # -- its thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         failures = 0
         while not self._closing.is_set():
-            began_s, failed = time.monotonic(), False
+            began_s, has_failed = time.monotonic(), False
             try:
-                self._listen()
-            except Exception:  # noqa: BLE001 - whatever broke it, it is opened again; the frames hold the headers
-                failed = True
+                self._receive()
+            except Exception:  # noqa: BLE001 - it is reopened after any error; the frames hold the headers
+                has_failed = True
             with self._changed:
-                self._is_open, self._has_failed, self._connection = False, failed, None
+                self.is_open, self._has_failed, self._connection = False, has_failed, None
                 self._changed.notify_all()
-            failures = 0 if time.monotonic() - began_s > LONGEST_WAIT_S else failures + 1
-            longest_s = min(LONGEST_WAIT_S, settings.retry_base_s * 2 ** min(failures - 1, 10)) if failures else 0.0
+            failures = 0 if time.monotonic() - began_s > MAX_PAUSE_S else failures + 1
+            longest_s = min(MAX_PAUSE_S, settings.retry_base_s * 2 ** min(failures - 1, 10)) if failures else 0.0
             self._closing.wait(random.uniform(0.1, 1.0) * longest_s)  # noqa: S311 - jitter
 
-    def _listen(self) -> None:
-        """Open it and hand on what comes until it closes. It is closed before this returns."""
-        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - only where there is a ComfyUI server
-        from websockets.sync.client import connect  # noqa: PLC0415 - as above
-
-        headers = {name: value.reveal() for name, value in self._headers.items()}
-        options: dict[str, Any] = {"proxy": None} if self._direct else {}
+    def _receive(self) -> None:
+        """Open it, pass its messages on until it closes, and close it."""
+        options: dict[str, Any] = {"proxy": None} if self._is_loopback else {}
         if self._address.startswith("wss:"):
-            options["ssl"] = _trusted()
+            options["ssl"] = _ssl_context()
         with connect(
             f"{self._address}/ws?clientId={self.client_id}",
-            additional_headers=headers,
+            additional_headers={name: value.reveal() for name, value in self._headers.items()},
             compression=None,
             open_timeout=settings.connect_timeout_s,
             ping_interval=PING_S,
             ping_timeout=PING_S,
-            close_timeout=CLOSE_S,
+            close_timeout=CLOSE_TIMEOUT_S,
             max_size=MAX_MESSAGE_BYTES,
-            create_connection=_own_connection(),
-            logger=_quiet,
+            create_connection=_DirectConnection,
+            logger=_no_log,
             **options,
         ) as connection:
             with self._changed:
                 self._connection = connection
-            connection.send(FLAGS)  # counts only as the first message
-            first = connection.recv(timeout=settings.connect_timeout_s)  # the server knows us from here on
+            connection.send(FLAGS)  # the server reads it only as the first message
+            first = connection.recv(timeout=settings.connect_timeout_s)  # now the server has registered the client id
             with self._changed:
-                self._is_open, self._has_failed, self.opened_s = True, False, time.monotonic()
+                self.is_open, self._has_failed, self.opened_s = True, False, time.monotonic()
                 self._changed.notify_all()
-            self._hand_on(first)
+            self._pass_on(first)
             try:
                 while not self._closing.is_set():
-                    self._hand_on(connection.recv())
+                    self._pass_on(connection.recv())
             except ConnectionClosed:
                 return
 
-    def _hand_on(self, message: str | bytes) -> None:
+    def _pass_on(self, message: str | bytes) -> None:
         try:
             self._on_message(message)
         except Exception:
-            logging.getLogger(__name__).debug("a message of a server was dropped", exc_info=True)
+            logging.getLogger(__name__).debug("dropped a message of a server", exc_info=True)
 
 
-def _trusted() -> ssl.SSLContext:
-    """The certificates that requests trusts, so that the socket is reached wherever the rest is."""
-    import certifi  # noqa: PLC0415 - what requests takes them from
-
-    named = Path(os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where())
-    if named.is_dir():
-        return ssl.create_default_context(capath=named)
-    return ssl.create_default_context(cafile=named)
+def _ssl_context() -> ssl.SSLContext:
+    """Trust the certificates that requests trusts, so that the socket works wherever HTTP does."""
+    trusted = ca_bundle() or certifi.where()
+    is_folder = Path(trusted).is_dir()
+    return ssl.create_default_context(cafile=None if is_folder else trusted, capath=trusted if is_folder else None)
 
 
-def _own_connection() -> Any:
+class _DirectConnection(ClientConnection):
     """A connection that follows no redirect: the headers are for one server."""
-    from websockets.exceptions import InvalidHandshake, InvalidStatus  # noqa: PLC0415 - as above
-    from websockets.sync.client import ClientConnection  # noqa: PLC0415 - as above
 
-    class Direct(ClientConnection):
-        def handshake(self, *args: Any, **options: Any) -> None:
-            status = None
-            try:
-                super().handshake(*args, **options)
-            except InvalidStatus as error:
-                status = error.response.status_code
-            if status is not None:
-                raise InvalidHandshake(f"status {status}")
-
-    return Direct
+    def handshake(self, *args: Any, **options: Any) -> None:
+        status = None
+        try:
+            super().handshake(*args, **options)
+        except InvalidStatus as error:
+            status = error.response.status_code
+        if status is not None:
+            raise InvalidHandshake(f"status {status}")

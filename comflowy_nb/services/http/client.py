@@ -10,19 +10,17 @@ import json
 import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import requests
-
 from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, ServiceError, UnreachableError
-from comflowy_nb.services.http.origins import is_loopback
 from comflowy_nb.services.http.responses import MAX_PAUSE_S, Failure, Response, classify
 from comflowy_nb.services.http.transport import Deadline, Session, read_body
+from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-__all__ = ["Http", "pause_before", "retried"]
+__all__ = ["Http", "retried"]
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 
@@ -34,18 +32,19 @@ class Http:
 
     Parameters
     ----------
-    origin
+    origin : str
         Scheme, host and port, and optionally a path that prefixes every request path.
-    headers
+    headers : mapping of str to Secret, optional
         Sent with every request.
     """
 
     def __init__(self, origin: str, headers: Mapping[str, Secret] | None = None) -> None:
-        self.origin = origin
-        self._headers = dict(headers or {})
-        self._session = Session()
-        # a proxy named in the environment would get requests to this machine too, key included
-        self._bypass_proxy = is_loopback(origin)
+        self._origin = origin
+        self._headers = headers or {}
+        self._session = self._new_session()
+
+    def _new_session(self) -> Session:
+        return Session(direct=is_loopback(self._origin))
 
     def exchange(
         self,
@@ -63,84 +62,72 @@ class Http:
 
         Parameters
         ----------
-        body
+        method, path : str
+            The request.
+        query : mapping, optional
+            The query string.
+        token : Secret, optional
+            The bearer token.
+        body : object, optional
             Sent as JSON.
-        files
+        files : mapping, optional
             Sent as a form: name -> file name and content.
-        fresh
-            Use a new connection: a server may close a kept one while the request is under way.
+        fresh : bool
+            Use a new connection: a server may close a kept one while the request is in flight.
+        max_bytes : int
+            The largest body that is read.
         """
-        options: dict[str, Any] = {"auth": None if token is None else _Bearer(token), "headers": dict(self._headers)}
-        if body is not None:
-            options["data"] = json.dumps(body, allow_nan=False).encode()
-            options["headers"]["Content-Type"] = "application/json"
-        if files is not None:
-            options["files"] = dict(files)
-        session = Session() if fresh else self._session
-        interrupted = False
-        result: Response | Failure | None = None
+        data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        session = self._new_session() if fresh else self._session
         deadline = Deadline(settings.answer_deadline_s)
         try:
             with deadline:
-                result = self._exchange(session, method, path, query or {}, deadline, max_bytes, options)
+                return self._exchange(session, deadline, method, path, query or {}, token, data, files, max_bytes)
         except KeyboardInterrupt:
-            interrupted = True  # raised anew below: the frames of this one hold the URL
+            pass  # raised again below: the frames of this one hold the URL
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the key
-            result = classify(error, deadline)
+            return classify(error, deadline)
         finally:
             if fresh:
                 session.close()
-        if interrupted or result is None:
-            del body, options  # they hold the URLs of the webhook receiver, and Verbose tracebacks show locals
-            raise KeyboardInterrupt
-        return result
+        del body, data  # they hold the URLs of the webhook receiver, and Verbose tracebacks show locals
+        raise KeyboardInterrupt
 
     def _exchange(  # noqa: PLR0917 - called from one place
         self,
         session: Session,
+        deadline: Deadline,
         method: str,
         path: str,
         query: Mapping[str, str | Secret],
-        deadline: Deadline,
+        token: Secret | None,
+        data: bytes | None,
+        files: Mapping[str, tuple[str, bytes]] | None,
         max_bytes: int,
-        options: dict[str, Any],
     ) -> Response:
-        revealed = {
-            part: {name: _reveal(value) for name, value in values.items()}
-            for part, values in (("params", query), ("headers", options["headers"]))
-        }
+        headers = {name: value.reveal() for name, value in self._headers.items()}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        params = {name: value.reveal() if isinstance(value, Secret) else value for name, value in query.items()}
         with session.fetch(
-            method, self.origin + path, deadline, bypass_proxy=self._bypass_proxy, **{**options, **revealed}
+            method, self._origin + path, deadline, params=params, headers=headers, data=data, files=files
         ) as response:
-            headers = {name.lower(): value for name, value in response.headers.items()}
             body, body_error = bytearray(), None
             try:
-                for piece in read_body(response, deadline):
-                    body += piece
+                for chunk in read_body(response, deadline):
+                    body += chunk
                     if len(body) > max_bytes:
-                        body_error = f"the answer is larger than {max_bytes // 1024**2} MiB"
+                        body_error = f"the response is larger than {max_bytes // 1024**2} MiB"
                         break
             except Exception as error:  # noqa: BLE001 - the status is known, so the response counts, without its body
                 body_error = classify(error, deadline).text
-            return Response(response.status_code, headers, b"" if body_error else bytes(body), body_error)
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status_code, names, b"" if body_error else bytes(body), body_error)
 
     def close(self) -> None:
         self._session.close()
-
-
-def _reveal(value: str | Secret) -> str:
-    return value.reveal() if isinstance(value, Secret) else value
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Set the bearer token as an auth object: a ~/.netrc entry would replace a plain Authorization header."""
-
-    def __init__(self, token: Secret) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
-        return request
 
 
 # -- retries ----------------------------------------------------------------------------------------------------
@@ -149,17 +136,17 @@ _TRANSIENT = (UnreachableError, ServerError, AnswerError, RateLimitError)
 
 
 def retried(call: Callable[[], T], closing: threading.Event) -> T:
-    """Call a read, and repeat it after a pause while its error may be transient.
+    """Call a read, and retry it while its error may be transient.
 
-    The pause is an exponential backoff with full jitter (up to 0.5 s, 1 s, 2 s ... 8 s), or the server's Retry-After
-    unless that reaches `MAX_PAUSE_S`.
+    The pause before a retry is the server's Retry-After, else an exponential backoff with full jitter (at most 0.5 s,
+    1 s, 2 s ... 8 s). A Retry-After of `MAX_PAUSE_S` or more is not waited for.
     """
     attempt = 0
     while True:
         try:
             return call()
         except _TRANSIENT as error:
-            pause_s = pause_before(attempt, error)
+            pause_s = _pause_before(attempt, error)
             if pause_s is None:
                 raise
         attempt += 1
@@ -167,7 +154,7 @@ def retried(call: Callable[[], T], closing: threading.Event) -> T:
             raise UnreachableError("the connection was closed")
 
 
-def pause_before(attempt: int, error: ServiceError) -> float | None:
+def _pause_before(attempt: int, error: ServiceError) -> float | None:
     """Return the seconds before retry number `attempt` + 1 of a read, or None for no further retry."""
     if attempt >= settings.retries:
         return None

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin, urlsplit
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from comflowy_nb.errors import (
     AnswerError,
@@ -19,72 +21,80 @@ from comflowy_nb.errors import (
     ServerError,
     ServiceError,
     SettingsError,
-    UnreachableError,
 )
-from comflowy_nb.services.http.origins import is_loopback, is_public, origin_of
 from comflowy_nb.services.http.responses import (
     Failure,
     FailureKind,
     classify,
+    error_of,
     error_of_proxy,
     rate_limit_error,
     read_retry_after,
 )
-from comflowy_nb.services.http.transport import Deadline, Session, read_body
+from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body
+from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
+    from contextlib import AbstractContextManager
 
     import requests
 
-__all__ = ["Images"]
+    from comflowy_nb.services.base import ImageStream
+
+__all__ = ["Images", "MemoryStream"]
 
 MAX_REDIRECTS = 3
-_NOT_IN_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")  # RFC 3986
 MIN_BYTES_PER_S = 1024.0  # a download that is slower for `read_timeout_s` is given up
+_NOT_IN_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")  # RFC 3986
+_HEADERS = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
 
 
 class Images:
-    """Opens the images of one service.
+    """Downloads the images of one service.
 
     Parameters
     ----------
-    origin
+    origin : str
         The service's own.
-    label
-        The service's name in messages.
-    headers
+    label : str
+        The service's name in errors.
+    headers : mapping of str to Secret, optional
         Sent to the service's own origin only.
-    asks_for_headers
+    behind_proxy : bool
         Whether a 401 or 403 of the service comes from a proxy before it that needs `headers`.
     """
 
     def __init__(
-        self,
-        origin: str,
-        label: str,
-        headers: Mapping[str, Secret] | None = None,
-        *,
-        asks_for_headers: bool = False,
+        self, origin: str, label: str, headers: Mapping[str, Secret] | None = None, *, behind_proxy: bool = False
     ) -> None:
         self._origin = origin
-        self._headers = dict(headers or {})
+        self._headers = headers or {}
         self._label = label
-        self._asks_for_headers = asks_for_headers
-        self._own = Session()
+        self._behind_proxy = behind_proxy
+        self._own = Session(direct=is_loopback(origin))
         self._public = Session(public=True)
 
-    def open(self, url: str) -> _Opening:
+    def open(self, url: str) -> AbstractContextManager[ImageStream]:
         """Open a URL, which may be relative to the service's origin, as a context manager."""
-        return _Opening(self, _joined(self._origin + "/", url))
+        return self._open(_joined(self._origin + "/", url))
+
+    @contextmanager
+    def _open(self, url: Secret) -> Iterator[ImageStream]:
+        deadline = Deadline(
+            settings.image_deadline_s, min_bytes_per_s=MIN_BYTES_PER_S, window_s=settings.read_timeout_s
+        )
+        with deadline:
+            response, host = self._follow(url, deadline)
+            with closing(response):
+                yield _Stream(response, host, deadline)
 
     def close(self) -> None:
         self._own.close()
         self._public.close()
 
-    def follow(self, address: Secret, deadline: Deadline) -> tuple[requests.Response, str]:
+    def _follow(self, url: Secret, deadline: Deadline) -> tuple[requests.Response, str]:
         """Follow redirects to the image; return its response and the name of its host.
 
         Raises
@@ -93,75 +103,55 @@ class Images:
             If a URL on the way is not allowed or returns no image.
         """
         for _ in range(MAX_REDIRECTS + 1):
-            own = self._is_own(address)
-            name = self._label if own else _name(address)
-            refusal = None if own else _refusal(address)
-            if refusal is not None:
-                raise ServiceError(f"the image is at {name}, {refusal}; it was not fetched")
-            response = self._get(address, deadline, own=own)
+            is_own = self._is_own(url)
+            host = self._label if is_own else _host(url)[:100] or "an address without a host"
+            rejection = None if is_own else _rejection(url)
+            if rejection is not None:
+                raise ServiceError(f"the image is at {host}, {rejection}; it was not fetched")
+            response = self._get(url, deadline, is_own=is_own)
             if isinstance(response, Failure):
-                raise _failure_error(response, name)
+                raise _failure_error(response, host)
             if response.status_code == 200:
-                return response, name
+                return response, host
             response.close()
-            target = _redirect_target(address, response)
+            target = _redirect_target(url, response)
             if target is None:
-                proxy_error = error_of_proxy(response.status_code, name) if own and self._asks_for_headers else None
-                raise proxy_error or _status_error(response, name)
-            address = target
-        raise ServiceError(f"the image at {name} was moved more than {MAX_REDIRECTS} times; it was not fetched")
+                proxy_error = error_of_proxy(response.status_code, host) if is_own and self._behind_proxy else None
+                raise proxy_error or _status_error(response, host)
+            url = target
+        raise ServiceError(f"the image at {host} was redirected more than {MAX_REDIRECTS} times; it was not fetched")
 
-    def _get(self, address: Secret, deadline: Deadline, *, own: bool) -> requests.Response | Failure:
-        headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
+    def _get(self, url: Secret, deadline: Deadline, *, is_own: bool) -> requests.Response | Failure:
+        own_headers = self._headers if is_own else {}
         try:
-            if own:
-                headers |= {name: value.reveal() for name, value in self._headers.items()}
-            return (self._own if own else self._public).fetch(
-                "GET", address.reveal(), deadline, headers=headers, bypass_proxy=own and is_loopback(self._origin)
+            return (self._own if is_own else self._public).fetch(
+                "GET",
+                url.reveal(),
+                deadline,
+                headers=_HEADERS | {name: value.reveal() for name, value in own_headers.items()},
             )
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
             return classify(error, deadline)
 
-    def _is_own(self, address: Secret) -> bool:
-        parts = _parts(address)
+    def _is_own(self, url: Secret) -> bool:
+        parts = _parts(url)
         try:
             return parts is not None and origin_of(f"{parts.scheme}://{parts.netloc}") == self._origin
         except SettingsError:
             return False
 
 
-class _Opening:
-    """One image, open inside `with`."""
+class _Stream:
+    """The body of an image's response, as an ImageStream."""
 
-    def __init__(self, images: Images, address: Secret) -> None:
-        self._images = images
-        self._address = address
-        self._deadline = Deadline(
-            settings.image_deadline_s, min_bytes_per_s=MIN_BYTES_PER_S, window_s=settings.read_timeout_s
-        )
-        self._response: requests.Response | None = None
-        self._name = ""
-
-    def __enter__(self) -> _Opening:  # noqa: PYI034 - final
-        self._deadline.__enter__()
-        try:
-            self._response, self._name = self._images.follow(self._address, self._deadline)
-        except BaseException:
-            self._deadline.__exit__()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._deadline.__exit__()
-        if self._response is not None:
-            self._response.close()
+    def __init__(self, response: requests.Response, host: str, deadline: Deadline) -> None:
+        self._response = response
+        self._host = host
+        self._deadline = deadline
 
     @property
     def length(self) -> int | None:
-        """Size of the body in bytes, or None: with a Content-Encoding, Content-Length counts other bytes."""
-        assert self._response is not None
+        """The size in bytes, or None: with a Content-Encoding, Content-Length counts other bytes."""
         headers = self._response.headers
         text = headers.get("Content-Length", "")
         if headers.get("Content-Encoding", "identity") != "identity" or "Transfer-Encoding" in headers:
@@ -169,107 +159,110 @@ class _Opening:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
     def chunks(self) -> Iterator[bytes]:
-        assert self._response is not None
-        pieces = read_body(self._response, self._deadline)
+        body = read_body(self._response, self._deadline)
         while True:
-            failure = None
-            piece = b""
+            chunk = b""  # a traceback with locals must not show the one before
             try:
-                piece = next(pieces, b"")
+                chunk = next(body, b"")
             except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
                 failure = classify(error, self._deadline)
-            if failure is not None:
-                raise AnswerError(f"the image from {self._name} broke off: {failure.text}")
-            if not piece:
+                break
+            if not chunk:
                 return
-            yield piece
+            yield chunk
+        raise AnswerError(f"the image from {self._host} is incomplete: {failure.text}")
 
 
-def _parts(address: Secret) -> Any:
-    try:
-        return urlsplit(address.reveal())
-    except ValueError:
-        return None
+@dataclass(frozen=True, slots=True)
+class MemoryStream:
+    """Content in memory as an ImageStream."""
+
+    content: bytes = field(repr=False)
+
+    @property
+    def length(self) -> int | None:
+        return len(self.content)
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.content
 
 
-def _host(address: Secret) -> str:
-    parts = _parts(address)
-    return "" if parts is None else (parts.hostname or "").rstrip(".")
-
-
-def _name(address: Secret) -> str:
-    """Return the name of a foreign URL's host for messages."""
-    host = _host(address)
-    return host[:100] if host else "an address without a host"
-
-
-def _refusal(address: Secret) -> str | None:
-    """Return why a foreign URL is not allowed; the session checks the address again when it connects."""
-    parts, host = _parts(address), _host(address)
-    if parts is None or not host:
-        scheme = "" if parts is None else parts.scheme
-        return f"a {scheme[:20]}: one, which is never opened" if scheme else "which can't be read"
-    if parts.scheme != "https":
-        return "which is not reached by https"
-    if "@" in parts.netloc:
-        return "and names a user, which is never sent"
-    if _is_private(host) or not _resolves_public(host):
-        return "which is not public"
-    return None
-
-
-def _redirect_target(address: Secret, response: requests.Response) -> Secret | None:
-    location = response.headers.get("Location")
-    if response.status_code not in {301, 302, 303, 307, 308} or not location:
-        return None
-    return _joined(address.reveal(), location)
+# -- URLs -------------------------------------------------------------------------------------------------------
 
 
 def _joined(base: str, url: str) -> Secret:
     """Resolve a URL against another, and percent-encode characters that are invalid in a path or query."""
     try:
         parts = urlsplit(urljoin(base, url))
-        path, query = (_NOT_IN_A_URL.sub(lambda sign: quote(sign[0]), text) for text in (parts.path, parts.query))
+        path, query = (_NOT_IN_A_URL.sub(lambda char: quote(char[0]), text) for text in (parts.path, parts.query))
         return Secret(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
         return Secret(url)  # `_refusal` rejects it
 
 
-def _is_private(host: str) -> bool:
-    """Return whether a host is a private name or the literal of a private address."""
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return True
-    if ":" in host or host.replace(".", "").isdigit():
-        return not is_public(host)
-    return False
+def _redirect_target(url: Secret, response: requests.Response) -> Secret | None:
+    location = response.headers.get("Location")
+    if response.status_code not in {301, 302, 303, 307, 308} or not location:
+        return None
+    return _joined(url.reveal(), location)
 
 
-def _resolves_public(host: str) -> bool:
+def _parts(url: Secret) -> SplitResult | None:
+    try:
+        return urlsplit(url.reveal())
+    except ValueError:
+        return None
+
+
+def _host(url: Secret) -> str:
+    parts = _parts(url)
+    return "" if parts is None else (parts.hostname or "").rstrip(".")
+
+
+def _rejection(url: Secret) -> str | None:
+    """Return why a foreign URL is not allowed; the session checks the address again when it connects."""
+    parts, host = _parts(url), _host(url)
+    if parts is None or not host:
+        scheme = "" if parts is None else parts.scheme
+        return f"a {scheme[:20]}: URL, which is never opened" if scheme else "which is not a valid URL"
+    if parts.scheme != "https":
+        return "which is not reached by https"
+    if "@" in parts.netloc:
+        return "with a user name in its URL, which is never sent"
+    if not _is_public_host(host):
+        return "which is not public"
+    return None
+
+
+def _is_public_host(host: str) -> bool:
     """Return whether all addresses of a host are public; behind a proxy its name may be unknown here."""
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return False
+    if ":" in host or host.replace(".", "").isdigit():
+        return is_public(host)
     try:
         return all(is_public(str(entry[4][0])) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError):
         return True
 
 
-def _failure_error(failure: Failure, name: str) -> ServiceError:
-    if failure.kind is FailureKind.NOT_SENT:
-        return UnreachableError(f"can't reach {name} for the image: {failure.text}")
+# -- errors -----------------------------------------------------------------------------------------------------
+
+
+def _failure_error(failure: Failure, host: str) -> ServiceError:
     if failure.kind is FailureKind.NOT_PUBLIC:
-        return ServiceError(f"the image is at {name}, which is not public; it was not fetched")
-    if failure.kind is FailureKind.UNTRUSTED:
-        return ServiceError(f"the image was not fetched from {name}: {failure.text}")
-    return AnswerError(f"no image from {name}: {failure.text}")
+        return ServiceError(f"the image is at {host}, which is not public; it was not fetched")
+    return error_of(failure, host)
 
 
-def _status_error(response: requests.Response, name: str) -> ServiceError:
+def _status_error(response: requests.Response, host: str) -> ServiceError:
     status = response.status_code
     if status in {401, 402, 403}:
-        return AuthError(f"{name} did not give the image out (status {status})")
+        return AuthError(f"{host} did not permit the download of the image (status {status})")
     if status in {404, 410}:
-        return NotFoundError(f"{name} no longer has the image (status {status})")
+        return NotFoundError(f"{host} no longer has the image (status {status})")
     if status == 429:
-        return rate_limit_error(name, read_retry_after(response.headers.get("Retry-After")))
+        return rate_limit_error(host, read_retry_after(response.headers.get("Retry-After")))
     if status >= 500 or status == 408:
-        return ServerError(f"{name} failed to give the image (status {status})")
-    return AnswerError(f"{name} answered with status {status} instead of an image")
+        return ServerError(f"{host} failed to return the image (status {status})")
+    return AnswerError(f"{host} answered with status {status} instead of an image")

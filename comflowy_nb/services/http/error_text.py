@@ -1,17 +1,20 @@
-"""Extract a one-line message from a service's error: JSON of several shapes, HTML, or text."""
+"""Read untrusted text of a service: JSON objects, and the one-line message in an error (JSON, HTML or text)."""
 
 from __future__ import annotations
 
+import html
 import json
 import re
-from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.services.base import Problem
 
-__all__ = ["read_message", "read_problem", "without_credentials"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-MAX_CHARS = 400  # of a message; a server's traceback does not help the user
+__all__ = ["extra_info", "json_object", "one_line", "read_message", "read_problem", "validation_errors"]
+
+MAX_CHARS = 400  # of a message
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
 _QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # URLs may be signed
 # Credentials that a service may quote, by the formats their issuers document.
@@ -39,7 +42,19 @@ _NAMED_CREDENTIALS = re.compile(
     (?= [^\s"',;]* [0-9] ) [^\s"',;]{8,}
     """
 )
+_HIDDEN_TAGS = re.compile(r"(?is)<!--.*?(?:-->|$)|<(script|style|noscript|template|svg)\b.*?(?:</\1\s*>|$)")
+_HEADINGS = re.compile(r"(?is)<(title|h1)\b[^<>]*>(.*?)(?:</\1\s*>|$)")
+_TAG = re.compile(r"<[^<>]*>")
 _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
+
+
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """Decode a JSON object; return None for anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def read_problem(error: object) -> Problem:
@@ -47,107 +62,119 @@ def read_problem(error: object) -> Problem:
 
     Parameters
     ----------
-    error
+    error : object
         A text, which may be JSON or an HTML page, or a decoded JSON value.
 
     Returns
     -------
-    The message, and node and field for errors of ComfyUI: the body of a 400 (`error`, `node_errors`), or an
-    `execution_error`.
+    Problem
+        The message, and node and field for errors of ComfyUI: the body of a 400 (`error`, `node_errors`), or an
+        `execution_error`.
     """
     value = _unwrap(error)
-    if isinstance(value, dict):
-        problem = _execution_error(value) or _validation_error(value)
-        if problem is not None:
-            return problem
-    return Problem(_find_message(value) or "the service gave no reason")
+    return _comfyui_problem(value) or Problem(_find_message(value) or "the service gave no reason")
 
 
 def read_message(body: bytes) -> str | None:
     """Return the message in the body of an error response, or None."""
-    text = body[:100_000].decode("utf-8", "replace")
-    value = _unwrap(text)
-    if isinstance(value, dict):
-        problem = _execution_error(value) or _validation_error(value)
-        if problem is not None:
-            return str(problem)
-        if isinstance(value.get("data"), dict):
-            return _find_message(value) or _find_message(value["data"])
-    return _find_message(value)
+    value = _unwrap(body[:100_000].decode("utf-8", "replace"))
+    problem = _comfyui_problem(value)
+    if problem is not None:
+        return str(problem)
+    data = value.get("data") if isinstance(value, dict) else None
+    return _find_message(value) or (_find_message(data) if isinstance(data, dict) else None)
 
 
-def _unwrap(answer: object) -> object:
-    """Decode JSON in a text, up to three layers, and reduce an HTML page to its text."""
+def one_line(value: object) -> str:
+    """Return one line of printable text, at most 400 characters, of a traceback its last line.
+
+    Query strings of URLs, which may be signed, and credentials in a known format are masked.
+    """
+    if not isinstance(value, str):
+        return ""
+    text = value[:20_000]
+    if "Traceback (most recent call last)" in text:
+        text = next((line for line in reversed(text.splitlines()) if line.strip()), text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    text = _CREDENTIALS.sub("***", _QUERY.sub(r"\1?…", text))
+    return _truncate(_NAMED_CREDENTIALS.sub(r"\1***", text))
+
+
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1].rstrip() + "…"
+
+
+def _unwrap(value: object) -> object:
+    """Decode JSON in a text, up to three layers, and reduce an HTML page to its headings."""
     for _ in range(3):
-        if isinstance(answer, bytes):
-            answer = answer.decode("utf-8", "replace")
-        if not isinstance(answer, str):
-            break
-        text = answer.strip()
-        if text[:1] not in {"{", "[", '"'}:
+        if not isinstance(value, str) or value.strip()[:1] not in {"{", "[", '"'}:
             break
         try:
-            answer = json.loads(text)
+            value = json.loads(value)
         except (ValueError, RecursionError):
             break
-    if isinstance(answer, str) and _PAGE.match(answer):
-        return _page_text(answer)
-    return answer
+    if isinstance(value, str) and _PAGE.match(value):
+        return _page_text(value)
+    return value
+
+
+def _comfyui_problem(value: object) -> Problem | None:
+    return (_execution_error(value) or _validation_error(value)) if isinstance(value, dict) else None
 
 
 def _execution_error(value: dict[str, Any]) -> Problem | None:
     """Parse ComfyUI's `execution_error`."""
     if "exception_message" not in value and "node_type" not in value:
         return None
-    message = _line(value.get("exception_message")) or _line(value.get("exception_type"))
-    return Problem(
-        message or "the node failed", node=_name(value.get("node_id")), node_type=_name(value.get("node_type"))
-    )
+    message = one_line(value.get("exception_message")) or one_line(value.get("exception_type"))
+    return Problem(message or "the node failed", _name(value.get("node_id")), _name(value.get("node_type")))
 
 
-def _errors_of(entry: Any) -> list[dict[str, Any]]:
-    errors = entry.get("errors") if isinstance(entry, dict) else None
-    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+def validation_errors(node_errors: object) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Return node id, entry and error for each error in the `node_errors` of a ComfyUI server."""
+    entries = node_errors.items() if isinstance(node_errors, dict) else ()
+    listed = ((str(node), entry, entry.get("errors")) for node, entry in entries if isinstance(entry, dict))
+    return [
+        (node, entry, error)
+        for node, entry, errors in listed
+        for error in (errors if isinstance(errors, list) else ())
+        if isinstance(error, dict)
+    ]
 
 
 def _validation_error(value: dict[str, Any]) -> Problem | None:
     """Parse ComfyUI's validation errors: the first error of the first node, and the number of others."""
-    nodes = value.get("node_errors")
-    if isinstance(nodes, dict):
-        listed = {node: (entry, _errors_of(entry)) for node, entry in nodes.items()}
-        count = sum(len(errors) for _, errors in listed.values()) - 1
-        more = f" (and {count} more)" if count > 0 else ""
-        for node, (entry, errors) in listed.items():
-            if not errors:
-                continue
-            extra = errors[0].get("extra_info")
-            name = _name(extra.get("input_name")) if isinstance(extra, dict) else None
-            return Problem(
-                _joined(errors[0]) + more,
-                node=str(node),
-                node_type=_name(entry.get("class_type")),
-                field=f"{node}::{name}" if name else None,
-            )
-    error = value.get("error")
-    if isinstance(error, dict) and "message" in error:
-        extra = error.get("extra_info")
-        node = _name(extra.get("node_id")) if isinstance(extra, dict) else None
-        kind = _name(extra.get("class_type")) if isinstance(extra, dict) else None
-        return Problem(_joined(error), node=node, node_type=kind)
+    errors = validation_errors(value.get("node_errors"))
+    if errors:
+        node, entry, error = errors[0]
+        name = _name(extra_info(error).get("input_name"))
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        field = f"{node}::{name}" if name else None
+        return Problem(_joined(error) + more, node, _name(entry.get("class_type")), field)
+    general = value.get("error")
+    if isinstance(general, dict) and "message" in general:
+        extra = extra_info(general)
+        return Problem(_joined(general), _name(extra.get("node_id")), _name(extra.get("class_type")))
     return None
 
 
+def extra_info(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the `extra_info` of a validation error, empty if it is missing."""
+    extra = error.get("extra_info")
+    return extra if isinstance(extra, dict) else {}
+
+
 def _joined(error: dict[str, Any]) -> str:
-    message, details = _line(error.get("message")), _line(error.get("details"))
+    message, details = one_line(error.get("message")), one_line(error.get("details"))
     if message and details and details not in message:
         return _truncate(f"{message}: {details}")
-    return message or details or _line(error.get("type")) or "the service gave no reason"
+    return message or details or one_line(error.get("type")) or "the service gave no reason"
 
 
 def _find_message(value: object, depth: int = 0) -> str | None:
     """Find the message in a JSON value of unknown shape."""
     if isinstance(value, str):
-        return _line(value) or None
+        return one_line(value) or None
     if depth > 3:
         return None
     if isinstance(value, dict):
@@ -158,68 +185,20 @@ def _find_message(value: object, depth: int = 0) -> str | None:
             return _find_message(value["errors"], depth + 1)
         return None
     if isinstance(value, list):
-        found_all = [found for item in value[:3] if (found := _find_message(item, depth + 1))]
-        return _truncate("; ".join(found_all)) or None
+        return _truncate("; ".join(filter(None, (_find_message(item, depth + 1) for item in value[:3])))) or None
     return None
-
-
-def _line(value: object) -> str:
-    """Return one line of printable text; of a traceback its last line."""
-    if not isinstance(value, str):
-        return ""
-    text = value[:20_000]
-    if "Traceback (most recent call last)" in text:
-        lines = [line for line in text.splitlines() if line.strip()]
-        text = lines[-1] if lines else text
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return _truncate(without_credentials(line))
-
-
-def without_credentials(text: str) -> str:
-    """Mask query strings of addresses, and credentials in a known format, in a service's text."""
-    return _NAMED_CREDENTIALS.sub(r"\1***", _CREDENTIALS.sub("***", _QUERY.sub(r"\1?…", text)))
-
-
-def _truncate(text: str) -> str:
-    return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1].rstrip() + "…"
 
 
 def _name(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return _line(str(value))[:80] or None
-
-
-class _Texts(HTMLParser):
-    """Collect the visible texts of a page."""
-
-    _hidden = frozenset({"script", "style", "noscript", "template", "svg"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.heads: list[str] = []
-        self._within: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the signature
-        if tag in self._hidden or tag in {"title", "h1"}:
-            self._within.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._within:
-            while self._within and self._within.pop() != tag:
-                pass
-
-    def handle_data(self, data: str) -> None:
-        text = " ".join(data.split())
-        if not text or any(tag in self._hidden for tag in self._within):
-            return
-        (self.heads if self._within else self.texts).append(text)
+    return one_line(str(value))[:80] or None
 
 
 def _page_text(page: str) -> str:
-    reader = _Texts()
-    reader.feed(page[:50_000])
-    reader.close()
-    headings = list(dict.fromkeys(reader.heads)) or reader.texts[:3]
-    return "a web page" + (f" saying “{_line(' - '.join(headings))}”" if headings else "")
+    """Return the title and headings of an HTML page, else its first texts."""
+    page = _HIDDEN_TAGS.sub(" ", page[:50_000])
+    headings = [heading for _, heading in _HEADINGS.findall(page)]
+    texts = (" ".join(html.unescape(text).split()) for part in headings or [page] for text in _TAG.split(part))
+    found = list(dict.fromkeys(filter(None, texts)))
+    return "a web page" + (f" saying “{one_line(' - '.join(found if headings else found[:3]))}”" if found else "")

@@ -1,4 +1,4 @@
-"""The result of an exchange: a response or a failure, and our error for it."""
+"""The result of an exchange (a response or a failure), and the errors of this package for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ssl
 import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, quote_plus
 
 import requests
@@ -35,17 +35,18 @@ from comflowy_nb.services.http.transport import NotPublicError
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from comflowy_nb.services.http.transport import Deadline
     from comflowy_nb.settings import Secret
 
 __all__ = [
-    "MAX_PAUSE_S",
     "Failure",
     "FailureKind",
     "Response",
+    "SchemaError",
     "classify",
+    "decoded",
     "error_of",
     "error_of_proxy",
     "error_of_status",
@@ -56,9 +57,9 @@ __all__ = [
 ]
 
 MAX_PAUSE_S = 120.0  # a longer Retry-After is reported as this, and not waited for
+BROKEN = "the connection broke"  # the beginning of `Failure.text` if neither a timeout nor TLS was the cause
 
-
-BROKE = "the connection broke"  # the beginning of `Failure.text` where neither silence nor TLS was the cause
+T = TypeVar("T")
 
 
 class FailureKind(StrEnum):
@@ -67,14 +68,14 @@ class FailureKind(StrEnum):
     NOT_SENT = "not sent"  # no connection was made
     UNTRUSTED = "untrusted"  # the certificate is not trusted
     NOT_PUBLIC = "not public"  # the address is not public
-    LOST = "lost"  # it may have been read
+    LOST = "lost"  # the server may have read the request
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An exchange without a response.
 
-    `text` is the reason, without host and URL; `refused` means that the server's own host refused the connection, so no
+    `text` is the reason, without host and URL. `refused` means that the server's own host refused the connection, so no
     process listens there.
     """
 
@@ -97,8 +98,60 @@ class Response:
         return 200 <= self.status < 300
 
 
+class SchemaError(Exception):
+    """The body of a response is not as documented. Caught inside `services`: its text may repeat a secret."""
+
+    def __init__(self, text: str, *, is_rejection: bool = False) -> None:
+        super().__init__(text)
+        self.is_rejection = is_rejection  # the service responded with `success: false`
+
+
+def decoded(
+    response: Response | Failure,
+    decode: Callable[[bytes], T],
+    label: str,
+    requested: str,
+    *,
+    hide: tuple[Secret, ...] = (),
+) -> T:
+    """Return the decoded body of a response with status 2xx.
+
+    Parameters
+    ----------
+    response : Response or Failure
+        The result of the exchange.
+    decode : callable
+        Decode the body, or raise SchemaError.
+    label : str
+        The service's name in errors.
+    requested : str
+        The requested thing in errors, as in `the service has no such run`.
+    hide : tuple of Secret
+        Secrets to mask in the service's own text.
+
+    Raises
+    ------
+    ServiceError
+        If there is no response, its status is not 2xx, or its body is incomplete or not as documented.
+    """
+    if isinstance(response, Failure):
+        raise error_of(response, label)
+    if not response.is_ok:
+        raise error_of_status(response, label, requested, hide=hide)
+    problem = response.body_error
+    if problem is None:
+        try:
+            return decode(response.body)
+        except SchemaError as error:
+            problem = masked(str(error), hide)
+    raise AnswerError(f"invalid response from {label}: {problem}")
+
+
+# -- failures ---------------------------------------------------------------------------------------------------
+
+
 def classify(error: BaseException, deadline: Deadline) -> Failure:
-    """Return what an exception of requests proves about the request.
+    """Return the failure for an exception of requests: what it proves about the request.
 
     The class alone is not enough: requests raises ConnectionError, ProxyError and SSLError both before and after the
     server has read the request. Only an inner error of connecting or of the certificate proves that nothing was sent.
@@ -106,16 +159,18 @@ def classify(error: BaseException, deadline: Deadline) -> Failure:
     chain = list(_inner(error))
     proof = next((found for inner in chain if (found := _proof(inner)) is not None), None)
     if proof is not None and any(isinstance(inner, ProxyError) for inner in chain):
-        proof = replace(proof, refused=False)  # the proxy refused it, which says nothing of the server
+        proof = replace(proof, refused=False)  # the proxy refused it, which proves nothing about the server
     return proof or Failure(FailureKind.LOST, _reason(error, chain, deadline))
 
 
 def _proof(inner: BaseException) -> Failure | None:
     """Return the failure if an inner error proves that nothing was sent."""
     if isinstance(inner, NotPublicError):
-        return Failure(FailureKind.NOT_PUBLIC, "its address is not a public one")
+        return Failure(FailureKind.NOT_PUBLIC, "its address is not public")
     if isinstance(inner, ssl.SSLCertVerificationError):
-        return Failure(FailureKind.UNTRUSTED, f"its certificate is not trusted ({inner.verify_message or 'refused'})")
+        return Failure(
+            FailureKind.UNTRUSTED, f"its certificate is not trusted ({inner.verify_message or 'verification failed'})"
+        )
     if isinstance(inner, NameResolutionError):
         return Failure(FailureKind.NOT_SENT, "its name is not known: no network, or a mistyped address")
     if isinstance(inner, NewConnectionError):
@@ -129,14 +184,14 @@ def _proof(inner: BaseException) -> Failure | None:
 
 def _reason(error: BaseException, chain: list[BaseException], deadline: Deadline) -> str:
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema | UnicodeError):
-        return "the address can't be asked"
+        return "its address is invalid"
     if deadline.expired:
         return deadline.expired
     if any(isinstance(inner, TimeoutError | requests.Timeout | ReadTimeoutError) for inner in chain):
-        return "it fell silent for too long"
+        return f"read timeout after {settings.read_timeout_s:g} s"
     if any(isinstance(inner, ssl.SSLError) for inner in chain):
         return "the encrypted connection failed"
-    return f"{BROKE} ({type(error).__name__})"
+    return f"{BROKEN} ({type(error).__name__})"
 
 
 def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
@@ -148,41 +203,38 @@ def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
                 yield from _inner(part, depth + 1)
 
 
+# -- errors -----------------------------------------------------------------------------------------------------
+
+
 def error_of(failure: Failure, label: str) -> ServiceError:
     """Return the error for a read without a response."""
     if failure.kind is FailureKind.NOT_SENT:
         return UnreachableError(f"can't reach {label}: {failure.text}", refused=failure.refused)
     if failure.kind is FailureKind.LOST:
-        return AnswerError(f"no usable answer from {label}: {failure.text}")
-    return ServiceError(f"{label} can't be used: {failure.text}")
+        return AnswerError(f"{label} did not respond: {failure.text}")
+    return ServiceError(f"can't use {label}: {failure.text}")
 
 
-def error_of_status(response: Response, label: str, what: str, *, hide: tuple[Secret, ...] = ()) -> ServiceError:
-    """Return the error for a response whose status is not 2xx.
-
-    Parameters
-    ----------
-    what
-        The requested thing, as in "the service knows no such `what`".
-    hide
-        Secrets to mask in the service's message.
-    """
+def error_of_status(response: Response, label: str, requested: str, *, hide: tuple[Secret, ...] = ()) -> ServiceError:
+    """Return the error for a response whose status is not 2xx; the parameters are those of `decoded`."""
     status = response.status
     message = masked(read_message(response.body), hide)
     detail = f": {message}" if message else ""
-    if status == 401:
-        return AuthError(f"{label} refused the key{detail}; %comflowy login asks for another")
-    if status == 402:
-        return AuthError(f"{label} asks for payment (402){detail}")
-    if status == 403:
-        return AuthError(f"{label} does not allow it (403){detail}")
-    if status == 404:
-        return NotFoundError(f"{label} knows no such {what}{detail}")
     pause_s = read_retry_after(response.headers.get("retry-after"))
     if status == 429 or (status == 503 and pause_s is not None):
         return rate_limit_error(label, pause_s, detail)
+    if status == 401:
+        return AuthError(f"{label} rejected the key{detail}; %comflowy login asks for another")
+    if status == 402:
+        return AuthError(f"{label} asks for payment (402){detail}")
+    if status == 403:
+        return AuthError(f"{label} does not allow the request (403){detail}")
+    if status == 404:
+        return NotFoundError(f"{label} has no such {requested}{detail}")
     if 300 <= status < 400:
-        return AnswerError(f"{label} points elsewhere (status {status}), which is not followed; is the address right?")
+        return AnswerError(
+            f"{label} redirects elsewhere (status {status}), which is not followed; is the address right?"
+        )
     if status >= 500 or status == 408:
         return ServerError(f"{label} failed with status {status}{detail}")
     return AnswerError(f"{label} answered with status {status}{detail}")
@@ -192,17 +244,17 @@ def error_of_proxy(status: int, label: str) -> AuthError | None:
     """Return the error for a 401 or 403 of a proxy before a ComfyUI server, which itself has no authentication."""
     if status not in {401, 403}:
         return None
-    return AuthError(f"{label} answers {status}: the headers in COMFLOWY_HEADERS for its origin are missing or refused")
+    return AuthError(f"{label} answers {status}: the headers in COMFLOWY_HEADERS for its origin are missing or invalid")
 
 
 def rate_limit_error(label: str, pause_s: float | None, detail: str = "") -> RateLimitError:
     """Return the error for a response that asks for a pause, capped at `MAX_PAUSE_S`."""
     if pause_s is None:
-        return RateLimitError(f"{label} asks to slow down{detail}")
+        return RateLimitError(f"{label} asks for fewer requests{detail}")
+    text = f"{label} asks for a pause of {_duration(pause_s)}"
     if pause_s >= MAX_PAUSE_S:
-        text = f"{label} asks for a pause of {_duration(pause_s)}, too long to wait for; try again later{detail}"
-        return RateLimitError(text, retry_after_s=MAX_PAUSE_S)
-    return RateLimitError(f"{label} asks for a pause of {_duration(pause_s)}{detail}", retry_after_s=pause_s)
+        return RateLimitError(f"{text}, too long to wait for; try again later{detail}", retry_after_s=MAX_PAUSE_S)
+    return RateLimitError(f"{text}{detail}", retry_after_s=pause_s)
 
 
 def _duration(seconds: float) -> str:
@@ -214,27 +266,23 @@ def _duration(seconds: float) -> str:
 def read_retry_after(header: str | None) -> float | None:
     """Return the seconds of a Retry-After header (a number or a date), or None if it is missing or invalid."""
     text = (header or "").strip()
-    if not text:
-        return None
     try:
         seconds = float(text)
     except ValueError:
         try:
-            at = email.utils.parsedate_to_datetime(text)
-            seconds = at.timestamp() - time.time()
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
         except (ValueError, TypeError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def masked(text: str | None, hide: tuple[Secret, ...]) -> str | None:
-    """Mask the secrets that a service's message may quote."""
+    """Mask secrets that a service's message may quote."""
     if text is not None:
         for secret in hide:
-            shown = secret.reveal()
-            if shown:
-                for form in {shown, quote(shown), quote_plus(shown), quote(shown, safe="")}:
-                    text = text.replace(form, "***")
+            plain = secret.reveal()
+            for form in {plain, quote(plain), quote_plus(plain), quote(plain, safe="")} - {""}:
+                text = text.replace(form, "***")
     return text
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import math
+import os
 import re
 import socket
 import threading
@@ -20,16 +22,15 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import DecodeError, NewConnectionError
 
-from comflowy_nb.services.http.origins import is_public
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Deadline", "NotPublicError", "Session", "read_body"]
+__all__ = ["Deadline", "NotPublicError", "Session", "ca_bundle", "is_public", "read_body"]
 
 MAX_IDLE_S = 4.0  # servers close idle connections, some after 5 s, and a request that meets the close is lost
-PIECE_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 
 
 # -- deadlines --------------------------------------------------------------------------------------------------
@@ -44,23 +45,23 @@ class Deadline:
 
     Parameters
     ----------
-    seconds
+    seconds : float
         Time for the whole exchange, from now.
-    min_bytes_per_s, window_s
+    min_bytes_per_s, window_s : float
         The least throughput of the body: in each window as many bytes as this rate gives; 0 sets no minimum.
     """
 
     def __init__(self, seconds: float, *, min_bytes_per_s: float = 0.0, window_s: float = 0.0) -> None:
-        self._end = time.monotonic() + seconds
+        self._end_s = time.monotonic() + seconds
         self._window_s = window_s
         self._min_bytes = int(min_bytes_per_s * window_s)
-        self._window_end = math.inf
+        self._window_end_s = math.inf
         self._received = 0
-        self._sock: socket.socket | None = None
+        self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self.expired: str | None = None  # why this deadline ended the exchange
-        self.piece_bytes = min(PIECE_BYTES, self._min_bytes or PIECE_BYTES)
+        self.chunk_bytes = min(CHUNK_BYTES, self._min_bytes or CHUNK_BYTES)
 
     def __enter__(self) -> Deadline:  # noqa: PYI034 - final
         threading.Thread(target=self._wait, name="comflowy-deadline", daemon=True).start()
@@ -68,15 +69,14 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._sock = None
+            self._socket = None
         self._closed.set()
 
     def watch(self, sock: socket.socket) -> None:
         """Shut down `sock` when the time is over."""
         with self._lock:
-            self._sock = sock
-            if self.expired:
-                self._shut_down()
+            self._socket = sock
+            self._shut_down_if_expired()
 
     def check(self) -> None:
         """Raise TimeoutError if the time is over: what was read since may be incomplete without another error."""
@@ -87,29 +87,25 @@ class Deadline:
         """Count bytes of the body; the first call starts the first window."""
         self.check()
         self._received += count
-        if self._min_bytes and (self._received >= self._min_bytes or self._window_end == math.inf):
-            self._window_end = time.monotonic() + self._window_s
+        if self._min_bytes and (self._received >= self._min_bytes or self._window_end_s == math.inf):
+            self._window_end_s = time.monotonic() + self._window_s
             self._received = 0
 
     def _wait(self) -> None:
-        left_s = self._left_s()
-        while left_s > 0:
+        while (left_s := min(self._end_s, self._window_end_s) - time.monotonic()) > 0:
             # wake up once in a window, which may begin meanwhile
             if self._closed.wait(min(left_s, self._window_s or left_s)):
                 return
-            left_s = self._left_s()
         with self._lock:
-            self.expired = "it was not complete in time" if time.monotonic() >= self._end else "it came in too slowly"
-            self._shut_down()
+            is_end = time.monotonic() >= self._end_s
+            self.expired = "the response was not complete in time" if is_end else "the response was too slow"
+            self._shut_down_if_expired()
 
-    def _left_s(self) -> float:
-        return min(self._end, self._window_end) - time.monotonic()
-
-    def _shut_down(self) -> None:
-        if self._sock is not None:
+    def _shut_down_if_expired(self) -> None:
+        if self.expired and self._socket is not None:
             with suppress(OSError):
                 # not SSLSocket.shutdown, which removes the TLS layer that another thread reads through
-                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 _deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)  # of the request this thread sends
@@ -117,12 +113,29 @@ _deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)  #
 
 # -- connections ------------------------------------------------------------------------------------------------
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address belongs to the public internet, also where IPv6 embeds an IPv4 address."""
+    try:
+        ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped or ip in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        embedded = ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if embedded and not is_public(str(embedded)):
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
+
 
 class NotPublicError(NewConnectionError):
     """The host has an address outside the public internet."""
 
 
-class _Connection:
+class _Watched:
     """Mixin for urllib3's connections: watched by the deadline, and not reused after `MAX_IDLE_S`."""
 
     _used_at_s = math.inf
@@ -140,11 +153,11 @@ class _Connection:
         return time.monotonic() - self._used_at_s < MAX_IDLE_S and bool(super().is_connected)  # type: ignore[misc]
 
 
-class _HttpConnection(_Connection, HTTPConnection):
+class _HttpConnection(_Watched, HTTPConnection):
     pass
 
 
-class _HttpsConnection(_Connection, HTTPSConnection):
+class _HttpsConnection(_Watched, HTTPSConnection):
     pass
 
 
@@ -188,34 +201,44 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
+def ca_bundle() -> str | None:
+    """Return the file or folder of certificates that the environment names for requests, or None."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+
+
 class Session(requests.Session):
     """A session without cookies, netrc, retries and redirects.
 
     Parameters
     ----------
-    public
+    public : bool
         Connect by https to public addresses only.
+    direct : bool
+        Ignore the proxies of the environment: they would get requests to this machine too, key included.
     """
 
-    def __init__(self, *, public: bool = False) -> None:
+    def __init__(self, *, public: bool = False, direct: bool = False) -> None:
         super().__init__()
         adapter = _Adapter(_PublicHttpsPool if public else _HttpsPool)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
+        if direct:
+            self.trust_env = False
+            self.verify = ca_bundle() or True
         self.auth = _keep_headers
         self.headers["Accept-Encoding"] = "gzip"  # the one compression that `read_body` decompresses
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
-    def fetch(
-        self, method: str, url: str, deadline: Deadline, *, bypass_proxy: bool = False, **options: Any
-    ) -> requests.Response:
+    def fetch(self, method: str, url: str, deadline: Deadline, **options: Any) -> requests.Response:
         """Send one request and read the head of its response; do not follow a redirect.
 
         Parameters
         ----------
-        bypass_proxy
-            Ignore the proxies of the environment.
-        options
+        method, url : str
+            The request.
+        deadline : Deadline
+            Limits the time until the head is read, and then the body.
+        **options
             As for `requests.Session.request`.
 
         Raises
@@ -223,17 +246,10 @@ class Session(requests.Session):
         TimeoutError
             If the deadline is over.
         """
+        timeout = settings.connect_timeout_s, settings.read_timeout_s
         token = _deadline.set(deadline)
         try:
-            response = self.request(
-                method,
-                url,
-                stream=True,
-                allow_redirects=False,
-                timeout=(settings.connect_timeout_s, settings.read_timeout_s),
-                proxies=dict.fromkeys(("http", "https", "all")) if bypass_proxy else None,  # type: ignore[arg-type]
-                **options,
-            )
+            response = self.request(method, url, stream=True, allow_redirects=False, timeout=timeout, **options)
         finally:
             _deadline.reset(token)
         deadline.check()
@@ -252,15 +268,15 @@ def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest
 
 
 def read_body(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
-    """Yield the body in pieces of at most 64 KiB; decompress gzip, and no other Content-Encoding.
+    """Yield the body in chunks of at most 64 KiB; decompress gzip, and no other Content-Encoding.
 
     Versions of urllib3 before 2.6 decompress all that they have read at once, and any number of layers: 800 bytes can
-    become 400 MB. So the body is read as it was sent, and one layer of gzip is decompressed piece by piece.
+    become 400 MB. So the body is read undecoded, and one layer of gzip is decompressed chunk by chunk.
 
     Raises
     ------
     urllib3.exceptions.HTTPError
-        If the body breaks off or is not the gzip that its header promises.
+        If the body is incomplete or is not gzip although its header says so.
     TimeoutError
         If the deadline is over.
     """
@@ -271,7 +287,7 @@ def read_body(response: requests.Response, deadline: Deadline) -> Iterator[bytes
 
 def _read_blocks(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
     deadline.add(0)
-    for block in response.raw.stream(deadline.piece_bytes, decode_content=False):
+    for block in response.raw.stream(deadline.chunk_bytes, decode_content=False):
         deadline.add(len(block))
         yield block
     deadline.check()
@@ -286,18 +302,18 @@ def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
             if member is None:
                 member = zlib.decompressobj(16 + zlib.MAX_WBITS)  # with gzip header and checksum
             try:
-                piece = member.decompress(rest, PIECE_BYTES)
+                chunk = member.decompress(rest, CHUNK_BYTES)
             except zlib.error as error:
                 if not is_first:
                     return
                 raise DecodeError("the body is not gzip") from error
-            if piece:
-                yield piece
+            if chunk:
+                yield chunk
             rest = member.unconsumed_tail
             if member.eof:
                 rest, member, is_first = member.unused_data, None, False
     if member is not None and is_first:
-        raise DecodeError("the gzip breaks off")
+        raise DecodeError("the gzip is incomplete")
 
 
 # -- logs -------------------------------------------------------------------------------------------------------
@@ -306,7 +322,7 @@ _QUERY = re.compile(r"\?\S*")
 
 
 class _QueryMask(logging.Filter):
-    """Mask query strings in what urllib3 logs about our requests: they hold the API key, and signatures of images."""
+    """Mask query strings in urllib3's logs of our requests: they contain the API key and the signatures of images."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _deadline.get() is not None:

@@ -1,4 +1,4 @@
-"""Finding the sandbox of a home folder, and starting it where none runs."""
+"""Find the sandbox of a home folder, and start one if none is running."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def note_of(home):
 
 @pytest.fixture
 def ended(home):
-    """Ends the sandbox that a test started."""
+    """End the sandbox that a test started."""
     yield
     with contextlib.suppress(OSError, psutil.NoSuchProcess, KeyError):
         process = psutil.Process(note_of(home)["pid"])
@@ -44,7 +44,7 @@ def ended(home):
 
 @pytest.fixture
 def client_lock(home):
-    """The lock that a client of this home folder holds."""
+    """Hold the lock of a client of this home folder."""
     (home / "locks").mkdir(parents=True)
     lock = FileLock(home / "locks" / f"{uuid.uuid4().hex}.lock")
     with lock:
@@ -70,7 +70,7 @@ def test_started_sandbox_is_found_and_takes_its_key(home, client_lock, ended):
 
 
 def test_started_sandbox_is_a_process_of_its_own(home, client_lock, ended, monkeypatch):
-    """Ctrl-C in the kernel's terminal, its end, and the files of its folder are nothing to it."""
+    """Ctrl-C in the kernel's terminal, the end of the kernel and files in its folder do not affect the sandbox."""
     monkeypatch.setenv("COMFLOWY_API_KEY", "a key of the paid service")
     monkeypatch.setenv("COMFLOWY_HEADERS", '{"https://studio.example": {"X-Key": "a secret of the proxy"}}')
     start_sandbox(home)
@@ -81,7 +81,7 @@ def test_started_sandbox_is_a_process_of_its_own(home, client_lock, ended, monke
     assert (home / "sandbox" / "sandbox.log").stat().st_mode & 0o077 == 0
 
 
-def test_sandbox_ends_when_the_last_client_is_gone(home, client_lock, ended):
+def test_sandbox_ends_with_the_last_client(home, client_lock, ended):
     start_sandbox(home)
     server = psutil.Process(note_of(home)["pid"])
     time.sleep(5.0)  # longer than an unused one stays: what is shown is that nothing happens
@@ -94,7 +94,7 @@ def test_sandbox_ends_when_the_last_client_is_gone(home, client_lock, ended):
 
 
 def test_sandbox_ends_when_its_client_was_killed(home, ended):
-    """A lock file is freed by the system, however its holder died, and is swept up."""
+    """The system frees a lock file however its holder died; the sandbox deletes it."""
     code = (
         "import sys, time, filelock, pathlib; from comflowy_nb.services.comflowy.sandbox_process import start_sandbox\n"
         "home = pathlib.Path(sys.argv[1]); (home / 'locks').mkdir(parents=True)\n"
@@ -134,7 +134,7 @@ def is_sandbox_of(process, home):
 
 
 class Stranger:
-    """Another program that took the port of a sandbox that ended; remembers all that it was sent."""
+    """Another program at the port of an ended sandbox; it records the requests."""
 
     def __init__(self, answer):
         self.seen = b""
@@ -165,7 +165,7 @@ KEY = "k" * 43
     "answer",
     [b"", b"<html>", b"[]", b'{"data": null}', b'{"data": {"proof": 7}}', b'{"data": {"proof": "wr\\u00f6ng"}}'],
 )
-def test_stranger_on_the_port_is_not_taken_for_the_sandbox_and_gets_no_key(home, answer):
+def test_another_program_on_the_port_gets_no_key(home, answer):
     stranger = Stranger(answer)
     (home / "sandbox").mkdir(parents=True)
     note = {"url": f"http://127.0.0.1:{stranger.server.server_port}", "key": KEY, "pid": os.getpid()}
@@ -205,7 +205,7 @@ def test_note_of_a_dead_sandbox_does_not_keep_a_new_one_from_starting(home, clie
     assert note_of(home)["pid"] != process.pid
 
 
-def test_home_that_can_not_be_written_is_said(tmp_path):
+def test_a_home_that_is_not_writable_is_named(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(ServiceError, match=r"can't be written .*COMFLOWY_HOME") as caught:
@@ -213,21 +213,21 @@ def test_home_that_can_not_be_written_is_said(tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_sandbox_that_does_not_come_up_is_said_with_the_end_of_its_log(home, ended):
+def test_a_failed_start_shows_the_end_of_the_log(home, ended):
     (home / "sandbox").mkdir(parents=True)
     (home / "sandbox" / "runs.sqlite").mkdir()
-    with pytest.raises(ServiceError, match=r"ended as it started \(exit status 1\); its log ends:\n.+") as caught:
+    with pytest.raises(ServiceError, match=r"ended at its start \(exit status 1\); its log ends:\n.+") as caught:
         start_sandbox(home)
     assert str(home) not in str(caught.value)
 
 
-def test_sandbox_that_does_not_answer_is_given_up_and_ended(home, monkeypatch, tmp_path):
+def test_a_sandbox_that_does_not_respond_is_terminated(home, monkeypatch, tmp_path):
     hanging = tmp_path / "hanging"
     hanging.write_text(f"#!{sys.executable}\nimport time; print('one moment', flush=True); time.sleep(600)")
     hanging.chmod(0o755)
     monkeypatch.setattr(local_sandbox.sys, "executable", str(hanging))
-    monkeypatch.setattr(local_sandbox, "_START_S", 1.0)
-    with pytest.raises(ServiceError, match=r"did not answer within 1 s; its log ends:\none moment"):
+    monkeypatch.setattr(local_sandbox, "START_TIMEOUT_S", 1.0)
+    with pytest.raises(ServiceError, match=r"did not respond within 1 s; its log ends:\none moment"):
         start_sandbox(home)
     deadline = time.monotonic() + 10
     while any(str(hanging) in words for words in command_lines()):

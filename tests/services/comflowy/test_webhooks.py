@@ -1,4 +1,4 @@
-"""The receiver of callbacks: what it takes, and what it keeps out."""
+"""The webhook receiver: accepted events and rejected requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from comflowy_nb.status import Status
 
 
 class Heard(list):
-    """Events, to be waited for."""
+    """A list of received events, with a wait."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,7 @@ def test_only_a_json_object(receiver, heard, body):
     assert heard == []
 
 
-def test_pages_of_a_browser_are_kept_out(receiver, heard):
+def test_requests_of_web_pages_are_rejected(receiver, heard):
     path = path_of(receiver)
     assert post(receiver, path, headers={"Origin": "http://127.0.0.1:8888"}) == 403
     assert post(receiver, path, headers={"Origin": "null"}) == 403
@@ -149,7 +149,7 @@ def test_a_public_address_leads_here(heard):
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "99999999999", "1e3", ""])
-def test_odd_lengths_are_refused(receiver, heard, length):
+def test_invalid_lengths_are_rejected(receiver, heard, length):
     head = (
         f"POST {path_of(receiver)} HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\nContent-Length: {length}\r\n\r\n{{}}"
     )
@@ -159,7 +159,7 @@ def test_odd_lengths_are_refused(receiver, heard, length):
     assert post(receiver, path_of(receiver)) == 204
 
 
-def test_an_oversize_body_is_refused(receiver, heard):
+def test_an_oversize_body_is_rejected(receiver, heard):
     head = f"POST {path_of(receiver)} HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     answer = raw_exchange(receiver, head.encode(), *([chunk] * 40))
@@ -179,8 +179,8 @@ def raw_exchange(receiver, *pieces):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("slowest_s", [1.0, 1000.0])
-def test_slow_senders_are_dropped_and_block_nobody(monkeypatch, heard, slowest_s):
-    monkeypatch.setattr(webhooks, "SLOWEST_S", slowest_s)
+def test_slow_senders_are_dropped_and_block_no_others(monkeypatch, heard, slowest_s):
+    monkeypatch.setattr(webhooks, "READ_TIMEOUT_S", slowest_s)
     receiver = Receiver(heard)
     try:
         path = path_of(receiver)

@@ -1,4 +1,4 @@
-"""The recorded messages, heard: what each says about a run of ours."""
+"""The events in recorded WebSocket messages of a ComfyUI server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import struct
 import pytest
 from comfyui_nodes import RECORDED
 
-from comflowy_nb.services.comfyui.events import Hearing
+from comflowy_nb.services.comfyui.events import EventReader
 from comflowy_nb.status import Status
 
-SERVER = "http://server.example:8188"
 TITLES = {"3": "KSampler", "4": "Load Checkpoint", "9": "Save Image"}
 
 
@@ -26,17 +25,17 @@ def prompt_id_of(name):
 
 
 def listen(name, *, watched=True):
-    hearing, prompt_id = Hearing(), prompt_id_of(name)
+    reader, prompt_id = EventReader(), prompt_id_of(name)
     if watched:
-        hearing.watch(prompt_id, TITLES, frozenset("3456789"))
-    return hearing, prompt_id, [event for one in messages(name) if (event := hearing.hear(one)) is not None]
+        reader.watch(prompt_id, TITLES, frozenset("3456789"))
+    return reader, prompt_id, [event for one in messages(name) if (event := reader.read(one)) is not None]
 
 
 def test_a_recorded_success_from_start_to_end():
-    hearing, prompt_id, events = listen("ws_success.jsonl")
+    reader, prompt_id, events = listen("ws_success.jsonl")
     assert {event.token for event in events} == {prompt_id}
     assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
-    assert hearing.has_ended(prompt_id)
+    assert reader.get(prompt_id).has_ended
     done = [event.progress.nodes_done for event in events]
     assert done == sorted(done)
     assert done[-1] == 7
@@ -56,53 +55,53 @@ def test_a_recorded_success_from_start_to_end():
     ],
 )
 def test_every_recorded_end(name, status):
-    hearing, prompt_id, events = listen(name)
+    reader, prompt_id, events = listen(name)
     assert events[-1].status is status
-    assert hearing.has_ended(prompt_id)
+    assert reader.get(prompt_id).has_ended
 
 
 def test_all_nodes_of_a_cached_run_are_done():
     assert listen("ws_cached.jsonl")[2][-1].progress.nodes_done == 7
 
 
-def test_runs_that_are_not_ours_say_nothing():
+def test_runs_of_other_clients_have_no_events():
     assert listen("ws_success.jsonl", watched=False)[2] == []
 
 
 def test_an_error_in_the_middle_does_not_end_it():
-    hearing = Hearing()
-    hearing.watch("p", {}, frozenset("12"))
+    reader = EventReader()
+    reader.watch("p", {}, frozenset("12"))
     blocked = {"type": "execution_error", "data": {"prompt_id": "p", "exception_type": "ExecutionBlocked"}}
-    assert hearing.hear(json.dumps(blocked)) is None
-    assert not hearing.has_ended("p")
+    assert reader.read(json.dumps(blocked)) is None
+    assert not reader.get("p").has_ended
     success = {"type": "execution_success", "data": {"prompt_id": "p"}}
-    hearing.hear(json.dumps(success))
-    end = hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
+    reader.read(json.dumps(success))
+    end = reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
     assert end.status is Status.SUCCESS
 
 
 def test_a_preview_without_a_name_belongs_to_the_run_of_ours_that_executes():
-    hearing = Hearing()
-    hearing.watch("p", {}, frozenset("1"))
+    reader = EventReader()
+    reader.watch("p", {}, frozenset("1"))
     frame = struct.pack(">II", 1, 2) + b"\x89PNG"
-    assert hearing.hear(frame) is None  # somebody else's
-    hearing.hear(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
-    assert hearing.hear(frame).progress.preview == b"\x89PNG"
-    hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
-    assert hearing.hear(frame) is None
+    assert reader.read(frame) is None  # somebody else's
+    reader.read(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
+    assert reader.read(frame).progress.preview == b"\x89PNG"
+    reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
+    assert reader.read(frame) is None
 
 
 def test_a_preview_with_a_name_and_a_text():
-    hearing = Hearing()
-    hearing.watch("p", {}, frozenset("1"))
+    reader = EventReader()
+    reader.watch("p", {}, frozenset("1"))
     about = json.dumps({"prompt_id": "p", "node_id": "1", "image_type": "image/jpeg"}).encode()
-    event = hearing.hear(struct.pack(">II", 4, len(about)) + about + b"\xff\xd8\xff")
+    event = reader.read(struct.pack(">II", 4, len(about)) + about + b"\xff\xd8\xff")
     assert (event.token, event.progress.preview) == ("p", b"\xff\xd8\xff")
     foreign = json.dumps({"prompt_id": "q"}).encode()
-    assert hearing.hear(struct.pack(">II", 4, len(foreign)) + foreign + b"\xff\xd8\xff") is None
-    hearing.hear(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
+    assert reader.read(struct.pack(">II", 4, len(foreign)) + foreign + b"\xff\xd8\xff") is None
+    reader.read(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
     text = struct.pack(">II", 3, 1) + b"1" + b"width: 64,\n height: 64"
-    assert hearing.hear(text).progress.message == "width: 64, height: 64"
+    assert reader.read(text).progress.message == "width: 64, height: 64"
 
 
 @pytest.mark.parametrize(
@@ -124,18 +123,18 @@ def test_a_preview_with_a_name_and_a_text():
         struct.pack(">II", 99, 1) + b"x",
     ],
 )
-def test_odd_messages_break_nothing(message):
-    hearing = Hearing()
-    hearing.watch("p", {}, frozenset("1"))
-    hearing.hear(message)
-    end = hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
+def test_invalid_messages_are_ignored(message):
+    reader = EventReader()
+    reader.watch("p", {}, frozenset("1"))
+    reader.read(message)
+    end = reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
     assert end.status is Status.SUCCESS
     assert end.progress.nodes_done == 0
 
 
-def test_what_is_forgotten_is_not_heard():
-    hearing = Hearing()
-    hearing.watch("p", {}, frozenset("1"))
-    hearing.forget("p")
-    assert hearing.hear(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}})) is None
-    assert not hearing.has_ended("p")
+def test_a_forgotten_run_has_no_events():
+    reader = EventReader()
+    reader.watch("p", {}, frozenset("1"))
+    reader.forget("p")
+    assert reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}})) is None
+    assert reader.get("p") is None

@@ -1,4 +1,4 @@
-"""Several servers as one service: who gets the next run, who is left out, who is asked."""
+"""Several servers as one service: the server of the next run, unreachable servers, checks."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def counts(pair):
 
 def test_the_next_run_goes_where_the_fewest_are(service, pair):
     outcomes = [service.submit(submission(color)) for color in range(5)]
-    assert [outcome.place.label for outcome in outcomes] == ["home/1", "home/2", "home/1", "home/2", "home/1"]
+    assert [outcome.server.label for outcome in outcomes] == ["home/1", "home/2", "home/1", "home/2", "home/1"]
     assert counts(pair) == [3, 2]
     assert service.cancel(outcomes[0].run_id)
     assert service.check(outcomes[0].run_id).status is Status.CANCELLED
     service.cancel(outcomes[2].run_id)
     service.check(outcomes[2].run_id)
-    assert service.submit(submission(9)).place.label == "home/1"
+    assert service.submit(submission(9)).server.label == "home/1"
 
 
 def test_it_begins_with_what_all_of_them_begin_with(service, pair):
@@ -66,7 +66,7 @@ def test_a_server_that_is_away_is_passed_over_and_nothing_is_sent_twice(pair):
     one, _ = pair
     service = several(f"http://127.0.0.1:{closed_port()}", one.url)
     for color in range(3):
-        assert service.submit(submission(color)).place.label == "home/2"
+        assert service.submit(submission(color)).server.label == "home/2"
     assert one.asked("POST", "/prompt") == 3
     service.greet()
     assert service.last_graph() is None
@@ -85,13 +85,13 @@ def test_all_away():
     service.close()
 
 
-def test_a_refusal_is_no_reason_to_ask_another(service, pair):
+def test_a_rejection_is_not_tried_at_another_server(service, pair):
     wrong = Submission(token="t", workflow_id=None, params={}, graph={"1": empty_image()["1"]})
     assert isinstance(service.submit(wrong), Rejected)
     assert sum(server.asked("POST", "/prompt") for server in pair) == 1
 
 
-def test_a_run_that_nobody_remembers_is_looked_for_everywhere(service, pair):
+def test_a_run_of_unknown_server_is_looked_up_at_all(service, pair):
     _, two = pair
     alone = ComfyUI(two.url, identity="home", label="home")
     sent = submission()
@@ -104,7 +104,7 @@ def test_a_run_that_nobody_remembers_is_looked_for_everywhere(service, pair):
     alone.close()
 
 
-def test_a_dead_server_refuses_and_has_room_for_nothing_new(pair):
+def test_a_dead_server_counts_only_its_active_runs(pair):
     one, two = pair
     service = several(one.url, two.url)
     runs = [service.submit(submission(color)) for color in range(2)]
@@ -124,8 +124,8 @@ def test_a_dead_server_refuses_and_has_room_for_nothing_new(pair):
     service.close()
 
 
-def test_a_run_may_be_at_the_server_that_does_not_answer_though_another_refuses(pair):
-    """A group asked about a run of an earlier kernel: one server fails, the other is gone."""
+def test_a_run_may_be_at_a_silent_server_while_another_refuses(pair):
+    """A check of a run of an earlier kernel while one server fails and the other refuses connections."""
     one, two = pair
     service = several(one.url, two.url)
     one.fail("/queue", 503)
@@ -135,7 +135,7 @@ def test_a_run_may_be_at_the_server_that_does_not_answer_though_another_refuses(
     service.close()
 
 
-def test_a_image_that_two_servers_would_call_differently_is_refused(service, pair):
+def test_an_image_with_different_names_on_two_servers_is_rejected(service, pair):
     one, _ = pair
     assert service.upload("same.png", b"x") == "same.png"
     (one.inputs / "other.png").write_bytes(b"somebody else's")

@@ -1,4 +1,4 @@
-"""The fields of a graph by the server's node types: dynamic choices too, and asked for only when they may be new."""
+"""The fields of a graph by the server's node types: dynamic combos, and the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.services.comfyui import node_types as comfyui_nodes
-from comflowy_nb.services.comfyui.node_types import FRESH_S, NodeTypes
+from comflowy_nb.services.comfyui.node_types import CACHE_S, NodeTypes
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
 
@@ -59,7 +59,7 @@ def test_the_chosen_option_says_what_an_input_of_several_takes(how, size, type_)
     assert (field.type, field.default) == (type_, size)
 
 
-def test_its_choices_are_told_with_a_refusal():
+def test_its_choices_are_listed_with_a_rejection():
     assert types(Resize=RESIZE).options("Resize", "how") == ("scale by", "width")
     assert types(Resize=RESIZE).options("Resize", "how.crop") == ("no", "center")
     assert types().options("Resize", "how") == ()
@@ -78,7 +78,7 @@ def test_its_choices_are_told_with_a_refusal():
         None,
     ],
 )
-def test_odd_descriptions_leave_the_field_as_the_graph_tells_it(odd):
+def test_invalid_descriptions_leave_the_field_of_the_graph(odd):
     described = {"input": {"required": {"how": odd}}}
     fields = types(Resize=described).fields(resized("scale by", 2.0))
     assert fields["1::how"].default == "scale by"
@@ -101,14 +101,14 @@ def test_a_graph_that_runs_again_is_not_described_anew_until_the_server_may_have
     files[0] = ["a.safetensors", "b.safetensors"]
     assert nodes.fields(graph)["4::ckpt_name"].options == ("a.safetensors",)
     assert asked == ["Loader"]
-    now_s[0] += FRESH_S + 1
+    now_s[0] += CACHE_S + 1
     assert nodes.fields(graph)["4::ckpt_name"].options == ("a.safetensors", "b.safetensors")
     assert asked == ["Loader"] * 2
     other = Graph({"4": {"class_type": "Loader", "inputs": {"ckpt_name": "b.safetensors"}}})
     assert nodes.fields(other)["4::ckpt_name"].default == "b.safetensors"
 
 
-def test_a_value_outside_the_range_of_the_chosen_option_is_refused():
+def test_a_value_outside_the_range_of_the_chosen_option_is_rejected():
     field = types(Resize=RESIZE).fields(resized("width", 64))["1::how.size"]
     with pytest.raises(FieldError):
         field.check(8)

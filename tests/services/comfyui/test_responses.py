@@ -1,4 +1,4 @@
-"""The recorded answers of a ComfyUI server, and odd ones, read."""
+"""Parse recorded responses of a ComfyUI server, and invalid ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import pytest
 from comfyui_nodes import RECORDED
 
-from comflowy_nb.services.comflowy.schema import SchemaError
 from comflowy_nb.services.comfyui.responses import read_entry, read_outputs, read_queue, snapshot_of
+from comflowy_nb.services.http.responses import SchemaError
 from comflowy_nb.status import Status
 
 AT = "http://127.0.0.1:8188/comfy"
@@ -33,13 +33,13 @@ def test_the_queue_is_ordered_by_number_not_as_it_comes():
 def test_a_recorded_success():
     body, prompt_id = recorded("history.json")
     found = snapshot_of(read_entry(body, prompt_id), AT, {})
-    assert (found.status, found.service_status, found.remark) == (Status.SUCCESS, "success", None)
+    assert (found.status, found.service_status, found.warning) == (Status.SUCCESS, "success", None)
     (output,) = found.outputs
     assert (output.node, output.ending) == ("9", None)
     assert output.url == f"{AT}/view?filename=ComfyUI_00001_.png&subfolder=&type=output"
 
 
-def test_a_recorded_error_and_a_recorded_interrupt_are_told_apart():
+def test_a_recorded_error_and_a_recorded_interrupt_differ():
     body, prompt_id = recorded("history_error.json")
     failed = snapshot_of(read_entry(body, prompt_id), AT, {"1": "My image"})
     assert failed.status is Status.FAILED
@@ -87,19 +87,21 @@ def test_an_ending_of_the_server_never_makes_a_name(name):
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"3", b"{", b'{"queue_running": 1, "queue_pending": []}', b"{}"]
 )
-def test_odd_queues_are_flaws(body):
-    assert isinstance(read_queue(body), SchemaError)
+def test_invalid_queues_are_errors(body):
+    with pytest.raises(SchemaError):
+        read_queue(body)
 
 
-def test_odd_items_of_a_queue_are_left_out():
+def test_invalid_items_of_a_queue_are_skipped():
     body = json.dumps({"queue_running": [None, [1], ["x", "y"], [2, "a", {}]], "queue_pending": []}).encode()
     assert read_queue(body).running == ("a",)
 
 
-def test_odd_histories():
+def test_invalid_histories():
     assert read_entry(b"{}", "p") is None
     for body in (b"", b"[]", b'{"p": 3}', b'{"p": {"status": null}}', b'{"p": {}}'):
-        assert isinstance(read_entry(body, "p"), SchemaError)
+        with pytest.raises(SchemaError):
+            read_entry(body, "p")
     for outputs in (None, [], {"9": None}, {"9": {"images": None}}, {"9": {"images": [{}, {"filename": 3}, "x"]}}):
         assert list(read_outputs(outputs, AT)) == []
     odd = {"status": {"status_str": 7, "messages": [3, ["execution_success"]]}, "outputs": None, "prompt": [1]}
@@ -114,4 +116,4 @@ def test_a_run_with_thousands_of_outputs_keeps_the_first_thousand_and_says_so():
     found = snapshot_of(entry, AT, {})
     assert found.status is Status.SUCCESS
     assert [output.index for output in found.outputs] == list(range(1000))
-    assert "60000 outputs" in found.remark
+    assert "60000 outputs" in found.warning

@@ -1,4 +1,4 @@
-"""A ComfyUI server as a service: sending, hearing, asking, cancelling, and everything that goes wrong in between."""
+"""A ComfyUI server as a service: submit, events, check, cancel, and the faults of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT = json.loads((RECORDED / "default_workflow_api.json").read_text())
 
 
 def small(steps=3, seed=1, **changes):
-    """The default graph at 64 px; `changes` as `node__name=value`."""
+    """Return the default graph at 64 px; `changes` as `node__name=value`."""
     graph = json.loads(json.dumps(DEFAULT))
     graph["5"]["inputs"] |= {"width": 64, "height": 64}
     graph["3"]["inputs"] |= {"steps": steps, "seed": seed}
@@ -37,7 +37,7 @@ def small(steps=3, seed=1, **changes):
 
 
 class Listener:
-    """What a service says by itself, to be waited for."""
+    """A list of received events, with a wait."""
 
     def __init__(self, service):
         self.events = []
@@ -78,7 +78,7 @@ def submission(graph, **changes):
 
 
 def settle(service, run_id, timeout=60):
-    """Check until it is live no more."""
+    """Check a run until it has ended."""
     deadline = time.monotonic() + timeout
     while (found := service.check(run_id)).status.is_live:
         assert time.monotonic() < deadline, found
@@ -89,7 +89,7 @@ def settle(service, run_id, timeout=60):
 # -- one run ----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_sent_under_our_own_id_and_told_of_to_its_end(comfy, service, listener):
+def test_a_run_has_our_id_and_events_to_its_end(comfy, service, listener):
     comfy.previews = True
     sent = submission(small(4), made_by={"workflow": "default", "params": {"3::steps": 4}})
     assert service.submit(sent) == Accepted(sent.token)
@@ -174,7 +174,7 @@ def test_a_cached_run_shows_the_same_file(comfy, service, listener):
     assert listener.of(second.token)[-1].progress.nodes_done == 7
 
 
-def test_an_end_that_was_told_costs_one_request(comfy, service, listener):
+def test_an_end_reported_by_the_socket_costs_one_request(comfy, service, listener):
     sent = submission(empty_image())
     service.submit(sent)
     listener.wait_end(sent.token)
@@ -183,8 +183,8 @@ def test_an_end_that_was_told_costs_one_request(comfy, service, listener):
     assert comfy.requests[before:] == [("GET", "/history")]
 
 
-def test_the_history_may_be_behind_and_is_asked_again(comfy, service):
-    """`/history` was empty right after `execution_success` in 13 of 30 tries: the run is still in the queue then."""
+def test_a_late_history_is_requested_again(comfy, service):
+    """`/history` was empty right after `execution_success` in 13 of 30 attempts: the run is then still in the queue."""
     comfy.wait_at("2")
     sent = submission(empty_image())
     service.submit(sent)
@@ -209,7 +209,7 @@ def test_a_failed_run_names_node_and_message_and_no_path_of_the_server(comfy, se
     assert "execution.py" not in str(found.problem)
 
 
-def test_an_interrupt_by_somebody_else_is_no_failure(comfy, service, listener):
+def test_an_interrupt_by_another_client_is_not_a_failure(comfy, service, listener):
     comfy.wait_at("3", 2)
     sent = submission(small(9))
     service.submit(sent)
@@ -261,14 +261,14 @@ def test_outputs_of_every_kind_and_every_node(comfy, service):
             assert len(b"".join(stream.chunks())) == stream.length
 
 
-def test_images_that_go_through_the_socket_alone_are_named_where_nobody_listens(comfy, service):
+def test_images_of_the_socket_cause_a_warning_without_a_listener(comfy, service):
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
     sent = submission(graph)
     service.submit(sent)
-    assert "no image of SaveImageWebsocket came through the socket" in settle(service, sent.token).remark
+    assert "no image of SaveImageWebsocket came through the socket" in settle(service, sent.token).warning
 
 
-# -- what is refused --------------------------------------------------------------------------------------------
+# -- rejected graphs --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -276,18 +276,18 @@ def test_images_that_go_through_the_socket_alone_are_named_where_nobody_listens(
     [
         ({"n5__width": 8}, "node 5 (Empty Latent Image), width: 8 is below 16, the smallest it may be"),
         ({"n3__cfg": 1000}, "node 3 (KSampler), cfg: 1000.0 is above 100.0, the largest it may be"),
-        ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is no INT"),
+        ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is not of type INT"),
         (
             {"n4__ckpt_name": "v1-5-pruned.safetensors"},
             "is not one of v1-5-pruned-emaonly-fp16.safetensors; nearest: v1-5-pruned-emaonly-fp16.safetensors",
         ),
         ({"n3__sampler_name": "eular"}, "'eular' is not one of euler, euler_cfg_pp"),
         ({"n3__sampler_name": "eular"}, "nearest: euler"),
-        ({"n9__images": ["4", 0]}, "it takes IMAGE, and the node linked to it gives MODEL"),
-        ({"n9__images": ["77", 0]}, "a link in it leads to no node"),
+        ({"n9__images": ["4", 0]}, "it takes IMAGE, and the linked node returns MODEL"),
+        ({"n9__images": ["77", 0]}, "it is linked to node '77', which does not exist"),
     ],
 )
-def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, service, changes, words):
+def test_an_error_names_node_field_value_and_nearest_choice(comfy, service, changes, words):
     outcome = service.submit(submission(small(**changes)))
     assert isinstance(outcome, Rejected)
     assert not outcome.again
@@ -299,7 +299,7 @@ def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, se
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        ({"1": {"class_type": "Nowhere", "inputs": {}}}, "node Nowhere does not exist"),
+        ({"1": {"class_type": "Nowhere", "inputs": {}}}, "the server has no node class Nowhere"),
         ({"1": empty_image()["1"]}, "no node that saves or shows anything"),
         (
             {
@@ -307,7 +307,7 @@ def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, se
                 "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
                 "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
             },
-            "round in a circle",
+            "form a cycle",
         ),
         (
             {
@@ -318,7 +318,7 @@ def test_what_is_wrong_is_named_by_node_field_value_and_nearest_choice(comfy, se
         ),
     ],
 )
-def test_what_is_wrong_with_a_whole_graph(comfy, service, graph, words):
+def test_errors_of_a_whole_graph(comfy, service, graph, words):
     outcome = service.submit(submission(graph))
     assert isinstance(outcome, Rejected)
     assert words in str(outcome.error)
@@ -332,7 +332,7 @@ def test_all_errors_come_at_once_and_very_many_are_counted(comfy, service):
     assert "and 2 more" in str(outcome.error)
 
 
-def test_outputs_that_will_not_run_are_told_though_the_run_is_taken(comfy, service):
+def test_outputs_that_will_not_run_cause_a_warning(comfy, service):
     graph = {
         **empty_image(),
         "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
@@ -341,11 +341,11 @@ def test_outputs_that_will_not_run_are_told_though_the_run_is_taken(comfy, servi
     sent = submission(graph)
     outcome = service.submit(sent)
     assert isinstance(outcome, Accepted)
-    assert outcome.remark == ("some outputs will not run: node 3 (LoadImage), image: Invalid image file: missing.png")
+    assert outcome.warning == ("some outputs will not run: node 3 (LoadImage), image: Invalid image file: missing.png")
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
-def test_trouble_of_the_server_is_a_refusal_only_if_the_run_is_not_there(comfy, service):
+def test_a_server_error_is_a_rejection_only_if_the_run_is_absent(comfy, service):
     settings.retry_base_s = 0.001
     comfy.fail("/prompt", 500)
     outcome = service.submit(submission(empty_image()))
@@ -355,7 +355,7 @@ def test_trouble_of_the_server_is_a_refusal_only_if_the_run_is_not_there(comfy, 
 
 
 @pytest.mark.parametrize("status", [502, 503, 504, 302])
-def test_an_answer_of_a_proxy_leaves_it_unknown(comfy, service, monkeypatch, status):
+def test_a_response_of_a_proxy_leaves_the_run_unknown(comfy, service, monkeypatch, status):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.fail("/prompt", status)
     outcome = service.submit(submission(empty_image()))
@@ -364,7 +364,7 @@ def test_an_answer_of_a_proxy_leaves_it_unknown(comfy, service, monkeypatch, sta
 
 
 @pytest.mark.parametrize(("status", "stops"), [(401, True), (403, True), (404, False), (429, False)])
-def test_who_is_refused_at_the_door(comfy, service, status, stops):
+def test_rejections_by_status(comfy, service, status, stops):
     comfy.fail("/prompt", status)
     outcome = service.submit(submission(empty_image()))
     assert isinstance(outcome, Rejected)
@@ -376,19 +376,19 @@ def test_a_request_that_is_too_large(tmp_path):
     with ComfyServer(tmp_path / "c", max_body=2000) as server:
         service = ComfyUI(server.url, identity="home", label="home")
         outcome = service.submit(submission(small(n6__text="x" * 3000)))
-        assert "larger than it takes" in str(outcome.error)
-        with pytest.raises(ServiceError, match="larger than it takes"):
+        assert "larger than the server accepts" in str(outcome.error)
+        with pytest.raises(ServiceError, match="larger than the server accepts"):
             service.upload("big.png", b"x" * 3000)
         service.close()
 
 
-def test_what_is_no_json_is_not_sent(comfy, service):
+def test_a_graph_that_is_not_json_is_not_submitted(comfy, service):
     outcome = service.submit(submission(small(n3__cfg=float("nan"))))
-    assert "can't be sent" in str(outcome.error)
+    assert "can't be submitted" in str(outcome.error)
     assert comfy.asked("POST", "/prompt") == 0
 
 
-def test_nobody_there(comfy):
+def test_no_server_at_the_address(comfy):
     service = ComfyUI(f"http://127.0.0.1:{closed_port()}", identity="home", label="home")
     settings.retry_base_s = 0.001
     with pytest.raises(UnreachableError):
@@ -399,11 +399,11 @@ def test_nobody_there(comfy):
     service.close()
 
 
-# -- a lost answer ----------------------------------------------------------------------------------------------
+# -- a lost response --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["queue", "history"])
-def test_a_run_whose_answer_was_lost_is_taken_up_where_it_is(comfy, service, where):
+def test_a_run_with_a_lost_response_is_found(comfy, service, where):
     comfy.lose("/prompt")
     if where == "queue":
         comfy.hold()
@@ -414,17 +414,17 @@ def test_a_run_whose_answer_was_lost_is_taken_up_where_it_is(comfy, service, whe
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
-def test_a_run_whose_answer_was_lost_and_that_is_nowhere_is_unknown(comfy, service, monkeypatch):
+def test_a_run_with_a_lost_response_that_is_absent_is_unknown(comfy, service, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.lose("/prompt")
     monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))  # it never came that far
     outcome = service.submit(submission(empty_image()))
     assert isinstance(outcome, Unknown)
-    assert "gave no answer" in outcome.reason
+    assert "did not respond" in outcome.reason
 
 
 def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
-    """The first look may come while the server still works on the request whose answer was lost."""
+    """The first lookup may happen while the server still processes the request whose response was lost."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01, 0.01))
     comfy.lose("/prompt")
     comfy.hold()
@@ -447,7 +447,7 @@ def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
     comfy.release()
 
 
-def test_events_before_the_answer_to_the_submit(comfy, service, listener):
+def test_events_before_the_response_to_the_submit(comfy, service, listener):
     comfy.answer_after_end()
     sent = submission(small(2))
     assert service.submit(sent) == Accepted(sent.token)
@@ -498,7 +498,7 @@ def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, liste
 
 
 def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, listener, monkeypatch):
-    """A server that still held a dead socket of ours forgets our name when it notices: nothing is told any more."""
+    """A server that closes a dead socket forgets its client id, and sends no events to a new socket of that id."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.05)
     settings.retry_base_s = 0.01
     service._socket.wait_open(5)
@@ -516,7 +516,7 @@ def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, li
     assert comfy.sockets_opened == 2
 
 
-def test_a_slow_answer_to_a_check_does_not_make_the_socket_deaf(comfy, service, listener, monkeypatch):
+def test_a_slow_check_does_not_block_the_socket(comfy, service, listener, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.0)
     for color in range(5):
         sent = submission(empty_image(color))
@@ -526,7 +526,7 @@ def test_a_slow_answer_to_a_check_does_not_make_the_socket_deaf(comfy, service, 
     assert comfy.sockets_opened == 1
 
 
-def test_odd_messages_cost_nothing(comfy, service, listener):
+def test_invalid_messages_have_no_effect(comfy, service, listener):
     service._socket.wait_open(5)
     for odd in ("no json", "[]", '{"type":"new_thing","data":{"prompt_id":1}}', '{"type":"executing","data":null}'):
         comfy._post(service._socket.client_id, odd)
@@ -547,10 +547,10 @@ def test_without_a_socket_everything_works_by_asking(comfy, service, listener):
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
-# -- cancelling -------------------------------------------------------------------------------------------------
+# -- cancel -----------------------------------------------------------------------------------------------------
 
 
-def test_a_waiting_run_is_taken_out_of_the_queue(comfy, service, listener):
+def test_a_pending_run_is_removed_from_the_queue(comfy, service, listener):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(small(5))
@@ -576,7 +576,7 @@ def test_a_running_run_is_interrupted_by_its_id(comfy, service, listener, monkey
     assert all(body == {"prompt_id": sent.token} for path, body in comfy.bodies if path == "/interrupt")
 
 
-def test_a_run_of_somebody_else_is_never_touched(comfy, service, listener):
+def test_a_run_of_another_client_is_never_cancelled(comfy, service, listener):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(small(3))
@@ -589,7 +589,7 @@ def test_a_run_of_somebody_else_is_never_touched(comfy, service, listener):
 
 
 def test_an_interrupt_that_was_lost_is_repeated(comfy, service, listener, monkeypatch):
-    """The server clears the flag at each start: an interrupt in that instant is lost."""
+    """The server clears the flag at the start of each run, so an interrupt at that time is lost."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 30.0)
     lost = iter([True, True])
     interrupt = comfy.queue.interrupt
@@ -615,7 +615,7 @@ def test_a_node_that_does_not_stop_is_not_called_cancelled(comfy, service, liste
     assert not service.cancel(sent.token)  # it has ended
 
 
-# -- images in ------------------------------------------------------------------------------------------------
+# -- uploads --------------------------------------------------------------------------------------------------
 
 
 def test_the_name_an_upload_gets_is_the_servers(comfy, service):
@@ -624,7 +624,7 @@ def test_the_name_an_upload_gets_is_the_servers(comfy, service):
     assert service.upload("u.png", b"two") == "u (1).png"
 
 
-# -- what can be run --------------------------------------------------------------------------------------------
+# -- workflows --------------------------------------------------------------------------------------------------
 
 
 def test_fields_have_the_servers_types_ranges_and_files(comfy, service):
@@ -644,13 +644,13 @@ def test_fields_have_the_servers_types_ranges_and_files(comfy, service):
     assert fields["6::text"].node_title == "CLIP Text Encode (Prompt)"
 
 
-def test_a_node_type_is_asked_for_once_in_a_while(comfy, service):
+def test_a_node_type_is_cached(comfy, service):
     for _ in range(3):
         service.graph_fields(Graph(small()))
     assert comfy.asked("GET", "/object_info") == len({node["class_type"] for node in DEFAULT.values()})
 
 
-def test_an_unknown_node_type_is_told_from_the_graph(comfy, service):
+def test_an_unknown_node_type_has_the_fields_of_the_graph(comfy, service):
     graph = Graph({"1": {"class_type": "Mystery/Node", "inputs": {"text": "hello", "steps": 3}}})
     fields = service.graph_fields(graph)
     assert {key: str(one.type) for key, one in fields.items()} == {"1::text": "STRING", "1::steps": "INT"}
@@ -667,7 +667,7 @@ def test_the_graph_that_ran_last(comfy, service):
 # -- behind a proxy ---------------------------------------------------------------------------------------------
 
 
-def test_a_base_path_stands_before_every_route(tmp_path):
+def test_a_base_path_prefixes_every_route(tmp_path):
     with ComfyServer(tmp_path / "c", base_path="/comfy") as server:
         service = ComfyUI(f"{server.url}/", identity="home", label="home")
         listener = Listener(service)
@@ -720,14 +720,14 @@ def test_https(tmp_path, monkeypatch):
         service.close()
 
 
-def test_a_server_that_answers_something_else(comfy, service):
+def test_a_server_that_is_not_comfyui(comfy, service):
     settings.retry_base_s = 0.001
     comfy.fail("/system_stats", 200, times=99)
     with pytest.raises(AnswerError):
         service.greet()
 
 
-def test_a_large_answer_is_read(comfy, service):
+def test_a_large_response_is_read(comfy, service):
     comfy.hold()
     for number in range(3):
         service.submit(submission(small(n6__text="x" * 700_000, seed=number)))

@@ -1,4 +1,4 @@
-"""SaveImageWebsocket: its images come through the socket, the server keeps none, and they are kept here like any."""
+"""SaveImageWebsocket: its images are received through the socket and stored like all others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sent(node):
 
 @pytest.fixture
 def graph(tmp_path):
-    """Two red images through the socket from node 3, a blue one from the server's disk from node 5."""
+    """Return a graph with two red images through the socket (node 3) and a blue one from the server's disk (node 5)."""
     path = tmp_path / "both.json"
     path.write_text(
         json.dumps({"1": empty_node(RED, 2, height=48), "3": sent("1"), "4": empty_node(BLUE), "5": save_node("4")})
@@ -48,7 +48,7 @@ def test_they_stand_among_the_others_in_the_order_of_the_nodes(client, comfy, gr
     assert run.progress.preview is None
 
 
-def test_they_are_there_in_the_next_kernel_and_nothing_is_sent_for_them(client, comfy, graph):
+def test_the_next_kernel_has_them_without_a_submit(client, comfy, graph):
     first = client.run(graph, timeout=60)
     client.close()
     with connect(f"home={comfy.url}") as again:
@@ -58,13 +58,13 @@ def test_they_are_there_in_the_next_kernel_and_nothing_is_sent_for_them(client, 
     assert comfy.asked("POST", "/prompt") == 1
 
 
-def test_a_server_without_the_flag_names_nobody_and_the_node_that_works_counts(client, comfy, graph, monkeypatch):
+def test_frames_without_metadata_belong_to_the_executing_node(client, comfy, graph, monkeypatch):
     monkeypatch.setattr(comfy, "has_flag", lambda client: False)
     run = client.run(graph, timeout=60)
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
 
 
-def test_previews_of_other_nodes_are_no_images(client, comfy, tmp_path):
+def test_previews_of_other_nodes_are_not_images(client, comfy, tmp_path):
     comfy.previews = True
     path = tmp_path / "sampled.json"
     nodes = json.loads((RECORDED / "default_workflow_api.json").read_text())
@@ -75,7 +75,7 @@ def test_previews_of_other_nodes_are_no_images(client, comfy, tmp_path):
     assert run.images[0].pil().size == (64, 64)
 
 
-def test_an_end_that_the_history_knows_first_waits_for_those_on_their_way(client, comfy, graph):
+def test_an_end_in_the_history_waits_for_images_in_transit(client, comfy, graph):
     late = []
     real = comfy._post
 
@@ -97,7 +97,7 @@ def test_an_end_that_the_history_knows_first_waits_for_those_on_their_way(client
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
 
 
-def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_path):
+def test_a_broken_socket_causes_a_warning(client, comfy, tmp_path):
     path = tmp_path / "one.json"
     path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     comfy.drop_at("execution_start")
@@ -108,7 +108,7 @@ def test_a_socket_that_broke_is_told_and_what_came_is_kept(client, comfy, tmp_pa
     assert "no image of SaveImageWebsocket came" in run.record.remark
 
 
-def test_what_is_no_image_is_missing(client, comfy, tmp_path):
+def test_an_invalid_image_is_missing(client, comfy, tmp_path):
     path = tmp_path / "one.json"
     path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     real = comfy.send_frame
@@ -118,19 +118,19 @@ def test_what_is_no_image_is_missing(client, comfy, tmp_path):
     assert "truncated" in run.images[0].record.error
 
 
-def test_no_more_is_held_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 100)
-    hearing = comfyui_events.Hearing()
-    hearing.watch("p", {}, frozenset("3"), frozenset("3"))
+def test_socket_images_have_a_size_limit(monkeypatch):
+    monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 100)
+    reader = comfyui_events.EventReader()
+    reader.watch("p", {}, frozenset("3"), frozenset("3"))
     about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
     for size in (60, 50, 40):
-        hearing.hear(struct.pack(">II", 4, len(about)) + about + b"x" * size)
-    assert [len(one) for one in hearing.images("p")["3"]] == [60, 40]
-    assert hearing.dropped("p") == 1
+        reader.read(struct.pack(">II", 4, len(about)) + about + b"x" * size)
+    assert [len(one) for one in reader.get("p").images["3"]] == [60, 40]
+    assert reader.get("p").dropped == 1
 
 
-def test_what_found_no_room_is_told(client, comfy, graph, monkeypatch):
-    monkeypatch.setattr(comfyui_events, "MAX_HELD_BYTES", 10)
+def test_dropped_images_cause_a_warning(client, comfy, graph, monkeypatch):
+    monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 10)
     run = client.run(graph, timeout=60)
-    assert "found no room: 2" in run.record.remark
+    assert "dropped 2 images" in run.record.remark
     assert [image.node for image in run.images] == ["5"]

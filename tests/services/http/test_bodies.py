@@ -1,4 +1,4 @@
-"""Compressed answers: read in full, and never with more memory than their limits allow."""
+"""Compressed responses: read completely, and never with more memory than their limits allow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(run.status.value, most_bytes() - before)
 
 
 def bomb(layers):
-    """Zeros, compressed so often."""
+    """Return zeros, compressed `layers` times."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     million = bytes(1000**2)
     content = b"".join(packer.compress(million) for _ in range(UNPACKED_BYTES // len(million))) + packer.flush()
@@ -56,8 +56,8 @@ def bombs():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is read from /proc")
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("route", [RUN, CHECK, "GET /images/*"])
-def test_a_small_answer_that_unpacks_to_400_mb_takes_no_memory(api, home, bombs, route, layers):
-    """A service's answer of 800 bytes took 811 MB: urllib3 2.0.7 unpacks all it has read, whatever the limit says."""
+def test_a_small_response_of_400_mb_uncompressed_takes_no_memory(api, home, bombs, route, layers):
+    """A response of 800 bytes took 811 MB: urllib3 2.0.7 decompresses all it has read, whatever the limit is."""
     usual = {CHECK: choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))}
     api.words = []
     api.on(route, bombs[layers], usual.get(route, reply(png())))
@@ -80,22 +80,22 @@ def test_a_small_answer_that_unpacks_to_400_mb_takes_no_memory(api, home, bombs,
     ],
     ids=["one member", "two members", "bytes behind it"],
 )
-def test_what_is_sent_as_gzip_arrives_as_it_was(api, client, packed):
+def test_a_gzip_image_is_decompressed(api, client, packed):
     api.on("GET /images/*", reply(packed, headers={"Content-Encoding": "gzip"}))
     run = client.run("wf-1", {"3::steps": 1}, timeout=60)
     assert run.images[0].bytes == png()
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 900 * 1024])
-def test_a_compressed_answer_is_read_to_its_end(api, client, size):
+def test_a_compressed_response_is_read_completely(api, client, size):
     body = json.dumps({"success": True, "data": {"run_id": "run-1"}, "padding": "x" * size}).encode()
     api.on(RUN, reply(gzip.compress(body), headers={"Content-Encoding": "gzip"}))
     assert client.run("wf-1", {"3::steps": 1}, timeout=60).record.service_run_id == "run-1"
     assert api.seen(RUN)[0].headers["accept-encoding"] == "gzip"
 
 
-def test_a_gzip_that_breaks_off_is_no_image(api, client):
+def test_an_incomplete_gzip_is_not_an_image(api, client):
     packed = gzip.compress(png())
     api.on("GET /images/*", reply(packed[: len(packed) // 2], headers={"Content-Encoding": "gzip"}))
     run = client.run("wf-1", {"3::steps": 1}, timeout=60)
-    assert "broke off" in run.record.images[0].error
+    assert "is incomplete" in run.record.images[0].error

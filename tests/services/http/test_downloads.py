@@ -1,4 +1,4 @@
-"""Which addresses of images are asked, and how their bytes are read."""
+"""Downloads: permitted URLs, redirects, and reading the body."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(images, url):
 
 
 def refused(images, url):
-    """The words of a refusal, which hold the host at most."""
+    """Return type and text of the error, which names the host at most."""
     with pytest.raises(ServiceError) as caught:
         read(images, url)
     text = str(caught.value)
@@ -38,7 +38,7 @@ def refused(images, url):
     return type(caught.value), text
 
 
-# -- the service's own ------------------------------------------------------------------------------------------
+# -- the service's own origin -----------------------------------------------------------------------------------
 
 
 def test_the_services_own_origin_at_any_address(faulty, images):
@@ -60,7 +60,7 @@ def test_the_services_own_origin_at_any_address(faulty, images):
     ],
 )
 def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, images, path, requested):
-    """`/p/a red cat.png` was refused as an address elsewhere that is not reached by https."""
+    """`/p/a red cat.png` was rejected as a foreign URL that is not reached by https."""
     faulty.on(f"GET {requested}", reply(b"bytes"))
     faulty.on("GET /moved", redirect(path))
     for url in (f"{faulty.url}{path}", path, f"{faulty.url}{path}?name=a b", "/moved"):
@@ -115,7 +115,7 @@ def test_no_length_with_a_content_encoding(faulty, images):
     assert faulty.seen("GET /1")[0].headers["accept-encoding"] == "identity"
 
 
-# -- elsewhere --------------------------------------------------------------------------------------------------
+# -- other hosts ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_no_length_with_a_content_encoding(faulty, images):
     [
         ("http://images.example/1.png?sig={}", "images.example, which is not reached by https"),
         ("http://127.0.0.1:1/{}", "127.0.0.1, which is not reached by https"),
-        ("file:///etc/{}", "a file: one, which is never opened"),
-        ("data:image/png;base64,{}", "a data: one, which is never opened"),
+        ("file:///etc/{}", "a file: URL, which is never opened"),
+        ("data:image/png;base64,{}", "a data: URL, which is never opened"),
         ("ftp://images.example/{}", "not reached by https"),
         ("https://127.0.0.1:1/{}", "127.0.0.1, which is not public"),
         ("https://localhost/{}", "localhost, which is not public"),
@@ -134,18 +134,18 @@ def test_no_length_with_a_content_encoding(faulty, images):
         ("https://[::ffff:127.0.0.1]/{}", "not public"),
         ("https://2130706433/{}", "not public"),
         ("https://printer.local/{}", "printer.local, which is not public"),
-        ("https://me:{}@images.example/1", "names a user"),
-        ("https://[::1/{}", "can't be read"),
+        ("https://me:{}@images.example/1", "with a user name in its URL"),
+        ("https://[::1/{}", "not a valid URL"),
     ],
 )
-def test_addresses_that_are_never_asked(images, url, words):
+def test_urls_that_are_never_requested(images, url, words):
     kind, text = refused(images, url.format(SECRET))
     assert kind is ServiceError, "a plain one: no second try will see it otherwise"
     assert words in text
 
 
 @pytest.mark.parametrize("odd", ["https://0x7f.1/{}", "https://127.1/{}", "https://017700000001/{}"])
-def test_odd_spellings_of_loopback_are_seen_through(images, odd):
+def test_unusual_spellings_of_loopback_are_rejected(images, odd):
     kind, text = refused(images, odd.format(SECRET))
     assert kind is ServiceError
     assert "not public" in text
@@ -153,7 +153,7 @@ def test_odd_spellings_of_loopback_are_seen_through(images, odd):
 
 @pytest.fixture
 def names(monkeypatch):
-    """Host -> the addresses it has, one list for each time it is asked for; the last for ever."""
+    """Host -> its addresses, one list per lookup; the last list is repeated."""
     known = {}
     asked = []
     real = socket.getaddrinfo
@@ -190,7 +190,7 @@ def test_https_to_a_public_address(images, internet, names):
     assert "authorization" not in seen.headers
 
 
-def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(images, internet, names):
+def test_a_name_with_a_private_address_too_is_not_requested(images, internet, names):
     names["images.example"] = [["127.0.0.2", "10.0.0.1"]]
     kind, text = refused(images, f"https://images.example:{internet.port}/1.png?sig={SECRET}")
     assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
@@ -198,7 +198,7 @@ def test_a_name_that_stands_for_an_inner_address_too_is_not_asked(images, intern
 
 
 def test_a_name_that_changes_its_address_after_the_check_gains_nothing(images, faulty, internet, names):
-    """DNS rebinding: the address connected to is checked as well."""
+    """DNS rebinding: the address of the connection is checked too."""
     names["images.example"] = [["127.0.0.2"], ["127.0.0.1"]]
     kind, text = refused(images, f"https://images.example:{faulty.port}/1.png?sig={SECRET}")
     assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
@@ -206,7 +206,7 @@ def test_a_name_that_changes_its_address_after_the_check_gains_nothing(images, f
     assert faulty.count() == 0
 
 
-def test_each_hop_is_looked_at(faulty, images, internet, names):
+def test_each_redirect_is_checked(faulty, images, internet, names):
     names["images.example"] = [["127.0.0.2"]]
     names["inner.example"] = [["127.0.0.1"]]
     outside = f"https://images.example:{internet.port}"
@@ -239,7 +239,7 @@ def test_at_most_three_redirects(faulty, images):
 
 
 def test_the_body_of_a_redirect_is_not_read(faulty, images):
-    """Without being asked to follow, requests read the whole body of a redirect, however large."""
+    """requests read the whole body of a redirect, however large, although redirects were not followed."""
     sent = []
 
     def endless(_, wire):
@@ -258,7 +258,7 @@ def test_a_redirect_to_nowhere(faulty, images):
     assert "status 302" in refused(images, "/1")[1]
 
 
-def test_certificate_of_another_name_is_refused_for_good(images, authority, internet, names):
+def test_a_certificate_of_another_name_is_final(images, authority, internet, names):
     names["other.example"] = [["127.0.0.2"]]
     kind, text = refused(images, f"https://other.example:{internet.port}/{SECRET}")
     assert kind is ServiceError
@@ -266,13 +266,13 @@ def test_certificate_of_another_name_is_refused_for_good(images, authority, inte
     assert internet.count() == 0
 
 
-def test_a_public_host_that_is_away_may_come_back(images, internet, names):
+def test_an_unreachable_public_host_may_be_retried(images, internet, names):
     names["images.example"] = [["127.0.0.2"]]
     internet.refuse()
     assert refused(images, f"https://images.example:{internet.port}/1")[0] is UnreachableError
 
 
-def test_through_a_proxy_inner_names_are_refused_too(images, faulty, names, monkeypatch):
+def test_private_names_are_rejected_behind_a_proxy_too(images, faulty, names, monkeypatch):
     with FaultyServer() as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         names["inner.example"] = [["10.1.2.3"]]
@@ -283,7 +283,7 @@ def test_through_a_proxy_inner_names_are_refused_too(images, faulty, names, monk
         assert [seen.method for seen in proxy.seen()] == ["CONNECT"]
 
 
-def test_the_proxy_of_the_environment_is_not_asked_for_loopback(images, faulty, monkeypatch):
+def test_downloads_from_loopback_bypass_the_proxy(images, faulty, monkeypatch):
     with FaultyServer() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         faulty.on("GET /1", reply(b"bytes"))

@@ -1,4 +1,4 @@
-"""One plain line out of whatever a service says about a failure."""
+"""One line of text from a service's error, in any of its shapes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_long_text_is_cut():
     assert len(read_problem("word " * 5000).message) <= 400
 
 
-def test_words_of_an_error_answer():
+def test_message_of_an_error_response():
     assert read_message(b'{"success": false, "error": "no credit"}') == "no credit"
     assert read_message(b'{"success": false, "data": {"error": "inner"}}') == "inner"
     assert read_message(json.dumps(INVALID).encode()).startswith("node 3 (KSampler)")
@@ -118,7 +118,7 @@ def test_any_json_gives_one_line(value):
     )
 )
 @example({"node_errors": {"3": {"errors": 1}, "errors": {"errors": [{}]}}})
-def test_comfyui_shapes_with_odd_contents(value):
+def test_comfyui_shapes_with_invalid_contents(value):
     assert read_problem(value).message
     assert read_message(json.dumps(value).encode()) is None or read_message(json.dumps(value).encode())
 
@@ -141,7 +141,7 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize("credential", CREDENTIALS)
 def test_a_credential_that_a_service_quotes_is_masked(credential):
-    """Errors masked our own key and token alone: a service that quoted another one had it stored in the history."""
+    """Errors masked only our own key and token: another key in a service's error was stored in the history."""
     for text in (
         f"upstream refused {credential}",
         f'{{"error": "key \'{credential}\' is wrong"}}',
@@ -179,5 +179,5 @@ def test_a_named_credential_that_a_service_quotes_is_masked(text, shown):
         "invalid token: missing",
     ],
 )
-def test_words_that_are_no_credential_stay(text):
+def test_text_without_credentials_is_unchanged(text):
     assert read_problem(text).message == text

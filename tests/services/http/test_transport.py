@@ -1,4 +1,4 @@
-"""Connections: no proxy and no netrc where they would leak, no stale connection, no secret in a log."""
+"""Connections: proxies, netrc, cookies, reuse of connections, and secrets in logs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from comflowy_nb.errors import ServiceError
 from comflowy_nb.services.http import transport
 from comflowy_nb.services.http.client import Http
 from comflowy_nb.services.http.downloads import Images
-from comflowy_nb.services.http.origins import is_public
 from comflowy_nb.services.http.responses import Failure, FailureKind, Response
+from comflowy_nb.services.http.transport import is_public
 from comflowy_nb.settings import Secret
 
 pytestmark = pytest.mark.usefixtures("few_tries")
@@ -26,8 +26,8 @@ def http(faulty):
     http.close()
 
 
-def test_only_a_refusal_by_the_server_itself_shows_that_it_is_gone(monkeypatch):
-    """A proxy that refuses says nothing of the server behind it, and a run there must not count as lost."""
+def test_only_the_servers_own_refusal_shows_that_it_has_ended(monkeypatch):
+    """A proxy that refuses a connection proves nothing about the server: its runs must not count as lost."""
     nobody = f"http://127.0.0.1:{closed_port()}"
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, nobody)
@@ -39,7 +39,7 @@ def test_only_a_refusal_by_the_server_itself_shows_that_it_is_gone(monkeypatch):
 
 
 def test_loopback_bypasses_proxies(faulty, http, monkeypatch):
-    """http_proxy got even the requests to 127.0.0.1, key included."""
+    """The proxy in http_proxy received even the requests to 127.0.0.1, key included."""
     with FaultyServer() as proxy:
         for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -66,7 +66,7 @@ def test_netrc_changes_no_header(faulty, http, monkeypatch, tmp_path):
     assert [seen.headers.get("authorization") for seen in faulty.seen()] == ["Bearer t", None]
 
 
-def test_cookies_are_not_kept(faulty, http):
+def test_cookies_are_not_stored(faulty, http):
     faulty.on("GET /x", reply({}, headers={"Set-Cookie": "a=b; Path=/"}))
     http.exchange("GET", "/x")
     http.exchange("GET", "/x")
@@ -94,21 +94,21 @@ def test_a_connection_the_server_dropped_is_not_used_again(faulty, http):
     assert faulty.count() == 3
 
 
-def test_an_answer_to_a_connection_that_closes_is_read_whole(faulty, http):
+def test_a_response_with_connection_close_is_read_completely(faulty, http):
     body = b"x" * 300_000
     faulty.on("GET /x", reply(body, close=True))
     assert http.exchange("GET", "/x").body == body
 
 
 @pytest.mark.parametrize("location", ["/elsewhere", "http://[::1", "//", "ftp://x/", "\u00e9"])
-def test_a_redirect_is_an_answer_like_any_other(faulty, http, location):
+def test_a_redirect_is_returned_as_a_response(faulty, http, location):
     faulty.on("POST /x", reply(b"0" * 2_000_000, 307, {"Location": location}))
     answer = http.exchange("POST", "/x")
-    assert (answer.status, answer.body_error) == (307, "the answer is larger than 1 MiB")
+    assert (answer.status, answer.body_error) == (307, "the response is larger than 1 MiB")
     assert faulty.count() == 1
 
 
-def test_a_name_that_can_not_be_asked(http):
+def test_an_invalid_host_name_is_a_failure(http):
     for origin in ("http://" + "a" * 70 + ".example", "http://..", "http://a..b"):
         outcome = Http(origin).exchange("GET", "/")
         assert isinstance(outcome, Failure)
@@ -159,8 +159,8 @@ def test_the_log_holds_no_key(faulty, http, caplog):
         "next='canary'&x=<canary>",
     ],
 )
-def test_the_log_holds_no_query_of_a_image(faulty, caplog, query):
-    """Storage services sign addresses in many ways, and a list of the names of some let the others into the log."""
+def test_the_log_contains_no_query_of_an_image(faulty, caplog, query):
+    """Storage services sign URLs in many ways; masking only some parameter names left the others in the log."""
     caplog.set_level(logging.DEBUG)
     faulty.on("GET /p.png", redirect(f"/moved.png?{query}"))
     faulty.on("GET /moved.png", reply(b"bytes"))

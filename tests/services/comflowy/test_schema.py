@@ -1,10 +1,10 @@
-"""One list of images out of the API's two."""
+"""The outputs of a run, from the two lists of the API."""
 
 from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.services.comflowy.outputs import read_outputs
+from comflowy_nb.services.comflowy.schema import read_outputs
 
 A, B, C, D = (f"https://images.example/{name}.png" for name in "abcd")
 
@@ -15,7 +15,7 @@ def placed(images, full):
     return [(output.url, output.node, output.node_index) for output in outputs], remark
 
 
-def test_a_image_in_both_lists_is_one_and_has_its_node():
+def test_an_image_in_both_lists_is_one_with_its_node():
     assert placed([A, B], {"9": {"images": [B, A]}}) == ([(A, "9", 1), (B, "9", 0)], None)
 
 
@@ -24,23 +24,23 @@ def test_output_images_first_then_the_rest_by_node():
     assert placed([A, B], full)[0] == [(A, "9", 0), (B, None, 0), (C, "3", 0), (D, "10", 0)]
 
 
-def test_the_order_of_nodes_does_not_depend_on_the_answer():
+def test_the_order_of_nodes_does_not_depend_on_the_response():
     one = {"12": {"images": [A]}, "5:2": {"images": [B]}, "5:11": {"images": [C]}, "x": {"images": [D]}}
     other = dict(reversed(one.items()))
     assert placed(None, one) == placed(None, other)
     assert [node for _, node, _ in placed(None, one)[0]] == ["5:2", "5:11", "12", "x"]
 
 
-def test_a_image_listed_twice_is_one():
+def test_an_image_listed_twice_is_one():
     assert placed([A, A, B], {"9": {"images": [B, B]}})[0] == [(A, None, 0), (B, "9", 0)]
 
 
-def test_a_image_of_two_nodes_belongs_to_the_first():
+def test_an_image_of_two_nodes_belongs_to_the_first():
     assert placed([], {"9": {"images": [A]}, "3": {"images": [A]}})[0] == [(A, "3", 0)]
 
 
 def test_one_image_signed_twice_is_one():
-    """Storage services sign an address anew each time they name it."""
+    """Storage services sign a URL again each time they list it."""
     first, second = f"{A}?X-Amz-Signature=1&X-Amz-Date=5&v=2", f"{A}?v=2&X-Amz-Signature=77&X-Amz-Date=6"
     assert placed([first], {"9": {"images": [second]}})[0] == [(first, "9", 0)]
 
@@ -58,19 +58,19 @@ def test_nothing(nothing):
 @pytest.mark.parametrize(
     ("images", "full", "found", "words"),
     [
-        ([A, None, 5, ""], None, [A], "3 of 4 entries of output_images are no address"),
-        ([A, []], None, [A], "1 of 2 entries of output_images is no address"),
-        (A, None, [A], "output_images is no list"),
-        (5, None, [], "output_images is no list"),
+        ([A, None, 5, ""], None, [A], "3 of 4 entries of output_images are not URLs"),
+        ([A, []], None, [A], "1 of 2 entries of output_images is not a URL"),
+        (A, None, [A], "output_images is not a list"),
+        (5, None, [], "output_images is not a list"),
         ([{"url": A}], None, [A], None),
-        (None, [A], [], "full_outputs is no object"),
-        (None, {"9": "x"}, [], "full_outputs of node 9 is no object"),
+        (None, [A], [], "full_outputs is not an object"),
+        (None, {"9": "x"}, [], "full_outputs of node 9 is not an object"),
         (None, {"9": None, "8": {"images": [A]}}, [A], None),
         (None, {"9": {"text": ["hello"]}}, [], None),
         (None, {"9": [A]}, [A], None),
     ],
 )
-def test_odd_entries_are_remarked_on(images, full, found, words):
+def test_invalid_entries_cause_a_warning(images, full, found, words):
     outputs, remark = placed(images, full)
     assert [url for url, _, _ in outputs] == found
     assert remark == words

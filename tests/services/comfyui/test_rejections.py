@@ -1,4 +1,4 @@
-"""The words for what a ComfyUI server refuses, one shape after the other."""
+"""The text for a rejected graph, for each shape of a ComfyUI server's error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from comflowy_nb.services.comfyui.responses import node_errors_text, read_refusal
+from comflowy_nb.services.comfyui.responses import node_errors_text, read_rejection
 
 TITLES = {"3": "My sampler"}
 
@@ -52,7 +52,7 @@ def error(kind, details="", message="No", **extra):
             "the server could not check it (OutOfMemoryError)",
         ),
         (error("something_new", "it is blue", message="Wrong colour"), "Wrong colour: it is blue"),
-        (error("something_new", message=""), "the node does not take it"),
+        (error("something_new", message=""), "the node does not accept it"),
         (error("value_smaller_than_min", input_name="a", received_value=1), "a: 1 is below None"),
     ],
 )
@@ -63,7 +63,7 @@ def test_each_shape(given, words):
     assert "/srv" not in text
 
 
-def test_a_long_list_is_looked_up():
+def test_an_omitted_list_is_requested():
     options = tuple(f"sampler_{number}" for number in range(40))
     given = error(
         "value_not_in_list",
@@ -83,12 +83,12 @@ def test_a_long_value_is_cut_and_no_line_is_broken():
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"{}", b'{"node_errors": 3}', b'{"node_errors": {"3": []}}'])
-def test_whatever_comes_there_are_words(body):
-    assert read_refusal(body, TITLES, lambda _class, _name: ())
+def test_every_body_has_a_message(body):
+    assert read_rejection(body, TITLES, lambda _class, _name: ())
 
 
-def test_nothing_wrong_is_nothing_to_say():
+def test_no_errors_have_no_text():
     assert node_errors_text({}, TITLES, lambda _class, _name: ()) is None
     assert node_errors_text(None, TITLES, lambda _class, _name: ()) is None
     body = json.dumps({"error": {"type": "x", "message": "Odd", "details": "very"}, "node_errors": {}}).encode()
-    assert read_refusal(body, TITLES, lambda _class, _name: ()) == "Odd: very"
+    assert read_rejection(body, TITLES, lambda _class, _name: ()) == "Odd: very"
