@@ -182,7 +182,7 @@ class Library:
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
         """Write copies, a contact sheet and a JSON of a sweep; see `runs.save_sweep`."""
-        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads Pillow
+        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
 
         return save_sweep(sweep, self.folder, folder)
 

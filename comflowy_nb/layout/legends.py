@@ -1,4 +1,4 @@
-"""Long texts in captions and legends: shortened to what tells them apart. Pure."""
+"""Shorten long texts in legends to the passages in which they differ. Pure."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.layout.captions import Paragraph, Part, write_value
+from comflowy_nb.layout.captions import write_value
+from comflowy_nb.layout.text import ELLIPSIS, NO_LIMIT, Paragraph, Part
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["NO_LIMIT", "entry", "keep_differences", "write_apart"]
+__all__ = ["entry", "keep_differences", "write_apart"]
 
-NO_LIMIT = 10**6  # lines: what was shortened to the differences must not be cut again
-
-# Where at most so many texts share a legend, each gets so many characters.
-_ROOM = ((6, 480), (12, 300))
-_LEAST_ROOM = 160
-_AROUND = (160, 80, 40, 20)  # characters shown on both sides of a difference, as many as there is room for
-_GAP = 4  # characters: a shorter piece is not worth an ellipsis
-_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-_HIDDEN = {"Cc", "Cf", "Co", "Cn", "Cs", "Mn", "Zl", "Zp", "Zs"}  # categories of characters that are hardly seen
+# (texts in a legend, characters for each): the first entry with at least as many texts counts.
+_MAX_CHARACTERS = ((6, 480), (12, 300), (10**6, 160))
+_CONTEXTS = (160, 80, 40, 20)  # characters on both sides of a difference; the largest that fits is used
+_MIN_OMITTED = 4  # characters: an ellipsis does not replace a shorter passage
+_INVISIBLE = {"Cc", "Cf", "Co", "Cn", "Cs", "Mn", "Zl", "Zp", "Zs"}  # Unicode categories
 _EDGE_SPACE = re.compile(r'(?<=[ "]) | (?=")')
 
 
 def write_apart(values: Sequence[Any]) -> list[str]:
     """Write values on one line each, different values differently.
 
-    Where values differ in something that is not seen, such as a space, a line break or a far digit, all are written
-    as JSON with escapes.
+    If values differ only in something invisible, such as a space or a line break, all are written as JSON with escapes.
     """
     texts = [write_value(value) for value in values]
     if len(set(map(_visible, texts))) >= len(set(map(_identity, values))):
@@ -41,116 +37,107 @@ def write_apart(values: Sequence[Any]) -> list[str]:
 
 
 def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
-    """Shorten texts that share a legend. Different texts stay different.
+    """Shorten the texts of a legend so that different texts stay different.
 
-    Where a text is too long, each keeps the surroundings of every place where it begins to differ from another one;
-    an ellipsis replaces the rest. With the same room around these places in all texts, two texts are shown alike up
-    to the first character in which they differ, and that character is shown in both.
+    A text that is too long keeps the context of each position where it begins to differ from another text; an
+    ellipsis replaces the rest. All texts keep the same amount of context, so two shortened texts are equal up to the
+    first character in which they differ, and both contain that character.
     """
     texts = ["".join(part.text for part in parts) for parts in entries]
-    room = next((room for most, room in _ROOM if len(texts) <= most), _LEAST_ROOM)
-    if all(len(text) <= room for text in texts):
+    limit = next(limit for most, limit in _MAX_CHARACTERS if len(texts) <= most)
+    if all(len(text) <= limit for text in texts):
         return [tuple(parts) for parts in entries]
-    places = _places(texts)
+    positions = _positions(texts)
     spans: list[list[tuple[int, int]]] = []
-    for around in _AROUND:
-        spans = [_spans(text, at, around) for text, at in zip(texts, places, strict=True)]
-        if all(sum(end - start for start, end in kept) <= room for kept in spans):
+    for context in _CONTEXTS:
+        spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
+        if all(sum(end - start for start, end in kept) <= limit for kept in spans):
             break
     return [_cut(parts, len(text), kept) for parts, text, kept in zip(entries, texts, spans, strict=True)]
 
 
-def entry(start: Iterable[Part], said: Iterable[Part]) -> Paragraph:
-    """One entry of a legend: what it explains, and the explanation in full."""
-    return Paragraph((*start, *said), NO_LIMIT)
+def entry(start: Iterable[Part], explanation: Iterable[Part]) -> Paragraph:
+    """Return an entry of a legend, which is never cut."""
+    return Paragraph((*start, *explanation), NO_LIMIT)
 
 
-def _places(texts: Sequence[str]) -> list[set[int]]:
-    """For each text the places where it begins to differ from another; 0 where it differs from none.
+def _positions(texts: Sequence[str]) -> list[set[int]]:
+    """Return for each text the positions where it begins to differ from another; 0 if it differs from none.
 
-    In sorted order the place against any other text is the least of those against the neighbours in between.
+    In sorted order the position against any other text is the least of those between the neighbours in between.
     """
     order = sorted(set(texts))
-    apart = [_common(one, other) for one, other in itertools.pairwise(order)]
-    found: dict[str, set[int]] = {}
-    for index, text in enumerate(order):
-        places = set()
-        for side in (reversed(apart[:index]), apart[index:]):
-            least: int | None = None
-            for place in side:
-                least = place if least is None else min(least, place)
-                places.add(least)
-        found[text] = places or {0}
-    return [found[text] for text in texts]
+    common = [_common_length(one, other) for one, other in itertools.pairwise(order)]
+    positions = {
+        text: {*itertools.accumulate(reversed(common[:index]), min), *itertools.accumulate(common[index:], min)} or {0}
+        for index, text in enumerate(order)
+    }
+    return [positions[text] for text in texts]
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts have in common at their beginning."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one.startswith(other[:middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _common_length(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _spans(text: str, places: Iterable[int], around: int) -> list[tuple[int, int]]:
-    """The pieces of a text around these places, from a word's beginning to a word's end where one is near."""
-    found: list[tuple[int, int]] = []
-    for place in sorted(places):
-        start, end = max(0, place - around), min(len(text), place + around)
+def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int, int]]:
+    """Return the passages of a text around these positions, which begin and end with a whole word where possible."""
+    spans: list[tuple[int, int]] = []
+    for position in sorted(positions):
+        start, end = max(0, position - context), min(len(text), position + context)
         if start:
-            blank = text.rfind(" ", max(0, start - around // 2), start)
+            blank = text.rfind(" ", max(0, start - context // 2), start)
             start = blank + 1 if blank >= 0 else start
         if end < len(text):
-            blank = text.find(" ", end, end + around // 2)
+            blank = text.find(" ", end, end + context // 2)
             end = blank if blank >= 0 else end
-        start, end = 0 if start <= _GAP else start, len(text) if len(text) - end <= _GAP else end
-        if found and start - found[-1][1] <= _GAP:
-            before = found.pop()
+        if start <= _MIN_OMITTED:
+            start = 0
+        if len(text) - end <= _MIN_OMITTED:
+            end = len(text)
+        if spans and start - spans[-1][1] <= _MIN_OMITTED:
+            before = spans.pop()
             start, end = before[0], max(before[1], end)
-        found.append((start, end))
-    return found
+        spans.append((start, end))
+    return spans
 
 
 def _cut(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
-    """These pieces of the text that the parts make, in the tones of the parts."""
-    found: list[Part] = []
-    if spans[0][0]:
-        found.append(Part(_ELLIPSIS))
+    """Return these passages of the text that the parts make, in the tones of the parts."""
+    kept: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
     for start, end in spans:
         at = 0
         for part in parts:
             text = part.text[max(0, start - at) : max(0, end - at)]
             if text:
-                found.append(Part(text, part.tone))
+                kept.append(Part(text, part.tone))
             at += len(part.text)
         if end < length:
-            found.append(Part(f" {_ELLIPSIS} "))
-    return tuple(found)
+            kept.append(Part(f" {ELLIPSIS} "))
+    return tuple(kept)
 
 
 def _visible(text: str) -> str:
-    """What is seen of a text."""
-    seen = "".join(letter for letter in text if letter == " " or unicodedata.category(letter) not in _HIDDEN - {"Mn"})
-    return unicodedata.normalize("NFC", seen)
+    """Return the visible characters of a text."""
+    hidden = _INVISIBLE - {"Mn"}
+    visible = "".join(letter for letter in text if letter == " " or unicodedata.category(letter) not in hidden)
+    return unicodedata.normalize("NFC", visible)
 
 
 def _identity(value: Any) -> str:
-    """The same for two values that mean the same to a service: 7 and 7.0."""
+    """Return the same text for two values that mean the same to a service, such as 7 and 7.0."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, sort_keys=True, default=str)
 
 
 def _exact(value: Any) -> str:
-    """A value as JSON in which nothing is hidden."""
+    """Return a value as JSON with escapes for invisible characters."""
     if isinstance(value, InputImage):
         return f"{value.name} ({value.content_sha256[:6]})"
     text = _EDGE_SPACE.sub(r"\\u0020", json.dumps(value, ensure_ascii=False, default=str))
     return "".join(
-        letter if letter == " " or unicodedata.category(letter) not in _HIDDEN else json.dumps(letter)[1:-1]
+        letter if letter == " " or unicodedata.category(letter) not in _INVISIBLE else json.dumps(letter)[1:-1]
         for letter in text
     )

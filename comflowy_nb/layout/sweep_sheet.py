@@ -1,4 +1,4 @@
-"""The text of a sweep grid: its title, panels, headers and legend, before anything is measured."""
+"""The content of a sweep's grid, not arranged yet: its title, panels, headings and legend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comflowy_nb.layout.captions import Paragraph, Part
+    from comflowy_nb.layout.text import Paragraph, Part
     from comflowy_nb.workflow.images import InputImage
 
 __all__ = ["Heading", "Headings", "Panel", "SweepSheet"]
@@ -14,7 +14,7 @@ __all__ = ["Heading", "Headings", "Panel", "SweepSheet"]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What stands for one value: its label or its letter, and in small what that is."""
+    """The heading of one value: its label or letter, and a note in small letters."""
 
     text: str
     note: str = ""
@@ -22,9 +22,16 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """One axis as it is written along a side. `key` is its name as typed, `note` the longest of its notes.
+    """The headings of one axis.
 
-    `images` are the values of an axis of images, shown small beside their names; empty for every other axis.
+    Attributes
+    ----------
+    key, name
+        The name of the axis as typed, and the short name to show.
+    note
+        The longest of the notes.
+    images
+        The values of an axis of input images; empty for every other axis.
     """
 
     key: str
@@ -36,28 +43,45 @@ class Headings:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One grid: the numbers of its cells in rows, and which value of each further axis it stands for."""
+    """A table of cells: their numbers in rows, and the (axis, index) of each further axis."""
 
     cells: tuple[tuple[int, ...], ...]
-    values: tuple[tuple[str, int], ...] = ()  # axis, index
+    values: tuple[tuple[str, int], ...] = ()
     title: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSheet:
-    """A whole sweep in words, before anything is measured. `legend` says for each entry which axis and value it is."""
+    """The content of a sweep's grid. All panels have the same shape.
+
+    Attributes
+    ----------
+    legend
+        Axis, index of the value, and text of each entry.
+    ref
+        Reference of the sweep; None while it has no number.
+    """
 
     head: tuple[Paragraph, ...]
     panels: tuple[Panel, ...]
     x: Headings | None = None
     y: Headings | None = None
     legend: tuple[tuple[str, int, Paragraph], ...] = ()
-    ref: str | None = None  # before the number of a cell
+    ref: str | None = None
+
+    @property
+    def columns(self) -> int:
+        return len(self.panels[0].cells[0])
+
+    @property
+    def rows(self) -> int:
+        return len(self.panels[0].cells)
 
     @property
     def count(self) -> int:
-        return sum(len(row) for panel in self.panels for row in panel.cells)
+        """Number of cells."""
+        return len(self.panels) * self.rows * self.columns
 
     def name_cell(self, number: int) -> str:
-        """`s1.7`, or `7` while the sweep has no number."""
+        """Return `s1.7`, or `7` while the sweep has no number."""
         return f"{self.ref}.{number}" if self.ref else str(number)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import RefError
 from comflowy_nb.layout.captions import (
     LONG_TEXT,
-    Paragraph,
-    Part,
     add_part,
     letter_of,
     name_fields,
@@ -18,6 +16,7 @@ from comflowy_nb.layout.captions import (
 )
 from comflowy_nb.layout.legends import entry, keep_differences, write_apart
 from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
+from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.images import InputImage
 

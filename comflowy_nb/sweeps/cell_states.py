@@ -1,10 +1,11 @@
-"""How the cells of a sweep look while it goes on: their images, or words in their place. Pure."""
+"""The state of a cell of a sweep: its images, or text in their place. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from comflowy_nb.layout.cell_states import CellState, state_of_run
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -13,56 +14,38 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.sweeps.sweep import SweepCell
 
-__all__ = ["CellState", "CellStateKind", "cell_state_of", "chosen_images"]
-
-CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
-
-
-@dataclass(frozen=True, slots=True)
-class CellState:
-    """How a cell looks now: its images, or words in their place. Two that are equal are painted alike."""
-
-    kind: CellStateKind
-    word: str = ""
-    detail: str = ""
-    fraction: float | None = None
-    images: tuple[tuple[int, str | None, str], ...] = ()  # index, file, state
+__all__ = ["cell_state_of", "chosen_images"]
 
 
 def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> CellState:
-    """How a cell looks now; `node` and `image` choose among its images."""
+    """Return the state of a cell; `node` and `image` choose among its images."""
     run = cell.run
     if run is None:
-        if cell.sweep.record is None and cell.planned:  # nothing but a plan
+        if cell.sweep.record is None and cell.planned:
             return CellState("done" if cell.planned == "done" else "waiting", cell.planned)
-        goes_on = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
-        return CellState("waiting", "waiting" if goes_on else "not sent")
-    status = run.status
-    why = " ".join((run.error or "").split())
-    if status is Status.SUCCESS:
-        images = chosen_images(run.record.images, node=node, image=image)
-        if not images:
-            return CellState("odd", "success", "no such image" if run.record.images else "without any image")
+        is_waiting = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
+        return CellState("waiting", "waiting" if is_waiting else "not sent")
+    images = chosen_images(run.record.images, node=node, image=image)
+    if run.status is Status.SUCCESS and images:
         return CellState("images", images=tuple((one.index, one.file, one.state) for one in images))
-    if status.is_live:
-        progress = run.progress
-        if status is not Status.RUNNING:
-            return CellState("waiting", str(status), run.trouble or "")
-        word = run.service_status or str(status)
-        if progress is None or not progress.max or progress.max <= 1:
-            return CellState("live", word, run.trouble or "")
-        done = min(progress.value or 0, progress.max)
-        return CellState("live", f"{word} {done:g}/{progress.max:g}", run.trouble or "", round(done / progress.max, 2))
-    if status is Status.UNKNOWN:
-        return CellState("odd", "unknown", "we can't tell whether the service took it")
-    if status is Status.LOST:
-        return CellState("odd", "lost", "the service no longer knows it")
-    return CellState("odd" if status is Status.CANCELLED else "bad", str(status), why)
+    state = state_of_run(run.record)
+    if run.status is Status.SUCCESS and run.record.images:
+        return replace(state, detail="no such image")
+    if not run.status.is_live:
+        return state
+    state = replace(state, detail=run.trouble or "")
+    if run.status is not Status.RUNNING:
+        return state
+    text, progress = run.service_status or state.text, run.progress
+    if progress is None or not progress.max or progress.max <= 1:
+        return replace(state, text=text)
+    done = min(progress.value or 0, progress.max)
+    return replace(state, text=f"{text} {done:g}/{progress.max:g}", fraction=round(done / progress.max, 2))
 
 
 def chosen_images(
     images: Sequence[ImageRecord], *, node: str | None = None, image: int | None = None
 ) -> list[ImageRecord]:
-    """The images of a cell that are shown: those of one node, and of these the one of that index."""
-    found = [record for record in images if node is None or record.node == node]
-    return found if image is None else found[image : image + 1]
+    """Return the images of a cell to show: those of one node, and of these the one with this index."""
+    chosen = [record for record in images if node is None or record.node == node]
+    return chosen if image is None else chosen[image : image + 1]

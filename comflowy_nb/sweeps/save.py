@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,15 @@ from comflowy_nb.images.atomic_files import write_file
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.sidecar import utc
-from comflowy_nb.images.store import image_path, thumbnail_path
+from comflowy_nb.images.store import image_path
 from comflowy_nb.layout.captions import stand_out
-from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.contact_sheet import draw_sheets
+from comflowy_nb.painter import encode
+from comflowy_nb.sweeps.painting import draw_contact_sheets
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from PIL import Image
 
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.workflow.axes.types import Axis
@@ -64,8 +61,7 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         saved, missing = _copy_all(sweep, images_folder, folder)
         tail = _free_tail(folder, record.token)
-        pages = draw_sheets(sweep, lambda image: thumbnail_path(images_folder, image, 256))
-        sheets = list(_write_pages(pages, folder, tail))
+        sheets = _write_contact_sheets(sweep, folder, tail)
         told = json.dumps(_everything(sweep, saved, sheets), indent=2, ensure_ascii=True)
         write_file(folder / f"sweep{tail}.json", told.encode("ascii"))
     except OSError as error:
@@ -150,13 +146,12 @@ def _is_of(path: Path, token: str) -> bool:
     return isinstance(told, dict) and told.get("sweep") == token
 
 
-def _write_pages(pages: Iterator[Image.Image], folder: Path, tail: str) -> Iterator[Path]:
-    for number, page in enumerate(pages, 1):
-        content = io.BytesIO()
-        page.save(content, "JPEG", quality=settings.jpeg_quality)
-        path = folder / (f"contact_sheet{tail}.jpg" if number == 1 else f"contact_sheet_{number}{tail}.jpg")
-        write_file(path, content.getvalue())
-        yield path
+def _write_contact_sheets(sweep: Sweep, folder: Path, tail: str) -> list[Path]:
+    paths = []
+    for number, painting in enumerate(draw_contact_sheets(sweep), 1):
+        paths.append(folder / (f"contact_sheet{tail}.jpg" if number == 1 else f"contact_sheet_{number}{tail}.jpg"))
+        write_file(paths[-1], encode(painting.paper))
+    return paths
 
 
 def _everything(sweep: Sweep, saved: dict[int, dict[int, Path]], sheets: list[Path]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The texts are measured by a fixed rule, so that the positions do not depend on t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +14,13 @@ import pytest
 
 from comflowy_nb.database.records import ImageRecord, RunRecord
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
-from comflowy_nb.layout.sweep_layout import arrange_sweep
-from comflowy_nb.layout.text_and_grid import arrange
+from comflowy_nb.layout.run_grid import arrange
+from comflowy_nb.layout.sweep_pages import arrange_sweep
+from comflowy_nb.layout.sweep_sizes import PageLimits
 from comflowy_nb.services.base import Problem
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import sheet_of_sweep
+from comflowy_nb.sweeps.painting import contact_sheet_limits
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 from comflowy_nb.workflow.images import InputImage
@@ -78,11 +81,16 @@ def sweep(*axes, fixed=None):
     return SimpleNamespace(axes=laid_out, cells=cells, workflow="default", name="bottles", ref="s1", record=object())
 
 
-def page_of_sweep(swept, images=(((512, 512),),), width_px=1200, page=1, layout=None):
+def page_of_sweep(swept, images=(((512, 512),),), *, width_px=1200, page=1, layout=None, limits=None):
     def write(lettered):
         return sheet_of_sweep(swept, layout or {}, lettered=lettered)
 
-    return arrange_sweep(write, width_px=width_px, measure=measure, images=images, page=page)[0]
+    return arrange_sweep(write, limits=limits or PageLimits(width_px), measure=measure, images=images, page=page)[0]
+
+
+def contact_sheet(swept, images=(((256, 256),),), **limits):
+    limits = replace(contact_sheet_limits(len(swept.cells)), **limits)
+    return page_of_sweep(swept, images, limits=limits)
 
 
 CASES = {
@@ -136,6 +144,17 @@ CASES = {
     "sweep_of_input_images": lambda: page_of_sweep(
         sweep(axis("10::image", [InputImage(f"sky{n}.png", f"{n}" * 64, bytes) for n in range(3)]), axis("3::cfg", [1]))
     ),
+    "contact_sheet_of_one_cell": lambda: contact_sheet(sweep(fixed={"6::text": CHINESE.format("夜")})),
+    "contact_sheet_of_sixteen": lambda: contact_sheet(
+        sweep(axis("3::cfg", list(range(4))), axis("6::text", [PROMPT.format(number) for number in range(4)])),
+        images=(((256, 192),),),
+    ),
+    "contact_sheet_of_three_axes": lambda: contact_sheet(
+        sweep(axis("3::cfg", [2, 4]), axis("3::seed", [1, 2]), axis("3::scheduler", ["normal", "karras", "beta"])),
+    ),
+    "contact_sheet_of_many_pages": lambda: contact_sheet(
+        sweep(axis("3::cfg", list(range(20))), axis("3::seed", list(range(6)))), width_px=800, height_px=400
+    ),
 }
 
 
@@ -147,14 +166,16 @@ def describe(page):
         lines.append(f"{line} at {' '.join(str(round(number)) for number in position)}")
         numbers.extend(position)
 
-    for box in getattr(page, "boxes", ()):
+    for box in page.boxes:
         tile = box.tile
-        add(f"image {tile.run} {tile.image} {tile.note or ''}".strip(), box.x, box.y, box.width, box.height)
-    for slot in getattr(page, "slots", ()):
-        add(f"cell {slot.number}", slot.x, slot.y, slot.width, slot.height)
-    for thumb in getattr(page, "thumbs", ()):
-        add(f"input {thumb.image.name}", thumb.x, thumb.y, thumb.side, thumb.side)
-    for text in page.words:
+        if tile.input_image is not None:
+            content = f"input {tile.input_image.name}"
+        elif tile.state is not None:
+            content = f"{tile.state.kind} {tile.cell} {tile.state.text}: {tile.state.detail}"
+        else:
+            content = f"cell {tile.cell}" if tile.image is None else f"image {tile.cell} {tile.image}"
+        add(content, box.x, box.y, box.width, box.height)
+    for text in page.texts:
         add(f"{text.tone} {text.text!r}", text.x, text.y)
     return lines
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from comflowy_nb.database.records import RunRecord
 from comflowy_nb.layout.run_captions import sheet_of_runs
-from comflowy_nb.layout.text_and_grid import wrap
+from comflowy_nb.layout.text import wrap
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand

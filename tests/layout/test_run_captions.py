@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from comflowy_nb.layout.cell_states import CellState
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.services.base import Problem
 from comflowy_nb.status import Status
@@ -73,23 +74,22 @@ def test_one_image_of_a_run_is_named_as_such():
 def test_a_missing_image_says_why_and_what_to_do():
     lost = (ImageRecord(0, "9", 0, "missing", error="cut short"),)
     (tile,) = sheet(record(3, images=lost)).sections[0].cells[0].tiles
-    assert tile.note == "r3[0] is missing: cut short. %comflowy show r3 fetches it again."
-    assert tile.is_error
+    assert tile.state == CellState("bad", "missing", "r3[0]: cut short. %comflowy show r3 fetches it again.")
 
 
 @pytest.mark.parametrize(
-    ("status", "note"),
+    ("status", "state"),
     [
-        (Status.FAILED, "failed: node 3 (KSampler): out of memory"),
-        (Status.RUNNING, "running"),
-        (Status.UNKNOWN, "unknown: we can't tell whether the service took it"),
-        (Status.SUCCESS, "success, without any image"),
+        (Status.FAILED, CellState("bad", "failed", "node 3 (KSampler): out of memory")),
+        (Status.RUNNING, CellState("live", "running")),
+        (Status.UNKNOWN, CellState("odd", "unknown", "we can't tell whether the service took it")),
+        (Status.SUCCESS, CellState("odd", "success", "without any image")),
     ],
 )
-def test_a_run_without_images_shows_its_state(status, note):
+def test_a_run_without_images_shows_its_state(status, state):
     problem = Problem("out of memory", "3", "KSampler") if status is Status.FAILED else None
     (tile,) = sheet(record(1, status=status, problem=problem)).sections[0].cells[0].tiles
-    assert tile.note == note
+    assert tile.state == state
 
 
 def test_several_runs_share_above_what_they_share_and_differ_below():

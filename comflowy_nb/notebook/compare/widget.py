@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.comparison.param_diff import Differences
     from comflowy_nb.notebook.compare.figure import Still
-    from comflowy_nb.notebook.display.figure import Figure
+    from comflowy_nb.painter import Figure
 
 __all__ = ["MODES", "Comparison", "compare", "comparison"]
 

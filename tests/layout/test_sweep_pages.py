@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from comflowy_nb.errors import RefError, SettingsError
-from comflowy_nb.layout.sweep_layout import arrange_sweep
-from comflowy_nb.layout.sweep_sizes import PAGE_PX
-from comflowy_nb.layout.text_and_grid import LINE_PX
+from comflowy_nb.layout.sweep_pages import arrange_sweep
+from comflowy_nb.layout.sweep_sizes import PageLimits
+from comflowy_nb.layout.text import LINE_PX
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 
+PAGE_PX = PageLimits(1200).height_px
 NOWHERE = {"x": None, "y": None, "z": None}
 LONG = "beautiful scenery nature glass bottle landscape, {} bottle, at {}"
 
@@ -42,22 +43,22 @@ def place(swept, layout=NOWHERE, **options):
     def write(lettered):
         return sheet_of_sweep(swept, layout, lettered=lettered)
 
-    return arrange_sweep(write, width_px=options.pop("width_px", 1200), measure=measure, **options)
+    return arrange_sweep(write, limits=PageLimits(options.pop("width_px", 1200)), measure=measure, **options)
 
 
 def written(page):
-    return [word.text.strip() for word in page.words]
+    return [word.text.strip() for word in page.texts]
 
 
 def headers(page):
-    return [word.text for word in page.words if word.tone == "title"]
+    return [word.text for word in page.texts if word.tone == "title"]
 
 
 def test_the_first_axis_goes_across_the_second_down_the_others_make_grids():
     swept = sweep_of(axis("3::cfg", [2, 4]), axis("3::steps", [5, 6, 7]), axis("3::scheduler", ["normal", "karras"]))
     page, sheet = place(swept)
     assert [len(sheet.panels), len(sheet.panels[0].cells), len(sheet.panels[0].cells[0])] == [2, 3, 2]
-    at = {slot.number: (slot.x, slot.y) for slot in page.slots}
+    at = {box.tile.cell: (box.x, box.y) for box in page.boxes}
     number = {cell.at: cell.number for cell in swept.cells}
     assert at[number[0, 0, 0]][0] < at[number[1, 0, 0]][0]
     assert at[number[0, 0, 0]][1] == at[number[1, 0, 0]][1]
@@ -164,8 +165,8 @@ def test_a_header_without_room_becomes_a_letter():
 
 def test_one_axis_flows_and_names_each_value():
     page, _ = place(sweep_of(axis("3::seed", list(range(10)))))
-    assert len({slot.y for slot in page.slots}) == 2
-    assert len({slot.x for slot in page.slots}) == 5
+    assert len({box.y for box in page.boxes}) == 2
+    assert len({box.x for box in page.boxes}) == 5
     assert headers(page) == [str(n) for n in range(10)]
     assert written(page).count("seed") == 1
 
@@ -173,7 +174,7 @@ def test_one_axis_flows_and_names_each_value():
 def test_a_high_and_narrow_grid_goes_on_beside_itself():
     page, _ = place(sweep_of(axis("3::cfg", [1, 2]), axis("3::seed", list(range(60)))), images=[((512, 512),)])
     assert page.of == 1
-    assert len(page.slots) == 120
+    assert len(page.boxes) == 120
     assert written(page).count("seed") == written(page).count("cfg") > 1
     labels = [text for text in headers(page) if int(text) > 2]
     assert sorted(map(int, labels)) == list(range(3, 60)), "each row has its label once"
@@ -181,7 +182,7 @@ def test_a_high_and_narrow_grid_goes_on_beside_itself():
 
 def test_no_axis_is_one_cell():
     page, _ = place(sweep_of(fixed={"3::cfg": 4}))
-    assert len(page.slots) == 1
+    assert len(page.boxes) == 1
 
 
 @pytest.mark.parametrize(
@@ -191,16 +192,16 @@ def test_no_axis_is_one_cell():
 def test_cells_never_overlap_and_stay_on_the_page(shape, image):
     swept = sweep_of(*(axis(f"3::axis{n}", list(range(size))) for n, size in enumerate(shape)))
     page, _ = place(swept, images=[(image,)])
-    assert len(page.slots) == len(swept.cells)
+    assert len(page.boxes) == len(swept.cells)
     assert page.height <= PAGE_PX
-    for slot in page.slots:
-        assert slot.x >= 20
-        assert slot.x + slot.width <= page.width - 20 <= 1180
-        assert slot.y + slot.height <= page.height
-    taken = sorted((slot.y, slot.x, slot.height, slot.width) for slot in page.slots)
+    for box in page.boxes:
+        assert box.x >= 20
+        assert box.x + box.width <= page.width - 20 <= 1180
+        assert box.y + box.height <= page.height
+    taken = sorted((box.y, box.x, box.height, box.width) for box in page.boxes)
     for one, other in pairwise(taken):
         assert other[0] >= one[0] + one[2] or other[1] >= one[1] + one[3]
-    for word in page.words:
+    for word in page.texts:
         assert word.x >= 0
         assert word.x + measure(word.text, word.tone) <= page.width
         assert 0 <= word.y <= page.height - LINE_PX
@@ -215,7 +216,7 @@ def test_a_thousand_cells_are_pages_that_together_have_every_cell():
         page, _ = place(swept, images=[((512, 512),)], page=number)
         assert page.height <= PAGE_PX + LINE_PX
         assert any(text.startswith(f"page {number} of {first.of}") for text in written(page))
-        shown += [slot.number for slot in page.slots]
+        shown += [box.tile.cell for box in page.boxes]
     assert sorted(shown) == list(range(1, 1001))
     with pytest.raises(SettingsError, match="there is no page 99"):
         place(swept, page=99)
@@ -226,7 +227,7 @@ def test_the_legend_of_a_page_tells_only_what_is_on_it():
     swept = sweep_of(axis("3::cfg", list(range(12))), axis("6::text", texts))
     first, sheet = place(swept, images=[((512, 512),)])
     assert first.of > 1
-    rows = {cell.at[1] for cell in swept.cells if cell.number in {slot.number for slot in first.slots}}
+    rows = {cell.at[1] for cell in swept.cells if cell.number in {box.tile.cell for box in first.boxes}}
     letters = {sheet.y.values[row].text for row in rows}
-    legend = {word.text.strip() for word in first.words if word.tone == "strong" and word.x < 21 and len(word.text) < 5}
+    legend = {word.text.strip() for word in first.texts if word.tone == "strong" and word.x < 21 and len(word.text) < 5}
     assert legend == letters
