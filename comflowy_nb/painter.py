@@ -21,8 +21,7 @@ from PIL import Image, ImageDraw
 
 from comflowy_nb.errors import ComflowyError, ImageError
 from comflowy_nb.images.thumbnails import flatten
-from comflowy_nb.layout.cell_states import CellState
-from comflowy_nb.layout.page import TextRun
+from comflowy_nb.layout.page import CellState, TextRun
 from comflowy_nb.layout.text import LINE_PX, Part, wrap
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from comflowy_nb.layout.cell_states import CellStateKind
-    from comflowy_nb.layout.page import Box, Page, Tile
+    from comflowy_nb.layout.page import Box, CellStateKind, Page, Tile
     from comflowy_nb.layout.text import Tone
 
 __all__ = [

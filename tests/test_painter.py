@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.layout.cell_states import CellState
-from comflowy_nb.layout.page import Box, Page, TextRun, Tile
+from comflowy_nb.layout.page import Box, CellState, Page, TextRun, Tile
 from comflowy_nb.painter import draw_page, draw_panel, encode, make_figure, measure, read_image, writable
 
 

@@ -4,22 +4,72 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.text import LINE_PX, wrap
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from comflowy_nb.layout.cell_states import CellState
+    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.layout.text import Line, Measure, Paragraph, Tone
     from comflowy_nb.workflow.images import InputImage
 
-__all__ = ["GAP_PX", "MARGIN_PX", "MIN_PAGE_PX", "Box", "Page", "TextRun", "Tile", "fit", "longest_side_px", "mosaic"]
+__all__ = [
+    "GAP_PX",
+    "MARGIN_PX",
+    "MIN_PAGE_PX",
+    "Box",
+    "CellState",
+    "CellStateKind",
+    "Page",
+    "TextRun",
+    "Tile",
+    "fit",
+    "longest_side_px",
+    "mosaic",
+    "state_of_run",
+]
 
 MARGIN_PX = 20
 GAP_PX = 18
 MIN_PAGE_PX = 420  # width
+
+CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
+_KINDS: dict[Status, CellStateKind] = {
+    Status.RUNNING: "live",
+    Status.FAILED: "bad",
+    Status.REJECTED: "bad",
+    Status.SUCCESS: "odd",
+    Status.UNKNOWN: "odd",
+    Status.LOST: "odd",
+    Status.CANCELLED: "odd",
+}
+_DETAILS = {
+    Status.SUCCESS: "without any image",
+    Status.UNKNOWN: "we can't tell whether the service took it",
+    Status.LOST: "the service no longer knows it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """The content of a cell. Two equal states are drawn alike.
+
+    Attributes
+    ----------
+    fraction
+        Progress from 0 to 1; None draws no progress bar.
+    images
+        Index, file and state of each image, if the cell shows images.
+    """
+
+    kind: CellStateKind
+    text: str = ""
+    detail: str = ""
+    fraction: float | None = None
+    images: tuple[tuple[int, str | None, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +173,10 @@ def mosaic(tiles: Sequence[Tile], into: tuple[float, float], *, gap: float = 4) 
             height = max(height, boxes[-1].height)
         y += height + gap
     return boxes
+
+
+def state_of_run(record: RunRecord) -> CellState:
+    """Return the state of a run without images."""
+    status = record.status
+    reason = str(record.problem) if record.problem is not None else record.reason or ""
+    return CellState(_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))

@@ -8,15 +8,16 @@ from comflowy_nb.layout.captions import (
     LONG_TEXT,
     add_part,
     bare_name,
+    entry,
+    keep_differences,
     letter_of,
     name_fields,
     seeds_of,
     stand_out,
+    write_apart,
     write_value,
 )
-from comflowy_nb.layout.cell_states import CellState, state_of_run
-from comflowy_nb.layout.legends import entry, keep_differences, write_apart
-from comflowy_nb.layout.page import Tile
+from comflowy_nb.layout.page import CellState, Tile, state_of_run
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet
 from comflowy_nb.layout.text import NO_LIMIT, Paragraph, Part
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.layout.page import MARGIN_PX, MIN_PAGE_PX, Box, Page, TextRun, Tile
-from comflowy_nb.layout.sweep_bands import CELL_GAP_PX, INPUT_GAP_PX, INPUT_PX, LABEL_GAP_PX, wrap_heading
+from comflowy_nb.layout.sweep_sheet import CELL_GAP_PX, INPUT_GAP_PX, INPUT_PX, LABEL_GAP_PX, wrap_heading
 from comflowy_nb.layout.sweep_sizes import choose_bands, outside_height
 from comflowy_nb.layout.text import LINE_PX, Paragraph, Part, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from comflowy_nb.layout.sweep_bands import Band, Bands, Block
-    from comflowy_nb.layout.sweep_sheet import Headings, SweepSheet
+    from comflowy_nb.layout.sweep_sheet import Band, Bands, Block, Headings, SweepSheet
     from comflowy_nb.layout.sweep_sizes import ImageSizes, PageLimits
     from comflowy_nb.layout.text import Line, Measure
 

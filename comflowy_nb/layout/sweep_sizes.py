@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.layout.page import MARGIN_PX, Tile, fit, longest_side_px, mosaic
-from comflowy_nb.layout.sweep_bands import CELL_GAP_PX, PANEL_GAP_PX, Bands, Shape, label_width
+from comflowy_nb.layout.sweep_sheet import CELL_GAP_PX, PANEL_GAP_PX, Bands, Shape, label_width
 from comflowy_nb.layout.text import LINE_PX, wrap
 
 if TYPE_CHECKING:

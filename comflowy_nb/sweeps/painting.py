@@ -9,8 +9,7 @@ from PIL import Image
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.thumbnails import flatten
-from comflowy_nb.layout.cell_states import CellState
-from comflowy_nb.layout.page import Tile, mosaic
+from comflowy_nb.layout.page import CellState, Tile, mosaic
 from comflowy_nb.layout.sweep_pages import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX, PageLimits
 from comflowy_nb.painter import (
@@ -25,8 +24,7 @@ from comflowy_nb.painter import (
     read_image,
 )
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.captions import sheet_of_sweep
-from comflowy_nb.sweeps.cell_states import cell_state_of, chosen_images
+from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
-from comflowy_nb.sweeps.sender import SweepSender
+from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
-from comflowy_nb.sweeps.watcher import SweepWatcher
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.types import axes_to_json
 from comflowy_nb.workflow.canonical import canonical_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.layout.cell_states import CellState
+from comflowy_nb.layout.page import CellState
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.services.base import Problem
 from comflowy_nb.status import Status

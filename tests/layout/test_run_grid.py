@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.layout.cell_states import CellState
-from comflowy_nb.layout.page import Tile, fit, longest_side_px, mosaic
+from comflowy_nb.layout.page import CellState, Tile, fit, longest_side_px, mosaic
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
 from comflowy_nb.layout.text import LINE_PX, Paragraph, Part
 

@@ -256,7 +256,7 @@ def test_an_interrupt_leaves_the_grid_and_the_same_sweep_goes_on(client, api):
     wait_until(lambda: len(taken_so_far(api)) == 8 and swept.status_counts()["not sent"] == 4)
     swept.cancel()
     assert swept.status_counts()["not sent"] == 4
-    assert "4 cells not sent" in swept.stopped
+    assert "4 cells not submitted" in swept.stopped
     api.words = []
     swept.wait(30)  # this service can't cancel: what runs goes on
     check_each_once(api, 8)
@@ -324,7 +324,7 @@ def test_a_refused_key_stops_it_at_once(client, api):
     swept = client.sweep("wf-1", AXES, timeout=30)
     assert swept.status_counts() == {"rejected": 1, "not sent": 11}
     assert api.count(RUN) <= 2, "one request, and none after the token could not be renewed"
-    assert "11 cells not sent" in swept.stopped
+    assert "11 cells not submitted" in swept.stopped
 
 
 def test_too_many_runs_are_refused_before_anything_is_sent(client, api):

@@ -15,7 +15,7 @@ from comflowy_nb.layout.text import LINE_PX
 from comflowy_nb.painter import draw_panel, measure
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps import save as save_sweep
-from comflowy_nb.sweeps.cell_states import cell_state_of
+from comflowy_nb.sweeps.captions import cell_state_of
 from comflowy_nb.sweeps.painting import draw_contact_sheets
 from comflowy_nb.workflow.axes.types import Axis, AxisValue
 from comflowy_nb.workflow.graph import made_of_image

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.notebook.display.run_grid import Drawn, Grid
-from comflowy_nb.sweeps.captions import choose_axes
-from comflowy_nb.sweeps.cell_states import chosen_images
+from comflowy_nb.sweeps.captions import choose_axes, chosen_images
 from comflowy_nb.sweeps.painting import SweepPainting, may_be_doubled
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.library import open_library
-from comflowy_nb.sweeps.cell_states import cell_state_of
+from comflowy_nb.sweeps.captions import cell_state_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
@@ -79,7 +79,7 @@ def test_without_a_connection_it_says_so(api, sender):
     process = sender(api)
     seen = open_library().sweep(history.find("night").sweep)
     assert seen.is_sent_elsewhere
-    assert [cell_state_of(cell).word for cell in seen.cells].count("waiting") >= 36
+    assert [cell_state_of(cell).text for cell in seen.cells].count("waiting") >= 36
     open_gate()
     process.wait(60)
     assert not open_library().sweep(history.find("night").sweep).is_sent_elsewhere
@@ -98,7 +98,7 @@ def test_it_is_stopped_from_another_kernel(api, sender):
         seen.wait(30)
         counts = seen.status_counts()
     said, _ = process.communicate(timeout=30)
-    assert "cancelled from another kernel; 36 cells not sent" in said
+    assert "cancelled from another kernel; 36 cells not submitted" in said
     assert api.count(RUN) == sent == 4
     assert counts == {"success": 4, "not sent": 36}, "this service can't cancel: what ran went on"
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from comflowy_nb.layout.sweep_bands import wrap_heading
+from comflowy_nb.layout.sweep_sheet import wrap_heading
 
 
 def measure(text, tone):

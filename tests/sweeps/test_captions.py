@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.layout.cell_states import CellState
+from comflowy_nb.layout.page import CellState
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell_states import cell_state_of, chosen_images
+from comflowy_nb.sweeps.captions import cell_state_of, chosen_images
 
 
 def test_images_take_the_place_of_words(swept, axis):
