@@ -265,7 +265,7 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
         if cell.sweep.record is None and cell.planned:
             return CellState("done" if cell.planned == "done" else "waiting", cell.planned)
         is_waiting = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
-        return CellState("waiting", "waiting" if is_waiting else "not sent")
+        return CellState("waiting", "waiting" if is_waiting else cell.status_text)
     images = chosen_images(run.record.images, node=node, image=image)
     if run.status is Status.SUCCESS and images:
         return CellState("images", images=tuple((one.index, one.file, one.state) for one in images))

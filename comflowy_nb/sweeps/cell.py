@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Cell
 
-__all__ = ["SweepCell"]
+__all__ = ["NOT_SENT", "SweepCell"]
+
+NOT_SENT = "not sent"  # in place of a status, before the cell is submitted
 
 
 class SweepCell:
@@ -59,6 +61,11 @@ class SweepCell:
         return None if self.run is None else self.run.status
 
     @property
+    def status_text(self) -> str:
+        """Status of the run, or `not sent`."""
+        return NOT_SENT if self.run is None else str(self.run.status)
+
+    @property
     def error(self) -> str | None:
         """Error of the run in one line, or None."""
         return None if self.run is None else self.run.error
@@ -84,7 +91,7 @@ class SweepCell:
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{name}={label}" for name, label in self.labels.items())
-        return f"<SweepCell {self.ref} {labels} {self.status or 'not sent'}>"
+        return f"<SweepCell {self.ref} {labels} {self.status_text}>"
 
 
 def _is_named(key: str, name: str) -> bool:

@@ -15,7 +15,7 @@ from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.rows import read_params
 from comflowy_nb.errors import RefError, RunFailed, RunTimeout
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell import SweepCell
+from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.outcome_errors import RETRY
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
@@ -149,8 +149,8 @@ class Sweep:
 
     def status_counts(self) -> dict[str, int]:
         """Return the number of cells by status, without statuses that no cell has."""
-        counts = Counter("not sent" if cell.status is None else str(cell.status) for cell in self.cells)
-        return {status: counts[status] for status in (*map(str, Status), "not sent") if counts[status]}
+        counts = Counter(cell.status_text for cell in self.cells)
+        return {status: counts[status] for status in (*map(str, Status), NOT_SENT) if counts[status]}
 
     def cell(self, number: int) -> SweepCell:
         """Return the cell with this number, from 1.

@@ -83,7 +83,7 @@ class SweepGrid(Grid):
         lines = []
         for cell in cells[:_MAX_NAMED_CELLS]:
             labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
-            content = " ".join(self._files(cell)) or cell.error or str(cell.status or "not sent")
+            content = " ".join(self._files(cell)) or cell.error or cell.status_text
             lines.append(f"  {cell.ref} {labels}: {content}")
         if len(cells) > _MAX_NAMED_CELLS:
             lines.append(f"  ... {len(cells) - _MAX_NAMED_CELLS} more")

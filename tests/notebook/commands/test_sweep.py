@@ -263,7 +263,7 @@ def test_an_interrupt_cancels_keeps_the_grid_and_the_same_cell_takes_it_up(sandb
     assert re.search(r"s\d+: \d+ of 12 done\. Run the cell again to continue\.", cell.lines[0])
     assert len(cell.lines) == 1
     status = texts(cell)[1]
-    assert "not sent" in status
+    assert "not submitted" in status
     assert "image/jpeg" in cell.last[2], "the grid stays"
     sweep = re.match(r"s\d+", status)[0]
     shown = sandbox(f"%comflowy show {sweep}")
