@@ -8,6 +8,7 @@ it keeps figures globally and may show a figure twice.
 from __future__ import annotations
 
 import io
+import math
 import threading
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.layout.page import Box, CellStateKind, Page, Tile
@@ -97,27 +98,30 @@ _SMALL_ZOOM = 0.8  # of the text in a small panel
 @lru_cache(maxsize=100_000)  # the layout tries several sizes
 def measure(text: str, tone: Tone) -> float:
     """Return the width of a text in CSS pixels, including spaces at its ends."""
-    _, weight, size_px = _INK[tone]
     # matplotlib measures the ink, without spaces at the ends: measure between bars, which have no kerning.
-    font = _font(text, weight, size_px)
+    font = _font(tone, text.isascii())
     return (_width(f"|{writable(text)}|", font) - _width("||", font)) / _FINE
 
 
-def write_texts(paper: Image.Image, texts: Iterable[TextRun], scale: float) -> None:
+def write_texts(paper: Image.Image, texts: Sequence[TextRun], scale: float) -> None:
     """Write texts on an image with `scale` pixels for each CSS pixel."""
+    if not texts:
+        return
     # Hinting makes small letters wider than they were measured: draw them with at least twice the pixels, and reduce.
     fine = 1 if scale > 1 else _FINE
-    renderer = RendererAgg(paper.width * fine, paper.height * fine, _DPI * scale * fine)  # type: ignore[no-untyped-call]  # matplotlib types its public names only
+    left, top = int(scale * min(text.x for text in texts)), int(scale * min(text.y for text in texts))
+    width = math.ceil(scale * max(text.x + measure(text.text, text.tone) for text in texts)) + 2 - left
+    height = math.ceil(scale * max(text.y + LINE_PX for text in texts)) - top
+    renderer = RendererAgg(width * fine, height * fine, _DPI * scale * fine)  # type: ignore[no-untyped-call]  # matplotlib types its public names only
     context = renderer.new_gc()
     for text in texts:
-        colour, weight, size_px = _INK[text.tone]
-        context.set_foreground(colour)
-        x, y = text.x * scale * fine, (text.y + _BASELINE_PX) * scale * fine
-        renderer.draw_text(context, x, y, writable(text.text), _font(text.text, weight, size_px), 0)  # type: ignore[no-untyped-call]
+        context.set_foreground(_INK[text.tone][0])
+        x, y = (text.x * scale - left) * fine, ((text.y + _BASELINE_PX) * scale - top) * fine
+        renderer.draw_text(context, x, y, writable(text.text), _font(text.tone, text.text.isascii()), 0)  # type: ignore[no-untyped-call]
     ink = Image.fromarray(np.asarray(renderer.buffer_rgba()))  # type: ignore[no-untyped-call]
     if fine > 1:
         ink = ink.reduce(fine)
-    paper.paste(ink, (0, 0), ink)
+    paper.paste(ink, (left, top), ink)
 
 
 @cache
@@ -130,14 +134,12 @@ def _width(text: str, font: FontProperties) -> float:
     return float(width)
 
 
-def _font(text: str, weight: str, size_px: float) -> FontProperties:
-    names = set() if text.isascii() else {_font_for(letter) for letter in text}
-    return _properties(tuple(sorted(name for name in names if name and name != _BASE_FONT)), weight, size_px)
-
-
 @cache
-def _properties(others: tuple[str, ...], weight: str, size_px: float) -> FontProperties:
-    return FontProperties(family=[_BASE_FONT, *others], weight=weight, size=size_px * 72 / _DPI)
+def _font(tone: Tone, is_ascii: bool) -> FontProperties:  # noqa: FBT001 - a key of the cache
+    """Return the font of a tone; for other text with the installed fonts that matplotlib falls back to."""
+    _, weight, size_px = _INK[tone]
+    families = [_BASE_FONT] if is_ascii else list(_charmaps())
+    return FontProperties(family=families, weight=weight, size=size_px * 72 / _DPI)
 
 
 def writable(text: str) -> str:
@@ -145,27 +147,26 @@ def writable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        " " if letter.isspace() else letter if _font_for(letter) else _NO_GLYPH
+        " " if letter.isspace() else letter if _is_drawable(letter) else _NO_GLYPH
         for letter in text
         if letter.isspace() or letter.isprintable()
     )
 
 
 @cache
-def _font_for(letter: str) -> str | None:
-    """Return the font family that can draw a letter, or None."""
-    return next((name for name, letters in _charmaps() if ord(letter) in letters), None)
+def _is_drawable(letter: str) -> bool:
+    return any(ord(letter) in letters for letters in _charmaps().values())
 
 
 @cache
-def _charmaps() -> list[tuple[str, frozenset[int]]]:
-    """Return font families and the characters each can draw: the base font, then the installed ones of the list."""
+def _charmaps() -> dict[str, frozenset[int]]:
+    """Return the characters that each font can draw: the base font, then the installed ones of the list."""
     installed = {entry.name for entry in font_manager.fontManager.ttflist}
-    charmaps = []
+    charmaps = {}
     for name in (_BASE_FONT, *(name for name in _OTHER_FONTS if name in installed)):
         try:
             path = font_manager.findfont(FontProperties(family=[name]), fallback_to_default=False)
-            charmaps.append((name, frozenset(font_manager.get_font(path).get_charmap())))
+            charmaps[name] = frozenset(font_manager.get_font(path).get_charmap())
         except (OSError, RuntimeError, ValueError):
             continue  # a font that FreeType can't scale, such as one of colour bitmaps
     return charmaps
@@ -223,14 +224,12 @@ def make_figure(page: Page, drawn: Image.Image, scale: int) -> Figure:
         extent = (0, page.width, page.height, 0)
         axes.imshow(np.asarray(images), extent=extent, interpolation="none", aspect="auto")
         for text in page.texts:
-            colour, weight, size_px = _INK[text.tone]
-            font = _font(text.text, weight, size_px)
             axes.text(
                 text.x,
                 text.y + _BASELINE_PX,
                 writable(text.text),
-                color=colour,
-                fontproperties=font,
+                color=_INK[text.tone][0],
+                fontproperties=_font(text.tone, text.text.isascii()),
                 va="baseline",
                 ha="left",
                 parse_math=False,  # `$5` is text
