@@ -159,12 +159,11 @@ CASES = {
 
 
 def describe(page):
-    """Return a line for the page, each box and each text, and all numbers of these lines."""
-    lines, numbers = [f"page {page.width} x {page.height}"], []
+    """Return a line for the page, each box and each text."""
+    lines = [f"page {page.width} x {page.height}"]
 
     def add(line, *position):
         lines.append(f"{line} at {' '.join(str(round(number)) for number in position)}")
-        numbers.extend(position)
 
     for box in page.boxes:
         tile = box.tile

@@ -1,4 +1,4 @@
-"""What is written on a grid."""
+"""The text of grids of runs."""
 
 from __future__ import annotations
 

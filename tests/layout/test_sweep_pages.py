@@ -1,4 +1,4 @@
-"""The grid of a sweep in words and places: headers, letters and legends, blocks, pages."""
+"""The grid of a sweep: headings, letters and legends, blocks, pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps counted at the server: no cell is sent twice, and none is missing, whatever happens in between."""
+"""Count submits at the server: whatever happens in between, no cell is submitted twice and none is missing."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ AXES = {"3::cfg": [2, 4, 6, 8], "3::sampler_name": ["euler", "heun", "dpmpp_2m"]
 
 @pytest.fixture
 def api(api):
-    """Every run is done at the first check."""
+    """Let every run succeed at the first check."""
     api.words = []
     return api
 
 
 def sent(api):
-    """Every request that was submitted, as a count of its params."""
+    """Return how often each request was submitted, by its params."""
     return Counter(json.dumps(seen.json["params"], sort_keys=True) for seen in api.seen(RUN))
 
 
@@ -134,7 +134,7 @@ def taken_so_far(api):
 
 
 def test_killed_in_the_middle_and_run_again(api):
-    """What was taken is joined, what was never sent is sent: the counts at the server are exact."""
+    """Accepted runs are adopted and the others submitted: the counts at the server are exact."""
     api.words = ["running"] * 100_000
     process = start(api, window=8)
     wait_until(lambda: len(taken_so_far(api)) == 8)  # nothing ends, so nothing more is sent
@@ -150,7 +150,7 @@ def test_killed_in_the_middle_and_run_again(api):
 
 
 def test_killed_over_and_over_while_it_runs(api):
-    """Kills at any moment: a submit that was on its way is held, never sent again by itself."""
+    """After a kill at any time a submit in progress is held, and never repeated automatically."""
     api.words = ["running"]
     axes = {"3::cfg": list(range(1, 41))}
     for delay_s in (0.0, 0.02, 0.05, 0.1):
@@ -229,7 +229,7 @@ def test_a_fresh_sweep_that_was_killed_is_taken_up_not_begun_again(api):
 
 
 def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
-    """A sweep never settled: its plan had found a run going on, which had ended when the sweep was entered.
+    """A sweep never settled: a run that was in progress in its plan had ended when the sweep was recorded.
 
     The record of the plan put the run back to `running`, and nobody followed it any more.
     """
@@ -356,7 +356,7 @@ def test_what_is_wrong_sends_nothing(client, api, axes, named):
 
 
 def test_a_full_window_is_not_asked_about_for_show(client, api):
-    """Above eight live runs a check is made by the workflow's pace alone: else 16 runs meant 16 x 2 a second."""
+    """Above eight live runs the usual time of the workflow decides when to check: 16 runs caused 32 checks a second."""
     settings.window = 16
     release = threading.Event()
 
@@ -379,7 +379,7 @@ def test_a_full_window_is_not_asked_about_for_show(client, api):
 
 
 def test_where_webhooks_come_each_run_is_asked_about_once(api):
-    """A run that is told of at its end was asked about several times more, by the pace of its workflow."""
+    """A run whose end came as an event was checked several more times, by the usual time of its workflow."""
     settings.webhooks = "on"
     settings.window = 16
 

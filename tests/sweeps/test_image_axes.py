@@ -1,4 +1,4 @@
-"""Sweeps over images: what is handed over and sent how often, what the headers say, what is left a day later."""
+"""Sweeps over input images: uploads, submits, headings, and the state a day later."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def client(api):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working folder, with images of three colours."""
+    """Make the working folder with images in three colours."""
     for place in ("", "day", "night"):
         (tmp_path / place).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -98,7 +98,7 @@ def test_another_client_hands_over_only_what_it_sends(client, api, folder):
 
 
 def test_a_image_that_is_not_taken_keeps_everything_from_being_sent(client, api, folder):
-    """Each image was handed over with its first cell: the service that refused the last had run the others."""
+    """Each image was uploaded with its first cell: a service that rejected the last image had run the other cells."""
     api.on(UPLOAD, reply({"name": "first.png"}), reply({"success": False, "error": "too large"}, status=413))
     with pytest.raises(ServiceError):
         client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
@@ -181,7 +181,7 @@ def test_what_is_no_image_is_refused_with_its_place(client, api, folder):
 
 
 def test_beside_images_a_missing_file_is_no_text(folder):
-    """Where nothing describes a field, `file:gone.png` between images was sent, and paid for, as that text."""
+    """`file:gone.png` between images was submitted as text, and cost money, if the field had no description."""
     with ScriptedApi() as server, connect(f"test={server.url}", key="k") as client:
         with pytest.raises(FieldError, match=r"there is no image 'file:gone\.png'"):
             client.sweep("wf-1", line("file:a.png||file:gone.png"))
@@ -207,7 +207,7 @@ def test_headers_tell_files_of_one_name_apart(client, folder):
 
 
 def test_words_on_the_grid_are_names(client, folder):
-    """An image with a label, or one that all cells share, was written with the name of a Python class."""
+    """An image with a label, or one that all cells share, was written as the repr of a Python object."""
     labelled = client.sweep("img2img", {FIELD: {"day": "file:a.png", "night": "file:b.png"}}, timeout=30)
     shared = client.sweep("img2img", line("file:c.png", denoise="0.2,0.5"), timeout=30)
     for swept in (labelled, shared):
@@ -232,7 +232,7 @@ def test_a_day_later_with_the_files_gone(client, api, folder):
 
 
 def test_started_from_a_day_later_it_sends_only_what_is_new(client, api, folder):
-    """The images of an earlier kernel's sweep could not be handed over again: nothing kept them."""
+    """The images of an earlier kernel's sweep could not be uploaded again: no copy was kept."""
     client.sweep("img2img", line("file:a.png||file:b.png", denoise="0.2,0.5"), timeout=30)
     for name in ("a.png", "b.png"):
         (folder / name).unlink()
@@ -265,7 +265,7 @@ def test_a_image_that_was_never_kept_is_asked_for(client, api, folder):
 
 
 def test_a_run_started_from_another_with_a_image_is_the_same_request(client, api, folder):
-    """`run --from r1` was sent and paid for again if r1 had taken an image.
+    """`run --from r1` was submitted again, and cost money, if r1 had an input image.
 
     The params of a run hold what the service called the image; the request's key holds its content.
     """

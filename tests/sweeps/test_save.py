@@ -34,12 +34,12 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def told(folder):
+def read_json(folder):
     return json.loads((folder / "sweep.json").read_text())
 
 
-def places(sheet, number):
-    """Where the middle of the largest patch of a cell's colour lies on a sheet."""
+def middle_of(sheet, number):
+    """Return the middle of the pixels in a cell's colour on a sheet."""
     wanted = (number * 53 % 256, number * 101 % 256, number * 197 % 256)
     small = sheet.convert("RGB")
     pixels = small.load()
@@ -97,11 +97,11 @@ def test_several_images_of_a_cell_are_numbered(swept, axis, tmp_path):
     assert [path.name for path in sweep.save(tmp_path)[:2]] == ["s1.1_cfg-4_0.png", "s1.1_cfg-4_1.png"]
 
 
-def test_the_json_says_everything(swept, axis, tmp_path):
+def test_the_json_contains_everything(swept, axis, tmp_path):
     ends = {2: Status.FAILED, 3: None, 4: Status.SUBMITTING}
     sweep = swept(axis("3::cfg", 4, 6, 8, 10), ends=ends, name="bottles", layout={"x": "3::cfg"})
     sweep.save(tmp_path)
-    everything = told(tmp_path)
+    everything = read_json(tmp_path)
     assert (everything["ref"], everything["name"], everything["sweep"]) == ("s1", "bottles", sweep.token)
     assert everything["spec"]["axes"][0]["name"] == "3::cfg"
     assert everything["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not sent": 1}
@@ -123,7 +123,7 @@ def test_the_json_says_everything(swept, axis, tmp_path):
 def test_the_sheet_shows_each_cell_in_its_place(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"))
     sheet = Image.open(sweep.save(tmp_path)[-2])
-    middles = [places(sheet, cell.number) for cell in sweep.cells]
+    middles = [middle_of(sheet, cell.number) for cell in sweep.cells]
     for cell, (x, y) in zip(sweep.cells, middles, strict=True):
         column, row = cell.at
         assert x == pytest.approx(middles[column * 2][0], abs=6)
@@ -143,7 +143,7 @@ def test_the_sheet_shows_each_cell_in_its_place(swept, axis, tmp_path):
 def test_the_layout_turns_the_sheet(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"), layout={"x": "sampler_name"})
     sheet = Image.open(sweep.save(tmp_path)[-2])
-    one, two, three = (places(sheet, number) for number in (1, 2, 3))
+    one, two, three = (middle_of(sheet, number) for number in (1, 2, 3))
     assert two[0] > one[0] + 50
     assert three[1] > one[1] + 50
 
@@ -151,7 +151,7 @@ def test_the_layout_turns_the_sheet(swept, axis, tmp_path):
 def test_a_third_axis_makes_one_grid_for_each_value(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6), axis("3::seed", 1, 2), axis("6::text", day="at noon", night="stars"))
     sheet = Image.open(sweep.save(tmp_path)[-2])
-    day, night, below = (places(sheet, number) for number in (1, 2, 3))
+    day, night, below = (middle_of(sheet, number) for number in (1, 2, 3))
     assert day[1] == pytest.approx(night[1], abs=6)
     assert night[0] > day[0] + 180
     assert below[0] == pytest.approx(day[0], abs=6)
@@ -204,10 +204,10 @@ def test_saving_again_renews_sheet_and_json_and_writes_no_copy_twice(swept, axis
     sweep.record = library.history.sweeps.get(sweep.token)
     assert sweep.save(tmp_path) == first
     assert first[0].stat().st_mtime_ns == stamp
-    assert told(tmp_path)["name"] == "best"
+    assert read_json(tmp_path)["name"] == "best"
 
 
-def test_what_somebody_else_has_there_is_left_alone(swept, axis, tmp_path):
+def test_other_files_are_not_replaced(swept, axis, tmp_path):
     folder = tmp_path / "out"
     swept(axis("3::cfg", 4), key="one").save(folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -222,7 +222,7 @@ def test_what_somebody_else_has_there_is_left_alone(swept, axis, tmp_path):
     assert (tmp_path / "own" / "contact_sheet.jpg").read_text() == "mine"
 
 
-def test_missing_images_are_told_after_all_else_is_saved(swept, axis, tmp_path, library):
+def test_missing_images_are_reported_after_everything_else_is_saved(swept, axis, tmp_path, library):
     sweep = swept(axis("3::cfg", 4, 6, 8))
     image = sweep.cells[1].run.record.images[0]
     image_path(library.folder, image).unlink()
@@ -232,7 +232,7 @@ def test_missing_images_are_told_after_all_else_is_saved(swept, axis, tmp_path, 
         "2 of 3 images saved in out; not on disk: s1.2[0]. %comflowy show s1 fetches them again"
     )
     assert names(tmp_path / "out") == ["contact_sheet.jpg", "s1.1_cfg-4.png", "s1.3_cfg-8.png", "sweep.json"]
-    assert told(tmp_path / "out")["cells"][1]["images"][0]["file"] is None
+    assert read_json(tmp_path / "out")["cells"][1]["images"][0]["file"] is None
 
 
 def test_without_any_image_there_is_nothing_to_save(swept, axis, tmp_path):
@@ -242,7 +242,7 @@ def test_without_any_image_there_is_nothing_to_save(swept, axis, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_told_plainly(swept, axis, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(swept, axis, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -307,25 +307,25 @@ def test_a_sweep_is_not_one_file(swept, axis, tmp_path, name):
 
 @pytest.mark.parametrize("ends", [{}, {1: Status.FAILED}, {2: Status.CANCELLED}, {2: None}, {2: Status.UNKNOWN}])
 def test_the_json_says_when_the_sweep_ended(swept, axis, tmp_path, ends):
-    """`sweep.json` had `"ended_at": null`: it was written from the record as it was when the sweep was entered."""
+    """`sweep.json` had `"ended_at": null`: the record was that from before the submits."""
     sweep = swept(axis("3::cfg", 4, 6.5, 8), ends=ends)
     sweep.save(tmp_path)
     ended = max(
-        run["finished_at"] for cell in told(tmp_path)["cells"] if (run := cell.get("run")) and run["finished_at"]
+        run["finished_at"] for cell in read_json(tmp_path)["cells"] if (run := cell.get("run")) and run["finished_at"]
     )
-    assert told(tmp_path)["ended_at"] == ended
-    assert told(tmp_path)["created_at"] <= ended
+    assert read_json(tmp_path)["ended_at"] == ended
+    assert read_json(tmp_path)["created_at"] <= ended
 
 
 def test_the_json_of_a_sweep_that_goes_on_has_no_end(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6.5), ends={2: Status.SUBMITTING})
     sweep.save(tmp_path)
-    assert told(tmp_path)["ended_at"] is None
+    assert read_json(tmp_path)["ended_at"] is None
 
 
 def above(sheet, number):
-    """The strip above a cell's image: the heading of its column."""
-    x, y = (int(value) for value in places(sheet, number))
+    """Return the heading above a cell's image."""
+    x, y = (int(value) for value in middle_of(sheet, number))
     pixels = sheet.convert("RGB").load()
     ink = pixels[x, y]
 

@@ -1,4 +1,4 @@
-"""A sweep that one process sends, seen and stopped from another, counted at a scripted server."""
+"""A sweep that one process submits, shown and stopped by another; submits are counted at a scripted server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sender():
 
 
 def gate(api):
-    """Runs go on until the gate is opened."""
+    """Keep runs in progress until the gate is opened."""
     state = {"open": False}
 
     def check(seen):
@@ -59,7 +59,7 @@ def gate(api):
 
 
 def test_its_cells_are_waited_for_and_filled_in(api, sender):
-    """They read `not sent`, and the sweep looked ended, while another kernel was sending it."""
+    """The cells were `not sent`, and the sweep seemed to have ended, while another kernel was submitting it."""
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
@@ -86,7 +86,7 @@ def test_without_a_connection_it_says_so(api, sender):
 
 
 def test_it_is_stopped_from_another_kernel(api, sender):
-    """`cancel s1` could not keep the kernel that sent it from sending the rest."""
+    """`cancel s1` did not stop the kernel that submitted the sweep from submitting the other cells."""
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
@@ -123,7 +123,7 @@ def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
 
 
 def test_a_run_cancelled_elsewhere_is_cancelled_for_its_follower_too():
-    """It ended as `failed: cancelled` there: only the client that cancelled knew that the service had confirmed it."""
+    """The run ended as `failed: cancelled` there: only the client that cancelled it knew of the confirmation."""
     with ScriptedSandbox() as api:
         api.run_until_cancelled()
         with api.connect() as follower, api.connect() as other:

@@ -1,4 +1,4 @@
-"""Sweeps through the client against a scripted service: what is sent, what stops them, what they say."""
+"""Sweeps of a client of a scripted service: submits, reasons to stop, texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AXES = {"3::cfg": [2, 4, 6], "3::sampler_name": ["euler", "heun"], "3::seed": 7}
 
 @pytest.fixture
 def api(api):
-    """Every run is done at the first check."""
+    """Let every run succeed at the first check."""
     api.words = []
     return api
 
@@ -196,7 +196,7 @@ def test_a_time_out_cancels_nothing(client, api):
 
 
 def count_live(api):
-    """How many runs were in flight, at each submit."""
+    """Return the number of runs in flight at each submit."""
     lock, live, most = threading.Lock(), set(), []
 
     def submit(seen):
@@ -223,7 +223,7 @@ def test_a_fixed_window_is_never_exceeded(client, api):
 
 
 def test_a_window_fixed_at_the_size_it_would_begin_with_does_not_grow(client, api):
-    """It was taken for the one that grows: once the newest run had begun, twice as many were in flight."""
+    """The fixed limit grew: once the newest run had begun, twice as many runs were in flight."""
     api.words = ["running"] * 100_000
     assert settings.window == 8
     swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
@@ -303,7 +303,7 @@ def test_a_fresh_sweep_that_did_not_reach_its_end_is_taken_up(client, api):
 
 
 def test_very_many_runs_need_max_runs_on_a_service_that_costs_nothing(client, api):
-    """15,000 cells were started on an own server: only services that cost money asked for a permit."""
+    """15,000 cells were submitted to a local server: only services that cost money required --max-runs."""
     with pytest.raises(SettingsError, match="max_runs"):
         client.sweep("wf-1", {"3::cfg": list(range(501))})
     assert api.count(RUN) == 0

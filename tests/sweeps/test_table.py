@@ -21,7 +21,7 @@ EVIL = '<script>alert("x")</script> & "quotes"'
 
 
 def images_in(html):
-    """The JPEGs of a table, decoded."""
+    """Return the decoded JPEGs of a table."""
     found = re.findall(r'<img src="data:image/jpeg;base64,([A-Za-z0-9+/=]+)"', html)
     return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
 
@@ -139,7 +139,7 @@ def test_all_that_comes_from_outside_is_escaped(swept, axis):
 
 
 def test_a_text_cant_pass_for_a_image(swept, axis):
-    """The places of images are marked while pandas writes the table; a prompt that guesses a mark gets no image."""
+    """pandas writes placeholders for images; a prompt with the same text as a placeholder gets no image."""
     texts = ["0123456789ab-0", '<img src="data:image/jpeg;base64,AAAA">']
     html = to_dataframe(swept(axis("6::text", *texts)).cells)._repr_html_()
     assert texts[0] in html
