@@ -28,8 +28,8 @@ def arrange_sweep(
     measure: Measure,
     images: Collection[ImageSizes] = (),
     page: int = 1,
-) -> tuple[Page, SweepSheet]:
-    """Arrange one page of a sweep, and return it with its content; nothing is clipped.
+) -> Page:
+    """Arrange one page of a sweep; nothing is clipped.
 
     The tile of a cell has the number of the cell; the caller draws its images or state.
 
@@ -58,7 +58,7 @@ def arrange_sweep(
     if not 1 <= page <= len(pages):
         count = len(pages)
         raise SettingsError(f"there is no page {page}: the grid has {count} page{'s' * (count != 1)}")
-    return _Arranger(bands, limits).arrange(pages[page - 1], page, len(pages)), sheet
+    return _Arranger(bands, limits).arrange(pages[page - 1], page, len(pages))
 
 
 def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:

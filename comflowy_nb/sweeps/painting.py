@@ -124,7 +124,7 @@ class SweepPainting:
             states = {cell.number: self._state(cell) for cell in checked}
             changed = {number: state for number, state in states.items() if self._states.get(number) != state}
             self._states |= changed
-            sizes = self._sizes | {self._sizes_of(cells[number - 1]) for number in changed} - {()}
+            sizes = self._sizes | {self._sizes_of(cells[number - 1]) for number in changed if changed[number].images}
             is_new = self._page is None or (sizes != self._sizes and self._moves_cells(sizes))
             self._sizes = sizes
             if is_new:
@@ -156,23 +156,24 @@ class SweepPainting:
     def _write(self, lettered: Collection[str]) -> SweepSheet:
         return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered)
 
-    def _arrange(self, sizes: Collection[ImageSizes]) -> Page:
+    def _arrange(self, sizes: set[ImageSizes]) -> Page:
         limits, number = self._limits, self._page_number
-        return arrange_sweep(self._write, limits=limits, measure=measure, images=sizes, page=number)[0]
+        return arrange_sweep(self._write, limits=limits, measure=measure, images=sizes - {()}, page=number)
 
-    def _moves_cells(self, sizes: Collection[ImageSizes]) -> bool:
+    def _moves_cells(self, sizes: set[ImageSizes]) -> bool:
         """Return whether images of these sizes need another layout."""
         return self._page is None or self._arrange(sizes).boxes != self._page.boxes
 
     def _draw(self) -> None:
         """Draw the page with every cell."""
-        page = self._page = self._arrange(self._sizes)
-        if self._chooses_scale:
-            self.scale = 2 if may_be_doubled(page) else 1
-        self._boxes = {box.tile.cell: box for box in page.boxes if box.tile.input_image is None}
-        for number in self._boxes.keys() - self._states.keys():
-            self._states[number] = self._state(self._sweep.cells[number - 1])
-        self._paper = draw_page(page, self.scale, self._load)
+        with DRAWING:
+            page = self._page = self._arrange(self._sizes)
+            if self._chooses_scale:
+                self.scale = 2 if may_be_doubled(page) else 1
+            self._boxes = {box.tile.cell: box for box in page.boxes if box.tile.input_image is None}
+            for number in self._boxes.keys() - self._states.keys():
+                self._states[number] = self._state(self._sweep.cells[number - 1])
+            self._paper = draw_page(page, self.scale, self._load)
 
     def _state(self, cell: SweepCell) -> CellState:
         return cell_state_of(cell, node=self._node, image=self._image)

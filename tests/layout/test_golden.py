@@ -85,7 +85,7 @@ def page_of_sweep(swept, images=(((512, 512),),), *, width_px=1200, page=1, layo
     def write(lettered):
         return sheet_of_sweep(swept, layout or {}, lettered=lettered)
 
-    return arrange_sweep(write, limits=limits or PageLimits(width_px), measure=measure, images=images, page=page)[0]
+    return arrange_sweep(write, limits=limits or PageLimits(width_px), measure=measure, images=images, page=page)
 
 
 def contact_sheet(swept, images=(((256, 256),),), **limits):

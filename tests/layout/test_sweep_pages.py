@@ -40,10 +40,15 @@ def sweep_of(*axes, fixed=None, seeds=(), texts=None, set_params=None):
 
 
 def place(swept, layout=NOWHERE, **options):
-    def write(lettered):
-        return sheet_of_sweep(swept, layout, lettered=lettered)
+    """Return the page and its content."""
+    sheets = []
 
-    return arrange_sweep(write, limits=PageLimits(options.pop("width_px", 1200)), measure=measure, **options)
+    def write(lettered):
+        sheets.append(sheet_of_sweep(swept, layout, lettered=lettered))
+        return sheets[-1]
+
+    limits = PageLimits(options.pop("width_px", 1200))
+    return arrange_sweep(write, limits=limits, measure=measure, **options), sheets[-1]
 
 
 def written(page):
