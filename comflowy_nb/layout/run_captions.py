@@ -111,40 +111,34 @@ def sheet_of_runs(
         caption = [Paragraph(tuple(parts), NO_LIMIT)] if parts else []
         caption.append(Paragraph(tuple(last), NO_LIMIT))
         cells.append(Cell(tiles or (Tile(position, state=state_of_run(record)),), tuple(caption)))
-    head: list[Part] = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
-    long = _add_values(head, records[0].params, {key: names[key] for key in shared}, lines=3)
-    if head:
-        long.insert(0, Paragraph(tuple(head), 2))
-    return Sheet((Section(tuple(cells)),), head=tuple(long), legend=legend)
+    start = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
+    head = _write_values(start, records[0].params, {key: names[key] for key in shared}, max_lines=(2, 3))
+    return Sheet((Section(tuple(cells)),), head=head, legend=legend)
 
 
-def _add_values(
-    parts: list[Part], params: Mapping[str, Any], names: Mapping[str, str], *, lines: int
-) -> list[Paragraph]:
-    """Add the short values to the parts; return a paragraph of so many lines for each long value."""
-    long = []
+def _write_values(
+    start: Sequence[Part], params: Mapping[str, Any], names: Mapping[str, str], *, max_lines: tuple[int, int]
+) -> tuple[Paragraph, ...]:
+    """Return a paragraph of the short values, and one for each long value; `max_lines` is for the first and others."""
+    short, long = list(start), []
     for key, name in names.items():
         text = write_value(params[key])
         if len(text) > LONG_TEXT:
-            long.append(Paragraph((Part(f"{name} ", "muted"), Part(text)), lines))
+            long.append(Paragraph((Part(f"{name} ", "muted"), Part(text)), max_lines[1]))
         else:
-            add_part(parts, name, text)
-    return long
+            add_part(short, name, text)
+    return (*([Paragraph(tuple(short), max_lines[0])] if short else []), *long)
 
 
 def _caption(
     record: RunRecord, *, seeds: Mapping[str, int], label: Sequence[str] | None, ref: str | None = None
 ) -> tuple[Paragraph, ...]:
     keys = [key for key in (label or record.set_params) if key in record.params and "seed" not in bare_name(key)]
-    names = name_fields(keys)
-    short: list[Part] = []
-    paragraphs = _add_values(short, record.params, {key: names[key] for key in keys}, lines=4)
-    if short:
-        paragraphs.insert(0, Paragraph(tuple(short), 3))
+    values = _write_values([], record.params, name_fields(keys), max_lines=(3, 4))
     last: list[Part] = [Part(record.workflow, "muted")]
     _add_seeds(last, seeds_of(record.params) or seeds)
     add_part(last, "", ref or record.ref, tone="muted")
-    return (*paragraphs, Paragraph(tuple(last), 2))
+    return (*values, Paragraph(tuple(last), 2))
 
 
 def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
