@@ -97,14 +97,14 @@ _SMALL_ZOOM = 0.8  # of the text in a small panel
 
 @lru_cache(maxsize=100_000)  # the layout tries several sizes
 def measure(text: str, tone: Tone) -> float:
-    """Return the width of a text in CSS pixels, including spaces at its ends."""
+    """Return the width of a text in CSS pixels, including spaces at its ends. The caller holds `DRAWING`."""
     # matplotlib measures the ink, without spaces at the ends: measure between bars, which have no kerning.
     font = _font(tone, text.isascii())
     return (_width(f"|{writable(text)}|", font) - _width("||", font)) / _FINE
 
 
 def write_texts(paper: Image.Image, texts: Sequence[TextRun], scale: float) -> None:
-    """Write texts on an image with `scale` pixels for each CSS pixel."""
+    """Write texts on an image with `scale` pixels for each CSS pixel. The caller holds `DRAWING`."""
     if not texts:
         return
     # Hinting makes small letters wider than they were measured: draw them with at least twice the pixels, and reduce.
@@ -192,7 +192,7 @@ def draw_page(page: Page, scale: int, load: Callable[[Tile, tuple[int, int]], Im
 
 
 def paint_box(paper: Image.Image, box: Box, scale: int, load: Callable[[Tile, tuple[int, int]], Image.Image]) -> None:
-    """Paint one box of a page."""
+    """Paint one box of a page. The caller holds `DRAWING`."""
     size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
     state = box.tile.state
     if state is None:
@@ -243,7 +243,7 @@ def make_figure(page: Page, drawn: Image.Image, scale: int) -> Figure:
 
 @lru_cache(maxsize=256)
 def draw_panel(state: CellState, size: tuple[int, int], scale: int) -> Image.Image:
-    """Return the panel of a state; `size` is in CSS pixels. It is cached: callers must not change it."""
+    """Return the panel of a state; `size` is in CSS pixels. The caller holds `DRAWING` and must not change it."""
     panel = _plate(state.kind, size, scale).copy()
     zoom = _SMALL_ZOOM if min(size) < _SMALL_PANEL_PX else 1.0
     width, height = size[0] / zoom, size[1] / zoom
