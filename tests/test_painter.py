@@ -61,7 +61,7 @@ def test_a_lower_quality_takes_fewer_bytes():
     assert len(encode(noise, quality=40)) < len(encode(noise))
 
 
-def test_longer_words_are_wider_and_line_breaks_are_none():
+def test_longer_texts_are_wider_and_line_breaks_are_not_written():
     assert 0 < measure("cfg", "text") < measure("cfg cfg", "text")
     assert "\n" not in writable("two\nlines")
 

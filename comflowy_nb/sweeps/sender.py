@@ -94,7 +94,6 @@ class SweepSender:
         self._failures = 0  # in a row
         self._unknowns = 0  # in a row
         self._succeeded = False
-        self._ended = False
         self._cancelled = False
         self._enrolled = False  # whether the history says that this process submits the sweep
 
@@ -289,14 +288,8 @@ class SweepSender:
             return
         if any(cell.run is None or not cell.run.status.is_final for cell in sweep.cells):
             return
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-        try:
+        with contextlib.suppress(ComflowyError):  # a full disk: a fresh sweep continues this one, and repeats nothing
             self._history.sweeps.end(self._token)
-        except ComflowyError:  # a full disk: a later fresh sweep continues this one, which submits nothing twice
-            self._ended = False
 
 
 class SweepWatcher:

@@ -73,14 +73,14 @@ def entries(texts):
     ],
     ids=["the end", "the start", "the middle", "punctuation", "longer and longer", "many", "two places", "Japanese"],
 )
-def test_long_texts_keep_what_tells_them_apart(texts):
+def test_long_texts_keep_the_passages_in_which_they_differ(texts):
     """Three prompts that differ in their last words had three equal legends, each cut after six lines."""
     for legend in entries(texts):
         assert len(set(legend)) == len(legend) == len(texts)
         assert all(len(entry) < 700 for entry in legend), "what all have in common is left out"
 
 
-def test_the_words_that_differ_are_shown_and_stand_out():
+def test_the_words_that_differ_are_shown_in_strong_letters():
     texts = [f"{LONG}by {word} {LONG}" for word in ("one", "two", "three")]
     for word, (_, _, paragraph) in zip(("one", "two", "three"), legend_of_sweep(texts).legend, strict=True):
         assert word in [part.text.strip() for part in paragraph.parts if part.tone == "strong"]
@@ -106,7 +106,7 @@ def test_short_texts_are_shown_whole():
         ("", " "),
     ],
 )
-def test_texts_that_differ_in_what_is_not_seen_are_told_apart(one, other):
+def test_texts_that_differ_in_invisible_characters_are_written_differently(one, other):
     sheet = legend_of_sweep([one, other])
     said = [heading.text for heading in sheet.x.values] + [shown(paragraph) for _, _, paragraph in sheet.legend]
     assert len(set(said)) == len(said) > 1
@@ -179,7 +179,7 @@ def test_seeds_are_whole_numbers_in_fields_called_so():
     }  # fmt: skip
 
 
-def test_a_image_is_written_as_its_name():
+def test_an_image_is_written_as_its_name():
     assert write_value(InputImage("sky.png", "0" * 64, bytes)) == "sky.png"
 
 

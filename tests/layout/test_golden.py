@@ -186,7 +186,7 @@ def split(line):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_everything_is_where_the_golden_file_says(name):
+def test_all_positions_are_those_of_the_golden_file(name):
     expected = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     found = describe(CASES[name]())
     assert [split(line)[0] or line for line in found] == [split(line)[0] or line for line in expected]

@@ -47,7 +47,7 @@ def test_nothing_overlaps_and_nothing_leaves_the_page(count, size):
             assert apart, (one, other)
 
 
-def test_a_image_is_never_enlarged_and_keeps_its_shape():
+def test_an_image_is_never_enlarged_and_keeps_its_shape():
     assert fit((64, 32), (768, 768)) == (64, 32)
     assert fit((1024, 512), (256, 256)) == (256, 128)
     assert fit((10_000, 2), (256, 256)) == (256, 1)

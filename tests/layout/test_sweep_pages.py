@@ -86,7 +86,7 @@ def test_sides_can_be_named_and_the_rest_follow_in_the_order_typed():
         choose_axes(axes, {"x": "cfg", "z": "3::cfg"})
 
 
-def test_long_texts_become_letters_and_the_words_that_differ_stand_out():
+def test_long_texts_become_letters_and_the_words_that_differ_are_strong():
     values = [
         LONG.format("purple galaxy", "noon"),
         LONG.format("green sea", "noon"),
@@ -101,7 +101,7 @@ def test_long_texts_become_letters_and_the_words_that_differ_stand_out():
     assert "scenery" not in strong
 
 
-def test_a_person_s_own_labels_stand_in_the_headers_and_the_legend_tells_their_texts():
+def test_labels_of_the_user_are_headings_and_the_legend_has_their_texts():
     page, sheet = place(sweep_of(axis("6::text", [LONG.format("a", "b"), LONG.format("c", "d")], ["day", "night"])))
     assert headers(page)[:2] == ["day", "night"]
     assert ["".join(part.text for part in paragraph.parts)[:5] for _, _, paragraph in sheet.legend] == [
@@ -110,7 +110,7 @@ def test_a_person_s_own_labels_stand_in_the_headers_and_the_legend_tells_their_t
     ]
 
 
-def test_a_preset_is_told_in_the_legend():
+def test_the_legend_has_the_params_of_a_preset():
     values = (
         AxisValue({"3::cfg": 4, "3::sampler_name": "euler"}, "soft", True),
         AxisValue({"3::cfg": 8}, "crisp", True),
@@ -120,7 +120,7 @@ def test_a_preset_is_told_in_the_legend():
     assert told == ["soft  cfg 4 \N{MIDDLE DOT} sampler_name euler", "crisp  cfg 8"]
 
 
-def test_what_holds_for_all_cells_stands_in_the_title():
+def test_the_title_has_what_all_cells_share():
     swept = sweep_of(
         axis("3::cfg", [1, 2]),
         fixed={"3::steps": 20, "6::text": LONG.format("x", "y")},
@@ -134,7 +134,7 @@ def test_what_holds_for_all_cells_stands_in_the_title():
     assert "cfg" not in title
 
 
-def test_replaced_words_stand_out_in_the_text_above():
+def test_replaced_words_are_strong_in_the_title():
     text = "a glass bottle on a beach"
     values = tuple(
         AxisValue({"6::text": text.replace("bottle", word)}, word, False, word) for word in ("bottle", "vase")
@@ -147,7 +147,7 @@ def test_replaced_words_stand_out_in_the_text_above():
     assert sheet.x.name == '"bottle"'
 
 
-def test_drawn_seeds_stand_below_their_index_where_all_have_room():
+def test_generated_seeds_are_below_their_index_if_all_fit():
     seeds = Axis("3::seed", "seeds", ("3::seed",), tuple(AxisValue({}, str(n)) for n in range(1, 4)))
     draws = iter([18446744073709551615, 7, 8])
     laid_out = Axes({}, (seeds,), (), ("3::seed",))
@@ -176,7 +176,7 @@ def test_one_axis_flows_and_names_each_value():
     assert written(page).count("seed") == 1
 
 
-def test_a_high_and_narrow_grid_goes_on_beside_itself():
+def test_a_high_and_narrow_grid_continues_beside_itself():
     page, _ = place(sweep_of(axis("3::cfg", [1, 2]), axis("3::seed", list(range(60)))), images=[((512, 512),)])
     assert page.of == 1
     assert len(page.boxes) == 120
@@ -227,7 +227,7 @@ def test_a_thousand_cells_are_pages_that_together_have_every_cell():
         place(swept, page=99)
 
 
-def test_the_legend_of_a_page_tells_only_what_is_on_it():
+def test_the_legend_of_a_page_has_only_values_on_it():
     texts = [f"{LONG.format(n, n)} and {n}" for n in range(40)]
     swept = sweep_of(axis("3::cfg", list(range(12))), axis("6::text", texts))
     first, sheet = place(swept, images=[((512, 512),)])

@@ -22,7 +22,7 @@ def test_a_space_between_tones_is_a_distance():
     assert line == [(0.0, "glass", "text"), (5 * 6 + 7, "bottle", "strong")]
 
 
-def test_what_is_left_out_is_an_ellipsis_that_fits():
+def test_omitted_text_becomes_an_ellipsis_that_fits():
     lines = wrap([Part("one two three four five six seven")], 60, measure, max_lines=2)
     assert len(lines) == 2
     x, text, tone = lines[-1][-1]

@@ -7,7 +7,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import cell_state_of, chosen_images
 
 
-def test_images_take_the_place_of_words(swept, axis):
+def test_a_cell_with_images_shows_no_text(swept, axis):
     sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
     assert cell_state_of(sweep.cells[0]).kind == "images"
     assert cell_state_of(sweep.cells[0]) == cell_state_of(sweep.cells[0]), "equal states are painted once"
@@ -23,14 +23,14 @@ def test_images_take_the_place_of_words(swept, axis):
         (Status.SUBMITTING, "waiting", "submitting"),
     ],
 )
-def test_what_has_no_image_says_why(swept, axis, end, kind, text):
+def test_a_cell_without_images_says_why(swept, axis, end, kind, text):
     state = cell_state_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
     assert (state.kind, state.text) == (kind, text)
     if end is Status.FAILED:
         assert state.detail == "no luck with 1"
 
 
-def test_what_is_not_sent_waits_only_while_somebody_sends(swept, axis):
+def test_a_cell_is_waiting_only_while_the_sweep_is_submitted(swept, axis):
     sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
     assert cell_state_of(sweep.cells[1]).text == "not sent"
     sweep.is_sent_elsewhere = True

@@ -48,7 +48,7 @@ def check_each_once(api, count):
 # -- first, second, grown, turned ----------------------------------------------------------------------------------
 
 
-def test_the_first_run_sends_each_cell_once_and_the_second_nothing(client, api):
+def test_the_first_run_submits_each_cell_once_and_the_second_none(client, api):
     first = client.sweep("wf-1", AXES, timeout=30)
     check_each_once(api, 12)
     assert first.status_counts() == {"success": 12}
@@ -59,7 +59,7 @@ def test_the_first_run_sends_each_cell_once_and_the_second_nothing(client, api):
     assert [cell.run.number for cell in second.cells] == [cell.run.number for cell in first.cells]
 
 
-def test_a_grown_axis_sends_only_what_is_new(client, api):
+def test_an_extended_axis_submits_only_new_cells(client, api):
     client.sweep("wf-1", AXES, timeout=30)
     grown = client.sweep("wf-1", AXES | {"3::cfg": [2, 4, 6, 8, 10]}, timeout=30)
     assert grown.plan.new == 3
@@ -206,7 +206,7 @@ def test_one_of_two_kernels_dies_and_the_other_ends_it(api):
     check_each_once(api, 12)
 
 
-def test_a_fresh_sweep_that_was_killed_is_taken_up_not_begun_again(api):
+def test_a_fresh_sweep_that_was_killed_is_continued(api):
     with connect(f"test={api.url}", key="the-key") as client:
         client.sweep("wf-1", AXES, timeout=30)
     assert api.count(RUN) == 12
@@ -250,7 +250,7 @@ def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
 # -- what stops it, and what does not ------------------------------------------------------------------------------
 
 
-def test_an_interrupt_leaves_the_grid_and_the_same_sweep_goes_on(client, api):
+def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
     api.words = ["running"] * 100_000
     swept = client.sweep("wf-1", AXES, wait=False, window=8)
     wait_until(lambda: len(taken_so_far(api)) == 8 and swept.status_counts()["not sent"] == 4)
@@ -327,7 +327,7 @@ def test_a_refused_key_stops_it_at_once(client, api):
     assert "11 cells not submitted" in swept.stopped
 
 
-def test_too_many_runs_are_refused_before_anything_is_sent(client, api):
+def test_too_many_runs_are_rejected_before_a_submit(client, api):
     with pytest.raises(SettingsError, match="--max-runs permits 5"):
         client.sweep("wf-1", AXES, max_runs=5)
     assert api.count(RUN) == 0
@@ -346,7 +346,7 @@ def test_too_many_runs_are_refused_before_anything_is_sent(client, api):
         ({"cfg": [1, 2]}, "cfg"),
     ],
 )
-def test_what_is_wrong_sends_nothing(client, api, axes, named):
+def test_nothing_is_submitted_after_an_error(client, api, axes, named):
     with pytest.raises(FieldError, match=named):
         client.sweep("wf-1", axes)
     assert api.count(RUN) == 0

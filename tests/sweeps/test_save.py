@@ -159,7 +159,7 @@ def test_a_third_axis_makes_one_grid_for_each_value(swept, axis, tmp_path):
     assert heads["day"] < day[0] < heads["night"] < night[0]
 
 
-def test_what_has_no_image_says_why(swept, axis, tmp_path):
+def test_a_cell_without_images_says_why(swept, axis, tmp_path):
     ends = {1: Status.FAILED, 2: None, 3: Status.SUBMITTING}
     sweep = swept(axis("3::cfg", 4, 6, 8, 10), ends=ends)
     sheet = Image.open(sweep.save(tmp_path)[-2])
@@ -306,7 +306,7 @@ def test_a_sweep_is_not_one_file(swept, axis, tmp_path, name):
 
 
 @pytest.mark.parametrize("ends", [{}, {1: Status.FAILED}, {2: Status.CANCELLED}, {2: None}, {2: Status.UNKNOWN}])
-def test_the_json_says_when_the_sweep_ended(swept, axis, tmp_path, ends):
+def test_the_json_has_the_end_of_the_sweep(swept, axis, tmp_path, ends):
     """`sweep.json` had `"ended_at": null`: the record was that from before the submits."""
     sweep = swept(axis("3::cfg", 4, 6.5, 8), ends=ends)
     sweep.save(tmp_path)
@@ -317,7 +317,7 @@ def test_the_json_says_when_the_sweep_ended(swept, axis, tmp_path, ends):
     assert read_json(tmp_path)["created_at"] <= ended
 
 
-def test_the_json_of_a_sweep_that_goes_on_has_no_end(swept, axis, tmp_path):
+def test_the_json_of_a_sweep_in_progress_has_no_end(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6.5), ends={2: Status.SUBMITTING})
     sweep.save(tmp_path)
     assert read_json(tmp_path)["ended_at"] is None

@@ -74,7 +74,7 @@ def test_its_cells_are_waited_for_and_filled_in(api, sender):
     assert api.count(RUN) == 40
 
 
-def test_without_a_connection_it_says_so(api, sender):
+def test_without_a_connection_the_sweep_is_not_followed(api, sender):
     open_gate = gate(api)
     process = sender(api)
     seen = open_library().sweep(history.find("night").sweep)
@@ -103,7 +103,7 @@ def test_it_is_stopped_from_another_kernel(api, sender):
     assert counts == {"success": 4, "not sent": 36}, "this service can't cancel: what ran went on"
 
 
-def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
+def test_a_dead_sender_is_not_waited_for(api, sender):
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:

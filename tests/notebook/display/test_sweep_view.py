@@ -87,7 +87,7 @@ def part(painting, number):
     return np.asarray(image).astype(int)
 
 
-def test_only_what_changed_is_painted_anew(folder, swept):
+def test_only_changed_cells_are_painted_again(folder, swept):
     sweep = swept(axis("3::cfg", range(6)), axis("3::steps", range(5)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     give(folder, sweep, 1, ("9", 128, 128))
@@ -174,7 +174,7 @@ def test_a_larger_sweep_is_drawn_from_thumbnails_and_lost_ones_are_made_again(fo
     assert grid(sweep).jpeg == kept
 
 
-def test_a_image_that_is_gone_is_said_in_its_cell(folder, swept):
+def test_a_cell_says_that_its_image_is_missing(folder, swept):
     sweep = swept(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 64, 64))
@@ -195,7 +195,7 @@ def displayed(captured, kind):
     return found
 
 
-def test_a_view_sends_a_grid_only_when_something_changed_and_not_too_often(folder, swept, handles):
+def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, swept, handles):
     sweep = swept(axis("3::cfg", range(4)))
     with capture_output() as captured:
         view = SweepView(sweep, in_kernel=True)
@@ -227,7 +227,7 @@ def test_a_view_sends_a_grid_only_when_something_changed_and_not_too_often(folde
     assert len(handles) == 1, "one handle, updated"
 
 
-def test_the_status_line_tells_how_far_it_is(folder, swept, handles):
+def test_the_status_line_shows_progress(folder, swept, handles):
     sweep = swept(axis("3::cfg", range(4)))
     give(folder, sweep, 1, ("9", 64, 64))
     give(folder, sweep, 2, status=Status.RUNNING)
@@ -256,7 +256,7 @@ def thumbnails(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["two axes", "one axis", "three axes"])
-def test_a_thousand_cells_page_say_so_and_stay_below_a_megabyte(folder, swept, thumbnails, kind):
+def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, kind):
     axes = {
         "two axes": (axis("3::cfg", range(25)), axis("3::steps", range(40))),
         "one axis": (axis("3::seed", range(1000)),),
@@ -294,7 +294,7 @@ def test_a_thousand_cells_page_say_so_and_stay_below_a_megabyte(folder, swept, t
         grid(sweep, page=page.of + 1).bundle()
 
 
-def test_the_figure_is_matplotlib_s_and_its_words_are_texts(folder, swept):
+def test_the_figure_is_matplotlib_s_with_text_as_text(folder, swept):
     sweep = swept(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
     give(folder, sweep, 1, ("9", 64, 64))
     figure = grid(sweep).figure
@@ -302,7 +302,7 @@ def test_the_figure_is_matplotlib_s_and_its_words_are_texts(folder, swept):
     assert {"cfg", "2", "4", "sampler_name", "euler", "heun", "s1.1"} <= said
 
 
-def test_no_word_of_the_figure_is_clipped_or_on_a_image(folder, swept):
+def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, swept):
     long = "a very long prompt about a glass bottle on a beach with " + "many words and " * 12
     values = [long + "one moon", long + "two moons in the sky", "short"]
     sweep = swept(
