@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.sweeps.cell import SweepCell
 
-__all__ = ["table_of", "to_dataframe"]
+__all__ = ["image_of_cell", "table_of", "to_dataframe"]
 
 _OWN_COLUMNS = {"cell", "status", "seconds", "run", "error", "image", "thumbnail"}  # not for fields
 
@@ -45,7 +45,7 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
             "seconds": None if cell.run is None else cell.run.record.seconds,
             "run": None if cell.run is None else cell.run.ref,
             "error": cell.error,
-            "image": _first_image(cell),
+            "image": image_of_cell(cell),
         }
         for cell in cells
     ]
@@ -68,7 +68,7 @@ def to_dataframe(cells: Iterable[SweepCell]) -> pd.DataFrame:
     return frame_of(table_of(cells))
 
 
-def _first_image(cell: SweepCell) -> Path | None:
+def image_of_cell(cell: SweepCell) -> Path | None:
     """Return the path of the first image on disk."""
     for image in cell.images:
         try:
