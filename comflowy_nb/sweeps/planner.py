@@ -83,11 +83,11 @@ class SweepPlanner:
         self._settings = settings
         self._lock = threading.Lock()
         self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # submitted or watched
-        self._judging = Scheduler("comflowy-sweeps", workers=1)  # a pause of the service does not pause it
+        self._scheduler = Scheduler("comflowy-sweeps", workers=1)  # a pause of the service does not pause it
 
     def close(self) -> None:
         """Stop the scheduler."""
-        self._judging.close()
+        self._scheduler.close()
 
     @property
     def is_idle(self) -> bool:
@@ -227,7 +227,7 @@ class SweepPlanner:
             submitter=self._submitter,
             history=history,
             tracker=self._tracker,
-            judging=self._judging,
+            scheduler=self._scheduler,
             owner=self._owner,
             fresh=request.fresh,
             retry=retry,
@@ -272,7 +272,7 @@ class SweepPlanner:
         def note_end() -> None:
             if sweep.stopped is None:
                 each_s = (time.monotonic() - start_s) / count
-                self._judging.execute(lambda: record(each_s))
+                self._scheduler.execute(lambda: record(each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
 

@@ -41,7 +41,7 @@ class SweepSender:
     ----------
     order
         The cells to submit, in the order in which they fill the grid evenly.
-    judging
+    scheduler
         The scheduler that counts the ends of runs and records what follows from them. A listener of a run must not
         do that.
     owner
@@ -65,7 +65,7 @@ class SweepSender:
         submitter: Submitter,
         history: History,
         tracker: Tracker,
-        judging: Scheduler,
+        scheduler: Scheduler,
         owner: str,
         fresh: bool,
         retry: Retry,
@@ -81,7 +81,7 @@ class SweepSender:
         self._submitter = submitter
         self._history = history
         self._tracker = tracker
-        self._judging = judging
+        self._scheduler = scheduler
         self._owner = owner
         self._fresh = fresh
         self._retry: Retry = retry
@@ -95,7 +95,7 @@ class SweepSender:
         self._unknowns = 0  # in a row
         self._succeeded = False
         self._cancelled = False
-        self._enrolled = False  # whether the history says that this process submits the sweep
+        self._registered = False  # whether the history says that this process submits the sweep
 
     @property
     def is_sending(self) -> bool:
@@ -106,11 +106,11 @@ class SweepSender:
         """Submit cells from now on."""
         if self._waiting:
             self._history.senders.begin(self._token, self._owner)
-            self._enrolled = True
+            self._registered = True
         self._sweep.send_by(self)
         if self._waiting:
             self._tracker.feeds.add(self)
-            self._judging.every(STOP_CHECK_S, self._check_stop_request)
+            self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
         else:
             self._end_if_done()
 
@@ -131,8 +131,8 @@ class SweepSender:
                 self._end_if_done()  # before the sweep is settled: the run may have ended meanwhile
                 with self._lock:
                     self._busy -= 1
-                self._resign_if_done()
-                self._sweep.tell()
+                self._unregister_if_done()
+                self._sweep.notify()
         return False
 
     def cancel(self) -> None:
@@ -140,19 +140,19 @@ class SweepSender:
         with self._lock:
             self._cancelled = True
             self._give_up("cancelled")
-        self._resign_if_done()
+        self._unregister_if_done()
         for cell in self._sweep.cells:
             self._cancel_own(cell.run)
-        self._sweep.tell()
+        self._sweep.notify()
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         """Give a cell its run. Runs that this sweep submitted decide by their ends whether it stops."""
-        self._sweep.hold(cell)
+        self._sweep.expect_end(cell)
         self._sweep.attach(cell, run)
 
         def note_end() -> None:
             self._ends.append((cell, run, is_ours))
-            self._judging.execute(self._judge)
+            self._scheduler.execute(self._count_ends)
 
         run.once(lambda: not run.status.is_live, note_end)
 
@@ -164,7 +164,7 @@ class SweepSender:
             self._stop_if_asked()
         except ComflowyError as error:
             self._stop(f"stopped: {error}")
-        self._judge()  # count the ends that were noted before
+        self._count_ends()  # an end that was noted before may stop the sweep
         with self._lock:
             if not self._waiting:
                 return None
@@ -196,21 +196,21 @@ class SweepSender:
         if self._waiting and self._history.senders.is_asked(self._token, self._owner):
             self._stop("cancelled from another kernel")
 
-    def _resign_if_done(self) -> None:
+    def _unregister_if_done(self) -> None:
         """Tell the tracker and the history that this process submits no more cells."""
         with self._lock:
-            if self._waiting or self._busy or not self._enrolled:
+            if self._waiting or self._busy or not self._registered:
                 return
-            self._enrolled = False
+            self._registered = False
         self._tracker.feeds.withdraw(self)
         with contextlib.suppress(ComflowyError):  # other processes see it when this one ends
             self._history.senders.end(self._token, self._owner)
 
     # -- ends of runs ---------------------------------------------------------------------------------------------
 
-    def _judge(self) -> None:
+    def _count_ends(self) -> None:
         """Count the ends that were noted, and stop if they are too bad."""
-        judged = []
+        counted = []
         while self._ends:
             try:
                 cell, run, is_ours = self._ends.popleft()
@@ -218,20 +218,20 @@ class SweepSender:
                 break
             if is_ours and run.status is Status.LOST and self._submit_elsewhere(cell, run):
                 continue
-            judged.append(cell)
+            counted.append(cell)
             if is_ours:
                 with self._lock:
-                    reason = self._count(run)
+                    reason = self._count_end(run)
                     if reason is not None:
                         self._give_up(reason)
-        if not judged:
+        if not counted:
             return
         self._end_if_done()  # before the sweep is settled
-        self._sweep.let_go(judged)
-        self._resign_if_done()
-        self._sweep.tell()
+        self._sweep.confirm_ends(counted)
+        self._unregister_if_done()
+        self._sweep.notify()
 
-    def _count(self, run: Run) -> str | None:
+    def _count_end(self, run: Run) -> str | None:
         """Count the end of a run that this sweep submitted. Return the reason to stop, or None. The lock is held."""
         match run.status:
             case Status.SUCCESS:
@@ -260,8 +260,8 @@ class SweepSender:
     def _stop(self, reason: str) -> None:
         with self._lock:
             self._give_up(reason)
-        self._resign_if_done()
-        self._sweep.tell()
+        self._unregister_if_done()
+        self._sweep.notify()
 
     def _submit_elsewhere(self, cell: SweepCell, run: Run) -> bool:
         """Queue a lost cell for another server of the service, at most once for each; return whether it is queued."""
@@ -273,11 +273,11 @@ class SweepSender:
                 return False
             lost.add(run.token)
             self._waiting.append(cell)
-            begins, self._enrolled = not self._enrolled, True
+            begins, self._registered = not self._registered, True
         if begins:
             with contextlib.suppress(ComflowyError):  # other processes do not see then that cells are submitted here
                 self._history.senders.begin(self._token, self._owner)
-            self._judging.every(STOP_CHECK_S, self._check_stop_request)
+            self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
         self._tracker.feeds.add(self)
         return True
 
@@ -349,7 +349,7 @@ class SweepWatcher:
         self._read_cells(sweep)
         if not continues:
             self.is_sending = sweep.is_sent_elsewhere = False
-            sweep.tell()
+            sweep.notify()
         return continues
 
     def _read_cells(self, sweep: Sweep) -> None:

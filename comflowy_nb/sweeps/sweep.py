@@ -93,7 +93,7 @@ class Sweep:
         self._process = os.getpid()
         self._changed = threading.Condition(threading.RLock())
         self._open: set[int] = set()  # numbers of the cells whose runs are not settled
-        self._held: set[int] = set()  # numbers of the cells whose ends the sender has not counted yet
+        self._uncounted: set[int] = set()  # numbers of the cells whose ends the sender has not counted yet
         self._listeners: Listeners[SweepCell | None] = Listeners()
         self._listening = contextlib.ExitStack()  # stops listening to the runs when the sweep is collected
         weakref.finalize(self, self._listening.close).atexit = False
@@ -132,7 +132,7 @@ class Sweep:
     def is_settled(self) -> bool:
         """Whether no more cells are submitted and every run is settled."""
         # In this order: the last cell is held and open before `is_sending` becomes False.
-        return not self.is_sending and not self._held and not self._open
+        return not self.is_sending and not self._uncounted and not self._open
 
     @property
     def ended_at(self) -> float | None:
@@ -306,25 +306,25 @@ class Sweep:
         cell.run = run
         this, number = weakref.ref(self), cell.number  # a run outlives the sweeps that it was a cell of
 
-        def notify(_: Run) -> None:
+        def pass_on(_: Run) -> None:
             sweep = this()
             if sweep is not None:
-                sweep.tell(sweep.cell(number))
+                sweep.notify(sweep.cell(number))
 
-        self._listening.callback(run.listen(notify))
-        self.tell(cell)
+        self._listening.callback(run.listen(pass_on))
+        self.notify(cell)
 
-    def hold(self, cell: SweepCell) -> None:
-        """Do not become settled before `let_go`: the sender has to count the end of this cell's run."""
+    def expect_end(self, cell: SweepCell) -> None:
+        """Do not become settled before `confirm_ends`: the sender has to count the end of this cell's run."""
         with self._changed:
-            self._held.add(cell.number)
+            self._uncounted.add(cell.number)
 
-    def let_go(self, cells: Iterable[SweepCell]) -> None:
+    def confirm_ends(self, cells: Iterable[SweepCell]) -> None:
         """Note that the ends of these cells' runs are counted."""
         with self._changed:
-            self._held.difference_update(cell.number for cell in cells)
+            self._uncounted.difference_update(cell.number for cell in cells)
 
-    def tell(self, cell: SweepCell | None = None) -> None:
+    def notify(self, cell: SweepCell | None = None) -> None:
         """Notify waiting threads and listeners of a change."""
         with self._changed:
             if cell is not None and cell.run is not None:
