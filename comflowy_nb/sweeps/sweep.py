@@ -40,8 +40,8 @@ _FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Sta
 class Sweep:
     """The runs of all combinations of the values of one or more axes.
 
-    `Client.sweep` returns one, and so does `history.sweep` for a sweep of the past. Cells are numbered from 1; the
-    axis typed first varies slowest.
+    `Client.sweep`, `Client.plan_sweep` and the magic `%comflowy sweep` return one. Cells are numbered from 1; the axis
+    typed first varies slowest.
 
     Attributes
     ----------
