@@ -195,7 +195,7 @@ class Library:
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
         """Write copies of a sweep's images, a contact sheet and a JSON file."""
-        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads Pillow
+        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
 
         return save_sweep(sweep, self.folder, folder)
 

@@ -16,13 +16,14 @@ LAYERS = [
     ("workflow",),
     ("services", "scheduler"),
     ("database", "images", "layout"),
+    ("painter",),
     ("tracking",),
     ("library", "recipe", "comparison", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "matplotlib", "traitlets"}
+ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "traitlets"}
 
 
 def imports(path, *, at_top=False):
@@ -111,10 +112,10 @@ def test_only_the_notebook_folder_imports_notebook_libraries():
             assert not roots(path) & (ONLY_NOTEBOOK - allowed), name_of(path)
 
 
-def test_only_the_grid_imports_matplotlib():
+def test_only_the_painter_imports_matplotlib():
     """pyplot is imported nowhere: it keeps every figure, picks a backend and is not thread-safe."""
     importing = {name_of(path) for path in MODULES if "matplotlib" in roots(path)}
-    assert importing == {"comflowy_nb.notebook.display.figure"}
+    assert importing == {"comflowy_nb.painter"}
     for path in MODULES:
         assert not [name for name in imports(path) if name.startswith("matplotlib.pyplot")], name_of(path)
 

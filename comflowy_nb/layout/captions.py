@@ -1,96 +1,48 @@
-"""What captions and legends are made of: parts of text, short names of fields, values as typed, letters. Pure."""
+"""Text of captions and legends: names of fields, values as typed, letters, and what differs. Pure."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.layout.text import ELLIPSIS, NO_LIMIT, Paragraph, Part
 from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from comflowy_nb.layout.text import Tone
+
 __all__ = [
-    "Cell",
-    "Paragraph",
-    "Part",
-    "Section",
-    "Sheet",
-    "Tile",
-    "Tone",
+    "LONG_TEXT",
     "add_part",
     "bare_name",
+    "entry",
+    "keep_differences",
     "letter_of",
     "name_fields",
     "seeds_of",
     "stand_out",
+    "write_apart",
     "write_value",
 ]
 
-Tone = Literal["text", "muted", "strong", "title", "error", "small"]
-
 LONG_TEXT = 28  # characters: a longer text gets a paragraph of its own, or a letter and a legend
 _SEPARATOR = " \N{MIDDLE DOT} "
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some words in one tone."""
-
-    text: str
-    tone: Tone = "text"
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """Words that flow; what goes beyond `max_lines` ends in an ellipsis."""
-
-    parts: tuple[Part, ...]
-    max_lines: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One rectangle: an image, or a note in its place."""
-
-    run: int  # position of the run in the grid
-    image: int | None = None  # index of the image within its run
-    size_px: tuple[int, int] | None = None
-    note: str | None = None
-    is_error: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What belongs together in a grid: an image, or the mosaic of all images of a run, and its caption."""
-
-    tiles: tuple[Tile, ...]
-    caption: tuple[Paragraph, ...] = ()
-    title: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Cells under one heading: the images of one node."""
-
-    cells: tuple[Cell, ...]
-    title: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A whole grid, before anything is measured."""
-
-    sections: tuple[Section, ...]
-    head: tuple[Paragraph, ...] = ()
-    foot: tuple[Paragraph, ...] = ()
-    legend: tuple[Paragraph, ...] = field(default=())
+# (texts in a legend, characters for each): the first entry with at least as many texts counts.
+_MAX_CHARACTERS = ((6, 480), (12, 300), (10**6, 160))
+_CONTEXTS = (160, 80, 40, 20)  # characters on both sides of a difference; the largest that fits is used
+_MIN_OMITTED = 4  # characters: an ellipsis does not replace a shorter passage
+_INVISIBLE = {"Cc", "Cf", "Co", "Cn", "Cs", "Mn", "Zl", "Zp", "Zs"}  # Unicode categories
+_EDGE_SPACE = re.compile(r'(?<=[ "]) | (?=")')
 
 
 def write_value(value: Any) -> str:
-    """A value as a person would type it, on one line."""
+    """Return a value as it is typed, on one line."""
     if isinstance(value, InputImage):
         value = value.name
     if isinstance(value, str):
@@ -103,14 +55,14 @@ def write_value(value: Any) -> str:
 
 
 def name_fields(field_ids: Iterable[str]) -> dict[str, str]:
-    """Field id -> the short name of the field, or the id itself where two would read the same."""
+    """Return the short name of each field by its id; the id itself where two fields have the same name."""
     ids = list(dict.fromkeys(field_ids))
     names = [bare_name(field_id) for field_id in ids]
     return {field_id: name if names.count(name) == 1 else field_id for field_id, name in zip(ids, names, strict=True)}
 
 
 def seeds_of(params: Mapping[str, Any]) -> dict[str, int]:
-    """The seeds among params: whole numbers in fields whose name contains `seed`."""
+    """Return the seeds among params: integers in fields whose name contains `seed`."""
     return {
         key: value
         for key, value in params.items()
@@ -119,7 +71,7 @@ def seeds_of(params: Mapping[str, Any]) -> dict[str, int]:
 
 
 def add_part(parts: list[Part], name: str, text: str, *, tone: Tone = "text") -> None:
-    """`name text` behind what is there, with a dot between."""
+    """Append `name text`, separated by a dot."""
     if parts:
         parts.append(Part(_SEPARATOR, "muted"))
     if name:
@@ -128,19 +80,19 @@ def add_part(parts: list[Part], name: str, text: str, *, tone: Tone = "text") ->
 
 
 def letter_of(position: int) -> str:
-    """A, B ... Z, AA, AB ..."""
-    word = ""
+    """Return the letter of a position: A, B ... Z, AA, AB ..."""
+    letters = ""
     position += 1
     while position:
         position, rest = divmod(position - 1, 26)
-        word = chr(ord("A") + rest) + word
-    return word
+        letters = chr(ord("A") + rest) + letters
+    return letters
 
 
 def stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
-    """The texts in parts: words that every text has are plain, the others strong."""
+    """Split texts into parts: words that all texts contain are plain, the others strong."""
     common = set.intersection(*(set(text.split()) for text in texts)) if len(texts) > 1 else set()
-    found = []
+    split = []
     for text in texts:
         parts: list[Part] = []
         for word in text.split():
@@ -149,10 +101,131 @@ def stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
                 parts[-1] = Part(f"{parts[-1].text} {word}", tone)
             else:
                 parts.append(Part(f" {word}" if parts else word, tone))
-        found.append(tuple(parts))
-    return found
+        split.append(tuple(parts))
+    return split
 
 
 def bare_name(field_id: str) -> str:
-    """The name of a field without its node."""
+    """Return the name of a field without its node."""
     return field_id.split("::", 1)[-1]
+
+
+# -- differences -----------------------------------------------------------------------------------------------------
+
+
+def write_apart(values: Sequence[Any]) -> list[str]:
+    """Write values on one line each, different values differently.
+
+    If values differ only in something invisible, such as a space or a line break, all are written as JSON with escapes.
+    """
+    texts = [write_value(value) for value in values]
+    if len(set(map(_visible, texts))) >= len(set(map(_identity, values))):
+        return texts
+    return [_exact(value) for value in values]
+
+
+def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
+    """Shorten the texts of a legend so that different texts stay different.
+
+    A text that is too long keeps the context of each position where it begins to differ from another text; an
+    ellipsis replaces the rest. All texts keep the same amount of context, so two shortened texts are equal up to the
+    first character in which they differ, and both contain that character.
+    """
+    texts = ["".join(part.text for part in parts) for parts in entries]
+    limit = next(limit for most, limit in _MAX_CHARACTERS if len(texts) <= most)
+    if all(len(text) <= limit for text in texts):
+        return [tuple(parts) for parts in entries]
+    positions = _positions(texts)
+    spans: list[list[tuple[int, int]]] = []
+    for context in _CONTEXTS:
+        spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
+        if all(sum(end - start for start, end in kept) <= limit for kept in spans):
+            break
+    return [_cut(parts, len(text), kept) for parts, text, kept in zip(entries, texts, spans, strict=True)]
+
+
+def entry(start: Iterable[Part], explanation: Iterable[Part]) -> Paragraph:
+    """Return an entry of a legend, which is never cut."""
+    return Paragraph((*start, *explanation), NO_LIMIT)
+
+
+def _positions(texts: Sequence[str]) -> list[set[int]]:
+    """Return for each text the positions where it begins to differ from another; 0 if it differs from none.
+
+    In sorted order the position against any other text is the least of those between the neighbours in between.
+    """
+    order = sorted(set(texts))
+    common = [_common_length(one, other) for one, other in itertools.pairwise(order)]
+    positions = {
+        text: {*itertools.accumulate(reversed(common[:index]), min), *itertools.accumulate(common[index:], min)} or {0}
+        for index, text in enumerate(order)
+    }
+    return [positions[text] for text in texts]
+
+
+def _common_length(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int, int]]:
+    """Return the passages of a text around these positions, which begin and end with a whole word where possible."""
+    spans: list[tuple[int, int]] = []
+    for position in sorted(positions):
+        start, end = max(0, position - context), min(len(text), position + context)
+        if start:
+            blank = text.rfind(" ", max(0, start - context // 2), start)
+            start = blank + 1 if blank >= 0 else start
+        if end < len(text):
+            blank = text.find(" ", end, end + context // 2)
+            end = blank if blank >= 0 else end
+        if start <= _MIN_OMITTED:
+            start = 0
+        if len(text) - end <= _MIN_OMITTED:
+            end = len(text)
+        if spans and start - spans[-1][1] <= _MIN_OMITTED:
+            before = spans.pop()
+            start, end = before[0], max(before[1], end)
+        spans.append((start, end))
+    return spans
+
+
+def _cut(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
+    """Return these passages of the text that the parts make, in the tones of the parts."""
+    kept: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
+    for start, end in spans:
+        at = 0
+        for part in parts:
+            text = part.text[max(0, start - at) : max(0, end - at)]
+            if text:
+                kept.append(Part(text, part.tone))
+            at += len(part.text)
+        if end < length:
+            kept.append(Part(f" {ELLIPSIS} "))
+    return tuple(kept)
+
+
+def _visible(text: str) -> str:
+    """Return the visible characters of a text."""
+    hidden = _INVISIBLE - {"Mn"}
+    visible = "".join(letter for letter in text if letter == " " or unicodedata.category(letter) not in hidden)
+    return unicodedata.normalize("NFC", visible)
+
+
+def _identity(value: Any) -> str:
+    """Return the same text for two values that mean the same to a service, such as 7 and 7.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _exact(value: Any) -> str:
+    """Return a value as JSON with escapes for invisible characters."""
+    if isinstance(value, InputImage):
+        return f"{value.name} ({value.content_sha256[:6]})"
+    text = _EDGE_SPACE.sub(r"\\u0020", json.dumps(value, ensure_ascii=False, default=str))
+    return "".join(
+        letter if letter == " " or unicodedata.category(letter) not in _INVISIBLE else json.dumps(letter)[1:-1]
+        for letter in text
+    )

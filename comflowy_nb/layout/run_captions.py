@@ -1,4 +1,4 @@
-"""What is written on the grid of runs: captions with what was set, the seed and the reference, a legend. Pure."""
+"""Write the grid of runs: captions with the params that were set, the seed and the reference; a legend. Pure."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.layout.captions import (
     LONG_TEXT,
-    Cell,
-    Paragraph,
-    Part,
-    Section,
-    Sheet,
-    Tile,
     add_part,
     bare_name,
+    entry,
+    keep_differences,
     letter_of,
     name_fields,
     seeds_of,
     stand_out,
+    write_apart,
     write_value,
 )
-from comflowy_nb.layout.legends import NO_LIMIT, entry, keep_differences, write_apart
-from comflowy_nb.status import Status
+from comflowy_nb.layout.page import CellState, Tile, state_of_run
+from comflowy_nb.layout.run_grid import Cell, Section, Sheet
+from comflowy_nb.layout.text import NO_LIMIT, Paragraph, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,22 +37,22 @@ def sheet_of_run(
     only: Sequence[int] | None = None,
     label: Sequence[str] | None = None,
 ) -> Sheet:
-    """One run: a cell for each of its images, in sections by node where several nodes gave some.
+    """Write the grid of one run: a cell for each image, in sections if several nodes have images.
 
     Parameters
     ----------
     titles
         Node id -> its title.
     seeds
-        Field id -> seed, where the params say none: what the images themselves say.
+        Field id -> seed in the images' own graph, used if the params contain no seed.
     only
         Indices of the images to show; None shows all.
     label
-        Field ids for the caption instead of those a person set.
+        Field ids for the caption instead of the params that were set.
     """
     images = [image for image in record.images if only is None or image.index in only]
     if not images:
-        cell = Cell((_state_tile(0, record),))
+        cell = Cell((Tile(0, state=state_of_run(record)),))
         return Sheet((Section((cell,)),), foot=_caption(record, seeds=seeds, label=label))
     by_node: dict[str | None, list[ImageRecord]] = {}
     for image in images:
@@ -82,10 +80,10 @@ def sheet_of_run(
 def sheet_of_runs(
     records: Sequence[RunRecord], *, seeds: Sequence[Mapping[str, int]], label: Sequence[str] | None = None
 ) -> Sheet:
-    """Several runs: a cell for each, its images as a mosaic.
+    """Write the grid of several runs: a cell for each, with a mosaic of its images.
 
-    What all of them share stands once above, what differs under each; long texts become letters with a legend in
-    which the words that differ stand out.
+    Params that all runs share are written once above the grid, the others below each cell. Long texts become letters;
+    the legend highlights the words in which they differ.
     """
     shown = {
         record.token: list(label or [key for key in record.set_params if "seed" not in bare_name(key)])
@@ -93,10 +91,9 @@ def sheet_of_runs(
     }
     fields = list(dict.fromkeys(key for keys in shown.values() for key in keys))
     names = name_fields(fields)
-    shared = [key for key in fields if _is_shared(key, records)]
-    varied = [key for key in fields if key not in shared]
-    texts = {key: _texts(key, records) for key in varied}
-    letters, legend = _letters(texts, names)
+    texts = {key: _texts(key, records) for key in fields}
+    shared = [key for key, by_run in texts.items() if len(by_run) == len(records) and len(set(by_run.values())) == 1]
+    letters, legend = _letters({key: by_run for key, by_run in texts.items() if key not in shared}, names)
     workflows = {record.workflow for record in records}
     cells = []
     for position, record in enumerate(records):
@@ -113,45 +110,39 @@ def sheet_of_runs(
         tiles = tuple(_image_tile(position, record, image) for image in record.images)
         caption = [Paragraph(tuple(parts), NO_LIMIT)] if parts else []
         caption.append(Paragraph(tuple(last), NO_LIMIT))
-        cells.append(Cell(tiles or (_state_tile(position, record),), tuple(caption)))
-    head: list[Part] = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
-    long = _add_values(head, records[0].params, {key: names[key] for key in shared}, lines=3)
-    if head:
-        long.insert(0, Paragraph(tuple(head), 2))
-    return Sheet((Section(tuple(cells)),), head=tuple(long), legend=legend)
+        cells.append(Cell(tiles or (Tile(position, state=state_of_run(record)),), tuple(caption)))
+    start = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
+    head = _write_values(start, records[0].params, {key: names[key] for key in shared}, max_lines=(2, 3))
+    return Sheet((Section(tuple(cells)),), head=head, legend=legend)
 
 
-def _add_values(
-    parts: list[Part], params: Mapping[str, Any], names: Mapping[str, str], *, lines: int
-) -> list[Paragraph]:
-    """Add the short values to the parts; each long one is a paragraph of its own, cut at so many lines."""
-    long = []
+def _write_values(
+    start: Sequence[Part], params: Mapping[str, Any], names: Mapping[str, str], *, max_lines: tuple[int, int]
+) -> tuple[Paragraph, ...]:
+    """Return a paragraph of the short values, and one for each long value; `max_lines` is for the first and others."""
+    short, long = list(start), []
     for key, name in names.items():
         text = write_value(params[key])
         if len(text) > LONG_TEXT:
-            long.append(Paragraph((Part(f"{name} ", "muted"), Part(text)), lines))
+            long.append(Paragraph((Part(f"{name} ", "muted"), Part(text)), max_lines[1]))
         else:
-            add_part(parts, name, text)
-    return long
+            add_part(short, name, text)
+    return (*([Paragraph(tuple(short), max_lines[0])] if short else []), *long)
 
 
 def _caption(
     record: RunRecord, *, seeds: Mapping[str, int], label: Sequence[str] | None, ref: str | None = None
 ) -> tuple[Paragraph, ...]:
     keys = [key for key in (label or record.set_params) if key in record.params and "seed" not in bare_name(key)]
-    names = name_fields(keys)
-    short: list[Part] = []
-    paragraphs = _add_values(short, record.params, {key: names[key] for key in keys}, lines=4)
-    if short:
-        paragraphs.insert(0, Paragraph(tuple(short), 3))
+    values = _write_values([], record.params, name_fields(keys), max_lines=(3, 4))
     last: list[Part] = [Part(record.workflow, "muted")]
     _add_seeds(last, seeds_of(record.params) or seeds)
     add_part(last, "", ref or record.ref, tone="muted")
-    return (*paragraphs, Paragraph(tuple(last), 2))
+    return (*values, Paragraph(tuple(last), 2))
 
 
 def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
-    """One `seed N` where all seeds are the same, else each with its field; never more than four."""
+    """Add `seed N` if all seeds are equal, else up to four seeds with their fields."""
     if len(set(seeds.values())) == 1:
         add_part(parts, "", f"seed {next(iter(seeds.values()))}", tone="muted")
         return
@@ -162,7 +153,7 @@ def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
 def _letters(
     texts: Mapping[str, Mapping[str, str]], names: Mapping[str, str]
 ) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
-    """(field, text) -> its letter, and the legend, for fields that have a long text somewhere."""
+    """Return the letter of each (field, text), and the legend, for fields with a long text."""
     letters: dict[tuple[str, str], str] = {}
     legend = []
     for key, written in texts.items():
@@ -177,40 +168,23 @@ def _letters(
 
 
 def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
-    """Token of a run -> its value of the field, as it is written."""
+    """Return the text of a field's value by the token of the run."""
     having = [record for record in records if key in record.params]
     texts = write_apart([record.params[key] for record in having])
     return {record.token: text for record, text in zip(having, texts, strict=True)}
-
-
-def _is_shared(key: str, records: Sequence[RunRecord]) -> bool:
-    texts = _texts(key, records)
-    return len(texts) == len(records) and len(set(texts.values())) == 1
 
 
 def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
     size = (image.width_px, image.height_px) if image.width_px and image.height_px else None
     if image.state == "kept" and size:
         return Tile(position, image.index, size)
+    ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
-        why = f": {image.error}" if image.error else ""
-        note = f"{record.ref}[{image.index}] is missing{why}. %comflowy show {record.ref} fetches it again."
-        return Tile(position, image.index, size, note, is_error=True)
-    return Tile(position, image.index, size, f"{record.ref}[{image.index}] is being fetched")
-
-
-def _state_tile(position: int, record: RunRecord) -> Tile:
-    """What stands where a run has no images (yet)."""
-    status = record.status
-    why = str(record.problem) if record.problem is not None else record.reason
-    match status:
-        case Status.SUCCESS:
-            note = "success, without any image"
-        case Status.UNKNOWN:
-            note = "unknown: we can't tell whether the service took it"
-        case _:
-            note = f"{status}: {why}" if why else str(status)
-    return Tile(position, note=note, is_error=status in {Status.FAILED, Status.REJECTED, Status.LOST})
+        why = f"{ref}: {image.error}" if image.error else ref
+        state = CellState("bad", "missing", f"{why}. %comflowy show {record.ref} fetches it again.")
+    else:
+        state = CellState("live", "fetching", ref)
+    return Tile(position, image.index, size, state)
 
 
 def _node_title(node: str | None, titles: Mapping[str, str]) -> str:

@@ -1,222 +1,168 @@
-"""How large the cells of a sweep's grid are, and what stands beside what: blocks, bands, pages. Pure."""
+"""Choose the size of the cells of a sweep's grid, and how its blocks are placed. Pure."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
-from comflowy_nb.layout.captions import Paragraph, Tile
-from comflowy_nb.layout.sweep_blocks import CELL_GAP_PX, PANEL_GAP_PX, Block, Shape, Sizes
-from comflowy_nb.layout.sweep_headers import header_height, label_width, title_height
-from comflowy_nb.layout.text_and_grid import GAP_PX, LINE_PX, MARGIN_PX, fit, longest_side_px, mosaic, wrap
+from comflowy_nb.layout.page import MARGIN_PX, Tile, fit, longest_side_px, mosaic
+from comflowy_nb.layout.sweep_sheet import CELL_GAP_PX, PANEL_GAP_PX, Bands, Shape, label_width
+from comflowy_nb.layout.text import LINE_PX, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection
 
     from comflowy_nb.layout.sweep_sheet import SweepSheet
-    from comflowy_nb.layout.text_and_grid import Measure
+    from comflowy_nb.layout.text import Measure
 
-    Images = tuple[tuple[int, int], ...]  # width and height of each image of one cell
+__all__ = ["MOSAIC_GAP_PX", "ImageSizes", "PageLimits", "cell_size", "choose_bands", "outside_height"]
 
-__all__ = [
-    "MOSAIC_GAP_PX",
-    "PAGE_PX",
-    "band_height",
-    "cell_size",
-    "choose_sizes",
-    "gap_between",
-    "paginate",
-]
-
-PAGE_PX = 2400  # highest page: what is larger goes on to another
-COMFORTABLE_PX = 1500  # a grid is made smaller before it grows beyond this
-SMALLEST_PX = 64
-PAGED_PX = 72  # where there are pages anyhow
-GOOD_PX = 96  # below this a higher page is better than smaller images
+ImageSizes: TypeAlias = tuple[tuple[int, int], ...]  # width and height of each image of one cell
 MOSAIC_GAP_PX = 2
 
 
-def cell_size(images: Collection[Images], side: float) -> tuple[int, int]:
-    """The rectangle that is enough for each of these cells, no side longer than `side`; a square for none."""
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """Limits of a page of a sweep, in CSS pixels.
+
+    Attributes
+    ----------
+    width_px, height_px
+        Of the page; a sweep that needs more height continues on the next page.
+    comfortable_px
+        Height up to which the cells are as large as possible. They become smaller before the page becomes higher.
+    largest_px
+        Longest side of a cell; None lets the number of cells decide.
+    good_px
+        A higher page is better than smaller cells.
+    paged_px, smallest_px
+        Shortest cells where there are several pages, and on a single page.
+    next_page
+        What to type for another page, with `{ref}` and `{page}`.
+    """
+
+    width_px: int
+    height_px: int = 2400
+    comfortable_px: int = 1500
+    largest_px: int | None = None
+    good_px: int = 96
+    paged_px: int = 72
+    smallest_px: int = 64
+    next_page: str = "%comflowy show {ref} --page {page}"
+
+
+def cell_size(images: Collection[ImageSizes], side: float, limits: PageLimits) -> tuple[int, int]:
+    """Return the size that is enough for each of these cells, no side longer than `side`; a square for no cells."""
     sizes = [_extent(each, side) for each in images] or [(min(side, 256.0), min(side, 256.0))]
     width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
-    return math.floor(max(width, min(side, GOOD_PX))), math.floor(max(height, min(side, SMALLEST_PX)))
+    return math.floor(max(width, min(side, limits.good_px))), math.floor(max(height, min(side, limits.smallest_px)))
 
 
-def _extent(images: Images, side: float) -> tuple[float, float]:
-    """What the images of one cell take: one alone, or several as a mosaic."""
+def _extent(images: ImageSizes, side: float) -> tuple[float, float]:
+    """Return the size of one image, or of a mosaic of several."""
     if len(images) == 1:
         return fit(images[0], (side, side))
     boxes = mosaic([Tile(0, index, size) for index, size in enumerate(images)], (side, side), gap=MOSAIC_GAP_PX)
     return max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
 
 
-# -- how large ------------------------------------------------------------------------------------------------------
-
-
-def choose_sizes(sheet: SweepSheet, width_px: int, measure: Measure, images: Collection[Images]) -> Sizes:
-    """The largest cells with which a page is not too high; the smallest that are good where no size is enough."""
-    label = label_width(sheet, measure)
-    room = width_px - 2 * MARGIN_PX
-    ideal = longest_side_px(sheet.count)
-    outside = _outside(sheet, width_px, measure)
-    for limit, smallest in ((COMFORTABLE_PX, GOOD_PX), (PAGE_PX, GOOD_PX), (PAGE_PX, SMALLEST_PX)):
-        best: tuple[float, Sizes] | None = None
-        for shape in _shapes(sheet, room, label, smallest):
-            most = min(ideal, _widest(shape, room, label))
-
-            def fits(side: int, shape: Shape = shape, limit: int = limit) -> bool:
-                sizes = Sizes(cell_size(images, side), shape, label)
-                return outside + _height(sheet, sizes, measure, limit - outside) <= limit
-
-            side = _largest(smallest, most, fits)
-            if side is None:
-                continue
-            score = side * _filled(sheet, shape)
-            if best is None or score > best[0]:
-                best = score, Sizes(cell_size(images, side), shape, label)
-        if best is not None:
-            return best[1]
-    return _choose_for_pages(sheet, room, label, PAGE_PX - outside, images)
-
-
-def _choose_for_pages(sheet: SweepSheet, room: int, label: int, height: float, images: Collection[Images]) -> Sizes:
-    """Small cells, so that the pages are few; a narrow grid goes on beside itself."""
-    columns, rows = len(sheet.panels[0].cells[0]), len(sheet.panels[0].cells)
-    most = max(1, (room - label + CELL_GAP_PX) // (PAGED_PX + CELL_GAP_PX))
-    in_block = math.ceil(columns / math.ceil(columns / most))
-    side = min(longest_side_px(sheet.count), _widest(Shape(in_block, rows, 1), room, label), GOOD_PX)
-    sizes = Sizes(cell_size(images, side), Shape(in_block, rows, 1), label)
-    across = max(1, (room - label + PANEL_GAP_PX) // (sizes.block + PANEL_GAP_PX))
-    beside = (room + PANEL_GAP_PX) // (label + sizes.block + PANEL_GAP_PX)
-    if len(sheet.panels) == 1 and in_block == columns and beside > 1 and sheet.y is not None:
-        on_a_page = max(1, int((height - 4 * LINE_PX) // sizes.row))
-        return replace(sizes, shape=Shape(columns, on_a_page, beside, splits_rows=True))
-    return replace(sizes, shape=Shape(in_block, rows, across))
-
-
-def _widest(shape: Shape, room: int, label: int) -> int:
-    """The longest side of cells with which the blocks of a band have room."""
-    labels = label * (shape.across if shape.splits_rows else 1)
-    width = (room - labels - (shape.across - 1) * PANEL_GAP_PX) / shape.across
-    return math.floor((width + CELL_GAP_PX) / shape.columns) - CELL_GAP_PX
-
-
-def _largest(smallest: int, most: int, fits: Callable[[int], bool]) -> int | None:
-    """The largest size that fits, None if not even the smallest does."""
-    if most < smallest or not fits(smallest):
-        return None
-    low = smallest
-    while low < most:
-        middle = (low + most + 1) // 2
-        if fits(middle):
-            low = middle
-        else:
-            most = middle - 1
-    return low
-
-
-def _filled(sheet: SweepSheet, shape: Shape) -> float:
-    """How much of the places that the bands have is taken, from 0 to 1."""
-    columns, rows = len(sheet.panels[0].cells[0]), len(sheet.panels[0].cells)
-    blocks = len(sheet.panels) * math.ceil(columns / shape.columns) * math.ceil(rows / shape.rows)
-    return sheet.count / (math.ceil(blocks / shape.across) * shape.across * shape.columns * shape.rows)
-
-
-def _shapes(sheet: SweepSheet, room: int, label: int, smallest: int) -> list[Shape]:
-    """The shapes worth a try."""
-    columns, rows = len(sheet.panels[0].cells[0]), len(sheet.panels[0].cells)
-    most = max(1, (room - label + CELL_GAP_PX) // (smallest + CELL_GAP_PX))
-    if sheet.y is None and columns > 6:  # one axis: it flows like words
-        fewest = 4 if columns <= 12 else 5
-        flows = {math.ceil(columns / math.ceil(columns / wide)) for wide in range(fewest, most + 1)}
-        return [Shape(flow, 1, 1) for flow in sorted(flows)]
-    if columns > most:
-        return [Shape(math.ceil(columns / math.ceil(columns / most)), rows, 1)]
-    found = [Shape(columns, rows, across) for across in range(1, min(len(sheet.panels), 6) + 1)]
-    if len(sheet.panels) == 1 and sheet.y is not None:  # high and narrow: it goes on beside itself
-        found += [
-            Shape(columns, math.ceil(rows / beside), beside, splits_rows=True)
-            for beside in range(2, most // columns + 1)
-            if rows / beside >= max(4, columns)
-        ]
-    return found
-
-
-def _blocks(sheet: SweepSheet, sizes: Sizes) -> list[list[Block]]:
-    """The bands from top to bottom: each some blocks side by side."""
-    blocks = []
-    shape = sizes.shape
-    for panel in sheet.panels:
-        columns, rows = len(panel.cells[0]), len(panel.cells)
-        blocks += [
-            Block(panel, range(left, min(columns, left + shape.columns)), range(top, min(rows, top + shape.rows)))
-            for top in range(0, rows, shape.rows)
-            for left in range(0, columns, shape.columns)
-        ]
-    return [blocks[start : start + shape.across] for start in range(0, len(blocks), shape.across)]
-
-
-def _height(sheet: SweepSheet, sizes: Sizes, measure: Measure, limit: float) -> float:
-    """The height of all bands; at least it where that is beyond the limit already."""
-    bands = _blocks(sheet, sizes)
-    least = sum(len(band[0].rows) for band in bands) * sizes.row
-    if least > limit:
-        return least
-    gaps = sum(gap_between(before, band) for before, band in pairwise(bands))
-    return gaps + sum(band_height(sheet, sizes, band, measure) for band in bands)
-
-
-def gap_between(before: Sequence[Block], band: Sequence[Block]) -> int:
-    """Between two bands; parts of one grid stand closer."""
-    return GAP_PX - 8 if before[0].panel is band[0].panel and len(before[0].panel.cells) == 1 else PANEL_GAP_PX
-
-
-def band_height(sheet: SweepSheet, sizes: Sizes, band: Sequence[Block], measure: Measure) -> float:
-    return (
-        title_height(sizes, band, measure)
-        + max(header_height(sheet, sizes, block, measure) for block in band)
-        + max(len(block.rows) for block in band) * sizes.row
-        - CELL_GAP_PX
-    )
-
-
-def _outside(sheet: SweepSheet, width_px: int, measure: Measure) -> float:
-    """The height of what stands above and below the grids."""
-    room = width_px - 2 * MARGIN_PX
+def outside_height(sheet: SweepSheet, limits: PageLimits, measure: Measure) -> int:
+    """Return the height of the text above and below the cells."""
+    room = limits.width_px - 2 * MARGIN_PX
     paragraphs = [*sheet.head, *(paragraph for _, _, paragraph in sheet.legend)]
-    return 2 * MARGIN_PX + 34 + sum(_paragraph_height(paragraph, room, measure) for paragraph in paragraphs)
+    lines = sum(len(wrap(each.parts, room, measure, max_lines=each.max_lines)) for each in paragraphs)
+    return 2 * MARGIN_PX + 34 + lines * LINE_PX + 2 * len(paragraphs)
 
 
-def _paragraph_height(paragraph: Paragraph, width: float, measure: Measure) -> int:
-    return len(wrap(paragraph.parts, width, measure, max_lines=paragraph.max_lines)) * LINE_PX + 2
+def choose_bands(sheet: SweepSheet, limits: PageLimits, measure: Measure, images: Collection[ImageSizes]) -> Bands:
+    """Choose the largest cells with which the page is not too high; small cells if there must be several pages."""
+    return _Chooser(sheet, limits, measure, images).choose()
 
 
-def paginate(sheet: SweepSheet, sizes: Sizes, width_px: int, measure: Measure) -> list[list[list[Block]]]:
-    """The bands of each page; a band that is higher than a page goes on at the next, headers and all."""
-    room = max(PAGE_PX / 2, PAGE_PX - _outside(sheet, width_px, measure))
-    pages: list[list[list[Block]]] = [[]]
-    used = 0.0
-    for band in _blocks(sheet, sizes):
-        rest = band
-        while rest:
-            above = gap_between(pages[-1][-1], rest) if pages[-1] else 0
-            if used + above + band_height(sheet, sizes, rest, measure) <= room:
-                pages[-1].append(rest)
-                used += above + band_height(sheet, sizes, rest, measure)
-                break
-            one_row = [replace(block, rows=block.rows[:1]) for block in rest]
-            fixed = band_height(sheet, sizes, one_row, measure) - sizes.row
-            fitting = int((room - used - above - fixed) // sizes.row)
-            if fitting < min(2, len(rest[0].rows)) and pages[-1]:
-                pages.append([])
-                used = 0.0
-                continue
-            fitting = max(1, fitting)
-            pages[-1].append([replace(block, rows=block.rows[:fitting]) for block in rest])
-            rest = [replace(block, rows=block.rows[fitting:]) for block in rest if len(block.rows) > fitting]
-            pages.append([])
-            used = 0.0
-    return [page for page in pages if page]
+class _Chooser:
+    def __init__(self, sheet: SweepSheet, limits: PageLimits, measure: Measure, images: Collection[ImageSizes]) -> None:
+        self._sheet, self._limits, self._measure, self._images = sheet, limits, measure, images
+        self._label = label_width(sheet, measure)
+        self._room = limits.width_px - 2 * MARGIN_PX
+        self._outside = outside_height(sheet, limits, measure)
+        self._largest = limits.largest_px or longest_side_px(sheet.count)
+
+    def choose(self) -> Bands:
+        limits = self._limits
+        for height, smallest in (
+            (limits.comfortable_px, limits.good_px),
+            (limits.height_px, limits.good_px),
+            (limits.height_px, limits.smallest_px),
+        ):
+            best: tuple[float, Bands] | None = None
+            for shape in self._shapes(smallest):
+                side = self._largest_side(shape, smallest, height - self._outside)
+                if side is not None:
+                    bands = self._bands(side, shape)
+                    if best is None or side * bands.filled > best[0]:
+                        best = side * bands.filled, bands
+            if best is not None:
+                return best[1]
+        return self._choose_for_pages()
+
+    def _bands(self, side: int, shape: Shape) -> Bands:
+        return Bands(self._sheet, self._measure, cell_size(self._images, side, self._limits), shape, self._label)
+
+    def _largest_side(self, shape: Shape, smallest: int, height: float) -> int | None:
+        """Return the longest side of cells that are not too high together; None if the smallest are."""
+        low, high = smallest, min(self._largest, self._widest(shape))
+        if high < low or not self._bands(low, shape).fits(height):
+            return None
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._bands(middle, shape).fits(height):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _widest(self, shape: Shape) -> int:
+        """Return the longest side of cells for which the page is wide enough."""
+        labels = self._label * (shape.across if shape.splits_rows else 1)
+        width = (self._room - labels - (shape.across - 1) * PANEL_GAP_PX) / shape.across
+        return math.floor((width + CELL_GAP_PX) / shape.columns) - CELL_GAP_PX
+
+    def _most_columns(self, side: int) -> int:
+        return max(1, (self._room - self._label + CELL_GAP_PX) // (side + CELL_GAP_PX))
+
+    def _shapes(self, smallest: int) -> list[Shape]:
+        """Return the shapes to try."""
+        sheet, columns, rows = self._sheet, self._sheet.columns, self._sheet.rows
+        most = self._most_columns(smallest)
+        if sheet.y is None and columns > 6:  # one axis continues in the next row, like text
+            fewest = 4 if columns <= 12 else 5
+            widths = {_even(columns, wide) for wide in range(fewest, most + 1)}
+            return [Shape(wide, 1, 1) for wide in sorted(widths)]
+        if columns > most:
+            return [Shape(_even(columns, most), rows, 1)]
+        shapes = [Shape(columns, rows, across) for across in range(1, min(len(sheet.panels), 6) + 1)]
+        if len(sheet.panels) == 1 and sheet.y is not None:  # a high and narrow panel continues beside itself
+            shapes += [
+                Shape(columns, math.ceil(rows / beside), beside, splits_rows=True)
+                for beside in range(2, most // columns + 1)
+                if rows / beside >= max(4, columns)
+            ]
+        return shapes
+
+    def _choose_for_pages(self) -> Bands:
+        """Choose small cells, so that there are few pages."""
+        sheet, columns, rows = self._sheet, self._sheet.columns, self._sheet.rows
+        shape = Shape(_even(columns, self._most_columns(self._limits.paged_px)), rows, 1)
+        bands = self._bands(min(self._largest, self._widest(shape), self._limits.good_px), shape)
+        beside = (self._room + PANEL_GAP_PX) // (self._label + bands.block_px + PANEL_GAP_PX)
+        if len(sheet.panels) == 1 and shape.columns == columns and beside > 1 and sheet.y is not None:
+            on_page = max(1, int((self._limits.height_px - self._outside - 4 * LINE_PX) // bands.row_px))
+            return replace(bands, shape=Shape(columns, on_page, beside, splits_rows=True))
+        across = max(1, (self._room - self._label + PANEL_GAP_PX) // (bands.block_px + PANEL_GAP_PX))
+        return replace(bands, shape=replace(shape, across=across))
+
+
+def _even(count: int, most: int) -> int:
+    """Return the length of rows of equal length, none longer than `most`."""
+    return math.ceil(count / math.ceil(count / most))

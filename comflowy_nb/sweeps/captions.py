@@ -1,48 +1,52 @@
-"""What is written around the cells of a sweep: its title, the headers, the legend. Pure."""
+"""The text of a sweep's grid: title, headings, legend, and the states of cells. Pure."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.layout.captions import (
     LONG_TEXT,
-    Paragraph,
-    Part,
     add_part,
+    bare_name,
+    entry,
+    keep_differences,
     letter_of,
     name_fields,
     stand_out,
+    write_apart,
     write_value,
 )
-from comflowy_nb.layout.legends import entry, keep_differences, write_apart
+from comflowy_nb.layout.page import CellState, state_of_run
 from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
+from comflowy_nb.layout.text import Paragraph, Part
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.database.records import ImageRecord
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.workflow.axes.types import Axes, Axis
 
-__all__ = [
-    "choose_axes",
-    "name_axis",
-    "sheet_of_sweep",
-]
+__all__ = ["cell_state_of", "choose_axes", "chosen_images", "sheet_of_sweep"]
 
-_LONG_NOTE = 16  # characters: what is longer goes into the legend
+_LONG_NOTE = 16  # characters: a longer text goes into the legend
+
+LegendEntry = tuple[str, int, Paragraph]  # axis, index of the value, text
 
 
 def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | None, Axis | None, tuple[Axis, ...]]:
-    """The axes of the columns, of the rows, and the further ones: those named, else in the order they were typed.
+    """Return the axes of the columns, of the rows, and the further ones: those named, else in the order typed.
 
     Raises
     ------
     RefError
-        If a name is no axis, or one stands twice.
+        If a name is not an axis, or one axis is named twice.
     """
     named = {side: _find_axis(axes, name) for side, name in layout.items() if name}
     for (one, first), (other, second) in itertools.combinations(named.items(), 2):
@@ -54,11 +58,9 @@ def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | No
     return x, y, (*([named["z"]] if "z" in named else ()), *rest)
 
 
-def name_axis(axis: Axis) -> str:
-    """What a person calls an axis: its field without the node, a preset's name, the searched word in quotes."""
-    if axis.kind == "replace":
-        return f'"{" ".join(axis.name.split())}"'
-    return axis.name.split("::", 1)[-1]
+def _name_axis(axis: Axis) -> str:
+    """Return the short name of an axis: the field without its node, the preset, or the replaced word in quotes."""
+    return f'"{_flat(axis.name)}"' if axis.kind == "replace" else bare_name(axis.name)
 
 
 def sheet_of_sweep(
@@ -68,21 +70,21 @@ def sheet_of_sweep(
     label: Sequence[str] | None = None,
     lettered: Collection[str] = (),
 ) -> SweepSheet:
-    """A sweep in words.
+    """Write the content of a sweep's grid.
 
     Parameters
     ----------
     layout
         `x`, `y` and `z`: names of axes, or None.
     label
-        Field ids for the title instead of those that were set and don't vary.
+        Field ids for the title instead of the fixed params that were set.
     lettered
-        Names of axes whose values are letters although they are short: their column has no room.
+        Names of axes whose headings do not fit, so that their values become letters.
     """
     x, y, further = choose_axes(sweep.axes, layout)
-    letters = itertools.count()
+    letters = map(letter_of, itertools.count())
     headings = {}
-    legend: list[tuple[str, int, Paragraph]] = []
+    legend: list[LegendEntry] = []
     for axis in (each for each in (x, y, *further) if each is not None):
         headings[axis.name], entries = _write_axis(axis, sweep, letters, all_letters=axis.name in lettered)
         legend += entries
@@ -98,7 +100,7 @@ def sheet_of_sweep(
 
 def _find_axis(axes: Axes, name: str) -> Axis:
     for axis in axes.axes:
-        if name in {axis.name, name_axis(axis), *axis.fields}:
+        if name in {axis.name, _name_axis(axis), *axis.fields}:
             return axis
     names = [axis.name for axis in axes.axes]
     near = nearest(name, names)
@@ -109,152 +111,182 @@ def _find_axis(axes: Axes, name: str) -> Axis:
 def _panels(
     sweep: Sweep, x: Axis | None, y: Axis | None, further: Sequence[Axis], headings: Mapping[str, Headings]
 ) -> tuple[Panel, ...]:
+    """Return a panel for each combination of values of the further axes."""
     numbers = {cell.at: cell.number for cell in sweep.cells}
     order = [axis.name for axis in sweep.axes.axes]
+
+    def number(chosen: dict[str, int]) -> int:
+        return numbers[tuple(chosen[name] for name in order)]
+
     panels = []
-    for chosen in itertools.product(*(range(len(axis.values)) for axis in further)):
-        values = tuple(zip((axis.name for axis in further), chosen, strict=True))
-        rows = []
-        for down in range(len(y.values) if y else 1):
-            row = []
-            for across in range(len(x.values) if x else 1):
-                place = dict(values)
-                if x is not None:
-                    place[x.name] = across
-                if y is not None:
-                    place[y.name] = down
-                row.append(numbers[tuple(place[name] for name in order)])
-            rows.append(tuple(row))
+    for indices in itertools.product(*(range(len(axis.values)) for axis in further)):
+        values = {axis.name: index for axis, index in zip(further, indices, strict=True)}
+        rows = [values | {y.name: row} for row in range(len(y.values))] if y else [values]
+        columns = [{x.name: column} for column in range(len(x.values))] if x else [{}]
+        cells = tuple(tuple(number(row | column) for column in columns) for row in rows)
         title: list[Part] = []
-        for name, index in values:
-            if title:
-                title.append(Part(" \N{MIDDLE DOT} ", "muted"))
-            title += [Part(f"{headings[name].name} ", "muted"), Part(headings[name].values[index].text, "title")]
-        panels.append(Panel(tuple(rows), values, tuple(title)))
+        for name, index in values.items():
+            add_part(title, headings[name].name, headings[name].values[index].text, tone="title")
+        panels.append(Panel(cells, tuple(values.items()), tuple(title)))
     return tuple(panels)
 
 
 def _write_axis(
-    axis: Axis, sweep: Sweep, letters: itertools.count[int], *, all_letters: bool
-) -> tuple[Headings, list[tuple[str, int, Paragraph]]]:
-    """The headings of one axis, and what the legend says of its values."""
-    name = name_axis(axis)
+    axis: Axis, sweep: Sweep, letters: Iterator[str], *, all_letters: bool
+) -> tuple[Headings, list[LegendEntry]]:
+    """Return the headings of one axis, and its entries of the legend."""
+    name = _name_axis(axis)
     labels = write_apart([value.label for value in axis.values])
-    is_long = any(
-        len(label) > LONG_TEXT for label, value in zip(labels, axis.values, strict=True) if not value.is_named
-    )
-    notes, said = _explain(axis, sweep)
-    headings, legend = [], []
-    for index, (value, label) in enumerate(zip(axis.values, labels, strict=True)):
+    pairs = list(zip(axis.values, labels, strict=True))
+    is_long = any(len(label) > LONG_TEXT for value, label in pairs if not value.is_named)
+    notes, explanations = _explain(axis, sweep)
+    headings: list[Heading] = []
+    legend: list[LegendEntry] = []
+    for index, (value, label) in enumerate(pairs):
+        note, explanation = notes[index], explanations[index]
         is_lettered = all_letters or (is_long and not value.is_named) or len(label) > 2 * LONG_TEXT
-        text = letter_of(next(letters)) if is_lettered else label or '""'
-        headings.append(Heading(text, "" if is_lettered else notes[index]))
-        if not is_lettered and (not value.is_named or not said[index]):
+        text = next(letters) if is_lettered else label or '""'
+        headings.append(Heading(text, "" if is_lettered else note))
+        if not is_lettered and not (value.is_named and explanation):
             continue
         parts = [Part(f"{text}  ", "strong"), *([] if axis.kind == "preset" else [Part(f"{name} ", "muted")])]
-        if is_lettered and (value.is_named or axis.kind == "seeds" or not said[index]):
-            parts.append(Part(f"{label} {notes[index]} ".replace("  ", " "), "text" if said[index] else "strong"))
-        legend.append((axis.name, index, entry(parts, said[index])))
-    note = max((heading.note for heading in headings), key=len)
+        if is_lettered and (value.is_named or axis.kind == "seeds" or not explanation):
+            parts.append(Part(f"{label} {note} ".replace("  ", " "), "text" if explanation else "strong"))
+        legend.append((axis.name, index, entry(parts, explanation)))
+    longest_note = max((heading.note for heading in headings), key=len)
     images = tuple(
         next((one for one in value.params.values() if isinstance(one, InputImage)), None) for value in axis.values
     )
     shown = images if any(image is not None for image in images) else ()
-    return Headings(axis.name, name, tuple(headings), note, shown), legend
+    return Headings(axis.name, name, tuple(headings), longest_note, shown), legend
 
 
 def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]]]:
-    """For each value what its label does not say: in few words for below a header, and in full for the legend."""
-    nothing: list[tuple[Part, ...]] = [()] * len(axis.values)
+    """Return what the label of each value does not say: a note for below the heading, and a text for the legend."""
+    no_notes = [""] * len(axis.values)
+    no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
-        return _seeds(axis, sweep), nothing
+        return _seeds(axis, sweep), no_texts
     if axis.kind == "preset":
-        return [""] * len(axis.values), keep_differences(_say_presets(axis))
+        return no_notes, keep_differences(_write_presets(axis))
     if axis.kind == "replace":
         texts = write_apart([value.word or "" for value in axis.values])
     else:
         texts = write_apart([next(iter(value.params.values()), "") for value in axis.values])
     if any(len(text) > _LONG_NOTE for text in texts):
-        return [""] * len(axis.values), _differences(texts)
+        return no_notes, _differences(texts)
     pairs = zip(axis.values, texts, strict=True)
-    return [text if value.is_named and text != value.label else "" for value, text in pairs], nothing
+    return [text if value.is_named and text != value.label else "" for value, text in pairs], no_texts
 
 
 def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
-    """The texts with the words standing out that not all have; none stand out where no word is in all of them."""
-    found = stand_out(texts)
-    if not any(part.tone == "text" for parts in found for part in parts):
-        found = [(Part(text),) for text in texts]
-    return keep_differences(found)
+    """Return the texts with the words strong that not all contain; none is strong if no word is in all of them."""
+    split = stand_out(texts)
+    if not any(part.tone == "text" for parts in split for part in parts):
+        split = [(Part(text),) for text in texts]
+    return keep_differences(split)
 
 
-def _say_presets(axis: Axis) -> list[list[Part]]:
+def _write_presets(axis: Axis) -> list[list[Part]]:
+    """Return the params of each preset."""
     names = name_fields(axis.fields)
-    said: list[list[Part]] = [[] for _ in axis.values]
+    presets: list[list[Part]] = [[] for _ in axis.values]
     for key in axis.fields:
         having = [index for index, value in enumerate(axis.values) if key in value.params]
         texts = write_apart([axis.values[index].params[key] for index in having])
         for index, text in zip(having, texts, strict=True):
-            add_part(said[index], names[key], text)
-    return said
+            add_part(presets[index], names[key], text)
+    return presets
 
 
 def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
-    """The seed that was drawn for each index of an axis."""
-    place = [one.name for one in sweep.axes.axes].index(axis.name)
-    found = [""] * len(axis.values)
+    """Return the seed that was generated for each index of an axis."""
+    position = [one.name for one in sweep.axes.axes].index(axis.name)
+    seeds = [""] * len(axis.values)
     for cell in sweep.cells:
-        found[cell.at[place]] = next((str(cell.params[key]) for key in axis.fields if key in cell.params), "")
-    return found
+        seeds[cell.at[position]] = next((str(cell.params[key]) for key in axis.fields if key in cell.params), "")
+    return seeds
 
 
 def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
-    """Which sweep it is, of which workflow, and what holds for all of its cells."""
+    """Return the title: the sweep, its workflow, and the params that all cells share."""
     axes = sweep.axes
     first: list[Part] = []
     if sweep.record is not None:
-        first.append(Part(sweep.ref, "strong"))
-        if sweep.name:
-            first.append(Part(f" {sweep.name}", "strong"))
+        first.append(Part(f"{sweep.ref} {sweep.name or ''}".rstrip(), "strong"))
     add_part(first, "", sweep.workflow, tone="muted" if first else "strong")
     varied = {name for axis in axes.axes for name in axis.fields} - set(axes.texts)
     shown = [key for key in (label or axes.set_params) if key not in varied]
     names = name_fields(shown)
     params: Mapping[str, Any] = sweep.cells[0].params if sweep.cells else axes.fixed
-    drawn = {key: wish.word for wish in axes.seeds for key in wish.fields}
-    words = [axis.name for axis in axes.axes if axis.kind == "replace"]
+    generated = {key: seeds.word for seeds in axes.seeds for key in seeds.fields}
+    replaced = [_flat(axis.name) for axis in axes.axes if axis.kind == "replace"]
     paragraphs = []
     for key in shown:
-        if drawn.get(key) == "each":
+        if generated.get(key) == "each":
             add_part(first, names[key], "another in each cell")
             continue
         if key not in params:
             continue
-        text = _flat(axes.texts.get(key, write_value(params[key])))
+        text = _flat(axes.texts[key]) if key in axes.texts else write_value(params[key])
         if key in axes.texts or len(text) > LONG_TEXT:
-            parts = _mark(text, words) if key in axes.texts else [Part(text)]
+            parts = _highlight(text, replaced) if key in axes.texts else [Part(text)]
             paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), *parts), 3))
         else:
-            add_part(first, names[key], f"{text} (drawn)" if key in drawn else text)
+            add_part(first, names[key], f"{text} (drawn)" if key in generated else text)
     return (Paragraph(tuple(first), 3), *paragraphs)
 
 
-def _mark(text: str, words: Sequence[str]) -> list[Part]:
-    """The text with the words that are replaced standing out."""
+def _highlight(text: str, words: Sequence[str]) -> list[Part]:
+    """Return the text with the words that are replaced in strong letters."""
     parts = [Part(text)]
-    for word in map(_flat, words):
+    for word in words:
         split: list[Part] = []
         for part in parts:
-            if part.tone == "strong" or word not in part.text:
-                split.append(part)
-                continue
-            pieces = part.text.split(word)
-            for place, piece in enumerate(pieces):
-                split += [Part(word, "strong")] if place else []
-                split += [Part(piece)] if piece else []
+            pieces = part.text.split(word) if part.tone == "text" else [part.text]
+            for index, piece in enumerate(pieces):
+                split += [Part(word, "strong")] if index else []
+                split += [Part(piece, part.tone)] if piece else []
         parts = split
     return parts
 
 
-def _flat(value: Any) -> str:
-    return " ".join(value.split()) if isinstance(value, str) else write_value(value)
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+# -- states of cells --------------------------------------------------------------------------------------------------
+
+
+def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> CellState:
+    """Return the state of a cell; `node` and `image` choose among its images."""
+    run = cell.run
+    if run is None:
+        if cell.sweep.record is None and cell.planned:
+            return CellState("done" if cell.planned == "done" else "waiting", cell.planned)
+        is_waiting = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
+        return CellState("waiting", "waiting" if is_waiting else cell.status_text)
+    images = chosen_images(run.record.images, node=node, image=image)
+    if run.status is Status.SUCCESS and images:
+        return CellState("images", images=tuple((one.index, one.file, one.state) for one in images))
+    state = state_of_run(run.record)
+    if run.status is Status.SUCCESS and run.record.images:
+        return replace(state, detail="no such image")
+    if not run.status.is_live:
+        return state
+    state = replace(state, detail=run.trouble or "")
+    if run.status is not Status.RUNNING:
+        return state
+    text, progress = run.service_status or state.text, run.progress
+    if progress is None or not progress.max or progress.max <= 1:
+        return replace(state, text=text)
+    done = min(progress.value or 0, progress.max)
+    return replace(state, text=f"{text} {done:g}/{progress.max:g}", fraction=round(done / progress.max, 2))
+
+
+def chosen_images(
+    images: Sequence[ImageRecord], *, node: str | None = None, image: int | None = None
+) -> list[ImageRecord]:
+    """Return the images of a cell to show: those of one node, and of these the one with this index."""
+    chosen = [record for record in images if node is None or record.node == node]
+    return chosen if image is None else chosen[image : image + 1]

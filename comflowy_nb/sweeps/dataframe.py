@@ -1,4 +1,4 @@
-"""A pandas frame that shows small images. The only module that imports pandas."""
+"""A pandas frame that shows thumbnails. The only module that imports pandas."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["ImageFrame", "Thumbnail", "frame_of"]
 
 SIDE_PX = 96
-MOST_BYTES = 600_000  # of images in one table: a notebook with a few tables stays small
+MAX_IMAGE_BYTES = 600_000  # in one table, as base64
 _QUALITY = 80
 
 
 class Thumbnail:
-    """A small image in a cell of a table; as a text it is the reference of the image it shows."""
+    """A small image in a cell of a table; its text is the reference of the image."""
 
     __slots__ = ("path", "text")
 
@@ -39,8 +39,8 @@ class Thumbnail:
         self.path = path
 
     def jpeg(self) -> tuple[bytes, tuple[int, int]] | None:
-        """The image within 96 x 96 px, and its size; None if it is on disk no more."""
-        # The smallest thumbnail made at download will do; the original where somebody removed it.
+        """Return the image within 96 x 96 px, and its size; None if it is not on disk."""
+        # The smallest thumbnail made at download; the original if it was removed.
         for path in (self.path.with_suffix(f".t{min(THUMBNAIL_SIZES_PX)}.jpg"), self.path):
             try:
                 with open_image_file(path) as image:
@@ -63,10 +63,10 @@ class Thumbnail:
 
 
 class ImageFrame(pd.DataFrame):
-    """A frame like any other, that is shown with its images, and with the names of files without their folders.
+    """A pandas frame that a notebook shows with thumbnails, and with the names of files without their folders.
 
-    pandas escapes all that stands in a cell, as it must: texts come from prompts and services. So an image's cell
-    holds a word that nobody else can know while pandas writes the table, and the image is put in its place after.
+    pandas escapes the text of cells, because it comes from prompts and services. Therefore pandas writes a random
+    placeholder for each thumbnail, which is then replaced by the image.
     """
 
     @property
@@ -74,29 +74,29 @@ class ImageFrame(pd.DataFrame):
         return ImageFrame
 
     def _repr_html_(self) -> str | None:
-        secret = uuid.uuid4().hex[:12]
+        secret = uuid.uuid4().hex[:12]  # short: pandas cuts texts of cells at `max_colwidth`
         thumbnails: list[Thumbnail] = []
 
-        def word(value: Any) -> Any:
+        def placeholder(value: Any) -> Any:
             if not isinstance(value, Thumbnail):
                 return _shown(value)
             thumbnails.append(value)
             return f"{secret}-{len(thumbnails) - 1}"
 
-        written = self._with(word)._repr_html_()  # type: ignore[operator]  # pandas-stubs leave it out
+        written = self._with(placeholder)._repr_html_()  # type: ignore[operator]  # pandas-stubs leave it out
         if written is None:  # display.notebook_repr_html is off
             return None
-        room = MOST_BYTES
+        left_bytes = MAX_IMAGE_BYTES
 
-        def draw(found: re.Match[str]) -> str:
-            nonlocal room
-            thumbnail = thumbnails[int(found[1])]
-            made = thumbnail.jpeg() if room > 0 else None
-            if made is None:
+        def draw(match: re.Match[str]) -> str:
+            nonlocal left_bytes
+            thumbnail = thumbnails[int(match[1])]
+            jpeg = thumbnail.jpeg() if left_bytes > 0 else None
+            if jpeg is None:
                 return escape(thumbnail.text)
-            content, (width_px, height_px) = made
+            content, (width_px, height_px) = jpeg
             coded = base64.b64encode(content).decode("ascii")
-            room -= len(coded)
+            left_bytes -= len(coded)
             text = escape(thumbnail.text)
             return (
                 f'<img src="data:image/jpeg;base64,{coded}" width="{width_px}" height="{height_px}" '
@@ -109,7 +109,7 @@ class ImageFrame(pd.DataFrame):
         return repr(self._with(_shown))
 
     def _with(self, change: Callable[[Any], Any]) -> pd.DataFrame:
-        """A plain copy in which the values of the columns that hold images or paths are changed."""
+        """Return a plain copy with changed values in the columns of objects."""
         plain = pd.DataFrame(self)
         for position, dtype in enumerate(plain.dtypes):
             if pd.api.types.is_object_dtype(dtype):
@@ -120,7 +120,7 @@ class ImageFrame(pd.DataFrame):
 
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> ImageFrame:
-    """The rows of `table_of` as a frame, with an image for each that has an image."""
+    """Return the rows of `table_of` as a frame with a column of thumbnails."""
     frame = ImageFrame(list(rows))
     if rows:
         paths = [row["image"] for row in rows]

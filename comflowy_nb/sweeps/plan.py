@@ -1,4 +1,4 @@
-"""What a sweep will do, said before anything is sent. Pure."""
+"""Plan of a sweep: what becomes of each cell, before anything is submitted. Pure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,36 @@ if TYPE_CHECKING:
 
 __all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_word"]
 
-PAID_RUNS = 64  # submits that need no --max-runs on a service that costs money
-MOST_RUNS = 500  # submits that need no --max-runs on any service
-_TRIED_AGAIN = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
+MAX_PAID_RUNS = 64  # without --max-runs, on a service that costs money
+MAX_FREE_RUNS = 500  # without --max-runs, on any other service
+_RETRIED = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """Cells by what becomes of them, with the time and the cost of what is sent.
+    """Numbers of cells by what becomes of them, with the time and the cost of the runs to submit.
 
-    `held_as` counts by status the held ones, which are skipped, `again_as` by status those submitted once more, `left`
-    the ended ones that are not to be tried again. `done_when` says of the successes when and where they ran.
+    Attributes
+    ----------
+    total
+        All cells.
+    done, running, new
+        Cells that succeeded before, that are in progress, and that are submitted for the first time.
+    held_as
+        Held cells by status; they are skipped.
+    again_as
+        Failed cells by status; they are submitted again.
+    left
+        Failed cells that are not submitted again.
+    done_when
+        Day and service of the successes, such as `12 Oct, cloud`.
+    seconds, cost
+        Of the runs to submit; None if unknown. The unit of the cost is that of the setting `cost_per_run`.
+
+    Examples
+    --------
+    >>> SweepPlan(45, done=31, new=14, done_when="12 Oct, cloud", seconds=300).text
+    '45 cells: 31 done (12 Oct, cloud), 14 new, about 5 min'
     """
 
     total: int
@@ -44,19 +63,22 @@ class SweepPlan:
 
     @property
     def held(self) -> int:
+        """Number of held cells."""
         return sum(self.held_as.values())
 
     @property
     def again(self) -> int:
+        """Number of failed cells that are submitted again."""
         return sum(self.again_as.values())
 
     @property
     def to_send(self) -> int:
+        """Number of runs to submit."""
         return self.again + self.new
 
     @property
     def text(self) -> str:
-        """`45 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (skipped), 10 new, about 5 min`."""
+        """The plan in one line."""
         counts = [
             (self.done, f"done ({self.done_when})" if self.done_when else "done"),
             (self.running, "running"),
@@ -65,51 +87,53 @@ class SweepPlan:
             *((count, f"{status} (tried again)") for status, count in self.again_as.items()),
             (self.new, "new"),
         ]
-        said = [f"{count} {words}" for count, words in counts if count]
+        phrases = [f"{count} {words}" for count, words in counts if count]
         if self.to_send and self.seconds is not None:
-            said.append(f"about {_duration(self.seconds)}")
+            phrases.append(f"about {_duration(self.seconds)}")
         if self.to_send and self.cost is not None:
-            said.append(f"cost about {self.cost:g}")
-        return f"{self.total} cell{'s' * (self.total != 1)}: {', '.join(said)}"
+            phrases.append(f"cost about {self.cost:g}")
+        return f"{self.total} cell{'s' * (self.total != 1)}: {', '.join(phrases)}"
 
 
 def make_plan(
-    found: Sequence[tuple[Kind, RunRecord | None]],
+    decisions: Sequence[tuple[Kind, RunRecord | None]],
     *,
     now: datetime,
     seconds_each: float | None,
     cost_per_run: float | None,
 ) -> SweepPlan:
-    """The plan for cells of which this was found, one entry for each cell.
+    """Make the plan of a sweep.
 
     Parameters
     ----------
-    found
-        What a claim would say now, and the earlier run that stands for the request or ended badly.
-    seconds_each
-        How long one run adds to a sweep here, in seconds; None while nothing is known.
+    decisions
+        For each cell what to do with its request, and the earlier run with the same request, if there is one.
+    now
+        With a time zone.
+    seconds_each, cost_per_run
+        What one run adds to the time and the cost of the sweep; None if unknown.
     """
-    kinds = Counter(kind for kind, _ in found)
-    held = Counter(record.status for kind, record in found if kind == "held" and record is not None)
-    ended = [record.status for kind, record in found if record is not None and _is_again(kind, record)]
+    kinds = Counter(kind for kind, _ in decisions)
+    held = Counter(record.status for kind, record in decisions if kind == "held" and record is not None)
+    ended = [record.status for kind, record in decisions if record is not None and _is_again(kind, record)]
     again = Counter[Status](Status.FAILED if status is Status.REJECTED else status for status in ended)
     to_send = kinds["new"]
     return SweepPlan(
-        total=len(found),
+        total=len(decisions),
         done=kinds["same"],
         running=kinds["joined"],
         held_as={status: held[status] for status in Status if held[status]},
         left=kinds["ended"],
         again_as={status: again[status] for status in Status if again[status]},
         new=kinds["new"] - again.total(),
-        done_when=_when([record for kind, record in found if kind == "same" and record is not None], now),
+        done_when=_when([record for kind, record in decisions if kind == "same" and record is not None], now),
         seconds=None if seconds_each is None else to_send * seconds_each,
         cost=None if cost_per_run is None else to_send * cost_per_run,
     )
 
 
 def planned_word(kind: Kind, record: RunRecord | None) -> str:
-    """What a plan makes of one cell, for a person."""
+    """Return what the plan does with one cell, as text."""
     if _is_again(kind, record):
         assert record is not None
         return f"{record.status}, tried again"
@@ -130,22 +154,22 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
     if max_runs is not None and count > max_runs:
         raise SettingsError(f"{count} runs to submit, and --max-runs permits {max_runs}; nothing submitted")
     if max_runs is None and needs_permit(plan, costs_money=costs_money):
-        why = f"{label} may cost money" if costs_money else f"more than {MOST_RUNS} need a permit"
+        why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
         permit = f"--max-runs {count} permits them (max_runs in Python and in a sweep file)"
         raise SettingsError(f"{count} runs to submit, and {why}: {permit}; nothing submitted")
 
 
 def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
     """Return whether the sweep submits so many runs that it needs `--max-runs`."""
-    return plan.to_send > (PAID_RUNS if costs_money else MOST_RUNS)
+    return plan.to_send > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
 
 
 def _is_again(kind: Kind, record: RunRecord | None) -> bool:
-    return kind == "new" and record is not None and record.status in _TRIED_AGAIN
+    return kind == "new" and record is not None and record.status in _RETRIED
 
 
 def _when(records: Sequence[RunRecord], now: datetime) -> str:
-    """`today, sandbox` or `12 Oct, cloud`: the newest day, and the service where it is one."""
+    """Return the newest day and the service, if there is only one: `today, sandbox` or `12 Oct, cloud`."""
     if not records:
         return ""
     newest = max(record.finished_at or record.created_at for record in records)

@@ -1,4 +1,4 @@
-"""Plans and enters the sweeps of one client."""
+"""Plan the sweeps of one client, record them, and start to submit them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
-from comflowy_nb.sweeps.sender import SweepSender
+from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
-from comflowy_nb.sweeps.watcher import SweepWatcher
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.types import axes_to_json
 from comflowy_nb.workflow.values import generate_seed, narrowest_field
@@ -38,26 +37,33 @@ if TYPE_CHECKING:
 
 __all__ = ["Draft", "SweepPlanner"]
 
-EACH = " each"  # behind a workflow's key: what one of its runs adds to the time of a sweep
+_TIME_KEY_SUFFIX = " each"  # of a workflow's key: the seconds that one of its runs adds to a sweep
+_MIN_TIMED_RUNS = 4  # a shorter sweep says little about the time of a run
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A sweep that is laid out and planned, and not entered: nothing is written or sent.
+    """A planned sweep; nothing is recorded or submitted.
 
-    `drawn` are seeds drawn now, `found` says by request key what stands for it, `takes_up` that a fresh sweep is
-    taken up which did not reach its end.
+    Attributes
+    ----------
+    generated
+        Seeds that were generated now, by their key in the history.
+    decisions
+        What to do with each request, by request key.
+    continues
+        Whether this is a fresh sweep that was begun before and did not reach its end.
     """
 
     sweep: Sweep
-    intent: SweepRequest
-    drawn: Mapping[str, int]
-    found: Mapping[str, Decision | None]
-    takes_up: bool = False
+    request: SweepRequest
+    generated: Mapping[str, int]
+    decisions: Mapping[str, Decision | None]
+    continues: bool = False
 
 
 class SweepPlanner:
-    """Of one client; `owner` is the name of its lock file."""
+    """Plans and submits the sweeps of one client; `owner` is the name of its lock file."""
 
     def __init__(
         self,
@@ -76,11 +82,12 @@ class SweepPlanner:
         self._owner = owner
         self._settings = settings
         self._lock = threading.Lock()
-        self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # entered or watched
-        self._judging = Scheduler("comflowy-sweeps", workers=1)  # of its own: a pause of the service is not for it
+        self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # submitted or watched
+        self._scheduler = Scheduler("comflowy-sweeps", workers=1)  # a pause of the service does not pause it
 
     def close(self) -> None:
-        self._judging.close()
+        """Stop the scheduler."""
+        self._scheduler.close()
 
     @property
     def is_idle(self) -> bool:
@@ -100,41 +107,43 @@ class SweepPlanner:
         name: str | None = None,
         remember: bool = False,
     ) -> Draft:
-        """Lay a sweep out and say what it would do.
+        """Plan a sweep.
 
-        Seeds are those drawn before, but for a fresh sweep that is begun; one that did not reach its end is taken up.
+        It has the seeds that were generated for the same sweep before. A fresh sweep gets new seeds, unless the last
+        fresh one did not reach its end: then it continues that one.
 
         Parameters
         ----------
         remember
-            Whether seeds drawn now are remembered at once: of two kernels that draw for one sweep the first decides.
+            Whether to record seeds generated now at once. If two processes generate seeds for one sweep, the first
+            decides.
         """
         service, history = self._tracker.service, self._library.history
-        key = hashlib.sha256(
-            canonical_json([service.identity, workflow.content, axes_to_json(axes)]).encode("utf-8", "surrogatepass")
-        ).hexdigest()
+        spec = axes_to_json(axes)
+        content = canonical_json([service.identity, workflow.content, spec])
+        key = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
         known = history.sweeps.same(service.identity, key, fresh=fresh)
-        drawn: dict[str, int] = {}
+        continued = known.token if fresh and known is not None else None
+        generated: dict[str, int] = {}
 
-        def seed_of(draw_key: str, fields: tuple[str, ...]) -> int:
-            before = None if fresh and known is None else history.seeds.get(draw_key)
+        def seed_of(seed_key: str, fields: tuple[str, ...]) -> int:
+            before = None if fresh and continued is None else history.seeds.get(seed_key)
             if before is not None:
                 return before
-            if draw_key in drawn:
-                return drawn[draw_key]
-            drawn[draw_key] = generate_seed(narrowest_field(workflow, fields))
-            return drawn[draw_key]
+            if seed_key not in generated:
+                generated[seed_key] = generate_seed(narrowest_field(workflow, fields))
+            return generated[seed_key]
 
-        def lay_out() -> list[Cell]:
+        def make_cells() -> list[Cell]:
             return expand(axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of)
 
-        cells = lay_out()
-        if remember and not fresh and drawn and history.seeds.settle(drawn) != drawn:
-            cells = lay_out()
-        if fresh and known is not None:
-            cells = _with_seeds(cells, history.sweeps.cells(known.token), axes)
-        keyed = [(cell, self._submitter.key(workflow, cell.params)) for cell in cells]
-        intent = SweepRequest(
+        cells = make_cells()
+        if remember and not fresh and generated and history.seeds.settle(generated) != generated:
+            cells = make_cells()
+        if continued is not None:
+            cells = _with_seeds(cells, history.sweeps.cells(continued), axes)
+        keys = [self._submitter.key(workflow, cell.params) for cell in cells]
+        request = SweepRequest(
             token=str(uuid.uuid4()),
             identity=service.identity,
             origin=self._registry.origin,
@@ -142,28 +151,33 @@ class SweepPlanner:
             workflow=workflow.name,
             workflow_id=workflow.id,
             key=key,
-            spec={**axes_to_json(axes), "layout": dict(layout)},
+            spec={**spec, "layout": dict(layout)},
             fresh=fresh,
             name=name,
         )
-        sweep = Sweep(axes, keyed, workflow=workflow.name, service=service.label, layout=layout, library=self._library)
-        taken_up = known.token if fresh and known is not None else None
-        keys = [request for _, request in keyed]
-        resubmit_lost = service.resubmits_lost
-        found = history.sweeps.peek(keys, fresh=fresh, retry=retry, sweep=taken_up, resubmit_lost=resubmit_lost)
-        claims = [found[request] for request in keys]
-        planned: list[tuple[Kind, RunRecord | None]] = [
-            ("new", None) if claim is None else (claim.kind, claim.record) for claim in claims
-        ]
-        for cell, (kind, record) in zip(sweep.cells, planned, strict=True):
-            cell.planned = planned_word(kind, record)
+        sweep = Sweep(
+            axes,
+            list(zip(cells, keys, strict=True)),
+            workflow=workflow.name,
+            service=service.label,
+            layout=layout,
+            library=self._library,
+        )
+        decisions = history.sweeps.peek(
+            keys, fresh=fresh, retry=retry, sweep=continued, resubmit_lost=service.resubmits_lost
+        )
+        planned: list[tuple[Kind, RunRecord | None]] = []
+        for cell in sweep.cells:
+            decision = decisions[cell.key]
+            planned.append(("new", None) if decision is None else (decision.kind, decision.record))
+            cell.planned = planned_word(*planned[-1])
         sweep.plan = make_plan(
             planned,
             now=datetime.now().astimezone(),
             seconds_each=self._seconds_each(workflow),
             cost_per_run=self._settings.cost_per_run,
         )
-        return Draft(sweep, intent, drawn, found, takes_up=taken_up is not None)
+        return Draft(sweep, request, generated, decisions, continues=continued is not None)
 
     def enter(
         self,
@@ -175,104 +189,97 @@ class SweepPlanner:
         stop_after: int,
         window: int | None = None,
     ) -> Sweep:
-        """Write the sweep and send what is to be sent, while there is room.
+        """Record the sweep, and submit its new cells while the concurrency limit permits.
 
         Raises
         ------
         SettingsError
-            If it is more than may be sent.
+            If it has more new cells than permitted.
         WorkflowError, ServiceError
-            If an image can't be handed over. Nothing was sent then.
+            If an input image can't be uploaded. Nothing was submitted.
         HistoryError
-            If it can't be written. Nothing was sent then.
+            If it can't be recorded. Nothing was submitted.
         """
-        sweep, intent, service = draft.sweep, draft.intent, self._tracker.service
+        sweep, request, service = draft.sweep, draft.request, self._tracker.service
         assert sweep.plan is not None
         check_count(sweep.plan, max_runs=max_runs, costs_money=service.costs_money, label=service.label)
-        standing = {
-            cell: claim for cell in sweep.cells if (claim := draft.found[cell.key]) is not None and claim.kind != "new"
+        reused = {
+            cell: decision.record
+            for cell in sweep.cells
+            if (decision := draft.decisions[cell.key]) is not None and decision.kind != "new"
         }
-        # All of them first: one that the service does not take must not be found out when half the cells are paid for.
-        self._submitter.upload_inputs(cell.params for cell in sweep.cells if cell not in standing)
-        sweeps = self._library.history.sweeps
+        # All images before the first run: an image that is rejected must not be found when half the cells are paid for.
+        self._submitter.upload_inputs(cell.params for cell in sweep.cells if cell not in reused)
+        history = self._library.history
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
-        sweep.record = sweeps.enter(intent, rows, seeds=draft.drawn if intent.fresh else None)
-        if intent.fresh and not draft.takes_up and sweep.record.token != intent.token:
-            ref = sweep.record.ref
+        sweep.record = history.sweeps.enter(request, rows, seeds=draft.generated if request.fresh else None)
+        if request.fresh and not draft.continues and sweep.record.token != request.token:
             raise HistoryError(
-                f"another kernel began this fresh sweep just now ({ref}); run the cell again to share it"
+                f"another kernel began this fresh sweep just now ({sweep.record.ref}); run the cell again to share it"
             )
-        sweeps.set_cells(sweep.record.token, {cell.number: claim.record.token for cell, claim in standing.items()})
-        sizes = sweep.axes.shape
-        order = [sweep.cells[index] for index in even_order(sizes)] if sizes else list(sweep.cells)
-        sending = SweepSender(
+        history.sweeps.set_cells(sweep.record.token, {cell.number: record.token for cell, record in reused.items()})
+        shape = sweep.axes.shape
+        order = [sweep.cells[index] for index in even_order(shape)] if shape else sweep.cells
+        sender = SweepSender(
             sweep,
             workflow,
-            [cell for cell in order if cell not in standing],
+            [cell for cell in order if cell not in reused],
             submitter=self._submitter,
-            history=self._library.history,
+            history=history,
             tracker=self._tracker,
-            judging=self._judging,
+            scheduler=self._scheduler,
             owner=self._owner,
-            fresh=intent.fresh,
+            fresh=request.fresh,
             retry=retry,
             stop_after=stop_after,
             window=window,
         )
-        for cell, claim in standing.items():
-            run = self._registry.run(claim.record)
-            sending.attach(cell, run, is_ours=False)
+        for cell, record in reused.items():
+            run = self._registry.run(record)
+            sender.attach(cell, run, is_ours=False)
             self._registry.refresh(run)
         with self._lock:
             self._sweeps.add(sweep)
-        sending.begin()
+        sender.begin()
         self._time(sweep, workflow)
         return sweep
 
     def watch(self, sweep: Sweep) -> None:
-        """See what another kernel sends for a sweep of the history, for as long as it does."""
+        """Follow a sweep of the history while another process submits it."""
         with self._lock:
             self._sweeps.add(sweep)
-        tracker, history = self._tracker, self._library.history
-        SweepWatcher(
-            sweep, history=history, registry=self._registry, scheduler=tracker.scheduler, owner=self._owner
-        ).begin()
+        scheduler, history = self._tracker.scheduler, self._library.history
+        SweepWatcher(sweep, history=history, registry=self._registry, scheduler=scheduler, owner=self._owner).begin()
 
     def _seconds_each(self, workflow: Workflow) -> float | None:
-        """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
+        """Return the seconds that a run adds to a sweep: the median of earlier sweeps, else the usual time of a run."""
         key = workflow.id or workflow.name
-        known = self._library.history.times.of(self._tracker.service.identity, key + EACH)
+        known = self._library.history.times.of(self._tracker.service.identity, key + _TIME_KEY_SUFFIX)
         return sorted(known)[len(known) // 2] if known else self._tracker.pace(key).usual_s
 
     def _time(self, sweep: Sweep, workflow: Workflow) -> None:
-        """Learn what each run added, at the end of a sweep that sent enough to tell."""
+        """Record the seconds that each run added, at the end of a sweep with enough runs."""
         assert sweep.plan is not None
-        sent, began_s = sweep.plan.to_send, time.monotonic()
-        if sent < 4:
+        count, start_s = sweep.plan.to_send, time.monotonic()
+        if count < _MIN_TIMED_RUNS:
             return
-        key = (workflow.id or workflow.name) + EACH
+        key = (workflow.id or workflow.name) + _TIME_KEY_SUFFIX
 
-        def learn(each_s: float) -> None:
+        def record(each_s: float) -> None:
             self._tracker.durations.keep(key, each_s)
-            self._tracker.durations.write()  # the next plan may want it at once
+            self._tracker.durations.write()  # the next plan may need it at once
 
         def note_end() -> None:
             if sweep.stopped is None:
-                each_s = (time.monotonic() - began_s) / sent
-                self._judging.execute(lambda: learn(each_s))
+                each_s = (time.monotonic() - start_s) / count
+                self._scheduler.execute(lambda: record(each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
 
 
 def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:
-    """The cells with the seeds that were drawn for them when the sweep was begun."""
-    drawn = {name for wish in axes.seeds for name in wish.fields}
-    drawn |= {name for axis in axes.axes if axis.kind == "seeds" for name in axis.fields}
-    stored = {row.number: row.params for row in rows}
-    return [
-        replace(
-            cell,
-            params=cell.params | {name: value for name, value in stored.get(cell.number, {}).items() if name in drawn},
-        )
-        for cell in cells
-    ]
+    """Return the cells with the seeds that were generated for them when the sweep was begun."""
+    names = {name for seeds in axes.seeds for name in seeds.fields}
+    names |= {name for axis in axes.axes if axis.kind == "seeds" for name in axis.fields}
+    stored = {row.number: {name: value for name, value in row.params.items() if name in names} for row in rows}
+    return [replace(cell, params={**cell.params, **stored.get(cell.number, {})}) for cell in cells]

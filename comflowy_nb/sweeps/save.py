@@ -1,8 +1,7 @@
-"""A whole sweep for a person: copies under readable names, a contact sheet, and a JSON of everything."""
+"""Save a whole sweep: copies with readable names, contact sheets, and a JSON of everything."""
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,52 +9,51 @@ from comflowy_nb.database.records import made_by
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
-from comflowy_nb.images.store import image_path, thumbnail_path, utc
+from comflowy_nb.images.store import image_path, utc
 from comflowy_nb.layout.captions import stand_out
-from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.contact_sheet import draw_sheets
+from comflowy_nb.painter import encode
+from comflowy_nb.sweeps.painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from PIL import Image
-
-    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.database.records import SweepRecord
+    from comflowy_nb.sweeps.cell import SweepCell
+    from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.types import Axis
 
 __all__ = ["save_sweep"]
 
-_TOLD = 6  # references in a message, at most
+_MAX_LISTED_REFS = 6  # in a message
 
 
 def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
-    """Write a sweep into `folder`, which is made if it isn't there, or into a zip file if it is the name of one.
+    """Write a sweep into `folder`, which is created if necessary, or into a zip file if `folder` is the name of one.
 
-    Each image becomes a copy whose name says what varies first (`s1.07_cfg-4_sampler_name-euler_seed-42.png`), with
-    the params in it as `save` writes them. Beside them are `contact_sheet.jpg`, with `contact_sheet_2.jpg` and so on
-    where one page does not take all, and `sweep.json`.
+    Each image becomes a copy whose name begins with the values that vary (`s1.07_cfg-4_sampler_name-euler_seed-42.png`)
+    and which contains the params. Beside the copies are `contact_sheet.jpg`, `contact_sheet_2.jpg` and so on, and
+    `sweep.json`. Existing copies are not written again; contact sheets and JSON of the same sweep are replaced.
 
     Returns
     -------
-    The paths written: the images by their cells, then the contact sheet's pages, then `sweep.json`; or that of the
-    zip file. What is there already is not written again; saving the sweep again renews the sheet and the JSON.
+    The paths written: the copies in the order of the cells, the contact sheets, `sweep.json`; or the zip file.
 
     Raises
     ------
     SettingsError
         If `folder` is the name of another file.
     ImageError
-        If there are no images yet, or the folder can't be written to; or, after all else has been written, if some
-        images are not on disk.
+        If there are no images, or the folder can't be written to; or if images are missing on disk: then everything
+        else is written first.
     """
     folder = folder.expanduser()
     check_sweep_target(folder)
     record = sweep.record
     if record is None or not any(cell.run is not None and cell.run.record.images for cell in sweep.cells):
-        counts = ", ".join(f"{count} {word}" for word, count in sweep.status_counts().items())
+        counts = ", ".join(f"{count} {status}" for status, count in sweep.status_counts().items())
         raise ImageError(f"{sweep.ref} has no images to save ({counts})")
     if kind_of_target(folder) == "zip":
         return [write_zip(folder, lambda inside: save_sweep(sweep, images_folder, inside))]
@@ -63,25 +61,24 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         saved, missing = _copy_all(sweep, images_folder, folder)
         tail = _free_tail(folder, record.token)
-        pages = draw_sheets(sweep, lambda image: thumbnail_path(images_folder, image, 256))
-        sheets = list(_write_pages(pages, folder, tail))
-        told = json.dumps(_everything(sweep, saved, sheets), indent=2, ensure_ascii=True)
-        write_file(folder / f"sweep{tail}.json", told.encode("ascii"))
+        sheets = _write_contact_sheets(sweep, folder, tail)
+        content = json.dumps(_sweep_json(sweep, record, saved, sheets), indent=2)
+        write_file(folder / f"sweep{tail}.json", content.encode("ascii"))
     except OSError as error:
         raise ImageError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
     copies = [path for images in saved.values() for path in images.values()]
     if missing:
-        some = ", ".join(missing[:_TOLD]) + (" ..." if len(missing) > _TOLD else "")
+        refs = ", ".join(missing[:_MAX_LISTED_REFS]) + (" ..." if len(missing) > _MAX_LISTED_REFS else "")
         raise ImageError(
             f"{len(copies)} of {len(copies) + len(missing)} images saved in {folder.name or folder}; not on disk: "
-            f"{some}. %comflowy show {record.ref} fetches them again"
+            f"{refs}. %comflowy show {record.ref} fetches them again"
         )
     return [*copies, *sheets, folder / f"sweep{tail}.json"]
 
 
 def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int, dict[int, Path]], list[str]]:
-    """The copies by the cells' numbers and the images' indices, and what is not on disk."""
-    words = {axis.name: _words_of(axis) for axis in sweep.axes.axes}
+    """Write copies; return them by number of cell and index of image, and the references of missing images."""
+    names = {axis.name: _value_names(axis) for axis in sweep.axes.axes}
     missing: list[str] = []
     saved: dict[int, dict[int, Path]] = {}
     for cell in sweep.cells:
@@ -96,71 +93,69 @@ def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int
                 missing.append(f"{cell.ref}[{image.index}]")
                 continue
             tail = f"_{image.index}" if len(record.images) > 1 else ""
-            target = folder / f"{_readable_name(sweep, cell, words, tail)}{source.suffix}"
+            target = folder / f"{_copy_name(sweep, cell, names, tail)}{source.suffix}"
             copies[image.index] = copy_with_params(source, target, made)
     return saved, missing
 
 
-def _words_of(axis: Axis) -> list[str]:
-    """The values of an axis as they stand in names: of long texts that begin alike, what differs."""
+def _value_names(axis: Axis) -> list[str]:
+    """Return the values of an axis for file names; of long texts that begin alike, the words that differ."""
     labels = [value.label for value in axis.values]
-    words = [slug(label) for label in labels]
-    if len(set(words)) == len(words):
-        return words
+    names = [slug(label) for label in labels]
+    if len(set(names)) == len(names):
+        return names
     strong = (" ".join(part.text for part in parts if part.tone == "strong") for parts in stand_out(labels))
     return [slug(differing or label) for differing, label in zip(strong, labels, strict=True)]
 
 
-def _readable_name(sweep: Sweep, cell: SweepCell, words: Mapping[str, list[str]], tail: str) -> str:
-    """The reference, the axes' values, then what else was set, as far as it fits."""
-    width = len(str(len(sweep.cells)))  # so that a list by name is a list by number
+def _copy_name(sweep: Sweep, cell: SweepCell, names: Mapping[str, list[str]], tail: str) -> str:
+    """Return the reference, the values on the axes, then the other params that were set, as far as they fit."""
+    width = len(str(len(sweep.cells)))  # so that an alphabetical list is in the order of the cells
     axes = sweep.axes.axes
     parts = [
-        f"{slug(axis.name.partition('::')[2] or axis.name)}-{words[axis.name][at]}"
+        f"{slug(axis.name.partition('::')[2] or axis.name)}-{names[axis.name][at]}"
         for axis, at in zip(axes, cell.at, strict=True)
         if axis.kind != "seeds"
     ]
-    drawn = [key for axis in axes if axis.kind == "seeds" for key in axis.fields]  # a seed says more than its index
+    seeds = [key for axis in axes if axis.kind == "seeds" for key in axis.fields]  # the seed instead of its index
     varied = {key for axis in axes for key in axis.fields}
     rest = [key for key in sweep.axes.set_params if key not in varied]
-    parts += values_in_name([*drawn, *rest], cell.params)
+    parts += values_in_name([*seeds, *rest], cell.params)
     return add_parts(f"{sweep.ref}.{cell.number:0{width}}", parts, tail)
 
 
 def _free_tail(folder: Path, token: str) -> str:
-    """What follows `sweep` and `contact_sheet` in the files' names: nothing, or a number where others have them."""
-    n = 1
+    """Return what follows `sweep` in the file name: nothing, or ` (2)` and so on if the name is that of other files."""
+    number = 1
     while True:
-        tail = "" if n == 1 else f" ({n})"
+        tail = "" if number == 1 else f" ({number})"
         path = folder / f"sweep{tail}.json"
-        if not path.exists():
-            if not (folder / f"contact_sheet{tail}.jpg").exists():
-                return tail
-        elif path.is_file() and _is_of(path, token):
+        is_free = not path.exists() and not (folder / f"contact_sheet{tail}.jpg").exists()
+        if is_free or (path.is_file() and _is_of(path, token)):
             return tail
-        n += 1
+        number += 1
 
 
 def _is_of(path: Path, token: str) -> bool:
+    """Return whether a file is the JSON of this sweep."""
     try:
-        told = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError:
         return False
-    return isinstance(told, dict) and told.get("sweep") == token
+    return isinstance(content, dict) and content.get("sweep") == token
 
 
-def _write_pages(pages: Iterator[Image.Image], folder: Path, tail: str) -> Iterator[Path]:
-    for number, page in enumerate(pages, 1):
-        content = io.BytesIO()
-        page.save(content, "JPEG", quality=settings.jpeg_quality)
-        path = folder / (f"contact_sheet{tail}.jpg" if number == 1 else f"contact_sheet_{number}{tail}.jpg")
-        write_file(path, content.getvalue())
-        yield path
+def _write_contact_sheets(sweep: Sweep, folder: Path, tail: str) -> list[Path]:
+    paths = []
+    for number, painting in enumerate(draw_contact_sheets(sweep), 1):
+        paths.append(folder / (f"contact_sheet{tail}.jpg" if number == 1 else f"contact_sheet_{number}{tail}.jpg"))
+        write_file(paths[-1], encode(painting.paper))
+    return paths
 
 
-def _everything(sweep: Sweep, saved: dict[int, dict[int, Path]], sheets: list[Path]) -> dict[str, Any]:
-    record = sweep.record
-    assert record is not None
+def _sweep_json(
+    sweep: Sweep, record: SweepRecord, saved: dict[int, dict[int, Path]], sheets: list[Path]
+) -> dict[str, Any]:
     return {
         "comflowy_nb": 1,
         "sweep": record.token,
@@ -175,25 +170,25 @@ def _everything(sweep: Sweep, saved: dict[int, dict[int, Path]], sheets: list[Pa
         "layout": sweep.layout,
         "counts": sweep.status_counts(),
         "contact_sheet": [path.name for path in sheets],
-        "cells": [_cell(cell, saved[cell.number]) for cell in sweep.cells],
+        "cells": [_cell_json(cell, saved[cell.number]) for cell in sweep.cells],
     }
 
 
-def _cell(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _cell_json(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
+    content: dict[str, Any] = {
         "cell": cell.number,
         "ref": cell.ref,
         "at": list(cell.at),
         "labels": dict(cell.labels),
         "params": {key: _plain(value) for key, value in cell.params.items()},
-        "status": "not sent" if cell.status is None else str(cell.status),
+        "status": cell.status_text,
         "error": cell.error,
     }
     if cell.run is None:
-        return told
+        return content
     record = cell.run.record
-    told["params"] = dict(record.params)
-    told["run"] = {
+    content["params"] = dict(record.params)
+    content["run"] = {
         "run": record.token,
         "ref": record.ref,
         "service": record.service,
@@ -202,7 +197,7 @@ def _cell(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         "finished_at": utc(record.finished_at),
         "seconds": record.seconds,
     }
-    told["images"] = [
+    content["images"] = [
         {
             "index": image.index,
             "node": image.node,
@@ -214,7 +209,7 @@ def _cell(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         }
         for image in record.images
     ]
-    return told
+    return content
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,11 @@
-"""Sends the cells of a sweep while there is room for them, and stops when that is wiser."""
+"""Submit the cells of a sweep, or follow another process that submits them."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import threading
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -18,37 +19,42 @@ if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
     from comflowy_nb.scheduler import Scheduler
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["UNKNOWNS", "SweepSender"]
+__all__ = ["SweepSender", "SweepWatcher"]
 
 _log = logging.getLogger(__name__)
 
-FRESH_S = 0.1  # how long it counts that nobody wished it, while cells are sent
-LOOK_S = 0.5  # how often another kernel's wish to stop is looked for while nothing can be sent
-UNKNOWNS = 3  # lost answers in a row after which nothing more is risked
-_BAD = frozenset({Status.FAILED, Status.REJECTED})
+STOP_CHECK_S = 0.5  # interval of checks for a stop request from another process while nothing can be submitted
+HISTORY_CHECK_S = 0.4  # interval at which the cells that another process submits are read
+MAX_UNKNOWN_IN_A_ROW = 3  # lost responses after which nothing more is submitted
 
 
 class SweepSender:
-    """The feed of one sweep.
+    """Submits the cells of one sweep while the concurrency limit permits; the tracker calls `send_next`.
 
     Parameters
     ----------
-    judging
-        Counts the ends of runs and writes what follows from them: a listener of a run must not do that.
     order
-        The cells to send, in the order in which they fill the grid evenly.
+        The cells to submit, in the order in which they fill the grid evenly.
+    scheduler
+        The scheduler that counts the ends of runs and records what follows from them. A listener of a run must not
+        do that.
+    owner
+        Name of this client's lock file.
     fresh, retry
         As for a run.
     stop_after
-        Failures in a row, while nothing has succeeded, after which the sweep is given up; 0 never gives up.
+        Failures in a row, before any success, after which the sweep stops; 0 never stops.
     window
-        Runs in flight at once while it sends; None leaves it to the tracker.
+        Concurrency limit while this sweep is submitted; None leaves it to the tracker.
     """
+
+    is_here = True
 
     def __init__(
         self,
@@ -59,114 +65,106 @@ class SweepSender:
         submitter: Submitter,
         history: History,
         tracker: Tracker,
-        judging: Scheduler,
+        scheduler: Scheduler,
         owner: str,
         fresh: bool,
         retry: Retry,
         stop_after: int,
         window: int | None,
     ) -> None:
+        assert sweep.token is not None
         self.window = window
         self._sweep = sweep
+        self._token = sweep.token
         self._workflow = workflow
         self._waiting = list(reversed(order))
         self._submitter = submitter
         self._history = history
         self._tracker = tracker
-        self._judging = judging
+        self._scheduler = scheduler
         self._owner = owner
         self._fresh = fresh
         self._retry: Retry = retry
         self._stop_after = stop_after
         self._lock = threading.Lock()
-        self._busy = 0  # threads between taking a cell and having told of its run
+        self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
         self._unattached = 0  # those of them whose cell has no run yet
-        self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # to count, with whether this sweep submitted the run
+        self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # to count; True if this sweep submitted the run
         self._moved: dict[int, set[str]] = {}  # number of a cell -> its lost runs after which it was submitted again
-        self._looked_s = float("-inf")  # when it was seen last whether another kernel asked us to stop
-        self._failures = 0
-        self._unknowns = 0
+        self._failures = 0  # in a row
+        self._unknowns = 0  # in a row
         self._succeeded = False
-        self._ended = False
         self._cancelled = False
-        self._enrolled = False  # whether the history says that we send it
-
-    is_here = True
+        self._registered = False  # whether the history says that this process submits the sweep
 
     @property
     def is_sending(self) -> bool:
+        """Whether cells are waiting or being submitted."""
         return bool(self._waiting) or self._busy > 0
 
     def begin(self) -> None:
-        """Send from now on, while the tracker has room."""
-        assert self._sweep.token is not None
+        """Submit cells from now on."""
         if self._waiting:
-            self._history.senders.begin(self._sweep.token, self._owner)
-            self._enrolled = True
+            self._history.senders.begin(self._token, self._owner)
+            self._registered = True
         self._sweep.send_by(self)
         if self._waiting:
             self._tracker.feeds.add(self)
-            self._judging.every(LOOK_S, self._look)
+            self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
         else:
             self._end_if_done()
 
-    # -- the tracker's feed -------------------------------------------------------------------------------------
-
     def send_next(self) -> bool:
-        """Send the next cell that nobody has sent meanwhile; False when there is none left."""
-        while (cell := self._next()) is not None:
+        """Submit the next cell that no other process has submitted; return False if there is none left."""
+        while (cell := self._take()) is not None:
             try:
-                if self._send(cell):
+                if self._submit(cell):
                     return True
             except ComflowyError as error:
                 self._stop(f"stopped: {error}")
             except Exception as error:  # noqa: BLE001 - a sweep that breaks must end, not wait for ever
-                _log.exception("sending a cell of %s failed", self._sweep.ref)
+                _log.exception("submitting a cell of %s failed", self._sweep.ref)
                 self._stop(f"stopped: {type(error).__name__}: {error}")
             finally:
                 with self._lock:
                     self._unattached -= 1
-                self._end_if_done()  # before it looks settled: its run may have ended while this thread was at it
+                self._end_if_done()  # before the sweep is settled: the run may have ended meanwhile
                 with self._lock:
                     self._busy -= 1
-                self._resign_if_done()
-                self._sweep.tell()
+                self._unregister_if_done()
+                self._sweep.notify()
         return False
 
-    def _look(self) -> bool:
-        """See now and then whether another kernel asked us to stop, though there is no room to send anything."""
-        if self.is_sending:
-            self._stop_if_asked()
-        return self.is_sending
-
-    def _stop_if_asked(self) -> None:
-        now_s = self._tracker.scheduler.clock()
-        if now_s - self._looked_s < FRESH_S:
-            return
-        self._looked_s = now_s
-        if self._waiting and self._history.senders.is_asked(self._sweep.token or "", self._owner):
-            self._stop("cancelled from another kernel")
-
-    def _resign_if_done(self) -> None:
-        """Say to the tracker and in the history that we send no more."""
+    def cancel(self) -> None:
+        """Submit no more cells, and cancel the live runs of this client."""
         with self._lock:
-            if self._waiting or self._busy or not self._enrolled:
-                return
-            self._enrolled = False
-        self._tracker.feeds.withdraw(self)
-        with contextlib.suppress(ComflowyError):  # they see that we are gone when this kernel ends
-            self._history.senders.end(self._sweep.token or "", self._owner)
+            self._cancelled = True
+            self._give_up("cancelled")
+        self._unregister_if_done()
+        for cell in self._sweep.cells:
+            self._cancel_own(cell.run)
+        self._sweep.notify()
 
-    def _next(self) -> SweepCell | None:
-        """Take the next cell, unless nothing more is to be sent."""
+    def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
+        """Give a cell its run. Runs that this sweep submitted decide by their ends whether it stops."""
+        self._sweep.expect_end(cell)
+        self._sweep.attach(cell, run)
+
+        def note_end() -> None:
+            self._ends.append((cell, run, is_ours))
+            self._scheduler.execute(self._count_ends)
+
+        run.once(lambda: not run.status.is_live, note_end)
+
+    # -- submitting -----------------------------------------------------------------------------------------------
+
+    def _take(self) -> SweepCell | None:
+        """Take the next cell, unless the sweep stops."""
         try:
             self._stop_if_asked()
         except ComflowyError as error:
             self._stop(f"stopped: {error}")
-        self._judge()  # an end that was told before this cell was asked for counts
-        return self._take()
-
-    def _take(self) -> SweepCell | None:
+        self._count_ends()  # an end that was noted before may stop the sweep
         with self._lock:
             if not self._waiting:
                 return None
@@ -174,34 +172,45 @@ class SweepSender:
             self._unattached += 1
             return self._waiting.pop()
 
-    def _send(self, cell: SweepCell) -> bool:
-        token = self._sweep.token
-        assert token is not None
+    def _submit(self, cell: SweepCell) -> bool:
+        """Submit a cell or reuse an earlier run; return whether it was submitted."""
         intent = self._submitter.intent(
-            self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(token, cell.number)
+            self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(self._token, cell.number)
         )
-        claim, run = self._submitter.enter(intent, fresh=self._fresh, retry=self._retry)
-        self.attach(cell, run, is_ours=claim.kind == "new")
-        if self._cancelled and run.status.is_live and run.record.owner == self._owner:
-            run.cancel()  # it was on its way when the others were cancelled
-        return claim.kind == "new"
+        decision, run = self._submitter.enter(intent, fresh=self._fresh, retry=self._retry)
+        self.attach(cell, run, is_ours=decision.kind == "new")
+        if self._cancelled:
+            self._cancel_own(run)  # it was being submitted when the others were cancelled
+        return decision.kind == "new"
 
-    # -- what becomes of the runs -------------------------------------------------------------------------------
+    def _cancel_own(self, run: Run | None) -> None:
+        if run is not None and run.status.is_live and run.record.owner == self._owner:
+            run.cancel()
 
-    def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
-        """Give a cell its run; the sweep is judged by the ends of those that it submitted, each counted once."""
-        self._sweep.hold(cell)
-        self._sweep.attach(cell, run)
+    def _check_stop_request(self) -> bool:
+        """Stop if another process asked for it, even if nothing can be submitted now; return whether to check again."""
+        self._stop_if_asked()
+        return self.is_sending
 
-        def note_end() -> None:
-            self._ends.append((cell, run, is_ours))
-            self._judging.execute(self._judge)
+    def _stop_if_asked(self) -> None:
+        if self._waiting and self._history.senders.is_asked(self._token, self._owner):
+            self._stop("cancelled from another kernel")
 
-        run.once(lambda: not run.status.is_live, note_end)
+    def _unregister_if_done(self) -> None:
+        """Tell the tracker and the history that this process submits no more cells."""
+        with self._lock:
+            if self._waiting or self._busy or not self._registered:
+                return
+            self._registered = False
+        self._tracker.feeds.withdraw(self)
+        with contextlib.suppress(ComflowyError):  # other processes see it when this one ends
+            self._history.senders.end(self._token, self._owner)
 
-    def _judge(self) -> None:
-        """Count the ends that were noted, and stop if that is wiser."""
-        judged = []
+    # -- ends of runs ---------------------------------------------------------------------------------------------
+
+    def _count_ends(self) -> None:
+        """Count the ends that were noted, and stop if they are too bad."""
+        counted = []
         while self._ends:
             try:
                 cell, run, is_ours = self._ends.popleft()
@@ -209,46 +218,53 @@ class SweepSender:
                 break
             if is_ours and run.status is Status.LOST and self._submit_elsewhere(cell, run):
                 continue
-            judged.append(cell)
+            counted.append(cell)
             if is_ours:
                 with self._lock:
-                    why = self._count(run)
-                    if why is not None:
-                        self._give_up(why)
-        if not judged:
+                    reason = self._count_end(run)
+                    if reason is not None:
+                        self._give_up(reason)
+        if not counted:
             return
-        self._end_if_done()  # before it looks settled
-        self._sweep.let_go(judged)
-        self._resign_if_done()
-        self._sweep.tell()
+        self._end_if_done()  # before the sweep is settled
+        self._sweep.confirm_ends(counted)
+        self._unregister_if_done()
+        self._sweep.notify()
 
-    def _count(self, run: Run) -> str | None:
-        """Count the end of one run of ours. Return why no more is to be submitted, or None. The lock is held."""
-        if run.status is Status.SUCCESS:
-            self._succeeded, self._failures, self._unknowns = True, 0, 0
-        elif run.status in _BAD:
-            self._failures, self._unknowns = self._failures + 1, 0
-        elif run.status is Status.UNKNOWN:
-            self._unknowns += 1
+    def _count_end(self, run: Run) -> str | None:
+        """Count the end of a run that this sweep submitted. Return the reason to stop, or None. The lock is held."""
+        match run.status:
+            case Status.SUCCESS:
+                self._succeeded, self._failures, self._unknowns = True, 0, 0
+            case Status.FAILED | Status.REJECTED:
+                self._failures, self._unknowns = self._failures + 1, 0
+            case Status.UNKNOWN:
+                self._unknowns += 1
         if run.refuses_all:
             return f"stopped: {run.error}"
-        if self._unknowns >= UNKNOWNS:
-            return f"stopped after {self._unknowns} lost answers in a row: nobody can tell whether those were taken"
-        if self._stop_after and self._failures >= self._stop_after and not self._succeeded:
+        if self._unknowns >= MAX_UNKNOWN_IN_A_ROW:
             return (
-                f"stopped after {self._failures} failures in a row ({run.error}); --stop-after 0 goes on all the same"
+                f"stopped after {self._unknowns} lost answers in a row: the service may or may not have accepted them"
             )
+        if self._stop_after and self._failures >= self._stop_after and not self._succeeded:
+            return f"stopped after {self._failures} failures in a row ({run.error}); --stop-after 0 never stops"
         return None
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, reason: str) -> None:
         """Submit no more cells. The lock is held."""
         left = len(self._waiting)
         if left:
-            self._sweep.stopped = f"{why}; {left} cell{'s' * (left != 1)} not sent"
+            self._sweep.stopped = f"{reason}; {left} cell{'s' * (left != 1)} not submitted"
             self._waiting.clear()
 
+    def _stop(self, reason: str) -> None:
+        with self._lock:
+            self._give_up(reason)
+        self._unregister_if_done()
+        self._sweep.notify()
+
     def _submit_elsewhere(self, cell: SweepCell, run: Run) -> bool:
-        """Submit a lost cell again at another server of the service, at most once at each; whether that is so."""
+        """Queue a lost cell for another server of the service, at most once for each; return whether it is queued."""
         service = self._tracker.service
         with self._lock:
             lost = self._moved.setdefault(cell.number, set())
@@ -257,44 +273,99 @@ class SweepSender:
                 return False
             lost.add(run.token)
             self._waiting.append(cell)
-            begins, self._enrolled = not self._enrolled, True
+            begins, self._registered = not self._registered, True
         if begins:
-            with contextlib.suppress(ComflowyError):  # other kernels do not see then that cells are submitted here
-                self._history.senders.begin(self._sweep.token or "", self._owner)
-            self._judging.every(LOOK_S, self._look)
+            with contextlib.suppress(ComflowyError):  # other processes do not see then that cells are submitted here
+                self._history.senders.begin(self._token, self._owner)
+            self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
         self._tracker.feeds.add(self)
         return True
 
-    def _stop(self, why: str) -> None:
-        with self._lock:
-            self._give_up(why)
-        self._resign_if_done()
-        self._sweep.tell()
-
     def _end_if_done(self) -> None:
-        """Note in the history that every cell came to an end: a fresh sweep is not taken up again."""
+        """Record that all runs of the sweep are final, so that a later fresh sweep does not continue it."""
         sweep = self._sweep
-        if self._waiting or self._unattached or sweep.stopped or sweep.token is None:
+        if self._waiting or self._unattached or sweep.stopped:
             return
         if any(cell.run is None or not cell.run.status.is_final for cell in sweep.cells):
             return
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-        try:
-            self._history.sweeps.end(sweep.token)
-        except ComflowyError:  # a full disk: it is taken up again, which sends nothing twice
-            self._ended = False
+        with contextlib.suppress(ComflowyError):  # a full disk: a fresh sweep continues this one, and repeats nothing
+            self._history.sweeps.end(self._token)
+
+
+class SweepWatcher:
+    """Follows a sweep that another process submits, by reading its cells from the history.
+
+    Parameters
+    ----------
+    owner
+        Name of this client's lock file.
+    """
+
+    is_here = False
+
+    def __init__(
+        self, sweep: Sweep, *, history: History, registry: RunRegistry, scheduler: Scheduler, owner: str
+    ) -> None:
+        assert sweep.token is not None
+        self._token = sweep.token
+        self._sweep = weakref.ref(sweep)  # an unreferenced sweep needs no watcher
+        self._history = history
+        self._registry = registry
+        self._scheduler = scheduler
+        self._owner = owner
+        self._is_stopping = False
+        self.is_sending = True
+
+    def begin(self) -> None:
+        """Follow the sweep while another process submits it."""
+        sweep = self._sweep()
+        if sweep is None:
+            return
+        if self._is_sent_elsewhere():
+            sweep.send_by(self)
+            self._scheduler.every(HISTORY_CHECK_S, self._check)
+        elif sweep.is_sent_elsewhere:  # the last cells were submitted since it was read
+            self._read_cells(sweep)
+            sweep.is_sent_elsewhere = False
 
     def cancel(self) -> None:
-        """Send no more, and cancel the live runs of this client."""
-        with self._lock:
-            self._cancelled = True
-            self._give_up("cancelled")
-        self._resign_if_done()
-        for cell in self._sweep.cells:
-            run = cell.run
-            if run is not None and run.status.is_live and run.record.owner == self._owner:
-                run.cancel()
-        self._sweep.tell()
+        """Ask the processes that submit the sweep to stop, and cancel the live runs."""
+        self._is_stopping = True
+        self._history.senders.ask_stop(self._token)
+        sweep = self._sweep()
+        for cell in sweep.cells if sweep is not None else ():
+            if cell.run is not None and cell.run.status.is_live and self._registry.is_here(cell.run.record):
+                cell.run.cancel()
+
+    def _is_sent_elsewhere(self) -> bool:
+        return bool(self._history.senders.living(self._token, but=self._owner))
+
+    def _check(self) -> bool:
+        """Read the cells. Return whether the sweep is still being submitted."""
+        sweep = self._sweep()
+        if sweep is None:
+            return False
+        continues = self._is_sent_elsewhere()  # before the cells are read
+        self._read_cells(sweep)
+        if not continues:
+            self.is_sending = sweep.is_sent_elsewhere = False
+            sweep.notify()
+        return continues
+
+    def _read_cells(self, sweep: Sweep) -> None:
+        """Give the cells their current runs."""
+        for number, token in self._history.sweeps.runs_of(self._token).items():
+            if number > len(sweep.cells):  # the sweep has been extended since
+                continue
+            cell = sweep.cells[number - 1]
+            if cell.run is not None and cell.run.token == token:
+                continue
+            record = self._history.get(token)
+            if record is None or record.key != cell.key:
+                continue
+            run = self._registry.run(record)
+            sweep.attach(cell, run)
+            if self._registry.is_here(run.record):
+                self._registry.refresh(run)
+                if self._is_stopping and run.status.is_live:
+                    run.cancel()

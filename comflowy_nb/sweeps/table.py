@@ -1,8 +1,8 @@
-"""The cells of a sweep as a table: rows of plain values, or a pandas frame that shows small images."""
+"""The cells of a sweep as a table: rows of plain values, or a pandas frame that shows thumbnails."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import ImageError, SettingsError
@@ -15,72 +15,49 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from comflowy_nb.status import Status
-    from comflowy_nb.tracking.run import Images, Run
+    from comflowy_nb.sweeps.cell import SweepCell
 
-__all__ = ["NOT_SENT", "TableCell", "image_of_cell", "label_columns", "order_params", "table_of", "to_dataframe"]
+__all__ = ["image_of_cell", "table_of", "to_dataframe"]
 
-NOT_SENT = "not sent"
-_OWN = ("cell", "status", "seconds", "run", "error", "image", "thumbnail")  # columns that no field may take
+_OWN_COLUMNS = {"cell", "status", "seconds", "run", "error", "image", "thumbnail"}  # not for fields
 
 
-class TableCell(Protocol):
-    """One cell of a sweep: its place, what it asks for, and its run once there is one."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def ref(self) -> str: ...
-    @property
-    def at(self) -> tuple[int, ...]: ...
-    @property
-    def params(self) -> Mapping[str, Any]: ...
-    @property
-    def labels(self) -> Mapping[str, str]: ...
-    @property
-    def status(self) -> Status | None: ...
-    @property
-    def error(self) -> str | None: ...
-    @property
-    def run(self) -> Run | None: ...
-    @property
-    def images(self) -> Images | Sequence[Any]: ...
-
-
-def table_of(cells: Iterable[TableCell]) -> list[dict[str, Any]]:
-    """A row for each cell, all with the same columns.
+def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
+    """Return a row for each cell, all with the same columns.
 
     Returns
     -------
-    In their order: `cell` (`s1.7`); the labels of the axes that say more than a value does; the params, those that vary
-    first, under short names where these are unique; `status`, `seconds` from submit to end, `run` (`r41`), `error`, and
-    `image`, the path of the first image on disk. None where there is nothing to say.
+    In their order: `cell` (`s1.7`); the labels of axes that differ from the values; the params, those that vary first,
+    under short names where these are unique; `status`, `seconds` from submit to end, `run` (`r41`), `error`, and
+    `image`, the path of the first image on disk. None where there is no value.
     """
     cells = list(cells)
-    ids = order_params(cells)
-    labels = label_columns(cells, ids)
-    columns = _columns(ids, labels.values())
-    rows = []
-    for cell in cells:
-        row: dict[str, Any] = {"cell": cell.ref}
-        row |= {column: cell.labels.get(axis) for axis, column in labels.items()}
-        row |= {columns[key]: _plain(cell.params.get(key)) for key in ids}
-        row["status"] = NOT_SENT if cell.status is None else str(cell.status)
-        row["seconds"] = None if cell.run is None else cell.run.record.seconds
-        row["run"] = None if cell.run is None else cell.run.ref
-        row["error"] = cell.error
-        row["image"] = image_of_cell(cell)
-        rows.append(row)
-    return rows
+    ids = _order_params(cells)
+    labels = _label_columns(cells, ids)
+    reserved = {*_OWN_COLUMNS, *labels.values()}
+    columns = {key: key if name in reserved else name for key, name in name_fields(ids).items()}
+    return [
+        {
+            "cell": cell.ref,
+            **{column: cell.labels.get(axis) for axis, column in labels.items()},
+            **{columns[key]: _plain(cell.params.get(key)) for key in ids},
+            "status": cell.status_text,
+            "seconds": None if cell.run is None else cell.run.record.seconds,
+            "run": None if cell.run is None else cell.run.ref,
+            "error": cell.error,
+            "image": image_of_cell(cell),
+        }
+        for cell in cells
+    ]
 
 
-def to_dataframe(cells: Iterable[TableCell]) -> pd.DataFrame:
-    """The table as a pandas frame, with a column `thumbnail` that a notebook shows as small images.
+def to_dataframe(cells: Iterable[SweepCell]) -> pd.DataFrame:
+    """Return the table as a pandas frame with a column `thumbnail` that a notebook shows as images.
 
     Raises
     ------
     SettingsError
-        If pandas is not installed; it says how to get it.
+        If pandas is not installed.
     """
     try:
         from comflowy_nb.sweeps.dataframe import frame_of  # noqa: PLC0415 - loads pandas
@@ -91,8 +68,8 @@ def to_dataframe(cells: Iterable[TableCell]) -> pd.DataFrame:
     return frame_of(table_of(cells))
 
 
-def image_of_cell(cell: TableCell) -> Path | None:
-    """The path of its first image that is on disk."""
+def image_of_cell(cell: SweepCell) -> Path | None:
+    """Return the path of the first image on disk."""
     for image in cell.images:
         try:
             path: Path = image.path
@@ -102,30 +79,24 @@ def image_of_cell(cell: TableCell) -> Path | None:
     return None
 
 
-def order_params(cells: Sequence[TableCell]) -> list[str]:
-    """The field ids of the cells' params: those that vary first."""
+def _order_params(cells: Sequence[SweepCell]) -> list[str]:
+    """Return the field ids of the cells' params, those that vary first."""
     ids = list(dict.fromkeys(key for cell in cells for key in cell.params))
     varied = {key for key in ids if any(not _is_same(cell.params, cells[0].params, key) for cell in cells)}
     return sorted(ids, key=lambda key: key not in varied)
 
 
-def label_columns(cells: Sequence[TableCell], ids: Sequence[str]) -> dict[str, str]:
-    """The axes whose labels say more than the values in the column of the same name do, and a column for each."""
+def _label_columns(cells: Sequence[SweepCell], ids: Sequence[str]) -> dict[str, str]:
+    """Return a column for each axis whose labels differ from the values of its field."""
     names = name_fields(ids)
     columns = {}
     for axis in dict.fromkeys(axis for cell in cells for axis in cell.labels):
         key = next((key for key, name in names.items() if axis in {name, key}), None)
         if key is None:
-            columns[axis] = axis if axis not in _OWN else f"{axis} label"
-        elif any(not _is_text_of(cell.labels.get(axis), cell.params.get(key)) for cell in cells):
+            columns[axis] = axis if axis not in _OWN_COLUMNS else f"{axis} label"
+        elif any(axis not in cell.labels or not is_equal(cell.params.get(key), cell.labels[axis]) for cell in cells):
             columns[axis] = f"{names[key]} label"
     return columns
-
-
-def _columns(ids: Sequence[str], taken: Iterable[str]) -> dict[str, str]:
-    """Field id -> its column: the short name, or the id where two columns would be called the same."""
-    reserved = {*_OWN, *taken}
-    return {key: key if name in reserved else name for key, name in name_fields(ids).items()}
 
 
 def _plain(value: Any) -> Any:
@@ -133,10 +104,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
-    if (key in one) != (key in other):
-        return False
-    return key not in one or (type(one[key]) is type(other[key]) and bool(one[key] == other[key]))
-
-
-def _is_text_of(label: str | None, value: Any) -> bool:
-    return label is not None and is_equal(value, label)
+    """Return whether two params have the same value of the same type, or both have none."""
+    if key not in one or key not in other:
+        return (key in one) == (key in other)
+    return type(one[key]) is type(other[key]) and bool(one[key] == other[key])

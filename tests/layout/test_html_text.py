@@ -1,4 +1,4 @@
-"""Text in HTML: escaped, and without anything that a notebook would typeset."""
+"""Text in HTML: escaped, and not typeset as mathematics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MATHEMATICS = re.compile(r"\$[^$]+\$|\\[(\[]|\\begin|\\\$|\\(?:eq)?ref", re.DOTA
 
 
 class Runs(HTMLParser):
-    """The runs of text of some HTML, in order."""
+    """Collect the runs of text of an HTML document."""
 
     def __init__(self, markup):
         super().__init__()

@@ -1,9 +1,10 @@
-"""What is written on a grid."""
+"""The text of grids of runs."""
 
 from __future__ import annotations
 
 import pytest
 
+from comflowy_nb.layout.page import CellState
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.services.base import Problem
 from comflowy_nb.status import Status
@@ -37,13 +38,13 @@ def test_a_caption_has_what_was_set_the_seed_and_the_reference():
     assert text(sheet(one).foot) == ["sampler_name euler", f"text {PROMPT}", "default · seed 42 · r7"]
 
 
-def test_a_seed_that_was_not_sent_is_the_one_the_image_tells():
+def test_a_seed_that_was_not_set_is_read_from_the_image():
     assert text(sheet(record(1, "9"), seeds={"3::seed": 156680208700286}).foot) == [
         "default · seed 156680208700286 · r1"
     ]
 
 
-def test_labels_take_the_place_of_what_was_set():
+def test_labels_replace_the_params_that_were_set():
     one = record(1, "9", params={"3::cfg": 7.0, "3::steps": 20}, set_params=["3::steps"])
     assert text(sheet(one, label=["3::cfg"]).foot)[0] == "cfg 7"
 
@@ -59,7 +60,7 @@ def test_one_node_has_no_heading_and_several_have_their_titles():
     ]  # fmt: skip
 
 
-def test_nodes_with_one_image_each_stand_side_by_side():
+def test_nodes_with_one_image_each_are_side_by_side():
     (section,) = sheet(record(1, "9", "12"), titles={"9": "Save", "12": "Preview"}).sections
     assert [cell.title for cell in section.cells] == ["Save (9)", "Preview (12)"]
 
@@ -73,26 +74,25 @@ def test_one_image_of_a_run_is_named_as_such():
 def test_a_missing_image_says_why_and_what_to_do():
     lost = (ImageRecord(0, "9", 0, "missing", error="cut short"),)
     (tile,) = sheet(record(3, images=lost)).sections[0].cells[0].tiles
-    assert tile.note == "r3[0] is missing: cut short. %comflowy show r3 fetches it again."
-    assert tile.is_error
+    assert tile.state == CellState("bad", "missing", "r3[0]: cut short. %comflowy show r3 fetches it again.")
 
 
 @pytest.mark.parametrize(
-    ("status", "note"),
+    ("status", "state"),
     [
-        (Status.FAILED, "failed: node 3 (KSampler): out of memory"),
-        (Status.RUNNING, "running"),
-        (Status.UNKNOWN, "unknown: we can't tell whether the service took it"),
-        (Status.SUCCESS, "success, without any image"),
+        (Status.FAILED, CellState("bad", "failed", "node 3 (KSampler): out of memory")),
+        (Status.RUNNING, CellState("live", "running")),
+        (Status.UNKNOWN, CellState("odd", "unknown", "we can't tell whether the service took it")),
+        (Status.SUCCESS, CellState("odd", "success", "without any image")),
     ],
 )
-def test_a_run_without_images_shows_its_state(status, note):
+def test_a_run_without_images_shows_its_state(status, state):
     problem = Problem("out of memory", "3", "KSampler") if status is Status.FAILED else None
     (tile,) = sheet(record(1, status=status, problem=problem)).sections[0].cells[0].tiles
-    assert tile.note == note
+    assert tile.state == state
 
 
-def test_several_runs_share_above_what_they_share_and_differ_below():
+def test_shared_params_are_above_and_the_others_below():
     runs = [record(n, "9", params={"3::cfg": float(n), "3::sampler_name": "euler", "3::seed": 5}) for n in (1, 2)]
     both = sheet_of_runs(runs, seeds=[{}, {}])
     assert text(both.head) == ["default · sampler_name euler"]

@@ -1,4 +1,4 @@
-"""Sweeps counted at the server: no cell is sent twice, and none is missing, whatever happens in between."""
+"""Count submits at the server: whatever happens in between, no cell is submitted twice and none is missing."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ AXES = {"3::cfg": [2, 4, 6, 8], "3::sampler_name": ["euler", "heun", "dpmpp_2m"]
 
 @pytest.fixture
 def api(api):
-    """Every run is done at the first check."""
+    """Let every run succeed at the first check."""
     api.words = []
     return api
 
 
 def sent(api):
-    """Every request that was submitted, as a count of its params."""
+    """Return how often each request was submitted, by its params."""
     return Counter(json.dumps(seen.json["params"], sort_keys=True) for seen in api.seen(RUN))
 
 
@@ -48,7 +48,7 @@ def check_each_once(api, count):
 # -- first, second, grown, turned ----------------------------------------------------------------------------------
 
 
-def test_the_first_run_sends_each_cell_once_and_the_second_nothing(client, api):
+def test_the_first_run_submits_each_cell_once_and_the_second_none(client, api):
     first = client.sweep("wf-1", AXES, timeout=30)
     check_each_once(api, 12)
     assert first.status_counts() == {"success": 12}
@@ -59,7 +59,7 @@ def test_the_first_run_sends_each_cell_once_and_the_second_nothing(client, api):
     assert [cell.run.number for cell in second.cells] == [cell.run.number for cell in first.cells]
 
 
-def test_a_grown_axis_sends_only_what_is_new(client, api):
+def test_an_extended_axis_submits_only_new_cells(client, api):
     client.sweep("wf-1", AXES, timeout=30)
     grown = client.sweep("wf-1", AXES | {"3::cfg": [2, 4, 6, 8, 10]}, timeout=30)
     assert grown.plan.new == 3
@@ -134,7 +134,7 @@ def taken_so_far(api):
 
 
 def test_killed_in_the_middle_and_run_again(api):
-    """What was taken is joined, what was never sent is sent: the counts at the server are exact."""
+    """Accepted runs are adopted and the others submitted: the counts at the server are exact."""
     api.words = ["running"] * 100_000
     process = start(api, window=8)
     wait_until(lambda: len(taken_so_far(api)) == 8)  # nothing ends, so nothing more is sent
@@ -150,7 +150,7 @@ def test_killed_in_the_middle_and_run_again(api):
 
 
 def test_killed_over_and_over_while_it_runs(api):
-    """Kills at any moment: a submit that was on its way is held, never sent again by itself."""
+    """After a kill at any time a submit in progress is held, and never repeated automatically."""
     api.words = ["running"]
     axes = {"3::cfg": list(range(1, 41))}
     for delay_s in (0.0, 0.02, 0.05, 0.1):
@@ -206,7 +206,7 @@ def test_one_of_two_kernels_dies_and_the_other_ends_it(api):
     check_each_once(api, 12)
 
 
-def test_a_fresh_sweep_that_was_killed_is_taken_up_not_begun_again(api):
+def test_a_fresh_sweep_that_was_killed_is_continued(api):
     with connect(f"test={api.url}", key="the-key") as client:
         client.sweep("wf-1", AXES, timeout=30)
     assert api.count(RUN) == 12
@@ -229,7 +229,7 @@ def test_a_fresh_sweep_that_was_killed_is_taken_up_not_begun_again(api):
 
 
 def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
-    """A sweep never settled: its plan had found a run going on, which had ended when the sweep was entered.
+    """A sweep never settled: a run that was in progress in its plan had ended when the sweep was recorded.
 
     The record of the plan put the run back to `running`, and nobody followed it any more.
     """
@@ -250,13 +250,13 @@ def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
 # -- what stops it, and what does not ------------------------------------------------------------------------------
 
 
-def test_an_interrupt_leaves_the_grid_and_the_same_sweep_goes_on(client, api):
+def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
     api.words = ["running"] * 100_000
     swept = client.sweep("wf-1", AXES, wait=False, window=8)
     wait_until(lambda: len(taken_so_far(api)) == 8 and swept.status_counts()["not sent"] == 4)
     swept.cancel()
     assert swept.status_counts()["not sent"] == 4
-    assert "4 cells not sent" in swept.stopped
+    assert "4 cells not submitted" in swept.stopped
     api.words = []
     swept.wait(30)  # this service can't cancel: what runs goes on
     check_each_once(api, 8)
@@ -324,10 +324,10 @@ def test_a_refused_key_stops_it_at_once(client, api):
     swept = client.sweep("wf-1", AXES, timeout=30)
     assert swept.status_counts() == {"rejected": 1, "not sent": 11}
     assert api.count(RUN) <= 2, "one request, and none after the token could not be renewed"
-    assert "11 cells not sent" in swept.stopped
+    assert "11 cells not submitted" in swept.stopped
 
 
-def test_too_many_runs_are_refused_before_anything_is_sent(client, api):
+def test_too_many_runs_are_rejected_before_a_submit(client, api):
     with pytest.raises(SettingsError, match="--max-runs permits 5"):
         client.sweep("wf-1", AXES, max_runs=5)
     assert api.count(RUN) == 0
@@ -346,7 +346,7 @@ def test_too_many_runs_are_refused_before_anything_is_sent(client, api):
         ({"cfg": [1, 2]}, "cfg"),
     ],
 )
-def test_what_is_wrong_sends_nothing(client, api, axes, named):
+def test_nothing_is_submitted_after_an_error(client, api, axes, named):
     with pytest.raises(FieldError, match=named):
         client.sweep("wf-1", axes)
     assert api.count(RUN) == 0
@@ -356,7 +356,7 @@ def test_what_is_wrong_sends_nothing(client, api, axes, named):
 
 
 def test_a_full_window_is_not_asked_about_for_show(client, api):
-    """Above eight live runs a check is made by the workflow's pace alone: else 16 runs meant 16 x 2 a second."""
+    """Above eight live runs the usual time of the workflow decides when to check: 16 runs caused 32 checks a second."""
     settings.window = 16
     release = threading.Event()
 
@@ -379,7 +379,7 @@ def test_a_full_window_is_not_asked_about_for_show(client, api):
 
 
 def test_where_webhooks_come_each_run_is_asked_about_once(api):
-    """A run that is told of at its end was asked about several times more, by the pace of its workflow."""
+    """A run whose end came as an event was checked several more times, by the usual time of its workflow."""
     settings.webhooks = "on"
     settings.window = 16
 

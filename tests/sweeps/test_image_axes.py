@@ -1,4 +1,4 @@
-"""Sweeps over images: what is handed over and sent how often, what the headers say, what is left a day later."""
+"""Sweeps over input images: uploads, submits, headings, and the state a day later."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def client(api):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working folder, with images of three colours."""
+    """Make the working folder with images in three colours."""
     for place in ("", "day", "night"):
         (tmp_path / place).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -90,15 +90,15 @@ def test_they_count_by_their_content(client, api, folder):
     assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
 
 
-def test_another_client_hands_over_only_what_it_sends(client, api, folder):
+def test_another_client_uploads_only_what_it_submits(client, api, folder):
     client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
     with api.connect() as second:
         second.sweep("img2img", line("file:a.png||file:b.png||file:c.png"), timeout=30)
     assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
 
 
-def test_a_image_that_is_not_taken_keeps_everything_from_being_sent(client, api, folder):
-    """Each image was handed over with its first cell: the service that refused the last had run the others."""
+def test_nothing_is_submitted_if_an_image_is_rejected(client, api, folder):
+    """Each image was uploaded with its first cell: a service that rejected the last image had run the other cells."""
     api.on(UPLOAD, reply({"name": "first.png"}), reply({"success": False, "error": "too large"}, status=413))
     with pytest.raises(ServiceError):
         client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
@@ -107,7 +107,7 @@ def test_a_image_that_is_not_taken_keeps_everything_from_being_sent(client, api,
     assert open_library().history.sweeps.recent() == []
 
 
-def test_a_service_without_uploads_is_sent_nothing(folder):
+def test_nothing_is_submitted_to_a_service_without_uploads(folder):
     with ScriptedApi() as server, connect(f"test={server.url}", key="k") as client:
         with pytest.raises(WorkflowError, match="https address"):
             client.sweep("wf-1", line("https://example.com/x.png||file:a.png"), timeout=30)
@@ -169,7 +169,7 @@ def test_a_pattern_is_an_axis_of_the_files_it_matches(client, api, folder):
 # -- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_image_is_refused_with_its_place(client, api, folder):
+def test_a_value_that_is_not_an_image_is_rejected_with_its_position(client, api, folder):
     (folder / "notes.txt").write_text("no image")
     with pytest.raises(FieldError) as caught:
         client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
@@ -181,7 +181,7 @@ def test_what_is_no_image_is_refused_with_its_place(client, api, folder):
 
 
 def test_beside_images_a_missing_file_is_no_text(folder):
-    """Where nothing describes a field, `file:gone.png` between images was sent, and paid for, as that text."""
+    """`file:gone.png` between images was submitted as text, and cost money, if the field had no description."""
     with ScriptedApi() as server, connect(f"test={server.url}", key="k") as client:
         with pytest.raises(FieldError, match=r"there is no image 'file:gone\.png'"):
             client.sweep("wf-1", line("file:a.png||file:gone.png"))
@@ -198,7 +198,7 @@ def test_one_image_under_two_names_is_twice_the_same(client, api, folder):
 # -- the grid, and a day later --------------------------------------------------------------------------------------
 
 
-def test_headers_tell_files_of_one_name_apart(client, folder):
+def test_headings_of_files_with_one_name_differ(client, folder):
     swept = client.sweep("img2img", line(f"file:day/sky.png||file:{folder}/night/sky.png||file:a.png"), timeout=30)
     sheet = sheet_of_sweep(swept, swept.layout)
     assert [heading.text for heading in sheet.x.values] == ["day/sky.png", "night/sky.png", "a.png"]
@@ -206,8 +206,8 @@ def test_headers_tell_files_of_one_name_apart(client, folder):
     assert [cell.number for cell in swept.select(image="night/sky.png")] == [2]
 
 
-def test_words_on_the_grid_are_names(client, folder):
-    """An image with a label, or one that all cells share, was written with the name of a Python class."""
+def test_texts_on_the_grid_are_names(client, folder):
+    """An image with a label, or one that all cells share, was written as the repr of a Python object."""
     labelled = client.sweep("img2img", {FIELD: {"day": "file:a.png", "night": "file:b.png"}}, timeout=30)
     shared = client.sweep("img2img", line("file:c.png", denoise="0.2,0.5"), timeout=30)
     for swept in (labelled, shared):
@@ -231,8 +231,8 @@ def test_a_day_later_with_the_files_gone(client, api, folder):
     assert len({name for name in names if name.endswith(".png")}) == 4
 
 
-def test_started_from_a_day_later_it_sends_only_what_is_new(client, api, folder):
-    """The images of an earlier kernel's sweep could not be handed over again: nothing kept them."""
+def test_started_from_a_day_later_it_submits_only_new_cells(client, api, folder):
+    """The images of an earlier kernel's sweep could not be uploaded again: no copy was kept."""
     client.sweep("img2img", line("file:a.png||file:b.png", denoise="0.2,0.5"), timeout=30)
     for name in ("a.png", "b.png"):
         (folder / name).unlink()
@@ -253,7 +253,7 @@ def test_started_from_a_day_later_it_sends_only_what_is_new(client, api, folder)
         assert third.plan_sweep(read.workflow, read.settings).plan.text == "6 cells: 6 done (today, sandbox)"
 
 
-def test_a_image_that_was_never_kept_is_asked_for(client, api, folder):
+def test_an_image_without_a_copy_is_requested(client, api, folder):
     client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
     for path in open_library().inputs.iterdir():
         path.unlink()
@@ -264,8 +264,8 @@ def test_a_image_that_was_never_kept_is_asked_for(client, api, folder):
     assert api.count(RUN) == 2
 
 
-def test_a_run_started_from_another_with_a_image_is_the_same_request(client, api, folder):
-    """`run --from r1` was sent and paid for again if r1 had taken an image.
+def test_a_run_started_from_another_with_an_image_is_the_same_request(client, api, folder):
+    """`run --from r1` was submitted again, and cost money, if r1 had an input image.
 
     The params of a run hold what the service called the image; the request's key holds its content.
     """
@@ -291,7 +291,7 @@ def test_so_it_is_a_day_later_with_the_file_gone(api, folder):
     assert api.count(UPLOAD) == 2, "once by each kernel"
 
 
-def test_a_text_like_a_image_s_name_stays_a_text(client, api, folder):
+def test_a_text_like_the_name_of_an_image_stays_a_text(client, api, folder):
     client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     text = Field("6::name", FieldType.STRING)
     workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})

@@ -22,7 +22,7 @@ def plan(found, **options):
     return make_plan(found, now=NOW, **{"seconds_each": None, "cost_per_run": None, **options})
 
 
-def test_all_that_becomes_of_cells_is_said_in_one_line():
+def test_the_plan_is_one_line():
     found = [
         *[("same", record(Status.SUCCESS))] * 31,
         ("joined", record(Status.RUNNING)),
@@ -38,7 +38,7 @@ def test_all_that_becomes_of_cells_is_said_in_one_line():
     )
 
 
-def test_lost_cells_are_told_from_unknown_and_failed_ones():
+def test_lost_cells_differ_from_unknown_and_failed_ones():
     found = [
         *[("held", record(Status.UNKNOWN))] * 2,
         ("held", record(Status.LOST)),
@@ -54,7 +54,7 @@ def test_lost_cells_are_told_from_unknown_and_failed_ones():
     assert plan(found).to_send == 6
 
 
-def test_what_is_not_there_is_not_said():
+def test_missing_numbers_are_left_out():
     assert plan([("new", None)]).text == "1 cell: 1 new"
     assert (
         plan([("same", record(Status.SUCCESS, 14, "sandbox"))], seconds_each=9.0).text
@@ -62,7 +62,7 @@ def test_what_is_not_there_is_not_said():
     )
 
 
-def test_the_cost_of_what_is_sent():
+def test_the_cost_of_the_runs_to_submit():
     assert plan([("new", None)] * 10 + [("same", None)], cost_per_run=0.05).text.endswith("10 new, cost about 0.5")
 
 
@@ -71,7 +71,7 @@ def test_done_in_several_places_names_the_day_alone():
     assert "2 done (11 Oct)" in plan(found).text
 
 
-def test_many_runs_that_cost_money_want_a_word():
+def test_many_runs_that_cost_money_require_max_runs():
     many = plan([("new", None)] * 65)
     with pytest.raises(SettingsError, match="--max-runs 65"):
         check_count(many, max_runs=None, costs_money=True, label="cloud")
@@ -80,10 +80,10 @@ def test_many_runs_that_cost_money_want_a_word():
     check_count(plan([("new", None)] * 64), max_runs=None, costs_money=True, label="cloud")
 
 
-def test_what_is_permitted_is_not_cut():
+def test_a_permitted_sweep_is_not_cut():
     with pytest.raises(SettingsError, match="permits 10"):
         check_count(plan([("new", None)] * 11), max_runs=10, costs_money=False, label="sandbox")
 
 
-def test_what_is_done_does_not_count_as_sent():
+def test_done_cells_are_not_counted_as_submitted():
     check_count(plan([("same", record(Status.SUCCESS))] * 500), max_runs=1, costs_money=True, label="cloud")

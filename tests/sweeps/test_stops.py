@@ -1,4 +1,4 @@
-"""When a sweep stops by itself: only runs that it submitted count, and each of them once."""
+"""When a sweep stops automatically: only runs that it submitted count, each once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAILED = {"status": "failed", "error": "no model"}
 
 @pytest.fixture
 def api(api):
-    """Every run is done at the first check."""
+    """Let every run succeed at the first check."""
     api.words = []
     return api
 
@@ -36,7 +36,7 @@ def test_earlier_successes_do_not_switch_stop_after_off(client, api):
 
 
 def test_a_joined_run_that_succeeds_does_not_switch_stop_after_off(client, api):
-    """As above, with a run that somebody else submitted and that was joined while it was running."""
+    """As above, with a run that another client submitted and that this sweep reused while it was running."""
     joined_may_end = threading.Event()
 
     def state(seen):
@@ -60,7 +60,7 @@ def test_a_joined_run_that_succeeds_does_not_switch_stop_after_off(client, api):
 
 
 def test_failures_of_others_are_not_counted(client, api):
-    """Three cells that failed last week, and are not tried again, are no reason to stop."""
+    """Three cells that failed last week, and are not submitted again, do not stop the sweep."""
     api.finished = FAILED
     client.sweep("wf-1", cells(1, 2, 3), timeout=60, stop_after=0)
     api.finished = None
@@ -70,7 +70,7 @@ def test_failures_of_others_are_not_counted(client, api):
 
 
 def test_images_that_arrive_between_lost_answers_do_not_hide_them(client, api):
-    """A sweep went on after three lost answers in a row: every image of an earlier success began the count anew."""
+    """A sweep continued after three lost responses in a row: images of an earlier success reset the count."""
     api.outputs = {"9": [f"/images/{number}" for number in range(8)]}
     released = [threading.Event() for _ in range(8)]
 

@@ -1,4 +1,4 @@
-"""Sweeps through the client against a scripted service: what is sent, what stops them, what they say."""
+"""Sweeps of a client of a scripted service: submits, reasons to stop, texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AXES = {"3::cfg": [2, 4, 6], "3::sampler_name": ["euler", "heun"], "3::seed": 7}
 
 @pytest.fixture
 def api(api):
-    """Every run is done at the first check."""
+    """Let every run succeed at the first check."""
     api.words = []
     return api
 
@@ -31,7 +31,7 @@ def sent(api):
     return [seen.json["params"] for seen in api.seen(RUN)]
 
 
-def test_every_combination_is_sent_once_and_knows_its_cell(client, api):
+def test_every_combination_is_submitted_once_and_knows_its_cell(client, api):
     sweep = client.sweep("wf-1", AXES, timeout=60)
     assert repr(sweep) == "<Sweep s1 6 cells: 6 success>"
     assert len(sweep.cells) == 6
@@ -49,7 +49,7 @@ def test_every_combination_is_sent_once_and_knows_its_cell(client, api):
         assert cell.images[0].path.exists()
 
 
-def test_again_sends_nothing_and_is_the_same_sweep(client, api):
+def test_the_same_sweep_again_submits_nothing(client, api):
     plans = []
     client.sweep("wf-1", AXES, timeout=60)
     again = client.sweep("wf-1", AXES, timeout=60, on_plan=lambda sweep: plans.append(sweep.plan.text))
@@ -58,7 +58,7 @@ def test_again_sends_nothing_and_is_the_same_sweep(client, api):
     assert api.count(RUN) == 6
 
 
-def test_grown_by_what_is_new(client, api):
+def test_an_extended_sweep_submits_only_new_cells(client, api):
     client.sweep("wf-1", AXES, timeout=60)
     grown = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=60)
     assert grown.plan.text.startswith("8 cells: 6 done (today, test), 2 new")
@@ -73,7 +73,7 @@ def test_a_single_run_counts_for_a_cell(client, api):
     assert api.count(RUN) == 6
 
 
-def test_planning_writes_and_sends_nothing(client, api):
+def test_planning_records_and_submits_nothing(client, api):
     sweep = client.plan_sweep("wf-1", AXES)
     assert sweep.record is None
     assert sweep.plan.text == "6 cells: 6 new"
@@ -84,7 +84,7 @@ def test_planning_writes_and_sends_nothing(client, api):
         history.find("s1")
 
 
-def test_what_on_plan_raises_keeps_everything_from_being_sent(client, api):
+def test_an_error_of_on_plan_prevents_all_submits(client, api):
     def refuse(sweep):
         raise KeyboardInterrupt
 
@@ -100,7 +100,7 @@ def test_more_than_permitted_is_not_cut(client, api):
     assert client.sweep("wf-1", AXES, max_runs=6, timeout=60).status_counts() == {"success": 6}
 
 
-def test_everything_wrong_is_told_before_anything_is_sent(client, api):
+def test_all_errors_are_reported_before_a_submit(client, api):
     with pytest.raises(FieldError) as caught:
         client.sweep("wf-1", [Setting("3::cfg", "8..2"), Setting("3::steps", "1..5..0"), Setting("nope", "1")])
     told = str(caught.value)
@@ -141,7 +141,7 @@ def test_three_failures_while_nothing_succeeded_stop_it(client, api):
     assert sweep.status_counts()["not sent"] >= 15
 
 
-def test_stop_after_0_goes_on(client, api):
+def test_stop_after_0_never_stops(client, api):
     api.finished = {"status": "failed", "error": "no model"}
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 9)}, stop_after=0, timeout=60)
     assert sweep.stopped is None
@@ -172,7 +172,7 @@ def test_a_refused_key_stops_it_at_once(client, api):
     assert sweep.status_counts()["not sent"] >= 18
 
 
-def test_cancel_sends_no_more(client, api):
+def test_cancel_stops_submits(client, api):
     api.words = ["running"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 31)}, wait=False, window=2)
     api.wait_for(RUN, 2)
@@ -180,7 +180,7 @@ def test_cancel_sends_no_more(client, api):
     api.words = []
     sweep.wait(60)
     assert api.count(RUN) == 2
-    assert "not sent" in sweep.stopped
+    assert "28 cells not submitted" in sweep.stopped
     assert sweep.status_counts() == {"success": 2, "not sent": 28}
     again = client.sweep("wf-1", {"3::cfg": range(1, 31)}, timeout=30)
     assert again.status_counts() == {"success": 30}
@@ -196,7 +196,7 @@ def test_a_time_out_cancels_nothing(client, api):
 
 
 def count_live(api):
-    """How many runs were in flight, at each submit."""
+    """Return the number of runs in flight at each submit."""
     lock, live, most = threading.Lock(), set(), []
 
     def submit(seen):
@@ -223,7 +223,7 @@ def test_a_fixed_window_is_never_exceeded(client, api):
 
 
 def test_a_window_fixed_at_the_size_it_would_begin_with_does_not_grow(client, api):
-    """It was taken for the one that grows: once the newest run had begun, twice as many were in flight."""
+    """The fixed limit grew: once the newest run had begun, twice as many runs were in flight."""
     api.words = ["running"] * 100_000
     assert settings.window == 8
     swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
@@ -285,7 +285,7 @@ def test_drawn_seeds_stay_until_fresh(client, api):
     assert api.count(RUN) == 15
 
 
-def test_a_fresh_sweep_that_did_not_reach_its_end_is_taken_up(client, api):
+def test_a_fresh_sweep_that_did_not_reach_its_end_is_continued(client, api):
     client.sweep("wf-1", AXES, timeout=60)
     api.words = ["running"] * 100_000
     sweep = client.sweep("wf-1", AXES, fresh=True, wait=False, window=2)
@@ -303,7 +303,7 @@ def test_a_fresh_sweep_that_did_not_reach_its_end_is_taken_up(client, api):
 
 
 def test_very_many_runs_need_max_runs_on_a_service_that_costs_nothing(client, api):
-    """15,000 cells were started on an own server: only services that cost money asked for a permit."""
+    """15,000 cells were submitted to a local server: only services that cost money required --max-runs."""
     with pytest.raises(SettingsError, match="max_runs"):
         client.sweep("wf-1", {"3::cfg": list(range(501))})
     assert api.count(RUN) == 0
@@ -316,7 +316,7 @@ def test_very_many_runs_need_max_runs_on_a_service_that_costs_nothing(client, ap
 
 
 @pytest.mark.parametrize("target", ["x.png", "x.tar.gz"])
-def test_where_it_can_t_be_saved_is_said_before_anything_is_submitted(client, api, tmp_path, target):
+def test_an_impossible_target_is_reported_before_a_submit(client, api, tmp_path, target):
     with pytest.raises(SettingsError, match="zip file"):
         client.sweep("wf-1", {"3::cfg": [1, 2]}, save=tmp_path / target)
     with pytest.raises(SettingsError, match="zip file"):

@@ -21,12 +21,12 @@ EVIL = '<script>alert("x")</script> & "quotes"'
 
 
 def images_in(html):
-    """The JPEGs of a table, decoded."""
+    """Return the decoded JPEGs of a table."""
     found = re.findall(r'<img src="data:image/jpeg;base64,([A-Za-z0-9+/=]+)"', html)
     return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
 
 
-def test_a_row_says_all_of_a_cell(swept, axis):
+def test_a_row_has_everything_of_a_cell(swept, axis):
     sweep = swept(
         axis("3::cfg", 4, 6.5), axis("3::sampler_name", "euler"), fixed={"3::seed": 7}, ends={2: Status.FAILED}
     )
@@ -40,7 +40,7 @@ def test_a_row_says_all_of_a_cell(swept, axis):
     assert (second["error"], second["image"]) == ("no luck with 2", None)
 
 
-def test_a_cell_that_was_not_sent_has_a_row_too(swept, axis):
+def test_a_cell_that_was_not_submitted_has_a_row(swept, axis):
     sweep = swept(axis("3::cfg", 4, 6), ends={2: None})
     row = table_of(sweep.cells)[1]
     assert row == {
@@ -53,7 +53,7 @@ def test_what_varies_comes_first_under_short_names_where_they_are_unique(swept, 
     assert list(table_of(sweep.cells)[0])[1:6] == ["6::text", "7::text", "steps", "5::status", "odd"]
 
 
-def test_labels_have_a_column_where_they_say_more_than_the_value(swept, axis):
+def test_labels_that_differ_from_the_values_have_a_column(swept, axis):
     look = Axis(
         "look",
         "preset",
@@ -70,7 +70,7 @@ def test_labels_have_a_column_where_they_say_more_than_the_value(swept, axis):
     assert (last["look"], last["cfg"], last["steps"]) == ("crisp", 8, None)
 
 
-def test_the_index_of_a_drawn_seed_stands_beside_the_seed(swept):
+def test_the_index_of_a_generated_seed_is_beside_the_seed(swept):
     seeds = Axis("3::seed", "seeds", ("3::seed",), (AxisValue({}, "1"), AxisValue({}, "2")))
     rows = table_of(swept(seeds).cells)
     assert [(row["seed label"], row["seed"]) for row in rows] == [("1", 1000), ("2", 1001)]
@@ -81,7 +81,7 @@ def test_an_axis_may_be_called_like_a_column(swept, axis):
     assert (rows[0]["status label"], rows[0]["thumbnail label"], rows[0]["status"]) == ("a", "b", "success")
 
 
-def test_an_input_image_is_told_by_its_name(swept):
+def test_an_input_image_is_shown_by_its_name(swept):
     photo = InputImage("photo.png", "ab" * 32, bytes)
     values = Axis("image", "values", ("10::image",), (AxisValue({"10::image": photo}, "photo.png"),))
     sweep = swept(values, ends={1: None})
@@ -89,7 +89,7 @@ def test_an_input_image_is_told_by_its_name(swept):
     assert table_of(sweep.cells)[0]["10::image"] == "photo.png"
 
 
-def test_of_several_images_the_first_on_disk_is_told(swept, axis):
+def test_the_row_has_the_first_image_on_disk(swept, axis):
     sweep = swept(axis("3::cfg", 4), images=lambda _: [None, Image.new("RGB", (9, 9)), Image.new("RGB", (8, 8))])
     assert table_of(sweep.cells)[0]["image"] == sweep.cells[0].images[1].path
 
@@ -138,15 +138,15 @@ def test_all_that_comes_from_outside_is_escaped(swept, axis):
     assert "&lt;script&gt;" in html
 
 
-def test_a_text_cant_pass_for_a_image(swept, axis):
-    """The places of images are marked while pandas writes the table; a prompt that guesses a mark gets no image."""
+def test_a_text_is_not_mistaken_for_an_image(swept, axis):
+    """pandas writes placeholders for images; a prompt with the same text as a placeholder gets no image."""
     texts = ["0123456789ab-0", '<img src="data:image/jpeg;base64,AAAA">']
     html = to_dataframe(swept(axis("6::text", *texts)).cells)._repr_html_()
     assert texts[0] in html
     assert len(images_in(html)) == 2
 
 
-def test_no_folder_of_this_machine_stands_in_an_output(swept, axis, home):
+def test_no_output_contains_a_folder_of_this_machine(swept, axis, home):
     frame = to_dataframe(swept(axis("3::cfg", 4)).cells)
     name = frame["image"][0].name
     for text in (frame._repr_html_(), repr(frame)):
@@ -155,7 +155,7 @@ def test_no_folder_of_this_machine_stands_in_an_output(swept, axis, home):
     assert frame["image"][0].is_file()  # the value itself is the whole path
 
 
-def test_a_image_that_is_gone_leaves_its_reference(swept, axis):
+def test_a_missing_image_leaves_its_reference(swept, axis):
     sweep = swept(axis("3::cfg", 4, 6))
     frame = to_dataframe(sweep.cells)
     path = sweep.cells[0].images[0].path
@@ -184,7 +184,7 @@ def test_where_html_is_switched_off_there_is_none(swept, axis):
         assert frame._repr_html_() is None
 
 
-def test_without_pandas_the_way_to_it_is_told(home):
+def test_without_pandas_the_error_says_how_to_install_it(home):
     code = (
         "import sys; sys.modules['pandas'] = None\n"
         "from comflowy_nb.errors import SettingsError\n"

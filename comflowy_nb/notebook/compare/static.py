@@ -16,12 +16,14 @@ from PIL import Image
 from comflowy_nb import __version__
 from comflowy_nb.comparison.pixels import PREVIEW_PX, find_difference, fit_on_canvas, jpeg_of, without_metadata
 from comflowy_nb.errors import ComflowyError, ImageError
-from comflowy_nb.layout.captions import Cell, Paragraph, Part, Section, Sheet, Tile, add_part, letter_of
-from comflowy_nb.layout.text_and_grid import arrange
+from comflowy_nb.layout.captions import add_part, letter_of
+from comflowy_nb.layout.page import Tile
+from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
+from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.notebook.compare.text import describe_difference
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
-from comflowy_nb.notebook.display.figure import DRAWING, draw_figure, encode, measure
 from comflowy_nb.notebook.display.html import plain
+from comflowy_nb.painter import DRAWING, draw_page, encode, make_figure, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import write_file
 
@@ -31,10 +33,9 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.differences import Differences
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.comparison.pixels import Difference
-    from comflowy_nb.layout.captions import Tone
-    from comflowy_nb.layout.text_and_grid import Box, Page
+    from comflowy_nb.layout.text import Tone
     from comflowy_nb.notebook.compare.widget import Comparison
-    from comflowy_nb.notebook.display.figure import Figure
+    from comflowy_nb.painter import Figure
 
 __all__ = ["StillComparison", "draw_still", "save_page"]
 
@@ -69,13 +70,23 @@ def draw_still(
     with DRAWING:
         sheet = _sheet(images, differences, canvas, captions, difference_lines)
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
+
+        def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
+            if tile.cell < len(images):
+                return _fitted(images[tile.cell], canvas, size)
+            assert difference is not None
+            return difference.heat.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
         for scale, qualities in _ENCODINGS:
-            figure, drawn = _render(page, images, difference, canvas, scale)
+            drawn = draw_page(page, scale, load)
             for quality in qualities:
-                still = StillComparison(figure, encode(drawn, quality=quality), (int(page.width), int(page.height)))
-                if len(still.jpeg) <= _MAX_STILL_BYTES:
-                    return still
-        return still
+                jpeg = encode(drawn, quality=quality)
+                if len(jpeg) <= _MAX_STILL_BYTES:
+                    break
+            else:
+                continue
+            break
+        return StillComparison(make_figure(page, drawn, scale), jpeg, (page.width, page.height))
 
 
 def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
@@ -143,27 +154,6 @@ def _legend(differences: Differences, letters: dict[tuple[str, str], str]) -> tu
             start = (Part(f"{letters[row.name, text]}  ", "strong"), Part(f"{row.name} ", "muted"))
             legend.append(Paragraph((*start, *parts), 6))
     return tuple(legend)
-
-
-def _render(
-    page: Page, images: Sequence[Compared], difference: Difference | None, canvas: tuple[int, int], scale: int
-) -> tuple[Figure, Image.Image]:
-    size = (int(page.width), int(page.height))
-    paper = Image.new("RGB", (size[0] * scale, size[1] * scale), "white")
-    notes: list[tuple[Box, str]] = []
-    for box in page.boxes:
-        room = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
-        try:
-            if box.tile.run < len(images):
-                tile = _fitted(images[box.tile.run], canvas, room)
-            else:
-                assert difference is not None
-                tile = difference.heat.convert("RGB").resize(room, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        except ComflowyError as error:
-            notes.append((box, str(error)))
-            continue
-        paper.paste(tile, (round(box.x * scale), round(box.y * scale)))
-    return draw_figure(size, page.words, scale=scale, paper=paper, notes=notes)
 
 
 def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.layout.captions import Sheet, seeds_of
+from comflowy_nb.layout.captions import seeds_of
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
-from comflowy_nb.layout.text_and_grid import Page, arrange
-from comflowy_nb.notebook.display.figure import DRAWING, TWICE_BELOW_BYTES, draw_figure, encode, measure, read_image
+from comflowy_nb.layout.run_grid import arrange
+from comflowy_nb.painter import DRAWING, MAX_DOUBLED_BYTES, draw_page, encode, make_figure, measure, read_image
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.image_metadata import graph_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from comflowy_nb.layout.captions import Tile
-    from comflowy_nb.notebook.display.figure import Figure
+    from PIL import Image
+
+    from comflowy_nb.layout.page import Page, Tile
+    from comflowy_nb.layout.run_grid import Sheet
+    from comflowy_nb.painter import Figure
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Grid"]
+__all__ = ["Drawn", "Grid"]
+
+
+class Drawn(NamedTuple):
+    """A page, its pixels, the pixels for each CSS pixel, and the JPEG for the notebook."""
+
+    page: Page
+    paper: Image.Image
+    scale: int
+    jpeg: bytes
 
 
 class Grid:
-    """The images of runs, with captions, drawn when they are first needed.
+    """The images of runs with captions, drawn when they are first needed.
 
     Parameters
     ----------
@@ -36,7 +45,13 @@ class Grid:
     only
         For a single run: the indices of its images to show; None shows all.
     label
-        Field ids for the captions instead of those that were set.
+        Field ids for the captions instead of the params that were set.
+
+    Examples
+    --------
+    >>> from comflowy_nb import grid
+    >>> shown = grid(runs)  # doctest: +SKIP
+    >>> shown.figure.savefig("bottles.pdf")  # doctest: +SKIP
     """
 
     def __init__(
@@ -45,31 +60,33 @@ class Grid:
         self._runs = list(runs)
         self._only = only
         self._label = label
-        self._drawn: tuple[Figure, bytes, Page] | None = None
+        self._drawn: Drawn | None = None
 
     @property
     def figure(self) -> Figure:
         """The matplotlib figure, on an Agg canvas."""
-        return self._draw()[0]
+        drawn = self._draw_once()
+        return make_figure(drawn.page, drawn.paper, drawn.scale)
 
     @property
     def jpeg(self) -> bytes:
         """The grid as a JPEG, as a notebook shows it."""
-        return self._draw()[1]
+        return self._draw_once().jpeg
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Width and height at which a notebook shows it, in CSS pixels."""
-        page = self._draw()[2]
-        return int(page.width), int(page.height)
+        """Width and height in a notebook, in CSS pixels."""
+        page = self._draw_once().page
+        return page.width, page.height
 
     def files(self) -> list[str]:
-        """The names of the images' files."""
-        shown = [image for run in self._runs for image in run.record.images if self._shows(image.index)]
+        """Return the names of the images' files."""
+        records = [image for run in self._runs for image in run.record.images]
+        shown = [image for image in records if self._only is None or image.index in self._only]
         return [image.file.rsplit("/", 1)[-1] for image in shown if image.file]
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Data and metadata for a notebook: a JPEG, and the files' names as text."""
+        """Return data and metadata for a notebook: a JPEG, and the files' names as text."""
         width, height = self.size_px
         data = {"text/plain": str(self), "image/jpeg": base64.b64encode(self.jpeg).decode("ascii")}
         return data, {"image/jpeg": {"width": width, "height": height}}
@@ -89,18 +106,29 @@ class Grid:
     def __repr__(self) -> str:
         return f"<Grid of {', '.join(run.ref for run in self._runs)}>"
 
-    def _shows(self, index: int) -> bool:
-        return self._only is None or index in self._only
-
-    def _draw(self) -> tuple[Figure, bytes, Page]:
+    def _draw_once(self) -> Drawn:
         with DRAWING:
             if self._drawn is None:
-                page = arrange(self._sheet(), width_px=settings.grid_width_px, measure=measure)
-                figure, jpeg = self._render(page, 2)
-                if len(jpeg) > TWICE_BELOW_BYTES:
-                    figure, jpeg = self._render(page, 1)
-                self._drawn = figure, jpeg, page
+                self._drawn = self._draw()
             return self._drawn
+
+    def _draw(self) -> Drawn:
+        page = arrange(self._sheet(), width_px=settings.grid_width_px, measure=measure)
+        count = len(page.boxes)
+
+        def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
+            """Read the original of a few images, else the thumbnail."""
+            images = {image.record.index: image for image in self._runs[tile.cell].images}
+            assert tile.image is not None
+            image = images[tile.image]
+            return read_image(image.path if count <= 4 else image.thumbnail(512 if count <= 9 else 256), size)
+
+        paper = draw_page(page, 2, load)
+        jpeg = encode(paper)
+        if len(jpeg) <= MAX_DOUBLED_BYTES:
+            return Drawn(page, paper, 2, jpeg)
+        paper = draw_page(page, 1, load)
+        return Drawn(page, paper, 1, encode(paper))
 
     def _sheet(self) -> Sheet:
         if len(self._runs) == 1:
@@ -109,34 +137,6 @@ class Grid:
             return sheet_of_run(run.record, titles=titles, seeds=seeds, only=self._only, label=self._label)
         seeds_by_run = [_read_graph(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
         return sheet_of_runs([run.record for run in self._runs], seeds=seeds_by_run, label=self._label)
-
-    def _render(self, page: Page, scale: int) -> tuple[Figure, bytes]:
-        width, height = int(page.width), int(page.height)
-        paper = Image.new("RGB", (width * scale, height * scale), "white")
-        notes = []
-        for box in page.boxes:
-            if box.tile.note is not None:
-                notes.append((box, box.tile.note))
-                continue
-            try:
-                size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
-                image = read_image(self._path(box.tile, max(box.width, box.height), len(page.boxes)), size)
-            except (ComflowyError, OSError) as error:
-                notes.append((box, str(error) if isinstance(error, ComflowyError) else "the file can't be read"))
-                continue
-            paper.paste(image, (round(box.x * scale), round(box.y * scale)))
-        figure, drawn = draw_figure((width, height), page.words, scale=scale, paper=paper, notes=notes)
-        return figure, encode(drawn)
-
-    def _path(self, tile: Tile, side_px: float, count: int) -> Path:
-        """The file to draw from: the original for a few images, else the thumbnail made when it arrived."""
-        assert tile.image is not None
-        images = {image.record.index: image for image in self._runs[tile.run].images}
-        path = images[tile.image].path
-        if count <= 4:
-            return path
-        thumbnail = path.with_name(f"{path.stem}.t{512 if count <= 9 else 256}.jpg")
-        return thumbnail if thumbnail.exists() and side_px <= 512 else path
 
 
 def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:

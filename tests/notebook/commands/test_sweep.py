@@ -35,12 +35,13 @@ def pixels_of(cell):
 
 
 def in_grid(drawn, number):
-    """Return the pixels of one cell of a grid."""
-    painting = drawn._paint()[0]
+    """Return the pixels of one cell as they are on the page."""
+    painting = drawn.paint()
+    (box,) = [box for box in painting.page.boxes if box.tile.cell == number]
+    page = Image.open(io.BytesIO(painting.jpeg()))
     scale = painting.scale
-    (slot,) = [slot for slot in painting.page.slots if slot.number == number]
-    box = (slot.x * scale, slot.y * scale, (slot.x + 64) * scale, (slot.y + 64) * scale)
-    return np.asarray(Image.open(io.BytesIO(drawn.jpeg)).crop(box).resize((64, 64), Image.Resampling.BOX)).astype(int)
+    cell = page.crop((box.x * scale, box.y * scale, (box.x + 64) * scale, (box.y + 64) * scale))
+    return np.asarray(cell.resize((64, 64), Image.Resampling.BOX)).astype(int)
 
 
 def test_a_repeated_sweep_submits_nothing_and_shows_the_same_grid(sandbox):
@@ -101,16 +102,16 @@ def test_each_cell_of_the_grid_is_the_image_of_its_params(sandbox):
 
 def test_x_and_y_choose_columns_and_rows(sandbox):
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,3,4 sampler_name=euler,heun seed=5 --x sampler_name --y cfg")
-    page = grid(cell.value)._paint()[0].page
-    at = {slot.number: (slot.x, slot.y) for slot in page.slots}
+    page = grid(cell.value).paint().page
+    at = {box.tile.cell: (box.x, box.y) for box in page.boxes}
     numbers = {(one.params["3::cfg"], one.params["3::sampler_name"]): one.number for one in cell.value.cells}
     for sampler in ("euler", "heun"):
         assert len({at[numbers[cfg, sampler]][0] for cfg in (2, 3, 4)}) == 1, "a column"
     for cfg in (2, 3, 4):
         assert len({at[numbers[cfg, sampler]][1] for sampler in ("euler", "heun")}) == 1, "a row"
     assert at[numbers[2, "euler"]][0] < at[numbers[2, "heun"]][0]
-    turned = grid(cell.value, x="cfg", y="3::sampler_name")._paint()[0].page
-    other = {slot.number: (slot.x, slot.y) for slot in turned.slots}
+    turned = grid(cell.value, x="cfg", y="3::sampler_name").paint().page
+    other = {box.tile.cell: (box.x, box.y) for box in turned.boxes}
     assert other[numbers[2, "euler"]][1] < other[numbers[2, "heun"]][1]
 
 
@@ -122,7 +123,7 @@ def test_a_body_with_labels_presets_and_further_axes(sandbox):
         "seed: random\n"
     )
     assert cell.error is None
-    words = [word.text for word in grid(cell.value)._paint()[0].page.words]
+    words = [text.text for text in grid(cell.value).paint().page.texts]
     assert {"soft", "crisp", "day", "night"} <= {word.strip() for word in words}
     seed = cell.value.cells[0].params["3::seed"]
     assert {one.params["3::seed"] for one in cell.value.cells} == {seed}
@@ -265,8 +266,8 @@ def test_an_interrupt_cancels_and_keeps_the_grid_and_the_cell_can_continue(sandb
     assert re.search(r"s\d+: \d+ of 12 done\. Run the cell again to continue\.", cell.lines[0])
     assert len(cell.lines) == 1
     status = texts(cell)[1]
-    assert "not sent" in status
-    assert "image/jpeg" in cell.last[2], "the grid is kept"
+    assert "not submitted" in status
+    assert "image/jpeg" in cell.last[2], "the grid stays"
     sweep = re.match(r"s\d+", status)[0]
     shown = sandbox(f"%comflowy show {sweep}")
     assert not any(one.status is not None and one.status.is_live for one in shown.value.cells)

@@ -29,12 +29,16 @@ def invert(tmp_path, monkeypatch):
     return "invert.json"
 
 
+def inputs(page):
+    return [box for box in page.boxes if box.tile.input_image is not None]
+
+
 def seen(grid):
     """The colours at the middle of the small images, by name, as the grid was painted."""
     painting = grid.paint(scale=1)
-    thumbs = painting.page.thumbs
     return {
-        thumb.image.name.partition(".")[0]: painting.paper.getpixel((thumb.x + 10, thumb.y + 10)) for thumb in thumbs
+        box.tile.input_image.name.partition(".")[0]: painting.paper.getpixel((box.x + 10, box.y + 10))
+        for box in inputs(painting.page)
     }
 
 
@@ -44,17 +48,18 @@ def near(one, other):
 
 def overlaps(grid):
     page = grid.paint(scale=1).page
-    for thumb in page.thumbs:
-        for slot in page.slots:
+    for thumb in inputs(page):
+        for box in page.boxes:
             if (
-                thumb.x < slot.x + slot.width
-                and slot.x < thumb.x + thumb.side
-                and thumb.y < slot.y + slot.height
-                and slot.y < thumb.y + thumb.side
+                box is not thumb
+                and thumb.x < box.x + box.width
+                and box.x < thumb.x + thumb.width
+                and thumb.y < box.y + box.height
+                and box.y < thumb.y + thumb.height
             ):
                 return True
-        for words in page.words:
-            if words.x < thumb.x + thumb.side and thumb.x <= words.x and thumb.y < words.y + 10 < thumb.y + thumb.side:
+        for text in page.texts:
+            if thumb.x <= text.x < thumb.x + thumb.width and thumb.y < text.y + 10 < thumb.y + thumb.height:
                 return True
     return False
 
@@ -68,8 +73,8 @@ def test_each_value_shows_its_image_and_its_name(comfy, invert, side):
         assert found.keys() == COLOURS.keys()
         assert all(near(found[name], colour) for name, colour in COLOURS.items())
         assert not overlaps(grid)
-        words = {words.text for words in grid.paint(scale=1).page.words}
-        assert {"red.png", "green.png", "blue.png"} <= words
+        texts = {text.text for text in grid.paint(scale=1).page.texts}
+        assert {"red.png", "green.png", "blue.png"} <= texts
         assert grid.figure is not None
 
 
@@ -86,13 +91,13 @@ def test_a_sweep_of_the_history_shows_them_though_the_files_are_gone(comfy, inve
     for kept in library.inputs.iterdir():
         kept.unlink()
     found = seen(SweepGrid(library.sweep(library.find("gone").sweep)))
-    assert set(found.values()) == {(255, 255, 255)}  # the names stand there all the same
+    assert set(found.values()) == {(255, 255, 255)}  # the names are shown
 
 
 def test_an_axis_of_anything_else_has_no_images(comfy, invert):
     with connect(f"home={comfy.url}") as client:
         grid = SweepGrid(client.sweep(invert, {"1::image": "file:refs/red.png", "2::scale_by": [0.5, 1.0]}))
-        assert grid.paint(scale=1).page.thumbs == []
+        assert inputs(grid.paint(scale=1).page) == []
 
 
 def test_a_narrow_cell_has_a_narrow_image(comfy, invert, tmp_path):
@@ -101,6 +106,6 @@ def test_a_narrow_cell_has_a_narrow_image(comfy, invert, tmp_path):
     with connect(f"home={comfy.url}") as client:
         grid = SweepGrid(client.sweep(invert, {"1::image": "file:refs/many*.png", "2::scale_by": [0.5, 1.0]}))
         page = grid.paint(scale=1).page
-        assert len(page.thumbs) == 24
-        assert max(thumb.x + thumb.side for thumb in page.thumbs) <= page.width
+        assert len(inputs(page)) == 24
+        assert max(thumb.x + thumb.width for thumb in inputs(page)) <= page.width
         assert not overlaps(grid)

@@ -94,7 +94,7 @@ def test_a_failed_run_and_a_missing_image_are_panels_with_words(folder):
     assert grid(lost).files() == ["token3_0.png"]
 
 
-def test_a_image_gone_from_disk_is_said_on_the_grid(folder):
+def test_the_grid_says_that_an_image_is_not_on_disk(folder):
     run = folder.run(("9", 128, 128))
     run.images[0].path.write_bytes(b"no image")
     assert grid(run).jpeg
@@ -112,7 +112,7 @@ def test_the_figure_is_matplotlib_s_and_no_global_one(folder):
     assert Image.open(stream).size[0] == 2 * shown.size_px[0]
 
 
-def test_a_person_s_own_matplotlib_style_changes_nothing(folder):
+def test_the_matplotlib_style_of_the_user_changes_nothing(folder):
     import matplotlib as mpl
 
     plain = grid(folder.run(("9", 64, 64), number=5)).jpeg

@@ -12,13 +12,13 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from comflowy_nb.database.records import SweepRecord
-from comflowy_nb.notebook.display import sweep_grid
 from comflowy_nb.notebook.display.live import UPDATE_S
 from comflowy_nb.notebook.display.show import grid
-from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
+from comflowy_nb.notebook.display.sweep_grid import SweepGrid
 from comflowy_nb.notebook.display.views import SweepView
 from comflowy_nb.services.base import Problem, Progress
 from comflowy_nb.status import Status
+from comflowy_nb.sweeps.painting import SweepPainting
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.axes.expand import expand
@@ -75,40 +75,37 @@ def pixels(painting):
     return np.asarray(painting.paper).astype(int)
 
 
+def box_of(painting, number):
+    (box,) = [box for box in painting.page.boxes if box.tile.cell == number]
+    return box
+
+
 def part(painting, number):
-    (slot,) = [slot for slot in painting.page.slots if slot.number == number]
-    scale = painting.scale
+    box, scale = box_of(painting, number), painting.scale
     image = painting.paper.crop(
-        (slot.x * scale, slot.y * scale, (slot.x + slot.width) * scale, (slot.y + slot.height) * scale)
+        (box.x * scale, box.y * scale, (box.x + box.width) * scale, (box.y + box.height) * scale)
     )
     return np.asarray(image).astype(int)
 
 
-def test_only_what_changed_is_painted_anew(folder, swept, monkeypatch):
+def test_only_changed_cells_are_painted_again(folder, swept):
     sweep = swept(axis("3::cfg", range(6)), axis("3::steps", range(5)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     give(folder, sweep, 1, ("9", 128, 128))
     assert painting.refresh()
     before = pixels(painting)
-    written = []
-    monkeypatch.setattr(sweep_grid, "draw_figure", lambda *a, **k: written.append(1))
+    page = painting.page
     assert not painting.refresh()
     give(folder, sweep, 8, ("9", 128, 128))
-    painted = []
-    real = SweepPainting._paint
-    monkeypatch.setattr(
-        SweepPainting, "_paint", lambda self, cell, look: painted.append(cell.number) or real(self, cell, look)
-    )
     assert painting.refresh({8, 9})
-    assert painted == [8]
-    assert written == [], "labels are written once"
+    assert painting.page is page, "labels are written once"
     after = pixels(painting)
-    (slot,) = [slot for slot in painting.page.slots if slot.number == 8]
+    box = box_of(painting, 8)
     changed = np.argwhere((before != after).any(axis=2))
-    assert changed[:, 0].min() >= slot.y
-    assert changed[:, 0].max() < slot.y + slot.height
-    assert changed[:, 1].min() >= slot.x
-    assert changed[:, 1].max() < slot.x + slot.width
+    assert changed[:, 0].min() >= box.y
+    assert changed[:, 0].max() < box.y + box.height
+    assert changed[:, 1].min() >= box.x
+    assert changed[:, 1].max() < box.x + box.width
 
 
 def test_every_state_looks_different_and_progress_moves(folder, swept):
@@ -128,21 +125,19 @@ def test_every_state_looks_different_and_progress_moves(folder, swept):
     assert part(painting, 6).tobytes() != looks[5]
 
 
-def test_images_of_another_shape_move_the_cells_once(folder, swept, monkeypatch):
+def test_images_of_another_shape_move_the_cells_once(folder, swept):
     sweep = swept(axis("3::cfg", range(4)), axis("3::steps", range(3)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     painting.refresh()
-    square = painting.page.slots[0]
+    square = painting.page.boxes[0]
     assert square.width == square.height
     give(folder, sweep, 1, ("9", 192, 96))
     painting.refresh({1})
-    wide = painting.page.slots[0]
-    assert wide.width == 2 * wide.height
-    written = []
-    monkeypatch.setattr(sweep_grid, "draw_figure", lambda *a, **k: written.append(1))
+    page = painting.page
+    assert page.boxes[0].width == 2 * page.boxes[0].height
     give(folder, sweep, 2, ("9", 192, 96))
-    painting.refresh({2})
-    assert written == []
+    assert painting.refresh({2})
+    assert painting.page is page
 
 
 def test_several_images_are_a_mosaic_and_node_and_image_choose(folder, swept):
@@ -180,7 +175,7 @@ def test_a_larger_sweep_is_drawn_from_thumbnails_and_lost_ones_are_made_again(fo
     assert grid(sweep).jpeg == kept
 
 
-def test_a_image_that_is_gone_is_said_in_its_cell(folder, swept):
+def test_a_cell_says_that_its_image_is_missing(folder, swept):
     sweep = swept(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 64, 64))
@@ -201,7 +196,7 @@ def displayed(captured, kind):
     return found
 
 
-def test_a_view_sends_a_grid_only_when_something_changed_and_not_too_often(folder, swept, handles):
+def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, swept, handles):
     sweep = swept(axis("3::cfg", range(4)))
     with capture_output() as captured:
         view = SweepView(sweep, in_kernel=True)
@@ -233,7 +228,7 @@ def test_a_view_sends_a_grid_only_when_something_changed_and_not_too_often(folde
     assert len(handles) == 1, "one handle, updated"
 
 
-def test_the_status_line_tells_how_far_it_is(folder, swept, handles):
+def test_the_status_line_shows_progress(folder, swept, handles):
     sweep = swept(axis("3::cfg", range(4)))
     give(folder, sweep, 1, ("9", 64, 64))
     give(folder, sweep, 2, status=Status.RUNNING)
@@ -262,7 +257,7 @@ def thumbnails(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["two axes", "one axis", "three axes"])
-def test_a_thousand_cells_page_say_so_and_stay_below_a_megabyte(folder, swept, thumbnails, kind):
+def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, kind):
     axes = {
         "two axes": (axis("3::cfg", range(25)), axis("3::steps", range(40))),
         "one axis": (axis("3::seed", range(1000)),),
@@ -284,22 +279,23 @@ def test_a_thousand_cells_page_say_so_and_stay_below_a_megabyte(folder, swept, t
     assert len(str(data)) < 1_000_000
     assert metadata["image/jpeg"]["width"] <= 1200
     assert metadata["image/jpeg"]["height"] <= 2450
-    page = drawn._painting.page
-    shown = {slot.number for slot in page.slots}
-    if page.of > 1:
-        assert any(f"page 1 of {page.of}: {len(shown)} of 1000 cells" in word.text for word in page.words)
-    for number in range(2, page.of + 1):
-        painting = grid(sweep, page=number).paint()
-        painting._sizes = drawn._painting._sizes
-        more = {slot.number for slot in painting._arrange(painting._sizes).slots}
+    painting = drawn.paint()
+    shown = set()
+    page = painting.page
+    for number in range(1, page.of + 1):
+        page = grid(sweep, page=number).paint(scale=1).page
+        more = {box.tile.cell for box in page.boxes}
         assert not more & shown
         shown |= more
+        if page.of > 1:
+            said = f"page {number} of {page.of}: {len(more)} of 1000 cells"
+            assert any(said in text.text for text in page.texts)
     assert shown == set(range(1, 1001)), "every cell is on one page"
     with pytest.raises(Exception, match="there is no page"):
         grid(sweep, page=page.of + 1).bundle()
 
 
-def test_the_figure_is_matplotlib_s_and_its_words_are_texts(folder, swept):
+def test_the_figure_is_matplotlib_s_with_text_as_text(folder, swept):
     sweep = swept(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
     give(folder, sweep, 1, ("9", 64, 64))
     figure = grid(sweep).figure
@@ -307,7 +303,7 @@ def test_the_figure_is_matplotlib_s_and_its_words_are_texts(folder, swept):
     assert {"cfg", "2", "4", "sampler_name", "euler", "heun", "s1.1"} <= said
 
 
-def test_no_word_of_the_figure_is_clipped_or_on_a_image(folder, swept):
+def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, swept):
     long = "a very long prompt about a glass bottle on a beach with " + "many words and " * 12
     values = [long + "one moon", long + "two moons in the sky", "short"]
     sweep = swept(
@@ -320,7 +316,7 @@ def test_no_word_of_the_figure_is_clipped_or_on_a_image(folder, swept):
     drawn = grid(sweep)
     figure = drawn.figure
     renderer = figure.canvas.get_renderer()
-    page = drawn._painting.page
+    page = drawn.paint().page
     scale = figure.dpi / 100
     placed = []
     for text in figure.axes[0].texts:
@@ -330,7 +326,7 @@ def test_no_word_of_the_figure_is_clipped_or_on_a_image(folder, swept):
         assert box.y0 >= 0
         assert box.y1 <= page.height * scale
         placed.append((box.x0 / scale, page.height - box.y1 / scale, box.x1 / scale, page.height - box.y0 / scale))
-    for slot in page.slots:
+    for slot in page.boxes:
         for left, top, right, low in placed:
             apart = right <= slot.x or left >= slot.x + slot.width or low <= slot.y or top >= slot.y + slot.height
             assert apart, "words on an image"

@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import pytest
 
+from comflowy_nb.layout.page import CellState
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell_states import CellState, cell_state_of, chosen_images
+from comflowy_nb.sweeps.captions import cell_state_of, chosen_images
 
 
-def test_images_take_the_place_of_words(swept, axis):
+def test_a_cell_with_images_shows_no_text(swept, axis):
     sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
     assert cell_state_of(sweep.cells[0]).kind == "images"
-    assert cell_state_of(sweep.cells[0]) == cell_state_of(sweep.cells[0]), "what looks alike is painted once"
+    assert cell_state_of(sweep.cells[0]) == cell_state_of(sweep.cells[0]), "equal states are painted once"
     assert cell_state_of(sweep.cells[0], image=1) == CellState("odd", "success", "no such image")
 
 
 @pytest.mark.parametrize(
-    ("end", "kind", "word"),
+    ("end", "kind", "text"),
     [
         (Status.FAILED, "bad", "failed"),
         (Status.CANCELLED, "odd", "cancelled"),
@@ -22,18 +23,18 @@ def test_images_take_the_place_of_words(swept, axis):
         (Status.SUBMITTING, "waiting", "submitting"),
     ],
 )
-def test_what_has_no_image_says_why(swept, axis, end, kind, word):
-    look = cell_state_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
-    assert (look.kind, look.word) == (kind, word)
+def test_a_cell_without_images_says_why(swept, axis, end, kind, text):
+    state = cell_state_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
+    assert (state.kind, state.text) == (kind, text)
     if end is Status.FAILED:
-        assert look.detail == "no luck with 1"
+        assert state.detail == "no luck with 1"
 
 
-def test_what_is_not_sent_waits_only_while_somebody_sends(swept, axis):
+def test_a_cell_is_waiting_only_while_the_sweep_is_submitted(swept, axis):
     sweep = swept(axis("3::cfg", 2, 4), ends={2: None})
-    assert cell_state_of(sweep.cells[1]).word == "not sent"
+    assert cell_state_of(sweep.cells[1]).text == "not sent"
     sweep.is_sent_elsewhere = True
-    assert cell_state_of(sweep.cells[1]).word == "waiting"
+    assert cell_state_of(sweep.cells[1]).text == "waiting"
 
 
 def test_one_of_several_images_is_chosen(swept, axis):

@@ -1,4 +1,4 @@
-"""A sweep that one process sends, seen and stopped from another, counted at a scripted server."""
+"""A sweep that one process submits, shown and stopped by another; submits are counted at a scripted server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.library import open_library
-from comflowy_nb.sweeps.cell_states import cell_state_of
+from comflowy_nb.sweeps.captions import cell_state_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
@@ -47,7 +47,7 @@ def sender():
 
 
 def gate(api):
-    """Runs go on until the gate is opened."""
+    """Keep runs in progress until the gate is opened."""
     state = {"open": False}
 
     def check(seen):
@@ -59,7 +59,7 @@ def gate(api):
 
 
 def test_its_cells_are_waited_for_and_filled_in(api, sender):
-    """They read `not sent`, and the sweep looked ended, while another kernel was sending it."""
+    """The cells were `not sent`, and the sweep seemed to have ended, while another kernel was submitting it."""
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
@@ -74,19 +74,19 @@ def test_its_cells_are_waited_for_and_filled_in(api, sender):
     assert api.count(RUN) == 40
 
 
-def test_without_a_connection_it_says_so(api, sender):
+def test_without_a_connection_the_sweep_is_not_followed(api, sender):
     open_gate = gate(api)
     process = sender(api)
     seen = open_library().sweep(history.find("night").sweep)
     assert seen.is_sent_elsewhere
-    assert [cell_state_of(cell).word for cell in seen.cells].count("waiting") >= 36
+    assert [cell_state_of(cell).text for cell in seen.cells].count("waiting") >= 36
     open_gate()
     process.wait(60)
     assert not open_library().sweep(history.find("night").sweep).is_sent_elsewhere
 
 
 def test_it_is_stopped_from_another_kernel(api, sender):
-    """`cancel s1` could not keep the kernel that sent it from sending the rest."""
+    """`cancel s1` did not stop the kernel that submitted the sweep from submitting the other cells."""
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
@@ -98,12 +98,12 @@ def test_it_is_stopped_from_another_kernel(api, sender):
         seen.wait(30)
         counts = seen.status_counts()
     said, _ = process.communicate(timeout=30)
-    assert "cancelled from another kernel; 36 cells not sent" in said
+    assert "cancelled from another kernel; 36 cells not submitted" in said
     assert api.count(RUN) == sent == 4
     assert counts == {"success": 4, "not sent": 36}, "this service can't cancel: what ran went on"
 
 
-def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
+def test_a_dead_sender_is_not_waited_for(api, sender):
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
@@ -123,7 +123,7 @@ def test_a_sender_that_dies_is_waited_for_no_longer(api, sender):
 
 
 def test_a_run_cancelled_elsewhere_is_cancelled_for_its_follower_too():
-    """It ended as `failed: cancelled` there: only the client that cancelled knew that the service had confirmed it."""
+    """The run ended as `failed: cancelled` there: only the client that cancelled it knew of the confirmation."""
     with ScriptedSandbox() as api:
         api.run_until_cancelled()
         with api.connect() as follower, api.connect() as other:

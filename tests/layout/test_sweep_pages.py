@@ -1,4 +1,4 @@
-"""The grid of a sweep in words and places: headers, letters and legends, blocks, pages."""
+"""The grid of a sweep: headings, letters and legends, blocks, pages."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from comflowy_nb.errors import RefError, SettingsError
-from comflowy_nb.layout.sweep_layout import arrange_sweep
-from comflowy_nb.layout.sweep_sizes import PAGE_PX
-from comflowy_nb.layout.text_and_grid import LINE_PX
+from comflowy_nb.layout.sweep_pages import arrange_sweep
+from comflowy_nb.layout.sweep_sizes import PageLimits
+from comflowy_nb.layout.text import LINE_PX
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 
+PAGE_PX = PageLimits(1200).height_px
 NOWHERE = {"x": None, "y": None, "z": None}
 LONG = "beautiful scenery nature glass bottle landscape, {} bottle, at {}"
 
@@ -39,25 +40,30 @@ def sweep_of(*axes, fixed=None, seeds=(), texts=None, set_params=None):
 
 
 def place(swept, layout=NOWHERE, **options):
-    def write(lettered):
-        return sheet_of_sweep(swept, layout, lettered=lettered)
+    """Return the page and its content."""
+    sheets = []
 
-    return arrange_sweep(write, width_px=options.pop("width_px", 1200), measure=measure, **options)
+    def write(lettered):
+        sheets.append(sheet_of_sweep(swept, layout, lettered=lettered))
+        return sheets[-1]
+
+    limits = PageLimits(options.pop("width_px", 1200))
+    return arrange_sweep(write, limits=limits, measure=measure, **options), sheets[-1]
 
 
 def written(page):
-    return [word.text.strip() for word in page.words]
+    return [word.text.strip() for word in page.texts]
 
 
 def headers(page):
-    return [word.text for word in page.words if word.tone == "title"]
+    return [word.text for word in page.texts if word.tone == "title"]
 
 
 def test_the_first_axis_goes_across_the_second_down_the_others_make_grids():
     swept = sweep_of(axis("3::cfg", [2, 4]), axis("3::steps", [5, 6, 7]), axis("3::scheduler", ["normal", "karras"]))
     page, sheet = place(swept)
     assert [len(sheet.panels), len(sheet.panels[0].cells), len(sheet.panels[0].cells[0])] == [2, 3, 2]
-    at = {slot.number: (slot.x, slot.y) for slot in page.slots}
+    at = {box.tile.cell: (box.x, box.y) for box in page.boxes}
     number = {cell.at: cell.number for cell in swept.cells}
     assert at[number[0, 0, 0]][0] < at[number[1, 0, 0]][0]
     assert at[number[0, 0, 0]][1] == at[number[1, 0, 0]][1]
@@ -80,7 +86,7 @@ def test_sides_can_be_named_and_the_rest_follow_in_the_order_typed():
         choose_axes(axes, {"x": "cfg", "z": "3::cfg"})
 
 
-def test_long_texts_become_letters_and_the_words_that_differ_stand_out():
+def test_long_texts_become_letters_and_the_words_that_differ_are_strong():
     values = [
         LONG.format("purple galaxy", "noon"),
         LONG.format("green sea", "noon"),
@@ -95,7 +101,7 @@ def test_long_texts_become_letters_and_the_words_that_differ_stand_out():
     assert "scenery" not in strong
 
 
-def test_a_person_s_own_labels_stand_in_the_headers_and_the_legend_tells_their_texts():
+def test_labels_of_the_user_are_headings_and_the_legend_has_their_texts():
     page, sheet = place(sweep_of(axis("6::text", [LONG.format("a", "b"), LONG.format("c", "d")], ["day", "night"])))
     assert headers(page)[:2] == ["day", "night"]
     assert ["".join(part.text for part in paragraph.parts)[:5] for _, _, paragraph in sheet.legend] == [
@@ -104,7 +110,7 @@ def test_a_person_s_own_labels_stand_in_the_headers_and_the_legend_tells_their_t
     ]
 
 
-def test_a_preset_is_told_in_the_legend():
+def test_the_legend_has_the_params_of_a_preset():
     values = (
         AxisValue({"3::cfg": 4, "3::sampler_name": "euler"}, "soft", True),
         AxisValue({"3::cfg": 8}, "crisp", True),
@@ -114,7 +120,7 @@ def test_a_preset_is_told_in_the_legend():
     assert told == ["soft  cfg 4 \N{MIDDLE DOT} sampler_name euler", "crisp  cfg 8"]
 
 
-def test_what_holds_for_all_cells_stands_in_the_title():
+def test_the_title_has_what_all_cells_share():
     swept = sweep_of(
         axis("3::cfg", [1, 2]),
         fixed={"3::steps": 20, "6::text": LONG.format("x", "y")},
@@ -128,7 +134,7 @@ def test_what_holds_for_all_cells_stands_in_the_title():
     assert "cfg" not in title
 
 
-def test_replaced_words_stand_out_in_the_text_above():
+def test_replaced_words_are_strong_in_the_title():
     text = "a glass bottle on a beach"
     values = tuple(
         AxisValue({"6::text": text.replace("bottle", word)}, word, False, word) for word in ("bottle", "vase")
@@ -141,7 +147,7 @@ def test_replaced_words_stand_out_in_the_text_above():
     assert sheet.x.name == '"bottle"'
 
 
-def test_drawn_seeds_stand_below_their_index_where_all_have_room():
+def test_generated_seeds_are_below_their_index_if_all_fit():
     seeds = Axis("3::seed", "seeds", ("3::seed",), tuple(AxisValue({}, str(n)) for n in range(1, 4)))
     draws = iter([18446744073709551615, 7, 8])
     laid_out = Axes({}, (seeds,), (), ("3::seed",))
@@ -164,16 +170,16 @@ def test_a_header_without_room_becomes_a_letter():
 
 def test_one_axis_flows_and_names_each_value():
     page, _ = place(sweep_of(axis("3::seed", list(range(10)))))
-    assert len({slot.y for slot in page.slots}) == 2
-    assert len({slot.x for slot in page.slots}) == 5
+    assert len({box.y for box in page.boxes}) == 2
+    assert len({box.x for box in page.boxes}) == 5
     assert headers(page) == [str(n) for n in range(10)]
     assert written(page).count("seed") == 1
 
 
-def test_a_high_and_narrow_grid_goes_on_beside_itself():
+def test_a_high_and_narrow_grid_continues_beside_itself():
     page, _ = place(sweep_of(axis("3::cfg", [1, 2]), axis("3::seed", list(range(60)))), images=[((512, 512),)])
     assert page.of == 1
-    assert len(page.slots) == 120
+    assert len(page.boxes) == 120
     assert written(page).count("seed") == written(page).count("cfg") > 1
     labels = [text for text in headers(page) if int(text) > 2]
     assert sorted(map(int, labels)) == list(range(3, 60)), "each row has its label once"
@@ -181,7 +187,7 @@ def test_a_high_and_narrow_grid_goes_on_beside_itself():
 
 def test_no_axis_is_one_cell():
     page, _ = place(sweep_of(fixed={"3::cfg": 4}))
-    assert len(page.slots) == 1
+    assert len(page.boxes) == 1
 
 
 @pytest.mark.parametrize(
@@ -191,16 +197,16 @@ def test_no_axis_is_one_cell():
 def test_cells_never_overlap_and_stay_on_the_page(shape, image):
     swept = sweep_of(*(axis(f"3::axis{n}", list(range(size))) for n, size in enumerate(shape)))
     page, _ = place(swept, images=[(image,)])
-    assert len(page.slots) == len(swept.cells)
+    assert len(page.boxes) == len(swept.cells)
     assert page.height <= PAGE_PX
-    for slot in page.slots:
-        assert slot.x >= 20
-        assert slot.x + slot.width <= page.width - 20 <= 1180
-        assert slot.y + slot.height <= page.height
-    taken = sorted((slot.y, slot.x, slot.height, slot.width) for slot in page.slots)
+    for box in page.boxes:
+        assert box.x >= 20
+        assert box.x + box.width <= page.width - 20 <= 1180
+        assert box.y + box.height <= page.height
+    taken = sorted((box.y, box.x, box.height, box.width) for box in page.boxes)
     for one, other in pairwise(taken):
         assert other[0] >= one[0] + one[2] or other[1] >= one[1] + one[3]
-    for word in page.words:
+    for word in page.texts:
         assert word.x >= 0
         assert word.x + measure(word.text, word.tone) <= page.width
         assert 0 <= word.y <= page.height - LINE_PX
@@ -215,18 +221,18 @@ def test_a_thousand_cells_are_pages_that_together_have_every_cell():
         page, _ = place(swept, images=[((512, 512),)], page=number)
         assert page.height <= PAGE_PX + LINE_PX
         assert any(text.startswith(f"page {number} of {first.of}") for text in written(page))
-        shown += [slot.number for slot in page.slots]
+        shown += [box.tile.cell for box in page.boxes]
     assert sorted(shown) == list(range(1, 1001))
     with pytest.raises(SettingsError, match="there is no page 99"):
         place(swept, page=99)
 
 
-def test_the_legend_of_a_page_tells_only_what_is_on_it():
+def test_the_legend_of_a_page_has_only_values_on_it():
     texts = [f"{LONG.format(n, n)} and {n}" for n in range(40)]
     swept = sweep_of(axis("3::cfg", list(range(12))), axis("6::text", texts))
     first, sheet = place(swept, images=[((512, 512),)])
     assert first.of > 1
-    rows = {cell.at[1] for cell in swept.cells if cell.number in {slot.number for slot in first.slots}}
+    rows = {cell.at[1] for cell in swept.cells if cell.number in {box.tile.cell for box in first.boxes}}
     letters = {sheet.y.values[row].text for row in rows}
-    legend = {word.text.strip() for word in first.words if word.tone == "strong" and word.x < 21 and len(word.text) < 5}
+    legend = {word.text.strip() for word in first.texts if word.tone == "strong" and word.x < 21 and len(word.text) < 5}
     assert legend == letters

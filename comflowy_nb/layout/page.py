@@ -1,0 +1,182 @@
+"""Pages: boxes for images and runs of text at their positions, in CSS pixels from the top left. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from comflowy_nb.layout.text import LINE_PX, wrap
+from comflowy_nb.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.layout.text import Line, Measure, Paragraph, Tone
+    from comflowy_nb.workflow.images import InputImage
+
+__all__ = [
+    "GAP_PX",
+    "MARGIN_PX",
+    "MIN_PAGE_PX",
+    "Box",
+    "CellState",
+    "CellStateKind",
+    "Page",
+    "TextRun",
+    "Tile",
+    "fit",
+    "longest_side_px",
+    "mosaic",
+    "state_of_run",
+]
+
+MARGIN_PX = 20
+GAP_PX = 18
+MIN_PAGE_PX = 420  # width
+
+CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
+_KINDS: dict[Status, CellStateKind] = {
+    Status.RUNNING: "live",
+    Status.FAILED: "bad",
+    Status.REJECTED: "bad",
+    Status.SUCCESS: "odd",
+    Status.UNKNOWN: "odd",
+    Status.LOST: "odd",
+    Status.CANCELLED: "odd",
+}
+_DETAILS = {
+    Status.SUCCESS: "without any image",
+    Status.UNKNOWN: "we can't tell whether the service took it",
+    Status.LOST: "the service no longer knows it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """The content of a cell. Two equal states are drawn alike.
+
+    Attributes
+    ----------
+    fraction
+        Progress from 0 to 1; None draws no progress bar.
+    images
+        Index, file and state of each image, if the cell shows images.
+    """
+
+    kind: CellStateKind
+    text: str = ""
+    detail: str = ""
+    fraction: float | None = None
+    images: tuple[tuple[int, str | None, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Content of a box: an image of a cell, a state in its place, or an input image.
+
+    Attributes
+    ----------
+    cell
+        In a grid of runs the index of the run; in a sweep the number of the cell.
+    image
+        Index of the image within its run.
+    size_px
+        Width and height of the image, if it is known.
+    """
+
+    cell: int
+    image: int | None = None
+    size_px: tuple[int, int] | None = None
+    state: CellState | None = None
+    input_image: InputImage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A tile and its rectangle."""
+
+    tile: Tile
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextRun:
+    """Text in one tone; `y` is the top of its line, which is `LINE_PX` high."""
+
+    text: str
+    tone: Tone
+    x: float
+    y: float
+
+
+@dataclass(slots=True)
+class Page:
+    """One page of a grid, page `number` (from 1) of `of`."""
+
+    width: int
+    height: int = 0
+    boxes: list[Box] = field(default_factory=list)
+    texts: list[TextRun] = field(default_factory=list)
+    number: int = 1
+    of: int = 1
+
+    def add_lines(self, lines: Iterable[Line], x: float, y: float) -> float:
+        """Add lines below each other; return the y below the last."""
+        for line in lines:
+            self.texts += [TextRun(text, tone, x + offset, y) for offset, text, tone in line]
+            y += LINE_PX
+        return y
+
+    def add_paragraphs(
+        self, paragraphs: Iterable[Paragraph], position: tuple[float, float], width: float, measure: Measure
+    ) -> float:
+        """Add paragraphs below each other; return the y below the last."""
+        x, y = position
+        for paragraph in paragraphs:
+            y = self.add_lines(wrap(paragraph.parts, width, measure, max_lines=paragraph.max_lines), x, y) + 2
+        return y
+
+
+def longest_side_px(count: int) -> int:
+    """Return the longest side of an image if so many are shown together."""
+    if count <= 4:
+        return 768
+    return 512 if count <= 9 else 256
+
+
+def fit(size: tuple[float, float], into: tuple[float, float]) -> tuple[float, float]:
+    """Return the size scaled down, never up, to fit; each side is at least one pixel."""
+    scale = min(1.0, into[0] / size[0], into[1] / size[1])
+    return max(1.0, round(size[0] * scale)), max(1.0, round(size[1] * scale))
+
+
+def mosaic(tiles: Sequence[Tile], into: tuple[float, float], *, gap: float = 4) -> list[Box]:
+    """Place the tiles of one cell in about as many rows as columns, from (0, 0)."""
+    columns = max(1, math.ceil(math.sqrt(len(tiles))))
+    rows = math.ceil(len(tiles) / columns)
+    side = ((into[0] - gap * (columns - 1)) / columns, (into[1] - gap * (rows - 1)) / rows)
+    sizes = [fit(tile.size_px, side) if tile.size_px else None for tile in tiles]
+    known = [size for size in sizes if size is not None]
+    blank = max(known) if known else (min(side[0], 480.0), min(side[1], 480.0, max(90.0, side[0] * 0.6), 180.0))
+    boxes = []
+    y = 0.0
+    for start in range(0, len(tiles), columns):
+        x = height = 0.0
+        for tile, size in zip(tiles[start : start + columns], sizes[start : start + columns], strict=True):
+            boxes.append(Box(tile, x, y, *(size or blank)))
+            x += boxes[-1].width + gap
+            height = max(height, boxes[-1].height)
+        y += height + gap
+    return boxes
+
+
+def state_of_run(record: RunRecord) -> CellState:
+    """Return the state of a run without images."""
+    status = record.status
+    reason = str(record.problem) if record.problem is not None else record.reason or ""
+    return CellState(_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))

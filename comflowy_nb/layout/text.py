@@ -1,0 +1,118 @@
+"""Text in several tones, and how it is broken into lines. Pure: the caller passes the function that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["ELLIPSIS", "LINE_PX", "NO_LIMIT", "Line", "Measure", "Paragraph", "Part", "Tone", "longest_fitting", "wrap"]
+
+Tone = Literal["text", "muted", "strong", "title", "small", "waiting", "live", "bad", "odd", "done", "images"]
+Measure: TypeAlias = Callable[[str, Tone], float]  # text, tone -> width in CSS pixels
+Line: TypeAlias = list[tuple[float, str, Tone]]  # x, text, tone, from left to right
+
+LINE_PX = 18
+NO_LIMIT = 10**6  # lines: for text that must not be cut
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Text in one tone."""
+
+    text: str
+    tone: Tone = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Text that is wrapped; an ellipsis replaces what exceeds `max_lines`."""
+
+    parts: tuple[Part, ...]
+    max_lines: int = 3
+
+
+def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: int = NO_LIMIT) -> list[Line]:
+    """Break text into lines no wider than `width`.
+
+    A word wider than a line is broken anywhere, as is text in a script without spaces. An ellipsis replaces what
+    exceeds `max_lines`.
+    """
+    lines: list[Line] = [[]]
+    x = 0.0
+    words = _split_words(parts)
+    while words:
+        text, tone = words.pop(0)
+        if not lines[-1]:
+            text = text.lstrip()
+        if not text:
+            continue
+        size = measure(text, tone)
+        if x + size <= width:
+            _append(lines[-1], x, text, tone, measure)
+            x += size
+            continue
+        is_breakable = size > width or _is_without_spaces(text)
+        head = longest_fitting(text, tone, width - x, measure) if is_breakable else ""
+        if not head.strip() and not lines[-1]:
+            head = text[:1]  # a line holds at least one letter
+        if head.strip():
+            _append(lines[-1], x, head, tone, measure)
+            text = text[len(head) :]
+        words.insert(0, (text, tone))
+        if len(lines) == max_lines:
+            _add_ellipsis(lines[-1], width, measure)
+            break
+        lines.append([])
+        x = 0.0
+    return [line for line in lines if line]
+
+
+def longest_fitting(text: str, tone: Tone, width: float, measure: Measure) -> str:
+    """Return the longest beginning of a text that fits."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if measure(text[:middle], tone) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low]
+
+
+def _split_words(parts: Sequence[Part]) -> list[tuple[str, Tone]]:
+    """Return each word with the spaces before it."""
+    words: list[tuple[str, Tone]] = []
+    for part in parts:
+        start = 0
+        for index in range(1, len(part.text)):
+            if part.text[index].isspace() and not part.text[index - 1].isspace():
+                words.append((part.text[start:index], part.tone))
+                start = index
+        words.append((part.text[start:], part.tone))
+    return words
+
+
+def _append(line: Line, x: float, text: str, tone: Tone, measure: Measure) -> None:
+    if line and line[-1][2] == tone:
+        line[-1] = (line[-1][0], line[-1][1] + text, tone)
+    else:  # spaces before the first word become a distance, because a renderer may not draw them
+        word = text.lstrip()
+        line.append((x + measure(text[: len(text) - len(word)], tone), word, tone))
+
+
+def _is_without_spaces(text: str) -> bool:
+    """Return whether most of a text is in a script that is written without spaces."""
+    return sum(ord(letter) > 0x2E7F for letter in text) > len(text) / 2
+
+
+def _add_ellipsis(line: Line, width: float, measure: Measure) -> None:
+    """Shorten the end of a line until an ellipsis fits behind it."""
+    while line:
+        x, text, tone = line.pop()
+        room = width - x - measure(ELLIPSIS, tone)
+        kept = text if measure(text, tone) <= room else longest_fitting(text, tone, room, measure)
+        if kept.strip() or not line:
+            line.append((x, kept.rstrip(" ,;") + ELLIPSIS, tone))
+            return

@@ -1,0 +1,99 @@
+"""One cell of a sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.workflow.images import InputImage, input_of, is_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from comflowy_nb.status import Status
+    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.tracking.run import Images, Run
+    from comflowy_nb.workflow.axes.types import Cell
+
+__all__ = ["NOT_SENT", "SweepCell"]
+
+NOT_SENT = "not sent"  # in place of a status, before the cell is submitted
+
+
+class SweepCell:
+    """One combination of values of a sweep.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    at
+        Index of the value on each axis, from 0.
+    labels
+        Label of the value by the name of the axis.
+    params
+        Values of all fields that are set, by field id.
+    run
+        The run of the cell; None before it is submitted.
+    planned
+        What the plan does with the cell, such as `done` or `new`; None without a plan.
+    """
+
+    __slots__ = ("at", "key", "labels", "number", "params", "planned", "run", "sweep")
+
+    def __init__(self, sweep: Sweep, cell: Cell, key: str, run: Run | None = None) -> None:
+        self.sweep = sweep
+        self.number = cell.number
+        self.at = cell.at
+        self.labels: Mapping[str, str] = cell.labels
+        self.params: Mapping[str, Any] = cell.params
+        self.key = key
+        self.planned: str | None = None
+        self.run = run
+
+    @property
+    def ref(self) -> str:
+        """Reference of the cell: `s1.7`."""
+        return f"{self.sweep.ref}.{self.number}"
+
+    @property
+    def status(self) -> Status | None:
+        """Status of the run; None before the cell is submitted."""
+        return None if self.run is None else self.run.status
+
+    @property
+    def status_text(self) -> str:
+        """Status of the run, or `not sent`."""
+        return NOT_SENT if self.run is None else str(self.run.status)
+
+    @property
+    def error(self) -> str | None:
+        """Error of the run in one line, or None."""
+        return None if self.run is None else self.run.error
+
+    @property
+    def images(self) -> Images | Sequence[Any]:
+        """Images of the run; empty before the cell is submitted."""
+        return () if self.run is None else self.run.images
+
+    def has(self, name: str) -> bool:
+        """Return whether `name` is an axis or a field of the cell."""
+        return name in self.labels or any(_is_named(key, name) for key in self.params)
+
+    def matches(self, name: str, value: Any) -> bool:
+        """Return whether the axis `name` has this label here, or the field `name` this value."""
+        if any(label == str(value) for axis, label in self.labels.items() if _is_named(axis, name)):
+            return True
+        if is_image(value):
+            value = input_of(value).content_sha256
+        own = [each for key, each in self.params.items() if _is_named(key, name)]
+        own = [each.content_sha256 if isinstance(each, InputImage) else each for each in own]
+        return any(each == value or (isinstance(value, str) and str(each) == value) for each in own)
+
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{name}={label}" for name, label in self.labels.items())
+        return f"<SweepCell {self.ref} {labels} {self.status_text}>"
+
+
+def _is_named(key: str, name: str) -> bool:
+    """Return whether a name means this field or axis, with or without its node."""
+    return key == name or key.endswith(f"::{name}")

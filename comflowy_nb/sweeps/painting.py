@@ -1,0 +1,274 @@
+"""Draw a sweep: one page of its grid, on which only cells that have changed are painted again, and contact sheets."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from comflowy_nb.errors import ComflowyError
+from comflowy_nb.images.decode import flatten
+from comflowy_nb.layout.page import CellState, Tile, mosaic
+from comflowy_nb.layout.sweep_pages import arrange_sweep
+from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX, PageLimits
+from comflowy_nb.painter import (
+    DRAWING,
+    MAX_DOUBLED_BYTES,
+    draw_page,
+    draw_panel,
+    encode,
+    make_figure,
+    measure,
+    paint_box,
+    read_image,
+)
+from comflowy_nb.settings import settings
+from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
+from comflowy_nb.workflow.images import assert_decodable, open_image_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from comflowy_nb.layout.page import Box, Page
+    from comflowy_nb.layout.sweep_sheet import SweepSheet
+    from comflowy_nb.layout.sweep_sizes import ImageSizes
+    from comflowy_nb.painter import Figure
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.tracking.run import RunImage
+    from comflowy_nb.workflow.images import InputImage
+
+__all__ = ["SweepPainting", "contact_sheet_limits", "draw_contact_sheets", "may_be_doubled"]
+
+_MAX_DOUBLED_PX = 1_400_000  # CSS pixels of a page whose JPEG may be below a megabyte with doubled pixels
+_MAX_DOUBLED_CELLS = 40
+_MAX_LARGE_CELLS = 144  # on a page; with more, submitting and showing it again would add a megabyte to the notebook
+_QUALITIES = (75, 60, 45)  # tried in order, if the page has too many bytes without doubled pixels
+_MAX_ORIGINALS = 4  # cells up to which the originals are drawn, not thumbnails
+
+# A contact sheet has doubled pixels: at most 3840 x 4800, which image viewers open easily. Its thumbnails have 256.
+_SHEET_WIDTH_PX, _SHEET_HEIGHT_PX = 1920, 2400
+_SHEET_THUMBNAIL_PX = 128
+
+
+class SweepPainting:
+    """The pixels of one page of a sweep. `refresh` paints the cells that have changed, `jpeg` encodes the page.
+
+    Parameters
+    ----------
+    layout
+        `x`, `y`, `z`: names of axes, or None for those next in the order typed.
+    label
+        Field ids for the title.
+    node, image
+        Which of a cell's images.
+    scale
+        Pixels for each CSS pixel; None takes two where that stays below a megabyte.
+    limits
+        Of the page; None takes those of a grid in a notebook.
+    max_originals
+        Number of cells up to which the originals are drawn, not thumbnails.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        layout: Mapping[str, str | None],
+        *,
+        label: Sequence[str] | None = None,
+        node: str | None = None,
+        image: int | None = None,
+        page: int = 1,
+        scale: int | None = None,
+        limits: PageLimits | None = None,
+        max_originals: int = _MAX_ORIGINALS,
+    ) -> None:
+        self.scale = scale or 1
+        self._chooses_scale = scale is None
+        self._sweep = sweep
+        self._layout = layout
+        self._label = label
+        self._node = node
+        self._image = image
+        self._page_number = page
+        self._limits = limits or PageLimits(settings.grid_width_px)
+        self._uses_originals = len(sweep.cells) <= max_originals
+        self._page: Page | None = None
+        self._sizes: set[ImageSizes] = set()
+        self._states: dict[int, CellState] = {}
+        self._boxes: dict[int, Box] = {}
+        self._paper = Image.new("RGB", (1, 1))
+
+    @property
+    def page(self) -> Page:
+        if self._page is None:
+            self.refresh()
+            assert self._page is not None
+        return self._page
+
+    @property
+    def paper(self) -> Image.Image:
+        """The pixels, which the next `refresh` changes."""
+        return self._paper
+
+    def refresh(self, numbers: Iterable[int] | None = None) -> bool:
+        """Paint these cells again if their state has changed; all cells if `numbers` is None.
+
+        Returns
+        -------
+        Whether a pixel changed.
+        """
+        with DRAWING:
+            cells = self._sweep.cells
+            checked = [cells[number - 1] for number in numbers] if numbers is not None else cells
+            states = {cell.number: self._state(cell) for cell in checked}
+            changed = {number: state for number, state in states.items() if self._states.get(number) != state}
+            self._states |= changed
+            sizes = self._sizes | {self._sizes_of(cells[number - 1]) for number in changed if changed[number].images}
+            is_new = self._page is None or (sizes != self._sizes and self._moves_cells(sizes))
+            self._sizes = sizes
+            if is_new:
+                self._draw()
+                return True
+            shown = [self._boxes[number] for number in changed if number in self._boxes]
+            for box in shown:
+                paint_box(self._paper, box, self.scale, self._load)
+            return bool(shown)
+
+    def jpeg(self) -> bytes:
+        """Return the page as a JPEG of less than a megabyte in a notebook."""
+        jpeg = encode(self._paper)
+        if self._chooses_scale and self.scale > 1 and len(jpeg) > MAX_DOUBLED_BYTES:
+            self._chooses_scale, self.scale = False, 1
+            self._draw()
+            jpeg = encode(self._paper)
+        limit_bytes = MAX_DOUBLED_BYTES // (2 if len(self._boxes) > _MAX_LARGE_CELLS else 1)
+        for quality in _QUALITIES:
+            if len(jpeg) <= limit_bytes:
+                break
+            jpeg = encode(self._paper, quality=quality)
+        return jpeg
+
+    def figure(self) -> Figure:
+        """Return the page as a matplotlib figure with text as text."""
+        return make_figure(self.page, self._paper, self.scale)
+
+    def _write(self, lettered: Collection[str]) -> SweepSheet:
+        return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered)
+
+    def _arrange(self, sizes: set[ImageSizes]) -> Page:
+        limits, number = self._limits, self._page_number
+        return arrange_sweep(self._write, limits=limits, measure=measure, images=sizes - {()}, page=number)
+
+    def _moves_cells(self, sizes: set[ImageSizes]) -> bool:
+        """Return whether images of these sizes need another layout."""
+        return self._page is None or self._arrange(sizes).boxes != self._page.boxes
+
+    def _draw(self) -> None:
+        """Draw the page with every cell."""
+        with DRAWING:
+            page = self._page = self._arrange(self._sizes)
+            if self._chooses_scale:
+                self.scale = 2 if may_be_doubled(page) else 1
+            self._boxes = {box.tile.cell: box for box in page.boxes if box.tile.input_image is None}
+            for number in self._boxes.keys() - self._states.keys():
+                self._states[number] = self._state(self._sweep.cells[number - 1])
+            self._paper = draw_page(page, self.scale, self._load)
+
+    def _state(self, cell: SweepCell) -> CellState:
+        return cell_state_of(cell, node=self._node, image=self._image)
+
+    def _images(self, cell: SweepCell) -> list[RunImage]:
+        if cell.run is None:
+            return []
+        chosen = {one.index for one in chosen_images(cell.run.record.images, node=self._node, image=self._image)}
+        return [image for image in cell.run.images if image.record.index in chosen]
+
+    def _sizes_of(self, cell: SweepCell) -> ImageSizes:
+        return tuple(size for image in self._images(cell) if (size := _size(image)))
+
+    def _load(self, tile: Tile, size: tuple[int, int]) -> Image.Image:
+        """Return the content of a box: an input image, or the images or the state of a cell."""
+        if tile.input_image is not None:
+            return _load_input(tile.input_image, size)
+        scale = self.scale
+        state = self._states[tile.cell]
+        if not state.images:
+            return draw_panel(state, (size[0] // scale, size[1] // scale), scale)
+        paper = Image.new("RGB", size, "white")
+        images = {image.record.index: image for image in self._images(self._sweep.cells[tile.cell - 1])}
+        fetching = CellState("live", "fetching")
+        tiles = [
+            Tile(tile.cell, index, _size(image), fetching if image.record.state == "expected" else None)
+            for index, image in images.items()
+        ]
+        for box in mosaic(tiles, (size[0] // scale, size[1] // scale), gap=MOSAIC_GAP_PX):
+            paint_box(paper, box, scale, lambda part, inner: self._load_image(images[part.image or 0], inner))
+        return paper
+
+    def _load_image(self, image: RunImage, size: tuple[int, int]) -> Image.Image:
+        """Return an image from its file, or from the thumbnail that is large enough."""
+        record, scale = image.record, self.scale
+        try:
+            path = image.path if self._uses_originals else image.thumbnail(512 if max(size) > 256 else 256)
+            return read_image(path, size)
+        except (ComflowyError, OSError):
+            if not record.error:
+                raise
+        state = CellState("bad", "missing", record.error)
+        if record.state == "kept":
+            state = CellState("odd", "kept, not shown", record.error)
+        return draw_panel(state, (size[0] // scale, size[1] // scale), scale)
+
+
+def contact_sheet_limits(cells: int) -> PageLimits:
+    """Return the limits of a contact sheet for so many cells: a page about as high as wide."""
+    side = _SHEET_THUMBNAIL_PX
+    return PageLimits(
+        _SHEET_WIDTH_PX,
+        _SHEET_HEIGHT_PX,
+        comfortable_px=min(_SHEET_HEIGHT_PX, 200 + round(side * math.sqrt(cells))),
+        largest_px=side,
+        good_px=side // 2,
+        paged_px=side // 2,
+        smallest_px=side * 3 // 8,
+        next_page="",
+    )
+
+
+def draw_contact_sheets(sweep: Sweep) -> Iterator[SweepPainting]:
+    """Draw all images of a sweep on large pages. Only one page is in memory at a time."""
+    limits = contact_sheet_limits(len(sweep.cells))
+    number = of = 1
+    while number <= of:
+        painting = SweepPainting(sweep, sweep.layout, page=number, scale=2, limits=limits, max_originals=0)
+        painting.refresh()
+        of = painting.page.of
+        yield painting
+        number += 1
+
+
+def may_be_doubled(page: Page) -> bool:
+    """Return whether the JPEG of a page may be below a megabyte with doubled pixels."""
+    cells = sum(box.tile.input_image is None for box in page.boxes)
+    return page.width * page.height <= _MAX_DOUBLED_PX and cells <= _MAX_DOUBLED_CELLS
+
+
+def _load_input(image: InputImage, size: tuple[int, int]) -> Image.Image:
+    """Return an input image within this size; blank if it can't be read, because the label shows its name."""
+    paper = Image.new("RGB", size, "white")
+    try:
+        with open_image_file(image.load()) as opened:
+            opened.draft("RGB", size)
+            assert_decodable(opened, image.name)
+            small = flatten(opened)
+    except Exception:  # noqa: BLE001 - the file may be deleted or not an image
+        return paper
+    small.thumbnail(size)
+    paper.paste(small)
+    return paper
+
+
+def _size(image: RunImage) -> tuple[int, int] | None:
+    width, height = image.record.width_px, image.record.height_px
+    return (width, height) if width and height else None

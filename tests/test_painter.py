@@ -1,0 +1,72 @@
+"""The painter: pixels of pages and panels, widths of texts, files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comflowy_nb.errors import ImageError
+from comflowy_nb.layout.page import Box, CellState, Page, TextRun, Tile
+from comflowy_nb.painter import draw_page, draw_panel, encode, make_figure, measure, read_image, writable
+
+
+def teal(tile, size):
+    return Image.new("RGB", size, "teal")
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_page_has_its_images_and_texts_at_either_scale(scale):
+    page = Page(60, 40, [Box(Tile(0), 10, 0, 20, 15)], [TextRun("cfg 7", "strong", 0, 20)])
+    drawn = np.asarray(draw_page(page, scale, teal)).astype(int)
+    assert drawn.shape == (40 * scale, 60 * scale, 3)
+    assert (drawn[: 15 * scale, 10 * scale : 30 * scale] == (0, 128, 128)).all()
+    assert (drawn[: 20 * scale, 30 * scale :] == 255).all()
+    assert drawn[20 * scale :].min() < 100
+    right = np.argwhere(drawn[20 * scale :].min(axis=2) < 128)[:, 1].max()
+    assert right <= scale * (measure("cfg 7", "strong") + 1), "texts are no wider than measured"
+
+
+def test_a_box_whose_image_can_t_be_read_says_why():
+    def fail(tile, size):
+        raise ImageError("no such image")
+
+    page = Page(200, 100, [Box(Tile(0), 0, 0, 200, 100)])
+    expected = draw_panel(CellState("bad", "missing", "no such image"), (200, 100), 1)
+    assert draw_page(page, 1, fail).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 40), (256, 256), (512, 128)])
+def test_a_panel_has_its_size_and_its_text_does_not_touch_the_edge(size):
+    state = CellState("bad", "failed", "out of memory " * 9, 0.5)
+    for scale in (1, 2):
+        panel = np.asarray(draw_panel(state, size, scale)).astype(int)
+        assert panel.shape == (size[1] * scale, size[0] * scale, 3)
+        dark = np.argwhere(panel.min(axis=2) < 120)
+        assert dark[:, 1].min() >= 3 * scale
+        assert dark[:, 1].max() < (size[0] - 3) * scale
+
+
+def test_a_figure_has_the_size_of_the_page_and_texts():
+    """With matplotlib 3.8 a comparison was 827 pixels high beside a text that said 828: 4.3125 inches are 827.9999."""
+    for side in (29, 57, 58, 113, 114, 414, 1200):
+        page = Page(side, side, texts=[TextRun("$5 and $10", "text", 0, 0)])
+        figure = make_figure(page, draw_page(page, 1, teal), 1)
+        assert tuple(int(pixels) for pixels in figure.canvas.get_width_height(physical=True)) == (2 * side, 2 * side)
+        assert [text.get_text() for text in figure.axes[0].texts] == ["$5 and $10"]
+
+
+def test_a_lower_quality_takes_fewer_bytes():
+    noise = Image.effect_noise((64, 64), 60).convert("RGB")
+    assert len(encode(noise, quality=40)) < len(encode(noise))
+
+
+def test_longer_texts_are_wider_and_line_breaks_are_not_written():
+    assert 0 < measure("cfg", "text") < measure("cfg cfg", "text")
+    assert "\n" not in writable("two\nlines")
+
+
+def test_a_file_that_can_t_be_decoded_is_named(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        read_image(tmp_path / "broken.png", (8, 8))
