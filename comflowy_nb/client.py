@@ -248,7 +248,7 @@ class Client:
             return claim, run
 
         try:
-            claim, run = run_uninterrupted(enter, self._connection.tracker.scheduler)
+            claim, run = run_uninterrupted(enter)
         except DeferredInterrupt as interrupt:
             claim, run = interrupt.result
             if claim.kind == "new":
@@ -360,7 +360,7 @@ class Client:
             return sweep
 
         try:
-            sweep = run_uninterrupted(enter, self._connection.tracker.scheduler)
+            sweep = run_uninterrupted(enter)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
             raise
