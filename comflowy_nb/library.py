@@ -164,7 +164,7 @@ class Library:
 
     def kept_input(self, content_sha256: str) -> bytes | None:
         """The content of an image that was handed over to a service once; None where it is not there."""
-        from comflowy_nb.tracking.uploads import kept_input  # noqa: PLC0415 - only where somebody wants one
+        from comflowy_nb.tracking.submit import kept_input  # noqa: PLC0415 - only where somebody wants one
 
         return kept_input(self.inputs, content_sha256)
 

@@ -74,7 +74,7 @@ def test_a_live_run_is_joined_by_the_same_request(client, api):
 
 def test_a_lost_answer_is_held_and_never_sent_again_by_itself(client, api):
     api.on(RUN, close_after_reading())
-    with pytest.raises(RunHeld, match="can't tell whether"):
+    with pytest.raises(RunHeld, match="it is not known whether"):
         client.run("wf-1", {"3::cfg": 7}, timeout=60)
     assert api.count(RUN) == 1
     for options in ({}, {"fresh": True}, {"retry": "none"}, {"retry": "failed"}):
@@ -158,7 +158,7 @@ def test_cancel_of_a_service_that_cannot_is_said_and_the_run_goes_on(client, api
     run = client.submit("wf-1", {}).run
     wait_until(lambda: run.status == "running")
     told = []
-    run.listen(lambda changed: told.append(changed.trouble))
+    run.listen(lambda changed: told.append(changed.warning))
     run.cancel()
     wait_until(lambda: any("can't cancel" in (text or "") for text in told))
     api.words = []
@@ -408,6 +408,6 @@ def test_cancelled_is_raised_as_such(client, api):
     run = client.submit("wf-1", {"3::cfg": 2}).run
     run.cancel()
     run.wait(60)
-    from comflowy_nb.tracking.outcome_errors import error_for_status
+    from comflowy_nb.tracking.run import error_for_status
 
     assert isinstance(error_for_status(run), RunCancelled)

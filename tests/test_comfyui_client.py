@@ -122,7 +122,7 @@ def test_a_proxy_that_refuses_a_check_names_the_headers(client, comfy, flat, rou
     if route == "/queue":
         comfy.hold()  # else the socket tells of the end, and the queue is not asked
     run = client.submit(flat, {}).run
-    wait_until(lambda: f"answers {status}: the headers" in (run.trouble or ""))
+    wait_until(lambda: f"answers {status}: the headers" in (run.warning or ""))
 
 
 def test_a_proxy_that_refuses_an_image_names_the_headers(client, comfy, flat):
@@ -457,8 +457,8 @@ def test_a_run_that_never_starts_says_so(client, comfy, flat):
     settings.stall_s = 0.1
     comfy.hold()
     run = client.submit(flat, {"1::color": 5}).run
-    wait_until(lambda: run.trouble is not None)
-    assert "has not started it yet; nothing runs before it" in run.trouble
+    wait_until(lambda: run.warning is not None)
+    assert "has not started it yet; nothing runs before it" in run.warning
     comfy.release()
     run.wait(60)
     assert run.status == "success"
@@ -620,7 +620,7 @@ def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
 
 
 def raise_for(run):
-    from comflowy_nb.tracking.outcome_errors import error_for_status
+    from comflowy_nb.tracking.run import error_for_status
 
     raise error_for_status(run)
 

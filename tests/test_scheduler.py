@@ -89,9 +89,7 @@ def test_actions_of_many_threads_all_run_and_none_too_early():
                 scheduler.execute(lambda now_s=time.monotonic(): act(now_s))  # noqa: B008 - of this turn
             else:
                 scheduler.submit_at(due_s, lambda due_s=due_s: act(due_s))
-            time.sleep(
-                draw.random() / 500
-            )  # lets workers become idle in between; the result does not depend on the duration
+            time.sleep(draw.random() / 500)  # lets workers become idle
 
     threads = [threading.Thread(target=submit_many, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -199,6 +197,10 @@ def test_an_interrupt_before_the_function_begins_is_not_deferred(monkeypatch):
 def test_an_action_for_which_no_thread_can_be_started_does_not_run(monkeypatch):
     """The caller reports that the action will not run, so it must not run later."""
     scheduler, done = Scheduler("test", workers=1), []
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
     with monkeypatch.context() as patch:
         patch.setattr(
             threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread"))

@@ -193,7 +193,7 @@ class _Progress:
             counts = self._sweep.status_counts()
             words = [f"{count} {word}" for word, count in counts.items() if word not in {Status.SUCCESS, NOT_SENT}]
             self._bar.set_postfix_str(", ".join(words), refresh=True)
-        trouble = next((cell.run.trouble for cell in self._sweep.cells if cell.run and cell.run.trouble), None)
+        trouble = next((cell.run.warning for cell in self._sweep.cells if cell.run and cell.run.warning), None)
         if trouble is not None and trouble != self._trouble:
             self.say(trouble)
         self._trouble = trouble

@@ -47,12 +47,12 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
     if status.is_live:
         progress = run.progress
         if status is not Status.RUNNING:
-            return CellState("waiting", str(status), run.trouble or "")
+            return CellState("waiting", str(status), run.warning or "")
         word = run.service_status or str(status)
         if progress is None or not progress.max or progress.max <= 1:
-            return CellState("live", word, run.trouble or "")
+            return CellState("live", word, run.warning or "")
         done = min(progress.value or 0, progress.max)
-        return CellState("live", f"{word} {done:g}/{progress.max:g}", run.trouble or "", round(done / progress.max, 2))
+        return CellState("live", f"{word} {done:g}/{progress.max:g}", run.warning or "", round(done / progress.max, 2))
     if status is Status.UNKNOWN:
         return CellState("odd", "unknown", "we can't tell whether the service took it")
     if status is Status.LOST:

@@ -242,7 +242,7 @@ class SweepPlanner:
         """What a run adds to the time of a sweep: learned from sweeps, else a run's own time is the upper bound."""
         key = workflow.id or workflow.name
         known = self._library.history.times.of(self._tracker.service.identity, key + EACH)
-        return sorted(known)[len(known) // 2] if known else self._tracker.pace(key).usual_s
+        return sorted(known)[len(known) // 2] if known else self._tracker.durations.rule_of(key).usual_s
 
     def _time(self, sweep: Sweep, workflow: Workflow) -> None:
         """Learn what each run added, at the end of a sweep that sent enough to tell."""
@@ -254,7 +254,6 @@ class SweepPlanner:
 
         def learn(each_s: float) -> None:
             self._tracker.durations.keep(key, each_s)
-            self._tracker.durations.write()  # the next plan may want it at once
 
         def note_end() -> None:
             if sweep.stopped is None:

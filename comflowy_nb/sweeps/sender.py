@@ -105,7 +105,7 @@ class SweepSender:
             self._enrolled = True
         self._sweep.send_by(self)
         if self._waiting:
-            self._tracker.feeds.add(self)
+            self._tracker.submit_queue.add(self)
             self._judging.every(LOOK_S, self._look)
         else:
             self._end_if_done()
@@ -153,7 +153,7 @@ class SweepSender:
             if self._waiting or self._busy or not self._enrolled:
                 return
             self._enrolled = False
-        self._tracker.feeds.withdraw(self)
+        self._tracker.submit_queue.withdraw(self)
         with contextlib.suppress(ComflowyError):  # they see that we are gone when this kernel ends
             self._history.senders.end(self._sweep.token or "", self._owner)
 
@@ -177,10 +177,10 @@ class SweepSender:
     def _send(self, cell: SweepCell) -> bool:
         token = self._sweep.token
         assert token is not None
-        intent = self._submitter.intent(
+        request = self._submitter.build_request(
             self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(token, cell.number)
         )
-        claim, run = self._submitter.enter(intent, fresh=self._fresh, retry=self._retry)
+        claim, run = self._submitter.submit(request, fresh=self._fresh, retry=self._retry)
         self.attach(cell, run, is_ours=claim.kind == "new")
         if self._cancelled and run.status.is_live and run.record.owner == self._owner:
             run.cancel()  # it was on its way when the others were cancelled
@@ -262,7 +262,7 @@ class SweepSender:
             with contextlib.suppress(ComflowyError):  # other kernels do not see then that cells are submitted here
                 self._history.senders.begin(self._sweep.token or "", self._owner)
             self._judging.every(LOOK_S, self._look)
-        self._tracker.feeds.add(self)
+        self._tracker.submit_queue.add(self)
         return True
 
     def _stop(self, why: str) -> None:

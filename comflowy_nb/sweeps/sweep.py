@@ -15,7 +15,7 @@ from comflowy_nb.database.rows import read_params
 from comflowy_nb.errors import RefError, RunFailed, RunTimeout
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.listeners import Listeners
-from comflowy_nb.tracking.outcome_errors import RETRY
+from comflowy_nb.tracking.run import RETRY
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 

@@ -1,51 +1,46 @@
-"""Fetches the images of runs that ended, each until it is on disk or can't be had."""
+"""Downloads the images of ended runs, each until it is on disk or is given up."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
+import threading
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.records import ImageRecord, apply
+from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.other_files import format_of, keep_file
-from comflowy_nb.images.prefetch import ImagePrefetch, came
 from comflowy_nb.images.sidecar import write_sidecar
-from comflowy_nb.images.store import image_path, keep_image, keep_received
-from comflowy_nb.images.thumbnail_queue import ThumbnailQueue
+from comflowy_nb.images.store import image_path, keep_image
 from comflowy_nb.scheduler import Scheduler
-from comflowy_nb.status import event_of
-from comflowy_nb.tracking.fair_queue import FairQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from concurrent.futures import Future
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.images.prefetch import Received
     from comflowy_nb.services.base import ImageStream, Output, Service, Snapshot
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Downloads"]
+__all__ = ["Downloads", "expected_image"]
 
-TRIES = 4
+MAX_TRIES = 4
 THREADS = 4
 THREADS_PER_RUN = 3
 REWRITE_S = 3.0  # between attempts to write the images that the history lacks
-RECHECK_S = 30.0  # an answer with fresh addresses serves every image of its run for so long
+RECHECK_S = 30.0  # for this long the fresh URLs of one check serve all images of its run
 
 
 class Downloads:
-    """Images on their way, a few at a time, apart from the threads that ask about runs.
+    """The downloads of one client, on threads apart from those that check runs.
 
     Parameters
     ----------
     recheck
-        Asks the service about a run once more, for fresh addresses: signed ones run out.
+        Checks a run of the service once more, for fresh URLs: signed ones expire.
     """
 
     def __init__(
@@ -62,36 +57,9 @@ class Downloads:
         self._settings = settings
         self._recheck = recheck
         self._scheduler = Scheduler("comflowy-images", workers=THREADS)
-        self._ahead = ImagePrefetch(service, settings, self._scheduler.submit)
-        self._thumbnails = ThumbnailQueue(self._scheduler)
-        self._turns = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._queue = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
-
-    def receive_ahead(self, run: Run, outputs: Iterable[Output]) -> None:
-        """Receive images of a run that goes on: the service said that they are there."""
-        self._ahead.begin(run.token, outputs, is_live=lambda: run.status.is_live)
-
-    def drop_ahead(self, run: Run) -> None:
-        """A run is settled: what else came of it is not kept."""
-        self._ahead.take(run.token)
-
-    def keep_what_came(self, run: Run, snapshot: Snapshot, *, finished_at: float) -> tuple[ImageRecord, ...]:
-        """What a run that has just ended owes us. Images that came before its end are kept now.
-
-        They are on disk, with the sidecar, before the history and anybody else is told.
-        """
-        found = [_expected(output) for output in snapshot.outputs]
-        for number, output in enumerate(snapshot.outputs):
-            received = self._ahead.ready(run.token, output.url)
-            if received is not None:
-                with contextlib.suppress(ComflowyError):  # the disk: `fetch` says what is wrong with it
-                    found[number] = self._keep_received(received, run.token, output)
-        if any(image.state == "kept" for image in found):
-            with contextlib.suppress(ComflowyError, OSError):  # as above
-                ended = apply(run.record, event_of(snapshot.status), finished_at=finished_at, images=found)
-                write_sidecar(self._folder, ended or run.record.with_outputs(found))
-        return tuple(found)
 
     def expect_missing(self, run: Run) -> bool:
         """Set images that are not on disk back to `expected`; return True if any image is to be fetched."""
@@ -109,80 +77,82 @@ class Downloads:
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
-        coming = self._ahead.take(run.token)
         self._rechecked.pop(run.token, None)
-        for image in run.record.outputs:
-            if image.state != "expected":
-                continue
-            output = listed.get(image.index)
-            if output is None:
-                self._settle(run, replace(image, state="missing", error="the service no longer has it"))
-            else:
-                first = coming.get(output.url)
-                self._turns.add(run.token, lambda output=output, first=first: self._first_try(run, output, first))  # type: ignore[misc]
-
-    def give_up(self, run: Run, why: str) -> None:
-        """Mark what is still expected as missing."""
+        self.give_up(run, "the service no longer has it", but=listed)
         for image in run.record.outputs:
             if image.state == "expected":
-                self._settle(run, replace(image, state="missing", error=why))
+                self._queue_try(run, listed[image.index], tries=1)
+
+    def give_up(self, run: Run, why: str, *, but: Mapping[int, Output] | None = None) -> None:
+        """Mark every expected image as missing, except those with an index in `but`."""
+        expected = [image for image in run.record.outputs if image.state == "expected"]
+        missing = [replace(image, state="missing", error=why) for image in expected if image.index not in (but or ())]
+        if missing:
+            self._settle(run, *missing)
+
+    def write_images(self, run: Run) -> str | None:
+        """Write the images that the history lacks, and the sidecar. Return a warning, or None. Hold the run's guard.
+
+        Until the history takes them they are known to this process alone; another process downloads them again.
+        """
+        record, warning = run.record, None
+        try:
+            while run.unwritten_images and not run.unwritten:  # those events will be written with the images
+                index, image = next(iter(run.unwritten_images.items()))
+                record = self._history.set_image(run.token, image)
+                del run.unwritten_images[index]
+            if run.with_unwritten(record).is_settled:  # not for each image: a run can have thousands
+                write_sidecar(self._folder, run.with_unwritten(record))
+        except (ComflowyError, OSError) as error:
+            warning = str(error)
+        if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:
+            self._rewriting.add(run.token)
+            self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
+        run.update(record)
+        if run.record.is_settled:
+            self._rechecked.pop(run.token, None)
+        return warning
 
     def close(self) -> None:
         self._scheduler.close()
 
-    def _first_try(self, run: Run, output: Output, coming: Future[Received] | None) -> None:
-        """Take what is received already, if it comes to a good end; else fetch it."""
-        # one that is on its way has another of the threads
-        received = came(coming) if coming is not None and not coming.cancel() else None
-        self._try(run, output, tries=1, received=received)
+    def _queue_try(self, run: Run, output: Output, *, tries: int) -> None:
+        self._queue.add(run.token, lambda: self._try(run, output, tries))
 
-    def _try(self, run: Run, output: Output, *, tries: int, received: Received | None = None) -> None:
+    def _try(self, run: Run, output: Output, tries: int) -> None:
         try:
-            if received is not None:
-                image = self._keep_received(received, run.token, output)
-            else:
-                with self._service.open_image(output) as stream:
-                    image = self._keep(stream, run.token, output)
+            with self._service.open_image(output) as stream:
+                image = self._keep(stream, run.token, output)
         except ComflowyError as error:
-            self._after_failure(run, output, error, tries)
-        except Exception as error:  # noqa: BLE001 - an image must never stay expected for ever
+            self._handle_failure(run, output, error, tries)
+        except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, image)
 
     def _keep(self, stream: ImageStream, token: str, output: Output) -> ImageRecord:
-        folder, settings = self._folder, self._settings
-        if output.ending is not None:
-            return keep_file(stream, folder=folder, token=token, output=output, settings=settings)
-        later = self._thumbnails.add
-        return keep_image(stream, folder=folder, token=token, output=output, settings=settings, later=later)
+        keep = keep_image if output.ending is None else keep_file
+        return keep(stream, folder=self._folder, token=token, output=output, settings=self._settings)
 
-    def _keep_received(self, received: Received, token: str, output: Output) -> ImageRecord:
-        folder, settings, later = self._folder, self._settings, self._thumbnails.add
-        return keep_received(received, folder=folder, token=token, output=output, settings=settings, later=later)
-
-    def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
-        # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no image
-        # may have been cut on the way once, hardly twice.
-        hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else TRIES)
-        if hopeless:
+    def _handle_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
+        # A plain ServiceError means that the URL is not allowed, which another try does not change. Content that is
+        # not an image may have been truncated on the way once, hardly twice.
+        is_hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else MAX_TRIES)
+        next_output: Output | None = output
+        if isinstance(error, (NotFoundError, AuthError)):
+            next_output = self._with_fresh_url(run, output) if tries == 1 else None
+        if is_hopeless or next_output is None:
             self._settle(run, _missing(output, str(error)))
             return
-        if isinstance(error, (NotFoundError, AuthError)):
-            fresh = self._fresh(run, output) if tries == 1 else None
-            if fresh is None:
-                self._settle(run, _missing(output, str(error)))
-                return
-            output = fresh
-        # Jitter, so that the images of one broken connection don't come back together.
+        fresh = next_output
+        # Jitter, so that the images of one broken connection are not tried again all at once.
         wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
-        asked_s = getattr(error, "retry_after_s", None)
-        due_s = self._scheduler.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
-        again = lambda: self._try(run, output, tries=tries + 1)  # noqa: E731 - queued twice
-        self._scheduler.submit_at(due_s, lambda: self._turns.add(run.token, again))
+        wait_s = getattr(error, "retry_after_s", None) or random.uniform(0.3, 1.0) * wait_s  # noqa: S311 - jitter
+        due_s = self._scheduler.clock() + wait_s
+        self._scheduler.submit_at(due_s, lambda: self._queue_try(run, fresh, tries=tries + 1))
 
-    def _fresh(self, run: Run, output: Output) -> Output | None:
-        """The output with a fresh address; a run with thousands of dead addresses is checked once, not for each."""
+    def _with_fresh_url(self, run: Run, output: Output) -> Output | None:
+        """Return the output with a fresh URL. One check serves all images of a run, which can be thousands."""
         read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
         now_s = self._scheduler.clock()
         service_run_id = run.record.service_run_id
@@ -194,34 +164,13 @@ class Downloads:
             self._rechecked[run.token] = now_s, outputs
         return outputs.get(output.index)
 
-    def _settle(self, run: Run, image: ImageRecord) -> None:
+    def _settle(self, run: Run, *images: ImageRecord) -> None:
+        """Record images that are on disk or given up."""
         with run.guard:
-            run.unwritten_images[image.index] = image
-            trouble = self.write_images(run)
-            if trouble is not None:
-                run.report(trouble=f"{image.file or 'an image'} is not on record: {trouble}")
-
-    def write_images(self, run: Run) -> str | None:
-        """Write the images that the history lacks, and the sidecar; return what went wrong. Hold the run's guard.
-
-        Until the history takes them they are known to this process alone; another process downloads them again.
-        """
-        record, trouble = run.record, None
-        try:
-            while run.unwritten_images and not run.unwritten:  # those events will be written with the images
-                index, image = next(iter(run.unwritten_images.items()))
-                record = self._history.set_image(run.token, image)
-                del run.unwritten_images[index]
-            write_sidecar(self._folder, run.with_unwritten(record))
-        except (ComflowyError, OSError) as error:
-            trouble = str(error)
-        if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:
-            self._rewriting.add(run.token)
-            self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
-        run.update(record)
-        if run.record.is_settled:
-            self._rechecked.pop(run.token, None)
-        return trouble
+            run.unwritten_images.update({image.index: image for image in images})
+            warning = self.write_images(run)
+            if warning is not None:
+                run.report(warning=f"{images[0].file or 'an image'} is not in the history: {warning}")
 
     def _write_again(self, run: Run) -> None:
         with run.guard:
@@ -230,9 +179,65 @@ class Downloads:
                 self.write_images(run)
 
 
-def _expected(output: Output) -> ImageRecord:
+def expected_image(output: Output) -> ImageRecord:
+    """Return the record of an output that is not downloaded yet."""
     return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
 def _missing(output: Output, why: str) -> ImageRecord:
-    return replace(_expected(output), state="missing", error=why)
+    return replace(expected_image(output), state="missing", error=why)
+
+
+class FairQueue:
+    """Run the actions of several runs on the threads of a scheduler, round robin over the runs.
+
+    A run with thousands of actions delays an action of another run by one action at most.
+
+    Parameters
+    ----------
+    threads
+        Actions that run at the same time.
+    threads_per_run
+        Actions of one run that run at the same time: less than `threads`, so that slow actions of one run do not stop
+        the others.
+    """
+
+    def __init__(self, scheduler: Scheduler, *, threads: int, threads_per_run: int) -> None:
+        self._scheduler = scheduler
+        self._threads = threads
+        self._threads_per_run = threads_per_run
+        self._lock = threading.Lock()
+        self._queued: dict[str, deque[Callable[[], None]]] = {}  # run -> its actions; the first run has the next turn
+        self._active: list[str] = []  # the run of each action that runs now
+        self._started = 0  # turns that the scheduler holds or runs
+
+    def add(self, run: str, action: Callable[[], None]) -> None:
+        """Queue an action of a run."""
+        with self._lock:
+            self._queued.setdefault(run, deque()).append(action)
+            starts = self._started < self._threads
+            self._started += starts
+        if starts:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        # not `execute`, which would go before retries that are due
+        self._scheduler.submit_at(self._scheduler.clock(), self._take_turn)
+
+    def _take_turn(self) -> None:
+        with self._lock:
+            run = next((run for run in self._queued if self._active.count(run) < self._threads_per_run), None)
+            if run is None:
+                self._started -= 1
+                return
+            actions = self._queued.pop(run)
+            action = actions.popleft()
+            if actions:
+                self._queued[run] = actions  # at the end: every other run comes first
+            self._active.append(run)
+        try:
+            action()
+        finally:
+            with self._lock:
+                self._active.remove(run)
+            self._schedule()

@@ -114,4 +114,4 @@ def test_a_run_on_its_way_comes_to_its_end_all_the_same(api, client, home, way):
     api.words = []
     assert run.wait(60).status == "success"
     assert run.images[0].bytes == png()
-    assert GONE in run.trouble
+    assert GONE in run.warning

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
+import time
 import urllib.error
 import urllib.request
 
@@ -15,7 +15,7 @@ from scripted_api import RUN, ScriptedSandbox
 from waiting import wait_until
 
 from comflowy_nb import connect
-from comflowy_nb.tracking.run_watch import RunWatch
+from comflowy_nb.database.runs import History
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -97,17 +97,20 @@ def test_where_a_run_is_is_forgotten_when_it_has_ended(tmp_path):
         assert one.asked("GET", "/queue") > asked, "the first server is asked again, for nobody knows where it is"
 
 
-def test_a_joined_run_is_read_once_however_often_its_cell_is_run(api):
+def test_a_joined_run_is_read_once_however_often_its_cell_is_run(api, monkeypatch):
     """Each rerun of a cell with a joined run read the history once more, three times a second, until the run ended."""
+    reads = []
+    real = History.get
+    monkeypatch.setattr(History, "get", lambda self, token: reads.append(token) or real(self, token))
     api.words = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as sender, connect(f"test={api.url}", key="the-key") as other:
         run = sender.submit("wf-1", {"3::cfg": 7}).run
         wait_until(lambda: run.status == "running")
-        for _ in range(5):
+        for _ in range(20):
             joined = other.submit("wf-1", {"3::cfg": 7})
             assert joined.how == "joined"
-        gc.collect()
-        watches = [found for found in gc.get_objects() if isinstance(found, RunWatch)]
-        assert len([watch for watch in watches if watch.run is joined.run]) == 1
+        before, start_s = reads.count(run.token), time.monotonic()
+        wait_until(lambda: reads.count(run.token) >= before + 5)
+        assert time.monotonic() - start_s > 4 * 0.2, "20 watches would read it 5 times in 0.1 s"
         api.words = []
         assert joined.run.wait(60).status == "success"

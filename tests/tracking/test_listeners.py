@@ -45,7 +45,7 @@ def test_a_listener_that_was_removed_hears_nothing_more():
     run, told = Run(record()), []
     stop = run.listen(lambda changed: told.append(changed.status))
     run.listen(lambda _: stop())
-    run.report(trouble="none")
+    run.report(warning="none")
     run.update(record(Status.SUCCESS))
     stop()  # once more does nothing
     assert told == ["running"]

@@ -105,5 +105,5 @@ def test_a_close_while_a_submit_is_tried_again_cancels_the_run(api):
     api.on(RUN, reply({"success": False}, status=429, headers={"Retry-After": "60"}))
     with connect(f"test={api.url}", key="the-key") as client:
         run = client.submit("wf-1", {"3::cfg": 1}).run
-        wait_until(lambda: run.trouble is not None)
+        wait_until(lambda: run.warning is not None)
     assert run.status == "cancelled"

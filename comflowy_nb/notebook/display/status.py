@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.outcome_errors import way_on
+from comflowy_nb.tracking.run import way_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +110,7 @@ def status_line(
     if note:
         phrases.append(((note, "odd"),))
     progress = run.progress
-    news = (record.status, record.service_status, progress.node if progress else None, run.trouble, note)
+    news = (record.status, record.service_status, progress.node if progress else None, run.warning, note)
     preview = progress.preview if progress is not None and record.status is Status.RUNNING else None
     images = [output.state for output in record.outputs]
     return StatusLine(tuple(phrases), fraction, repr((*news, images)), preview)
@@ -137,8 +137,8 @@ def _live(run: Run, how: str, usual_s: float | None) -> tuple[list[Phrase], floa
     phrases.append(took)
     if how == "joined":
         phrases.append((("this request was running already: joined, nothing submitted", "muted"),))
-    if run.trouble:
-        phrases.append(((run.trouble, "odd"),))
+    if run.warning:
+        phrases.append(((run.warning, "odd"),))
     fraction = _fraction(progress) if record.status is Status.RUNNING else 0.0
     if fraction is None:
         fraction = min(0.95, elapsed_s / usual_s) if usual_s else None

@@ -117,7 +117,7 @@ def _live(sweep: Sweep, counts: dict[str, int], done: int, *, began_s: float) ->
     if left_s is not None:
         took = ((f"{time_text(time.monotonic() - began_s)},", "plain"), (_about(left_s), "muted"))
     phrases.append(took)
-    trouble = next((cell.run.trouble for cell in sweep.cells if cell.run is not None and cell.run.trouble), None)
+    trouble = next((cell.run.warning for cell in sweep.cells if cell.run is not None and cell.run.warning), None)
     if trouble:
         phrases.append(((trouble, "odd"),))
     return phrases
