@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ class Downloads:
         self._settings = settings
         self._recheck = recheck
         self._scheduler = Scheduler("comflowy-images", workers=THREADS)
-        self._queue = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._queue = FairQueue(self._scheduler)
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
@@ -191,53 +191,38 @@ def _missing(output: Output, why: str) -> ImageRecord:
 class FairQueue:
     """Run the actions of several runs on the threads of a scheduler, round robin over the runs.
 
-    A run with thousands of actions delays an action of another run by one action at most.
-
-    Parameters
-    ----------
-    threads
-        Actions that run at the same time.
-    threads_per_run
-        Actions of one run that run at the same time: less than `threads`, so that slow actions of one run do not stop
-        the others.
+    Each run takes up to `THREADS_PER_RUN` lanes. A lane runs one action, then joins the scheduler's queue behind the
+    lanes of the other runs. So a run with thousands of actions delays an action of another run by a few at most, and
+    slow actions of one run leave a thread to the others.
     """
 
-    def __init__(self, scheduler: Scheduler, *, threads: int, threads_per_run: int) -> None:
+    def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._threads = threads
-        self._threads_per_run = threads_per_run
         self._lock = threading.Lock()
-        self._queued: dict[str, deque[Callable[[], None]]] = {}  # run -> its actions; the first run has the next turn
-        self._active: list[str] = []  # the run of each action that runs now
-        self._started = 0  # turns that the scheduler holds or runs
+        self._queued: dict[str, deque[Callable[[], None]]] = {}  # run -> its actions
+        self._lanes: Counter[str] = Counter()
 
     def add(self, run: str, action: Callable[[], None]) -> None:
         """Queue an action of a run."""
         with self._lock:
             self._queued.setdefault(run, deque()).append(action)
-            starts = self._started < self._threads
-            self._started += starts
-        if starts:
-            self._schedule()
-
-    def _schedule(self) -> None:
-        # not `execute`, which would go before retries that are due
-        self._scheduler.submit_at(self._scheduler.clock(), self._take_turn)
-
-    def _take_turn(self) -> None:
-        with self._lock:
-            run = next((run for run in self._queued if self._active.count(run) < self._threads_per_run), None)
-            if run is None:
-                self._started -= 1
+            if self._lanes[run] == THREADS_PER_RUN:
                 return
-            actions = self._queued.pop(run)
-            action = actions.popleft()
-            if actions:
-                self._queued[run] = actions  # at the end: every other run comes first
-            self._active.append(run)
+            self._lanes[run] += 1
+        self._schedule(run)
+
+    def _schedule(self, run: str) -> None:
+        self._scheduler.submit_at(self._scheduler.clock(), lambda: self._take(run))
+
+    def _take(self, run: str) -> None:
+        with self._lock:
+            if not self._queued.get(run):
+                self._lanes[run] -= 1
+                if not self._lanes[run]:
+                    del self._lanes[run], self._queued[run]
+                return
+            action = self._queued[run].popleft()
         try:
             action()
         finally:
-            with self._lock:
-                self._active.remove(run)
-            self._schedule()
+            self._schedule(run)

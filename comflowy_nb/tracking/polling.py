@@ -197,18 +197,15 @@ class DurationCache:
     def __init__(self, history: History, identity: str) -> None:
         self._history = history
         self._identity = identity
-        self._lock = threading.Lock()
         self._rules: dict[str, PollRule] = {}
 
     def rule_of(self, workflow_key: str) -> PollRule:
         """Return the poll rule that all runs of a workflow share."""
-        with self._lock:
-            rule = self._rules.get(workflow_key)
-        if rule is not None:
-            return rule
-        rule = PollRule(self._history.times.of(self._identity, workflow_key))
-        with self._lock:
-            return self._rules.setdefault(workflow_key, rule)  # another thread may have been first
+        rule = self._rules.get(workflow_key)
+        if rule is None:
+            samples = self._history.times.of(self._identity, workflow_key)
+            rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
+        return rule
 
     def keep(self, workflow_key: str, seconds: float) -> None:
         """Record a duration for later processes. A failure is ignored: checks only become less well timed."""

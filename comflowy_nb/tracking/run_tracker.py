@@ -35,7 +35,6 @@ __all__ = ["RunTracker"]
 _log = logging.getLogger(__name__)
 
 AUTH_PAUSE_S = 30.0  # between checks while the key is rejected: the run stays live
-START_DELAY_S = 0.05  # a run that ends sooner is not recorded as running
 GUARD_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
 FLUSH_WAIT_S = 3.0  # between attempts to write the events that the history lacks
 MAX_ABSENCES = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
@@ -96,10 +95,6 @@ class RunTracker:
         finally:
             self.run.guard.release()
 
-    def report_start(self) -> None:
-        """Record that the run has begun, as the service reported, unless it ends at once."""
-        self._scheduler.submit_at(self._scheduler.clock() + START_DELAY_S, lambda: self._act(self._start))
-
     def _act(self, step: Callable[[], None]) -> None:
         with self.run.guard:
             if self._tracker.closed:
@@ -149,6 +144,12 @@ class RunTracker:
         if self.run.status is Status.UNKNOWN and self.hinted_id:
             self._set_accepted(self.hinted_id)
 
+    def start(self) -> None:
+        """Record that the run has begun, as the service reported."""
+        has_id = self.run.record.service_run_id is not None
+        if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
+            self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
+
     def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         server = outcome.place if outcome is not None else None
         self._record(
@@ -190,11 +191,6 @@ class RunTracker:
         wait_s = backoff_s(self._settings, failures) if error.retry_after_s is None else error.retry_after_s
         self._scheduler.pause(wait_s)
         return wait_s
-
-    def _start(self) -> None:
-        has_id = self.run.record.service_run_id is not None
-        if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
-            self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
 
     # -- the cancel -----------------------------------------------------------------------------------------------
 

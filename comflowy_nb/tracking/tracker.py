@@ -129,7 +129,7 @@ class Tracker:
             run.report(progress=event.progress)
         run_tracker.is_end_reported |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
-            run_tracker.report_start()  # from the service's own socket, which needs no check
+            run_tracker.execute(run_tracker.start)  # from the service's own socket, which needs no check
         elif event.status and run.record.service_run_id and next_status(run.status, event_of(event.status)):
             run_tracker.poll_schedule.hint(event.status)
 
