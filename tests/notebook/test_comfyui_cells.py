@@ -279,7 +279,7 @@ def test_an_interrupt_before_the_cell_waits_is_one_all_the_same(home_server, com
         return real(self, shown, **options)
 
     monkeypatch.setattr(Session, view, show)
-    cell = home_server(f"%comflowy {line} 5::width=64 5::height=64")
+    cell = home_server(f"%comflowy {what} 5::width=64 5::height=64")
     assert first
     assert type(cell.error) is KeyboardInterrupt
     assert "cancelled" in " ".join(texts(cell))
