@@ -204,12 +204,28 @@ class Client:
         Examples
         --------
         >>> client.workflow("default").fields["3::cfg"].default
-        8.0
+        8
         """
         return self._connection.finder.find(ref)
 
     def usual_seconds(self, workflow: Workflow) -> float | None:
-        """Return the median duration of the last runs of a workflow on this service, in seconds; None without one."""
+        """Return the median duration of the last runs of a workflow on this service.
+
+        Parameters
+        ----------
+        workflow : Workflow
+            The workflow.
+
+        Returns
+        -------
+        float or None
+            The duration in seconds; None if no run is known.
+
+        Examples
+        --------
+        >>> client.usual_seconds(client.workflow("default")) > 0
+        True
+        """
         return self._connection.tracker.durations.rule_of(workflow.id or workflow.name).usual_s
 
     # -- submitting -----------------------------------------------------------------------------------------------
@@ -300,7 +316,11 @@ class Client:
             Values by field, as for `run`; or the settings of a magic.
         namespace : mapping of str to object, optional
             Python variables for the `{name}` of settings.
-        fresh, retry, name
+        fresh : bool, default False
+            As for `run`.
+        retry : {"failed", "unknown", "all", "none"}
+            As for `run`.
+        name : str, optional
             As for `run`.
         base : Made, optional
             The metadata of an earlier run or an image: its params apply where `params` has none.
@@ -384,8 +404,12 @@ class Client:
             value applies to all cells.
         wait : bool, default True
             Whether to return only when the sweep is settled.
-        fresh, retry, name
-            As for `run`.
+        fresh : bool, default False
+            Whether to submit every cell although there are earlier successes.
+        retry : {"failed", "unknown", "all", "none"}
+            Which earlier results are submitted again.
+        name : str, optional
+            A name for the history.
         max_runs : int, optional
             Permits this number of submits. More than 64 on a service that costs money, and more than 500 anywhere,
             need it.
@@ -401,8 +425,10 @@ class Client:
             Maximum time to wait, in seconds. By default there is no limit.
         save : str or pathlib.Path, optional
             A folder or `NAME.zip` for copies of the images, a contact sheet and a JSON file.
-        namespace, base
-            As for `submit`.
+        namespace : mapping of str to object, optional
+            Python variables for the `{name}` of settings.
+        base : Made, optional
+            The metadata of an earlier run or an image: its params apply where `axes` has none.
         on_plan : callable, optional
             Called with the planned sweep before anything is submitted. If it raises, nothing is submitted.
 
@@ -474,8 +500,20 @@ class Client:
 
         Parameters
         ----------
-        ref, axes, fresh, retry, x, y, z, namespace, base
-            As for `sweep`.
+        ref : str or Workflow
+            As for `sweep`, like all parameters.
+        axes : mapping of str to object, Axes, or sequence of Setting
+            The values by field.
+        fresh : bool, default False
+            Whether to submit every cell.
+        retry : {"failed", "unknown", "all", "none"}
+            Which earlier results are submitted again.
+        x, y, z : str, optional
+            Axes for the columns, rows and separate grids.
+        namespace : mapping of str to object, optional
+            Python variables.
+        base : Made, optional
+            The metadata of an earlier run or an image.
 
         Returns
         -------
@@ -507,25 +545,77 @@ class Client:
     ) -> Resolved:
         """Return the values that `submit` would submit: parsed and checked by their fields, with generated seeds.
 
+        Parameters
+        ----------
+        workflow : Workflow
+            Defines the fields.
+        params : mapping of str to object, or sequence of Setting
+            Values by field, or the settings of a magic.
+        namespace : mapping of str to object, optional
+            Python variables for the `{name}` of settings.
+
+        Returns
+        -------
+        Resolved
+            The params by field id, and the generated seeds.
+
         Raises
         ------
         FieldError
             For all invalid values at once.
+
+        Examples
+        --------
+        >>> client.resolve(client.workflow("default"), {"cfg": "7.5"}).params
+        {'3::cfg': 7.5}
         """
         values = settings_from_mapping(params) if isinstance(params, Mapping) else params
         return resolve(workflow, values, namespace=namespace, open_run=self.open_image)
 
     def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the params of an earlier run, with its input images in place of their names on the service."""
+        """Return the params of an earlier run, with its input images in place of their names on the service.
+
+        Parameters
+        ----------
+        workflow : Workflow
+            Defines the fields.
+        params : mapping of str to object
+            The params by field id, as submitted.
+
+        Returns
+        -------
+        dict of str to object
+            The params, in which an image counts by its content.
+
+        Examples
+        --------
+        >>> client.recall(client.workflow("default"), {"3::cfg": 7})
+        {'3::cfg': 7}
+        """
         return self._connection.submitter.recall(workflow, params)
 
     def open_image(self, ref: str) -> InputImage:
         """Return an image of an earlier run as an input of a new one; the first one if the reference names a run.
 
+        Parameters
+        ----------
+        ref : str
+            `r41`, `r41[2]` or another reference of a run or an image.
+
+        Returns
+        -------
+        InputImage
+            The image, to be used as a value.
+
         Raises
         ------
         RefError, ImageError
             If there is no such image, or it is not on disk.
+
+        Examples
+        --------
+        >>> client.open_image("cat").name.endswith(".png")
+        True
         """
         return self._connection.input_of_run(ref)
 
@@ -540,10 +630,33 @@ class Client:
     ) -> Axes:
         """Return the axes of a sweep; with `count` those of `run --count`.
 
+        Parameters
+        ----------
+        workflow : Workflow
+            Defines the fields.
+        values : sequence of Setting
+            The settings of a magic.
+        count : int, optional
+            Number of runs, each with a generated seed.
+        namespace : mapping of str to object, optional
+            Python variables for the `{name}` of settings.
+        base : mapping of str to object, optional
+            Params of an earlier run, which search and replace starts from.
+
+        Returns
+        -------
+        Axes
+            The axes and the fixed values.
+
         Raises
         ------
         FieldError
             For all invalid values at once.
+
+        Examples
+        --------
+        >>> client.axes(client.workflow("default"), [], count=3).shape
+        (3,)
         """
         open_run = self._connection.input_of_run
         if count is not None:
@@ -574,8 +687,8 @@ class Client:
 
         Examples
         --------
-        >>> [found.ref == run.ref for found in client.runs(status="success", cfg=7, limit=1)]
-        [True]
+        >>> [run.params["3::cfg"] for run in client.runs(status="success", cfg=7, limit=1)]
+        [7.0]
         """
         return [self._connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
 
@@ -612,7 +725,23 @@ class Client:
         return Found(run, next(image for image in run.images if image.record.index == index))
 
     def reopen(self, record: SweepRecord) -> Sweep:
-        """Return a sweep of the history with its runs, and track the live ones. Nothing is submitted."""
+        """Return a sweep of the history with its runs, and track the live ones. Nothing is submitted.
+
+        Parameters
+        ----------
+        record : SweepRecord
+            The record of the sweep, from `find`.
+
+        Returns
+        -------
+        Sweep
+            The sweep.
+
+        Examples
+        --------
+        >>> len(client.reopen(client.find("looks").sweep).cells)
+        2
+        """
         registry = self._connection.registry
         sweep = self.library.sweep(record, registry.run)
         for cell in sweep.cells:
@@ -622,17 +751,54 @@ class Client:
         return sweep
 
     def live(self) -> list[Run]:
-        """Return the runs that this client tracks and that are not settled."""
+        """Return the runs that this client tracks and that are not settled.
+
+        Returns
+        -------
+        list of Run
+            The runs; joined runs of other processes are not among them.
+
+        Examples
+        --------
+        >>> client.live()
+        []
+        """
         return self._connection.tracker.live()
 
     def news(self) -> list[Run]:
-        """Return the adopted runs that have ended since the last call."""
+        """Return the adopted runs of earlier processes that have ended since the last call.
+
+        Returns
+        -------
+        list of Run
+            Each run is returned once.
+
+        Examples
+        --------
+        >>> client.news()
+        []
+        """
         ended = [run for run in self._adopted if run.record.is_settled and run.status is not Status.UNKNOWN]
         self._adopted = [run for run in self._adopted if run not in ended]
         return ended
 
     def cancel(self, run: Run) -> None:
-        """Ask the service to cancel a run; see `Run.cancel`."""
+        """Ask the service to cancel a run; see `Run.cancel`.
+
+        Parameters
+        ----------
+        run : Run
+            A run of this service.
+
+        Raises
+        ------
+        RefError
+            If the run was submitted to another service.
+
+        Examples
+        --------
+        >>> client.cancel(run)  # it has ended: nothing happens
+        """
         self._connection.registry.cancel(run)
 
     def resume(self, *refs: str) -> list[Run]:
@@ -671,15 +837,31 @@ class Client:
     def refresh(self, run: Run) -> bool:
         """Bring a run up to date: watch a run of another process, fetch images that are not on disk.
 
+        Parameters
+        ----------
+        run : Run
+            The run.
+
         Returns
         -------
         bool
             True if images were missing and are fetched now, through a fresh check.
+
+        Examples
+        --------
+        >>> client.refresh(run)
+        False
         """
         return self._connection.registry.refresh(run)
 
     def close(self) -> None:
-        """Stop tracking, and close all connections. Accepted runs continue; the next client adopts them."""
+        """Stop tracking, and close all connections. Accepted runs continue; the next client adopts them.
+
+        Examples
+        --------
+        >>> other = comflowy_nb.connect("sandbox")
+        >>> other.close()
+        """
         self._opened.close()
 
     # -- inside ---------------------------------------------------------------------------------------------------

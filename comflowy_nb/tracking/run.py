@@ -22,17 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Progress
     from comflowy_nb.status import StatusEvent
 
-__all__ = [
-    "RETRY",
-    "Follower",
-    "ImageRecord",
-    "Images",
-    "Run",
-    "RunImage",
-    "RunRecord",
-    "error_for_status",
-    "way_on",
-]
+__all__ = ["RETRY", "Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord", "error_for_status", "way_on"]
 
 RETRY = "--retry unknown"  # the option that submits held runs again
 
@@ -53,20 +43,22 @@ class Run:
     Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
     it is live; a run from `history` is not.
 
-    Attributes
+    Parameters
     ----------
     record : RunRecord
-        The history's record of the run, which is replaced as a whole at every change.
+        The history's record of the run. The attribute `record` is replaced as a whole at every change.
+    follower : Follower, optional
+        Acts for the run; a run without one can only be read.
 
     Examples
     --------
-    >>> run = client.run("default", {"text": "a glass bottle", "seed": 7})
+    >>> run = client.run("default", {"width": 64, "height": 64, "seed": 7})
     >>> run
-    <Run r41 'default' success 6.2 s>
+    <Run r... 'default' success ... s>
     >>> run.status, run.params["3::seed"]
     (<Status.SUCCESS: 'success'>, 7)
-    >>> run.images[0].pil()
-    <PIL.PngImagePlugin.PngImageFile image mode=RGB size=512x512>
+    >>> run.images[0].pil().size
+    (64, 64)
     """
 
     def __init__(self, record: RunRecord, follower: Follower | None = None) -> None:
@@ -203,7 +195,23 @@ class Run:
         return self
 
     def wait_change(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for a change. Return True if the run is settled."""
+        """Wait for a change of the run.
+
+        Parameters
+        ----------
+        timeout : float
+            Maximum time to wait, in seconds.
+
+        Returns
+        -------
+        bool
+            True if the run is settled.
+
+        Examples
+        --------
+        >>> run.wait_change(0.5)
+        True
+        """
         with self._changed:
             if not self.record.is_settled and timeout > 0:
                 self._changed.wait(timeout)
@@ -222,9 +230,10 @@ class Run:
 
         Examples
         --------
+        >>> run = client.submit("default", {"seed": 8}).run
         >>> run.cancel()
-        >>> run.wait().status
-        <Status.CANCELLED: 'cancelled'>
+        >>> run.wait().status.is_final
+        True
         """
         if self._follower is None:
             raise RefError(f"{self.ref} comes from the history alone; connect first, then %comflowy cancel {self.ref}")
@@ -252,8 +261,8 @@ class Run:
 
         Examples
         --------
-        >>> run.save("bottles")
-        [PosixPath('bottles/r41-seed7.png')]
+        >>> run.save("copies")
+        [...Path('copies/r....png')]
         """
         from pathlib import Path as PathType  # noqa: PLC0415
 
@@ -262,11 +271,42 @@ class Run:
         return self._follower.save(self, PathType(folder))
 
     def listen(self, listener: Callable[[Run], None]) -> Callable[[], None]:
-        """Call `listener` with this run at every change, on the thread that made it. Return the function to stop it."""
+        """Call a function at every change of the run.
+
+        Parameters
+        ----------
+        listener : callable
+            Called with this run, on the thread that made the change. It may only set a flag or put an event into a
+            queue.
+
+        Returns
+        -------
+        callable
+            Removes the listener.
+
+        Examples
+        --------
+        >>> statuses = []
+        >>> stop = run.listen(lambda run: statuses.append(run.status))
+        >>> stop()
+        """
         return self._listeners.add(listener)
 
     def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
-        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds."""
+        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
+
+        Parameters
+        ----------
+        condition : callable
+            Called without arguments; returns a bool.
+        action : callable
+            Called without arguments, as a listener.
+
+        Examples
+        --------
+        >>> run.once(lambda: run.status.is_final, lambda: print("done"))
+        done
+        """
         self._listeners.once(condition, action)
 
     # -- for the tracker ------------------------------------------------------------------------------------------

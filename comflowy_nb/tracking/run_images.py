@@ -23,20 +23,22 @@ __all__ = ["Images", "RunImage"]
 class RunImage:
     """One image of a run. Its file is read when an attribute needs it.
 
-    Attributes
+    Parameters
     ----------
     run : Run
         The run that made the image.
     record : ImageRecord
         The history's record of the image: node, size, format, sha256.
+    path : pathlib.Path or None
+        Path of the original file; None before its download.
 
     Examples
     --------
     >>> image = run.images[0]
     >>> image
-    <RunImage r41[0] 512x512 kept>
+    <RunImage r...[0] 64x64 kept>
     >>> image.array().shape
-    (512, 512, 3)
+    (64, 64, 3)
     """
 
     def __init__(self, run: Run, record: ImageRecord, path: Path | None) -> None:
@@ -91,7 +93,7 @@ class RunImage:
         Examples
         --------
         >>> run.images[0].pil().size
-        (512, 512)
+        (64, 64)
         """
         image = open_image_file(self.path)
         assert_decodable(image, self.ref)
@@ -113,8 +115,8 @@ class RunImage:
 
         Examples
         --------
-        >>> run.images[0].array().mean()
-        118.3
+        >>> run.images[0].array().dtype
+        dtype('uint8')
         """
         import numpy as np  # noqa: PLC0415 - heavy
 
@@ -164,11 +166,11 @@ class Images:
     Examples
     --------
     >>> run.images
-    <Images of r41: 4>
+    <Images of r...: 1>
     >>> run.images[0].ref
-    'r41[0]'
-    >>> [image.ref for image in run.images.of("9")]
-    ['r41[0]', 'r41[1]']
+    'r...[0]'
+    >>> [image.node for image in run.images.of("9")]
+    ['9']
     """
 
     def __init__(self, run: Run, images: list[RunImage]) -> None:

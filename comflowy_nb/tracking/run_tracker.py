@@ -8,14 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from comflowy_nb.errors import (
-    AuthError,
-    HistoryError,
-    NotFoundError,
-    RateLimitError,
-    ServiceError,
-    UnreachableError,
-)
+from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError, UnreachableError
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Submission, Unknown
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
 from comflowy_nb.tracking.downloads import expected_image

@@ -22,7 +22,7 @@ from comflowy_nb.tracking.run import Run
 
 
 class Reader:
-    """A process that changes and reads one run; also executed in a child process by `main`."""
+    """Changes and reads one run; a child process executes it through `main`."""
 
     def __init__(self, home):
         self.lock = ProcessLock(home / "locks")
@@ -51,7 +51,7 @@ class Reader:
             self.run.update(record)
 
     def set_image(self, state):
-        """Record what became of the image, if there is one."""
+        """Record that the image, if there is one, is on disk or missing."""
         with self.run.guard:
             for image in self.run.record.images:
                 self.run.update(self.history.set_image(self.run.token, replace(image, state=state)))
@@ -139,7 +139,7 @@ def test_two_processes_agree_on_a_status_that_never_goes_back(tmp_path_factory):
                 assert sequence[-1] == status
                 changes = [old for old, new in itertools.pairwise(sequence) if old != new]
                 assert all(may_follow(Status(old), Status(new)) for old, new in itertools.pairwise([*changes, status]))
-                # a listener hears of the same status again only with a change of an image
+                # a listener is called with the same status again only if an image changed
                 again = [new for old, new in itertools.pairwise(sequence) if old == new]
                 assert len(again) <= sum(step[0] == "set_image" for step in steps)
 
