@@ -110,7 +110,7 @@ def connect(
     SettingsError
         If the target or the name is invalid.
     AuthError
-        If there is no key, or the service rejects it.
+        If a key is missing, or the service rejects it.
     ServiceError
         If the service can't be reached, or is not a supported service.
 
@@ -197,7 +197,7 @@ class Client:
         Raises
         ------
         WorkflowError
-            If there is no such workflow, or the service can't run it.
+            If the workflow does not exist, or the service can't run it.
         ServiceError
             If the service had to be asked, and gave no usable response.
 
@@ -610,7 +610,7 @@ class Client:
         Raises
         ------
         RefError, ImageError
-            If there is no such image, or it is not on disk.
+            If the image does not exist, or is not on disk.
 
         Examples
         --------

@@ -157,10 +157,10 @@ def test_a_service_that_cannot_cancel_leaves_a_warning_and_the_run_continues(cli
     api.words = ["running"] * 100_000
     run = client.submit("wf-1", {}).run
     wait_until(lambda: run.status == "running")
-    told = []
-    run.listen(lambda changed: told.append(changed.warning))
+    warnings = []
+    run.listen(lambda changed: warnings.append(changed.warning))
     run.cancel()
-    wait_until(lambda: any("can't cancel" in (text or "") for text in told))
+    wait_until(lambda: any("can't cancel" in (text or "") for text in warnings))
     api.words = []
     run.wait(60)
     assert run.status == "success"

@@ -160,7 +160,7 @@ def test_a_kernel_killed_in_the_night_costs_nothing_twice(night):
     assert counts.get("success", 0) + held == CELLS
     accepted = night.accepted()
     assert set(accepted.values()) == {1}, "no cell was sent twice"
-    assert CELLS - held <= len(accepted) <= CELLS, "none is missing but those of which nobody can tell"
+    assert CELLS - held <= len(accepted) <= CELLS, "only cells whose response was lost may be missing"
 
 
 def test_with_the_browser_closed_it_goes_on_and_is_there_in_the_morning(night):

@@ -97,9 +97,9 @@ class RunRegistry:
         """Adopt the orphaned runs of this service, and check the `unknown` runs of the last day. Return both."""
         runs = []
         for record in self._history.orphans(self._tracker.service.identity):
-            taken = self._history.adopt(record.token, self._owner) if self.is_here(record) else None
-            if taken is not None and self._can_be_checked(taken):
-                runs.append(self._follow(self.run(taken)))
+            adopted = self._history.adopt(record.token, self._owner) if self.is_here(record) else None
+            if adopted is not None and self._can_be_checked(adopted):
+                runs.append(self._follow(self.run(adopted)))
         since = time.time() - MAX_UNKNOWN_AGE_S
         unknown = self._history.search(status=Status.UNKNOWN, since=since, limit=None)
         here = [record for record in unknown if self.is_here(record) and self._can_be_checked(record)]
@@ -165,17 +165,17 @@ class RunRegistry:
     def _take_over(self, run: Run) -> bool:
         """Make this client the owner of a run. Return False if the owner lives."""
         with run.guard:
-            taken = self._history.adopt(run.token, self._owner)
-            if taken is not None:
-                run.update(taken)
-        return taken is not None
+            adopted = self._history.adopt(run.token, self._owner)
+            if adopted is not None:
+                run.update(adopted)
+        return adopted is not None
 
     def _follow(self, run: Run) -> Run:
         self._tracker.follow(run, workflow_key(run.record))
         return run
 
     def _can_be_checked(self, record: RunRecord) -> bool:
-        """Return True if the service knows the run by an id of its own, or by one that follows from ours."""
+        """Return True if the run has an id on the service: one from the service, or one that follows from our token."""
         return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
 
     # -- runs of other processes ----------------------------------------------------------------------------------

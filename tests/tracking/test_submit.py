@@ -75,8 +75,8 @@ def test_events_are_read_while_the_history_is_slow(quick, home):
             reading = threading.Thread(target=lambda: client.resume("r1"))
             reading.start()
             callback = api.seen(RUN)[1].json["callback_urls"]["on_progress_event_url"]
-            told = {"type": "running", "payload": {"value": 3, "max": 20, "node": "3"}}
-            requests.post(callback, json=told, timeout=60)
+            event = {"type": "running", "payload": {"value": 3, "max": 20, "node": "3"}}
+            requests.post(callback, json=event, timeout=60)
             wait_until(lambda: run.progress is not None and run.progress.value == 3)
             assert reading.is_alive(), "the event waited until the history had been read"
             reading.join()
