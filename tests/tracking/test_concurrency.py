@@ -1,6 +1,10 @@
+"""The concurrency limit: alone, with a simulated service, and in a sweep."""
+
 import heapq
 
 import pytest
+from scripted_api import RUN
+from waiting import wait_until
 
 from comflowy_nb.tracking.concurrency import MAX_LIMIT, ConcurrencyLimit
 
@@ -108,3 +112,18 @@ def test_runs_typed_one_by_one_do_not_measure_the_throughput():
     drive(began, places=32, takes_s=0.2, count=1500)
     drive(limit, places=32, takes_s=0.2, count=1500)
     assert limit.size == began.size
+
+
+def test_a_sweep_fills_a_service_that_executes_all_runs_at_once(client, api):
+    """Eight runs of a minute each were in flight until the first of them had ended."""
+    api.words = ["running"] * 100_000
+    sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
+    wait_until(lambda: api.count(RUN) == 32)
+    assert all(cell.run is None or cell.run.status.is_live for cell in sweep.cells)
+
+
+def test_a_sweep_whose_runs_wait_at_the_service_keeps_to_the_start(client, api):
+    api.words = ["pending"] * 100_000
+    sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
+    wait_until(lambda: sum(cell.run is not None and cell.run.status == "pending" for cell in sweep.cells) == 8)
+    assert api.count(RUN) == 8
