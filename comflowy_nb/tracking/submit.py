@@ -56,8 +56,7 @@ class Submitter:
         self._registry = registry
         self._owner = owner
         self._inputs = inputs
-        self._uploads: dict[str, _Upload] = {}  # by sha256
-        self._lock = threading.Lock()  # of the uploads
+        self._uploads: dict[str, str] = {}  # sha256 of a content -> its name on the service
 
     # -- input images ---------------------------------------------------------------------------------------------
 
@@ -94,21 +93,20 @@ class Submitter:
     def _upload(self, image: InputImage, field: str) -> str:
         """Upload an image once, and keep its content. Return its name on the service."""
         service = self._tracker.service
-        with self._lock:
-            upload = self._uploads.setdefault(image.content_sha256, _Upload())
-        with upload.lock:  # of several threads that need it at once, one uploads it
-            if upload.name is not None:
-                return upload.name
-            upload.name = self._tracker.scheduler.run(lambda: service.upload(image.name, image.load()))
-        if upload.name is None:
+        name = self._uploads.get(image.content_sha256)
+        if name is not None:
+            return name
+        name = self._tracker.scheduler.run(lambda: service.upload(image.name, image.load()))
+        if name is None:
             raise WorkflowError(f"{service.label} takes no uploads: give {field} the https address of an image")
+        self._uploads[image.content_sha256] = name
         with contextlib.suppress(OSError, HistoryError):  # the run is submitted all the same
             path = _input_path(self._inputs, image.content_sha256)
             if path is not None and not path.exists():
                 make_folder(self._inputs)
                 write_file(path, image.load())
-            self._tracker.history.inputs.keep(service.identity, upload.name, image.content_sha256)
-        return upload.name
+            self._tracker.history.inputs.keep(service.identity, name, image.content_sha256)
+        return name
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -227,14 +225,6 @@ class Submitter:
             if found is not None:
                 run = self._registry.run(found)
                 self._tracker.follow(run, workflow_key(found))
-
-
-class _Upload:
-    """The upload of one content: its name on the service, once it is known."""
-
-    def __init__(self) -> None:
-        self.name: str | None = None
-        self.lock = threading.Lock()
 
 
 def kept_input(folder: Path, content_sha256: str) -> bytes | None:
