@@ -75,11 +75,11 @@ def test_once_calls_its_action_once_however_many_threads_change_the_run():
 def test_a_status_never_goes_back(statuses):
     """A success that the history lacked became `waiting` again, with the record that was read from there."""
     run = Run(record(Status.SUBMITTING))
-    statuses = [run.status]
-    run.listen(lambda changed: statuses.append(changed.status))
+    seen = [run.status]
+    run.listen(lambda changed: seen.append(changed.status))
     for status in statuses:
         run.update(record(status))
-    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(statuses))
+    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(seen))
 
 
 def test_images_of_an_older_record_are_kept():
