@@ -50,8 +50,8 @@ class Connection:
         self.tracker = Tracker(service, library.history, images=library.folder, settings=settings)
         wants_webhooks = settings.webhooks == "on" or settings.callback_url
         if not service.runs_graphs and (wants_webhooks or (settings.webhooks == "auto" and service.on_loopback)):
-            self.tracker.receiver = Receiver(self.tracker.hear, public_url=settings.callback_url)
-        service.listen(self.tracker.hear)
+            self.tracker.receiver = Receiver(self.tracker.handle_event, public_url=settings.callback_url)
+        service.listen(self.tracker.handle_event)
         self.registry = RunRegistry(
             self.tracker,
             # the sandbox of a home folder is the same service, whatever port it has today

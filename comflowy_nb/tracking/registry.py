@@ -99,16 +99,16 @@ class RunRegistry:
         for record in self._history.orphans(self._tracker.service.identity):
             adopted = self._history.adopt(record.token, self._owner) if self.is_here(record) else None
             if adopted is not None and self._can_be_checked(adopted):
-                runs.append(self._follow(self.run(adopted)))
+                runs.append(self._track(self.run(adopted)))
         since = time.time() - MAX_UNKNOWN_AGE_S
         unknown = self._history.search(status=Status.UNKNOWN, since=since, limit=None)
         here = [record for record in unknown if self.is_here(record) and self._can_be_checked(record)]
-        return [*runs, *(self._follow(self.run(record)) for record in here)]
+        return [*runs, *(self._track(self.run(record)) for record in here)]
 
     def resume_all(self) -> list[Run]:
         """Adopt the orphaned runs, and check the lost ones again."""
         lost = self._history.search(status=Status.LOST, limit=None)
-        runs = [self._follow(self.run(record)) for record in lost if self.is_here(record)]
+        runs = [self._track(self.run(record)) for record in lost if self.is_here(record)]
         return [*self.adopt_orphans(), *runs]
 
     def resume(self, run: Run) -> None:
@@ -120,7 +120,7 @@ class RunRegistry:
         elif record.status.is_live:
             self._adopt(run)
         elif record.status.is_held and self._can_be_checked(record):
-            self._follow(run)
+            self._track(run)
 
     def refresh(self, run: Run) -> bool:
         """Bring a run up to date: watch a run of another process, fetch images that are not on disk.
@@ -135,7 +135,7 @@ class RunRegistry:
             return False
         is_missing = self._tracker.downloads.expect_missing(run)
         if is_missing:
-            self._follow(run)
+            self._track(run)
         return is_missing
 
     def cancel(self, run: Run) -> None:
@@ -160,7 +160,7 @@ class RunRegistry:
             self.watch(run)
         # it can be ours and not tracked: the history was locked after an earlier attempt had adopted it
         elif not self._tracker.is_tracking(run) and self._can_be_checked(run.record):
-            self._follow(run)
+            self._track(run)
 
     def _take_over(self, run: Run) -> bool:
         """Make this client the owner of a run. Return False if the owner lives."""
@@ -170,8 +170,8 @@ class RunRegistry:
                 run.update(adopted)
         return adopted is not None
 
-    def _follow(self, run: Run) -> Run:
-        self._tracker.follow(run, workflow_key(run.record))
+    def _track(self, run: Run) -> Run:
+        self._tracker.track(run, workflow_key(run.record))
         return run
 
     def _can_be_checked(self, record: RunRecord) -> bool:
@@ -220,7 +220,7 @@ class RunRegistry:
                 )
         if run.record.owner != self._owner or not self.is_here(run.record):
             return True
-        self._follow(run)
+        self._track(run)
         return False
 
     def _read(self, run: Run) -> None:

@@ -224,7 +224,7 @@ class Submitter:
             found = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if found is not None:
                 run = self._registry.run(found)
-                self._tracker.follow(run, workflow_key(found))
+                self._tracker.track(run, workflow_key(found))
 
 
 def kept_input(folder: Path, content_sha256: str) -> bytes | None:

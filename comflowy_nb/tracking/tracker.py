@@ -92,7 +92,7 @@ class Tracker:
         """End a run that could not be submitted, at once; a failed write to the history is repeated."""
         self._tracker_of(run).reject(reason)
 
-    def follow(self, run: Run, workflow_key: str) -> None:
+    def track(self, run: Run, workflow_key: str) -> None:
         """Track a run that the service accepted earlier: adopted, lost, or a success with images to fetch."""
         rule = self.durations.rule_of(workflow_key)  # outside the lock: it can read the history
         with self._lock:
@@ -114,7 +114,7 @@ class Tracker:
         elif run.status is not Status.SUBMITTING:
             run_tracker.execute(run_tracker.cancel)
 
-    def hear(self, event: Event) -> None:
+    def handle_event(self, event: Event) -> None:
         """Handle an event of the service: progress is displayed, anything else leads to a check."""
         run_tracker = self._run_trackers.get(event.token)
         if run_tracker is None or self.closed:
