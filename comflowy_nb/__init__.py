@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name lives; its module is imported when the name is first used, so that loading is quick.
-_PLACES = {
+# Public name -> its module, which is imported when the name is first used, so that loading is quick.
+_MODULES = {
     "Client": "comflowy_nb.client",
     "ComflowyError": "comflowy_nb.errors",
     "Run": "comflowy_nb.tracking.run",
@@ -23,20 +23,20 @@ _PLACES = {
     "params_from": "comflowy_nb.recipe",
     "show": "comflowy_nb.notebook.display.show",
 }
-__all__ = [*sorted(_PLACES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all
+__all__ = [*sorted(_MODULES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(name)
     from importlib import import_module  # noqa: PLC0415
 
-    module = import_module(_PLACES[name])
+    module = import_module(_MODULES[name])
     return module if name == "history" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_PLACES]
+    return [*globals(), *_MODULES]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

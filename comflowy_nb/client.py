@@ -1,4 +1,4 @@
-"""Client: one service, the history and the tracker. What the magic and a script both use."""
+"""Client: one connected service, the history and the tracker. The magics and scripts use the same class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.connection import Connection
 from comflowy_nb.database.process_locks import ProcessLock
@@ -17,7 +17,7 @@ from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.sweep import raise_for_failures
-from comflowy_nb.tracking.outcome_errors import error_for_status
+from comflowy_nb.tracking.run import error_for_status
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
@@ -43,21 +43,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Submitted", "connect"]
 
-T = TypeVar("T")
 How = Literal["new", "same", "joined", "held", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a request.
+    """The result of `Client.submit`.
 
-    `how` is `new` (it is sent), `same` (a success that was there), `joined` (it runs already) or `ended` (it failed
-    before and was not to be tried again). What is held is raised as RunHeld instead.
+    Attributes
+    ----------
+    run : Run
+        The run that answers the request.
+    how : str
+        `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
+        `retry` did not permit another submit). A held run raises RunHeld instead.
+    drawn : mapping of str to int
+        The seeds that were generated, by field id.
+
+    Examples
+    --------
+    >>> submitted = client.submit("default", {"cfg": 7, "seed": 5})
+    >>> submitted.how
+    'new'
+    >>> client.submit("default", {"cfg": 7, "seed": 5}).run is submitted.run
+    True
     """
 
     run: Run
     how: How
-    drawn: Mapping[str, int]  # field id -> seed drawn for it
+    drawn: Mapping[str, int]
 
 
 def connect(
@@ -72,30 +86,42 @@ def connect(
 
     Parameters
     ----------
-    target
-        `sandbox`, `cloud` or an address, with an optional `NAME=` before it, or a name given so before; None takes
-        `COMFLOWY_TARGET`.
-    key
-        The API key for this service alone; else it is looked for in the usual places: the sandbox's own file,
-        `COMFLOWY_API_KEY`, the keyring.
-    name
-        The service's identity for the history; the same as `NAME=` in the target.
-    ask_key
-        Asked for a key, with the service's label, where none was found; None where nobody can answer.
-    name_address
-        Name the server's address in errors. By default they do not, because a saved notebook keeps them.
+    target : str, optional
+        `sandbox`, `cloud`, `comfyui`, a URL, or a name from an earlier connect, optionally with `NAME=` before it. By
+        default the environment variable `COMFLOWY_TARGET`.
+    key : str or Secret, optional
+        The API key for this service. By default it is read from the sandbox's own file, `COMFLOWY_API_KEY` or the
+        keyring.
+    name : str, optional
+        The identity of the service in the history; the same as `NAME=` in the target.
+    ask_key : callable, optional
+        Called with the name of the service if no key is found; returns a key or None.
+    name_address : bool, default False
+        Whether errors contain the address of the server. Saved notebooks keep error texts.
+
+    Returns
+    -------
+    Client
+        The connected client. Close it with `close` or a `with` statement.
 
     Raises
     ------
     SettingsError
-        If the target or the name is none.
+        If the target or the name is invalid.
     AuthError
-        If there is no key, or the service refuses it.
+        If a key is missing, or the service rejects it.
     ServiceError
-        If the service can't be reached, or is none that can be used.
+        If the service can't be reached, or is not a supported service.
+
+    Examples
+    --------
+    >>> with comflowy_nb.connect("sandbox") as client:
+    ...     run = client.run("default", {"width": 64, "height": 64, "seed": 1})
+    >>> run.status
+    <Status.SUCCESS: 'success'>
     """
     library = open_library()
-    owner = ProcessLock(library.locks)  # held first: the sandbox ends when nobody holds one
+    owner = ProcessLock(library.locks)  # held first: the sandbox ends when no process holds a lock
     try:
         service, is_moved = open_service(
             target, key=key, name=name, ask_key=ask_key, home=library.home, name_address=name_address
@@ -107,11 +133,27 @@ def connect(
 
 
 class Client:
-    """One connected service.
+    """One connected service; `connect` returns one.
 
-    Use `connect` to make one. `run` submits and waits, `submit` returns as soon as the intent is written. `is_moved`
-    says that its name stood for another target before. A client that is referenced nowhere any more is closed once its
-    runs and sweeps are settled.
+    A client that is not referenced any more is closed once its runs and sweeps are settled.
+
+    Parameters
+    ----------
+    service : Service
+        The service.
+    library : Library
+        The history and the images of the home folder.
+    owner : ProcessLock
+        The lock that shows other processes that this client lives.
+    is_moved : bool, default False
+        Whether the name of the service belonged to another target before.
+
+    Examples
+    --------
+    >>> client
+    <Client sandbox>
+    >>> client.run("default", {"width": 64, "height": 64, "seed": 2}).status
+    <Status.SUCCESS: 'success'>
     """
 
     def __init__(self, service: Service, library: Library, owner: ProcessLock, *, is_moved: bool = False) -> None:
@@ -120,40 +162,72 @@ class Client:
         self.is_moved = is_moved
         self._opened = Connection(service, library, owner, settings=settings)
         weakref.finalize(self, self._opened.close_when_idle).atexit = False
-        self._taken_up = self._connection.registry.adopt_orphans()
-
-    # -- what it is connected to --------------------------------------------------------------------------------
+        self._adopted = self._connection.registry.adopt_orphans()
 
     @property
     def label(self) -> str:
+        """Name of the service for users, such as `sandbox`."""
         return self.service.label
 
     @property
     def identity(self) -> str:
+        """Identity of the service in the history: requests are deduplicated among the runs with the same identity."""
         return self.service.identity
 
     @property
     def finder(self) -> Finder:
-        """The workflows that can be named here."""
+        """The workflows that can be named on this service."""
         return self._connection.finder
 
     def workflow(self, ref: str) -> Workflow:
-        """The workflow a person names: a file, an image, the editor's address, a name, or the service's own id.
+        """Return a workflow.
+
+        Parameters
+        ----------
+        ref : str
+            A `.json` file, an image file, `server:last`, the editor's URL, a name in the catalogue, or the service's
+            own name or id.
+
+        Returns
+        -------
+        Workflow
+            The workflow with its fields.
 
         Raises
         ------
         WorkflowError
-            If there is none, or it can't run here.
+            If the workflow does not exist, or the service can't run it.
         ServiceError
-            If the service had to be asked and gave no usable answer.
+            If the service had to be asked, and gave no usable response.
+
+        Examples
+        --------
+        >>> client.workflow("default").fields["3::cfg"].default
+        8
         """
         return self._connection.finder.find(ref)
 
     def usual_seconds(self, workflow: Workflow) -> float | None:
-        """How long a run of this workflow usually takes here, in seconds; None while nothing is known."""
-        return self._connection.tracker.pace(workflow.id or workflow.name).usual_s
+        """Return the median duration of the last runs of a workflow on this service.
 
-    # -- running ------------------------------------------------------------------------------------------------
+        Parameters
+        ----------
+        workflow : Workflow
+            The workflow.
+
+        Returns
+        -------
+        float or None
+            The duration in seconds; None if no run is known.
+
+        Examples
+        --------
+        >>> client.usual_seconds(client.workflow("default")) > 0
+        True
+        """
+        return self._connection.tracker.durations.rule_of(workflow.id or workflow.name).usual_s
+
+    # -- submitting -----------------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -167,33 +241,46 @@ class Client:
         timeout: float | None = None,
         save: str | Path | None = None,
     ) -> Run:
-        """Run a workflow, or take the success that is there for exactly this request.
+        """Run a workflow, or return the earlier success of exactly this request.
 
         Parameters
         ----------
-        params
-            Field -> value; a field is `3::cfg`, a name that only one field has, or an alias.
-        wait
+        ref : str or Workflow
+            The workflow; see `workflow`.
+        params : mapping of str to object, optional
+            Values by field: a field id (`3::cfg`), a name that only one field has, or an alias.
+        wait : bool, default True
             Whether to return only when the images are on disk.
-        fresh
-            Send it although there is a success.
-        retry
-            What an earlier end permits: `failed`, `unknown`, `all` or `none`.
-        name
+        fresh : bool, default False
+            Whether to submit the request although there is an earlier success.
+        retry : {"failed", "unknown", "all", "none"}
+            Which earlier results are submitted again.
+        name : str, optional
             A name for the history, as `--as` gives.
-        timeout
-            Longest wait in seconds.
-        save
+        timeout : float, optional
+            Maximum time to wait, in seconds. By default there is no limit.
+        save : str or pathlib.Path, optional
             A folder for copies of the images, `NAME.zip`, or for one image `NAME.png`.
+
+        Returns
+        -------
+        Run
+            The run, a success if `wait` is true.
 
         Raises
         ------
         WorkflowError, FieldError
-            Before anything is sent.
+            Before anything is submitted.
         ComflowyError
-            In a process that was forked from the one that connected, before anything is sent.
+            In a process that was forked from the one that connected, before anything is submitted.
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
+
+        Examples
+        --------
+        >>> run = client.run("default", {"width": 64, "height": 64, "steps": 2, "seed": 3})
+        >>> run.images[0].pil().size
+        (64, 64)
         """
         if save is not None:
             kind_of_target(Path(save).expanduser())
@@ -218,77 +305,70 @@ class Client:
         name: str | None = None,
         base: Made | None = None,
     ) -> Submitted:
-        """Write the intent and send it, unless the same request is there already. Returns at once.
+        """Record a request and submit it, unless an earlier run answers it. Return at once.
 
         Parameters
         ----------
-        base
-            What an earlier run or an image was made of: its params are sent where none are given.
+        workflow : str or Workflow
+            The workflow; see `workflow`.
+        params : mapping of str to object, or sequence of Setting
+            Values by field, as for `run`; or the settings of a magic.
+        namespace : mapping of str to object, optional
+            Python variables for the `{name}` of settings.
+        fresh : bool, default False
+            As for `run`.
+        retry : {"failed", "unknown", "all", "none"}
+            As for `run`.
+        name : str, optional
+            As for `run`.
+        base : Made, optional
+            The metadata of an earlier run or an image: its params apply where `params` has none.
+
+        Returns
+        -------
+        Submitted
+            The run, and whether it is new.
 
         Raises
         ------
         WorkflowError, FieldError, HistoryError
-            Before anything is sent.
+            Before anything is submitted.
         RunHeld
-            If an earlier submit of the same request may have been taken.
-        Interrupted
-            If an interrupt came meanwhile, with the `Submitted` as `.result`: a run that was sent is being cancelled.
+            If the service may have accepted an earlier submit of the same request.
+        DeferredInterrupt
+            If an interrupt arrived meanwhile, with the Submitted as `.result`. A new run is being cancelled.
+
+        Examples
+        --------
+        >>> submitted = client.submit("default", {"width": 64, "height": 64, "seed": 4})
+        >>> submitted.run.wait(timeout=60).status
+        <Status.SUCCESS: 'success'>
         """
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
         resolved = self.resolve(workflow, params, namespace=namespace)
         values = {**(self.recall(workflow, base.params) if base else {}), **resolved.params}
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
-        intent = self._connection.submitter.intent(workflow, values, set_params=set_params, name=name)
+        submitter = self._connection.submitter
+        request = submitter.build_request(workflow, values, set_params=set_params, name=name)
 
-        def enter() -> tuple[Decision, Run]:
-            claim, run = self._connection.submitter.enter(intent, fresh=fresh, retry=retry)
+        def submit() -> tuple[Decision, Run]:
+            decision, run = submitter.submit(request, fresh=fresh, retry=retry)
             self.library.touch(run)
-            return claim, run
+            return decision, run
 
         try:
-            claim, run = run_uninterrupted(enter, self._connection.tracker.scheduler)
+            decision, run = run_uninterrupted(submit)
         except DeferredInterrupt as interrupt:
-            claim, run = interrupt.result
-            if claim.kind == "new":
+            decision, run = interrupt.result
+            if decision.kind == "new":
                 self.cancel(run)
-            raise DeferredInterrupt(Submitted(run, claim.kind, resolved.generated_seeds)) from None
-        if claim.kind == "held":
+            raise DeferredInterrupt(Submitted(run, decision.kind, resolved.generated_seeds)) from None
+        if decision.kind == "held":
             error = error_for_status(run)
             assert error is not None
             raise error
-        return Submitted(run, claim.kind, resolved.generated_seeds)
-
-    def resolve(
-        self,
-        workflow: Workflow,
-        params: Sequence[Setting] | Mapping[str, Any],
-        *,
-        namespace: Mapping[str, Any] | None = None,
-    ) -> Resolved:
-        """What would be sent for these: every value read and checked by its field, seeds drawn.
-
-        Raises
-        ------
-        FieldError
-            For everything that is wrong at once.
-        """
-        given = settings_from_mapping(params) if isinstance(params, Mapping) else params
-        return resolve(workflow, given, namespace=namespace, open_run=self.open_image)
-
-    def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The params of an earlier run as they were given: images in the place of what the service called them."""
-        return self._connection.submitter.recall(workflow, params)
-
-    def open_image(self, ref: str) -> InputImage:
-        """The image of an earlier run, as an input of a new one.
-
-        Raises
-        ------
-        RefError, ImageError
-            If there is none, or it is not on disk.
-        """
-        return self._connection.input_of_run(ref)
+        return Submitted(run, decision.kind, resolved.generated_seeds)
 
     def sweep(
         self,
@@ -312,40 +392,71 @@ class Client:
         base: Made | None = None,
         on_plan: Callable[[Sweep], None] | None = None,
     ) -> Sweep:
-        """Run a workflow for every combination of the axes' values; what succeeded before is not sent again.
+        """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
         Parameters
         ----------
-        axes
-            Field -> values: a list, a range, an array, `{label: value}`, a preset, a seed word; all else is fixed.
-        max_runs
-            Permits so many runs to be sent. More than 64 on a service that costs money need it.
-        stop_after
-            Failures in a row, while nothing has succeeded, that end it; 0 goes on.
-        window
-            Runs in flight at once while it sends; None lets that grow while it brings more.
-        x, y, z
-            Axes for the columns, rows and pages of the grid; in the order typed where not named.
-        strict
-            Whether a cell that did not succeed raises.
-        on_plan
-            Called with the laid-out sweep before anything is sent; what it raises keeps everything from being sent.
+        ref : str or Workflow
+            The workflow; see `workflow`.
+        axes : mapping of str to object, Axes, or sequence of Setting
+            Values by field: a list, a range, an array, `{label: value}`, a preset or a seed word is an axis; any other
+            value applies to all cells.
+        wait : bool, default True
+            Whether to return only when the sweep is settled.
+        fresh : bool, default False
+            Whether to submit every cell although there are earlier successes.
+        retry : {"failed", "unknown", "all", "none"}
+            Which earlier results are submitted again.
+        name : str, optional
+            A name for the history.
+        max_runs : int, optional
+            Permits this number of submits. More than 64 on a service that costs money, and more than 500 anywhere,
+            need it.
+        stop_after : int, default 3
+            Number of failures in a row, while nothing has succeeded, that stop the sweep; 0 never stops it.
+        window : int, optional
+            Concurrency limit. By default it grows while throughput grows.
+        x, y, z : str, optional
+            Axes for the columns, rows and separate grids. By default in the order of `axes`.
+        strict : bool, default False
+            Whether to raise if a cell did not succeed.
+        timeout : float, optional
+            Maximum time to wait, in seconds. By default there is no limit.
+        save : str or pathlib.Path, optional
+            A folder or `NAME.zip` for copies of the images, a contact sheet and a JSON file.
+        namespace : mapping of str to object, optional
+            Python variables for the `{name}` of settings.
+        base : Made, optional
+            The metadata of an earlier run or an image: its params apply where `axes` has none.
+        on_plan : callable, optional
+            Called with the planned sweep before anything is submitted. If it raises, nothing is submitted.
+
+        Returns
+        -------
+        Sweep
+            The sweep.
 
         Raises
         ------
         WorkflowError, FieldError, SettingsError, HistoryError
-            Before anything is sent.
+            Before anything is submitted.
         RunFailed, RunTimeout
             With the sweep as `.run`.
-        Interrupted
-            If an interrupt came before anything was waited for, with the sweep as `.result`: it is being cancelled.
+        DeferredInterrupt
+            If an interrupt arrived before the wait, with the sweep as `.result`. The sweep is being cancelled.
+
+        Examples
+        --------
+        >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 5})
+        >>> [cell.run.status.value for cell in sweep.cells]
+        ['success', 'success']
         """
         if save is not None:
             check_sweep_target(Path(save).expanduser())
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
         draft = self._draft(
-            workflow, axes, layout, fresh=fresh, retry=retry, name=name, namespace=namespace, base=base, remember=True
+            workflow, axes, namespace, base, layout=layout, fresh=fresh, retry=retry, name=name, remember=True
         )
         if on_plan is not None:
             on_plan(draft.sweep)
@@ -359,7 +470,7 @@ class Client:
             return sweep
 
         try:
-            sweep = run_uninterrupted(enter, self._connection.tracker.scheduler)
+            sweep = run_uninterrupted(enter)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
             raise
@@ -384,82 +495,225 @@ class Client:
         namespace: Mapping[str, Any] | None = None,
         base: Made | None = None,
     ) -> Sweep:
-        """The sweep as `sweep` would enter it, laid out and planned; nothing is written or sent."""
+        """Return the sweep that `sweep` would submit. Nothing is recorded or submitted.
+
+        Parameters
+        ----------
+        ref : str or Workflow
+            As for `sweep`, like all parameters.
+        axes : mapping of str to object, Axes, or sequence of Setting
+            The values by field.
+        fresh : bool, default False
+            Whether to submit every cell.
+        retry : {"failed", "unknown", "all", "none"}
+            Which earlier results are submitted again.
+        x, y, z : str, optional
+            Axes for the columns, rows and separate grids.
+        namespace : mapping of str to object, optional
+            Python variables.
+        base : Made, optional
+            The metadata of an earlier run or an image.
+
+        Returns
+        -------
+        Sweep
+            The sweep with its `plan`.
+
+        Raises
+        ------
+        WorkflowError, FieldError
+            If the workflow or a value is invalid.
+
+        Examples
+        --------
+        >>> client.plan_sweep("default", {"cfg": [4, 7, 9], "seed": 6}).plan.to_send
+        3
+        """
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
-        return self._draft(workflow, axes, layout, fresh=fresh, retry=retry, namespace=namespace, base=base).sweep
+        return self._draft(workflow, axes, namespace, base, layout=layout, fresh=fresh, retry=retry).sweep
 
-    def reopen(self, record: SweepRecord) -> Sweep:
-        """A sweep of the history with its runs, the live ones followed, and those that another kernel sends for it.
+    # -- reading requests -----------------------------------------------------------------------------------------
 
-        Nothing is sent.
+    def resolve(
+        self,
+        workflow: Workflow,
+        params: Sequence[Setting] | Mapping[str, Any],
+        *,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> Resolved:
+        """Return the values that `submit` would submit: parsed and checked by their fields, with generated seeds.
+
+        Parameters
+        ----------
+        workflow : Workflow
+            Defines the fields.
+        params : mapping of str to object, or sequence of Setting
+            Values by field, or the settings of a magic.
+        namespace : mapping of str to object, optional
+            Python variables for the `{name}` of settings.
+
+        Returns
+        -------
+        Resolved
+            The params by field id, and the generated seeds.
+
+        Raises
+        ------
+        FieldError
+            For all invalid values at once.
+
+        Examples
+        --------
+        >>> client.resolve(client.workflow("default"), {"cfg": "7.5"}).params
+        {'3::cfg': 7.5}
         """
-        sweep = self.library.sweep(record, self._connection.registry.run)
-        for cell in sweep.cells:
-            if cell.run is not None and self._connection.registry.is_here(cell.run.record):
-                self._connection.registry.refresh(cell.run)
-        self._connection.planner.watch(sweep)
-        return sweep
+        values = settings_from_mapping(params) if isinstance(params, Mapping) else params
+        return resolve(workflow, values, namespace=namespace, open_run=self.open_image)
+
+    def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the params of an earlier run, with its input images in place of their names on the service.
+
+        Parameters
+        ----------
+        workflow : Workflow
+            Defines the fields.
+        params : mapping of str to object
+            The params by field id, as submitted.
+
+        Returns
+        -------
+        dict of str to object
+            The params, in which an image counts by its content.
+
+        Examples
+        --------
+        >>> client.recall(client.workflow("default"), {"3::cfg": 7})
+        {'3::cfg': 7}
+        """
+        return self._connection.submitter.recall(workflow, params)
+
+    def open_image(self, ref: str) -> InputImage:
+        """Return an image of an earlier run as an input of a new one; the first one if the reference names a run.
+
+        Parameters
+        ----------
+        ref : str
+            `r41`, `r41[2]` or another reference of a run or an image.
+
+        Returns
+        -------
+        InputImage
+            The image, to be used as a value.
+
+        Raises
+        ------
+        RefError, ImageError
+            If the image does not exist, or is not on disk.
+
+        Examples
+        --------
+        >>> client.open_image("cat").name.endswith(".png")
+        True
+        """
+        return self._connection.input_of_run(ref)
 
     def axes(
         self,
         workflow: Workflow,
-        given: Sequence[Setting],
+        values: Sequence[Setting],
         *,
         count: int | None = None,
         namespace: Mapping[str, Any] | None = None,
         base: Mapping[str, Any] | None = None,
     ) -> Axes:
-        """What a sweep of these settings varies; with `count` those of a run, so many times with a seed of its own.
+        """Return the axes of a sweep; with `count` those of `run --count`.
+
+        Parameters
+        ----------
+        workflow : Workflow
+            Defines the fields.
+        values : sequence of Setting
+            The settings of a magic.
+        count : int, optional
+            Number of runs, each with a generated seed.
+        namespace : mapping of str to object, optional
+            Python variables for the `{name}` of settings.
+        base : mapping of str to object, optional
+            Params of an earlier run, which search and replace starts from.
+
+        Returns
+        -------
+        Axes
+            The axes and the fixed values.
 
         Raises
         ------
         FieldError
-            For everything that is wrong at once.
+            For all invalid values at once.
+
+        Examples
+        --------
+        >>> client.axes(client.workflow("default"), [], count=3).shape
+        (3,)
         """
         open_run = self._connection.input_of_run
         if count is not None:
-            return count_axes(workflow, given, count, namespace=namespace, open_run=open_run)
-        return read_axes(workflow, given, namespace=namespace, open_run=open_run, base=base)
+            return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
+        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base)
 
-    def cancel(self, run: Run) -> None:
-        """Ask the service for an end of the run. `run.status` becomes `cancelled` once the service confirmed it."""
-        self._connection.registry.cancel(run)
+    # -- earlier runs and sweeps ----------------------------------------------------------------------------------
 
-    def resume(self, *refs: str) -> list[Run]:
-        """Follow runs again: the named ones, else all of this service that nobody follows or that are lost.
+    def runs(self, text: str | None = None, **filters: Any) -> list[Run]:
+        """Return earlier runs, newest first.
+
+        Parameters
+        ----------
+        text : str, optional
+            Words that the params, the name or the workflow must contain.
+        **filters
+            The filters of `history.runs`: `since`, `status`, `workflow`, `limit`, and params by field.
+
+        Returns
+        -------
+        list of Run
+            The runs of all services; those of this one are updated while they are live.
+
+        Raises
+        ------
+        SettingsError
+            If a filter is invalid.
+
+        Examples
+        --------
+        >>> [run.params["3::cfg"] for run in client.runs(status="success", cfg=7, limit=1)]
+        [7.0]
+        """
+        return [self._connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
+
+    def find(self, ref: str) -> Found:
+        """Return the run, the image or the sweep that a reference names.
+
+        Parameters
+        ----------
+        ref : str
+            `r41`, `s3`, `s3.12`, a name, an id of the service, `last`, or one of these with `[0]`.
+
+        Returns
+        -------
+        Found
+            The run with its image, if the reference names one; or the record of a sweep.
 
         Raises
         ------
         RefError
-            If a reference names no run, or one of another service.
+            If the reference names nothing.
+
+        Examples
+        --------
+        >>> client.find("cat[0]").image.ref == run.images[0].ref
+        True
         """
-        if not refs:
-            return self._connection.registry.resume_all()
-        runs = [self._connection.registry.run(self.library.find(ref).run.record) for ref in refs]
-        for run in runs:
-            self._connection.registry.check_place(run)
-        for run in runs:
-            self._connection.registry.resume(run)
-        return runs
-
-    def refresh(self, run: Run) -> bool:
-        """Bring a run up to date: watch one that another kernel follows, fetch images that are not on disk.
-
-        Returns
-        -------
-        Whether images were wanting and are fetched now, through a fresh check.
-        """
-        return self._connection.registry.refresh(run)
-
-    # -- looking ------------------------------------------------------------------------------------------------
-
-    def runs(self, text: str | None = None, **filters: Any) -> list[Run]:
-        """Earlier runs, newest first; the filters are those of `Library.runs`."""
-        return [self._connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
-
-    def find(self, ref: str) -> Found:
-        """What a reference names, with the live run where this client follows it."""
         found = self.library.find(ref)
         if found.sweep is not None:
             return found
@@ -469,21 +723,147 @@ class Client:
         index = found.image.record.index
         return Found(run, next(image for image in run.images if image.record.index == index))
 
+    def reopen(self, record: SweepRecord) -> Sweep:
+        """Return a sweep of the history with its runs, and track the live ones. Nothing is submitted.
+
+        Parameters
+        ----------
+        record : SweepRecord
+            The record of the sweep, from `find`.
+
+        Returns
+        -------
+        Sweep
+            The sweep.
+
+        Examples
+        --------
+        >>> len(client.reopen(client.find("looks").sweep).cells)
+        2
+        """
+        registry = self._connection.registry
+        sweep = self.library.sweep(record, registry.run)
+        for cell in sweep.cells:
+            if cell.run is not None and registry.is_here(cell.run.record):
+                registry.refresh(cell.run)
+        self._connection.planner.watch(sweep)
+        return sweep
+
     def live(self) -> list[Run]:
-        """The runs this client follows now."""
+        """Return the runs that this client tracks and that are not settled.
+
+        Returns
+        -------
+        list of Run
+            The runs; joined runs of other processes are not among them.
+
+        Examples
+        --------
+        >>> client.live()
+        []
+        """
         return self._connection.tracker.live()
 
     def news(self) -> list[Run]:
-        """The runs of earlier kernels that this client took up and that have ended since; each is told once."""
-        ended = [run for run in self._taken_up if run.record.is_settled and run.status is not Status.UNKNOWN]
-        self._taken_up = [run for run in self._taken_up if run not in ended]
+        """Return the adopted runs of earlier processes that have ended since the last call.
+
+        Returns
+        -------
+        list of Run
+            Each run is returned once.
+
+        Examples
+        --------
+        >>> client.news()
+        []
+        """
+        ended = [run for run in self._adopted if run.record.is_settled and run.status is not Status.UNKNOWN]
+        self._adopted = [run for run in self._adopted if run not in ended]
         return ended
 
+    def cancel(self, run: Run) -> None:
+        """Ask the service to cancel a run; see `Run.cancel`.
+
+        Parameters
+        ----------
+        run : Run
+            A run of this service.
+
+        Raises
+        ------
+        RefError
+            If the run was submitted to another service.
+
+        Examples
+        --------
+        >>> client.cancel(run)  # it has ended: nothing happens
+        """
+        self._connection.registry.cancel(run)
+
+    def resume(self, *refs: str) -> list[Run]:
+        """Track runs again.
+
+        Parameters
+        ----------
+        *refs : str
+            References of runs. By default all orphaned and lost runs of this service.
+
+        Returns
+        -------
+        list of Run
+            The runs that are tracked again.
+
+        Raises
+        ------
+        RefError
+            If a reference names no run, or a run of another service.
+
+        Examples
+        --------
+        >>> client.resume()
+        []
+        """
+        registry = self._connection.registry
+        if not refs:
+            return registry.resume_all()
+        runs = [registry.run(self.library.find(ref).run.record) for ref in refs]
+        for run in runs:
+            registry.check_origin(run)
+        for run in runs:
+            registry.resume(run)
+        return runs
+
+    def refresh(self, run: Run) -> bool:
+        """Bring a run up to date: watch a run of another process, fetch images that are not on disk.
+
+        Parameters
+        ----------
+        run : Run
+            The run.
+
+        Returns
+        -------
+        bool
+            True if images were missing and are fetched now, through a fresh check.
+
+        Examples
+        --------
+        >>> client.refresh(run)
+        False
+        """
+        return self._connection.registry.refresh(run)
+
     def close(self) -> None:
-        """Stop following and listening. Runs go on at the service; the next client takes them up."""
+        """Stop tracking, and close all connections. Accepted runs continue; the next client adopts them.
+
+        Examples
+        --------
+        >>> other = comflowy_nb.connect("sandbox")
+        >>> other.close()
+        """
         self._opened.close()
 
-    # -- within -------------------------------------------------------------------------------------------------
+    # -- inside ---------------------------------------------------------------------------------------------------
 
     @property
     def _connection(self) -> Connection:
@@ -494,23 +874,17 @@ class Client:
         self,
         workflow: Workflow,
         axes: Axes | Sequence[Setting] | Mapping[str, Any],
-        layout: Mapping[str, str | None],
-        *,
-        fresh: bool,
-        retry: Retry,
         namespace: Mapping[str, Any] | None,
         base: Made | None,
-        name: str | None = None,
-        remember: bool = False,
+        **options: Any,
     ) -> Draft:
+        """Read the axes and plan the sweep; `options` are those of `SweepPlanner.draft`."""
         if not isinstance(axes, Axes):
-            given = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = self.axes(workflow, given, namespace=namespace, base=base.params if base is not None else None)
+            values = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
+            axes = self.axes(workflow, values, namespace=namespace, base=base.params if base is not None else None)
         if base is not None:
             axes = axes.on(self.recall(workflow, base.params), base.set_params)
-        return self._connection.planner.draft(
-            workflow, axes, layout=layout, fresh=fresh, retry=retry, name=name, remember=remember
-        )
+        return self._connection.planner.draft(workflow, axes, **options)
 
     def __repr__(self) -> str:
         return f"<Client {self.label}>"

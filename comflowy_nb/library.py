@@ -183,7 +183,7 @@ class Library:
 
     def kept_input(self, content_sha256: str) -> bytes | None:
         """Return the content of an image that was uploaded once; None if it is not stored."""
-        from comflowy_nb.tracking.uploads import kept_input  # noqa: PLC0415 - only for sweeps over images
+        from comflowy_nb.tracking.submit import kept_input  # noqa: PLC0415 - only for sweeps over images
 
         return kept_input(self.inputs, content_sha256)
 

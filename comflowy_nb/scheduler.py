@@ -22,7 +22,7 @@ __all__ = ["DeferredInterrupt", "Scheduler", "run_uninterrupted"]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-BUSY_S = 0.05  # longest wait for a thread of a scheduler, before one is started for the function alone
+BUSY_S = 0.05  # maximum wait of `Scheduler.run` for a worker, before it starts a thread for the function alone
 
 
 class DeferredInterrupt(KeyboardInterrupt):
@@ -33,25 +33,21 @@ class DeferredInterrupt(KeyboardInterrupt):
         self.result = result
 
 
-def run_uninterrupted(function: Callable[[], T], scheduler: Scheduler) -> T:
-    """Run a function to its end even if an interrupt arrives: only the main thread gets one, so another thread runs it.
+def run_uninterrupted(function: Callable[[], T]) -> T:
+    """Run a function to its end even if an interrupt arrives.
 
-    That is a thread of the scheduler, which then continues at once with what the function submitted. If all of them
-    are busy, a new thread runs it.
+    The function runs on a new thread, because Python delivers KeyboardInterrupt only to the main thread.
 
     Raises
     ------
     DeferredInterrupt
         After the end of the function, if an interrupt arrived meanwhile.
+    KeyboardInterrupt
+        If an interrupt arrived before the function began. It does not run then.
     """
     future: Future[T] = Future()
     try:
-        scheduler.submit(function, future)
-        with contextlib.suppress(TimeoutError):
-            return future.result(BUSY_S)
-        if future.cancel():
-            future = Future()
-            _start_thread(future, function)
+        _start_thread(future, function)
         return future.result()
     except KeyboardInterrupt:
         if future.cancel():  # it has not begun, and will not
@@ -66,7 +62,7 @@ def _start_thread(future: Future[T], function: Callable[[], T]) -> None:
 
 
 def _run_into(future: Future[T], function: Callable[[], T]) -> None:
-    """Run a function for a future, unless that was cancelled."""
+    """Run a function and store its outcome in a future, unless the future was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -78,14 +74,16 @@ def _run_into(future: Future[T], function: Callable[[], T]) -> None:
 
 
 class Scheduler:
-    """Functions and the times at which they are due, on a monotonic clock in seconds.
+    """Run actions on a few daemon threads, in the order of their due times.
 
     Parameters
     ----------
     name
         Prefix of the names of its threads.
     workers
-        How many functions run at a time. Threads start when they are needed.
+        Maximum number of threads. They start when there is work.
+    clock
+        Monotonic clock, in seconds.
     """
 
     def __init__(self, name: str, *, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -100,35 +98,23 @@ class Scheduler:
         self._closed = False
 
     def execute(self, action: Callable[[], None]) -> None:
-        """Run an action before everything that is due at a time. An exception of it is logged.
+        """Run an action before every action that has a due time. If the action raises, the exception is logged.
 
-        What this raises, for want of a thread, means that the action will not run.
+        If no thread can be started for it, this method raises, and the action does not run.
         """
         self.submit_at(-math.inf, action)
 
-    def submit(self, function: Callable[[], T], future: Future[T] | None = None) -> Future[T]:
-        """Run a function as `execute` does, for a future, which can be cancelled before the function begins.
-
-        On a thread of this scheduler it runs at once: if all threads waited for another, none would be left to run it.
-        """
-        future = Future() if future is None else future
-        if threading.current_thread() in self._threads:
-            _run_into(future, function)
-        else:
-            self.execute(lambda: _run_into(future, function))
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Run a function as `execute` does. Return its future, which can be cancelled before the function begins."""
+        future: Future[T] = Future()
+        self.execute(lambda: _run_into(future, function))
         return future
 
     def submit_at(self, due_s: float, action: Callable[[], None]) -> None:
-        """Run an action at a time, or as soon after it as a thread is free. An exception of it is logged."""
+        """Run an action at a time, or as soon after it as a thread is free. If it raises, the exception is logged."""
         with self._changed:
-            item = (due_s, next(self._order), action)
-            heapq.heappush(self._queue, item)
-            try:
-                self._start_worker()
-            except BaseException:
-                self._queue.remove(item)
-                heapq.heapify(self._queue)
-                raise
+            self._start_worker()  # first: if it raises, the action must not run
+            heapq.heappush(self._queue, (due_s, next(self._order), action))
             self._changed.notify()
 
     def every(self, period_s: float, action: Callable[[], bool]) -> None:
@@ -150,9 +136,9 @@ class Scheduler:
         self.execute(repeat)
 
     def run(self, function: Callable[[], T]) -> T:
-        """Run a function on one of the threads, after a pause, and return its result.
+        """Run a function on a worker after the end of a pause, and return its result.
 
-        If all threads stay busy, a new thread runs it.
+        If all workers stay busy, a new thread runs it.
         """
         future = self.submit(function)
         while not future.done():
@@ -164,7 +150,7 @@ class Scheduler:
         return future.result()
 
     def pause(self, seconds: float) -> None:
-        """Begin nothing for that long: the service asked all clients to wait."""
+        """Begin no action for this duration: the service asked its clients to wait."""
         with self._changed:
             self._paused_until_s = max(self._paused_until_s, self.clock() + seconds)
 
@@ -173,7 +159,7 @@ class Scheduler:
         return max(0.0, self._paused_until_s - self.clock())
 
     def close(self) -> None:
-        """Begin nothing more. What runs ends by itself: the threads are daemons."""
+        """Drop the queued actions. Running actions end by themselves: the threads are daemons."""
         with self._changed:
             self._closed = True
             self._queue.clear()
@@ -185,7 +171,7 @@ class Scheduler:
         thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the system gives no more threads: those that are there have to do
+        except RuntimeError:  # the system has no more threads; the existing workers run the action
             if not self._threads:
                 raise
         else:
@@ -195,12 +181,12 @@ class Scheduler:
         while (action := self._take()) is not None:
             try:
                 action()
-            except Exception:  # noqa: BLE001 - a thread outlives what it ran
+            except Exception:  # noqa: BLE001 - a worker outlives its actions
                 _log.exception("an action of %s failed", self._name)
-            del action  # an idle thread must keep nothing alive: not the client that it acted for
+            del action  # an idle thread must not keep a closed client alive
 
     def _take(self) -> Callable[[], None] | None:
-        """Wait for the next action that is due; None once the scheduler is closed."""
+        """Wait for the next due action and return it; return None once the scheduler is closed."""
         with self._changed:
             while not self._closed:
                 now_s = self.clock()
@@ -208,7 +194,7 @@ class Scheduler:
                 if due_s <= now_s:
                     action = heapq.heappop(self._queue)[2]
                     if self._queue:
-                        self._changed.notify()  # another thread waits for the next one
+                        self._changed.notify()  # another worker waits for the next action
                     return action
                 self._changed.wait(None if due_s == math.inf else due_s - now_s)
             return None

@@ -8,35 +8,65 @@ __all__ = ["TRANSITIONS", "Status", "StatusEvent", "event_of", "may_follow", "ne
 
 
 class Status(StrEnum):
-    """Status of a run; five of them are the API's own."""
+    """Status of a run.
 
-    SUBMITTING = "submitting"  # the run is recorded, the response to the submit has not been read
+    A status is live (the tracker polls the run), final (it never changes) or held (only a webhook, `resume` or a new
+    connection changes it). Each status equals its text.
+
+    Attributes
+    ----------
+    SUBMITTING
+        Live: the run is recorded, and the response to the submit has not been read.
+    WAITING, PENDING, RUNNING
+        Live: as the API defines them.
+    SUCCESS, FAILED
+        Final: as the API defines them.
+    REJECTED
+        Final: the service certainly did not accept the run.
+    CANCELLED
+        Final: the service confirmed the cancellation, or the run was never submitted.
+    UNKNOWN
+        Held: the response to the submit was lost.
+    LOST
+        Held: the service accepted the run and no longer has it.
+
+    Examples
+    --------
+    >>> run.status
+    <Status.SUCCESS: 'success'>
+    >>> run.status == "success", run.status.is_final
+    (True, True)
+    """
+
+    SUBMITTING = "submitting"
     WAITING = "waiting"
     PENDING = "pending"
     RUNNING = "running"
     SUCCESS = "success"
     FAILED = "failed"
-    REJECTED = "rejected"  # the service certainly did not accept the run
-    CANCELLED = "cancelled"  # the service confirmed it, or the run was never submitted
-    UNKNOWN = "unknown"  # the response to the submit was lost
-    LOST = "lost"  # accepted once, and the service no longer knows it
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    LOST = "lost"
 
     @property
     def is_final(self) -> bool:
+        """Whether the status never changes again."""
         return self in _FINAL
 
     @property
     def is_held(self) -> bool:
-        """Neither final nor polled: only a user, a webhook or `resume` changes it."""
+        """Whether the status is neither final nor polled."""
         return self in _HELD
 
     @property
     def is_live(self) -> bool:
+        """Whether the tracker polls the run."""
         return self not in _FINAL | _HELD
 
 
 class StatusEvent(StrEnum):
-    """Something that can change the status of a run."""
+    """An event that can change the status of a run."""
 
     ACCEPTED = "accepted"  # the service accepted the submit
     REJECTED = "rejected"  # the service certainly did not accept it
@@ -49,7 +79,7 @@ class StatusEvent(StrEnum):
     SEEN_SUCCESS = "seen success"
     SEEN_FAILED = "seen failed"
     CANCEL_CONFIRMED = "cancel confirmed"  # the service reports the end of a run that it was asked to cancel
-    GONE = "gone"  # the service repeatedly did not know it
+    GONE = "gone"  # the service reported repeatedly that it has no such run
     FOUND = "found again"  # a held run turned out to be accepted
 
 
@@ -90,7 +120,7 @@ _EVENTS = {
 
 
 def event_of(status: Status) -> StatusEvent:
-    """Return the event of a service that reports this status."""
+    """Return the event for a status that the service reports."""
     return _EVENTS[status]
 
 

@@ -1,4 +1,4 @@
-"""The client against a scripted service: what is sent how often, and what is told."""
+"""The client against a scripted service: how often a request is submitted, and the statuses and errors that result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from comflowy_nb.settings import settings
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_a_run_is_sent_followed_and_its_image_kept(client, api):
+def test_a_run_is_submitted_and_tracked_and_its_image_is_stored(client, api):
     run = client.run("wf-1", {"3::cfg": 7, "6::text": "a bottle"}, timeout=60)
     assert run.status == "success"
     assert run.images[0].bytes == png()
@@ -45,7 +45,7 @@ def test_a_run_is_sent_followed_and_its_image_kept(client, api):
     assert "authorization" not in api.seen("GET /images/a.png")[0].headers
 
 
-def test_the_same_request_again_sends_nothing(client, api):
+def test_the_same_request_again_submits_nothing(client, api):
     first = client.run("wf-1", {"3::cfg": 7}, timeout=60)
     again = client.submit("wf-1", {"3::cfg": 7.0})
     assert again.how == "same"
@@ -54,7 +54,7 @@ def test_the_same_request_again_sends_nothing(client, api):
     assert client.submit("wf-1", {"3::cfg": 8}).how == "new"
 
 
-def test_fresh_sends_again(client, api):
+def test_fresh_submits_again(client, api):
     first = client.run("wf-1", {"3::cfg": 7}, timeout=60)
     second = client.run("wf-1", {"3::cfg": 7}, fresh=True, timeout=60)
     assert second.number == first.number + 1
@@ -72,9 +72,9 @@ def test_a_live_run_is_joined_by_the_same_request(client, api):
     assert api.count(RUN) == 1
 
 
-def test_a_lost_answer_is_held_and_never_sent_again_by_itself(client, api):
+def test_a_lost_response_is_held_and_never_submitted_again_by_itself(client, api):
     api.on(RUN, close_after_reading())
-    with pytest.raises(RunHeld, match="can't tell whether"):
+    with pytest.raises(RunHeld, match="it is not known whether"):
         client.run("wf-1", {"3::cfg": 7}, timeout=60)
     assert api.count(RUN) == 1
     for options in ({}, {"fresh": True}, {"retry": "none"}, {"retry": "failed"}):
@@ -88,7 +88,7 @@ def test_a_lost_answer_is_held_and_never_sent_again_by_itself(client, api):
     assert api.count(RUN) == 2
 
 
-def test_a_failed_run_raises_and_is_tried_again(client, api):
+def test_a_failed_run_raises_and_is_submitted_again(client, api):
     api.finished = {"status": "failed", "error": "node 3: out of memory"}
     with pytest.raises(RunFailed, match="out of memory") as caught:
         client.run("wf-1", timeout=60)
@@ -99,14 +99,14 @@ def test_a_failed_run_raises_and_is_tried_again(client, api):
     assert api.count(RUN) == 2
 
 
-def test_success_false_is_a_refusal_with_its_text(client, api):
+def test_success_false_is_a_rejection_with_its_text(client, api):
     api.on(RUN, reply({"success": False, "error": "no credit left"}))
     with pytest.raises(RunRejected, match="no credit left"):
         client.run("wf-1", timeout=60)
     assert api.count(RUN) == 1
 
 
-def test_a_429_is_waited_for_and_sent_again(client, api):
+def test_a_429_is_waited_for_and_submitted_again(client, api):
     api.on(
         RUN,
         reply({"error": "slow down"}, status=429, headers={"Retry-After": "0.05"}),
@@ -116,7 +116,7 @@ def test_a_429_is_waited_for_and_sent_again(client, api):
     assert api.count(RUN) == 2
 
 
-def test_a_run_the_service_forgets_is_lost_after_three_answers(client, api):
+def test_a_run_the_service_forgets_is_lost_after_three_responses(client, api):
     api.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
     with pytest.raises(RunHeld, match="lost"):
         client.run("wf-1", timeout=60)
@@ -127,7 +127,7 @@ def test_a_run_the_service_forgets_is_lost_after_three_answers(client, api):
     assert api.count(RUN) == 1
 
 
-def test_odd_answers_end_nothing(client, api):
+def test_unexpected_responses_end_no_run(client, api):
     api.on(
         CHECK,
         reply("<html>maintenance</html>"),
@@ -153,21 +153,21 @@ def test_a_timeout_cancels_nothing(client, api):
     assert run.status == "success"
 
 
-def test_cancel_of_a_service_that_cannot_is_said_and_the_run_goes_on(client, api):
+def test_a_service_that_cannot_cancel_leaves_a_warning_and_the_run_continues(client, api):
     api.words = ["running"] * 100_000
     run = client.submit("wf-1", {}).run
     wait_until(lambda: run.status == "running")
-    told = []
-    run.listen(lambda changed: told.append(changed.trouble))
+    warnings = []
+    run.listen(lambda changed: warnings.append(changed.warning))
     run.cancel()
-    wait_until(lambda: any("can't cancel" in (text or "") for text in told))
+    wait_until(lambda: any("can't cancel" in (text or "") for text in warnings))
     api.words = []
     run.wait(60)
     assert run.status == "success"
 
 
-def test_a_cancel_before_the_answer_leaves_the_run_followed_where_the_service_cannot_cancel(client, api):
-    """A run cancelled while its submit was in flight was never asked about again, and waiting for it had no end."""
+def test_a_cancel_before_the_response_leaves_the_run_tracked_if_the_service_cannot_cancel(client, api):
+    """A run cancelled while its submit was in flight was never checked again, and `wait` never returned."""
     api.on(RUN, reply({"success": True, "data": {"run_id": "slow"}}, latency_s=0.3))
     run = client.submit("wf-1", {}).run
     api.wait_for(RUN)
@@ -176,7 +176,7 @@ def test_a_cancel_before_the_answer_leaves_the_run_followed_where_the_service_ca
     assert run.status == "success"
 
 
-def test_what_waits_outside_the_window_is_cancelled_unsent(client, api):
+def test_a_queued_run_is_cancelled_without_a_submit(client, api):
     settings.window = 1
     api.words = ["running"] * 20
     first = client.submit("wf-1", {"3::cfg": 1}).run
@@ -191,8 +191,8 @@ def test_what_waits_outside_the_window_is_cancelled_unsent(client, api):
 
 
 @pytest.mark.timeout(60)
-def test_a_submit_returns_while_every_thread_hangs_on_the_service(api, quick):
-    """Threads that send also look a workflow up and write an intent: none of them may be waited for."""
+def test_a_submit_returns_while_every_worker_waits_for_the_service(api, quick):
+    """A submit needs a workflow lookup and a record in the history; neither may wait for a busy worker."""
     settings.workers = 1
     go_on, ids = threading.Event(), itertools.count(1)
 
@@ -213,7 +213,7 @@ def test_a_submit_returns_while_every_thread_hangs_on_the_service(api, quick):
     assert api.count(RUN) == 2
 
 
-def test_the_window_lets_the_next_one_in(client, api):
+def test_an_end_lets_the_next_queued_run_start(client, api):
     settings.window = 2
     runs = [client.submit("wf-1", {"3::cfg": number}).run for number in range(6)]
     for run in runs:
@@ -225,14 +225,14 @@ def test_the_window_lets_the_next_one_in(client, api):
 @pytest.mark.parametrize(
     "name", ["caf\u00e9", "\u732b\u304c", "\u0441\u043e\u0431\u0430\u043a\u0430", "\U0001f98a%20x"]
 )
-def test_images_with_addresses_in_any_script_are_fetched(client, api, name):
-    """No test had an address beyond Latin-1; services write such names into them as they are."""
+def test_images_with_urls_in_any_script_are_fetched(client, api, name):
+    """URLs beyond Latin-1 were not tested; services write such names into URLs unchanged."""
     api.outputs = {"9": [f"/images/{name}.png"]}
     run = client.run("wf-1", timeout=60)
     assert run.images[0].array().shape == (48, 64, 3)
 
 
-def test_a_image_that_fails_leaves_a_success_and_is_fetched_again(client, api):
+def test_an_image_that_fails_leaves_a_success_and_is_fetched_again(client, api):
     api.outputs = {"9": ["/images/a.png", "/images/b.png"]}
     api.on("GET /images/b.png", reply(b"<html>not an image</html>"))
     run = client.run("wf-1", timeout=60)
@@ -254,7 +254,7 @@ def test_a_lost_file_is_fetched_by_the_same_request(client, api):
     assert api.count(RUN) == 1
 
 
-def test_a_image_the_service_no_longer_has_is_said(client, api):
+def test_an_image_the_service_no_longer_has_is_missing_with_a_reason(client, api):
     run = client.run("wf-1", timeout=60)
     run.images[0].path.unlink()
     api.on(CHECK, reply({"success": False, "error": "gone"}, status=404))
@@ -262,8 +262,8 @@ def test_a_image_the_service_no_longer_has_is_said(client, api):
     assert "no longer has it" in run.images[0].record.error
 
 
-def test_a_dead_kernels_run_is_taken_up_on_connect(api, home):
-    """Only the id was known when the kernel died; the next one asks on and fetches the image."""
+def test_the_run_of_a_dead_process_is_adopted_on_connect(api, home):
+    """The history had only the id when the process died; the next process checks the run and fetches the image."""
     api.words = ["running"] * 10_000
     script = (
         "import os, sys, time\n"
@@ -282,7 +282,7 @@ def test_a_dead_kernels_run_is_taken_up_on_connect(api, home):
     assert api.count(RUN) == 1
 
 
-def test_a_kernel_that_dies_before_the_answer_leaves_an_unknown_run(api):
+def test_a_process_that_dies_before_the_response_leaves_an_unknown_run(api):
     api.on(RUN, no_answer())
     script = (
         "import os, time, threading\n"
@@ -300,7 +300,7 @@ def test_a_kernel_that_dies_before_the_answer_leaves_an_unknown_run(api):
     assert api.count(RUN) == 1
 
 
-def test_another_kernels_live_run_is_joined_and_taken_over_when_it_dies(api):
+def test_the_live_run_of_another_process_is_joined_and_adopted_when_it_dies(api):
     api.words = ["running"] * 10_000
     script = (
         "import time\n"
@@ -345,14 +345,14 @@ def test_no_key_names_the_ways(api):
         connect(api.url)
 
 
-def test_a_wrong_key_is_refused_before_anything_is_sent(api):
+def test_a_wrong_key_is_rejected_before_any_submit(api):
     api.on("GET /api/open/v0/auth/token", reply({"success": False, "error": "bad key"}, status=401))
     with pytest.raises(AuthError):
         connect(api.url, key="wrong")
     assert api.count(RUN) == 0
 
 
-def test_no_network_is_said_plainly(api):
+def test_no_network_is_an_error_that_names_the_service(api):
     api.refuse()
     with pytest.raises(UnreachableError):
         connect(api.url, key="the-key")
@@ -364,7 +364,7 @@ def test_an_unknown_field_of_an_undescribed_workflow_needs_its_id(client, api):
     assert api.count(RUN) == 0
 
 
-def test_a_workflow_that_is_no_word_is_refused_before_a_request(client, api):
+def test_an_invalid_workflow_name_is_an_error_before_any_request(client, api):
     with pytest.raises(WorkflowError):
         client.run("no such workflow")
     with pytest.raises(WorkflowError):
@@ -378,7 +378,7 @@ def test_default_has_no_id_on_a_service_of_ids(client, api):
     assert api.count(RUN) == 0
 
 
-def test_a_run_of_another_service_is_not_asked_about_here(api, client):
+def test_a_run_of_another_service_is_not_checked_here(api, client):
     run = client.run("wf-1", timeout=60)
     with ScriptedApi() as other, connect(f"other={other.url}", key="k") as stranger:
         with pytest.raises(RefError, match="test"):
@@ -401,13 +401,13 @@ def test_sixteen_threads_share_one_token(client, api):
     assert api.count("GET /api/open/v0/auth/token") == 0
 
 
-def test_cancelled_is_raised_as_such(client, api):
+def test_a_cancelled_run_raises_run_cancelled(client, api):
     api.words = ["running"] * 50
     settings.window = 1
     client.submit("wf-1", {"3::cfg": 1})
     run = client.submit("wf-1", {"3::cfg": 2}).run
     run.cancel()
     run.wait(60)
-    from comflowy_nb.tracking.outcome_errors import error_for_status
+    from comflowy_nb.tracking.run import error_for_status
 
     assert isinstance(error_for_status(run), RunCancelled)

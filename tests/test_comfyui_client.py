@@ -1,4 +1,4 @@
-"""The whole client on a ComfyUI server: runs, sweeps, what is asked how often, and what survives what."""
+"""The client on a ComfyUI server: runs, sweeps, the number of requests, and failures of either side."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def client(comfy):
 
 @pytest.fixture
 def flat(tmp_path):
-    """A graph file that makes an image of one colour, and needs no model."""
+    """Return the path of a graph that makes an image of one colour, and needs no model."""
     path = tmp_path / "flat.json"
     path.write_text(json.dumps(empty_image()))
     return str(path)
@@ -66,7 +66,7 @@ def test_a_comfyui_server_is_found_by_its_address_and_needs_no_key(comfy):
         assert not client.service.costs_money
 
 
-def test_the_word_comfyui_stands_for_its_usual_address(tmp_path, monkeypatch):
+def test_the_target_comfyui_is_the_usual_address(tmp_path, monkeypatch):
     with ComfyServer(tmp_path / "c") as server:
         monkeypatch.setattr("comflowy_nb.services.targets.COMFYUI_URL", server.url)
         with connect("comfyui") as client:
@@ -120,9 +120,9 @@ def test_a_proxy_that_refuses_a_submit_names_the_headers(client, comfy, invert, 
 def test_a_proxy_that_refuses_a_check_names_the_headers(client, comfy, flat, route, status):
     comfy.fail(route, status, times=1000)
     if route == "/queue":
-        comfy.hold()  # else the socket tells of the end, and the queue is not asked
+        comfy.hold()  # otherwise the socket reports the end, and the queue is not read
     run = client.submit(flat, {}).run
-    wait_until(lambda: f"answers {status}: the headers" in (run.trouble or ""))
+    wait_until(lambda: f"answers {status}: the headers" in (run.warning or ""))
 
 
 def test_a_proxy_that_refuses_an_image_names_the_headers(client, comfy, flat):
@@ -131,7 +131,7 @@ def test_a_proxy_that_refuses_an_image_names_the_headers(client, comfy, flat):
 
 
 @pytest.mark.parametrize("value", ["X: y", {"a": 1}, {"a": {"b": "c"}}, {"https://a.example": {"X Y": "secret"}}])
-def test_headers_that_are_none_are_refused_and_not_repeated(value):
+def test_invalid_headers_are_an_error_that_does_not_quote_them(value):
     with pytest.raises(SettingsError, match="https://host") as caught:
         settings.headers = value
     assert "secret" not in str(caught.value)
@@ -143,7 +143,7 @@ def test_headers_never_go_over_plain_http_to_another_machine():
         connect("http://192.0.2.7:8188")
 
 
-def test_nobody_at_another_machine_is_told_plainly():
+def test_an_unreachable_machine_is_an_error_that_names_it():
     with pytest.raises(UnreachableError, match="only a ComfyUI server is reached by plain http"):
         connect("http://192.0.2.7:8188")
 
@@ -151,7 +151,7 @@ def test_nobody_at_another_machine_is_told_plainly():
 # -- runs -------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_its_images_and_the_images_their_params(client, comfy):
+def test_a_run_has_images_and_the_images_have_params(client, comfy):
     run = client.run("default", {**SMALL, "6::text": "a bottle at sea", "3::seed": 2**63 + 5})
     assert run.status == "success"
     assert run.images[0].array().shape == (64, 64, 3)
@@ -162,7 +162,7 @@ def test_a_run_has_its_images_and_the_images_their_params(client, comfy):
     assert (made["workflow"], made["params"]["3::seed"]) == ("default", 2**63 + 5)
 
 
-def test_the_same_request_sends_nothing_whatever_the_titles(client, comfy, tmp_path):
+def test_the_same_request_submits_nothing_whatever_the_titles(client, comfy, tmp_path):
     graph = empty_image(7)
     for name, title in (("a.json", "One"), ("b.json", "Two")):
         (tmp_path / name).write_text(json.dumps({**graph, "1": graph["1"] | {"_meta": {"title": title}}}))
@@ -174,7 +174,7 @@ def test_the_same_request_sends_nothing_whatever_the_titles(client, comfy, tmp_p
     assert client.submit(str(tmp_path / "b.json"), {"1::width": 33}).how == "new"
 
 
-def test_fields_are_checked_by_the_server_before_anything_is_sent(client, comfy):
+def test_fields_are_checked_before_any_submit(client, comfy):
     with pytest.raises(FieldError) as caught:
         client.run("default", {"sampler_name": "eular", "cfg": 1000, "steps": 0})
     assert len(caught.value.problems) == 3
@@ -182,14 +182,14 @@ def test_fields_are_checked_by_the_server_before_anything_is_sent(client, comfy)
     assert comfy.asked("POST", "/prompt") == 0
 
 
-def test_the_server_refuses_by_name_what_only_it_can_know(client, tmp_path):
+def test_a_rejection_of_the_server_names_node_and_field(client, tmp_path):
     graph = empty_image() | {"1": {"class_type": "LoadImage", "inputs": {"image": "nowhere.png"}}}
     (tmp_path / "load.json").write_text(json.dumps(graph))
     with pytest.raises(RunRejected, match=r"node 1 \(LoadImage\), image: Invalid image file: nowhere.png"):
         client.run(str(tmp_path / "load.json"))
 
 
-def test_a_link_to_a_node_that_is_not_there_names_both(client, tmp_path):
+def test_a_link_to_a_missing_node_names_both_ends(client, tmp_path):
     """`a link in it leads to no node`: neither the input nor the target was named."""
     graph = empty_image()
     graph["2"]["inputs"]["images"] = ["77", 0]
@@ -199,14 +199,14 @@ def test_a_link_to_a_node_that_is_not_there_names_both(client, tmp_path):
         client.run(str(tmp_path / "broken.json"))
 
 
-def test_a_link_to_nowhere_that_no_output_needs_keeps_nothing_from_running(client, tmp_path):
+def test_a_link_to_a_missing_node_that_no_output_needs_is_ignored(client, tmp_path):
     graph = empty_image() | {"8": {"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}}
     (tmp_path / "spare.json").write_text(json.dumps(graph))
     assert client.run(str(tmp_path / "spare.json")).status == "success"
 
 
 def test_a_node_class_that_the_server_does_not_have_is_named_with_its_node(client, tmp_path):
-    """The server's own text was shown: `Cannot execute because node X does not exist`, without which node that is."""
+    """The server's own text was shown: `Cannot execute because node X does not exist`, without the node's id."""
     graph = empty_image()
     graph["7"] = {"class_type": "FancySampler", "inputs": {}, "_meta": {"title": "My sampler"}}
     (tmp_path / "fancy.json").write_text(json.dumps(graph))
@@ -235,7 +235,7 @@ def test_a_graph_of_the_editor_says_how_to_get_the_right_one(client, comfy, tmp_
     assert comfy.asked("POST", "/prompt") == 0
 
 
-def test_a_image_with_the_editors_format_alone_says_how_to_get_the_right_one(client, tmp_path):
+def test_an_image_with_the_editors_format_alone_says_how_to_get_the_right_one(client, tmp_path):
     notes = PngInfo()
     notes.add_text("workflow", json.dumps({"nodes": [], "links": []}))
     Image.new("RGB", (4, 4)).save(tmp_path / "ui.png", pnginfo=notes)
@@ -258,7 +258,7 @@ def test_a_image_with_the_editors_format_alone_says_how_to_get_the_right_one(cli
     ],
 )
 def test_images_with_names_in_any_script_are_fetched(client, comfy, tmp_path, prefix):
-    """No test had a name beyond Latin-1: the scripted server answered such a request with 500."""
+    """Names beyond Latin-1 were not tested: the scripted server responded with 500."""
     (tmp_path / "named.json").write_text(json.dumps(empty_image(prefix=prefix)))
     run = client.run(str(tmp_path / "named.json"))
     assert run.status == "success"
@@ -308,7 +308,7 @@ def test_outputs_of_every_kind_are_on_disk(client, tmp_path):
     assert sorted(path.suffix for path in saved) == [".png", ".png", ".png", ".png", ".txt", ".wav", ".webp"]
 
 
-def test_a_image_that_is_gone_at_the_server_is_missing_and_comes_back_with_it(client, comfy, flat):
+def test_an_image_that_the_server_lost_is_missing_until_the_server_has_it_again(client, comfy, flat):
     run = client.run(flat, {"1::color": 3})
     kept = run.images[0].path
     content = kept.read_bytes()
@@ -325,7 +325,7 @@ def test_a_image_that_is_gone_at_the_server_is_missing_and_comes_back_with_it(cl
 
 
 @pytest.mark.parametrize("content", [b"<script>alert(1)</script>", b"\x89PNG\r\n\x1a\n cut off", b""])
-def test_a_image_that_is_none_is_missing_and_nothing_of_it_is_kept(client, comfy, flat, content):
+def test_a_file_that_is_not_an_image_is_missing_and_leaves_no_file(client, comfy, flat, content):
     run = client.run(flat, {"1::color": 4})
     kept = run.images[0].path
     good = kept.read_bytes()
@@ -336,7 +336,7 @@ def test_a_image_that_is_none_is_missing_and_nothing_of_it_is_kept(client, comfy
     run.wait(60)
     assert (run.status, run.record.images[0].state) == ("success", "missing")
     assert not kept.exists()
-    wait_until(lambda: not list(kept.parent.glob("*.part")))  # a thumbnail may be on its way to its name
+    wait_until(lambda: not list(kept.parent.glob("*.part")))  # a thumbnail may not have its final name yet
     file.write_bytes(good)
     assert client.refresh(run)
     run.wait(60)
@@ -359,7 +359,7 @@ def invert(tmp_path):
     return str(path)
 
 
-def test_images_of_every_kind_go_in_and_each_is_uploaded_once(client, comfy, invert, tmp_path, flat):
+def test_input_images_of_every_kind_are_uploaded_once_each(client, comfy, invert, tmp_path, flat):
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "red.png")
     made = client.run(flat, {"1::color": 255, "1::width": 8, "1::height": 8})
     inputs = [
@@ -402,7 +402,7 @@ def test_all_cells_of_a_sweep_share_one_graph_in_the_history(client, comfy, flat
     with client.library.history._store.read() as connection:
         assert connection.execute("SELECT count(*) FROM graphs").fetchone()[0] == 1
     graph = client.library.history.graph(sweep.cells[2].run.token)
-    assert graph["1"]["inputs"]["color"] == 0  # what was set stands in the params
+    assert graph["1"]["inputs"]["color"] == 0  # the new value is in the params
     sent = [body["prompt"]["1"]["inputs"]["color"] for path, body in comfy.bodies if path == "/prompt"]
     assert sorted(sent) == [1, 2, 3]
 
@@ -411,7 +411,7 @@ def test_only_two_are_in_flight_at_first(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
     wait_until(lambda: comfy.asked("POST", "/prompt") == 2)
-    time.sleep(0.1)  # that a third does not come can only be seen for a while; a slow machine cannot fail it
+    time.sleep(0.1)  # time for a third submit to arrive; a slow machine cannot make this fail
     assert comfy.asked("POST", "/prompt") == 2
     comfy.release()
     sweep.wait(60)
@@ -419,7 +419,7 @@ def test_only_two_are_in_flight_at_first(client, comfy, flat):
 
 
 def test_a_sweep_never_has_more_than_two_prompts_ahead_of_what_runs(client, comfy, flat):
-    """Up to 8 prompts stood in the queue, and other people's prompts behind them: the limit grew with the throughput.
+    """Up to 8 prompts were in the queue, before the prompts of other users: the limit grew with the throughput.
 
     A server that executes one prompt at a time gains nothing by a longer queue.
     """
@@ -429,7 +429,7 @@ def test_a_sweep_never_has_more_than_two_prompts_ahead_of_what_runs(client, comf
     assert comfy.queue.most_pending <= 2
 
 
-def test_a_window_that_a_person_fixed_holds_on_a_comfyui_server_too(client, comfy, flat):
+def test_a_fixed_concurrency_limit_applies_on_comfyui_too(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 11))}, window=6, wait=False)
     wait_until(lambda: comfy.asked("POST", "/prompt") == 6)
@@ -439,7 +439,7 @@ def test_a_window_that_a_person_fixed_holds_on_a_comfyui_server_too(client, comf
     assert comfy.queue.most_pending >= 6
 
 
-def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
+def test_previews_reach_the_run_and_are_dropped_at_its_end(client, comfy):
     comfy.previews = True
     comfy.wait_at("3", 2)
     run = client.submit("default", {**SMALL, "3::steps": 3}).run
@@ -453,18 +453,18 @@ def test_previews_reach_the_run_and_go_at_its_end(client, comfy):
     assert run.progress.preview is None
 
 
-def test_a_run_that_never_starts_says_so(client, comfy, flat):
+def test_a_run_that_does_not_start_has_a_warning(client, comfy, flat):
     settings.stall_s = 0.1
     comfy.hold()
     run = client.submit(flat, {"1::color": 5}).run
-    wait_until(lambda: run.trouble is not None)
-    assert "has not started it yet; nothing runs before it" in run.trouble
+    wait_until(lambda: run.warning is not None)
+    assert "has not started it yet; nothing runs before it" in run.warning
     comfy.release()
     run.wait(60)
     assert run.status == "success"
 
 
-def test_a_run_waits_its_turn_behind_somebody_elses(client, comfy, flat):
+def test_a_run_waits_behind_the_run_of_another_user(client, comfy, flat):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
@@ -497,19 +497,19 @@ def test_a_silent_socket_costs_latency_and_nothing_else(client, comfy, flat):
         assert client.run(flat, {"1::color": color}).status == "success"
 
 
-def test_ends_before_the_answer_to_the_submit_are_not_missed(client, comfy, flat):
+def test_an_end_before_the_response_to_the_submit_is_not_missed(client, comfy, flat):
     comfy.answer_after_end()
     assert client.run(flat, {"1::color": 4}, timeout=30).status == "success"
 
 
-def test_a_lost_answer_is_looked_for_and_the_run_taken_up(client, comfy, flat):
+def test_a_run_with_a_lost_response_is_searched_and_tracked(client, comfy, flat):
     comfy.lose("/prompt")
     run = client.run(flat, {"1::color": 4})
     assert run.status == "success"
     assert comfy.asked("POST", "/prompt") == 1
 
 
-def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, comfy, flat, monkeypatch):
+def test_an_unknown_run_is_held_and_never_submitted_again_by_itself(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.lose("/prompt")
@@ -524,7 +524,7 @@ def test_what_nobody_can_tell_is_held_and_never_sent_again_by_itself(client, com
     assert client.run(flat, {"1::color": 4}, retry="unknown").status == "success"
 
 
-def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, comfy, flat, monkeypatch):
+def test_an_unknown_run_is_found_by_resume_once_the_server_responds(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0,))
     comfy.silent = True
@@ -539,7 +539,7 @@ def test_an_unknown_run_is_found_by_resume_once_the_server_can_be_asked(client, 
     assert comfy.asked("POST", "/prompt") == 1
 
 
-def test_an_unknown_run_is_taken_up_when_it_is_heard_of(client, comfy, flat, monkeypatch):
+def test_an_unknown_run_is_tracked_after_an_event(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0,))
     comfy.hold()
@@ -553,7 +553,7 @@ def test_an_unknown_run_is_taken_up_when_it_is_heard_of(client, comfy, flat, mon
     assert (run.status, len(run.images)) == ("success", 1)
 
 
-def test_a_restart_of_the_server_makes_what_it_had_lost_and_nothing_is_sent_again(client, comfy, flat):
+def test_runs_of_a_restarted_server_are_lost_and_not_submitted_again(client, comfy, flat):
     comfy.hold()
     run = client.submit(flat, {"1::color": 4}).run
     wait_until(lambda: run.status == "pending")
@@ -565,13 +565,13 @@ def test_a_restart_of_the_server_makes_what_it_had_lost_and_nothing_is_sent_agai
     assert client.run(flat, {"1::color": 5}).status == "success"
 
 
-def test_reads_that_stumble_are_tried_again(client, comfy, flat):
+def test_failed_reads_are_repeated(client, comfy, flat):
     for path in ("/history", "/queue", "/view"):
         comfy.fail(path, 500)
     assert client.run(flat, {"1::color": 8}).status == "success"
 
 
-def test_a_image_whose_answer_broke_is_fetched_again(client, comfy, flat):
+def test_an_image_whose_response_broke_is_fetched_again(client, comfy, flat):
     comfy.lose("/view")
     run = client.run(flat, {"1::color": 9})
     assert run.images[0].record.state == "kept"
@@ -589,7 +589,7 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_a_run_of_a_killed_kernel_is_taken_up(comfy, flat):
+def test_the_run_of_a_killed_process_is_adopted(comfy, flat):
     comfy.hold()
     command = [sys.executable, "-c", KILLED, comfy.url, flat]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -620,12 +620,12 @@ def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
 
 
 def raise_for(run):
-    from comflowy_nb.tracking.outcome_errors import error_for_status
+    from comflowy_nb.tracking.run import error_for_status
 
     raise error_for_status(run)
 
 
-def test_a_cancelled_sweep_leaves_nothing_of_ours_and_all_of_others(client, comfy, flat):
+def test_a_cancelled_sweep_removes_our_prompts_and_no_others(client, comfy, flat):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
@@ -643,7 +643,7 @@ def test_a_cancelled_sweep_leaves_nothing_of_ours_and_all_of_others(client, comf
     assert comfy.asked("POST", "/interrupt") == 0
 
 
-def test_an_interrupt_that_the_server_lost_is_repeated_until_it_is_heeded(client, comfy, monkeypatch):
+def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 0.02)
     interrupt, lost = comfy.queue.interrupt, iter(range(3))
     monkeypatch.setattr(
@@ -667,7 +667,7 @@ def pair(tmp_path):
         assert one.stumbled == two.stumbled == []
 
 
-def test_a_sweep_is_spread_and_each_run_says_where_it_ran(pair, flat):
+def test_a_sweep_is_spread_over_the_servers_and_each_run_names_its_server(pair, flat):
     one, two = pair
     one.hold()
     two.hold()
@@ -686,7 +686,7 @@ def test_a_sweep_is_spread_and_each_run_says_where_it_ran(pair, flat):
         assert "127.0.0.1" not in str(places)
 
 
-def test_a_success_of_any_counts_for_all_and_for_one_alone(pair, flat):
+def test_a_success_of_one_server_counts_for_all(pair, flat):
     one, two = pair
     with connect(f"home={one.url},{two.url}") as client:
         first = client.run(flat, {"1::color": 7})
@@ -696,7 +696,7 @@ def test_a_success_of_any_counts_for_all_and_for_one_alone(pair, flat):
     assert one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 1
 
 
-def test_each_server_has_a_window_of_its_own(pair, flat):
+def test_each_server_has_its_own_concurrency_limit(pair, flat):
     for server in pair:
         server.hold()
     one, two = pair
@@ -704,7 +704,7 @@ def test_each_server_has_a_window_of_its_own(pair, flat):
         sweep = client.sweep(flat, {"1::color": list(range(1, 13))}, wait=False)
         wait_until(lambda: one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 4)
         assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2
-        one.release()  # the other stays slow: it gets no more than it works off
+        one.release()  # the other stays slow: it gets only as many as it executes
         wait_until(lambda: one.asked("POST", "/prompt") >= 6)
         assert two.asked("POST", "/prompt") <= 6
         assert not two.queue.history
@@ -720,14 +720,14 @@ def test_each_of_several_servers_has_two_prompts_and_no_more_when_one_dies(pair,
         client.sweep(flat, {"1::color": colours}, timeout=60)
         assert max(server.queue.most_pending for server in pair) <= 2
         two.close()
-        client.sweep(flat, {"1::color": [51, 52, 53, 54]}, timeout=60)  # finds out that it is gone
+        client.sweep(flat, {"1::color": [51, 52, 53, 54]}, timeout=60)  # its server turns out to be unreachable
         one.queue.most_pending = 0
         swept = client.sweep(flat, {"1::color": [colour + 100 for colour in colours]}, timeout=60)
         assert swept.status_counts() == {"success": 24}
     assert one.queue.most_pending <= 2
 
 
-def test_a_server_that_is_away_from_the_start_is_left_out(pair, flat):
+def test_a_server_that_is_unreachable_at_connect_gets_no_run(pair, flat):
     one, two = pair
     two.close()
     with connect(f"home={one.url},{two.url}") as client:
@@ -739,7 +739,7 @@ def test_a_server_that_is_away_from_the_start_is_left_out(pair, flat):
         connect(f"home={one.url},{two.url}")
 
 
-def test_a_run_of_several_is_taken_up_wherever_it_is(pair, flat):
+def test_a_run_of_several_servers_is_adopted_wherever_it_is(pair, flat):
     one, two = pair
     two.hold()
     one.hold()
@@ -754,7 +754,7 @@ def test_a_run_of_several_is_taken_up_wherever_it_is(pair, flat):
     assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 1
 
 
-def test_a_image_goes_to_every_server(pair, invert):
+def test_an_input_image_is_uploaded_to_every_server(pair, invert):
     one, two = pair
     with connect(f"home={one.url},{two.url}") as client:
         images = [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2, 3, 4)]
@@ -780,7 +780,7 @@ def test_cancel_finds_the_server(pair):
 # -- where an image came from ----------------------------------------------------------------------------------
 
 
-def test_params_of_a_image_that_comfyui_made_for_us(client, tmp_path):
+def test_params_of_an_image_that_comfyui_made_for_this_client(client, tmp_path):
     run = client.run("default", {"3::cfg": 4.5, **SMALL, "6::text": 'a "bottle" of {ink}, {day|night}'})
     recipe = params_from(run.images[0].path)
     assert dict(recipe) == run.params
@@ -789,10 +789,10 @@ def test_params_of_a_image_that_comfyui_made_for_us(client, tmp_path):
     assert dict(params_from(run)) == dict(params_from(run.images[0])) == run.params
 
 
-def test_params_of_a_image_that_somebody_elses_comfyui_made(comfy, tmp_path):
+def test_params_of_an_image_that_another_comfyui_client_made(comfy, tmp_path):
     with BareClient(comfy.url) as other:
-        heard, _ = other.run(empty_image(0x112233, prefix="theirs"))
-        (tmp_path / "theirs.png").write_bytes(other.image(heard))
+        history, _ = other.run(empty_image(0x112233, prefix="theirs"))
+        (tmp_path / "theirs.png").write_bytes(other.image(history))
     recipe = params_from(tmp_path / "theirs.png")
     assert recipe["1::color"] == 0x112233
     assert recipe.cell.startswith(f"%%comflowy run {tmp_path / 'theirs.png'}\n")

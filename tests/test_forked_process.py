@@ -1,4 +1,4 @@
-"""A process forked from one that is connected: it sends nothing, takes nothing from its parent, and ends."""
+"""A process forked from a connected one submits nothing, takes nothing from its parent, and ends."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ print(again.how, again.run.wait(60).status if how != "connects" else "", flush=T
 
 @pytest.fixture
 def start(api, home, quick):
-    """`start(how)`: a connected process that has forked; how its child ended and what that said, and the process."""
+    """Return `start(how)`, which forks a connected process and returns the end and the output of its child."""
     processes = []
     api.words = ["running"] * 100_000
 
@@ -98,18 +98,18 @@ def start(api, home, quick):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", ["multiprocessing", "os.fork"])
 def test_a_forked_child_sends_nothing_and_says_why(api, start, how):
-    """`client.run` in a multiprocessing worker was never sent, and its request stayed `submitting` in the history.
+    """`client.run` in a multiprocessing worker was never submitted, and stayed `submitting` in the history.
 
     The child had written the intent, but of the threads that send it a fork copies none.
     """
     ended, said, process = start(how)
     assert ended == 0
-    assert said.pop("history") == "1"  # to read is no harm
+    assert said.pop("history") == "1"  # reading is allowed
     assert said.pop("close") == "None"
     assert len(said) == 7
     assert all("forked" in text and "connect in this one" in text for text in said.values()), said
     assert api.count(RUN) == 1
-    # The parent's lock, which the child had a copy of, is held still: nobody takes its run over.
+    # The parent still holds its lock, of which the child had a copy: no process adopts its run.
     with connect(f"test={api.url}", key="the-key") as other:
         (run,) = other.runs()
         assert (other.library.locks / f"{run.record.owner}.lock").exists()

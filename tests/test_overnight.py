@@ -1,4 +1,4 @@
-"""A sweep over night: real kernels and the real sandbox; what is there in the morning, whatever happened meanwhile."""
+"""A sweep over night with real kernels and the real sandbox: its results in the morning, after failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIMIT_BYTES = 1_000_000
 
 
 class Kernel:
-    """A kernel as a notebook has it, with a person who could answer."""
+    """A notebook's kernel, whose user can answer prompts."""
 
     def __init__(self, home):
         # No ports: another process may take one between its choice and its use, and the kernel would not start.
@@ -45,7 +45,7 @@ class Kernel:
         self.pid = self._manager.provisioner.pid
 
     def run(self, source, timeout_s=90.0):
-        """Execute a cell; the outputs as a saved notebook has them: the last of each display."""
+        """Execute a cell. Return its outputs as a saved notebook has them: the last of each display."""
         outputs = {}
 
         def take(message):
@@ -60,7 +60,7 @@ class Kernel:
         return list(outputs.values())
 
     def begin(self, source):
-        """Execute a cell, and listen to nothing of it."""
+        """Execute a cell without waiting for its outputs."""
         self.client.execute(source, allow_stdin=True)
 
     def close_browser(self):
@@ -88,14 +88,14 @@ class Night:
         self._kernels = []
 
     def start(self, target="sandbox"):
-        """A kernel with the extension, connected."""
+        """Start a kernel with the extension, connected to the sandbox."""
         kernel = Kernel(self._home)
         self._kernels.append(kernel)
         kernel.run(f"%load_ext comflowy_nb\n%comflowy connect {target}")
         return kernel
 
     def end(self):
-        """End the kernels; the sandbox ends by itself when nobody is left."""
+        """End the kernels; the sandbox ends by itself when no client is left."""
         for kernel in self._kernels:
             kernel.end()
         self._kernels.clear()
@@ -105,7 +105,7 @@ class Night:
                 psutil.Process(json.loads(address.read_text())["pid"]).wait(40)
 
     def accepted(self):
-        """What the sandbox took in the end, as counts of the params; it lets nobody look while it runs."""
+        """Return how often the sandbox accepted each params; its store can be read only after its end."""
         self.end()
         with contextlib.closing(sqlite3.connect(self._home / "sandbox" / "runs.sqlite")) as connection:
             return Counter(params for (params,) in connection.execute("SELECT params FROM runs"))
@@ -133,10 +133,10 @@ def counts_of(kernel):
 
 
 def test_a_kernel_killed_in_the_night_costs_nothing_twice(night):
-    """Three kernels: one sends and is killed in the middle, one looks on, one goes on in the morning."""
+    """Three kernels: one submits and is killed, one watches, one continues the sweep in the morning."""
     sender, watcher = night.start(), night.start()
     assert texts(sender.run(SWEEP))[0].startswith("300 cells: 300 new")
-    watcher.begin("night = %comflowy show night")  # goes on until there is nothing more to see
+    watcher.begin("night = %comflowy show night")  # watches until the sweep is settled
     wait_until(lambda: taken_so_far() >= 30)
     sender.kill()
 
@@ -156,11 +156,11 @@ def test_a_kernel_killed_in_the_night_costs_nothing_twice(night):
     again = morning.run(SWEEP.replace(" --background", ""))
     assert f"{before['success']} done (today, sandbox)" in texts(again)[0]
     counts = counts_of(morning)
-    held = counts.get("unknown", 0)  # a submit was on its way when the kernel was killed
+    held = counts.get("unknown", 0)  # a submit was in flight when the kernel was killed
     assert counts.get("success", 0) + held == CELLS
     accepted = night.accepted()
     assert set(accepted.values()) == {1}, "no cell was sent twice"
-    assert CELLS - held <= len(accepted) <= CELLS, "none is missing but those of which nobody can tell"
+    assert CELLS - held <= len(accepted) <= CELLS, "only cells whose response was lost may be missing"
 
 
 def test_with_the_browser_closed_it_goes_on_and_is_there_in_the_morning(night):
@@ -188,7 +188,7 @@ def test_memory_does_not_grow_with_full_size_images(night, api, monkeypatch):
     monkeypatch.setenv("COMFLOWY_URL", api.url)
     monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
     kernel = night.start("cloud")
-    kernel.run("%comflowy run wf-1 3::cfg=0")  # all that is needed is loaded
+    kernel.run("%comflowy run wf-1 3::cfg=0")  # load every module that a run needs
     process = psutil.Process(kernel.pid)
     before = process.memory_info().rss
     shown = kernel.run(SWEEP.replace("default", "wf-1").replace(" --background", ""))

@@ -1,4 +1,4 @@
-"""The table of transitions, the function that applies it, and that nothing else changes a status."""
+"""The table of transitions, the function that applies it, and the rule that no other code changes a status."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_event_of_a_status_leads_to_that_status():
             assert event_of(target) is event
 
 
-def test_a_reader_may_miss_live_statuses_and_sees_none_go_back():
+def test_a_reader_may_miss_live_statuses_but_never_sees_one_go_back():
     live = [Status.SUBMITTING, Status.WAITING, Status.PENDING, Status.RUNNING]
     assert may_follow(Status.SUBMITTING, Status.LOST)
     for old in live:

@@ -1,4 +1,4 @@
-"""Clients that are referenced nowhere any more: closed, and collected with all that they opened."""
+"""Unreferenced clients are closed, and collected with everything that they opened."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 
 def locks(home):
-    """The lock files of clients that are open."""
+    """Return the lock files of open clients."""
     return [path for path in (home / "locks").glob("*.lock") if path.stem != "probing"]
 
 
 def gate(api, route, answer):
-    """Requests of a route wait until the returned event is set."""
+    """Delay the responses of a route until the returned event is set."""
     is_open = threading.Event()
 
     def wait(seen):
@@ -53,7 +53,7 @@ def test_a_cell_that_connects_again_and_again_keeps_one_connection(kind, api, co
         client.runs()
     gc.collect()
     wait_until(lambda: len(locks(home)) == 1, said=lambda: f"{len(locks(home))} clients are open")
-    # Each of ten clients would keep several. The one that is open may not have had all of its own at first.
+    # Each of ten clients would keep several. The open client may not have started all its threads at first.
     wait_until(
         lambda: process.num_fds() < before[0] + 10 and threading.active_count() < before[1] + 10,
         said=lambda: f"{before} became {process.num_fds()}, {threading.active_count()}",
@@ -107,7 +107,7 @@ def test_a_sweep_is_sent_to_its_end(api, home):
 
 
 def test_a_run_whose_answer_was_lost_does_not_keep_it_open(api, home):
-    """It is held: nothing happens to it by itself."""
+    """An unknown run is held: it does not change by itself."""
     api.on(RUN, close_after_reading())
     client = connect(f"test={api.url}", key="the-key")
     with pytest.raises(RunHeld):

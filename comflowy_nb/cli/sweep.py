@@ -178,7 +178,7 @@ class _Progress:
         counts = self._sweep.status_counts()
         texts = [f"{count} {status}" for status, count in counts.items() if status not in {Status.SUCCESS, NOT_SENT}]
         self._bar.set_postfix_str(", ".join(texts))
-        warning = next((cell.run.trouble for cell in self._sweep.cells if cell.run and cell.run.trouble), None)
+        warning = next((cell.run.warning for cell in self._sweep.cells if cell.run and cell.run.warning), None)
         if warning is not None and warning != self._warning:
             self.say(warning)
         self._warning = warning

@@ -274,7 +274,7 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
         return replace(state, detail="no such image")
     if not run.status.is_live:
         return state
-    state = replace(state, detail=run.trouble or "")
+    state = replace(state, detail=run.warning or "")
     if run.status is not Status.RUNNING:
         return state
     text, progress = run.service_status or state.text, run.progress

@@ -255,7 +255,7 @@ class SweepPlanner:
         """Return the seconds that a run adds to a sweep: the median of earlier sweeps, else the usual time of a run."""
         key = workflow.id or workflow.name
         known = self._library.history.times.of(self._tracker.service.identity, key + _TIME_KEY_SUFFIX)
-        return sorted(known)[len(known) // 2] if known else self._tracker.pace(key).usual_s
+        return sorted(known)[len(known) // 2] if known else self._tracker.durations.rule_of(key).usual_s
 
     def _time(self, sweep: Sweep, workflow: Workflow) -> None:
         """Record the seconds that each run added, at the end of a sweep with enough runs."""
@@ -267,7 +267,6 @@ class SweepPlanner:
 
         def record(each_s: float) -> None:
             self._tracker.durations.keep(key, each_s)
-            self._tracker.durations.write()  # the next plan may need it at once
 
         def note_end() -> None:
             if sweep.stopped is None:

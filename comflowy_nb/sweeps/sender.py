@@ -109,7 +109,7 @@ class SweepSender:
             self._registered = True
         self._sweep.send_by(self)
         if self._waiting:
-            self._tracker.feeds.add(self)
+            self._tracker.submit_queue.add(self)
             self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
         else:
             self._end_if_done()
@@ -174,10 +174,10 @@ class SweepSender:
 
     def _submit(self, cell: SweepCell) -> bool:
         """Submit a cell or reuse an earlier run; return whether it was submitted."""
-        intent = self._submitter.intent(
+        request = self._submitter.build_request(
             self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(self._token, cell.number)
         )
-        decision, run = self._submitter.enter(intent, fresh=self._fresh, retry=self._retry)
+        decision, run = self._submitter.submit(request, fresh=self._fresh, retry=self._retry)
         self.attach(cell, run, is_ours=decision.kind == "new")
         if self._cancelled:
             self._cancel_own(run)  # it was being submitted when the others were cancelled
@@ -202,7 +202,7 @@ class SweepSender:
             if self._waiting or self._busy or not self._registered:
                 return
             self._registered = False
-        self._tracker.feeds.withdraw(self)
+        self._tracker.submit_queue.withdraw(self)
         with contextlib.suppress(ComflowyError):  # other processes see it when this one ends
             self._history.senders.end(self._token, self._owner)
 
@@ -278,7 +278,7 @@ class SweepSender:
             with contextlib.suppress(ComflowyError):  # other processes do not see then that cells are submitted here
                 self._history.senders.begin(self._token, self._owner)
             self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
-        self._tracker.feeds.add(self)
+        self._tracker.submit_queue.add(self)
         return True
 
     def _end_if_done(self) -> None:

@@ -17,7 +17,7 @@ from comflowy_nb.errors import RefError, RunFailed, RunTimeout
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell
 from comflowy_nb.tracking.listeners import Listeners
-from comflowy_nb.tracking.outcome_errors import RETRY
+from comflowy_nb.tracking.run import RETRY
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:

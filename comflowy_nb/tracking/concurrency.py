@@ -1,102 +1,99 @@
-"""How many runs are in flight at once, and which sweep submits the next one."""
+"""How many runs are in flight at once, and which run is submitted next."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from comflowy_nb.status import Status
+
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from comflowy_nb.scheduler import Scheduler
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.tracking.run_tracker import RunTracker
 
-__all__ = ["LARGEST", "ConcurrencyLimit", "RunSource", "SendQueue"]
+__all__ = ["MAX_LIMIT", "ConcurrencyLimit", "RunSource", "SubmitQueue"]
 
-LARGEST = 256
-WORTH = 1.15  # a window twice as large must end so many times as many runs a second to grow on
-TRIED = 4  # how many times its start it may be before the first end
+MAX_LIMIT = 256  # runs in flight
+MIN_GAIN = 1.15  # a limit twice as large must raise the throughput by this factor to be doubled again
+MAX_EARLY_FACTOR = 4  # times the start: how far the limit grows before the first turn has ended
 
 
 class ConcurrencyLimit:
-    """The concurrency limit, which grows while throughput grows.
+    """Maximum number of runs in flight. It grows while throughput grows.
 
-    A service with n places is kept busy by 2n runs in flight: one that runs and one that waits for each place, so that
-    no place idles while an end is not yet known. From a small start the window doubles after each turn (as many ends
-    as it is large) until a turn brings no more ends a second than the best before it, which is when it holds about 2n.
+    A service that executes n runs at once is kept busy by 2n runs in flight: one that runs and one that waits for each
+    place, so that no place is idle until an end is known. From a small start the limit doubles after each turn (as
+    many successes as its size), until a turn raises the throughput by less than 15 % over the best turn before it. By
+    then it is about 2n.
 
-    The first turn would take as long as a run does. So before its end there is a look at the run that was sent last: if
-    it has begun, nothing waits, and the window doubles at once.
+    The first turn takes as long as a run. The limit therefore doubles before its end whenever the run submitted last
+    has begun, because then no run waits. This stops at 4 times the start: a service may call waiting runs `running`.
 
     Parameters
     ----------
     size
-        At the start.
+        Runs in flight at the start.
     grows
-        False for a size that a person fixed.
-    largest
+        False for a size that the user fixed.
+    max_size
         The size to which it may grow.
     """
 
-    def __init__(self, size: int, *, grows: bool = True, largest: int = LARGEST) -> None:
+    def __init__(self, size: int, *, grows: bool = True, max_size: int = MAX_LIMIT) -> None:
         self.start = self.size = size
-        self.largest = largest
+        self.max_size = max_size
         self.is_fixed = not grows
         self._grows = grows
         self._best_per_s = 0.0
         self._ends = 0
-        self._since_s: float | None = None
-        self._is_full = False  # doubled by a look, it was seen to hold more than the service has places for
+        self._since_s: float | None = None  # when the current turn began
 
     @property
-    def is_tried(self) -> bool:
-        """Whether a look tells it something: before the first turn has ended."""
-        return self._grows and not self._is_full and not self._best_per_s
+    def may_grow_early(self) -> bool:
+        """Whether the limit still grows before the end of the first turn."""
+        max_early = min(MAX_EARLY_FACTOR * self.start, self.max_size)
+        return self._grows and not self._best_per_s and self.size < max_early
 
-    def begin(self, now_s: float) -> None:
-        """Count a submit; the first begins the first turn."""
+    def note_submit(self, now_s: float) -> None:
+        """Begin the first turn at the first submit."""
         if self._since_s is None:
             self._since_s = now_s
 
-    def rest(self) -> None:
-        """There is nothing more to send: what ends now says nothing about how much the service can do."""
-        self._ends, self._since_s = 0, None
+    def note_room(self, now_s: float) -> None:
+        """Double the limit: the run submitted last has begun. Begin the turn again, at the new size."""
+        if self.may_grow_early:
+            self.size = min(2 * self.size, self.max_size)
+            self._ends, self._since_s = 0, now_s
 
-    def look(self, *, running: bool, now_s: float) -> bool:
-        """Take the first check of the newest run while the limit is reached; return True if the limit grew."""
-        if not self.is_tried:
-            return False
-        if running and self.size < min(TRIED * self.start, self.largest):
-            self.size = min(2 * self.size, TRIED * self.start, self.largest)
-            return True
-        if not running and self.size > self.start:
-            self._is_full = True
-            self._ends, self._since_s = 0, now_s  # a turn that began with few in flight is no measure for the next
-        return False
-
-    def end(self, now_s: float) -> bool:
-        """Count an end; return True if the limit grew."""
+    def note_end(self, now_s: float) -> None:
+        """Count a success. At the end of a turn, double the limit if the throughput has grown."""
         if not self._grows or self._since_s is None:
-            return False
+            return
         self._ends += 1
         if self._ends < self.size:
-            return False
+            return
         per_s = self._ends / max(now_s - self._since_s, 1e-6)
         self._ends, self._since_s = 0, now_s
-        if per_s <= WORTH * self._best_per_s:
+        if per_s <= MIN_GAIN * self._best_per_s:
             self._grows = False
-            return False
-        self._best_per_s = per_s
-        if self._is_full:  # from here on only what a turn brings counts
-            self._is_full = False
-            return False
-        before, self.size = self.size, min(2 * self.size, self.largest)
-        return self.size > before
+        else:
+            self._best_per_s = per_s
+            self.size = min(2 * self.size, self.max_size)
+
+    def note_idle(self) -> None:
+        """End the turn without a measurement: with nothing left to submit, the ends do not show the throughput."""
+        self._ends, self._since_s = 0, None
 
 
 class RunSource(Protocol):
     """A source of runs: the sender of a sweep, which is in a higher layer.
 
-    `window` is the size that a person fixed for it: no more are in flight while it sends; None lets the window grow.
+    `window` is the concurrency limit that the user fixed for it, which applies while it has runs to submit; with None
+    the limit grows.
     """
 
     window: int | None
@@ -105,84 +102,154 @@ class RunSource(Protocol):
         """Submit one more run, on a tracker thread. Return False if there is none left."""
 
 
-class SendQueue:
-    """The sweeps that have more to submit, which take turns.
+class SubmitQueue:
+    """Start submits within the concurrency limit: the queued runs first, then those of the sources, in turn.
 
     Parameters
     ----------
-    lock
-        Held while what the tracker counts is read or changed.
-    live_runs
-        How many runs are in flight; None once nothing more is to be sent.
     sizes
-        The size that a window begins with and the size to which it may grow, as they are now.
+        Returns the size at which the limit starts and the size to which it may grow. Both can change.
     """
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        lock: threading.RLock,
-        *,
-        live_runs: Callable[[], int | None],
-        sizes: Callable[[], tuple[int, int]],
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, sizes: Callable[[], tuple[int, int]]) -> None:
         self._scheduler = scheduler
-        self._lock = lock
-        self._live_runs = live_runs
         self._sizes = sizes
-        self._feeds: list[RunSource] = []
-        self._asked = 0  # threads that ask a feed right now
-        start, largest = sizes()
-        self._window = ConcurrencyLimit(start, largest=largest)
-
-    def __bool__(self) -> bool:
-        return bool(self._feeds)
+        self._lock = threading.Lock()
+        self._in_flight: set[RunTracker] = set()  # live and not queued
+        self._queued: deque[RunTracker] = deque()
+        self._newest: Run | None = None  # the run that the service accepted last
+        self._sources: list[RunSource] = []
+        self._asked = 0  # calls of `send_next` that have not returned
+        start, max_size = sizes()
+        self._last_limit = ConcurrencyLimit(start, max_size=max_size)
 
     @property
-    def window(self) -> ConcurrencyLimit:
-        """Begun anew when the setting is changed, or a sweep fixes its size."""
-        fixed = [feed.window for feed in self._feeds if feed.window is not None]
-        start, largest = (min(fixed), LARGEST) if fixed else self._sizes()
-        known = self._window
-        if (known.start, known.largest, known.is_fixed) != (start, largest, bool(fixed)):
-            self._window = ConcurrencyLimit(start, grows=not fixed, largest=largest)
-        return self._window
+    def live_runs(self) -> int:
+        return len(self._in_flight)
 
-    def add(self, feed: RunSource) -> None:
-        """Take runs from here while there is room in the window."""
+    def submit(self, run_tracker: RunTracker) -> None:
+        """Submit a run now if the limit permits, else when it does."""
         with self._lock:
-            self._feeds.append(feed)
+            fits = len(self._in_flight) < self._limit().size
+            if fits:
+                self._start(run_tracker)
+            else:
+                self._queued.append(run_tracker)
+        if fits:
+            run_tracker.execute(run_tracker.submit)
+
+    def remove(self, run_tracker: RunTracker) -> bool:
+        """Remove a run from the queue. Return False if it was not queued, so that its submit may have begun."""
+        with self._lock:
+            if run_tracker not in self._queued:
+                return False
+            self._queued.remove(run_tracker)
+            return True
+
+    def add(self, source: RunSource) -> None:
+        """Submit the runs of a source while the limit permits."""
+        with self._lock:
+            self._sources.append(source)
         self.fill()
 
-    def withdraw(self, feed: RunSource) -> None:
-        """It sends no more: what it fixed no longer binds the others."""
+    def withdraw(self, source: RunSource) -> None:
+        """Take no more runs from a source. A limit that it fixed no longer applies to the others."""
         with self._lock:
-            if feed in self._feeds:
-                self._feeds.remove(feed)
+            if source in self._sources:
+                self._sources.remove(source)
         self.fill()
 
     def fill(self) -> None:
-        """Submit as many runs of the sweeps as the concurrency limit permits."""
+        """Start as many submits as the limit permits."""
+        ready = []
         with self._lock:
-            live = self._live_runs()
-            room = self.window.size - live - self._asked if self._feeds and live is not None else 0
-            self._asked += max(0, room)
+            size = self._limit().size
+            while self._queued and len(self._in_flight) < size:
+                ready.append(self._queued.popleft())
+                self._start(ready[-1])
+            room = max(0, size - len(self._in_flight) - self._asked) if self._sources else 0
+            self._asked += room
+        for run_tracker in ready:
+            run_tracker.execute(run_tracker.submit)
         for _ in range(room):
-            self._scheduler.execute(self._ask_one)
+            self._scheduler.execute(self._ask_source)
 
-    def _ask_one(self) -> None:
+    def close(self) -> list[RunTracker]:
+        """Start no more submits. Return the live runs, the queued ones included."""
         with self._lock:
-            feed = self._feeds[0] if self._feeds else None
-        sent = False
+            live = [*self._in_flight, *self._queued]
+            self._queued.clear()
+            self._sources.clear()
+        return live
+
+    # -- what the tracker observes -------------------------------------------------------------------------------
+
+    def note_status(self, run_tracker: RunTracker) -> None:
+        """Count a run as in flight or not, after a change of its status."""
+        with self._lock:
+            if not run_tracker.run.status.is_live:
+                self._in_flight.discard(run_tracker)
+            elif run_tracker not in self._queued:
+                self._in_flight.add(run_tracker)
+
+    def note_accepted(self, run: Run) -> None:
+        """Note the run that the service accepted last."""
+        self._newest = run
+
+    def shows_room(self, run: Run) -> bool:
+        """Return True if the limit may grow as soon as this run begins: every other run in flight is older."""
+        return (
+            bool(self._sources)
+            and run is self._newest
+            and self._last_limit.may_grow_early
+            and len(self._in_flight) >= self._last_limit.size
+        )
+
+    def note_running(self, run: Run) -> None:
+        """Raise the limit if the start of this run shows that no run waits."""
+        with self._lock:
+            if not self.shows_room(run):
+                return
+            self._last_limit.note_room(self._scheduler.clock())
+        self.fill()
+
+    def note_released(self, run: Run) -> None:
+        """Count a success, and start the submits for which there is room now."""
+        with self._lock:
+            if run.status is Status.SUCCESS and (self._sources or self._queued):
+                self._limit().note_end(self._scheduler.clock())
+            elif run.status is Status.SUCCESS:
+                self._limit().note_idle()
+        self.fill()
+
+    # -- inside, under the lock -----------------------------------------------------------------------------------
+
+    def _limit(self) -> ConcurrencyLimit:
+        """Return the limit; a new one after a change of the setting, or while a source fixes its size."""
+        fixed = [source.window for source in self._sources if source.window is not None]
+        start, max_size = (min(fixed), MAX_LIMIT) if fixed else self._sizes()
+        last = self._last_limit
+        if (last.start, last.max_size, last.is_fixed) != (start, max_size, bool(fixed)):
+            self._last_limit = ConcurrencyLimit(start, grows=not fixed, max_size=max_size)
+        return self._last_limit
+
+    def _start(self, run_tracker: RunTracker) -> None:
+        self._in_flight.add(run_tracker)
+        self._limit().note_submit(self._scheduler.clock())
+
+    def _ask_source(self) -> None:
+        with self._lock:
+            source = self._sources[0] if self._sources else None
+            if len(self._sources) > 1:
+                self._sources.append(self._sources.pop(0))  # several sweeps take turns
+        has_more = False
         try:
-            sent = feed is not None and feed.send_next()
+            has_more = source is not None and source.send_next()
         finally:
             with self._lock:
                 self._asked -= 1
-                if feed is not None and not sent and feed in self._feeds:
-                    self._feeds.remove(feed)
-                elif len(self._feeds) > 1:
-                    self._feeds.append(self._feeds.pop(0))  # several sweeps take turns
-            # Always: while it was submitted it counted twice, as asked for and as live, and an end at that time
-            # saw no room.
+                if not has_more and source in self._sources:
+                    self._sources.remove(source)
+            # Always: while this run was submitted it counted twice, as asked for and as in flight, so that an end
+            # meanwhile found no room.
             self.fill()

@@ -1,9 +1,11 @@
-"""Fetches the images of runs that ended, each until it is on disk or can't be had."""
+"""Downloads the images of ended runs, each until it is on disk or is given up."""
 
 from __future__ import annotations
 
 import math
 import random
+import threading
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,6 @@ from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.store import format_of, image_path, keep_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
-from comflowy_nb.tracking.fair_queue import FairQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,20 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Downloads", "expected_image"]
 
-TRIES = 4
+MAX_TRIES = 4
 THREADS = 4
 THREADS_PER_RUN = 3
 REWRITE_S = 3.0  # between attempts to write the images that the history lacks
-RECHECK_S = 30.0  # an answer with fresh addresses serves every image of its run for so long
+RECHECK_S = 30.0  # for this long the fresh URLs of one check serve all images of its run
 
 
 class Downloads:
-    """Images on their way, a few at a time, apart from the threads that ask about runs.
+    """The downloads of one client, on threads apart from those that check runs.
 
     Parameters
     ----------
     recheck
-        Asks the service about a run once more, for fresh addresses: signed ones run out.
+        Checks a run of the service once more, for fresh URLs: signed ones expire.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Downloads:
         self._settings = settings
         self._recheck = recheck
         self._scheduler = Scheduler("comflowy-images", workers=THREADS)
-        self._turns = FairQueue(self._scheduler, threads=THREADS, threads_per_run=THREADS_PER_RUN)
+        self._queue = FairQueue(self._scheduler)
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
@@ -75,57 +76,76 @@ class Downloads:
         """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
         self._rechecked.pop(run.token, None)
-        for image in run.record.outputs:
-            if image.state != "expected":
-                continue
-            output = listed.get(image.index)
-            if output is None:
-                self._settle(run, replace(image, state="missing", error="the service no longer has it"))
-            else:
-                self._turns.add(run.token, lambda output=output: self._try(run, output, tries=1))  # type: ignore[misc]
-
-    def give_up(self, run: Run, why: str) -> None:
-        """Mark what is still expected as missing."""
+        self.give_up(run, "the service no longer has it", but=listed)
         for image in run.record.outputs:
             if image.state == "expected":
-                self._settle(run, replace(image, state="missing", error=why))
+                self._queue_try(run, listed[image.index], tries=1)
+
+    def give_up(self, run: Run, why: str, *, but: Mapping[int, Output] | None = None) -> None:
+        """Mark every expected image as missing, except those with an index in `but`."""
+        expected = [image for image in run.record.outputs if image.state == "expected"]
+        missing = [replace(image, state="missing", error=why) for image in expected if image.index not in (but or ())]
+        if missing:
+            self._settle(run, *missing)
+
+    def write_images(self, run: Run) -> str | None:
+        """Write the images that the history lacks, and the sidecar. Return a warning, or None. Hold the run's guard.
+
+        Until the history takes them they are known to this process alone; another process downloads them again.
+        """
+        record, warning = run.record, None
+        try:
+            if run.unwritten_images and not run.unwritten:  # those events will be written with the images
+                record = self._history.set_images(run.token, *run.unwritten_images.values())
+                run.unwritten_images.clear()
+            if run.with_unwritten(record).is_settled:  # not for each image: a run can have thousands
+                write_sidecar(self._folder, run.with_unwritten(record))
+        except (ComflowyError, OSError) as error:
+            warning = str(error)
+        if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:
+            self._rewriting.add(run.token)
+            self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
+        run.update(record)
+        if run.record.is_settled:
+            self._rechecked.pop(run.token, None)
+        return warning
 
     def close(self) -> None:
         self._scheduler.close()
 
-    def _try(self, run: Run, output: Output, *, tries: int) -> None:
+    def _queue_try(self, run: Run, output: Output, *, tries: int) -> None:
+        self._queue.add(run.token, lambda: self._try(run, output, tries))
+
+    def _try(self, run: Run, output: Output, tries: int) -> None:
         try:
             with self._service.open_image(output) as stream:
                 image = keep_output(stream, folder=self._folder, token=run.token, output=output)
         except ComflowyError as error:
-            self._after_failure(run, output, error, tries)
-        except Exception as error:  # noqa: BLE001 - an image must never stay expected for ever
+            self._handle_failure(run, output, error, tries)
+        except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
             self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, image)
 
-    def _after_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
-        # A plain ServiceError is a refusal of the address, which a second try sees no otherwise; what is no image
-        # may have been cut on the way once, hardly twice.
-        hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else TRIES)
-        if hopeless:
+    def _handle_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
+        # A plain ServiceError means that the URL is not allowed, which another try does not change. Content that is
+        # not an image may have been truncated on the way once, hardly twice.
+        is_hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else MAX_TRIES)
+        next_output: Output | None = output
+        if isinstance(error, (NotFoundError, AuthError)):
+            next_output = self._with_fresh_url(run, output) if tries == 1 else None
+        if is_hopeless or next_output is None:
             self._settle(run, _missing(output, str(error)))
             return
-        if isinstance(error, (NotFoundError, AuthError)):
-            fresh = self._fresh(run, output) if tries == 1 else None
-            if fresh is None:
-                self._settle(run, _missing(output, str(error)))
-                return
-            output = fresh
-        # Jitter, so that the images of one broken connection don't come back together.
+        fresh = next_output
+        # Jitter, so that the images of one broken connection are not tried again all at once.
         wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
-        asked_s = getattr(error, "retry_after_s", None)
-        due_s = self._scheduler.clock() + (asked_s or random.uniform(0.3, 1.0) * wait_s)  # noqa: S311 - no secret
-        again = lambda: self._try(run, output, tries=tries + 1)  # noqa: E731 - queued twice
-        self._scheduler.submit_at(due_s, lambda: self._turns.add(run.token, again))
+        wait_s = getattr(error, "retry_after_s", None) or random.uniform(0.3, 1.0) * wait_s  # noqa: S311 - jitter
+        due_s = self._scheduler.clock() + wait_s
+        self._scheduler.submit_at(due_s, lambda: self._queue_try(run, fresh, tries=tries + 1))
 
-    def _fresh(self, run: Run, output: Output) -> Output | None:
-        """The output with a fresh address; a run with thousands of dead addresses is checked once, not for each."""
+    def _with_fresh_url(self, run: Run, output: Output) -> Output | None:
+        """Return the output with a fresh URL. One check serves all images of a run, which can be thousands."""
         read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
         now_s = self._scheduler.clock()
         service_run_id = run.record.service_run_id
@@ -137,33 +157,13 @@ class Downloads:
             self._rechecked[run.token] = now_s, outputs
         return outputs.get(output.index)
 
-    def _settle(self, run: Run, image: ImageRecord) -> None:
+    def _settle(self, run: Run, *images: ImageRecord) -> None:
+        """Record images that are on disk or given up."""
         with run.guard:
-            run.unwritten_images[image.index] = image
-            trouble = self.write_images(run)
-            if trouble is not None:
-                run.report(trouble=f"{image.file or 'an image'} is not on record: {trouble}")
-
-    def write_images(self, run: Run) -> str | None:
-        """Write the images that the history lacks, and the sidecar; return what went wrong. Hold the run's guard.
-
-        Until the history takes them they are known to this process alone; another process downloads them again.
-        """
-        record, trouble = run.record, None
-        try:
-            if run.unwritten_images and not run.unwritten:  # those events will be written with the images
-                record = self._history.set_images(run.token, *run.unwritten_images.values())
-                run.unwritten_images.clear()
-            write_sidecar(self._folder, run.with_unwritten(record))
-        except (ComflowyError, OSError) as error:
-            trouble = str(error)
-        if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:
-            self._rewriting.add(run.token)
-            self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
-        run.update(record)
-        if run.record.is_settled:
-            self._rechecked.pop(run.token, None)
-        return trouble
+            run.unwritten_images.update({image.index: image for image in images})
+            warning = self.write_images(run)
+            if warning is not None:
+                run.report(warning=f"{images[0].file or 'an image'} is not in the history: {warning}")
 
     def _write_again(self, run: Run) -> None:
         with run.guard:
@@ -179,3 +179,43 @@ def expected_image(output: Output) -> ImageRecord:
 
 def _missing(output: Output, why: str) -> ImageRecord:
     return replace(expected_image(output), state="missing", error=why)
+
+
+class FairQueue:
+    """Run the actions of several runs on the threads of a scheduler, round robin over the runs.
+
+    Each run takes up to `THREADS_PER_RUN` lanes. A lane runs one action, then joins the scheduler's queue behind the
+    lanes of the other runs. So a run with thousands of actions delays an action of another run by a few at most, and
+    slow actions of one run leave a thread to the others.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._lock = threading.Lock()
+        self._queued: dict[str, deque[Callable[[], None]]] = {}  # run -> its actions
+        self._lanes: Counter[str] = Counter()
+
+    def add(self, run: str, action: Callable[[], None]) -> None:
+        """Queue an action of a run."""
+        with self._lock:
+            self._queued.setdefault(run, deque()).append(action)
+            if self._lanes[run] == THREADS_PER_RUN:
+                return
+            self._lanes[run] += 1
+        self._schedule(run)
+
+    def _schedule(self, run: str) -> None:
+        self._scheduler.submit_at(self._scheduler.clock(), lambda: self._take(run))
+
+    def _take(self, run: str) -> None:
+        with self._lock:
+            if not self._queued.get(run):
+                self._lanes[run] -= 1
+                if not self._lanes[run]:
+                    del self._lanes[run], self._queued[run]
+                return
+            action = self._queued[run].popleft()
+        try:
+            action()
+        finally:
+            self._schedule(run)

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Listeners(Generic[T]):
-    """The listeners of one object; `T` is what they are called with."""
+    """The listeners of one object of type `T`, which is their argument."""
 
     def __init__(self) -> None:
         self._listeners: tuple[Callable[[T], None], ...] = ()  # replaced as a whole, so that `call` needs no lock
@@ -46,7 +46,7 @@ class Listeners(Generic[T]):
         check()
 
     def call(self, change: T) -> None:
-        """Call every listener. One that raises is logged, and the others are called all the same."""
+        """Call every listener. If one raises, the exception is logged and the others are called."""
         for listener in self._listeners:
             try:
                 listener(change)
@@ -57,6 +57,6 @@ class Listeners(Generic[T]):
         """Remove a listener. Return False if it was removed before."""
         with self._lock:
             others = tuple(other for other in self._listeners if other is not listener)
-            is_there = len(others) < len(self._listeners)
+            was_there = len(others) < len(self._listeners)
             self._listeners = others
-            return is_there
+            return was_there

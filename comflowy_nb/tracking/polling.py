@@ -1,9 +1,9 @@
 """When the status of a run is checked: by the usual duration of its workflow, and at once after a hint.
 
-A run is checked when runs of its workflow usually end, then in steps that widen. The time a check found it done is
-only an upper bound of its duration: an estimate learned from detection times contains its own lateness and grows
-without end. So a run found done at its first check counts as 0.9 of its age, which shrinks the estimate until checks
-begin to miss again (FACTOR x FIRST_HIT must stay below 1).
+A run is checked when runs of its workflow usually end, then in steps that widen. The time at which a check found it
+ended is only an upper bound of its duration: an estimate learned from detection times contains its own lateness and
+grows without end. So a run that had ended at its first check counts as 0.9 of its age, which shrinks the estimate until
+checks begin to miss again (SAFETY_FACTOR x FIRST_HIT_FACTOR must stay below 1).
 
 An age is the time a check is sent minus the time the response to the submit arrived, on a monotonic clock.
 """
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.scheduler import Scheduler
     from comflowy_nb.settings import Settings
     from comflowy_nb.status import Status
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
 
 __all__ = [
-    "SAMPLES",
-    "SCOUTS",
+    "FIRST_HIT_FACTOR",
+    "MAX_SAMPLES",
+    "MAX_SCOUTS",
+    "SAFETY_FACTOR",
     "DurationCache",
     "PollRule",
     "PollSchedule",
@@ -43,56 +44,53 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-FACTOR = 1.05
-FIRST_HIT = 0.9
-SAMPLES = 24
-SCOUTS = 3  # runs that are checked while nothing is known of a workflow; the others wait for the first end
-LIVE_RUNS = 8  # with at most so many live runs each is also checked often enough for a live display
-IDLE_WAIT_S = 30.0  # a run that waits for the first end of its workflow is still checked this often
-GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later a run is checked where webhooks report its end
-TOGETHER_S = 0.5  # samples of so long are written at once: in a sweep, one write each would hold up all the others
+SAFETY_FACTOR = 1.05  # of the median, for the first check
+FIRST_HIT_FACTOR = 0.9  # of the age at a first check that found the end
+MAX_SAMPLES = 24
+MAX_SCOUTS = 3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
+MAX_RUNS_SHOWN_LIVE = 8  # with at most so many live runs each is also checked often enough for a live display
+IDLE_WAIT_S = 30.0  # between checks of a run that waits for the first end of its workflow
+GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later the rule checks where webhooks report the ends
 
 
 class PollRule:
-    """What is known of how long runs of one workflow take.
+    """The check times that follow from the durations of earlier runs of one workflow.
 
     Parameters
     ----------
     samples
-        Seconds of earlier runs, oldest first; the last 24 count.
+        Durations of earlier runs in seconds, oldest first; the last 24 count.
     """
 
     def __init__(self, samples: Iterable[float] = ()) -> None:
-        self._samples: deque[float] = deque(samples, maxlen=SAMPLES)
-
-    @property
-    def estimate_s(self) -> float | None:
-        """When to ask first, in seconds after the submit's answer; None while nothing is known."""
-        return FACTOR * median(self._samples) if self._samples else None
+        self._samples: deque[float] = deque(samples, maxlen=MAX_SAMPLES)
 
     @property
     def usual_s(self) -> float | None:
-        """How long a run usually takes, in seconds, for a person."""
+        """The median duration, in seconds; None without samples."""
         return median(self._samples) if self._samples else None
 
-    def add(self, *, done_age_s: float, missed_age_s: float | None) -> float:
-        """Learn from a run found done at one age and not done at an earlier one (None: there was no earlier check).
+    @property
+    def estimate_s(self) -> float | None:
+        """The age of the first check, in seconds; None without samples."""
+        return SAFETY_FACTOR * median(self._samples) if self._samples else None
 
-        Returns
-        -------
-        The sample, in seconds, so that it can be kept.
+    def add(self, *, done_age_s: float, missed_age_s: float | None) -> float:
+        """Add and return the sample of a run that had ended at one age and not at an earlier one.
+
+        `missed_age_s` is None if there was no earlier check.
         """
-        sample = FIRST_HIT * done_age_s if missed_age_s is None else (missed_age_s + done_age_s) / 2
+        sample = FIRST_HIT_FACTOR * done_age_s if missed_age_s is None else (missed_age_s + done_age_s) / 2
         self._samples.append(sample)
         return sample
 
     def first_wait_s(self) -> float:
-        """Seconds from the submit's answer to the first check."""
+        """Return the wait from the response to the submit to the first check, in seconds."""
         estimate = self.estimate_s
         return 0.1 if estimate is None else estimate
 
     def next_wait_s(self, *, misses: int, age_s: float) -> float:
-        """Seconds from the answer of a check that missed to the next check; `misses` counts from 1."""
+        """Return the wait after a check that found the run live, in seconds; `misses` counts such checks from 1."""
         estimate = self.estimate_s
         if estimate is None:
             return min(2.0, max(0.03, 0.25 * age_s))
@@ -100,37 +98,37 @@ class PollRule:
 
 
 def live_wait_s(age_s: float, *, live_runs: int) -> float | None:
-    """Seconds to the next check that keeps a status live, or None where too many runs are live for that."""
-    return min(2.0, max(0.3, 0.25 * age_s)) if live_runs <= LIVE_RUNS else None
+    """Return the wait to the next check of a live display, in seconds; None if too many runs are live for that."""
+    return min(2.0, max(0.3, 0.25 * age_s)) if live_runs <= MAX_RUNS_SHOWN_LIVE else None
 
 
 class PollSchedule:
-    """The appointments of one run, of which the newest alone counts.
+    """The next check of one run. A newly scheduled check replaces the earlier one.
 
     Parameters
     ----------
-    ask
-        Asks, on a thread of the scheduler. It is given a function that says whether the appointment still counts: while
-        it waited for its turn another may have found the end.
+    check
+        Checks the run, on a thread of the scheduler. It gets a function that returns False if the check was replaced
+        while it waited for its turn.
     """
 
     def __init__(
-        self, tracker: Tracker, run: Run, pace: PollRule, *, ask: Callable[[Callable[[], bool]], None]
+        self, tracker: Tracker, run: Run, rule: PollRule, *, check: Callable[[Callable[[], bool]], None]
     ) -> None:
-        self.pace = pace
-        self.rule_due_s: float | None = None  # when the pace's rule asks next; None: it waits for a first end
-        self.answered_s = tracker.scheduler.clock()  # when the submit's answer arrived
-        self.missed_age_s: float | None = None  # how old the run was when it was seen to go on last
+        self.rule = rule
+        self.rule_due_s: float | None = None  # the rule's next check; None while the run waits for a first end
+        self.accepted_s = tracker.scheduler.clock()  # when the response to the submit arrived
+        self.missed_age_s: float | None = None  # age of the run at the newest check that found it live
         self._tracker = tracker
         self._run = run
-        self._ask = ask
+        self._check = check
         self._misses = 0
-        self._newest = 0  # the number of an appointment
+        self._newest = 0  # number of the newest scheduled check
         self._hinted: Status | None = None  # the newest event since the last check
         self._lock = threading.Lock()  # of these two
 
     def at(self, due_s: float) -> None:
-        """Check at a time, or now if there was a hint; an earlier appointment is void."""
+        """Check at a time, or now if an event arrived since the last check. This replaces the scheduled check."""
         with self._lock:
             self._newest += 1
             number = self._newest
@@ -140,25 +138,25 @@ class PollSchedule:
         def is_due() -> bool:
             return self._newest == number
 
-        self._tracker.scheduler.submit_at(due_s, lambda: self._ask(is_due) if is_due() else None)
+        self._tracker.scheduler.submit_at(due_s, lambda: self._check(is_due) if is_due() else None)
 
     def after(self, wait_s: float) -> None:
-        """Check in so many seconds."""
+        """Check after a wait, in seconds."""
         self.at(self._tracker.scheduler.clock() + wait_s)
 
     def hint(self, status: Status) -> None:
-        """The service said by itself how it stands: ask now, whatever a step that goes on just then decides."""
+        """Check now, because an event reported a status. A check in progress cannot postpone this one."""
         with self._lock:
             self._hinted = status
         self.after(0.0)
 
     def begin(self) -> None:
-        """Begin a check: its response is newer than every hint before it."""
+        """Begin a check: its response is newer than every event before it."""
         with self._lock:
             self._hinted = None
 
     def stop(self) -> None:
-        """Check no more."""
+        """Cancel the scheduled check."""
         with self._lock:
             self._newest += 1
         self.rule_due_s = None
@@ -172,80 +170,73 @@ class PollSchedule:
 
     def first_due_s(self) -> float:
         """Return when the rule checks first; where webhooks report every end, that only guards against a lost event."""
-        wait_s = self.pace.first_wait_s()
+        wait_s = self.rule.first_wait_s()
         if self._tracker.reports_ends:
             wait_s = max(wait_s + GUARD_S, GUARD_FACTOR * wait_s)
-        return self.answered_s + wait_s
+        return self.accepted_s + wait_s
 
     def next_due_s(self, now_s: float) -> float:
-        """When to ask next: by the rule, and often enough to look live while few runs are."""
-        wait_s = live_wait_s(max(0.0, now_s - self.answered_s), live_runs=self._tracker.live_runs())
+        """Return when to check next: by the rule, and often while few runs are live or while this run shows room."""
+        queue = self._tracker.submit_queue
+        live_runs = 1 if queue.shows_room(self._run) else queue.live_runs
+        wait_s = live_wait_s(max(0.0, now_s - self.accepted_s), live_runs=live_runs)
         live_due_s = None if wait_s is None else now_s + wait_s
         return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
 
     def again(self, now_s: float, age_s: float) -> None:
-        """Check again when it is due: at that age, in seconds, the run was still live."""
+        """Schedule the next check after one that found the run live at an age, in seconds."""
         if self.rule_due_s is not None and now_s >= self.rule_due_s:
             self._misses += 1
-            self.rule_due_s = now_s + self.pace.next_wait_s(misses=self._misses, age_s=age_s)
+            self.rule_due_s = now_s + self.rule.next_wait_s(misses=self._misses, age_s=age_s)
         self.at(self.next_due_s(now_s))
 
 
 class DurationCache:
-    """Of the service with this identity."""
+    """The poll rules of a service's workflows, with the durations that earlier processes recorded."""
 
-    def __init__(self, history: History, identity: str, scheduler: Scheduler) -> None:
+    def __init__(self, history: History, identity: str) -> None:
         self._history = history
         self._identity = identity
-        self._scheduler = scheduler
-        self._lock = threading.Lock()
-        self._known: dict[str, PollRule] = {}
-        self._unwritten: list[tuple[str, float]] = []
+        self._rules: dict[str, PollRule] = {}
 
-    def of(self, workflow_key: str) -> PollRule:
-        with self._lock:
-            pace = self._known.get(workflow_key)
-        if pace is not None:
-            return pace
-        pace = PollRule(self._history.times.of(self._identity, workflow_key))
-        with self._lock:
-            return self._known.setdefault(workflow_key, pace)  # another thread may have been first
+    def rule_of(self, workflow_key: str) -> PollRule:
+        """Return the poll rule that all runs of a workflow share."""
+        rule = self._rules.get(workflow_key)
+        if rule is None:
+            samples = self._history.times.of(self._identity, workflow_key)
+            rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
+        return rule
 
     def keep(self, workflow_key: str, seconds: float) -> None:
-        """Keep the time that a run took, or what it added to a sweep, for later kernels."""
-        with self._lock:
-            self._unwritten.append((workflow_key, seconds))
-            is_first = len(self._unwritten) == 1
-        if is_first:
-            self._scheduler.submit_at(self._scheduler.clock() + TOGETHER_S, self.write)
-
-    def write(self) -> None:
-        """Write what is not written yet; what the history can't take is dropped, for it only sets the pace."""
-        with self._lock:
-            samples, self._unwritten = self._unwritten, []
+        """Record a duration for later processes. A failure is ignored: checks only become less well timed."""
         try:
-            self._history.times.add(self._identity, samples)
+            self._history.times.add(self._identity, [(workflow_key, seconds)])
         except HistoryError as error:
-            _log.debug("samples were not kept: %s", error)
+            _log.debug("the duration of %s was not recorded: %s", workflow_key, error)
 
 
 class SpacedCounter:
-    """Counts observations, at most one in every `gap_s` seconds."""
+    """Counts observations, at most one in every `lost_gap_s` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
         self._count = 0
         self._counted_s = float("-inf")
 
-    def add(self, now_s: float, gap_s: float) -> int:
-        """Count an observation of now, if the last one counted is long enough ago; the count."""
-        if now_s - self._counted_s >= gap_s:
+    def add(self) -> int:
+        """Count an observation if the last counted one is old enough. Return the count."""
+        if not self.wait_s():
             self._count += 1
-            self._counted_s = now_s
+            self._counted_s = self._clock()
         return self._count
 
-    def wait_s(self, now_s: float, gap_s: float) -> float:
-        """Seconds until the next observation counts."""
-        return max(0.0, self._counted_s + gap_s - now_s)
+    def wait_s(self) -> float:
+        """Return the time until the next observation counts, in seconds."""
+        return max(0.0, self._counted_s + float(self._settings.lost_gap_s) - self._clock())
 
 
 def backoff_s(settings: Settings, failures: int) -> float:

@@ -1,4 +1,4 @@
-"""The runs of one client: one object for each record, and the adoption of orphaned runs."""
+"""The runs of one client: one object for each record, the watch of other processes' runs, the adoption of orphans."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from comflowy_nb.database.process_locks import is_alive
 from comflowy_nb.errors import RefError
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import Run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from comflowy_nb.tracking.run import Follower, RunRecord
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["RunRegistry"]
+__all__ = ["RunRegistry", "workflow_key"]
 
-UNKNOWN_AGE_S = 86400.0
+MAX_UNKNOWN_AGE_S = 86400.0  # of the `unknown` runs that are checked again at connect
+WATCH_S = 0.3  # between reads of a run of another process
+OWNER_CHECK_S = 2.0  # between checks whether that process lives
 
 
 class RunRegistry:
-    """Runs that were sent to one place, found in the history or made now.
+    """The runs that were submitted to one service, read from the history or made now.
 
     Parameters
     ----------
     origin
-        The place: a run is asked about only where it was sent.
-    origins
-        Of all servers, where several make up the place.
+        Origin of the service, which new runs record: a run is checked only where it was submitted.
     owner
-        Name of the client's lock file.
+        Name of the client's lock file in the folder `owners`: only the owner of a run tracks it.
     follower
-        Who acts for the runs.
+        Acts for the runs.
+    origins
+        Origins of all servers, where the service consists of several.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class RunRegistry:
         *,
         origin: str,
         owner: str,
+        owners: Path,
         follower: Follower,
         origins: frozenset[str] = frozenset(),
     ) -> None:
@@ -49,12 +55,14 @@ class RunRegistry:
         self._tracker = tracker
         self._history = tracker.history
         self._owner = owner
+        self._owners = owners
         self._follower = follower
         self._runs: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
-        self._lock = threading.Lock()
+        self._watched: set[str] = set()  # tokens of the runs of other processes that are read
+        self._lock = threading.Lock()  # of these two
 
     def run(self, record: RunRecord) -> Run:
-        """The one Run object of a record; a live one stays the object that everybody watches."""
+        """Return the one Run object of a record, up to date."""
         with self._lock:
             run = self._runs.get(record.token)
             if run is None:
@@ -63,15 +71,157 @@ class RunRegistry:
                 run.resubmits_lost = service.resubmits_lost and record.identity == service.identity
                 return run
         if run.record != record and not run.status.is_live:
-            self._read(run)  # `record` may have been read before what the run knows
+            self._read(run)  # `record` may be older than the run's own
         return run
 
     @property
     def is_idle(self) -> bool:
-        """Whether no run that is followed or held by anybody can change any more."""
+        """Whether every run that is still referenced is settled."""
         with self._lock:
             runs = list(self._runs.values())
         return all(run.record.is_settled for run in runs)
+
+    def is_here(self, record: RunRecord) -> bool:
+        """Return True if a run was submitted to this service."""
+        return record.origin in self._origins
+
+    def check_origin(self, run: Run) -> None:
+        """Raise a RefError for a run that was submitted to another service."""
+        if not self.is_here(run.record):
+            other, label = run.record.service, self._tracker.service.label
+            raise RefError(f"{run.ref} was submitted to {other}, not to {label}; connect to {other} first")
+
+    # -- tracking again -------------------------------------------------------------------------------------------
+
+    def adopt_orphans(self) -> list[Run]:
+        """Adopt the orphaned runs of this service, and check the `unknown` runs of the last day. Return both."""
+        runs = []
+        for record in self._history.orphans(self._tracker.service.identity):
+            adopted = self._history.adopt(record.token, self._owner) if self.is_here(record) else None
+            if adopted is not None and self._can_be_checked(adopted):
+                runs.append(self._track(self.run(adopted)))
+        since = time.time() - MAX_UNKNOWN_AGE_S
+        unknown = self._history.search(status=Status.UNKNOWN, since=since, limit=None)
+        here = [record for record in unknown if self.is_here(record) and self._can_be_checked(record)]
+        return [*runs, *(self._track(self.run(record)) for record in here)]
+
+    def resume_all(self) -> list[Run]:
+        """Adopt the orphaned runs, and check the lost ones again."""
+        lost = self._history.search(status=Status.LOST, limit=None)
+        runs = [self._track(self.run(record)) for record in lost if self.is_here(record)]
+        return [*self.adopt_orphans(), *runs]
+
+    def resume(self, run: Run) -> None:
+        """Track one run again, whatever its status."""
+        self.check_origin(run)
+        record = run.record
+        if record.status.is_final:
+            self.refresh(run)
+        elif record.status.is_live:
+            self._adopt(run)
+        elif record.status.is_held and self._can_be_checked(record):
+            self._track(run)
+
+    def refresh(self, run: Run) -> bool:
+        """Bring a run up to date: watch a run of another process, fetch images that are not on disk.
+
+        Returns
+        -------
+        True if images were missing and are fetched now, through a fresh check.
+        """
+        if run.status.is_live:
+            self.watch(run)
+        if not run.status.is_final or not self.is_here(run.record):
+            return False
+        is_missing = self._tracker.downloads.expect_missing(run)
+        if is_missing:
+            self._track(run)
+        return is_missing
+
+    def cancel(self, run: Run) -> None:
+        """Cancel a live run.
+
+        A run that another process is submitting is cancelled once it has an id.
+        """
+        self.check_origin(run)
+        if not run.status.is_live:
+            return
+        if run.status is not Status.SUBMITTING or run.record.owner == self._owner:
+            self._tracker.cancel(run)
+            return
+        run.once(
+            lambda: run.status is not Status.SUBMITTING,
+            lambda: self._tracker.scheduler.execute(lambda: self.cancel(run)),
+        )
+        self.watch(run)
+
+    def _adopt(self, run: Run) -> None:
+        if run.record.owner != self._owner and not self._take_over(run):
+            self.watch(run)
+        # it can be ours and not tracked: the history was locked after an earlier attempt had adopted it
+        elif not self._tracker.is_tracking(run) and self._can_be_checked(run.record):
+            self._track(run)
+
+    def _take_over(self, run: Run) -> bool:
+        """Make this client the owner of a run. Return False if the owner lives."""
+        with run.guard:
+            adopted = self._history.adopt(run.token, self._owner)
+            if adopted is not None:
+                run.update(adopted)
+        return adopted is not None
+
+    def _track(self, run: Run) -> Run:
+        self._tracker.track(run, workflow_key(run.record))
+        return run
+
+    def _can_be_checked(self, record: RunRecord) -> bool:
+        """Return True if the run has an id on the service: one from the service, or one that follows from our token."""
+        return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
+
+    # -- runs of other processes ----------------------------------------------------------------------------------
+
+    def watch(self, run: Run) -> None:
+        """Read a run of another process from the history until it is settled, and adopt it if that process ends."""
+        if run.record.owner == self._owner:
+            if run.status.is_live and not self._tracker.is_tracking(run):
+                self._read(run)  # it ended after its record was read
+            return
+        with self._lock:
+            if run.token in self._watched:
+                return
+            self._watched.add(run.token)
+        owner_checked_s = float("-inf")
+
+        def read() -> bool:
+            nonlocal owner_checked_s
+            now_s = self._tracker.scheduler.clock()
+            checks_owner = now_s - owner_checked_s >= OWNER_CHECK_S
+            if checks_owner:
+                owner_checked_s = now_s
+            goes_on = self._read_watched(run, checks_owner=checks_owner)
+            if not goes_on:
+                with self._lock:
+                    self._watched.discard(run.token)
+            return goes_on
+
+        self._tracker.scheduler.every(WATCH_S, read)
+
+    def _read_watched(self, run: Run, *, checks_owner: bool) -> bool:
+        """Read a run of another process. Return False once it is settled or adopted."""
+        self._read(run)
+        if run.record.is_settled:
+            return False
+        if checks_owner and run.record.owner != self._owner and not is_alive(self._owners, run.record.owner):
+            if self.is_here(run.record):
+                self._take_over(run)
+            else:
+                run.report(
+                    warning=f"the process that tracked it has ended; connect to {run.record.service} to continue"
+                )
+        if run.record.owner != self._owner or not self.is_here(run.record):
+            return True
+        self._track(run)
+        return False
 
     def _read(self, run: Run) -> None:
         with run.guard:
@@ -79,117 +229,7 @@ class RunRegistry:
             if record is not None:
                 run.update(record)
 
-    def is_here(self, record: RunRecord) -> bool:
-        """Whether a run was sent to this place."""
-        return record.origin in self._origins
-
-    def check_place(self, run: Run) -> None:
-        """Raise a RefError for a run that was sent elsewhere."""
-        if not self.is_here(run.record):
-            place, label = run.record.service, self._tracker.service.label
-            raise RefError(f"{run.ref} was sent to {place}, and {label} knows nothing of it; connect to {place} first")
-
-    def adopt_orphans(self) -> list[Run]:
-        """Adopt the orphaned runs of this service; return them."""
-        runs = []
-        for record in self._history.orphans(self._tracker.service.identity):
-            if not self.is_here(record):
-                continue
-            taken = self._history.adopt(record.token, self._owner)
-            if taken is not None and self._can_be_checked(taken):
-                run = self.run(taken)
-                runs.append(run)
-                self._tracker.follow(run, workflow_key(taken))
-        return [*runs, *self._track_unknown()]
-
-    def _track_unknown(self) -> list[Run]:
-        """Track the `unknown` runs of the last day, where the service knows them by our own id."""
-        since = time.time() - UNKNOWN_AGE_S
-        found = self._history.search(status=Status.UNKNOWN, since=since, limit=None)
-        mine = [self.run(record) for record in found if self.is_here(record) and self._can_be_checked(record)]
-        for run in mine:
-            self._tracker.follow(run, workflow_key(run.record))
-        return mine
-
-    def resume_all(self) -> list[Run]:
-        """Adopt the orphaned runs, and check the lost ones again."""
-        lost = self._history.search(status=Status.LOST, limit=None)
-        mine = [self.run(record) for record in lost if self.is_here(record)]
-        for run in mine:
-            self._tracker.follow(run, workflow_key(run.record))
-        return [*self.adopt_orphans(), *mine]
-
-    def resume(self, run: Run) -> None:
-        """Track one run again, whatever keeps it from its end."""
-        self.check_place(run)
-        record = run.record
-        if record.status.is_final:
-            self.refresh(run)
-        elif record.status.is_live:
-            self._adopt(run)
-        elif record.status.is_held and self._can_be_checked(record):
-            self._tracker.follow(run, workflow_key(record))
-
-    def refresh(self, run: Run) -> bool:
-        """Bring a run up to date: watch one that another kernel follows, fetch images that are not on disk.
-
-        Returns
-        -------
-        Whether images were wanting and are fetched now, through a fresh check.
-        """
-        record = run.record
-        if record.status.is_live:
-            self.watch(run)
-        if not record.status.is_final or not self.is_here(record):
-            return False
-        wanting = self._tracker.downloads.expect_missing(run)
-        if wanting:
-            self._tracker.follow(run, workflow_key(record))
-        return wanting
-
-    def watch(self, run: Run) -> None:
-        """Read a run of another kernel from the history, and take it over if that kernel ends."""
-        if run.record.owner != self._owner:
-            self._tracker.watch(run, workflow_key(run.record), may_adopt=self.is_here(run.record))
-        elif run.status.is_live and not self._tracker.is_tracking(run):
-            self._read(run)  # it ended after its record was read
-
-    def cancel(self, run: Run) -> None:
-        """Cancel a live run.
-
-        What another kernel is submitting is cancelled when that one knows the answer: before it there is no id to name.
-        """
-        self.check_place(run)
-        if not run.status.is_live:
-            return
-        if run.status is not Status.SUBMITTING or run.record.owner == self._owner:
-            self._tracker.cancel(run)
-            return
-
-        run.once(
-            lambda: run.status is not Status.SUBMITTING,
-            lambda: self._tracker.scheduler.execute(lambda: self.cancel(run)),
-        )
-        self.watch(run)
-
-    def _can_be_checked(self, record: RunRecord) -> bool:
-        """Whether a run can be checked: the service knows it by an id of its own, or by one that follows from ours."""
-        return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
-
-    def _adopt(self, run: Run) -> None:
-        if run.record.owner != self._owner:
-            with run.guard:
-                taken = self._history.adopt(run.token, self._owner)
-                if taken is not None:
-                    run.update(taken)
-            if taken is None:
-                self.watch(run)
-                return
-        # it can be ours and not followed: the history was locked after an earlier try had taken it over
-        if not self._tracker.is_tracking(run) and self._can_be_checked(run.record):
-            self._tracker.follow(run, workflow_key(run.record))
-
 
 def workflow_key(record: RunRecord) -> str:
-    """What the time a run of this workflow takes is remembered under."""
+    """Return the key under which the durations of a workflow are recorded."""
     return record.workflow_id or record.workflow

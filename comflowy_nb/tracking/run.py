@@ -1,4 +1,4 @@
-"""Run: one submission, where it stands and what came of it."""
+"""Run: one submission, its status, its images and the errors that its end raises."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ import os
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
-from comflowy_nb.errors import ImageError, RefError, RunTimeout
+from comflowy_nb.errors import RefError, RunCancelled, RunError, RunFailed, RunHeld, RunRejected, RunTimeout
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.listeners import Listeners
-from comflowy_nb.workflow.images import assert_decodable, open_image_file
+from comflowy_nb.tracking.run_images import Images, RunImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-    import numpy as np
-    from PIL import Image
 
     from comflowy_nb.services.base import Progress
     from comflowy_nb.status import StatusEvent
 
-__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
+__all__ = ["RETRY", "Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord", "error_for_status", "way_on"]
+
+RETRY = "--retry unknown"  # the option that submits held runs again
 
 
 class Follower(Protocol):
-    """Who acts for a run: the client that owns or watches it."""
+    """What a run asks of the connection that tracks it, or of the library that it was read from."""
 
     def cancel(self, run: Run) -> None: ...
 
@@ -38,194 +37,92 @@ class Follower(Protocol):
     def image_path(self, image: ImageRecord) -> Path: ...
 
 
-class RunImage:
-    """One image of a run, read from disk when asked for."""
-
-    def __init__(self, run: Run, record: ImageRecord, path: Path | None) -> None:
-        self._run = run
-        self.record = record
-        self._path = path
-
-    @property
-    def run(self) -> Run:
-        """The run it is an image of."""
-        return self._run
-
-    @property
-    def path(self) -> Path:
-        """The original on disk.
-
-        Raises
-        ------
-        ImageError
-            If it isn't there; the text says what to type next.
-        """
-        if self._path is None or not self._path.exists():
-            why = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
-            raise ImageError(
-                f"the image {self.ref} is not on disk{why}; %comflowy show {self._run.ref} fetches it again"
-            )
-        return self._path
-
-    def thumbnail(self, size_px: int) -> Path:
-        """A JPEG of it within 512 or 256 px, made again if it is gone.
-
-        Raises
-        ------
-        ImageError
-            If neither it nor the image is on disk.
-        """
-        from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
-
-        if self._path is None or not self.record.file:
-            return self.path  # raises, and says what to type
-        folder = self._path.parents[self.record.file.count("/")]
-        try:
-            return thumbnail_path(folder, self.record, size_px)
-        except ImageError:  # no room for one, or nothing to make it from
-            return self.path
-
-    @property
-    def ref(self) -> str:
-        """How a person names it: `r41[0]`."""
-        return f"{self._run.ref}[{self.record.index}]"
-
-    @property
-    def bytes(self) -> bytes:
-        return self.path.read_bytes()
-
-    @property
-    def node(self) -> str | None:
-        return self.record.node
-
-    def pil(self) -> Image.Image:
-        """The image as a PIL image, decoded.
-
-        Raises
-        ------
-        ImageError
-            If it is not on disk, or has more pixels than `image_max_px`.
-        """
-        image = open_image_file(self.path)
-        assert_decodable(image, self.ref)
-        image.load()
-        return image
-
-    def array(self) -> np.ndarray[Any, Any]:
-        """The image as an array, height x width x channels, uint8."""
-        import numpy as np  # noqa: PLC0415 - heavy
-
-        return np.asarray(self.pil())
-
-    def __repr__(self) -> str:
-        size = f" {self.record.width_px}x{self.record.height_px}" if self.record.width_px else ""
-        return f"<RunImage {self.ref}{size} {self.record.state}>"
-
-
-class Images:
-    """The images of a run: `images[0]`, `len(images)`, iteration, and `images.of("9")` for one node's."""
-
-    def __init__(self, run: Run, images: list[RunImage]) -> None:
-        self._run = run
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __iter__(self) -> Iterator[RunImage]:
-        return iter(self._images)
-
-    @overload
-    def __getitem__(self, index: int) -> RunImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[RunImage]: ...
-    def __getitem__(self, index: int | slice) -> RunImage | list[RunImage]:
-        try:
-            return self._images[index]
-        except IndexError:
-            count = len(self._images)
-            raise RefError(f"{self._run.ref} has {count} image{'s' * (count != 1)}, so no [{index}]") from None
-
-    def of(self, node: str) -> list[RunImage]:
-        """The images of one node."""
-        return [image for image in self._images if image.node == node]
-
-    def __repr__(self) -> str:
-        return f"<Images of {self._run.ref}: {len(self)}>"
-
-
 class Run:
-    """One submission. `record` is its state now; everything else reads from it.
+    """One submission of a workflow.
 
-    A run without a follower is one read from the history: it can be looked at, not waited for.
+    Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
+    it is live; a run from `history` is not.
+
+    Parameters
+    ----------
+    record : RunRecord
+        The history's record of the run. The attribute `record` is replaced as a whole at every change.
+    follower : Follower, optional
+        Acts for the run; a run without one can only be read.
+
+    Examples
+    --------
+    >>> run = client.run("default", {"width": 64, "height": 64, "seed": 7})
+    >>> run
+    <Run r... 'default' success ... s>
+    >>> run.status, run.params["3::seed"]
+    (<Status.SUCCESS: 'success'>, 7)
+    >>> run.images[0].pil().size
+    (64, 64)
     """
 
     def __init__(self, record: RunRecord, follower: Follower | None = None) -> None:
-        self._record = record
-        self._follower = follower
-        self._progress: Progress | None = None
-        self._trouble: str | None = None
-        self._changed = threading.Condition()
-        self._moved = (
-            threading.Condition()
-        )  # notified by `update` alone: progress wakes no thread that waits for the end
-        self.refuses_all = False  # the service would refuse every other run too: a refused key, no credit
-        self.resubmits_lost = False  # its service costs nothing, and a run lost there is executed nowhere
+        self.record = record
+        self.started_clock_s = time.monotonic()  # for the elapsed time while live
+        self.refuses_all = False  # the service would reject every other run too: a rejected key, no credit
+        self.resubmits_lost = False  # its service costs nothing, and does not execute a lost run
         self.guard = threading.RLock()  # held from a write to the history to the `update` that follows it
         # What the history could not take yet: events in their order, and images by index. Guarded by `guard`.
         self.unwritten: list[tuple[StatusEvent, RunChanges]] = []
         self.unwritten_images: dict[int, ImageRecord] = {}
+        self._follower = follower
+        self._progress: Progress | None = None
+        self._warning: str | None = None
+        self._changed = threading.Condition()
         self._listeners: Listeners[Run] = Listeners()
         self._process = os.getpid()
-        self.started_clock_s = time.monotonic()  # for elapsed time while live
 
-    # -- what it is ---------------------------------------------------------------------------------------------
-
-    @property
-    def record(self) -> RunRecord:
-        return self._record
+    # -- the record -----------------------------------------------------------------------------------------------
 
     @property
     def token(self) -> str:
-        return self._record.token
+        """Our own id of the run, a uuid4."""
+        return self.record.token
 
     @property
     def number(self) -> int:
-        return self._record.number
+        """Number of the run in the history: 41 for `r41`."""
+        return self.record.number
 
     @property
     def ref(self) -> str:
-        return self._record.ref
+        """Reference of the run, such as `r41`."""
+        return self.record.ref
+
+    @property
+    def workflow(self) -> str:
+        """Name of the workflow."""
+        return self.record.workflow
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The values as submitted, by field id (`3::cfg`)."""
+        return dict(self.record.params)
 
     @property
     def status(self) -> Status:
-        return self._record.status
+        """Status of the run; see `Status`."""
+        return self.record.status
 
     @property
     def service_status(self) -> str | None:
-        """The status as the service wrote it."""
-        return self._record.service_status
+        """The status as the service wrote it, or None before its first report."""
+        return self.record.service_status
 
     @property
     def service_word(self) -> str | None:
         """Another name of `service_status`."""
-        return self._record.service_status
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The values as sent, field id -> value."""
-        return dict(self._record.params)
-
-    @property
-    def workflow(self) -> str:
-        return self._record.workflow
+        return self.record.service_status
 
     @property
     def error(self) -> str | None:
-        """What went wrong, in one line, or None."""
-        if self._record.problem is not None:
-            return str(self._record.problem)
-        return self._record.reason
+        """Why the run did not succeed, in one line, or None."""
+        return str(self.record.problem) if self.record.problem is not None else self.record.reason
 
     @property
     def is_submitted_again(self) -> bool:
@@ -234,158 +131,228 @@ class Run:
 
     @property
     def progress(self) -> Progress | None:
+        """The newest progress that the service reported, or None."""
         return self._progress
 
     @property
-    def trouble(self) -> str | None:
-        """What keeps the service from answering at the moment, while the run is live."""
-        return self._trouble
+    def warning(self) -> str | None:
+        """Why the status can't be read, written or changed at present, or None."""
+        return self._warning
 
     @property
     def images(self) -> Images:
-        follower = self._follower
-        found = []
-        for image in self._record.images:
-            path = follower.image_path(image) if follower is not None and image.file else None
-            found.append(RunImage(self, image, path))
-        return Images(self, found)
+        """The still images of the run, as a sequence of `RunImage`."""
+        return Images(self, [self._output(image) for image in self.record.images])
 
     @property
     def files(self) -> list[RunImage]:
-        """What it made besides still images: animations, films, sounds, texts; each with `.path` and `.bytes`."""
-        follower = self._follower
-        return [
-            RunImage(self, output, follower.image_path(output) if follower is not None and output.file else None)
-            for output in self._record.files
-        ]
+        """The other outputs: animations, videos, sounds, texts; each with `.path` and `.bytes`."""
+        return [self._output(output) for output in self.record.files]
 
-    # -- what can be done ---------------------------------------------------------------------------------------
+    def _output(self, output: ImageRecord) -> RunImage:
+        path = self._follower.image_path(output) if self._follower is not None and output.file else None
+        return RunImage(self, output, path)
+
+    # -- actions --------------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Block until nothing more will happen by itself: final or held, images on disk.
+        """Block until the run is settled.
+
+        A run is settled when its status is final or held and every image is downloaded or given up. An interrupt stops
+        the wait; it does not cancel the run.
 
         Parameters
         ----------
-        timeout
-            Seconds; None waits for ever. An interrupt only stops waiting.
+        timeout : float, optional
+            Maximum time to wait, in seconds. None (default) waits without a limit.
+
+        Returns
+        -------
+        Run
+            This run.
 
         Raises
         ------
         RunTimeout
-            If it takes longer. The run goes on.
+            If the run is not settled after `timeout` seconds. The run continues.
         ComflowyError
-            In a process that was forked from the one that follows the run.
+            In a process that was forked from the one that tracks the run.
+
+        Examples
+        --------
+        >>> run = client.submit("default", {"cfg": 7}).run
+        >>> run.wait(timeout=60).status
+        <Status.SUCCESS: 'success'>
         """
         check_not_forked(self._process, self.ref)
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._wait_settled(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
+        while not self.wait_change(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
             if deadline is not None and time.monotonic() >= deadline:
                 raise RunTimeout(
-                    f"{self.ref} is {self.status} after {timeout:g} s and goes on: %comflowy show {self.ref}",
+                    f"{self.ref} is {self.status} after {timeout:g} s and continues: %comflowy show {self.ref}",
                     self,
                 )
         return self
 
-    def _wait_settled(self, timeout: float) -> bool:
-        with self._moved:
-            if not self._record.is_settled and timeout > 0:
-                self._moved.wait(timeout)
-            return self._record.is_settled
-
     def wait_change(self, timeout: float) -> bool:
-        """Wait at most so many seconds for a change; whether the run is settled."""
+        """Wait for a change of the run.
+
+        Parameters
+        ----------
+        timeout : float
+            Maximum time to wait, in seconds.
+
+        Returns
+        -------
+        bool
+            True if the run is settled.
+
+        Examples
+        --------
+        >>> run.wait_change(0.5)
+        True
+        """
         with self._changed:
-            if not self._record.is_settled and timeout > 0:
+            if not self.record.is_settled and timeout > 0:
                 self._changed.wait(timeout)
-            return self._record.is_settled
+            return self.record.is_settled
 
     def cancel(self) -> None:
-        """Ask the service to cancel this run; `status` becomes `cancelled` only when the service confirms it."""
+        """Ask the service to cancel the run.
+
+        This returns at once. `status` becomes `cancelled` when the service confirms it; `wait` waits for that. If the
+        service cannot cancel, `warning` says so and the run continues.
+
+        Raises
+        ------
+        RefError
+            If the run was read from the history, or submitted to another service than the connected one.
+
+        Examples
+        --------
+        >>> run = client.submit("default", {"seed": 8}).run
+        >>> run.cancel()
+        >>> run.wait().status.is_final
+        True
+        """
         if self._follower is None:
             raise RefError(f"{self.ref} comes from the history alone; connect first, then %comflowy cancel {self.ref}")
         self._follower.cancel(self)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write copies of the images with readable names, the params in their text chunks.
+        """Write copies of the images with readable names, and the params in the text chunks of PNG files.
 
         Parameters
         ----------
-        folder
-            A folder, `NAME.zip`, or for a run with one image the name of an image file of its kind (`NAME.png`).
+        folder : str or pathlib.Path
+            A folder, `NAME.zip`, or for a run with one image the name of an image file of its format (`NAME.png`).
 
         Returns
         -------
-        The paths written.
+        list of pathlib.Path
+            The files that were written.
 
         Raises
         ------
         SettingsError
-            If it is the name of a file that can't hold the images.
+            If `folder` is the name of a file that can't hold the images.
         ImageError
             If an image is not on disk, or can't be written.
+
+        Examples
+        --------
+        >>> run.save("copies")
+        [...Path('copies/r....png')]
         """
-        from pathlib import Path as Folder  # noqa: PLC0415
+        from pathlib import Path as PathType  # noqa: PLC0415
 
         if self._follower is None:
-            raise RefError(f"{self.ref} has no images' folder")
-        return self._follower.save(self, Folder(folder))
+            raise RefError(f"{self.ref} has no image folder")
+        return self._follower.save(self, PathType(folder))
 
     def listen(self, listener: Callable[[Run], None]) -> Callable[[], None]:
-        """Call `listener` at every change, on the thread that made it: it only sets a flag. Returns the way to stop."""
+        """Call a function at every change of the run.
+
+        Parameters
+        ----------
+        listener : callable
+            Called with this run, on the thread that made the change. It may only set a flag or put an event into a
+            queue.
+
+        Returns
+        -------
+        callable
+            Removes the listener.
+
+        Examples
+        --------
+        >>> statuses = []
+        >>> stop = run.listen(lambda run: statuses.append(run.status))
+        >>> stop()
+        """
         return self._listeners.add(listener)
 
     def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
-        """Call `action` exactly once, as a listener: as soon as `condition` holds, which may be now."""
+        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
+
+        Parameters
+        ----------
+        condition : callable
+            Called without arguments; returns a bool.
+        action : callable
+            Called without arguments, as a listener.
+
+        Examples
+        --------
+        >>> run.once(lambda: run.status.is_final, lambda: print("done"))
+        done
+        """
         self._listeners.once(condition, action)
 
-    # -- for the tracker ----------------------------------------------------------------------------------------
+    # -- for the tracker ------------------------------------------------------------------------------------------
 
     def update(self, read: RunRecord) -> None:
-        """Take a record of the history, with the changes that the history lacks. The status never goes back.
+        """Apply a record of the history, with the changes that the history lacks. The status never goes back.
 
         Listeners are called if that changes anything.
         """
         with self._changed:
             record = self.with_unwritten(read)
-            trouble = self._trouble if self.unwritten or self.unwritten_images else None  # the history's own
-            if record == self._record and trouble == self._trouble:
+            warning = self._warning if self.unwritten or self.unwritten_images else None  # about the history
+            if record == self.record and warning == self._warning:
                 return
-            self._record = record
-            self._trouble = trouble
+            self.record = record
+            self._warning = warning
             if self._progress is not None:
                 self._show(self._progress)
-        with self._moved:
-            self._moved.notify_all()
-        self._tell()
+            self._changed.notify_all()
+        self._listeners.call(self)
 
     def with_unwritten(self, read: RunRecord) -> RunRecord:
-        """Return the newest record: the one now or the one read, with the changes that the history lacks."""
+        """Return the newest record: the current one or the one read, with the changes that the history lacks."""
         for event, changes in self.unwritten:
             read = apply(read, event, **changes) or read
-        record = newest(self._record, read)
+        record = newest(self.record, read)
         if not self.unwritten_images:
             return record
         return record.with_outputs(self.unwritten_images.get(output.index, output) for output in record.outputs)
 
-    def report(self, *, progress: Progress | None = None, trouble: str | None = None) -> None:
+    def report(self, *, progress: Progress | None = None, warning: str | None = None) -> None:
+        """Set the progress, unless it is None, and the warning; call the listeners."""
         with self._changed:
-            # a place in the queue that was read before it began tells nothing
+            # a position in the queue that was read before the run began is out of date
             if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):
                 self._show(progress)
-            self._trouble = trouble
-        self._tell()
+            self._warning = warning
+            self._changed.notify_all()
+        self._listeners.call(self)
 
     def _show(self, progress: Progress) -> None:
         is_over = progress.preview is not None and not self.status.is_live
         self._progress = replace(progress, preview=None) if is_over else progress
 
-    def _tell(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-        self._listeners.call(self)
-
     def __repr__(self) -> str:
-        record = self._record
+        record = self.record
         parts = [record.ref, repr(record.name or record.workflow), str(record.status)]
         progress = self._progress
         if record.status is Status.RUNNING and progress and progress.max:
@@ -396,3 +363,31 @@ class Run:
         if seconds is not None:
             parts.append(f"{seconds:.1f} s")
         return f"<Run {' '.join(parts)}>"
+
+
+def error_for_status(run: Run) -> RunError | None:
+    """Return the error that a blocking run raises once it is settled; None for a success."""
+    if run.status is Status.FAILED:
+        return RunFailed(f"{run.ref} failed: {run.error or 'the service gave no reason'}", run)
+    if run.status is Status.REJECTED:
+        return RunRejected(f"{run.ref} was rejected: {run.error}", run)
+    if run.status is Status.CANCELLED:
+        return RunCancelled(f"{run.ref} was cancelled", run)
+    if run.status is Status.UNKNOWN:
+        return RunHeld(
+            f"{run.ref}: it is not known whether {run.record.service} accepted this run ({run.record.reason}), "
+            f"so nothing is submitted again; %comflowy run ... {RETRY} submits it again",
+            run,
+        )
+    if run.status is Status.LOST:
+        return RunHeld(
+            f"{run.ref} is lost: {run.record.reason}; {way_on(run)}, %comflowy resume {run.ref} checks it again", run
+        )
+    return None
+
+
+def way_on(run: Run) -> str:
+    """Return a text that says how a held run is submitted again."""
+    if run.is_submitted_again:
+        return "the same request submits it again"
+    return f"nothing is submitted again by itself; {RETRY} submits it again"

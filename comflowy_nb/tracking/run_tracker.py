@@ -8,14 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from comflowy_nb.errors import (
-    AuthError,
-    HistoryError,
-    NotFoundError,
-    RateLimitError,
-    ServiceError,
-    UnreachableError,
-)
+from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError, UnreachableError
 from comflowy_nb.services.base import Accepted, Progress, Rejected, Submission, Unknown
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
 from comflowy_nb.tracking.downloads import expected_image
@@ -35,11 +28,10 @@ __all__ = ["RunTracker"]
 _log = logging.getLogger(__name__)
 
 AUTH_PAUSE_S = 30.0  # between checks while the key is rejected: the run stays live
-START_S = 0.05  # a run that ends sooner is not recorded as running
 GUARD_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
 FLUSH_WAIT_S = 3.0  # between attempts to write the events that the history lacks
-ABSENCES = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
-REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
+MAX_ABSENCES = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
+MAX_REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
 
 
 class RunTracker:
@@ -52,27 +44,32 @@ class RunTracker:
     """
 
     def __init__(
-        self, tracker: Tracker, run: Run, pace: PollRule, workflow_key: str, submission: Submission | None
+        self, tracker: Tracker, run: Run, rule: PollRule, workflow_key: str, submission: Submission | None
     ) -> None:
         self.run = run
-        self.pace = pace
-        self.workflow_key = workflow_key
+        self.rule = rule
         self.cancel_wanted = False
         self.is_end_reported = False  # a webhook reported its end
         self.hinted_id: str | None = None  # the id that a webhook reported before the response to the submit was read
         self._tracker = tracker
+        self._scheduler = tracker.scheduler
+        self._service = tracker.service
+        self._settings = tracker.settings
+        self._workflow_key = workflow_key
         self._submission = submission
         self._tries = 0  # of the submit
         self._may_be_accepted = False  # a submit has begun, and was not rejected
         self._failures = 0  # of checks, in a row
-        self._absences = SpacedCounter()
-        self._refusals = SpacedCounter()
+        self._absences = SpacedCounter(tracker.settings, tracker.scheduler.clock)
+        self._refusals = SpacedCounter(tracker.settings, tracker.scheduler.clock)
         self._cancel_confirmed = False
-        self.poll_schedule = PollSchedule(tracker, run, pace, ask=lambda is_due: self._act(lambda: self._check(is_due)))
+        self.poll_schedule = PollSchedule(
+            tracker, run, rule, check=lambda is_due: self._act(lambda: self._check(is_due))
+        )
 
     def execute(self, step: Callable[[], None]) -> None:
         """Run a step of this run, such as `submit`, on a thread of the scheduler."""
-        self._tracker.scheduler.execute(lambda: self._act(step))
+        self._scheduler.execute(lambda: self._act(step))
 
     def reject(self, reason: str) -> None:
         """End a run that could not be submitted, now and on this thread."""
@@ -91,25 +88,20 @@ class RunTracker:
         finally:
             self.run.guard.release()
 
-    def report_start(self) -> None:
-        """The service reported that the run has begun."""
-        due_s = self._tracker.scheduler.clock() + START_S
-        self._tracker.scheduler.submit_at(due_s, lambda: self._act(self._start))
-
     def _act(self, step: Callable[[], None]) -> None:
         with self.run.guard:
             if self._tracker.closed:
                 return
             try:
                 step()
-            except Exception as error:  # noqa: BLE001 - a broken step must not leave the run unfollowed
+            except Exception as error:  # noqa: BLE001 - a broken step must not leave the run untracked
                 _log.exception("tracking %s failed", self.run.ref)
                 if self.run.status is Status.SUBMITTING:
                     self._record(StatusEvent.RESPONSE_LOST, reason=f"{type(error).__name__}: {error}")
                     self._release(forget=False)
                 else:
-                    self.run.report(trouble=f"{type(error).__name__}: {error}")
-                    self._ask_later()
+                    self.run.report(warning=f"{type(error).__name__}: {error}")
+                    self._check_later()
 
     def submit(self) -> None:
         """Submit the run, unless it was cancelled before."""
@@ -121,8 +113,8 @@ class RunTracker:
         if self._tracker.receiver is not None:
             submission = replace(submission, callback_urls=self._tracker.receiver.urls(submission.token))
         self._may_be_accepted = True
-        outcome = self._tracker.service.submit(submission)
-        self.poll_schedule.answered_s = self._tracker.scheduler.clock()
+        outcome = self._service.submit(submission)
+        self.poll_schedule.accepted_s = self._scheduler.clock()
         if isinstance(outcome, Unknown) and self.hinted_id:
             outcome = Accepted(self.hinted_id)
         if isinstance(outcome, Accepted):
@@ -132,141 +124,143 @@ class RunTracker:
         else:
             self._record(StatusEvent.RESPONSE_LOST, reason=outcome.reason)
             self._release(forget=False)
-            if self._tracker.service.run_id_of(self.run.token) is not None:
-                self.poll_schedule.after(self._tracker.settings.lost_gap_s)
+            if self._service.run_id_of(self.run.token) is not None:
+                self.poll_schedule.after(self._settings.lost_gap_s)
 
-    def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
-        place = outcome.server if outcome is not None else None
-        is_found = self.run.status.is_held
-        self._record(
-            StatusEvent.FOUND if is_found else StatusEvent.ACCEPTED,
-            service_run_id=service_run_id,
-            accepted_at=time.time(),
-            remark=outcome.warning if outcome is not None else None,
-            origin=place.origin if place is not None else None,
-            service=place.label if place is not None else None,
-        )
-        if self.pace.estimate_s is not None:
-            self.poll_schedule.follow_rule()
-        else:
-            self._tracker.poll_if_scout(self)
-        answered_s = self.poll_schedule.answered_s
-        due_s, first_check_s = self.poll_schedule.next_due_s(answered_s), self._tracker.first_check_wait_s(self)
-        if first_check_s is not None:
-            due_s = min(due_s, answered_s + first_check_s)
-        # its end may be reported before the response to its submit was read
-        self.poll_schedule.at(answered_s if self.is_end_reported else due_s)
-        if self.cancel_wanted:  # where the service can't cancel, it is still tracked
-            self.cancel()
-
-    def _handle_rejection(self, outcome: Rejected) -> None:
-        self._tries += 1
-        self._may_be_accepted = False
-        if outcome.again and self._tries <= self._tracker.settings.retries:
-            wait_s = backoff_s(self._tracker.settings, self._tries)
-            if isinstance(outcome.error, RateLimitError):
-                wait_s = wait_s if outcome.error.retry_after_s is None else outcome.error.retry_after_s
-                self._tracker.scheduler.pause(wait_s)
-            self.run.report(trouble=f"{outcome.error}; trying again in {wait_s:.0f} s")
-            self._tracker.scheduler.submit_at(self._tracker.scheduler.clock() + wait_s, lambda: self._act(self.submit))
-            return
-        self.run.refuses_all = outcome.stops
-        self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
-        self._release()
-
-    def drop_unsent(self, reason: str = "it was cancelled before it was sent") -> None:
+    def drop_unsent(self, reason: str = "it was cancelled before it was submitted") -> None:
         """End a run that was not submitted."""
         self._record(StatusEvent.DROPPED, reason=reason, finished_at=time.time())
         self._release()
-
-    def _start(self) -> None:
-        has_id = self.run.record.service_run_id is not None
-        if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
-            self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
 
     def accept_late(self) -> None:
         """Track an `unknown` run whose id a webhook reported: the service did accept it."""
         if self.run.status is Status.UNKNOWN and self.hinted_id:
             self._set_accepted(self.hinted_id)
 
+    def start(self) -> None:
+        """Record that the run has begun, as the service reported."""
+        has_id = self.run.record.service_run_id is not None
+        if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
+            self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
+
+    def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
+        server = outcome.server if outcome is not None else None
+        self._record(
+            StatusEvent.FOUND if self.run.status.is_held else StatusEvent.ACCEPTED,
+            service_run_id=service_run_id,
+            accepted_at=time.time(),
+            remark=outcome.warning if outcome is not None else None,
+            origin=server.origin if server is not None else None,
+            service=server.label if server is not None else None,
+        )
+        self._tracker.submit_queue.note_accepted(self.run)
+        if self.rule.estimate_s is not None:
+            self.poll_schedule.follow_rule()
+        else:
+            self._tracker.poll_if_scout(self)
+        accepted_s = self.poll_schedule.accepted_s
+        # its end may be reported before the response to its submit was read
+        self.poll_schedule.at(accepted_s if self.is_end_reported else self.poll_schedule.next_due_s(accepted_s))
+        if self.cancel_wanted:  # where the service can't cancel, it is still tracked
+            self.cancel()
+
+    def _handle_rejection(self, outcome: Rejected) -> None:
+        self._tries += 1
+        self._may_be_accepted = False
+        if outcome.again and self._tries <= self._settings.retries:
+            if isinstance(outcome.error, RateLimitError):
+                wait_s = self._pause(outcome.error, self._tries)
+            else:
+                wait_s = backoff_s(self._settings, self._tries)
+            self.run.report(warning=f"{outcome.error}; trying again in {wait_s:.0f} s")
+            self._scheduler.submit_at(self._scheduler.clock() + wait_s, lambda: self._act(self.submit))
+            return
+        self.run.refuses_all = outcome.stops
+        self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
+        self._release()
+
+    def _pause(self, error: RateLimitError, failures: int) -> float:
+        """Pause all requests of the client. Return for how long, in seconds."""
+        wait_s = backoff_s(self._settings, failures) if error.retry_after_s is None else error.retry_after_s
+        self._scheduler.pause(wait_s)
+        return wait_s
+
+    # -- the cancel -----------------------------------------------------------------------------------------------
+
     def cancel(self) -> None:
         """Ask the service to cancel the run."""
-        service, service_run_id = self._tracker.service, self.run.record.service_run_id
+        service, service_run_id = self._service, self.run.record.service_run_id
         if service_run_id is None or not self.run.status.is_live or self._cancel_confirmed:
             return
         if not service.can_cancel:
-            self.run.report(trouble=f"{service.label} can't cancel a run; it goes on")
+            self.run.report(warning=f"{service.label} can't cancel a run; it goes on")
             return
         with contextlib.suppress(HistoryError):  # another process that tracks it then takes it for a failure
             self._tracker.history.ask_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
-            self.run.report(trouble=f"the cancel did not get through: {error}")
+            self.run.report(warning=f"the cancel did not get through: {error}")
         self.poll_schedule.after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
-        """Whether another client cancelled the run: the service confirms a repeated cancel to this client too."""
-        tracker, service_run_id = self._tracker, self.run.record.service_run_id
-        if self._cancel_confirmed or service_run_id is None or not tracker.service.can_cancel:
+        """Return True if another client cancelled the run: the service confirms a repeated cancel to this one too."""
+        service_run_id = self.run.record.service_run_id
+        if self._cancel_confirmed or service_run_id is None or not self._service.can_cancel:
             return False
         try:
-            if tracker.history.is_cancel_asked(self.run.token):
-                self._cancel_confirmed = tracker.service.cancel(service_run_id)
+            if self._tracker.history.is_cancel_asked(self.run.token):
+                self._cancel_confirmed = self._service.cancel(service_run_id)
         except (HistoryError, ServiceError):
             return False
         return self._cancel_confirmed
 
+    # -- a check --------------------------------------------------------------------------------------------------
+
     def _check(self, is_due: Callable[[], bool]) -> None:
         if not is_due():
             return
-        tracker, run, record = self._tracker, self.run, self.run.record
+        run, record = self.run, self.run.record
         if run.unwritten:
             self._flush()
             if record.status.is_final:  # only the history lacked its end; the images are being downloaded
                 self._release()
                 return
-        run_id = record.service_run_id or tracker.service.run_id_of(record.token)
+        run_id = record.service_run_id or self._service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
-        sent_s = tracker.scheduler.clock()
+        sent_s = self._scheduler.clock()
         self.poll_schedule.begin()
         try:
-            snapshot = tracker.service.check(run_id)
+            snapshot = self._service.check(run_id)
         except NotFoundError:
             self._handle_not_found()
         except RateLimitError as error:
-            wait_s = (
-                backoff_s(self._tracker.settings, self._failures + 1)
-                if error.retry_after_s is None
-                else error.retry_after_s
-            )
-            tracker.scheduler.pause(wait_s)
-            run.report(trouble=f"{error}; asking again in {wait_s:.0f} s")
+            wait_s = self._pause(error, self._failures + 1)
+            run.report(warning=f"{error}; checking again in {wait_s:.0f} s")
             self.poll_schedule.after(wait_s)
         except ServiceError as error:
             self._handle_no_response(error)
         else:
-            self._failures, self._absences, self._refusals = 0, SpacedCounter(), SpacedCounter()
+            self._failures = 0
+            self._absences.reset()
+            self._refusals.reset()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
-                self._set_accepted(run_id)  # its submit had no answer, and the service has it
-            self._handle_snapshot(snapshot, sent_s - self.poll_schedule.answered_s)
+                self._set_accepted(run_id)  # the response to its submit was lost, and the service has it
+            self._handle_snapshot(snapshot, sent_s - self.poll_schedule.accepted_s)
 
     def _handle_snapshot(self, snapshot: Snapshot, age_s: float) -> None:
-        tracker, run = self._tracker, self.run
-        if run.status.is_final:  # its images are fetched once more
-            tracker.downloads.fetch(run, snapshot.outputs)
+        if self.run.status.is_final:  # its images are fetched once more
+            self._tracker.downloads.fetch(self.run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
             self._handle_live(snapshot, age_s)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
             self.poll_schedule.after(0.0)
         else:
-            if snapshot.status is Status.SUCCESS and self._submission is not None:  # of one taken up no age is known
-                # After a reported end it was checked at once: its age is its duration, not an upper bound.
-                missed_age_s = age_s if self.is_end_reported else self.poll_schedule.missed_age_s
-                self._learn(self.pace.add(done_age_s=age_s, missed_age_s=missed_age_s))
+            if snapshot.status is Status.SUCCESS and self._submission is not None:  # the age of others is not known
+                self._learn(age_s)
             self._handle_end(snapshot)
 
     def _handle_end(self, snapshot: Snapshot) -> None:
@@ -281,30 +275,39 @@ class RunTracker:
         self._release()
         self._tracker.downloads.fetch(self.run, snapshot.outputs)
 
+    def _learn(self, age_s: float) -> None:
+        """Record how long the run took, so that later runs of the workflow are checked in time."""
+        # After a reported end it was checked at once: its age is its duration, not an upper bound.
+        missed_age_s = age_s if self.is_end_reported else self.poll_schedule.missed_age_s
+        sample_s = self.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
+        self._tracker.note_end(was_reported=self.is_end_reported)
+        self._tracker.note_first_end(self)
+        self._tracker.durations.keep(self._workflow_key, sample_s)
+
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
-        run, tracker, now_s = self.run, self._tracker, self._tracker.scheduler.clock()
-        is_first_check, self.poll_schedule.missed_age_s = self.poll_schedule.missed_age_s is None, age_s
+        run, now_s = self.run, self._scheduler.clock()
+        self.poll_schedule.missed_age_s = age_s
         if next_status(run.status, event_of(snapshot.status)):
             self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.warning)
-        elif snapshot.service_status != run.service_status:  # another word for the same state: for the display alone
+        elif snapshot.service_status != run.service_status:  # another text for the same status: only displayed
             run.update(replace(run.record, service_status=snapshot.service_status))
-        if is_first_check:
-            tracker.note_first_check(self)
+        if run.status is Status.RUNNING:
+            self._tracker.submit_queue.note_running(run)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
-        if run.status in {Status.WAITING, Status.PENDING} and age_s > tracker.settings.stall_s:
+        if run.status in {Status.WAITING, Status.PENDING} and age_s > self._settings.stall_s:
             idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
-            trouble = f"{tracker.service.label} took it {age_s:.0f} s ago and has not started it yet{idle}"
-            run.report(progress=progress, trouble=trouble)
-        elif not run.unwritten and (run.trouble or (progress is not None and progress != run.progress)):
+            warning = f"{self._service.label} accepted it {age_s:.0f} s ago and has not started it yet{idle}"
+            run.report(progress=progress, warning=warning)
+        elif not run.unwritten and (run.warning or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
-        if self.cancel_wanted and tracker.service.can_cancel and not self._cancel_confirmed:
-            self.cancel()  # an interrupt can be lost
+        if self.cancel_wanted and self._service.can_cancel and not self._cancel_confirmed:
+            self.cancel()  # a request to cancel can be lost
             return
         self.poll_schedule.again(now_s, age_s)
 
     def _handle_not_found(self) -> None:
-        run, label = self.run, self._tracker.service.label
-        self._refusals = SpacedCounter()
+        run, label = self.run, self._service.label
+        self._refusals.reset()
         if run.status.is_final:
             self._tracker.downloads.give_up(run, f"{label} no longer has it")
             self._release()
@@ -312,48 +315,48 @@ class RunTracker:
             self.poll_schedule.after(0.0)
         elif run.status is Status.LOST:
             self._release(forget=False)
-        elif self._count(self._absences) < ABSENCES:
-            run.report(trouble=f"{label} says it knows no such run; asking again")
-            self.poll_schedule.after(
-                self._absences.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
-            )
+        elif self._absences.add() < MAX_ABSENCES:
+            run.report(warning=f"{label} reports that it has no such run; checking again")
+            self.poll_schedule.after(self._absences.wait_s())
         else:
-            why = "has no such run" if run.status is Status.UNKNOWN else "took it but no longer knows it"
+            why = "has no such run" if run.status is Status.UNKNOWN else "accepted it but no longer has it"
             self._record(StatusEvent.GONE, reason=f"{label} {why}")
             self._release(forget=False)
-
-    def _count(self, observed: SpacedCounter) -> int:
-        return observed.add(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
 
     def _handle_no_response(self, error: ServiceError) -> None:
         """Keep the status of the run; give up images that are fetched again after a few attempts."""
         run = self.run
-        if run.status.is_final and self._failures >= self._tracker.settings.retries:
+        if run.status.is_final and self._failures >= self._settings.retries:
             self._tracker.downloads.give_up(run, str(error))
             self._release()
             return
         is_refused = isinstance(error, UnreachableError) and error.refused
-        if is_refused and self._tracker.service.queue_in_memory and not run.status.is_final:
+        if is_refused and self._service.queue_in_memory and not run.status.is_final:
             self._handle_refused_connection(error)
             return
-        self._refusals = SpacedCounter()
-        run.report(trouble=str(error))
+        self._refusals.reset()
+        run.report(warning=str(error))
         if isinstance(error, AuthError) and not run.status.is_final:
             self.poll_schedule.after(AUTH_PAUSE_S)
         else:
-            self._ask_later()
+            self._check_later()
 
     def _handle_refused_connection(self, error: ServiceError) -> None:
         """No process listens at the server's address: the run is gone with the queue, if that lasts."""
-        if self._count(self._refusals) >= REFUSALS:
-            label = self._tracker.service.label
-            self._record(StatusEvent.GONE, reason=f"{label} refuses connections; its queue ended with its process")
+        if self._refusals.add() >= MAX_REFUSALS:
+            reason = f"{self._service.label} refuses connections; its queue ended with its process"
+            self._record(StatusEvent.GONE, reason=reason)
             self._release(forget=False)
             return
-        self.run.report(trouble=str(error))
+        self.run.report(warning=str(error))
         self._failures += 1
-        next_s = self._refusals.wait_s(self._tracker.scheduler.clock(), self._tracker.settings.lost_gap_s)
-        self.poll_schedule.after(min(backoff_s(self._tracker.settings, self._failures), next_s))
+        self.poll_schedule.after(min(backoff_s(self._settings, self._failures), self._refusals.wait_s()))
+
+    def _check_later(self) -> None:
+        self._failures += 1
+        self.poll_schedule.after(backoff_s(self._settings, self._failures))
+
+    # -- the history ----------------------------------------------------------------------------------------------
 
     def _record(self, event: StatusEvent, **changes: Unpack[RunChanges]) -> None:
         """Apply an event to the run: in the history first, then in memory."""
@@ -362,7 +365,7 @@ class RunTracker:
 
     def _flush(self) -> None:
         """Write the events that the history lacks, in their order. Those it can't take are applied in memory alone."""
-        run, history, record, trouble = self.run, self._tracker.history, self.run.record, None
+        run, history, record, warning = self.run, self._tracker.history, self.run.record, None
         try:
             while run.unwritten:
                 event, changes = run.unwritten[0]
@@ -375,26 +378,17 @@ class RunTracker:
                 if applied is not None and "images" in changes:
                     run.unwritten_images.clear()
         except HistoryError as error:
-            trouble = f"the history can't be written: {error}"
+            warning = f"the history can't be written: {error}"
             self.poll_schedule.after(FLUSH_WAIT_S)
         run.update(record)
         if run.unwritten_images and not run.unwritten:
             self._tracker.downloads.write_images(run)
-        if trouble:
-            run.report(trouble=trouble)
-        self._tracker.note_status(self)
-
-    def _learn(self, sample_s: float) -> None:
-        self._tracker.note_end(was_reported=self.is_end_reported)
-        self._tracker.durations.keep(self.workflow_key, sample_s)
-        self._tracker.note_first_end(self)
+        if warning:
+            run.report(warning=warning)
+        self._tracker.submit_queue.note_status(self)
 
     def _release(self, *, forget: bool = True) -> None:
         """Stop tracking the run. Webhooks still reach a held run, and a failed write is repeated."""
         if not self.run.unwritten:
             self.poll_schedule.stop()
             self._tracker.release(self, forget=forget)
-
-    def _ask_later(self) -> None:
-        self._failures += 1
-        self.poll_schedule.after(backoff_s(self._tracker.settings, self._failures))

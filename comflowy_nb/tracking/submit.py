@@ -1,80 +1,119 @@
-"""Submits a request: its key, its uploads, its record in the history, and the run that is new or reused."""
+"""Submits a request: its key, its input images, its record in the history, and the run that is new or reused."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import threading
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import RunRequest, made_by
-from comflowy_nb.errors import NotFoundError, UnreachableError
+from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
 from comflowy_nb.services.base import Submission
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.tracking.registry import workflow_key
 from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.files import write_file
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.workflow import request_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from comflowy_nb.database.deduplication import Decision, Retry
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
-    from comflowy_nb.tracking.uploads import Uploads
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Submitter"]
+__all__ = ["Submitter", "kept_input"]
 
-_IMAGES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
+_IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Submitter:
-    """The submits of one client. `owner` is the name of its lock file."""
+    """The submits of one client.
 
-    def __init__(self, tracker: Tracker, registry: RunRegistry, uploads: Uploads, *, owner: str) -> None:
+    Parameters
+    ----------
+    owner
+        Name of the client's lock file.
+    inputs
+        Folder of the uploaded images, from which a sweep can be continued when the files of the user are gone.
+    """
+
+    def __init__(self, tracker: Tracker, registry: RunRegistry, *, owner: str, inputs: Path) -> None:
         self._tracker = tracker
         self._registry = registry
-        self._uploads = uploads
         self._owner = owner
+        self._inputs = inputs
+        self._uploads: dict[str, str] = {}  # sha256 of a content -> its name on the service
 
-    def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
-        """Return the request key, by which an identical request is recognised: images count by their content."""
-        return request_key(self._tracker.service.identity, workflow.content, values)
+    # -- input images ---------------------------------------------------------------------------------------------
 
     def upload_inputs(self, cells: Iterable[Mapping[str, Any]]) -> None:
-        """Upload the images among the params of several runs.
+        """Upload the images among the params of several runs, before any of these is submitted.
 
         Raises
         ------
         WorkflowError, ServiceError
             If one can't be uploaded.
         """
-        self._uploads.upload_all(cells)
+        params = [item for values in cells for item in values.items()]
+        images = {value.content_sha256: (value, field) for field, value in params if isinstance(value, InputImage)}
+        for image, field in images.values():
+            self._upload(image, field)
 
     def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The params of an earlier run, with the images it was given in the place of what the service called them.
+        """Return the params of an earlier run, with its input images in place of their names on the service.
 
-        So the same request is known again: images count by their content, whatever the service calls them today.
+        So the same request gets the same key: images count by their content, whatever the service calls them today.
         """
         identity, history = self._tracker.service.identity, self._tracker.history
         found = dict(params)
         for key, value in params.items():
-            one = workflow.fields.get(key)
-            if not isinstance(value, str) or (one is not None and one.type not in _IMAGES):
+            field = workflow.fields.get(key)
+            if not isinstance(value, str) or (field is not None and field.type not in _IMAGE_TYPES):
                 continue
             content_sha256 = history.inputs.find(identity, value)
-            content = None if content_sha256 is None else self._uploads.kept(content_sha256)
+            content = None if content_sha256 is None else kept_input(self._inputs, content_sha256)
             if content_sha256 is not None and content is not None:
                 found[key] = InputImage(value, content_sha256, partial(bytes, content))
         return found
 
-    def intent(
+    def _upload(self, image: InputImage, field: str) -> str:
+        """Upload an image once, and keep its content. Return its name on the service."""
+        service = self._tracker.service
+        name = self._uploads.get(image.content_sha256)
+        if name is not None:
+            return name
+        name = self._tracker.scheduler.run(lambda: service.upload(image.name, image.load()))
+        if name is None:
+            raise WorkflowError(f"{service.label} takes no uploads: give {field} the https address of an image")
+        self._uploads[image.content_sha256] = name
+        with contextlib.suppress(OSError, HistoryError):  # the run is submitted all the same
+            path = _input_path(self._inputs, image.content_sha256)
+            if path is not None and not path.exists():
+                make_folder(self._inputs)
+                write_file(path, image.load())
+            self._tracker.history.inputs.keep(service.identity, name, image.content_sha256)
+        return name
+
+    # -- requests -------------------------------------------------------------------------------------------------
+
+    def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
+        """Return the request key, by which an identical request is recognised: images count by their content."""
+        return request_key(self._tracker.service.identity, workflow.content, values)
+
+    def build_request(
         self,
         workflow: Workflow,
         values: Mapping[str, Any],
@@ -83,7 +122,7 @@ class Submitter:
         name: str | None = None,
         cell: tuple[str, int] | None = None,
     ) -> RunRequest:
-        """Return a request as it will be submitted; upload its input images now.
+        """Upload the input images, and return the request as it will be submitted.
 
         `cell` is the token of a sweep and the number of the cell that the run is for.
 
@@ -93,8 +132,11 @@ class Submitter:
             If an image can't be uploaded. Nothing was submitted then.
         """
         service = self._tracker.service
-        params = self._uploads.replace(values)
-        # as it was before the params, so that all cells of a sweep share one in the history
+        params = {
+            field: self._upload(value, field) if isinstance(value, InputImage) else value
+            for field, value in values.items()
+        }
+        # the graph without the params, so that all cells of a sweep share one in the history
         graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
         return RunRequest(
             token=str(uuid.uuid4()),
@@ -112,54 +154,53 @@ class Submitter:
             graph=graph,
         )
 
-    def enter(self, intent: RunRequest, *, fresh: bool, retry: Retry) -> tuple[Decision, Run]:
-        """Write the intent and hand the run to the tracker, or find the run that stands for it.
+    def submit(self, request: RunRequest, *, fresh: bool, retry: Retry) -> tuple[Decision, Run]:
+        """Record a request in the history and submit it, or return the earlier run that answers it.
 
         Raises
         ------
         HistoryError
-            If the intent can't be written. Nothing was sent then.
+            If the request can't be recorded. Nothing was submitted then.
         ServiceError
-            If a lost run of this request can't be asked about. Nothing was sent then.
+            If a lost run of this request can't be checked. Nothing was submitted then.
         ComflowyError
-            If the run can't be handed over. It is `rejected` then, and was not sent.
+            If no thread can submit the run. It is `rejected` then, and was not submitted.
         """
         self._tracker.check_open()
         service = self._tracker.service
-        claim_it = partial(
-            self._tracker.history.claim, intent, fresh=fresh, retry=retry, costs_money=service.costs_money
-        )
-        claim = claim_it()
-        if claim.kind == "held" and claim.record.status is Status.LOST and service.resubmits_lost and retry != "none":
-            self._find_again(claim.record)
-            claim = claim_it(resubmit_lost=True)
-        run = self._registry.run(claim.record)
-        if claim.kind == "new":
+        claim = partial(self._tracker.history.claim, request, fresh=fresh, retry=retry, costs_money=service.costs_money)
+        decision = claim()
+        is_lost = decision.kind == "held" and decision.record.status is Status.LOST
+        if is_lost and service.resubmits_lost and retry != "none":
+            self._find_again(decision.record)
+            decision = claim(resubmit_lost=True)
+        run = self._registry.run(decision.record)
+        if decision.kind == "new":
             try:
-                self._hand_over(run, intent)
+                self._start(run, request)
             except BaseException as error:
                 self._tracker.reject(run, f"it was not submitted: {error}")
                 raise
-        elif claim.kind == "joined":
+        elif decision.kind == "joined":
             self._registry.watch(run)
-        elif claim.kind == "same":
+        elif decision.kind == "same":
             self._registry.refresh(run)
-        return claim, run
+        return decision, run
 
-    def _hand_over(self, run: Run, intent: RunRequest) -> None:
+    def _start(self, run: Run, request: RunRequest) -> None:
         submission = Submission(
             token=run.token,
-            workflow_id=intent.workflow_id,
-            params=intent.params,
-            graph=None if intent.graph is None else Graph(intent.graph).apply(intent.params),
+            workflow_id=request.workflow_id,
+            params=request.params,
+            graph=None if request.graph is None else Graph(request.graph).apply(request.params),
             made_by=made_by(run.record),
         )
         self._tracker.submit(run, submission, workflow_key(run.record))
 
     def _find_again(self, record: RunRecord) -> None:
-        """Follow a lost run if the service has it after all, as when a tunnel to it was closed for a while.
+        """Track a lost run if the service has it after all, as when the tunnel to the service was closed for a while.
 
-        Then it is joined; what is not found there is not executed any more, and may be submitted again. A server that
+        A run that the service does not have is not executed any more, and may be submitted again. A server that
         refuses the connection has no queue.
         """
         service = self._tracker.service
@@ -182,4 +223,19 @@ class Submitter:
             found = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if found is not None:
                 run = self._registry.run(found)
-                self._tracker.follow(run, workflow_key(found))
+                self._tracker.track(run, workflow_key(found))
+
+
+def kept_input(folder: Path, content_sha256: str) -> bytes | None:
+    """Return the content of an image that was uploaded once; None if it is not in the folder."""
+    path = _input_path(folder, content_sha256)
+    try:
+        return None if path is None else path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HistoryError(f"a kept image can't be read: {error.strerror}") from error
+
+
+def _input_path(folder: Path, content_sha256: str) -> Path | None:
+    return folder / content_sha256 if _SHA256.fullmatch(content_sha256) else None

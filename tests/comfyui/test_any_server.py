@@ -135,19 +135,20 @@ def test_the_same_request_sends_nothing_and_another_does(client, file_of):
     assert fresh.images[0].bytes  # of a cached run, which may have the same file
 
 
-def test_events_have_titles_nodes_and_the_end(client, file_of, monkeypatch):
-    heard, real = [], Tracker.hear
-    monkeypatch.setattr(Tracker, "hear", lambda self, event: heard.append(event) or real(self, event))
+def test_its_progress_has_titles_nodes_and_end(server_url, file_of, monkeypatch):
+    events, real = [], Tracker.handle_event
+    monkeypatch.setattr(Tracker, "handle_event", lambda self, event: events.append(event) or real(self, event))
     graph = {"1": empty() | {"_meta": {"title": "Plain colour"}}, "2": saved("1")}
-    run = client.run(file_of(graph), {}, timeout=300)
-    assert run.status == "success"
+    with connect(f"home={server_url}") as client:
+        run = client.run(file_of(graph), {}, timeout=300)
+        assert run.status == "success"
 
-    def told():
-        return [event.progress for event in heard if event.token == run.token and event.progress is not None]
+        def progresses():
+            return [event.progress for event in events if event.token == run.token and event.progress is not None]
 
-    # the end may be found by asking before the socket tells of it
-    wait_until(lambda: any(one.nodes_done == one.nodes_total == 2 for one in told()))
-    assert {one.title for one in told()} & {"Plain colour", "SaveImage"}
+        # a check may find the end before the socket reports it
+        wait_until(lambda: any(one.nodes_done == one.nodes_total == 2 for one in progresses()))
+    assert {one.title for one in progresses()} & {"Plain colour", "SaveImage"}
 
 
 def test_twelve_runs_take_twelve_submits_and_twelve_images(client, file_of, monkeypatch):

@@ -114,4 +114,4 @@ def test_live_run_still_reaches_its_end(api, client, home, way):
     api.words = []
     assert run.wait(60).status == "success"
     assert run.images[0].bytes == png()
-    assert GONE in run.trouble
+    assert GONE in run.warning

@@ -89,8 +89,8 @@ def test_success_that_could_not_be_written_is_not_reverted(client, api, lock, ho
     run = client.submit("wf-1", {"3::seed": 1}).run
     statuses = []
     run.listen(lambda changed: statuses.append(str(changed.status)))
-    wait_until(lambda: run.status == "success" and run.trouble is not None, 60)
-    assert "can't be written" in run.trouble
+    wait_until(lambda: run.status == "success" and run.warning is not None, 60)
+    assert "can't be written" in run.warning
     lock.free()
     for number, event in enumerate(may_download):
         assert [image.record.state for image in run.images].count("kept") == number
@@ -170,7 +170,7 @@ def test_image_that_could_not_be_recorded_is_recorded_later(client, api, lock, m
     lock.take()
     may_go.set()
     wait_until(lambda: run.record.is_settled, 60)
-    assert "not on record" in run.trouble
+    assert "not in the history" in run.warning
     assert client.find(run.ref).run is run
     assert [found.record.state for found in run.images] == ["kept"]
     lock.free()

@@ -287,19 +287,20 @@ def test_an_interrupt_before_the_cell_waits_is_one_all_the_same(home_server, com
 
 
 @pytest.mark.parametrize(
-    ("owner", "what"), [(Submitter, "run default seed=7"), (SweepPlanner, "sweep default seed=1..8")]
+    ("patched", "line"),
+    [((Submitter, "submit"), "run default seed=7"), ((SweepPlanner, "enter"), "sweep default seed=1..8")],
 )
-def test_an_interrupt_while_it_is_sent_is_one_all_the_same(home_server, comfy, monkeypatch, owner, what):
+def test_an_interrupt_while_it_is_sent_is_one_all_the_same(home_server, comfy, monkeypatch, patched, line):
     comfy.wait_at("3", 1)
-    real = owner.enter
+    real = getattr(*patched)
 
     def enter(*args, **options):
         entered = real(*args, **options)
         os.kill(os.getpid(), signal.SIGINT)
         return entered
 
-    monkeypatch.setattr(owner, "enter", enter)
-    cell = home_server(f"%comflowy {what} 5::width=64 5::height=64")
+    monkeypatch.setattr(*patched, enter)
+    cell = home_server(f"%comflowy {line} 5::width=64 5::height=64")
     assert type(cell.error) is KeyboardInterrupt
     assert re.search("cancelled|not sent", " ".join(texts(cell)))
     assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}

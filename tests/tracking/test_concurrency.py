@@ -1,110 +1,129 @@
+"""The concurrency limit: alone, with a simulated service, and in a sweep."""
+
 import heapq
 
 import pytest
+from scripted_api import RUN
+from waiting import wait_until
 
-from comflowy_nb.tracking.concurrency import LARGEST, ConcurrencyLimit
+from comflowy_nb.tracking.concurrency import MAX_LIMIT, ConcurrencyLimit
 
 
-def drive(window, *, places, takes_s, count):
-    """Run `count` runs on a server with so many places, first come first served; how long it took."""
+def drive(limit, *, places, takes_s, count):
+    """Run `count` runs on a server that executes `places` at once, in order. Return how long it took, in seconds."""
     now_s, sent, ends = 0.0, 0, []
     free = [0.0] * places
     heapq.heapify(free)
     done = 0
     while done < count:
-        while sent < count and sent - done < window.size:
-            window.begin(now_s)
+        while sent < count and sent - done < limit.size:
+            limit.note_submit(now_s)
             end_s = max(now_s, heapq.heappop(free)) + takes_s
             heapq.heappush(free, end_s)
             heapq.heappush(ends, end_s)
             sent += 1
         now_s = heapq.heappop(ends)
         done += 1
-        window.end(now_s)
+        limit.note_end(now_s)
     return now_s
 
 
 @pytest.mark.parametrize("places", [8, 16, 32, 64])
 def test_it_grows_to_twice_the_places_and_stops(places):
-    window = ConcurrencyLimit(8)
-    drive(window, places=places, takes_s=0.2, count=1500)
-    assert 2 * places <= window.size <= 4 * places
+    limit = ConcurrencyLimit(8)
+    drive(limit, places=places, takes_s=0.2, count=1500)
+    assert 2 * places <= limit.size <= 4 * places
 
 
 def test_a_service_with_few_places_is_not_flooded():
-    window = ConcurrencyLimit(8)
-    drive(window, places=2, takes_s=1.0, count=300)
-    assert window.size <= 16
+    limit = ConcurrencyLimit(8)
+    drive(limit, places=2, takes_s=1.0, count=300)
+    assert limit.size <= 16
 
 
-def test_it_costs_little_that_it_starts_small():
+def test_a_small_start_costs_little():
     took_s = drive(ConcurrencyLimit(8), places=16, takes_s=0.2, count=512)
     assert took_s <= 1.05 * 512 * 0.2 / 16
 
 
-def look_until_it_stays(window, *, places):
-    """Look at the newest run each time the window is full, as a tracker does, before anything has ended."""
-    window.begin(0.0)
-    while window.look(running=window.size <= places, now_s=0.05):
-        pass
+def grow_early(limit, *, places):
+    """Note each start of the newest run while the limit is reached, as a tracker does, before anything has ended."""
+    limit.note_submit(0.0)
+    while limit.may_grow_early and limit.size <= places:
+        limit.note_room(0.05)
 
 
-def test_a_newest_run_that_has_begun_makes_it_wider_before_the_first_end():
-    window = ConcurrencyLimit(8)
-    look_until_it_stays(window, places=64)
-    assert window.size == 32, "not beyond what was tried: a service may call running what waits"
+def test_a_start_of_the_newest_run_raises_the_limit_before_the_first_end():
+    limit = ConcurrencyLimit(8)
+    grow_early(limit, places=64)
+    assert limit.size == 32, "at most four times the start: a service may call waiting runs `running`"
+    assert not limit.may_grow_early
 
 
-def test_a_newest_run_that_waits_shows_that_it_holds_enough():
-    window = ConcurrencyLimit(8)
-    look_until_it_stays(window, places=16)
-    assert window.size == 32
-    assert not window.is_tried
-    drive(window, places=16, takes_s=0.2, count=1500)
-    assert window.size == 32, "two for each place"
+def test_a_newest_run_that_waits_does_not_raise_the_limit():
+    limit = ConcurrencyLimit(8)
+    grow_early(limit, places=0)
+    assert limit.size == 8
+    drive(limit, places=32, takes_s=0.2, count=1500)
+    assert limit.size >= 64, "the turns still raise it, for a service that begins late"
 
 
-def test_a_service_that_begins_late_is_not_taken_for_a_full_one():
-    window = ConcurrencyLimit(8)
-    look_until_it_stays(window, places=0)
-    assert window.size == 8
-    drive(window, places=32, takes_s=0.2, count=1500)
-    assert window.size >= 64
+@pytest.mark.parametrize("places", [8, 16, 32, 64])
+def test_early_growth_does_not_flood_the_service(places):
+    limit = ConcurrencyLimit(8)
+    grow_early(limit, places=places)
+    drive(limit, places=places, takes_s=0.2, count=1500)
+    assert 2 * places <= limit.size <= 4 * places
 
 
-def test_looks_cost_less_than_a_turn():
-    begun = ConcurrencyLimit(8)
-    look_until_it_stays(begun, places=16)
-    assert drive(begun, places=16, takes_s=60, count=64) < drive(ConcurrencyLimit(8), places=16, takes_s=60, count=64)
+def test_early_growth_shortens_a_sweep_of_long_runs():
+    early = ConcurrencyLimit(8)
+    grow_early(early, places=16)
+    assert drive(early, places=16, takes_s=60, count=64) < drive(ConcurrencyLimit(8), places=16, takes_s=60, count=64)
 
 
-def test_a_fixed_window_is_not_made_wider_by_a_look():
-    window = ConcurrencyLimit(3, grows=False)
-    look_until_it_stays(window, places=64)
-    assert window.size == 3
+def test_a_fixed_limit_does_not_grow_early():
+    limit = ConcurrencyLimit(3, grows=False)
+    grow_early(limit, places=64)
+    assert limit.size == 3
 
 
-def test_a_fixed_window_stays():
-    window = ConcurrencyLimit(3, grows=False)
-    drive(window, places=64, takes_s=0.2, count=200)
-    assert window.size == 3
+def test_a_fixed_limit_stays():
+    limit = ConcurrencyLimit(3, grows=False)
+    drive(limit, places=64, takes_s=0.2, count=200)
+    assert limit.size == 3
 
 
-def test_it_has_an_end():
-    window = ConcurrencyLimit(8)
-    drive(window, places=10_000, takes_s=0.2, count=5000)
-    assert window.size == LARGEST
+def test_it_has_a_maximum():
+    limit = ConcurrencyLimit(8)
+    drive(limit, places=10_000, takes_s=0.2, count=5000)
+    assert limit.size == MAX_LIMIT
 
 
-def test_a_slow_morning_says_nothing_of_what_the_service_can_do():
-    """Runs typed one by one counted as turns of the window, so that a sweep after them was kept at its start."""
-    window = ConcurrencyLimit(8)
+def test_runs_typed_one_by_one_do_not_measure_the_throughput():
+    """Runs typed one by one counted as turns, so that the limit of a later sweep stayed at its start."""
+    limit = ConcurrencyLimit(8)
     for number in range(200):
-        window.begin(60.0 * number)
-        window.end(60.0 * number + 1.0)
-        window.rest()
-    assert window.size == 8
+        limit.note_submit(60.0 * number)
+        limit.note_end(60.0 * number + 1.0)
+        limit.note_idle()
+    assert limit.size == 8
     began = ConcurrencyLimit(8)
     drive(began, places=32, takes_s=0.2, count=1500)
-    drive(window, places=32, takes_s=0.2, count=1500)
-    assert window.size == began.size
+    drive(limit, places=32, takes_s=0.2, count=1500)
+    assert limit.size == began.size
+
+
+def test_a_sweep_fills_a_service_that_executes_all_runs_at_once(client, api):
+    """Eight runs of a minute each were in flight until the first of them had ended."""
+    api.words = ["running"] * 100_000
+    sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
+    wait_until(lambda: api.count(RUN) == 32)
+    assert all(cell.run is None or cell.run.status.is_live for cell in sweep.cells)
+
+
+def test_a_sweep_whose_runs_wait_at_the_service_keeps_to_the_start(client, api):
+    api.words = ["pending"] * 100_000
+    sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
+    wait_until(lambda: sum(cell.run is not None and cell.run.status == "pending" for cell in sweep.cells) == 8)
+    assert api.count(RUN) == 8

@@ -1,4 +1,4 @@
-"""Listeners of runs and sweeps: what one of them does, or how long it is kept, is no concern of the others."""
+"""Listeners of runs and sweeps: one of them affects neither the others nor the life of the sweep."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ AXES = {"3::cfg": [2, 4, 6], "3::seed": 7}
 
 
 def record(status=Status.RUNNING, **changes):
-    place = {"identity": "i", "origin": "o", "service": "s", "workflow": "w", "workflow_id": "w", "owner": "a" * 32}
-    given = {"token": "t", "number": 1, "params": {}, "key": "k", "created_at": time.time(), "status": status}
-    return RunRecord(**(place | given | changes))
+    defaults = {"identity": "i", "origin": "o", "service": "s", "workflow": "w", "workflow_id": "w", "owner": "a" * 32}
+    values = {"token": "t", "number": 1, "params": {}, "key": "k", "created_at": time.time(), "status": status}
+    return RunRecord(**(defaults | values | changes))
 
 
-def test_a_listener_that_raises_stops_nobody(caplog):
+def test_a_listener_that_raises_does_not_stop_the_others(caplog):
     """A run stayed `running` on the screen: a listener before that of the view had raised."""
-    run, told = Run(record()), []
+    run, statuses = Run(record()), []
 
     def broken(_):
         raise NameError("stop")
 
     run.listen(broken)
-    run.listen(lambda changed: told.append(changed.status))
+    run.listen(lambda changed: statuses.append(changed.status))
     run.update(record(Status.SUCCESS))
-    assert told == ["success"]
+    assert statuses == ["success"]
     assert "NameError" in caplog.text
 
 
-def test_a_listener_that_was_removed_hears_nothing_more():
-    run, told = Run(record()), []
-    stop = run.listen(lambda changed: told.append(changed.status))
+def test_a_removed_listener_is_not_called():
+    run, statuses = Run(record()), []
+    stop = run.listen(lambda changed: statuses.append(changed.status))
     run.listen(lambda _: stop())
-    run.report(trouble="none")
+    run.report(warning="none")
     run.update(record(Status.SUCCESS))
-    stop()  # once more does nothing
-    assert told == ["running"]
+    stop()  # a second call changes nothing
+    assert statuses == ["running"]
 
 
-def test_what_is_done_once_is_done_once_however_many_threads_tell_of_it():
+def test_once_calls_its_action_once_however_many_threads_change_the_run():
     """`stop = run.listen(...)`: a change on another thread before the assignment raised NameError in the listener."""
     for _ in range(200):
         run, done = Run(record()), []
@@ -73,18 +73,18 @@ def test_what_is_done_once_is_done_once_however_many_threads_tell_of_it():
 
 @given(st.lists(st.sampled_from(list(Status)), max_size=8))
 def test_a_status_never_goes_back(statuses):
-    """A success that the history had not taken yet became `waiting` again, with the record that was read from there."""
+    """A success that the history lacked became `waiting` again, with the record that was read from there."""
     run = Run(record(Status.SUBMITTING))
-    told = [run.status]
-    run.listen(lambda changed: told.append(changed.status))
+    seen = [run.status]
+    run.listen(lambda changed: seen.append(changed.status))
     for status in statuses:
         run.update(record(status))
-    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(told))
+    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(seen))
 
 
-def test_images_of_a_record_that_is_behind_are_kept():
-    owed = [ImageRecord(index, "9", index) for index in range(2)]
-    run = Run(record(Status.SUCCESS).with_outputs(owed))
+def test_images_of_an_older_record_are_kept():
+    expected = [ImageRecord(index, "9", index) for index in range(2)]
+    run = Run(record(Status.SUCCESS).with_outputs(expected))
     kept = ImageRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
     run.update(record(Status.WAITING).with_outputs([kept]))
     assert run.status == "success"
@@ -103,15 +103,15 @@ def test_a_sweep_that_is_run_again_leaves_nothing_of_the_earlier_ones(client, ap
     del sweeps
 
     def are_collected():
-        gc.collect()  # a worker may still be leaving the last sweep
+        gc.collect()  # a worker may still refer to the last sweep
         return not any(reference() for reference in alive)
 
     wait_until(are_collected)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_sweep_is_told_of_a_run_whose_image_is_fetched_again(client, api):
-    """It listens to its runs for as long as it lives: one that had ended can have something to do again."""
+def test_a_sweep_is_notified_of_a_run_whose_image_is_fetched_again(client, api):
+    """A sweep listens to its runs as long as it lives: a run that has ended can fetch images again."""
     api.words = []
     sweep = client.sweep("wf-1", AXES, timeout=60)
     run = sweep.cells[0].run

@@ -1,4 +1,4 @@
-"""Runs that their service lost: when a run counts as lost, and who submits it again."""
+"""Runs that their service lost: when a run counts as lost, and when it is submitted again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.fixture
 def flat(tmp_path):
-    """A graph file that makes an image of one colour."""
+    """Return the path of a graph that makes an image of one colour."""
     path = tmp_path / "flat.json"
     path.write_text(json.dumps(empty_image()))
     return str(path)
@@ -82,7 +82,7 @@ def test_a_sweep_after_a_restart_submits_the_lost_cells_again(comfy, client, fla
 
 
 def test_a_lost_run_says_how_to_go_on_and_the_same_request_submits_it_again(comfy, client, flat):
-    """`run` raised RunHeld again and again after a crash of the server, until `--retry unknown` was typed."""
+    """After a crash of the server, `run` raised RunHeld until the user typed `--retry unknown`."""
     comfy.hold()
     run = pending(client.submit(flat, {"1::color": 4}).run)
     comfy.restart()
@@ -97,7 +97,7 @@ def test_a_lost_run_says_how_to_go_on_and_the_same_request_submits_it_again(comf
 
 
 def test_a_server_that_is_gone_loses_its_runs_and_its_successor_gets_them(tmp_path, flat):
-    """A run on a killed server stayed `pending` for ever: only the servers of a group were given up."""
+    """A run on a killed server stayed `pending` for ever: only runs on a server of a group became `lost`."""
     with ComfyServer(tmp_path / "before") as before:
         before.hold()
         client = connect(f"home={before.url}")
@@ -129,7 +129,7 @@ def test_errors_and_broken_answers_never_make_a_run_lost(comfy, client, flat, fa
 
 
 def test_a_run_that_the_server_still_has_is_joined_and_not_submitted_again(comfy, tunnel, flat):
-    """A closed tunnel refuses connections as a dead server does, while the server goes on."""
+    """A closed tunnel refuses connections as a dead server does, while the server still runs."""
     comfy.hold()
     with connect(f"home={tunnel.url}") as client:
         run = pending(client.submit(flat, {"1::color": 4}).run)
@@ -198,7 +198,7 @@ def test_a_run_that_another_kernel_took_out_of_the_queue_is_cancelled_and_not_lo
     assert submits(comfy) == 1
 
 
-# -- a submit whose answer was lost -----------------------------------------------------------------------------
+# -- a submit whose response was lost -----------------------------------------------------------------------------
 
 
 def drop_submits(comfy, monkeypatch):
@@ -214,7 +214,7 @@ def drop_submits(comfy, monkeypatch):
 
 
 def test_an_unknown_run_that_the_server_does_not_have_becomes_lost(comfy, client, flat, monkeypatch):
-    """A server that crashed during a submit left `unknown` for ever: it was not asked about again."""
+    """A run stayed `unknown` for ever after the server crashed during its submit: it was not checked again."""
     drop_submits(comfy, monkeypatch)
     run = client.submit(flat, {"1::color": 4}).run
     wait_until(lambda: run.status == "lost")
@@ -290,14 +290,14 @@ def test_no_server_left(pair, flat):
 
 @pytest.fixture
 def hosted():
-    """A Comflowy service that knows no run it accepted."""
+    """Create a Comflowy service that reports 404 for every run it accepted."""
     with ScriptedApi() as server:
         server.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
         yield server
 
 
 def test_lost_runs_of_comflowy_are_held_and_the_option_is_named(hosted, tmp_path, monkeypatch, capsys):
-    """A sweep whose cells were skipped ended without a word about the option."""
+    """A sweep whose cells were skipped ended without naming the option."""
     monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
     monkeypatch.setenv("COMFLOWY_URL", hosted.url)
     with connect("cloud") as client:

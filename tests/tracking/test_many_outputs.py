@@ -17,8 +17,8 @@ def success(urls):
 
 
 @pytest.mark.slow
-def test_a_result_with_60000_addresses_ends_and_says_what_is_left_out(client, api):
-    """A success whose answer was over 1 MiB was polled for ever: the answer was cut off and never understood."""
+def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, api):
+    """A success with a response over 1 MiB was polled for ever: the response was truncated and could not be read."""
     api.on(CHECK, success([f"{api.url}/gone/{'x' * 40}-{number}.png" for number in range(60_000)]))
     run = client.run("wf-1", {"3::cfg": 1}, wait=False)
     wait_until(lambda: run.status == "success", timeout_s=60)
@@ -28,8 +28,8 @@ def test_a_result_with_60000_addresses_ends_and_says_what_is_left_out(client, ap
     assert {image.state for image in run.record.images} == {"missing"}
 
 
-def test_addresses_that_are_gone_are_asked_for_anew_once_for_all(client, api):
-    """Every dead address checked the run again: thousands of checks of one run, each with thousands of addresses."""
+def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
+    """Every dead URL led to another check: thousands of checks of one run, each with thousands of URLs."""
     api.on(CHECK, success([f"{api.url}/gone/{number}.png" for number in range(100)]))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
     assert run.status == "success"
@@ -37,8 +37,8 @@ def test_addresses_that_are_gone_are_asked_for_anew_once_for_all(client, api):
     assert api.count(CHECK) < 10
 
 
-def test_an_address_that_ran_out_is_fetched_at_its_new_one(client, api):
-    """Signed addresses change at every check; one check serves all images of the run."""
+def test_an_image_with_an_expired_url_is_fetched_at_its_fresh_url(client, api):
+    """Signed URLs change at every check; one check serves all images of the run."""
     checks = []
 
     def check(_):
@@ -53,7 +53,7 @@ def test_an_address_that_ran_out_is_fetched_at_its_new_one(client, api):
 
 
 def test_images_of_another_run_do_not_wait_behind_a_run_whose_images_hang(client, api):
-    """The images of all runs stood in one queue, so one run with many slow ones stopped every other."""
+    """The images of all runs were in one queue, so a run with many slow images stopped every other run."""
     released = threading.Event()
 
     def hang(_):

@@ -1,4 +1,4 @@
-"""Between the record of a run in the history and its submit: what fails there leaves no run that waits for ever."""
+"""Failures between the record of a run in the history and its submit leave no run that waits for ever."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def sql(home, script):
         connection.executescript(script)
 
 
-def test_a_read_that_fails_after_the_intent_ends_the_run_as_rejected(api, client, home):
+def test_a_failed_read_after_the_record_ends_the_run_as_rejected(api, client, home):
     """The run stayed `submitting` while the client lived, and the same request joined it and waited for ever.
 
-    How long the workflow usually takes is read from the history after the run is recorded in it.
+    The usual duration of the workflow is read from the history after the run is recorded in it.
     """
     sql(home, "DROP TABLE samples")
     with pytest.raises(HistoryError, match="no such table: samples"):
@@ -43,7 +43,7 @@ def test_a_read_that_fails_after_the_intent_ends_the_run_as_rejected(api, client
 
 
 def test_a_closed_client_records_no_run(api, client):
-    """A run of a closed client was recorded and waited for for ever: no thread was left to submit it."""
+    """A run of a closed client was recorded and stayed `submitting`: no thread was left to submit it."""
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
     client.close()
     with pytest.raises(ComflowyError, match="the connection to test is closed; connect again"):
@@ -56,7 +56,7 @@ def test_a_closed_client_records_no_run(api, client):
 def test_events_are_read_while_the_history_is_slow(quick, home):
     """Webhooks and submits waited up to ten seconds whenever the history was busy.
 
-    The tracker read a workflow's usual time from the history while it held the lock that every event needs.
+    The tracker read the usual duration of a workflow from the history while it held the lock that every event needs.
     """
     with ScriptedApi() as api:
         api.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
@@ -75,17 +75,17 @@ def test_events_are_read_while_the_history_is_slow(quick, home):
             reading = threading.Thread(target=lambda: client.resume("r1"))
             reading.start()
             callback = api.seen(RUN)[1].json["callback_urls"]["on_progress_event_url"]
-            told = {"type": "running", "payload": {"value": 3, "max": 20, "node": "3"}}
-            requests.post(callback, json=told, timeout=60)
+            event = {"type": "running", "payload": {"value": 3, "max": 20, "node": "3"}}
+            requests.post(callback, json=event, timeout=60)
             wait_until(lambda: run.progress is not None and run.progress.value == 3)
             assert reading.is_alive(), "the event waited until the history had been read"
             reading.join()
 
 
-def test_what_was_not_submitted_before_a_close_is_cancelled(api):
+def test_a_run_that_was_not_submitted_before_a_close_is_cancelled(api):
     """The next client showed such runs as `unknown` and held them, though nothing had been submitted.
 
-    `close` left them `submitting`, and what a dead client was submitting may have been accepted.
+    `close` left them `submitting`; the service may have accepted such a run of a dead client.
     """
     settings.window = 1
     api.words = ["running"] * 100_000
@@ -105,5 +105,5 @@ def test_a_close_while_a_submit_is_tried_again_cancels_the_run(api):
     api.on(RUN, reply({"success": False}, status=429, headers={"Retry-After": "60"}))
     with connect(f"test={api.url}", key="the-key") as client:
         run = client.submit("wf-1", {"3::cfg": 1}).run
-        wait_until(lambda: run.trouble is not None)
+        wait_until(lambda: run.warning is not None)
     assert run.status == "cancelled"

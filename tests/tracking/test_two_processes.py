@@ -21,13 +21,13 @@ from comflowy_nb.tracking.run import Run
 
 
 class Reader:
-    """A process that changes and reads one run; also executed in a child process by `main`."""
+    """Changes and reads one run; a child process executes it through `main`."""
 
     def __init__(self, home):
         self.lock = ProcessLock(home / "locks")
         self.history = History.open(home)
         self.run = None
-        self.heard = []
+        self.statuses = []
 
     def claim(self, key):
         names = dict.fromkeys(("identity", "origin", "service", "workflow", "workflow_id"), "sandbox")
@@ -36,8 +36,8 @@ class Reader:
 
     def watch(self, token):
         self.run = Run(self.history.get(token))
-        self.heard = [str(self.run.status)]
-        self.run.listen(lambda run: self.heard.append(str(run.status)))
+        self.statuses = [str(self.run.status)]
+        self.run.listen(lambda run: self.statuses.append(str(run.status)))
         return token
 
     def apply(self, event):
@@ -49,7 +49,7 @@ class Reader:
             self.run.update(record)
 
     def set_image(self, state):
-        """Record what became of the image, if there is one."""
+        """Record that the image, if there is one, is on disk or missing."""
         with self.run.guard:
             for image in self.run.record.images:
                 self.run.update(self.history.set_images(self.run.token, replace(image, state=state)))
@@ -57,7 +57,7 @@ class Reader:
     def read(self):
         with self.run.guard:
             self.run.update(self.history.get(self.run.token))
-        return [str(self.run.status), [image.record.state for image in self.run.images], self.heard]
+        return [str(self.run.status), [image.record.state for image in self.run.images], self.statuses]
 
     def adopt_orphans(self):
         self.history.orphans()
@@ -127,17 +127,19 @@ def test_two_processes_agree_on_a_status_that_never_goes_back(tmp_path_factory):
             else:
                 at, value = rest
                 getattr(pair[at], name)(value)
-            (seen, states, heard), (seen_there, states_there, heard_there) = (reader.read() for reader in pair)
+            (seen, states, seen_statuses), (seen_there, states_there, seen_statuses_there) = (
+                reader.read() for reader in pair
+            )
             stored = pair[0].history.get(token)
             assert seen == seen_there == stored.status
             assert states == states_there == [image.state for image in stored.images]
             assert stored.status is status or may_follow(status, stored.status)
             status = stored.status
-            for sequence in (heard, heard_there):
+            for sequence in (seen_statuses, seen_statuses_there):
                 assert sequence[-1] == status
                 changes = [old for old, new in itertools.pairwise(sequence) if old != new]
                 assert all(may_follow(Status(old), Status(new)) for old, new in itertools.pairwise([*changes, status]))
-                # a listener hears of the same status again only with a change of an image
+                # a listener is called with the same status again only if an image changed
                 again = [new for old, new in itertools.pairwise(sequence) if old == new]
                 assert len(again) <= sum(step[0] == "set_image" for step in steps)
 

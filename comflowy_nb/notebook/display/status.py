@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.outcome_errors import way_on
+from comflowy_nb.tracking.run import way_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +143,7 @@ def status_line(
     if progress is not None and record.status is Status.RUNNING:
         line.preview = progress.preview
     outputs = [output.state for output in record.outputs]
-    line.news = (record.status, record.service_status, progress and progress.node, run.trouble, note, outputs)
+    line.news = (record.status, record.service_status, progress and progress.node, run.warning, note, outputs)
     return line
 
 
@@ -167,8 +167,8 @@ def _add_live(line: StatusLine, run: Run, how: str, usual_s: float | None) -> No
     line.add((time_text(elapsed_s), "plain"), *usual)
     if how == "joined":
         line.add(("this request was already in progress: joined, nothing submitted", "muted"))
-    if run.trouble:
-        line.add((run.trouble, "odd"))
+    if run.warning:
+        line.add((run.warning, "odd"))
     line.fraction = _fraction(progress) if is_running else 0.0
     if line.fraction is None and usual_s:
         line.fraction = min(0.95, elapsed_s / usual_s)

@@ -117,9 +117,9 @@ def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> N
         line.add((elapsed, "plain"))
     else:
         line.add((f"{elapsed},", "plain"), (f"about {time_text(max(1.0, left_s), roughly=True)} left", "muted"))
-    trouble = next((run.trouble for run in runs if run.trouble), None)
-    if trouble:
-        line.add((trouble, "odd"))
+    warning = next((run.warning for run in runs if run.warning), None)
+    if warning:
+        line.add((warning, "odd"))
 
 
 def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool) -> None:

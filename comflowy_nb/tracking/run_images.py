@@ -1,0 +1,202 @@
+"""The images of a run, read from disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+from comflowy_nb.errors import ImageError, RefError
+from comflowy_nb.workflow.images import assert_decodable, open_image_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from PIL import Image
+
+    from comflowy_nb.database.records import ImageRecord
+    from comflowy_nb.tracking.run import Run
+
+__all__ = ["Images", "RunImage"]
+
+
+class RunImage:
+    """One image of a run. Its file is read when an attribute needs it.
+
+    Parameters
+    ----------
+    run : Run
+        The run that made the image.
+    record : ImageRecord
+        The history's record of the image: node, size, format, sha256.
+    path : pathlib.Path or None
+        Path of the original file; None before its download.
+
+    Examples
+    --------
+    >>> image = run.images[0]
+    >>> image
+    <RunImage r...[0] 64x64 kept>
+    >>> image.array().shape
+    (64, 64, 3)
+    """
+
+    def __init__(self, run: Run, record: ImageRecord, path: Path | None) -> None:
+        self.run = run
+        self.record = record
+        self._path = path
+
+    @property
+    def path(self) -> Path:
+        """Path of the original file.
+
+        Raises
+        ------
+        ImageError
+            If the file is not on disk. The message names the command that fetches it again.
+        """
+        if self._path is None or not self._path.exists():
+            why = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
+            raise ImageError(
+                f"the image {self.ref} is not on disk{why}; %comflowy show {self.run.ref} fetches it again"
+            )
+        return self._path
+
+    @property
+    def ref(self) -> str:
+        """Reference of the image, such as `r41[0]`."""
+        return f"{self.run.ref}[{self.record.index}]"
+
+    @property
+    def node(self) -> str | None:
+        """Id of the node that made the image; None if the service does not say."""
+        return self.record.node
+
+    @property
+    def bytes(self) -> bytes:
+        """Content of the original file. Raises ImageError if it is not on disk."""
+        return self.path.read_bytes()
+
+    def pil(self) -> Image.Image:
+        """Return the image as a decoded PIL image.
+
+        Returns
+        -------
+        PIL.Image.Image
+            The image, in the mode of its file.
+
+        Raises
+        ------
+        ImageError
+            If the file is not on disk, or has more pixels than the setting `image_max_px`.
+
+        Examples
+        --------
+        >>> run.images[0].pil().size
+        (64, 64)
+        """
+        image = open_image_file(self.path)
+        assert_decodable(image, self.ref)
+        image.load()
+        return image
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """Return the image as an array.
+
+        Returns
+        -------
+        numpy.ndarray
+            Height x width x channels, uint8.
+
+        Raises
+        ------
+        ImageError
+            As `pil`.
+
+        Examples
+        --------
+        >>> run.images[0].array().dtype
+        dtype('uint8')
+        """
+        import numpy as np  # noqa: PLC0415 - heavy
+
+        return np.asarray(self.pil())
+
+    def thumbnail(self, size_px: int) -> Path:
+        """Return the path of a thumbnail, which is made if it does not exist.
+
+        Parameters
+        ----------
+        size_px : int
+            256 or 512: the longer side of the JPEG, in pixels.
+
+        Returns
+        -------
+        pathlib.Path
+            The thumbnail; the original if no thumbnail can be made.
+
+        Raises
+        ------
+        ImageError
+            If neither the thumbnail nor the original is on disk.
+
+        Examples
+        --------
+        >>> run.images[0].thumbnail(256).suffix
+        '.jpg'
+        """
+        from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
+
+        if self._path is None or not self.record.file:
+            return self.path  # raises the error
+        folder = self._path.parents[self.record.file.count("/")]
+        try:
+            return thumbnail_path(folder, self.record, size_px)
+        except ImageError:  # the disk is full, or there is nothing to make it from
+            return self.path
+
+    def __repr__(self) -> str:
+        size = f" {self.record.width_px}x{self.record.height_px}" if self.record.width_px else ""
+        return f"<RunImage {self.ref}{size} {self.record.state}>"
+
+
+class Images:
+    """The images of a run, as a sequence.
+
+    Examples
+    --------
+    >>> run.images
+    <Images of r...: 1>
+    >>> run.images[0].ref
+    'r...[0]'
+    >>> [image.node for image in run.images.of("9")]
+    ['9']
+    """
+
+    def __init__(self, run: Run, images: list[RunImage]) -> None:
+        self._run = run
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __iter__(self) -> Iterator[RunImage]:
+        return iter(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> RunImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[RunImage]: ...
+    def __getitem__(self, index: int | slice) -> RunImage | list[RunImage]:
+        try:
+            return self._images[index]
+        except IndexError:
+            count = len(self._images)
+            raise RefError(f"{self._run.ref} has {count} image{'s' * (count != 1)}, so no [{index}]") from None
+
+    def of(self, node: str) -> list[RunImage]:
+        """Return the images of one node, by its id."""
+        return [image for image in self._images if image.node == node]
+
+    def __repr__(self) -> str:
+        return f"<Images of {self._run.ref}: {len(self)}>"
