@@ -270,11 +270,11 @@ def draw_panel(state: CellState, size: tuple[int, int], scale: int) -> Image.Ima
 def _draw_bar(panel: Image.Image, fraction: float, position: tuple[float, float, float], scale: int) -> None:
     """Draw a progress bar; `position` is x, y and width."""
     draw = ImageDraw.Draw(panel)
-    x, y, width = (value * scale for value in position)
+    x, y, width = (round(value * scale) for value in position)
     radius = 2 * scale
     draw.rounded_rectangle((x, y, x + width, y + 4 * scale), radius, fill=_TRACK)
-    filled = width * min(1.0, max(0.0, fraction))
-    if filled >= 2 * radius:
+    filled = round(width * min(1.0, max(0.0, fraction)))
+    if filled >= 2 * radius + 2:  # Pillow 10.1 cannot draw a narrower one
         draw.rounded_rectangle((x, y, x + filled, y + 4 * scale), radius, fill=_FILLED)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.layout.page import Box, CellState, Page, TextRun, Tile
-from comflowy_nb.painter import draw_page, draw_panel, encode, make_figure, measure, read_image, writable
+from comflowy_nb.painter import DRAWING, draw_page, draw_panel, encode, make_figure, measure, read_image, writable
 
 
 def teal(tile, size):
@@ -70,3 +70,12 @@ def test_a_file_that_can_t_be_decoded_is_named(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"broken\.png"):
         read_image(tmp_path / "broken.png", (8, 8))
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_progress_bar_of_any_length_is_drawn(scale):
+    """A running cell raised `x1 must be greater than or equal to x0`: Pillow 10.1 draws no narrow round rectangle."""
+    for step in range(201):
+        state = CellState("live", "running", fraction=step / 200)
+        with DRAWING:
+            assert draw_panel(state, (90, 90), scale).size == (90 * scale, 90 * scale)

@@ -142,7 +142,7 @@ def test_a_complete_image_that_pillow_cannot_decode_is_kept(comfy_client, graph,
     """A complete file was deleted because it contains a longer text than Pillow reads."""
     text = b"note\0\0" + zlib.compress(bytes(2_000_000))
     content = black_png(64, 48, chunk(b"zTXt", text))
-    with pytest.raises(ValueError, match="too large"):
+    with pytest.raises(ValueError, match=r"(?i)too large"):
         Image.open(io.BytesIO(content)).load()
     run = comfy_client.run(graph)
     written = next(comfy.folder.rglob("x*.png"))

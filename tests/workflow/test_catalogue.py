@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
@@ -248,19 +249,20 @@ def test_a_symbolic_link_is_kept(home, tmp_path):
     assert "cloud: x" in target.read_text()
 
 
-def _add_some(home, who):
-    catalogue = Catalogue.open(None, home)
-    for n in range(5):
-        catalogue.add(f"{who}{n}", identity="cloud", id=str(n))
+ADD_FIVE = """
+import sys
+from pathlib import Path
+from comflowy_nb.workflow.catalogue import Catalogue
+
+catalogue = Catalogue.open(None, Path(sys.argv[1]))
+for number in range(5):
+    catalogue.add(f"{sys.argv[2]}{number}", identity="cloud", id=str(number))
+"""
 
 
 def test_concurrent_changes_of_two_processes_are_both_kept(home):
-    context = multiprocessing.get_context("spawn")
-    others = [context.Process(target=_add_some, args=(home, who)) for who in "ab"]
-    for one in others:
-        one.start()
-    for one in others:
-        one.join(60)
+    processes = [subprocess.Popen([sys.executable, "-c", ADD_FIVE, home, name]) for name in "ab"]
+    assert [process.wait(60) for process in processes] == [0, 0]
     assert sorted(Catalogue.open(None, home).names()) == sorted(
         [f"{who}{n}" for who in "ab" for n in range(5)] + ["default"]
     )
