@@ -202,8 +202,12 @@ def capturing_outputs() -> tuple[Any, ...]:
     message = message_id()
     if widgets is None or not message:
         return ()
-    known = list(getattr(module, "_instances", {}).values())  # `Widget.widgets` is the same, and deprecated
-    return tuple(each for each in known if isinstance(each, widgets.Output) and each.msg_id == message)
+    registry = getattr(module, "_instances", None)
+    if registry is None:  # ipywidgets 7, as on Google Colab; deprecated in 8
+        registry = widgets.Widget.widgets
+    return tuple(
+        each for each in list(registry.values()) if isinstance(each, widgets.Output) and each.msg_id == message
+    )
 
 
 class DisplaySlot:
