@@ -26,10 +26,9 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from comflowy_nb.errors import ImageError, WorkflowError
-from comflowy_nb.workflow.axes.images import label_images, read_image, save_image
 from comflowy_nb.workflow.fields import nearest, split_id
 from comflowy_nb.workflow.files import MAX_YAML_BYTES, bounded_yaml, read_text, write_text
-from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.images import InputImage, label_images, open_saved_image, save_image
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting
 from comflowy_nb.workflow.syntax.ranges import is_number
@@ -179,7 +178,7 @@ class _FileReader:
         if tag == "!image":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:
-                return Item(read_image(self._file.parent, parts), typed=True, exact=True)
+                return Item(open_saved_image(self._file.parent, parts), typed=True, exact=True)
             except ImageError as error:
                 self._fail(node, str(error))
         if tag.startswith("!"):

@@ -156,6 +156,14 @@ def test_one_selection_is_fixed_in_a_sweep(settings):
     assert (axes.axes, dict(axes.fixed)) == ((), chosen("red"))
 
 
+def test_a_name_in_a_selection_of_a_sweep_is_expanded():
+    """In a list below the key and in `__value__`, the sweep took `{one}` as an option and the run its value."""
+    assert run(Setting("words", '{"__value__": ["{one}", "blue"]}')) == chosen("red", "blue")
+    for text in ('words: {"__value__": ["{one}", "blue"]}', "words:\n  - [{one}, blue]"):
+        axes = axes_of(read_body(text, sweep=True).settings)
+        assert (values_of(axes) if axes.axes else [dict(axes.fixed)]) == [chosen("red", "blue")]
+
+
 def test_labels_and_presets_of_selections():
     labelled = axes_of(read_body("words: {warm: [red], both: [red, blue]}", sweep=True).settings)
     assert values_of(labelled) == [chosen("red"), chosen("red", "blue")]
