@@ -60,12 +60,14 @@ class ValueReader:
 
     # -- one value ---------------------------------------------------------------------------------------------------
 
-    def value(self, one: Field, item: Item) -> Any:
+    def value(self, one: Field, item: Written) -> Any:
         """Return the one value of an item, which is not a range, a pattern of several files or a seed word."""
         if one.is_multiple:
-            return self.selection(one, item)
+            return self._selection(one, item)
+        if not isinstance(item, Item):
+            return self._untyped_list(one, item)
         if not isinstance(item.value, str) or item.exact:
-            return self.read_object(one, item.value)
+            return self._read_object(one, item.value)
         text = expand_text(item.value, self.namespace)
         if not item.quoted:
             self._check_not_a_file(one, text, typed=item.typed)
@@ -75,14 +77,21 @@ class ValueReader:
         as_text = one.type is FieldType.UNKNOWN and (item.quoted or item.typed)
         return text if as_text else self._read_text(one, text)
 
-    def selection(self, one: Field, written: Written) -> Any:
+    def _selection(self, one: Field, written: Written) -> Any:
         """Return the value of a field that takes several options at once."""
         item = as_item(written, self.expanded)
         if not isinstance(item, Item):
             raise FieldError(f"{one.where}: a list of options is expected here, not a mapping")
         return one.check(item.value if isinstance(item.value, list) else self.expanded(item))
 
-    def read_object(self, one: Field, value: object) -> Any:
+    def _untyped_list(self, one: Field, written: Written) -> Any:
+        """Return a Python or JSON list as one value, if the type of the field is unknown."""
+        if one.type is FieldType.UNKNOWN and isinstance(written, MultipleValues) and written.text is None:
+            return self._read_object(one, [part.value for part in written.items if isinstance(part, Item)])
+        kind = "a list" if isinstance(written, MultipleValues) else "a mapping"
+        raise FieldError(f"{one.where}: one value is expected here, not {kind}; quote a text with brackets")
+
+    def _read_object(self, one: Field, value: object) -> Any:
         """Return a Python or JSON value as submitted."""
         value = plain(value)
         if one.type.takes_images:
@@ -148,10 +157,8 @@ class ValueReader:
     def values(self, one: Field, written: Written) -> list[Any]:
         """Return the values of one list item: several for a range, or for a pattern of several files."""
         item = self.open(one, written)
-        if one.is_multiple:
-            return [self.selection(one, item)]
-        if not isinstance(item, Item):
-            return [self._untyped_list(one, item)]
+        if one.is_multiple or not isinstance(item, Item):
+            return [self.value(one, item)]
         if isinstance(item.value, str) and not (item.value or item.quoted or item.typed or item.exact):
             raise FieldError(f'{one.where}: the value is empty; an empty text is written ""')
         word = self.seed_word(one, item)
@@ -192,13 +199,6 @@ class ValueReader:
         if isinstance(item.value, (str, int, float)) and not isinstance(item.value, bool):
             return str(item.value)
         raise FieldError(f"{one.where}: {shown(item.value)} is not a text")
-
-    def _untyped_list(self, one: Field, written: Written) -> Any:
-        """Return a Python or JSON list as one value, if the type of the field is unknown."""
-        if one.type is FieldType.UNKNOWN and isinstance(written, MultipleValues) and written.text is None:
-            return self.read_object(one, [part.value for part in written.items if isinstance(part, Item)])
-        kind = "a list" if isinstance(written, MultipleValues) else "a mapping"
-        raise FieldError(f"{one.where}: one value is expected here, not {kind}; quote a text with brackets")
 
     # -- the kinds of an item ----------------------------------------------------------------------------------------
 

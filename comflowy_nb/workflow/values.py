@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from comflowy_nb.workflow.images import InputImage
+    from comflowy_nb.workflow.syntax.lists import Written
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = [
@@ -108,12 +109,70 @@ def resolve(
         lists of values.
     """
     log = SettingLog(workflow)
-    reader = _RunReader(workflow, log, ValueReader(namespace, open_run))
+    reader = ValueReader(namespace, open_run)
+    params: dict[str, Any] = {}
+    seeds: dict[str, int] = {}
     for setting in settings:
-        reader.read(setting)
+        try:
+            field_ids = workflow.find(setting.key)
+        except FieldError as error:
+            log.report(setting, error)
+            continue
+        for one in (log.field(field_id) for field_id in field_ids if log.reserve(field_id, setting)):
+            try:
+                written = _one_value(setting, one, namespace)
+                word = reader.seed_word(one, written) if isinstance(written, Item) else None
+                if word is None:
+                    params[one.id] = reader.value(one, written)
+                else:
+                    shared = next((seeds[other] for other in field_ids if other in seeds), None)
+                    params[one.id] = seeds[one.id] = (
+                        _generate(workflow, one, word, field_ids) if shared is None else shared
+                    )
+            except (FieldError, LineError, ImageError, RefError) as error:
+                log.report(setting, error, one.id)
     if log.problems:
         raise FieldError(*dict.fromkeys(log.problems))
-    return Resolved(reader.params, tuple(reader.params), reader.generated_seeds)
+    return Resolved(params, tuple(params), seeds)
+
+
+def _one_value(setting: Setting, one: Field, namespace: Mapping[str, Any] | None) -> Written:
+    """Return the value of a setting of a run, with the object that a `{name}` refers to.
+
+    Raises
+    ------
+    FieldError
+        If it is a list of values, and the field takes one.
+    LineError
+        If the name is not defined.
+    """
+    value, quoted, name = setting.value, setting.quoted, ""
+    if setting.plain is not None and one.type is not FieldType.STRING:
+        value, quoted = setting.plain
+        if setting.is_list and not one.is_multiple:
+            raise several_values(one, "a list of values")
+    if isinstance(value, str):
+        if namespace is None or not is_name(value):
+            block = read_block(setting.block or (), is_text=False) if one.is_multiple and setting.is_list else None
+            typed = setting.typed and not one.is_multiple  # a typed text may be a selection, too
+            return block if isinstance(block, MultipleValues) else Item(value, quoted, typed)
+        name, value = value, rounded(expand(value, namespace))
+    elif setting.computed and not one.holds(plain(value)):
+        value = rounded(value)
+    value = plain(value)
+    is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    may_be_list = one.is_multiple or one.holds(value) or (one.type.takes_images and is_image(value))
+    if is_list and not may_be_list and (name or one.type is not FieldType.UNKNOWN):
+        problem = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
+        raise several_values(one, problem)
+    return Item(value, typed=True, exact=True)
+
+
+def _generate(workflow: Workflow, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
+    if word != "random":
+        tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
+        raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
+    return generate_seed(narrowest_field(workflow, field_ids))
 
 
 class SettingLog:
@@ -152,68 +211,3 @@ class SettingLog:
             return
         both = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
         self.problems.append(f"{where} is set twice: {' and '.join(both)}. Keep one.")
-
-
-class _RunReader:
-    """Read the settings of one run, each as one value."""
-
-    def __init__(self, workflow: Workflow, log: SettingLog, values: ValueReader) -> None:
-        self._workflow = workflow
-        self._log = log
-        self._values = values
-        self.params: dict[str, Any] = {}
-        self.generated_seeds: dict[str, int] = {}
-
-    def read(self, setting: Setting) -> None:
-        try:
-            field_ids = self._workflow.find(setting.key)
-        except FieldError as error:
-            self._log.report(setting, error)
-            return
-        for field_id in field_ids:
-            if not self._log.reserve(field_id, setting):
-                continue
-            try:
-                self.params[field_id] = self._read(setting, self._log.field(field_id), field_ids)
-            except (FieldError, LineError, ImageError, RefError) as error:
-                self._log.report(setting, error, field_id)
-
-    def _read(self, setting: Setting, one: Field, field_ids: tuple[str, ...]) -> Any:
-        namespace = self._values.namespace
-        value, quoted = setting.value, setting.quoted
-        if setting.plain is not None and one.type is not FieldType.STRING:
-            value, quoted = setting.plain
-            if setting.is_list and not one.is_multiple:
-                raise several_values(one, "a list of values")
-        if not isinstance(value, str):
-            return self._read_object(one, value if not setting.computed or one.holds(plain(value)) else rounded(value))
-        if namespace is not None and is_name(value):
-            return self._read_object(one, rounded(expand(value, namespace)), name=value)
-        if one.is_multiple and setting.is_list and setting.block is not None:
-            block = read_block(setting.block, is_text=False)
-            if isinstance(block, MultipleValues):
-                return self._values.selection(one, block)
-        item = Item(value, quoted, setting.typed and not one.is_multiple)  # a typed text may be a selection, too
-        word = self._values.seed_word(one, item)
-        return self._values.value(one, item) if word is None else self._generate_seed(one, word, field_ids)
-
-    def _read_object(self, one: Field, value: object, name: str | None = None) -> Any:
-        """Return a Python or JSON value as submitted; `name` is the `{name}` it came from."""
-        value = plain(value)
-        is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-        may_be_list = one.is_multiple or one.holds(value) or (one.type.takes_images and is_image(value))
-        if is_list and not may_be_list and (name is not None or one.type is not FieldType.UNKNOWN):
-            raise several_values(
-                one, f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
-            )
-        return self._values.read_object(one, value)
-
-    def _generate_seed(self, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
-        if word != "random":
-            tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
-            raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
-        seed = next((self.generated_seeds[other] for other in field_ids if other in self.generated_seeds), None)
-        if seed is None:
-            seed = generate_seed(narrowest_field(self._workflow, field_ids))
-        self.generated_seeds[one.id] = seed
-        return seed
