@@ -229,7 +229,7 @@ class ValueReader:
         """Return the pattern of `file:refs/*.jpg`; if the type is unknown, only one that matches a file."""
         text = self._expanded_text(item) if one.type.takes_images else None
         pattern = None if text is None else pattern_in(text)
-        if pattern is None or (one.type is FieldType.UNKNOWN and not glob.glob(pattern, recursive=True)):  # noqa: PTH207 - as in `open_images`
+        if pattern is None or (one.type is FieldType.UNKNOWN and not any(glob.iglob(pattern, recursive=True))):  # noqa: PTH207 - as in `open_images`
             return None
         return pattern
 
@@ -263,12 +263,10 @@ def _is_several(one: Field, text: str) -> bool:
     items = split_items(text)
     if items == [text]:
         return one.type.is_number and is_range(text)
-    return all(item and (_is_readable(one, item) or (one.type.is_number and is_range(item))) for item in items)
-
-
-def _is_readable(one: Field, text: str) -> bool:
     try:
-        one.read(text)
+        for item in items:
+            if not (one.type.is_number and is_range(item)):
+                one.read(item)
     except FieldError:
         return False
-    return True
+    return all(items)
