@@ -1,12 +1,27 @@
-"""Text in several tones, and how it is broken into lines. Pure: the caller passes the function that measures."""
+"""Text in several tones, broken into lines, and text in HTML. Pure: the caller passes the function that measures."""
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["ELLIPSIS", "LINE_PX", "NO_LIMIT", "Line", "Measure", "Paragraph", "Part", "Tone", "longest_fitting", "wrap"]
+__all__ = [
+    "ELLIPSIS",
+    "LINE_PX",
+    "NO_LIMIT",
+    "Line",
+    "Measure",
+    "Paragraph",
+    "Part",
+    "Tone",
+    "html_text",
+    "longest_fitting",
+    "without_mathematics",
+    "wrap",
+]
 
 Tone = Literal["text", "muted", "strong", "title", "small", "waiting", "live", "bad", "odd", "done", "images"]
 Measure: TypeAlias = Callable[[str, Tone], float]  # text, tone -> width in CSS pixels
@@ -15,6 +30,7 @@ Line: TypeAlias = list[tuple[float, str, Tone]]  # x, text, tone, from left to r
 LINE_PX = 18
 NO_LIMIT = 10**6  # lines: for text that must not be cut
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+_TAG_OR_DELIMITER = re.compile(r"(<[^>]*>)|([$\\])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +132,18 @@ def _add_ellipsis(line: Line, width: float, measure: Measure) -> None:
         if kept.strip() or not line:
             line.append((x, kept.rstrip(" ,;") + ELLIPSIS, tone))
             return
+
+
+def html_text(text: str) -> str:
+    """Return a text as the content of an HTML element; for an attribute use `html.escape`."""
+    return without_mathematics(html.escape(text))
+
+
+def without_mathematics(markup: str) -> str:
+    r"""Return HTML in which no text is typeset: not `$...$`, `$$...$$`, `\(...\)`, `\[...\]` or `\begin{...}`.
+
+    JupyterLab typesets HTML outputs and descriptions of widgets, nbconvert whole pages; MathJax and KaTeX both look for
+    a pair of delimiters within one run of text. So each `$` and each backslash becomes a separate element. They are
+    character references, because ipywidgets looks for mathematics in the markup of a description too.
+    """
+    return _TAG_OR_DELIMITER.sub(lambda found: found[1] or f"<span>&#{ord(found[2])};</span>", markup)

@@ -24,12 +24,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.field_spec import read_described, write_described
 from comflowy_nb.workflow.fields import nearest_tip
-from comflowy_nb.workflow.files import MAX_JSON_BYTES, MAX_YAML_BYTES, bounded_yaml, read_text, write_text
+from comflowy_nb.workflow.files import (
+    MAX_JSON_BYTES,
+    MAX_YAML_BYTES,
+    bounded_yaml,
+    read_named_text,
+    read_text,
+    write_text,
+    yaml_problem,
+)
 from comflowy_nb.workflow.graph import Graph, parse_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
@@ -310,28 +318,16 @@ class _CatalogueFile:
 
     def _read(self) -> str:
         try:
-            return read_text(self._path, MAX_YAML_BYTES)
+            return read_named_text(self._path, MAX_YAML_BYTES, self._subject)
         except FileNotFoundError:
             return ""
-        except UnicodeDecodeError as error:
-            raise WorkflowError(
-                f"{self._subject} is not text in UTF-8, UTF-16 or UTF-32; nothing was changed"
-            ) from error
-        except OSError as error:
-            raise WorkflowError(f"{self._subject} can't be read: {error.strerror}") from error
 
     def _load(self, yaml: YAML, text: str) -> Any:
         try:
             return yaml.load(text)
-        except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = f", line {mark.line + 1}" if mark is not None else ""
-            raise WorkflowError(
-                f"{self._subject}{line}: {error.problem or error.context}; correct the file in an editor"
-            ) from None
         except (YAMLError, ValueError, RecursionError) as error:
-            first_line = str(error).strip().partition("\n")[0]
-            raise WorkflowError(f"{self._subject}: {first_line or 'not YAML'}; correct the file in an editor") from None
+            line, problem = yaml_problem(error, text)
+            raise WorkflowError(f"{self._subject}{line}: {problem}; correct the file in an editor") from None
 
     def _parse(self, text: str) -> dict[str, Entry]:
         root = self._mapping(self._load(bounded_yaml(), text), "the file")

@@ -222,7 +222,10 @@ class Field:
     def holds(self, value: object) -> bool:
         """Return True if a value equals the default."""
         is_same_type = type(value) is type(self.default) or (_is_number(value) and _is_number(self.default))
-        return self.default is not None and is_same_type and bool(value == self.default)
+        try:
+            return self.default is not None and is_same_type and bool(value == self.default)
+        except ValueError:  # a list with an array in it
+            return False
 
     def problem(self, value: object) -> str | None:
         """Return why a value is invalid for this field, even if it is the default; None if it is valid."""

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
+from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
@@ -37,17 +39,20 @@ __all__ = [
     "bounded_yaml",
     "decode_text",
     "locked_file",
+    "read_named_text",
     "read_text",
     "remove_leftovers",
     "without_bom",
     "write_file",
     "write_text",
+    "yaml_problem",
 ]
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
+_UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
 _BOM = re.compile(r"\A(\s*)\ufeff+")
 
 
@@ -99,12 +104,53 @@ def read_text(path: Path, max_bytes: int) -> str:
     return decode_text(content)
 
 
+def read_named_text(path: Path, max_bytes: int, name: str) -> str:
+    """Return the text of a file as `read_text`; `name` names it in errors.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it does not exist.
+    WorkflowError
+        If it can't be read, or is in another encoding.
+    """
+    try:
+        return read_text(path, max_bytes)
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError as error:
+        raise WorkflowError(f"{name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
+    except OSError as error:
+        raise WorkflowError(f"{name} can't be read: {error.strerror}") from error
+
+
 def bounded_yaml(typ: str = "safe") -> YAML:
     """Return a YAML parser that raises MarkedYAMLError for deep nesting and for aliases that expand too far."""
     yaml = YAML(typ=typ, pure=True)
     yaml.Scanner = type("BoundedScanner", (_BoundedScanner, yaml.Scanner or Scanner), {})
     yaml.Parser = type("BoundedParser", (_BoundedParser, yaml.Parser), {})
     return yaml
+
+
+def yaml_problem(error: Exception, text: str) -> tuple[str, str]:
+    """Return the line of a YAML error as `, line 3`, and its text; the parser notices some errors only lines later."""
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f", line {line}", f"the character {chr(error.character)!r} is not allowed"
+    if not isinstance(error, MarkedYAMLError):
+        return "", str(error).strip().partition("\n")[0] or "this is not YAML"
+    problem = error.problem or error.context or "this is not YAML"
+    mark = error.problem_mark or error.context_mark
+    if error.context_mark is not None and str(error.context).startswith(_UNCLOSED):
+        mark, problem = error.context_mark, f"{error.context}: {problem}"
+    if mark is None:
+        return "", problem
+    number = mark.line + 1
+    if problem.startswith("mapping values are not allowed"):
+        above = [(index, line) for index, line in enumerate(text.splitlines()[: mark.line], 1) if line.strip()]
+        if above and not re.search(r":(\s|$)|^\s*#", above[-1][1]):
+            number, problem = above[-1][0], "KEY: VALUE is expected here, but the colon is missing"
+    return f", line {number}", problem
 
 
 class _BoundedParser:

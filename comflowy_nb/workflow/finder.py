@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
     from comflowy_nb.workflow.image_metadata import Made
 
-__all__ = ["SERVER_LAST", "Finder", "KnownWorkflow"]
+__all__ = ["SERVER_LAST", "Finder", "KnownWorkflow", "id_in_url"]
 
 SERVER_LAST = "server:last"
 
@@ -198,7 +198,8 @@ class Finder:
         if ref == SERVER_LAST:
             return self.of_graph("server-last", self.server_last())
         if "://" in ref:
-            return self._of_id(_id_in_url(ref), name=_id_in_url(ref))
+            workflow_id = id_in_url(ref)
+            return self._of_id(workflow_id, name=workflow_id)
         catalogue = self.catalogue()
         entry = catalogue.get(ref)
         if entry is not None:
@@ -267,7 +268,14 @@ class Finder:
         return self._published
 
 
-def _id_in_url(url: str) -> str:
+def id_in_url(url: str) -> str:
+    """Return the workflow id in the URL of the editor.
+
+    Raises
+    ------
+    WorkflowError
+        If the URL has none.
+    """
     try:
         ids = parse_qs(urlsplit(url).query).get("id", [])
     except ValueError:

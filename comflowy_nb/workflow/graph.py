@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType, nearest_tip, split_id
-from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_named_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
 if TYPE_CHECKING:
@@ -136,14 +136,9 @@ def read_graph(source: str | Path) -> Graph:
         return parse_graph(source, "this text")
     path = Path(source).expanduser()
     try:
-        text = read_text(path, MAX_JSON_BYTES)
+        return parse_graph(read_named_text(path, MAX_JSON_BYTES, path.name), path.name)
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(source)!r}") from None
-    except UnicodeDecodeError:
-        raise WorkflowError(f"{path.name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from None
-    except OSError as error:
-        raise WorkflowError(f"{path.name} can't be read: {error.strerror}") from error
-    return parse_graph(text, path.name)
 
 
 def parse_graph(text: str, name: str) -> Graph:

@@ -5,33 +5,31 @@ All problems are reported together, before anything is submitted.
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
-from comflowy_nb.workflow.axes.images import names_files, pattern_in
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.images import IMAGE_SUFFIXES, input_of, is_image, open_input
+from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
-from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand, is_name
-from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting, read_selection
-from comflowy_nb.workflow.syntax.ranges import has_range, is_range, split_items
+from comflowy_nb.workflow.syntax.line import expand, is_name
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting
+from comflowy_nb.workflow.value_reader import ValueReader, several_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from comflowy_nb.workflow.images import InputImage
+    from comflowy_nb.workflow.syntax.lists import Written
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = [
     "MAX_GENERATED_SEED",
     "Resolved",
     "SettingLog",
-    "ValueReader",
     "generate_seed",
     "narrowest_field",
     "resolve",
@@ -39,7 +37,6 @@ __all__ = [
 ]
 
 MAX_GENERATED_SEED = 2**53 - 1  # the largest integer that JavaScript, and so the editor, represents exactly
-_SEED_WORD = re.compile(r"random|random#[0-9]+|each")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +109,70 @@ def resolve(
         lists of values.
     """
     log = SettingLog(workflow)
-    reader = _RunReader(workflow, log, ValueReader(namespace, open_run))
+    reader = ValueReader(namespace, open_run)
+    params: dict[str, Any] = {}
+    seeds: dict[str, int] = {}
     for setting in settings:
-        reader.read(setting)
+        try:
+            field_ids = workflow.find(setting.key)
+        except FieldError as error:
+            log.report(setting, error)
+            continue
+        for one in (log.field(field_id) for field_id in field_ids if log.reserve(field_id, setting)):
+            try:
+                written = _one_value(setting, one, namespace)
+                word = reader.seed_word(one, written) if isinstance(written, Item) else None
+                if word is None:
+                    params[one.id] = reader.value(one, written)
+                else:
+                    shared = next((seeds[other] for other in field_ids if other in seeds), None)
+                    params[one.id] = seeds[one.id] = (
+                        _generate(workflow, one, word, field_ids) if shared is None else shared
+                    )
+            except (FieldError, LineError, ImageError, RefError) as error:
+                log.report(setting, error, one.id)
     if log.problems:
         raise FieldError(*dict.fromkeys(log.problems))
-    return Resolved(reader.params, tuple(reader.params), reader.generated_seeds)
+    return Resolved(params, tuple(params), seeds)
+
+
+def _one_value(setting: Setting, one: Field, namespace: Mapping[str, Any] | None) -> Written:
+    """Return the value of a setting of a run, with the object that a `{name}` refers to.
+
+    Raises
+    ------
+    FieldError
+        If it is a list of values, and the field takes one.
+    LineError
+        If the name is not defined.
+    """
+    value, quoted, name = setting.value, setting.quoted, ""
+    if setting.plain is not None and one.type is not FieldType.STRING:
+        value, quoted = setting.plain
+        if setting.is_list and not one.is_multiple:
+            raise several_values(one, "a list of values")
+    if isinstance(value, str):
+        if namespace is None or not is_name(value):
+            block = read_block(setting.block or (), is_text=False) if one.is_multiple and setting.is_list else None
+            typed = setting.typed and not one.is_multiple  # a typed text may be a selection, too
+            return block if isinstance(block, MultipleValues) else Item(value, quoted, typed)
+        name, value = value, rounded(expand(value, namespace))
+    elif setting.computed and not one.holds(plain(value)):
+        value = rounded(value)
+    value = plain(value)
+    is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    may_be_list = one.is_multiple or one.holds(value) or (one.type.takes_images and is_image(value))
+    if is_list and not may_be_list and (name or one.type is not FieldType.UNKNOWN):
+        problem = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
+        raise several_values(one, problem)
+    return Item(value, typed=True, exact=True)
+
+
+def _generate(workflow: Workflow, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
+    if word != "random":
+        tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
+        raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
+    return generate_seed(narrowest_field(workflow, field_ids))
 
 
 class SettingLog:
@@ -156,209 +211,3 @@ class SettingLog:
             return
         both = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
         self.problems.append(f"{where} is set twice: {' and '.join(both)}. Keep one.")
-
-
-class _RunReader:
-    """Reads the settings of one run, each as one value."""
-
-    def __init__(self, workflow: Workflow, log: SettingLog, values: ValueReader) -> None:
-        self._workflow = workflow
-        self._log = log
-        self._values = values
-        self.params: dict[str, Any] = {}
-        self.generated_seeds: dict[str, int] = {}
-
-    def read(self, setting: Setting) -> None:
-        try:
-            field_ids = self._workflow.find(setting.key)
-        except FieldError as error:
-            self._log.report(setting, error)
-            return
-        for field_id in field_ids:
-            if not self._log.reserve(field_id, setting):
-                continue
-            try:
-                self.params[field_id] = self._read(setting, self._log.field(field_id), field_ids)
-            except (FieldError, LineError, ImageError, RefError) as error:
-                self._log.report(setting, error, field_id)
-
-    def _read(self, setting: Setting, one: Field, field_ids: tuple[str, ...]) -> Any:
-        namespace = self._values.namespace
-        value, quoted = setting.value, setting.quoted
-        if setting.plain is not None and one.type is not FieldType.STRING:
-            value, quoted = setting.plain
-            if setting.is_list and not one.is_multiple:
-                raise _several_values(one, "a list of values")
-        is_expanded = isinstance(value, str) and namespace is not None and is_name(value)
-        if one.is_multiple and isinstance(value, str) and not is_expanded:
-            return one.check(self._selection(setting, value))
-        if not isinstance(value, str):
-            return self._read_object(one, value if not setting.computed or one.holds(plain(value)) else rounded(value))
-        text = expand(value, namespace)
-        if is_expanded:
-            return self._read_object(one, rounded(text), name=value)
-        if self._values.is_seed_word(one, text, quoted=quoted):
-            return self._generate_seed(one, text, field_ids)
-        image = self._values.read_image(one, text)
-        if image is not None:
-            return image
-        if not quoted:
-            self._values.check_not_a_file(one, text, typed=setting.typed)
-        if one.type is FieldType.UNKNOWN and (quoted or setting.typed):
-            return text
-        return self._read_text(one, text)
-
-    def _selection(self, setting: Setting, text: str) -> object:
-        """Return the options that a text names for a field that takes several."""
-        namespace = self._values.namespace
-        if setting.is_list and setting.block is not None:
-            block = read_block(setting.block, is_text=False)
-            if isinstance(block, MultipleValues):
-                return [expand(str(item.value), namespace) for item in block.items if isinstance(item, Item)]
-        chosen = text if setting.quoted else read_selection(text)
-        if isinstance(chosen, list):
-            return [expand(item, namespace) if isinstance(item, str) else item for item in chosen]
-        return expand(text, namespace)
-
-    def _read_text(self, one: Field, text: str) -> Any:
-        if one.type is FieldType.UNKNOWN and has_range(text):
-            raise _several_values(one, f"{shown(text)} is a range")
-        try:
-            return self._values.read_typed(one, text)
-        except FieldError:
-            if not _is_several(one, text):
-                raise
-        raise _several_values(one, f"{shown(text)} is several values")
-
-    def _read_object(self, one: Field, value: object, name: str | None = None) -> Any:
-        """Return a Python or JSON value as submitted; `name` is the `{name}` it came from."""
-        value = plain(value)
-        is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-        may_be_list = one.is_multiple or one.holds(value) or (one.type.takes_images and is_image(value))
-        if is_list and not may_be_list and (name is not None or one.type is not FieldType.UNKNOWN):
-            raise _several_values(
-                one, f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
-            )
-        return self._values.read_object(one, value)
-
-    def _generate_seed(self, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
-        if word != "random":
-            tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
-            raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
-        seed = next((self.generated_seeds[other] for other in field_ids if other in self.generated_seeds), None)
-        if seed is None:
-            seed = generate_seed(narrowest_field(self._workflow, field_ids))
-        self.generated_seeds[one.id] = seed
-        return seed
-
-
-class ValueReader:
-    """Reads single values by the type of their field.
-
-    Parameters
-    ----------
-    namespace
-        The variables that `{name}` may refer to; None disables expansion.
-    open_run
-        Return the image of a reference, or raise RefError.
-    """
-
-    def __init__(self, namespace: Mapping[str, Any] | None, open_run: Callable[[str], InputImage] | None) -> None:
-        self.namespace = namespace
-        self._open_run = open_run or _no_runs
-
-    def read_item(self, one: Field, text: str, *, as_text: bool) -> Any:
-        """Return the value of an expanded text; `as_text` keeps it verbatim if the type is unknown."""
-        image = self.read_image(one, text)
-        if image is not None:
-            return image
-        return text if one.type is FieldType.UNKNOWN and as_text else self.read_typed(one, text)
-
-    def read_typed(self, one: Field, text: str) -> Any:
-        """Return the value of an expanded text by the type of its field."""
-        try:
-            return one.read(text)
-        except FieldError as error:
-            if _is_several(one, text):
-                unspaced = ",".join(part.strip() for part in text.split(","))
-                raise FieldError(f"{error}; several values are written without quotes: {one.name}={unspaced}") from None
-            if self.namespace is not None and text.startswith("{"):
-                raise FieldError(f"{error}; {NAMES_ALONE.format(field=one.name)}") from None
-            raise
-
-    def read_object(self, one: Field, value: object) -> Any:
-        """Return a Python or JSON value as submitted."""
-        value = plain(value)
-        if one.type.takes_images:
-            if is_image(value):
-                return input_of(value)
-            if isinstance(value, str):
-                self.check_not_a_file(one, value, typed=True)
-                return self.read_image(one, value) or value
-        return one.check(value)
-
-    def read_image(self, one: Field, text: str) -> InputImage | None:
-        """Return the image that `file:PATH` or `run:REF[0]` names; None for any other text."""
-        kind, _, rest = text.partition(":")
-        if not one.type.takes_images or not rest or kind not in {"file", "run"}:
-            return None
-        if one.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
-            raise _several_values(one, f"{rest} may name several files")
-        try:
-            return open_input(rest) if kind == "file" else self._open_run(rest)
-        except (ImageError, RefError):
-            if one.type is FieldType.UNKNOWN:  # a prompt may begin with `file:`
-                return None
-            raise
-
-    def check_not_a_file(self, one: Field, text: str, *, typed: bool) -> None:
-        """Check that a text is not the bare path of an image file on this machine, which only `file:PATH` uploads.
-
-        Raises
-        ------
-        FieldError
-            If it is, and the server does not list an image of that name.
-        """
-        if one.type is FieldType.IMAGEUPLOAD:
-            is_candidate = text != one.default and text not in one.options
-        else:  # the field may not be an image; a typed value is always text
-            is_candidate = one.type is FieldType.UNKNOWN and not typed and text.lower().endswith(tuple(IMAGE_SUFFIXES))
-        if is_candidate and not text.startswith(("file:", "run:")) and names_files(text):
-            quoted = "" if typed else f'; "{text}" in quotes is submitted as typed'
-            raise FieldError(
-                f"{one.where}: {shown(text)} is a file on this machine, not on the server. Did you mean file:{text}? "
-                f"That uploads your file{quoted}"
-            )
-
-    def is_seed_word(self, one: Field, text: str, *, quoted: bool) -> bool:
-        """Return True if a text is `random`, `random#N` or `each` for a seed field."""
-        if not one.is_seed or not _SEED_WORD.fullmatch(text):
-            return False
-        # in a field of unknown type, quotes make it text (strings of a payload always have quotes)
-        return one.type.is_number or (one.type is FieldType.UNKNOWN and not quoted)
-
-
-def _no_runs(ref: str) -> InputImage:
-    raise RefError(f"run:{ref}: images of runs are not available here")
-
-
-def _several_values(one: Field, problem: str) -> FieldError:
-    return FieldError(f"{one.where}: {problem}, but a run takes one value; %comflowy sweep takes several")
-
-
-def _is_several(one: Field, text: str) -> bool:
-    """Return True if an invalid value of a field is a range or a list of valid values."""
-    if one.type in {FieldType.STRING, FieldType.IMAGEUPLOAD}:
-        return False
-    items = split_items(text)
-    if items == [text]:
-        return one.type.is_number and is_range(text)
-    return all(item and (_is_readable(one, item) or (one.type.is_number and is_range(item))) for item in items)
-
-
-def _is_readable(one: Field, text: str) -> bool:
-    try:
-        one.read(text)
-    except FieldError:
-        return False
-    return True

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from comflowy_nb.layout.html_text import html_text, without_mathematics
+from comflowy_nb.layout.text import html_text, without_mathematics
 
 # Delimiters of JupyterLab's renderers, MathJax and KaTeX, which both look within one run of text.
 MATHEMATICS = re.compile(r"\$[^$]+\$|\\[(\[]|\\begin|\\\$|\\(?:eq)?ref", re.DOTALL)

@@ -279,6 +279,14 @@ def test_workflows_aliases_and_fields(sandbox, tmp_path):
     assert sandbox("%comflowy run mine steps=2 3::seed=61").error is None
 
 
+def test_the_url_of_the_editor_names_a_workflow(sandbox):
+    assert sandbox("%comflowy workflow add pasted https://app.example/app?id=default").error is None
+    assert sandbox("%comflowy fields pasted").error is None
+    for url in ("https://app.example/app", "https://app.example/app?id=a&id=b", "https://[app?id=1"):
+        for command in ("workflow add pasted", "fields"):
+            assert "must end in ?id=" in str(sandbox(f"%comflowy {command} {url}").error)
+
+
 def test_fields_stores_the_output_of_the_console(sandbox):
     sandbox("%comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234")
     cell = sandbox(

@@ -239,6 +239,14 @@ def test_numbers_of_numpy_are_numbers():
     assert type(Field("3::x").check(np.str_("a"))) is str
 
 
+def test_an_array_within_a_list_is_an_error_that_names_the_field():
+    """The comparison with the default raised NumPy's ValueError."""
+    import numpy as np
+
+    with pytest.raises(FieldError, match=r"node 3, x: .* can't be submitted as JSON"):
+        Field("3::x", default=[1, 2]).check([np.arange(4), 1])
+
+
 def test_a_field_whose_name_contains_seed_is_a_seed():
     assert Field("3::noise_seed").is_seed
     assert Field("3::Seed").is_seed

@@ -60,6 +60,21 @@ def test_other_texts_and_images_of_the_server_are_submitted_as_typed(workflow, t
     assert resolve(workflow, [Setting("10::image", text)], namespace={}).params == {"10::image": text}
 
 
+@pytest.mark.parametrize("text", ["**/b.jpg", "*/b.jpg", "/**/b.jpg"])
+def test_a_pattern_of_folders_is_not_searched_for_a_suggestion(workflow, text):
+    """The search for `Did you mean file:/**/x?` read the whole file system."""
+    assert resolve(workflow, [Setting("10::image", text)], namespace={}).params == {"10::image": text}
+
+
+def test_a_pattern_in_a_variable_is_an_error(workflow):
+    """The error in a sweep said that a run takes one value."""
+    names = {"pattern": "file:refs/*.jpg"}
+    with pytest.raises(FieldError, match=r"several files, but a run takes one value; %comflowy sweep takes several"):
+        resolve(workflow, [Setting("10::image", "{pattern}")], namespace=names)
+    with pytest.raises(FieldError, match=r"several files; type the pattern itself: file:refs/\*\.jpg"):
+        read_axes(workflow, [Setting("10::image", "{pattern}")], namespace=names)
+
+
 def test_in_quotes_it_is_submitted_as_typed(workflow, undescribed):
     for where in (workflow, undescribed):
         setting = Setting("10::image", "photo.png", quoted=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 from IPython.core.error import UsageError
 
@@ -14,7 +13,7 @@ from comflowy_nb.notebook.commands.table import nearest_tip
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.finder import SERVER_LAST
+from comflowy_nb.workflow.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.graph import read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -138,10 +137,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     if text == SERVER_LAST:
         return None, session.connected().finder.server_last()
     if "://" in text:
-        ids = parse_qs(urlsplit(text).query).get("id", [])
-        if len(ids) != 1:
-            raise WorkflowError("invalid address: use the editor's, which ends in ?id=<the workflow's id>")
-        return ids[0], None
+        return id_in_url(text), None
     path = Path(text).expanduser()
     if path.suffix.lower() == ".json":
         return None, read_graph(path)

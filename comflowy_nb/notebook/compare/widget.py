@@ -19,7 +19,7 @@ from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, for_browser, preview_of
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
-from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.compare.text import (
     captions_of,
     describe_difference,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.layout.text import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import way_on

@@ -15,10 +15,9 @@ import traitlets
 
 from comflowy_nb.errors import FieldError
 from comflowy_nb.layout.captions import LONG_TEXT
-from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.fields import range_text
-from comflowy_nb.notebook.widget_versions import HORIZONTAL, TOOLTIP
 from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
 from comflowy_nb.workflow.syntax.json_values import text_of
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_EXACT_INT",
+    "TOOLTIP",
     "ChoiceControl",
     "Control",
     "NumberControl",
@@ -40,6 +40,9 @@ __all__ = [
 ]
 
 MAX_EXACT_INT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
+# ipywidgets 7, as on Google Colab, differs in these options. Buttons use `tooltip` in both versions.
+TOOLTIP = "tooltip" if "tooltip" in widgets.Text.class_trait_names() else "description_tooltip"
+_HORIZONTAL = {"orientation": "horizontal"} if "orientation" in widgets.RadioButtons.class_trait_names() else {}
 _MAX_VISIBLE_OPTIONS = 8  # rows of a list from which several options are chosen
 _LONG_OPTION_CHARS = 20  # characters; a longer option, such as a file of a model, would be cut in a narrow box
 _SEED_MODES = ("fixed", "random", "count up")
@@ -323,7 +326,7 @@ class SwitchControl(Control):
     def _make(self) -> Any:
         on, off = self.field.label_on, self.field.label_off
         if on and off and on != off:
-            return widgets.RadioButtons(**self._options(options=[(on, True), (off, False)], value=None), **HORIZONTAL)
+            return widgets.RadioButtons(**self._options(options=[(on, True), (off, False)], value=None), **_HORIZONTAL)
         return widgets.Checkbox(**self._options(indent=False))
 
     def _read(self) -> Any:

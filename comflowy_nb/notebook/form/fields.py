@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.syntax.abbreviations import read_abbreviation
+from comflowy_nb.workflow.images import is_image
+from comflowy_nb.workflow.syntax.json_values import plain, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
-    from comflowy_nb.workflow.syntax.abbreviations import Abbreviated
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["FormField", "abbreviated_fields", "form_fields", "range_text"]
+__all__ = ["FormField", "abbreviated_fields", "form_fields", "range_text", "read_abbreviation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def form_fields(
     *,
     explicit: Collection[str],
     random: Collection[str] = (),
-    described: Mapping[str, Abbreviated] | None = None,
+    described: Mapping[str, FormField] | None = None,
 ) -> list[FormField]:
     """Return the fields of a form: all that the workflow describes, and those in `values`.
 
@@ -99,7 +100,7 @@ def form_fields(
     return found
 
 
-def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[str, Abbreviated]:
+def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[str, FormField]:
     """Read abbreviations by field id, name or alias: `{"3::steps": (1, 30), "cfg": 7}`.
 
     Returns
@@ -111,7 +112,7 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
     FieldError
         With all problems at once.
     """
-    described: dict[str, Abbreviated] = {}
+    described: dict[str, FormField] = {}
     problems: list[str] = []
     for key, example in examples.items():
         try:
@@ -125,6 +126,93 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
     if problems:
         raise FieldError(*problems)
     return described
+
+
+def read_abbreviation(one: Field, example: object) -> FormField:
+    """Return the field that a short example describes, as in `ipywidgets.interact`: `(1, 20)`, `["a", "b"]`, `True`.
+
+    Parameters
+    ----------
+    one
+        The field as described so far; an example narrows its range or options, and sets an unknown type.
+    example
+        A range, (lowest, highest) or (lowest, highest, step): the initial value is the field's default if the range
+        contains it, else the middle. A list of options, a list of (label, option) pairs or a mapping label -> option:
+        the initial value is the default if it is one of them, else the first. A boolean, a text, a number or an image:
+        it is the initial value.
+
+    Raises
+    ------
+    FieldError
+        If the example is invalid, or outside the range or options of the field.
+    """
+    example = plain(example)
+    if isinstance(example, tuple) and example and all(_is_number(part) for part in example):
+        return _range(one, example)
+    if isinstance(example, Mapping):
+        return _choice(one, list(example.items()))
+    if isinstance(example, Iterable) and not isinstance(example, (str, bytes)) and not is_image(example):
+        items = [plain(item) for item in example]
+        pairs = [item for item in items if isinstance(item, (tuple, list)) and len(item) == 2]
+        if len(pairs) == len(items):
+            return _choice(one, [(label, option) for label, option in pairs])
+        return _choice(one, [(f"{item:g}" if isinstance(item, float) else item, item) for item in items])
+    if one.type is not FieldType.UNKNOWN:
+        return FormField(one, example)
+    return FormField(replace(one, type=_type_of(example), default=None), example)
+
+
+def _range(one: Field, example: tuple[Any, ...]) -> FormField:
+    if len(example) not in {2, 3}:
+        raise FieldError(
+            f"{one.where}: {shown(example)} is not a range: use (lowest, highest) or (lowest, highest, step)"
+        )
+    low, high = example[0], example[1]
+    is_whole = all(isinstance(part, int) for part in example)
+    default_step = one.step or (1 if is_whole else (high - low) / 100)
+    step = example[2] if len(example) == 3 else default_step
+    if not low < high or step <= 0:
+        raise FieldError(
+            f"{one.where}: {shown(example)} is not a range: the lowest comes first, and the step must be above 0"
+        )
+    if one.type is FieldType.UNKNOWN:
+        one = replace(one, type=FieldType.INT if is_whole else FieldType.FLOAT)
+    elif one.type not in {FieldType.INT, FieldType.FLOAT}:
+        raise FieldError(f"{one.where}: {shown(example)} is a range, but the field has type {one.type}")
+    for end in (low, high):
+        one.check(end)
+    if _is_number(one.default) and low <= one.default <= high:
+        value = one.default
+    else:
+        middle = low + step * round((high - low) / 2 / step)
+        value = int(middle) if one.type is FieldType.INT else middle
+    return FormField(replace(one, min=low, max=high, step=step), value)
+
+
+def _choice(one: Field, pairs: list[tuple[Any, Any]]) -> FormField:
+    if not pairs:
+        raise FieldError(f"{one.where}: the list of options is empty")
+    options = tuple(plain(option) for _, option in pairs)
+    if one.type is not FieldType.UNKNOWN:
+        options = tuple(one.check(option) for option in options)
+    labels = tuple(str(label) for label, _ in pairs)
+    if len(set(labels)) < len(labels):
+        raise FieldError(f"{one.where}: {shown(list(labels))} contains a duplicate label")
+    value = one.default if one.default in options else options[0]
+    return FormField(replace(one, type=FieldType.CHOICE, options=options), value, labels=labels)
+
+
+def _type_of(value: object) -> FieldType:
+    """Return the type of a value; UNKNOWN for a number, because the field of 8 may also accept 7.5."""
+    if isinstance(value, bool):
+        return FieldType.BOOLEAN
+    if isinstance(value, str):
+        return FieldType.STRING
+    return FieldType.IMAGEUPLOAD if is_image(value) else FieldType.UNKNOWN
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def range_text(field: Field) -> str:

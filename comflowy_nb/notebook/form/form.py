@@ -9,20 +9,19 @@ import ipywidgets as widgets
 import traitlets
 
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
-from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
 from comflowy_nb.notebook.form.body import FormBody
+from comflowy_nb.notebook.form.controls import TOOLTIP
 from comflowy_nb.notebook.form.fields import abbreviated_fields, form_fields
-from comflowy_nb.notebook.form.filmstrip import Filmstrip
 from comflowy_nb.notebook.form.form_run import FormRequest
-from comflowy_nb.notebook.form.run_history import FormHistory
+from comflowy_nb.notebook.form.run_history import Filmstrip, FormHistory
 from comflowy_nb.notebook.magics import current_session
-from comflowy_nb.notebook.widget_versions import TOOLTIP, view_of
+from comflowy_nb.recipe import write_cell
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.syntax.lists import Setting
-from comflowy_nb.workflow.syntax.write_cell import write_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -375,7 +374,10 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return data and metadata for a notebook: the widget, and its values as text and as a table."""
-        return {**view_of(self), **self._body.static_output()}, {}
+        # ipywidgets 7 has no `_repr_mimebundle_`; a closed widget has no model
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        shown = {} if self.model_id is None else {"application/vnd.jupyter.widget-view+json": view}
+        return {**shown, **self._body.static_output()}, {}
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 

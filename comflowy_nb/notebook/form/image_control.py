@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError, ImageError, RefError
-from comflowy_nb.notebook.form.controls import Control, note_of
-from comflowy_nb.notebook.widget_versions import TOOLTIP, take_upload
+from comflowy_nb.notebook.form.controls import TOOLTIP, Control, note_of
 from comflowy_nb.workflow.images import (
     InputImage,
     assert_decodable,
@@ -106,7 +105,7 @@ class ImageControl(Control):
 
     def _on_upload(self, _: Any) -> None:
         """Move the file out of the widget, whose state would be saved with the notebook."""
-        chosen = take_upload(self._chooser)
+        chosen = _take_upload(self._chooser)
         if chosen is None:
             return
         name, content = chosen
@@ -130,6 +129,18 @@ class ImageControl(Control):
     def _clear_image(self) -> None:
         self._image = self._image_text = None
         self._preview.layout.display = "none"
+
+
+def _take_upload(chooser: widgets.FileUpload) -> tuple[str, bytes] | None:
+    """Return the name and content of the file that was chosen, and remove it from the widget."""
+    if isinstance(chooser.value, tuple):
+        files = [(each["name"], each["content"]) for each in chooser.value]
+        chooser.value = ()
+    else:  # ipywidgets 7: name -> content, made of three traits that the browser sets
+        files = [(name, each["content"]) for name, each in chooser.value.items()]
+        chooser.metadata, chooser.data = [], []
+        chooser.set_trait("value", {})
+    return (str(files[0][0]), bytes(files[0][1])) if files else None
 
 
 def small_jpeg(source: Path | bytes | io.BytesIO, side_px: int) -> bytes | None:

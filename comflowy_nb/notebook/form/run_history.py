@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anywidget
 import ipywidgets as widgets
+import traitlets
 from IPython.display import display
 
 from comflowy_nb.client import Submitted
+from comflowy_nb.comparison.inputs import MAX_IMAGES
 from comflowy_nb.errors import RunHeld, SettingsError
-from comflowy_nb.layout.html_text import html_text
+from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.form_run import FormRun, describe_changes
 
@@ -19,14 +23,76 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.notebook.display.live import LiveUpdater
-    from comflowy_nb.notebook.form.filmstrip import Filmstrip
     from comflowy_nb.notebook.form.form_run import FormRequest
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["BelowScreen", "FormHistory", "InsideScreen"]
+__all__ = ["BelowScreen", "Filmstrip", "FormHistory", "InsideScreen"]
 
+_FOLDER = Path(__file__).parent
 _MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
+
+
+class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
+    """The runs of a form as thumbnails, oldest first, to return to and to mark for a comparison.
+
+    Parameters
+    ----------
+    go_back
+        Called with a run's token when its thumbnail is clicked.
+    compare
+        Called with the tokens of the marked runs, in the order of the strip.
+    fill_in
+        Called before every press of a button with the state of the fields: model id -> value, or index of an option.
+    """
+
+    # As text: with a path, anywidget keeps a signal that references every instance.
+    _esm = (_FOLDER / "filmstrip.js").read_text("utf-8")
+    _css = (_FOLDER / "form.css").read_text("utf-8")
+
+    items = traitlets.List().tag(sync=True)
+    """For each run, the dict of `FormRun.item`."""
+    thumbs = traitlets.Dict().tag(sync=True)
+    """Token -> a small JPEG as a data URL. Apart from `items`, which change several times a second."""
+    preview = traitlets.Dict().tag(sync=True)
+    """The unfinished image of one run: its token and a data URL."""
+    shown = traitlets.Unicode("").tag(sync=True)
+    """Token of the run whose images are shown."""
+    marked = traitlets.List().tag(sync=True)
+    """Tokens of the runs to be compared."""
+    max_marked = traitlets.Int(MAX_IMAGES).tag(sync=True)
+    """The number of runs that can be compared."""
+    cell = traitlets.Dict().tag(sync=True)
+    """The cell's text to be copied, and a number that makes every request a new one."""
+    inputs = traitlets.List().tag(sync=True)
+    """Model ids of the widgets that the user fills in."""
+
+    def __init__(
+        self,
+        *,
+        go_back: Callable[[str], None],
+        compare: Callable[[list[str]], None],
+        fill_in: Callable[[Mapping[str, Any]], None],
+        inputs: list[str],
+    ) -> None:
+        super().__init__(inputs=inputs)
+        self._go_back = go_back
+        self._compare = compare
+        self._fill_in = fill_in
+        self.on_msg(self._on_message)
+
+    def copy(self, text: str) -> None:
+        """Make the browser copy a text to the clipboard, and show it."""
+        self.cell = {"text": text, "number": int(self.cell.get("number", 0)) + 1}
+
+    def _on_message(self, _: object, message: Mapping[str, Any], __: object) -> None:
+        match message:
+            case {"pick": str(token)}:
+                self._go_back(token)
+            case {"compare": [*marked]}:  # from the message: the trait `marked` may arrive later
+                self._compare([item["token"] for item in self.items if item["token"] in marked])
+            case {"values": dict(values)}:
+                self._fill_in(values)
 
 
 class InsideScreen:

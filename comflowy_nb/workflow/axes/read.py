@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.axes.expand import find_words, replace_words
-from comflowy_nb.workflow.axes.images import label_images
+from comflowy_nb.workflow.axes.split import read_mapping, split_values
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
-from comflowy_nb.workflow.axes.values import AxisValueReader, read_mapping, split_values
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.images import InputImage, label_images
 from comflowy_nb.workflow.syntax.json_values import shown, text_of
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, selections
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
+from comflowy_nb.workflow.value_reader import ValueReader
 from comflowy_nb.workflow.values import MAX_GENERATED_SEED, SettingLog, narrowest_field, resolve
 from comflowy_nb.workflow.workflow import canonical_json
 
@@ -59,7 +59,7 @@ def read_axes(
     FieldError
         With all problems; each names the field, and the value with its position in the list.
     """
-    reader = _SweepReader(workflow, AxisValueReader(namespace, open_run), base or {})
+    reader = _SweepReader(workflow, ValueReader(namespace, open_run, is_sweep=True), base or {})
     for setting in settings:
         reader.read(setting)
     return reader.axes()
@@ -120,7 +120,7 @@ def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word:
 class _SweepReader:
     """Read settings one after another; `axes` returns the result of all."""
 
-    def __init__(self, workflow: Workflow, values: AxisValueReader, base: Mapping[str, Any]) -> None:
+    def __init__(self, workflow: Workflow, values: ValueReader, base: Mapping[str, Any]) -> None:
         self._workflow = workflow
         self._values = values
         self._base = base
@@ -176,7 +176,7 @@ class _SweepReader:
             self._add_values(setting, field_ids, _pairs(written))
         else:
             for field_id in field_ids:
-                self._fixed[field_id] = self._values.fixed(self._log.field(field_id), written)
+                self._fixed[field_id] = self._values.value(self._log.field(field_id), written)
 
     # -- problems ----------------------------------------------------------------------------------------------------
 

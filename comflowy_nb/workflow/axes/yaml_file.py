@@ -21,15 +21,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
-from ruamel.yaml.reader import ReaderError
 
 from comflowy_nb.errors import ImageError, WorkflowError
-from comflowy_nb.workflow.axes.images import label_images, read_image, save_image
 from comflowy_nb.workflow.fields import nearest, split_id
-from comflowy_nb.workflow.files import MAX_YAML_BYTES, bounded_yaml, read_text, write_text
-from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.files import MAX_YAML_BYTES, bounded_yaml, read_named_text, write_text, yaml_problem
+from comflowy_nb.workflow.images import InputImage, label_images, open_saved_image, save_image
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting
 from comflowy_nb.workflow.syntax.ranges import is_number
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SweepFile", "read_sweep_file", "write_sweep_file"]
 
-_UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # as Python writes them
 _PLAIN_KEY = re.compile(r"[A-Za-z_0-9]+(?:::[A-Za-z_0-9]+)?")
 
@@ -80,39 +77,14 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     """
     file = Path(path).expanduser()
     try:
-        text = read_text(file, MAX_YAML_BYTES)
+        text = read_named_text(file, MAX_YAML_BYTES, file.name)
     except FileNotFoundError:
         raise WorkflowError(f"there is no file {str(path)!r}") from None
-    except UnicodeDecodeError as error:
-        raise WorkflowError(f"{file.name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
-    except OSError as error:
-        raise WorkflowError(f"{file.name} can't be read: {error.strerror}") from error
     try:
         return _FileReader(file, text).sweep(bounded_yaml().compose(text))
     except (YAMLError, ValueError, RecursionError) as error:
-        line, problem = _locate(error, text)
+        line, problem = yaml_problem(error, text)
         raise WorkflowError(f"{file.name}{line}: {problem}") from None
-
-
-def _locate(error: Exception, text: str) -> tuple[str, str]:
-    """Return the line of an error as `, line 3`, and its text; the parser notices some errors only lines later."""
-    if isinstance(error, ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        return f", line {line}", f"the character {chr(error.character)!r} is not allowed"
-    if not isinstance(error, MarkedYAMLError):
-        return "", str(error).strip().partition("\n")[0] or "this is not YAML"
-    problem = error.problem or error.context or "this is not YAML"
-    mark = error.problem_mark or error.context_mark
-    if error.context_mark is not None and str(error.context).startswith(_UNCLOSED):
-        mark, problem = error.context_mark, f"{error.context}: {problem}"
-    if mark is None:
-        return "", problem
-    number = mark.line + 1
-    if problem.startswith("mapping values are not allowed"):
-        above = [(index, line) for index, line in enumerate(text.splitlines()[: mark.line], 1) if line.strip()]
-        if above and not re.search(r":(\s|$)|^\s*#", above[-1][1]):
-            number, problem = above[-1][0], "KEY: VALUE is expected here, but the colon is missing"
-    return f", line {number}", problem
 
 
 def _is_plain_text(node: Any) -> bool:
@@ -179,7 +151,7 @@ class _FileReader:
         if tag == "!image":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:
-                return Item(read_image(self._file.parent, parts), typed=True, exact=True)
+                return Item(open_saved_image(self._file.parent, parts), typed=True, exact=True)
             except ImageError as error:
                 self._fail(node, str(error))
         if tag.startswith("!"):

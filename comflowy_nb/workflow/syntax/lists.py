@@ -29,7 +29,6 @@ __all__ = [
     "as_item",
     "of_python",
     "read_flow",
-    "read_selection",
     "selections",
 ]
 
@@ -199,16 +198,6 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
 # -- selections of fields that take several options at once --------------------------------------------------------
 
 
-def read_selection(text: str) -> object:
-    """Return the list of a text `[...]` or `{"__value__": [...]}`; return any other text unchanged."""
-    try:
-        found = read_flow(text)
-    except LineError:
-        return text
-    chosen = None if found is None else _chosen(found, lambda item: item.value)
-    return text if chosen is None else chosen
-
-
 def selections(one: Field, written: Written, value_of: Callable[[Item], object]) -> Written:
     """Return one selection as an Item, several selections as a list of them.
 
@@ -248,7 +237,11 @@ def _chosen(written: Written, value_of: Callable[[Item], object]) -> list[object
         return _chosen(written.pairs[0][1], value_of) if [key for key, _ in written.pairs] == [WRAPPED] else None
     value = written.value
     if isinstance(value, str) and not (written.quoted or written.typed or written.exact):
-        value = read_selection(value)
+        try:
+            found = read_flow(value)
+        except LineError:  # one text in braces
+            return None
+        return None if found is None else _chosen(found, value_of)
     if isinstance(value, dict) and set(value) == {WRAPPED}:
         value = value[WRAPPED]
     return list(value) if isinstance(value, (list, tuple)) else None

@@ -564,6 +564,13 @@ def test_seed_words_are_plain_elsewhere(workflow, undescribed):
     assert "is not a number" in problems(line, workflow, "cfg=random")[0]
 
 
+def test_a_range_for_fields_of_several_types_is_an_error():
+    """If the first field was a text, the number below it silently got the first value of the range."""
+    fields = {key: read_field(key, [kind]) for key, kind in (("1::size", "STRING"), ("2::size", "INT"))}
+    with pytest.raises(FieldError, match=r"node 2, size: '1\.\.3' is not a whole number"):
+        line(Workflow("w", fields=fields), "all::size=1..3")
+
+
 def test_all_seeds_share_a_generated_seed():
     specs = {"1::seed": ["INT", {"max": 100}], "2::seed": ["INT", {}]}
     one = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})

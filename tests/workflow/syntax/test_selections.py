@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.errors import FieldError
+from comflowy_nb.recipe import write_cell
 from comflowy_nb.workflow.axes.read import read_axes
 from comflowy_nb.workflow.field_spec import read_field, write_field
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
-from comflowy_nb.workflow.syntax.write_cell import write_cell
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
 from comflowy_nb.workflow.workflow import Workflow
 
@@ -154,6 +154,14 @@ def test_a_plain_list_in_a_sweep_is_an_error_that_shows_both_spellings(settings)
 def test_one_selection_is_fixed_in_a_sweep(settings):
     axes = axes_of(settings)
     assert (axes.axes, dict(axes.fixed)) == ((), chosen("red"))
+
+
+def test_a_name_in_a_selection_of_a_sweep_is_expanded():
+    """In a list below the key and in `__value__`, the sweep took `{one}` as an option and the run its value."""
+    assert run(Setting("words", '{"__value__": ["{one}", "blue"]}')) == chosen("red", "blue")
+    for text in ('words: {"__value__": ["{one}", "blue"]}', "words:\n  - [{one}, blue]"):
+        axes = axes_of(read_body(text, sweep=True).settings)
+        assert (values_of(axes) if axes.axes else [dict(axes.fixed)]) == [chosen("red", "blue")]
 
 
 def test_labels_and_presets_of_selections():

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comflowy_nb.recipe import write_cell
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.syntax.write_cell import write_cell
 from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
 

@@ -2,8 +2,8 @@ import pytest
 from PIL import Image
 
 from comflowy_nb.errors import FieldError
+from comflowy_nb.notebook.form.fields import read_abbreviation
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.syntax.abbreviations import read_abbreviation
 
 OPEN = Field("3::x")
 CFG = Field("3::cfg", FieldType.FLOAT, default=8.0, min=0, max=100, step=0.1)

@@ -1,0 +1,180 @@
+"""Split a setting of a sweep into its values, before each is read by the type of its field.
+
+A text of type STRING is split at `||`, inside quotes too; numbers, choices and booleans at commas outside brackets
+and quotes. If the type is unknown, an unquoted text is split at `||`, else at commas where the meaning is unambiguous.
+White space around a separator is ignored. The items of a list are never split again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import LineError
+from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.syntax.body import read_block
+from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
+from comflowy_nb.workflow.syntax.line import SPACE, closing_quote, expand_text, is_name, unquote
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, of_python, read_flow
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, is_number, is_range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.syntax.lists import Setting, Written
+
+__all__ = ["read_mapping", "split_values"]
+
+
+def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
+    """Split a setting of one field into its values.
+
+    Raises
+    ------
+    LineError
+        If it is ambiguous or invalid; the text shows how to write each meaning.
+    ValueError
+        If it is a list of more values than an axis can have.
+    """
+    if not isinstance(setting.value, str):
+        found = of_python(setting.value, takes_images=one.type.takes_images, computed=setting.computed)
+        return _reject_text(found, one)
+    text, quoted = setting.value, setting.quoted
+    in_body = setting.plain is not None
+    if setting.plain is not None and one.type is not FieldType.STRING:
+        text, quoted = setting.plain
+    if (namespace is not None and is_name(text)) or (setting.typed and one.separator != ","):
+        return Item(text, quoted, typed=setting.typed)
+    if setting.block is not None:
+        block = read_block(setting.block, is_text=one.type is FieldType.STRING)
+        if block is not None:
+            return block
+    flow = read_flow(text) if not quoted and (text[:1] == "[" or in_body) else None  # a line has no labels
+    if flow is not None:
+        return _reject_text(flow, one)
+    parts = _split_text(text, one, namespace, quoted=quoted, in_body=in_body)
+    if len(parts) > LARGEST_AXIS:
+        raise ValueError(f"{len(parts):,} values; an axis has at most {LARGEST_AXIS:,}")
+    return MultipleValues(tuple(parts)) if len(parts) > 1 else parts[0]
+
+
+def read_mapping(setting: Setting) -> Labelled | None:
+    """Return the value of a setting that is not a field (a preset axis) as a mapping; None for any other value.
+
+    Raises
+    ------
+    LineError, ValueError
+        As `split_values`.
+    """
+    found: Written | None
+    if not isinstance(setting.value, str):
+        found = of_python(setting.value, takes_images=False, computed=setting.computed)
+    elif setting.plain is None:
+        return None
+    else:
+        block = read_block(setting.block, is_text=False) if setting.block is not None else None
+        found = block or read_flow(setting.value) or read_flow(setting.plain[0])
+    return found if isinstance(found, Labelled) else None
+
+
+def _reject_text(written: Written, one: Field) -> Written:
+    """Return `written`; raise if it may be a text in brackets, not a list of numbers and quoted items."""
+    if not isinstance(written, MultipleValues) or written.text is None or one.separator == ",":
+        return written
+    for item in written.items:
+        is_sure = isinstance(item, Item) and (
+            item.quoted or item.typed or is_name(str(item.value)) or _is_numeric(str(item.value))
+        )
+        if not is_sure:
+            listed = ", ".join(f'"{one.value}"' if isinstance(one, Item) else '"..."' for one in written.items)
+            raise LineError(
+                f"{shown(written.text)} may be a list or a text with brackets: a list has its items in quotes, "
+                f'[{listed}]; a text is quoted as a whole, "{written.text}"'
+            )
+    return written
+
+
+def _split_text(
+    text: str, one: Field, namespace: Mapping[str, Any] | None, *, quoted: bool, in_body: bool
+) -> list[Item]:
+    if one.separator == "||":
+        return _split_at_bars(text, quoted=quoted, in_body=in_body)
+    if quoted or (one.separator == "," and text in {str(option) for option in one.options}):
+        return [Item(text, quoted)]
+    if one.separator == ",":
+        return _split(expand_text(text, namespace) if one.type.is_number else text, ",")
+    if text[:1] in {"[", "{"} and not isinstance(read_untyped(text), str):
+        return [Item(text)]  # JSON
+    bars = _split(text, "||")
+    if len(bars) > 1:
+        return bars
+    parts = _split(text, ",")
+    if in_body:
+        is_list = all(
+            not part.quoted and (_is_numeric(str(part.value)) or part.value in {"true", "false"}) for part in parts
+        )
+    else:  # on the line a quote only serves to separate
+        is_list = all(part.quoted or not re.search(r"\s", str(part.value)) for part in parts)
+    return parts if is_list else [Item(text)]
+
+
+def _split_at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
+    """Return the texts between `||`, those inside quotes too."""
+    if quoted:
+        return _split_quoted(text)
+    found: list[Item] = []
+    at = 0
+    while True:
+        at += len(text[at:]) - len(text[at:].lstrip(SPACE)) if found else 0
+        close = closing_quote(text, at) if text[at : at + 1] in {'"', "'"} else None
+        rest = text[close + 1 :].lstrip(SPACE) if close is not None else ""
+        if close is not None and (not rest or rest.startswith("||")):
+            found += _split_quoted(text[at + 1 : close])
+            at = len(text) - len(rest)
+        else:
+            if close is not None and not in_body:
+                raise LineError(f'{shown(text)}: separate several texts by ||, as in "a"||"b"')
+            part, bars, _ = text[at:].partition("||")
+            found.append(Item(part.rstrip(SPACE) if bars else part))
+            at += len(part)
+        if at >= len(text):
+            return found
+        at += len("||")
+
+
+def _split_quoted(text: str) -> list[Item]:
+    """Return the texts between the `||` of a quoted text; white space at the ends of the whole text is kept."""
+    parts = text.split("||")
+    last = len(parts) - 1
+    return [
+        Item((part.lstrip(SPACE) if index else part).rstrip(SPACE if index < last else ""), quoted=True)
+        for index, part in enumerate(parts)
+    ]
+
+
+def _split(text: str, separator: str) -> list[Item]:
+    """Return the parts between separators that are outside quotes and, if it is a comma, outside brackets."""
+    found: list[Item] = []
+    start, at, depth, opens = 0, 0, 0, True
+    while at <= len(text):
+        if at >= len(text) or (not depth and text.startswith(separator, at)):
+            found.append(Item(*unquote(text[start:at].strip(SPACE))))
+            at += len(separator)
+            start, opens = at, True
+            continue
+        char = text[at]
+        close = closing_quote(text, at) if opens and char in "\"'" else None
+        if close is not None:
+            at = close
+        elif separator == "," and char in "[{(":
+            depth += 1
+        elif separator == "," and char in "]})":
+            depth = max(0, depth - 1)
+        opens = opens and char in SPACE
+        at += 1
+    return found
+
+
+def _is_numeric(text: str) -> bool:
+    return is_number(text) or is_range(text)
