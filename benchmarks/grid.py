@@ -2,7 +2,7 @@
 
     python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
 
-Each method draws in a process of its own, after it has drawn a small grid, so that imports and fonts are not counted.
+Each method draws in a separate process, after it has drawn a small grid, so that imports and fonts are not counted.
 The floor is Pillow's full decode of the same files on one thread.
 """
 
@@ -94,7 +94,7 @@ def measure(method: str) -> dict:
 
 
 def fill(args: argparse.Namespace) -> None:
-    """Two sweeps in a history of their own, their images and thumbnails on disk."""
+    """Create two sweeps in a new history, with images and thumbnails on disk."""
     import comflowy_nb
 
     server, url = serve()

@@ -2,7 +2,7 @@
 
     python benchmarks/server.py        prints its address, serves until its stdin is closed
 
-It is a process of its own, so that its CPU is not the client's, and answers in one loop without a framework, so that
+It is a separate process, so that its CPU is not the client's, and answers in one loop without a framework, so that
 it is no bottleneck. Times are of the monotonic clock, which all processes of a machine share on Linux.
 Beside the API: `POST /reset` takes `{"slots", "seconds", "images", "image_px"}`, and `GET /stats` gives what came
 in and what ended.
@@ -29,7 +29,7 @@ class Service:
 
     def __init__(self) -> None:
         self.origin = ""
-        self.told: set[asyncio.Task] = set()
+        self.notifications: set[asyncio.Task] = set()
         self.reset({})
 
     def reset(self, options: dict) -> None:
@@ -70,11 +70,11 @@ class Service:
         self.ends_s[run_id] = time.monotonic()
         self.start()
         if run_id in self.callbacks:
-            task = asyncio.ensure_future(self.tell(run_id, self.callbacks.pop(run_id)))
-            self.told.add(task)  # the loop itself holds it only weakly
-            task.add_done_callback(self.told.discard)
+            task = asyncio.ensure_future(self.notify(run_id, self.callbacks.pop(run_id)))
+            self.notifications.add(task)  # the loop itself holds it only weakly
+            task.add_done_callback(self.notifications.discard)
 
-    async def tell(self, run_id: str, url: str) -> None:
+    async def notify(self, run_id: str, url: str) -> None:
         """The event of a result; its answer is read, as a service does."""
         parts = urlsplit(url)
         body = json.dumps({"type": "success", "run_id": run_id}).encode()

@@ -2,7 +2,7 @@
 
     python benchmarks/sweep_client.py [--runs 512] [--seconds 0.2] [--slots 16] [--rounds 3] [--profile FILE]
 
-Each method has a process of its own, a home folder of its own and the server of `server.py` to itself; the rounds are
+Each method has a separate process, home folder and server of `server.py`; the rounds are
 shuffled. Ratios are to the ideal time, runs x seconds / slots. CPU is that of the client's process alone, from the
 call to the last result known, without imports. Latency is from the server's own end of a run to the client's knowing.
 """
@@ -28,7 +28,7 @@ TARGETS = (
 )
 
 
-# -- the methods, each run in a process of its own: -> run id -> when it was known ------------------------------------
+# -- the methods, each run in a separate process: -> run id -> when it was known --------------------------------------
 
 
 def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, float, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""What every test has: a home folder of its own, default settings, and a network that ends at loopback."""
+"""Fixtures of every test: a temporary home folder, default settings, and a network limited to loopback."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def comfy(tmp_path):
-    """A scripted ComfyUI server of its own, on loopback."""
+    """Start a scripted ComfyUI server on loopback."""
     from comfyui_server import ComfyServer
 
     with ComfyServer(tmp_path / "comfyui") as server:
@@ -116,7 +116,7 @@ def client(api, quick):
 
 @pytest.fixture
 def faulty():
-    """A server on loopback that does wrong what it is told to."""
+    """Start a server on loopback with scripted faults."""
     with FaultyServer() as server:
         yield server
 

@@ -209,7 +209,7 @@ def output():
 
 @pytest.fixture
 def image():
-    """`image("PNG")`: the bytes of a small image of noise, which compresses badly."""
+    """`image("PNG")`: the bytes of a small image of noise, which hardly compresses."""
 
     def make(kind="PNG", size=(96, 64), mode="RGB", **options):
         image = Image.effect_noise(size, 60).convert(mode)

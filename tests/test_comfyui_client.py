@@ -222,8 +222,8 @@ def test_outputs_that_did_not_run_stay_on_the_run(client, comfy, tmp_path):
     (tmp_path / "half.json").write_text(json.dumps(graph))
     run = client.run(str(tmp_path / "half.json"))
     assert run.status == "success"
-    assert "some outputs will not run: node 3 (LoadImage)" in run.record.remark
-    assert client.library.find(run.ref).run.record.remark == run.record.remark
+    assert "some outputs will not run: node 3 (LoadImage)" in run.record.warning
+    assert client.library.find(run.ref).run.record.warning == run.record.warning
 
 
 def test_a_graph_of_the_editor_says_how_to_get_the_right_one(client, comfy, tmp_path):

@@ -1,4 +1,4 @@
-"""The tutorials: what is committed can be shown as it is, and executes in a real kernel and an empty HOME."""
+"""The committed tutorials have outputs to show, and execute in a real kernel with an empty HOME."""
 
 from __future__ import annotations
 

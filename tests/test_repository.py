@@ -81,7 +81,7 @@ def test_the_search_leaves_other_paths_alone(good):
 def test_the_source_archive_has_what_the_tests_need():
     """hatchling packs only the names in `include`: without `tests/data`, say, the suite fails in an unpacked archive.
 
-    An unpacked archive has a file of its own, `PKG-INFO`.
+    An unpacked archive contains one more file, `PKG-INFO`.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packed = set(project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])

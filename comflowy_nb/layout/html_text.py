@@ -19,7 +19,7 @@ def without_mathematics(markup: str) -> str:
     r"""Return HTML in which no text is typeset: not `$...$`, `$$...$$`, `\(...\)`, `\[...\]` or `\begin{...}`.
 
     JupyterLab typesets HTML outputs and descriptions of widgets, nbconvert whole pages; MathJax and KaTeX both look for
-    a pair of delimiters within one run of text. So each `$` and each backslash becomes an element of its own. They are
+    a pair of delimiters within one run of text. So each `$` and each backslash becomes a separate element. They are
     character references, because ipywidgets looks for mathematics in the markup of a description too.
     """
     return _TAG_OR_DELIMITER.sub(lambda found: found[1] or f"<span>&#{ord(found[2])};</span>", markup)

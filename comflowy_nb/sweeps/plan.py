@@ -83,7 +83,7 @@ class SweepPlan:
             (self.done, f"done ({self.done_when})" if self.done_when else "done"),
             (self.running, "running"),
             *((count, f"{status} (skipped)") for status, count in self.held_as.items()),
-            (self.left, "ended badly (left alone)"),
+            (self.left, "ended without success (left alone)"),
             *((count, f"{status} (tried again)") for status, count in self.again_as.items()),
             (self.new, "new"),
         ]

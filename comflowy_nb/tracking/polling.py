@@ -203,14 +203,14 @@ class DurationCache:
         """Return the poll rule that all runs of a workflow share."""
         rule = self._rules.get(workflow_key)
         if rule is None:
-            samples = self._history.times.of(self._identity, workflow_key)
+            samples = self._history.durations.of(self._identity, workflow_key)
             rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
         return rule
 
     def keep(self, workflow_key: str, seconds: float) -> None:
         """Record a duration for later processes. A failure is ignored: checks only become less well timed."""
         try:
-            self._history.times.add(self._identity, [(workflow_key, seconds)])
+            self._history.durations.add(self._identity, [(workflow_key, seconds)])
         except HistoryError as error:
             _log.debug("the duration of %s was not recorded: %s", workflow_key, error)
 

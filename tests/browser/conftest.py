@@ -1,4 +1,4 @@
-"""A JupyterLab server, a Chromium for each module; a notebook with a kernel and a home of its own per test.
+"""A JupyterLab server, a Chromium for each module; for each test a notebook with a new kernel and home folder.
 
 Everything is on loopback and in a temporary HOME. Nothing waits for a fixed time: every wait has a condition and one of
 the deadlines below.
@@ -187,7 +187,7 @@ class Notebook:
             self.problems.append(f"{message.text} ({message.location['url']})")
 
     def _note(self, request):
-        if request.url.startswith(("http:", "https:")):  # blob: and data: ask nobody
+        if request.url.startswith(("http:", "https:")):  # blob: and data: need no request
             self.asked.add(urlsplit(request.url).netloc)
 
     def open(self):
@@ -275,9 +275,9 @@ class Notebook:
         return nbformat.read(self.path, as_version=4)
 
     def check(self):
-        """Nothing went wrong on the page, and it asked nobody but the server."""
+        """Assert that the page logged no error and sent requests only to the server."""
         assert not self.problems
-        assert self.asked == {urlsplit(self.lab.origin).netloc}, "the page asked somebody else"
+        assert self.asked == {urlsplit(self.lab.origin).netloc}, "the page sent requests to another host"
 
     def screenshot(self, name, *, cells=None):
         """Keep an image of the notebook without what lies around it, or of its first cells alone."""

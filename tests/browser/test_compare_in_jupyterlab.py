@@ -49,7 +49,7 @@ def compared(two_runs):
 
 @pytest.fixture
 def compared_alone(new_notebook):
-    """The same in a notebook of its own, with so many empty cells behind it."""
+    """Run the same in a new notebook, followed by this many empty cells."""
 
     def make(more=1, line="%comflowy compare r1 r2", **options):
         notebook = new_notebook(2 + more, **options)

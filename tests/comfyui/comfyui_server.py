@@ -506,7 +506,7 @@ class _Socket(_Checks, WebSocketHandler):
         server = self.server
         if self in server.every_socket:
             server.every_socket.remove(self)
-        # as measured: whoever closes takes the name along, although a newer socket has it
+        # as in ComfyUI: a socket that closes removes its client id, although a newer socket uses the same id
         server.sockets.pop(self.sid, None)
         server.flags.discard(self.sid)
 

@@ -247,11 +247,11 @@ def test_outputs_that_will_not_run_cause_a_warning_and_others_run(client, file_o
     run = client.run(file_of(graph), timeout=300)
     assert run.status == "success"
     assert len(run.images) == 1
-    assert "some outputs will not run: node 3 (LoadImage)" in run.record.remark
+    assert "some outputs will not run: node 3 (LoadImage)" in run.record.warning
 
 
 def test_a_failing_node_is_named(client, file_of):
-    name = client.service.upload("comflowy_test_broken.png", b"this is no image")
+    name = client.service.upload("comflowy_test_broken.png", b"not an image")
     graph = {"1": {"class_type": "LoadImage", "inputs": {"image": name}}, "2": saved("1")}
     with pytest.raises((RunFailed, RunRejected), match=r"node 1 \(LoadImage\)"):
         client.run(file_of(graph), timeout=300)
@@ -383,10 +383,10 @@ def test_the_default_graph_on_the_first_checkpoint(client):
         pytest.skip("the server has no checkpoint")
     params = {"4::ckpt_name": choices[0], "3::steps": 3, "3::seed": any_color(), "5::width": 64, "5::height": 64}
     run = client.submit("default", params).run
-    told = []
-    run.listen(lambda changed: told.append(changed.progress))
+    steps = []
+    run.listen(lambda changed: steps.append(changed.progress))
     run.wait(600)
     assert run.status == "success"
     assert run.images[0].pil().size == (64, 64)
-    assert {one.title for one in told if one is not None} >= {"KSampler"}
-    assert any(one is not None and one.max == 3 for one in told)
+    assert {one.title for one in steps if one is not None} >= {"KSampler"}
+    assert any(one is not None and one.max == 3 for one in steps)

@@ -66,8 +66,8 @@ def test_statuses_only_move_forward(history, intent):
     assert history.apply(record.token, StatusEvent.REJECTED) is None
     assert history.apply(record.token, StatusEvent.SEEN_RUNNING) is None
     problem = Problem("no such file", "4", "CheckpointLoaderSimple", "4::ckpt_name")
-    failed = history.apply(record.token, StatusEvent.SEEN_FAILED, problem=problem, remark="odd")
-    assert (failed.problem, failed.remark, failed.service_run_id) == (problem, "odd", "77")
+    failed = history.apply(record.token, StatusEvent.SEEN_FAILED, problem=problem, warning="odd")
+    assert (failed.problem, failed.warning, failed.service_run_id) == (problem, "odd", "77")
     assert failed.finished_at is not None
     assert history.apply(record.token, StatusEvent.SEEN_SUCCESS) is None
     assert history.get(record.token) == failed
@@ -243,7 +243,7 @@ def test_adopted_submit_is_unknown(history, intent, home, owner):
 
 
 def test_threads_share_one_history(home, history, intent):
-    """One thread gets `new` for the shared key; every other key gets a number of its own."""
+    """One thread gets `new` for the shared key; every other key gets a new number."""
     kinds, errors = [], []
     start = threading.Barrier(12)
 

@@ -50,8 +50,8 @@ def test_other_processes_see_that_a_cancel_is_asked(history, intent):
 
 def test_last_24_durations_are_kept_by_workflow_and_service(history):
     for n in range(30):
-        history.times.add("sandbox", [("w", float(n))])
-    history.times.add("cloud", [("w", 99.0)])
-    assert history.times.of("sandbox", "w") == [float(n) for n in range(6, 30)]
-    assert history.times.of("cloud", "w") == [99.0]
-    assert history.times.of("sandbox", "other") == []
+        history.durations.add("sandbox", [("w", float(n))])
+    history.durations.add("cloud", [("w", 99.0)])
+    assert history.durations.of("sandbox", "w") == [float(n) for n in range(6, 30)]
+    assert history.durations.of("cloud", "w") == [99.0]
+    assert history.durations.of("sandbox", "other") == []

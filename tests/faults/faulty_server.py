@@ -7,7 +7,7 @@
         assert server.count("POST /run") == 1
         assert server.seen("POST /run")[0].json == {...}
 
-A route is `METHOD /path` without the query. `*` stands for any method (`* /path`), and a path ending in `*` for all
+A route is `METHOD /path` without the query. `*` matches any method (`* /path`), and a path ending in `*` matches all
 paths that begin so; the most exact route answers. What no route knows gets a JSON 404, and is counted all the same.
 An answer is any callable `(Seen, Wire) -> None | KEEP`; the functions below make the usual ones. A callable
 `(Seen) -> answer` wrapped by `choose` decides at each request.

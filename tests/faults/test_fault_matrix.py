@@ -102,7 +102,7 @@ def connect(origin, *, token="old"):
 
 
 def submit(service):
-    return service.submit(Submission("t1", "w1", {"3::cfg": 7.0, "6::text": "a prompt of one's own"}))
+    return service.submit(Submission("t1", "w1", {"3::cfg": 7.0, "6::text": "my prompt"}))
 
 
 def fetch(service, folder, url="/images/1.png"):

@@ -119,9 +119,9 @@ def test_a_folder_with_the_name_of_a_copy_is_kept(done, image, tmp_path):
 
 def test_a_missing_image_is_reported_and_the_others_are_saved(done, image, tmp_path):
     run = done([image(), None, image(size=(50, 50))])
-    with pytest.raises(ImageError) as told:
+    with pytest.raises(ImageError) as caught:
         run.save(tmp_path / "out")
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "2 of 3 images saved in out; not on disk: r1[1] (the host was refused). %comflowy show r1 fetches them again"
     )
     assert sorted(path.name[-6:] for path in (tmp_path / "out").iterdir()) == ["_0.png", "_2.png"]

@@ -116,8 +116,8 @@ def test_the_legend_has_the_params_of_a_preset():
         AxisValue({"3::cfg": 8}, "crisp", True),
     )
     _, sheet = place(sweep_of(Axis("look", "preset", ("3::cfg", "3::sampler_name"), values)))
-    told = ["".join(part.text for part in paragraph.parts) for _, _, paragraph in sheet.legend]
-    assert told == ["soft  cfg 4 \N{MIDDLE DOT} sampler_name euler", "crisp  cfg 8"]
+    texts = ["".join(part.text for part in paragraph.parts) for _, _, paragraph in sheet.legend]
+    assert texts == ["soft  cfg 4 \N{MIDDLE DOT} sampler_name euler", "crisp  cfg 8"]
 
 
 def test_the_title_has_what_all_cells_share():

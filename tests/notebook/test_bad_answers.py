@@ -62,7 +62,7 @@ def test_no_network(cell, api):
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("htp://x", "not an http or https address"),
         ("localhost:8000", "write http://localhost:8000"),
@@ -72,10 +72,10 @@ def test_no_network(cell, api):
         ("http://example.org", "http"),  # no key goes over plain http
     ],
 )
-def test_a_wrong_address(cell, monkeypatch, target, told):
+def test_a_wrong_address(cell, monkeypatch, target, message):
     monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
     text = plain(cell(f"%comflowy connect {target}"))
-    assert told in text
+    assert message in text
     assert "secret" not in text
 
 
@@ -84,7 +84,7 @@ def test_nobody_at_the_port(cell):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (html(), "web page"),
         (reply(b""), "empty response"),
@@ -93,13 +93,13 @@ def test_nobody_at_the_port(cell):
         (reply({}, 429, headers={"Retry-After": "900"}), "wait"),
     ],
 )
-def test_a_service_that_gives_no_token(cell, api, answer, told):
+def test_a_service_that_gives_no_token(cell, api, answer, message):
     api.on(TOKEN, answer)
-    assert told in plain(cell(f"%comflowy connect {api.url}"))
+    assert message in plain(cell(f"%comflowy connect {api.url}"))
 
 
 @pytest.mark.parametrize(
-    ("answer", "told", "sent"),
+    ("answer", "message", "sent"),
     [
         (html(), "can't tell", 1),
         (reply(b""), "can't tell", 1),
@@ -111,9 +111,9 @@ def test_a_service_that_gives_no_token(cell, api, answer, told):
         (reply({"success": False, "error": "pay first"}, 402), "pay first", 1),
     ],
 )
-def test_a_submit_that_goes_wrong_is_never_repeated_by_itself(connected, api, answer, told, sent):
+def test_a_submit_that_goes_wrong_is_never_repeated_by_itself(connected, api, answer, message, sent):
     api.on(RUN, answer)
-    assert told in plain(connected("%comflowy run wf-1 3::cfg=7"), api)
+    assert message in plain(connected("%comflowy run wf-1 3::cfg=7"), api)
     assert api.count(RUN) == sent
 
 
@@ -157,7 +157,7 @@ def test_checks_that_go_wrong_end_nothing(connected, api):
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "told"),
+    ("path", "answer", "message"),
     [
         ("/images/a.png", reply(png()[:60]), "missing"),
         ("/images/a.png", html(), "missing"),
@@ -165,12 +165,12 @@ def test_checks_that_go_wrong_end_nothing(connected, api):
         ("/images/a.png", reply(b"", 404), "missing"),
     ],
 )
-def test_a_image_that_is_none_leaves_a_success_that_says_so(connected, api, path, answer, told):
+def test_an_unreadable_image_keeps_the_success_and_is_reported(connected, api, path, answer, message):
     api.on(f"GET {path}", answer)
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
     assert cell.value.status == "success"
-    assert told in cell.last[0]["text/plain"]
+    assert message in cell.last[0]["text/plain"]
     assert "%comflowy show r1" in cell.last[0]["text/plain"]
     api.on(f"GET {path}", reply(png()))
     shown = connected("%comflowy show r1")

@@ -46,7 +46,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def home_server(comfy, cell, handles, here):
-    """Connected to a scripted server, in a folder of its own."""
+    """Connect to a scripted server, in a temporary folder."""
     connected = cell(f"%comflowy connect home={comfy.url}")
     assert connected.error is None, connected.error
     assert connected.last[0]["text/plain"] == "connected to home - workflows: default, server:last"
@@ -102,7 +102,7 @@ def test_a_wrong_choice_is_refused_before_anything_is_sent(home_server, comfy):
 
 def test_choices_complete_without_asking(home_server, shell, comfy):
     home_server("%comflowy fields default")
-    wait_until(lambda: comfy.sockets_opened)  # on a thread of its own since the connect
+    wait_until(lambda: comfy.sockets_opened)  # opened on a separate thread by the connect
     before = len(comfy.requests)
     _, found = shell.complete("%comflowy run default ckpt_name=v1")
     assert any("v1-5-pruned-emaonly-fp16.safetensors" in one for one in found)
@@ -389,8 +389,8 @@ def test_an_image_that_nobody_knows_carries_no_workflow(home_server, comfy, tmp_
 
 def test_from_a_image_of_somebody_else(home_server, comfy, tmp_path):
     with BareClient(comfy.url) as other:
-        heard, _ = other.run(empty_image(0x0000FF))
-        (tmp_path / "theirs.png").write_bytes(other.image(heard))
+        messages, _ = other.run(empty_image(0x0000FF))
+        (tmp_path / "theirs.png").write_bytes(other.image(messages))
     cell = home_server("%comflowy run --from theirs.png color=255")
     assert cell.error is None
     assert cell.value.images[0].array()[0, 0].tolist() == [0, 0, 255]

@@ -1,4 +1,4 @@
-"""A real sandbox as a process of its own, and what a client does with it."""
+"""Start and use a real sandbox in a separate process."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Sandbox:
         return [server, *server.children(recursive=True)]
 
     def workers(self):
-        # One that is not yet a program of its own holds its parent still: to stop it would stop the server.
+        # A forked child that has not yet called exec still blocks its parent: stopping it would stop the server.
         children = psutil.Process(self.process.pid).children()
         return [child for child in children if "comflowy_nb.sandbox.server.worker" in child.cmdline()]
 

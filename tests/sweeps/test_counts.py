@@ -231,7 +231,7 @@ def test_a_fresh_sweep_that_was_killed_is_continued(api):
 def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
     """A sweep never settled: a run that was in progress in its plan had ended when the sweep was recorded.
 
-    The record of the plan put the run back to `running`, and nobody followed it any more.
+    The record of the plan put the run back to `running`, and no tracker followed it any more.
     """
     api.words = ["running"] * 100_000
     client.submit("wf-1", AXES | {"3::cfg": 2, "3::sampler_name": "euler"})
@@ -371,7 +371,7 @@ def test_a_full_window_is_not_asked_about_for_show(client, api):
     api.forget()
     time.sleep(2.5)
     asked = Counter(seen.query["id"] for seen in api.seen(CHECK))
-    # The scouts of a workflow nobody knows, and once the newest run: whether it has begun.
+    # The scouts of an unknown workflow, and once the newest run: whether it has begun.
     assert sum(count > 1 for count in asked.values()) <= 3, asked
     assert len(asked) <= 4, asked
     release.set()

@@ -26,7 +26,7 @@ def cells(*values):
 
 
 def test_earlier_successes_do_not_switch_stop_after_off(client, api):
-    """A grown sweep of a broken workflow submitted every cell: a success of last week counted as one of its own."""
+    """An extended sweep of a broken workflow submitted every cell, because an older success counted as a new one."""
     client.sweep("wf-1", cells(1, 2, 3), timeout=60)
     api.finished = FAILED
     grown = client.sweep("wf-1", cells(*range(1, 12)), timeout=60, window=1)

@@ -103,9 +103,9 @@ def test_more_than_permitted_is_not_cut(client, api):
 def test_all_errors_are_reported_before_a_submit(client, api):
     with pytest.raises(FieldError) as caught:
         client.sweep("wf-1", [Setting("3::cfg", "8..2"), Setting("3::steps", "1..5..0"), Setting("nope", "1")])
-    told = str(caught.value)
+    message = str(caught.value)
     for word in ("8..2", "1..5..0", "nope"):
-        assert word in told
+        assert word in message
     assert api.count(RUN) == 0
 
 

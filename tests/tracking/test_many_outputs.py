@@ -23,7 +23,7 @@ def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, ap
     run = client.run("wf-1", {"3::cfg": 1}, wait=False)
     wait_until(lambda: run.status == "success", timeout_s=60)
     assert len(run.record.images) == MAX_OUTPUTS
-    assert f"60000 outputs, and only the first {MAX_OUTPUTS}" in run.record.remark
+    assert f"60000 outputs, and only the first {MAX_OUTPUTS}" in run.record.warning
     run.wait(120)
     assert {image.state for image in run.record.images} == {"missing"}
 

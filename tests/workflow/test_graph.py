@@ -161,7 +161,7 @@ OTHER = {"1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32}
 EDITORS = {"last_node_id": 2, "nodes": [{"id": 1, "type": "SaveImage"}], "links": []}
 NOTES = {
     "_comment": "made by hand",
-    "_meta": {"author": "somebody", "inputs": {"prompt": "what to draw"}},
+    "_meta": {"author": "a user", "inputs": {"prompt": "what to draw"}},
     "comment_stage1": ["a", 1],
     "metadata": {"version": 3, "nodes": [1, 2]},
     "nodes": [],

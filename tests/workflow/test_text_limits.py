@@ -98,9 +98,9 @@ def test_a_project_that_redefines_a_known_name_warns_once(client, tmp_path, monk
     home.mkdir(exist_ok=True)
     (home / "comflowy.yaml").write_text("workflows:\n  known: {ids: {test: wf-1}}\n  mine: {ids: {test: wf-2}}\n")
     (folder / "comflowy.yaml").write_text(f"workflows:\n  {name}: {{ids: {{test: wf-other}}}}\n")
-    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as told:
+    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as warned:
         assert client.workflow(name).id == "wf-other"
-    assert [str(one.filename) for one in told] == ["comflowy.yaml"]
+    assert [str(one.filename) for one in warned] == ["comflowy.yaml"]
     with warnings.catch_warnings(record=True) as again:
         warnings.simplefilter("default")
         client.workflow(name)

@@ -130,7 +130,7 @@ def test_all_problems_are_reported_at_once(workflow):
         namespace={},
     )
     assert len(found) == 7
-    told = "\n".join(found)
+    message = "\n".join(found)
     for part in (
         "node 3 (KSampler), cfg: 101 is above 100",
         "node 3 (KSampler), sampler_name: 'eulr' is not one of euler, euler_ancestral, heun, dpm_2, lms, dpmpp_2m,",
@@ -141,7 +141,7 @@ def test_all_problems_are_reported_at_once(workflow):
         "'text' is the name of 2 fields",
         "node 3 (KSampler), seed is set twice on this line, as 3::seed and as seed. Keep one.",
     ):
-        assert part in told
+        assert part in message
 
 
 def test_a_problem_in_a_body_names_its_line(workflow):
@@ -447,15 +447,15 @@ def test_a_field_set_twice_on_the_line_has_a_short_error(workflow):
     assert problems(resolve, workflow, settings) == ("cfg is set twice on this line. Keep one.",)
 
 
-# -- slips that are told plainly ---------------------------------------------------------------------------------
+# -- messages about typing errors --------------------------------------------------------------------------------------
 
 
 def test_an_expression_in_braces_says_that_only_names_are_expanded(workflow):
     """`cfg={np.linspace(2,8,3)}` was only "is not a number"."""
     for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
-        (told,) = problems(line, workflow, text, namespace={})
-        assert "braces take only the name of a variable" in told
-        assert f"{text.partition('=')[0]}={{values}}" in told
+        (message,) = problems(line, workflow, text, namespace={})
+        assert "braces take only the name of a variable" in message
+        assert f"{text.partition('=')[0]}={{values}}" in message
     assert line(workflow, "6::text={a+b}", namespace={}) == {"6::text": "{a+b}"}
     assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # nothing expands here
 

@@ -57,7 +57,7 @@ def swept(folder):
 
 
 class SweepSender:
-    """Who would send the cells: it goes on until told."""
+    """A sender of cells that continues until `cancel`."""
 
     is_sending = True
 
@@ -247,7 +247,7 @@ def test_the_status_line_shows_progress(folder, swept, handles):
 
 @pytest.fixture(scope="module")
 def thumbnails(tmp_path_factory):
-    """One image whose thumbnails stand for all of a thousand."""
+    """Write one image and its thumbnail, used for all of a thousand runs."""
     root = tmp_path_factory.mktemp("thousand")
     wave = np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype="uint8")
     image = Image.fromarray(wave).resize((512, 512), Image.Resampling.BICUBIC)

@@ -200,13 +200,13 @@ def test_little_noise_keeps_a_given_image_and_much_noise_gives_it_up():
 
 
 def test_each_step_is_told_and_may_end_the_run():
-    told = []
+    calls = []
 
     def after_step(done, total):
-        told.append((done, total))
+        calls.append((done, total))
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(after_step=after_step)
-    assert told == [(1, 9), (2, 9), (3, 9)]
+    assert calls == [(1, 9), (2, 9), (3, 9)]

@@ -30,8 +30,10 @@ def engine(tmp_path):
     return Engine(input_folder=tmp_path / "inputs")
 
 
-def run(engine, graph, *, told=None, should_stop=lambda: False):
-    return engine.run(graph, on_progress=(lambda p: None) if told is None else told.append, should_stop=should_stop)
+def run(engine, graph, *, reports=None, should_stop=lambda: False):
+    return engine.run(
+        graph, on_progress=(lambda p: None) if reports is None else reports.append, should_stop=should_stop
+    )
 
 
 def opened(image):
@@ -135,16 +137,16 @@ def test_literals_are_read_in_the_type_of_their_input(engine, blue):
 
 
 def test_progress_names_the_node_and_counts_its_steps(engine, default):
-    told = []
-    run(engine, default, told=told)
-    steps = [p["value"] for p in told if p["node"] == "3"]
+    reports = []
+    run(engine, default, reports=reports)
+    steps = [p["value"] for p in reports if p["node"] == "3"]
     assert steps == [0, 1, 2, 3, 4, 4]
-    assert {p["max"] for p in told if p["node"] == "3"} == {1, 4}
-    assert all(set(p) == {"node", "title", "value", "max", "nodes_done", "nodes_total"} for p in told)
-    assert {p["title"] for p in told if p["node"] == "6"} == {"CLIP Text Encode (Prompt)"}
-    done = [p["nodes_done"] for p in told]
+    assert {p["max"] for p in reports if p["node"] == "3"} == {1, 4}
+    assert all(set(p) == {"node", "title", "value", "max", "nodes_done", "nodes_total"} for p in reports)
+    assert {p["title"] for p in reports if p["node"] == "6"} == {"CLIP Text Encode (Prompt)"}
+    done = [p["nodes_done"] for p in reports]
     assert done == sorted(done)
-    assert told[-1]["nodes_done"] == told[-1]["nodes_total"] == 7
+    assert reports[-1]["nodes_done"] == reports[-1]["nodes_total"] == 7
 
 
 @pytest.fixture
@@ -196,11 +198,11 @@ def test_a_file_that_changed_is_read_again(engine, tmp_path):
 
 
 def test_a_stop_is_noticed_at_the_next_step(engine, default):
-    told = []
+    reports = []
     default["3"]["inputs"]["steps"] = 10000
     with pytest.raises(Stopped):
-        run(engine, default, told=told, should_stop=lambda: any(p["value"] >= 2 for p in told))
-    assert max(p["value"] for p in told) == 2
+        run(engine, default, reports=reports, should_stop=lambda: any(p["value"] >= 2 for p in reports))
+    assert max(p["value"] for p in reports) == 2
 
 
 def test_runs_at_the_same_time_do_not_disturb_each_other(engine, default):

@@ -96,7 +96,7 @@ def test_words_make_what_they_name_likelier():
 
 
 def test_every_tag_of_a_scene_can_be_asked_for():
-    """A tag nobody can say would never be painted on purpose."""
+    """A tag that no prompt can contain could never be selected."""
     words = set(read_prompt(" ".join(_vocabulary())).tags)
     things = [
         *PALETTES.values(),

@@ -1,4 +1,4 @@
-"""One sandbox per home folder, and its end when nobody uses it."""
+"""One sandbox per home folder, which ends when no client uses it."""
 
 from __future__ import annotations
 

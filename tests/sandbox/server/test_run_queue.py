@@ -16,7 +16,7 @@ from comflowy_nb.sandbox.server.worker_pool import count_cores
 # Small ones: a worker paints its scenes anew for each size, and the large take it seconds.
 SMALL = {"5::width": 64, "5::height": 64}
 QUICK = {**SMALL, "3::steps": 1}
-LONG = {**SMALL, "3::steps": 10000, "5::batch_size": 4}  # minutes, if nobody stopped it
+LONG = {**SMALL, "3::steps": 10000, "5::batch_size": 4}  # takes minutes unless cancelled
 PROGRESS = {"node", "title", "value", "max", "nodes_done", "nodes_total"}
 
 

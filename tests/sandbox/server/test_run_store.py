@@ -36,7 +36,7 @@ def test_accepted_runs_are_there_again_in_their_order(path):
     assert first == runs[0]
     assert (second.run_id, second.starts, second.cancel_asked) == ("c", 1, True)
     assert again.get("a").state is State.SUCCESS
-    assert again.get("nobody") is None
+    assert again.get("unknown") is None
     again.close()
 
 
@@ -47,7 +47,7 @@ def test_images_keep_their_order_and_are_found_by_secret(path):
     images = store.images("a")
     assert images == MADE
     assert store.image(images[1].secret) == images[1]
-    assert store.image("nobody") is None
+    assert store.image("unknown") is None
     assert len({each.secret for each in images}) == 3
     assert images[0].secret not in repr(images)
     store.close()

@@ -133,7 +133,7 @@ def test_unknown_workflow_is_refused_with_those_there_are(sandbox):
 
 @pytest.mark.parametrize("path", ["check", "cancel"])
 def test_unknown_run_is_not_found(sandbox, path):
-    assert sandbox.post(path, params={"id": "nobody"}).status_code == 404
+    assert sandbox.post(path, params={"id": "unknown"}).status_code == 404
     assert sandbox.post(path).status_code == 400
 
 

@@ -45,7 +45,7 @@ def test_nothing_else_is_called(url):
 
 
 def play(callbacks, scene):
-    """Play a scene with a webhook, on a loop of its own."""
+    """Run a script with a webhook sender, in a new event loop."""
 
     async def main():
         webhooks = WebhookClient()

@@ -69,7 +69,7 @@ def test_worker_ends_when_its_server_lets_go_of_the_pipe(paths):
 
 @LIMITED
 def test_full_disk_fails_the_run_in_words(start):
-    """A limit on the size of files stands in for it: the worker can't write its image."""
+    """A limit on the size of files simulates a full disk: the worker can't write its image."""
     sandbox = start()
     sandbox.await_status(sandbox.run(QUICK), "success")
     for worker in sandbox.workers():

@@ -10,9 +10,9 @@ A, B, C, D = (f"https://images.example/{name}.png" for name in "abcd")
 
 
 def placed(images, full):
-    outputs, remark = read_outputs(images, full)
+    outputs, warning = read_outputs(images, full)
     assert [output.index for output in outputs] == list(range(len(outputs)))
-    return [(output.url, output.node, output.node_index) for output in outputs], remark
+    return [(output.url, output.node, output.node_index) for output in outputs], warning
 
 
 def test_an_image_in_both_lists_is_one_with_its_node():
@@ -71,11 +71,11 @@ def test_nothing(nothing):
     ],
 )
 def test_invalid_entries_cause_a_warning(images, full, found, words):
-    outputs, remark = placed(images, full)
+    outputs, warning = placed(images, full)
     assert [url for url, _, _ in outputs] == found
-    assert remark == words
+    assert warning == words
 
 
-def test_no_address_in_a_remark_or_a_repr():
-    outputs, remark = read_outputs([{"no": A}, B], {"9": {"images": [A, 5]}})
-    assert "example" not in f"{remark} {outputs!r}"
+def test_no_address_in_a_warning_or_a_repr():
+    outputs, warning = read_outputs([{"no": A}, B], {"9": {"images": [A, 5]}})
+    assert "example" not in f"{warning} {outputs!r}"

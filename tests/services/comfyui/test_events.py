@@ -84,7 +84,7 @@ def test_a_preview_without_a_name_belongs_to_the_run_of_ours_that_executes():
     reader = EventReader()
     reader.watch("p", {}, frozenset("1"))
     frame = struct.pack(">II", 1, 2) + b"\x89PNG"
-    assert reader.read(frame) is None  # somebody else's
+    assert reader.read(frame) is None  # of another client
     reader.read(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
     assert reader.read(frame).progress.preview == b"\x89PNG"
     reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))

@@ -138,6 +138,6 @@ def test_a_run_may_be_at_a_silent_server_while_another_refuses(pair):
 def test_an_image_with_different_names_on_two_servers_is_rejected(service, pair):
     one, _ = pair
     assert service.upload("same.png", b"x") == "same.png"
-    (one.inputs / "other.png").write_bytes(b"somebody else's")
+    (one.inputs / "other.png").write_bytes(b"of another client")
     with pytest.raises(WorkflowError, match="rename the file"):
         service.upload("other.png", b"ours")

@@ -100,12 +100,12 @@ def test_a_run_has_our_id_and_events_to_its_end(comfy, service, listener):
     assert body["extra_data"] == {"extra_pnginfo": {"comflowy": sent.made_by}}
     events = listener.of(sent.token)
     assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
-    told = [event.progress for event in events]
-    assert {one.title for one in told} >= {"KSampler", "Load Checkpoint", "Save Image"}
-    assert [one.value for one in told if one.node == "3" and one.max == 4][-1] == 4
-    assert told[-1].nodes_done == told[-1].nodes_total == 7
-    assert any(one.preview for one in told)
-    assert told[-1].preview is None
+    progress = [event.progress for event in events]
+    assert {one.title for one in progress} >= {"KSampler", "Load Checkpoint", "Save Image"}
+    assert [one.value for one in progress if one.node == "3" and one.max == 4][-1] == 4
+    assert progress[-1].nodes_done == progress[-1].nodes_total == 7
+    assert any(one.preview for one in progress)
+    assert progress[-1].preview is None
     found = service.check(sent.token)
     assert (found.status, len(found.outputs), found.outputs[0].node) == (Status.SUCCESS, 1, "9")
     with service.open_image(found.outputs[0]) as stream:
@@ -483,7 +483,7 @@ def test_a_socket_cut_at_any_message_costs_the_run_nothing(comfy, service, liste
     again = submission(small(2, seed=99))
     wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
     service.submit(again)
-    listener.wait_end(again.token)  # it is heard again
+    listener.wait_end(again.token)  # its events arrive again
 
 
 def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, listener):

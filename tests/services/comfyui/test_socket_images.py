@@ -105,7 +105,7 @@ def test_a_broken_socket_causes_a_warning(client, comfy, tmp_path):
     run = client.run(str(path), timeout=60)
     assert run.status == "success"
     assert len(run.images) == 0
-    assert "no image of SaveImageWebsocket came" in run.record.remark
+    assert "no image of SaveImageWebsocket came" in run.record.warning
 
 
 def test_an_invalid_image_is_missing(client, comfy, tmp_path):
@@ -132,5 +132,5 @@ def test_socket_images_have_a_size_limit(monkeypatch):
 def test_dropped_images_cause_a_warning(client, comfy, graph, monkeypatch):
     monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 10)
     run = client.run(graph, timeout=60)
-    assert "dropped 2 images" in run.record.remark
+    assert "dropped 2 images" in run.record.warning
     assert [image.node for image in run.images] == ["5"]

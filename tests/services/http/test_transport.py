@@ -28,10 +28,10 @@ def http(faulty):
 
 def test_only_the_servers_own_refusal_shows_that_it_has_ended(monkeypatch):
     """A proxy that refuses a connection proves nothing about the server: its runs must not count as lost."""
-    nobody = f"http://127.0.0.1:{closed_port()}"
+    closed = f"http://127.0.0.1:{closed_port()}"
     for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.setenv(name, nobody)
-    for address, refused in ((nobody, True), ("http://192.0.2.7:8188", False)):
+        monkeypatch.setenv(name, closed)
+    for address, refused in ((closed, True), ("http://192.0.2.7:8188", False)):
         http = Http(address)
         failure = http.exchange("GET", "/queue")
         assert (failure.kind, failure.refused) == (FailureKind.NOT_SENT, refused)
