@@ -88,7 +88,7 @@ def test_an_interrupt_matches_the_recording(comfy, client):
     comfy.wait_at("3", 3)
     _, prompt_id = client.submit(small(400))
     assert comfy.at_gate.wait(30)
-    client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": str(uuid.uuid4())})  # another's: nothing happens
+    client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": str(uuid.uuid4())})  # of another client: no effect
     assert comfy.queue.listed()["queue_running"]
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": prompt_id})
     messages = client.until_end(prompt_id)
@@ -205,7 +205,7 @@ def test_each_error_of_a_graph(client, graph, kind):
     assert answer.json()["node_errors"] == {}
 
 
-def test_errors_are_text(comfy, client):
+def test_errors_of_routes_are_plain_text(comfy, client):
     for body in (b"no json", json.dumps({"prompt": {"nodes": [], "links": []}}).encode()):
         answer = client.session.post(f"{comfy.url}/prompt", data=body)
         assert (answer.status_code, answer.text) == (500, "500 Internal Server Error\n\nServer got itself in trouble")
@@ -214,7 +214,7 @@ def test_errors_are_text(comfy, client):
     comfy.stumbled.clear()
 
 
-def test_some_outputs_run_and_the_wrong_ones_are_named(client):
+def test_valid_outputs_run_and_the_invalid_ones_are_named(client):
     graph = {
         **empty_image(),
         "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
@@ -240,7 +240,7 @@ def test_some_outputs_run_and_the_wrong_ones_are_named(client):
         ("http://evil.example", 403),
     ],
 )
-def test_origins(comfy, origin, status):
+def test_requests_of_foreign_origins_are_rejected(comfy, origin, status):
     headers = {} if origin is None else {"Origin": origin.format(port=comfy.port)}
     assert requests.get(f"{comfy.url}/queue", headers=headers, timeout=60).status_code == status
     if status == 403:
@@ -273,7 +273,7 @@ def test_a_run_without_a_client_sends_events_to_all(comfy, client):
     assert foreign == {"progress_state", "progress"}
 
 
-def test_a_second_socket_of_the_same_name_falls_silent_when_the_first_closes(comfy):
+def test_a_second_socket_of_the_same_client_id_gets_no_events_after_the_first_closes(comfy):
     first = BareClient(comfy.url)
     second = BareClient(comfy.url, client_id=first.client_id)
     first.close()
@@ -312,7 +312,7 @@ def test_a_delete_and_a_restart_leave_no_trace(comfy, client):
     assert client.session.get(f"{comfy.url}/history").json() == {}
 
 
-def test_the_socket_is_cut_at_the_message_that_was_named(comfy, client):
+def test_drop_at_cuts_the_socket_at_the_named_message(comfy, client):
     comfy.drop_at("executed")
     _, prompt_id = client.submit(empty_image())
     messages, why = client.until_quiet()

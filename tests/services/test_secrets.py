@@ -228,14 +228,14 @@ def test_the_check_of_this_file_finds_a_leak():
         assert_error_is_clean(caught.value)
 
 
-def test_a_secret_shows_itself_nowhere():
+def test_the_text_of_a_secret_object_is_masked():
     secret = Secret(KEY)
     assert_clean(f"{secret} {secret!r} {[secret]} {secret!s:>20}", "a text")
     with pytest.raises(TypeError):
         pickle.dumps(secret)
 
 
-def test_no_key_in_the_search_for_one(monkeypatch):
+def test_errors_of_the_key_lookup_contain_no_key(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", f"{KEY} {KEY}")
     with pytest.raises(ServiceError) as caught:
         find_key("https://app.comflowy.com")
@@ -246,7 +246,7 @@ def test_no_key_in_the_search_for_one(monkeypatch):
     assert_error_is_clean(caught.value)
 
 
-def test_recognising_sends_no_key(faulty, monkeypatch):
+def test_detection_of_the_kind_sends_no_key(faulty, monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
     monkeypatch.setenv("COMFLOWY_URL", faulty.url)
     faulty.on("* /*", html())

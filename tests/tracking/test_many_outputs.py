@@ -1,4 +1,4 @@
-"""A service that lists thousands of outputs: the run ends, and the images of other runs do not wait behind it."""
+"""A service that lists thousands of outputs: the run ends, and does not delay the images of other runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, ap
 
 
 def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
-    """Every dead URL led to another check: thousands of checks of one run, each with thousands of URLs."""
+    """Every expired URL caused another check: thousands of checks of one run, each with thousands of URLs."""
     api.on(CHECK, success([f"{api.url}/gone/{number}.png" for number in range(100)]))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
     assert run.status == "success"

@@ -1,4 +1,4 @@
-"""`sweep`, `run` and `form` with `--from`: other values are kept, and the output names those that are left out."""
+"""`sweep`, `run` and `form` with `--from`: other values are kept, and the output names the omitted ones."""
 
 from __future__ import annotations
 

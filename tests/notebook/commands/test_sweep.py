@@ -35,7 +35,7 @@ def pixels_of(cell):
 
 
 def in_grid(drawn, number):
-    """Return the pixels of one cell as they are on the page."""
+    """Return the pixels of one cell on the page."""
     painting = drawn.paint()
     (box,) = [box for box in painting.page.boxes if box.tile.cell == number]
     page = Image.open(io.BytesIO(painting.jpeg()))

@@ -1,4 +1,4 @@
-"""The comparison without a browser: its replies, its saved state, its static versions and its page."""
+"""The comparison without a browser: its replies, saved state, static versions and HTML page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def made(pair):
 
 @pytest.fixture
 def replies(made, monkeypatch):
-    """The replies of the comparison to the browser, in order."""
+    """Record the replies of the comparison to the browser, in order."""
     sent = []
     monkeypatch.setattr(type(made), "send", lambda _, content, buffers=None: sent.append((content, buffers)))
     return sent
@@ -55,7 +55,7 @@ def image_of(content):
     return Image.open(io.BytesIO(content))
 
 
-def test_compare_is_public_and_takes_images_one_by_one(pair):
+def test_compare_is_public_and_accepts_single_images(pair):
     made = comflowy_nb.compare(*pair, mode="blink")
     assert isinstance(made, Comparison)
     assert repr(made) == "<Comparison of r1, r2>"
@@ -128,7 +128,7 @@ def test_unknown_requests_get_an_error(made, replies, asked):
     assert content["problem"].startswith("the page sent a request that this version does not know")
 
 
-def test_the_saved_state_holds_text_only(made, pair):
+def test_the_saved_state_contains_only_text(made, pair):
     state = made.get_state()
     written = {key: value for key, value in state.items() if key not in {"_esm", "_css"}}
     text = json.dumps(written, default=lambda value: pytest.fail(f"{value!r} is in the state"))
@@ -218,7 +218,7 @@ class Tags(HTMLParser):
         self.found.append((tag, attributes))
 
 
-def test_a_page_holds_all_images_without_paths_and_metadata(made, pair, tmp_path):
+def test_a_page_contains_all_images_without_paths_and_metadata(made, pair, tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     notes = PngInfo()

@@ -1,4 +1,4 @@
-"""The status line: its text in each status, and its HTML, which is inert."""
+"""The status line: its text in each status, and its escaped HTML."""
 
 from __future__ import annotations
 

@@ -45,13 +45,13 @@ def test_one_image_signed_twice_is_one():
     assert placed([first], {"9": {"images": [second]}})[0] == [(first, "9", 0)]
 
 
-def test_addresses_that_differ_in_their_query_are_two():
+def test_urls_that_differ_in_an_ordinary_query_are_two_images():
     one, two = "/view?filename=a.png&type=output", "/view?filename=b.png&type=output"
     assert len(placed([one, two], None)[0]) == 2
 
 
 @pytest.mark.parametrize("nothing", [None, [], {}])
-def test_nothing(nothing):
+def test_a_response_without_images_has_no_outputs(nothing):
     assert placed(nothing if nothing != {} else None, None) == ([], None)
 
 

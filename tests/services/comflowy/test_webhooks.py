@@ -61,7 +61,7 @@ def path_of(receiver, token="t1", name="on_result_url"):
     return urlsplit(receiver.urls(token)[name]).path
 
 
-def test_events_become_hints(receiver, events):
+def test_posted_events_reach_the_listener(receiver, events):
     progress = {"node": "3", "title": "KSampler", "value": 7, "max": 20, "nodes_done": 4, "nodes_total": 7}
     path = path_of(receiver, name="on_progress_event_url")
     assert post(receiver, path, {"type": "running", "payload": progress, "run_id": "r9"}) == 204
@@ -96,7 +96,7 @@ def test_urls_are_the_same_each_time_and_differ_by_run(receiver):
         ({}, Event("t")),
     ],
 )  # fmt: skip
-def test_payloads_of_all_kinds(body, event):
+def test_each_kind_of_payload_is_parsed(body, event):
     assert read_event("t", body) == event
 
 
@@ -114,13 +114,13 @@ def test_a_forged_path_is_not_found(receiver, events):
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_only_post(receiver, events, method):
+def test_only_post_is_accepted(receiver, events, method):
     assert post(receiver, path_of(receiver), method=method) == 405
     assert events == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"5", b"null", b"{", b"\xff", b"[" * 100_000])
-def test_only_a_json_object(receiver, events, body):
+def test_only_a_json_object_is_accepted(receiver, events, body):
     assert post(receiver, path_of(receiver), body) == 400
     assert events == []
 
@@ -135,12 +135,12 @@ def test_requests_of_web_pages_are_rejected(receiver, events):
     assert post(receiver, path, headers={"Host": f"localhost:{receiver.port}"}) == 204
 
 
-def test_a_public_address_leads_here(events):
+def test_urls_start_with_the_public_address(events):
     receiver = Receiver(events, public_url="https://hooks.example/comflowy/")
     try:
         url = receiver.urls("t1")["on_result_url"]
         assert url.startswith("https://hooks.example/comflowy/t1/")
-        whole = urlsplit(url).path  # as it arrives depends on the tunnel
+        whole = urlsplit(url).path  # a tunnel may keep or strip the prefix
         for path in (whole, whole.removeprefix("/comflowy")):
             assert post(receiver, path, {"type": "failed"}, headers={"Host": "hooks.example"}) == 204
         assert events.wait_for(2) == [Event("t1", Status.FAILED)] * 2
@@ -200,14 +200,14 @@ def test_slow_senders_are_dropped_and_block_no_others(monkeypatch, events, slowe
         receiver.close()
 
 
-def test_duplicates_and_a_result_before_progress_are_handed_on_in_order(receiver, events):
+def test_duplicates_and_late_progress_are_passed_on_in_order(receiver, events):
     result, progress = path_of(receiver), path_of(receiver, name="on_progress_event_url")
     for path, kind in ((result, "success"), (result, "success"), (progress, "running")):
         assert post(receiver, path, {"type": kind}) == 204
     assert [event.status for event in events.wait_for(3)] == [Status.SUCCESS, Status.SUCCESS, Status.RUNNING]
 
 
-def test_a_listener_that_raises_or_dawdles_holds_nothing_up():
+def test_a_slow_or_raising_listener_does_not_block_responses():
     events, may_go_on = ReceivedEvents(), threading.Event()
 
     def listen(event):

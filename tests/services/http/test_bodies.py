@@ -15,7 +15,7 @@ from scripted_api import CHECK, RUN, png
 UNPACKED_BYTES = 400 * 1000**2
 MOST_BYTES = 64 * 1024**2
 
-# A run as a script makes it; VmHWM is the most memory that the process has ever had.
+# A run in a script; VmHWM is the peak memory of the process.
 RUN_ONCE = """
 import re, sys
 from pathlib import Path
