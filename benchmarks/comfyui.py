@@ -1,4 +1,4 @@
-"""Runs on a ComfyUI server beside the least a client can do: one WebSocket, submit, hear the end, fetch the image.
+"""Runs on a ComfyUI server, compared with a minimal client: one WebSocket, submit, await the end, fetch the image.
 
     python benchmarks/comfyui.py [--runs 12] [--rounds 7] [--px 512] [--steps 0] [--url URL] [--profile FILE]
 
@@ -28,7 +28,7 @@ TARGET = 1.25
 
 
 def graph(number: int, args: argparse.Namespace) -> tuple[dict, str, list]:
-    """A graph, its field that is different in each run, and that field's values."""
+    """Return a graph, the field that differs in each run, and the values of that field."""
     base = args.base + number
     if args.steps:
         made = json.loads((SERVER.parent / "data" / "comfyui" / "default_workflow_api.json").read_text())

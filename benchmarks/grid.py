@@ -1,9 +1,9 @@
-"""A grid of 144 images of 1024 x 1024: the CPU of ours against decoding them once, and against plain plt.subplots.
+"""A grid of 144 images of 1024 x 1024: our CPU time compared with decoding them once and with plt.subplots.
 
     python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
 
 Each method draws in a separate process, after it has drawn a small grid, so that imports and fonts are not counted.
-The floor is Pillow's full decode of the same files on one thread.
+The baseline is Pillow's full decode of the same files on one thread.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def ours(ref: str) -> bytes:
 
 
 def subplots(ref: str) -> bytes:
-    """What is written in five minutes."""
+    """Draw the grid with plain matplotlib."""
     import io
 
     import matplotlib as mpl

@@ -93,7 +93,7 @@ def test_nothing_is_submitted_when_the_history_is_gone(api, client, home, way):
     assert api.count(RUN) == 1
 
 
-def test_history_that_is_put_back_is_used_again(api, client, home):
+def test_a_restored_history_is_used_again(api, client, home):
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
     elsewhere = home.with_name("elsewhere")
     home.rename(elsewhere)

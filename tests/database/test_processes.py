@@ -40,7 +40,7 @@ sys.stdin.readline()
         assert finish(process, "end\n") == []
 
 
-def test_two_processes_that_write_at_once_lose_nothing(home, start):
+def test_concurrent_writes_of_two_processes_are_all_kept(home, start):
     code = """
 say("ready")
 sys.stdin.readline()

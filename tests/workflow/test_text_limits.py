@@ -168,7 +168,7 @@ def test_deep_nesting_in_a_cell_or_a_graph_is_rejected_at_once(tmp_path, depth, 
     with pytest.raises(LineError, match="more than 64 deep"):
         read_body(f'{{"3::x": {text}}}')
     for read in (resolve, read_axes):
-        with contextlib.suppress(ComflowyError):  # what Python's JSON can't read at all is text
+        with contextlib.suppress(ComflowyError):  # text that Python's JSON can't parse is a plain text
             read(UNDESCRIBED, read_body(f"3::x: {text}", sweep=True).settings)
     file = tmp_path / "sweep.yaml"
     file.write_text(f"workflow: default\nfields:\n  3::x: !json '{text}'\n")

@@ -34,7 +34,7 @@ def problems(call, *args, **options):
     return caught.value.problems
 
 
-# -- the examples of what is typed and sent ------------------------------------------------------------------------
+# -- examples of typed and submitted values ------------------------------------------------------------------------
 
 EXAMPLES = [
     "bottle #1",
@@ -386,7 +386,7 @@ def test_a_missing_file_is_text_only_if_the_type_is_unknown(workflow, undescribe
     assert "gone.png" in problems(line, workflow, "image=file:gone.png")[0]
 
 
-def test_a_run_gives_its_image(workflow, undescribed):
+def test_a_run_as_a_value_is_its_image(workflow, undescribed):
     image = InputImage("r41_0.png", "0" * 64, lambda: b"")
 
     def open_run(ref):
@@ -451,17 +451,17 @@ def test_a_field_set_twice_on_the_line_has_a_short_error(workflow):
 
 
 def test_an_expression_in_braces_says_that_only_names_are_expanded(workflow):
-    """`cfg={np.linspace(2,8,3)}` was only "is not a number"."""
+    """The error for `cfg={np.linspace(2,8,3)}` did not mention that braces take only names."""
     for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
         (message,) = problems(line, workflow, text, namespace={})
         assert "braces take only the name of a variable" in message
         assert f"{text.partition('=')[0]}={{values}}" in message
     assert line(workflow, "6::text={a+b}", namespace={}) == {"6::text": "{a+b}"}
-    assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # nothing expands here
+    assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # no namespace: braces are text
 
 
 def test_a_seed_below_its_range_mentions_random(workflow):
-    """`seed=-1`, which means a random seed elsewhere, was only "below 0, the smallest it may be"."""
+    """The error for `seed=-1`, which means a random seed in other programs, did not mention `random`."""
     assert "seed=random" in problems(line, workflow, "seed=-1")[0]
     assert "random" not in problems(line, workflow, "cfg=-1")[0]
 
@@ -477,7 +477,7 @@ def test_a_seed_below_its_range_mentions_random(workflow):
         ([["a", "b"]], ["a,b", '["a", "b"]'], ["a,c"]),
     ],
 )
-def test_an_error_says_several_values_only_if_each_part_is_valid(spec, several, single):
+def test_an_error_suggests_several_values_only_if_each_part_is_valid(spec, several, single):
     described = Workflow("w", "w", fields={"1::x": read_field("1::x", spec)})
     for text in [*several, *single]:
         with pytest.raises(FieldError) as caught:

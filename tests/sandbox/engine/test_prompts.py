@@ -30,7 +30,7 @@ def test_a_repeated_word_has_one_and_a_half_times_the_weight():
     assert read_prompt("bottle, bottle").tags["bottle"] == pytest.approx(1.5)
 
 
-def test_unknown_words_have_a_small_deterministic_effect():
+def test_unknown_words_have_a_deterministic_effect():
     names = [f"thing {k}" for k in range(50)]
     lean = read_prompt("zyzzyva").lean(names)
     assert np.abs(lean).max() > 0.1

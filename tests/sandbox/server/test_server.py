@@ -175,7 +175,7 @@ def test_requests_to_localhost_get_image_urls_at_localhost(sandbox):
     assert data["output_images"][0].startswith(f"http://localhost:{port}/images/")
 
 
-def test_an_image_url_answers_head_requests_and_cannot_be_guessed(sandbox):
+def test_an_image_url_supports_head_requests_and_cannot_be_guessed(sandbox):
     run_id = sandbox.run(QUICK)
     (url,) = sandbox.await_status(run_id, "success")["output_images"]
     content = get_image(url)

@@ -76,7 +76,7 @@ def test_a_busy_receiver_gets_fewer_steps_but_always_the_last(slow_receiver):
     assert slow_receiver.bodies[-1] == ("/result", {"type": "success", "run_id": "run"})
 
 
-def test_a_callback_that_is_rejected_is_not_repeated(receiver):
+def test_a_callback_that_gets_404_is_not_repeated(receiver):
     receiver.answers = [404]
 
     async def scene(webhook):

@@ -275,7 +275,7 @@ def test_other_commas_in_a_body_are_text_where_the_type_is_unknown(undescribed, 
     assert body(undescribed, f"1::x: {typed}").fixed == {"1::x": typed}
 
 
-# -- what is wrong -------------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -489,7 +489,7 @@ def test_words_are_replaced_from_lines(workflow):
 )
 def test_words_that_can_t_be_replaced(workflow, replace, part):
     text = f'prompt: {{in: "a glass bottle", replace: {replace}}}'
-    if part is None:  # a comma at the end is none between
+    if part is None:  # a comma at the end does not separate
         assert body(workflow, text).shape == (1,)
         return
     assert part in problems(body, workflow, text)[0]

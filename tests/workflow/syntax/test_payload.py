@@ -11,7 +11,7 @@ from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.payload import LiteralReader, is_payload, read_console
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
-# as the API's page prints it, the `;` behind workflow_id included
+# as on the API page, including the `;` after workflow_id
 EXAMPLE = """const run_payload = 
 {
     workflow_id: "test_workflow_id";
