@@ -62,7 +62,7 @@ def comfy(tmp_path):
 
     with ComfyServer(tmp_path / "comfyui") as server:
         yield server
-    assert server.stumbled == []
+    assert server.failures == []
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_a_run_has_images_and_the_images_have_params(client, comfy):
     assert (made["workflow"], made["params"]["3::seed"]) == ("default", 2**63 + 5)
 
 
-def test_the_same_request_submits_nothing_whatever_the_titles(client, comfy, tmp_path):
+def test_an_identical_request_with_other_titles_submits_nothing(client, comfy, tmp_path):
     graph = empty_image(7)
     for name, title in (("a.json", "One"), ("b.json", "Two")):
         (tmp_path / name).write_text(json.dumps({**graph, "1": graph["1"] | {"_meta": {"title": title}}}))
@@ -664,7 +664,7 @@ def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatc
 def pair(tmp_path):
     with ComfyServer(tmp_path / "one") as one, ComfyServer(tmp_path / "two") as two:
         yield one, two
-        assert one.stumbled == two.stumbled == []
+        assert one.failures == two.failures == []
 
 
 def test_a_sweep_is_spread_over_the_servers_and_each_run_names_its_server(pair, flat):

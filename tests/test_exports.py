@@ -32,7 +32,7 @@ def test_public_names_include_those_in_the_readme():
     assert {"connect", "history", "Run", "Client", "ComflowyError"} <= set(comflowy_nb.__all__)
 
 
-def test_public_names_mean_the_same_whatever_was_imported_before():
+def test_no_public_name_is_that_of_a_submodule():
     """A public name equal to that of a submodule becomes the module once the submodule is imported."""
     modules = {name.removeprefix("comflowy_nb.") for name in NAMES}
     assert not modules & set(comflowy_nb.__all__)

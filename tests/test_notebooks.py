@@ -52,11 +52,11 @@ def check_quickstart(content):
     assert image_count(again) == 1
     assert "aquarelle" in said(cell_with(content, "%comflowy runs"))
     assert "sampler_name" in said(cell_with(content, "%comflowy fields default"))
-    slip = cell_with(content, "stepps")
-    assert [output.output_type for output in slip.outputs] == ["error"]
-    assert "steps" in slip.outputs[0].evalue
-    assert "euler" in slip.outputs[0].evalue
-    assert len(slip.outputs[0].traceback) <= 2
+    misspelt = cell_with(content, "stepps")
+    assert [output.output_type for output in misspelt.outputs] == ["error"]
+    assert "steps" in misspelt.outputs[0].evalue
+    assert "euler" in misspelt.outputs[0].evalue
+    assert len(misspelt.outputs[0].traceback) <= 2
 
 
 def check_explore(content):

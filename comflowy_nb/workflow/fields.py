@@ -149,7 +149,7 @@ class Field:
     def read(self, text: str) -> Any:
         """Return the value that a text means for this field.
 
-        The text of the default returns the default unchanged, whatever its type.
+        The text of the default returns the default unchanged, for any type.
 
         Parameters
         ----------

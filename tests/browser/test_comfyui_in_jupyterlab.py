@@ -30,7 +30,7 @@ def comfy(tmp_path):
     with ComfyServer(tmp_path / "comfyui") as server:
         server.previews = True
         yield server
-    assert server.stumbled == []
+    assert server.failures == []
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class ComfyServer:
         self.wants_header, self.refuses = wants_header, refuses  # the status that a proxy returns without the header
         self.requests = []  # (method, path) of every request, without the prefixes
         self.bodies = []  # every JSON body
-        self.stumbled = []  # exceptions of routes, as text
+        self.failures = []  # exceptions of routes, as text
         self.sent = []  # (client id, type) of every message, also of those not delivered
         self.previews = False
         self.metadata = True  # False: as with --disable-metadata
@@ -281,7 +281,7 @@ class _Checks:
 
     def log_exception(self, kind, error, trace):
         if not isinstance(error, HTTPError):
-            self.server.stumbled.append(repr(error))
+            self.server.failures.append(repr(error))
 
 
 class _Handler(_Checks, RequestHandler):

@@ -113,7 +113,7 @@ def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, cl
     newest = client.session.get(f"{comfy.url}/history?max_items=1").json()
     assert list(newest) == [prompt_id]
     assert client.session.get(f"{comfy.url}/history?max_items=x").status_code == 500
-    comfy.stumbled.clear()
+    comfy.failures.clear()
 
 
 def test_the_queue_has_its_recorded_shape(comfy, client):
@@ -211,7 +211,7 @@ def test_errors_of_routes_are_plain_text(comfy, client):
         assert (answer.status_code, answer.text) == (500, "500 Internal Server Error\n\nServer got itself in trouble")
         assert answer.headers["Content-Type"].startswith("text/plain")
     assert client.session.post(f"{comfy.url}/prompt", json={}).json()["error"]["type"] == "no_prompt"
-    comfy.stumbled.clear()
+    comfy.failures.clear()
 
 
 def test_valid_outputs_run_and_the_invalid_ones_are_named(client):

@@ -115,7 +115,7 @@ class FaultyServer:
         self._all: list[Seen] = []
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self.stumbled: list[Exception] = []  # exceptions of answers
+        self.failures: list[Exception] = []  # exceptions of answers
         self._open: set[socket.socket] = set()
         self.connections = 0  # accepted so far
         self.port = 0
@@ -161,7 +161,7 @@ class FaultyServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        assert self.stumbled == []
+        assert self.failures == []
 
     # -- behaviour ----------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class FaultyServer:
                         stays = answer(seen, wire) == KEEP
                     except Exception as error:
                         if not isinstance(error, OSError):  # an error of the test, not of the connection
-                            self.stumbled.append(error)
+                            self.failures.append(error)
                         raise
                     if not stays:
                         break

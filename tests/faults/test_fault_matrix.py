@@ -270,7 +270,7 @@ def test_token_that_comes_at_the_second_try(faulty, fault):
 def test_run(faulty, service, fault):
     faulty.on(RUN, fault.answer)
     outcome = submit(service)
-    assert faulty.count(RUN) == 1, "sent once, whatever came"
+    assert faulty.count(RUN) == 1, "submitted once, after any fault"
     if fault.run == "unknown":
         assert type(outcome) is Unknown
         assert "://" not in outcome.reason
@@ -413,10 +413,10 @@ def test_trusted_certificate(secure, authority, monkeypatch):
 def test_encryption_that_breaks_after_reading_leaves_a_run_unknown(secure, authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
 
-    def babble(_, wire):
+    def send_garbage(_, wire):
         socket.socket.send(wire.sock, b"this is no record of TLS, it is plain text")
 
-    secure.on(RUN, reset_after_reading(), close_after_reading(), babble)
+    secure.on(RUN, reset_after_reading(), close_after_reading(), send_garbage)
     service = connect(secure.url)
     for count in (1, 2, 3):
         assert type(submit(service)) is Unknown

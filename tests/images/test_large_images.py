@@ -74,7 +74,7 @@ def test_a_result_of_too_many_pixels_is_kept_without_a_thumbnail(comfy_client, g
 
 
 def test_a_result_that_pillow_refuses_to_open_is_kept_and_decoded(comfy_client, graph, low_pillow_limit):
-    """A 14000 x 14000 result was lost whatever `image_max_px` was: Pillow has another limit."""
+    """A 14000 x 14000 result was lost with any `image_max_px`, because Pillow has another limit."""
     image = comfy_client.run(graph).images[0]
     assert (image.record.state, image.record.error) == ("kept", None)
     assert image.pil().size == (64, 48)

@@ -28,7 +28,7 @@ def test_a_comfyui_server_is_recognised(faulty):
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429])
-def test_the_api_is_recognised_whatever_the_status(faulty, status):
+def test_the_api_is_recognised_with_any_status(faulty, status):
     faulty.on(TOKEN, reply({"success": False, "error": "?"}, status))
     assert detect_kind(faulty.url) == "comflowy"
 

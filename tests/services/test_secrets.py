@@ -1,4 +1,4 @@
-"""Secrets (key, token, signature, webhook path) appear in no error, traceback, log or repr, whatever fails."""
+"""Secrets (key, token, signature, webhook path) appear in no error, traceback, log or repr after any failure."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_a_fresh_sweep_that_was_killed_is_continued(api):
         assert taken_up.ref == "s2"
         assert sorted(sent(api).values()) == [2] * 12, "a fresh sweep runs each cell once more, killed or not"
         client.sweep("wf-1", AXES, fresh=True, timeout=60)
-        assert sorted(sent(api).values()) == [3] * 12, "one that reached its end is begun anew"
+        assert sorted(sent(api).values()) == [3] * 12, "a sweep that has ended starts again"
 
 
 def test_a_run_that_ends_between_the_plan_and_the_start(client, api):

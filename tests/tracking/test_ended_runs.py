@@ -97,7 +97,7 @@ def test_the_server_of_a_run_is_removed_when_the_run_has_ended(tmp_path):
         assert one.asked("GET", "/queue") > asked, "the client no longer knows the server, and asks the first one"
 
 
-def test_a_joined_run_is_read_once_however_often_its_cell_is_run(api, monkeypatch):
+def test_a_joined_run_is_read_once_for_many_executions_of_its_cell(api, monkeypatch):
     """Each rerun of a cell with a joined run read the history once more, three times a second, until the run ended."""
     reads = []
     real = History.get

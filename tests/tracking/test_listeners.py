@@ -51,7 +51,7 @@ def test_a_removed_listener_is_not_called():
     assert statuses == ["running"]
 
 
-def test_once_calls_its_action_once_however_many_threads_change_the_run():
+def test_once_calls_its_action_once_for_changes_on_many_threads():
     """`stop = run.listen(...)`: a change on another thread before the assignment raised NameError in the listener."""
     for _ in range(200):
         run, done = Run(record()), []

@@ -39,7 +39,7 @@ def test_an_end_that_is_reported_during_a_check_leads_to_another_check(client, a
 
     def check(seen):
         run_id = seen.query["id"]
-        if run_id == "run-12" and not reported:  # of so many runs of unknown duration, the last ones are not polled
+        if run_id == "run-12" and not reported:  # with many runs of unknown duration, the last ones are not polled
             reported.append(time.monotonic())
             ended.add(run_id)
             requests.post(callbacks()["on_result_url"], json={"type": "success", "run_id": run_id}, timeout=60)

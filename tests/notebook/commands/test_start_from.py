@@ -132,7 +132,7 @@ def test_run_names_the_axes_it_leaves_out(sandbox, looks):
 
 
 def test_form_names_the_axes_it_leaves_out(sandbox, looks):
-    """`form --from looks` showed the workflow's own values in the fields of the axes, and did not say so."""
+    """`form --from looks` showed the workflow's own values in the fields of the axes, without a message."""
     made = sandbox("%comflowy form --from looks cfg=4")
     assert made.error is None
     (notice,) = [text for text in texts(made) if "without its axes" in text]
