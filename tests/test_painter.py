@@ -56,7 +56,7 @@ def test_a_figure_has_the_size_of_the_page_and_texts():
         assert [text.get_text() for text in figure.axes[0].texts] == ["$5 and $10"]
 
 
-def test_a_lower_quality_takes_fewer_bytes():
+def test_a_lower_quality_needs_fewer_bytes():
     noise = Image.effect_noise((64, 64), 60).convert("RGB")
     assert len(encode(noise, quality=40)) < len(encode(noise))
 

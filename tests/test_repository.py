@@ -35,7 +35,7 @@ def is_made(path):
     return any(folder.startswith(".") or folder in {"build", "dist"} for folder in path.parts[:-1])
 
 
-def test_files_that_tools_wrote_are_not_searched_where_there_is_no_git(tmp_path):
+def test_files_written_by_tools_are_not_searched_without_git(tmp_path):
     """The second run of the suite in an unpacked archive failed: the first had filled `.hypothesis`."""
     for name in (".hypothesis/examples/0/1.txt", ".venv/lib/x.py", "build/demo/x.json", "tests/test_x.py", "README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def test_the_search_ignores_other_paths(good):
     assert not MACHINE_PATH.search(good)
 
 
-def test_the_source_archive_has_what_the_tests_need():
+def test_the_source_archive_has_all_files_of_the_tests():
     """hatchling packs only the names in `include`; without `tests/data` the suite fails in an unpacked archive.
 
     An unpacked archive contains one more file, `PKG-INFO`.

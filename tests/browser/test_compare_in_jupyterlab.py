@@ -196,7 +196,7 @@ def test_keys_choose_the_mode_and_focus_is_visible(compared):
     notebook.enter_until(2, "print(c.mode)", "blink")
 
 
-def test_tab_goes_through_every_control_and_each_has_a_name(compared):
+def test_tab_reaches_every_control_and_each_has_a_name(compared):
     notebook = compared()
     widget(notebook).locator(".cc-scroll").focus()
     names = []

@@ -127,7 +127,7 @@ def test_the_exif_orientation_is_applied():
     content = encoded(Image.new("RGB", (40, 20), "red"), "JPEG", exif=exif)
     assert image_size(content, "x") == (20, 40)
     assert open_rgb(content, "x").size == (20, 40)
-    assert for_browser(content, "x") == (content, "image/jpeg")  # browsers turn it by themselves
+    assert for_browser(content, "x") == (content, "image/jpeg")  # browsers apply the orientation
     bare, kind = without_metadata(content, "image/jpeg", "x")
     assert Image.open(io.BytesIO(bare)).size == (20, 40)
     assert not Image.open(io.BytesIO(bare)).getexif()

@@ -75,7 +75,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_nothing_is_submitted_when_the_history_is_gone(api, client, home, way):
+def test_nothing_is_submitted_after_the_history_is_deleted(api, client, home, way):
     """Runs continued without a warning, and the next process submitted the same requests again.
 
     SQLite continues to use an open file that was deleted, and no other process sees what it writes there.

@@ -255,7 +255,7 @@ def test_token(faulty, fault):
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_token_that_comes_at_the_second_try(faulty, fault):
+def test_a_token_request_that_succeeds_at_the_second_attempt(faulty, fault):
     faulty.on(TOKEN, patient_after(fault.answer), reply(GOOD_TOKEN))
     service = connect(faulty.url, token=None)
     if fault.again:
@@ -357,7 +357,7 @@ def test_image_without_a_connection(unreachable, tmp_path):
     assert type(raised(lambda: fetch(connect(unreachable), tmp_path))) is UnreachableError
 
 
-def test_server_that_comes_back_is_used_again(faulty, service):
+def test_a_server_that_is_reachable_again_is_used_again(faulty, service):
     faulty.on(CHECK, reply(GOOD_CHECK))
     service.check(RUN_ID)
     faulty.refuse()

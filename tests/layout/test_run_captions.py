@@ -33,7 +33,7 @@ def sheet(one, **options):
     return sheet_of_run(one, titles=options.pop("titles", {}), seeds=options.pop("seeds", {}), **options)
 
 
-def test_a_caption_has_what_was_set_the_seed_and_the_reference():
+def test_a_caption_has_the_set_params_the_seed_and_the_reference():
     one = record(7, "9", params={"3::sampler_name": "euler", "6::text": PROMPT, "3::seed": 42})
     assert text(sheet(one).foot) == ["sampler_name euler", f"text {PROMPT}", "default · seed 42 · r7"]
 

@@ -72,7 +72,7 @@ def test_a_key_is_looked_up_in_the_documented_order(ring, monkeypatch):
     assert asked == [CLOUD]
 
 
-def test_the_key_of_the_environment_goes_to_its_own_origin_only(monkeypatch):
+def test_the_key_of_the_environment_is_sent_only_to_its_origin(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", "secret-of-env")
     with pytest.raises(AuthError, match="goes only to the address in COMFLOWY_URL") as caught:
         find_key(OTHER)

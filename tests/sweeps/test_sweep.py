@@ -234,7 +234,7 @@ def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
     swept.cancel()
 
 
-def test_a_fixed_window_holds_for_its_sweep_alone(client, api):
+def test_a_fixed_window_applies_only_to_its_sweep(client, api):
     api.words = ["running"] * 100_000
     fixed = client.sweep("wf-1", {"3::cfg": range(1, 11)}, wait=False, window=2)
     wait_until(lambda: fixed.status_counts().get("running") == 2)

@@ -343,7 +343,7 @@ def test_seed_words_for_several_seeds_name_sweep(workflow, undescribed, word, ti
         assert tip in problem
 
 
-def test_a_typed_seed_goes_up_to_the_largest_of_its_field(workflow):
+def test_a_typed_seed_may_be_the_largest_of_its_field(workflow):
     assert line(workflow, f"seed={2**64 - 1}") == {"3::seed": 2**64 - 1}
     assert "above" in problems(line, workflow, f"seed={2**64}")[0]
 
@@ -450,7 +450,7 @@ def test_a_field_set_twice_on_the_line_has_a_short_error(workflow):
 # -- messages about typing errors --------------------------------------------------------------------------------------
 
 
-def test_an_expression_in_braces_says_that_only_names_are_expanded(workflow):
+def test_the_error_for_an_expression_in_braces_mentions_that_only_names_are_expanded(workflow):
     """The error for `cfg={np.linspace(2,8,3)}` did not mention that braces take only names."""
     for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
         (message,) = problems(line, workflow, text, namespace={})

@@ -75,7 +75,7 @@ def test_a_view_gets_the_requested_image_byte_for_byte(made, replies, pair):
     assert buffers == [pair[1].images[0].bytes]
 
 
-def test_a_preview_is_small_and_a_difference_comes_with_its_numbers(made, replies):
+def test_a_preview_is_small_and_a_difference_has_its_numbers(made, replies):
     ask(made, ask="preview", index=0)
     ask(made, ask="difference", pair=[0, 1])
     (preview, (first,)), (difference, (second,)) = replies
@@ -304,7 +304,7 @@ def test_the_command_shows_the_comparison_once_and_returns_it(sandbox, tmp_path)
     assert sandbox(f"%comflowy compare {one.ref} {other.ref};").value is None
 
 
-def test_the_command_takes_python_objects(sandbox, shell):
+def test_the_command_accepts_python_objects(sandbox, shell):
     shell.user_ns["mine"] = run(sandbox, 1002)
     shell.user_ns["red"] = Image.new("RGB", (64, 64), "red")
     assert sandbox("%comflowy compare {mine} {red} last").value.names == [

@@ -191,7 +191,7 @@ def test_load_image_applies_the_exif_orientation(do, tmp_path):
     assert image.shape == (1, 30, 20, 3)
 
 
-def test_the_example_image_can_always_be_loaded_but_one_in_the_folder_comes_first(do, tmp_path):
+def test_the_example_image_can_always_be_loaded_unless_the_folder_has_one_of_its_name(do, tmp_path):
     image, _ = do("LoadImage", image=EXAMPLE_IMAGE)
     assert image.shape == (1, 512, 512, 3)
     assert image.std() > 0.1

@@ -75,7 +75,7 @@ def test_mean_is_the_softmax_weighted_mean_of_every_scene(hard_edged, plain_sum,
     assert np.abs(found - expected).max() < 2e-4 * SCALE + 1e-5
 
 
-def test_guidance_goes_from_the_negative_mean_through_the_positive_one_and_beyond(hard_edged):
+def test_guidance_extrapolates_from_the_negative_mean_over_the_positive_one(hard_edged):
     yes, no = read_prompt("purple galaxy bottle"), read_prompt("day")
     latent = np.random.default_rng(5).standard_normal((CHANNELS, *CANVAS)).astype(np.float32) * 10
     means = {cfg: hard_edged.mean(latent, 10.0, hard_edged.guide(yes, no, cfg)) for cfg in (0, 1, 3)}

@@ -60,7 +60,7 @@ def test_no_sandbox_is_found_in_a_new_home_folder(home):
     assert find_sandbox(home) is None
 
 
-def test_started_sandbox_is_found_and_takes_its_key(home, client_lock, ended):
+def test_a_started_sandbox_is_found_and_accepts_its_key(home, client_lock, ended):
     address = start_sandbox(home)
     assert find_sandbox(home) == address
     assert start_sandbox(home) == address

@@ -73,7 +73,7 @@ def test_an_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
     service.close()
 
 
-def test_all_servers_unreachable():
+def test_if_all_servers_are_unreachable_the_submit_is_rejected():
     service = several(*(f"http://127.0.0.1:{closed_port()}" for _ in range(2)))
     outcome = service.submit(submission())
     assert isinstance(outcome, Rejected)

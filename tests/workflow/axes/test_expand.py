@@ -106,7 +106,7 @@ sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
 @given(sizes)
-def test_every_combination_comes_once(shape):
+def test_every_combination_is_one_cell(shape):
     names = ["cfg", "steps", "denoise", "prompt"][: len(shape)]
     axes = axes_of(
         {

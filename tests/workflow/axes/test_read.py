@@ -378,7 +378,7 @@ def test_labels_that_are_wrong(workflow, typed, part):
     assert part in problems(body, workflow, typed)[0]
 
 
-def test_on_the_line_there_are_no_labels(workflow):
+def test_labels_on_the_line_are_an_error(workflow):
     assert line(workflow, "6::text={a:b}").fixed == {"6::text": "{a:b}"}
     assert "is not a number" in problems(line, workflow, 'cfg="{a: 4, b: 8}"')[0]
 
@@ -594,7 +594,7 @@ def test_counting_runs_generates_all_seeds(workflow):
     assert (axis.kind, axis.fields, axes.shape) == ("seeds", ("3::seed", "12::noise_seed"), (4,))
 
 
-def test_counting_runs_takes_the_seeds_set_to_random(workflow, undescribed):
+def test_counting_runs_uses_the_seeds_set_to_random(workflow, undescribed):
     assert count_axes(workflow, [Setting("seed", "random")], 2).axes[0].fields == ("3::seed",)
     assert count_axes(undescribed, [Setting("3::seed", "random")], 2).axes[0].fields == ("3::seed",)
     given = count_axes(workflow, [Setting("seed", "7")], 2)
