@@ -315,7 +315,7 @@ def test_a_month_folder_linked_outside_is_rejected(folder, keep, image, tmp_path
     assert files(tmp_path / "elsewhere") == []
 
 
-# -- what a killed download left -------------------------------------------------------------------------------------
+# -- after a killed download ------------------------------------------------------------------------------------------
 
 
 KILLED = """
