@@ -86,7 +86,7 @@ $(VENV)/.installed-%: pyproject.toml $(VENV)/.made
 	  { echo "The packages could not be installed; pip says why above (no network, no room?). make $(MAKECMDGOALS) tries again." >&2; exit 1; }
 	@touch $@
 
-# A .venv whose Python has gone, or whose making was broken off, is made anew; one that works is kept.
+# A .venv without a working Python, or not completely installed, is created again; a working one is kept.
 VENV_WORKS := $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 ifneq ($(shell $(VENV_WORKS) && echo yes),yes)
 $(VENV)/.made: FORCE

@@ -1,10 +1,10 @@
-"""Runs on a ComfyUI server beside the least a client can do: one WebSocket, submit, hear the end, fetch the image.
+"""Runs on a ComfyUI server, compared with a minimal client: one WebSocket, submit, await the end, fetch the image.
 
     python benchmarks/comfyui.py [--runs 12] [--rounds 7] [--px 512] [--steps 0] [--url URL] [--profile FILE]
 
-Without `--url` on the scripted server of the tests, a process of its own. Each method has a process of its own and a
-home folder of its own; the rounds are shuffled. Every run has a colour, or with `--steps` a seed, of its own, so that
-the server's cache helps nobody. Times are from the first submit to the last image in hand, without imports and after
+Without `--url` on the scripted server of the tests, in a separate process. Each method has a separate process and
+home folder; the rounds are shuffled. Every run has a different colour, or with `--steps` a different seed, so that
+the server's cache is not used. Times are from the first submit to the last image in hand, without imports and after
 one run to warm up.
 """
 
@@ -28,7 +28,7 @@ TARGET = 1.25
 
 
 def graph(number: int, args: argparse.Namespace) -> tuple[dict, str, list]:
-    """A graph, its field that is different in each run, and that field's values."""
+    """Return a graph, the field that differs in each run, and the values of that field."""
     base = args.base + number
     if args.steps:
         made = json.loads((SERVER.parent / "data" / "comfyui" / "default_workflow_api.json").read_text())
@@ -54,9 +54,9 @@ def bare(url: str, args: argparse.Namespace) -> tuple[float, float]:
         began_s, cpu_s = time.monotonic(), time.process_time()
         for value in values:
             made[node]["inputs"][name] = value
-            heard, prompt_id = client.run(made)
+            messages, prompt_id = client.run(made)
             client.history(prompt_id)
-            client.image(heard)
+            client.image(messages)
         return time.monotonic() - began_s, time.process_time() - cpu_s
 
 
@@ -89,7 +89,7 @@ def _ours(url: str, args: argparse.Namespace, work) -> tuple[float, float]:
 
 
 def measure(method: str, url: str, args: argparse.Namespace) -> tuple[float, float]:
-    """Wall and CPU seconds of one method in a process of its own."""
+    """Return the wall and CPU seconds of one method, run in a separate process."""
     options = [f"--{name}={getattr(args, name)}" for name in ("runs", "px", "steps", "base")]
     if args.profile:
         options.append(f"--profile={args.profile}")

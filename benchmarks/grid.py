@@ -1,9 +1,9 @@
-"""A grid of 144 images of 1024 x 1024: the CPU of ours against decoding them once, and against plain plt.subplots.
+"""A grid of 144 images of 1024 x 1024: our CPU time compared with decoding them once and with plt.subplots.
 
     python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
 
-Each method draws in a process of its own, after it has drawn a small grid, so that imports and fonts are not counted.
-The floor is Pillow's full decode of the same files on one thread.
+Each method draws in a separate process, after it has drawn a small grid, so that imports and fonts are not counted.
+The baseline is Pillow's full decode of the same files on one thread.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def ours(ref: str) -> bytes:
 
 
 def subplots(ref: str) -> bytes:
-    """What is written in five minutes."""
+    """Draw the grid with plain matplotlib."""
     import io
 
     import matplotlib as mpl
@@ -94,7 +94,7 @@ def measure(method: str) -> dict:
 
 
 def fill(args: argparse.Namespace) -> None:
-    """Two sweeps in a history of their own, their images and thumbnails on disk."""
+    """Create two sweeps in a new history, with images and thumbnails on disk."""
     import comflowy_nb
 
     server, url = serve()

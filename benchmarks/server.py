@@ -1,11 +1,11 @@
-"""A Comflowy service without images to paint: FIFO, so many slots, runs of a fixed time, every request counted.
+"""A Comflowy service without rendering: FIFO, a number of slots, runs of a fixed time, all requests counted.
 
-    python benchmarks/server.py        prints its address, serves until its stdin is closed
+    python benchmarks/server.py        print the address, serve until stdin is closed
 
-It is a process of its own, so that its CPU is not the client's, and answers in one loop without a framework, so that
-it is no bottleneck. Times are of the monotonic clock, which all processes of a machine share on Linux.
-Beside the API: `POST /reset` takes `{"slots", "seconds", "images", "image_px"}`, and `GET /stats` gives what came
-in and what ended.
+The server is a separate process, so that its CPU is not counted, and responds in one loop without a framework, so that
+it does not limit the client. Times are of the monotonic clock, which all processes of a machine share on Linux.
+Two more routes: `POST /reset` takes `{"slots", "seconds", "images", "image_px"}`, and `GET /stats` returns the numbers
+of requests and the end of each run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections import Counter, deque
 from urllib.parse import parse_qs, urlsplit
 
 API = "/api/open/v0"
-DIFFERENT = 12  # images, over and over
+DIFFERENT = 12  # images, used in turn
 
 
 class Service:
@@ -29,7 +29,7 @@ class Service:
 
     def __init__(self) -> None:
         self.origin = ""
-        self.told: set[asyncio.Task] = set()
+        self.notifications: set[asyncio.Task] = set()
         self.reset({})
 
     def reset(self, options: dict) -> None:
@@ -70,12 +70,12 @@ class Service:
         self.ends_s[run_id] = time.monotonic()
         self.start()
         if run_id in self.callbacks:
-            task = asyncio.ensure_future(self.tell(run_id, self.callbacks.pop(run_id)))
-            self.told.add(task)  # the loop itself holds it only weakly
-            task.add_done_callback(self.told.discard)
+            task = asyncio.ensure_future(self.notify(run_id, self.callbacks.pop(run_id)))
+            self.notifications.add(task)  # the loop holds only a weak reference
+            task.add_done_callback(self.notifications.discard)
 
-    async def tell(self, run_id: str, url: str) -> None:
-        """The event of a result; its answer is read, as a service does."""
+    async def notify(self, run_id: str, url: str) -> None:
+        """Send the event of a result and read the response, as a service does."""
         parts = urlsplit(url)
         body = json.dumps({"type": "success", "run_id": run_id}).encode()
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -114,7 +114,7 @@ class Service:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 with Content-Length, as much as a client that we know needs."""
+    """HTTP/1.1 with Content-Length, enough for the measured clients."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
 
 @functools.cache
 def make_image(size_px: int, number: int) -> bytes:
-    """A slope of colours with grain, which compresses like a photograph: about 1.2 MB at 1024 pixels."""
+    """Return a colour gradient with noise, which compresses like a photograph: about 1.2 MB at 1024 pixels."""
     from PIL import Image, ImageChops
 
     slope = Image.linear_gradient("L").resize((size_px, size_px)).rotate(360 * number / DIFFERENT)

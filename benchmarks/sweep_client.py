@@ -1,10 +1,10 @@
-"""A sweep of short runs: how soon its end is known, with how many requests and how much CPU of the client.
+"""A sweep of short runs: the latency of its end, the number of requests, and the CPU time of the client.
 
     python benchmarks/sweep_client.py [--runs 512] [--seconds 0.2] [--slots 16] [--rounds 3] [--profile FILE]
 
-Each method has a process of its own, a home folder of its own and the server of `server.py` to itself; the rounds are
-shuffled. Ratios are to the ideal time, runs x seconds / slots. CPU is that of the client's process alone, from the
-call to the last result known, without imports. Latency is from the server's own end of a run to the client's knowing.
+Each method has a separate process, home folder and server of `server.py`; the rounds are shuffled. Ratios are to the
+ideal time, runs x seconds / slots. CPU is that of the client's process, from the call to the last received result,
+without imports. Latency is from the end of a run on the server until the client has received it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TARGETS = (
 )
 
 
-# -- the methods, each run in a process of its own: -> run id -> when it was known ------------------------------------
+# -- the methods, each run in a separate process: -> run id -> when it was known --------------------------------------
 
 
 def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, float, dict[str, float]]:
@@ -44,7 +44,7 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
             known_s.setdefault(run.record.service_run_id, time.monotonic())
 
     with comflowy_nb.connect(f"bench={url}", key="key") as client:
-        client.sweep("warm-up", {"1::n": [1, 2]})  # imports, pools, the table of SQLite's statements
+        client.sweep("warm-up", {"1::n": [1, 2]})  # imports, pools, SQLite's statement cache
         with urllib.request.urlopen(f"{url}/stats") as answer:
             warm = json.load(answer)["counts"]
         Path(os.environ["BENCH_WARM"]).write_text(json.dumps(warm))
@@ -65,7 +65,7 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
 
 
 def pool(url: str, args: argparse.Namespace, *, threads: int, kept: bool) -> tuple[float, float, dict[str, float]]:
-    """What is written in five minutes: a thread for each run in flight, a look every 0.25 s."""
+    """Run the cells with a simple pool: one thread for each run in flight, which polls every 0.25 s."""
     from concurrent.futures import ThreadPoolExecutor
 
     import requests
@@ -113,7 +113,7 @@ METHODS = {
 
 def measure(method: str, url: str, args: argparse.Namespace) -> dict:
     if args.profile:
-        # All threads: the tracker's work is on its own.
+        # All threads, because the tracker works on separate ones.
         import yappi
 
         yappi.set_clock_type("cpu")

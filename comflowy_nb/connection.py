@@ -54,7 +54,7 @@ class Connection:
         service.listen(self.tracker.handle_event)
         self.registry = RunRegistry(
             self.tracker,
-            # the sandbox of a home folder is the same service, whatever port it has today
+            # the sandbox of a home folder is the same service at any port
             origin="sandbox" if service.kind == "sandbox" else service.origin,
             origins=service.origins,
             owner=owner.name,

@@ -6,7 +6,7 @@ from IPython.core.completer import provisionalcompleter
 
 
 def offered(shell, before, fragment=""):
-    """What IPython's completer makes of a fragment at the end of a text."""
+    """Return IPython's completions for a fragment at the end of a text."""
     text = before + fragment
     with provisionalcompleter():
         found = list(shell.Completer.completions(text, len(text)))

@@ -1,4 +1,4 @@
-"""What every test has: a home folder of its own, default settings, and a network that ends at loopback."""
+"""Fixtures of every test: a temporary home folder, default settings, and a network limited to loopback."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from comflowy_nb.settings import settings
 
 pytest_plugins = ["history_fixtures"]
 
-# What a shell starts in the background ignores an interrupt, and so would every test of one.
+# A shell starts background processes with SIGINT ignored, and tests of interrupts need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No example is timed: on a busy machine any may take long.
+# No deadline: on a busy machine any example may be slow.
 hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("patient")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """What takes long comes first: at the end, several at a time, it would leave the others' places empty."""
+    """Run slow tests first, so that parallel workers end at about the same time."""
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("browser", "slow")))
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """An empty COMFLOWY_HOME; no key, no target and no proxy from the machine."""
+    """Set an empty COMFLOWY_HOME, and remove key, target and proxies from the environment."""
     folder = tmp_path / "home"
     monkeypatch.setenv("COMFLOWY_HOME", str(folder))
     for name in (
@@ -57,17 +57,17 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def comfy(tmp_path):
-    """A scripted ComfyUI server of its own, on loopback."""
+    """Start a scripted ComfyUI server on loopback."""
     from comfyui_server import ComfyServer
 
     with ComfyServer(tmp_path / "comfyui") as server:
         yield server
-    assert server.stumbled == []
+    assert server.failures == []
 
 
 @pytest.fixture
 def comfy_client(comfy):
-    """A client of the scripted server that tries again at once."""
+    """Connect a client that retries without a delay to the scripted server."""
     from comflowy_nb import connect
 
     settings.retry_base_s, settings.retry_max_s = 0.02, 0.1
@@ -77,7 +77,7 @@ def comfy_client(comfy):
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch):
-    """A connection to anywhere but loopback fails the test that made it."""
+    """Fail a test that connects to an address other than loopback."""
     real = socket.socket.connect
 
     def connect(self, address):
@@ -95,14 +95,14 @@ def only_loopback(monkeypatch):
 
 @pytest.fixture
 def api():
-    """A well-behaved Comflowy API on loopback."""
+    """Start a correct Comflowy API on loopback."""
     with ScriptedApi() as server:
         yield server
 
 
 @pytest.fixture
 def quick():
-    """Waits so short that what is tried again is tried again at once."""
+    """Set delays so short that retries follow at once."""
     settings.retry_base_s = 0.02
     settings.retry_max_s = 0.1
     settings.lost_gap_s = 0.02
@@ -116,14 +116,14 @@ def client(api, quick):
 
 @pytest.fixture
 def faulty():
-    """A server on loopback that does wrong what it is told to."""
+    """Start a server on loopback with scripted faults."""
     with FaultyServer() as server:
         yield server
 
 
 @pytest.fixture
 def few_tries():
-    """What fails is tried once more, at once."""
+    """Allow one retry, without a delay."""
     settings.retry_base_s = 0.001
     settings.retry_max_s = 0.002
     settings.retries = 1
@@ -132,7 +132,7 @@ def few_tries():
 
 @pytest.fixture
 def hasty(few_tries):
-    """And limits so short that a silence shows within a second: a busy machine may not keep them either."""
+    """Set timeouts of less than a second too, which a correct server on a busy machine may exceed."""
     settings.connect_timeout_s = 0.3
     settings.read_timeout_s = 0.4
     settings.answer_deadline_s = 0.9
@@ -142,5 +142,5 @@ def hasty(few_tries):
 
 @pytest.fixture
 def authority(tmp_path):
-    """Certificates of our own, for servers that speak TLS."""
+    """Create a certificate authority for servers with TLS."""
     return Authority(tmp_path)

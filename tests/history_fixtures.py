@@ -1,4 +1,4 @@
-"""Fixtures: a history in an empty home folder, and requests, sweeps and images to put into it."""
+"""Fixtures: a history in an empty home folder, with requests, sweeps and images for it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ EVENTS = {
 
 
 def bring(history, token, status, **changes):
-    """Bring a run to a status; return its record."""
+    """Apply events until a run has a status; return its record."""
     if status is Status.SUBMITTING:
         return history.get(token)
     if status in {Status.CANCELLED, Status.LOST}:
@@ -209,7 +209,7 @@ def output():
 
 @pytest.fixture
 def image():
-    """`image("PNG")`: the bytes of a small image of noise, which compresses badly."""
+    """`image("PNG")`: the bytes of a small image of noise, which hardly compresses."""
 
     def make(kind="PNG", size=(96, 64), mode="RGB", **options):
         image = Image.effect_noise(size, 60).convert(mode)
@@ -301,7 +301,7 @@ def colour_of(number):
 
 @pytest.fixture
 def runs(library, intent, stream, output, image):
-    """r1 `best` (service id abc-1) with two images of node 9 and one of 12:3; r2 (abd-2) failed; r3 is submitting."""
+    """Create r1 `best` (id abc-1; two images of node 9, one of 12:3), r2 (abd-2, failed) and r3 (submitting)."""
     history = library.history
     one = history.claim(intent("a", name="best")).record
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]

@@ -1,4 +1,4 @@
-"""The changelog names the version, in the order and with the headings a reader expects."""
+"""The changelog starts with the current version and has the standard headings in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client against a scripted service: how often a request is submitted, and the statuses and errors that result."""
+"""The client with a scripted service: the number of submits, and the resulting statuses and errors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_live_run_is_joined_by_the_same_request(client, api):
     assert api.count(RUN) == 1
 
 
-def test_a_lost_response_is_held_and_never_submitted_again_by_itself(client, api):
+def test_a_run_with_a_lost_response_is_held_and_never_submitted_again_automatically(client, api):
     api.on(RUN, close_after_reading())
     with pytest.raises(RunHeld, match="it is not known whether"):
         client.run("wf-1", {"3::cfg": 7}, timeout=60)
@@ -116,7 +116,7 @@ def test_a_429_is_waited_for_and_submitted_again(client, api):
     assert api.count(RUN) == 2
 
 
-def test_a_run_the_service_forgets_is_lost_after_three_responses(client, api):
+def test_a_run_that_the_service_no_longer_has_is_lost_after_three_responses(client, api):
     api.on(CHECK, reply({"success": False, "error": "no such run"}, status=404))
     with pytest.raises(RunHeld, match="lost"):
         client.run("wf-1", timeout=60)
@@ -127,7 +127,7 @@ def test_a_run_the_service_forgets_is_lost_after_three_responses(client, api):
     assert api.count(RUN) == 1
 
 
-def test_unexpected_responses_end_no_run(client, api):
+def test_unexpected_responses_do_not_end_a_run(client, api):
     api.on(
         CHECK,
         reply("<html>maintenance</html>"),
@@ -226,7 +226,7 @@ def test_an_end_lets_the_next_queued_run_start(client, api):
     "name", ["caf\u00e9", "\u732b\u304c", "\u0441\u043e\u0431\u0430\u043a\u0430", "\U0001f98a%20x"]
 )
 def test_images_with_urls_in_any_script_are_fetched(client, api, name):
-    """URLs beyond Latin-1 were not tested; services write such names into URLs unchanged."""
+    """Services write names beyond Latin-1 into URLs without percent-encoding."""
     api.outputs = {"9": [f"/images/{name}.png"]}
     run = client.run("wf-1", timeout=60)
     assert run.images[0].array().shape == (48, 64, 3)
@@ -335,12 +335,12 @@ def test_history_reads_without_a_connection(api, client):
         found.cancel()
 
 
-def test_nothing_connected_names_the_ways():
+def test_the_error_without_a_connection_names_the_ways_to_connect():
     with pytest.raises(SettingsError, match="connect sandbox"):
         connect()
 
 
-def test_no_key_names_the_ways(api):
+def test_the_error_without_a_key_names_the_ways_to_set_one(api):
     with pytest.raises(AuthError, match="login"):
         connect(api.url)
 
@@ -352,7 +352,7 @@ def test_a_wrong_key_is_rejected_before_any_submit(api):
     assert api.count(RUN) == 0
 
 
-def test_no_network_is_an_error_that_names_the_service(api):
+def test_the_error_without_a_network_names_the_service(api):
     api.refuse()
     with pytest.raises(UnreachableError):
         connect(api.url, key="the-key")

@@ -88,14 +88,14 @@ def test_behind_a_path_and_a_header(tmp_path, monkeypatch, flat):
         settings.headers = {origin: {"X-Door": "sesame-41"}}
         assert "sesame" not in repr(settings)
         with connect(f"home={server.url}") as client:
-            assert client.run(flat, {"1::color": 255}).number == 1  # the same as before
+            assert client.run(flat, {"1::color": 255}).number == 1  # the same run as before
 
 
 @pytest.mark.parametrize("path", ["", "/art"])
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("given", [{}, {"X-Door": "wrong"}])
 def test_a_proxy_that_refuses_names_the_headers(tmp_path, monkeypatch, path, status, given):
-    """`no Comflowy service; is the address right?`: any answer but ComfyUI's own counted as something else."""
+    """The error was `no Comflowy service; is the address right?`: a proxy's response counted as another service."""
     door = ("X-Door", "sesame-41")
     with ComfyServer(tmp_path / "c", base_path=path, wants_header=door, refuses=status) as server:
         if given:
@@ -162,7 +162,7 @@ def test_a_run_has_images_and_the_images_have_params(client, comfy):
     assert (made["workflow"], made["params"]["3::seed"]) == ("default", 2**63 + 5)
 
 
-def test_the_same_request_submits_nothing_whatever_the_titles(client, comfy, tmp_path):
+def test_an_identical_request_with_other_titles_submits_nothing(client, comfy, tmp_path):
     graph = empty_image(7)
     for name, title in (("a.json", "One"), ("b.json", "Two")):
         (tmp_path / name).write_text(json.dumps({**graph, "1": graph["1"] | {"_meta": {"title": title}}}))
@@ -190,7 +190,7 @@ def test_a_rejection_of_the_server_names_node_and_field(client, tmp_path):
 
 
 def test_a_link_to_a_missing_node_names_both_ends(client, tmp_path):
-    """`a link in it leads to no node`: neither the input nor the target was named."""
+    """The error was `a link in it leads to no node`, without the names of the input and the target."""
     graph = empty_image()
     graph["2"]["inputs"]["images"] = ["77", 0]
     (tmp_path / "broken.json").write_text(json.dumps(graph))
@@ -222,11 +222,11 @@ def test_outputs_that_did_not_run_stay_on_the_run(client, comfy, tmp_path):
     (tmp_path / "half.json").write_text(json.dumps(graph))
     run = client.run(str(tmp_path / "half.json"))
     assert run.status == "success"
-    assert "some outputs will not run: node 3 (LoadImage)" in run.record.remark
-    assert client.library.find(run.ref).run.record.remark == run.record.remark
+    assert "some outputs will not run: node 3 (LoadImage)" in run.record.warning
+    assert client.library.find(run.ref).run.record.warning == run.record.warning
 
 
-def test_a_graph_of_the_editor_says_how_to_get_the_right_one(client, comfy, tmp_path):
+def test_the_error_for_an_editor_graph_names_how_to_export(client, comfy, tmp_path):
     (tmp_path / "ui.json").write_text(json.dumps({"nodes": [], "links": []}))
     with pytest.raises(WorkflowError) as caught:
         client.run(str(tmp_path / "ui.json"))
@@ -235,7 +235,7 @@ def test_a_graph_of_the_editor_says_how_to_get_the_right_one(client, comfy, tmp_
     assert comfy.asked("POST", "/prompt") == 0
 
 
-def test_an_image_with_the_editors_format_alone_says_how_to_get_the_right_one(client, tmp_path):
+def test_the_error_for_an_image_with_only_the_editors_graph_names_how_to_export(client, tmp_path):
     notes = PngInfo()
     notes.add_text("workflow", json.dumps({"nodes": [], "links": []}))
     Image.new("RGB", (4, 4)).save(tmp_path / "ui.png", pnginfo=notes)
@@ -258,7 +258,7 @@ def test_an_image_with_the_editors_format_alone_says_how_to_get_the_right_one(cl
     ],
 )
 def test_images_with_names_in_any_script_are_fetched(client, comfy, tmp_path, prefix):
-    """Names beyond Latin-1 were not tested: the scripted server responded with 500."""
+    """The scripted server responded with 500 to names beyond Latin-1."""
     (tmp_path / "named.json").write_text(json.dumps(empty_image(prefix=prefix)))
     run = client.run(str(tmp_path / "named.json"))
     assert run.status == "success"
@@ -268,7 +268,7 @@ def test_images_with_names_in_any_script_are_fetched(client, comfy, tmp_path, pr
     assert again.images[0].array()[0, 0].tolist() == [0, 0, 7]
 
 
-def test_server_last_is_the_graph_that_ran_there(client, comfy):
+def test_server_last_is_the_graph_of_the_servers_last_run(client, comfy):
     with pytest.raises(WorkflowError, match="has run nothing"):
         client.workflow("server:last")
     with BareClient(comfy.url) as other:
@@ -373,8 +373,8 @@ def test_input_images_of_every_kind_are_uploaded_once_each(client, comfy, invert
     for image, colour in inputs:
         run = client.run(invert, {"1::image": image})
         assert run.images[0].array()[0, 0].tolist() == colour
-    assert comfy.asked("POST", "/upload/image") == 4  # by content
-    assert comfy.asked("POST", "/prompt") == 5  # and the same image is the same request
+    assert comfy.asked("POST", "/upload/image") == 4  # one for each content
+    assert comfy.asked("POST", "/prompt") == 5  # the same image makes the same request
 
 
 def test_another_image_of_the_same_name_is_another_request(client, comfy, invert, tmp_path):
@@ -385,7 +385,7 @@ def test_another_image_of_the_same_name_is_another_request(client, comfy, invert
     assert sorted(path.name for path in comfy.inputs.iterdir()) == ["same (1).png", "same.png"]
 
 
-# -- what is asked how often ------------------------------------------------------------------------------------
+# -- number of requests -----------------------------------------------------------------------------------------
 
 
 def test_twelve_runs_cost_twelve_submits_and_twelve_images(client, comfy, flat):
@@ -407,7 +407,7 @@ def test_all_cells_of_a_sweep_share_one_graph_in_the_history(client, comfy, flat
     assert sorted(sent) == [1, 2, 3]
 
 
-def test_only_two_are_in_flight_at_first(client, comfy, flat):
+def test_only_two_runs_are_in_flight_at_first(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
     wait_until(lambda: comfy.asked("POST", "/prompt") == 2)
@@ -418,7 +418,7 @@ def test_only_two_are_in_flight_at_first(client, comfy, flat):
     assert comfy.asked("POST", "/prompt") == 8
 
 
-def test_a_sweep_never_has_more_than_two_prompts_ahead_of_what_runs(client, comfy, flat):
+def test_a_sweep_never_has_more_than_two_prompts_in_the_queue(client, comfy, flat):
     """Up to 8 prompts were in the queue, before the prompts of other users: the limit grew with the throughput.
 
     A server that executes one prompt at a time gains nothing by a longer queue.
@@ -443,7 +443,7 @@ def test_previews_reach_the_run_and_are_dropped_at_its_end(client, comfy):
     comfy.previews = True
     comfy.wait_at("3", 2)
     run = client.submit("default", {**SMALL, "3::steps": 3}).run
-    # the image of a step comes before its number
+    # the image of a step arrives before its number
     wait_until(lambda: run.status == "running" and run.progress is not None and run.progress.value == 2)
     assert run.progress.preview is not None
     assert (run.progress.title, run.progress.max) == ("KSampler", 3)
@@ -479,11 +479,11 @@ def test_a_run_waits_behind_the_run_of_another_user(client, comfy, flat):
         assert run.status == "success"
 
 
-# -- what goes wrong --------------------------------------------------------------------------------------------
+# -- failures ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("message", ["status", "execution_start", "executing", "executed", "execution_success", "END"])
-def test_a_broken_socket_costs_latency_and_nothing_else(client, comfy, flat, message):
+def test_a_broken_socket_only_adds_latency(client, comfy, flat, message):
     client.run(flat, {"1::color": 1})
     comfy.drop_at(message)
     run = client.run(flat, {"1::color": 2})
@@ -491,7 +491,7 @@ def test_a_broken_socket_costs_latency_and_nothing_else(client, comfy, flat, mes
     assert comfy.asked("POST", "/prompt") == 2
 
 
-def test_a_silent_socket_costs_latency_and_nothing_else(client, comfy, flat):
+def test_a_silent_socket_only_adds_latency(client, comfy, flat):
     comfy.silent = True
     for color in range(3):
         assert client.run(flat, {"1::color": color}).status == "success"
@@ -509,7 +509,7 @@ def test_a_run_with_a_lost_response_is_searched_and_tracked(client, comfy, flat)
     assert comfy.asked("POST", "/prompt") == 1
 
 
-def test_an_unknown_run_is_held_and_never_submitted_again_by_itself(client, comfy, flat, monkeypatch):
+def test_an_unknown_run_is_held_and_never_submitted_again_automatically(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.lose("/prompt")
@@ -664,7 +664,7 @@ def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatc
 def pair(tmp_path):
     with ComfyServer(tmp_path / "one") as one, ComfyServer(tmp_path / "two") as two:
         yield one, two
-        assert one.stumbled == two.stumbled == []
+        assert one.failures == two.failures == []
 
 
 def test_a_sweep_is_spread_over_the_servers_and_each_run_names_its_server(pair, flat):
@@ -739,7 +739,7 @@ def test_a_server_that_is_unreachable_at_connect_gets_no_run(pair, flat):
         connect(f"home={one.url},{two.url}")
 
 
-def test_a_run_of_several_servers_is_adopted_wherever_it_is(pair, flat):
+def test_a_run_on_any_of_several_servers_is_adopted(pair, flat):
     one, two = pair
     two.hold()
     one.hold()
@@ -777,7 +777,7 @@ def test_cancel_finds_the_server(pair):
         assert server.queue.listed()["queue_pending"] == []
 
 
-# -- where an image came from ----------------------------------------------------------------------------------
+# -- the origin of an image ------------------------------------------------------------------------------------
 
 
 def test_params_of_an_image_that_comfyui_made_for_this_client(client, tmp_path):

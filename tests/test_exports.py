@@ -1,4 +1,4 @@
-"""What a module says it exports is what it has, and the public names are all there."""
+"""Each name in `__all__` exists, and the public names are complete."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_public_names_are_those_of_all():
     assert exported <= set(dir(comflowy_nb))
 
 
-def test_public_names_hold_what_the_readme_uses():
+def test_public_names_include_those_in_the_readme():
     assert {"connect", "history", "Run", "Client", "ComflowyError"} <= set(comflowy_nb.__all__)
 
 
-def test_public_names_mean_the_same_whatever_was_imported_before():
-    """A public name that is also a module's would turn into the module as soon as something imports it."""
+def test_no_public_name_is_that_of_a_submodule():
+    """A public name equal to that of a submodule becomes the module once the submodule is imported."""
     modules = {name.removeprefix("comflowy_nb.") for name in NAMES}
     assert not modules & set(comflowy_nb.__all__)
 

@@ -1,4 +1,4 @@
-"""A process forked from a connected one submits nothing, takes nothing from its parent, and ends."""
+"""A process forked from a connected one submits nothing, adopts no run of its parent, and ends."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def start(api, home, quick):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", ["multiprocessing", "os.fork"])
-def test_a_forked_child_sends_nothing_and_says_why(api, start, how):
+def test_a_forked_child_submits_nothing_and_raises_an_error(api, start, how):
     """`client.run` in a multiprocessing worker was never submitted, and stayed `submitting` in the history.
 
-    The child had written the intent, but of the threads that send it a fork copies none.
+    The child had recorded the run, but a fork does not copy the threads that submit it.
     """
     ended, said, process = start(how)
     assert ended == 0
@@ -109,7 +109,7 @@ def test_a_forked_child_sends_nothing_and_says_why(api, start, how):
     assert len(said) == 7
     assert all("forked" in text and "connect in this one" in text for text in said.values()), said
     assert api.count(RUN) == 1
-    # The parent still holds its lock, of which the child had a copy: no process adopts its run.
+    # The parent still holds its lock, which the child had inherited, so no process adopts its run.
     with connect(f"test={api.url}", key="the-key") as other:
         (run,) = other.runs()
         assert (other.library.locks / f"{run.record.owner}.lock").exists()

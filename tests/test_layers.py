@@ -10,7 +10,7 @@ import comflowy_nb
 PACKAGE = Path(comflowy_nb.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# From the lowest up; a module may import its own layer and those before it.
+# From the lowest layer up; a module may import its layer and lower ones.
 LAYERS = [
     ("errors", "settings", "status"),
     ("workflow",),
@@ -27,7 +27,7 @@ ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "traitlets"}
 
 
 def imports(path, *, at_top=False):
-    """Absolute names of everything a module imports: anywhere, or only what its import already runs."""
+    """Return the absolute names of all imports of a module, or only of those that run when it is imported."""
     found = set()
     nodes = _top_level(ast.parse(path.read_text())) if at_top else ast.walk(ast.parse(path.read_text()))
     for node in nodes:
@@ -43,7 +43,7 @@ def imports(path, *, at_top=False):
 
 
 def _top_level(tree):
-    """The nodes that run on import: not those in functions, nor those for type checking alone."""
+    """Yield the nodes that run on import: not those in functions or for type checking only."""
     pending = list(tree.body)
     while pending:
         node = pending.pop()
@@ -98,7 +98,7 @@ def test_only_the_terminal_command_imports_the_sandbox():
 
 
 def test_sandbox_shares_no_code_with_the_client():
-    """A misreading of the API in shared code would not show in any test: both ends would agree on it."""
+    """No test would find a misreading of the API in shared code, because both ends would have it."""
     modules = [path for path in MODULES if folder(name_of(path)) == "sandbox"]
     assert modules
     wrong = {name_of(path): [n for n in imports(path) if folder(n) not in {None, "sandbox"}] for path in modules}
@@ -120,8 +120,8 @@ def test_only_the_painter_imports_matplotlib():
         assert not [name for name in imports(path) if name.startswith("matplotlib.pyplot")], name_of(path)
 
 
-def test_layers_are_read_right(tmp_path):
-    """The reader of imports sees what hides in functions, and tells apart what runs on import."""
+def test_imports_are_detected(tmp_path):
+    """`imports` finds imports in functions, and distinguishes those that run on import."""
     source = "import a\ndef f():\n    from b.c import d\nif TYPE_CHECKING:\n    import e\nclass K:\n    import g\n"
     path = tmp_path / "module.py"
     path.write_text(source)

@@ -43,7 +43,7 @@ def test_image_is_found(library, runs, ref, index):
         ("s1", "no sweep s1"),
     ],
 )
-def test_reference_to_nothing_is_an_error(library, runs, ref, text):
+def test_a_reference_without_a_match_is_an_error(library, runs, ref, text):
     with pytest.raises(RefError, match=text):
         library.find(ref)
 

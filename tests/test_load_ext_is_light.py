@@ -1,4 +1,4 @@
-"""What `%load_ext comflowy_nb` imports: an extension that costs half a second is one people take out again."""
+"""`%load_ext comflowy_nb` imports no heavy library, because users remove a slow extension."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_nothing_heavy_is_imported(code, home):
     assert not said, "loading says nothing"
 
 
-def test_the_test_sees_what_is_imported(home):
+def test_newly_imported_detects_an_import(home):
     _, modules = newly_imported("import PIL.Image", home)
     assert "PIL" in modules
 

@@ -1,4 +1,4 @@
-"""The tutorials: what is committed can be shown as it is, and executes in a real kernel and an empty HOME."""
+"""The committed tutorials have outputs to show, and execute in a real kernel with an empty HOME."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cell_with(content, text):
 
 
 def said(cell):
-    """All the text that a cell's outputs hold for a person."""
+    """Return all text in a cell's outputs."""
     parts = []
     for output in cell.outputs:
         data = output.get("data", {})
@@ -40,7 +40,7 @@ def image_count(cell):
 
 
 def check_quickstart(content):
-    """What the quickstart shows a person, wherever it was executed."""
+    """Check the outputs of the quickstart, on any machine."""
     assert "%pip install" in code_cells(content)[0].source
     assert not code_cells(content)[0].outputs, "where the package is, nothing is installed"
     runs = [cell for cell in code_cells(content) if cell.source.startswith("%%comflowy run default")]
@@ -52,15 +52,15 @@ def check_quickstart(content):
     assert image_count(again) == 1
     assert "aquarelle" in said(cell_with(content, "%comflowy runs"))
     assert "sampler_name" in said(cell_with(content, "%comflowy fields default"))
-    slip = cell_with(content, "stepps")
-    assert [output.output_type for output in slip.outputs] == ["error"]
-    assert "steps" in slip.outputs[0].evalue
-    assert "euler" in slip.outputs[0].evalue
-    assert len(slip.outputs[0].traceback) <= 2
+    misspelt = cell_with(content, "stepps")
+    assert [output.output_type for output in misspelt.outputs] == ["error"]
+    assert "steps" in misspelt.outputs[0].evalue
+    assert "euler" in misspelt.outputs[0].evalue
+    assert len(misspelt.outputs[0].traceback) <= 2
 
 
 def check_explore(content):
-    """What the tutorial of sweeps shows a person, wherever it was executed."""
+    """Check the outputs of the tutorial on sweeps, on any machine."""
     sweeps = [cell for cell in code_cells(content) if "comflowy sweep default" in cell.source]
     first, grown, night, dry, looks = sweeps[:5]
     assert "8 cells: 8 new" in said(first)
@@ -78,7 +78,7 @@ def check_explore(content):
 
 
 def check_compare(content):
-    """What the tutorial of comparisons shows a person, wherever it was executed."""
+    """Check the outputs of the tutorial on comparisons, on any machine."""
     two = cell_with(content, "compare glass clay")
     assert "same in all" in said(two)
     assert ">glass</b>" in said(two)
@@ -94,7 +94,7 @@ def check_compare(content):
 
 
 def check_form(content):
-    """What the tutorial of forms shows a person, wherever it was executed."""
+    """Check the outputs of the tutorial on forms, on any machine."""
     form = cell_with(content, "--as bottle")
     assert "KSampler" in said(form)
     assert "filename_prefix" in said(form)
@@ -106,7 +106,7 @@ def check_form(content):
 
 
 def check_comfyui_without_checkpoint(content):
-    """What the first part of the ComfyUI tutorial shows on any server."""
+    """Check the first part of the ComfyUI tutorial, on any server."""
     assert "connected to home" in said(cell_with(content, "%comflowy connect"))
     assert "upscale_method" in said(cell_with(content, "%comflowy fields upscale.json"))
     first = cell_with(content, "--as large")
@@ -124,7 +124,7 @@ def check_comfyui_without_checkpoint(content):
 
 
 def check_comfyui(content):
-    """What the ComfyUI tutorial shows on a server with a checkpoint, wherever it was executed."""
+    """Check the ComfyUI tutorial on a server with a checkpoint, on any machine."""
     check_comfyui_without_checkpoint(content)
     run = cell_with(content, "--as bottle")
     assert "bottle (default) - success" in said(run)
@@ -167,13 +167,13 @@ def test_committed_notebook_is_executed_small_and_clean(path):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_a_committed_notebook_shows_what_it_tells_of(name):
+def test_a_committed_notebook_shows_the_described_outputs(name):
     CHECKS[name](nbformat.read(FOLDER / f"{name}.ipynb", as_version=4))
 
 
 @pytest.fixture
 def execute_notebook(tmp_path, home):
-    """Return a function that executes a notebook in an empty HOME; it returns what the terminal shows."""
+    """Return a function that executes a notebook in an empty HOME and returns the terminal's output."""
 
     def execute(content, **variables):
         empty, work = tmp_path / "person", tmp_path / "work"
@@ -204,7 +204,7 @@ def without_outputs(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
-def test_it_executes_in_an_empty_home(name, tmp_path, home, execute_notebook, request):
+def test_a_notebook_executes_in_an_empty_home(name, tmp_path, home, execute_notebook, request):
     content = without_outputs(name)
     variables = {"COMFYUI_URL": request.getfixturevalue("comfy").url} if name == "comfyui" else {}
     terminal = execute_notebook(content, **variables)
@@ -243,7 +243,7 @@ def test_comfyui_notebook_on_a_server_without_checkpoints(execute_notebook, comf
         assert "Everything above works without it" in text
 
 
-def test_stripping_leaves_outputs_and_takes_the_noise():
+def test_stripping_keeps_outputs_and_removes_stderr_and_volatile_metadata():
     cell = nbformat.v4.new_code_cell("1", execution_count=1, metadata={"execution": {"iopub.status.idle": "x"}})
     cell.outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="noise"),

@@ -1,4 +1,4 @@
-"""A sweep over night with real kernels and the real sandbox: its results in the morning, after failures."""
+"""A long sweep with real kernels and the real sandbox: its results after failures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Kernel:
     """A notebook's kernel, whose user can answer prompts."""
 
     def __init__(self, home):
-        # No ports: another process may take one between its choice and its use, and the kernel would not start.
+        # IPC instead of TCP: another process could use a chosen port before the kernel does.
         self._sockets = tempfile.mkdtemp(prefix="k")
         self._manager = KernelManager(transport="ipc", ip=f"{self._sockets}/k")
         self._manager.start_kernel(env={**os.environ, "COMFLOWY_HOME": str(home)})
@@ -45,7 +45,7 @@ class Kernel:
         self.pid = self._manager.provisioner.pid
 
     def run(self, source, timeout_s=90.0):
-        """Execute a cell. Return its outputs as a saved notebook has them: the last of each display."""
+        """Execute a cell. Return its outputs as in a saved notebook: the last update of each display."""
         outputs = {}
 
         def take(message):
@@ -127,16 +127,16 @@ def texts(outputs):
 
 
 def counts_of(kernel):
-    outputs = kernel.run("night.status_counts()")  # an earlier cell's display may be drawn once more meanwhile
+    outputs = kernel.run("night.status_counts()")  # the display of an earlier cell may be updated meanwhile
     said = next(text for text in texts(outputs) if text.startswith("{"))
     return eval(said)
 
 
-def test_a_kernel_killed_in_the_night_costs_nothing_twice(night):
-    """Three kernels: one submits and is killed, one watches, one continues the sweep in the morning."""
+def test_no_cell_is_submitted_twice_after_the_kernel_is_killed(night):
+    """Three kernels: one submits and is killed, one watches, and one continues the sweep."""
     sender, watcher = night.start(), night.start()
     assert texts(sender.run(SWEEP))[0].startswith("300 cells: 300 new")
-    watcher.begin("night = %comflowy show night")  # watches until the sweep is settled
+    watcher.begin("night = %comflowy show night")  # shows updates until the sweep is settled
     wait_until(lambda: taken_so_far() >= 30)
     sender.kill()
 
@@ -163,7 +163,7 @@ def test_a_kernel_killed_in_the_night_costs_nothing_twice(night):
     assert CELLS - held <= len(accepted) <= CELLS, "only cells whose response was lost may be missing"
 
 
-def test_with_the_browser_closed_it_goes_on_and_is_there_in_the_morning(night):
+def test_a_sweep_continues_while_the_browser_is_closed(night):
     kernel = night.start()
     kernel.begin(SWEEP)
     wait_until(lambda: taken_so_far() >= 30)

@@ -27,7 +27,7 @@ def test_a_page_has_its_images_and_texts_at_either_scale(scale):
     assert right <= scale * (measure("cfg 7", "strong") + 1), "texts are no wider than measured"
 
 
-def test_a_box_whose_image_can_t_be_read_says_why():
+def test_a_box_whose_image_can_t_be_read_shows_the_reason():
     def fail(tile, size):
         raise ImageError("no such image")
 
@@ -48,7 +48,7 @@ def test_a_panel_has_its_size_and_its_text_does_not_touch_the_edge(size):
 
 
 def test_a_figure_has_the_size_of_the_page_and_texts():
-    """With matplotlib 3.8 a comparison was 827 pixels high beside a text that said 828: 4.3125 inches are 827.9999."""
+    """With matplotlib 3.8 a comparison of 828 pixels was 827 pixels high: 4.3125 inches were rounded down."""
     for side in (29, 57, 58, 113, 114, 414, 1200):
         page = Page(side, side, texts=[TextRun("$5 and $10", "text", 0, 0)])
         figure = make_figure(page, draw_page(page, 1, teal), 1)
@@ -56,12 +56,12 @@ def test_a_figure_has_the_size_of_the_page_and_texts():
         assert [text.get_text() for text in figure.axes[0].texts] == ["$5 and $10"]
 
 
-def test_a_lower_quality_takes_fewer_bytes():
+def test_a_lower_quality_needs_fewer_bytes():
     noise = Image.effect_noise((64, 64), 60).convert("RGB")
     assert len(encode(noise, quality=40)) < len(encode(noise))
 
 
-def test_longer_texts_are_wider_and_line_breaks_are_not_written():
+def test_longer_texts_are_wider_and_line_breaks_are_not_drawn():
     assert 0 < measure("cfg", "text") < measure("cfg cfg", "text")
     assert "\n" not in writable("two\nlines")
 

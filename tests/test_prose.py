@@ -35,6 +35,19 @@ BANNED = {
     r"as it is": "unchanged",
     r"ledger|roster|crew|shelf|pace|paces": "the standard name of the mechanism",
     r"badly|ended badly": "failed",
+    r"(go|goes|going|went) wrong": "fails, failed",
+    r"(draw|draws|drawn) seeds?": "generate, generated seed",
+    r"buried|taken up": "orphaned, adopted",
+    r"hand(s|ed)? (over|in|out|on)": "pass, passed, upload",
+    r"lets? go( of)?": "release",
+    r"all the same": "still, nevertheless",
+    r"anew|afresh|thereby|thereof|whereupon|henceforth|likewise|hence|thus": "again, so",
+    r"over and over|again and again|by and by|once and for all": "repeatedly",
+    r"whatever|wherever|however (often|many|much)": "any, each; 'for every status'",
+    r"so many (?!that)\w+": "the number, or 'this many'",
+    r"stumbl(e|es|ed|ing)|dawdl(e|es|ed|ing)|babbl(e|es|ed|ing)": "fail, be slow, send garbage",
+    r"slips?": "typing error",
+    r"a day later": "in a later kernel",
 }
 # Lines that quote text which is not ours: prompts, ComfyUI's messages.
 EXCUSED = {"tests/test_prose.py"}
@@ -51,10 +64,13 @@ def lines():
 
 
 def findings(text):
+    """Return the banned phrases of a line, also in the names of its functions: `test_a_run_of_its_own`."""
+    names = [name.replace("_", " ") for name in re.findall(r"\bdef (\w+)", text)]
     return [
         f"{found.group()!r}: {advice}"
         for pattern, advice in BANNED.items()
-        for found in re.finditer(rf"(?<![\w-])(?:{pattern})(?![\w-])", text, re.IGNORECASE)
+        for part in (text, *names)
+        for found in re.finditer(rf"(?<![\w-])(?:{pattern})(?![\w-])", part, re.IGNORECASE)
     ]
 
 

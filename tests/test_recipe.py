@@ -40,7 +40,7 @@ VALUES = st.fixed_dictionaries(
 
 
 def executed(cell):
-    """Return what the magic sets. A remaining `{name}` is an undefined variable."""
+    """Return the params that the magic sets. A remaining `{name}` is an undefined variable."""
     line, _, body = cell.partition("\n")
     words = split_line(line.removeprefix("%%comflowy "))
     assert words[0].text == "run"

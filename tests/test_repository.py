@@ -1,4 +1,4 @@
-"""The files of the repository: no path of a machine, complete source archives, and docs whose paths exist."""
+"""Files of the repository contain no path of one machine, source archives are complete, and paths in docs exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# A home folder or a working folder of some machine. `/path/to/...` and `~` are how a page names a place.
+# A home folder or a working folder of one machine. Docs may use `/path/to/...` and `~`.
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:home|Users|root|tmp|var/folders|work|workspace|mnt)/[\w.-]+|[A-Z]:\\Users\\\w+"
 )
@@ -20,22 +20,22 @@ TEXT = {".py", ".md", ".toml", ".json", ".ipynb", ".yaml", ".yml", ".cfg", ".txt
 
 
 def tracked(root=ROOT):
-    """The files of the repository; those on disk where there is no git, as in an unpacked source archive."""
+    """Return the files of the repository; without git, as in an unpacked source archive, those on disk."""
     answer = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=False)
     if answer.returncode == 0 and answer.stdout:
         names = answer.stdout.decode().split("\0")[:-1]
     else:
         names = [str(path.relative_to(root)) for path in root.rglob("*") if not is_made(path.relative_to(root))]
-    own = Path(__file__).name  # it holds examples of what it looks for
+    own = Path(__file__).name  # contains examples of such paths
     return [n for n in names if (root / n).is_file() and Path(n).suffix in TEXT and Path(n).name != own]
 
 
 def is_made(path):
-    """Whether a tool wrote a file: `.venv`, `.hypothesis`, `.pytest_cache` ..., and what `make` builds."""
+    """Return whether a tool or `make` wrote a file: `.venv`, `.hypothesis`, `.pytest_cache` ..."""
     return any(folder.startswith(".") or folder in {"build", "dist"} for folder in path.parts[:-1])
 
 
-def test_files_that_tools_wrote_are_not_searched_where_there_is_no_git(tmp_path):
+def test_files_written_by_tools_are_not_searched_without_git(tmp_path):
     """The second run of the suite in an unpacked archive failed: the first had filled `.hypothesis`."""
     for name in (".hypothesis/examples/0/1.txt", ".venv/lib/x.py", "build/demo/x.json", "tests/test_x.py", "README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -74,14 +74,14 @@ def test_the_search_finds_a_machine_path(bad):
 @pytest.mark.parametrize(
     "good", ["https://x.org/home/page", "make demo PYTHON=/path/to/python3.11", "~/notes", "api/v0"]
 )
-def test_the_search_leaves_other_paths_alone(good):
+def test_the_search_ignores_other_paths(good):
     assert not MACHINE_PATH.search(good)
 
 
-def test_the_source_archive_has_what_the_tests_need():
-    """hatchling packs only the names in `include`: without `tests/data`, say, the suite fails in an unpacked archive.
+def test_the_source_archive_has_all_files_of_the_tests():
+    """hatchling packs only the names in `include`; without `tests/data` the suite fails in an unpacked archive.
 
-    An unpacked archive has a file of its own, `PKG-INFO`.
+    An unpacked archive contains one more file, `PKG-INFO`.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packed = set(project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
@@ -92,7 +92,7 @@ def test_the_source_archive_has_what_the_tests_need():
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
 def test_paths_in_the_docs_exist(page):
-    """A page that names a file names one that is there, from the root of the repository or from the package."""
+    """Paths in docs exist, relative to the root of the repository or to the package."""
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|ipynb|json|md|txt))?)`", text))
     named |= {f"{Path(page).parent}/{link}" for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)}

@@ -28,7 +28,7 @@ def busy(scheduler):
     go_on.set()
 
 
-def test_execute_goes_before_actions_that_are_due():
+def test_execute_runs_before_actions_that_are_due():
     done = []
     finished = threading.Event()
     scheduler = Scheduler("test", workers=1)
@@ -100,7 +100,7 @@ def test_actions_of_many_threads_all_run_and_none_too_early():
     scheduler.close()
 
 
-def test_submit_returns_or_raises_what_the_function_does(scheduler):
+def test_submit_returns_the_result_or_raises_the_error_of_the_function(scheduler):
     assert scheduler.submit(lambda: 6 * 7).result(60) == 42
 
     def fail():
@@ -233,7 +233,7 @@ def test_run_waits_for_the_end_of_a_pause(busy):
     assert busy.run(busy.clock) >= end_s
 
 
-def test_a_periodic_action_goes_on_after_a_failure(scheduler):
+def test_a_periodic_action_continues_after_a_failure(scheduler):
     """One failed read of a busy history ended the watch of a run: it was repeated only after a success."""
     done = []
 

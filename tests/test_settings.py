@@ -63,7 +63,7 @@ def test_invalid_headers_are_not_repeated(headers):
     assert "canary" not in "".join(found.format()).rpartition("settings.py")[2]
 
 
-def test_headers_are_held_as_secrets_and_stay_off_plain_http(monkeypatch):
+def test_headers_are_secrets_and_not_sent_over_plain_http(monkeypatch):
     monkeypatch.setenv("COMFLOWY_HEADERS", '{"https://a.example": {"X-Key": "k"}, "http://a.example": {"X-Key": "k"}}')
     assert headers_for("https://a.example/base") == {"X-Key": Secret("k")}
     assert headers_for("https://b.example") == {}

@@ -38,7 +38,7 @@ def gate(api, route, answer):
 
 
 @pytest.mark.parametrize("kind", ["comflowy", "comfyui"])
-def test_a_cell_that_connects_again_and_again_keeps_one_connection(kind, api, comfy, home):
+def test_a_cell_that_connects_repeatedly_keeps_one_connection(kind, api, comfy, home):
     """`c = connect(...)`, run 30 times in a cell, left 30 lock files, 40 threads and 200 open files."""
 
     def target():
@@ -61,7 +61,7 @@ def test_a_cell_that_connects_again_and_again_keeps_one_connection(kind, api, co
     client.close()
 
 
-def test_a_live_run_goes_on_to_its_end_and_is_waited_for(api, home):
+def test_a_live_run_of_an_unreferenced_client_can_be_waited_for(api, home):
     """The client is needed until the last image is on disk, though only the run is referenced."""
     api.words = []
     may_end = gate(api, CHECK, lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
@@ -80,11 +80,11 @@ def test_a_live_run_goes_on_to_its_end_and_is_waited_for(api, home):
     may_download.set()
     assert run.wait(60).images[0].path.exists()
     wait_until(lambda: not locks(home))
-    run.cancel()  # it has ended: nothing to do, and no error
+    run.cancel()  # no effect and no error after the end
     assert run.images[0].path.exists()
 
 
-def test_a_live_run_goes_on_though_nothing_is_referenced(api, home):
+def test_a_live_run_without_references_continues(api, home):
     api.words = []
     may_end = gate(api, CHECK, lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
     connect(f"test={api.url}", key="the-key").submit("wf-1", {"3::seed": 1})
@@ -97,7 +97,7 @@ def test_a_live_run_goes_on_though_nothing_is_referenced(api, home):
     assert run.images[0].path.exists()
 
 
-def test_a_sweep_is_sent_to_its_end(api, home):
+def test_all_cells_of_a_sweep_without_references_are_submitted(api, home):
     api.words = []
     sweep = connect(f"test={api.url}", key="the-key").sweep("wf-1", {"3::seed": list(range(40))}, wait=False, window=2)
     gc.collect()
@@ -106,7 +106,7 @@ def test_a_sweep_is_sent_to_its_end(api, home):
     assert api.count(RUN) == 40
 
 
-def test_a_run_whose_answer_was_lost_does_not_keep_it_open(api, home):
+def test_a_run_with_a_lost_response_does_not_keep_the_client_open(api, home):
     """An unknown run is held: it does not change by itself."""
     api.on(RUN, close_after_reading())
     client = connect(f"test={api.url}", key="the-key")
@@ -117,7 +117,7 @@ def test_a_run_whose_answer_was_lost_does_not_keep_it_open(api, home):
     wait_until(lambda: not locks(home))
 
 
-def test_a_run_that_another_client_submitted_is_watched_to_its_end(api, home):
+def test_a_run_that_another_client_submitted_is_tracked_until_its_end(api, home):
     api.words = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as first:
         run = first.submit("wf-1", {"3::seed": 1}).run
@@ -132,7 +132,7 @@ def test_a_run_that_another_client_submitted_is_watched_to_its_end(api, home):
         wait_until(lambda: len(locks(home)) == 1)
 
 
-def test_a_run_at_a_comfyui_server_goes_on_to_its_end(comfy, home, tmp_path):
+def test_a_run_on_a_comfyui_server_is_tracked_until_its_end(comfy, home, tmp_path):
     comfy.hold()
     file = tmp_path / "graph.json"
     file.write_text(json.dumps(empty_image(3)))

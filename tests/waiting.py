@@ -1,4 +1,4 @@
-"""Waiting in tests: for a condition, never for a time."""
+"""Wait in tests for a condition, not for a fixed time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["wait_until"]
 
 
 def wait_until(condition, timeout_s=30.0, said=lambda: ""):
-    """Return once the condition holds. Past the deadline the test fails, with what `said` tells of the moment."""
+    """Return once the condition holds. Fail the test after the deadline, with the text of `said`."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, f"it never came {said()}"

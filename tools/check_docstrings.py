@@ -33,12 +33,12 @@ ALSO_PUBLIC = (
 
 # The checks of numpydoc that do not apply.
 IGNORED = {
-    "GL01",  # the summary begins on the line of the quotes, as pydocstyle D212 wants it
+    "GL01",  # the summary begins on the line of the quotes, as pydocstyle D212 requires
     "GL03",  # pydocstyle checks blank lines
-    "SS05",  # `Is`, `Has`: the check takes any word that ends with s for a third person
+    "SS05",  # `Is`, `Has`: the check treats any word that ends with s as third person
     "SS06",  # a summary of one line; a line that wraps is caught by ruff's D205
-    "ES01",  # an extended summary where there is something to add
-    "SA01",  # "See Also" where there is something to see
+    "ES01",  # an extended summary is optional
+    "SA01",  # "See Also" is optional
     "YD01",  # no generators
     "PR06",  # `str`, not `string`: mypy knows the types
     "RT02",  # a single return value has a type and no name

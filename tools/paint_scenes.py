@@ -68,7 +68,7 @@ def paint_subject(subject: layers.Subject, palettes: Sequence[Palette] = PALETTE
 
 
 def paint_example() -> Paint:
-    """Paint the image that is always there to load, 512x512: a balloon over the sea, in a light of its own."""
+    """Paint the example input image, 512x512: a balloon over the sea at a light that no scene uses."""
     day, dawn = PALETTES[:2]
     palette = replace(day, middle=dawn.middle, horizon=dawn.horizon, haze=dawn.haze)
     canvas = Canvas.of(256, 256)

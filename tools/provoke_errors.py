@@ -68,7 +68,7 @@ def read_cells(text: str) -> list[Cell]:
 
 
 class Recorder:
-    """Records where each ComflowyError is made: file and line of the first frame outside of `errors.py`."""
+    """Record where each ComflowyError is created: file and line of the first frame outside of `errors.py`."""
 
     def __init__(self) -> None:
         self.made: set[tuple[str, int]] = set()
@@ -123,7 +123,7 @@ def missing(made: set[tuple[str, int]]) -> list[str]:
 
 
 class Notebook:
-    """An IPython shell in an empty folder, and what the prepared lines can use."""
+    """An IPython shell in an empty folder, with the names that the prepared lines use."""
 
     def __init__(self, folder: Path) -> None:
         sys.path[:0] = [str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "comfyui")]
@@ -164,7 +164,7 @@ class Notebook:
         return self.plain(text)
 
     def plain(self, text: str) -> str:
-        """Return a text without what differs from run to run."""
+        """Return a text without the parts that differ between executions."""
         text = text.replace(str(self.folder), "/path/to")
         return re.sub(r"127\.0\.0\.1:(?!9\b|8188\b|99999\b)\d+", "127.0.0.1:8000", text)
 

@@ -5,7 +5,7 @@
     make test-matrix JOBS=colab TESTS="tests/notebook"    and only these tests
 
 Each job gets a new virtual environment in build/matrix/, made by uv. An environment variable such as PYTHON312 names
-its Python; without it one is found on the path or in pyenv, and none is downloaded. The browser tests are left out.
+its Python; otherwise one is found on the path or in pyenv, and none is downloaded. The browser tests are omitted.
 """
 
 from __future__ import annotations

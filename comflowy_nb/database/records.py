@@ -103,7 +103,7 @@ class RunRecord(_Request):
     finished_at: float | None = None
     set_params: tuple[str, ...] = ()  # the ids of the fields that the user set, in that order
     images: tuple[ImageRecord, ...] = ()
-    remark: str | None = None  # a warning about a response of the service
+    warning: str | None = None  # a warning about a response of the service
     files: tuple[ImageRecord, ...] = ()  # outputs other than still images
 
     @property
@@ -112,7 +112,7 @@ class RunRecord(_Request):
         return (*self.images, *self.files)
 
     def with_outputs(self, outputs: Iterable[ImageRecord]) -> RunRecord:
-        """Return the record with these outputs in place of its own."""
+        """Return the record with its outputs replaced by these."""
         outputs = tuple(outputs)
         return replace(
             self,
@@ -175,7 +175,7 @@ class RunChanges(TypedDict, total=False):
     service_status: str | None
     problem: Problem | None
     reason: str | None
-    remark: str | None
+    warning: str | None
     accepted_at: float | None
     finished_at: float | None
     images: Iterable[ImageRecord] | None

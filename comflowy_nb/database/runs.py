@@ -43,7 +43,7 @@ _TRACKED = f"(status IN ({_LIVE}) OR token IN (SELECT run FROM images WHERE stat
 
 
 class History(Table[RunRecord]):
-    """The runs of the history; `sweeps`, `seeds`, `inputs`, `senders` and `times` are its other parts.
+    """The runs of the history; `sweeps`, `seeds`, `inputs`, `senders` and `durations` are its other parts.
 
     Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are for the user: a
     damaged file that was set aside, a slower journal, a folder that others can open.
@@ -58,7 +58,7 @@ class History(Table[RunRecord]):
         self.seeds = Seeds(store)
         self.inputs = Inputs(store)
         self.senders = Senders(store, self._dead)
-        self.times = Durations(store)
+        self.durations = Durations(store)
 
     @classmethod
     def open(cls, folder: Path) -> History:

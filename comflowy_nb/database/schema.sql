@@ -22,7 +22,7 @@ CREATE TABLE runs (
     service_status TEXT,
     problem TEXT,
     reason TEXT,
-    remark TEXT,
+    warning TEXT,
     name TEXT,
     sweep TEXT REFERENCES sweeps (token), -- the sweep for which the run was submitted
     cancel_asked_at REAL

@@ -117,7 +117,7 @@ class Senders:
 
 
 class Durations:
-    """Durations of the last runs of each workflow: `History.times`."""
+    """Durations of the last runs of each workflow: `History.durations`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -24,7 +24,7 @@ _OTHER_FILES = frozenset(
 
 
 def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:
-    """Return the kind of a target of `save`. An existing folder is a folder, whatever its name.
+    """Return the kind of a target of `save`. An existing folder is a folder with any name.
 
     Raises
     ------

@@ -31,7 +31,7 @@ __all__ = [
     "write_value",
 ]
 
-LONG_TEXT = 28  # characters: a longer text gets a paragraph of its own, or a letter and a legend
+LONG_TEXT = 28  # characters: a longer text gets a separate paragraph, or a letter and a legend
 _SEPARATOR = " \N{MIDDLE DOT} "
 # (texts in a legend, characters for each): the first entry with at least as many texts counts.
 _MAX_CHARACTERS = ((6, 480), (12, 300), (10**6, 160))
@@ -42,7 +42,7 @@ _EDGE_SPACE = re.compile(r'(?<=[ "]) | (?=")')
 
 
 def write_value(value: Any) -> str:
-    """Return a value as it is typed, on one line."""
+    """Return a value in the notation of a cell, on one line."""
     if isinstance(value, InputImage):
         value = value.name
     if isinstance(value, str):

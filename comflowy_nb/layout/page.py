@@ -143,7 +143,7 @@ class Page:
 
 
 def longest_side_px(count: int) -> int:
-    """Return the longest side of an image if so many are shown together."""
+    """Return the longest side of an image if this many are shown together."""
     if count <= 4:
         return 768
     return 512 if count <= 9 else 256

@@ -74,7 +74,7 @@ def arrange(sheet: Sheet, *, width_px: int, measure: Measure) -> Page:
 
 
 def _columns_for(count: int) -> int:
-    """Return the number of columns for so many cells: one row of up to three, else about a square, at most twelve."""
+    """Return the number of columns for `count` cells: one row of up to three, else about a square, at most twelve."""
     return max(1, count) if count <= 3 else min(12, math.ceil(math.sqrt(count)))
 
 

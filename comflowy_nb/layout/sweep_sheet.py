@@ -303,7 +303,7 @@ class Bands:
         }
 
     def split(self, band: Band, rows: int) -> tuple[Band, Band]:
-        """Split a band below so many rows."""
+        """Split a band below this number of rows."""
         upper = [replace(block, rows=block.rows[:rows]) for block in band]
         lower = [replace(block, rows=block.rows[rows:]) for block in band if len(block.rows) > rows]
         return upper, lower

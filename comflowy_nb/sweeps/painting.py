@@ -222,7 +222,7 @@ class SweepPainting:
 
 
 def contact_sheet_limits(cells: int) -> PageLimits:
-    """Return the limits of a contact sheet for so many cells: a page about as high as wide."""
+    """Return the limits of a contact sheet for a number of cells: a page about as high as wide."""
     side = _SHEET_THUMBNAIL_PX
     return PageLimits(
         _SHEET_WIDTH_PX,

@@ -83,7 +83,7 @@ class SweepPlan:
             (self.done, f"done ({self.done_when})" if self.done_when else "done"),
             (self.running, "running"),
             *((count, f"{status} (skipped)") for status, count in self.held_as.items()),
-            (self.left, "ended badly (left alone)"),
+            (self.left, "ended without success (left alone)"),
             *((count, f"{status} (tried again)") for status, count in self.again_as.items()),
             (self.new, "new"),
         ]
@@ -160,7 +160,7 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
 
 
 def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
-    """Return whether the sweep submits so many runs that it needs `--max-runs`."""
+    """Return whether the number of submits requires `--max-runs`."""
     return plan.to_send > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
 
 

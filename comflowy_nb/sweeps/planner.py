@@ -254,7 +254,7 @@ class SweepPlanner:
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """Return the seconds that a run adds to a sweep: the median of earlier sweeps, else the usual time of a run."""
         key = workflow.id or workflow.name
-        known = self._library.history.times.of(self._tracker.service.identity, key + _TIME_KEY_SUFFIX)
+        known = self._library.history.durations.of(self._tracker.service.identity, key + _TIME_KEY_SUFFIX)
         return sorted(known)[len(known) // 2] if known else self._tracker.durations.rule_of(key).usual_s
 
     def _time(self, sweep: Sweep, workflow: Workflow) -> None:

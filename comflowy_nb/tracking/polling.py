@@ -48,7 +48,7 @@ SAFETY_FACTOR = 1.05  # of the median, for the first check
 FIRST_HIT_FACTOR = 0.9  # of the age at a first check that found the end
 MAX_SAMPLES = 24
 MAX_SCOUTS = 3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
-MAX_RUNS_SHOWN_LIVE = 8  # with at most so many live runs each is also checked often enough for a live display
+MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
 IDLE_WAIT_S = 30.0  # between checks of a run that waits for the first end of its workflow
 GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later the rule checks where webhooks report the ends
 
@@ -203,14 +203,14 @@ class DurationCache:
         """Return the poll rule that all runs of a workflow share."""
         rule = self._rules.get(workflow_key)
         if rule is None:
-            samples = self._history.times.of(self._identity, workflow_key)
+            samples = self._history.durations.of(self._identity, workflow_key)
             rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
         return rule
 
     def keep(self, workflow_key: str, seconds: float) -> None:
         """Record a duration for later processes. A failure is ignored: checks only become less well timed."""
         try:
-            self._history.times.add(self._identity, [(workflow_key, seconds)])
+            self._history.durations.add(self._identity, [(workflow_key, seconds)])
         except HistoryError as error:
             _log.debug("the duration of %s was not recorded: %s", workflow_key, error)
 
@@ -240,6 +240,6 @@ class SpacedCounter:
 
 
 def backoff_s(settings: Settings, failures: int) -> float:
-    """Return the wait after so many failures in a row, in seconds: exponential backoff with jitter."""
+    """Return the wait after a number of failures in a row, in seconds: exponential backoff with jitter."""
     longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
     return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

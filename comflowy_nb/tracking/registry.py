@@ -112,7 +112,7 @@ class RunRegistry:
         return [*self.adopt_orphans(), *runs]
 
     def resume(self, run: Run) -> None:
-        """Track one run again, whatever its status."""
+        """Track one run again, in any status."""
         self.check_origin(run)
         record = run.record
         if record.status.is_final:

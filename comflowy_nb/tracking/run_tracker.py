@@ -149,7 +149,7 @@ class RunTracker:
             StatusEvent.FOUND if self.run.status.is_held else StatusEvent.ACCEPTED,
             service_run_id=service_run_id,
             accepted_at=time.time(),
-            remark=outcome.warning if outcome is not None else None,
+            warning=outcome.warning if outcome is not None else None,
             origin=server.origin if server is not None else None,
             service=server.label if server is not None else None,
         )
@@ -268,7 +268,7 @@ class RunTracker:
             event_of(snapshot.status),
             service_status=snapshot.service_status,
             problem=snapshot.problem,
-            remark=snapshot.warning,
+            warning=snapshot.warning,
             finished_at=time.time(),
             images=tuple(map(expected_image, snapshot.outputs)),
         )
@@ -288,7 +288,7 @@ class RunTracker:
         run, now_s = self.run, self._scheduler.clock()
         self.poll_schedule.missed_age_s = age_s
         if next_status(run.status, event_of(snapshot.status)):
-            self._record(event_of(snapshot.status), service_status=snapshot.service_status, remark=snapshot.warning)
+            self._record(event_of(snapshot.status), service_status=snapshot.service_status, warning=snapshot.warning)
         elif snapshot.service_status != run.service_status:  # another text for the same status: only displayed
             run.update(replace(run.record, service_status=snapshot.service_status))
         if run.status is Status.RUNNING:

@@ -75,7 +75,7 @@ class Submitter:
     def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the params of an earlier run, with its input images in place of their names on the service.
 
-        So the same request gets the same key: images count by their content, whatever the service calls them today.
+        So the same request gets the same key: images count by their content, not by their names on the service.
         """
         identity, history = self._tracker.service.identity, self._tracker.history
         found = dict(params)
@@ -99,7 +99,7 @@ class Submitter:
         if name is None:
             raise WorkflowError(f"{service.label} takes no uploads: give {field} the https address of an image")
         self._uploads[image.content_sha256] = name
-        with contextlib.suppress(OSError, HistoryError):  # the run is submitted all the same
+        with contextlib.suppress(OSError, HistoryError):  # without the copy the run is still submitted
             path = _input_path(self._inputs, image.content_sha256)
             if path is not None and not path.exists():
                 make_folder(self._inputs)

@@ -233,7 +233,7 @@ class Catalogue:
         return entry
 
     def _write_graph(self, file: _CatalogueFile, name: str, graph: Graph) -> str:
-        """Write a graph to a file of its own; return its path relative to the catalogue's file."""
+        """Write a graph to a separate file; return its path relative to the catalogue's file."""
         text = json.dumps(dict(graph.nodes), indent=1)
         slug = re.sub(r"[^\w.-]+", "-", name).strip(".") or "workflow"
         relative = f"workflows/{slug}.json"

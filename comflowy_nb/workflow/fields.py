@@ -149,7 +149,7 @@ class Field:
     def read(self, text: str) -> Any:
         """Return the value that a text means for this field.
 
-        The text of the default returns the default unchanged, whatever its type.
+        The text of the default returns the default unchanged, for any type.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class Field:
             raise
 
     def check(self, value: object) -> Any:
-        """Return a Python or JSON value as it is submitted, after checking its type, range and options.
+        """Convert a Python or JSON value for submission, after checking its type, range and options.
 
         The default is always valid: a graph may contain a value of another type, and the service may accept it.
 
@@ -295,7 +295,7 @@ def _parse(one: Field, text: str) -> Any:
 
 
 def _check(one: Field, value: Any) -> Any:
-    """Return a value as it is submitted, after checking it by the type of its field."""
+    """Convert a value for submission, after checking it by the type of its field."""
     match one.type:
         case FieldType.INT | FieldType.FLOAT:
             return _check_number(one, value)

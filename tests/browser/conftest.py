@@ -1,6 +1,6 @@
-"""A JupyterLab server, a Chromium for each module; a notebook with a kernel and a home of its own per test.
+"""A JupyterLab server, a Chromium for each module; for each test a notebook with a new kernel and home folder.
 
-Everything is on loopback and in a temporary HOME. Nothing waits for a fixed time: every wait has a condition and one of
+Everything is on loopback and in a temporary HOME. No test waits for a fixed time: each wait has a condition and one of
 the deadlines below.
 """
 
@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from waiting import wait_until
 
 START_S = 90  # the server, on a machine busy with other tests
-CELL_MS = 180_000  # a cell's execution, beside two other files of tests
+CELL_MS = 180_000  # the execution of a cell, in parallel with two other test files
 SHORT_MS = 60_000  # anything the page does by itself
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
@@ -85,7 +85,7 @@ def lab(chromium_path):
     }
     overrides = root / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
-    # The popup that offers news would lie over the page, and news would ask the internet.
+    # The popup that offers news would cover the page, and news needs the internet.
     plain = {"fetchNews": "false", "checkForUpdates": False}
     overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": plain}))
     shown = root / "notebooks"
@@ -137,7 +137,7 @@ def _await_server(lab, server, log):
 
 
 def _sandboxes_left(homes):
-    """The home folders whose sandbox still runs, after each had time to end by itself."""
+    """Return the home folders whose sandbox still runs, after each had time to end."""
     left = []
     for lock in (home / "sandbox" / "sandbox.lock" for home in homes):
         try:
@@ -164,7 +164,7 @@ def browser(chromium_path):
 
 
 class Notebook:
-    """One notebook open in JupyterLab, handled as a person does: by typing and looking."""
+    """One notebook open in JupyterLab, used like a user does, by keyboard and mouse."""
 
     def __init__(self, page, lab, name, home, *, within="lab/tree"):
         self.page = page
@@ -174,20 +174,20 @@ class Notebook:
         self.home = home
         self.path = lab.folder / name
         self.asked = set()  # the hosts that the page asked for anything
-        self.problems = []  # what went wrong on the console
-        page.on("console", self._hear)
+        self.problems = []  # errors on the console
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("websocket", lambda socket: self.asked.add(urlsplit(socket.url).netloc))
         page.on("request", self._note)
 
-    def _hear(self, message):
-        # JupyterLab asks for the list of kernels now and then; its server may stumble over one that is just ending.
+    def _on_console(self, message):
+        # JupyterLab polls the list of kernels; its server may fail on a kernel that is ending.
         is_its_own = "status of 500" in message.text and "/api/kernels?" in message.location["url"]
         if message.type == "error" and not is_its_own:
             self.problems.append(f"{message.text} ({message.location['url']})")
 
     def _note(self, request):
-        if request.url.startswith(("http:", "https:")):  # blob: and data: ask nobody
+        if request.url.startswith(("http:", "https:")):  # blob: and data: need no request
             self.asked.add(urlsplit(request.url).netloc)
 
     def open(self):
@@ -196,7 +196,7 @@ class Notebook:
         idle = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         self.page.wait_for_function(idle, timeout=CELL_MS)
         self.page.evaluate(_WATCH)
-        self.problems.clear()  # what the page said before a cell ran is its own (Notebook 7 has one of these)
+        self.problems.clear()  # errors before the first cell are not ours (Notebook 7 has one)
         return self
 
     def cell(self, index):
@@ -210,7 +210,7 @@ class Notebook:
         self.page.keyboard.type(text)
 
     def press_run(self, index):
-        """Start the cell as Shift+Enter does, and don't wait for it."""
+        """Start the cell with Shift+Enter, without waiting for it."""
         self.cell(index).locator(".cm-content").click()
         self.page.evaluate("index => window.watch(index)", index)
         self.page.keyboard.press("Shift+Enter")
@@ -230,19 +230,19 @@ class Notebook:
         return self.run(index)
 
     def enter_until(self, index, text, said):
-        """Run a cell until it says so: ipywidgets sends a change only when the kernel has taken the one before."""
+        """Run a cell until its output has a text: ipywidgets delays a change until the previous one is handled."""
         self.enter(index, text)
         wait_until(lambda: self.text(index) == said or self.run(index) == said, said=lambda: self.text(index))
 
     def text(self, index):
-        """What the cell's output says."""
+        """Return the text of the cell's output."""
         return self.page.evaluate("index => window.said(index)", index)
 
     def await_text(self, index, text):
         self._await("([index, text]) => window.said(index).includes(text)", [index, text], index)
 
     def seen(self, index):
-        """Every text that the cell's output showed, in order, since it was started."""
+        """Return every text that the cell's output showed since its start, in order."""
         return self.page.evaluate("index => window.watched[index].texts", index)
 
     def most_images_seen(self, index):
@@ -261,7 +261,7 @@ class Notebook:
 
         try:
             self.page.wait_for_function(condition, arg=argument, timeout=CELL_MS)
-        except TooLate:  # what is there says more than what did not come
+        except TooLate:  # the present text explains more than the timeout
             self.screenshot(f"timeout-{self.path.stem}")
             pytest.fail(f"{condition} {argument} did not come; cell {index} says {self.text(index)!r}")
 
@@ -275,12 +275,12 @@ class Notebook:
         return nbformat.read(self.path, as_version=4)
 
     def check(self):
-        """Nothing went wrong on the page, and it asked nobody but the server."""
+        """Assert that the page logged no error and sent requests only to the server."""
         assert not self.problems
-        assert self.asked == {urlsplit(self.lab.origin).netloc}, "the page asked somebody else"
+        assert self.asked == {urlsplit(self.lab.origin).netloc}, "the page sent requests to another host"
 
     def screenshot(self, name, *, cells=None):
-        """Keep an image of the notebook without what lies around it, or of its first cells alone."""
+        """Save a screenshot of the notebook, or of its first cells."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         clip = None
         if cells is not None:
@@ -291,7 +291,7 @@ class Notebook:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", clip=box)
 
 
-# Small helpers in the page: the panel's cells, what an output says, and a watch that notes each change of it.
+# Helpers in the page: the cells of the panel, the text of an output, and a record of its changes.
 _WATCH = """
 () => {
   window.cell = index => jupyterapp.shell.currentWidget.content.widgets[index]
@@ -316,7 +316,7 @@ _WATCH = """
 
 @contextmanager
 def opening_notebooks(lab, browser):
-    """Gives a function that opens a notebook of so many empty cells, whose kernel has this COMFLOWY_HOME."""
+    """Return a function that opens a notebook with a number of empty cells and a COMFLOWY_HOME."""
     opened = []
 
     def make(cells, home, *, within="lab/tree"):
@@ -348,13 +348,13 @@ def opening_notebooks(lab, browser):
 
 @pytest.fixture
 def new_notebook(lab, browser, home):
-    """Makes a notebook of so many empty cells, opened, with a kernel whose COMFLOWY_HOME is this test's own."""
+    """Return a function that opens a notebook with a number of empty cells and this test's COMFLOWY_HOME."""
     with opening_notebooks(lab, browser) as make:
         yield lambda cells, **options: make(cells, home, **options)
 
 
 @pytest.fixture(scope="module")
 def shared_notebook(lab, browser, tmp_path_factory):
-    """A notebook of six cells that the tests of a module use one after the other: opening one takes many seconds."""
+    """Open one notebook of six cells for the tests of a module, because opening takes many seconds."""
     with opening_notebooks(lab, browser) as make:
         yield make(6, tmp_path_factory.mktemp("shared") / "home")

@@ -1,4 +1,4 @@
-"""A person's own ComfyUI server in JupyterLab: what the screen shows while it works."""
+"""Runs on a ComfyUI server in JupyterLab: progress and previews on the screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = 30
 STEP_S = 0.1
 TIMES_A_SECOND = 4
 
-# Every image that the status showed.
+# Each image that the status showed.
 WATCH_PREVIEWS = """
 index => {
   window.previews = []
@@ -30,12 +30,12 @@ def comfy(tmp_path):
     with ComfyServer(tmp_path / "comfyui") as server:
         server.previews = True
         yield server
-    assert server.stumbled == []
+    assert server.failures == []
 
 
 @pytest.fixture
 def connected(new_notebook, comfy):
-    """A notebook of so many cells more, loaded and connected by its first two."""
+    """Open notebooks whose first two cells load the extension and connect."""
 
     def make(cells):
         notebook = new_notebook(cells + 2)
@@ -75,7 +75,7 @@ def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_image(connected
     assert "preview" not in json.dumps(notebook.save().cells[2].outputs)
 
 
-def test_however_many_previews_come_the_screen_changes_four_times_a_second(connected, comfy):
+def test_many_previews_update_the_screen_at_most_four_times_a_second(connected, comfy):
     notebook = connected(1)
     comfy.step_s = STEP_S
     notebook.type(2, run_line())

@@ -1,4 +1,4 @@
-"""A comparison as a person uses it in JupyterLab and Notebook 7: with the mouse, with keys, and read back in Python."""
+"""A comparison in JupyterLab and Notebook 7: mouse, keyboard, and values read in Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = ".comflowy-compare .cc-stage img[src]:not([hidden])"
 
 @pytest.fixture(scope="module")
 def two_runs(shared_notebook):
-    """A notebook with two runs, which most tests share."""
+    """Return a notebook with two runs, which most tests share."""
     paste(shared_notebook, 0, SETUP)
     shared_notebook.run(0)
     return shared_notebook
@@ -32,7 +32,7 @@ def two_runs(shared_notebook):
 
 @pytest.fixture
 def compared(two_runs):
-    """The notebook with `c = %comflowy compare r1 r2` in cell 1, fresh, in the light theme and as wide as usual."""
+    """Run `c = %comflowy compare r1 r2` again in cell 1, in the light theme and the default width."""
 
     def make(line="%comflowy compare r1 r2"):
         page = two_runs.page
@@ -49,7 +49,7 @@ def compared(two_runs):
 
 @pytest.fixture
 def compared_alone(new_notebook):
-    """The same in a notebook of its own, with so many empty cells behind it."""
+    """Run the same in a new notebook, followed by this many empty cells."""
 
     def make(more=1, line="%comflowy compare r1 r2", **options):
         notebook = new_notebook(2 + more, **options)
@@ -68,13 +68,13 @@ def compare(notebook, line):
 
 
 def paste(notebook, index, text):
-    """Put lines into a cell: typed, the editor would indent them as it thinks best."""
+    """Paste lines into a cell; the editor would indent typed lines."""
     notebook.cell(index).locator(".cm-content").click()
     notebook.page.keyboard.insert_text(text)
 
 
 def await_decoded(notebook):
-    """Every image that is shown is decoded."""
+    """Wait until each displayed image is decoded."""
     found = f"[...document.querySelectorAll('{SHOWN}')]"
     notebook.page.wait_for_function(f"{found}.length && {found}.every(image => image.naturalWidth)", timeout=SHORT_MS)
 
@@ -107,7 +107,7 @@ def height(notebook):
 
 
 def places(notebook):
-    """Where each image that is shown stands within its pane, and how large it is."""
+    """Return position within its pane and size of each displayed image."""
     return notebook.page.evaluate(
         """() => [...document.querySelectorAll('.comflowy-compare .cc-pane')].map(pane => {
           const [outer, inner] = [pane, pane.querySelector('img')].map(each => each.getBoundingClientRect())
@@ -117,13 +117,13 @@ def places(notebook):
 
 
 def line_x(notebook):
-    """Where the slider's line is, in the window, and the image's left edge and width."""
+    """Return the x of the slider's line in the window, and the image's left edge and width."""
     box = notebook.page.locator(".comflowy-compare .cc-handle").bounding_box()
     image = notebook.page.locator(SHOWN).first.bounding_box()
     return box["x"] + box["width"] / 2, image["x"], image["width"]
 
 
-def test_the_table_says_what_differs_and_marks_the_words(compared):
+def test_the_table_lists_differences_and_marks_the_words(compared):
     notebook = compared()
     table = widget(notebook).locator("table")
     assert table.locator("thead th").all_inner_texts() == ["cfg", "text"]
@@ -133,7 +133,7 @@ def test_the_table_says_what_differs_and_marks_the_words(compared):
     assert notebook.page.locator(".comflowy-compare").count() == 1, "it is shown once, though it is a value too"
 
 
-def test_the_slider_is_dragged_and_python_reads_where_it_stands(compared):
+def test_the_slider_is_dragged_and_python_reads_its_position(compared):
     notebook = compared()
     stage(notebook)
     mouse = notebook.page.mouse
@@ -174,7 +174,7 @@ def test_arrow_keys_move_the_slider_and_nothing_else_in_the_notebook(compared):
     notebook.enter_until(2, "print(c.position, c.mode)", "90.0 difference")
 
 
-def test_keys_choose_the_mode_and_focus_is_seen(compared):
+def test_keys_choose_the_mode_and_focus_is_visible(compared):
     notebook = compared()
     stage(notebook).focus()
     heights = set()
@@ -196,7 +196,7 @@ def test_keys_choose_the_mode_and_focus_is_seen(compared):
     notebook.enter_until(2, "print(c.mode)", "blink")
 
 
-def test_tab_goes_through_every_control_and_each_has_a_name(compared):
+def test_tab_reaches_every_control_and_each_has_a_name(compared):
     notebook = compared()
     widget(notebook).locator(".cc-scroll").focus()
     names = []
@@ -257,12 +257,12 @@ def test_side_by_side_zooms_and_pans_all_together(compared):
     )
     first, second = places(notebook)
     assert first == second
-    # What lies under the pointer stays there.
+    # The point under the pointer does not move.
     assert (100 - first[0]) / first[2] == pytest.approx((100 - before[0][0]) / before[0][2], abs=0.01)
 
 
-def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compared_alone, tmp_path):
-    """Large images come as previews; zooming in brings the files themselves, and closing lets all of it go."""
+def test_full_size_images_are_sent_when_zoomed_and_their_urls_are_revoked(compared_alone, tmp_path):
+    """Large images are sent as previews; zooming in requests the files, and closing frees all of them."""
     notebook = compared_alone(more=3)
     for name in ("one", "two"):
         wave = np.linspace(0, 255, 1500 * 1000 * 3).reshape(1000, 1500, 3).astype("uint8")
@@ -289,7 +289,7 @@ def test_full_size_is_sent_when_it_is_looked_at_and_its_address_is_revoked(compa
     assert notebook.page.evaluate("window.most") >= 4
 
 
-# Addresses made for images and not revoked yet.
+# Object URLs that are not revoked yet.
 _COUNT_ADDRESSES = """
 () => {
   window.addresses = new Set()
@@ -305,7 +305,7 @@ _COUNT_ADDRESSES = """
 """
 
 
-def test_difference_shows_a_map_its_scale_and_what_the_numbers_mean(compared):
+def test_difference_shows_a_map_its_scale_and_the_meaning_of_the_numbers(compared):
     notebook = compared()
     choose(notebook, "Difference")
     await_decoded(notebook)
@@ -316,7 +316,7 @@ def test_difference_shows_a_map_its_scale_and_what_the_numbers_mean(compared):
     assert map_.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 512]
 
 
-def test_blink_shows_one_after_the_other_and_stops_for_those_who_want_no_motion(compared):
+def test_blink_alternates_and_stops_with_reduced_motion(compared):
     notebook = compared()
     choose(notebook, "Blink")
     now = "[...document.querySelectorAll('.cc-layer')].findIndex(layer => !layer.classList.contains('cc-off'))"
@@ -332,7 +332,7 @@ def test_blink_shows_one_after_the_other_and_stops_for_those_who_want_no_motion(
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_every_mode_can_be_looked_at_in_both_themes(compared, theme):
+def test_every_mode_is_readable_in_both_themes(compared, theme):
     notebook = compared()
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
@@ -344,7 +344,7 @@ def test_every_mode_can_be_looked_at_in_both_themes(compared, theme):
     assert min(ratios.values()) >= 4.5, ratios
 
 
-# Contrast (WCAG 2.1) of the words against what lies behind them.
+# Contrast (WCAG 2.1) of the texts with their background.
 _CONTRASTS = """
 () => {
   const numbers = colour => {  // `rgb(0, 0, 0)`, and `color(srgb 0 0 0 / 0.5)` of a mixture
@@ -400,7 +400,7 @@ def test_nothing_is_clipped_in_a_narrow_window_or_at_200_percent(compared, width
     notebook.screenshot(f"compare-narrow-{width // zoom}")
 
 
-def test_the_same_in_notebook_7(compared_alone):
+def test_a_comparison_in_notebook_7(compared_alone):
     notebook = compared_alone(more=1, within="notebooks")
     slider(notebook).focus()
     notebook.page.keyboard.press("Shift+ArrowRight")
@@ -422,7 +422,7 @@ def test_nine_images_and_choosing_two_of_them(compared):
     notebook.enter_until(2, "print(c.left, c.right)", "1 3")
 
 
-def test_a_busy_kernel_is_named_and_the_images_come_when_it_is_free(compared_alone):
+def test_a_busy_kernel_is_reported_and_the_images_arrive_when_it_is_free(compared_alone):
     notebook = compared_alone(more=2)
     flag = notebook.home / "go on"
     waits = f"import time, pathlib\nwhile not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.05)"

@@ -62,7 +62,7 @@ def test_dollars_and_backslashes_are_shown_as_typed(new_notebook):
         # names of fields are descriptions of widgets
         formed = notebook.enter(7, "%comflowy form wf-1 3::price$in$=1 3::cost$out$=2")
         typeset = notebook.enter(8, "from IPython.display import HTML; HTML('seen: $x_1$')")
-        # the page's own renderer has been at work in the last cell, so it had its turn in those above
+        # the page has rendered the last cell, so it has rendered those above
         notebook.page.wait_for_selector(f".jp-Cell:nth-child(9) :is({MATHEMATICS})", timeout=60_000)
         for index in range(8):
             found = notebook.page.evaluate(

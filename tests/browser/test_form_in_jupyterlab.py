@@ -1,4 +1,4 @@
-"""A form as a person uses it in JupyterLab: filled in by keys and mouse, run, stopped, gone back in, compared."""
+"""A form in JupyterLab: filled in by keyboard and mouse, run, stopped, restored and compared."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TALL = {"width": 1280, "height": 1900}
 
 @pytest.fixture
 def opened(new_notebook):
-    """A form in the third cell of a notebook, and so many cells more."""
+    """Open a form in the third cell of a notebook with more cells below."""
 
     def make(line=FORM, cells=1, **options):
         notebook = new_notebook(cells + 3, **options)
         notebook.page.set_viewport_size(TALL)
-        notebook.page.set_default_timeout(60_000)  # of a machine busy with other tests
+        notebook.page.set_default_timeout(60_000)  # on a machine busy with other tests
         notebook.enter(0, LOAD)
         notebook.enter(1, CONNECT)
         notebook.enter(2, line)
@@ -38,13 +38,13 @@ def frame(notebook, ref):
 
 
 def await_run(notebook, count, word="success"):
-    """Wait until so many runs of the strip are in a state."""
+    """Wait until a number of runs in the strip have a status."""
     met = "([count, word]) => document.querySelectorAll(`.cfy-frame[data-status=${word}]`).length === count"
     notebook._await(met, [count, word], 2)
 
 
 def press_run(notebook, count):
-    """Press Run until the strip has so many runs: beside other browsers on two cores a click can get lost."""
+    """Press Run until the strip has this many runs, because a click can get lost on a busy machine."""
     from playwright.sync_api import TimeoutError as TooLate
 
     met = "count => document.querySelectorAll('.cfy-frame').length === count"
@@ -59,7 +59,7 @@ def press_run(notebook, count):
 
 
 def clipped(page):
-    """What in the form shows less than it holds: labels, buttons and chosen values that are cut."""
+    """Return the labels, buttons and chosen values of the form that are cut off."""
     kinds = ("widget-label", "widget-readout", "cfy-group-title")
     looked_at = ", ".join([*(f".cfy-form .{kind}" for kind in kinds), ".cfy-form button", ".cfy-form select"])
     return page.evaluate(
@@ -111,18 +111,18 @@ def test_filled_in_run_stopped_and_compared_by_mouse(opened):
     assert sum("image/jpeg" in kind for kind in kinds) == 2, "the image, and the comparison, for pages without widgets"
     assert len(notebook.path.read_text()) < 1.5e6
 
-    check_what_stood_there_is_sent_behind_a_busy_kernel(notebook)
+    check_displayed_values_are_submitted_while_the_kernel_is_busy(notebook)
     check_many_are_shown_and_stopped(notebook)
 
 
-def check_what_stood_there_is_sent_behind_a_busy_kernel(notebook):
+def check_displayed_values_are_submitted_while_the_kernel_is_busy(notebook):
     cfg = notebook.page.get_by_label("cfg", exact=True)
     flag = notebook.home / "go on"
     notebook.type(
         4, f"import time, pathlib; [time.sleep(0.05) for _ in iter(pathlib.Path({str(flag)!r}).exists, True)]"
     )
     notebook.press_run(4)
-    for value in ("5", "6"):  # of one field, while the kernel answers nothing
+    for value in ("5", "6"):  # of one field, while the kernel is busy
         cfg.fill(value)
         cfg.press("Tab")
     button(notebook, "Run").click()
@@ -147,7 +147,7 @@ def check_many_are_shown_and_stopped(notebook):
     await_run(notebook, 2, "cancelled")
 
 
-def test_by_keyboard_alone(opened):
+def test_a_form_is_used_with_the_keyboard_only(opened):
     notebook = opened(f"{FORM} seed={2**64 - 1}")
     page = notebook.page
     cfg, seed = page.get_by_label("cfg", exact=True), page.get_by_label("seed", exact=True)
@@ -194,7 +194,7 @@ def test_by_keyboard_alone(opened):
     assert outline == "solid", "the focus is seen"
 
 
-def test_in_both_themes_narrow_and_zoomed(opened):
+def test_a_form_is_readable_in_both_themes_narrow_and_zoomed(opened):
     notebook = opened()
     page = notebook.page
     press_run(notebook, 1)
@@ -217,7 +217,7 @@ def test_in_both_themes_narrow_and_zoomed(opened):
     assert clipped(page) == []
 
 
-def test_in_notebook_7(opened):
+def test_a_form_in_notebook_7(opened):
     notebook = opened(within="notebooks")
     page = notebook.page
     page.get_by_label("cfg", exact=True).fill("3.5")

@@ -1,4 +1,4 @@
-"""The whole way as a person sees it: cells typed into JupyterLab, the sandbox behind them."""
+"""Cells typed into JupyterLab, with runs on the sandbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHORT_MS = 60_000  # anything the page does by itself
 
 LOAD = "%load_ext comflowy_nb"
 CONNECT = "%comflowy connect sandbox"
-# The API page's own example.
+# The example of the API page.
 RUN = """%%comflowy run default
 "3::sampler_name": "euler",
 "6::text": "beautiful scenery nature glass bottle landscape, purple galaxy bottle,\""""
@@ -22,7 +22,7 @@ LONG = "%comflowy run default 3::steps=2000 3::seed=5"
 
 @pytest.fixture
 def connected(new_notebook):
-    """A notebook of so many cells more, loaded and connected by its first two."""
+    """Open notebooks whose first two cells load the extension and connect."""
 
     def make(cells, **options):
         notebook = new_notebook(cells + 2, **options)
@@ -60,7 +60,7 @@ def test_three_cells_give_a_live_status_and_one_grid(connected):
     notebook.screenshot("three-cells-light", cells=3)
 
 
-def test_running_again_sends_nothing_and_says_so(connected):
+def test_running_again_submits_nothing_and_reports_it(connected):
     notebook = connected(2)
     notebook.enter(2, RUN)
     notebook.await_images(2, 1)
@@ -73,7 +73,7 @@ def test_running_again_sends_nothing_and_says_so(connected):
     assert "r2" not in listed
 
 
-def test_background_run_lands_in_its_own_cell(connected):
+def test_a_background_run_is_shown_in_the_cell_that_started_it(connected):
     notebook = connected(3)
     notebook.enter(2, "%comflowy run default 3::steps=300 3::seed=3 --background")
     assert notebook.images(2) == [], "the cell was to return before its image is there"
@@ -94,7 +94,7 @@ def test_interrupt_cancels_the_run_and_stops_the_queue(connected):
     notebook.press_run(2)
     notebook.await_text(2, "running")
     notebook.page.evaluate("index => window.watch(index)", 3)
-    notebook.press_run(3)  # waits behind the first
+    notebook.press_run(3)  # waits for the first
     notebook.command("notebook:interrupt-kernel")
     notebook.await_idle(2)
     said = notebook.text(2)
@@ -117,7 +117,7 @@ def test_tab_completes_a_field(connected):
     notebook = connected(1)
     notebook.type(2, "%comflowy run default sampler_n")
     notebook.page.keyboard.press("Tab")
-    # JupyterLab puts a single offer in at once, or opens a list of one.
+    # JupyterLab inserts a single completion at once, or opens a list of one.
     typed = "window.cell(2).model.sharedModel.source.endsWith('sampler_name=')"
     listed = "document.querySelector('.jp-Completer:not(.lm-mod-hidden) .jp-mod-active')?.dataset.value"
     notebook.page.wait_for_function(f"{typed} || {listed} === 'sampler_name='", timeout=SHORT_MS)
@@ -126,7 +126,7 @@ def test_tab_completes_a_field(connected):
     notebook.page.wait_for_function(typed, timeout=SHORT_MS)
 
 
-def test_the_same_in_notebook_7(connected):
+def test_runs_in_notebook_7(connected):
     notebook = connected(1, within="notebooks")
     assert "success" in notebook.enter(2, RUN)
     notebook.await_images(2, 1)
@@ -136,7 +136,7 @@ def test_the_same_in_notebook_7(connected):
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_status_and_grid_can_be_read_in_both_themes(connected, theme):
+def test_status_and_grid_are_readable_in_both_themes(connected, theme):
     notebook = connected(2)
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
@@ -147,7 +147,7 @@ def test_status_and_grid_can_be_read_in_both_themes(connected, theme):
     assert ratio >= 4.5, f"the status is too faint in {theme}: {ratio:.1f}"
 
 
-# The smallest contrast (WCAG 2.1) of a text in the status against what lies behind it.
+# The smallest contrast (WCAG 2.1) of a text in the status with its background.
 _CONTRAST = """
 index => {
   const lightness = ([r, g, b]) => {
@@ -181,7 +181,7 @@ index => {
 """
 
 
-def test_saved_notebook_is_small_keeps_no_secret_and_shows_all_without_javascript(connected, browser, tmp_path):
+def test_a_saved_notebook_is_small_without_secrets_and_complete_without_javascript(connected, browser, tmp_path):
     notebook = connected(1)
     notebook.enter(2, RUN)
     notebook.await_images(2, 1)
@@ -213,7 +213,7 @@ def test_saved_notebook_is_small_keeps_no_secret_and_shows_all_without_javascrip
     context.close()
 
 
-def test_a_notebook_opened_again_shows_what_it_showed(connected):
+def test_a_reopened_notebook_shows_the_same_outputs(connected):
     notebook = connected(1)
     notebook.enter(2, RUN)
     notebook.await_images(2, 1)

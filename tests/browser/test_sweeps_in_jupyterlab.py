@@ -1,4 +1,4 @@
-"""A sweep as a person sees it in JupyterLab: the plan, the grid that fills in, and what an interrupt leaves."""
+"""A sweep in JupyterLab: the plan, the grid while it fills in, and the state after an interrupt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ steps: 40
 width: 256
 height: 256"""
 
-# Every image that the cell's output showed since this was called, by its address: a grid that fills in is many.
+# The URLs of all images that the cell's output showed since this call: one for each update of the grid.
 _WATCH_IMAGES = """
 index => {
   const seen = window.grids = []
@@ -33,7 +33,7 @@ index => {
 }
 """
 
-# How many cells of the grid hold an image: a painted cell is colourful, an empty one grey or white.
+# The number of grid cells with an image: an empty cell is grey or white.
 _COLOURED = """
 async ([index, which]) => {
   const image = new Image()
@@ -57,7 +57,7 @@ async ([index, which]) => {
 
 @pytest.fixture
 def connected(new_notebook):
-    """A notebook of so many cells more, loaded and connected by its first two."""
+    """Open notebooks whose first two cells load the extension and connect."""
 
     def make(cells):
         notebook = new_notebook(cells + 2)
@@ -69,12 +69,12 @@ def connected(new_notebook):
 
 
 def await_done(notebook, index, counts):
-    """Wait until so many cells are done: a pattern, because the count may leap."""
+    """Wait until a number of cells are done; a pattern, because counts may be skipped."""
     met = "([index, counts]) => new RegExp(counts + ' done').test(window.said(index))"
     notebook._await(met, [index, counts], index)
 
 
-def test_a_grid_fills_in_while_the_runs_go(connected):
+def test_a_grid_fills_in_during_the_runs(connected):
     notebook = connected(1)
     notebook.type(2, BODY)
     notebook.page.evaluate(_WATCH_IMAGES, 2)
@@ -105,7 +105,7 @@ def test_a_grid_fills_in_while_the_runs_go(connected):
     notebook.await_images(2, 1)
 
 
-def test_an_interrupt_keeps_the_grid_and_the_same_cell_goes_on(connected):
+def test_an_interrupt_keeps_the_grid_and_the_same_cell_continues(connected):
     notebook = connected(1)
     notebook.type(2, f"{SWEEP.replace('192', '256')} 3::steps=40")
     notebook.press_run(2)
@@ -125,7 +125,7 @@ def test_an_interrupt_keeps_the_grid_and_the_same_cell_goes_on(connected):
     notebook.await_images(2, 1)
 
 
-def test_a_sweep_in_the_background_lands_in_its_own_cell(connected):
+def test_a_background_sweep_is_shown_in_the_cell_that_started_it(connected):
     notebook = connected(2)
     notebook.enter(2, f"{SWEEP} --background --as back")
     assert notebook.enter(3, "print(6 * 7)") == "42", "the kernel was to stay free"
@@ -136,7 +136,7 @@ def test_a_sweep_in_the_background_lands_in_its_own_cell(connected):
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_a_sweep_can_be_read_in_both_themes(connected, theme):
+def test_a_sweep_is_readable_in_both_themes(connected, theme):
     notebook = connected(1)
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)

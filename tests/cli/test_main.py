@@ -94,7 +94,7 @@ def test_demo_writes_page_grid_and_notebook_and_prints_their_paths(tmp_path):
     demo.run_demo(out, notebook(tmp_path, LIVE, IMAGE), stream=stream)
     text = stream.getvalue()
     assert "[1/2]" in text
-    assert "r1 running 99/100" in text  # the last status is printed, whatever was skipped before
+    assert "r1 running 99/100" in text  # the last status is printed, even if earlier ones were skipped
     assert text.count("r1 running") < 20  # without flooding a log
     assert f"page: {out / 'x.html'}" in text
     assert f"grid: {out / 'grid.png'}" in text

@@ -191,7 +191,7 @@ def test_rejected_key_is_an_error_without_the_key(api, file, capsys):
     assert api.count(RUN) == 0
 
 
-# -- interrupts, in a process of its own ---------------------------------------------------------------------------
+# -- interrupts, in a separate process -----------------------------------------------------------------------------
 
 
 class Command:

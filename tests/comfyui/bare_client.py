@@ -43,32 +43,32 @@ class BareClient:
 
     def until_end(self, prompt_id):
         """Return all messages up to and including the one that ends the run."""
-        heard = []
+        messages = []
         while True:
             message = self.receive()
-            heard.append(message)
+            messages.append(message)
             if isinstance(message, dict) and message["type"] == "executing":
                 data = message["data"]
                 if data.get("node") is None and data.get("prompt_id") == prompt_id:
-                    return heard
+                    return messages
 
     def until_quiet(self, timeout=60):
         """Return all messages until the socket closes or a timeout, and which of both happened."""
-        heard = []
+        messages = []
         while True:
             try:
-                heard.append(self.receive(timeout))
+                messages.append(self.receive(timeout))
             except (ConnectionClosed, TimeoutError) as error:
-                return heard, type(error)
+                return messages, type(error)
 
     def run(self, graph, **body):
         answer, prompt_id = self.submit(graph, **body)
         assert answer.status_code == 200, answer.text
         return self.until_end(prompt_id), prompt_id
 
-    def image(self, heard):
+    def image(self, messages):
         """Return the bytes of the first image in the messages."""
-        output = next(one["data"]["output"] for one in heard if isinstance(one, dict) and one["type"] == "executed")
+        output = next(one["data"]["output"] for one in messages if isinstance(one, dict) and one["type"] == "executed")
         return self.session.get(f"{self.url}/view", params=output["images"][0]).content
 
     def history(self, prompt_id):

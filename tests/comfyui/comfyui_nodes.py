@@ -46,7 +46,7 @@ def is_link(value):
     return isinstance(value, list)
 
 
-def refusal(kind, message, details="", extra=None, node_errors=None):
+def rejection(kind, message, details="", extra=None, node_errors=None):
     return {
         "error": {"type": kind, "message": message, "details": details, "extra_info": extra or {}},
         "node_errors": node_errors or {},
@@ -58,18 +58,18 @@ def validate(graph, nodes, inputs):
     for node_id, node in graph.items():
         if "class_type" not in node:
             message = "Cannot execute because a node is missing the class_type property."
-            return [], {}, refusal("invalid_prompt", message, f"Node ID '#{node_id}'")
+            return [], {}, rejection("invalid_prompt", message, f"Node ID '#{node_id}'")
         if node["class_type"] not in nodes:
             message = f"Cannot execute because node {node['class_type']} does not exist."
-            return [], {}, refusal("invalid_prompt", message, f"Node ID '#{node_id}'")
+            return [], {}, rejection("invalid_prompt", message, f"Node ID '#{node_id}'")
     outputs = [node_id for node_id, node in graph.items() if nodes[node["class_type"]]["output_node"]]
     if not outputs:
-        return [], {}, refusal("prompt_no_outputs", "Prompt has no outputs")
+        return [], {}, rejection("prompt_no_outputs", "Prompt has no outputs")
     good, errors = [], {}
     for output in outputs:
         needed = _needed(graph, output)
         if needed is None:
-            continue  # a circle: no error of any node
+            continue  # a cycle: not the error of a node
         wrong = {node_id: found for node_id in needed if (found := _wrong(node_id, graph, nodes, inputs))}
         for node_id, found in wrong.items():
             entry = errors.setdefault(
@@ -81,7 +81,7 @@ def validate(graph, nodes, inputs):
     if good:
         return good, errors, None
     kind, message = "prompt_outputs_failed_validation", "Prompt outputs failed validation"
-    return [], errors, refusal(kind, message, node_errors=errors)
+    return [], errors, rejection(kind, message, node_errors=errors)
 
 
 def _needed(graph, node_id, path=()):

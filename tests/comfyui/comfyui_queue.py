@@ -1,4 +1,4 @@
-"""The queue, the one worker and the history of the scripted ComfyUI server, with the order of its events."""
+"""The queue, the worker thread and the history of the scripted ComfyUI server, with the order of its events."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Queue:
         self.cache = {}
         self.saved = 0
         self.interrupts = set()
-        self.most_pending = 0  # of all the time, what runs not counted
+        self.most_pending = 0  # the maximum so far, without the running prompt
         self.closed = False
-        self.alive = True  # False: the worker is dead, and every submit is answered all the same
+        self.alive = True  # False: the worker has died, and submits are still accepted
         self.thread = threading.Thread(target=self._work, name="comfyui-worker", daemon=True)
         self.thread.start()
 
@@ -56,7 +56,7 @@ class Queue:
             item = [number, prompt_id, body["prompt"], extra, outputs]
             heapq.heappush(self.pending, (number, self.counter, item))
             self.most_pending = max(self.most_pending, len(self.pending))
-            self.tell_status()
+            self.send_status()
             self.changed.notify_all()
         return number, prompt_id
 
@@ -75,7 +75,7 @@ class Queue:
                 if found is not None:
                     self.pending.remove(found)
                     heapq.heapify(self.pending)
-            self.tell_status()
+            self.send_status()
 
     def interrupt(self, prompt_id):
         with self.changed:
@@ -107,7 +107,7 @@ class Queue:
 
     # -- the worker ---------------------------------------------------------------------------------------------
 
-    def tell_status(self):
+    def send_status(self):
         self.server.send(None, "status", {"status": {"exec_info": {"queue_remaining": self.remaining()}}})
 
     def _work(self):
@@ -120,7 +120,7 @@ class Queue:
                     return
                 _, _, item = heapq.heappop(self.pending)
                 self.running = item
-                self.tell_status()
+                self.send_status()
             _Execution(self, item).run()
 
     def keep(self, item, entry):
@@ -129,7 +129,7 @@ class Queue:
             self.history[item[1]] = entry
             self.running = None
             self.interrupts.discard(item[1])
-            self.tell_status()
+            self.send_status()
             self.changed.notify_all()
 
 
@@ -142,7 +142,7 @@ class _Execution:
         self.client = self.extra.get("client_id")
         self.states, self.values, self.ui, self.done, self.messages = {}, {}, {}, [], []
 
-    def tell(self, kind, **data):
+    def send_event(self, kind, **data):
         # without a client only these are sent, and to every socket
         if self.client is None and kind not in {"progress_state", "progress", "execution_interrupted"}:
             return
@@ -153,7 +153,7 @@ class _Execution:
         if kind not in {"execution_error", "execution_interrupted"} or "timestamp" not in data:
             data["timestamp"] = int(time.time() * 1000)
         self.messages.append([kind, data])
-        self.tell(kind, **data)
+        self.send_event(kind, **data)
 
     def run(self):
         node_id, good = None, False
@@ -188,7 +188,7 @@ class _Execution:
         entry = {"prompt": self.item, "outputs": self.ui, "status": status, "meta": meta}
         self.server.at_end(self.prompt_id)
         self.queue.keep(self.item, entry)
-        self.tell("executing", node=None, prompt_id=self.prompt_id)
+        self.send_event("executing", node=None, prompt_id=self.prompt_id)
         self.server.note_end(self.prompt_id)
 
     def _failed(self, node_id, error):
@@ -224,7 +224,7 @@ class _Execution:
     def _execute(self, node_id):
         self._may_go_on()
         self._progress(node_id, 0.0, 1.0, "running")
-        self.tell("executing", node=node_id, display_node=node_id, prompt_id=self.prompt_id)
+        self.send_event("executing", node=node_id, display_node=node_id, prompt_id=self.prompt_id)
         self.server.at_node(self, node_id)
         self._may_go_on()
         node = self.graph[node_id]
@@ -251,22 +251,22 @@ class _Execution:
             "value": value, "max": most, "state": state, "node_id": node_id, "prompt_id": self.prompt_id,
             "display_node_id": node_id, "parent_node_id": None, "real_node_id": node_id,
         }  # fmt: skip
-        self.tell("progress_state", prompt_id=self.prompt_id, nodes=dict(self.states))
+        self.send_event("progress_state", prompt_id=self.prompt_id, nodes=dict(self.states))
 
     def _show(self, node_id, ui):
         if not ui:
             return
         self.ui[node_id] = ui
-        self.tell("executed", node=node_id, display_node=node_id, output=ui, prompt_id=self.prompt_id)
+        self.send_event("executed", node=node_id, display_node=node_id, output=ui, prompt_id=self.prompt_id)
 
     def _step(self, node_id, step, steps, pixels):
         self._may_go_on()
         self._progress(node_id, step, steps, "running")
-        light = 0.2 + 0.8 * step / steps  # a preview comes out of the dark
-        self._tell_step(node_id, step, steps, preview(pixels * light) if self.server.previews else None, "jpeg")
+        light = 0.2 + 0.8 * step / steps  # previews start dark
+        self._send_step(node_id, step, steps, preview(pixels * light) if self.server.previews else None, "jpeg")
         self.server.at_step(self, node_id, step)
 
-    def _tell_step(self, node_id, step, steps, image, kind):
+    def _send_step(self, node_id, step, steps, image, kind):
         """Send the `progress` of a node and its preview (before it, with ids, if the client set the flag)."""
         flagged = self.server.has_flag(self.client)
         if flagged and image:
@@ -274,7 +274,7 @@ class _Execution:
             about |= {"parent_node_id": None, "real_node_id": node_id, "image_type": f"image/{kind}"}
             head = json.dumps(about).encode()
             self.server.send_frame(self.client, struct.pack(">II", 4, len(head)) + head + image)
-        self.tell("progress", value=step, max=steps, prompt_id=self.prompt_id, node=node_id)
+        self.send_event("progress", value=step, max=steps, prompt_id=self.prompt_id, node=node_id)
         if image and not flagged:
             self.server.send_frame(self.client, struct.pack(">II", 1, 1 if kind == "jpeg" else 2) + image)
 
@@ -374,7 +374,7 @@ class _Execution:
     def _SaveImageWebsocket(self, node_id, images):  # noqa: N802
         for number, one in enumerate(images, 1):
             self._progress(node_id, number, len(images), "running")
-            self._tell_step(node_id, number, len(images), png(one, {}, {}), "png")
+            self._send_step(node_id, number, len(images), png(one, {}, {}), "png")
             self.server.at_step(self, node_id, number)
         return {}
 

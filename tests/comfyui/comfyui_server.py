@@ -1,9 +1,9 @@
 """A scripted ComfyUI server on loopback with the measured protocol: messages, their order, and faults.
 
 with ComfyServer(folder) as server:
-    server.hold()                       # accepted, never started
-    server.drop_at("executing")         # the socket is cut when this message would go out
-    server.lose("/prompt")              # the request is taken, its answer lost
+    server.hold()                       # accept runs without starting them
+    server.drop_at("executing")         # cut the socket instead of sending this message
+    server.lose("/prompt")              # execute the request, send no response
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class ComfyServer:
         self.inputs = self.folder / "input"
         self.inputs.mkdir(parents=True, exist_ok=True)
         self.base_path, self.max_body = base_path, max_body
-        self.wants_header, self.refuses = wants_header, refuses  # a proxy answers so without the header
+        self.wants_header, self.refuses = wants_header, refuses  # the status that a proxy returns without the header
         self.requests = []  # (method, path) of every request, without the prefixes
         self.bodies = []  # every JSON body
-        self.stumbled = []  # what broke a route, as text
-        self.sent = []  # (client id, type) of every message that was to go out
+        self.failures = []  # exceptions of routes, as text
+        self.sent = []  # (client id, type) of every message, also of those not delivered
         self.previews = False
         self.metadata = True  # False: as with --disable-metadata
         self.silent = False
         self.held = False
-        self.step_s = self.node_s = 0.0  # what a sampler's step and a node take at least
+        self.step_s = self.node_s = 0.0  # minimum duration of a sampler's step and of a node
         self.gate = None  # a node id, or (node id, step), where the worker waits
         self.at_gate = threading.Event()
         self.nodes = object_info()
@@ -214,7 +214,7 @@ class ComfyServer:
             ("/features", _Features), ("/free", _Free),
         ):  # fmt: skip
             routes += [(f"{self.base_path}{prefix}{path}", handler, {"server": self}) for prefix in ("", "/api")]
-        app = Application(routes, log_function=lambda _: None, default_handler_class=_Nowhere)
+        app = Application(routes, log_function=lambda _: None, default_handler_class=_UnknownRoute)
         http = HTTPServer(app, max_buffer_size=2 * MAX_BODY, max_body_size=2 * MAX_BODY, ssl_options=self._ssl)
         http.add_sockets(self._listening)
         self._ready.set()
@@ -281,7 +281,7 @@ class _Checks:
 
     def log_exception(self, kind, error, trace):
         if not isinstance(error, HTTPError):
-            self.server.stumbled.append(repr(error))
+            self.server.failures.append(repr(error))
 
 
 class _Handler(_Checks, RequestHandler):
@@ -319,7 +319,7 @@ def _origin_is_fine(request):
     return named.hostname == own.hostname and (named.port is None or named.port == own.port)
 
 
-class _Nowhere(RequestHandler):
+class _UnknownRoute(RequestHandler):
     def prepare(self):
         raise HTTPError(404)
 
@@ -342,10 +342,10 @@ class _Prompt(_Handler):
         graph = body["prompt"]
         if any(not isinstance(node, dict) for node in graph.values()):
             raise HTTPError(500)  # the editor's own format
-        outputs, errors, refusal = validate(graph, server.nodes, server.inputs_listed())
-        if refusal is not None:
+        outputs, errors, rejection = validate(graph, server.nodes, server.inputs_listed())
+        if rejection is not None:
             self.set_status(400)
-            self.answer(refusal)
+            self.answer(rejection)
             return
         number, prompt_id = server.queue.put(body, outputs)
         if server._late.pop("/prompt", None):
@@ -468,7 +468,7 @@ class _Socket(_Checks, WebSocketHandler):
     lost = False
 
     def check_origin(self, origin):
-        return True  # `prepare` has looked
+        return True  # `prepare` has checked it
 
     def open(self):
         server = self.server
@@ -506,7 +506,7 @@ class _Socket(_Checks, WebSocketHandler):
         server = self.server
         if self in server.every_socket:
             server.every_socket.remove(self)
-        # as measured: whoever closes takes the name along, although a newer socket has it
+        # as in ComfyUI: a socket that closes removes its client id, although a newer socket uses the same id
         server.sockets.pop(self.sid, None)
         server.flags.discard(self.sid)
 

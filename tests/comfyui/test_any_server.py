@@ -2,8 +2,8 @@
 
     COMFYUI_URL=http://127.0.0.1:8188 pytest -m comfyui
 
-The graphs need no model, but for one test that takes the server's first checkpoint. The server may be used by others
-meanwhile; its files get names that begin with `comflowy_test`.
+The graphs need no model, except in one test, which uses the server's first checkpoint. Other clients may use the server
+at the same time; files are saved under names that begin with `comflowy_test`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def test_the_kind_of_server_is_detected(server_url):
         assert client.service.kind == "comfyui"
 
 
-def test_a_run_brings_its_image_with_graph_and_params(client, file_of):
+def test_a_run_has_an_image_with_graph_and_params(client, file_of):
     color = any_color()
     run = client.run(file_of({"1": empty(), "2": saved("1")}), {"1::color": color}, timeout=300)
     assert run.status == "success"
@@ -125,7 +125,7 @@ def test_a_run_brings_its_image_with_graph_and_params(client, file_of):
     assert dict(params_from(run.images[0].path)) == {"1::color": color}
 
 
-def test_the_same_request_sends_nothing_and_another_does(client, file_of):
+def test_an_identical_request_is_not_submitted_and_a_different_one_is(client, file_of):
     path, color = file_of({"1": empty(), "2": saved("1")}), any_color()
     first = client.run(path, {"1::color": color}, timeout=300)
     again = client.submit(path, {"1::color": color})
@@ -135,7 +135,7 @@ def test_the_same_request_sends_nothing_and_another_does(client, file_of):
     assert fresh.images[0].bytes  # of a cached run, which may have the same file
 
 
-def test_its_progress_has_titles_nodes_and_end(server_url, file_of, monkeypatch):
+def test_progress_has_titles_nodes_and_end(server_url, file_of, monkeypatch):
     events, real = [], Tracker.handle_event
     monkeypatch.setattr(Tracker, "handle_event", lambda self, event: events.append(event) or real(self, event))
     graph = {"1": empty() | {"_meta": {"title": "Plain colour"}}, "2": saved("1")}
@@ -180,7 +180,7 @@ def test_outputs_of_all_nodes_output_and_temp_and_a_batch(client, file_of):
     assert all(image.pil().size == (32, 32) for image in run.images)
 
 
-def test_images_that_come_through_the_socket_alone(client, file_of, server_url):
+def test_images_that_are_sent_only_through_the_socket(client, file_of, server_url):
     sender = "SaveImageWebsocket"
     if not get(f"{server_url}/object_info/{sender}"):
         pytest.skip(f"the server has no {sender}")
@@ -201,7 +201,7 @@ def test_fields_have_types_ranges_and_choices(client, server_url):
     assert len(caught.value.problems) == 2
 
 
-def test_a_rejection_of_the_server_names_its_reason(client, file_of):
+def test_a_rejection_names_the_servers_reason(client, file_of):
     graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "comflowy_test_no_such_file.png"}}, "2": saved("1")}
     with pytest.raises(RunRejected) as caught:
         client.run(file_of(graph), timeout=300)
@@ -225,7 +225,7 @@ def test_each_kind_of_rejection(client, file_of, node, words):
     assert words in str(caught.value)
 
 
-def test_a_graph_without_an_output_or_in_a_circle(client, file_of):
+def test_a_graph_without_an_output_or_with_a_cycle_is_rejected(client, file_of):
     with pytest.raises(RunRejected, match="saves or shows"):
         client.run(file_of({"1": empty()}), timeout=300)
     circle = {
@@ -247,17 +247,17 @@ def test_outputs_that_will_not_run_cause_a_warning_and_others_run(client, file_o
     run = client.run(file_of(graph), timeout=300)
     assert run.status == "success"
     assert len(run.images) == 1
-    assert "some outputs will not run: node 3 (LoadImage)" in run.record.remark
+    assert "some outputs will not run: node 3 (LoadImage)" in run.record.warning
 
 
 def test_a_failing_node_is_named(client, file_of):
-    name = client.service.upload("comflowy_test_broken.png", b"this is no image")
+    name = client.service.upload("comflowy_test_broken.png", b"not an image")
     graph = {"1": {"class_type": "LoadImage", "inputs": {"image": name}}, "2": saved("1")}
     with pytest.raises((RunFailed, RunRejected), match=r"node 1 \(LoadImage\)"):
         client.run(file_of(graph), timeout=300)
 
 
-def test_images_go_in_once_by_content(client, file_of, tmp_path):
+def test_an_input_image_is_uploaded_once_by_content(client, file_of, tmp_path):
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
@@ -278,7 +278,7 @@ def is_near(pixel, wanted):
     return np.abs(pixel.astype(int) - wanted).max() <= 2
 
 
-def test_what_ran_last_is_a_workflow(client, server_url):
+def test_the_graph_of_the_last_run_is_a_workflow(client, server_url):
     color = any_color()
     with BareClient(server_url) as other:
         other.run({"1": {**empty(40), "inputs": {**empty(40)["inputs"], "color": color}}, "2": saved("1")})
@@ -303,14 +303,14 @@ def test_a_running_run_is_cancelled(client, server_url, file_of):
     assert ours_in_queue(client, server_url) == []
 
 
-def test_a_waiting_run_is_cancelled_and_what_runs_goes_on(client, server_url, file_of):
+def test_a_waiting_run_is_cancelled_and_the_running_one_continues(client, server_url, file_of):
     with BareClient(server_url) as other:
         _, foreign = other.submit(blurs(8))
         run = client.submit(file_of({"1": empty(), "2": saved("1")}), {}).run
         wait_until(lambda: run.record.service_run_id is not None)
         client.cancel(run)
         run.wait(300)
-        assert run.status in {"cancelled", "success"}  # the other may have been quick
+        assert run.status in {"cancelled", "success"}  # the other run may have ended before
         other.until_end(foreign)
         assert other.history(foreign)[foreign]["status"]["completed"] is True
 
@@ -358,7 +358,7 @@ def test_a_run_without_a_client_is_not_ours(client, server_url, file_of):
     wait_until(lambda: get(f"{server_url}/history/{foreign}"))
 
 
-def test_a_kernel_that_went_away_is_followed_by_the_next(server_url, file_of):
+def test_a_run_of_a_dead_kernel_is_adopted_by_the_next(server_url, file_of):
     first = connect(f"home={server_url}")
     run = first.submit(file_of(blurs(6)), {}).run
     wait_until(lambda: run.record.service_run_id is not None)
@@ -383,10 +383,10 @@ def test_the_default_graph_on_the_first_checkpoint(client):
         pytest.skip("the server has no checkpoint")
     params = {"4::ckpt_name": choices[0], "3::steps": 3, "3::seed": any_color(), "5::width": 64, "5::height": 64}
     run = client.submit("default", params).run
-    told = []
-    run.listen(lambda changed: told.append(changed.progress))
+    steps = []
+    run.listen(lambda changed: steps.append(changed.progress))
     run.wait(600)
     assert run.status == "success"
     assert run.images[0].pil().size == (64, 64)
-    assert {one.title for one in told if one is not None} >= {"KSampler"}
-    assert any(one is not None and one.max == 3 for one in told)
+    assert {one.title for one in steps if one is not None} >= {"KSampler"}
+    assert any(one is not None and one.max == 3 for one in steps)

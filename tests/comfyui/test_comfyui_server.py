@@ -57,17 +57,17 @@ def client(comfy):
 
 def test_a_success_matches_the_recording(comfy, client):
     comfy.previews = True
-    heard, _ = client.run(small(8))
-    assert shapes([client.first, *heard]) == shapes(recorded("ws_success.jsonl"))
+    messages, _ = client.run(small(8))
+    assert shapes([client.first, *messages]) == shapes(recorded("ws_success.jsonl"))
 
 
 def test_a_cached_run_matches_the_recording(client):
     first, _ = client.run(small())
-    heard, _ = client.run(small())
-    assert shapes([client.first, *heard]) == shapes(recorded("ws_cached.jsonl"))
-    assert heard[3]["data"]["nodes"] == list(DEFAULT)  # in the order of the graph
+    messages, _ = client.run(small())
+    assert shapes([client.first, *messages]) == shapes(recorded("ws_cached.jsonl"))
+    assert messages[3]["data"]["nodes"] == list(DEFAULT)  # in the order of the graph
     output = next(one["data"]["output"] for one in first if isinstance(one, dict) and one["type"] == "executed")
-    assert heard[4]["data"]["output"] == output  # no new file
+    assert messages[4]["data"]["output"] == output  # no new file
 
 
 def test_an_error_matches_the_recording(comfy, client):
@@ -77,8 +77,8 @@ def test_an_error_matches_the_recording(comfy, client):
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
         "9": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "err"}},
     }
-    heard, prompt_id = client.run(graph)
-    assert shapes([client.first, *heard]) == shapes(recorded("ws_error.jsonl"))
+    messages, prompt_id = client.run(graph)
+    assert shapes([client.first, *messages]) == shapes(recorded("ws_error.jsonl"))
     entry = json.loads((RECORDED / "history_error.json").read_text())
     assert shape(client.history(prompt_id)[prompt_id]) == shape(next(iter(entry.values())))
 
@@ -88,11 +88,11 @@ def test_an_interrupt_matches_the_recording(comfy, client):
     comfy.wait_at("3", 3)
     _, prompt_id = client.submit(small(400))
     assert comfy.at_gate.wait(30)
-    client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": str(uuid.uuid4())})  # another's: nothing happens
+    client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": str(uuid.uuid4())})  # of another client: no effect
     assert comfy.queue.listed()["queue_running"]
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": prompt_id})
-    heard = client.until_end(prompt_id)
-    assert shapes([client.first, *heard]) == shapes(recorded("ws_interrupt.jsonl"))
+    messages = client.until_end(prompt_id)
+    assert shapes([client.first, *messages]) == shapes(recorded("ws_interrupt.jsonl"))
     entry = json.loads((RECORDED / "history_interrupted.json").read_text())
     made = client.history(prompt_id)[prompt_id]
     assert shape({key: made[key] for key in ("outputs", "status", "meta")}) == shape(
@@ -113,7 +113,7 @@ def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, cl
     newest = client.session.get(f"{comfy.url}/history?max_items=1").json()
     assert list(newest) == [prompt_id]
     assert client.session.get(f"{comfy.url}/history?max_items=x").status_code == 500
-    comfy.stumbled.clear()
+    comfy.failures.clear()
 
 
 def test_the_queue_has_its_recorded_shape(comfy, client):
@@ -123,9 +123,9 @@ def test_the_queue_has_its_recorded_shape(comfy, client):
     client.submit(empty_image(), front=True)
     assert comfy.at_gate.wait(30)
     listed = client.session.get(f"{comfy.url}/api/queue").json()
-    told = json.loads((RECORDED / "queue_running_and_pending.json").read_text())
+    expected = json.loads((RECORDED / "queue_running_and_pending.json").read_text())
     assert {key: [len(item) for item in items] for key, items in listed.items()} == {
-        key: [len(item) for item in items] for key, items in told.items()
+        key: [len(item) for item in items] for key, items in expected.items()
     }
     assert min(item[0] for item in listed["queue_pending"]) < 0
     comfy.go_on()
@@ -137,14 +137,14 @@ def test_an_invalid_prompt_has_its_recorded_shape(client):
     graph["3"]["inputs"] |= {"cfg": 1000, "steps": 0}
     answer, _ = client.submit(graph)
     assert answer.status_code == 400
-    told = json.loads((RECORDED / "invalid_prompt_400.json").read_text())
-    assert answer.json()["error"] == told["error"]
+    expected = json.loads((RECORDED / "invalid_prompt_400.json").read_text())
+    assert answer.json()["error"] == expected["error"]
     errors = answer.json()["node_errors"]
     assert {node: {error["details"]: error["message"] for error in one["errors"]} for node, one in errors.items()} == {
         node: {error["details"]: error["message"] for error in one["errors"]}
-        for node, one in told["node_errors"].items()
+        for node, one in expected["node_errors"].items()
     }
-    assert shape(errors) == shape(told["node_errors"])
+    assert shape(errors) == shape(expected["node_errors"])
 
 
 @pytest.mark.parametrize(
@@ -205,16 +205,16 @@ def test_each_error_of_a_graph(client, graph, kind):
     assert answer.json()["node_errors"] == {}
 
 
-def test_errors_are_text(comfy, client):
+def test_errors_of_routes_are_plain_text(comfy, client):
     for body in (b"no json", json.dumps({"prompt": {"nodes": [], "links": []}}).encode()):
         answer = client.session.post(f"{comfy.url}/prompt", data=body)
         assert (answer.status_code, answer.text) == (500, "500 Internal Server Error\n\nServer got itself in trouble")
         assert answer.headers["Content-Type"].startswith("text/plain")
     assert client.session.post(f"{comfy.url}/prompt", json={}).json()["error"]["type"] == "no_prompt"
-    comfy.stumbled.clear()
+    comfy.failures.clear()
 
 
-def test_some_outputs_run_and_the_wrong_ones_are_named(client):
+def test_valid_outputs_run_and_the_invalid_ones_are_named(client):
     graph = {
         **empty_image(),
         "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
@@ -240,7 +240,7 @@ def test_some_outputs_run_and_the_wrong_ones_are_named(client):
         ("http://evil.example", 403),
     ],
 )
-def test_origins(comfy, origin, status):
+def test_requests_of_foreign_origins_are_rejected(comfy, origin, status):
     headers = {} if origin is None else {"Origin": origin.format(port=comfy.port)}
     assert requests.get(f"{comfy.url}/queue", headers=headers, timeout=60).status_code == status
     if status == 403:
@@ -252,15 +252,15 @@ def test_previews_have_metadata_with_the_flag(comfy):
     comfy.previews = True
     with BareClient(comfy.url, flag=True) as client:
         assert client.features["data"]["supports_preview_metadata"] is True
-        heard, prompt_id = client.run(small(3))
-    frames = [one for one in heard if isinstance(one, bytes)]
+        messages, prompt_id = client.run(small(3))
+    frames = [one for one in messages if isinstance(one, bytes)]
     kinds = [struct.unpack(">I", frame[:4])[0] for frame in frames]
     assert kinds == [4, 4, 4]
     length = struct.unpack(">I", frames[1][4:8])[0]
     about = json.loads(frames[1][8 : 8 + length])
     assert (about["prompt_id"], about["node_id"], about["image_type"]) == (prompt_id, "3", "image/jpeg")
     assert Image.open(io.BytesIO(frames[1][8 + length :])).format == "JPEG"
-    texts = [one["type"] for one in heard if isinstance(one, dict)]
+    texts = [one["type"] for one in messages if isinstance(one, dict)]
     assert texts.count("progress") == 3
 
 
@@ -268,29 +268,29 @@ def test_a_run_without_a_client_sends_events_to_all(comfy, client):
     body = {"prompt": small(2), "prompt_id": "foreign"}
     client.session.post(f"{comfy.url}/prompt", json=body)
     comfy.wait_end("foreign")
-    heard, _ = client.run(empty_image())
-    foreign = {one["type"] for one in heard if isinstance(one, dict) and one["data"].get("prompt_id") == "foreign"}
+    messages, _ = client.run(empty_image())
+    foreign = {one["type"] for one in messages if isinstance(one, dict) and one["data"].get("prompt_id") == "foreign"}
     assert foreign == {"progress_state", "progress"}
 
 
-def test_a_second_socket_of_the_same_name_falls_silent_when_the_first_closes(comfy):
+def test_a_second_socket_of_the_same_client_id_gets_no_events_after_the_first_closes(comfy):
     first = BareClient(comfy.url)
     second = BareClient(comfy.url, client_id=first.client_id)
     first.close()
     _, prompt_id = second.submit(empty_image())
     comfy.wait_end(prompt_id)
-    heard, why = second.until_quiet(timeout=0.2)
+    messages, why = second.until_quiet(timeout=0.2)
     assert why is TimeoutError
-    assert {one["type"] for one in heard} <= {"status"}
+    assert {one["type"] for one in messages} <= {"status"}
     second.close()
 
 
 def test_an_image_has_its_graph_and_all_its_urls(comfy, client):
     graph = empty_image(0xFF8000, prefix="a/b/name")
-    heard, _ = client.run(graph, extra_data={"extra_pnginfo": {"mine": {"x": 1}}})
-    output = next(one["data"]["output"] for one in heard if isinstance(one, dict) and one["type"] == "executed")
+    messages, _ = client.run(graph, extra_data={"extra_pnginfo": {"mine": {"x": 1}}})
+    output = next(one["data"]["output"] for one in messages if isinstance(one, dict) and one["type"] == "executed")
     assert output["images"][0]["subfolder"] == "a/b"
-    image = Image.open(io.BytesIO(client.image(heard)))
+    image = Image.open(io.BytesIO(client.image(messages)))
     assert image.getpixel((3, 3)) == (255, 128, 0)
     assert json.loads(image.text["prompt"]) == graph
     assert json.loads(image.text["mine"]) == {"x": 1}
@@ -306,18 +306,18 @@ def test_a_delete_and_a_restart_leave_no_trace(comfy, client):
     client.submit(empty_image(5))
     comfy.restart()
     comfy.release()
-    heard, why = client.until_quiet()
+    messages, why = client.until_quiet()
     assert issubclass(why, ConnectionClosed)
-    assert {one["type"] for one in heard} == {"status"}
+    assert {one["type"] for one in messages} == {"status"}
     assert client.session.get(f"{comfy.url}/history").json() == {}
 
 
-def test_the_socket_is_cut_at_the_message_that_was_named(comfy, client):
+def test_drop_at_cuts_the_socket_at_the_named_message(comfy, client):
     comfy.drop_at("executed")
     _, prompt_id = client.submit(empty_image())
-    heard, why = client.until_quiet()
+    messages, why = client.until_quiet()
     assert issubclass(why, ConnectionClosed)
-    assert "executing" in [one["type"] for one in heard if isinstance(one, dict)]
+    assert "executing" in [one["type"] for one in messages if isinstance(one, dict)]
     comfy.wait_end(prompt_id)
     assert client.history(prompt_id)
 
@@ -337,9 +337,9 @@ def test_scripted_faults_of_a_response(comfy, client):
 
 
 def test_node_types_are_the_recorded_ones(comfy):
-    told = json.loads((RECORDED / "object_info_core.json").read_text())
+    expected = json.loads((RECORDED / "object_info_core.json").read_text())
     given = requests.get(f"{comfy.url}/object_info", timeout=60).json()
-    assert given["KSampler"] == told["KSampler"]
+    assert given["KSampler"] == expected["KSampler"]
     one = requests.get(f"{comfy.url}/api/object_info/KSampler", timeout=60).json()
-    assert one == {"KSampler": told["KSampler"]}
+    assert one == {"KSampler": expected["KSampler"]}
     assert requests.get(f"{comfy.url}/object_info/Nowhere", timeout=60).json() == {}

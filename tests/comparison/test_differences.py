@@ -65,7 +65,7 @@ def test_two_fields_of_one_name_are_distinguished_by_their_nodes():
     assert list(table(*makers)) == ["6::text", "7::text"]
 
 
-def test_long_texts_come_last_with_the_words_that_differ_marked():
+def test_long_texts_are_last_with_the_different_words_marked():
     prompts = ["beautiful scenery with a glass bottle", "beautiful scenery with a wooden bottle"]
     found = find_differences([maker({"6::text": text, "cfg": cfg}) for text, cfg in zip(prompts, (7, 4), strict=True)])
     assert [row.name for row in found.rows] == ["cfg", "text"]
@@ -111,7 +111,7 @@ def test_different_words_of_two_texts_are_marked_in_both():
     ]
 
 
-def test_an_insertion_is_marked_where_it_was_inserted_and_nothing_else():
+def test_only_the_inserted_words_are_marked():
     assert shown(["a glass bottle", "a very large glass bottle"]) == ["a glass bottle", "a [very large] glass bottle"]
 
 
@@ -126,7 +126,7 @@ def test_a_word_that_moved_is_marked():
     assert shown(["red and blue", "blue and red"]) != ["red and blue", "blue and red"]
 
 
-def test_words_in_one_text_alone_are_distinguished_from_words_in_some():
+def test_words_in_only_one_text_are_distinguished_from_words_in_some():
     assert shown(["a red bottle", "a red vase", "a green bottle"]) == [
         "a {red bottle}",
         "a {red} [vase]",

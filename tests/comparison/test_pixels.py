@@ -69,7 +69,7 @@ def test_the_map_is_bright_where_the_images_differ_and_dark_for_small_difference
     other[:] = one + 1
     slight = np.asarray(find_difference(Image.fromarray(one), Image.fromarray(other)).heat.convert("L"))
     assert slight.max() < 80
-    assert slight.min() > heat[15:, 15:].max(), "the smallest difference is seen all the same"
+    assert slight.min() > heat[15:, 15:].max(), "the smallest difference is visible"
 
 
 def test_images_of_two_sizes_have_a_map_of_their_overlap_and_no_numbers():
@@ -127,7 +127,7 @@ def test_the_exif_orientation_is_applied():
     content = encoded(Image.new("RGB", (40, 20), "red"), "JPEG", exif=exif)
     assert image_size(content, "x") == (20, 40)
     assert open_rgb(content, "x").size == (20, 40)
-    assert for_browser(content, "x") == (content, "image/jpeg")  # browsers turn it by themselves
+    assert for_browser(content, "x") == (content, "image/jpeg")  # browsers apply the orientation
     bare, kind = without_metadata(content, "image/jpeg", "x")
     assert Image.open(io.BytesIO(bare)).size == (20, 40)
     assert not Image.open(io.BytesIO(bare)).getexif()

@@ -29,7 +29,7 @@ def pragma(home, name):
         connection.close()
 
 
-def test_home_folder_is_created_for_this_user_only(tmp_path):
+def test_the_home_folder_is_private(tmp_path):
     home = tmp_path / "a" / "b"
     History.open(home).close()
     for path in (home.parent, home):
@@ -162,7 +162,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_file_is_set_aside_and_a_new_one_created(home, intent, damage):
+def test_a_damaged_file_is_renamed_and_a_new_one_created(home, intent, damage):
     first = History.open(home)
     for n in range(50):
         first.claim(intent(str(n)))
@@ -185,7 +185,7 @@ def test_damaged_file_is_set_aside_and_a_new_one_created(home, intent, damage):
     third.close()
 
 
-def test_write_ahead_log_is_set_aside_too(home):
+def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
     """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
@@ -268,7 +268,7 @@ def test_processes_that_open_a_damaged_file_at_once_set_it_aside_once(home):
     assert len(set_aside(home)) == 1
 
 
-def test_file_of_a_newer_version_is_refused_and_not_changed(home, intent):
+def test_a_file_of_a_newer_version_is_rejected_and_not_changed(home, intent):
     first = History.open(home)
     first.claim(intent())
     first.close()
@@ -340,7 +340,7 @@ def test_lock_kept_by_another_process_is_an_error_after_a_timeout(home, history,
     history._store._idle.clear()
     with pytest.raises(HistoryError, match="another process has kept it locked"):
         history.claim(intent())
-    assert newest(history) is None  # reading goes on
+    assert newest(history) is None  # reads still work
     other.execute("ROLLBACK")
     assert history.claim(intent()).kind == "new"
     other.close()
@@ -369,7 +369,7 @@ def test_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
         finally:
             os._exit(0)
     wait_until(lambda: newest(history).key == "child")
-    history.close()  # of the parent; the log must stay for the child
+    history.close()  # closes the parent's connections; the log must stay for the child
     os.write(writer, b"go")
     os.waitpid(child, 0)
     again = History.open(home)

@@ -75,7 +75,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_nothing_is_submitted_when_the_history_is_gone(api, client, home, way):
+def test_nothing_is_submitted_after_the_history_is_deleted(api, client, home, way):
     """Runs continued without a warning, and the next process submitted the same requests again.
 
     SQLite continues to use an open file that was deleted, and no other process sees what it writes there.
@@ -93,7 +93,7 @@ def test_nothing_is_submitted_when_the_history_is_gone(api, client, home, way):
     assert api.count(RUN) == 1
 
 
-def test_history_that_is_put_back_is_used_again(api, client, home):
+def test_a_restored_history_is_used_again(api, client, home):
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
     elsewhere = home.with_name("elsewhere")
     home.rename(elsewhere)

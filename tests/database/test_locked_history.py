@@ -24,7 +24,7 @@ ORDER = ["submitting", "waiting", "pending", "running", "success"]
 
 
 class Lock:
-    """SQLite's lock of the history, held as another process would hold it."""
+    """SQLite's lock of the history, as held by another process."""
 
     def __init__(self, home):
         self._connection = sqlite3.connect(home / "history.sqlite", timeout=60, check_same_thread=False)

@@ -36,7 +36,7 @@ def test_stopped_kernel_that_probes_locks_blocks_no_writer(home, history, intent
         history.senders.begin(sweep, dead)
         (home / "locks" / f"{dead}.lock").touch()
     other, gaps_s = History.open(home), [0.0]
-    with FileLock(home / "locks" / "probing.lock"):  # held as by the stopped kernel
+    with FileLock(home / "locks" / "probing.lock"):  # as the stopped kernel holds it
         began_s = written_s = time.monotonic()
         acting = threading.Thread(target=lambda: act(history, intent, sweep))
         acting.start()

@@ -40,7 +40,7 @@ sys.stdin.readline()
         assert finish(process, "end\n") == []
 
 
-def test_two_processes_that_write_at_once_lose_nothing(home, start):
+def test_concurrent_writes_of_two_processes_are_all_kept(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
@@ -49,7 +49,7 @@ for n in range(100):
     assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
     assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
     history.set_images(token, ImageRecord(0, "9", 0, "missing"))
-    history.times.add("sandbox", [("w", 1.0)])
+    history.durations.add("sandbox", [("w", 1.0)])
 say("done")
 """
     processes = [start(code) for _ in range(2)]

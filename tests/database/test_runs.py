@@ -16,7 +16,7 @@ from comflowy_nb.status import Status, StatusEvent, next_status
 
 
 def add(history, wanted, *moves, **changes):
-    """Claim a run and bring it to these statuses; the last one gets the changes."""
+    """Claim a run and apply these statuses; the changes belong to the last one."""
     record = history.claim(wanted).record
     for position, status in enumerate(moves):
         record = bring(history, record.token, status, **(changes if position == len(moves) - 1 else {}))
@@ -66,8 +66,8 @@ def test_statuses_only_move_forward(history, intent):
     assert history.apply(record.token, StatusEvent.REJECTED) is None
     assert history.apply(record.token, StatusEvent.SEEN_RUNNING) is None
     problem = Problem("no such file", "4", "CheckpointLoaderSimple", "4::ckpt_name")
-    failed = history.apply(record.token, StatusEvent.SEEN_FAILED, problem=problem, remark="odd")
-    assert (failed.problem, failed.remark, failed.service_run_id) == (problem, "odd", "77")
+    failed = history.apply(record.token, StatusEvent.SEEN_FAILED, problem=problem, warning="odd")
+    assert (failed.problem, failed.warning, failed.service_run_id) == (problem, "odd", "77")
     assert failed.finished_at is not None
     assert history.apply(record.token, StatusEvent.SEEN_SUCCESS) is None
     assert history.get(record.token) == failed
@@ -143,7 +143,7 @@ def test_unique_prefix_of_a_service_id_finds_the_run(history, intent):
         history.by_service_id("ab")
 
 
-def test_name_means_its_newest_holder(history, intent):
+def test_a_name_refers_to_the_newest_run_with_it(history, intent):
     history.claim(intent("a", name="best"))
     history.claim(intent("b"))
     assert history.by_name("best").number == 1
@@ -170,7 +170,7 @@ def test_held_run_keeps_its_name(history, intent):
 
 
 @pytest.mark.parametrize("name", ["last", "r1", "s12", "1a", "a b", "", "for", "a-b", "last~1"])
-def test_invalid_name_is_refused(history, intent, name):
+def test_an_invalid_name_is_rejected(history, intent, name):
     with pytest.raises(RefError, match="can't be a name"):
         history.claim(intent(name=name))
     assert newest(history) is None
@@ -243,7 +243,7 @@ def test_adopted_submit_is_unknown(history, intent, home, owner):
 
 
 def test_threads_share_one_history(home, history, intent):
-    """One thread gets `new` for the shared key; every other key gets a number of its own."""
+    """One thread gets `new` for the shared key; every other key gets a new number."""
     kinds, errors = [], []
     start = threading.Barrier(12)
 

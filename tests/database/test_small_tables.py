@@ -30,7 +30,7 @@ def test_dead_sender_does_not_count(history, owner, sweep, home):
     assert not history.senders.is_asked(sweep, gone.name), "its row is removed when the next one begins"
 
 
-def test_sender_is_asked_to_stop_until_it_begins_again(history, owner, sweep):
+def test_a_request_to_stop_lasts_until_the_sender_starts_again(history, owner, sweep):
     history.senders.begin(sweep, owner.name)
     assert not history.senders.is_asked(sweep, owner.name)
     history.senders.ask_stop(sweep)
@@ -40,7 +40,7 @@ def test_sender_is_asked_to_stop_until_it_begins_again(history, owner, sweep):
     assert not history.senders.is_asked(sweep, owner.name)
 
 
-def test_other_processes_see_that_a_cancel_is_asked(history, intent):
+def test_a_requested_cancel_is_visible_to_other_processes(history, intent):
     token = history.claim(intent()).record.token
     assert not history.is_cancel_asked(token)
     history.ask_cancel(token)
@@ -50,8 +50,8 @@ def test_other_processes_see_that_a_cancel_is_asked(history, intent):
 
 def test_last_24_durations_are_kept_by_workflow_and_service(history):
     for n in range(30):
-        history.times.add("sandbox", [("w", float(n))])
-    history.times.add("cloud", [("w", 99.0)])
-    assert history.times.of("sandbox", "w") == [float(n) for n in range(6, 30)]
-    assert history.times.of("cloud", "w") == [99.0]
-    assert history.times.of("sandbox", "other") == []
+        history.durations.add("sandbox", [("w", float(n))])
+    history.durations.add("cloud", [("w", 99.0)])
+    assert history.durations.of("sandbox", "w") == [float(n) for n in range(6, 30)]
+    assert history.durations.of("cloud", "w") == [99.0]
+    assert history.durations.of("sandbox", "other") == []

@@ -98,7 +98,7 @@ def test_fresh_sweep_is_continued_until_it_has_ended(sweeps, sweep_request, cell
 
 
 def test_continued_fresh_sweep_keeps_its_cells_and_seeds(sweeps, history, sweep_request, cells):
-    """Its seeds were generated when it began: other seeds would make other requests."""
+    """A fresh sweep generates its seeds at its start; other seeds would make other requests."""
     fresh = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn"), seeds={"a": 1})
     again = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn-again"), seeds={"a": 2, "b": 3})
     assert again == fresh
@@ -181,8 +181,8 @@ def test_unknown_cell_is_an_error_and_nothing_is_claimed(history, enter, intent,
     assert linked(history.sweeps, sweep) == {}
 
 
-def test_fresh_sweep_pays_for_no_cell_twice(history, enter, intent, ended):
-    """When continued, it reuses its own successes and no others: those are what `--fresh` ignores."""
+def test_a_fresh_sweep_submits_no_cell_twice(history, enter, intent, ended):
+    """A continued fresh sweep reuses only its own successes, because `--fresh` ignores earlier ones."""
     old = ended("k1", Status.SUCCESS)
     ended("k2", Status.SUCCESS)
     sweep = enter(2, fresh=True)
@@ -270,7 +270,7 @@ def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_request, cells
     assert sweeps.by_name("missing") is None
 
 
-def test_invalid_name_is_refused_before_anything_is_recorded(sweeps, sweep_request, cells):
+def test_an_invalid_name_is_rejected_before_anything_is_recorded(sweeps, sweep_request, cells):
     for name in ("s3", "last", "two words"):
         with pytest.raises(RefError, match="can't be a name"):
             sweeps.enter(sweep_request(name=name), cells(1))
@@ -289,7 +289,7 @@ def test_sweeps_are_found_by_token_and_number(sweeps, sweep_request, cells):
 
 @pytest.fixture
 def found(library, sweep_request, cells, intent):
-    """Runs r1 and r4 by themselves; sweep s1 `bottles` of three cells, with r2 and r3 for the first two."""
+    """Create single runs r1 and r4, and sweep s1 `bottles` of three cells, with r2 and r3 for the first two."""
     history = library.history
     history.claim(intent("alone"))
     sweep = history.sweeps.enter(sweep_request(name="bottles"), cells(3))
@@ -352,7 +352,7 @@ def test_id_that_looks_like_a_cell_is_found(library, intent):
         ("s1.2[7]", r"r3 has 2 images, so no \[7\]"),
     ],
 )
-def test_reference_to_no_cell_is_an_error(library, found, ref, text):
+def test_a_reference_to_a_missing_cell_is_an_error(library, found, ref, text):
     with pytest.raises(RefError, match=text):
         library.find(ref)
 
@@ -459,7 +459,7 @@ cells = [(n, (n - 1,), {"3::seed": n}, f"k{n}") for n in range(1, 301)]
 """
 
 
-def tell(processes, text="go\n"):
+def write_line(processes, text="go\n"):
     for process in processes:
         process.stdin.write(text)
         process.stdin.flush()
@@ -481,12 +481,12 @@ sys.stdin.readline()
     )
     processes = [start(code) for _ in range(3)]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
-    tell(processes)
+    write_line(processes)
     answers = [[process.stdout.readline().split() for _ in range(20)] for process in processes]
     for of_one_key in zip(*answers, strict=True):
         assert len({(number, token) for number, token, _ in of_one_key}) == 1
         assert sorted(is_new for *_, is_new in of_one_key) == ["False", "False", "True"]
-    tell(processes)
+    write_line(processes)
     history = History.open(home)
     assert [sweep.count for sweep in history.sweeps.recent(limit=None)] == [300] * 20
     history.close()
@@ -507,18 +507,18 @@ sys.stdin.readline()
     )
     processes = [start(code) for _ in range(2)]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
-    tell(processes)
+    write_line(processes)
     answers = [process.stdout.readline().split() for process in processes]
     for of_one_key in zip(*answers, strict=True):
         assert sorted(of_one_key) == ["joined", "new"]
     history = History.open(home)
     assert len({cell.run.token for cell in history.sweeps.cells(newest(history.sweeps).token)}) == 60
     history.close()
-    tell(processes)
+    write_line(processes)
 
 
 def test_killed_while_entering_a_sweep_nothing_is_recorded(home, start, sweep_request):
-    """A sweep is recorded completely or not at all: otherwise its grid would have holes that are never filled."""
+    """A sweep is recorded completely or not at all; otherwise some cells would never be submitted."""
     code = (
         ENTER
         + """
@@ -550,7 +550,7 @@ def test_killed_after_entering_a_sweep_all_cells_are_recorded(home, start):
 
 
 def test_killed_in_the_middle_of_a_fresh_sweep_its_cells_keep_their_runs(home, start, intent):
-    """The link is recorded together with the request: a run that is paid for always has its cell."""
+    """The link to the cell is recorded in the same transaction as the run."""
     code = (
         ENTER
         + """
@@ -575,7 +575,7 @@ history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
     history.close()
 
 
-def test_full_disk_is_an_error_and_leaves_no_half_sweep(history, sweeps, sweep_request, cells):
+def test_full_disk_is_an_error_and_leaves_no_partial_sweep(history, sweeps, sweep_request, cells):
     large = [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)]
     with each_connection(history, fill_disk), pytest.raises(HistoryError, match="the disk is full"):
         sweeps.enter(sweep_request(), large)

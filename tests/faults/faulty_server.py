@@ -2,13 +2,13 @@
 
     with FaultyServer() as server:
         server.on("GET /token", reply({"access_token": "t"}))
-        server.on("POST /run", close_after_reading(), reply({"run_id": "1"}))   # first this, then that for ever
+        server.on("POST /run", close_after_reading(), reply({"run_id": "1"}))   # the last one is repeated
         ...
         assert server.count("POST /run") == 1
         assert server.seen("POST /run")[0].json == {...}
 
-A route is `METHOD /path` without the query. `*` stands for any method (`* /path`), and a path ending in `*` for all
-paths that begin so; the most exact route answers. What no route knows gets a JSON 404, and is counted all the same.
+A route is `METHOD /path` without the query. `*` matches any method (`* /path`), and a path ending in `*` matches all
+paths with this prefix; the most specific route responds. Other requests get a JSON 404, and are counted too.
 An answer is any callable `(Seen, Wire) -> None | KEEP`; the functions below make the usual ones. A callable
 `(Seen) -> answer` wrapped by `choose` decides at each request.
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Answer = Callable[["Seen", "Wire"], str | None]
 
-KEEP = "keep"  # what an answer returns if the connection may serve another request
+KEEP = "keep"  # returned by an answer if the connection may serve another request
 
 __all__ = [
     "KEEP",
@@ -115,7 +115,7 @@ class FaultyServer:
         self._all: list[Seen] = []
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self.stumbled: list[Exception] = []  # what answers raised
+        self.failures: list[Exception] = []  # exceptions of answers
         self._open: set[socket.socket] = set()
         self.connections = 0  # accepted so far
         self.port = 0
@@ -161,7 +161,7 @@ class FaultyServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        assert self.stumbled == []
+        assert self.failures == []
 
     # -- behaviour ----------------------------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class FaultyServer:
         Raises
         ------
         TimeoutError
-            If it has not in time.
+            If it has not received them within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
@@ -238,7 +238,7 @@ class FaultyServer:
             with self._changed:
                 self._open.add(sock)
             with sock.makefile("rb") as reader:
-                if reader.peek(1)[:1] == b"\x16":  # TLS where there is none: answered in the clear, as servers do
+                if reader.peek(1)[:1] == b"\x16":  # TLS on a plain port: answered without TLS, as servers do
                     wire.send(_head(400, {"Connection": "close"}))
                     return
                 while (seen := _read_request(reader, number)) is not None:
@@ -246,13 +246,13 @@ class FaultyServer:
                     try:
                         stays = answer(seen, wire) == KEEP
                     except Exception as error:
-                        if not isinstance(error, OSError):  # of the test, and not of the wire
-                            self.stumbled.append(error)
+                        if not isinstance(error, OSError):  # an error of the test, not of the connection
+                            self.failures.append(error)
                         raise
                     if not stays:
                         break
         except (OSError, ValueError):
-            pass  # the other side went away, or a test closed the server
+            pass  # the client disconnected, or a test closed the server
         finally:
             with self._changed:
                 self._open.discard(sock)
@@ -297,7 +297,7 @@ def _read_request(reader: Any, number: int) -> Seen | None:
     else:
         length = int(headers.get("content-length", 0))
         body = reader.read(length)
-        if len(body) < length:  # who sent it is gone: a kernel was killed in the middle
+        if len(body) < length:  # the sender has ended: its kernel was killed during the request
             return None
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))

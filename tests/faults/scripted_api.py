@@ -31,9 +31,9 @@ def png(color: str = "teal", size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 class ScriptedApi(FaultyServer):
-    """Accepts every run, reports one status of `words` per check, and then returns `outputs`.
+    """Accept every run, report one status of `words` per check, and then return `outputs`.
 
-    `outputs` maps a node id to its image paths; `finished` is the answer at the end where it isn't a success.
+    `outputs` maps a node id to its image paths; `finished` is the last response if it isn't a success.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class ScriptedApi(FaultyServer):
 
 
 class ScriptedSandbox(ScriptedApi):
-    """The same with the routes of a sandbox: uploads, and the description of its one workflow, `img2img`."""
+    """A scripted API with the routes of a sandbox: uploads, and the fields of its only workflow, `img2img`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ GOOD_CHECK = {"success": True, "data": {"status": "running", "output_images": No
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("limits")]
 
-SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a limit of time ends
+SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a timeout ends
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def connect(origin, *, token="old"):
 
 
 def submit(service):
-    return service.submit(Submission("t1", "w1", {"3::cfg": 7.0, "6::text": "a prompt of one's own"}))
+    return service.submit(Submission("t1", "w1", {"3::cfg": 7.0, "6::text": "my prompt"}))
 
 
 def fetch(service, folder, url="/images/1.png"):
@@ -128,9 +128,9 @@ def raised(call):
 class Fault:
     """A fault of the server, and its required outcomes.
 
-    `token` and `check` are the class of the error; `again` says whether the token is asked for once more. `run` is
-    `unknown`, `rejected` (never again), `again` (surely not taken, another try may help) or `stops`. `image` is the
-    class of the error.
+    `token` and `check` are the class of the error; `again` is whether the token is requested once more. `run` is
+    `unknown`, `rejected` (not retried), `again` (certainly not accepted, so it may be retried) or `stops`. `image` is
+    the class of the error.
     """
 
     name: str
@@ -140,7 +140,7 @@ class Fault:
     check: type
     image: type
     again: bool = True
-    no_image: object = None  # the same fault where the body is one of an image
+    no_image: object = None  # the same fault with the body of an image
 
 
 def status(code, token, run, check, image, *, again=True):
@@ -255,7 +255,7 @@ def test_token(faulty, fault):
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_token_that_comes_at_the_second_try(faulty, fault):
+def test_a_token_request_that_succeeds_at_the_second_attempt(faulty, fault):
     faulty.on(TOKEN, patient_after(fault.answer), reply(GOOD_TOKEN))
     service = connect(faulty.url, token=None)
     if fault.again:
@@ -270,7 +270,7 @@ def test_token_that_comes_at_the_second_try(faulty, fault):
 def test_run(faulty, service, fault):
     faulty.on(RUN, fault.answer)
     outcome = submit(service)
-    assert faulty.count(RUN) == 1, "sent once, whatever came"
+    assert faulty.count(RUN) == 1, "submitted once, after any fault"
     if fault.run == "unknown":
         assert type(outcome) is Unknown
         assert "://" not in outcome.reason
@@ -282,7 +282,7 @@ def test_run(faulty, service, fault):
 
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_run_without_a_token_is_not_sent(faulty, fault):
-    """Whatever fails with the token, the run was certainly not accepted."""
+    """If the token request fails, the run was certainly not accepted."""
     faulty.on(TOKEN, fault.answer)
     outcome = submit(connect(faulty.url, token=None))
     assert type(outcome) is Rejected
@@ -357,7 +357,7 @@ def test_image_without_a_connection(unreachable, tmp_path):
     assert type(raised(lambda: fetch(connect(unreachable), tmp_path))) is UnreachableError
 
 
-def test_server_that_comes_back_is_used_again(faulty, service):
+def test_a_server_that_is_reachable_again_is_used_again(faulty, service):
     faulty.on(CHECK, reply(GOOD_CHECK))
     service.check(RUN_ID)
     faulty.refuse()
@@ -413,18 +413,18 @@ def test_trusted_certificate(secure, authority, monkeypatch):
 def test_encryption_that_breaks_after_reading_leaves_a_run_unknown(secure, authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
 
-    def babble(_, wire):
+    def send_garbage(_, wire):
         socket.socket.send(wire.sock, b"this is no record of TLS, it is plain text")
 
-    secure.on(RUN, reset_after_reading(), close_after_reading(), babble)
+    secure.on(RUN, reset_after_reading(), close_after_reading(), send_garbage)
     service = connect(secure.url)
     for count in (1, 2, 3):
         assert type(submit(service)) is Unknown
         assert secure.count(RUN) == count
 
 
-def test_server_that_speaks_no_tls_leaves_a_run_unknown(faulty):
-    """An SSLError without an inner verification error proves nothing, so it counts as unknown."""
+def test_a_server_without_tls_leaves_a_run_unknown(faulty):
+    """An SSLError without an inner verification error leaves the outcome open, so the run is unknown."""
     assert type(submit(connect(faulty.url.replace("http:", "https:")))) is Unknown
 
 
@@ -481,7 +481,7 @@ def test_check_after_401s(faulty, service):
     assert faulty.count(CHECK) == 4
 
 
-def test_rejected_image_gets_no_token(faulty, service, tmp_path):
+def test_a_rejected_image_is_not_retried_with_a_token(faulty, service, tmp_path):
     faulty.on(IMAGE, reply({}, 401))
     assert type(raised(lambda: fetch(service, tmp_path))) is AuthError
     assert [seen.headers.get("authorization") for seen in faulty.seen()] == [None]
@@ -550,7 +550,7 @@ def test_retry_after_of_a_token_is_observed(faulty):
     assert second.at_s - first.at_s >= 0.4
 
 
-def test_pause_that_is_too_long_gives_the_token_up(faulty):
+def test_a_retry_after_that_is_too_long_ends_the_token_request(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "1000000"}))
     error = raised(connect(faulty.url, token=None).greet)
     assert "278 h" in str(error)
@@ -582,7 +582,7 @@ def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
 def test_deadline_ends_a_trickle_soon(faulty, service):
     """10 bytes over 3 s passed a timeout of 0.5 s: timeouts of requests limit each read."""
     settings.read_timeout_s, settings.answer_deadline_s = 30.0, 0.9
-    faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in all, and good
+    faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in total, and correct
     outcome = submit(service)
     assert type(outcome) is Unknown
     assert "in time" in outcome.reason
@@ -590,7 +590,7 @@ def test_deadline_ends_a_trickle_soon(faulty, service):
 
 def test_minimum_throughput_ends_an_image_before_its_deadline(faulty, service, tmp_path):
     settings.read_timeout_s, settings.image_deadline_s = 3.0, 120.0
-    faulty.on(IMAGE, trickle(GOOD_IMAGE, every_s=0.1))  # minutes in all
+    faulty.on(IMAGE, trickle(GOOD_IMAGE, every_s=0.1))  # minutes in total
     started_s = time.monotonic()
     error = raised(lambda: fetch(service, tmp_path))
     assert "slow" in str(error)
@@ -643,7 +643,7 @@ def test_2xx_without_a_run_id_is_unknown(faulty, service, run_id):
     assert type(submit(service)) is Unknown
 
 
-def test_success_false_without_a_word_is_unknown(faulty, service):
+def test_success_false_without_a_message_is_unknown(faulty, service):
     faulty.on(RUN, reply({"success": False}))
     assert type(submit(service)) is Unknown
 

@@ -10,7 +10,7 @@ CHUNK_BYTES = 65536
 
 
 class Tunnel:
-    """Forwards connections to a port of this machine while it is open; reopened, it has the same port."""
+    """Forward connections to a port of this machine while open; a reopened tunnel has the same port."""
 
     def __init__(self, target_port):
         self._target_port = target_port

@@ -46,12 +46,12 @@ def graph(tmp_path):
 
 @pytest.fixture
 def low_pillow_limit(monkeypatch):
-    """Pillow refuses to open an image of more than 2000 pixels, and warns of one of more than 1000."""
+    """Make Pillow refuse images of more than 2000 pixels, and warn of more than 1000."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
-    assert Image.MAX_IMAGE_PIXELS == 1000  # a notebook's own value
+    assert Image.MAX_IMAGE_PIXELS == 1000  # as a notebook may set it
 
 
 def test_a_result_of_too_many_pixels_is_kept_without_a_thumbnail(comfy_client, graph):
@@ -74,7 +74,7 @@ def test_a_result_of_too_many_pixels_is_kept_without_a_thumbnail(comfy_client, g
 
 
 def test_a_result_that_pillow_refuses_to_open_is_kept_and_decoded(comfy_client, graph, low_pillow_limit):
-    """A 14000 x 14000 result was lost whatever `image_max_px` was: Pillow has a limit of its own."""
+    """A 14000 x 14000 result was lost with any `image_max_px`, because Pillow has another limit."""
     image = comfy_client.run(graph).images[0]
     assert (image.record.state, image.record.error) == ("kept", None)
     assert image.pil().size == (64, 48)
@@ -83,14 +83,14 @@ def test_a_result_that_pillow_refuses_to_open_is_kept_and_decoded(comfy_client, 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_an_input_image_that_pillow_refuses_to_open_is_submitted(tmp_path, low_pillow_limit, kind):
-    """`file:huge.png` was "no image that can be read"."""
+    """`file:huge.png` was rejected as unreadable, because Pillow refuses to open it."""
     path = tmp_path / "huge.image"
     Image.new("RGB", (100, 80)).save(path, kind)
     assert open_input(path).load() == path.read_bytes()
 
 
 def test_the_recipe_of_an_image_that_pillow_refuses_to_open_is_read(tmp_path, low_pillow_limit):
-    """`params_from("huge.png")` said "no image that can be read"."""
+    """`params_from("huge.png")` reported an unreadable image, because Pillow refuses to open it."""
     path = tmp_path / "huge.png"
     path.write_bytes(black_png(100, 80, chunk(b"tEXt", b"prompt\0" + json.dumps(GRAPH).encode())))
     assert params_from(path)["1::width"] == 64

@@ -79,7 +79,7 @@ def test_only_our_chunk_is_added_to_the_bytes(done, noise, tmp_path):
     assert copy[:at] + copy[at + 12 + length :] == original
 
 
-def test_an_older_note_of_ours_is_replaced(done, noise, tmp_path):
+def test_an_older_chunk_of_ours_is_replaced(done, noise, tmp_path):
     (path,) = done([png(noise, comflowy='{"old": 1}')]).save(tmp_path)
     with Image.open(path) as copy:
         copy.load()
@@ -119,9 +119,9 @@ def test_a_folder_with_the_name_of_a_copy_is_kept(done, image, tmp_path):
 
 def test_a_missing_image_is_reported_and_the_others_are_saved(done, image, tmp_path):
     run = done([image(), None, image(size=(50, 50))])
-    with pytest.raises(ImageError) as told:
+    with pytest.raises(ImageError) as caught:
         run.save(tmp_path / "out")
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "2 of 3 images saved in out; not on disk: r1[1] (the host was refused). %comflowy show r1 fetches them again"
     )
     assert sorted(path.name[-6:] for path in (tmp_path / "out").iterdir()) == ["_0.png", "_2.png"]
@@ -134,7 +134,7 @@ def test_a_deleted_image_is_missing(done, image, library, tmp_path):
         run.save(tmp_path)
 
 
-def test_a_run_without_images_says_so(library, intent, tmp_path):
+def test_saving_a_run_without_images_is_an_error(library, intent, tmp_path):
     record = library.history.claim(intent()).record
     with pytest.raises(ImageError, match=r"r1 has no images to save \(submitting\)"):
         library.run(record).save(tmp_path)

@@ -82,9 +82,9 @@ def test_an_image_without_a_length_is_kept(keep, image):
 def test_a_truncated_image_leaves_nothing_behind(folder, keep, image, kind, length):
     whole = image(kind, size=(300, 200))
     cut = whole[: len(whole) * 6 // 10]
-    told = {"known": len(whole), "unknown": None, "wrong": len(cut)}[length]
+    announced = {"known": len(whole), "unknown": None, "wrong": len(cut)}[length]
     with pytest.raises(ImageError, match="truncated: " if length == "known" else "truncated or damaged"):
-        keep(cut, length=told)
+        keep(cut, length=announced)
     assert files(folder) == []
 
 
@@ -165,8 +165,8 @@ def test_a_truncated_file_of_too_many_pixels_leaves_nothing_behind(folder, keep,
     assert files(folder) == []
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_download_above_the_size_limit_is_stopped(folder, keep, image, stream, told):
+@pytest.mark.parametrize("has_length", [True, False])
+def test_a_download_above_the_size_limit_is_stopped(folder, keep, image, stream, has_length):
     settings.image_max_bytes = 4096
     came = []
 
@@ -177,8 +177,8 @@ def test_a_download_above_the_size_limit_is_stopped(folder, keep, image, stream,
                 yield bytes(1024)
 
     with pytest.raises(ImageError, match=r"larger than 0\.0039\d* MiB"):
-        keep(Endless(b"", length=100 * 1024 if told else None))
-    assert len(came) == (0 if told else 5)
+        keep(Endless(b"", length=100 * 1024 if has_length else None))
+    assert len(came) == (0 if has_length else 5)
     assert files(folder) == []
 
 
@@ -315,7 +315,7 @@ def test_a_month_folder_linked_outside_is_rejected(folder, keep, image, tmp_path
     assert files(tmp_path / "elsewhere") == []
 
 
-# -- what a killed download left -------------------------------------------------------------------------------------
+# -- after a killed download ------------------------------------------------------------------------------------------
 
 
 KILLED = """
@@ -494,20 +494,20 @@ def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, histo
     content = image()
     record = history.set_images(TOKEN, keep(content))
     path = write_sidecar(folder, record)
-    told = json.loads(path.read_text())
+    sidecar = json.loads(path.read_text())
     assert path.name == f"{TOKEN}.json"
     assert path.parent == image_path(folder, record.images[0]).parent
-    assert told["params"] == run.params
-    assert (told["ref"], told["workflow"], told["service"], told["service_run_id"], told["name"]) == (
+    assert sidecar["params"] == run.params
+    assert (sidecar["ref"], sidecar["workflow"], sidecar["service"], sidecar["service_run_id"], sidecar["name"]) == (
         "r1",
         "default",
         "sandbox",
         "77",
         "best",
     )
-    assert told["images"][0]["sha256"] == hashlib.sha256(content).hexdigest()
-    assert told["created_at"].endswith("Z")
-    assert [entry["state"] for entry in told["images"]] == ["kept", "expected"]
+    assert sidecar["images"][0]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert sidecar["created_at"].endswith("Z")
+    assert [entry["state"] for entry in sidecar["images"]] == ["kept", "expected"]
     assert "127.0.0.1" not in path.read_text()
     record = history.set_images(TOKEN, replace(owed[1], state="missing", error="gone"))
     assert write_sidecar(folder, record) == path

@@ -183,5 +183,5 @@ def test_an_image_is_written_as_its_name():
     assert write_value(InputImage("sky.png", "0" * 64, bytes)) == "sky.png"
 
 
-def test_letters_go_on_after_z():
+def test_letters_continue_after_z():
     assert [letter_of(place) for place in (0, 25, 26, 27, 701, 702)] == ["A", "Z", "AA", "AB", "ZZ", "AAA"]

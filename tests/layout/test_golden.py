@@ -1,4 +1,4 @@
-"""Positions of everything on a page, compared with the files in `golden/`.
+"""Positions of all boxes and texts on a page, compared with the files in `golden/`.
 
 The texts are measured by a fixed rule, so that the positions do not depend on the fonts of the machine.
 `python tests/layout/test_golden.py` writes the files again; look at the difference before you commit it.

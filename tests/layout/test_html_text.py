@@ -37,15 +37,15 @@ class Runs(HTMLParser):
 @given(st.text(st.sampled_from("$\\()[]{}begin <>&'\"x")))
 @example("a $5 note and a $10 note")
 @example(r"$$x$$ \(x\) \[x\] \begin{equation}x\end{equation} \$1$")
-def test_the_text_is_as_typed_and_no_run_of_it_is_mathematics(text):
+def test_the_text_is_unchanged_and_contains_no_mathematics(text):
     """`a $5 note and a $10 note` was typeset as a formula."""
     markup = html_text(text)
     runs = Runs(markup).texts
     assert "".join(runs) == text
     assert not any(MATHEMATICS.search(run) for run in runs)
-    assert "$" not in markup  # ipywidgets looks for it in the markup of a description
+    assert "$" not in markup  # ipywidgets searches the markup of a description for it
 
 
 @pytest.mark.parametrize("markup", ['<td title="$5 and $6">x</td>', "<b>plain</b>"])
-def test_tags_stay_as_they_are(markup):
+def test_tags_are_unchanged(markup):
     assert without_mathematics(markup) == markup

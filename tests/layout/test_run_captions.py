@@ -33,7 +33,7 @@ def sheet(one, **options):
     return sheet_of_run(one, titles=options.pop("titles", {}), seeds=options.pop("seeds", {}), **options)
 
 
-def test_a_caption_has_what_was_set_the_seed_and_the_reference():
+def test_a_caption_has_the_set_params_the_seed_and_the_reference():
     one = record(7, "9", params={"3::sampler_name": "euler", "6::text": PROMPT, "3::seed": 42})
     assert text(sheet(one).foot) == ["sampler_name euler", f"text {PROMPT}", "default · seed 42 · r7"]
 
@@ -71,7 +71,7 @@ def test_one_image_of_a_run_is_named_as_such():
     assert text(shown.foot)[-1].endswith("r1[1]")
 
 
-def test_a_missing_image_says_why_and_what_to_do():
+def test_a_missing_image_shows_the_reason_and_the_command():
     lost = (ImageRecord(0, "9", 0, "missing", error="cut short"),)
     (tile,) = sheet(record(3, images=lost)).sections[0].cells[0].tiles
     assert tile.state == CellState("bad", "missing", "r3[0]: cut short. %comflowy show r3 fetches it again.")

@@ -1,4 +1,4 @@
-"""Positions on a grid of runs: nothing is clipped and nothing overlaps, whatever the images and texts are."""
+"""Positions on a grid of runs: for any images and texts nothing is clipped and nothing overlaps."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def headers(page):
     return [word.text for word in page.texts if word.tone == "title"]
 
 
-def test_the_first_axis_goes_across_the_second_down_the_others_make_grids():
+def test_the_first_axis_makes_columns_the_second_rows_the_others_grids():
     swept = sweep_of(axis("3::cfg", [2, 4]), axis("3::steps", [5, 6, 7]), axis("3::scheduler", ["normal", "karras"]))
     page, sheet = place(swept)
     assert [len(sheet.panels), len(sheet.panels[0].cells), len(sheet.panels[0].cells[0])] == [2, 3, 2]
@@ -116,11 +116,11 @@ def test_the_legend_has_the_params_of_a_preset():
         AxisValue({"3::cfg": 8}, "crisp", True),
     )
     _, sheet = place(sweep_of(Axis("look", "preset", ("3::cfg", "3::sampler_name"), values)))
-    told = ["".join(part.text for part in paragraph.parts) for _, _, paragraph in sheet.legend]
-    assert told == ["soft  cfg 4 \N{MIDDLE DOT} sampler_name euler", "crisp  cfg 8"]
+    texts = ["".join(part.text for part in paragraph.parts) for _, _, paragraph in sheet.legend]
+    assert texts == ["soft  cfg 4 \N{MIDDLE DOT} sampler_name euler", "crisp  cfg 8"]
 
 
-def test_the_title_has_what_all_cells_share():
+def test_the_title_has_the_params_that_all_cells_share():
     swept = sweep_of(
         axis("3::cfg", [1, 2]),
         fixed={"3::steps": 20, "6::text": LONG.format("x", "y")},
@@ -176,7 +176,7 @@ def test_one_axis_flows_and_names_each_value():
     assert written(page).count("seed") == 1
 
 
-def test_a_high_and_narrow_grid_continues_beside_itself():
+def test_a_high_and_narrow_grid_continues_in_further_columns():
     page, _ = place(sweep_of(axis("3::cfg", [1, 2]), axis("3::seed", list(range(60)))), images=[((512, 512),)])
     assert page.of == 1
     assert len(page.boxes) == 120

@@ -9,7 +9,7 @@ def measure(text, tone):
     return len(text) * (7 if tone == "strong" else 6)
 
 
-def test_words_break_at_spaces_and_lines_are_no_wider_than_asked():
+def test_lines_break_at_spaces_and_are_not_wider_than_the_limit():
     lines = wrap([Part("name ", "muted"), Part("one two three four five")], 66, measure, max_lines=9)
     assert ["".join(text for _, text, _ in line) for line in lines] == ["name one", "two three", "four five"]
     for line in lines:

@@ -1,4 +1,4 @@
-"""A shell in this process, with or without display handles, and runs as the history returns them."""
+"""Fixtures: an IPython shell in this process, with or without display handles, and recorded runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def handles(self):
-        """Display id -> the bundles it showed, in the order in which this cell created its handles."""
+        """Return the bundles of each display id, in the order in which this cell created its handles."""
         found = {}
         for number, output in enumerate(self.sent):
             name = (output.get("transient") or {}).get("display_id", f"alone {number}")
@@ -51,12 +51,12 @@ class Cell:
 
     @property
     def last(self):
-        """The last bundle of each handle, as a saved notebook has it."""
+        """Return the last bundle of each handle, as in a saved notebook."""
         return [shown[-1]["data"] for shown in self.handles.values()]
 
     @property
     def lines(self):
-        """The lines of the error as IPython shows them."""
+        """Return the lines of the error as IPython shows them."""
         return self.error._render_traceback_() if hasattr(self.error, "_render_traceback_") else None
 
 
@@ -81,7 +81,7 @@ def cell(shell):
 
 @pytest.fixture
 def handles(shell, monkeypatch):
-    """Give the shell a kernel: there are display handles, and no user can answer prompts."""
+    """Simulate a kernel: the shell has display handles, and no user can answer prompts."""
     monkeypatch.setattr(shell, "kernel", object(), raising=False)
 
 

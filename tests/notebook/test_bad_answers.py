@@ -1,4 +1,4 @@
-"""What a person reads when a service misbehaves: one or two plain lines, no key, no address, and nothing lost."""
+"""Errors of a faulty service in cells: one or two plain lines without key or address, and no run is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def connected(api, cell, handles):
 
 
 def plain(cell, api=None):
-    """The lines of a cell's error, after what holds for all of them was checked."""
+    """Return the lines of a cell's error, after the checks that apply to all errors."""
     lines = cell.lines
     assert lines is not None, f"not rendered in plain lines: {cell.error!r}"
     text = "\n".join(lines)
@@ -42,19 +42,19 @@ def plain(cell, api=None):
     return text
 
 
-def test_no_key(cell, monkeypatch):
+def test_a_missing_key_is_one_plain_error(cell, monkeypatch):
     with ScriptedApi() as api:
         assert "login" in plain(cell(f"%comflowy connect {api.url}"))
 
 
-def test_a_wrong_key(cell, api):
+def test_a_rejected_key_is_one_plain_error(cell, api):
     api.on(TOKEN, reply({"success": False, "error": f"key {KEY} is wrong"}, 401))
     text = plain(cell(f"%comflowy connect {api.url}"))
     assert "key" in text
     assert api.count(RUN) == 0
 
 
-def test_no_network(cell, api):
+def test_an_unreachable_server_is_one_plain_error(cell, api):
     api.refuse()
     assert f"can't reach {api.url}" in plain(cell(f"%comflowy connect {api.url}"))
     cell(f"target = '{api.url}'")
@@ -62,7 +62,7 @@ def test_no_network(cell, api):
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("htp://x", "not an http or https address"),
         ("localhost:8000", "write http://localhost:8000"),
@@ -72,19 +72,19 @@ def test_no_network(cell, api):
         ("http://example.org", "http"),  # no key goes over plain http
     ],
 )
-def test_a_wrong_address(cell, monkeypatch, target, told):
+def test_an_invalid_address_is_one_plain_error(cell, monkeypatch, target, message):
     monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
     text = plain(cell(f"%comflowy connect {target}"))
-    assert told in text
+    assert message in text
     assert "secret" not in text
 
 
-def test_nobody_at_the_port(cell):
+def test_a_closed_port_is_one_plain_error(cell):
     assert "refused" in plain(cell(f"%comflowy connect http://127.0.0.1:{closed_port()}"))
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (html(), "web page"),
         (reply(b""), "empty response"),
@@ -93,38 +93,38 @@ def test_nobody_at_the_port(cell):
         (reply({}, 429, headers={"Retry-After": "900"}), "wait"),
     ],
 )
-def test_a_service_that_gives_no_token(cell, api, answer, told):
+def test_an_invalid_token_response_is_one_plain_error(cell, api, answer, message):
     api.on(TOKEN, answer)
-    assert told in plain(cell(f"%comflowy connect {api.url}"))
+    assert message in plain(cell(f"%comflowy connect {api.url}"))
 
 
 @pytest.mark.parametrize(
-    ("answer", "told", "sent"),
+    ("answer", "message", "sent"),
     [
-        (html(), "can't tell", 1),
-        (reply(b""), "can't tell", 1),
+        (html(), "it is not known whether", 1),
+        (reply(b""), "it is not known whether", 1),
         (reply({"success": False, "error": "<b>no</b> credit"}), "credit", 1),
         (reply({"success": False, "error": "no such workflow"}, 404), "workflow", 1),
-        (reply("oops", 500), "can't tell", 1),
+        (reply("oops", 500), "it is not known whether", 1),
         (reply({}, 429, headers={"Retry-After": "900"}), "wait", 1),
-        (close_after_reading(), "can't tell", 1),
+        (close_after_reading(), "it is not known whether", 1),
         (reply({"success": False, "error": "pay first"}, 402), "pay first", 1),
     ],
 )
-def test_a_submit_that_goes_wrong_is_never_repeated_by_itself(connected, api, answer, told, sent):
+def test_a_failed_submit_is_never_repeated_automatically(connected, api, answer, message, sent):
     api.on(RUN, answer)
-    assert told in plain(connected("%comflowy run wf-1 3::cfg=7"), api)
+    assert message in plain(connected("%comflowy run wf-1 3::cfg=7"), api)
     assert api.count(RUN) == sent
 
 
-def test_a_429_with_a_short_pause_is_waited_for(connected, api):
+def test_a_429_with_a_short_retry_after_is_retried(connected, api):
     good = reply({"success": True, "data": {"run_id": "x"}})
     api.on(RUN, reply({}, 429, headers={"Retry-After": "0.1"}), good)
     assert connected("%comflowy run wf-1").error is None
     assert api.count(RUN) == 2
 
 
-def test_a_run_that_fails_names_the_node_and_its_html_is_text(connected, api):
+def test_a_failed_run_names_the_node_and_its_html_is_escaped(connected, api):
     problem = {
         "node_id": "3",
         "node_type": "KSampler",
@@ -144,7 +144,7 @@ def test_a_run_that_fails_names_the_node_and_its_html_is_text(connected, api):
     assert "out of memory" in drawn
 
 
-def test_checks_that_go_wrong_end_nothing(connected, api):
+def test_failed_checks_do_not_end_the_run(connected, api):
     from faulty_server import choose
 
     api.words = []
@@ -157,7 +157,7 @@ def test_checks_that_go_wrong_end_nothing(connected, api):
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "told"),
+    ("path", "answer", "message"),
     [
         ("/images/a.png", reply(png()[:60]), "missing"),
         ("/images/a.png", html(), "missing"),
@@ -165,12 +165,12 @@ def test_checks_that_go_wrong_end_nothing(connected, api):
         ("/images/a.png", reply(b"", 404), "missing"),
     ],
 )
-def test_a_image_that_is_none_leaves_a_success_that_says_so(connected, api, path, answer, told):
+def test_an_unreadable_image_keeps_the_success_and_is_reported(connected, api, path, answer, message):
     api.on(f"GET {path}", answer)
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
     assert cell.value.status == "success"
-    assert told in cell.last[0]["text/plain"]
+    assert message in cell.last[0]["text/plain"]
     assert "%comflowy show r1" in cell.last[0]["text/plain"]
     api.on(f"GET {path}", reply(png()))
     shown = connected("%comflowy show r1")
@@ -178,8 +178,8 @@ def test_a_image_that_is_none_leaves_a_success_that_says_so(connected, api, path
     assert api.count(RUN) == 1
 
 
-def test_a_huge_image_is_kept_and_the_status_says_why_it_is_not_shown(connected, api):
-    """The status said that the image was missing, and `show` never helped: it was thrown away after its download."""
+def test_a_huge_image_is_kept_and_the_status_explains_why_it_is_not_shown(connected, api):
+    """The status reported a missing image, and `show` did not help: the file was deleted after its download."""
     settings.image_max_px = 100
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
@@ -191,7 +191,7 @@ def test_a_huge_image_is_kept_and_the_status_says_why_it_is_not_shown(connected,
     assert api.count("GET /images/a.png") == fetched
 
 
-def test_a_image_on_a_file_address_is_not_fetched(connected, api, monkeypatch, tmp_path):
+def test_an_image_at_a_file_url_is_not_fetched(connected, api, monkeypatch, tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(png("black"))
     state = {"status": "success", "output_images": [f"file://{secret}"], "full_outputs": {}}
@@ -202,12 +202,12 @@ def test_a_image_on_a_file_address_is_not_fetched(connected, api, monkeypatch, t
     assert str(tmp_path) not in str(cell.last)
 
 
-def test_a_full_disk_sends_nothing(connected, api, home):
-    """The intent can't be written, so the request must not leave."""
+def test_a_full_disk_prevents_the_submit(connected, api, home):
+    """A run that can't be recorded must not be submitted."""
     from comflowy_nb.library import open_library
 
     connected("%comflowy runs")
-    for connection in open_library().history._store._idle:  # what SQLite says then is what a full disk gives
+    for connection in open_library().history._store._idle:  # SQLite then raises the error of a full disk
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}")
     text = plain(connected("%comflowy run wf-1 6::text=" + "x" * 60_000), api)
@@ -215,7 +215,7 @@ def test_a_full_disk_sends_nothing(connected, api, home):
     assert api.count(RUN) == 0
 
 
-def test_an_odd_status_word_is_shown_as_it_is(connected, api):
+def test_an_unrecognised_status_is_shown_unchanged(connected, api):
     api.words = ["queued_for_gpu"] * 3
     cell = connected("%comflowy run wf-1")
     assert cell.error is None

@@ -1,4 +1,4 @@
-"""A person's own ComfyUI server, in cells."""
+"""Cells that use a ComfyUI server."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ SMALL = "5::width=64 5::height=64 3::steps=2"
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The folder of the notebook."""
+    """Return the folder of the notebook."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def home_server(comfy, cell, handles, here):
-    """Connected to a scripted server, in a folder of its own."""
+    """Connect to a scripted server, in a temporary folder."""
     connected = cell(f"%comflowy connect home={comfy.url}")
     assert connected.error is None, connected.error
     assert connected.last[0]["text/plain"] == "connected to home - workflows: default, server:last"
@@ -59,7 +59,7 @@ def texts(cell):
 
 @contextlib.contextmanager
 def going_on_when(comfy, condition):
-    """The server waits at its gate until the condition holds."""
+    """Let the server wait at its gate until the condition holds."""
 
     def wait():
         try:
@@ -73,7 +73,7 @@ def going_on_when(comfy, condition):
     thread.join()
 
 
-def test_the_same_cells_as_anywhere(home_server):
+def test_the_cells_for_other_services_work_on_a_comfyui_server(home_server):
     cell = home_server(f"%comflowy run default {SMALL} cfg=7")
     assert cell.error is None
     assert texts(cell)[0].startswith("r1 default - success in")
@@ -86,7 +86,7 @@ def test_the_same_cells_as_anywhere(home_server):
     assert "r2" in texts(listed)[0]
 
 
-def test_a_sweep_fills_its_grid(home_server, comfy):
+def test_a_sweep_on_a_comfyui_server_fills_its_grid(home_server, comfy):
     cell = home_server(f"%comflowy sweep default {SMALL} cfg=4,8 sampler_name=euler,heun --as bottles")
     assert cell.error is None
     assert any("image/jpeg" in data for data in cell.last)
@@ -94,15 +94,15 @@ def test_a_sweep_fills_its_grid(home_server, comfy):
     assert comfy.asked("POST", "/prompt") == 4
 
 
-def test_a_wrong_choice_is_refused_before_anything_is_sent(home_server, comfy):
+def test_an_invalid_choice_is_an_error_before_the_submit(home_server, comfy):
     cell = home_server("%comflowy run default sampler_name=eular")
     assert "nearest: euler" in str(cell.error)
     assert comfy.asked("POST", "/prompt") == 0
 
 
-def test_choices_complete_without_asking(home_server, shell, comfy):
+def test_choices_are_completed_without_a_request(home_server, shell, comfy):
     home_server("%comflowy fields default")
-    wait_until(lambda: comfy.sockets_opened)  # on a thread of its own since the connect
+    wait_until(lambda: comfy.sockets_opened)  # opened on a separate thread by the connect
     before = len(comfy.requests)
     _, found = shell.complete("%comflowy run default ckpt_name=v1")
     assert any("v1-5-pruned-emaonly-fp16.safetensors" in one for one in found)
@@ -113,7 +113,7 @@ def test_choices_complete_without_asking(home_server, shell, comfy):
     assert len(comfy.requests) == before
 
 
-def test_what_ran_last_there_gets_a_name(home_server, comfy):
+def test_the_graph_of_the_last_run_gets_a_name(home_server, comfy):
     missing = home_server("%comflowy workflow add portrait server:last")
     assert isinstance(missing.error, WorkflowError)
     with BareClient(comfy.url) as other:
@@ -126,18 +126,18 @@ def test_what_ran_last_there_gets_a_name(home_server, comfy):
     assert "1 to 16384" in texts(fields)[0]
 
 
-def test_server_last_elsewhere_says_what_it_needs(sandbox):
+def test_server_last_on_another_service_is_an_error(sandbox):
     cell = sandbox("%comflowy workflow add portrait server:last")
     assert "needs a ComfyUI server" in str(cell.error)
 
 
-def test_no_key_is_asked_for(home_server):
+def test_a_comfyui_server_needs_no_key(home_server):
     cell = home_server("%comflowy login")
     assert isinstance(cell.error, SettingsError)
     assert str(cell.error) == "a ComfyUI server needs no key"
 
 
-def test_a_refused_and_a_failed_run_say_where_and_why(home_server, comfy, tmp_path):
+def test_a_rejected_and_a_failed_run_name_the_node_and_the_reason(home_server, comfy, tmp_path):
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = empty_image() | {"1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}}
     (tmp_path / "load.json").write_text(json.dumps(graph))
@@ -150,7 +150,7 @@ def test_a_refused_and_a_failed_run_say_where_and_why(home_server, comfy, tmp_pa
     assert "Invalid image file: nowhere.png" in str(refused.error)
 
 
-def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, tmp_path):
+def test_images_of_a_failed_run_are_shown_below_the_reason(home_server, comfy, tmp_path):
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My photo"}}
     saved = {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "big"}}
@@ -169,7 +169,7 @@ def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, 
     assert any("failed" in data.get("text/plain", "") for data in retried.last)
 
 
-def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comfy, drawn, often):
+def test_a_preview_is_shown_during_the_run_and_removed_at_the_end(home_server, comfy, drawn, often):
     comfy.previews = True
     comfy.wait_at("3", 4)
     with going_on_when(comfy, lambda: any(line.preview for line in drawn)):
@@ -186,8 +186,8 @@ def test_the_preview_is_seen_while_it_runs_and_gone_at_the_end(home_server, comf
     assert "of 7 nodes" in words
 
 
-def test_previews_change_the_screen_at_most_four_times_a_second(shell, folder):
-    """However many frames come: a handle is updated no oftener, and the end is not held up."""
+def test_previews_update_the_display_at_most_four_times_a_second(shell, folder):
+    """Updates are limited for any number of frames, and the end of the run is shown without delay."""
     from comflowy_nb.status import Status
 
     run = folder.run(status=Status.RUNNING)
@@ -206,7 +206,7 @@ def test_previews_change_the_screen_at_most_four_times_a_second(shell, folder):
     assert "base64" not in status_line(folder.run()).html
 
 
-def test_what_waits_says_how_many_are_before_it(home_server, comfy, drawn, often):
+def test_a_waiting_run_shows_its_position_in_the_queue(home_server, comfy, drawn, often):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads(json.dumps(other_graph()))
@@ -226,7 +226,7 @@ def other_graph():
     return graph
 
 
-def test_texts_sounds_and_animations_stand_below_the_status(home_server, tmp_path):
+def test_texts_sounds_and_animations_are_shown_below_the_status(home_server, tmp_path):
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 255}},
         "4": {"class_type": "SaveAnimatedWEBP", "inputs": {"images": ["1", 0], "filename_prefix": "moving"}},
@@ -257,7 +257,7 @@ def test_in_a_terminal_the_paths_and_texts_are_printed(shell, cell, comfy, tmp_p
     assert ".png" in shown.stdout
 
 
-def test_an_interrupt_leaves_nothing_of_ours_at_the_server(home_server, comfy, interrupting):
+def test_an_interrupt_cancels_all_our_runs_on_the_server(home_server, comfy, interrupting):
     comfy.wait_at("3", 1)
     with interrupting(comfy.at_gate.is_set):
         cell = home_server("%comflowy run default 3::steps=50 5::width=64 5::height=64")
@@ -267,8 +267,8 @@ def test_an_interrupt_leaves_nothing_of_ours_at_the_server(home_server, comfy, i
 
 
 @pytest.mark.parametrize(("view", "what"), [("view", "run default seed=7"), ("sweep_view", "sweep default seed=1..8")])
-def test_an_interrupt_before_the_cell_waits_is_one_all_the_same(home_server, comfy, monkeypatch, view, what):
-    """It came between the submit and the waiting, and the run went on unseen."""
+def test_an_interrupt_between_submit_and_wait_cancels_the_run(home_server, comfy, monkeypatch, view, what):
+    """An interrupt between the submit and the wait did not cancel the run, and the cell no longer showed it."""
     comfy.wait_at("3", 1)
     real, first = getattr(Session, view), []
 
@@ -290,7 +290,7 @@ def test_an_interrupt_before_the_cell_waits_is_one_all_the_same(home_server, com
     ("patched", "line"),
     [((Submitter, "submit"), "run default seed=7"), ((SweepPlanner, "enter"), "sweep default seed=1..8")],
 )
-def test_an_interrupt_while_it_is_sent_is_one_all_the_same(home_server, comfy, monkeypatch, patched, line):
+def test_an_interrupt_during_the_submit_cancels_the_run(home_server, comfy, monkeypatch, patched, line):
     comfy.wait_at("3", 1)
     real = getattr(*patched)
 
@@ -306,7 +306,7 @@ def test_an_interrupt_while_it_is_sent_is_one_all_the_same(home_server, comfy, m
     assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}
 
 
-def test_an_interrupt_of_a_sweep_leaves_nothing_of_ours_and_all_of_others(home_server, comfy, interrupting):
+def test_an_interrupt_of_a_sweep_cancels_our_runs_only(home_server, comfy, interrupting):
     comfy.wait_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(other_graph())
@@ -321,7 +321,7 @@ def test_an_interrupt_of_a_sweep_leaves_nothing_of_ours_and_all_of_others(home_s
         other.until_end(foreign)
 
 
-def test_from_a_image_of_ours_nothing_is_sent_again(home_server, comfy, tmp_path):
+def test_run_from_our_own_image_is_not_submitted_again(home_server, comfy, tmp_path):
     first = home_server(f"%comflowy run default {SMALL} cfg=6.5 6::text='a \"bottle\"'")
     (tmp_path / "bottle.png").write_bytes(first.value.images[0].bytes)
     again = home_server("%comflowy run --from bottle.png")
@@ -331,7 +331,7 @@ def test_from_a_image_of_ours_nothing_is_sent_again(home_server, comfy, tmp_path
     assert comfy.asked("POST", "/prompt") == 2
 
 
-def test_a_name_says_when_it_stands_for_another_server_from_now_on(home_server, tmp_path):
+def test_a_name_that_is_changed_to_another_server_is_reported(home_server, tmp_path):
     again = home_server("%comflowy connect home")
     assert "connected to home" in texts(again)[0]
     with ComfyServer(tmp_path / "other") as other:
@@ -340,8 +340,8 @@ def test_a_name_says_when_it_stands_for_another_server_from_now_on(home_server, 
         assert "127.0.0.1" not in texts(moved)[0]
 
 
-def test_an_image_without_metadata_is_known_by_its_content(home_server, comfy, tmp_path):
-    """`contains no workflow`: with --disable-metadata only the history and the sidecar say what made an image."""
+def test_an_image_without_metadata_is_recognised_by_its_content(home_server, comfy, tmp_path):
+    """An image of a server with --disable-metadata raised `contains no workflow`: history and sidecar were not read."""
     comfy.metadata = False
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
     made = home_server("%comflowy run flat.json color=255").value
@@ -360,7 +360,7 @@ def test_an_image_without_metadata_is_known_by_its_content(home_server, comfy, t
     assert home_server("%comflowy run mine color=255").value.number == made.number
 
 
-def test_a_saved_copy_without_the_servers_metadata_has_its_graph_too(home_server, comfy, tmp_path):
+def test_a_saved_copy_without_the_servers_metadata_contains_its_graph(home_server, comfy, tmp_path):
     comfy.metadata = False
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
     made = home_server("%comflowy run flat.json color=255 --as flat --save out").value
@@ -370,7 +370,7 @@ def test_a_saved_copy_without_the_servers_metadata_has_its_graph_too(home_server
     assert home_server(f"%comflowy run out/{saved.name} color=255").value.number == made.number
 
 
-def test_an_image_without_metadata_is_found_in_the_sidecar_when_the_history_is_gone(home_server, comfy, tmp_path):
+def test_an_image_without_metadata_is_found_in_the_sidecar_without_the_history(home_server, comfy, tmp_path):
     comfy.metadata = False
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
     made = home_server("%comflowy run flat.json color=255").value
@@ -380,17 +380,17 @@ def test_an_image_without_metadata_is_found_in_the_sidecar_when_the_history_is_g
     assert params_from(made.images[0].path).workflow == "flat"
 
 
-def test_an_image_that_nobody_knows_carries_no_workflow(home_server, comfy, tmp_path):
+def test_an_unknown_image_without_metadata_contains_no_workflow(home_server, comfy, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
     with pytest.raises(ImageError, match=r"bare\.png contains no workflow"):
         params_from("bare.png")
     assert isinstance(home_server("%comflowy run --from bare.png").error, WorkflowError)
 
 
-def test_from_a_image_of_somebody_else(home_server, comfy, tmp_path):
+def test_run_from_an_image_of_another_client(home_server, comfy, tmp_path):
     with BareClient(comfy.url) as other:
-        heard, _ = other.run(empty_image(0x0000FF))
-        (tmp_path / "theirs.png").write_bytes(other.image(heard))
+        messages, _ = other.run(empty_image(0x0000FF))
+        (tmp_path / "theirs.png").write_bytes(other.image(messages))
     cell = home_server("%comflowy run --from theirs.png color=255")
     assert cell.error is None
     assert cell.value.images[0].array()[0, 0].tolist() == [0, 0, 255]
@@ -400,8 +400,8 @@ def test_from_a_image_of_somebody_else(home_server, comfy, tmp_path):
     assert typed.value.images[0].array().shape == (64, 24, 3)
 
 
-def test_from_a_graph_file(home_server, comfy, tmp_path):
-    """`run --from x.json` said "there is no run x.json", though an image that carries the same graph was taken."""
+def test_run_from_a_graph_file(home_server, comfy, tmp_path):
+    """`run --from x.json` raised "there is no run x.json": only images were read as a source of a graph."""
     (tmp_path / "mine.json").write_text(json.dumps(empty_image(5)))
     cell = home_server("%comflowy run --from mine.json 1::width=32")
     assert cell.error is None, cell.error
@@ -412,8 +412,8 @@ def test_from_a_graph_file(home_server, comfy, tmp_path):
     assert "there is no file 'gone.json'" in str(home_server("%comflowy run --from gone.json").error)
 
 
-def test_the_cell_of_a_image_is_accepted_though_its_values_are_of_other_types(home_server, comfy, tmp_path):
-    """The cell that `params_from` printed for an old graph was refused: "'enable' is not true or false"."""
+def test_the_cell_of_an_image_with_values_of_other_types_is_accepted(home_server, comfy, tmp_path):
+    """The cell that `params_from` printed for an old graph was an error: "'enable' is not true or false"."""
     graph = empty_image(5)
     comfy.nodes["EmptyImage"]["input"]["optional"] = {"on": ["BOOLEAN", {}], "at": ["FLOAT", {}]}
     graph["1"]["inputs"] |= {"on": "enable", "at": None}
@@ -427,7 +427,7 @@ def test_the_cell_of_a_image_is_accepted_though_its_values_are_of_other_types(ho
     assert [(inputs["on"], inputs["at"]) for inputs in submitted] == [("enable", None)]
 
 
-def test_from_a_run_of_a_file_that_is_gone(home_server, comfy, tmp_path):
+def test_run_from_a_run_whose_file_was_deleted(home_server, comfy, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(empty_image(5)))
     home_server("%comflowy run mine.json 1::width=32 --as first")
     (tmp_path / "mine.json").unlink()
@@ -437,7 +437,7 @@ def test_from_a_run_of_a_file_that_is_gone(home_server, comfy, tmp_path):
     assert texts(home_server("%comflowy run --from first"))[0].startswith("same as r1")
 
 
-def test_a_image_of_a_run_goes_into_another(home_server, comfy, tmp_path):
+def test_an_image_of_a_run_is_the_input_of_another(home_server, comfy, tmp_path):
     (tmp_path / "flat.json").write_text(json.dumps(empty_image(255)))
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
@@ -475,7 +475,7 @@ def test_a_folder_of_images_is_an_axis(home_server, comfy, tmp_path):
 
 
 @pytest.mark.usefixtures("handles", "here")
-def test_the_address_and_the_headers_are_in_no_output(comfy, cell, monkeypatch, caplog):
+def test_no_output_contains_the_address_or_the_headers(comfy, cell, monkeypatch, caplog):
     monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({comfy.url: {"X-Door": "sesame-41"}}))
     sources = [
         f"%comflowy connect home={comfy.url}",
@@ -501,18 +501,18 @@ def test_the_address_and_the_headers_are_in_no_output(comfy, cell, monkeypatch, 
 @pytest.mark.parametrize(
     "content", [b"<svg onload=alert(1)>", b"GIF89a", b"", None, b"\xff\xd8\xff" + bytes(MAX_PREVIEW_BYTES)]
 )
-def test_a_preview_that_is_no_small_image_is_not_shown(content):
+def test_a_preview_that_is_not_a_small_image_is_not_shown(content):
     assert inline_image(content) == ""
 
 
-def test_a_preview_leaves_its_attribute_by_no_byte():
+def test_no_byte_of_a_preview_ends_its_html_attribute():
     shown = inline_image(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
     assert "<script" not in shown
     assert shown.count("<") == 1
 
 
 def test_a_workflow_that_only_other_services_have_gets_advice_for_comfyui(home_server, comfy):
-    """`fields img2img` gave advice for Comflowy's editor: an unknown name counted as an id, which ComfyUI has not."""
+    """`fields img2img` gave advice for Comflowy's editor: an unknown name counted as an id, but ComfyUI has no ids."""
     for command in ("fields img2img", "run img2img", "sweep img2img cfg=4,8", "form img2img"):
         error = home_server(f"%comflowy {command}").error
         assert isinstance(error, WorkflowError)
@@ -526,7 +526,7 @@ def test_a_workflow_that_only_other_services_have_gets_advice_for_comfyui(home_s
 
 @pytest.fixture
 def words(tmp_path):
-    """A graph whose node takes several of its options."""
+    """Return a graph with a node that takes several options."""
     graph = {
         "1": {"class_type": "PickWords", "inputs": {"words": {"__value__": ["blue"]}}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "words"}},
@@ -536,7 +536,7 @@ def words(tmp_path):
 
 @pytest.mark.usefixtures("words")
 def test_several_options_on_the_line_in_a_body_and_in_a_sweep(home_server):
-    """A field of several options took neither `["red"]` nor `{"__value__": ["red"]}`, and a lone one failed there."""
+    """A field of several options accepted neither `["red"]` nor `{"__value__": ["red"]}`, and one option failed."""
 
     def pixel(run):
         return run.images[0].array()[0, 0].tolist()

@@ -16,14 +16,14 @@ def offered_by_ipython(shell, before, fragment=""):
     return found
 
 
-def test_commands(shell):
+def test_commands_are_completed(shell):
     assert offered(shell, "%comflowy ", "r") == ["resume", "run", "runs"]
     assert "connect" in offered(shell, "%comflowy ")
     assert offered(shell, "r = %comflowy ", "con") == ["connect"]
     assert offered(shell, "%%comflowy ", "ru") == ["run", "runs"]
 
 
-def test_options(shell):
+def test_options_are_completed(shell):
     assert offered(shell, "%comflowy run default ", "--f") == ["--fresh", "--from"]
     assert "--fresh" not in offered(shell, "%comflowy run default --fresh ", "--")
     assert offered(shell, "%comflowy run default --retry=", "un") == ["unknown"]
@@ -36,13 +36,13 @@ def test_targets_and_the_catalogue_without_a_connection(shell):
     assert "default" in offered(shell, "%comflowy run ", "d")
 
 
-def test_names_of_earlier_servers(shell, home):
+def test_names_of_earlier_servers_are_completed(shell, home):
     remember_name(home, "studio", "http://127.0.0.1:1")
     assert offered(shell, "%comflowy connect ", "s") == ["sandbox", "studio"]
 
 
 @pytest.mark.parametrize("line", ["print(", "%timeit r", "x = 'comflowy ", "%comflowy nonsense "])
-def test_other_lines_are_left_to_ipython(shell, line):
+def test_other_lines_are_completed_by_ipython_only(shell, line):
     mine = [name for name in offered(shell, line) if name.lstrip("%") != "comflowy"]
     assert mine == offered_by_ipython(shell, line)
 

@@ -91,7 +91,7 @@ def test_two_kernels_share_the_history(execute):
 
 @pytest.fixture
 def kernel(shared_home, monkeypatch):
-    """The manager and the client of a kernel that is connected to the sandbox."""
+    """Start a kernel that is connected to the sandbox; return its manager and client."""
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
     manager, client = start_new_kernel(kernel_name="python3")
     reply = client.execute_interactive(

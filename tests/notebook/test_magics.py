@@ -252,7 +252,7 @@ def test_show_and_save_take_one_run_several_or_one_image(sandbox, tmp_path):
     assert Image.open(saved).tobytes() == first.images[1].pil().tobytes()
 
 
-def test_a_image_lost_from_disk_is_fetched_again_by_show(sandbox):
+def test_show_fetches_an_image_that_was_deleted_from_disk(sandbox):
     run = sandbox("%comflowy run default 3::steps=2 3::seed=31").value
     content = run.images[0].bytes
     run.images[0].path.unlink()

@@ -12,7 +12,7 @@ from sandbox_process import Receiver, launch
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    """One for the tests of a module, that leave it as it was."""
+    """Start one sandbox for the tests of a module, which must not change its settings."""
     running = launch(tmp_path_factory.mktemp("shared") / "home")
     yield running
     running.end()
@@ -20,7 +20,7 @@ def sandbox(tmp_path_factory):
 
 @pytest.fixture
 def start(home):
-    """Starts sandboxes in this test's home folder."""
+    """Return a function that starts sandboxes in this test's home folder."""
     running = []
 
     def begin(*words, **options):

@@ -1,4 +1,4 @@
-"""A real sandbox as a process of its own, and what a client does with it."""
+"""Start and use a real sandbox in a separate process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENDS = {"success", "failed"}
 
 
 def wait_for(look, *, timeout_s=30.0, every_s=0.01):
-    """What `look` returns once it is true."""
+    """Poll `look` until it returns a true value, and return that."""
     deadline = time.monotonic() + timeout_s
     while True:
         found = look()
@@ -37,7 +37,7 @@ def wait_for(look, *, timeout_s=30.0, every_s=0.01):
 
 @dataclass
 class Sandbox:
-    """A sandbox process, and a client of it that holds no lock."""
+    """A sandbox process, and a client that holds no lock."""
 
     process: subprocess.Popen
     home: Path
@@ -86,7 +86,7 @@ class Sandbox:
         return answer.json()["data"]
 
     def await_status(self, run_id, *statuses, timeout_s=60.0):
-        """The check's data once the run has one of the statuses."""
+        """Check a run until it has one of the statuses; return the data of that check."""
 
         def look():
             data = self.check(run_id)
@@ -100,7 +100,7 @@ class Sandbox:
         return [server, *server.children(recursive=True)]
 
     def workers(self):
-        # One that is not yet a program of its own holds its parent still: to stop it would stop the server.
+        # A forked child that has not yet called exec still blocks its parent: stopping it would stop the server.
         children = psutil.Process(self.process.pid).children()
         return [child for child in children if "comflowy_nb.sandbox.server.worker" in child.cmdline()]
 
@@ -111,7 +111,7 @@ class Sandbox:
 
 
 def launch(home, *words, program=("-m", "comflowy_nb.cli.main")):
-    """Start a sandbox in that home folder and wait until it has said where it is, or has ended."""
+    """Start a sandbox in a home folder; wait until it has printed its address or ended."""
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     begin = output.stat().st_size if output.exists() else 0
@@ -128,12 +128,12 @@ def launch(home, *words, program=("-m", "comflowy_nb.cli.main")):
 
 
 class Receiver:
-    """Takes callbacks on loopback and remembers them with their times."""
+    """A server on loopback that records callbacks with their times."""
 
     def __init__(self, *, pause_s=0.0):
         self.bodies = []
         self.times = []
-        self.answers = []  # status codes to give first; 204 after these
+        self.answers = []  # status codes of the first responses; then 204
         self.may_answer = threading.Event()
         self.may_answer.set()
         receiver = self

@@ -29,7 +29,7 @@ class Clock:
         return self.now_s
 
 
-def test_used_until_it_is_rejected():
+def test_a_token_is_used_until_it_is_rejected():
     source = Source("a", "b")
     tokens = Tokens(source)
     first = tokens.get()
@@ -39,7 +39,7 @@ def test_used_until_it_is_rejected():
     assert source.count == 2
 
 
-def test_failure_is_shared_for_a_few_seconds():
+def test_a_failure_is_shared_for_a_few_seconds():
     clock = Clock()
     source = Source(RateLimitError("slow down", retry_after_s=5.0), "a")
     tokens = Tokens(source, clock=clock)

@@ -28,7 +28,7 @@ def test_a_comfyui_server_is_recognised(faulty):
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429])
-def test_the_api_is_recognised_whatever_the_status(faulty, status):
+def test_the_api_is_recognised_with_any_status(faulty, status):
     faulty.on(TOKEN, reply({"success": False, "error": "?"}, status))
     assert detect_kind(faulty.url) == "comflowy"
 
@@ -44,7 +44,7 @@ def test_the_api_is_recognised_whatever_the_status(faulty, status):
         (redirect("https://other.example/"), AnswerError, "redirects elsewhere"),
     ],
 )
-def test_another_server_is_one_line_of_error(faulty, answer, kind, words):
+def test_an_unrecognised_server_is_one_line_of_error(faulty, answer, kind, words):
     faulty.on("GET /*", answer)
     with pytest.raises(ServiceError) as caught:
         detect_kind(faulty.url)
@@ -67,7 +67,7 @@ def test_no_server_at_the_address():
         detect_kind(f"http://127.0.0.1:{closed_port()}")
 
 
-def test_no_tls_there(faulty):
+def test_an_https_address_of_a_server_without_tls(faulty):
     with pytest.raises(ServiceError, match="encrypted connection failed"):
         detect_kind(faulty.url.replace("http:", "https:"))
 

@@ -22,7 +22,7 @@ def forgetful(monkeypatch):
 
 
 class Ring(types.ModuleType):
-    """A keyring that works."""
+    """A working keyring."""
 
     def __init__(self):
         super().__init__("keyring")
@@ -52,7 +52,7 @@ def ring(monkeypatch):
     return ring
 
 
-def test_order(ring, monkeypatch):
+def test_a_key_is_looked_up_in_the_documented_order(ring, monkeypatch):
     asked = []
 
     def ask(origin):
@@ -72,7 +72,7 @@ def test_order(ring, monkeypatch):
     assert asked == [CLOUD]
 
 
-def test_the_key_of_the_environment_goes_to_its_own_origin_only(monkeypatch):
+def test_the_key_of_the_environment_is_sent_only_to_its_origin(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", "secret-of-env")
     with pytest.raises(AuthError, match="goes only to the address in COMFLOWY_URL") as caught:
         find_key(OTHER)
@@ -90,7 +90,7 @@ def test_a_stored_key_belongs_to_its_origin(ring):
         assert stored_key(origin) is None
 
 
-def test_no_key_names_the_ways(monkeypatch):
+def test_the_error_for_a_missing_key_names_each_way_to_set_one(monkeypatch):
     with pytest.raises(AuthError) as caught:
         find_key(CLOUD, ask=lambda _: None)
     assert str(caught.value) == (
@@ -149,7 +149,7 @@ def test_an_invalid_address_in_the_environment_is_named(monkeypatch):
         find_key(CLOUD)
 
 
-def test_no_key_over_plain_http_but_to_this_machine():
+def test_a_key_is_sent_over_plain_http_only_to_this_machine():
     for origin in (CLOUD, "http://127.0.0.1:1", "http://localhost:8000", "http://[::1]:1", "https://192.168.0.2"):
         check_key_transport(origin)
     for origin in ("http://app.comflowy.com", "http://192.168.0.2:8000", "http://localhost.example"):

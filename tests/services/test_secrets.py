@@ -1,4 +1,4 @@
-"""Secrets (key, token, signature, webhook path) appear in no error, traceback, log or repr, whatever fails."""
+"""Secrets (key, token, signature, webhook path) appear in no error, traceback, log or repr after any failure."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def assert_clean(text, where):
 
 def assert_error_is_clean(error):
     shown = [str(error), repr(error), repr(error.args), repr(vars(error))]
-    told = traceback.TracebackException(type(error), error, error.__traceback__, capture_locals=True)
-    shown.append("".join(told.format()))
+    trace = traceback.TracebackException(type(error), error, error.__traceback__, capture_locals=True)
+    shown.append("".join(trace.format()))
     for text in shown:
         # the frames of the test itself hold the canaries; those of the package come after them
         assert_clean(text.split("comflowy_nb/services", 1)[-1] if "Traceback" in text else text, "an error")
@@ -211,10 +211,10 @@ def test_no_secret_in_an_interrupt(faulty, monkeypatch):
     for call in (service.greet, lambda: Http(faulty.url).exchange("POST", "/x", body={"u": PATH}, token=Secret(TOKEN))):
         with pytest.raises(KeyboardInterrupt) as caught:
             call()
-        told = traceback.TracebackException(
+        trace = traceback.TracebackException(
             type(caught.value), caught.value, caught.value.__traceback__, capture_locals=True
         )
-        frames = "".join(told.format())
+        frames = "".join(trace.format())
         assert "comflowy_nb/services/http/client.py" in frames
         assert_clean(frames.split("comflowy_nb/services", 1)[-1], "an interrupt")
         assert caught.value.__context__ is None
@@ -228,14 +228,14 @@ def test_the_check_of_this_file_finds_a_leak():
         assert_error_is_clean(caught.value)
 
 
-def test_a_secret_shows_itself_nowhere():
+def test_the_text_of_a_secret_object_is_masked():
     secret = Secret(KEY)
     assert_clean(f"{secret} {secret!r} {[secret]} {secret!s:>20}", "a text")
     with pytest.raises(TypeError):
         pickle.dumps(secret)
 
 
-def test_no_key_in_the_search_for_one(monkeypatch):
+def test_errors_of_the_key_lookup_contain_no_key(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", f"{KEY} {KEY}")
     with pytest.raises(ServiceError) as caught:
         find_key("https://app.comflowy.com")
@@ -246,7 +246,7 @@ def test_no_key_in_the_search_for_one(monkeypatch):
     assert_error_is_clean(caught.value)
 
 
-def test_recognising_sends_no_key(faulty, monkeypatch):
+def test_detection_of_the_kind_sends_no_key(faulty, monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
     monkeypatch.setenv("COMFLOWY_URL", faulty.url)
     faulty.on("* /*", html())
@@ -257,10 +257,10 @@ def test_recognising_sends_no_key(faulty, monkeypatch):
 
 def test_no_path_of_the_receiver_in_its_log(log):
     """Tornado's access log and its log of exceptions contained the path."""
-    heard = threading.Event()
+    received = threading.Event()
 
     def listen(_):
-        heard.set()
+        received.set()
         raise RuntimeError("broke")
 
     receiver = Receiver(listen)
@@ -268,7 +268,7 @@ def test_no_path_of_the_receiver_in_its_log(log):
         url = receiver.urls("t1")["on_result_url"]
         for path, body in ((url, b"{}"), (url, b"["), (url + "x", b"{}"), (url.replace("/t1/", "/%FF/"), b"{}")):
             requests.post(path, data=body, timeout=60)
-        assert heard.wait(60)
+        assert received.wait(60)
     finally:
         receiver.close()
     word = url.split("/")[4]

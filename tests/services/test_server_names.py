@@ -81,7 +81,7 @@ def test_keywords_in_the_file_have_no_effect(home):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null", "[" * 10_000])
-def test_a_damaged_file_names_nothing(home, content):
+def test_a_damaged_file_defines_no_name(home, content):
     home.mkdir(parents=True)
     (home / "servers.json").write_text(content)
     with pytest.raises(SettingsError, match="unknown target"):
@@ -90,7 +90,7 @@ def test_a_damaged_file_names_nothing(home, content):
     assert read_names(home) == {"studio": "sandbox"}
 
 
-def test_concurrent_names_are_all_stored(home):
+def test_names_stored_by_concurrent_processes_are_all_kept(home):
     names = [f"n{number}" for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: remember_name(home, name, f"http://{name}"), names))

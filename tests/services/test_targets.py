@@ -90,7 +90,7 @@ def test_an_address_keeps_its_path_prefix(text, addresses):
     assert parse_target(text).addresses == addresses
 
 
-def test_loopback_is_this_machine_by_its_very_address():
+def test_only_loopback_addresses_count_as_this_machine():
     for url in ("http://127.0.0.1:1", "http://127.9.9.9", "https://localhost", "http://[::1]:8"):
         assert is_loopback(origin_of(url))
     for url in ("http://128.0.0.1", "http://localhost.example", "http://127.0.0.1.example", "http://0.0.0.0"):

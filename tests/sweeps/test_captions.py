@@ -23,7 +23,7 @@ def test_a_cell_with_images_shows_no_text(swept, axis):
         (Status.SUBMITTING, "waiting", "submitting"),
     ],
 )
-def test_a_cell_without_images_says_why(swept, axis, end, kind, text):
+def test_a_cell_without_images_shows_the_reason(swept, axis, end, kind, text):
     state = cell_state_of(swept(axis("3::cfg", 2), ends={1: end}).cells[0])
     assert (state.kind, state.text) == (kind, text)
     if end is Status.FAILED:

@@ -1,4 +1,4 @@
-"""Count submits at the server: whatever happens in between, no cell is submitted twice and none is missing."""
+"""Count submits at the server: after any failure, no cell is submitted twice and none is missing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_each_once(api, count):
     assert len(submitted) == count
 
 
-# -- first, second, grown, turned ----------------------------------------------------------------------------------
+# -- repeated and extended sweeps ----------------------------------------------------------------------------------
 
 
 def test_the_first_run_submits_each_cell_once_and_the_second_none(client, api):
@@ -79,7 +79,7 @@ def test_the_order_of_axes_and_values_changes_nothing(client, api):
         assert same.run.number == cell.run.number
 
 
-def test_drawn_seeds_stay_while_an_axis_grows(client, api):
+def test_generated_seeds_are_kept_when_an_axis_is_extended(client, api):
     axes = {"3::cfg": [1, 2], "3::seed": "random#3"}
     first = client.sweep("wf-1", axes, timeout=30)
     grown = client.sweep("wf-1", axes | {"3::cfg": [1, 2, 3]}, timeout=30)
@@ -94,7 +94,7 @@ def test_drawn_seeds_stay_while_an_axis_grows(client, api):
     check_each_once(api, 11 + 2)
 
 
-def test_a_run_typed_by_hand_is_a_cell_that_is_done(client, api):
+def test_an_earlier_single_run_counts_as_a_done_cell(client, api):
     run = client.run("wf-1", {"3::cfg": 4.0, "3::sampler_name": "heun", "3::seed": 7}, timeout=30)
     swept = client.sweep("wf-1", AXES, timeout=30)
     check_each_once(api, 12)
@@ -102,7 +102,7 @@ def test_a_run_typed_by_hand_is_a_cell_that_is_done(client, api):
 
 
 @pytest.mark.timeout(300)
-def test_a_thousand_cells_go_out_once_each(client, api):
+def test_a_thousand_cells_are_submitted_once_each(client, api):
     settings.window = 64
     swept = client.sweep(
         "wf-1", {"3::cfg": list(range(1, 41)), "3::steps": list(range(1, 26))}, max_runs=1000, timeout=250
@@ -133,11 +133,11 @@ def taken_so_far(api):
     return [run for run in history.runs(limit=None) if run.record.service_run_id is not None]
 
 
-def test_killed_in_the_middle_and_run_again(api):
+def test_a_sweep_killed_in_progress_is_continued_by_the_next_kernel(api):
     """Accepted runs are adopted and the others submitted: the counts at the server are exact."""
     api.words = ["running"] * 100_000
     process = start(api, window=8)
-    wait_until(lambda: len(taken_so_far(api)) == 8)  # nothing ends, so nothing more is sent
+    wait_until(lambda: len(taken_so_far(api)) == 8)  # no run ends, so no more are submitted
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     check_each_once(api, 8)
@@ -149,7 +149,7 @@ def test_killed_in_the_middle_and_run_again(api):
     check_each_once(api, 12)
 
 
-def test_killed_over_and_over_while_it_runs(api):
+def test_a_sweep_that_is_killed_repeatedly_submits_no_cell_twice(api):
     """After a kill at any time a submit in progress is held, and never repeated automatically."""
     api.words = ["running"]
     axes = {"3::cfg": list(range(1, 41))}
@@ -157,7 +157,7 @@ def test_killed_over_and_over_while_it_runs(api):
         process = start(api, axes)
         before = api.count(RUN)
         wait_until(lambda before=before, process=process: api.count(RUN) > before or process.poll() is not None)
-        time.sleep(delay_s)  # any moment will do: the counts must hold at each
+        time.sleep(delay_s)  # the counts must be right for a kill at any time
         process.send_signal(signal.SIGKILL)
         process.wait(60)
     api.words = []
@@ -185,7 +185,7 @@ def test_two_kernels_at_once_share_the_work(api):
     check_each_once(api, 60)
 
 
-def test_two_kernels_that_draw_share_the_seeds(api):
+def test_two_kernels_that_generate_seeds_share_them(api):
     axes = {"3::cfg": list(range(1, 11)), "3::seed": "random#3"}
     processes = [start(api, axes) for _ in range(2)]
     for process in processes:
@@ -194,7 +194,7 @@ def test_two_kernels_that_draw_share_the_seeds(api):
     check_each_once(api, 30)
 
 
-def test_one_of_two_kernels_dies_and_the_other_ends_it(api):
+def test_if_one_of_two_kernels_dies_the_other_completes_the_sweep(api):
     api.words = ["running"] * 100_000
     first, second = start(api), start(api)
     wait_until(lambda: len(taken_so_far(api)) == 12)
@@ -225,13 +225,13 @@ def test_a_fresh_sweep_that_was_killed_is_continued(api):
         assert taken_up.ref == "s2"
         assert sorted(sent(api).values()) == [2] * 12, "a fresh sweep runs each cell once more, killed or not"
         client.sweep("wf-1", AXES, fresh=True, timeout=60)
-        assert sorted(sent(api).values()) == [3] * 12, "one that reached its end is begun anew"
+        assert sorted(sent(api).values()) == [3] * 12, "a sweep that has ended starts again"
 
 
 def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
     """A sweep never settled: a run that was in progress in its plan had ended when the sweep was recorded.
 
-    The record of the plan put the run back to `running`, and nobody followed it any more.
+    The record of the plan put the run back to `running`, and no tracker followed it any more.
     """
     api.words = ["running"] * 100_000
     client.submit("wf-1", AXES | {"3::cfg": 2, "3::sampler_name": "euler"})
@@ -247,7 +247,7 @@ def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
     check_each_once(api, 12)
 
 
-# -- what stops it, and what does not ------------------------------------------------------------------------------
+# -- failures that stop a sweep ------------------------------------------------------------------------------------
 
 
 def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
@@ -258,14 +258,14 @@ def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
     assert swept.status_counts()["not sent"] == 4
     assert "4 cells not submitted" in swept.stopped
     api.words = []
-    swept.wait(30)  # this service can't cancel: what runs goes on
+    swept.wait(30)  # this service can't cancel, so the runs continue
     check_each_once(api, 8)
     again = client.sweep("wf-1", AXES, timeout=30)
     assert again.status_counts() == {"success": 12}
     check_each_once(api, 12)
 
 
-def test_failing_cells_do_not_stop_the_others_and_are_tried_again(client, api):
+def test_failing_cells_do_not_stop_the_others_and_are_submitted_again(client, api):
     bad = {"2": "heun is not what it was"}
 
     def take(seen):
@@ -291,7 +291,7 @@ def test_failing_cells_do_not_stop_the_others_and_are_tried_again(client, api):
     assert api.count(RUN) == 15
 
 
-def test_three_failures_before_any_success_stop_it(client, api):
+def test_three_failures_before_any_success_stop_the_sweep(client, api):
     settings.window = 1
     api.finished = {"status": "failed", "error": "no model"}
     swept = client.sweep("wf-1", AXES, timeout=30)
@@ -300,7 +300,7 @@ def test_three_failures_before_any_success_stop_it(client, api):
     assert api.count(RUN) == 3
 
 
-def test_three_unknowns_in_a_row_stop_it_and_stay_held(client, api):
+def test_three_unknown_runs_in_a_row_stop_the_sweep_and_stay_held(client, api):
     settings.window = 1
     api.on(RUN, close_after_reading())
     swept = client.sweep("wf-1", AXES, timeout=30)
@@ -316,7 +316,7 @@ def test_three_unknowns_in_a_row_stop_it_and_stay_held(client, api):
     assert api.count(RUN) == 15
 
 
-def test_a_refused_key_stops_it_at_once(client, api):
+def test_a_rejected_key_stops_the_sweep_at_once(client, api):
     settings.window = 1
     refused = reply({"success": False, "error": "key revoked"}, status=401)
     api.on("GET /api/open/v0/auth/token", refused)
@@ -352,10 +352,10 @@ def test_nothing_is_submitted_after_an_error(client, api, axes, named):
     assert api.count(RUN) == 0
 
 
-# -- how often is asked --------------------------------------------------------------------------------------------
+# -- number of checks ----------------------------------------------------------------------------------------------
 
 
-def test_a_full_window_is_not_asked_about_for_show(client, api):
+def test_many_live_runs_are_checked_only_near_their_expected_end(client, api):
     """Above eight live runs the usual time of the workflow decides when to check: 16 runs caused 32 checks a second."""
     settings.window = 16
     release = threading.Event()
@@ -371,14 +371,14 @@ def test_a_full_window_is_not_asked_about_for_show(client, api):
     api.forget()
     time.sleep(2.5)
     asked = Counter(seen.query["id"] for seen in api.seen(CHECK))
-    # The scouts of a workflow nobody knows, and once the newest run: whether it has begun.
+    # The scouts of an unknown workflow, and once the newest run: whether it has begun.
     assert sum(count > 1 for count in asked.values()) <= 3, asked
     assert len(asked) <= 4, asked
     release.set()
     swept.wait(30)
 
 
-def test_where_webhooks_come_each_run_is_asked_about_once(api):
+def test_with_webhooks_each_run_is_checked_about_once(api):
     """A run whose end came as an event was checked several more times, by the usual time of its workflow."""
     settings.webhooks = "on"
     settings.window = 16
@@ -404,9 +404,9 @@ def test_where_webhooks_come_each_run_is_asked_about_once(api):
     api.on(RUN, choose(take))
     api.on(CHECK, choose(state))
     with connect(f"test={api.url}", key="the-key") as client:
-        client.sweep("wf-1", {"3::cfg": list(range(1, 49))}, timeout=60)  # here it learns that they come
+        client.sweep("wf-1", {"3::cfg": list(range(1, 49))}, timeout=60)  # the client learns here that webhooks arrive
         before = api.count(CHECK)
         client.sweep("wf-1", {"3::cfg": list(range(101, 197))}, timeout=60)
         asked = (api.count(CHECK) - before) / 96
     check_each_once(api, 144)
-    assert asked <= 1.6, f"{asked:.2f} checks a run"  # one is nearly all it takes; a busy machine is late with calls
+    assert asked <= 1.6, f"{asked:.2f} checks a run"  # about one check a run; webhooks are late on a busy machine

@@ -1,4 +1,4 @@
-"""Sweeps over input images: uploads, submits, headings, and the state a day later."""
+"""Sweeps over input images: uploads, submits, headings, and repeats in a later kernel."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def labels(sweep):
     return [value.label for value in sweep.axes.axes[0].values]
 
 
-# -- what is handed over and sent -----------------------------------------------------------------------------------
+# -- uploads and submits --------------------------------------------------------------------------------------------
 
 
-def test_images_crossed_with_numbers_are_handed_over_once_each(client, api, folder):
+def test_images_crossed_with_numbers_are_uploaded_once_each(client, api, folder):
     swept = client.sweep("img2img", line("file:a.png||file:b.png||file:c.png", denoise="0.2,0.5,0.8,1"), timeout=30)
     assert swept.status_counts() == {"success": 12}
     assert api.count(UPLOAD) == 3
@@ -78,7 +78,7 @@ def test_images_crossed_with_numbers_are_handed_over_once_each(client, api, fold
     assert labels(swept) == ["a.png", "b.png", "c.png"]
 
 
-def test_they_count_by_their_content(client, api, folder):
+def test_input_images_are_identified_by_their_content(client, api, folder):
     client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
     (folder / "a.png").rename(folder / "renamed.png")
     renamed = client.sweep("img2img", line("file:renamed.png||file:b.png"), timeout=30)
@@ -114,7 +114,7 @@ def test_nothing_is_submitted_to_a_service_without_uploads(folder):
         assert server.count(RUN) == 0
 
 
-# -- how they are written -------------------------------------------------------------------------------------------
+# -- syntax ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_block_list_a_file_and_python_mean_the_same(client, api, folder):
@@ -166,21 +166,21 @@ def test_a_pattern_is_an_axis_of_the_files_it_matches(client, api, folder):
     assert api.count(RUN) == 3
 
 
-# -- what is wrong --------------------------------------------------------------------------------------------------
+# -- errors ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_value_that_is_not_an_image_is_rejected_with_its_position(client, api, folder):
     (folder / "notes.txt").write_text("no image")
     with pytest.raises(FieldError) as caught:
         client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
-    told = str(caught.value)
+    message = str(caught.value)
     for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is not an image",
                   "value 4 of 5: there is no run r9", "denoise"):  # fmt: skip
-        assert words in told
+        assert words in message
     assert (api.count(RUN), api.count(UPLOAD)) == (0, 0)
 
 
-def test_beside_images_a_missing_file_is_no_text(folder):
+def test_a_missing_file_among_images_is_an_error(folder):
     """`file:gone.png` between images was submitted as text, and cost money, if the field had no description."""
     with ScriptedApi() as server, connect(f"test={server.url}", key="k") as client:
         with pytest.raises(FieldError, match=r"there is no image 'file:gone\.png'"):
@@ -188,14 +188,14 @@ def test_beside_images_a_missing_file_is_no_text(folder):
         assert server.count(RUN) == 0
 
 
-def test_one_image_under_two_names_is_twice_the_same(client, api, folder):
+def test_one_image_under_two_names_is_a_repeated_value(client, api, folder):
     (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
     with pytest.raises(FieldError, match=r"duplicate value: 'a.png' and 'copy.png'"):
         client.sweep("img2img", line("file:a.png||file:copy.png"))
     assert api.count(UPLOAD) == 0
 
 
-# -- the grid, and a day later --------------------------------------------------------------------------------------
+# -- the grid, and a later kernel -----------------------------------------------------------------------------------
 
 
 def test_headings_of_files_with_one_name_differ(client, folder):
@@ -215,7 +215,7 @@ def test_texts_on_the_grid_are_names(client, folder):
     assert "c.png" in repr(sheet_of_sweep(shared, shared.layout))
 
 
-def test_a_day_later_with_the_files_gone(client, api, folder):
+def test_a_later_kernel_repeats_the_sweep_without_the_files(client, api, folder):
     swept = client.sweep("img2img", line("file:day/sky.png||file:night/sky.png", denoise="0.2,0.5"), timeout=30)
     before = table_of(swept.cells)
     for path in (folder / "day" / "sky.png", folder / "night" / "sky.png"):
@@ -231,7 +231,7 @@ def test_a_day_later_with_the_files_gone(client, api, folder):
     assert len({name for name in names if name.endswith(".png")}) == 4
 
 
-def test_started_from_a_day_later_it_submits_only_new_cells(client, api, folder):
+def test_a_later_kernel_extends_the_sweep_and_submits_only_new_cells(client, api, folder):
     """The images of an earlier kernel's sweep could not be uploaded again: no copy was kept."""
     client.sweep("img2img", line("file:a.png||file:b.png", denoise="0.2,0.5"), timeout=30)
     for name in ("a.png", "b.png"):
@@ -267,7 +267,7 @@ def test_an_image_without_a_copy_is_requested(client, api, folder):
 def test_a_run_started_from_another_with_an_image_is_the_same_request(client, api, folder):
     """`run --from r1` was submitted again, and cost money, if r1 had an input image.
 
-    The params of a run hold what the service called the image; the request's key holds its content.
+    The params of a run contain the service's name of the image; the request key contains its content.
     """
     run = client.run("img2img", {FIELD: folder / "a.png", "3::denoise": 0.3}, timeout=30)
     made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
@@ -279,7 +279,7 @@ def test_a_run_started_from_another_with_an_image_is_the_same_request(client, ap
     assert changed.run.params == {FIELD: "input-1.png", "3::denoise": 0.4}
 
 
-def test_so_it_is_a_day_later_with_the_file_gone(api, folder):
+def test_a_later_kernel_repeats_the_run_without_the_file(api, folder):
     with api.connect() as client:
         run = client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     (folder / "a.png").unlink()
@@ -291,7 +291,7 @@ def test_so_it_is_a_day_later_with_the_file_gone(api, folder):
     assert api.count(UPLOAD) == 2, "once by each kernel"
 
 
-def test_a_text_like_the_name_of_an_image_stays_a_text(client, api, folder):
+def test_a_text_equal_to_the_name_of_an_image_is_a_text(client, api, folder):
     client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     text = Field("6::name", FieldType.STRING)
     workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})

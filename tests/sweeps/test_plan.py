@@ -54,7 +54,7 @@ def test_lost_cells_differ_from_unknown_and_failed_ones():
     assert plan(found).to_send == 6
 
 
-def test_missing_numbers_are_left_out():
+def test_missing_numbers_are_omitted():
     assert plan([("new", None)]).text == "1 cell: 1 new"
     assert (
         plan([("same", record(Status.SUCCESS, 14, "sandbox"))], seconds_each=9.0).text
@@ -62,11 +62,11 @@ def test_missing_numbers_are_left_out():
     )
 
 
-def test_the_cost_of_the_runs_to_submit():
+def test_the_plan_shows_the_cost_of_the_runs_to_submit():
     assert plan([("new", None)] * 10 + [("same", None)], cost_per_run=0.05).text.endswith("10 new, cost about 0.5")
 
 
-def test_done_in_several_places_names_the_day_alone():
+def test_runs_done_on_several_services_show_only_the_day():
     found = [("same", record(Status.SUCCESS, 10, "a")), ("same", record(Status.SUCCESS, 11, "b"))]
     assert "2 done (11 Oct)" in plan(found).text
 

@@ -23,7 +23,7 @@ from comflowy_nb.workflow.image_metadata import made_of_image
 
 
 def texts_of(sweep):
-    """All texts on the contact sheets of a sweep: (text, x, y, width), in pixels."""
+    """Return all texts on the contact sheets of a sweep as (text, x, y, width), in pixels."""
     return [
         (text.text, 2 * text.x, 2 * text.y, 2 * measure(text.text, text.tone))
         for painting in draw_contact_sheets(sweep)
@@ -54,7 +54,7 @@ def middle_of(sheet, number):
     return sum(x for x, _ in found) / len(found), sum(y for _, y in found) / len(found)
 
 
-def test_copies_are_named_by_what_varies(swept, axis, tmp_path):
+def test_copies_are_named_by_the_values_that_vary(swept, axis, tmp_path):
     sweep = swept(
         axis("3::cfg", 4, 6.5), axis("prompt", field="6::text", day="beautiful scenery, noon"), fixed={"3::steps": 20}
     )
@@ -75,14 +75,14 @@ def test_copies_are_named_by_what_varies(swept, axis, tmp_path):
         assert made_of_image(path).params == dict(cell.params)
 
 
-def test_names_sort_by_number_and_hold_the_drawn_seed(swept, tmp_path):
+def test_names_sort_by_number_and_contain_the_generated_seed(swept, tmp_path):
     seeds = Axis("3::seed", "seeds", ("3::seed",), tuple(AxisValue({}, str(n)) for n in range(1, 12)))
     paths = swept(seeds).save(tmp_path / "out")
     assert [path.name for path in paths[:2]] == ["s1.01_seed-1000.png", "s1.02_seed-1001.png"]
     assert names(tmp_path / "out")[1:12] == [path.name for path in paths[:11]]
 
 
-def test_long_texts_that_begin_alike_are_named_by_what_differs(swept, axis, tmp_path):
+def test_long_texts_with_the_same_beginning_are_named_by_their_differences(swept, axis, tmp_path):
     start = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
     paths = swept(axis("6::text", f"{start} noon", f"{start} midnight and stars")).save(tmp_path)
     assert [path.name for path in paths[:2]] == ["s1.1_text-noon.png", "s1.2_text-midnight-and-stars.png"]
@@ -141,7 +141,7 @@ def test_the_sheet_shows_each_cell_in_its_place(swept, axis, tmp_path):
     assert {f"s1.{n}" for n in range(1, 7)} <= set(heads)
 
 
-def test_the_layout_turns_the_sheet(swept, axis, tmp_path):
+def test_the_layout_option_swaps_columns_and_rows_of_the_sheet(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"), layout={"x": "sampler_name"})
     sheet = Image.open(sweep.save(tmp_path)[-2])
     one, two, three = (middle_of(sheet, number) for number in (1, 2, 3))
@@ -160,7 +160,7 @@ def test_a_third_axis_makes_one_grid_for_each_value(swept, axis, tmp_path):
     assert heads["day"] < day[0] < heads["night"] < night[0]
 
 
-def test_a_cell_without_images_says_why(swept, axis, tmp_path):
+def test_a_cell_without_images_shows_the_reason(swept, axis, tmp_path):
     ends = {1: Status.FAILED, 2: None, 3: Status.SUBMITTING}
     sweep = swept(axis("3::cfg", 4, 6, 8, 10), ends=ends)
     sheet = Image.open(sweep.save(tmp_path)[-2])
@@ -197,7 +197,7 @@ def test_several_images_make_a_mosaic(swept, axis, tmp_path):
     assert {(True, False, False), (False, True, False), (False, False, True), (True, True, False)} <= seen
 
 
-def test_saving_again_renews_sheet_and_json_and_writes_no_copy_twice(swept, axis, tmp_path):
+def test_saving_again_updates_sheet_and_json_and_writes_no_copy_twice(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6))
     first = sweep.save(tmp_path)
     stamp = first[0].stat().st_mtime_ns
@@ -254,7 +254,7 @@ def test_a_full_disk_is_reported(swept, axis, tmp_path, monkeypatch):
 def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library):
     sweep = swept(axis("3::cfg", 4, 6), images=lambda _: [Image.effect_noise((1200, 900), 60)])
     (before,) = draw_contact_sheets(sweep)
-    for cell in sweep.cells:  # the thumbnails are there, the originals only named
+    for cell in sweep.cells:  # only the thumbnails exist on disk
         image_path(library.folder, cell.run.record.images[0]).write_bytes(b"")
     (after,) = draw_contact_sheets(sweep)
     assert after.paper.tobytes() == before.paper.tobytes()
@@ -264,7 +264,7 @@ def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library):
 @pytest.mark.parametrize("shape", [(25, 40), (1000,), (40, 25), (10, 10, 10), (1, 1000), (100, 10)])
 def test_a_thousand_cells_are_paged(swept, axis, shape):
     axes = [axis(f"{n}::a{n}", *range(size)) for n, size in enumerate(shape, 3)]
-    # One cell has an image; all others show that one, so that a thousand need not be made.
+    # All cells show the same image, because creating a thousand takes long.
     sweep = swept(*axes, ends=dict.fromkeys(range(2, 1001)))
     for cell in sweep.cells[1:]:
         cell.run = sweep.cells[0].run
@@ -307,7 +307,7 @@ def test_a_sweep_is_not_one_file(swept, axis, tmp_path, name):
 
 @pytest.mark.parametrize("ends", [{}, {1: Status.FAILED}, {2: Status.CANCELLED}, {2: None}, {2: Status.UNKNOWN}])
 def test_the_json_has_the_end_of_the_sweep(swept, axis, tmp_path, ends):
-    """`sweep.json` had `"ended_at": null`: the record was that from before the submits."""
+    """`sweep.json` had `"ended_at": null`: it was written from the record before the submits."""
     sweep = swept(axis("3::cfg", 4, 6.5, 8), ends=ends)
     sweep.save(tmp_path)
     ended = max(
@@ -345,8 +345,8 @@ def above(sheet, number):
     ["\u00c4\u00d6", "\u03a9\u03a8", "\u0416\u0429", "\u2190\u2192", "\u732b\u72ac", "\u304c\u304e", "\ud55c\uae00"],
     ids=["Latin", "Greek", "Cyrillic", "arrows", "Chinese", "Japanese", "Korean"],
 )
-def test_letters_of_other_languages_are_written(swept, axis, library, tmp_path, letters):
-    """Prompts in Chinese were boxes on the contact sheet, and right in the grid: one font lacks these letters."""
+def test_letters_of_other_languages_are_drawn(swept, axis, library, tmp_path, letters):
+    """Prompts in Chinese were boxes on the contact sheet: it used only one font, which lacks these letters."""
     from comflowy_nb.painter import writable
 
     if writable(letters) != letters:

@@ -1,4 +1,4 @@
-"""A sweep that one process submits, shown and stopped by another; submits are counted at a scripted server."""
+"""A sweep that one process submits is shown and stopped by another; submits are counted at a scripted server."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def gate(api):
     return lambda: state.update(open=True)
 
 
-def test_its_cells_are_waited_for_and_filled_in(api, sender):
+def test_cells_that_another_kernel_submits_are_waited_for_and_filled_in(api, sender):
     """The cells were `not sent`, and the sweep seemed to have ended, while another kernel was submitting it."""
     open_gate = gate(api)
     process = sender(api)
@@ -85,7 +85,7 @@ def test_without_a_connection_the_sweep_is_not_followed(api, sender):
     assert not open_library().sweep(history.find("night").sweep).is_sent_elsewhere
 
 
-def test_it_is_stopped_from_another_kernel(api, sender):
+def test_a_sweep_is_stopped_from_another_kernel(api, sender):
     """`cancel s1` did not stop the kernel that submitted the sweep from submitting the other cells."""
     open_gate = gate(api)
     process = sender(api)
@@ -108,13 +108,13 @@ def test_a_dead_sender_is_not_waited_for(api, sender):
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
         seen = client.reopen(history.find("night").sweep)
-        # that the service took them is on record
+        # their acceptance is in the history
         wait_until(lambda: sum(run.record.service_run_id is not None for run in history.runs()) == 4)
         process.send_signal(signal.SIGKILL)
         process.wait(60)
         wait_until(lambda: not seen.is_sending)
         open_gate()
-        seen.wait(30)  # what was taken is taken over
+        seen.wait(30)  # accepted runs are adopted
         assert seen.status_counts() == {"success": 4, "not sent": 36}
         again = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, timeout=60)
         assert again.ref == seen.ref
@@ -122,8 +122,8 @@ def test_a_dead_sender_is_not_waited_for(api, sender):
     assert api.count(RUN) == 40
 
 
-def test_a_run_cancelled_elsewhere_is_cancelled_for_its_follower_too():
-    """The run ended as `failed: cancelled` there: only the client that cancelled it knew of the confirmation."""
+def test_a_run_cancelled_by_another_client_is_cancelled_here_too():
+    """The run ended as `failed: cancelled` in the other client: the confirmed cancel was not shared."""
     with ScriptedSandbox() as api:
         api.run_until_cancelled()
         with api.connect() as follower, api.connect() as other:
@@ -137,7 +137,7 @@ def test_a_run_cancelled_elsewhere_is_cancelled_for_its_follower_too():
             assert [run.status, stranger.status] == ["cancelled", "cancelled"]
 
 
-def test_a_run_that_fails_of_itself_is_no_cancelled_one():
+def test_a_run_that_fails_by_itself_is_not_cancelled():
     with ScriptedSandbox() as api:
         api.on(f"POST {BASE}/cancel", reply({"success": False, "error": "it has ended"}, status=409))
         api.finished = {"status": "failed", "error": "cancelled"}

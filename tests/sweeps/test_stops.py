@@ -26,7 +26,7 @@ def cells(*values):
 
 
 def test_earlier_successes_do_not_switch_stop_after_off(client, api):
-    """A grown sweep of a broken workflow submitted every cell: a success of last week counted as one of its own."""
+    """An extended sweep of a broken workflow submitted every cell, because an older success counted as a new one."""
     client.sweep("wf-1", cells(1, 2, 3), timeout=60)
     api.finished = FAILED
     grown = client.sweep("wf-1", cells(*range(1, 12)), timeout=60, window=1)
@@ -36,7 +36,7 @@ def test_earlier_successes_do_not_switch_stop_after_off(client, api):
 
 
 def test_a_joined_run_that_succeeds_does_not_switch_stop_after_off(client, api):
-    """As above, with a run that another client submitted and that this sweep reused while it was running."""
+    """A success of a run that another client submitted and this sweep joined counted as its own."""
     joined_may_end = threading.Event()
 
     def state(seen):
@@ -59,7 +59,7 @@ def test_a_joined_run_that_succeeds_does_not_switch_stop_after_off(client, api):
     assert "3 failures in a row" in swept.stopped
 
 
-def test_failures_of_others_are_not_counted(client, api):
+def test_failures_of_earlier_runs_are_not_counted(client, api):
     """Three cells that failed last week, and are not submitted again, do not stop the sweep."""
     api.finished = FAILED
     client.sweep("wf-1", cells(1, 2, 3), timeout=60, stop_after=0)
@@ -69,8 +69,8 @@ def test_failures_of_others_are_not_counted(client, api):
     assert grown.stopped is None
 
 
-def test_images_that_arrive_between_lost_answers_do_not_hide_them(client, api):
-    """A sweep continued after three lost responses in a row: images of an earlier success reset the count."""
+def test_images_that_arrive_between_lost_responses_do_not_reset_the_count(client, api):
+    """A sweep continued after three lost responses in a row, because images of an earlier success reset the count."""
     api.outputs = {"9": [f"/images/{number}" for number in range(8)]}
     released = [threading.Event() for _ in range(8)]
 

@@ -31,7 +31,7 @@ def sent(api):
     return [seen.json["params"] for seen in api.seen(RUN)]
 
 
-def test_every_combination_is_submitted_once_and_knows_its_cell(client, api):
+def test_every_combination_is_submitted_once_and_linked_to_its_cell(client, api):
     sweep = client.sweep("wf-1", AXES, timeout=60)
     assert repr(sweep) == "<Sweep s1 6 cells: 6 success>"
     assert len(sweep.cells) == 6
@@ -93,7 +93,7 @@ def test_an_error_of_on_plan_prevents_all_submits(client, api):
     assert api.count(RUN) == 0
 
 
-def test_more_than_permitted_is_not_cut(client, api):
+def test_a_sweep_over_max_runs_is_an_error_and_not_truncated(client, api):
     with pytest.raises(SettingsError, match="permits 5"):
         client.sweep("wf-1", AXES, max_runs=5)
     assert api.count(RUN) == 0
@@ -103,9 +103,9 @@ def test_more_than_permitted_is_not_cut(client, api):
 def test_all_errors_are_reported_before_a_submit(client, api):
     with pytest.raises(FieldError) as caught:
         client.sweep("wf-1", [Setting("3::cfg", "8..2"), Setting("3::steps", "1..5..0"), Setting("nope", "1")])
-    told = str(caught.value)
+    message = str(caught.value)
     for word in ("8..2", "1..5..0", "nope"):
-        assert word in told
+        assert word in message
     assert api.count(RUN) == 0
 
 
@@ -131,7 +131,7 @@ def test_a_failing_cell_does_not_stop_the_others(client, api):
     assert api.count(RUN) == 7
 
 
-def test_three_failures_while_nothing_succeeded_stop_it(client, api):
+def test_three_failures_before_any_success_stop_the_sweep(client, api):
     settings.window = 1
     api.finished = {"status": "failed", "error": "no model"}
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
@@ -148,7 +148,7 @@ def test_stop_after_0_never_stops(client, api):
     assert sweep.status_counts() == {"failed": 8}
 
 
-def test_three_lost_answers_in_a_row_stop_it_and_nothing_is_repeated(client, api):
+def test_three_lost_responses_in_a_row_stop_the_sweep_and_nothing_is_repeated(client, api):
     settings.window = 1
     api.on(RUN, close_after_reading())
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
@@ -162,7 +162,7 @@ def test_three_lost_answers_in_a_row_stop_it_and_nothing_is_repeated(client, api
     assert again.status_counts() == {"success": 20 - count, "unknown": count}
 
 
-def test_a_refused_key_stops_it_at_once(client, api):
+def test_a_rejected_key_stops_the_sweep_at_once(client, api):
     settings.window = 1
     api.on(TOKEN, reply({"success": False, "error": "key revoked"}, 401))
     api.on(RUN, reply({"success": False, "error": "who are you"}, 401))
@@ -222,19 +222,19 @@ def test_a_fixed_window_is_never_exceeded(client, api):
     assert api.count(RUN) == 40
 
 
-def test_a_window_fixed_at_the_size_it_would_begin_with_does_not_grow(client, api):
+def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
     """The fixed limit grew: once the newest run had begun, twice as many runs were in flight."""
     api.words = ["running"] * 100_000
     assert settings.window == 8
     swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
     wait_until(lambda: swept.status_counts().get("running") == 8)
     sent = api.count(CHECK)
-    wait_until(lambda: api.count(CHECK) >= sent + 16)  # each was looked at again, and brought nothing more
+    wait_until(lambda: api.count(CHECK) >= sent + 16)  # each was checked again, without a change
     assert api.count(RUN) == 8
     swept.cancel()
 
 
-def test_a_fixed_window_holds_for_its_sweep_alone(client, api):
+def test_a_fixed_window_applies_only_to_its_sweep(client, api):
     api.words = ["running"] * 100_000
     fixed = client.sweep("wf-1", {"3::cfg": range(1, 11)}, wait=False, window=2)
     wait_until(lambda: fixed.status_counts().get("running") == 2)
@@ -272,7 +272,7 @@ def test_the_grid_fills_evenly(client, api):
     assert len(quarters) == 4, "each quarter of the grid has an image before any has two"
 
 
-def test_drawn_seeds_stay_until_fresh(client, api):
+def test_generated_seeds_are_kept_until_fresh(client, api):
     axes = {"3::seed": "random#3", "3::cfg": [1, 2]}
     first = client.sweep("wf-1", axes, timeout=60)
     seeds = {cell.params["3::seed"] for cell in first.cells}
@@ -285,7 +285,7 @@ def test_drawn_seeds_stay_until_fresh(client, api):
     assert api.count(RUN) == 15
 
 
-def test_a_fresh_sweep_that_did_not_reach_its_end_is_continued(client, api):
+def test_an_unfinished_fresh_sweep_is_continued(client, api):
     client.sweep("wf-1", AXES, timeout=60)
     api.words = ["running"] * 100_000
     sweep = client.sweep("wf-1", AXES, fresh=True, wait=False, window=2)
@@ -302,7 +302,7 @@ def test_a_fresh_sweep_that_did_not_reach_its_end_is_continued(client, api):
     assert api.count(RUN) == 18
 
 
-def test_very_many_runs_need_max_runs_on_a_service_that_costs_nothing(client, api):
+def test_very_many_runs_require_max_runs_on_a_free_service(client, api):
     """15,000 cells were submitted to a local server: only services that cost money required --max-runs."""
     with pytest.raises(SettingsError, match="max_runs"):
         client.sweep("wf-1", {"3::cfg": list(range(501))})

@@ -48,7 +48,7 @@ def test_a_cell_that_was_not_submitted_has_a_row(swept, axis):
     }  # fmt: skip
 
 
-def test_what_varies_comes_first_under_short_names_where_they_are_unique(swept, axis):
+def test_varying_fields_are_first_with_short_names_if_unique(swept, axis):
     sweep = swept(axis("6::text", "a", "b"), fixed={"7::text": "same", "3::steps": 20, "5::status": "x", "odd": 1})
     assert list(table_of(sweep.cells)[0])[1:6] == ["6::text", "7::text", "steps", "5::status", "odd"]
 
@@ -99,7 +99,7 @@ def test_no_cells_make_no_rows():
     assert to_dataframe([]).empty
 
 
-def test_a_frame_counts_and_filters_like_any_other(swept, axis):
+def test_a_table_is_a_regular_data_frame(swept, axis):
     frame = to_dataframe(swept(axis("3::cfg", 4, 6, 8), axis("3::seed", 2**64 - 1, 1)).cells)
     assert isinstance(frame, pd.DataFrame)
     assert frame["cfg"].mean() == 6
@@ -131,7 +131,7 @@ def test_large_images_are_shown_small(swept, axis):
     assert shown.size == (96, 48)
 
 
-def test_all_that_comes_from_outside_is_escaped(swept, axis):
+def test_text_of_services_and_users_is_escaped(swept, axis):
     sweep = swept(axis(f"6::{EVIL}", EVIL), fixed={"5::x": [EVIL]}, ends={1: Status.FAILED})
     html = to_dataframe(sweep.cells)._repr_html_()
     assert "<script" not in html
@@ -152,7 +152,7 @@ def test_no_output_contains_a_folder_of_this_machine(swept, axis, home):
     for text in (frame._repr_html_(), repr(frame)):
         assert str(home) not in text
         assert name[:20] in text
-    assert frame["image"][0].is_file()  # the value itself is the whole path
+    assert frame["image"][0].is_file()  # the value is the full path
 
 
 def test_a_missing_image_leaves_its_reference(swept, axis):
@@ -160,7 +160,7 @@ def test_a_missing_image_leaves_its_reference(swept, axis):
     frame = to_dataframe(sweep.cells)
     path = sweep.cells[0].images[0].path
     path.with_suffix(".t256.jpg").unlink()
-    assert len(images_in(frame._repr_html_())) == 2  # made of the original
+    assert len(images_in(frame._repr_html_())) == 2  # made from the original file
     path.unlink()
     html = frame._repr_html_()
     assert len(images_in(html)) == 1
@@ -171,20 +171,20 @@ def test_a_thousand_rows_stay_small(swept, axis, monkeypatch):
     sweep = swept(axis("3::cfg", 4), images=lambda _: [Image.effect_noise((512, 512), 120).convert("RGB")])
     frame = pd.concat([to_dataframe(sweep.cells)] * 1000, ignore_index=True)
     shown = frame._repr_html_()
-    assert len(images_in(shown)) == 10  # pandas leaves the middle out
+    assert len(images_in(shown)) == 10  # pandas omits the middle
     with pd.option_context("display.max_rows", None, "display.min_rows", None):
         whole = frame._repr_html_()
     assert len(whole) < 1_000_000
     assert 50 < len(images_in(whole)) < 1000
 
 
-def test_where_html_is_switched_off_there_is_none(swept, axis):
+def test_no_html_if_pandas_disables_it(swept, axis):
     frame = to_dataframe(swept(axis("3::cfg", 4)).cells)
     with pd.option_context("display.notebook_repr_html", False):
         assert frame._repr_html_() is None
 
 
-def test_without_pandas_the_error_says_how_to_install_it(home):
+def test_without_pandas_the_error_names_the_install_command(home):
     code = (
         "import sys; sys.modules['pandas'] = None\n"
         "from comflowy_nb.errors import SettingsError\n"
@@ -196,7 +196,7 @@ def test_without_pandas_the_error_says_how_to_install_it(home):
     assert done.stdout.strip() == "a table needs pandas: pip install 'comflowy_nb[dataframe]'"
 
 
-def test_a_table_loads_pandas_only_when_one_is_wanted():
+def test_pandas_is_imported_only_for_a_table():
     code = "import sys, comflowy_nb.sweeps.table; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Images of runs on a ComfyUI server: those that its history lists are downloaded, each once."""
+"""Each image that a ComfyUI server lists in its history is downloaded once."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_image_of_a_failed_run_is_kept_and_available_after_a_restart(client,
         assert again.refresh(later)
         later.wait(60)
         assert (str(later.status), later.images[0].record.state) == ("failed", "kept")
-        with pytest.raises(RunFailed):  # it failed all the same: the same request is tried again
+        with pytest.raises(RunFailed):  # it failed too: an identical request is submitted again
             again.run(broken, timeout=60)
     assert comfy.asked("POST", "/prompt") == 2
 

@@ -29,7 +29,7 @@ def drive(limit, *, places, takes_s, count):
 
 
 @pytest.mark.parametrize("places", [8, 16, 32, 64])
-def test_it_grows_to_twice_the_places_and_stops(places):
+def test_the_limit_grows_to_twice_the_places_and_stops(places):
     limit = ConcurrencyLimit(8)
     drive(limit, places=places, takes_s=0.2, count=1500)
     assert 2 * places <= limit.size <= 4 * places
@@ -41,13 +41,13 @@ def test_a_service_with_few_places_is_not_flooded():
     assert limit.size <= 16
 
 
-def test_a_small_start_costs_little():
+def test_a_small_initial_limit_costs_little_time():
     took_s = drive(ConcurrencyLimit(8), places=16, takes_s=0.2, count=512)
     assert took_s <= 1.05 * 512 * 0.2 / 16
 
 
 def grow_early(limit, *, places):
-    """Note each start of the newest run while the limit is reached, as a tracker does, before anything has ended."""
+    """Record each start of the newest run while the limit is reached, as a tracker does, before any run has ended."""
     limit.note_submit(0.0)
     while limit.may_grow_early and limit.size <= places:
         limit.note_room(0.05)
@@ -88,13 +88,13 @@ def test_a_fixed_limit_does_not_grow_early():
     assert limit.size == 3
 
 
-def test_a_fixed_limit_stays():
+def test_a_fixed_limit_does_not_change():
     limit = ConcurrencyLimit(3, grows=False)
     drive(limit, places=64, takes_s=0.2, count=200)
     assert limit.size == 3
 
 
-def test_it_has_a_maximum():
+def test_the_limit_has_a_maximum():
     limit = ConcurrencyLimit(8)
     drive(limit, places=10_000, takes_s=0.2, count=5000)
     assert limit.size == MAX_LIMIT
@@ -122,7 +122,7 @@ def test_a_sweep_fills_a_service_that_executes_all_runs_at_once(client, api):
     assert all(cell.run is None or cell.run.status.is_live for cell in sweep.cells)
 
 
-def test_a_sweep_whose_runs_wait_at_the_service_keeps_to_the_start(client, api):
+def test_a_sweep_whose_runs_wait_at_the_service_keeps_the_initial_limit(client, api):
     api.words = ["pending"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
     wait_until(lambda: sum(cell.run is not None and cell.run.status == "pending" for cell in sweep.cells) == 8)

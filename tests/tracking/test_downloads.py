@@ -9,7 +9,7 @@ from comflowy_nb.settings import settings
 from comflowy_nb.tracking.downloads import Downloads
 
 
-def test_images_that_are_gone_are_expected_again(library, runs):
+def test_deleted_images_are_expected_again(library, runs):
     downloads = Downloads(None, library.history, library.folder, settings, recheck=None)
     run = library.find("r1").run
     assert not downloads.expect_missing(run)

@@ -1,4 +1,4 @@
-"""A client drops what it keeps for a run when the run has ended: it may submit thousands."""
+"""A client frees the state of a run when the run has ended, because it may submit thousands."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_webhook_of_a_run_is_closed_when_it_has_ended(client, api):
 
 
 def test_the_webhook_of_a_run_whose_response_was_lost_stays_open(client, api):
-    """It may still report that the service accepted the run."""
+    """The webhook may still report that the service accepted the run."""
     api.on(RUN, close_after_reading())
     run = client.submit("wf-1", {"3::seed": 1}).run
     run.wait(60)
@@ -61,7 +61,7 @@ def test_the_webhook_of_a_run_whose_response_was_lost_stays_open(client, api):
     wait_until(lambda: post(url) == 404)
 
 
-def test_a_confirmed_cancel_is_forgotten_when_the_run_has_ended():
+def test_the_id_of_a_cancelled_run_is_removed_when_the_run_has_ended():
     """The ids of all runs that were ever cancelled were kept."""
     with ScriptedSandbox() as api:
         api.run_until_cancelled()
@@ -74,7 +74,7 @@ def test_a_confirmed_cancel_is_forgotten_when_the_run_has_ended():
             wait_until(lambda: client.service.check(run.record.service_run_id).status == "failed")
 
 
-def test_the_server_of_a_run_is_forgotten_when_it_has_ended(tmp_path):
+def test_the_server_of_a_run_is_removed_when_the_run_has_ended(tmp_path):
     """The server of every run that was ever submitted was kept."""
     graph = tmp_path / "graph.json"
     graph.write_text(json.dumps(empty_image()))
@@ -97,7 +97,7 @@ def test_the_server_of_a_run_is_forgotten_when_it_has_ended(tmp_path):
         assert one.asked("GET", "/queue") > asked, "the client no longer knows the server, and asks the first one"
 
 
-def test_a_joined_run_is_read_once_however_often_its_cell_is_run(api, monkeypatch):
+def test_a_joined_run_is_read_once_for_many_executions_of_its_cell(api, monkeypatch):
     """Each rerun of a cell with a joined run read the history once more, three times a second, until the run ended."""
     reads = []
     real = History.get

@@ -1,4 +1,4 @@
-"""Listeners of runs and sweeps: one of them affects neither the others nor the life of the sweep."""
+"""Listeners of runs and sweeps: a listener affects neither the others nor the lifetime of a sweep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def record(status=Status.RUNNING, **changes):
 
 
 def test_a_listener_that_raises_does_not_stop_the_others(caplog):
-    """A run stayed `running` on the screen: a listener before that of the view had raised."""
+    """A run stayed `running` on the screen, because a listener called before that of the view had raised."""
     run, statuses = Run(record()), []
 
     def broken(_):
@@ -51,7 +51,7 @@ def test_a_removed_listener_is_not_called():
     assert statuses == ["running"]
 
 
-def test_once_calls_its_action_once_however_many_threads_change_the_run():
+def test_once_calls_its_action_once_for_changes_on_many_threads():
     """`stop = run.listen(...)`: a change on another thread before the assignment raised NameError in the listener."""
     for _ in range(200):
         run, done = Run(record()), []
@@ -73,7 +73,7 @@ def test_once_calls_its_action_once_however_many_threads_change_the_run():
 
 @given(st.lists(st.sampled_from(list(Status)), max_size=8))
 def test_a_status_never_goes_back(statuses):
-    """A success that the history lacked became `waiting` again, with the record that was read from there."""
+    """A success became `waiting` again: it was not in the history yet, and an older record was read from there."""
     run = Run(record(Status.SUBMITTING))
     seen = [run.status]
     run.listen(lambda changed: seen.append(changed.status))
@@ -93,7 +93,7 @@ def test_images_of_an_older_record_are_kept():
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_sweep_that_is_run_again_leaves_nothing_of_the_earlier_ones(client, api):
+def test_a_sweep_that_is_run_again_leaves_no_earlier_sweep_or_listener(client, api):
     """After 21 runs of a cell 21 sweeps were alive, and each change of a run called 42 listeners."""
     api.words = []
     sweeps = [client.sweep("wf-1", AXES, timeout=60) for _ in range(11)]

@@ -61,7 +61,7 @@ def pending(run):
 
 
 def test_a_sweep_after_a_restart_submits_the_lost_cells_again(comfy, client, flat):
-    """The second execution of the cell said `4 unknown (left alone)`, submitted nothing and named no option.
+    """The second execution of the cell reported `4 unknown (left alone)`, submitted nothing and named no option.
 
     A lost run counted as one that the service may still execute, though the server's queue ends with its process.
     """
@@ -81,7 +81,7 @@ def test_a_sweep_after_a_restart_submits_the_lost_cells_again(comfy, client, fla
     assert submits(comfy) == 6
 
 
-def test_a_lost_run_says_how_to_go_on_and_the_same_request_submits_it_again(comfy, client, flat):
+def test_a_lost_run_names_the_next_step_and_an_identical_request_submits_it_again(comfy, client, flat):
     """After a crash of the server, `run` raised RunHeld until the user typed `--retry unknown`."""
     comfy.hold()
     run = pending(client.submit(flat, {"1::color": 4}).run)
@@ -96,7 +96,7 @@ def test_a_lost_run_says_how_to_go_on_and_the_same_request_submits_it_again(comf
     assert submits(comfy) == 2
 
 
-def test_a_server_that_is_gone_loses_its_runs_and_its_successor_gets_them(tmp_path, flat):
+def test_runs_of_a_killed_server_are_lost_and_its_successor_gets_them(tmp_path, flat):
     """A run on a killed server stayed `pending` for ever: only runs on a server of a group became `lost`."""
     with ComfyServer(tmp_path / "before") as before:
         before.hold()
@@ -129,7 +129,7 @@ def test_errors_and_broken_answers_never_make_a_run_lost(comfy, client, flat, fa
 
 
 def test_a_run_that_the_server_still_has_is_joined_and_not_submitted_again(comfy, tunnel, flat):
-    """A closed tunnel refuses connections as a dead server does, while the server still runs."""
+    """A closed tunnel refuses connections like a dead server, while the server still runs."""
     comfy.hold()
     with connect(f"home={tunnel.url}") as client:
         run = pending(client.submit(flat, {"1::color": 4}).run)
@@ -144,7 +144,7 @@ def test_a_run_that_the_server_still_has_is_joined_and_not_submitted_again(comfy
     assert submits(comfy) == 1
 
 
-def test_a_sweep_takes_what_the_server_made_while_it_could_not_be_reached(comfy, tunnel, flat):
+def test_a_sweep_uses_images_that_the_server_made_while_it_was_unreachable(comfy, tunnel, flat):
     comfy.hold()
     with connect(f"home={tunnel.url}") as client:
         sweep = client.sweep(flat, {"1::color": [1, 2]}, wait=False)
@@ -174,7 +174,7 @@ def test_resume_finds_a_lost_run_in_the_history_of_a_server_that_is_back(comfy, 
     assert submits(comfy) == 1
 
 
-def test_a_lost_run_that_cannot_be_asked_about_is_not_submitted_again(comfy, client, flat):
+def test_a_lost_run_that_cannot_be_checked_is_not_submitted_again(comfy, client, flat):
     settings.retries = 1
     comfy.hold()
     run = pending(client.submit(flat, {"1::color": 4}).run)
@@ -186,8 +186,8 @@ def test_a_lost_run_that_cannot_be_asked_about_is_not_submitted_again(comfy, cli
     assert submits(comfy) == 1
 
 
-def test_a_run_that_another_kernel_took_out_of_the_queue_is_cancelled_and_not_lost(comfy, client, flat):
-    """Absent from queue and history, it would count as lost and be submitted again."""
+def test_a_run_that_another_kernel_removed_from_the_queue_is_cancelled_and_not_lost(comfy, client, flat):
+    """A cancelled run in neither the queue nor the history counted as lost and was submitted again."""
     comfy.hold()
     run = pending(client.submit(flat, {"1::color": 4}).run)
     with connect(f"home={comfy.url}") as other:
@@ -202,7 +202,7 @@ def test_a_run_that_another_kernel_took_out_of_the_queue_is_cancelled_and_not_lo
 
 
 def drop_submits(comfy, monkeypatch):
-    """The server reads the next submit, and crashes before it is in the queue."""
+    """Let the server read the next submit and crash before queueing it."""
     put = comfy.queue.put
 
     def crash(body, outputs):
@@ -222,7 +222,7 @@ def test_an_unknown_run_that_the_server_does_not_have_becomes_lost(comfy, client
     assert submits(comfy) == 2
 
 
-def test_an_unknown_run_of_an_earlier_kernel_is_asked_about_by_the_next(comfy, flat, monkeypatch):
+def test_an_unknown_run_of_an_earlier_kernel_is_checked_by_the_next(comfy, flat, monkeypatch):
     drop_submits(comfy, monkeypatch)
     settings.lost_gap_s = 30.0
     with connect(f"home={comfy.url}") as client:
@@ -260,7 +260,7 @@ def test_a_living_server_gets_the_cells_of_a_dead_one_during_the_same_sweep(pair
 
 
 def test_a_cell_that_every_server_loses_is_given_up(pair, flat):
-    """A graph that crashes its server must not go round for ever."""
+    """A graph that crashes its server must not be submitted for ever."""
     one, two = pair
     one.hold()
     two.hold()
@@ -276,7 +276,7 @@ def test_a_cell_that_every_server_loses_is_given_up(pair, flat):
     assert submits(one, two) == 2
 
 
-def test_no_server_left(pair, flat):
+def test_a_sweep_ends_when_no_server_is_left(pair, flat):
     one, two = pair
     with connect(f"home={one.url},{two.url}") as client:
         one.close()

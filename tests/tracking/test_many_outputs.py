@@ -1,4 +1,4 @@
-"""A service that lists thousands of outputs: the run ends, and the images of other runs do not wait behind it."""
+"""A service that lists thousands of outputs: the run ends, and does not delay the images of other runs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, ap
     run = client.run("wf-1", {"3::cfg": 1}, wait=False)
     wait_until(lambda: run.status == "success", timeout_s=60)
     assert len(run.record.images) == MAX_OUTPUTS
-    assert f"60000 outputs, and only the first {MAX_OUTPUTS}" in run.record.remark
+    assert f"60000 outputs, and only the first {MAX_OUTPUTS}" in run.record.warning
     run.wait(120)
     assert {image.state for image in run.record.images} == {"missing"}
 
 
 def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
-    """Every dead URL led to another check: thousands of checks of one run, each with thousands of URLs."""
+    """Every expired URL caused another check: thousands of checks of one run, each with thousands of URLs."""
     api.on(CHECK, success([f"{api.url}/gone/{number}.png" for number in range(100)]))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
     assert run.status == "success"

@@ -19,7 +19,7 @@ def check_until_done(rule: PollRule, takes_s: float) -> tuple[int, float]:
     raise AssertionError
 
 
-def test_nothing_known_has_no_estimate():
+def test_without_samples_there_is_no_estimate():
     rule = PollRule()
     assert rule.estimate_s is None
     assert rule.usual_s is None
@@ -33,13 +33,13 @@ def test_cold_start_steps_widen_with_age():
     assert rule.next_wait_s(misses=9, age_s=600.0) == pytest.approx(2.0)
 
 
-def test_a_run_found_between_two_checks_counts_as_their_middle():
+def test_an_end_between_two_checks_counts_as_their_middle():
     rule = PollRule()
     assert rule.add(done_age_s=3.0, missed_age_s=2.0) == pytest.approx(2.5)
     assert rule.estimate_s == pytest.approx(SAFETY_FACTOR * 2.5)
 
 
-def test_a_run_found_at_its_first_check_counts_as_less_than_its_age():
+def test_an_end_at_the_first_check_counts_as_less_than_the_age():
     rule = PollRule()
     assert rule.add(done_age_s=2.0, missed_age_s=None) == pytest.approx(FIRST_HIT_FACTOR * 2.0)
     assert rule.estimate_s < 2.0, "a row of first hits must shrink the estimate"

@@ -1,4 +1,4 @@
-"""Events, cancels and interrupts that arrive while a thread is in the middle of something."""
+"""Events, cancels and interrupts that arrive during another operation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.fixture
 def cancelling():
-    """A client of a service that can cancel, where runs continue until they are cancelled."""
+    """Return a client of a service whose runs continue until they are cancelled."""
     with ScriptedSandbox() as api:
         ended = api.run_until_cancelled()
         with api.connect() as client:
@@ -39,7 +39,7 @@ def test_an_end_that_is_reported_during_a_check_leads_to_another_check(client, a
 
     def check(seen):
         run_id = seen.query["id"]
-        if run_id == "run-12" and not reported:  # of so many runs of unknown duration, the last ones are not polled
+        if run_id == "run-12" and not reported:  # with many runs of unknown duration, the last ones are not polled
             reported.append(time.monotonic())
             ended.add(run_id)
             requests.post(callbacks()["on_result_url"], json={"type": "success", "run_id": run_id}, timeout=60)
@@ -83,7 +83,7 @@ def test_a_position_in_the_queue_that_is_out_of_date_is_ignored(cancelling):
 
 
 def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client, api, monkeypatch):
-    """The next fresh sweep continued it, and submitted nothing."""
+    """The sweep stayed unfinished, so the next `--fresh` sweep continued it and submitted nothing."""
     api.words = []
     real = Submitter.submit
 
@@ -101,7 +101,7 @@ def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client
 
 
 def test_a_cell_that_is_being_submitted_is_cancelled_with_the_others(cancelling, monkeypatch):
-    """A thread had taken the cell and not attached its run yet: the run continued, and cost money."""
+    """The cancel missed a cell whose run was not attached yet: the run continued, and cost money."""
     real, sweeps = Submitter.submit, []
 
     def submit(self, *args, **options):

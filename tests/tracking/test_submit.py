@@ -1,4 +1,4 @@
-"""Failures between the record of a run in the history and its submit leave no run that waits for ever."""
+"""A failure between the record of a run and its submit leaves no run that waits for ever."""
 
 from __future__ import annotations
 

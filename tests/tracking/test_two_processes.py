@@ -105,7 +105,7 @@ STEPS = st.one_of(
 
 @pytest.mark.timeout(300)
 def test_two_processes_agree_on_a_status_that_never_goes_back(tmp_path_factory):
-    """Events may come in any order, twice, from either process, and one of them may be killed."""
+    """Events may arrive in any order, repeatedly, from either process, and a process may be killed."""
     home = tmp_path_factory.mktemp("home")
     pair = [Reader(home), Child(home)]
     keys = itertools.count()

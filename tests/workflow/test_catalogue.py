@@ -144,7 +144,7 @@ def test_unknown_entries_and_comments_are_kept(home):
     assert "prompt: 6::text" in after
 
 
-def test_a_file_of_comments_alone_keeps_them(home):
+def test_a_file_of_only_comments_keeps_them(home):
     write(home, "# my workflows\n# below\n")
     Catalogue.open(None, home).add("own", identity="cloud", id="x")
     assert read(home).startswith("# my workflows\n# below\n")

@@ -135,7 +135,7 @@ def test_other_texts_than_booleans_are_rejected(text):
 @pytest.mark.parametrize(
     "text", ["bottle #1", "", "007", "null", " a ", '"red"', "1..5", "a||b", "🦊", "a\r\n\tb", "file:a.png"]
 )
-def test_string_takes_the_text_verbatim(text):
+def test_string_accepts_the_text_verbatim(text):
     assert field("STRING").read(text) == text
 
 
@@ -185,7 +185,7 @@ def test_out_of_range_names_the_bound():
     assert FLOAT.read("100") == 100
 
 
-def test_an_invalid_number_in_a_field_of_unknown_type_says_to_quote_it():
+def test_the_error_for_an_invalid_number_of_unknown_type_suggests_quotes():
     for text in ("1e999", "9" * 5000):
         with pytest.raises(FieldError, match="quote it"):
             Field("3::x").read(text)

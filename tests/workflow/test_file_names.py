@@ -23,7 +23,7 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", ["photo.png", "refs/a b.jpg", "./photo.png", "refs/../photo.png", "refs/*.jpg"])
 def test_a_file_that_exists_is_suggested(workflow, text):
-    """`image=photo.png` was submitted as it was typed, and the server answered with a validation error of its own.
+    """`image=photo.png` was submitted as it was typed, and the server answered with its validation error.
 
     A bare name is an image on the server; only `file:photo.png` uploads the file.
     """

@@ -30,7 +30,7 @@ def test_the_body_of_a_request_is_read_as_its_graph(graph):
     assert read_graph(json.dumps({"prompt": dict(graph.nodes), "client_id": "x"})) == graph
 
 
-def test_notes_of_a_server_are_removed():
+def test_other_keys_of_a_node_are_removed():
     text = '{"1": {"class_type": "X", "is_changed": [NaN], "_meta": {"title": "T"}}}'
     assert read_graph(text).nodes == {"1": {"class_type": "X", "inputs": {}, "_meta": {"title": "T"}}}
 
@@ -116,7 +116,7 @@ def test_types_are_derived_from_values():
         "1::b": "FLOAT",
         "1::c": "STRING",
         "1::d": "UNKNOWN",
-        "1::f": "UNKNOWN",  # no link: there is no node 9
+        "1::f": "UNKNOWN",  # not a link: there is no node 9
         "1::noise_seed": "INT",
         "1::g": "UNKNOWN",
         "2::image": "IMAGEUPLOAD",
@@ -161,7 +161,7 @@ OTHER = {"1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32}
 EDITORS = {"last_node_id": 2, "nodes": [{"id": 1, "type": "SaveImage"}], "links": []}
 NOTES = {
     "_comment": "made by hand",
-    "_meta": {"author": "somebody", "inputs": {"prompt": "what to draw"}},
+    "_meta": {"author": "a user", "inputs": {"prompt": "what to draw"}},
     "comment_stage1": ["a", 1],
     "metadata": {"version": 3, "nodes": [1, 2]},
     "nodes": [],
@@ -175,9 +175,9 @@ def read(value):
 
 
 def test_notes_beside_nodes_are_removed():
-    """A graph with `_comment` was rejected as "no node", with the advice to export it again.
+    """A graph with `_comment` was rejected with the advice to export it again.
 
-    Every key was taken for a node.
+    Every key was read as a node.
     """
     for key, note in NOTES.items():
         assert read({key: note, **NODES}).nodes == NODES, key
@@ -194,7 +194,7 @@ def test_notes_beside_nodes_are_removed():
     ],
 )
 def test_a_node_without_a_class_is_an_error(key, damaged):
-    """A node that is left out would change what is submitted."""
+    """An omitted node would change the submitted graph."""
     with pytest.raises(WorkflowError, match=f"node '{key}' has no class_type: give it one, or remove it"):
         read({**NODES, key: damaged})
 
@@ -225,7 +225,7 @@ WRAPPERS = {
 
 @pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_graph_is_found_in_requests_and_responses(tmp_path, wrapper):
-    """`{"input": {"workflow": ...}}` was rejected as "'input' is no node", though the graph was in it."""
+    """`{"input": {"workflow": ...}}` was rejected: its keys were read as nodes, though the graph was inside."""
     path = tmp_path / "request.json"
     path.write_text(json.dumps(wrapper(NODES)))
     assert read_graph(path).nodes == NODES

@@ -40,7 +40,7 @@ def encode(request):
 
 
 def test_a_graph_is_read_in_any_unicode_encoding(tmp_path, encode):
-    """A graph in UTF-16, as PowerShell's `>` writes it, was rejected as "no text" with the advice to export it again.
+    """A graph in UTF-16, as PowerShell's `>` writes it, was rejected with the advice to export it again.
 
     Files were read as UTF-8 only.
     """

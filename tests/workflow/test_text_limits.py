@@ -98,9 +98,9 @@ def test_a_project_that_redefines_a_known_name_warns_once(client, tmp_path, monk
     home.mkdir(exist_ok=True)
     (home / "comflowy.yaml").write_text("workflows:\n  known: {ids: {test: wf-1}}\n  mine: {ids: {test: wf-2}}\n")
     (folder / "comflowy.yaml").write_text(f"workflows:\n  {name}: {{ids: {{test: wf-other}}}}\n")
-    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as told:
+    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as warned:
         assert client.workflow(name).id == "wf-other"
-    assert [str(one.filename) for one in told] == ["comflowy.yaml"]
+    assert [str(one.filename) for one in warned] == ["comflowy.yaml"]
     with warnings.catch_warnings(record=True) as again:
         warnings.simplefilter("default")
         client.workflow(name)
@@ -168,7 +168,7 @@ def test_deep_nesting_in_a_cell_or_a_graph_is_rejected_at_once(tmp_path, depth, 
     with pytest.raises(LineError, match="more than 64 deep"):
         read_body(f'{{"3::x": {text}}}')
     for read in (resolve, read_axes):
-        with contextlib.suppress(ComflowyError):  # what Python's JSON can't read at all is text
+        with contextlib.suppress(ComflowyError):  # text that Python's JSON can't parse is a plain text
             read(UNDESCRIBED, read_body(f"3::x: {text}", sweep=True).settings)
     file = tmp_path / "sweep.yaml"
     file.write_text(f"workflow: default\nfields:\n  3::x: !json '{text}'\n")

@@ -34,7 +34,7 @@ def problems(call, *args, **options):
     return caught.value.problems
 
 
-# -- the examples of what is typed and sent ------------------------------------------------------------------------
+# -- examples of typed and submitted values ------------------------------------------------------------------------
 
 EXAMPLES = [
     "bottle #1",
@@ -130,7 +130,7 @@ def test_all_problems_are_reported_at_once(workflow):
         namespace={},
     )
     assert len(found) == 7
-    told = "\n".join(found)
+    message = "\n".join(found)
     for part in (
         "node 3 (KSampler), cfg: 101 is above 100",
         "node 3 (KSampler), sampler_name: 'eulr' is not one of euler, euler_ancestral, heun, dpm_2, lms, dpmpp_2m,",
@@ -141,7 +141,7 @@ def test_all_problems_are_reported_at_once(workflow):
         "'text' is the name of 2 fields",
         "node 3 (KSampler), seed is set twice on this line, as 3::seed and as seed. Keep one.",
     ):
-        assert part in told
+        assert part in message
 
 
 def test_a_problem_in_a_body_names_its_line(workflow):
@@ -343,7 +343,7 @@ def test_seed_words_for_several_seeds_name_sweep(workflow, undescribed, word, ti
         assert tip in problem
 
 
-def test_a_typed_seed_goes_up_to_the_largest_of_its_field(workflow):
+def test_a_typed_seed_may_be_the_largest_of_its_field(workflow):
     assert line(workflow, f"seed={2**64 - 1}") == {"3::seed": 2**64 - 1}
     assert "above" in problems(line, workflow, f"seed={2**64}")[0]
 
@@ -386,7 +386,7 @@ def test_a_missing_file_is_text_only_if_the_type_is_unknown(workflow, undescribe
     assert "gone.png" in problems(line, workflow, "image=file:gone.png")[0]
 
 
-def test_a_run_gives_its_image(workflow, undescribed):
+def test_a_run_as_a_value_is_its_image(workflow, undescribed):
     image = InputImage("r41_0.png", "0" * 64, lambda: b"")
 
     def open_run(ref):
@@ -447,21 +447,21 @@ def test_a_field_set_twice_on_the_line_has_a_short_error(workflow):
     assert problems(resolve, workflow, settings) == ("cfg is set twice on this line. Keep one.",)
 
 
-# -- slips that are told plainly ---------------------------------------------------------------------------------
+# -- messages about typing errors --------------------------------------------------------------------------------------
 
 
-def test_an_expression_in_braces_says_that_only_names_are_expanded(workflow):
-    """`cfg={np.linspace(2,8,3)}` was only "is not a number"."""
+def test_the_error_for_an_expression_in_braces_mentions_that_only_names_are_expanded(workflow):
+    """The error for `cfg={np.linspace(2,8,3)}` did not mention that braces take only names."""
     for text in ("cfg={np.linspace(2,8,3)}", "steps={2+3}", "sampler_name={names[0]}", "tiled={a.b}"):
-        (told,) = problems(line, workflow, text, namespace={})
-        assert "braces take only the name of a variable" in told
-        assert f"{text.partition('=')[0]}={{values}}" in told
+        (message,) = problems(line, workflow, text, namespace={})
+        assert "braces take only the name of a variable" in message
+        assert f"{text.partition('=')[0]}={{values}}" in message
     assert line(workflow, "6::text={a+b}", namespace={}) == {"6::text": "{a+b}"}
-    assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # nothing expands here
+    assert "braces" not in problems(line, workflow, "cfg={np.linspace(2,8,3)}")[0]  # no namespace: braces are text
 
 
 def test_a_seed_below_its_range_mentions_random(workflow):
-    """`seed=-1`, which means a random seed elsewhere, was only "below 0, the smallest it may be"."""
+    """The error for `seed=-1`, which means a random seed in other programs, did not mention `random`."""
     assert "seed=random" in problems(line, workflow, "seed=-1")[0]
     assert "random" not in problems(line, workflow, "cfg=-1")[0]
 
@@ -477,7 +477,7 @@ def test_a_seed_below_its_range_mentions_random(workflow):
         ([["a", "b"]], ["a,b", '["a", "b"]'], ["a,c"]),
     ],
 )
-def test_an_error_says_several_values_only_if_each_part_is_valid(spec, several, single):
+def test_an_error_suggests_several_values_only_if_each_part_is_valid(spec, several, single):
     described = Workflow("w", "w", fields={"1::x": read_field("1::x", spec)})
     for text in [*several, *single]:
         with pytest.raises(FieldError) as caught:

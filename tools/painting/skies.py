@@ -29,7 +29,7 @@ SKY_TAGS: Final[dict[str, dict[str, float]]] = {
 
 
 def paint_sky(canvas: Canvas, kind: str, palette: Palette) -> Paint:
-    """The whole canvas as sky; what land will hide is painted all the same."""
+    """Return the whole canvas as sky, including the part that the land will cover."""
     height = np.clip(canvas.y / HORIZON, 0, 1)
     stops = [(0, palette.zenith), (0.55, palette.middle), (1, palette.horizon)]
     sky = ramp(stops, height + 0.03 * canvas.noise(11, 2.5, octaves=2))

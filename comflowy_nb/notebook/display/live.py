@@ -214,7 +214,7 @@ class DisplaySlot:
     """One part of a view in the current cell.
 
     An Output does not apply updates of a display (ipywidgets issues 1180 and 1844): there only the final data is
-    displayed, anew.
+    displayed again.
 
     Parameters
     ----------

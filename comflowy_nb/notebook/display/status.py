@@ -191,8 +191,8 @@ def _add_end(line: StatusLine, run: Run, how: str, drawn: Mapping[str, int]) -> 
         _add_problem(line, run)
     if how == "ended":
         line.add(("nothing submitted; --retry failed runs it again", "muted"))
-    if record.remark:
-        line.add((record.remark, "odd"))
+    if record.warning:
+        line.add((record.warning, "odd"))
 
 
 def _add_problem(line: StatusLine, run: Run) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CANCELLED", "Cancelling", "RunQueue"]
 
 CANCELLED = "cancelled"
-_STARTS_MAX = 3  # a run during which so many sandboxes died is probably the cause
+_STARTS_MAX = 3  # a run during which this many sandboxes died is probably the cause
 _STOP_S = 10.0  # a worker that does not stop within this time is killed
 
 

@@ -23,7 +23,7 @@ _CONNECT_S = 1.0
 _ANSWER_S = 2.0
 _RESULT_PAUSES_S = (0.2, 1.0)  # between attempts to deliver a result
 _PROGRESS_GAP_S = 0.1
-_FAILURES_MAX = 3  # after so many consecutive failures, progress is no longer sent
+_FAILURES_MAX = 3  # after this many consecutive failures, progress is no longer sent
 
 
 def is_loopback_url(url: str) -> bool:

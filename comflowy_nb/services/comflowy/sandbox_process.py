@@ -94,7 +94,7 @@ def _find(home: Path, *, stay: bool) -> SandboxAddress | None:
         host, port = parts.hostname, parts.port
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    if parts.scheme != "http" or host != "127.0.0.1" or port is None:  # whatever the file contains
+    if parts.scheme != "http" or host != "127.0.0.1" or port is None:  # the file may contain any text
         return None
     nonce = secrets.token_hex(16)
     data = _get(host, port, f"/api/open/v0/ping?nonce={nonce}{'&stay=1' if stay else ''}")

@@ -136,7 +136,7 @@ def read_check(body: bytes) -> CheckData:
 
 
 def read_run_id(body: bytes) -> str | None:
-    """Return the run id in the response to a submit, whatever else is unusual: the service has accepted the run."""
+    """Return the run id in the response to a submit: with an id the service has accepted the run."""
     response = json_object(body) or {}
     data = response.get("data")
     for part in (data, response, data[0] if isinstance(data, list) and data else None):
@@ -232,7 +232,7 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
 
 
 def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -> Outcome:
-    """Return the outcome of a 2xx response: with a run id the service has accepted the run, whatever else is wrong."""
+    """Return the outcome of a 2xx response: with a run id the service has accepted the run; the rest may be invalid."""
     run_id = read_run_id(response.body)
     if run_id is not None:
         return Accepted(run_id)

@@ -158,7 +158,7 @@ class Socket:
 
 
 def _ssl_context() -> ssl.SSLContext:
-    """Trust the certificates that requests trusts, so that the socket works wherever HTTP does."""
+    """Trust the certificates that requests trusts, so that the socket works with every server that HTTP works with."""
     trusted = ca_bundle() or certifi.where()
     is_folder = Path(trusted).is_dir()
     return ssl.create_default_context(cafile=None if is_folder else trusted, capath=trusted if is_folder else None)

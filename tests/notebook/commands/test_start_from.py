@@ -1,4 +1,4 @@
-"""`sweep`, `run` and `form` with `--from`: other values are kept, and the output names those that are left out."""
+"""`sweep`, `run` and `form` with `--from`: other values are kept, and the output names the omitted ones."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_replaced_words_that_are_overridden_are_named(sandbox):
     assert [params["6::text"] for params in params_of(sandbox("times").value)] == ["a boat at noon", "a boat at night"]
 
 
-def test_run_names_the_axes_it_leaves_out(sandbox, looks):
+def test_run_names_the_axes_it_omits(sandbox, looks):
     """`run --from looks` ran with the workflow's own cfg and sampler, and did not mention the axes of the sweep."""
     made = sandbox("%comflowy run --from looks denoise=1")
     assert made.error is None
@@ -131,8 +131,8 @@ def test_run_names_the_axes_it_leaves_out(sandbox, looks):
     assert not any("without its axes" in text for text in texts(complete))
 
 
-def test_form_names_the_axes_it_leaves_out(sandbox, looks):
-    """`form --from looks` showed the workflow's own values in the fields of the axes, and did not say so."""
+def test_form_names_the_axes_it_omits(sandbox, looks):
+    """`form --from looks` showed the workflow's own values in the fields of the axes, without a message."""
     made = sandbox("%comflowy form --from looks cfg=4")
     assert made.error is None
     (notice,) = [text for text in texts(made) if "without its axes" in text]

@@ -35,7 +35,7 @@ def pixels_of(cell):
 
 
 def in_grid(drawn, number):
-    """Return the pixels of one cell as they are on the page."""
+    """Return the pixels of one cell on the page."""
     painting = drawn.paint()
     (box,) = [box for box in painting.page.boxes if box.tile.cell == number]
     page = Image.open(io.BytesIO(painting.jpeg()))
@@ -345,7 +345,7 @@ def test_a_terminal_shows_lines_and_paths(sandbox, shell, cell, monkeypatch):
 
 def test_a_background_sweep_is_updated_in_its_cell(sandbox, shell, monkeypatch):
     monkeypatch.setattr(shell, "kernel", type("Kernel", (), {"_allow_stdin": True})(), raising=False)
-    monkeypatch.setattr(interrupts, "wait_drawing", None)  # the cell must not wait
+    monkeypatch.setattr(interrupts, "wait_drawing", None)  # any wait fails the test
     cell = sandbox(
         "import time\n"
         "s = %comflowy sweep default 5::width=64 5::height=64 steps=60 cfg=1..8 seed=78 --background\n"

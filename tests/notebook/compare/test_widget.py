@@ -1,4 +1,4 @@
-"""The comparison without a browser: its replies, its saved state, its static versions and its page."""
+"""The comparison without a browser: its replies, saved state, static versions and HTML page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def made(pair):
 
 @pytest.fixture
 def replies(made, monkeypatch):
-    """The replies of the comparison to the browser, in order."""
+    """Record the replies of the comparison to the browser, in order."""
     sent = []
     monkeypatch.setattr(type(made), "send", lambda _, content, buffers=None: sent.append((content, buffers)))
     return sent
@@ -55,7 +55,7 @@ def image_of(content):
     return Image.open(io.BytesIO(content))
 
 
-def test_compare_is_public_and_takes_images_one_by_one(pair):
+def test_compare_is_public_and_accepts_single_images(pair):
     made = comflowy_nb.compare(*pair, mode="blink")
     assert isinstance(made, Comparison)
     assert repr(made) == "<Comparison of r1, r2>"
@@ -75,7 +75,7 @@ def test_a_view_gets_the_requested_image_byte_for_byte(made, replies, pair):
     assert buffers == [pair[1].images[0].bytes]
 
 
-def test_a_preview_is_small_and_a_difference_comes_with_its_numbers(made, replies):
+def test_a_preview_is_small_and_a_difference_has_its_numbers(made, replies):
     ask(made, ask="preview", index=0)
     ask(made, ask="difference", pair=[0, 1])
     (preview, (first,)), (difference, (second,)) = replies
@@ -128,7 +128,7 @@ def test_unknown_requests_get_an_error(made, replies, asked):
     assert content["problem"].startswith("the page sent a request that this version does not know")
 
 
-def test_the_saved_state_holds_text_only(made, pair):
+def test_the_saved_state_contains_only_text(made, pair):
     state = made.get_state()
     written = {key: value for key, value in state.items() if key not in {"_esm", "_css"}}
     text = json.dumps(written, default=lambda value: pytest.fail(f"{value!r} is in the state"))
@@ -218,7 +218,7 @@ class Tags(HTMLParser):
         self.found.append((tag, attributes))
 
 
-def test_a_page_holds_all_images_without_paths_and_metadata(made, pair, tmp_path):
+def test_a_page_contains_all_images_without_paths_and_metadata(made, pair, tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     notes = PngInfo()
@@ -304,7 +304,7 @@ def test_the_command_shows_the_comparison_once_and_returns_it(sandbox, tmp_path)
     assert sandbox(f"%comflowy compare {one.ref} {other.ref};").value is None
 
 
-def test_the_command_takes_python_objects(sandbox, shell):
+def test_the_command_accepts_python_objects(sandbox, shell):
     shell.user_ns["mine"] = run(sandbox, 1002)
     shell.user_ns["red"] = Image.new("RGB", (64, 64), "red")
     assert sandbox("%comflowy compare {mine} {red} last").value.names == [

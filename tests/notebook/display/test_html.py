@@ -1,4 +1,4 @@
-"""Bundles: the same content as plain text and as HTML, which is inert."""
+"""Bundles: the same content as plain text and as escaped HTML."""
 
 from __future__ import annotations
 

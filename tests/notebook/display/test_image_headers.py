@@ -1,4 +1,4 @@
-"""The images of an axis, small in its headers: across, down, and in a sweep of the history."""
+"""Small images in the column and row headers of an image axis, in a new sweep and one of the history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def inputs(page):
 
 
 def seen(grid):
-    """The colours at the middle of the small images, by name, as the grid was painted."""
+    """Return the colour at the middle of each header image, by name."""
     painting = grid.paint(scale=1)
     return {
         box.tile.input_image.name.partition(".")[0]: painting.paper.getpixel((box.x + 10, box.y + 10))
@@ -78,7 +78,7 @@ def test_each_value_shows_its_image_and_its_name(comfy, invert, side):
         assert grid.figure is not None
 
 
-def test_a_sweep_of_the_history_shows_them_though_the_files_are_gone(comfy, invert, tmp_path):
+def test_a_sweep_of_the_history_shows_header_images_after_their_files_are_deleted(comfy, invert, tmp_path):
     with connect(f"home={comfy.url}") as client:
         client.sweep(invert, {"1::image": "file:refs/*.png"}, name="gone")
     for file in (tmp_path / "refs").iterdir():
@@ -94,13 +94,13 @@ def test_a_sweep_of_the_history_shows_them_though_the_files_are_gone(comfy, inve
     assert set(found.values()) == {(255, 255, 255)}  # the names are shown
 
 
-def test_an_axis_of_anything_else_has_no_images(comfy, invert):
+def test_an_axis_of_other_values_has_no_header_images(comfy, invert):
     with connect(f"home={comfy.url}") as client:
         grid = SweepGrid(client.sweep(invert, {"1::image": "file:refs/red.png", "2::scale_by": [0.5, 1.0]}))
         assert inputs(grid.paint(scale=1).page) == []
 
 
-def test_a_narrow_cell_has_a_narrow_image(comfy, invert, tmp_path):
+def test_a_narrow_cell_has_a_narrow_header_image(comfy, invert, tmp_path):
     for number in range(24):
         Image.new("RGB", (40, 40), (number * 10, 0, 0)).save(tmp_path / "refs" / f"many{number}.png")
     with connect(f"home={comfy.url}") as client:

@@ -19,7 +19,7 @@ def pixels(shown):
     return np.asarray(Image.open(io.BytesIO(shown.jpeg)).convert("RGB")).astype(int)
 
 
-def test_a_notebook_gets_a_jpeg_of_twice_the_pixels_with_its_size_and_the_files_names(folder):
+def test_a_notebook_gets_a_jpeg_of_twice_the_pixels_with_its_size_and_file_names(folder):
     shown = grid(folder.run(("9", 512, 512)))
     data, metadata = shown._repr_mimebundle_(include=None, exclude=None)
     assert set(data) == {"text/plain", "image/jpeg"}
@@ -31,7 +31,7 @@ def test_a_notebook_gets_a_jpeg_of_twice_the_pixels_with_its_size_and_the_files_
     assert str(folder.root) not in data["text/plain"]
 
 
-def test_the_image_is_there_as_it_is_on_disk(folder):
+def test_a_single_image_is_shown_with_the_pixels_of_its_file(folder):
     run = folder.run(("9", 256, 256))
     seen = pixels(grid(run))[40 : 40 + 512, 40 : 40 + 512]
     original = np.asarray(run.images[0].pil().resize((512, 512), Image.Resampling.LANCZOS)).astype(int)
@@ -40,7 +40,7 @@ def test_the_image_is_there_as_it_is_on_disk(folder):
 
 @pytest.mark.parametrize("count", [1, 4, 9, 16, 64])
 def test_any_number_of_runs_is_at_most_1200_wide_and_below_a_megabyte(folder, count):
-    side = 640 if count <= 16 else 256  # making so many takes longer than drawing them
+    side = 640 if count <= 16 else 256  # creating large images takes longer than drawing them
     runs = [
         folder.run(("9", side, side), params={"3::cfg": float(n), "6::text": f"number {n} " * 9}) for n in range(count)
     ]
@@ -55,7 +55,7 @@ def test_a_large_grid_is_drawn_from_thumbnails(folder):
         run.images[0].path.unlink()
     with pytest.raises(Exception, match="not on disk"):
         runs[0].images[0].pil()
-    for run in runs:  # the thumbnails are there, the originals only named
+    for run in runs:  # only the thumbnails exist on disk
         (folder.root / run.record.images[0].file).write_bytes(b"")
     assert pixels(grid(runs)).std() > 20
 
@@ -84,7 +84,7 @@ def test_texts_in_any_script_are_drawn_without_a_warning(folder, text, recwarn):
     assert [str(warning.message) for warning in recwarn] == []
 
 
-def test_a_failed_run_and_a_missing_image_are_panels_with_words(folder):
+def test_a_failed_run_and_a_missing_image_are_panels_with_text(folder):
     good, failed = (
         folder.run(("9", 128, 128)),
         folder.run(status=Status.FAILED, problem=Problem("<b>out</b> of memory")),
@@ -94,13 +94,13 @@ def test_a_failed_run_and_a_missing_image_are_panels_with_words(folder):
     assert grid(lost).files() == ["token3_0.png"]
 
 
-def test_the_grid_says_that_an_image_is_not_on_disk(folder):
+def test_the_grid_shows_that_an_image_is_not_on_disk(folder):
     run = folder.run(("9", 128, 128))
     run.images[0].path.write_bytes(b"no image")
     assert grid(run).jpeg
 
 
-def test_the_figure_is_matplotlib_s_and_no_global_one(folder):
+def test_the_figure_is_a_matplotlib_figure_outside_pyplot(folder):
     import sys
 
     shown = grid(folder.run(("9", 64, 64)))
@@ -123,7 +123,7 @@ def test_the_matplotlib_style_of_the_user_changes_nothing(folder):
         assert grid(folder.run(("9", 64, 64), number=5)).jpeg == plain
 
 
-def test_only_one_image_of_a_run(folder):
+def test_one_chosen_image_of_a_run_is_drawn(folder):
     run = folder.run(("9", 64, 64), ("9", 128, 128))
     assert Grid([run], only=[1]).files() == ["token1_1.png"]
 

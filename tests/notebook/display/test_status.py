@@ -1,4 +1,4 @@
-"""The status line: its text in each status, and its HTML, which is inert."""
+"""The status line: its text in each status, and its escaped HTML."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_an_unrecognised_service_status_is_shown_verbatim(folder):
 def test_text_of_services_and_users_is_escaped_in_html(folder):
     evil = "<img src=x onerror=alert(1)>"
     run = folder.run(
-        status=Status.FAILED, problem=Problem(evil), workflow=f"{evil}w", name=f"{evil}n", remark=f"{evil}r"
+        status=Status.FAILED, problem=Problem(evil), workflow=f"{evil}w", name=f"{evil}n", warning=f"{evil}r"
     )
     html = status_line(run, note=f"{evil}o").html
     assert "<img" not in html

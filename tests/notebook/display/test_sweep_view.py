@@ -1,4 +1,4 @@
-"""The grid while it fills: what is painted anew, how often, from which files, and how large it gets."""
+"""The grid of a sweep in progress: which cells are painted again, how often, from which files, and its size."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def swept(folder):
 
 
 class SweepSender:
-    """Who would send the cells: it goes on until told."""
+    """A sender of cells that continues until `cancel`."""
 
     is_sending = True
 
@@ -159,7 +159,7 @@ def test_several_images_are_a_mosaic_and_node_and_image_choose(folder, swept):
     assert seen(node="9", image=0) == [True, False, False]
 
 
-def test_a_larger_sweep_is_drawn_from_thumbnails_and_lost_ones_are_made_again(folder, swept):
+def test_a_larger_sweep_is_drawn_from_thumbnails_and_deleted_ones_are_made_again(folder, swept):
     sweep = swept(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 600, 600))
@@ -170,12 +170,12 @@ def test_a_larger_sweep_is_drawn_from_thumbnails_and_lost_ones_are_made_again(fo
         thumbnail.unlink()
     assert grid(sweep).jpeg == kept
     assert sorted(folder.root.glob(f"{run.token}_0.t*.jpg")) == thumbnails
-    for cell in sweep.cells:  # the originals only named: a grid of full-size files would be a grid of full memory
+    for cell in sweep.cells:  # without the original files: loading all of them would need too much memory
         cell.run.images[0].path.write_bytes(b"")
     assert grid(sweep).jpeg == kept
 
 
-def test_a_cell_says_that_its_image_is_missing(folder, swept):
+def test_a_cell_shows_that_its_image_is_missing(folder, swept):
     sweep = swept(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 64, 64))
@@ -187,7 +187,7 @@ def test_a_cell_says_that_its_image_is_missing(folder, swept):
 
 
 def displayed(captured, kind):
-    """The bundles of one kind of a view's two handles."""
+    """Return the bundles of one kind of a view's two handles."""
     found = []
     for shown in captured._outputs:
         output = shown if isinstance(shown, dict) else shown.__dict__
@@ -247,7 +247,7 @@ def test_the_status_line_shows_progress(folder, swept, handles):
 
 @pytest.fixture(scope="module")
 def thumbnails(tmp_path_factory):
-    """One image whose thumbnails stand for all of a thousand."""
+    """Write one image and its thumbnail, used for all of a thousand runs."""
     root = tmp_path_factory.mktemp("thousand")
     wave = np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype="uint8")
     image = Image.fromarray(wave).resize((512, 512), Image.Resampling.BICUBIC)
@@ -295,7 +295,7 @@ def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, 
         grid(sweep, page=page.of + 1).bundle()
 
 
-def test_the_figure_is_matplotlib_s_with_text_as_text(folder, swept):
+def test_the_figure_is_a_matplotlib_figure_with_text_as_text(folder, swept):
     sweep = swept(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
     give(folder, sweep, 1, ("9", 64, 64))
     figure = grid(sweep).figure

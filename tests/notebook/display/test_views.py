@@ -1,4 +1,4 @@
-"""Views of runs: two displays per run, few updates, and one thread for the views that no cell waits for."""
+"""Views of runs: two displays per run, few updates, and one thread for the views of background runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_two_displays_are_created_at_once_the_second_empty(shell, folder):
     assert status["transient"]["display_id"] != images["transient"]["display_id"]
 
 
-def test_a_flood_of_progress_is_at_most_four_updates_a_second(shell, folder):
+def test_frequent_progress_causes_at_most_four_updates_a_second(shell, folder):
     run = folder.run(status=Status.RUNNING)
     stop = threading.Event()
 
@@ -139,9 +139,9 @@ def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, thre
 
 
 def test_a_closed_display_does_not_end_the_thread(shell, folder):
-    """No background run was drawn any more after an error.
+    """After an error, background runs were no longer drawn.
 
-    The note about the failed drawing failed too, which ended the only view thread.
+    The message about the failed drawing failed too, which ended the only view thread.
     """
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
     refused = []
@@ -160,7 +160,7 @@ def test_a_closed_display_does_not_end_the_thread(shell, folder):
         shell.display_pub.publish = refuse
         updater.add(view)
         bad.report(progress=Progress(node="3", title="KSampler", value=1, max=2))
-        wait_until(lambda: len(refused) >= 2)  # the drawing, and the note about it
+        wait_until(lambda: len(refused) >= 2)  # the drawing, and the message about it
         updater.add(RunView(good, in_kernel=True))
         finish(good, folder, ("9", 64, 64))
         wait_until(lambda: any("image/jpeg" in output["data"] for output in bundles(captured, updates=True)))

@@ -241,7 +241,7 @@ def test_the_displayed_text_of_an_option_is_accepted(options):
 
 
 def test_the_choice_of_an_option_with_widgets_is_its_name(form, graph, comfy_client):
-    """An option with widgets of its own could not be chosen by its name."""
+    """An option that has sub-fields could not be chosen by its name."""
     spec = [["image/gif", ["video/h264-mp4", {"crf": ["INT", {}]}], ["video/webm", [["crf", "INT"]]]], {}]
     workflow = comfy_client.workflow(graph(spec, "video/webm"))
     assert comfy_client.resolve(workflow, {"x": "video/h264-mp4"}).params == {"2::x": "video/h264-mp4"}

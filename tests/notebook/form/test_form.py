@@ -56,7 +56,7 @@ def made(form, sandbox, shell):
 
 
 def secrets_of(home):
-    """Return the secrets in the private file of the sandbox: its key."""
+    """Return the key in the private file of the sandbox."""
     files = [path for path in (home / "sandbox").glob("*.json") if path.stat().st_mode & 0o077 == 0]
     found = [value for path in files for value in json.loads(path.read_text()).values() if isinstance(value, str)]
     assert found

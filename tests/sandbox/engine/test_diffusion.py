@@ -1,4 +1,4 @@
-"""Noise levels, samplers against an equation with a known answer, and that every parameter has its effect."""
+"""Noise levels, samplers on an equation with a known solution, and the effect of each parameter."""
 
 import numpy as np
 import pytest
@@ -45,14 +45,14 @@ def test_noise_levels_fall_to_zero(scheduler, steps):
     assert (np.diff(levels) <= 0).all()
 
 
-def test_schedules_end_where_stable_diffusion_does_and_differ_between():
+def test_schedules_have_the_limits_of_stable_diffusion_and_differ_between_them():
     levels = {name: sigmas(name, 10) for name in SCHEDULERS}
     for name in ("normal", "karras", "exponential"):
         assert levels[name][-2] == pytest.approx(0.0292, abs=1e-4)
     assert len({round(levels[name][5], 4) for name in SCHEDULERS}) == len(SCHEDULERS)
 
 
-def test_denoise_takes_the_end_of_a_longer_run():
+def test_denoise_uses_the_last_levels_of_a_longer_schedule():
     for scheduler in SCHEDULERS:
         assert np.allclose(sigmas(scheduler, 10, 0.5), sigmas(scheduler, 20)[-11:], rtol=1e-9)
         assert sigmas(scheduler, 20, 0.99)[0] < sigmas(scheduler, 20)[0]
@@ -61,7 +61,7 @@ def test_denoise_takes_the_end_of_a_longer_run():
 
 
 def gaussian(noisy, sigma):
-    """The exact denoiser of a Gaussian of spread 1."""
+    """Return the exact denoised value for a Gaussian with standard deviation 1."""
     return noisy / (1 + sigma**2)
 
 
@@ -80,12 +80,12 @@ def test_samplers_solve_the_equation_to_their_order(sampler, order):
     assert fine < (0.05 if order == 1 else 0.005)
 
 
-def test_better_samplers_are_nearer_than_euler():
+def test_higher_order_samplers_are_more_accurate_than_euler():
     assert max(solve("heun", 40), solve("dpmpp_2m", 40), solve("lms", 40)) < solve("euler", 40) / 3
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_sampler_arrives_at_the_only_image_there_is(sampler):
+def test_every_sampler_converges_to_the_only_image_of_a_set(sampler):
     image = np.full(3, 0.05)
     levels = sigmas("karras", 15)
     rng = np.random.default_rng(1)
@@ -125,7 +125,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_parameter_changes_the_image(base, change):
-    """By more than rounding to 8 bits hides: at least one colour step, at a hundredth of all points or more."""
+    """The difference must survive rounding to 8 bits: one colour step or more in at least 1 % of the pixels."""
     before, after = (decode(Latent(samples, 64, 64), 0, CHECKPOINTS[0]) for samples in (base, run(**change)))
     assert (np.abs(after - before) > 1 / 255).mean() > 0.01
 
@@ -141,7 +141,7 @@ def test_images_of_a_batch_differ_and_the_first_is_that_of_a_batch_of_one(base):
     assert len({image.tobytes() for image in batch}) == 3
 
 
-def test_the_prompt_decides_what_is_painted():
+def test_the_prompt_selects_the_content_of_the_image():
     night, day = run(positive="dark night, stars"), run(positive="bright sunny day, blue sky")
     assert day[0, :3].mean() > night[0, :3].mean() + 0.03
     purple = run(positive="purple galaxy")[0, :3].mean(axis=(1, 2))
@@ -152,7 +152,7 @@ def look(**changes):
     return decode(Latent(run(**changes), 64, 64), 0, CHECKPOINTS[0])
 
 
-def test_guidance_makes_pale_images_colourful():
+def test_guidance_increases_the_saturation():
     chroma = [np.ptp(look(cfg=cfg, positive="a lighthouse, sunset"), axis=-1).mean() for cfg in (2, 5, 8, 12)]
     assert chroma == sorted(chroma)
     assert chroma[-1] > 1.3 * chroma[0]
@@ -168,14 +168,14 @@ def test_few_steps_leave_the_image_blurred():
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
-def test_much_guidance_in_two_steps_does_not_burn_the_image_out(sampler):
-    """Cells of two steps were white and yellow: what guidance exaggerated in the first was never taken back."""
+def test_much_guidance_in_two_steps_does_not_saturate_the_image(sampler):
+    """Cells of two steps were white and yellow: the second step did not correct the overshoot of the first."""
     image = look(steps=2, cfg=12.0, positive="a lighthouse by the sea, sunset, clouds", sampler=sampler)
     assert ((image < 0.01) | (image > 0.99)).all(axis=-1).mean() < 0.02
     assert ((image < 0.01) | (image > 0.99)).mean() < 0.2
 
 
-def test_what_is_in_the_negative_prompt_is_avoided():
+def test_content_of_the_negative_prompt_is_avoided():
     def blue(negative):
         return np.mean([run(positive="a meadow", negative=negative, seed=k, steps=5)[0, :3].mean() for k in range(4)])
 
@@ -185,7 +185,7 @@ def test_what_is_in_the_negative_prompt_is_avoided():
     )
 
 
-def test_little_noise_keeps_a_given_image_and_much_noise_gives_it_up():
+def test_little_noise_keeps_the_input_image_and_much_noise_replaces_it():
     y, x = np.mgrid[0:24, 0:24] / 24
     image = np.stack([0.2 + 0.6 * (x > 0.5), 0.8 - 0.6 * y, 0.3 + 0.3 * y], axis=-1)[None].astype(np.float32)
     source = encode(image).samples
@@ -199,14 +199,14 @@ def test_little_noise_keeps_a_given_image_and_much_noise_gives_it_up():
     assert run(samples=source, denoise=0.0).tobytes() == source.tobytes()
 
 
-def test_each_step_is_told_and_may_end_the_run():
-    told = []
+def test_each_step_is_reported_and_may_end_the_run():
+    calls = []
 
     def after_step(done, total):
-        told.append((done, total))
+        calls.append((done, total))
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(after_step=after_step)
-    assert told == [(1, 9), (2, 9), (3, 9)]
+    assert calls == [(1, 9), (2, 9), (3, 9)]

@@ -1,4 +1,4 @@
-"""Graphs: which are refused and how, and that those that run give the images, progress and stops they should."""
+"""Graphs: validation errors, and the images, progress and cancellation of valid ones."""
 
 import copy
 import io
@@ -30,8 +30,10 @@ def engine(tmp_path):
     return Engine(input_folder=tmp_path / "inputs")
 
 
-def run(engine, graph, *, told=None, should_stop=lambda: False):
-    return engine.run(graph, on_progress=(lambda p: None) if told is None else told.append, should_stop=should_stop)
+def run(engine, graph, *, reports=None, should_stop=lambda: False):
+    return engine.run(
+        graph, on_progress=(lambda p: None) if reports is None else reports.append, should_stop=should_stop
+    )
 
 
 def opened(image):
@@ -68,7 +70,7 @@ def errors_of(graph, node="3"):
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_default_graph_gives_a_png_that_carries_its_graph(engine, default):
+def test_the_default_graph_produces_a_png_that_contains_the_graph(engine, default):
     assert engine.validate(default) is None
     images = run(engine, default)
     assert list(images) == ["9"]
@@ -91,7 +93,7 @@ def test_the_same_graph_gives_the_same_bytes_in_another_engine(engine, default, 
     assert run(Engine(input_folder=tmp_path), default)["9"][0].png == first
 
 
-def test_painting_over_a_image_shows_the_source_as_well(engine):
+def test_img2img_keeps_parts_of_the_source_image(engine):
     graph = json.loads((BUILTIN / "img2img.json").read_text())
     graph["2"]["inputs"].update(width=32, height=32)
     graph["3"]["inputs"]["steps"] = 3
@@ -135,21 +137,21 @@ def test_literals_are_read_in_the_type_of_their_input(engine, blue):
 
 
 def test_progress_names_the_node_and_counts_its_steps(engine, default):
-    told = []
-    run(engine, default, told=told)
-    steps = [p["value"] for p in told if p["node"] == "3"]
+    reports = []
+    run(engine, default, reports=reports)
+    steps = [p["value"] for p in reports if p["node"] == "3"]
     assert steps == [0, 1, 2, 3, 4, 4]
-    assert {p["max"] for p in told if p["node"] == "3"} == {1, 4}
-    assert all(set(p) == {"node", "title", "value", "max", "nodes_done", "nodes_total"} for p in told)
-    assert {p["title"] for p in told if p["node"] == "6"} == {"CLIP Text Encode (Prompt)"}
-    done = [p["nodes_done"] for p in told]
+    assert {p["max"] for p in reports if p["node"] == "3"} == {1, 4}
+    assert all(set(p) == {"node", "title", "value", "max", "nodes_done", "nodes_total"} for p in reports)
+    assert {p["title"] for p in reports if p["node"] == "6"} == {"CLIP Text Encode (Prompt)"}
+    done = [p["nodes_done"] for p in reports]
     assert done == sorted(done)
-    assert told[-1]["nodes_done"] == told[-1]["nodes_total"] == 7
+    assert reports[-1]["nodes_done"] == reports[-1]["nodes_total"] == 7
 
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The nodes that really ran."""
+    """Record the nodes that were executed."""
     ran = []
     for name, function in list(nodes.FUNCTIONS.items()):
 
@@ -195,12 +197,12 @@ def test_a_file_that_changed_is_read_again(engine, tmp_path):
         assert tuple(pixels_of(run(engine, graph)["2"][0])[0, 0]) == colour
 
 
-def test_a_stop_is_noticed_at_the_next_step(engine, default):
-    told = []
+def test_a_cancelled_run_stops_at_the_next_step(engine, default):
+    reports = []
     default["3"]["inputs"]["steps"] = 10000
     with pytest.raises(Stopped):
-        run(engine, default, told=told, should_stop=lambda: any(p["value"] >= 2 for p in told))
-    assert max(p["value"] for p in told) == 2
+        run(engine, default, reports=reports, should_stop=lambda: any(p["value"] >= 2 for p in reports))
+    assert max(p["value"] for p in reports) == 2
 
 
 def test_runs_at_the_same_time_do_not_disturb_each_other(engine, default):
@@ -244,7 +246,7 @@ def test_a_node_that_fails_is_named_in_comfyuis_shape(engine, tmp_path):
 
 
 @pytest.mark.parametrize("graph", [None, [], "x", 3])
-def test_no_mapping_is_no_prompt(graph):
+def test_a_prompt_must_be_a_mapping(graph):
     assert validate(graph)["error"]["type"] == "no_prompt"
 
 
@@ -271,7 +273,7 @@ def test_an_unknown_class_is_an_invalid_prompt(default):
     assert error["type"] == "invalid_prompt"
 
 
-def test_an_editors_own_format_is_refused():
+def test_the_editors_format_is_rejected():
     assert validate({"nodes": [], "links": [], "version": 0.4})["error"]["type"] == "invalid_prompt"
 
 
@@ -316,7 +318,7 @@ def test_a_wrong_input_is_an_error_of_comfyuis_kind(default, case):
     json.dumps(validate(default), allow_nan=False)
 
 
-def test_all_errors_come_at_once_and_name_the_outputs_they_reach(default):
+def test_all_errors_are_reported_at_once_with_the_outputs_they_affect(default):
     del default["3"]["inputs"]["seed"]
     default["3"]["inputs"]["cfg"] = -1
     default["5"]["inputs"]["width"] = 8
@@ -335,7 +337,7 @@ def test_nodes_that_no_output_needs_are_not_checked(default):
     assert validate(default) is None
 
 
-def test_a_circle_is_refused():
+def test_a_cycle_is_rejected():
     graph = plain(
         n1=("ImageInvert", {"image": ["2", 0]}),
         n2=("ImageInvert", {"image": ["1", 0]}),
@@ -347,7 +349,7 @@ def test_a_circle_is_refused():
     assert validate(graph)["error"]["type"] == "prompt_outputs_failed_validation"
 
 
-def test_long_chains_and_huge_graphs_are_no_danger():
+def test_long_chains_and_huge_graphs_are_handled():
     graph = {str(k): {"class_type": "ImageInvert", "inputs": {"image": [str(k + 1), 0]}} for k in range(900)}
     graph["900"] = {"class_type": "EmptyImage", "inputs": dict(EMPTY)}
     graph["out"] = {"class_type": "PreviewImage", "inputs": {"images": ["0", 0]}}
@@ -356,7 +358,7 @@ def test_long_chains_and_huge_graphs_are_no_danger():
     assert "1000" in validate(graph)["error"]["message"]
 
 
-def test_a_batch_too_large_for_memory_is_refused_in_plain_words(default):
+def test_a_batch_too_large_for_memory_is_rejected_with_a_plain_message(default):
     default["5"]["inputs"].update(width=2048, height=2048, batch_size=8)
     (error,) = errors_of(default, "5")
     assert error["type"] == "custom_validation_failed"
@@ -374,7 +376,7 @@ def test_a_missing_input_file_is_named(engine):
     assert error["details"] == "image - Invalid image file: ../secret.png"
 
 
-def test_what_was_received_is_shown_short(default):
+def test_a_long_received_value_is_shortened_in_the_error(default):
     default["3"]["inputs"].update(seed=10**5000, sampler_name="x" * 5000, cfg=["a"] * 5000, steps="9" * 5000)
     default["6"]["inputs"]["text"] = "x" * 200_000
     assert len(json.dumps(validate(default))) < 6000
@@ -383,7 +385,7 @@ def test_what_was_received_is_shown_short(default):
 # -- params -----------------------------------------------------------------------------------------------------------
 
 
-def test_params_replace_fields_and_leave_the_graph_alone(default):
+def test_params_replace_fields_without_changing_the_graph(default):
     before = copy.deepcopy(default)
     changed, error = apply_params(default, {"3::cfg": 7, "6::text": "a cat", "3::seed": 2**64 - 1})
     assert error is None
@@ -407,7 +409,7 @@ def test_an_unknown_node_is_an_invalid_prompt(default, field, message):
     assert (body["error"]["type"], body["error"]["message"]) == ("invalid_prompt", message)
 
 
-def test_unknown_fields_and_wrong_types_are_told_together(default):
+def test_unknown_fields_and_wrong_types_are_reported_together(default):
     _, body = apply_params(default, {"3::cgf": 7, "3::steps": "many", "5::width": 64, "6::text": "x"})
     kinds = [error["type"] for error in body["node_errors"]["3"]["errors"]]
     assert kinds == ["unknown_input", "invalid_input_type"]

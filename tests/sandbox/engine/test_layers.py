@@ -1,4 +1,4 @@
-"""The shipped layers are those that the script paints, and every one can be loaded."""
+"""The shipped layers equal those that the script paints, and each can be loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shipped(name, rows):
 
 
 def assert_alike(painted, images, most):
-    """Alike but for what JPEG loses."""
+    """Assert that images are equal except for JPEG artefacts."""
     assert len(painted) == len(images)
     for one, other in zip(painted, images, strict=True):
         assert np.abs(np.clip(one.transpose(1, 2, 0), 0, 1) - other).mean() < most
@@ -46,11 +46,11 @@ def test_shipped_example_is_the_painted_one():
     assert_alike([paint_scenes.paint_example()], [example], 0.02)
 
 
-def test_painter_and_package_know_the_same_lights():
+def test_painter_and_package_have_the_same_lights():
     assert [palette.name for palette in LIGHTS] == list(PALETTES)
 
 
-def test_archive_holds_one_image_for_every_layer():
+def test_the_archive_contains_one_image_for_each_layer():
     for shape, (rows, _) in FORMATS.items():
         assert len(shipped(f"{shape}/skies.jpg", rows)) == len(SKIES)
         for land in LANDS:
@@ -61,7 +61,7 @@ def test_archive_holds_one_image_for_every_layer():
 
 
 @pytest.mark.parametrize("canvas", [(128, 128), (157, 105), (105, 157), (64, 256), (256, 64)])
-def test_subjects_are_where_their_places_say(canvas):
+def test_subjects_are_at_their_listed_positions(canvas):
     rows, columns = canvas
     loaded = load_layers(CHECKPOINTS[0], canvas)
     for subject, silhouette in zip(layers.SUBJECTS[1:], loaded.silhouettes[1:], strict=True):

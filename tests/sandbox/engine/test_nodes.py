@@ -1,4 +1,4 @@
-"""Node descriptions have ComfyUI's form, agree with what the nodes take, and the image nodes do what they say."""
+"""Node descriptions have ComfyUI's format and match the functions of the nodes; results of the image nodes."""
 
 import inspect
 import os
@@ -58,7 +58,7 @@ def test_description_has_the_form_of_object_info(node):
 
 
 @pytest.mark.parametrize("node", sorted(OBJECT_INFO))
-def test_function_takes_the_inputs_described(node):
+def test_each_function_accepts_the_described_inputs(node):
     taken = list(inspect.signature(FUNCTIONS[node]).parameters)[1:]
     described = list(OBJECT_INFO[node]["input"]["required"])
     assert taken[: len(described)] == described
@@ -80,17 +80,17 @@ def test_checkpoints_begin_with_the_default_graphs():
     assert len(choices) == 3
 
 
-def test_load_image_takes_an_upload():
+def test_load_image_accepts_an_upload():
     assert OBJECT_INFO["LoadImage"]["input"]["required"]["image"][1] == {"image_upload": True}
 
 
-def test_empty_image_has_the_colour_asked_for(do):
+def test_empty_image_has_the_requested_colour(do):
     (made,) = do("EmptyImage", width=5, height=3, batch_size=2, color=0xFF8000)
     assert made.shape == (2, 3, 5, 3)
     assert np.allclose(made[0, 0, 0], [1, 128 / 255, 0])
 
 
-def test_invert_turns_every_colour_round(do):
+def test_invert_inverts_every_colour(do):
     (made,) = do("ImageInvert", image=image([0, 0.25, 1]))
     assert np.allclose(made, [1, 0.75, 0])
 
@@ -114,14 +114,14 @@ def test_blend_modes(do, mode, expected):
     assert half[0, 0, 0, 0] == pytest.approx(0.6 + (expected - 0.6) / 2, abs=1e-5)
 
 
-def test_blend_brings_another_size_and_batch_to_its_own(do):
+def test_blend_adapts_the_second_image_to_size_and_batch_of_the_first(do):
     below, above = np.zeros((3, 8, 12, 3), dtype=np.float32), np.ones((1, 30, 20, 3), dtype=np.float32)
     (made,) = do("ImageBlend", image1=below, image2=above, blend_factor=0.25, blend_mode="normal")
     assert made.shape == (3, 8, 12, 3)
     assert np.allclose(made, 0.25, atol=1e-5)
 
 
-def test_blur_spreads_a_point_and_keeps_its_light(do):
+def test_blur_spreads_a_point_and_keeps_its_total_brightness(do):
     point = np.zeros((1, 21, 21, 3), dtype=np.float32)
     point[0, 10, 10] = 1
     (made,) = do("ImageBlur", image=point, blur_radius=4, sigma=0.5)
@@ -130,20 +130,20 @@ def test_blur_spreads_a_point_and_keeps_its_light(do):
     assert np.allclose(made, made[:, ::-1, ::-1], atol=1e-6)
 
 
-def test_blur_is_wider_than_a_small_image(do):
+def test_blur_may_be_wider_than_the_image(do):
     (made,) = do("ImageBlur", image=np.full((1, 3, 3, 3), 0.5, dtype=np.float32), blur_radius=31, sigma=10.0)
     assert np.allclose(made, 0.5, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", list(image_ops.RESAMPLING))
-def test_scale_gives_the_size_asked_for(do, method):
+def test_scale_returns_the_requested_size(do, method):
     image = np.random.default_rng(1).random((2, 20, 30, 3)).astype(np.float32)
     (made,) = do("ImageScale", image=image, upscale_method=method, width=64, height=16, crop="disabled")
     assert made.shape == (2, 16, 64, 3)
     assert made.mean() == pytest.approx(image.mean(), abs=0.03)
 
 
-def test_scale_crops_the_middle_or_follows_the_shape(do):
+def test_scale_crops_the_centre_or_keeps_the_aspect_ratio(do):
     image = np.zeros((1, 10, 30, 3), dtype=np.float32)
     image[:, :, 10:20] = 1
     (cropped,) = do("ImageScale", image=image, upscale_method="bilinear", width=20, height=20, crop="center")
@@ -154,7 +154,7 @@ def test_scale_crops_the_middle_or_follows_the_shape(do):
     assert (same == image).all()
 
 
-def test_scale_refuses_more_than_memory_allows(do):
+def test_scale_rejects_sizes_that_exceed_the_memory(do):
     image = np.zeros((16, 8, 8, 3), dtype=np.float32)
     with pytest.raises(ValueError, match=r"too large: the sandbox renders up to 16\.8 million pixels"):
         do("ImageScale", image=image, upscale_method="area", width=4096, height=4096, crop="disabled")
@@ -163,7 +163,7 @@ def test_scale_refuses_more_than_memory_allows(do):
         do("ImageScale", image=tall, upscale_method="area", width=4096, height=0, crop="disabled")
 
 
-def test_encode_refuses_what_cannot_be_painted(do):
+def test_encode_rejects_sizes_that_cannot_be_painted(do):
     with pytest.raises(ValueError, match="scale with ImageScale first"):
         do("VAEEncode", pixels=np.zeros((1, 8, 4000, 3), dtype=np.float32), vae="v1-5-pruned-emaonly-fp16.safetensors")
 
@@ -183,15 +183,15 @@ def test_load_image_reads_colours_and_mask(do, tmp_path):
     assert np.allclose(mask, 0.8)
 
 
-def test_load_image_turns_a_photo_upright(do, tmp_path):
+def test_load_image_applies_the_exif_orientation(do, tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored on its side
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.new("RGB", (30, 20)).save(tmp_path / "p.jpg", exif=exif)
     image, _ = do("LoadImage", image="p.jpg")
     assert image.shape == (1, 30, 20, 3)
 
 
-def test_the_example_image_can_always_be_loaded_but_one_in_the_folder_comes_first(do, tmp_path):
+def test_the_example_image_can_always_be_loaded_unless_the_folder_has_one_of_its_name(do, tmp_path):
     image, _ = do("LoadImage", image=EXAMPLE_IMAGE)
     assert image.shape == (1, 512, 512, 3)
     assert image.std() > 0.1
@@ -201,7 +201,7 @@ def test_the_example_image_can_always_be_loaded_but_one_in_the_folder_comes_firs
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
-def test_what_is_no_image_is_refused_by_name_alone(tmp_path, content):
+def test_a_file_that_is_not_an_image_is_rejected_by_name_without_its_path(tmp_path, content):
     path = tmp_path / "broken.png"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"cannot identify image file 'broken\.png'") as caught:
@@ -209,7 +209,7 @@ def test_what_is_no_image_is_refused_by_name_alone(tmp_path, content):
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_truncated_image_is_refused(tmp_path):
+def test_a_truncated_image_is_rejected(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
@@ -217,7 +217,7 @@ def test_a_truncated_image_is_refused(tmp_path):
         read_image(tmp_path / "a.png")
 
 
-def test_a_huge_image_is_refused_before_it_is_read(tmp_path):
+def test_a_huge_image_is_rejected_before_it_is_decoded(tmp_path):
     Image.new("1", (5000, 5000)).save(tmp_path / "huge.png")
     with pytest.raises(ValueError, match=r"5000x5000 pixels; the sandbox accepts up to 16\.8 million"):
         read_image(tmp_path / "huge.png")
@@ -256,7 +256,7 @@ def test_load_image_follows_no_link_out_of_its_folder(tmp_path):
         input_path(folder, "link.png")
 
 
-def test_load_image_finds_files_in_folders_and_comfyuis_way_of_naming_inputs(tmp_path):
+def test_load_image_accepts_subfolders_and_comfyuis_annotated_names(tmp_path):
     (tmp_path / "sub").mkdir()
     Image.new("RGB", (2, 2)).save(tmp_path / "sub" / "a.png")
     assert input_path(tmp_path, "sub/a.png") == input_path(tmp_path, "sub/a.png [input]")

@@ -1,4 +1,4 @@
-"""What prompts are read as."""
+"""Parse prompts into weighted tags."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from comflowy_nb.sandbox.engine.prompts import read_prompt
 
 
-def test_words_of_one_meaning_are_one_thing():
+def test_synonyms_are_the_same_tag():
     assert read_prompt("nebula").tags == read_prompt("cosmos").tags == {"galaxy": 1.0}
     assert read_prompt("Lighthouses").tags == {"lighthouse": 1.0}
     assert read_prompt("lilies, fireflies").tags == {"firefly": 1.0}
@@ -26,11 +26,11 @@ def test_any_text_can_be_read(text):
     assert np.isfinite(prompt.light).all()
 
 
-def test_a_word_said_twice_weighs_half_as_much_again():
+def test_a_repeated_word_has_one_and_a_half_times_the_weight():
     assert read_prompt("bottle, bottle").tags["bottle"] == pytest.approx(1.5)
 
 
-def test_unknown_words_lean_somewhere_and_always_the_same_way():
+def test_unknown_words_have_a_deterministic_effect():
     names = [f"thing {k}" for k in range(50)]
     lean = read_prompt("zyzzyva").lean(names)
     assert np.abs(lean).max() > 0.1
@@ -38,7 +38,7 @@ def test_unknown_words_lean_somewhere_and_always_the_same_way():
     assert not np.allclose(lean, read_prompt("xylem").lean(names))
 
 
-def test_words_about_light_change_it():
+def test_words_about_light_change_the_light():
     assert read_prompt("bright").light[0] > read_prompt("dark").light[0]
     assert read_prompt("warm").light[1] > read_prompt("cold").light[1]
     assert read_prompt("vivid").light[2] > read_prompt("pale").light[2]

@@ -1,4 +1,4 @@
-"""The set of scenes and its closed-form mean, checked against the plain sum over every scene."""
+"""The set of scenes and its closed-form mean, compared with the explicit sum over all scenes."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ CANVAS = (12, 16)
 
 @pytest.fixture(scope="module")
 def hard_edged():
-    """A small set in which every pixel belongs to one layer alone, so that the plain sum is exact."""
+    """Return a small set in which each pixel belongs to a single layer, so that the explicit sum is exact."""
     layers = load_layers(CHECKPOINTS[0], CANVAS)
     silhouettes = tuple(replace(s, cover=np.round(s.cover)) for s in layers.silhouettes)
     hard = replace(layers, land_cover=np.round(layers.land_cover), silhouettes=silhouettes)
@@ -24,7 +24,7 @@ def hard_edged():
 
 
 def every_scene(scenes, weights):
-    """Every scene, one by one, as an image with its ln c."""
+    """Yield each scene as an image with its ln c."""
     layers = scenes.layers
     looks_of = {id(silhouette): looks for silhouette, looks in zip(layers.silhouettes, weights.looks, strict=True)}
     for s, sky in enumerate(layers.skies):
@@ -75,7 +75,7 @@ def test_mean_is_the_softmax_weighted_mean_of_every_scene(hard_edged, plain_sum,
     assert np.abs(found - expected).max() < 2e-4 * SCALE + 1e-5
 
 
-def test_guidance_goes_from_the_negative_mean_through_the_positive_one_and_beyond(hard_edged):
+def test_guidance_extrapolates_from_the_negative_mean_over_the_positive_one(hard_edged):
     yes, no = read_prompt("purple galaxy bottle"), read_prompt("day")
     latent = np.random.default_rng(5).standard_normal((CHANNELS, *CANVAS)).astype(np.float32) * 10
     means = {cfg: hard_edged.mean(latent, 10.0, hard_edged.guide(yes, no, cfg)) for cfg in (0, 1, 3)}
@@ -85,7 +85,7 @@ def test_guidance_goes_from_the_negative_mean_through_the_positive_one_and_beyon
     assert not np.allclose(means[0], means[1], atol=1e-3)
 
 
-def test_words_make_what_they_name_likelier():
+def test_words_increase_the_weight_of_their_scenes():
     scenes = scene_set(CHECKPOINTS[0], CANVAS)
     weights = scenes.guide(read_prompt("a lighthouse, sunset"), read_prompt(""), 1).positive
     places = weights.places.max(axis=0)
@@ -95,8 +95,8 @@ def test_words_make_what_they_name_likelier():
     assert list(LANDS)[int(weights.places[:, int(places.argmax())].argmax())] in {"sea", "cliffs"}
 
 
-def test_every_tag_of_a_scene_can_be_asked_for():
-    """A tag nobody can say would never be painted on purpose."""
+def test_every_tag_of_a_scene_is_in_the_vocabulary():
+    """A tag that no prompt can contain could never be selected."""
     words = set(read_prompt(" ".join(_vocabulary())).tags)
     things = [
         *PALETTES.values(),
@@ -130,12 +130,12 @@ def test_skies_lands_and_looks_are_all_different():
     layers = scene_set(CHECKPOINTS[0], CANVAS).layers
     images = [*layers.skies, *layers.lands.reshape(-1, 3, 192)]
     assert len({image.tobytes() for image in images}) == len(images)
-    for silhouette in layers.silhouettes[1:]:  # the first covers nothing
+    for silhouette in layers.silhouettes[1:]:  # the first is empty
         flat = silhouette.looks.reshape(-1, silhouette.looks[0, 0].size)
         assert len({look.tobytes() for look in flat}) == len(flat)
 
 
-def test_a_set_is_made_once():
+def test_a_set_is_cached():
     assert scene_set(CHECKPOINTS[0], CANVAS) is scene_set(CHECKPOINTS[0], CANVAS)
     assert scene_set(CHECKPOINTS[0], CANVAS) is not scene_set(CHECKPOINTS[1], CANVAS)
 
@@ -154,7 +154,7 @@ def test_narrow_canvases_have_all_scenes(canvas):
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)
-def test_decoding_gives_the_size_asked_for(checkpoint):
+def test_decoding_returns_the_requested_size(checkpoint):
     latent = empty_latent(200, 104, 2)
     image = decode(latent, 1, checkpoint)
     assert image.shape == (104, 200, 3)
@@ -162,7 +162,7 @@ def test_decoding_gives_the_size_asked_for(checkpoint):
     assert 0 <= image.min() <= image.max() <= 1
 
 
-def test_encoding_and_decoding_gives_the_image_back():
+def test_decoding_an_encoded_image_returns_the_image():
     y, x = np.mgrid[0:96, 0:128] / 96
     image = np.stack([x / 1.4, y, 0.5 + 0.3 * np.sin(6 * x)], axis=-1)[None].astype(np.float32)
     back = decode(encode(image), 0, CHECKPOINTS[0])

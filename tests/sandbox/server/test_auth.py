@@ -12,7 +12,7 @@ class Clock:
         return self.now
 
 
-def test_token_is_good_until_its_time_is_over():
+def test_a_token_is_valid_until_it_expires():
     clock = Clock()
     auth = ApiKeyCheck("the key", clock=clock)
     token = auth.token_for("the key")
@@ -26,13 +26,13 @@ def test_token_is_good_until_its_time_is_over():
     assert auth.admits(f"Bearer {later}")
 
 
-def test_many_tokens_push_out_the_oldest_only():
+def test_a_new_token_over_the_limit_removes_only_the_oldest():
     auth = ApiKeyCheck("the key")
     tokens = [auth.token_for("the key") for _ in range(1001)]
     assert [auth.admits(f"Bearer {token}") for token in (tokens[0], tokens[1], tokens[-1])] == [False, True, True]
 
 
-def test_wrong_keys_and_headers_are_refused():
+def test_wrong_keys_and_headers_are_rejected():
     auth = ApiKeyCheck("the key")
     token = auth.token_for("the key")
     for key in ("", "the", "the key ", "the kéy", "\udcff"):

@@ -1,4 +1,4 @@
-"""One sandbox per home folder, and its end when nobody uses it."""
+"""One sandbox per home folder, which ends when no client uses it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_sandbox_waits_for_its_first_client(locks, clock):
     assert usage.is_over()
 
 
-def test_sandbox_stays_while_any_lock_is_held_and_a_moment_longer(locks, clock):
+def test_sandbox_runs_while_any_lock_is_held_and_for_a_grace_period_after(locks, clock):
     usage = Usage(locks, clock=clock)
     first, second = FileLock(locks / "1.lock"), FileLock(locks / "2.lock")
     with second:
@@ -54,7 +54,7 @@ def test_sandbox_stays_while_any_lock_is_held_and_a_moment_longer(locks, clock):
     assert usage.is_over()
 
 
-def test_one_about_to_connect_is_waited_for(locks, clock):
+def test_sandbox_waits_for_a_client_that_is_about_to_connect(locks, clock):
     usage = Usage(locks, clock=clock)
     clock.now += ARRIVAL_S - 1
     usage.stay()
@@ -64,7 +64,7 @@ def test_one_about_to_connect_is_waited_for(locks, clock):
     assert usage.is_over()
 
 
-def test_locks_of_the_dead_are_swept_and_those_of_the_living_left(locks, clock):
+def test_lock_files_of_dead_clients_are_removed_and_held_ones_kept(locks, clock):
     (locks / "dead.lock").touch()
     (locks / "note.txt").touch()
     with FileLock(locks / "living.lock"):
@@ -72,18 +72,18 @@ def test_locks_of_the_dead_are_swept_and_those_of_the_living_left(locks, clock):
         assert not usage.is_over()
         assert {path.name for path in locks.iterdir()} >= {"living.lock", "note.txt"}
     usage.is_over()
-    # Some versions of filelock remove the file of a lock that is let go, others leave it.
+    # Some versions of filelock delete the file of a released lock, others keep it.
     assert {path.name for path in locks.iterdir()} - {"probing.lock"} == {"note.txt"}
 
 
-def test_no_folder_of_locks_means_no_client(tmp_path, clock):
+def test_a_missing_lock_folder_counts_as_no_client(tmp_path, clock):
     usage = Usage(tmp_path / "none", clock=clock)
     clock.now += ARRIVAL_S
     assert usage.is_over()
     assert not (tmp_path / "none").exists()
 
 
-def test_sandbox_that_is_just_ending_is_waited_for(tmp_path):
+def test_a_new_sandbox_waits_for_one_that_is_ending(tmp_path):
     paths = Paths(tmp_path)
     paths.make()
     ending = hold_lock(paths)
@@ -93,7 +93,7 @@ def test_sandbox_that_is_just_ending_is_waited_for(tmp_path):
     timer.join()
 
 
-def test_holder_that_does_not_answer_is_said_to_run(tmp_path, monkeypatch):
+def test_a_running_sandbox_that_does_not_respond_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("comflowy_nb.sandbox.server.lifetime._LOCK_WAIT_S", 0.2)
     paths = Paths(tmp_path)
     paths.make()

@@ -1,4 +1,4 @@
-"""From acceptance to the end: several at a time, callbacks, cancelling, and what survives a death."""
+"""Runs from acceptance to end: parallel runs, callbacks, cancellation, and recovery after a killed process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sandbox_process import wait_for
 
 from comflowy_nb.sandbox.server.worker_pool import count_cores
 
-# Small ones: a worker paints its scenes anew for each size, and the large take it seconds.
+# Small images: a worker paints its scenes again for each size, which takes seconds for large ones.
 SMALL = {"5::width": 64, "5::height": 64}
 QUICK = {**SMALL, "3::steps": 1}
-LONG = {**SMALL, "3::steps": 10000, "5::batch_size": 4}  # minutes, if nobody stopped it
+LONG = {**SMALL, "3::steps": 10000, "5::batch_size": 4}  # takes minutes unless cancelled
 PROGRESS = {"node", "title", "value", "max", "nodes_done", "nodes_total"}
 
 
@@ -25,7 +25,7 @@ def cancel(sandbox, run_id):
 
 
 def fill_workers(sandbox):
-    """A long run on every worker."""
+    """Submit a long run for each worker."""
     runs = [sandbox.run({**LONG, "3::seed": seed}) for seed in range(count_cores())]
     for run_id in runs:
         sandbox.await_status(run_id, "running")
@@ -56,7 +56,7 @@ def test_cancelling_stops_a_waiting_run_at_once_and_a_running_one_at_its_next_st
     assert sandbox.check(waiting[0])["error"] == "cancelled"
     for run_id in running:
         assert cancel(sandbox, run_id).json()["success"] is True
-        assert cancel(sandbox, run_id).json()["success"] is True  # asking twice is no error
+        assert cancel(sandbox, run_id).json()["success"] is True  # a repeated cancel is not an error
         assert_cancelled(sandbox, run_id)
         assert cancel(sandbox, run_id).json()["success"] is True
     sandbox.await_status(waiting[1], "success")
@@ -70,7 +70,7 @@ def test_run_that_ended_can_not_be_cancelled(sandbox):
     assert sandbox.check(run_id)["status"] == "success"
 
 
-def test_callbacks_tell_the_whole_way_in_order(sandbox, receiver):
+def test_callbacks_report_each_status_in_order(sandbox, receiver):
     run_id = sandbox.run({**SMALL, "3::steps": 1000, "3::seed": 99}, callbacks=receiver.callbacks)
     data = sandbox.await_status(run_id, "success")
     wait_for(lambda: receiver.got("/result"))
@@ -94,7 +94,7 @@ def test_callbacks_tell_the_whole_way_in_order(sandbox, receiver):
     assert any(event["payload"]["node"] == "3" and event["payload"]["max"] == 1000 for event in events)
 
 
-def test_progress_comes_about_ten_times_a_second_at_most(sandbox, receiver):
+def test_progress_is_sent_at_most_about_ten_times_a_second(sandbox, receiver):
     began_s = time.monotonic()
     run_id = sandbox.run({**SMALL, "3::steps": 10000}, callbacks=receiver.callbacks)
     wait_for(lambda: len(receiver.got("/progress")) > 10)
@@ -105,14 +105,14 @@ def test_progress_comes_about_ten_times_a_second_at_most(sandbox, receiver):
     assert count <= took_s / 0.1 + 2
 
 
-def test_failure_and_cancelling_are_told(sandbox, receiver):
+def test_failure_and_cancellation_are_reported(sandbox, receiver):
     failed = sandbox.run({"3::sampler_name": "nope"}, callbacks=receiver.callbacks)
     wait_for(lambda: receiver.got("/result"))
     cancelled = sandbox.run(LONG, callbacks=receiver.callbacks)
     sandbox.await_status(cancelled, "running")
     cancel(sandbox, cancelled)
     wait_for(lambda: {body["run_id"] for body in receiver.got("/result")} == {failed, cancelled})
-    by_run = {body["run_id"]: body for body in receiver.got("/result")}  # one may come again to a slow receiver
+    by_run = {body["run_id"]: body for body in receiver.got("/result")}  # a slow receiver may get a callback twice
     first, second = by_run[failed], by_run[cancelled]
     assert (first["type"], first["run_id"]) == ("failed", failed)
     assert "nope" in first["error"]
@@ -125,7 +125,7 @@ def test_failure_and_cancelling_are_told(sandbox, receiver):
     }
 
 
-def test_result_is_delivered_again_to_a_receiver_that_stumbles(sandbox, receiver):
+def test_result_is_delivered_again_to_a_receiver_that_failed(sandbox, receiver):
     receiver.answers = [500, 503]
     run_id = sandbox.run(QUICK, callbacks={"on_result_url": receiver.callbacks["on_result_url"]})
     wait_for(lambda: len(receiver.got("/result")) >= 3)
@@ -133,18 +133,18 @@ def test_result_is_delivered_again_to_a_receiver_that_stumbles(sandbox, receiver
     assert sandbox.check(run_id)["status"] == "success"
 
 
-def test_slow_receiver_keeps_no_run_waiting(sandbox, receiver):
+def test_a_slow_receiver_does_not_delay_a_run(sandbox, receiver):
     receiver.may_answer.clear()
     runs = [sandbox.run({**QUICK, "3::steps": 5}, callbacks=receiver.callbacks) for _ in range(6)]
     wait_for(lambda: receiver.bodies)
     for run_id in runs:
-        sandbox.await_status(run_id, "success")  # and nothing was answered yet
+        sandbox.await_status(run_id, "success")  # before the receiver has responded
     receiver.may_answer.set()
     for run_id in runs:
         wait_for(lambda run_id=run_id: [body for body in receiver.got("/result") if body["run_id"] == run_id])
 
 
-def test_death_of_a_worker_fails_its_run_alone(start):
+def test_a_killed_worker_fails_only_its_run(start):
     sandbox = start()
     victim = sandbox.run(LONG)
     sandbox.await_status(victim, "running")
@@ -162,8 +162,8 @@ def test_death_of_a_worker_fails_its_run_alone(start):
     assert busy.pid not in {worker.pid for worker in sandbox.workers()}
 
 
-def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
-    """Accepted runs keep their ids, images their bytes, and the key and the address stay good."""
+def test_the_next_sandbox_finishes_the_runs_of_a_killed_one(start):
+    """Accepted runs keep their ids, images their bytes, and key and address stay valid."""
     first = start()
     done = first.run(QUICK)
     (url,) = first.await_status(done, "success")["output_images"]
@@ -193,8 +193,8 @@ def test_next_sandbox_finishes_what_a_killed_one_accepted(start):
     assert len({hashlib.sha256(requests.get(each, timeout=60).content).hexdigest() for each in urls}) == 1
 
 
-def test_run_that_was_under_way_at_every_end_is_given_up(start):
-    """A run that takes the machine's memory would end every sandbox that takes it up."""
+def test_a_run_that_was_running_at_repeated_crashes_is_given_up(start):
+    """A run that exhausts the memory would crash every sandbox that resumes it."""
     run_id = None
     for _ in range(3):
         sandbox = start()
@@ -206,7 +206,7 @@ def test_run_that_was_under_way_at_every_end_is_given_up(start):
     assert "does not try again" in data["error"]
 
 
-def test_token_of_an_earlier_sandbox_is_refused(start):
+def test_token_of_an_earlier_sandbox_is_rejected(start):
     first = start()
     token = first.token
     first.end()
@@ -227,7 +227,7 @@ def test_end_leaves_no_process(start, number):
     assert "Traceback" not in sandbox.output.read_text()
 
 
-def test_second_sandbox_says_where_the_first_is(start):
+def test_a_second_sandbox_prints_the_address_of_the_first(start):
     first = start()
     second = start()
     assert second.process.wait(60) == 3
@@ -235,7 +235,7 @@ def test_second_sandbox_says_where_the_first_is(start):
     assert first.ask("GET", "/api/open/v0/ping", token=False).status_code == 200
 
 
-def test_port_can_be_asked_for_and_a_taken_one_is_said(start, receiver, tmp_path):
+def test_the_port_is_an_option_and_a_port_in_use_is_an_error(start, receiver, tmp_path):
     taken = receiver.url.rpartition(":")[2]
     refused = start("--port", taken)
     assert refused.process.wait(60) == 1
@@ -247,7 +247,7 @@ def test_port_can_be_asked_for_and_a_taken_one_is_said(start, receiver, tmp_path
     assert second.url == f"http://127.0.0.1:{port}"
 
 
-def test_home_that_can_not_be_written_is_said(start, home):
+def test_a_home_folder_that_is_not_writable_is_an_error(start, home):
     home.mkdir()
     (home / "sandbox").write_text("in the way")
     failed = start()

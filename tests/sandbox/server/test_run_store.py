@@ -1,4 +1,4 @@
-"""What is kept of runs between one sandbox and the next."""
+"""Runs that are stored for the next sandbox."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def path(tmp_path):
     return tmp_path / "runs.sqlite"
 
 
-def test_accepted_runs_are_there_again_in_their_order(path):
+def test_accepted_runs_are_loaded_in_order(path):
     store = Store.open(path)
     runs = [
         SavedRun(name, "default", {"6::text": "don't \ud83d \u2028", "3::seed": 2**64 - 1}, {"on_result_url": "x"})
@@ -29,14 +29,14 @@ def test_accepted_runs_are_there_again_in_their_order(path):
     store.succeed("a", MADE)
     store.count_start("c")
     store.ask_cancel("c")
-    # Not closed: what was accepted is on the disk already.
+    # Not closed: accepted runs are already on disk.
     store._connection.close()
     again = Store.open(path)
     first, second = again.unfinished()
     assert first == runs[0]
     assert (second.run_id, second.starts, second.cancel_asked) == ("c", 1, True)
     assert again.get("a").state is State.SUCCESS
-    assert again.get("nobody") is None
+    assert again.get("unknown") is None
     again.close()
 
 
@@ -47,13 +47,13 @@ def test_images_keep_their_order_and_are_found_by_secret(path):
     images = store.images("a")
     assert images == MADE
     assert store.image(images[1].secret) == images[1]
-    assert store.image("nobody") is None
+    assert store.image("unknown") is None
     assert len({each.secret for each in images}) == 3
     assert images[0].secret not in repr(images)
     store.close()
 
 
-def test_failure_keeps_its_words(path):
+def test_a_failure_keeps_its_message(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {}))
     store.fail("a", "cancelled")
@@ -62,14 +62,14 @@ def test_failure_keeps_its_words(path):
     store.close()
 
 
-def test_damaged_file_is_set_aside_and_never_deleted(path):
+def test_a_damaged_file_is_renamed_and_never_deleted(path):
     path.write_bytes(b"not a database " * 100)
     Store.open(path).close()
     (aside,) = path.parent.glob("runs.sqlite.damaged-*")
     assert aside.read_bytes().startswith(b"not a database")
 
 
-def test_file_of_a_newer_version_is_left_alone(path):
+def test_a_file_of_a_newer_version_is_not_changed(path):
     Store.open(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -79,7 +79,7 @@ def test_file_of_a_newer_version_is_left_alone(path):
     assert not list(path.parent.glob("*.damaged-*"))
 
 
-def test_file_can_be_read_by_its_owner_alone(path):
+def test_only_the_owner_can_read_the_file(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {"on_result_url": "http://127.0.0.1/secret"}))
     modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
@@ -87,7 +87,7 @@ def test_file_can_be_read_by_its_owner_alone(path):
     assert modes == {0o600}
 
 
-def test_address_is_replaced_whole_and_read_back(tmp_path):
+def test_the_address_is_replaced_atomically_and_read_back(tmp_path):
     paths = Paths(tmp_path)
     paths.make()
     assert paths.read_address() is None
@@ -101,7 +101,7 @@ def test_address_is_replaced_whole_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"url": "u", "key": "short", "pid": 1}', '{"url": "u", "key": 7, "pid": 1}']
 )
-def test_note_that_makes_no_sense_is_none(tmp_path, text):
+def test_an_invalid_note_is_read_as_none(tmp_path, text):
     paths = Paths(tmp_path)
     paths.make()
     paths.address.write_text(text)

@@ -1,4 +1,4 @@
-"""The API over HTTP: the page's example, what is refused, and what the sandbox adds."""
+"""The API over HTTP: the example of the API page, rejected requests, and routes that only the sandbox has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import requests
 from PIL import Image
 
-# As the API page prints it, in JSON.
+# The example of the API page, in JSON.
 EXAMPLE = """{
     "workflow_id": "test_workflow_id",
     "params": {
@@ -52,7 +52,7 @@ def test_example_of_the_api_page_runs_as_printed(sandbox):
 
 
 @pytest.mark.parametrize("head", [b"", b"GET /api/open/v0/ping HTTP/1.1\r\n", b"GET /api/open/v0/ping HTTP/1.1\r\nX: "])
-def test_connections_without_a_whole_head_are_closed(sandbox, head):
+def test_connections_without_a_complete_header_are_closed(sandbox, head):
     """Fifteen slow sockets stayed open for ten minutes: the header time limit was that of idle connections."""
     host, port = urlsplit(sandbox.url).netloc.split(":")
     begun_s = time.monotonic()
@@ -69,7 +69,7 @@ def test_connections_without_a_whole_head_are_closed(sandbox, head):
             one.close()
 
 
-def test_token_answer_is_the_token_alone(sandbox):
+def test_the_token_response_is_only_the_token(sandbox):
     answer = sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key})
     assert list(answer.json()) == ["access_token"]
 
@@ -83,13 +83,13 @@ def test_wrong_key_gets_no_token(sandbox, words):
 
 @pytest.mark.parametrize("given", [None, "Bearer wrong", "Basic YTpi", "Bearer", "wrong"])
 @pytest.mark.parametrize("path", ["run", "check?id=x", "cancel?id=x", "../../../upload/image"])
-def test_without_a_token_nothing_is_done(sandbox, path, given):
+def test_requests_without_a_valid_token_are_rejected(sandbox, path, given):
     answer = sandbox.post(path, token=False, headers={"Authorization": given} if given else {}, data="{}")
     assert answer.status_code == 401
     assert answer.json()["success"] is False
 
 
-def test_key_is_no_token(sandbox):
+def test_the_key_is_not_accepted_as_a_token(sandbox):
     answer = sandbox.post("run", token=False, headers={"Authorization": f"Bearer {sandbox.key}"}, data=EXAMPLE)
     assert answer.status_code == 401
 
@@ -111,7 +111,7 @@ def test_key_is_no_token(sandbox):
         ('{"workflow_id": "default", "callback_urls": {"on_result_url": 7}}', "callback_urls"),
     ],
 )
-def test_malformed_run_is_refused_in_words(sandbox, body, words):
+def test_a_malformed_run_is_rejected_with_a_message(sandbox, body, words):
     answer = sandbox.post("run", data=body)
     assert answer.status_code == 400
     assert answer.json()["success"] is False
@@ -119,13 +119,13 @@ def test_malformed_run_is_refused_in_words(sandbox, body, words):
 
 
 @pytest.mark.parametrize("rest", [{}, {"params": None, "callback_urls": None}, {"unknown": [1]}])
-def test_what_is_left_out_of_a_run_is_taken_as_empty(sandbox, rest):
+def test_omitted_parts_of_a_run_count_as_empty(sandbox, rest):
     answer = sandbox.post("run", json={"workflow_id": "default", **rest})
     assert answer.status_code == 200
     sandbox.post("cancel", params={"id": answer.json()["data"]["run_id"]})
 
 
-def test_unknown_workflow_is_refused_with_those_there_are(sandbox):
+def test_the_error_for_an_unknown_workflow_lists_the_known_ones(sandbox):
     answer = sandbox.post("run", json={"workflow_id": "defualt", "params": {}})
     assert answer.status_code == 404
     assert "default" in answer.json()["error"]
@@ -133,39 +133,39 @@ def test_unknown_workflow_is_refused_with_those_there_are(sandbox):
 
 @pytest.mark.parametrize("path", ["check", "cancel"])
 def test_unknown_run_is_not_found(sandbox, path):
-    assert sandbox.post(path, params={"id": "nobody"}).status_code == 404
+    assert sandbox.post(path, params={"id": "unknown"}).status_code == 404
     assert sandbox.post(path).status_code == 400
 
 
-def test_unknown_address_and_wrong_verb_are_said_in_json(sandbox):
+def test_errors_for_an_unknown_route_and_a_wrong_method_are_json(sandbox):
     assert sandbox.ask("GET", "/nowhere").status_code == 404
     answer = sandbox.ask("GET", "/api/open/v0/check?id=x")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert answer.json() == {"success": False, "error": "method not allowed"}
 
 
-def test_large_body_is_refused_in_words(sandbox):
+def test_a_large_body_is_rejected_with_a_message(sandbox):
     answer = sandbox.post("run", json={"workflow_id": "default", "params": {"6::text": "x" * 1024 * 1024}})
     assert answer.status_code == 413
     assert "1 MiB" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:80"])
-def test_name_that_leads_to_loopback_is_not_enough(sandbox, host):
-    """A page can give its own name the address 127.0.0.1 (DNS rebinding); the Host header then holds that name."""
+def test_a_foreign_host_name_that_resolves_to_loopback_is_rejected(sandbox, host):
+    """A website can resolve its name to 127.0.0.1 (DNS rebinding); the Host header then contains that name."""
     answer = sandbox.ask("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}", token=False, headers={"Host": host})
     assert answer.status_code == 403
     assert "access_token" not in answer.text
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
-def test_page_of_another_origin_is_refused(sandbox, origin):
+def test_requests_of_another_origin_are_rejected(sandbox, origin):
     answer = sandbox.post("run", data=EXAMPLE, headers={"Origin": origin})
     assert answer.status_code == 403
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_localhost_is_answered_with_images_at_localhost(sandbox):
+def test_requests_to_localhost_get_image_urls_at_localhost(sandbox):
     run_id = sandbox.run(QUICK)
     sandbox.await_status(run_id, "success")
     port = sandbox.url.rpartition(":")[2]
@@ -175,7 +175,7 @@ def test_localhost_is_answered_with_images_at_localhost(sandbox):
     assert data["output_images"][0].startswith(f"http://localhost:{port}/images/")
 
 
-def test_image_can_be_asked_for_its_size_and_not_be_guessed(sandbox):
+def test_an_image_url_supports_head_requests_and_cannot_be_guessed(sandbox):
     run_id = sandbox.run(QUICK)
     (url,) = sandbox.await_status(run_id, "success")["output_images"]
     content = get_image(url)
@@ -220,7 +220,7 @@ def test_workflows_are_published_with_their_fields(sandbox):
     assert sandbox.ask("GET", "/api/open/v0/workflows/nope").status_code == 404
 
 
-def test_every_published_default_runs_as_it_is_sent(sandbox):
+def test_every_published_default_runs_unchanged(sandbox):
     for name in [each["id"] for each in sandbox.ask("GET", "/api/open/v0/workflows").json()["data"]]:
         fields = sandbox.ask("GET", f"/api/open/v0/workflows/{name}").json()["data"]["fields"]
         params = {field: spec[1]["default"] for field, spec in fields.items()}
@@ -253,7 +253,7 @@ def test_uploaded_image_is_the_input_of_a_run(sandbox):
         sandbox.await_status(sandbox.run({**params, steps: 2}, workflow="img2img"), wanted)
 
 
-def test_upload_without_a_image_is_refused(sandbox):
+def test_an_upload_without_an_image_is_rejected(sandbox):
     assert sandbox.ask("POST", "/upload/image", data={"type": "input"}).status_code == 400
     assert upload(sandbox, "a.png", b"").status_code == 400
     assert upload(sandbox, "a.png", png("red"), subfolder="..").status_code == 400
@@ -272,7 +272,7 @@ def test_ping_proves_the_key_without_showing_it(sandbox):
     assert first.json()["data"]["pid"] == sandbox.process.pid
 
 
-def test_key_is_on_the_disk_for_its_owner_alone_and_nowhere_else(sandbox):
+def test_the_key_is_only_in_one_file_that_only_its_owner_can_read(sandbox):
     sandbox.ask("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}&x=%ff", token=False)
     note = sandbox.home / "sandbox" / "address.json"
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
@@ -293,13 +293,13 @@ def test_same_params_give_the_same_image_on_any_worker(sandbox):
 
 
 def test_server_starts_without_numpy():
-    """It answers at once; numpy and Pillow are loaded by its workers."""
+    """The server starts quickly because only its workers load numpy and Pillow."""
     code = "import sys, comflowy_nb.sandbox.server.server; print(sorted({'numpy', 'PIL'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 def test_folders_that_others_can_open_are_closed_and_half_written_files_removed(home, start):
-    """A sandbox kept its key in a folder with mode 0777, and what a killed one had half written stayed for good."""
+    """A sandbox kept its key in a folder with mode 0777, and partial files of a killed sandbox were never removed."""
     for folder in (home, home / "sandbox"):
         folder.mkdir()
         folder.chmod(0o777)

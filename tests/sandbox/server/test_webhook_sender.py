@@ -1,4 +1,4 @@
-"""Which addresses are called back, and how news is put together while a receiver is busy."""
+"""Which addresses get callbacks, and how progress is merged while a receiver is busy."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_loopback_is_called(url):
         "//127.0.0.1/",
     ],
 )
-def test_nothing_else_is_called(url):
+def test_other_addresses_are_not_called(url):
     assert not is_loopback_url(url)
 
 
 def play(callbacks, scene):
-    """Play a scene with a webhook, on a loop of its own."""
+    """Run a script with a webhook sender, in a new event loop."""
 
     async def main():
         webhooks = WebhookClient()
@@ -59,7 +59,7 @@ async def until(look):
     await asyncio.to_thread(wait_for, look)
 
 
-def test_steps_that_a_busy_receiver_missed_are_left_out_but_never_the_last(slow_receiver):
+def test_a_busy_receiver_gets_fewer_steps_but_always_the_last(slow_receiver):
     async def scene(webhook):
         webhook.send_progress("waiting", {})
         for value in range(100):
@@ -76,13 +76,13 @@ def test_steps_that_a_busy_receiver_missed_are_left_out_but_never_the_last(slow_
     assert slow_receiver.bodies[-1] == ("/result", {"type": "success", "run_id": "run"})
 
 
-def test_receiver_that_refuses_is_not_asked_again(receiver):
+def test_a_callback_that_gets_404_is_not_repeated(receiver):
     receiver.answers = [404]
 
     async def scene(webhook):
         webhook.finish({"type": "success"})
         await until(lambda: receiver.bodies)
-        await asyncio.sleep(0.5)  # longer than the pause before another try
+        await asyncio.sleep(0.5)  # longer than the delay before a retry
 
     play({"on_result_url": receiver.url}, scene)
     assert len(receiver.bodies) == 1
@@ -100,7 +100,7 @@ def test_redirect_is_not_followed(receiver):
     assert len(receiver.bodies) == 1
 
 
-def test_progress_receiver_that_never_takes_anything_is_left_alone(receiver):
+def test_progress_is_no_longer_sent_to_a_receiver_that_always_fails(receiver):
     receiver.answers = [500] * 100
 
     async def scene(webhook):
@@ -113,7 +113,7 @@ def test_progress_receiver_that_never_takes_anything_is_left_alone(receiver):
     assert len(receiver.got("/progress")) == 3
 
 
-def test_nobody_listening_costs_the_run_nothing(receiver):
+def test_an_unreachable_receiver_does_not_delay_the_run(receiver):
     receiver.close()
     before = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""Workers that don't start, don't stop, or meet a full disk."""
+"""Workers that don't start, don't stop, or write to a full disk."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(paths,
         worker.run_id = "run"
         worker.order("run", run_id="run")
         assert await workers.read_object_info() is None
-        assert await workers.read_object_info() is None  # it is tried again when asked, and says so again
+        assert await workers.read_object_info() is None  # a repeated request tries and fails again
         await workers.close()
         return lost
 
@@ -53,7 +53,7 @@ def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(paths,
     assert second[0] is None
 
 
-def test_worker_ends_when_its_server_lets_go_of_the_pipe(paths):
+def test_a_worker_ends_when_its_server_closes_the_pipe(paths):
     async def main():
         workers = WorkerPool(paths, size=1)
         workers.warm()
@@ -68,8 +68,8 @@ def test_worker_ends_when_its_server_lets_go_of_the_pipe(paths):
 
 
 @LIMITED
-def test_full_disk_fails_the_run_in_words(start):
-    """A limit on the size of files stands in for it: the worker can't write its image."""
+def test_a_full_disk_fails_the_run_with_a_message(start):
+    """A limit on the size of files simulates a full disk: the worker can't write its image."""
     sandbox = start()
     sandbox.await_status(sandbox.run(QUICK), "success")
     for worker in sandbox.workers():
@@ -82,7 +82,7 @@ def test_full_disk_fails_the_run_in_words(start):
 
 
 @LIMITED
-def test_full_disk_takes_no_run_and_loses_none(start):
+def test_a_full_disk_rejects_new_runs_and_loses_none(start):
     sandbox = start()
     run_id = sandbox.run(LONG)
     sandbox.await_status(run_id, "running")

@@ -56,11 +56,11 @@ def wait_until_gone(processes, timeout_s):
     assert not alive
 
 
-def test_nothing_is_found_where_none_ran(home):
+def test_no_sandbox_is_found_in_a_new_home_folder(home):
     assert find_sandbox(home) is None
 
 
-def test_started_sandbox_is_found_and_takes_its_key(home, client_lock, ended):
+def test_a_started_sandbox_is_found_and_accepts_its_key(home, client_lock, ended):
     address = start_sandbox(home)
     assert find_sandbox(home) == address
     assert start_sandbox(home) == address
@@ -69,7 +69,7 @@ def test_started_sandbox_is_found_and_takes_its_key(home, client_lock, ended):
     assert address.key.reveal() not in repr(address)
 
 
-def test_started_sandbox_is_a_process_of_its_own(home, client_lock, ended, monkeypatch):
+def test_a_started_sandbox_is_independent_of_the_kernels_process(home, client_lock, ended, monkeypatch):
     """Ctrl-C in the kernel's terminal, the end of the kernel and files in its folder do not affect the sandbox."""
     monkeypatch.setenv("COMFLOWY_API_KEY", "a key of the paid service")
     monkeypatch.setenv("COMFLOWY_HEADERS", '{"https://studio.example": {"X-Key": "a secret of the proxy"}}')
@@ -84,7 +84,7 @@ def test_started_sandbox_is_a_process_of_its_own(home, client_lock, ended, monke
 def test_sandbox_ends_with_the_last_client(home, client_lock, ended):
     start_sandbox(home)
     server = psutil.Process(note_of(home)["pid"])
-    time.sleep(5.0)  # longer than an unused one stays: what is shown is that nothing happens
+    time.sleep(5.0)  # longer than an unused sandbox runs
     processes = [server, *server.children(recursive=True)]
     assert find_sandbox(home) is not None
     client_lock.release()
@@ -105,14 +105,14 @@ def test_sandbox_ends_when_its_client_was_killed(home, ended):
     assert client.stdout.readline() == "started\n"
     server = psutil.Process(note_of(home)["pid"])
     processes = [server, *server.children(recursive=True)]
-    time.sleep(1.0)  # the sandbox looks at the locks twice a second
+    time.sleep(1.0)  # the sandbox checks the locks twice a second
     client.send_signal(signal.SIGKILL)
     client.wait()
     wait_until_gone(processes, 40)
     assert {path.name for path in (home / "locks").iterdir()} <= {"probing.lock"}
 
 
-def test_two_that_start_at_once_get_one_sandbox(home, client_lock, ended):
+def test_two_clients_that_start_at_once_share_one_sandbox(home, client_lock, ended):
     code = (
         "import sys, pathlib; from comflowy_nb.services.comflowy.sandbox_process import start_sandbox\n"
         "print(start_sandbox(pathlib.Path(sys.argv[1])).url)"
@@ -188,7 +188,7 @@ def test_another_program_on_the_port_gets_no_key(home, answer):
         '{"url": "http://127.0.0.1:9", "key": 7, "pid": 1}',
     ],
 )
-def test_note_that_makes_no_sense_is_no_sandbox(home, note):
+def test_an_invalid_note_is_ignored(home, note):
     (home / "sandbox").mkdir(parents=True)
     (home / "sandbox" / "address.json").write_text(note)
     assert find_sandbox(home) is None
@@ -241,7 +241,7 @@ def command_lines():
             yield process.cmdline()
 
 
-def test_both_ends_mean_the_same_home_folder(monkeypatch, tmp_path):
+def test_client_and_sandbox_use_the_same_home_folder(monkeypatch, tmp_path):
     assert home_folder() == client_home()
     monkeypatch.delenv("COMFLOWY_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -10,9 +10,9 @@ A, B, C, D = (f"https://images.example/{name}.png" for name in "abcd")
 
 
 def placed(images, full):
-    outputs, remark = read_outputs(images, full)
+    outputs, warning = read_outputs(images, full)
     assert [output.index for output in outputs] == list(range(len(outputs)))
-    return [(output.url, output.node, output.node_index) for output in outputs], remark
+    return [(output.url, output.node, output.node_index) for output in outputs], warning
 
 
 def test_an_image_in_both_lists_is_one_with_its_node():
@@ -45,13 +45,13 @@ def test_one_image_signed_twice_is_one():
     assert placed([first], {"9": {"images": [second]}})[0] == [(first, "9", 0)]
 
 
-def test_addresses_that_differ_in_their_query_are_two():
+def test_urls_that_differ_in_an_ordinary_query_are_two_images():
     one, two = "/view?filename=a.png&type=output", "/view?filename=b.png&type=output"
     assert len(placed([one, two], None)[0]) == 2
 
 
 @pytest.mark.parametrize("nothing", [None, [], {}])
-def test_nothing(nothing):
+def test_a_response_without_images_has_no_outputs(nothing):
     assert placed(nothing if nothing != {} else None, None) == ([], None)
 
 
@@ -71,11 +71,11 @@ def test_nothing(nothing):
     ],
 )
 def test_invalid_entries_cause_a_warning(images, full, found, words):
-    outputs, remark = placed(images, full)
+    outputs, warning = placed(images, full)
     assert [url for url, _, _ in outputs] == found
-    assert remark == words
+    assert warning == words
 
 
-def test_no_address_in_a_remark_or_a_repr():
-    outputs, remark = read_outputs([{"no": A}, B], {"9": {"images": [A, 5]}})
-    assert "example" not in f"{remark} {outputs!r}"
+def test_no_address_in_a_warning_or_a_repr():
+    outputs, warning = read_outputs([{"no": A}, B], {"9": {"images": [A, 5]}})
+    assert "example" not in f"{warning} {outputs!r}"

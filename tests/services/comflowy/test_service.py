@@ -82,7 +82,7 @@ def test_check_as_the_page_documents_it(faulty, service):
     assert check.body == b""
 
 
-def test_each_submit_has_a_connection_of_its_own(faulty, service):
+def test_each_submit_opens_a_new_connection(faulty, service):
     """A server that closes idle connections lost 32 of 200 submits, each an unknown run."""
     faulty.on(RUN, reply({"success": True, "data": {"run_id": "5"}}))
     for _ in range(3):
@@ -93,7 +93,7 @@ def test_each_submit_has_a_connection_of_its_own(faulty, service):
     assert len({seen.connection for seen in faulty.seen(CHECK)}) == 1
 
 
-def test_workflow_without_an_id_and_params_that_are_no_json_are_not_sent(faulty, service):
+def test_a_workflow_without_an_id_and_params_that_are_not_json_are_not_submitted(faulty, service):
     for submission in (Submission("t", None, {}, graph={}), Submission("t", "w", {"3::cfg": float("nan")})):
         outcome = service.submit(submission)
         assert type(outcome) is Rejected
@@ -171,13 +171,13 @@ def test_the_five_statuses(faulty, service, word):
 
 
 @pytest.mark.parametrize("word", ["queued", "cancelled", "SUCCESS", "submitting", "", "läuft"])
-def test_an_unknown_word_ranks_as_running_and_is_shown(faulty, service, word):
+def test_an_unknown_status_counts_as_running_and_is_shown(faulty, service, word):
     snapshot = checked(faulty, service, {"status": word, "output_images": ["https://x.example/1.png"]})
     assert (snapshot.status, snapshot.service_status, snapshot.outputs) == (Status.RUNNING, word, ())
     assert repr(word) in snapshot.warning
 
 
-def test_extras_are_fine_and_optional_fields_may_be_absent_or_null(faulty, service):
+def test_extra_fields_are_ignored_and_optional_ones_may_be_absent_or_null(faulty, service):
     data = {"status": "running", "error": None, "output_images": None, "full_outputs": None, "eta": [1, {}]}
     assert checked(faulty, service, data, more=1) == Snapshot(Status.RUNNING, "running")
     assert checked(faulty, service, {"status": "running"}) == Snapshot(Status.RUNNING, "running")
@@ -198,7 +198,7 @@ def test_extras_are_fine_and_optional_fields_may_be_absent_or_null(faulty, servi
         ([], "Expected `object`, got `array`"),
     ],
 )
-def test_an_invalid_response_is_named_and_ends_no_run(faulty, service, answer, words):
+def test_an_invalid_response_is_reported_and_does_not_end_the_run(faulty, service, answer, words):
     faulty.on(CHECK, reply(answer))
     with pytest.raises(AnswerError) as caught:
         service.check("1")
@@ -216,7 +216,7 @@ def test_failure_without_a_reason(faulty, service):
     assert checked(faulty, service, {"status": "failed"}).problem.message == "the service gave no reason"
 
 
-def test_cancelled_only_after_our_confirmed_cancel(faulty, sandbox):
+def test_a_run_is_cancelled_only_after_our_confirmed_cancel(faulty, sandbox):
     ended = {"status": "failed", "error": "cancelled"}
     faulty.on(CHECK, reply({"success": True, "data": ended}))
     assert sandbox.check("1").status is Status.FAILED
@@ -230,14 +230,14 @@ def test_cancelled_only_after_our_confirmed_cancel(faulty, sandbox):
     assert faulty.seen(CANCEL)[0].query == {"id": "1"}
 
 
-def test_a_run_that_failed_otherwise_after_our_cancel_has_failed(faulty, sandbox):
+def test_a_run_that_fails_for_another_reason_after_our_cancel_has_failed(faulty, sandbox):
     faulty.on(CANCEL, reply({"success": True}))
     sandbox.cancel("1")
     faulty.on(CHECK, reply({"success": True, "data": {"status": "failed", "error": "out of memory"}}))
     assert sandbox.check("1").status is Status.FAILED
 
 
-def test_cancel_of_a_run_that_is_not_known(faulty, sandbox):
+def test_a_cancel_of_an_unknown_run(faulty, sandbox):
     with pytest.raises(NotFoundError):
         sandbox.cancel("1")
 
@@ -250,7 +250,7 @@ def test_a_cancel_without_a_response_confirms_nothing(faulty, sandbox):
     assert sandbox.check("1").status is Status.FAILED
 
 
-def test_the_hosted_service_gets_no_cancel_and_no_upload(faulty, service):
+def test_the_hosted_service_supports_no_cancel_and_no_upload(faulty, service):
     assert not service.can_cancel
     assert service.cancel("1") is False
     assert service.upload("x.png", b"x") is None
@@ -289,7 +289,7 @@ def test_every_response_is_read_or_rejected(faulty, service, answer):
 
 
 @given(st.binary(max_size=60))
-def test_decoders_take_any_bytes(body):
+def test_decoders_accept_any_bytes(body):
     for read in (read_check, read_token):
         with contextlib.suppress(SchemaError):
             read(body)
@@ -361,7 +361,7 @@ def test_upload(faulty, sandbox):
 # -- properties -------------------------------------------------------------------------------------------------
 
 
-def test_what_costs_money():
+def test_only_the_hosted_service_costs_money():
     def service(origin, kind="comflowy"):
         return Comflowy(origin, key=Secret("k"), identity="i", label="l", kind=kind)
 
@@ -379,7 +379,7 @@ def test_a_wrong_address_and_a_wrong_key_have_different_errors(faulty, service):
     assert not isinstance(caught.value, AuthError)
 
 
-def test_outcome_of_html_names_no_page_source(faulty, service):
+def test_the_outcome_of_an_html_response_contains_no_markup(faulty, service):
     faulty.on(RUN, html(400))
     outcome = service.submit(Submission("t", "w", {}))
     assert type(outcome) is Rejected

@@ -17,7 +17,7 @@ from comflowy_nb.services.comflowy.webhooks import Receiver, read_event
 from comflowy_nb.status import Status
 
 
-class Heard(list):
+class ReceivedEvents(list):
     """A list of received events, with a wait."""
 
     def __init__(self):
@@ -36,13 +36,13 @@ class Heard(list):
 
 
 @pytest.fixture
-def heard():
-    return Heard()
+def events():
+    return ReceivedEvents()
 
 
 @pytest.fixture
-def receiver(heard):
-    receiver = Receiver(heard)
+def receiver(events):
+    receiver = Receiver(events)
     yield receiver
     receiver.close()
 
@@ -61,12 +61,12 @@ def path_of(receiver, token="t1", name="on_result_url"):
     return urlsplit(receiver.urls(token)[name]).path
 
 
-def test_events_become_hints(receiver, heard):
+def test_posted_events_reach_the_listener(receiver, events):
     progress = {"node": "3", "title": "KSampler", "value": 7, "max": 20, "nodes_done": 4, "nodes_total": 7}
     path = path_of(receiver, name="on_progress_event_url")
     assert post(receiver, path, {"type": "running", "payload": progress, "run_id": "r9"}) == 204
     assert post(receiver, path_of(receiver), {"type": "success", "run_id": 12, "output_images": ["u"]}) == 204
-    assert heard.wait_for(2) == [
+    assert events.wait_for(2) == [
         Event("t1", Status.RUNNING, "r9", Progress("3", "KSampler", 7.0, 20.0, 4, 7)),
         Event("t1", Status.SUCCESS, "12", None),
     ]
@@ -96,11 +96,11 @@ def test_urls_are_the_same_each_time_and_differ_by_run(receiver):
         ({}, Event("t")),
     ],
 )  # fmt: skip
-def test_payloads_of_all_kinds(body, event):
+def test_each_kind_of_payload_is_parsed(body, event):
     assert read_event("t", body) == event
 
 
-def test_a_forged_path_is_not_found(receiver, heard):
+def test_a_forged_path_is_not_found(receiver, events):
     good = path_of(receiver)
     _, token, word, name = good.split("/")
     shapes = ("/", f"/{token}", f"/{token}/{word}/x", f"{good}/x", "/t9/-/result")
@@ -110,61 +110,61 @@ def test_a_forged_path_is_not_found(receiver, heard):
     assert post(receiver, f"/{token}/%FF/{name}") == 400
     receiver.forget("t1")
     assert post(receiver, good) == 404
-    assert heard == []
+    assert events == []
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_only_post(receiver, heard, method):
+def test_only_post_is_accepted(receiver, events, method):
     assert post(receiver, path_of(receiver), method=method) == 405
-    assert heard == []
+    assert events == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"5", b"null", b"{", b"\xff", b"[" * 100_000])
-def test_only_a_json_object(receiver, heard, body):
+def test_only_a_json_object_is_accepted(receiver, events, body):
     assert post(receiver, path_of(receiver), body) == 400
-    assert heard == []
+    assert events == []
 
 
-def test_requests_of_web_pages_are_rejected(receiver, heard):
+def test_requests_of_web_pages_are_rejected(receiver, events):
     path = path_of(receiver)
     assert post(receiver, path, headers={"Origin": "http://127.0.0.1:8888"}) == 403
     assert post(receiver, path, headers={"Origin": "null"}) == 403
     for host in ("evil.example", f"evil.example:{receiver.port}", "127.0.0.1:1", ""):
         assert post(receiver, path, headers={"Host": host}) in {400, 403}
-    assert heard == []
+    assert events == []
     assert post(receiver, path, headers={"Host": f"localhost:{receiver.port}"}) == 204
 
 
-def test_a_public_address_leads_here(heard):
-    receiver = Receiver(heard, public_url="https://hooks.example/comflowy/")
+def test_urls_start_with_the_public_address(events):
+    receiver = Receiver(events, public_url="https://hooks.example/comflowy/")
     try:
         url = receiver.urls("t1")["on_result_url"]
         assert url.startswith("https://hooks.example/comflowy/t1/")
-        whole = urlsplit(url).path  # as it arrives depends on the tunnel
+        whole = urlsplit(url).path  # a tunnel may keep or strip the prefix
         for path in (whole, whole.removeprefix("/comflowy")):
             assert post(receiver, path, {"type": "failed"}, headers={"Host": "hooks.example"}) == 204
-        assert heard.wait_for(2) == [Event("t1", Status.FAILED)] * 2
+        assert events.wait_for(2) == [Event("t1", Status.FAILED)] * 2
     finally:
         receiver.close()
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "99999999999", "1e3", ""])
-def test_invalid_lengths_are_rejected(receiver, heard, length):
+def test_invalid_lengths_are_rejected(receiver, events, length):
     head = (
         f"POST {path_of(receiver)} HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\nContent-Length: {length}\r\n\r\n{{}}"
     )
     answer = raw_exchange(receiver, head.encode())
     assert answer == b"" or answer.split()[1].startswith(b"4")
-    assert heard == []
+    assert events == []
     assert post(receiver, path_of(receiver)) == 204
 
 
-def test_an_oversize_body_is_rejected(receiver, heard):
+def test_an_oversize_body_is_rejected(receiver, events):
     head = f"POST {path_of(receiver)} HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     answer = raw_exchange(receiver, head.encode(), *([chunk] * 40))
     assert not answer.startswith(b"HTTP/1.1 2")
-    assert heard == []
+    assert events == []
 
 
 def raw_exchange(receiver, *pieces):
@@ -179,9 +179,9 @@ def raw_exchange(receiver, *pieces):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("slowest_s", [1.0, 1000.0])
-def test_slow_senders_are_dropped_and_block_no_others(monkeypatch, heard, slowest_s):
+def test_slow_senders_are_dropped_and_block_no_others(monkeypatch, events, slowest_s):
     monkeypatch.setattr(webhooks, "READ_TIMEOUT_S", slowest_s)
-    receiver = Receiver(heard)
+    receiver = Receiver(events)
     try:
         path = path_of(receiver)
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\nContent-Length: 50\r\n\r\n{{"
@@ -195,24 +195,24 @@ def test_slow_senders_are_dropped_and_block_no_others(monkeypatch, heard, slowes
                     in_the_body.settimeout(30)
                     in_the_head.recv(1)
                     in_the_body.recv(1)
-        heard.wait_for(1)
+        events.wait_for(1)
     finally:
         receiver.close()
 
 
-def test_duplicates_and_a_result_before_progress_are_handed_on_in_order(receiver, heard):
+def test_duplicates_and_late_progress_are_passed_on_in_order(receiver, events):
     result, progress = path_of(receiver), path_of(receiver, name="on_progress_event_url")
     for path, kind in ((result, "success"), (result, "success"), (progress, "running")):
         assert post(receiver, path, {"type": kind}) == 204
-    assert [event.status for event in heard.wait_for(3)] == [Status.SUCCESS, Status.SUCCESS, Status.RUNNING]
+    assert [event.status for event in events.wait_for(3)] == [Status.SUCCESS, Status.SUCCESS, Status.RUNNING]
 
 
-def test_a_listener_that_raises_or_dawdles_holds_nothing_up():
-    heard, may_go_on = Heard(), threading.Event()
+def test_a_slow_or_raising_listener_does_not_block_responses():
+    events, may_go_on = ReceivedEvents(), threading.Event()
 
     def listen(event):
         may_go_on.wait(60)
-        heard(event)
+        events(event)
         raise RuntimeError("a listener broke")
 
     receiver = Receiver(listen)
@@ -220,16 +220,16 @@ def test_a_listener_that_raises_or_dawdles_holds_nothing_up():
         for _ in range(3):
             assert post(receiver, path_of(receiver), {"type": "running"}) == 204
         may_go_on.set()
-        heard.wait_for(3)
+        events.wait_for(3)
     finally:
         receiver.close()
 
 
-def test_close_ends_the_thread_and_frees_the_port(heard):
+def test_close_ends_the_thread_and_frees_the_port(events):
     before = {thread.name for thread in threading.enumerate()}
-    receiver = Receiver(heard)
+    receiver = Receiver(events)
     post(receiver, path_of(receiver))
-    heard.wait_for(1)
+    events.wait_for(1)
     receiver.close()
     receiver.close()
     deadline = time.monotonic() + 30

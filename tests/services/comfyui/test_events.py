@@ -54,7 +54,7 @@ def test_a_recorded_success_from_start_to_end():
         ("ws_interrupt.jsonl", Status.CANCELLED),
     ],
 )
-def test_every_recorded_end(name, status):
+def test_each_recorded_end_of_a_run_is_an_event(name, status):
     reader, prompt_id, events = listen(name)
     assert events[-1].status is status
     assert reader.get(prompt_id).has_ended
@@ -68,7 +68,7 @@ def test_runs_of_other_clients_have_no_events():
     assert listen("ws_success.jsonl", watched=False)[2] == []
 
 
-def test_an_error_in_the_middle_does_not_end_it():
+def test_an_error_event_of_a_node_does_not_end_the_run():
     reader = EventReader()
     reader.watch("p", {}, frozenset("12"))
     blocked = {"type": "execution_error", "data": {"prompt_id": "p", "exception_type": "ExecutionBlocked"}}
@@ -80,18 +80,18 @@ def test_an_error_in_the_middle_does_not_end_it():
     assert end.status is Status.SUCCESS
 
 
-def test_a_preview_without_a_name_belongs_to_the_run_of_ours_that_executes():
+def test_a_preview_without_an_id_belongs_to_our_executing_run():
     reader = EventReader()
     reader.watch("p", {}, frozenset("1"))
     frame = struct.pack(">II", 1, 2) + b"\x89PNG"
-    assert reader.read(frame) is None  # somebody else's
+    assert reader.read(frame) is None  # of another client
     reader.read(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
     assert reader.read(frame).progress.preview == b"\x89PNG"
     reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
     assert reader.read(frame) is None
 
 
-def test_a_preview_with_a_name_and_a_text():
+def test_a_preview_with_an_id_and_a_text():
     reader = EventReader()
     reader.watch("p", {}, frozenset("1"))
     about = json.dumps({"prompt_id": "p", "node_id": "1", "image_type": "image/jpeg"}).encode()

@@ -45,7 +45,7 @@ def counts(pair):
     return [len(server.queue.listed()["queue_pending"]) for server in pair]
 
 
-def test_the_next_run_goes_where_the_fewest_are(service, pair):
+def test_the_next_run_goes_to_the_server_with_the_fewest_runs(service, pair):
     outcomes = [service.submit(submission(color)) for color in range(5)]
     assert [outcome.server.label for outcome in outcomes] == ["home/1", "home/2", "home/1", "home/2", "home/1"]
     assert counts(pair) == [3, 2]
@@ -56,13 +56,13 @@ def test_the_next_run_goes_where_the_fewest_are(service, pair):
     assert service.submit(submission(9)).server.label == "home/1"
 
 
-def test_it_begins_with_what_all_of_them_begin_with(service, pair):
+def test_the_initial_limit_is_the_sum_of_the_servers_limits(service, pair):
     assert service.starts_with == 4
     assert service.origins == {server.url for server in pair}
     assert service.on_loopback
 
 
-def test_a_server_that_is_away_is_passed_over_and_nothing_is_sent_twice(pair):
+def test_an_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
     one, _ = pair
     service = several(f"http://127.0.0.1:{closed_port()}", one.url)
     for color in range(3):
@@ -73,7 +73,7 @@ def test_a_server_that_is_away_is_passed_over_and_nothing_is_sent_twice(pair):
     service.close()
 
 
-def test_all_away():
+def test_if_all_servers_are_unreachable_the_submit_is_rejected():
     service = several(*(f"http://127.0.0.1:{closed_port()}" for _ in range(2)))
     outcome = service.submit(submission())
     assert isinstance(outcome, Rejected)
@@ -91,7 +91,7 @@ def test_a_rejection_is_not_tried_at_another_server(service, pair):
     assert sum(server.asked("POST", "/prompt") for server in pair) == 1
 
 
-def test_a_run_of_unknown_server_is_looked_up_at_all(service, pair):
+def test_a_run_of_an_unknown_server_is_looked_up_at_all_servers(service, pair):
     _, two = pair
     alone = ComfyUI(two.url, identity="home", label="home")
     sent = submission()
@@ -113,18 +113,18 @@ def test_a_dead_server_counts_only_its_active_runs(pair):
         service.check(runs[1].run_id)
     assert caught.value.refused
     assert service.check(runs[0].run_id).status is Status.PENDING
-    assert service.starts_with == 3  # two at the living one, and the one that is followed still
+    assert service.starts_with == 3  # two at the reachable server, and the run that is still followed
     service.forget(runs[1].run_id)
     assert service.starts_with == 2
     one.close()
     with pytest.raises(UnreachableError):
         service.check(runs[0].run_id)
     service.forget(runs[0].run_id)
-    assert service.starts_with == 2  # else nothing would ever be submitted again
+    assert service.starts_with == 2  # zero would prevent every later submit
     service.close()
 
 
-def test_a_run_may_be_at_a_silent_server_while_another_refuses(pair):
+def test_a_run_is_not_lost_while_one_server_fails_and_another_refuses_connections(pair):
     """A check of a run of an earlier kernel while one server fails and the other refuses connections."""
     one, two = pair
     service = several(one.url, two.url)
@@ -138,6 +138,6 @@ def test_a_run_may_be_at_a_silent_server_while_another_refuses(pair):
 def test_an_image_with_different_names_on_two_servers_is_rejected(service, pair):
     one, _ = pair
     assert service.upload("same.png", b"x") == "same.png"
-    (one.inputs / "other.png").write_bytes(b"somebody else's")
+    (one.inputs / "other.png").write_bytes(b"of another client")
     with pytest.raises(WorkflowError, match="rename the file"):
         service.upload("other.png", b"ours")

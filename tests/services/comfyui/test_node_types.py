@@ -10,7 +10,7 @@ from comflowy_nb.services.comfyui.node_types import CACHE_S, NodeTypes
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
 
-# as newer servers describe an input whose choice brings others along
+# a dynamic combo as newer servers describe it: each option has inputs
 RESIZE = {
     "input": {
         "required": {
@@ -44,7 +44,7 @@ def types(**described):
     return NodeTypes(described.get)
 
 
-def test_a_choice_that_brings_inputs_along_is_a_choice_and_they_are_fields():
+def test_a_dynamic_combo_is_a_choice_and_its_inputs_are_fields():
     fields = types(Resize=RESIZE).fields(resized("scale by", 2.0))
     assert fields["1::how"].type is FieldType.CHOICE
     assert fields["1::how"].options == ("scale by", "width")
@@ -54,12 +54,12 @@ def test_a_choice_that_brings_inputs_along_is_a_choice_and_they_are_fields():
 
 
 @pytest.mark.parametrize(("how", "size", "type_"), [("scale by", 2.0, FieldType.FLOAT), ("width", 64, FieldType.INT)])
-def test_the_chosen_option_says_what_an_input_of_several_takes(how, size, type_):
+def test_the_chosen_option_defines_the_type_of_a_shared_input(how, size, type_):
     field = types(Resize=RESIZE).fields(resized(how, size))["1::how.size"]
     assert (field.type, field.default) == (type_, size)
 
 
-def test_its_choices_are_listed_with_a_rejection():
+def test_a_rejection_lists_the_choices_of_a_dynamic_combo():
     assert types(Resize=RESIZE).options("Resize", "how") == ("scale by", "width")
     assert types(Resize=RESIZE).options("Resize", "how.crop") == ("no", "center")
     assert types().options("Resize", "how") == ()
@@ -85,7 +85,7 @@ def test_invalid_descriptions_leave_the_field_of_the_graph(odd):
     assert fields["1::how.size"].default == 2.0
 
 
-def test_a_graph_that_runs_again_is_not_described_anew_until_the_server_may_have_news(monkeypatch):
+def test_the_fields_of_a_graph_are_cached_until_the_server_may_have_changed(monkeypatch):
     asked, now_s = [], [100.0]
     files = [["a.safetensors"]]
 
@@ -97,7 +97,7 @@ def test_a_graph_that_runs_again_is_not_described_anew_until_the_server_may_have
     nodes = NodeTypes(ask)
     graph = Graph({"4": {"class_type": "Loader", "inputs": {"ckpt_name": "a.safetensors"}}})
     first = nodes.fields(graph)
-    first.clear()  # what a caller does with its own does not count
+    first.clear()  # a caller that changes its copy does not change the cache
     files[0] = ["a.safetensors", "b.safetensors"]
     assert nodes.fields(graph)["4::ckpt_name"].options == ("a.safetensors",)
     assert asked == ["Loader"]

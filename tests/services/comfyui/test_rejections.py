@@ -56,7 +56,7 @@ def error(kind, details="", message="No", **extra):
         (error("value_smaller_than_min", input_name="a", received_value=1), "a: 1 is below None"),
     ],
 )
-def test_each_shape(given, words):
+def test_each_shape_of_error_has_a_text(given, words):
     text = refused(given)
     assert text.startswith("node 3 (My sampler)")
     assert words in text
@@ -87,7 +87,7 @@ def test_every_body_has_a_message(body):
     assert read_rejection(body, TITLES, lambda _class, _name: ())
 
 
-def test_no_errors_have_no_text():
+def test_an_empty_list_of_errors_has_no_text():
     assert node_errors_text({}, TITLES, lambda _class, _name: ()) is None
     assert node_errors_text(None, TITLES, lambda _class, _name: ()) is None
     body = json.dumps({"error": {"type": "x", "message": "Odd", "details": "very"}, "node_errors": {}}).encode()

@@ -19,7 +19,7 @@ def recorded(name):
     return body, next(iter(json.loads(body)))
 
 
-def test_the_queue_is_ordered_by_number_not_as_it_comes():
+def test_the_queue_is_ordered_by_number_not_by_position_in_the_response():
     body = (RECORDED / "queue_running_and_pending.json").read_bytes()
     queue = read_queue(body)
     assert [one[:4] for one in (*queue.running, *queue.pending)] == ["qd-a", "qd-c", "qd-b"]
@@ -48,7 +48,7 @@ def test_a_recorded_error_and_a_recorded_interrupt_differ():
     assert snapshot_of(read_entry(body, prompt_id), AT, {}).status is Status.CANCELLED
 
 
-def test_an_error_without_a_message_is_still_one():
+def test_an_error_without_a_message_is_a_failure():
     entry = {"status": {"status_str": "error", "completed": False, "messages": []}, "outputs": {}}
     found = snapshot_of(entry, AT, {})
     assert (found.status, str(found.problem)) == (Status.FAILED, "the server gave no reason")
@@ -79,7 +79,7 @@ def test_images_come_first_then_files_and_texts_and_names_are_quoted():
 
 
 @pytest.mark.parametrize("name", ["x.../../etc/passwd", "noending", "x.<b>", "x." + "y" * 40])
-def test_an_ending_of_the_server_never_makes_a_name(name):
+def test_an_extension_from_the_server_is_never_used_in_a_file_name(name):
     (output,) = read_outputs({"1": {"images": [{"filename": name}]}}, AT)
     assert output.ending == "bin"
 
@@ -109,7 +109,7 @@ def test_invalid_histories():
 
 
 @pytest.mark.slow
-def test_a_run_with_thousands_of_outputs_keeps_the_first_thousand_and_says_so():
+def test_a_run_with_thousands_of_outputs_keeps_the_first_thousand_and_warns():
     """Each of 60,000 outputs was downloaded and recorded; the cell never ended."""
     images = [{"filename": f"{number}.png", "type": "output"} for number in range(60_000)]
     entry = {"status": {"status_str": "success", "messages": []}, "outputs": {"9": {"images": images}}}

@@ -42,9 +42,9 @@ class Listener:
     def __init__(self, service):
         self.events = []
         self.changed = threading.Condition()
-        service.listen(self.hear)
+        service.listen(self.receive)
 
-    def hear(self, event):
+    def receive(self, event):
         with self.changed:
             self.events.append(event)
             self.changed.notify_all()
@@ -89,7 +89,7 @@ def settle(service, run_id, timeout=60):
 # -- one run ----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_our_id_and_events_to_its_end(comfy, service, listener):
+def test_a_run_has_our_id_and_events_until_its_end(comfy, service, listener):
     comfy.previews = True
     sent = submission(small(4), made_by={"workflow": "default", "params": {"3::steps": 4}})
     assert service.submit(sent) == Accepted(sent.token)
@@ -100,12 +100,12 @@ def test_a_run_has_our_id_and_events_to_its_end(comfy, service, listener):
     assert body["extra_data"] == {"extra_pnginfo": {"comflowy": sent.made_by}}
     events = listener.of(sent.token)
     assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
-    told = [event.progress for event in events]
-    assert {one.title for one in told} >= {"KSampler", "Load Checkpoint", "Save Image"}
-    assert [one.value for one in told if one.node == "3" and one.max == 4][-1] == 4
-    assert told[-1].nodes_done == told[-1].nodes_total == 7
-    assert any(one.preview for one in told)
-    assert told[-1].preview is None
+    progress = [event.progress for event in events]
+    assert {one.title for one in progress} >= {"KSampler", "Load Checkpoint", "Save Image"}
+    assert [one.value for one in progress if one.node == "3" and one.max == 4][-1] == 4
+    assert progress[-1].nodes_done == progress[-1].nodes_total == 7
+    assert any(one.preview for one in progress)
+    assert progress[-1].preview is None
     found = service.check(sent.token)
     assert (found.status, len(found.outputs), found.outputs[0].node) == (Status.SUCCESS, 1, "9")
     with service.open_image(found.outputs[0]) as stream:
@@ -114,13 +114,13 @@ def test_a_run_has_our_id_and_events_to_its_end(comfy, service, listener):
     assert content.startswith(b"\x89PNG")
 
 
-def test_the_socket_is_there_before_the_first_submit(comfy, service, listener):
+def test_the_socket_is_open_before_the_first_submit(comfy, service, listener):
     service.submit(submission(empty_image()))
     asked = [path for _, path in comfy.requests]
     assert asked.index("/ws") < asked.index("/prompt")
 
 
-def test_what_other_clients_do_is_not_ours(comfy, service, listener):
+def test_runs_of_other_clients_cause_no_events(comfy, service, listener):
     comfy.previews = True
     with BareClient(comfy.url) as other:
         other.session.post(f"{comfy.url}/prompt", json={"prompt": small(5), "prompt_id": "foreign"})
@@ -133,7 +133,7 @@ def test_what_other_clients_do_is_not_ours(comfy, service, listener):
     assert all(event.progress.preview is None for event in listener.events)
 
 
-def test_a_preview_without_a_name_is_ours_only_while_ours_runs(comfy, service, listener):
+def test_a_preview_without_an_id_is_used_only_while_our_run_executes(comfy, service, listener):
     comfy.previews = True
     comfy.has_flag = lambda client: False  # as an older server: it knows no flag, and sends frames of event 1
     sent = submission(small(3))
@@ -142,7 +142,7 @@ def test_a_preview_without_a_name_is_ours_only_while_ours_runs(comfy, service, l
     assert [event.progress.preview for event in listener.of(sent.token) if event.progress.preview]
 
 
-def test_a_waiting_run_knows_how_many_are_before_it(comfy, service):
+def test_a_waiting_run_has_its_position_in_the_queue(comfy, service):
     comfy.wait_at("3", 1)
     tokens = []
     for seed in range(3):
@@ -194,7 +194,7 @@ def test_a_late_history_is_requested_again(comfy, service):
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
-def test_a_failed_run_names_node_and_message_and_no_path_of_the_server(comfy, service, listener):
+def test_a_failed_run_names_node_and_message_but_no_path_of_the_server(comfy, service, listener):
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My image"}},
@@ -219,13 +219,13 @@ def test_an_interrupt_by_another_client_is_not_a_failure(comfy, service, listene
     assert service.check(sent.token).status is Status.CANCELLED
 
 
-def test_a_run_that_is_nowhere_is_not_found(comfy, service):
+def test_an_absent_run_is_not_found(comfy, service):
     with pytest.raises(NotFoundError, match="neither in its queue nor in its history"):
         service.check(str(uuid.uuid4()))
     assert [path for _, path in comfy.requests] == ["/queue", "/history"] * 2
 
 
-def test_what_a_restart_forgot_is_not_found(comfy, service, listener):
+def test_a_run_that_a_restart_lost_is_not_found(comfy, service, listener):
     comfy.hold()
     sent = submission(empty_image())
     service.submit(sent)
@@ -261,7 +261,7 @@ def test_outputs_of_every_kind_and_every_node(comfy, service):
             assert len(b"".join(stream.chunks())) == stream.length
 
 
-def test_images_of_the_socket_cause_a_warning_without_a_listener(comfy, service):
+def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
     sent = submission(graph)
     service.submit(sent)
@@ -324,7 +324,7 @@ def test_errors_of_a_whole_graph(comfy, service, graph, words):
     assert words in str(outcome.error)
 
 
-def test_all_errors_come_at_once_and_very_many_are_counted(comfy, service):
+def test_all_errors_are_reported_at_once_and_very_many_are_counted(comfy, service):
     wrong = {f"n{node}__{name}": -1 for node, name in ((3, "cfg"), (3, "steps"), (3, "seed"), (3, "denoise"))}
     wrong |= {"n5__width": 1, "n5__height": 1, "n5__batch_size": 0}
     outcome = service.submit(submission(small(**wrong)))
@@ -417,13 +417,13 @@ def test_a_run_with_a_lost_response_is_found(comfy, service, where):
 def test_a_run_with_a_lost_response_that_is_absent_is_unknown(comfy, service, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.lose("/prompt")
-    monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))  # it never came that far
+    monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))  # the server never queued it
     outcome = service.submit(submission(empty_image()))
     assert isinstance(outcome, Unknown)
     assert "did not respond" in outcome.reason
 
 
-def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
+def test_a_run_that_the_server_queues_late_is_found(comfy, service, monkeypatch):
     """The first lookup may happen while the server still processes the request whose response was lost."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01, 0.01))
     comfy.lose("/prompt")
@@ -436,7 +436,7 @@ def test_the_server_may_be_slow_to_take_it_in(comfy, service, monkeypatch):
 
     def look():
         found = listed()
-        if later:  # just after the first look
+        if later:  # just after the first lookup
             put(*later.pop())
         return found
 
@@ -483,7 +483,7 @@ def test_a_socket_cut_at_any_message_costs_the_run_nothing(comfy, service, liste
     again = submission(small(2, seed=99))
     wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
     service.submit(again)
-    listener.wait_end(again.token)  # it is heard again
+    listener.wait_end(again.token)  # its events arrive again
 
 
 def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, listener):
@@ -497,7 +497,7 @@ def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, liste
     listener.wait_end(sent.token)
 
 
-def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, listener, monkeypatch):
+def test_a_socket_without_events_is_replaced_by_one_with_another_client_id(comfy, service, listener, monkeypatch):
     """A server that closes a dead socket forgets its client id, and sends no events to a new socket of that id."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.05)
     settings.retry_base_s = 0.01
@@ -506,7 +506,7 @@ def test_a_deaf_socket_is_left_for_another_under_another_name(comfy, service, li
     comfy.silent = True
     sent = submission(empty_image(1))
     service.submit(sent)
-    assert settle(service, sent.token).status is Status.SUCCESS  # found by asking
+    assert settle(service, sent.token).status is Status.SUCCESS  # found by polling
     comfy.silent = False
     time.sleep(0.06)  # longer than SOCKET_TIMEOUT_S above
     again = submission(empty_image(2))
@@ -537,7 +537,7 @@ def test_invalid_messages_have_no_effect(comfy, service, listener):
     listener.wait_end(sent.token)
 
 
-def test_without_a_socket_everything_works_by_asking(comfy, service, listener):
+def test_without_a_socket_polling_reports_everything(comfy, service, listener):
     comfy.fail("/ws", 500, times=1000)
     settings.retry_base_s = 0.5
     service._socket.renew()
@@ -602,7 +602,7 @@ def test_an_interrupt_that_was_lost_is_repeated(comfy, service, listener, monkey
     assert comfy.asked("POST", "/interrupt") >= 3
 
 
-def test_a_node_that_does_not_stop_is_not_called_cancelled(comfy, service, listener, monkeypatch):
+def test_a_run_whose_node_does_not_stop_is_not_cancelled(comfy, service, listener, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 0.1)
     monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None)
     comfy.wait_at("3", 1)
@@ -618,7 +618,7 @@ def test_a_node_that_does_not_stop_is_not_called_cancelled(comfy, service, liste
 # -- uploads --------------------------------------------------------------------------------------------------
 
 
-def test_the_name_an_upload_gets_is_the_servers(comfy, service):
+def test_an_upload_gets_the_name_that_the_server_chose(comfy, service):
     assert service.upload("u.png", b"one") == "u.png"
     assert service.upload("u.png", b"one") == "u.png"
     assert service.upload("u.png", b"two") == "u (1).png"
@@ -639,7 +639,7 @@ def test_fields_have_the_servers_types_ranges_and_files(comfy, service):
     assert (fields["3::cfg"].type, fields["3::cfg"].default) == ("FLOAT", 8.0)
     assert fields["4::ckpt_name"].options == ("v1-5-pruned-emaonly-fp16.safetensors",)
     assert fields["20::lora_name"].options == ("ink.safetensors", "watercolour.safetensors")
-    assert fields["20::strength_clip"].default == 1.0  # the graph leaves it out
+    assert fields["20::strength_clip"].default == 1.0  # absent from the graph
     assert "3::model" not in fields
     assert fields["6::text"].node_title == "CLIP Text Encode (Prompt)"
 
@@ -656,7 +656,7 @@ def test_an_unknown_node_type_has_the_fields_of_the_graph(comfy, service):
     assert {key: str(one.type) for key, one in fields.items()} == {"1::text": "STRING", "1::steps": "INT"}
 
 
-def test_the_graph_that_ran_last(comfy, service):
+def test_the_graph_of_the_last_run_is_returned(comfy, service):
     assert service.last_graph() is None
     with BareClient(comfy.url) as other:
         other.run(empty_image(1))
@@ -681,7 +681,7 @@ def test_a_base_path_prefixes_every_route(tmp_path):
         service.close()
 
 
-def test_headers_go_along_everywhere_and_are_shown_nowhere(tmp_path):
+def test_every_request_has_the_headers_and_no_text_shows_them(tmp_path):
     with ComfyServer(tmp_path / "c", wants_header=("X-Door", "open-sesame-41")) as server:
         stranger = ComfyUI(server.url, identity="home", label="home")
         with pytest.raises(ServiceError) as caught:

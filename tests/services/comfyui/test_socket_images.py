@@ -39,7 +39,7 @@ def colors(run):
     return [image.pil().convert("RGB").getpixel((3, 3)) for image in run.images]
 
 
-def test_they_stand_among_the_others_in_the_order_of_the_nodes(client, comfy, graph):
+def test_socket_images_and_files_are_in_the_order_of_the_nodes(client, comfy, graph):
     run = client.run(graph, timeout=60)
     assert [(image.node, image.record.node_index) for image in run.images] == [("3", 0), ("3", 1), ("5", 0)]
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
@@ -48,7 +48,7 @@ def test_they_stand_among_the_others_in_the_order_of_the_nodes(client, comfy, gr
     assert run.progress.preview is None
 
 
-def test_the_next_kernel_has_them_without_a_submit(client, comfy, graph):
+def test_the_next_kernel_has_the_socket_images_without_a_submit(client, comfy, graph):
     first = client.run(graph, timeout=60)
     client.close()
     with connect(f"home={comfy.url}") as again:
@@ -85,7 +85,7 @@ def test_an_end_in_the_history_waits_for_images_in_transit(client, comfy, graph)
     comfy.wait_at("3")
     run = client.submit(graph, {}).run
     assert comfy.at_gate.wait(30)
-    comfy._post = hold  # what the server says from here on comes late
+    comfy._post = hold  # later messages are delayed
     comfy.go_on()
     comfy.wait_end(run.token)
     wait_until(lambda: comfy.asked("GET", "/history") > 0)
@@ -101,11 +101,11 @@ def test_a_broken_socket_causes_a_warning(client, comfy, tmp_path):
     path = tmp_path / "one.json"
     path.write_text(json.dumps({"1": empty_node(RED), "3": sent("1")}))
     comfy.drop_at("execution_start")
-    comfy.silent = True  # to the next socket as well, however soon it is there
+    comfy.silent = True  # for the next socket too
     run = client.run(str(path), timeout=60)
     assert run.status == "success"
     assert len(run.images) == 0
-    assert "no image of SaveImageWebsocket came" in run.record.remark
+    assert "no image of SaveImageWebsocket came" in run.record.warning
 
 
 def test_an_invalid_image_is_missing(client, comfy, tmp_path):
@@ -132,5 +132,5 @@ def test_socket_images_have_a_size_limit(monkeypatch):
 def test_dropped_images_cause_a_warning(client, comfy, graph, monkeypatch):
     monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 10)
     run = client.run(graph, timeout=60)
-    assert "dropped 2 images" in run.record.remark
+    assert "dropped 2 images" in run.record.warning
     assert [image.node for image in run.images] == ["5"]

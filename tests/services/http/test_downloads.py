@@ -41,7 +41,7 @@ def refused(images, url):
 # -- the service's own origin -----------------------------------------------------------------------------------
 
 
-def test_the_services_own_origin_at_any_address(faulty, images):
+def test_any_address_of_the_services_origin_is_permitted(faulty, images):
     faulty.on("GET /p/1.png", reply(b"bytes"))
     for url in (f"{faulty.url}/p/1.png", "/p/1.png", f"//{faulty.netloc}/p/1.png", "p/1.png"):
         assert read(images, url) == b"bytes"
@@ -68,13 +68,13 @@ def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, images, path,
 
 
 @pytest.mark.parametrize("odd", ["http://studio@{}/1", "http://{}\\@images.example/1", "http://{} .example/1"])
-def test_percent_encoding_makes_no_foreign_address_our_own(faulty, images, odd):
+def test_percent_encoding_does_not_make_a_foreign_url_permitted(faulty, images, odd):
     faulty.on("* /*", reply(b"bytes"))
     assert refused(images, odd.format(faulty.netloc))[0] is ServiceError
     assert faulty.count() == 0
 
 
-def test_length_and_pieces(faulty, images):
+def test_a_download_has_its_length_and_is_read_in_chunks(faulty, images):
     body = bytes(range(256)) * 1000
     faulty.on("GET /1", reply(body))
     with images.open("/1") as stream:
@@ -93,7 +93,7 @@ def test_length_and_pieces(faulty, images):
         "X-None: 1",
     ],
 )
-def test_no_length_where_it_can_not_be_trusted(faulty, images, head):
+def test_an_untrustworthy_length_is_ignored(faulty, images, head):
     body = b"4\r\nbody\r\n0\r\n\r\n" if "chunked" in head else b"body"
 
     def answer(_, wire):
@@ -105,7 +105,7 @@ def test_no_length_where_it_can_not_be_trusted(faulty, images, head):
         assert b"".join(stream.chunks()) == b"body"
 
 
-def test_no_length_with_a_content_encoding(faulty, images):
+def test_the_length_of_a_compressed_body_is_ignored(faulty, images):
     import gzip
 
     faulty.on("GET /1", reply(gzip.compress(b"body" * 100), headers={"Content-Encoding": "gzip"}))
@@ -181,7 +181,7 @@ def internet(authority, monkeypatch):
         yield server
 
 
-def test_https_to_a_public_address(images, internet, names):
+def test_https_to_a_public_address_is_permitted(images, internet, names):
     names["images.example"] = [["127.0.0.2"]]
     internet.on("GET /1.png", reply(b"bytes"))
     assert read(images, f"https://images.example:{internet.port}/1.png?sig=x") == b"bytes"
@@ -190,14 +190,14 @@ def test_https_to_a_public_address(images, internet, names):
     assert "authorization" not in seen.headers
 
 
-def test_a_name_with_a_private_address_too_is_not_requested(images, internet, names):
+def test_a_name_with_a_public_and_a_private_address_is_not_requested(images, internet, names):
     names["images.example"] = [["127.0.0.2", "10.0.0.1"]]
     kind, text = refused(images, f"https://images.example:{internet.port}/1.png?sig={SECRET}")
     assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
     assert internet.connections == 0
 
 
-def test_a_name_that_changes_its_address_after_the_check_gains_nothing(images, faulty, internet, names):
+def test_a_name_that_changes_its_address_after_the_check_is_rejected(images, faulty, internet, names):
     """DNS rebinding: the address of the connection is checked too."""
     names["images.example"] = [["127.0.0.2"], ["127.0.0.1"]]
     kind, text = refused(images, f"https://images.example:{faulty.port}/1.png?sig={SECRET}")
@@ -227,7 +227,7 @@ def test_each_redirect_is_checked(faulty, images, internet, names):
     assert read(images, "/start") == b"back at the service"
 
 
-def test_at_most_three_redirects(faulty, images):
+def test_at_most_three_redirects_are_followed(faulty, images):
     def decide(seen):
         left = int(seen.path.rsplit("/", 1)[1])
         return redirect(f"/hop/{left - 1}?sig={SECRET}") if left else reply(b"bytes")
@@ -253,12 +253,12 @@ def test_the_body_of_a_redirect_is_not_read(faulty, images):
     assert len(sent) < 400
 
 
-def test_a_redirect_to_nowhere(faulty, images):
+def test_a_redirect_without_a_location_is_an_error(faulty, images):
     faulty.on("GET /1", reply(b"", 302))
     assert "status 302" in refused(images, "/1")[1]
 
 
-def test_a_certificate_of_another_name_is_final(images, authority, internet, names):
+def test_a_certificate_of_another_name_is_not_retried(images, authority, internet, names):
     names["other.example"] = [["127.0.0.2"]]
     kind, text = refused(images, f"https://other.example:{internet.port}/{SECRET}")
     assert kind is ServiceError
@@ -291,5 +291,5 @@ def test_downloads_from_loopback_bypass_the_proxy(images, faulty, monkeypatch):
         assert proxy.connections == 0
 
 
-def test_floor_of_throughput():
+def test_the_minimum_throughput_is_1024_bytes_per_second():
     assert downloads.MIN_BYTES_PER_S == 1024

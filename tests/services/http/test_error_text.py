@@ -98,7 +98,7 @@ def test_message_of_an_error_response():
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
-def test_any_json_gives_one_line(value):
+def test_any_json_has_a_text_of_one_line(value):
     for form in (value, json.dumps(value)):
         message = read_problem(form).message
         assert message

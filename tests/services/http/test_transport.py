@@ -26,12 +26,12 @@ def http(faulty):
     http.close()
 
 
-def test_only_the_servers_own_refusal_shows_that_it_has_ended(monkeypatch):
+def test_only_a_connection_refused_by_the_server_itself_counts_as_ended(monkeypatch):
     """A proxy that refuses a connection proves nothing about the server: its runs must not count as lost."""
-    nobody = f"http://127.0.0.1:{closed_port()}"
+    closed = f"http://127.0.0.1:{closed_port()}"
     for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.setenv(name, nobody)
-    for address, refused in ((nobody, True), ("http://192.0.2.7:8188", False)):
+        monkeypatch.setenv(name, closed)
+    for address, refused in ((closed, True), ("http://192.0.2.7:8188", False)):
         http = Http(address)
         failure = http.exchange("GET", "/queue")
         assert (failure.kind, failure.refused) == (FailureKind.NOT_SENT, refused)
@@ -55,7 +55,7 @@ def test_other_hosts_keep_their_proxy(faulty, monkeypatch):
     assert faulty.seen("GET /x")[0].headers["authorization"] == "Bearer t"
 
 
-def test_netrc_changes_no_header(faulty, http, monkeypatch, tmp_path):
+def test_netrc_does_not_change_a_header(faulty, http, monkeypatch, tmp_path):
     """An entry in ~/.netrc silently replaced `Authorization: Bearer` by Basic (psf/requests #3929)."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -114,7 +114,7 @@ def test_an_invalid_host_name_is_a_failure(http):
         assert isinstance(outcome, Failure)
 
 
-def test_a_token_that_is_no_header_value_is_a_failure(http):
+def test_a_token_that_is_not_a_header_value_is_a_failure(http):
     outcome = http.exchange("GET", "/", token=Secret("a\r\nX: y"))
     assert isinstance(outcome, Failure)
     assert outcome.kind is FailureKind.LOST
@@ -138,7 +138,7 @@ def test_addresses_that_are_public(address):
     assert is_public(address)
 
 
-def test_the_log_holds_no_key(faulty, http, caplog):
+def test_the_log_contains_no_key(faulty, http, caplog):
     caplog.set_level(logging.DEBUG)
     faulty.on("* /*", reply({}))
     http.exchange("GET", "/token", query={"ppt": Secret("canary-key"), "id": "1"})
@@ -176,7 +176,7 @@ def test_the_log_contains_no_query_of_an_image(faulty, caplog, query):
     assert not any("canary" in line for line in lines)
 
 
-def test_other_lines_of_the_log_are_left_alone(caplog):
+def test_other_lines_of_the_log_are_unchanged(caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("urllib3.connectionpool").debug("%s of %s", "/x?id=1", 2)
     record = caplog.records[-1]

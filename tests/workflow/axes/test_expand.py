@@ -106,7 +106,7 @@ sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
 @given(sizes)
-def test_every_combination_comes_once(shape):
+def test_every_combination_is_one_cell(shape):
     names = ["cfg", "steps", "denoise", "prompt"][: len(shape)]
     axes = axes_of(
         {
@@ -132,7 +132,7 @@ def test_random_is_one_seed_for_the_whole_sweep():
     assert list(seeds.fields.values()) == [("3::seed",)]
 
 
-def test_each_is_one_seed_a_cell():
+def test_each_is_one_seed_per_cell():
     cells = cells_of(axes_of(cfg=[4, 8], steps=range(1, 6), seed="each"))
     assert len({cell.params["3::seed"] for cell in cells}) == 10
 
@@ -167,7 +167,7 @@ values = st.lists(st.integers(0, 50), min_size=2, max_size=6, unique=True)
 
 @given(values, values, st.sampled_from(["random", "each", "random#3"]), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_growing_an_axis_changes_no_seed(cfgs, steps, word, chance):
+def test_extending_an_axis_changes_no_seed(cfgs, steps, word, chance):
     seeds = Memory()
     grown = cells_of(axes_of(cfg=cfgs, steps=steps, seed=word), seeds)
     few = chance.sample(cfgs, 2)  # in another order too
@@ -192,7 +192,7 @@ def test_names_of_fields_and_labels_change_no_seed():
         assert seeds_of(cells_of(again), "6::text") == seeds_of(first, "6::text")
 
 
-def test_a_preset_that_grows_changes_no_seed():
+def test_extending_a_preset_changes_no_seed():
     few = cells_of(axes_of({"look": {"a": {"cfg": 4}, "b": {"cfg": 5}}, "seed": "each"}))
     more = cells_of(axes_of({"look": {"c": {"steps": 9}, "b2": {"cfg": 5}, "a": {"cfg": 4}}, "seed": "each"}))
     known = [cell.params for cell in more]
@@ -244,7 +244,7 @@ def test_every_prefix_of_a_row_is_spread(size):
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 16), (2, 4, 8), (16, 2)])
 def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
-    """For halves of every axis, quarters and so on: the numbers of cells in equal parts differ by at most one."""
+    """The numbers of cells in equal parts (halves of each axis, quarters ...) differ by at most one."""
     order = [tuple(at) for at in itertools.product(*map(range, shape))]
     order = [order[index] for index in even_order(shape)]
     for level in range(1, max(shape).bit_length()):
@@ -259,7 +259,7 @@ def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
 
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=4))
 def test_the_first_cells_lie_in_different_corners(shape):
-    """In any grid, the first 2**axes cells are in different ones of its 2**axes coarse parts."""
+    """In any grid, the first 2**axes cells are in different coarse parts of its 2**axes."""
     cells = list(itertools.product(*map(range, shape)))
     first = [cells[index] for index in even_order(shape)[: 2 ** len(shape)]]
     parts = {

@@ -275,7 +275,7 @@ def test_other_commas_in_a_body_are_text_where_the_type_is_unknown(undescribed, 
     assert body(undescribed, f"1::x: {typed}").fixed == {"1::x": typed}
 
 
-# -- what is wrong -------------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_labels_that_are_wrong(workflow, typed, part):
     assert part in problems(body, workflow, typed)[0]
 
 
-def test_on_the_line_there_are_no_labels(workflow):
+def test_labels_on_the_line_are_an_error(workflow):
     assert line(workflow, "6::text={a:b}").fixed == {"6::text": "{a:b}"}
     assert "is not a number" in problems(line, workflow, 'cfg="{a: 4, b: 8}"')[0]
 
@@ -489,7 +489,7 @@ def test_words_are_replaced_from_lines(workflow):
 )
 def test_words_that_can_t_be_replaced(workflow, replace, part):
     text = f'prompt: {{in: "a glass bottle", replace: {replace}}}'
-    if part is None:  # a comma at the end is none between
+    if part is None:  # a comma at the end does not separate
         assert body(workflow, text).shape == (1,)
         return
     assert part in problems(body, workflow, text)[0]
@@ -601,7 +601,7 @@ def test_counting_runs_generates_all_seeds(workflow):
     assert (axis.kind, axis.fields, axes.shape) == ("seeds", ("3::seed", "12::noise_seed"), (4,))
 
 
-def test_counting_runs_takes_the_seeds_set_to_random(workflow, undescribed):
+def test_counting_runs_uses_the_seeds_set_to_random(workflow, undescribed):
     assert count_axes(workflow, [Setting("seed", "random")], 2).axes[0].fields == ("3::seed",)
     assert count_axes(undescribed, [Setting("3::seed", "random")], 2).axes[0].fields == ("3::seed",)
     given = count_axes(workflow, [Setting("seed", "7")], 2)

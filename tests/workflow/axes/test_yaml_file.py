@@ -66,7 +66,7 @@ def round_trip(workflow, file, axes):
     return read_axes(workflow, read_sweep_file(file).settings)
 
 
-def test_the_example(workflow, file):
+def test_the_documented_example_is_read(workflow, file):
     found = read(file, EXAMPLE)
     assert found.workflow == "default"
     assert found.options == {
@@ -80,7 +80,7 @@ def test_the_example(workflow, file):
     assert axes.fixed == {"7::text": "ugly || {day}\nblurred"}
 
 
-def test_a_file_of_a_workflow_alone(file):
+def test_a_file_with_only_a_workflow(file):
     found = read(file, "workflow: default")
     assert (found.settings, found.options) == ([], {})
     assert read(file, "workflow: a b\nfields:\n").settings == []
@@ -183,7 +183,7 @@ def test_an_error_names_its_own_line(workflow, file, lines, number):
 )
 def test_an_error_in_a_file_names_its_line(file, text, parts):
     if not parts:
-        read(file, text)  # nothing is ever constructed
+        read(file, text)  # Python objects are never constructed
         return
     problem = refused(file, text)
     for part in ("night.yaml", *parts):
@@ -241,7 +241,7 @@ def test_any_value_is_read_back(undescribed, workflow, file, values, text):
     assert round_trip(workflow, file, Axes({"6::text": text}, (), (), ("6::text",))).fixed == {"6::text": text}
     try:
         axes = read_axes(undescribed, settings_from_mapping({"1::x": values}))
-    except FieldError:  # one value twice
+    except FieldError:  # a repeated value
         return
     assert round_trip(undescribed, file, axes) == axes
 
@@ -263,7 +263,7 @@ def test_images_are_saved_beside_the_file(workflow, file, tmp_path):
         read_sweep_file(file)
 
 
-def test_options_are_written(file):
+def test_options_are_written_to_the_file(file):
     options = {"name": "n", "x": "cfg", "fresh": True, "max_runs": 7, "window": None}
     write_sweep_file(file, workflow="my flow.json", axes=Axes(), options=options)
     found = read_sweep_file(file)

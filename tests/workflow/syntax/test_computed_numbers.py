@@ -92,7 +92,7 @@ def test_whole_numbers_of_python_are_exact(seed):
     assert resolve(one, settings_from_mapping({"cfg": float(seed)})).params == {"3::cfg": float(seed)}
 
 
-def test_the_value_that_a_workflow_holds_is_exact():
+def test_a_value_of_a_workflow_is_exact():
     """Values read from the graph of an image and submitted again are the same request."""
     fields = {"3::denoise": Field("3::denoise", FieldType.FLOAT, default=0.6000000238418579)}
     one = Workflow("w", "w", fields=fields)

@@ -53,7 +53,7 @@ def test_an_unknown_type_reads_json(text, value):
         "[" * 100_000,
     ],
 )
-def test_everything_else_of_unknown_type_is_text(text):
+def test_other_values_of_unknown_type_are_text(text):
     assert read_untyped(text) == text
 
 
@@ -91,7 +91,7 @@ def test_the_text_of_an_option_is_itself_or_its_json():
     assert [text_of(value) for value in ("a", 5, 0.5, True, None)] == ["a", "5", "0.5", "true", "null"]
 
 
-def test_a_value_is_shown_short():
+def test_a_long_value_is_shortened():
     assert shown("a'b") == '"a\'b"'
     assert len(shown("x" * 1000)) == 60
     assert shown(object()) == "object"

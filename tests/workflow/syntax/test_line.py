@@ -66,7 +66,7 @@ def test_an_empty_value_is_the_empty_text():
 )
 def test_a_quote_opens_after_the_equals_sign_and_closes_before_white_space(line, value):
     if value is None:
-        # `hi"` closes before the space, so the rest are words of their own
+        # `hi"` closes before the space, so the rest are separate words
         assert [word.raw for word in split_line(line)] == ['text="say "hi"', "to", 'me"x"']
         return
     (word,) = split_line(line)

@@ -11,7 +11,7 @@ from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.payload import LiteralReader, is_payload, read_console
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
-# as the API's page prints it, the `;` behind workflow_id included
+# as on the API page, including the `;` after workflow_id
 EXAMPLE = """const run_payload = 
 {
     workflow_id: "test_workflow_id";
@@ -58,7 +58,7 @@ def test_the_example_of_the_page_is_read_in_each_of_its_forms(body, workflow_id)
     ]
 
 
-def test_a_setting_knows_its_line():
+def test_a_setting_has_the_number_of_its_line():
     assert [one.where for one in read_body(EXAMPLE).settings] == ["line 5", "line 6"]
 
 
@@ -265,7 +265,7 @@ def test_the_last_description_of_a_field_counts():
         'Field_id: "3::x"\nField_info: Array(2)\n0: "FLOAT"\n1: {default: 8}\nlength: 2\n[[Prototype]]: Array(0)',
     ],
 )
-def test_an_error_for_a_collapsed_value_says_how_to_copy_it(text):
+def test_an_error_for_a_collapsed_value_explains_how_to_copy_it(text):
     with pytest.raises(LineError, match=r"line \d: .*Copy object"):
         read_console(text)
 

@@ -84,7 +84,7 @@ def test_an_invalid_range_is_shown_with_the_reason(text, why):
         ("0..1#3", "0.5, one of its 3 values, is not a whole number"),
     ],
 )
-def test_whole_numbers_want_whole_ends_steps_and_values(text, why):
+def test_whole_numbers_require_whole_ends_steps_and_values(text, why):
     with pytest.raises(ValueError, match=why):
         read_range(text, whole=True)
 
@@ -112,12 +112,12 @@ def test_a_range_is_its_decimal_values(first, step, more, down):
     last = first + more * step
     expected = [float(first + index * step) for index in range(more + 1)]
     assert read_range(f"{first}..{last}..{step}") == expected
-    short = last + step / 2  # an end that is not hit
+    short = last + step / 2  # an end that is not a value of the range
     assert read_range(f"{first}..{short}..{step}") == expected
 
 
 @given(cents, cents, st.integers(2, 200))
-def test_n_values_hold_both_ends_and_lie_evenly(first, last, count):
+def test_n_values_include_both_ends_and_are_evenly_spaced(first, last, count):
     assume(first != last)
     found = read_range(f"{first}..{last}#{count}")
     assert len(found) == len(set(found)) == count

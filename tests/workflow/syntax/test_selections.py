@@ -1,4 +1,4 @@
-"""Fields that take several options at once: how one selection is written, and an axis of selections."""
+"""Fields that accept several options: the syntax of one selection, and an axis of selections."""
 
 from __future__ import annotations
 
