@@ -148,6 +148,6 @@ def test_a_complete_image_that_pillow_cannot_decode_is_kept(comfy_client, graph,
     written = next(comfy.folder.rglob("x*.png"))
     written.write_bytes(content)
     run.images[0].path.unlink()
-    assert comfy_client.refresh(run)
+    assert comfy_client.connection.registry.refresh(run)
     run.wait(timeout=30)
     assert run.images[0].bytes == content

@@ -92,7 +92,8 @@ def form(
         what = what.record.workflow_id or what.workflow
     workflow = client.workflow(what) if isinstance(what, str) else what
     described = abbreviated_fields(workflow, params or {})
-    values = {**client.recall(workflow, before), **{key: one.value for key, one in described.items()}}
+    recalled = client.connection.submitter.recall(workflow, before)
+    values = {**recalled, **{key: one.value for key, one in described.items()}}
     fields = form_fields(workflow, values, explicit=list(values), described=described)
     return Form(client, workflow, fields, updater=session.updater if session is not None else LiveUpdater())
 

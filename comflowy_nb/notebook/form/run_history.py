@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 from IPython.display import display
 
-from comflowy_nb.client import Submitted
 from comflowy_nb.errors import RunHeld, SettingsError
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.form_run import FormRun, describe_changes
+from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,7 +120,7 @@ class FormHistory:
         ComflowyError
             As `Client.submit`. A held run is shown nevertheless.
         """
-        usual_s = self._client.usual_seconds(self._workflow)
+        usual_s = self._client.connection.usual_seconds(self._workflow)
         try:
             submitted = self._client.submit(self._workflow, request.settings, fresh=fresh)
         except RunHeld as held:
