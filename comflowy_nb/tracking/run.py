@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from comflowy_nb.services.base import Progress
+    from comflowy_nb.services.types import Progress
     from comflowy_nb.status import StatusEvent
 
 __all__ = ["RETRY", "Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord", "error_for_status", "way_on"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import RunRequest, made_by
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
-from comflowy_nb.services.base import Submission
 from comflowy_nb.services.http.client import retried
+from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.tracking.registry import workflow_key
 from comflowy_nb.workflow.fields import FieldType

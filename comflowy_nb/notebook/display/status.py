@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.records import ImageRecord
-    from comflowy_nb.services.base import Progress
+    from comflowy_nb.services.types import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
 __all__ = ["StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]

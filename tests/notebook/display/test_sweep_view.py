@@ -16,7 +16,7 @@ from comflowy_nb.notebook.display.live import UPDATE_S
 from comflowy_nb.notebook.display.show import grid
 from comflowy_nb.notebook.display.sweep_grid import SweepGrid
 from comflowy_nb.notebook.display.views import SweepView
-from comflowy_nb.services.base import Problem, Progress
+from comflowy_nb.services.types import Problem, Progress
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.painting import SweepPainting
 from comflowy_nb.sweeps.sweep import Sweep
