@@ -257,12 +257,14 @@ class Client:
 
         Parameters
         ----------
-        workflow, fresh, retry, name : optional
-            As for `run`.
+        workflow : str or Workflow
+            The workflow; see `workflow`.
         params : mapping of str to object, or sequence of Setting
             Values by field, as for `run`; or the settings of a magic.
         namespace : mapping of str to object, optional
             Python variables for the `{name}` of settings.
+        fresh, retry, name : optional
+            As for `run`.
         base : Made, optional
             The metadata of an earlier run or an image: its params apply where `params` has none.
 
@@ -346,7 +348,7 @@ class Client:
             value applies to all cells.
         wait : bool, default True
             Whether to return only when the sweep is settled.
-        fresh, retry, name, timeout : optional
+        fresh, retry, name : optional
             As for `run`.
         max_runs : int, optional
             Permits this number of submits. More than 64 on a service that costs money, and more than 500 anywhere,
@@ -359,6 +361,8 @@ class Client:
             Axes for the columns, rows and separate grids. By default in the order of `axes`.
         strict : bool, default False
             Whether to raise if a cell did not succeed.
+        timeout : float, optional
+            As for `run`.
         save : str or pathlib.Path, optional
             A folder or `NAME.zip` for copies of the images, a contact sheet and a JSON file.
         namespace, base : optional
@@ -556,7 +560,10 @@ class Client:
 
         Examples
         --------
-        >>> client.cancel(run)  # it has ended: nothing happens
+        >>> run = client.run("default", {"width": 64, "height": 64, "seed": 16}, wait=False)
+        >>> client.cancel(run)
+        >>> run.wait(timeout=60).status.is_final
+        True
         """
         self.connection.registry.cancel(run)
 
@@ -599,7 +606,10 @@ class Client:
         Examples
         --------
         >>> other = comflowy_nb.connect("sandbox")
+        >>> run = other.run("default", {"width": 64, "height": 64, "seed": 17})
         >>> other.close()
+        >>> run.images[0].path.exists()
+        True
         """
         self._connection.close()
 

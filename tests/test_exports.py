@@ -33,9 +33,13 @@ def test_public_names_hold_what_the_readme_uses():
 
 
 def test_public_names_mean_the_same_whatever_was_imported_before():
-    """A public name that is also a module's would turn into the module as soon as something imports it."""
+    """A public name that is also a module's would turn into the module as soon as something imports it.
+
+    `history` is that module.
+    """
     modules = {name.removeprefix("comflowy_nb.") for name in NAMES}
-    assert not modules & set(comflowy_nb.__all__)
+    assert modules & set(comflowy_nb.__all__) == {"history"}
+    assert comflowy_nb.history is importlib.import_module("comflowy_nb.history")
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -43,9 +43,10 @@ class Service(Protocol):
 
     Examples
     --------
-    >>> outcome = service.submit(Submission(token, "wf-1", {"3::cfg": 7}))  # doctest: +SKIP
-    >>> if isinstance(outcome, Accepted):  # doctest: +SKIP
-    ...     print(service.check(outcome.run_id).status)
+    >>> client.service.kind, client.service.costs_money
+    ('sandbox', False)
+    >>> client.service.check(run.record.service_run_id).status
+    <Status.SUCCESS: 'success'>
     """
 
     @property

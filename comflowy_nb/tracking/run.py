@@ -180,7 +180,7 @@ class Run:
 
         Examples
         --------
-        >>> run = client.submit("default", {"cfg": 7}).run
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 9}).run
         >>> run.wait(timeout=60).status
         <Status.SUCCESS: 'success'>
         """
@@ -230,7 +230,7 @@ class Run:
 
         Examples
         --------
-        >>> run = client.submit("default", {"seed": 8}).run
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 8}).run
         >>> run.cancel()
         >>> run.wait().status.is_final
         True
@@ -287,7 +287,10 @@ class Run:
         Examples
         --------
         >>> statuses = []
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 10}).run
         >>> stop = run.listen(lambda run: statuses.append(run.status))
+        >>> run.wait().status is statuses[-1]
+        True
         >>> stop()
         """
         return self._listeners.add(listener)
@@ -312,9 +315,12 @@ class Run:
     # -- for the tracker ------------------------------------------------------------------------------------------
 
     def update(self, read: RunRecord) -> None:
-        """Apply a record of the history, with the changes that the history lacks. The status never goes back.
+        """Apply a record of the history, and call the listeners if that changes anything. The status never goes back.
 
-        Listeners are called if that changes anything.
+        Parameters
+        ----------
+        read : RunRecord
+            The record; the changes that the history lacks are added.
         """
         with self._changed:
             record = self.with_unwritten(read)
@@ -329,7 +335,18 @@ class Run:
         self._listeners.call(self)
 
     def with_unwritten(self, read: RunRecord) -> RunRecord:
-        """Return the newest record: the current one or the one read, with the changes that the history lacks."""
+        """Return the newer of two records, with the changes that the history lacks.
+
+        Parameters
+        ----------
+        read : RunRecord
+            A record of the history.
+
+        Returns
+        -------
+        RunRecord
+            That record or the current one, completed.
+        """
         for event, changes in self.unwritten:
             read = apply(read, event, **changes) or read
         record = newest(self.record, read)
@@ -338,7 +355,15 @@ class Run:
         return record.with_outputs(self.unwritten_images.get(output.index, output) for output in record.outputs)
 
     def report(self, *, progress: Progress | None = None, warning: str | None = None) -> None:
-        """Set the progress, unless it is None, and the warning; call the listeners."""
+        """Set the progress and the warning, and call the listeners.
+
+        Parameters
+        ----------
+        progress : Progress, optional
+            The new progress. By default it is unchanged.
+        warning : str, optional
+            The new warning. By default there is none.
+        """
         with self._changed:
             # a position in the queue that was read before the run began is out of date
             if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):

@@ -56,6 +56,8 @@ def form(
         step; `["euler", "heun"]` and `{"soft": 4, "crisp": 9}` are choices, the first one chosen.
     client : Client, optional
         The connection. None (default) uses the connection of the notebook, else connects to `COMFLOWY_TARGET`.
+    **more : Any
+        Not accepted: fields go into `params`.
 
     Returns
     -------
@@ -71,13 +73,14 @@ def form(
     FieldError
         If there is no such field, or a value is invalid.
     TypeError
-        For any other keyword: fields go into `params`.
+        For any other keyword.
 
     Examples
     --------
-    In a notebook:
-
-    >>> form = comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]})  # doctest: +SKIP
+    >>> form = comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]}, client=client)
+    >>> form.params["3::sampler_name"]
+    'euler'
+    >>> form.close()
     """
     if more:
         raise TypeError(f"form() has no parameter {next(iter(more))!r}; fields go into a mapping: form(what, {{...}})")
