@@ -13,8 +13,8 @@ from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.sweep import raise_for_failures
-from comflowy_nb.tracking.run import error_for_status
+from comflowy_nb.sweeps.failures import raise_for_failures
+from comflowy_nb.tracking.run_errors import error_for_status
 from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
@@ -445,7 +445,11 @@ class Client:
 
         Parameters
         ----------
-        ref, axes, fresh, retry, x, y, z, namespace, base : optional
+        ref : str or Workflow
+            The workflow; see `workflow`.
+        axes : mapping of str to object, Axes, or sequence of Setting
+            As for `sweep`.
+        fresh, retry, x, y, z, namespace, base : optional
             As for `sweep`.
 
         Returns

@@ -408,6 +408,6 @@ def test_a_cancelled_run_raises_run_cancelled(client, api):
     run = client.submit("wf-1", {"3::cfg": 2}).run
     run.cancel()
     run.wait(60)
-    from comflowy_nb.tracking.run import error_for_status
+    from comflowy_nb.tracking.run_errors import error_for_status
 
     assert isinstance(error_for_status(run), RunCancelled)

@@ -620,7 +620,7 @@ def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
 
 
 def raise_for(run):
-    from comflowy_nb.tracking.run import error_for_status
+    from comflowy_nb.tracking.run_errors import error_for_status
 
     raise error_for_status(run)
 

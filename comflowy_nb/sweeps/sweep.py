@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.rows import read_params
-from comflowy_nb.errors import RefError, RunFailed, RunTimeout
+from comflowy_nb.errors import RefError, RunTimeout
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell
+from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count
 from comflowy_nb.sweeps.state import SweepState
-from comflowy_nb.tracking.run import RETRY
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.types import Axes
 
-__all__ = ["Sweep", "SweepCell", "held_text", "raise_for_failures", "sweep_of"]
+__all__ = ["Sweep", "SweepCell", "sweep_of"]
 
 _FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
 
@@ -187,7 +186,7 @@ class Sweep:
         7.0
         """
         if not 1 <= number <= len(self.cells):
-            raise RefError(f"{self.ref} has {_cells(len(self.cells))}, so no {self.ref}.{number}")
+            raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so no {self.ref}.{number}")
         return self.cells[number - 1]
 
     def select(self, **wanted: Any) -> list[SweepCell]:
@@ -390,7 +389,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.status_counts().items())
-        return f"<Sweep {self.ref} {_cells(len(self.cells))}: {counts}>"
+        return f"<Sweep {self.ref} {cell_count(len(self.cells))}: {counts}>"
 
 
 def sweep_of(
@@ -417,36 +416,3 @@ def sweep_of(
         if row.run is not None:
             sweep.state.attach(cell, run_of(row.run))
     return sweep
-
-
-def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
-    """Return the warning about the held cells of a sweep; None if there are none.
-
-    Parameters
-    ----------
-    option
-        The option that submits them again, as it is typed here.
-    """
-    held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
-    again = sum(run.is_submitted_again for run in held)
-    parts = []
-    if len(held) > again:
-        parts.append(f"{_cells(len(held) - again)} without a known result skipped: {option} submits them again")
-    if again:
-        parts.append(f"{_cells(again)} lost: the same sweep run again submits them again")
-    return "; ".join(parts) or None
-
-
-def _cells(count: int) -> str:
-    return f"{count} cell{'s' * (count != 1)}"
-
-
-def raise_for_failures(sweep: Sweep) -> None:
-    """Raise RunFailed, with the sweep as `.run`, if a cell did not succeed."""
-    bad = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
-    if not bad:
-        return
-    first = next((f": {text}" for text in sweep.errors.values()), "")
-    held = held_text(sweep)
-    more = f" ({held})" if held else ""
-    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}{more}", sweep)

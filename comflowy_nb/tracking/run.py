@@ -1,4 +1,4 @@
-"""Run: one submission, its status, its images and the errors that its end raises."""
+"""Run: one submission, its status and its images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
-from comflowy_nb.errors import RefError, RunCancelled, RunError, RunFailed, RunHeld, RunRejected, RunTimeout
+from comflowy_nb.errors import RefError, RunTimeout
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.run_images import Images, RunImage
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.types import Progress
     from comflowy_nb.status import StatusEvent
 
-__all__ = ["RETRY", "Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord", "error_for_status", "way_on"]
-
-RETRY = "--retry unknown"  # the option that submits held runs again
+__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
 class Follower(Protocol):
@@ -388,31 +386,3 @@ class Run:
         if seconds is not None:
             parts.append(f"{seconds:.1f} s")
         return f"<Run {' '.join(parts)}>"
-
-
-def error_for_status(run: Run) -> RunError | None:
-    """Return the error that a blocking run raises once it is settled; None for a success."""
-    if run.status is Status.FAILED:
-        return RunFailed(f"{run.ref} failed: {run.error or 'the service gave no reason'}", run)
-    if run.status is Status.REJECTED:
-        return RunRejected(f"{run.ref} was rejected: {run.error}", run)
-    if run.status is Status.CANCELLED:
-        return RunCancelled(f"{run.ref} was cancelled", run)
-    if run.status is Status.UNKNOWN:
-        return RunHeld(
-            f"{run.ref}: it is not known whether {run.record.service} accepted this run ({run.record.reason}), "
-            f"so nothing is submitted again; %comflowy run ... {RETRY} submits it again",
-            run,
-        )
-    if run.status is Status.LOST:
-        return RunHeld(
-            f"{run.ref} is lost: {run.record.reason}; {way_on(run)}, %comflowy resume {run.ref} checks it again", run
-        )
-    return None
-
-
-def way_on(run: Run) -> str:
-    """Return a text that says how a held run is submitted again."""
-    if run.is_submitted_again:
-        return "the same request submits it again"
-    return f"nothing is submitted again by itself; {RETRY} submits it again"

@@ -12,7 +12,7 @@ from comflowy_nb.notebook.commands.sweep import run_count
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run import error_for_status
+from comflowy_nb.tracking.run_errors import error_for_status
 
 if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.table import Request

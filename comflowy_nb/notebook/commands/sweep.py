@@ -16,8 +16,8 @@ from comflowy_nb.notebook.session import display_token
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
+from comflowy_nb.sweeps.failures import raise_for_failures
 from comflowy_nb.sweeps.plan import needs_permit
-from comflowy_nb.sweeps.sweep import raise_for_failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

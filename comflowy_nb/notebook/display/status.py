@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.layout.html_text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run import way_on
+from comflowy_nb.tracking.run_errors import way_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
