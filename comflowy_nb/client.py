@@ -482,7 +482,7 @@ class Client:
         ----------
         text : str, optional
             Words that the params, the name or the workflow must contain.
-        **filters
+        **filters : Any
             The filters of `history.runs`: `since`, `status`, `workflow`, `limit`, and params by field.
 
         Returns

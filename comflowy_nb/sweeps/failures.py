@@ -21,7 +21,7 @@ def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
     Parameters
     ----------
     option
-        The option that submits them again, as it is typed here.
+        The option that submits them again, as typed here.
     """
     held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
     again = sum(run.is_submitted_again for run in held)
